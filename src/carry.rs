@@ -1,0 +1,112 @@
+//! How a response keeps hold of capacity until its body has ended.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+/// A response that can hold something until the last frame of its body, or until it is dropped.
+///
+/// `http::Response<B>` becomes `http::Response<Guarded<B, G>>`; with the feature `reqwest`, `reqwest::Response` stays
+/// what it is. Other responses have no body to speak of: see
+/// [`ConcurrencyLayer::until_response`](crate::ConcurrencyLayer::until_response).
+pub trait Carry<G> {
+    /// The response with the guard inside.
+    type Output;
+
+    /// Puts `guard` into the response's body.
+    fn carry(self, guard: G) -> Self::Output;
+}
+
+pin_project! {
+    /// A body that holds a guard until its last frame, its first error, or its drop.
+    pub struct Guarded<B, G> {
+        #[pin]
+        body: B,
+        guard: Option<G>,
+    }
+}
+
+// ===== impl Guarded =====
+
+impl<B: Body, G> Guarded<B, G> {
+    /// Lets `body` hold `guard`. A body that has ended already lets go at once.
+    pub fn new(body: B, guard: G) -> Self {
+        let guard = (!body.is_end_stream()).then_some(guard);
+        Self { body, guard }
+    }
+}
+
+impl<B, G> Guarded<B, G> {
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.body
+    }
+
+    /// The body inside, to change.
+    pub fn get_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Whether the guard is still held.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.guard.is_some()
+    }
+}
+
+impl<B: Body, G> Body for Guarded<B, G> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        // Readers that trust `is_end_stream` never poll again after the last frame.
+        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+            *this.guard = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Default, G> Default for Guarded<B, G> {
+    fn default() -> Self {
+        Self {
+            body: B::default(),
+            guard: None,
+        }
+    }
+}
+
+impl<B: fmt::Debug, G> fmt::Debug for Guarded<B, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("body", &self.body)
+            .field("held", &self.guard.is_some())
+            .finish()
+    }
+}
+
+impl<B: Body, G> Carry<G> for http::Response<B> {
+    type Output = http::Response<Guarded<B, G>>;
+
+    fn carry(self, guard: G) -> Self::Output {
+        self.map(|body| Guarded::new(body, guard))
+    }
+}

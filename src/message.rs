@@ -1,0 +1,107 @@
+//! The little that the layers need to know of a request or response, whatever its type.
+
+use http::{Extensions, HeaderMap, Method, StatusCode};
+
+/// A request that has a method and headers.
+///
+/// Implemented for [`http::Request`] and, with the feature `reqwest`, for `reqwest::Request`.
+pub trait RequestHead {
+    /// The request's method.
+    fn method(&self) -> &Method;
+    /// The request's headers.
+    fn headers(&self) -> &HeaderMap;
+}
+
+/// A response that has a status, headers and extensions.
+///
+/// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
+pub trait ResponseHead {
+    /// The response's status.
+    fn status(&self) -> StatusCode;
+    /// The response's headers.
+    fn headers(&self) -> &HeaderMap;
+    /// The response's extensions.
+    fn extensions(&self) -> &Extensions;
+    /// The response's extensions, to add to.
+    fn extensions_mut(&mut self) -> &mut Extensions;
+}
+
+/// A request, or a body, that can perhaps be sent a second time.
+///
+/// Implemented for [`http::Request`] with a body that implements it, for the bodies that hold all of their bytes, and,
+/// with the feature of the same name, for `axum` bodies and `reqwest` requests.
+pub trait TryClone: Sized {
+    /// A second one just like it, or `None` where there can't be one, as for a body that is streamed.
+    fn try_clone(&self) -> Option<Self>;
+}
+
+impl<B> RequestHead for http::Request<B> {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+}
+
+impl<B> ResponseHead for http::Response<B> {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn extensions(&self) -> &Extensions {
+        self.extensions()
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions_mut()
+    }
+}
+
+impl<B: TryClone> TryClone for http::Request<B> {
+    fn try_clone(&self) -> Option<Self> {
+        let mut clone = http::Request::new(self.body().try_clone()?);
+        *clone.method_mut() = self.method().clone();
+        *clone.uri_mut() = self.uri().clone();
+        *clone.version_mut() = self.version();
+        *clone.headers_mut() = self.headers().clone();
+        *clone.extensions_mut() = self.extensions().clone();
+        Some(clone)
+    }
+}
+
+macro_rules! always_cloned {
+    ($($body:ty),+ $(,)?) => {$(
+        impl TryClone for $body {
+            fn try_clone(&self) -> Option<Self> {
+                Some(self.clone())
+            }
+        }
+    )+};
+}
+
+always_cloned!(
+    (),
+    bytes::Bytes,
+    String,
+    &'static str,
+    &'static [u8],
+    Vec<u8>
+);
+
+impl<D: bytes::Buf + Clone> TryClone for http_body_util::Full<D> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+impl<D> TryClone for http_body_util::Empty<D> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(*self)
+    }
+}

@@ -1,0 +1,142 @@
+//! The one error that the limiters of this crate make.
+
+use std::{fmt, time::Duration};
+
+/// A boxed error, as tower's own layers return it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request that one of this crate's limiters refused, and why.
+///
+/// It arrives inside the layer's [`BoxError`]. It never means that the *other* side refused: the request was not sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_throttle::BoxError> {
+/// use std::{convert::Infallible, time::Duration};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{Quota, Rejected, TokenBucketLayer};
+///
+/// let mut service = ServiceBuilder::new()
+///     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
+///     .service(service_fn(async |_: &str| Ok::<_, Infallible>(())));
+///
+/// service.ready().await?.call("first").await?;
+/// let error = service.ready().await?.call("second").await.unwrap_err();
+/// let rejected = error.downcast_ref::<Rejected>().unwrap();
+/// assert!(rejected.retry_after().unwrap() > Duration::from_secs(3_500));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    limit: Limit,
+    reason: Reason,
+    retry_after: Option<Duration>,
+}
+
+/// Which kind of limit refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// A [`TokenBucket`](crate::TokenBucket).
+    TokenBucket,
+    /// A [`SlidingWindow`](crate::SlidingWindow).
+    SlidingWindow,
+    /// A [`Concurrency`](crate::Concurrency).
+    Concurrency,
+}
+
+/// Why a limiter refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It would have waited, or has waited, longer than the limiter's `max_wait`.
+    WaitTooLong {
+        /// The longest wait that the limiter allows.
+        max_wait: Duration,
+    },
+    /// As many requests wait already as the limiter's `max_waiting` allows.
+    QueueFull {
+        /// How many may wait.
+        max_waiting: usize,
+    },
+    /// It costs more than the limit ever holds. It will never be admitted.
+    NeverFits {
+        /// What the request costs.
+        cost: u64,
+        /// The most that the limit ever admits at once.
+        capacity: u64,
+    },
+}
+
+// ===== impl Rejected =====
+
+impl Rejected {
+    pub(crate) const fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
+        Self {
+            limit,
+            reason,
+            retry_after,
+        }
+    }
+
+    /// Which kind of limit refused.
+    #[must_use]
+    pub const fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    /// Why it refused.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included.
+    ///
+    /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
+    /// finish, and for a request that [never fits](Rejected::never_fits).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether the same request would be refused at any other time, too.
+    #[must_use]
+    pub const fn never_fits(&self) -> bool {
+        matches!(self.reason, Reason::NeverFits { .. })
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused by the {} limit: ", self.limit)?;
+        match self.reason {
+            Reason::WaitTooLong { max_wait } => match self.retry_after {
+                Some(wait) => write!(f, "would wait {wait:?}, which is over {max_wait:?}"),
+                None => write!(f, "no room within {max_wait:?}"),
+            },
+            Reason::QueueFull { max_waiting } => {
+                write!(f, "{max_waiting} are waiting, which is as many as may")
+            }
+            Reason::NeverFits { cost, capacity } => write!(
+                f,
+                "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+// ===== impl Limit =====
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TokenBucket => "token bucket",
+            Self::SlidingWindow => "sliding window",
+            Self::Concurrency => "concurrency",
+        })
+    }
+}

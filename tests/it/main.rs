@@ -1,0 +1,1 @@
+//! Behaviour, in one binary.
