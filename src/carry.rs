@@ -87,10 +87,14 @@ impl<B: Body, G> Body for Guarded<B, G> {
 
 impl<B: Default, G> Default for Guarded<B, G> {
     fn default() -> Self {
-        Self {
-            body: B::default(),
-            guard: None,
-        }
+        B::default().into()
+    }
+}
+
+/// A body that holds nothing, such as that of a refusal.
+impl<B, G> From<B> for Guarded<B, G> {
+    fn from(body: B) -> Self {
+        Self { body, guard: None }
     }
 }
 

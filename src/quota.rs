@@ -39,7 +39,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// | a period of 0 | a period of one nanosecond |
 /// | a period over 584 years | a period of 584 years |
 /// | a burst so large that it takes over 292 years to refill | a burst that takes 292 years |
-/// | more than one unit per nanosecond | a [`TokenBucket`](crate::TokenBucket) rounds the time of each request up to a whole nanosecond |
+/// | more than 10 million units a second | a [`TokenBucket`](crate::TokenBucket) gives each unit a whole number of nanoseconds, so up to one unit a nanosecond, and at most half of a rate in between, is lost |
+/// | over a trillion (2⁴⁰) units | a [`SlidingWindow`](crate::SlidingWindow) counts up to 2⁴⁰ − 1 |
 ///
 /// Numbers that come from a person or a file are better given to [`Quota::try_new`], which says what is wrong with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,9 +194,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 impl fmt::Display for InvalidQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ZeroUnits => {
-                f.write_str("a quota of 0 units lets nothing pass: give at least 1")
-            }
+            Self::ZeroUnits => f.write_str("a quota of 0 units lets nothing pass: give at least 1"),
             Self::ZeroPeriod => {
                 f.write_str("a quota over a period of 0 s has no rate: give at least 1 ns")
             }

@@ -1,0 +1,178 @@
+//! The slots that requests in flight hold, and the queue for them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, time::timeout_at};
+
+use crate::{
+    Limit, Reason, Rejected,
+    limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
+};
+
+/// The state that all handles of one limiter share.
+#[derive(Debug)]
+pub struct Slots {
+    free: Semaphore,
+    /// Slots that must vanish when they are given back, since the limit was lowered while they were held.
+    owed: AtomicUsize,
+    /// The limit; the lock is for changing it.
+    limit: Mutex<usize>,
+    turnstile: Turnstile,
+}
+
+/// One request in flight. Dropping it lets the next one start.
+pub struct Permit(Arc<Slots>);
+
+// ===== impl Slots =====
+
+impl Slots {
+    pub(super) fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Semaphore::new(limit),
+            owed: AtomicUsize::new(0),
+            limit: Mutex::new(limit),
+            turnstile: Turnstile::new(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        let mut current = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if limit < *current {
+            // What is free goes at once and the rest as it is given back. A slot that is given back in between, before
+            // the debt was known, is caught by the second round.
+            let excess = *current - limit;
+            let excess = excess - self.free.forget_permits(excess);
+            self.owed.fetch_add(excess, Ordering::AcqRel);
+            while self.free.available_permits() > 0 && self.pay_off() {
+                if self.free.forget_permits(1) == 0 {
+                    self.owed.fetch_add(1, Ordering::AcqRel);
+                    break;
+                }
+            }
+        } else {
+            let mut more = limit - *current;
+            while more > 0 && self.pay_off() {
+                more -= 1;
+            }
+            self.free.add_permits(more);
+        }
+        *current = limit;
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        (*limit + self.owed.load(Ordering::Acquire)).saturating_sub(self.free.available_permits())
+    }
+
+    /// Takes one slot off the debt, if there is a debt.
+    fn pay_off(&self) -> bool {
+        // The common case is a plain load.
+        self.owed.load(Ordering::Acquire) > 0
+            && self
+                .owed
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |owed| {
+                    owed.checked_sub(1)
+                })
+                .is_ok()
+    }
+}
+
+impl Queued for Slots {
+    #[allow(private_interfaces)]
+    fn turnstile(&self) -> &Turnstile {
+        &self.turnstile
+    }
+}
+
+impl Gate for Arc<Slots> {
+    type Pass = Permit;
+    type Turn = Permit;
+
+    fn enter(&self, _: u64) -> Entry<Permit> {
+        if self.turnstile.waiting() == 0 {
+            if let Ok(slot) = self.free.try_acquire() {
+                slot.forget();
+                return Entry::Pass(Permit(self.clone()));
+            }
+        }
+        if self.limit() == 0 {
+            let (cost, capacity) = (1, 0);
+            return Entry::Never(refusal(Reason::NeverFits { cost, capacity }));
+        }
+        Entry::Wait(None)
+    }
+
+    fn wait(
+        &self,
+        cost: u64,
+        expected: Option<Duration>,
+        default_max_wait: Duration,
+    ) -> Result<Waiting<Permit>, Rejected> {
+        let limit = Limit::Concurrency;
+        let place = Place::join(self.clone(), limit, cost, expected, default_max_wait)?;
+        Ok(Box::pin(slot(place)))
+    }
+
+    fn take(turn: Permit) -> Result<Permit, Waiting<Permit>> {
+        Ok(turn)
+    }
+}
+
+fn refusal(reason: Reason) -> Rejected {
+    Rejected::new(Limit::Concurrency, reason, None)
+}
+
+/// Waits to be the head of the queue, and then for a slot.
+async fn slot(mut place: Place<Slots>) -> Result<Permit, Rejected> {
+    place.reach_head().await;
+    let slots = place.queue();
+    // The semaphore is never closed. A slot that comes free as the time ends is taken.
+    let taken = match place.deadline() {
+        None => slots.free.acquire().await.ok(),
+        Some(deadline) => timeout_at(deadline, slots.free.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok),
+    };
+    match taken {
+        Some(slot) => {
+            slot.forget();
+            Ok(Permit(slots.clone()))
+        }
+        None => {
+            let max_wait = slots.turnstile.max_wait_or(Duration::MAX);
+            Err(refusal(Reason::WaitTooLong { max_wait }))
+        }
+    }
+}
+
+// ===== impl Permit =====
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.0.pay_off() {
+            self.0.free.add_permits(1);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("in_flight", &self.0.in_flight())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! The public face of a limit on a rate, written once for both of them.
+
+/// Makes the limiter, the layer and the service of an algorithm.
+macro_rules! rate_limit {
+    (
+        $algorithm:ty, $limit:expr;
+        $(#[$limiter_doc:meta])* limiter $Limiter:ident;
+        $(#[$layer_doc:meta])* layer $Layer:ident;
+        $(#[$service_doc:meta])* service $Service:ident;
+    ) => {
+        $(#[$limiter_doc])*
+        #[derive(Clone)]
+        pub struct $Limiter(std::sync::Arc<crate::limit::Rate<$algorithm>>);
+
+        $(#[$layer_doc])*
+        #[derive(Clone)]
+        #[must_use]
+        pub struct $Layer<C = crate::cost::One, F = crate::refusal::Fail> {
+            limiter: $Limiter,
+            cost: C,
+            refusal: F,
+        }
+
+        $(#[$service_doc])*
+        #[derive(Clone)]
+        pub struct $Service<S, C = crate::cost::One, F = crate::refusal::Fail>(
+            crate::limit::Limited<
+                S,
+                std::sync::Arc<crate::limit::Rate<$algorithm>>,
+                C,
+                F,
+                crate::limit::UntilResponse,
+            >,
+        );
+
+        impl $Limiter {
+            /// A limiter of `quota`, with nothing taken from it yet.
+            #[must_use]
+            pub fn new(quota: crate::Quota) -> Self {
+                Self::with_clock(quota, crate::Clock::tokio())
+            }
+
+            /// A limiter of `quota` that reads `clock`.
+            #[must_use]
+            pub fn with_clock(quota: crate::Quota, clock: crate::Clock) -> Self {
+                let algorithm = <$algorithm>::new(&quota);
+                Self(std::sync::Arc::new(crate::limit::Rate::new(
+                    algorithm, quota, clock, $limit,
+                )))
+            }
+
+            /// The longest that anything waits for this limiter, give or take the 10 ms that a timer may be late. A
+            /// longer wait is refused at once. For everyone who shares it.
+            #[must_use]
+            pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
+                crate::limit::Queued::turnstile(&*self.0).set_max_wait(max_wait);
+                self
+            }
+
+            /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
+            #[must_use]
+            pub fn max_waiting(self, max_waiting: usize) -> Self {
+                crate::limit::Queued::turnstile(&*self.0).set_max_waiting(max_waiting);
+                self
+            }
+
+            /// The quota that this limiter keeps.
+            pub fn quota(&self) -> crate::Quota {
+                self.0.quota()
+            }
+
+            /// How many wait now.
+            #[must_use]
+            pub fn waiting(&self) -> usize {
+                crate::limit::Queued::turnstile(&*self.0).waiting()
+            }
+
+            /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
+            pub fn try_acquire(&self, cost: u64) -> crate::Decision {
+                self.0.decide(cost)
+            }
+
+            /// Waits in line for `cost` units, and takes them.
+            ///
+            /// # Errors
+            ///
+            /// [`Rejected`](crate::Rejected) when `cost` never fits, when it would wait longer than
+            /// [`max_wait`](Self::max_wait), or when [`max_waiting`](Self::max_waiting) are waiting. Unless told, it
+            /// waits as long as it takes.
+            ///
+            /// # Panics
+            ///
+            /// When it has to wait outside a tokio runtime with time enabled.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its
+            /// place, and with it everyone behind it, waiting.
+            pub async fn acquire(&self, cost: u64) -> Result<(), crate::Rejected> {
+                crate::limit::acquire(&self.0, cost).await
+            }
+        }
+
+        impl std::fmt::Debug for $Limiter {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Limiter))
+                    .field("quota", &self.quota())
+                    .field("waiting", &self.waiting())
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl $Layer {
+            /// A layer with a limiter of its own, of `quota`.
+            pub fn new(quota: crate::Quota) -> Self {
+                $Limiter::new(quota).into()
+            }
+
+            /// A layer with a limiter of its own that reads `clock`.
+            pub fn with_clock(quota: crate::Quota, clock: crate::Clock) -> Self {
+                $Limiter::with_clock(quota, clock).into()
+            }
+        }
+
+        impl<C, F> $Layer<C, F> {
+            /// What a request costs: a closure, [`cost::FromExtension`](crate::cost::FromExtension), or any other
+            /// [`Cost`](crate::Cost). One unit unless told.
+            pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
+                let Self { limiter, refusal, .. } = self;
+                $Layer { limiter, cost, refusal }
+            }
+
+            /// The longest that a request waits, give or take the 10 ms that a timer may be late. A longer wait is
+            /// refused at once. For everyone who shares the limiter.
+            pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
+                self.limiter = self.limiter.max_wait(max_wait);
+                self
+            }
+
+            /// How many requests may wait. One more is refused at once. For everyone who shares the limiter.
+            pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+                self.limiter = self.limiter.max_waiting(max_waiting);
+                self
+            }
+
+            /// Refuses with an HTTP 429 instead of an error; see [`Respond`](crate::refusal::Respond).
+            pub fn respond(self) -> $Layer<C, crate::refusal::Respond> {
+                let Self { limiter, cost, .. } = self;
+                $Layer { limiter, cost, refusal: crate::refusal::Respond }
+            }
+
+            /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
+            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::refusal::RespondWith<R>> {
+                let Self { limiter, cost, .. } = self;
+                $Layer { limiter, cost, refusal: crate::refusal::RespondWith(respond) }
+            }
+
+            /// The limiter that everything made by this layer shares.
+            #[must_use]
+            pub fn limiter(&self) -> &$Limiter {
+                &self.limiter
+            }
+        }
+
+        impl From<$Limiter> for $Layer {
+            fn from(limiter: $Limiter) -> Self {
+                Self {
+                    limiter,
+                    cost: crate::cost::One,
+                    refusal: crate::refusal::Fail,
+                }
+            }
+        }
+
+        impl<C, F> std::fmt::Debug for $Layer<C, F> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Layer))
+                    .field("limiter", &self.limiter)
+                    .field("cost", &std::any::type_name::<C>())
+                    .field("refusal", &std::any::type_name::<F>())
+                    .finish()
+            }
+        }
+
+        impl<S, C: Clone, F: Clone> tower_layer::Layer<S> for $Layer<C, F> {
+            type Service = $Service<S, C, F>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                $Service(crate::limit::Limited {
+                    inner,
+                    gate: self.limiter.0.clone(),
+                    cost: self.cost.clone(),
+                    refusal: self.refusal.clone(),
+                    hold: crate::limit::UntilResponse,
+                })
+            }
+        }
+
+        impl<S, C, F> $Service<S, C, F> {
+            /// The inner service.
+            pub fn get_ref(&self) -> &S {
+                &self.0.inner
+            }
+
+            /// The inner service, to change.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.0.inner
+            }
+
+            /// The inner service, without the limit.
+            pub fn into_inner(self) -> S {
+                self.0.inner
+            }
+
+            /// The limiter that this service shares with its clones.
+            #[must_use]
+            pub fn limiter(&self) -> $Limiter {
+                $Limiter(self.0.gate.clone())
+            }
+        }
+
+        impl<S, C, F> std::fmt::Debug for $Service<S, C, F>
+        where
+            S: std::fmt::Debug,
+        {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Service))
+                    .field("inner", &self.0.inner)
+                    .field("limiter", &self.limiter())
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl<S, C, F, Request> tower_service::Service<Request> for $Service<S, C, F>
+        where
+            S: tower_service::Service<Request> + Clone,
+            C: crate::Cost<Request>,
+            F: crate::refusal::Refusal<S::Response, S::Error> + Clone,
+        {
+            type Response = S::Response;
+            type Error = F::Error;
+            type Future = future::ResponseFuture<S, Request, F>;
+
+            fn poll_ready(
+                &mut self,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                self.0.poll_ready(cx)
+            }
+
+            fn call(&mut self, request: Request) -> Self::Future {
+                self.0.call(request)
+            }
+        }
+
+        /// The response future.
+        pub mod future {
+            /// The response future of the service. See [`ResponseFuture`](crate::future::ResponseFuture).
+            pub type ResponseFuture<S, Request, F = crate::refusal::Fail> =
+                crate::future::ResponseFuture<
+                    S,
+                    Request,
+                    std::sync::Arc<crate::limit::Rate<$algorithm>>,
+                    F,
+                    crate::limit::UntilResponse,
+                >;
+        }
+    };
+}
+
+pub(crate) use rate_limit;

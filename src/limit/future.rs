@@ -1,0 +1,219 @@
+//! The response future of every limiter.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    gate::{Gate, Waiting},
+    hold::Hold,
+};
+use crate::{Rejected, refusal::Refusal};
+
+pin_project! {
+    /// The response future of a service behind a limiter.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
+    /// one behind it. One that was called has used what it took, and gives a permit back.
+    pub struct ResponseFuture<S, Request, G, F, H>
+    where
+        S: Service<Request>,
+        G: Gate,
+    {
+        #[pin]
+        state: State<S, Request, G>,
+        refusal: F,
+        hold: H,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Request, G>
+    where
+        S: Service<Request>,
+        G: Gate,
+    {
+        // Boxed, so that those who do not wait have a small future.
+        Queueing { queueing: Box<Queueing<S, Request, G>> },
+        Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
+        Refused { rejected: Option<Rejected> },
+    }
+}
+
+/// A request that waits its turn.
+struct Queueing<S, Request, G: Gate> {
+    waiting: Waiting<G::Turn>,
+    turn: Option<G::Turn>,
+    service: S,
+    request: Option<Request>,
+}
+
+/// Why a request that waited was not called.
+enum Stopped<E> {
+    Refused(Rejected),
+    NotReady(E),
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Request, G, F, H> ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request>,
+    G: Gate,
+{
+    pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
+        let pass = Some(pass);
+        Self {
+            state: State::Calling { future, pass },
+            refusal,
+            hold,
+        }
+    }
+
+    pub(crate) fn waiting(
+        waiting: Waiting<G::Turn>,
+        service: S,
+        request: Request,
+        refusal: F,
+        hold: H,
+    ) -> Self {
+        let queueing = Box::new(Queueing {
+            waiting,
+            turn: None,
+            service,
+            request: Some(request),
+        });
+        Self {
+            state: State::Queueing { queueing },
+            refusal,
+            hold,
+        }
+    }
+
+    pub(crate) fn refused(rejected: Rejected, refusal: F, hold: H) -> Self {
+        let rejected = Some(rejected);
+        Self {
+            state: State::Refused { rejected },
+            refusal,
+            hold,
+        }
+    }
+}
+
+impl<S, Request, G, F, H> Future for ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request> + Clone,
+    G: Gate,
+    F: Refusal<H::Output, S::Error>,
+    H: Hold<S::Response, G::Pass>,
+{
+    type Output = Result<H::Output, F::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                // ## Calling => done
+                StateProj::Calling { future, pass } => {
+                    let result = ready!(future.poll(cx));
+                    let pass = pass.take();
+                    return Poll::Ready(match (result, pass) {
+                        (Ok(response), Some(pass)) => Ok(this.hold.hold(response, pass)),
+                        (Err(error), _) => Err(F::pass(error)),
+                        (Ok(_), None) => unreachable!("polled after it was done"),
+                    });
+                }
+                // ## Queueing => (Calling | done)
+                StateProj::Queueing { queueing } => match ready!(queueing.poll(cx)) {
+                    Ok((future, pass)) => {
+                        let pass = Some(pass);
+                        this.state.set(State::Calling { future, pass });
+                    }
+                    Err(Stopped::Refused(rejected)) => {
+                        return Poll::Ready(this.refusal.refuse(rejected));
+                    }
+                    Err(Stopped::NotReady(error)) => return Poll::Ready(Err(F::pass(error))),
+                },
+                // ## Refused => done
+                StateProj::Refused { rejected } => {
+                    let rejected = rejected.take();
+                    #[allow(
+                        clippy::expect_used,
+                        reason = "a future must not be polled after it is done"
+                    )]
+                    let rejected = rejected.expect("polled after it was done");
+                    return Poll::Ready(this.refusal.refuse(rejected));
+                }
+            }
+        }
+    }
+}
+
+impl<S, Request, G, F, H> fmt::Debug for ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request>,
+    G: Gate,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Queueing { .. } => "Queueing",
+            State::Calling { .. } => "Calling",
+            State::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("ResponseFuture").field(&state).finish()
+    }
+}
+
+// ===== impl Queueing =====
+
+impl<S, Request, G> Queueing<S, Request, G>
+where
+    S: Service<Request> + Clone,
+    G: Gate,
+{
+    #[allow(clippy::type_complexity, reason = "named once, here")]
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(S::Future, G::Pass), Stopped<S::Error>>> {
+        loop {
+            let turn = match self.turn.take() {
+                Some(turn) => turn,
+                None => ready!(self.waiting.as_mut().poll(cx)).map_err(Stopped::Refused)?,
+            };
+            // Ready first and taken after: units taken for a request that then waits for the inner service would be
+            // counted in a time in which it did not start.
+            match self.service.poll_ready(cx) {
+                Poll::Pending => {
+                    self.turn = Some(turn);
+                    return Poll::Pending;
+                }
+                Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
+            }
+            match G::take(turn) {
+                Ok(pass) => {
+                    #[allow(
+                        clippy::expect_used,
+                        reason = "a future must not be polled after it is done"
+                    )]
+                    let request = self.request.take().expect("polled after it was done");
+                    return Poll::Ready(Ok((self.service.call(request), pass)));
+                }
+                Err(again) => {
+                    self.waiting = again;
+                    // The ready instance must not be held while this sleeps.
+                    self.service = self.service.clone();
+                }
+            }
+        }
+    }
+}

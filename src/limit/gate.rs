@@ -1,0 +1,44 @@
+//! What the service around every limiter asks of it.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use crate::Rejected;
+
+/// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send>>;
+
+/// A limiter as its service sees it.
+///
+/// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
+pub trait Gate: Clone {
+    /// What an admitted request holds.
+    type Pass;
+
+    /// What the head of the queue holds once there is room for it.
+    type Turn;
+
+    /// Admits a request at once, if nobody waits and it fits.
+    fn enter(&self, cost: u64) -> Entry<Self::Pass>;
+
+    /// Joins the queue, having been told to wait by `enter`.
+    fn wait(
+        &self,
+        cost: u64,
+        expected: Option<Duration>,
+        default_max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected>;
+
+    /// Takes what the turn is for. Where the room is gone, waits for it again without losing the turn.
+    fn take(turn: Self::Turn) -> Result<Self::Pass, Waiting<Self::Turn>>;
+}
+
+/// The answer of [`Gate::enter`].
+#[derive(Debug)]
+pub enum Entry<P> {
+    /// It has been counted.
+    Pass(P),
+    /// It does not fit now; how long it will take, where that is known.
+    Wait(Option<Duration>),
+    /// It never will.
+    Never(Rejected),
+}

@@ -1,0 +1,143 @@
+//! A limit on a rate: an algorithm, a clock, and the queue in front of them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    gate::{Entry, Gate, Waiting},
+    turnstile::{Place, Queued, Turnstile},
+};
+use crate::{Clock, Decision, Limit, Quota, Reason, Rejected, algorithm::Algorithm};
+
+/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// The state that all handles of one limiter share.
+#[derive(Debug)]
+pub struct Rate<A> {
+    algorithm: A,
+    clock: Clock,
+    turnstile: Turnstile,
+    quota: Quota,
+    limit: Limit,
+}
+
+// ===== impl Rate =====
+
+impl<A: Algorithm> Rate<A> {
+    pub(crate) fn new(algorithm: A, quota: Quota, clock: Clock, limit: Limit) -> Self {
+        Self {
+            algorithm,
+            clock,
+            turnstile: Turnstile::new(),
+            quota,
+            limit,
+        }
+    }
+
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    #[inline]
+    pub(crate) fn decide(&self, cost: u64) -> Decision {
+        if cost == 0 {
+            return Decision::Admit;
+        }
+        if cost > self.algorithm.capacity() {
+            return Decision::Never;
+        }
+        let now = self.clock.now();
+        if self.turnstile.waiting() > 0 {
+            return self.behind_the_queue(cost, now);
+        }
+        self.algorithm.take(cost, now)
+    }
+
+    #[cold]
+    fn behind_the_queue(&self, cost: u64, now: u64) -> Decision {
+        let units = self.turnstile.units().saturating_add(cost);
+        // Never zero: there is somebody ahead.
+        let wait = self.algorithm.wait(units, now).max(1);
+        Decision::Wait(Duration::from_nanos(wait))
+    }
+
+    /// For the head of the queue: how long until its cost fits.
+    fn due_in(&self, cost: u64) -> Option<Duration> {
+        let wait = self.algorithm.wait(cost, self.clock.now());
+        (wait > 0).then(|| Duration::from_nanos(wait))
+    }
+
+    fn never(&self, cost: u64) -> Rejected {
+        let capacity = self.algorithm.capacity();
+        Rejected::new(self.limit, Reason::NeverFits { cost, capacity }, None)
+    }
+}
+
+impl<A> Queued for Rate<A> {
+    #[allow(private_interfaces)]
+    fn turnstile(&self) -> &Turnstile {
+        &self.turnstile
+    }
+}
+
+impl<A> Gate for Arc<Rate<A>>
+where
+    A: Algorithm + Send + Sync + 'static,
+{
+    type Pass = ();
+    type Turn = Place<Rate<A>>;
+
+    #[inline]
+    fn enter(&self, cost: u64) -> Entry<()> {
+        match self.decide(cost) {
+            Decision::Admit => Entry::Pass(()),
+            Decision::Wait(wait) => Entry::Wait(Some(wait)),
+            Decision::Never => Entry::Never(self.never(cost)),
+        }
+    }
+
+    fn wait(
+        &self,
+        cost: u64,
+        expected: Option<Duration>,
+        default_max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let place = Place::join(self.clone(), self.limit, cost, expected, default_max_wait)?;
+        Ok(Box::pin(async move {
+            let mut place = place;
+            place.reach_head().await;
+            until_due(place).await
+        }))
+    }
+
+    fn take(turn: Self::Turn) -> Result<(), Waiting<Self::Turn>> {
+        let rate = turn.queue();
+        match rate.algorithm.take_in_turn(turn.units(), rate.clock.now()) {
+            Decision::Admit => Ok(()),
+            // The place, and with it the turn, is kept.
+            Decision::Wait(_) | Decision::Never => Err(Box::pin(until_due(turn))),
+        }
+    }
+}
+
+/// Sleeps, as the head of the queue, until there is room.
+async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>, Rejected> {
+    let rate = place.queue();
+    while let Some(wait) = rate.due_in(place.units()) {
+        if let Some(deadline) = place.deadline() {
+            let now = Instant::now();
+            if now
+                .checked_add(wait)
+                .is_none_or(|due| due > deadline + GRACE)
+            {
+                let max_wait = rate.turnstile.max_wait_or(Duration::MAX);
+                let reason = Reason::WaitTooLong { max_wait };
+                return Err(Rejected::new(rate.limit, reason, Some(wait)));
+            }
+        }
+        sleep(wait).await;
+    }
+    Ok(place)
+}

@@ -1,0 +1,165 @@
+//! The queue of those who wait: first in, first out, and only its head has a timer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{Limit, Reason, Rejected, quota::nanos};
+
+/// A queue, and how much waiting it bears.
+#[derive(Debug)]
+pub(crate) struct Turnstile {
+    /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
+    head: Semaphore,
+    waiting: AtomicUsize,
+    units: AtomicU64,
+    max_wait: AtomicU64,
+    max_waiting: AtomicUsize,
+}
+
+/// Whatever has a queue in front of it.
+pub trait Queued {
+    /// Its queue.
+    #[doc(hidden)]
+    #[allow(
+        private_interfaces,
+        reason = "the trait can't be named outside this crate"
+    )]
+    fn turnstile(&self) -> &Turnstile;
+}
+
+/// A place in the queue. Dropping it leaves the queue, from whatever place.
+#[derive(Debug)]
+pub struct Place<Q: Queued> {
+    queue: Arc<Q>,
+    units: u64,
+    is_head: bool,
+    deadline: Option<Instant>,
+}
+
+/// No `max_wait` was given: the caller decides.
+const UNSET: u64 = u64::MAX;
+
+// ===== impl Turnstile =====
+
+impl Turnstile {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: Semaphore::const_new(1),
+            waiting: AtomicUsize::new(0),
+            units: AtomicU64::new(0),
+            max_wait: AtomicU64::new(UNSET),
+            max_waiting: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    // Relaxed throughout: each is a lone number, and the semaphore orders those who wait.
+
+    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
+        let max_wait = nanos(max_wait).min(UNSET - 1);
+        self.max_wait.store(max_wait, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
+        self.max_waiting.store(max_waiting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
+        match self.max_wait.load(Ordering::Relaxed) {
+            UNSET => default,
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The units that all who wait ask for.
+    pub(crate) fn units(&self) -> u64 {
+        self.units.load(Ordering::Relaxed)
+    }
+}
+
+// ===== impl Place =====
+
+impl<Q: Queued> Place<Q> {
+    /// Joins the end of the queue, or says why not. `wait` is how long it is expected to take, where that is known.
+    pub(crate) fn join(
+        queue: Arc<Q>,
+        limit: Limit,
+        units: u64,
+        wait: Option<Duration>,
+        default_max_wait: Duration,
+    ) -> Result<Self, Rejected> {
+        let turnstile = queue.turnstile();
+        let max_wait = turnstile.max_wait_or(default_max_wait);
+        if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
+            return Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait));
+        }
+        let max_waiting = turnstile.max_waiting.load(Ordering::Relaxed);
+        let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
+        let more_units = |sum: u64| sum.checked_add(units);
+        let relaxed = Ordering::Relaxed;
+        let full = || Rejected::new(limit, Reason::QueueFull { max_waiting }, wait);
+        turnstile
+            .waiting
+            .fetch_update(relaxed, relaxed, one_more)
+            .map_err(|_| full())?;
+        if turnstile
+            .units
+            .fetch_update(relaxed, relaxed, more_units)
+            .is_err()
+        {
+            turnstile.waiting.fetch_sub(1, relaxed);
+            return Err(full());
+        }
+        Ok(Self {
+            units,
+            is_head: false,
+            deadline: Instant::now().checked_add(max_wait),
+            queue,
+        })
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Q> {
+        &self.queue
+    }
+
+    pub(crate) fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Until when it may wait; `None` is for ever.
+    ///
+    /// The longest wait belongs to the queue, so nobody's deadline comes before that of those ahead.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Waits to become the head of the queue.
+    pub(crate) async fn reach_head(&mut self) {
+        // The semaphore is never closed. Whoever holds a place gives the permit back by hand.
+        if let Ok(permit) = self.queue.turnstile().head.acquire().await {
+            permit.forget();
+            self.is_head = true;
+        }
+    }
+}
+
+impl<Q: Queued> Drop for Place<Q> {
+    fn drop(&mut self) {
+        let turnstile = self.queue.turnstile();
+        turnstile.units.fetch_sub(self.units, Ordering::Relaxed);
+        turnstile.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.is_head {
+            turnstile.head.add_permits(1);
+        }
+    }
+}
