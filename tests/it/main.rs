@@ -1,1 +1,11 @@
-//! Behaviour, in one binary.
+//! Behaviour, in one binary: one link step.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod auto_traits;
+mod concurrency;
+mod readiness;
+mod refusal;
+mod rooms;
+mod sliding_window;
+mod support;
+mod token_bucket;

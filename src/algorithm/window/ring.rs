@@ -171,7 +171,7 @@ mod loom_tests {
 
     #[test]
     fn loom_takers_racing_into_a_new_part_never_pass_the_limit() {
-        loom::model(|| {
+        crate::sync::model(|| {
             // Parts of 10 ns; what starts at 5 counts until 30.
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(1, 5).is_admit());
@@ -186,7 +186,7 @@ mod loom_tests {
 
     #[test]
     fn loom_units_that_left_are_given_back_once() {
-        loom::model(|| {
+        crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(2, 5).is_admit());
             let other = Arc::clone(&ring);
