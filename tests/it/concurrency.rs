@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Debug,
     pin::Pin,
     sync::{
         Arc,
@@ -21,7 +22,7 @@ use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, Limit, Reason, Reject
 
 use crate::support::{ms, poll_once};
 
-fn frames(count: usize) -> impl Body<Data = &'static [u8], Error = Infallible> + Unpin {
+fn frames(count: usize) -> impl Body<Data = &'static [u8], Error = Infallible> + Debug + Unpin {
     let frames = (0..count).map(|_| Ok(Frame::data(&b"data"[..])));
     StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()))
 }

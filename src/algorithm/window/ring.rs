@@ -190,10 +190,24 @@ mod loom_tests {
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(2, 5).is_admit());
             let other = Arc::clone(&ring);
-            let taker =
-                thread::spawn(move || (0..2).filter(|_| other.take(1, 31).is_admit()).count());
-            let mine = (0..2).filter(|_| ring.take(1, 32).is_admit()).count();
-            assert_eq!(mine + taker.join().unwrap(), 2);
+            let taker = thread::spawn(move || usize::from(other.take(2, 31).is_admit()));
+            let mine = usize::from(ring.take(1, 32).is_admit());
+            assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_a_late_thread_does_not_give_back_what_came_after_it() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            // The same place of the ring, a whole turn earlier.
+            let late = thread::spawn(move || other.take(1, 31));
+            if ring.take(2, 61).is_admit() {
+                assert!(!ring.take(1, 62).is_admit());
+            }
+            let _ = late.join().unwrap();
         });
     }
 }
