@@ -79,6 +79,8 @@ where
         match self.gate.wait(cost, expected, default_max_wait) {
             Err(rejected) => self.refuse(rejected),
             Ok(turn) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(cost, ?expected, "waiting for a limit");
                 let fresh = self.inner.clone();
                 // The instance that was polled ready is let go of: what it holds, such as the only permit of a limit
                 // further in, would be held for as long as this request sleeps.
@@ -93,6 +95,8 @@ where
     where
         S: Service<Request>,
     {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(%rejected, "refused");
         ResponseFuture::refused(rejected, self.refusal.clone(), self.hold)
     }
 }
