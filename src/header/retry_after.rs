@@ -151,6 +151,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    type Field = (&'static str, &'static [u8]);
+
     fn read(fields: &[(&'static str, &[u8])]) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_milliseconds_go_first_where_they_can_be_read() {
-        let table: &[(&[(&'static str, &[u8])], Option<Duration>)] = &[
+        let table: &[(&[Field], Option<Duration>)] = &[
             (&[], None),
             (&[("retry-after-ms", b"1500")], ms(1_500)),
             (
@@ -266,7 +268,7 @@ mod tests {
                 Some(Duration::from_nanos(1)),
             ),
             (
-                &[("retry-after-ms", &[b'9'; 30])],
+                &[("retry-after-ms", b"999999999999999999999999999999")],
                 Some(Duration::new(u64::MAX / 1_000, 615_000_000)),
             ),
             (
@@ -325,8 +327,9 @@ mod tests {
             assert_eq!(got, *expected, "{:?}", String::from_utf8_lossy(sent));
         }
         // Seconds have no need of a date.
-        let sent: (_, &[u8]) = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
-        assert_eq!(read(&[("retry-after", b"60"), sent]), s(60));
+        let sent: Field = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
+        let seconds: Field = ("retry-after", b"60");
+        assert_eq!(read(&[seconds, sent]), s(60));
     }
 
     #[test]

@@ -189,3 +189,184 @@ fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
         .and_then(io::Error::get_ref);
     wrapped.map_or_else(|| error.source(), |inner| Some(inner))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use http::{HeaderValue, Request, Response};
+    use io::ErrorKind as Kind;
+
+    use super::*;
+    use crate::{Limit, Reason};
+
+    const YES: Verdict = Verdict::retry();
+    const NO: Verdict = Verdict::Forbid;
+    const OK: Verdict = Verdict::Accept;
+
+    /// An error with another one inside.
+    #[derive(Debug)]
+    struct Outer(BoxError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    fn classify(
+        by_status: ByStatus,
+        method: Method,
+        outcome: Result<&Response<()>, &BoxError>,
+    ) -> Verdict {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        by_status.classify(&request, outcome)
+    }
+
+    /// What GET, POST, and POST that may be repeated get.
+    fn three(outcome: Result<&Response<()>, &BoxError>) -> [Verdict; 3] {
+        [
+            classify(ByStatus::new(), Method::GET, outcome),
+            classify(ByStatus::new(), Method::POST, outcome),
+            classify(ByStatus::new().repeat_unsafe(), Method::POST, outcome),
+        ]
+    }
+
+    #[test]
+    fn statuses() {
+        const TWO: Verdict = Verdict::retry_after(std::time::Duration::from_secs(2));
+        for (status, field, expected) in [
+            (200, None, [OK, OK, OK]),
+            (200, Some(("x-should-retry", "true")), [OK, OK, OK]),
+            (301, Some(("retry-after", "2")), [OK, OK, OK]),
+            (400, None, [OK, OK, OK]),
+            (400, Some(("retry-after", "2")), [OK, OK, OK]),
+            (404, None, [OK, OK, OK]),
+            (404, Some(("x-should-retry", "false")), [NO, NO, NO]),
+            (409, Some(("x-should-retry", "true")), [YES, YES, YES]),
+            (402, None, [NO, NO, NO]),
+            (402, Some(("retry-after", "2")), [NO, NO, NO]),
+            (402, Some(("x-should-retry", "true")), [NO, NO, NO]),
+            (413, Some(("x-should-retry", "true")), [NO, NO, NO]),
+            (408, None, [YES, NO, YES]),
+            (429, None, [YES, YES, YES]),
+            (429, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (429, Some(("retry-after", "-2")), [YES, YES, YES]),
+            (429, Some(("x-should-retry", "false")), [NO, NO, NO]),
+            (500, None, [YES, NO, YES]),
+            (500, Some(("retry-after", "2")), [TWO, NO, TWO]),
+            (500, Some(("x-should-retry", "true")), [YES, YES, YES]),
+            (501, None, [NO, NO, NO]),
+            (502, None, [YES, NO, YES]),
+            (503, None, [YES, NO, YES]),
+            (503, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (503, Some(("retry-after-ms", "2000")), [TWO, TWO, TWO]),
+            (503, Some(("retry-after", "soon")), [YES, NO, YES]),
+            (504, None, [YES, NO, YES]),
+            (529, None, [YES, NO, YES]),
+            (529, Some(("retry-after", "2")), [TWO, NO, TWO]),
+            (999, None, [OK, OK, OK]),
+        ] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some((name, value)) = field {
+                let value = HeaderValue::from_static(value);
+                response.headers_mut().insert(name, value);
+            }
+            assert_eq!(three(Ok(&response)), expected, "{status} {field:?}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        for (method, expected) in [
+            (Method::GET, YES),
+            (Method::HEAD, YES),
+            (Method::OPTIONS, YES),
+            (Method::TRACE, YES),
+            (Method::PUT, YES),
+            (Method::DELETE, YES),
+            (Method::POST, NO),
+            (Method::PATCH, NO),
+            (Method::CONNECT, NO),
+            (Method::from_bytes(b"PURGE").unwrap(), NO),
+        ] {
+            let verdict = classify(ByStatus::new(), method.clone(), Ok(&response));
+            assert_eq!(verdict, expected, "{method}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_connection() {
+        for (kind, expected) in [
+            (Kind::ConnectionRefused, [YES, YES, YES]),
+            (Kind::AddrNotAvailable, [YES, YES, YES]),
+            (Kind::ConnectionReset, [YES, NO, YES]),
+            (Kind::BrokenPipe, [YES, NO, YES]),
+            (Kind::TimedOut, [YES, NO, YES]),
+            (Kind::UnexpectedEof, [YES, NO, YES]),
+            (Kind::NetworkUnreachable, [YES, NO, YES]),
+            (Kind::InvalidData, [NO, NO, NO]),
+            (Kind::PermissionDenied, [NO, NO, NO]),
+        ] {
+            let plain: BoxError = io::Error::from(kind).into();
+            let deep: BoxError = Outer(Outer(io::Error::from(kind).into()).into()).into();
+            let wrapped: BoxError = io::Error::other(io::Error::from(kind)).into();
+            for error in [plain, deep, wrapped] {
+                assert_eq!(three(Err(&error)), expected, "{error:?}");
+            }
+        }
+        let other: BoxError = "no idea".into();
+        assert_eq!(three(Err(&other)), [NO; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_may_have_been_acted_on() {
+        let never = std::future::pending::<()>();
+        let elapsed = tokio::time::timeout(std::time::Duration::ZERO, never).await;
+        let error: BoxError = elapsed.unwrap_err().into();
+        assert_eq!(three(Err(&error)), [YES, NO, YES]);
+    }
+
+    #[test]
+    fn a_refusal_by_a_limiter_is_never_repeated_whatever_it_stands_in() {
+        let rejected = || {
+            let max_wait = std::time::Duration::ZERO;
+            Rejected::new(Limit::TokenBucket, Reason::WaitTooLong { max_wait }, None)
+        };
+        let plain: BoxError = rejected().into();
+        let deep: BoxError = Outer(Outer(rejected().into()).into()).into();
+        let in_io: BoxError = io::Error::new(Kind::ConnectionRefused, rejected()).into();
+        for error in [plain, deep, in_io] {
+            assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[tokio::test]
+    async fn reqwest_tells_whether_there_was_a_connection() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        // Nobody listens on a port that was just let go of, and a listener that hangs up breaks a connection.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let (broken, ()) = tokio::join!(client.get(&url).send(), hang_up);
+        let broken: BoxError = broken.unwrap_err().into();
+        assert_eq!(three(Err(&broken)), [YES, NO, YES], "{broken:?}");
+        drop(listener);
+        let refused: BoxError = client.get(&url).send().await.unwrap_err().into();
+        assert_eq!(three(Err(&refused)), [YES, YES, YES], "{refused:?}");
+        let no_url: BoxError = client.get("//").send().await.unwrap_err().into();
+        assert_eq!(three(Err(&no_url)), [NO; 3], "{no_url:?}");
+    }
+}

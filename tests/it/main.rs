@@ -1,1 +1,4 @@
-//! Behaviour, in one binary.
+//! Behaviour, in one binary: one link step.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod retry_after_backoff;
