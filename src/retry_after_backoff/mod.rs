@@ -16,7 +16,7 @@
 //!
 //! // Answers 429 for the first 20 seconds.
 //! let start = Instant::now();
-//! let server = service_fn(async move |_: Request<&'static str>| {
+//! let server = service_fn(move |_: Request<&'static str>| async move {
 //!     let mut response = Response::new(());
 //!     if start.elapsed() < Duration::from_secs(20) {
 //!         *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
