@@ -325,6 +325,10 @@ mod tests {
                 assert_eq!(three(Err(&error)), expected, "{error:?}");
             }
         }
+        // That there was no connection weighs more than whatever stands around it.
+        let refused = io::Error::from(Kind::ConnectionRefused);
+        let timed_out: BoxError = io::Error::new(Kind::TimedOut, Outer(refused.into())).into();
+        assert_eq!(three(Err(&timed_out)), [YES; 3]);
         let other: BoxError = "no idea".into();
         assert_eq!(three(Err(&other)), [NO; 3]);
     }

@@ -48,7 +48,7 @@ impl<C> RetryAfterBackoffLayer<C> {
 
     /// How often a request is sent at most, the first time included. 5 unless told otherwise; 0 counts as 1.
     pub fn attempts(self, attempts: u32) -> Self {
-        self.set(|settings| settings.attempts = attempts.max(1))
+        self.set(|settings| settings.attempts = attempts)
     }
 
     /// The longest wait between two attempts. 60 s unless told otherwise.

@@ -298,6 +298,36 @@ async fn a_wait_that_would_pass_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_of_our_own_that_would_pass_the_deadline_is_not_begun() {
+    // Each wait is 10 s: the base is the cap.
+    for (deadline, calls, expected) in [(9_999, 1, 0), (10_000, 2, 10), (29_000, 3, 20)] {
+        let (inner, log) = server(|_| Ok(answer(500, &[])));
+        let layer = RetryAfterBackoffLayer::new()
+            .backoff(Backoff::new(s(10), s(10)).jitter(Jitter::Decorrelated))
+            .deadline(ms(deadline));
+        let (result, took) = send(layer.layer(inner), get()).await;
+        assert_eq!(result.unwrap().status(), 500);
+        assert_eq!((log.calls(), took), (calls, s(expected)), "{deadline} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn decorrelated_waits_grow_with_those_before() {
+    let mut most = Duration::ZERO;
+    for seed in 0..50 {
+        let (inner, log) = server(|_| Ok(answer(500, &[])));
+        let layer = RetryAfterBackoffLayer::new()
+            .backoff(Backoff::new(ms(100), s(60)).jitter(Jitter::Decorrelated))
+            .no_budget()
+            .seed(seed);
+        send(layer.layer(inner), get()).await.0.unwrap();
+        most = most.max(log.waits()[3]);
+    }
+    // 100, 300, 900 and 2,700 ms with all the luck there is; 300 each if none remembered the one before.
+    assert!(most > ms(900) && most <= ms(2_701), "{most:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_that_attempts_take_counts_towards_the_deadline() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
