@@ -46,6 +46,7 @@ impl Clock {
     }
 
     /// Nanoseconds since this clock was made; never goes back.
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.0 {
             Source::Tokio(start) => nanos(Instant::now().saturating_duration_since(*start)),

@@ -1,4 +1,84 @@
-//! Tower layers that keep a caller inside a rate limit.
+//! Tower layers that keep a caller inside somebody else's limits, and callers inside yours.
+//!
+//! AI APIs refuse whoever goes too fast: so many requests a minute, so many tokens, so many calls at a time. These
+//! layers wait instead of being refused, obey when they are told to wait, and turn elsewhere when waiting is too long.
+//! Each works alone, on any [`tower_service::Service`]: an HTTP client, a server, or something of your own.
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`TokenBucketLayer`] | limits the rate at which requests start, with a burst |
+//! | [`SlidingWindowLayer`] | limits how many start within any period |
+//! | [`ConcurrencyLayer`] | limits how many are in flight, to the end of their bodies |
+//!
+//! # A client
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::service_fn;
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//! use tower_throttle::{ConcurrencyLayer, Quota, SlidingWindowLayer};
+//!
+//! # let http_client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::from("hello"))));
+//! // Any service will do: hyper's client, reqwest's, tonic's, your own.
+//! let mut client = ServiceBuilder::new()
+//!     .layer(ConcurrencyLayer::new(50))
+//!     .layer(SlidingWindowLayer::new(Quota::per_minute(500)))
+//!     .service(http_client);
+//!
+//! let request = Request::post("https://api.example.com/v1/chat/completions").body(String::new())?;
+//! let response = client.ready().await?.call(request).await?;
+//! assert!(response.status().is_success());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A server
+//!
+//! [`.respond()`](TokenBucketLayer::respond) makes a refusal a response, and leaves the error type alone, as axum wants it:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_throttle::{Quota, TokenBucketLayer};
+//!
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(TokenBucketLayer::new(Quota::per_second(10).burst(20)).respond());
+//! # let _ = app;
+//! ```
+//!
+//! # Which order
+//!
+//! The layer that is added first sees a request first. From the outside in:
+//!
+//! 1. [`ConcurrencyLayer`], so that what waits for the rate does not count as sent more than once;
+//! 2. a rate limit, last, next to the client: what comes after it may delay a request that it has counted already, and a
+//!    request counted in one period and sent in the next is one too many there.
+//!
+//! # What all of them share
+//!
+//! - **State is in the layer.** Every service that a layer makes, and every clone of those, shares its limit. Services
+//!   are [`Clone`] whenever the inner one is. No `Buffer` is needed.
+//! - **Waiting** is first in, first out, bounded by `max_wait` and `max_waiting`, and safe to drop at any point. It asks that the
+//!   inner service be [`Clone`]: nothing that was polled ready is held while a request sleeps.
+//! - **A refusal** is a [`Rejected`] inside a [`BoxError`], or a response. Inner errors pass unchanged.
+//! - **Time** is tokio's, so `tokio::time::pause` drives all of it in your tests.
+//! - **Limiters** can be used without tower: [`TokenBucketLimiter`], [`SlidingWindowLimiter`], [`ConcurrencyLimiter`].
+//!
+//! # Features
+//!
+//! All are off by default, and none takes anything away.
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `axum` | axum's body can be sent again by a retry or a fallback if it is empty |
+//! | `reqwest` | `reqwest::Client` as the innermost service |
+//! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
+//! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
+//! | `quanta` | a clock that is cheaper to read |
+//! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod algorithm;

@@ -38,7 +38,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// | 0 units, or a burst of 0 | nothing passes; every request is refused with [`Reason::NeverFits`](crate::Reason::NeverFits) |
 /// | a period of 0 | a period of one nanosecond |
 /// | a period over 584 years | a period of 584 years |
-/// | a burst so large that it takes over 292 years to refill | a burst that takes 292 years |
+/// | a burst, or a unit, that takes over 292 years to refill | a burst or a unit that takes 292 years |
 /// | more than 10 million units a second | a [`TokenBucket`](crate::TokenBucket) gives each unit a whole number of nanoseconds, so up to one unit a nanosecond, and at most half of a rate in between, is lost |
 /// | over a trillion (2⁴⁰) units | a [`SlidingWindow`](crate::SlidingWindow) counts up to 2⁴⁰ − 1 |
 ///
@@ -185,8 +185,11 @@ impl Quota {
 }
 
 /// A duration in nanoseconds; one of over 584 years counts as 584 years.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    // In 64 bits: this is on the path of every request.
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 // ===== impl InvalidQuota =====

@@ -5,3 +5,11 @@ pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(throttle_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+
+/// Runs a model through every order of its steps in which a thread is interrupted up to three times.
+#[cfg(all(test, throttle_loom))]
+pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}

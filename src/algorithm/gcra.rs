@@ -35,6 +35,7 @@ pub struct Gcra {
 impl Gcra {
     pub(crate) fn new(quota: &Quota) -> Self {
         let unit_nanos = quota.period_nanos().div_ceil(quota.units().max(1));
+        let unit_nanos = unit_nanos.min(LONGEST_BURST);
         Self {
             full_at: AtomicU64::new(0),
             capacity: quota.burst_size().min(LONGEST_BURST / unit_nanos),
@@ -239,7 +240,7 @@ mod loom_tests {
 
     #[test]
     fn loom_two_takers_never_share_a_unit() {
-        loom::model(|| {
+        crate::sync::model(|| {
             let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
             let other = Arc::clone(&bucket);
             let taker = thread::spawn(move || u64::from(other.take(2, 5).is_admit()));

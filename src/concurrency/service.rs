@@ -68,10 +68,12 @@ where
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, F, H>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.0.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         self.0.call(request)
     }

@@ -241,6 +241,7 @@ macro_rules! rate_limit {
             type Error = F::Error;
             type Future = future::ResponseFuture<S, Request, F>;
 
+            #[inline]
             fn poll_ready(
                 &mut self,
                 cx: &mut std::task::Context<'_>,
@@ -248,6 +249,7 @@ macro_rules! rate_limit {
                 self.0.poll_ready(cx)
             }
 
+            #[inline]
             fn call(&mut self, request: Request) -> Self::Future {
                 self.0.call(request)
             }

@@ -70,6 +70,7 @@ where
     S: Service<Request>,
     G: Gate,
 {
+    #[inline]
     pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
         let pass = Some(pass);
         Self {
@@ -118,19 +119,24 @@ where
 {
     type Output = Result<H::Output, F::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
+            // The state is looked at in the order of how often it is met.
             match this.state.as_mut().project() {
                 // ## Calling => done
                 StateProj::Calling { future, pass } => {
-                    let result = ready!(future.poll(cx));
-                    let pass = pass.take();
-                    return Poll::Ready(match (result, pass) {
-                        (Ok(response), Some(pass)) => Ok(this.hold.hold(response, pass)),
-                        (Err(error), _) => Err(F::pass(error)),
-                        (Ok(_), None) => unreachable!("polled after it was done"),
-                    });
+                    return match ready!(future.poll(cx)) {
+                        Ok(response) => match pass.take() {
+                            Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
+                            None => unreachable!("polled after it was done"),
+                        },
+                        Err(error) => {
+                            *pass = None;
+                            Poll::Ready(Err(F::pass(error)))
+                        }
+                    };
                 }
                 // ## Queueing => (Calling | done)
                 StateProj::Queueing { queueing } => match ready!(queueing.poll(cx)) {
@@ -145,13 +151,10 @@ where
                 },
                 // ## Refused => done
                 StateProj::Refused { rejected } => {
-                    let rejected = rejected.take();
-                    #[allow(
-                        clippy::expect_used,
-                        reason = "a future must not be polled after it is done"
-                    )]
-                    let rejected = rejected.expect("polled after it was done");
-                    return Poll::Ready(this.refusal.refuse(rejected));
+                    return match rejected.take() {
+                        Some(rejected) => Poll::Ready(this.refusal.refuse(rejected)),
+                        None => unreachable!("polled after it was done"),
+                    };
                 }
             }
         }
@@ -180,6 +183,7 @@ where
     S: Service<Request> + Clone,
     G: Gate,
 {
+    #[cold]
     #[allow(clippy::type_complexity, reason = "named once, here")]
     fn poll(
         &mut self,
@@ -201,11 +205,9 @@ where
             }
             match G::take(turn) {
                 Ok(pass) => {
-                    #[allow(
-                        clippy::expect_used,
-                        reason = "a future must not be polled after it is done"
-                    )]
-                    let request = self.request.take().expect("polled after it was done");
+                    let Some(request) = self.request.take() else {
+                        unreachable!("polled after it was done")
+                    };
                     return Poll::Ready(Ok((self.service.call(request), pass)));
                 }
                 Err(again) => {

@@ -1,6 +1,9 @@
 //! The service around every limiter: decides in `call`, and leaves the waiting to the future.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tower_service::Service;
 
@@ -9,7 +12,10 @@ use super::{
     gate::{Entry, Gate},
     hold::Hold,
 };
-use crate::{Cost, refusal::Refusal};
+use crate::{
+    Cost, Rejected,
+    refusal::{Refusal, Sealed},
+};
 
 /// A service behind a [`Gate`].
 #[derive(Debug, Clone)]
@@ -34,29 +40,63 @@ where
     type Future = ResponseFuture<S, Request, G, F, H>;
 
     /// Passes through: what a request costs is in the request.
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(F::pass)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         let cost = self.cost.cost(&request);
-        let (refusal, hold) = (self.refusal.clone(), self.hold);
-        let expected = match self.gate.enter(cost) {
+        match self.gate.enter(cost) {
             Entry::Pass(pass) => {
-                return ResponseFuture::called(self.inner.call(request), pass, refusal, hold);
+                let future = self.inner.call(request);
+                ResponseFuture::called(future, pass, self.refusal.clone(), self.hold)
             }
-            Entry::Never(rejected) => return ResponseFuture::refused(rejected, refusal, hold),
-            Entry::Wait(expected) => expected,
-        };
-        match self.gate.wait(cost, expected, refusal.default_max_wait()) {
-            Err(rejected) => ResponseFuture::refused(rejected, refusal, hold),
+            Entry::Wait(expected) => self.wait(request, cost, expected),
+            Entry::Never(rejected) => self.refuse(rejected),
+        }
+    }
+}
+
+impl<S, G, C, F, H> Limited<S, G, C, F, H>
+where
+    G: Gate,
+    F: Sealed + Clone,
+    H: Copy,
+{
+    #[cold]
+    fn wait<Request>(
+        &mut self,
+        request: Request,
+        cost: u64,
+        expected: Option<Duration>,
+    ) -> ResponseFuture<S, Request, G, F, H>
+    where
+        S: Service<Request> + Clone,
+    {
+        let default_max_wait = self.refusal.default_max_wait();
+        match self.gate.wait(cost, expected, default_max_wait) {
+            Err(rejected) => self.refuse(rejected),
             Ok(turn) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(cost, ?expected, "waiting for a limit");
                 let fresh = self.inner.clone();
                 // The instance that was polled ready is let go of: what it holds, such as the only permit of a limit
                 // further in, would be held for as long as this request sleeps.
                 self.inner = fresh.clone();
-                ResponseFuture::waiting(turn, fresh, request, refusal, hold)
+                ResponseFuture::waiting(turn, fresh, request, self.refusal.clone(), self.hold)
             }
         }
+    }
+
+    #[cold]
+    fn refuse<Request>(&self, rejected: Rejected) -> ResponseFuture<S, Request, G, F, H>
+    where
+        S: Service<Request>,
+    {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(%rejected, "refused");
+        ResponseFuture::refused(rejected, self.refusal.clone(), self.hold)
     }
 }

@@ -1,4 +1,12 @@
 //! Behaviour, in one binary: one link step.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod auto_traits;
+mod concurrency;
+mod readiness;
+mod refusal;
 mod retry_after_backoff;
+mod rooms;
+mod sliding_window;
+mod support;
+mod token_bucket;

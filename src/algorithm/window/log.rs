@@ -135,7 +135,7 @@ mod loom_tests {
 
     #[test]
     fn loom_a_claim_whose_start_is_not_written_yet_still_counts() {
-        loom::model(|| {
+        crate::sync::model(|| {
             let log = Arc::new(Log::new(2, 10));
             let other = Arc::clone(&log);
             let taker =
@@ -147,7 +147,7 @@ mod loom_tests {
 
     #[test]
     fn loom_a_lap_that_expired_is_taken_over_once() {
-        loom::model(|| {
+        crate::sync::model(|| {
             let log = Arc::new(Log::new(2, 10));
             assert!(log.take(2, 0).is_admit());
             let other = Arc::clone(&log);

@@ -171,7 +171,7 @@ mod loom_tests {
 
     #[test]
     fn loom_takers_racing_into_a_new_part_never_pass_the_limit() {
-        loom::model(|| {
+        crate::sync::model(|| {
             // Parts of 10 ns; what starts at 5 counts until 30.
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(1, 5).is_admit());
@@ -186,14 +186,28 @@ mod loom_tests {
 
     #[test]
     fn loom_units_that_left_are_given_back_once() {
-        loom::model(|| {
+        crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(2, 5).is_admit());
             let other = Arc::clone(&ring);
-            let taker =
-                thread::spawn(move || (0..2).filter(|_| other.take(1, 31).is_admit()).count());
-            let mine = (0..2).filter(|_| ring.take(1, 32).is_admit()).count();
-            assert_eq!(mine + taker.join().unwrap(), 2);
+            let taker = thread::spawn(move || usize::from(other.take(2, 31).is_admit()));
+            let mine = usize::from(ring.take(1, 32).is_admit());
+            assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_a_late_thread_does_not_give_back_what_came_after_it() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            // The same place of the ring, a whole turn earlier.
+            let late = thread::spawn(move || other.take(1, 31));
+            if ring.take(2, 61).is_admit() {
+                assert!(!ring.take(1, 62).is_admit());
+            }
+            let _ = late.join().unwrap();
         });
     }
 }

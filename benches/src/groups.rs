@@ -1,0 +1,135 @@
+//! What is measured against what.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use axum::body::Body;
+use governor::{Quota as GovernorQuota, RateLimiter, clock::MonotonicClock};
+use tower::{
+    Layer,
+    limit::{ConcurrencyLimitLayer, RateLimitLayer},
+};
+use tower_governor::{
+    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
+};
+use tower_throttle::{
+    Clock, ConcurrencyLayer, Quota, SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
+};
+
+use crate::{
+    calls::{Echo, calls_from_peer, checks, echoes, nothing},
+    measure::Group,
+};
+
+const PLENTY: u32 = 1_000_000_000;
+
+/// A quota that nothing here exhausts.
+const QUOTA: Quota = Quota::per_second(PLENTY as u64);
+
+const MOST: NonZeroU32 = NonZeroU32::new(PLENTY).expect("not zero");
+
+pub(crate) fn all() -> Vec<Group> {
+    vec![
+        check(),
+        token_bucket(),
+        tower_governor(),
+        sliding_window(),
+        concurrency(),
+    ]
+}
+
+fn check() -> Group {
+    let quota = GovernorQuota::per_second(MOST);
+    let theirs = RateLimiter::direct(quota);
+    let theirs_on_std = RateLimiter::direct_with_clock(quota, MonotonicClock);
+    let ours = TokenBucketLimiter::with_clock(QUOTA, Clock::quanta());
+    let ours_on_tokio = TokenBucketLimiter::new(QUOTA);
+    Group::new("bare check")
+        .contender(
+            "TokenBucketLimiter, quanta",
+            checks(move || ours.try_acquire(1).is_admit()),
+        )
+        .contender("governor, quanta", checks(move || theirs.check().is_ok()))
+        .contender(
+            "TokenBucketLimiter, tokio",
+            checks(move || ours_on_tokio.try_acquire(1).is_admit()),
+        )
+        .contender(
+            "governor, std",
+            checks(move || theirs_on_std.check().is_ok()),
+        )
+        .ratio("TokenBucketLimiter, quanta", "governor, quanta", 1.1)
+        .ratio("TokenBucketLimiter, tokio", "governor, std", 1.1)
+}
+
+fn token_bucket() -> Group {
+    let theirs = RateLimitLayer::new(u64::MAX, Duration::from_secs(1));
+    let ours = TokenBucketLayer::new(QUOTA);
+    let fast = TokenBucketLayer::with_clock(QUOTA, Clock::quanta());
+    Group::new("token bucket")
+        .contender("nothing", echoes(Echo))
+        .contender("TokenBucket, tokio", echoes(ours.layer(Echo)))
+        .contender("TokenBucket, quanta", echoes(fast.layer(Echo)))
+        .contender("tower RateLimit", echoes(theirs.layer(Echo)))
+        .ratio("TokenBucket, tokio", "tower RateLimit", 1.2)
+        .ratio("TokenBucket, quanta", "tower RateLimit", 0.6)
+}
+
+/// Apart, since it insists on axum's body. As its own default counts each peer's address apart, and as one for all.
+fn tower_governor() -> Group {
+    let ours = TokenBucketLayer::with_clock(QUOTA, Clock::quanta()).respond();
+    let global = GovernorConfigBuilder::default()
+        .key_extractor(GlobalKeyExtractor)
+        .per_nanosecond(1)
+        .burst_size(PLENTY)
+        .finish()
+        .expect("a configuration");
+    let global: GovernorLayer<_, _, Body> = GovernorLayer::new(global);
+    let by_peer = GovernorConfigBuilder::default()
+        .per_nanosecond(1)
+        .burst_size(PLENTY)
+        .finish()
+        .expect("a configuration");
+    let by_peer: GovernorLayer<_, _, Body> = GovernorLayer::new(by_peer);
+    Group::new("token bucket in front of axum's body")
+        .contender("nothing", calls_from_peer(nothing::<Body>()))
+        .contender(
+            "TokenBucket, quanta",
+            calls_from_peer(ours.layer(nothing::<Body>())),
+        )
+        .contender(
+            "tower_governor",
+            calls_from_peer(by_peer.layer(nothing::<Body>())),
+        )
+        .contender(
+            "tower_governor, one key",
+            calls_from_peer(global.layer(nothing::<Body>())),
+        )
+        .added("TokenBucket, quanta", "tower_governor", "nothing", 0.5)
+        .added(
+            "TokenBucket, quanta",
+            "tower_governor, one key",
+            "nothing",
+            1.0,
+        )
+}
+
+fn sliding_window() -> Group {
+    // A short period, so that the units of a small quota come back in time.
+    let log =
+        SlidingWindowLayer::with_clock(Quota::new(4_000, Duration::from_nanos(1)), Clock::quanta());
+    let ring = SlidingWindowLayer::with_clock(QUOTA, Clock::quanta());
+    let bucket = TokenBucketLayer::with_clock(QUOTA, Clock::quanta());
+    Group::new("sliding window")
+        .contender("SlidingWindow of 4,000, quanta", echoes(log.layer(Echo)))
+        .contender("SlidingWindow of 10⁹, quanta", echoes(ring.layer(Echo)))
+        .contender("TokenBucket, quanta", echoes(bucket.layer(Echo)))
+}
+
+fn concurrency() -> Group {
+    let ours = ConcurrencyLayer::new(1_000);
+    let theirs = ConcurrencyLimitLayer::new(1_000);
+    Group::new("concurrency")
+        .contender("Concurrency", echoes(ours.until_response().layer(Echo)))
+        .contender("tower ConcurrencyLimit", echoes(theirs.layer(Echo)))
+        .ratio("Concurrency", "tower ConcurrencyLimit", 1.2)
+}

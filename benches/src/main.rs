@@ -1,0 +1,32 @@
+//! Each layer against what one would take instead, interleaved in one run.
+//!
+//! ```text
+//! cargo run --release --manifest-path benches/Cargo.toml
+//! ```
+//!
+//! Machines are noisy, so nothing here is compared across runs. In each of many rounds every contender of a group runs
+//! the same number of calls, one contender after the other. A ratio is the median over the rounds of what the two took in the same
+//! round. `ns` is the median time of a call, and `allocs` the allocations of a call, counted.
+
+mod calls;
+mod groups;
+mod measure;
+
+fn main() {
+    // tower's layers ask for a runtime to keep their timers in.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let only = std::env::args().nth(1).unwrap_or_default();
+    println!(
+        "{:<44} {:>8} {:>8} {:>8} {:>7}",
+        "", "ns", "ratio", "goal", "allocs"
+    );
+    for group in groups::all() {
+        if group.name().contains(&only) {
+            group.run();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Rounds, ratios and medians.
+
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 101;
+const CALLS: u32 = 20_000;
+
+/// Something to time: it makes as many calls as it is told.
+pub(crate) type Contender = Box<dyn FnMut(u32)>;
+
+/// Contenders that are measured in the same rounds.
+pub(crate) struct Group {
+    name: &'static str,
+    contenders: Vec<(&'static str, Contender)>,
+    compared: Vec<Comparison>,
+}
+
+/// A ratio, or a difference, that there is a goal for.
+struct Comparison {
+    name: String,
+    figure: Figure,
+    goal: f64,
+}
+
+enum Figure {
+    /// The first over the second.
+    Ratio(&'static str, &'static str),
+    /// What the first adds to the third, over what the second adds to it.
+    Added(&'static str, &'static str, &'static str),
+    /// What the first takes longer than the second, in nanoseconds.
+    Nanoseconds(&'static str, &'static str),
+}
+
+// ===== impl Group =====
+
+impl Group {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            contenders: Vec::new(),
+            compared: Vec::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn contender(mut self, name: &'static str, contender: Contender) -> Self {
+        self.contenders.push((name, contender));
+        self
+    }
+
+    /// Compares the time of a call of `ours` with that of `theirs`.
+    pub(crate) fn ratio(self, ours: &'static str, theirs: &'static str, goal: f64) -> Self {
+        let name = format!("{ours} / {theirs}");
+        self.compare(name, Figure::Ratio(ours, theirs), goal)
+    }
+
+    /// Compares what `ours` and `theirs` add to `bare`.
+    pub(crate) fn added(
+        self,
+        ours: &'static str,
+        theirs: &'static str,
+        bare: &'static str,
+        goal: f64,
+    ) -> Self {
+        let name = format!("added by {ours} / {theirs}");
+        self.compare(name, Figure::Added(ours, theirs, bare), goal)
+    }
+
+    /// Says how many nanoseconds `ours` takes longer than `bare`.
+    pub(crate) fn nanoseconds(self, ours: &'static str, bare: &'static str, goal: f64) -> Self {
+        let name = format!("added by {ours}, ns");
+        self.compare(name, Figure::Nanoseconds(ours, bare), goal)
+    }
+
+    fn compare(mut self, name: String, figure: Figure, goal: f64) -> Self {
+        self.compared.push(Comparison { name, figure, goal });
+        self
+    }
+
+    pub(crate) fn run(mut self) {
+        println!("{}", self.name);
+        let rounds = self.rounds();
+        let allocations = self.allocations();
+        for (number, (name, _)) in self.contenders.iter().enumerate() {
+            let nanos = median(rounds.iter().map(|round| round[number]));
+            println!(
+                "  {name:<42} {nanos:>8.1} {:>8} {:>8} {:>7}",
+                "", "", allocations[number]
+            );
+        }
+        for Comparison { name, figure, goal } in &self.compared {
+            let figure = median(rounds.iter().map(|round| self.figure(figure, round)));
+            let verdict = if figure <= *goal { "" } else { "  missed" };
+            println!("  {name:<42} {:>8} {figure:>8.2} {goal:>8.2}{verdict}", "");
+        }
+    }
+
+    /// Nanoseconds a call, by round and contender.
+    fn rounds(&mut self) -> Vec<Vec<f64>> {
+        for (_, contender) in &mut self.contenders {
+            contender(CALLS);
+        }
+        (0..ROUNDS)
+            .map(|round| {
+                let count = self.contenders.len();
+                let mut times = vec![0.0; count];
+                // Whoever runs first has the caches of another: take turns.
+                for turn in 0..count {
+                    let number = (turn + round) % count;
+                    let start = Instant::now();
+                    (self.contenders[number].1)(CALLS);
+                    times[number] = nanoseconds(start.elapsed()) / f64::from(CALLS);
+                }
+                times
+            })
+            .collect()
+    }
+
+    fn allocations(&mut self) -> Vec<String> {
+        let count = |contender: &mut Contender| {
+            let counted = allocation_counter::measure(|| contender(1_000));
+            format!("{}", counted.count_total as f64 / 1_000.0)
+        };
+        let contenders = self.contenders.iter_mut();
+        contenders.map(|(_, contender)| count(contender)).collect()
+    }
+
+    fn figure(&self, figure: &Figure, round: &[f64]) -> f64 {
+        let time = |wanted: &str| {
+            let number = self.contenders.iter().position(|(name, _)| *name == wanted);
+            round[number.unwrap_or_else(|| panic!("no contender {wanted}"))]
+        };
+        match figure {
+            Figure::Ratio(ours, theirs) => time(ours) / time(theirs),
+            Figure::Added(ours, theirs, bare) => {
+                (time(ours) - time(bare)) / (time(theirs) - time(bare))
+            }
+            Figure::Nanoseconds(ours, bare) => time(ours) - time(bare),
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e9
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
