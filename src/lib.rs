@@ -87,11 +87,14 @@ mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+mod header;
+mod hint;
 mod limit;
 mod message;
 mod quota;
 pub mod refusal;
 mod rejected;
+pub mod retry_after_backoff;
 pub mod sliding_window;
 mod sync;
 pub mod token_bucket;
@@ -102,9 +105,11 @@ pub use self::{
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
+    hint::Hint,
     message::{RequestHead, ResponseHead, TryClone},
     quota::{InvalidQuota, Quota},
     rejected::{BoxError, Limit, Reason, Rejected},
+    retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
 };

@@ -1,5 +1,6 @@
 //! The sums: pure in time, which is given to them in nanoseconds, and free of locks.
 
+pub(crate) mod backoff;
 pub(crate) mod gcra;
 pub(crate) mod window;
 

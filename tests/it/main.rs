@@ -5,6 +5,7 @@ mod auto_traits;
 mod concurrency;
 mod readiness;
 mod refusal;
+mod retry_after_backoff;
 mod rooms;
 mod sliding_window;
 mod support;

@@ -1,0 +1,376 @@
+//! The default classifier: HTTP statuses, and errors of the connection.
+
+use std::{error::Error, io};
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Attempts, Classify, Verdict};
+use crate::{BoxError, Hint, Rejected, RequestHead, ResponseHead};
+
+/// Repeats what failed for a while only, and only where a repetition does no harm.
+///
+/// | outcome | GET, HEAD, OPTIONS, TRACE, PUT, DELETE | POST, PATCH, … | all, with [`repeat_unsafe`](ByStatus::repeat_unsafe) |
+/// | --- | --- | --- | --- |
+/// | `x-should-retry: false` | no | no | no |
+/// | 402 Payment Required, 413 Content Too Large | no | no | no |
+/// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
+/// | 429 Too Many Requests | yes | yes | yes |
+/// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
+/// | 408, 500, 502, 503, 504, 529 (overloaded) | yes | no | yes |
+/// | any other status | no | no | no |
+/// | refused by one of this crate's limiters: [`Rejected`] | no | no | no |
+/// | no connection came about | yes | yes | yes |
+/// | the connection broke, or timed out | yes | no | yes |
+/// | any other error | no | no | no |
+///
+/// Errors are looked for in the whole chain of sources: an [`std::io::Error`], an elapsed timeout of tokio and, with the
+/// feature `reqwest`, an error of reqwest's. Of an `io::Error`, *connection refused* and *address not available* mean that
+/// no connection came about; after any of the others the request may have been acted on.
+///
+/// Bodies are not read. A 429 that means that the money is spent, such as OpenAI's `insufficient_quota`, looks like
+/// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct ByStatus {
+    repeat_unsafe: bool,
+}
+
+/// What an error says of the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// The request did not leave.
+    NotSent,
+    /// It may have been acted on.
+    Broken,
+    /// Not a matter of the connection.
+    Other,
+}
+
+// ===== impl ByStatus =====
+
+impl ByStatus {
+    /// Repeats no unsafe method unless the server said that it did not act.
+    pub const fn new() -> Self {
+        Self {
+            repeat_unsafe: false,
+        }
+    }
+
+    /// Repeats every method wherever GET would be.
+    ///
+    /// For requests that do no harm when they are acted on twice, whatever their method: completions of a language
+    /// model are POST requests, and the SDKs of their providers repeat them all. The price of a repetition may be that
+    /// both answers are paid for.
+    pub const fn repeat_unsafe(mut self) -> Self {
+        self.repeat_unsafe = true;
+        self
+    }
+
+    fn status(self, method: &Method, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        if !status.is_client_error() && !status.is_server_error() {
+            return Verdict::Accept;
+        }
+        if matches!(
+            status,
+            StatusCode::PAYMENT_REQUIRED | StatusCode::PAYLOAD_TOO_LARGE
+        ) {
+            return Verdict::Forbid;
+        }
+        let hint = Hint::from_headers(headers);
+        let after = hint.retry_after();
+        match hint.should_retry() {
+            Some(false) => return Verdict::Forbid,
+            Some(true) => return Verdict::Retry { after },
+            None => {}
+        }
+        match status.as_u16() {
+            429 => Verdict::Retry { after },
+            503 if after.is_some() => Verdict::Retry { after },
+            408 | 500 | 502 | 503 | 504 | 529 if self.repeats(method) => Verdict::Retry { after },
+            408 | 500.. => Verdict::Forbid,
+            _ => Verdict::Accept,
+        }
+    }
+
+    fn error(self, method: &Method, error: &BoxError) -> Verdict {
+        match Failure::of(error) {
+            Failure::NotSent => Verdict::retry(),
+            Failure::Broken if self.repeats(method) => Verdict::retry(),
+            Failure::Broken | Failure::Other => Verdict::Forbid,
+        }
+    }
+
+    fn repeats(self, method: &Method) -> bool {
+        self.repeat_unsafe || method.is_idempotent()
+    }
+}
+
+impl<Request, Response> Classify<Request, Response> for ByStatus
+where
+    Request: RequestHead,
+    Response: ResponseHead,
+{
+    fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
+        match outcome {
+            Ok(response) => self.status(request.method(), response.status(), response.headers()),
+            Err(error) => self.error(request.method(), error),
+        }
+    }
+
+    fn record(&self, response: &mut Response, attempts: Attempts) {
+        response.extensions_mut().insert(attempts);
+    }
+}
+
+// ===== impl Failure =====
+
+impl Failure {
+    fn of(error: &BoxError) -> Self {
+        let mut failure = Self::Other;
+        let mut next: Option<&(dyn Error + 'static)> = Some(&**error);
+        while let Some(error) = next {
+            match Self::of_one(error) {
+                // Ours: the request was not sent, and would not be the next time.
+                None => return Self::Other,
+                Some(Self::NotSent) => failure = Self::NotSent,
+                Some(Self::Broken) if failure == Self::Other => failure = Self::Broken,
+                Some(_) => {}
+            }
+            next = source(error);
+        }
+        failure
+    }
+
+    /// `None` for a refusal by a limiter.
+    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<Rejected>() {
+            return None;
+        }
+        if error.is::<tokio::time::error::Elapsed>() {
+            return Some(Self::Broken);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(Self::of_io(error.kind()));
+        }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            if error.is_connect() {
+                return Some(Self::NotSent);
+            }
+            if error.is_timeout() || error.is_request() {
+                return Some(Self::Broken);
+            }
+        }
+        Some(Self::Other)
+    }
+
+    fn of_io(kind: io::ErrorKind) -> Self {
+        use io::ErrorKind as Kind;
+        match kind {
+            Kind::ConnectionRefused | Kind::AddrNotAvailable | Kind::AddrInUse => Self::NotSent,
+            Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::BrokenPipe
+            | Kind::TimedOut
+            | Kind::UnexpectedEof => Self::Broken,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The next error down the chain. That of an `io::Error` would lead past the very error that it wraps.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    wrapped.map_or_else(|| error.source(), |inner| Some(inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use http::{HeaderValue, Request, Response};
+    use io::ErrorKind as Kind;
+
+    use super::*;
+    use crate::{Limit, Reason};
+
+    const YES: Verdict = Verdict::retry();
+    const NO: Verdict = Verdict::Forbid;
+    const OK: Verdict = Verdict::Accept;
+
+    /// An error with another one inside.
+    #[derive(Debug)]
+    struct Outer(BoxError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    fn classify(
+        by_status: ByStatus,
+        method: Method,
+        outcome: Result<&Response<()>, &BoxError>,
+    ) -> Verdict {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        by_status.classify(&request, outcome)
+    }
+
+    /// What GET, POST, and POST that may be repeated get.
+    fn three(outcome: Result<&Response<()>, &BoxError>) -> [Verdict; 3] {
+        [
+            classify(ByStatus::new(), Method::GET, outcome),
+            classify(ByStatus::new(), Method::POST, outcome),
+            classify(ByStatus::new().repeat_unsafe(), Method::POST, outcome),
+        ]
+    }
+
+    #[test]
+    fn statuses() {
+        const TWO: Verdict = Verdict::retry_after(std::time::Duration::from_secs(2));
+        for (status, field, expected) in [
+            (200, None, [OK, OK, OK]),
+            (200, Some(("x-should-retry", "true")), [OK, OK, OK]),
+            (301, Some(("retry-after", "2")), [OK, OK, OK]),
+            (400, None, [OK, OK, OK]),
+            (400, Some(("retry-after", "2")), [OK, OK, OK]),
+            (404, None, [OK, OK, OK]),
+            (404, Some(("x-should-retry", "false")), [NO, NO, NO]),
+            (409, Some(("x-should-retry", "true")), [YES, YES, YES]),
+            (402, None, [NO, NO, NO]),
+            (402, Some(("retry-after", "2")), [NO, NO, NO]),
+            (402, Some(("x-should-retry", "true")), [NO, NO, NO]),
+            (413, Some(("x-should-retry", "true")), [NO, NO, NO]),
+            (408, None, [YES, NO, YES]),
+            (429, None, [YES, YES, YES]),
+            (429, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (429, Some(("retry-after", "-2")), [YES, YES, YES]),
+            (429, Some(("x-should-retry", "false")), [NO, NO, NO]),
+            (500, None, [YES, NO, YES]),
+            (500, Some(("retry-after", "2")), [TWO, NO, TWO]),
+            (500, Some(("x-should-retry", "true")), [YES, YES, YES]),
+            (501, None, [NO, NO, NO]),
+            (502, None, [YES, NO, YES]),
+            (503, None, [YES, NO, YES]),
+            (503, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (503, Some(("retry-after-ms", "2000")), [TWO, TWO, TWO]),
+            (503, Some(("retry-after", "soon")), [YES, NO, YES]),
+            (504, None, [YES, NO, YES]),
+            (529, None, [YES, NO, YES]),
+            (529, Some(("retry-after", "2")), [TWO, NO, TWO]),
+            (999, None, [OK, OK, OK]),
+        ] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some((name, value)) = field {
+                let value = HeaderValue::from_static(value);
+                response.headers_mut().insert(name, value);
+            }
+            assert_eq!(three(Ok(&response)), expected, "{status} {field:?}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        for (method, expected) in [
+            (Method::GET, YES),
+            (Method::HEAD, YES),
+            (Method::OPTIONS, YES),
+            (Method::TRACE, YES),
+            (Method::PUT, YES),
+            (Method::DELETE, YES),
+            (Method::POST, NO),
+            (Method::PATCH, NO),
+            (Method::CONNECT, NO),
+            (Method::from_bytes(b"PURGE").unwrap(), NO),
+        ] {
+            let verdict = classify(ByStatus::new(), method.clone(), Ok(&response));
+            assert_eq!(verdict, expected, "{method}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_connection() {
+        for (kind, expected) in [
+            (Kind::ConnectionRefused, [YES, YES, YES]),
+            (Kind::AddrNotAvailable, [YES, YES, YES]),
+            (Kind::ConnectionReset, [YES, NO, YES]),
+            (Kind::BrokenPipe, [YES, NO, YES]),
+            (Kind::TimedOut, [YES, NO, YES]),
+            (Kind::UnexpectedEof, [YES, NO, YES]),
+            (Kind::NetworkUnreachable, [YES, NO, YES]),
+            (Kind::InvalidData, [NO, NO, NO]),
+            (Kind::PermissionDenied, [NO, NO, NO]),
+        ] {
+            let plain: BoxError = io::Error::from(kind).into();
+            let deep: BoxError = Outer(Outer(io::Error::from(kind).into()).into()).into();
+            let wrapped: BoxError = io::Error::other(io::Error::from(kind)).into();
+            for error in [plain, deep, wrapped] {
+                assert_eq!(three(Err(&error)), expected, "{error:?}");
+            }
+        }
+        // That there was no connection weighs more than whatever stands around it.
+        let refused = io::Error::from(Kind::ConnectionRefused);
+        let timed_out: BoxError = io::Error::new(Kind::TimedOut, Outer(refused.into())).into();
+        assert_eq!(three(Err(&timed_out)), [YES; 3]);
+        let other: BoxError = "no idea".into();
+        assert_eq!(three(Err(&other)), [NO; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_may_have_been_acted_on() {
+        let never = std::future::pending::<()>();
+        let elapsed = tokio::time::timeout(std::time::Duration::ZERO, never).await;
+        let error: BoxError = elapsed.unwrap_err().into();
+        assert_eq!(three(Err(&error)), [YES, NO, YES]);
+    }
+
+    #[test]
+    fn a_refusal_by_a_limiter_is_never_repeated_whatever_it_stands_in() {
+        let rejected = || {
+            let max_wait = std::time::Duration::ZERO;
+            Rejected::new(Limit::TokenBucket, Reason::WaitTooLong { max_wait }, None)
+        };
+        let plain: BoxError = rejected().into();
+        let deep: BoxError = Outer(Outer(rejected().into()).into()).into();
+        let in_io: BoxError = io::Error::new(Kind::ConnectionRefused, rejected()).into();
+        for error in [plain, deep, in_io] {
+            assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[tokio::test]
+    async fn reqwest_tells_whether_there_was_a_connection() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        // Nobody listens on a port that was just let go of, and a listener that hangs up breaks a connection.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let (broken, ()) = tokio::join!(client.get(&url).send(), hang_up);
+        let broken: BoxError = broken.unwrap_err().into();
+        assert_eq!(three(Err(&broken)), [YES, NO, YES], "{broken:?}");
+        drop(listener);
+        let refused: BoxError = client.get(&url).send().await.unwrap_err().into();
+        assert_eq!(three(Err(&refused)), [YES, YES, YES], "{refused:?}");
+        let no_url: BoxError = client.get("//").send().await.unwrap_err().into();
+        assert_eq!(three(Err(&no_url)), [NO; 3], "{no_url:?}");
+    }
+}

@@ -1,0 +1,121 @@
+//! What an outcome means for a retry.
+
+use std::{any::type_name, fmt, time::Duration};
+
+use super::Attempts;
+use crate::{BoxError, ResponseHead};
+
+/// Says whether a request should be repeated, having seen what became of it.
+///
+/// The default is [`ByStatus`](super::ByStatus). Closures are classifiers of responses that have a
+/// [head](ResponseHead); write out the types of their arguments:
+///
+/// ```
+/// use http::{Request, Response, StatusCode};
+/// use tower_throttle::{BoxError, RetryAfterBackoffLayer, retry_after_backoff::Verdict};
+///
+/// let layer = RetryAfterBackoffLayer::new().classify(
+///     |_: &Request<String>, outcome: Result<&Response<String>, &BoxError>| match outcome {
+///         Ok(response) if response.status() == StatusCode::CONFLICT => Verdict::retry(),
+///         Ok(_) => Verdict::Accept,
+///         Err(_) => Verdict::Forbid,
+///     },
+/// );
+/// # let _ = layer;
+/// ```
+///
+/// For responses that are not HTTP, wrap the closure in [`Plain`], or implement this trait and say in
+/// [`record`](Classify::record) where the number of attempts goes.
+pub trait Classify<Request, Response> {
+    /// What `outcome` means for `request`, which is a clone of the request that was sent.
+    fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict;
+
+    /// Notes in a response how many attempts it took. Called where it took more than one.
+    ///
+    /// Does nothing unless told otherwise.
+    fn record(&self, response: &mut Response, attempts: Attempts) {
+        let _ = (response, attempts);
+    }
+}
+
+/// What a classifier says of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Verdict {
+    /// The other side did what it should. The caller gets the outcome, and the retry budget grows.
+    Accept,
+    /// The request should be repeated.
+    Retry {
+        /// The wait that the other side asked for, if it did. A retry after such a wait is not paid for from the
+        /// budget.
+        after: Option<Duration>,
+    },
+    /// A failure that must not be repeated, or would only fail again. The caller gets it.
+    Forbid,
+}
+
+/// A closure as a classifier of responses that are not HTTP.
+///
+/// The number of attempts is not noted anywhere.
+///
+/// ```
+/// use tower_throttle::{BoxError, RetryAfterBackoffLayer, retry_after_backoff::{Plain, Verdict}};
+///
+/// let layer = RetryAfterBackoffLayer::new().classify(Plain(
+///     |_: &u32, outcome: Result<&String, &BoxError>| match outcome {
+///         Ok(_) => Verdict::Accept,
+///         Err(_) => Verdict::retry(),
+///     },
+/// ));
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy)]
+pub struct Plain<F>(pub F);
+
+// ===== impl Verdict =====
+
+impl Verdict {
+    /// Repeat it, after a wait of our own choice.
+    pub const fn retry() -> Self {
+        Self::Retry { after: None }
+    }
+
+    /// Repeat it, after the wait that the other side asked for.
+    pub const fn retry_after(wait: Duration) -> Self {
+        Self::Retry { after: Some(wait) }
+    }
+}
+
+// ===== closures =====
+
+impl<F, Request, Response> Classify<Request, Response> for F
+where
+    F: Fn(&Request, Result<&Response, &BoxError>) -> Verdict,
+    Response: ResponseHead,
+{
+    fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
+        self(request, outcome)
+    }
+
+    fn record(&self, response: &mut Response, attempts: Attempts) {
+        response.extensions_mut().insert(attempts);
+    }
+}
+
+impl<F, Request, Response> Classify<Request, Response> for Plain<F>
+where
+    F: Fn(&Request, Result<&Response, &BoxError>) -> Verdict,
+{
+    fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
+        (self.0)(request, outcome)
+    }
+}
+
+impl<F> fmt::Debug for Plain<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Plain").field(&type_name::<F>()).finish()
+    }
+}
+
+/// Someone will want to choose one at run time.
+const _: fn(&dyn Classify<(), ()>) = |_| {};

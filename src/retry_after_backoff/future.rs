@@ -1,0 +1,196 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use super::{
+    Classify, Verdict,
+    budget::Withdrawal,
+    settings::{Plan, Progress, Settings},
+};
+use crate::{BoxError, TryClone};
+
+pin_project! {
+    /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. The price of a retry that was not made yet goes back to the budget.
+    pub struct ResponseFuture<S, C, Request>
+    where
+        S: Service<Request>,
+    {
+        #[pin]
+        state: State<S::Future>,
+        // `None` where there is one attempt only: as many as there may be, or the request can't be cloned.
+        kept: Option<Kept<S, C, Request>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Calling { #[pin] future: F },
+        // Boxed: a timer is large, and most requests never sleep.
+        Sleeping { sleep: Pin<Box<Sleep>>, withdrawal: Option<Withdrawal> },
+        Readying { withdrawal: Option<Withdrawal> },
+    }
+}
+
+/// What a further attempt needs.
+pub(super) struct Kept<S, C, Request> {
+    /// Taken out for the last attempt, which is not judged.
+    pub(super) request: Option<Request>,
+    pub(super) service: S,
+    pub(super) classifier: C,
+    pub(super) settings: Arc<Settings>,
+    pub(super) progress: Progress,
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, C, Request> ResponseFuture<S, C, Request>
+where
+    S: Service<Request>,
+{
+    pub(super) const fn called(future: S::Future, kept: Option<Kept<S, C, Request>>) -> Self {
+        Self {
+            state: State::Calling { future },
+            kept,
+        }
+    }
+}
+
+impl<S, C, Request> Future for ResponseFuture<S, C, Request>
+where
+    S: Service<Request>,
+    S::Error: Into<BoxError>,
+    C: Classify<Request, S::Response>,
+    Request: TryClone,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                // ## Calling => (Sleeping | done)
+                StateProj::Calling { future } => {
+                    let mut result = ready!(future.poll(cx)).map_err(Into::into);
+                    let Some(kept) = this.kept else {
+                        return Poll::Ready(result);
+                    };
+                    let Some(Plan { wait, withdrawal }) = kept.judge(&result) else {
+                        kept.record(&mut result);
+                        return Poll::Ready(result);
+                    };
+                    // What the response and the future hold, such as permits, is not held while this sleeps.
+                    drop(result);
+                    kept.progress.waited(wait);
+                    let sleep = Box::pin(sleep(wait));
+                    let withdrawal = Some(withdrawal);
+                    this.state.set(State::Sleeping { sleep, withdrawal });
+                }
+                // ## Sleeping => Readying
+                StateProj::Sleeping { sleep, withdrawal } => {
+                    ready!(sleep.as_mut().poll(cx));
+                    let withdrawal = withdrawal.take();
+                    this.state.set(State::Readying { withdrawal });
+                }
+                // ## Readying => (Calling | done)
+                StateProj::Readying { withdrawal } => {
+                    let Some(kept) = this.kept else {
+                        unreachable!("only what is kept is repeated");
+                    };
+                    ready!(kept.service.poll_ready(cx)).map_err(Into::into)?;
+                    if let Some(withdrawal) = withdrawal.take() {
+                        withdrawal.spend();
+                    }
+                    let future = kept.call();
+                    this.state.set(State::Calling { future });
+                }
+            }
+        }
+    }
+}
+
+impl<S, C, Request> fmt::Debug for ResponseFuture<S, C, Request>
+where
+    S: Service<Request>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Calling { .. } => "Calling",
+            State::Sleeping { .. } => "Sleeping",
+            State::Readying { .. } => "Readying",
+        };
+        let attempts = self.kept.as_ref().map(|kept| kept.progress.attempts);
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .field("attempts", &attempts)
+            .finish()
+    }
+}
+
+// ===== impl Kept =====
+
+impl<S, C, Request> Kept<S, C, Request>
+where
+    S: Service<Request>,
+    C: Classify<Request, S::Response>,
+    Request: TryClone,
+{
+    /// Whether there is another attempt after this result.
+    fn judge(&self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
+        let request = self.request.as_ref()?;
+        let after = match self.classifier.classify(request, result.as_ref()) {
+            Verdict::Retry { after } => after,
+            Verdict::Forbid => return None,
+            Verdict::Accept => {
+                if let Some(budget) = &self.settings.budget {
+                    budget.deposit();
+                }
+                return None;
+            }
+        };
+        let plan = self.settings.plan(&self.progress, after, Instant::now())?;
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            attempt = self.progress.attempts.attempts(),
+            failed = if result.is_ok() { "response" } else { "error" },
+            wait = ?plan.wait,
+            reason = if after.is_some() { "the server's hint" } else { "backoff" },
+            "retrying"
+        );
+        Some(plan)
+    }
+
+    fn record(&self, result: &mut Result<S::Response, BoxError>) {
+        if let Ok(response) = result {
+            if self.progress.attempts.attempts() > 1 {
+                self.classifier.record(response, self.progress.attempts);
+            }
+        }
+    }
+
+    /// Calls the service, which must be ready.
+    fn call(&mut self) -> S::Future {
+        let is_last = self.progress.attempts.attempts() >= self.settings.attempts;
+        let again = match &self.request {
+            Some(request) if !is_last => request.try_clone(),
+            _ => None,
+        };
+        #[allow(clippy::expect_used, reason = "only what is kept is repeated")]
+        let request = std::mem::replace(&mut self.request, again).expect("a request is kept");
+        self.service.call(request)
+    }
+}

@@ -1,0 +1,119 @@
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{
+    Backoff, Budget, ByStatus, RetryAfterBackoff,
+    settings::{Dice, Settings},
+};
+
+/// Repeats requests that failed for a while only, when the server says so, or else after a growing wait.
+///
+/// See the [module docs](crate::retry_after_backoff) for an example, the defaults and the order of layers.
+#[derive(Clone)]
+#[must_use]
+pub struct RetryAfterBackoffLayer<C = ByStatus> {
+    settings: Arc<Settings>,
+    classifier: C,
+}
+
+// ===== impl RetryAfterBackoffLayer =====
+
+impl RetryAfterBackoffLayer {
+    /// A layer with a budget of its own, and the defaults for everything.
+    pub fn new() -> Self {
+        Self {
+            settings: Arc::default(),
+            classifier: ByStatus::new(),
+        }
+    }
+
+    /// Repeats every method wherever GET would be, as for completions of a language model.
+    ///
+    /// See [`ByStatus::repeat_unsafe`] for what that risks.
+    pub fn repeat_unsafe(mut self) -> Self {
+        self.classifier = self.classifier.repeat_unsafe();
+        self
+    }
+}
+
+impl<C> RetryAfterBackoffLayer<C> {
+    /// Decides with `classifier` what is repeated. [`ByStatus`] unless told otherwise.
+    pub fn classify<C2>(self, classifier: C2) -> RetryAfterBackoffLayer<C2> {
+        RetryAfterBackoffLayer {
+            settings: self.settings,
+            classifier,
+        }
+    }
+
+    /// How often a request is sent at most, the first time included. 5 unless told otherwise; 0 counts as 1.
+    pub fn attempts(self, attempts: u32) -> Self {
+        self.set(|settings| settings.attempts = attempts)
+    }
+
+    /// The longest wait between two attempts. 60 s unless told otherwise.
+    ///
+    /// Where the server asks for a longer one, the caller gets the response at once.
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.set(|settings| settings.max_wait = max_wait)
+    }
+
+    /// How long after the first call the last attempt may begin. 5 minutes unless told otherwise.
+    ///
+    /// A wait that would pass it is not begun: the caller gets the outcome at once. An attempt that has begun is not cut
+    /// short; for that put a timeout inside, for each attempt, or outside, for all of them.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.set(|settings| settings.deadline = deadline)
+    }
+
+    /// The waits where the server did not say how long. From half a second to 30 s unless told otherwise.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.set(|settings| settings.backoff = backoff)
+    }
+
+    /// The budget that retries are paid from, to share it with other layers. One of its own unless told otherwise.
+    pub fn budget(self, budget: Budget) -> Self {
+        self.set(|settings| settings.budget = Some(budget))
+    }
+
+    /// Repeats as long as attempts and deadline allow, however many requests fail.
+    pub fn no_budget(self) -> Self {
+        self.set(|settings| settings.budget = None)
+    }
+
+    /// Makes the waits of this layer repeatable, for tests: the n-th wait that is drawn depends on `seed` and n alone.
+    ///
+    /// Everything that the layer makes draws from one sequence. Unless told otherwise, each thread draws from a generator
+    /// of its own that nobody can foresee.
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|settings| settings.dice = Dice::seeded(seed))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl Default for RetryAfterBackoffLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C> fmt::Debug for RetryAfterBackoffLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryAfterBackoffLayer")
+            .field("settings", &self.settings)
+            .field("classifier", &type_name::<C>())
+            .finish()
+    }
+}
+
+impl<S, C: Clone> Layer<S> for RetryAfterBackoffLayer<C> {
+    type Service = RetryAfterBackoff<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RetryAfterBackoff::new(inner, self.settings.clone(), self.classifier.clone())
+    }
+}

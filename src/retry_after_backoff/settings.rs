@@ -1,0 +1,143 @@
+//! The rules of a layer, and the one place where a server's wait, our backoff and the bounds meet.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use tokio::time::Instant;
+
+use super::{Attempts, Backoff, Budget, budget::Withdrawal};
+use crate::{
+    algorithm::backoff::above_hint,
+    sync::{AtomicU64, Ordering},
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) backoff: Backoff,
+    pub(super) attempts: u32,
+    pub(super) max_wait: Duration,
+    pub(super) deadline: Duration,
+    pub(super) budget: Option<Budget>,
+    pub(super) dice: Dice,
+}
+
+/// Where the random numbers come from.
+#[derive(Debug, Clone)]
+pub(super) enum Dice {
+    Thread,
+    /// The numbers drawn so far are counted, and each count is a seed: there is no generator to lock.
+    Seeded {
+        seed: u64,
+        drawn: Arc<AtomicU64>,
+    },
+}
+
+/// How far one request has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) attempts: Attempts,
+    pub(super) last_wait: Duration,
+    started: Instant,
+}
+
+/// A retry that has been decided: sleep this long, and it is paid for.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) wait: Duration,
+    pub(super) withdrawal: Withdrawal,
+}
+
+// ===== impl Settings =====
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::default(),
+            attempts: 5,
+            max_wait: Duration::from_secs(60),
+            deadline: Duration::from_secs(5 * 60),
+            budget: Some(Budget::default()),
+            dice: Dice::Thread,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether, and after which wait, there is another attempt after one that failed at `now`.
+    ///
+    /// A hint is a promise to keep: the wait is never below it, and a hint that does not fit is not shortened but ends
+    /// the attempts. A wait of our own choice is cut to the ceiling, and ends the attempts where it passes the deadline.
+    ///
+    /// With a ceiling of 60 s: a hint of 59 s waits between 59 and 60 s, one of 61 s does not wait at all.
+    pub(super) fn plan(
+        &self,
+        progress: &Progress,
+        hint: Option<Duration>,
+        now: Instant,
+    ) -> Option<Plan> {
+        if progress.attempts.attempts() >= self.attempts {
+            return None;
+        }
+        let elapsed = now.saturating_duration_since(progress.started);
+        let left = self.deadline.checked_sub(elapsed)?;
+        let wait = match hint {
+            Some(hint) if hint > self.max_wait.min(left) => return None,
+            // "At once" says nothing of how to spread those who were told so.
+            None | Some(Duration::ZERO) => self.own_wait(progress).min(self.max_wait),
+            Some(hint) => above_hint(hint, self.dice.roll()).min(self.max_wait.min(left)),
+        };
+        if wait > left {
+            return None;
+        }
+        let withdrawal = match &self.budget {
+            Some(budget) if hint.is_none() => budget.pay(now)?,
+            _ => Withdrawal::free(),
+        };
+        Some(Plan { wait, withdrawal })
+    }
+
+    fn own_wait(&self, progress: &Progress) -> Duration {
+        let retry = progress.attempts.attempts().saturating_sub(1);
+        self.backoff
+            .wait(retry, progress.last_wait, self.dice.roll())
+    }
+}
+
+// ===== impl Dice =====
+
+impl Dice {
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self::Seeded {
+            seed,
+            drawn: Arc::default(),
+        }
+    }
+
+    fn roll(&self) -> u64 {
+        match self {
+            Self::Thread => rand::random(),
+            Self::Seeded { seed, drawn } => {
+                // Relaxed: a lone counter, nothing is read through it.
+                let count = drawn.fetch_add(1, Ordering::Relaxed);
+                SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
+            }
+        }
+    }
+}
+
+// ===== impl Progress =====
+
+impl Progress {
+    pub(super) const fn starting(now: Instant) -> Self {
+        Self {
+            attempts: Attempts::FIRST,
+            last_wait: Duration::ZERO,
+            started: now,
+        }
+    }
+
+    pub(super) fn waited(&mut self, wait: Duration) {
+        self.attempts.add(wait);
+        self.last_wait = wait;
+    }
+}

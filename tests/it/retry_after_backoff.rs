@@ -1,0 +1,1007 @@
+//! Waits, bounds, budget, and what a response future holds while it waits.
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::{Future, Ready, poll_fn, ready},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn};
+use tower_throttle::{
+    BoxError, Quota, Rejected, RetryAfterBackoffLayer, TokenBucketLayer, TokenBucketLimiter,
+    TryClone,
+    retry_after_backoff::{Attempts, Backoff, Budget, Classify, Jitter, Plain, Verdict},
+};
+
+type Req = Request<&'static str>;
+type Res = Response<()>;
+type Outcome = Result<Res, BoxError>;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// No retry but by invitation.
+fn empty() -> Budget {
+    Budget::new(0, Quota::per_second(0))
+}
+
+fn answer(status: u16, fields: &[(&'static str, &str)]) -> Res {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in fields {
+        let value = HeaderValue::from_str(value).unwrap();
+        response.headers_mut().append(*name, value);
+    }
+    response
+}
+
+fn get() -> Req {
+    Request::new("")
+}
+
+fn post() -> Req {
+    let mut request = get();
+    *request.method_mut() = Method::POST;
+    request
+}
+
+/// When the server was called.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<Instant>>>);
+
+impl Log {
+    fn calls(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// The waits between the calls.
+    fn waits(&self) -> Vec<Duration> {
+        let calls = self.0.lock().unwrap();
+        calls.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+}
+
+/// A server that answers the n-th call, counted from 0, with `reply(n)`. Its instances must be polled ready.
+#[derive(Clone)]
+struct Server<F> {
+    log: Log,
+    reply: F,
+    ready: Unready,
+}
+
+/// Readiness, which a clone does not inherit.
+#[derive(Default)]
+struct Unready(bool);
+
+impl Clone for Unready {
+    fn clone(&self) -> Self {
+        Self(false)
+    }
+}
+
+fn server<F: Fn(usize) -> Outcome + Clone>(reply: F) -> (Server<F>, Log) {
+    let log = Log::default();
+    let server = Server {
+        log: log.clone(),
+        reply,
+        ready: Unready(false),
+    };
+    (server, log)
+}
+
+impl<F: Fn(usize) -> Outcome, R> Service<R> for Server<F> {
+    type Response = Res;
+    type Error = BoxError;
+    type Future = Ready<Outcome>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = Unready(true);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        assert!(
+            std::mem::take(&mut self.ready.0),
+            "called without being ready"
+        );
+        let n = self.log.calls();
+        self.log.0.lock().unwrap().push(Instant::now());
+        ready((self.reply)(n))
+    }
+}
+
+/// Sends one request, and says how long it took.
+async fn send<S, R>(service: S, request: R) -> (Result<S::Response, S::Error>, Duration)
+where
+    S: Service<R>,
+{
+    let start = Instant::now();
+    let result = service.oneshot(request).await;
+    (result, start.elapsed())
+}
+
+async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+// ===== waits =====
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_is_waited_out_and_at_most_a_tenth_more() {
+    let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    for (fields, hint) in [
+        (&[("retry-after", "20")][..], s(20)),
+        (&[("retry-after", "1.5")], ms(1_500)),
+        (
+            &[("retry-after-ms", "250.5"), ("retry-after", "9")],
+            ms(250),
+        ),
+        (
+            &[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"), date],
+            s(30),
+        ),
+    ] {
+        for seed in 0..20 {
+            let (inner, log) = server(move |n| Ok(answer([429, 200][n], fields)));
+            let layer = RetryAfterBackoffLayer::new().budget(empty()).seed(seed);
+            let (result, took) = send(layer.layer(inner), get()).await;
+            assert_eq!(result.unwrap().status(), 200);
+            assert_eq!(log.calls(), 2);
+            // The timer ticks once a millisecond.
+            assert!(
+                took >= hint && took <= hint + hint / 10 + ms(1),
+                "{fields:?}: {took:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_second_is_never_added_to_a_hint() {
+    let mut most = Duration::ZERO;
+    for seed in 0..200 {
+        let (inner, _) = server(|n| Ok(answer([429, 200][n], &[("retry-after", "50")])));
+        let layer = RetryAfterBackoffLayer::new().seed(seed);
+        let (_, took) = send(layer.layer(inner), get()).await;
+        assert!(took >= s(50) && took <= s(51) + ms(1), "{took:?}");
+        most = most.max(took);
+    }
+    assert!(most > ms(50_900), "chance plays no part: {most:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_at_the_ceiling_is_waited_out_to_the_millisecond() {
+    let (inner, log) = server(|n| Ok(answer([503, 200][n], &[("retry-after", "60")])));
+    let (result, took) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert_eq!((took, log.calls()), (s(60), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_above_the_ceiling_hands_on_the_response_at_once_and_untouched() {
+    for hint in ["61", "60.001", "99999999999999999999999999"] {
+        let (inner, log) = server(move |_| Ok(answer(429, &[("retry-after", hint)])));
+        let (result, took) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
+        let response = result.unwrap();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], hint);
+        assert_eq!(response.headers().len(), 1);
+        assert!(response.extensions().is_empty());
+        assert_eq!((took, log.calls()), (Duration::ZERO, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hint_the_waits_grow_to_the_cap_and_chance_takes_from_them() {
+    let most = [100, 200, 400, 800, 1_000, 1_000].map(ms);
+    for (jitter, least) in [
+        (Jitter::Full, [0; 6].map(ms)),
+        (Jitter::Equal, [50, 100, 200, 400, 500, 500].map(ms)),
+        (Jitter::Decorrelated, [100; 6].map(ms)),
+    ] {
+        for seed in 0..20 {
+            let (inner, log) = server(|_| Ok(answer(500, &[])));
+            let layer = RetryAfterBackoffLayer::new()
+                .attempts(7)
+                .backoff(Backoff::new(ms(100), ms(1_000)).jitter(jitter))
+                .no_budget()
+                .seed(seed);
+            let (result, _) = send(layer.layer(inner), get()).await;
+            assert_eq!(result.unwrap().status(), 500);
+            let waits = log.waits();
+            assert_eq!(waits.len(), 6);
+            for (n, wait) in waits.iter().enumerate() {
+                let most = match jitter {
+                    Jitter::Decorrelated if n == 0 => ms(100),
+                    Jitter::Decorrelated => (waits[n - 1] * 3).min(ms(1_000)),
+                    _ => most[n],
+                };
+                assert!(
+                    *wait >= least[n] && *wait <= most + ms(1),
+                    "{jitter:?}: {waits:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_our_own_is_cut_to_the_ceiling() {
+    let (inner, log) = server(|_| Err("down".into()));
+    let layer = RetryAfterBackoffLayer::new()
+        .classify(|_: &Req, _: Result<&Res, &BoxError>| Verdict::retry())
+        .backoff(Backoff::new(s(100), s(100)).jitter(Jitter::Equal))
+        .max_wait(s(10));
+    let (result, took) = send(layer.layer(inner), get()).await;
+    assert_eq!(result.unwrap_err().to_string(), "down");
+    assert_eq!((took, log.calls()), (s(40), 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_with_a_seed_waits_the_same_each_time() {
+    let run = async |seed| {
+        let (inner, log) = server(|n| Ok(answer(503, &[("retry-after", "7")][n % 2..])));
+        let layer = RetryAfterBackoffLayer::new().seed(seed);
+        send(layer.layer(inner), get()).await.0.unwrap();
+        log.waits()
+    };
+    let first = run(7).await;
+    assert_eq!(first.len(), 4);
+    assert_eq!(first, run(7).await);
+    assert_ne!(first, run(8).await);
+}
+
+// ===== bounds =====
+
+#[tokio::test(start_paused = true)]
+async fn the_request_is_sent_as_often_as_it_may_be_and_no_more() {
+    for (attempts, calls) in [(0, 1), (1, 1), (2, 2), (4, 4)] {
+        let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+        let layer = RetryAfterBackoffLayer::new().attempts(attempts);
+        let (result, _) = send(layer.layer(inner), get()).await;
+        assert_eq!(result.unwrap().status(), 429);
+        assert_eq!(log.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_pass_the_deadline_is_not_begun() {
+    // 10 s are waited out twice; the third would end past 25 s.
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "10")])));
+    let layer = RetryAfterBackoffLayer::new().deadline(s(25));
+    let (result, took) = send(layer.layer(inner), get()).await;
+    assert_eq!(result.unwrap().headers()["retry-after"], "10");
+    assert_eq!(log.calls(), 3);
+    assert!(took >= s(20) && took <= s(22) + ms(2), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_our_own_that_would_pass_the_deadline_is_not_begun() {
+    // Each wait is 10 s: the base is the cap.
+    for (deadline, calls, expected) in [(9_999, 1, 0), (10_000, 2, 10), (29_000, 3, 20)] {
+        let (inner, log) = server(|_| Ok(answer(500, &[])));
+        let layer = RetryAfterBackoffLayer::new()
+            .backoff(Backoff::new(s(10), s(10)).jitter(Jitter::Decorrelated))
+            .deadline(ms(deadline));
+        let (result, took) = send(layer.layer(inner), get()).await;
+        assert_eq!(result.unwrap().status(), 500);
+        assert_eq!((log.calls(), took), (calls, s(expected)), "{deadline} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn decorrelated_waits_grow_with_those_before() {
+    let mut most = Duration::ZERO;
+    for seed in 0..50 {
+        let (inner, log) = server(|_| Ok(answer(500, &[])));
+        let layer = RetryAfterBackoffLayer::new()
+            .backoff(Backoff::new(ms(100), s(60)).jitter(Jitter::Decorrelated))
+            .no_budget()
+            .seed(seed);
+        send(layer.layer(inner), get()).await.0.unwrap();
+        most = most.max(log.waits()[3]);
+    }
+    // 100, 300, 900 and 2,700 ms with all the luck there is; 300 each if none remembered the one before.
+    assert!(most > ms(900) && most <= ms(2_701), "{most:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_attempts_take_counts_towards_the_deadline() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let inner = service_fn(move |_: Req| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(s(8)).await;
+            Ok::<_, Infallible>(answer(429, &[("retry-after", "3")]))
+        }
+    });
+    let layer = RetryAfterBackoffLayer::new().deadline(s(10));
+    let (result, took) = send(layer.layer(inner), get()).await;
+    assert_eq!(result.unwrap().status(), 429);
+    assert_eq!((took, calls.load(Ordering::Relaxed)), (s(8), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_ends_at_the_deadline_is_waited_out_to_the_millisecond() {
+    let (inner, log) = server(|n| Ok(answer([429, 200][n], &[("retry-after", "10")])));
+    let layer = RetryAfterBackoffLayer::new().deadline(s(10));
+    let (result, took) = send(layer.layer(inner), get()).await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert_eq!((took, log.calls()), (s(10), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_of_zero_and_one_of_forever_do_what_they_say() {
+    for (deadline, calls) in [(Duration::ZERO, 1), (Duration::MAX, 5)] {
+        let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+        let layer = RetryAfterBackoffLayer::new().deadline(deadline);
+        send(layer.layer(inner), get()).await.0.unwrap();
+        assert_eq!(log.calls(), calls, "{deadline:?}");
+    }
+}
+
+// ===== budget =====
+
+/// A layer that hardly waits, so that a reserve does not refill meanwhile.
+fn quick(budget: Budget) -> RetryAfterBackoffLayer {
+    let backoff = Backoff::new(ms(1), ms(1));
+    RetryAfterBackoffLayer::new()
+        .budget(budget)
+        .backoff(backoff)
+        .deadline(s(3_600))
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_fails_the_budget_runs_out_and_each_request_is_sent_once() {
+    let budget = Budget::new(20, Quota::new(10, s(86_400)));
+    let (down, log) = server(|_| Ok(answer(500, &[])));
+    let service = quick(budget.clone()).layer(down);
+    for _ in 0..1_000 {
+        send(service.clone(), get()).await.0.unwrap();
+    }
+    // Five attempts each would have been 5,000. The reserve of 10 is all that there was.
+    assert_eq!(log.calls(), 1_010);
+
+    // 200 successes allow 40 more.
+    let (up, _) = server(|_| Ok(answer(200, &[])));
+    for _ in 0..200 {
+        send(quick(budget.clone()).layer(up.clone()), get())
+            .await
+            .0
+            .unwrap();
+    }
+    assert_eq!(budget.saved(), 40);
+    for _ in 0..1_000 {
+        send(service.clone(), get()).await.0.unwrap();
+    }
+    assert_eq!(log.calls(), 2_050);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_budget_each_request_is_sent_as_often_as_it_may_be() {
+    let (inner, log) = server(|_| Ok(answer(500, &[])));
+    let service = quick(empty()).no_budget().layer(inner);
+    for _ in 0..100 {
+        send(service.clone(), get()).await.0.unwrap();
+    }
+    assert_eq!(log.calls(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_are_a_fifth_of_the_successes_when_half_of_the_requests_fail() {
+    let (inner, log) = server(|n| Ok(answer([200, 500][n % 2], &[])));
+    let service = quick(Budget::new(20, Quota::per_second(0))).layer(inner);
+    let mut successes = 0;
+    for _ in 0..10_000 {
+        successes += usize::from(send(service.clone(), get()).await.0.unwrap().status() == 200);
+    }
+    let retries = log.calls() - 10_000;
+    assert!(
+        retries.abs_diff(successes / 5) < 20,
+        "{retries} of {successes}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_request_of_a_client_that_has_just_started_is_repeated() {
+    let (inner, log) = server(|n| Ok(answer(if n < 4 { 502 } else { 200 }, &[])));
+    let (result, _) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert_eq!(log.calls(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_by_invitation_passes_when_the_budget_is_empty() {
+    for (fields, calls) in [
+        (&[("retry-after", "1")][..], 5),
+        (&[("retry-after-ms", "10")], 5),
+        (&[("retry-after", "0")], 5),
+        (&[("retry-after", "soon")], 1),
+        (&[("x-should-retry", "true")], 1),
+        (&[], 1),
+    ] {
+        let budget = empty();
+        let (inner, log) = server(move |_| Ok(answer(429, fields)));
+        let layer = RetryAfterBackoffLayer::new().budget(budget);
+        send(layer.layer(inner), get()).await.0.unwrap();
+        assert_eq!(log.calls(), calls, "{fields:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_by_invitation_leave_the_budget_as_it_was() {
+    let budget = Budget::new(100, Quota::per_second(0));
+    (0..3).for_each(|_| budget.deposit());
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+    let layer = RetryAfterBackoffLayer::new().budget(budget.clone());
+    send(layer.layer(inner), get()).await.0.unwrap();
+    assert_eq!((log.calls(), budget.saved()), (5, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_at_once_it_still_backs_off() {
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "0")])));
+    let layer =
+        RetryAfterBackoffLayer::new().backoff(Backoff::new(ms(100), ms(800)).jitter(Jitter::Equal));
+    send(layer.layer(inner), get()).await.0.unwrap();
+    let least = [50, 100, 200, 400].map(ms);
+    let waits = log.waits();
+    assert!(
+        waits.iter().zip(least).all(|(wait, least)| *wait >= least),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_service_and_clone_of_a_layer_shares_its_budget() {
+    let (inner, log) = server(|_| Ok(answer(500, &[])));
+    let layer = quick(Budget::new(0, Quota::new(3, s(86_400))));
+    let service = layer.layer(inner.clone());
+    for service in [
+        service.clone(),
+        service,
+        layer.layer(inner.clone()),
+        layer.clone().layer(inner),
+    ] {
+        send(service, get()).await.0.unwrap();
+    }
+    assert_eq!(log.calls(), 4 + 3);
+}
+
+// ===== requests and outcomes =====
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_repeated_only_where_the_server_did_not_act_unless_told_otherwise() {
+    for (status, fields, get_calls, post_calls) in [
+        (429, &[][..], 5, 5),
+        (503, &[("retry-after", "1")], 5, 5),
+        (503, &[], 5, 1),
+        (500, &[], 5, 1),
+        (500, &[("x-should-retry", "true")], 5, 5),
+        (429, &[("x-should-retry", "false")], 1, 1),
+        (402, &[("retry-after", "1")], 1, 1),
+        (404, &[], 1, 1),
+    ] {
+        let layer = RetryAfterBackoffLayer::new();
+        for (layer, request, calls) in [
+            (layer.clone(), get(), get_calls),
+            (layer.clone(), post(), post_calls),
+            (layer.repeat_unsafe(), post(), get_calls),
+        ] {
+            let (inner, log) = server(move |_| Ok(answer(status, fields)));
+            send(layer.no_budget().layer(inner), request)
+                .await
+                .0
+                .unwrap();
+            assert_eq!(log.calls(), calls, "{status} {fields:?}");
+        }
+    }
+}
+
+/// A body that is streamed.
+#[derive(Debug)]
+struct Streamed;
+
+impl TryClone for Streamed {
+    fn try_clone(&self) -> Option<Self> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_cloned_is_sent_once_and_its_outcome_handed_on() {
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+    let service = RetryAfterBackoffLayer::new().layer(inner);
+    let (result, took) = send(service, Request::new(Streamed)).await;
+    let response = result.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.extensions().is_empty());
+    assert_eq!((took, log.calls()), (Duration::ZERO, 1));
+}
+
+/// A body that can be cloned so many times.
+#[derive(Debug)]
+struct Cloned(Arc<AtomicUsize>);
+
+impl TryClone for Cloned {
+    fn try_clone(&self) -> Option<Self> {
+        let left = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        left.ok().map(|_| Self(self.0.clone()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_can_be_cloned_no_more_gets_its_last_attempt() {
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+    let service = RetryAfterBackoffLayer::new().layer(inner);
+    let (result, _) = send(service, Request::new(Cloned(Arc::new(2.into())))).await;
+    let response = result.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(Attempts::of(response.extensions()).attempts(), 3);
+    assert_eq!(log.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_clone_is_made_for_an_attempt_after_which_there_is_none() {
+    for (attempts, clones) in [(1, 0), (2, 1), (3, 2)] {
+        let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "1")])));
+        let layer = RetryAfterBackoffLayer::new().attempts(attempts);
+        let left = Arc::new(AtomicUsize::new(10));
+        let request = Request::new(Cloned(left.clone()));
+        send(layer.layer(inner), request).await.0.unwrap();
+        assert_eq!(10 - left.load(Ordering::Relaxed), clones);
+        assert_eq!(log.calls(), attempts as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_sends_the_same_request() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let inner = service_fn(move |request: Request<String>| {
+        let (parts, body) = request.into_parts();
+        let key = parts.extensions.get::<u8>().copied();
+        let sent = (parts.method, parts.uri, parts.headers, key, body);
+        log.lock().unwrap().push(sent);
+        ready(Ok::<_, Infallible>(answer(503, &[("retry-after", "1")])))
+    });
+    let request = Request::post("http://host/path?query")
+        .header("key", "value")
+        .extension(7_u8)
+        .body("body".to_owned())
+        .unwrap();
+    let service = RetryAfterBackoffLayer::new().attempts(3).layer(inner);
+    send(service, request).await.0.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|sent| sent == &seen[0]));
+    assert_eq!(seen[0].3, Some(7));
+    assert_eq!(seen[0].4, "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_response_says_how_many_attempts_it_took_and_how_long_they_waited() {
+    let (inner, _) = server(|n| {
+        Ok(answer(
+            if n < 2 { 429 } else { 200 },
+            &[("retry-after", "5")],
+        ))
+    });
+    let (result, took) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
+    let response = result.unwrap();
+    let attempts = response.extensions().get::<Attempts>().unwrap();
+    assert_eq!(attempts.attempts(), 3);
+    assert!(attempts.waited() >= s(10) && attempts.waited() <= took);
+    assert!(took - attempts.waited() <= ms(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_of_the_first_attempt_is_left_as_it_is() {
+    let (inner, _) = server(|_| Ok(answer(200, &[])));
+    let (result, _) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
+    let response = result.unwrap();
+    assert!(response.extensions().is_empty());
+    assert_eq!(Attempts::of(response.extensions()).attempts(), 1);
+    assert_eq!(Attempts::of(response.extensions()).waited(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_passes_unchanged_when_the_attempts_are_used_up() {
+    let (inner, log) =
+        server(|n| Err(std::io::Error::from_raw_os_error([104, 104, 111][n]).into()));
+    let layer = RetryAfterBackoffLayer::new().attempts(3);
+    let (result, _) = send(layer.layer(inner), get()).await;
+    let error = result.unwrap_err().downcast::<std::io::Error>().unwrap();
+    assert_eq!(error.raw_os_error(), Some(111));
+    assert_eq!(log.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_can_take_the_place_of_the_classifier() {
+    let (inner, log) = server(|n| Ok(answer([200, 418, 500][n], &[])));
+    let layer = RetryAfterBackoffLayer::new().classify(
+        |request: &Req, outcome: Result<&Res, &BoxError>| {
+            assert_eq!(request.method(), Method::POST);
+            match outcome.unwrap().status().as_u16() {
+                200 => Verdict::retry_after(s(3)),
+                418 => Verdict::retry(),
+                _ => Verdict::Forbid,
+            }
+        },
+    );
+    let (result, took) = send(layer.layer(inner), post()).await;
+    let response = result.unwrap();
+    assert_eq!(response.status(), 500);
+    assert_eq!(Attempts::of(response.extensions()).attempts(), 3);
+    assert_eq!(log.calls(), 3);
+    assert!(took >= s(3));
+}
+
+#[derive(Debug, Clone)]
+struct Text(String);
+
+impl TryClone for Text {
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_that_are_not_http_have_classifiers_of_their_own() {
+    #[derive(Clone)]
+    struct Counting;
+    impl Classify<Text, (u32, String)> for Counting {
+        fn classify(&self, _: &Text, outcome: Result<&(u32, String), &BoxError>) -> Verdict {
+            match outcome {
+                Ok((_, text)) if text.is_empty() => Verdict::retry(),
+                _ => Verdict::Accept,
+            }
+        }
+
+        fn record(&self, response: &mut (u32, String), attempts: Attempts) {
+            response.0 = attempts.attempts();
+        }
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let inner = service_fn(move |text: Text| {
+        let n = calls.fetch_add(1, Ordering::Relaxed);
+        let said = if n % 3 < 2 { String::new() } else { text.0 };
+        ready(Ok::<_, Infallible>((0, said)))
+    });
+    let recorded = RetryAfterBackoffLayer::new().classify(Counting);
+    let (result, _) = send(recorded.layer(inner.clone()), Text("hi".to_owned())).await;
+    assert_eq!(result.unwrap(), (3, "hi".to_owned()));
+    let plain = RetryAfterBackoffLayer::new().classify(Plain(
+        |_: &Text, outcome: Result<&(u32, String), &BoxError>| match outcome {
+            Ok((_, text)) if text.is_empty() => Verdict::retry(),
+            _ => Verdict::Accept,
+        },
+    ));
+    let (result, _) = send(plain.layer(inner), Text("hi".to_owned())).await;
+    assert_eq!(result.unwrap(), (0, "hi".to_owned()));
+}
+
+// ===== limiters inside =====
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_a_limiter_inside_is_not_repeated() {
+    let (inner, log) = server(|_| Ok(answer(200, &[])));
+    let service = ServiceBuilder::new()
+        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
+        .service(inner);
+    send(service.clone(), get()).await.0.unwrap();
+    let (result, took) = send(service, get()).await;
+    assert!(result.unwrap_err().is::<Rejected>());
+    assert_eq!((took, log.calls()), (Duration::ZERO, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_passes_the_limiter_inside_again() {
+    let limiter = TokenBucketLimiter::new(Quota::per_hour(10).burst(10));
+    let (inner, log) = server(|n| {
+        Ok(answer(
+            if n < 3 { 429 } else { 200 },
+            &[("retry-after", "1")],
+        ))
+    });
+    let service = ServiceBuilder::new()
+        .layer(RetryAfterBackoffLayer::new())
+        .layer(TokenBucketLayer::from(limiter.clone()))
+        .service(inner);
+    send(service, get()).await.0.unwrap();
+    assert_eq!(log.calls(), 4);
+    let left = std::iter::from_fn(|| limiter.try_acquire(1).is_admit().then_some(())).count();
+    assert_eq!(left, 10 - 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_concurrency_limit_of_1_a_hundred_requests_neither_deadlock_nor_leak() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let calls = seen.clone();
+    let inner = service_fn(move |_: Req| {
+        let n = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            sleep(ms(1)).await;
+            let status = if n % 2 == 0 { 429 } else { 200 };
+            Ok::<_, Infallible>(answer(status, &[("retry-after", "1")]))
+        }
+    });
+    let inner = ConcurrencyLimit::new(inner, 1);
+    let layer = RetryAfterBackoffLayer::new()
+        .attempts(50)
+        .deadline(s(7_200));
+    // Stays alive meanwhile.
+    let service = layer.layer(inner.clone());
+    let requests = (0..100).map(|_| send(service.clone(), get()));
+    let answers = timeout(s(3_600), join_all(requests))
+        .await
+        .expect("a deadlock");
+    assert!(
+        answers
+            .iter()
+            .all(|(result, _)| result.as_ref().unwrap().status() == 200)
+    );
+    assert!(seen.load(Ordering::Relaxed) >= 200);
+    assert!(
+        poll_once(inner.clone().ready()).await.is_some(),
+        "the permit leaked"
+    );
+}
+
+/// A body that is counted while it is alive.
+struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_response_holds_is_let_go_of_before_the_wait() {
+    let (alive, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (held, counted) = (alive.clone(), made.clone());
+    let inner = service_fn(move |_: Req| {
+        held.fetch_add(1, Ordering::Relaxed);
+        counted.fetch_add(1, Ordering::Relaxed);
+        let response = answer(429, &[("retry-after", "9")]).map(|()| Held(held.clone()));
+        ready(Ok::<_, Infallible>(response))
+    });
+    let inner = ConcurrencyLimit::new(inner, 1);
+    let mut other = inner.clone();
+    let mut service = RetryAfterBackoffLayer::new().layer(inner);
+    let mut waiting = Box::pin(service.ready().await.unwrap().call(get()));
+    assert!(poll_once(&mut waiting).await.is_none());
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "the response is alive");
+    assert!(
+        poll_once(other.ready()).await.is_some(),
+        "the permit is held by a sleeper"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drop_at_any_stage_leaks_neither_permit_nor_budget() {
+    let budget = Budget::new(100, Quota::per_second(0));
+    (0..10).for_each(|_| budget.deposit());
+    let inner = service_fn(|_: Req| async {
+        sleep(s(1)).await;
+        Ok::<_, Infallible>(answer(500, &[]))
+    });
+    let inner = ConcurrencyLimit::new(inner, 1);
+    let layer = RetryAfterBackoffLayer::new()
+        .budget(budget.clone())
+        .backoff(Backoff::new(s(10), s(10)).jitter(Jitter::Decorrelated));
+    #[allow(clippy::async_yields_async, reason = "the future is what is looked at")]
+    let start = async || {
+        let mut service = layer.layer(inner.clone());
+        Box::pin(service.ready().await.unwrap().call(get()))
+    };
+    let free = async || poll_once(inner.clone().ready()).await.is_some();
+
+    // While it is called.
+    let mut calling = start().await;
+    assert!(timeout(ms(500), &mut calling).await.is_err());
+    assert!(format!("{calling:?}").contains("Calling"));
+    assert!(!free().await);
+    drop(calling);
+    assert!(free().await);
+    assert_eq!(budget.saved(), 10);
+
+    // While it sleeps.
+    let mut sleeping = start().await;
+    assert!(timeout(s(5), &mut sleeping).await.is_err());
+    assert!(format!("{sleeping:?}").contains("Sleeping"));
+    assert!(free().await);
+    assert_eq!(budget.saved(), 9);
+    drop(sleeping);
+    assert_eq!(budget.saved(), 10);
+
+    // While it waits for the service to be ready again.
+    let mut readying = start().await;
+    assert!(timeout(s(5), &mut readying).await.is_err());
+    let mut blocker = inner.clone();
+    blocker.ready().await.unwrap();
+    assert!(timeout(s(10), &mut readying).await.is_err());
+    assert!(format!("{readying:?}").contains("Readying"));
+    assert_eq!(budget.saved(), 9);
+    drop(readying);
+    assert_eq!(budget.saved(), 10);
+    drop(blocker);
+    assert!(free().await);
+
+    // In its second attempt: it was made, and is paid for.
+    let mut again = start().await;
+    assert!(timeout(ms(11_500), &mut again).await.is_err());
+    assert!(format!("{again:?}").contains("Calling"));
+    assert!(!free().await);
+    drop(again);
+    assert!(free().await);
+    assert_eq!(budget.saved(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_become_ready_again_says_so() {
+    #[derive(Default)]
+    struct OnlyOnce(bool);
+    impl Clone for OnlyOnce {
+        fn clone(&self) -> Self {
+            Self(true)
+        }
+    }
+    impl Service<Req> for OnlyOnce {
+        type Response = Res;
+        type Error = &'static str;
+        type Future = Ready<Result<Res, &'static str>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            Poll::Ready(if self.0 { Err("closed") } else { Ok(()) })
+        }
+        fn call(&mut self, _: Req) -> Self::Future {
+            ready(Ok(answer(429, &[("retry-after", "1")])))
+        }
+    }
+    let mut service = RetryAfterBackoffLayer::new().layer(OnlyOnce::default());
+    let error = service
+        .ready()
+        .await
+        .unwrap()
+        .call(get())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "closed");
+    let error = service.clone().ready().await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "closed");
+}
+
+// ===== events =====
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn one_event_tells_of_each_retry_and_nothing_of_what_was_sent() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
+    // may be that of another test.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let (inner, _) = server(|n| {
+        if n == 0 {
+            let secret = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "s3cret");
+            return Err(secret.into());
+        }
+        Ok(answer([429, 200][n - 1], &[("retry-after", "60")]))
+    });
+    let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let request = Request::get("http://host/?key=s3cret")
+        .body("s3cret")
+        .unwrap();
+    send(RetryAfterBackoffLayer::new().layer(inner), request)
+        .await
+        .0
+        .unwrap();
+    drop(guard);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("retrying"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].contains("attempt=1") && lines[0].contains("backoff"),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("attempt=2") && lines[1].contains("wait=60s"),
+        "{text}"
+    );
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+// ===== types =====
+
+/// A service that borrows, and is not `Send`.
+#[derive(Clone)]
+struct Borrowing<'a>(&'a Cell<u32>);
+
+impl<'a> Service<Req> for Borrowing<'a> {
+    type Response = Res;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        let calls = self.0;
+        Box::pin(async move {
+            calls.set(calls.get() + 1);
+            Ok(answer([503, 200][calls.get() as usize - 1], &[]))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_borrows_and_is_not_send_can_be_wrapped() {
+    let calls = Cell::new(0);
+    let service = RetryAfterBackoffLayer::new().layer(Borrowing(&calls));
+    let (result, _) = send(service, get()).await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert_eq!(calls.get(), 2);
+}
+
+#[test]
+fn what_is_made_here_can_be_sent_between_threads_where_the_inner_service_can() {
+    fn sendable<T: Send>(_: &T) {}
+    fn shareable<T: Send + Sync + Unpin + Clone + 'static>(_: &T) {}
+    let (inner, _) = server(|_| Ok(answer(200, &[])));
+    let layer = RetryAfterBackoffLayer::new();
+    shareable(&layer);
+    shareable(&Budget::default());
+    let service = layer.layer(inner);
+    shareable(&service);
+    sendable(&service.oneshot(get()));
+}
