@@ -1,22 +1,33 @@
 //! What is measured against what.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    future::{Ready, ready},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Body;
 use governor::{Quota as GovernorQuota, RateLimiter, clock::MonotonicClock};
+use http::{Request, Response};
 use tower::{
     Layer,
     limit::{ConcurrencyLimitLayer, RateLimitLayer},
+    retry::{
+        Policy, RetryLayer,
+        budget::{Budget, TpsBudget},
+    },
 };
 use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    Clock, ConcurrencyLayer, Quota, SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
+    Clock, ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer,
+    TokenBucketLimiter,
 };
 
 use crate::{
-    calls::{Echo, calls_from_peer, checks, echoes, nothing},
+    calls::{Echo, calls, calls_from_peer, checks, echoes, nothing},
     measure::Group,
 };
 
@@ -34,6 +45,7 @@ pub(crate) fn all() -> Vec<Group> {
         tower_governor(),
         sliding_window(),
         concurrency(),
+        retry(),
     ]
 }
 
@@ -132,4 +144,43 @@ fn concurrency() -> Group {
         .contender("Concurrency", echoes(ours.until_response().layer(Echo)))
         .contender("tower ConcurrencyLimit", echoes(theirs.layer(Echo)))
         .ratio("Concurrency", "tower ConcurrencyLimit", 1.2)
+}
+
+fn retry() -> Group {
+    let theirs = RetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
+    let ours = RetryAfterBackoffLayer::new();
+    Group::new("retry on success")
+        .contender("nothing", calls(nothing::<String>()))
+        .contender("RetryAfterBackoff", calls(ours.layer(nothing::<String>())))
+        .contender(
+            "tower Retry, budget",
+            calls(theirs.layer(nothing::<String>())),
+        )
+        .ratio("RetryAfterBackoff", "tower Retry, budget", 1.2)
+}
+
+/// A policy for tower's `Retry` as its documentation describes one: server errors are repeated within a budget.
+#[derive(Clone)]
+struct Budgeted(Arc<TpsBudget>);
+
+impl<B, E> Policy<Request<()>, Response<B>, E> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<()>,
+        result: &mut Result<Response<B>, E>,
+    ) -> Option<Ready<()>> {
+        match result {
+            Ok(response) if !response.status().is_server_error() => {
+                self.0.deposit();
+                None
+            }
+            _ => self.0.withdraw().then(|| ready(())),
+        }
+    }
+
+    fn clone_request(&mut self, request: &Request<()>) -> Option<Request<()>> {
+        Some(request.clone())
+    }
 }
