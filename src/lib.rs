@@ -81,6 +81,8 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "axum", feature = "reqwest"))]
+mod adapter;
 mod algorithm;
 mod carry;
 mod clock;

@@ -1,0 +1,9 @@
+//! The doors: each file knows one framework, and nothing else in the crate knows any.
+//!
+//! Hyper needs none. The client of `hyper-util` is a tower service, and its `TowerToHyperService` makes a tower service
+//! one of hyper's.
+
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(feature = "reqwest")]
+mod reqwest;
