@@ -101,6 +101,8 @@ pub mod sliding_window;
 mod sync;
 pub mod token_bucket;
 
+#[cfg(feature = "reqwest-middleware")]
+pub use self::adapter::{LayerMiddleware, NextFuture, NextService};
 pub use self::{
     carry::{Carry, Guarded},
     clock::Clock,
