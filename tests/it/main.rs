@@ -3,6 +3,7 @@
 
 mod auto_traits;
 mod concurrency;
+mod doors;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;
