@@ -1,12 +1,13 @@
 //! The client of hyper-util with limits around it: `cargo run --example client_hyper`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{Router, routing::get};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{ConcurrencyLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer};
 

@@ -1,12 +1,10 @@
 //! `reqwest::Client` with limits around it, against a server that says when to come back:
 //! `cargo run --example client_reqwest`.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::{Router, http::StatusCode, routing::get};
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
     ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
