@@ -7,6 +7,7 @@ mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+pub mod fallback;
 mod limit;
 mod message;
 mod quota;
@@ -22,6 +23,7 @@ pub use self::{
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
+    fallback::{Fallback, FallbackLayer},
     message::{RequestHead, ResponseHead, TryClone},
     quota::{InvalidQuota, Quota},
     rejected::{BoxError, Limit, Reason, Rejected},
