@@ -89,6 +89,7 @@ mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+pub mod fallback;
 mod header;
 mod hint;
 mod limit;
@@ -109,6 +110,7 @@ pub use self::{
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
+    fallback::{Fallback, FallbackLayer},
     hint::Hint,
     message::{RequestHead, ResponseHead, TryClone},
     quota::{InvalidQuota, Quota},
