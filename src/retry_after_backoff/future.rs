@@ -88,7 +88,11 @@ where
             match state.as_mut().project() {
                 // ## Calling => (Sleeping | done)
                 StateProj::Calling { future } => {
-                    let mut result = ready!(future.poll(cx)).map_err(Into::into);
+                    let Poll::Ready(result) = future.poll(cx) else {
+                        kept.progress.pending();
+                        return Poll::Pending;
+                    };
+                    let mut result = result.map_err(Into::into);
                     let Some(Plan { wait, withdrawal }) = kept.judge(&result) else {
                         kept.record(&mut result);
                         return Poll::Ready(result);

@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -81,7 +80,7 @@ where
             service: self.inner.clone(),
             classifier: self.classifier.clone(),
             settings: self.settings.clone(),
-            progress: Progress::starting(Instant::now()),
+            progress: Progress::starting(),
         };
         ResponseFuture::called(self.inner.call(request), kept)
     }
