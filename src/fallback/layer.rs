@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     Fallback,
-    backup::{Chain, FromFn, Or, Outcome, To, Value},
+    backup::{Chain, Cloned, FromFn, Or, Outcome, To, Value},
     rule::{Rule, Told, Untold},
     service::Plan,
     when::{self, AnyError, Condition},
@@ -183,6 +183,18 @@ impl<B: Clone, R: Clone> FallbackLayer<To<B>, R> {
     }
 }
 
+impl<B: Clone, M: Clone, R: Clone> FallbackLayer<To<B, M>, R> {
+    /// Lets the request be of any type that is [`Clone`], also where it is not [`TryClone`](crate::TryClone).
+    ///
+    /// To be called after [`map_request`](Self::map_request).
+    pub fn clone_request(self) -> FallbackLayer<To<B, Cloned<M>>, R> {
+        self.change(|Plan { backup, rule }| Plan {
+            backup: backup.cloned(),
+            rule,
+        })
+    }
+}
+
 impl<A: Clone, B: Clone, R: Clone> FallbackLayer<Or<A, To<B>>, R> {
     /// Makes the request one for the backup that was added last. Those before it see it as it came to this layer.
     pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<Or<A, To<B, M>>, R>
@@ -191,6 +203,18 @@ impl<A: Clone, B: Clone, R: Clone> FallbackLayer<Or<A, To<B>>, R> {
     {
         self.change(|Plan { backup, rule }| Plan {
             backup: backup.map_second(|last| last.map(map)),
+            rule,
+        })
+    }
+}
+
+impl<A: Clone, B: Clone, M: Clone, R: Clone> FallbackLayer<Or<A, To<B, M>>, R> {
+    /// Lets the request of the backup that was added last be of any type that is [`Clone`].
+    ///
+    /// To be called after [`map_request`](Self::map_request).
+    pub fn clone_request(self) -> FallbackLayer<Or<A, To<B, Cloned<M>>>, R> {
+        self.change(|Plan { backup, rule }| Plan {
+            backup: backup.map_second(To::cloned),
             rule,
         })
     }

@@ -4,6 +4,7 @@
 mod auto_traits;
 mod concurrency;
 mod doors;
+mod fallback;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;

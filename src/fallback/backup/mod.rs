@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc};
 
 pub use self::{
     or::{Or, OrFuture},
-    to::{Same, To, ToFuture},
+    to::{Cloned, Map, Same, To, ToFuture},
     value::{FromFn, Value},
 };
 use crate::BoxError;

@@ -27,10 +27,17 @@ pub struct To<B, M = Same> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Same;
 
-/// Makes the primary's request one for the backup. Implemented for closures.
+/// Keeps the request by its [`Clone`], where it has no [`TryClone`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cloned<M>(M);
+
+/// How a service comes to its request. Implemented for closures, which change it.
 pub trait Map<Request> {
-    /// The request for the backup.
-    fn map(&self, request: Request) -> Request;
+    /// What is kept of a request that is given to the primary, if anything can be.
+    fn keep(&self, request: &Request) -> Option<Request>;
+
+    /// Makes of what was kept the request for the backup.
+    fn map(&self, kept: Request) -> Request;
 }
 
 /// A service to clone, by whoever comes.
@@ -69,9 +76,19 @@ impl<B> To<B> {
     }
 
     pub(crate) fn map<M>(self, map: M) -> To<B, M> {
+        self.change(|Same| map)
+    }
+}
+
+impl<B, M> To<B, M> {
+    pub(crate) fn cloned(self) -> To<B, Cloned<M>> {
+        self.change(Cloned)
+    }
+
+    fn change<M2>(self, f: impl FnOnce(M) -> M2) -> To<B, M2> {
         To {
             service: self.service,
-            map,
+            map: f(self.map),
             name: self.name,
         }
     }
@@ -84,13 +101,12 @@ where
     B: Service<Request, Response = Response> + Clone,
     B::Error: Into<BoxError>,
     M: Map<Request>,
-    Request: TryClone,
 {
     type Future = ToFuture<B, Request>;
 
     #[inline]
     fn keep(&self, request: &Request) -> Option<Request> {
-        request.try_clone()
+        self.map.keep(request)
     }
 
     fn answer(
@@ -125,15 +141,47 @@ impl<B, M> fmt::Debug for To<B, M> {
 
 // ===== impl Map =====
 
-impl<Request> Map<Request> for Same {
-    fn map(&self, request: Request) -> Request {
-        request
+impl<Request: TryClone> Map<Request> for Same {
+    #[inline]
+    fn keep(&self, request: &Request) -> Option<Request> {
+        request.try_clone()
+    }
+
+    fn map(&self, kept: Request) -> Request {
+        kept
     }
 }
 
-impl<F: Fn(Request) -> Request, Request> Map<Request> for F {
-    fn map(&self, request: Request) -> Request {
-        self(request)
+impl<F: Fn(Request) -> Request, Request: TryClone> Map<Request> for F {
+    #[inline]
+    fn keep(&self, request: &Request) -> Option<Request> {
+        request.try_clone()
+    }
+
+    fn map(&self, kept: Request) -> Request {
+        self(kept)
+    }
+}
+
+impl<Request: Clone> Map<Request> for Cloned<Same> {
+    #[inline]
+    fn keep(&self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+
+    fn map(&self, kept: Request) -> Request {
+        kept
+    }
+}
+
+impl<F: Fn(Request) -> Request, Request: Clone> Map<Request> for Cloned<F> {
+    #[inline]
+    fn keep(&self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+
+    fn map(&self, kept: Request) -> Request {
+        self.0(kept)
     }
 }
 
