@@ -81,6 +81,7 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adapter;
 mod algorithm;
 mod carry;
 mod clock;
