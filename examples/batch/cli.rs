@@ -1,0 +1,159 @@
+//! The flags, and what is wrong with them in one line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, error::ErrorKind};
+
+/// What a user can say.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "batch",
+    about = "Send a file of prompts through a limited API, as fast as is allowed, and lose none",
+    after_help = AFTER_HELP
+)]
+pub(crate) struct Args {
+    /// The provider, such as https://api.openai.com/v1. Without it the run is against a simulated one
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// The key for --base-url
+    #[arg(
+        long,
+        env = "OPENAI_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub(crate) api_key: Option<String>,
+    /// The model, where a prompt does not name one
+    #[arg(long, default_value = "gpt-4o-mini")]
+    pub(crate) model: String,
+    /// How many prompts to make up, where there is no --prompts
+    #[arg(long, value_name = "N")]
+    pub(crate) requests: Option<usize>,
+    /// The prompts: plain lines, JSON lines {"prompt","max_tokens"}, or OpenAI's batch format
+    #[arg(long, value_name = "FILE", conflicts_with = "requests")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Where answers go, in the format of OpenAI's batch output. What it answers already is not asked again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many requests are worked on at once, waiting ones included
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    pub(crate) workers: u64,
+    /// The most requests in each window
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) rpm: Option<u64>,
+    /// The most tokens in each window: those of the prompts and those that the answers may have
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) tpm: Option<u64>,
+    /// The most requests in flight
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) concurrent: Option<u64>,
+    /// The period that the limits speak of, in seconds; fractions are fine
+    #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
+    pub(crate) window: Duration,
+    /// Keep no limits on this side: send at once, and repeat what is refused
+    #[arg(long)]
+    pub(crate) no_limits: bool,
+    /// How long one attempt may take, in seconds
+    #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// A second provider, for what the first one fails to answer
+    #[arg(long, value_name = "URL")]
+    pub(crate) fallback_url: Option<String>,
+    /// The key for --fallback-url
+    #[arg(
+        long,
+        env = "FALLBACK_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub(crate) fallback_api_key: Option<String>,
+    /// The model to ask --fallback-url for, where it has another name there
+    #[arg(long, value_name = "MODEL", requires = "fallback_url")]
+    pub(crate) fallback_model: Option<String>,
+    /// End with one line of JSON on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Simulator: only run it, with the limits given, and print its URL
+    #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "prompts", "out"])]
+    pub(crate) serve: bool,
+    /// Simulator: the port of --serve; 0 lets the system choose
+    #[arg(
+        long,
+        help_heading = "Simulator",
+        value_name = "PORT",
+        default_value_t = 0
+    )]
+    pub(crate) port: u16,
+    /// Simulator: how long an answer takes
+    #[arg(
+        long,
+        help_heading = "Simulator",
+        value_name = "MS",
+        default_value_t = 200
+    )]
+    pub(crate) latency_ms: u64,
+    /// Simulator: go down this long after the first request, in seconds
+    #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]
+    pub(crate) down_from: Option<Duration>,
+    /// Simulator: stay down this long, in seconds
+    #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]
+    pub(crate) down_for: Option<Duration>,
+    /// Simulator: be down for the middle third of the run, with a second simulator to fall back to
+    #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "serve", "down_from", "down_for"])]
+    pub(crate) outage: bool,
+}
+
+const AFTER_HELP: &str = "\
+Without any flag it shows what happens to the same prompts with and without this crate, against a simulated provider.
+
+ideal_s is the least time that the limits allow for n requests, the larger of
+  floor((n - 1) / limit) x window + service    for each limit per window (tokens: of the sum of all), and
+  n x service / c                              for c in flight, or workers where there are fewer,
+where service is how long an answer took on average once it was sent.
+
+Exit codes: 0 all is well, also after Ctrl-C; 1 some requests failed for good; 2 a flag, file or URL is wrong.";
+
+/// Reads the flags. What is wrong with them comes back as one line.
+///
+/// Asked for help, it prints that and ends the process.
+pub(crate) fn parse() -> Result<Args, String> {
+    Args::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        _ => one_line(&error.to_string()),
+    })
+}
+
+/// Whether nothing was asked for but, perhaps, the form of the report.
+pub(crate) fn is_demo() -> bool {
+    std::env::args_os().skip(1).all(|arg| arg == "--json")
+}
+
+/// clap's message without its usage and its pointer to the help.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let telling = lines.filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let line = telling.collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) => Err("give at least 1, or leave it out".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("give a whole number such as 500".to_owned()),
+    }
+}
+
+/// A positive number of seconds, at most a year.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "give a number of seconds such as 1.5".to_owned())?;
+    if !(0.001..=366.0 * 24.0 * 3_600.0).contains(&seconds) {
+        return Err("give a number of seconds from 0.001 to a year's".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}

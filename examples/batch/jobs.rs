@@ -1,0 +1,168 @@
+//! What is to be sent: read from a file, or made up.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Where a prompt goes that names no other URL.
+const CHAT: &str = "/v1/chat/completions";
+/// How long an answer may be to a prompt that doesn't say.
+const MAX_TOKENS: u64 = 256;
+
+/// One request to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// What its answer will be found by.
+    pub(crate) custom_id: String,
+    /// The path, such as `/v1/chat/completions`.
+    pub(crate) url: String,
+    pub(crate) body: Value,
+}
+
+/// A line that is JSON: OpenAI's batch format has a body, the short form a prompt.
+#[derive(Deserialize)]
+struct Line {
+    custom_id: Option<String>,
+    method: Option<String>,
+    url: Option<String>,
+    body: Option<Value>,
+    prompt: Option<String>,
+    max_tokens: Option<u64>,
+}
+
+// ===== impl Job =====
+
+impl Job {
+    fn prompt(custom_id: String, prompt: &str, max_tokens: u64, model: &str) -> Self {
+        Self {
+            custom_id,
+            url: CHAT.to_owned(),
+            body: json!({
+                "model": model,
+                "messages": [{ "role": "user", "content": prompt }],
+                "max_tokens": max_tokens,
+            }),
+        }
+    }
+
+    /// The tokens that a provider may count for it: see [`tokens`].
+    pub(crate) fn tokens(&self) -> u64 {
+        tokens(&self.body)
+    }
+}
+
+/// The tokens of a request as providers count them before they know better: a token for every 4 characters of the prompt,
+/// and all those that the answer may have.
+pub(crate) fn tokens(body: &Value) -> u64 {
+    let messages = body["messages"].as_array();
+    let contents = messages
+        .into_iter()
+        .flatten()
+        .map(|message| &message["content"]);
+    let prompt: usize = contents.chain([&body["input"]]).map(characters).sum();
+    let answer = ["max_completion_tokens", "max_output_tokens", "max_tokens"]
+        .iter()
+        .find_map(|name| body[name].as_u64());
+    (prompt.div_ceil(4) as u64).saturating_add(answer.unwrap_or(16))
+}
+
+/// The characters of a text, or of all texts in a list of parts.
+fn characters(content: &Value) -> usize {
+    match content {
+        Value::String(text) => text.chars().count(),
+        Value::Array(parts) => parts.iter().map(characters).sum(),
+        Value::Object(part) => part
+            .get("text")
+            .or(part.get("content"))
+            .map_or(0, characters),
+        _ => 0,
+    }
+}
+
+/// `count` prompts that differ.
+pub(crate) fn made_up(count: usize, model: &str) -> Vec<Job> {
+    (1..=count)
+        .map(|n| {
+            let prompt = format!("Say in one sentence what is special about the number {n}.");
+            Job::prompt(format!("request-{n}"), &prompt, 16, model)
+        })
+        .collect()
+}
+
+/// The requests of a file; blank lines don't count.
+///
+/// A line that begins with `{` is JSON, of the short form or of OpenAI's; every other line is a prompt as it stands. A prompt
+/// without a `custom_id` is called after its place among the prompts: `request-1`, `request-2` …
+pub(crate) fn from_file(path: &Path, model: &str) -> Result<Vec<Job>> {
+    let name = path.display();
+    let text = fs::read(path).with_context(|| format!("cannot read --prompts {name}"))?;
+    let text = String::from_utf8(text)
+        .ok()
+        .with_context(|| format!("{name} is not UTF-8: convert it first"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+
+    let mut jobs = Vec::new();
+    let mut seen = HashMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let job = from_line(line.trim_end_matches('\r'), jobs.len() + 1, model)
+            .with_context(|| format!("{name}, line {number}"))?;
+        if let Some(first) = seen.insert(job.custom_id.clone(), number) {
+            let id = &job.custom_id;
+            bail!(
+                "{name}, line {number}: custom_id {id:?} is that of line {first}: make it unique"
+            );
+        }
+        jobs.push(job);
+    }
+    ensure!(!jobs.is_empty(), "{name} has no prompts: write one a line");
+    Ok(jobs)
+}
+
+fn from_line(line: &str, place: usize, model: &str) -> Result<Job> {
+    let default_id = || format!("request-{place}");
+    if !line.trim_start().starts_with('{') {
+        return Ok(Job::prompt(default_id(), line, MAX_TOKENS, model));
+    }
+    let hint = "a line that begins with { must be JSON; wrap a prompt that does as {\"prompt\": …}";
+    let line: Line =
+        serde_json::from_str(line).map_err(|error| anyhow::anyhow!("{error}").context(hint))?;
+    let custom_id = line.custom_id.unwrap_or_else(default_id);
+    match (line.body, line.prompt) {
+        (Some(body), None) => from_body(custom_id, line.method, line.url, body, model),
+        (None, Some(prompt)) => {
+            let max_tokens = line.max_tokens.unwrap_or(MAX_TOKENS);
+            Ok(Job::prompt(custom_id, &prompt, max_tokens, model))
+        }
+        _ => bail!("needs either a \"prompt\" or a \"body\""),
+    }
+}
+
+fn from_body(
+    custom_id: String,
+    method: Option<String>,
+    url: Option<String>,
+    mut body: Value,
+    model: &str,
+) -> Result<Job> {
+    let method = method.unwrap_or_else(|| "POST".to_owned());
+    ensure!(method == "POST", "method {method:?} must be \"POST\"");
+    let url = url.unwrap_or_else(|| CHAT.to_owned());
+    ensure!(
+        url.starts_with('/'),
+        "url {url:?} must be a path such as {CHAT:?}"
+    );
+    let streams = body["stream"].as_bool() == Some(true);
+    ensure!(!streams, "a batch has no streams: take \"stream\" out");
+    let fields = body.as_object_mut().context("\"body\" must be an object")?;
+    fields.entry("model").or_insert_with(|| model.into());
+    Ok(Job {
+        custom_id,
+        url,
+        body,
+    })
+}

@@ -1,0 +1,124 @@
+//! The file of answers, which is also the memory of what is done.
+
+use std::{
+    collections::HashSet,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result, bail};
+use fs4::{FileExt, TryLockError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A file of answers, one a line, that this process alone writes to.
+///
+/// Each line is written whole, in one go, as soon as its answer is there, so a process that is killed leaves all that it
+/// paid for, and at worst half a line at the end. The next one cuts that off and asks again.
+#[derive(Debug)]
+pub(crate) struct Out {
+    /// Locked by the system until it is closed, also by a kill.
+    file: Mutex<File>,
+}
+
+/// A line as far as it says whether it is an answer.
+#[derive(Deserialize)]
+struct Line {
+    custom_id: String,
+    response: Option<Response>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    status_code: u16,
+}
+
+// ===== impl Out =====
+
+impl Out {
+    /// Opens or makes the file, and says which requests it answers already.
+    ///
+    /// Only a success is an answer. What failed is not written, so that the next run tries it again, and a line of
+    /// another program that reports a failure doesn't count.
+    pub(crate) fn open(path: &Path) -> Result<(Self, HashSet<String>)> {
+        let name = path.display();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options
+            .open(path)
+            .with_context(|| format!("cannot write --out {name}"))?;
+        // The standard library's own lock is younger than the compilers that this crate is for.
+        match FileExt::try_lock(&file) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process writes to --out {name}: wait for it, or take another file")
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock --out {name}"));
+            }
+        }
+        let answered = recover(&mut file).with_context(|| format!("cannot read --out {name}"))?;
+        let file = Mutex::new(file);
+        Ok((Self { file }, answered))
+    }
+
+    /// Writes an answer. When this returns, it outlives the process.
+    pub(crate) fn write(
+        &self,
+        custom_id: &str,
+        status: u16,
+        request_id: &str,
+        body: &Value,
+    ) -> io::Result<()> {
+        let line = json!({
+            "id": format!("batch_req_{custom_id}"),
+            "custom_id": custom_id,
+            "response": { "status_code": status, "request_id": request_id, "body": body },
+            "error": null,
+        });
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.flush()
+    }
+}
+
+/// Reads which requests are answered, mends the last line if it is torn, and leaves the file at its end.
+fn recover(file: &mut File) -> Result<HashSet<String>> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let mut answered = HashSet::new();
+    let mut kept = 0;
+    for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
+        let torn = !line.ends_with(b"\n");
+        match serde_json::from_slice::<Line>(line) {
+            Ok(line) if line.is_answer() => drop(answered.insert(line.custom_id)),
+            Ok(line) if line.is_failure() => {}
+            Err(_) if torn && line.starts_with(b"{") => break,
+            Err(_) if line.trim_ascii().is_empty() => {}
+            _ => bail!("line {number} is not an answer: is it another kind of file?"),
+        }
+        kept += line.len() as u64;
+    }
+    file.set_len(kept)?;
+    file.seek(SeekFrom::Start(kept))?;
+    if kept > 0 && !text[..kept as usize].ends_with(b"\n") {
+        file.write_all(b"\n")?;
+    }
+    Ok(answered)
+}
+
+// ===== impl Line =====
+
+impl Line {
+    fn is_answer(&self) -> bool {
+        let response = self.response.as_ref();
+        self.error.is_none() && response.is_some_and(|r| (200..300).contains(&r.status_code))
+    }
+
+    fn is_failure(&self) -> bool {
+        self.error.is_some() || self.response.is_some()
+    }
+}

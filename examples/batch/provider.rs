@@ -1,0 +1,158 @@
+//! Where requests go: a base URL, a key, and a client for them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{
+    Client, Method, Request, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::jobs::Job;
+
+/// One provider, or one account with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    base: Url,
+    key: Option<HeaderValue>,
+    /// Asked for in place of what the request says.
+    model: Option<String>,
+}
+
+// ===== impl Provider =====
+
+impl Provider {
+    /// Checks what the user gave; `flag` is what to call it in an error.
+    pub(crate) fn new(flag: &str, url: &str, key: Option<&str>) -> Result<Self> {
+        let hint = "give one like https://api.openai.com/v1";
+        let mut base =
+            Url::parse(url).with_context(|| format!("{flag} {url:?} is not a URL: {hint}"))?;
+        let is_web = matches!(base.scheme(), "http" | "https") && base.has_host();
+        ensure!(is_web, "{flag} {url:?} is not an http(s) URL: {hint}");
+        let path = base.path().trim_end_matches('/');
+        let path = path.strip_suffix("/chat/completions").unwrap_or(path);
+        let path = if path.is_empty() { "/v1" } else { path }.to_owned();
+        base.set_path(&path);
+        let key = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.trim())));
+        let mut key = key.transpose().ok().with_context(|| {
+            format!("the API key for {flag} has characters that a header cannot have: check it")
+        })?;
+        if let Some(key) = &mut key {
+            key.set_sensitive(true);
+        }
+        Ok(Self {
+            base,
+            key,
+            model: None,
+        })
+    }
+
+    /// Asks for `model`, whatever a request that is [redirected](Provider::redirect) says.
+    pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Whether it is on this machine: then it needs no key, and no proxy can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        self.base.host_str().is_some_and(|host| {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost"
+                || host
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        })
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// A client that gives each attempt so much time.
+    pub(crate) fn client(&self, timeout: Duration) -> Result<Client> {
+        let mut builder = Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout.min(Duration::from_secs(10)))
+            .user_agent(concat!("tower-throttle/", env!("CARGO_PKG_VERSION")));
+        if self.is_local() {
+            builder = builder.no_proxy();
+        }
+        builder.build().context("cannot set up the HTTP client")
+    }
+
+    /// Whether anyone is there. Sends nothing, so no limit counts it.
+    pub(crate) async fn reach(&self) -> Result<()> {
+        let proxied = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
+            .iter()
+            .any(|name| {
+                std::env::var_os(name)
+                    .or(std::env::var_os(name.to_lowercase()))
+                    .is_some()
+            });
+        if proxied && !self.is_local() {
+            return Ok(());
+        }
+        let host = self
+            .base
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        let port = self.base.port_or_known_default().unwrap_or(443);
+        let connect =
+            tokio::time::timeout(Duration::from_secs(10), TcpStream::connect((host, port)));
+        connect
+            .await
+            .map_err(anyhow::Error::from)
+            .and_then(|result| Ok(result.map(drop)?))
+            .with_context(|| {
+                format!(
+                    "cannot connect to {}: check the URL and the network",
+                    self.base
+                )
+            })
+    }
+
+    /// The request that asks for `job`.
+    pub(crate) fn request(&self, job: &Job) -> Request {
+        let mut request = Request::new(Method::POST, self.url(&job.url));
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.authorize(&mut request);
+        *request.body_mut() = Some(job.body.to_string().into());
+        request
+    }
+
+    /// Sends a request of `first`'s here instead, without showing this provider the other one's key.
+    pub(crate) fn redirect(&self, first: &Self, mut request: Request) -> Request {
+        let path = request.url().path();
+        let path = path.strip_prefix(first.base.path()).unwrap_or(path);
+        let url = self.url(path);
+        *request.url_mut() = url;
+        self.authorize(&mut request);
+        if let Some(model) = &self.model {
+            let body = request.body().and_then(|body| body.as_bytes());
+            if let Some(Ok(mut body)) = body.map(serde_json::from_slice::<Value>) {
+                body["model"] = model.as_str().into();
+                *request.body_mut() = Some(body.to_string().into());
+            }
+        }
+        request
+    }
+
+    /// The base is where `/v1` is, so a path doesn't say it again.
+    fn url(&self, path: &str) -> Url {
+        let path = path.strip_prefix("/v1").unwrap_or(path);
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path()));
+        url
+    }
+
+    fn authorize(&self, request: &mut Request) {
+        match &self.key {
+            Some(key) => request.headers_mut().insert(AUTHORIZATION, key.clone()),
+            None => request.headers_mut().remove(AUTHORIZATION),
+        };
+    }
+}

@@ -1,0 +1,150 @@
+//! What came of a run, as a table or as a line of JSON.
+
+use std::{fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use serde::Serialize;
+
+use crate::{meter::Meter, stack::Limits};
+
+/// The result of one run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    #[serde(skip)]
+    pub(crate) name: &'static str,
+    requests: usize,
+    succeeded: u64,
+    pub(crate) failed: u64,
+    attempts: u64,
+    http_429: u64,
+    elapsed_s: f64,
+    ideal_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    tokens: u64,
+    fallbacks: u64,
+}
+
+/// What there is to do, as far as the least time for it depends on that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) requests: u64,
+    /// As the provider counts them: see [`crate::jobs::tokens`].
+    pub(crate) tokens: u64,
+    pub(crate) workers: u64,
+    /// What the provider allows.
+    pub(crate) limits: Limits,
+}
+
+// ===== impl Work =====
+
+impl Work {
+    /// The least time that the limits allow, if an answer takes as long as `service`.
+    ///
+    /// A limit of L per window W lets the n-th request start no sooner than `floor((n - 1) / L) * W`, and it is answered
+    /// one `service` later. With c in flight n answers take `n * service / c`. The larger one counts.
+    pub(crate) fn ideal(&self, service: Duration) -> Duration {
+        let windows = |n: u64, limit: Option<u64>| match limit {
+            Some(limit) => n.saturating_sub(1) / limit,
+            None => 0,
+        };
+        let windows = windows(self.requests, self.limits.requests)
+            .max(windows(self.tokens, self.limits.tokens));
+        let by_rate = self.limits.window.as_secs_f64() * windows as f64 + service.as_secs_f64();
+        let in_flight = self
+            .limits
+            .concurrent
+            .map_or(self.workers, |c| c.min(self.workers));
+        let by_concurrency = self.requests as f64 * service.as_secs_f64() / in_flight.max(1) as f64;
+        Duration::try_from_secs_f64(by_rate.max(by_concurrency)).unwrap_or(Duration::MAX)
+    }
+}
+
+// ===== impl Report =====
+
+impl Report {
+    /// Takes the result of a run that has just ended.
+    pub(crate) fn of(name: &'static str, meter: &Meter, work: &Work) -> Self {
+        let millis = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        let seconds = |time: Duration| (time.as_secs_f64() * 1e3).round() / 1e3;
+        Self {
+            name,
+            requests: meter.requests,
+            succeeded: meter.succeeded.load(Relaxed),
+            failed: meter.failed.load(Relaxed),
+            attempts: meter.attempts.load(Relaxed),
+            http_429: meter.http_429.load(Relaxed),
+            elapsed_s: seconds(meter.begun.elapsed()),
+            ideal_s: seconds(work.ideal(meter.mean_service())),
+            p50_ms: millis(meter.percentile(0.50)),
+            p99_ms: millis(meter.percentile(0.99)),
+            tokens: meter.tokens.load(Relaxed),
+            fallbacks: meter.fallbacks.load(Relaxed),
+        }
+    }
+
+    /// One line.
+    pub(crate) fn json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+
+    fn cells(&self) -> [String; 11] {
+        [
+            self.requests.to_string(),
+            self.succeeded.to_string(),
+            self.failed.to_string(),
+            self.http_429.to_string(),
+            self.attempts.to_string(),
+            format!("{:.1} s", self.elapsed_s),
+            format!("{:.1} s", self.ideal_s),
+            format!("{:.0} ms", self.p50_ms),
+            format!("{:.0} ms", self.p99_ms),
+            self.tokens.to_string(),
+            self.fallbacks.to_string(),
+        ]
+    }
+}
+
+const ROWS: [&str; 11] = [
+    "requests",
+    "succeeded",
+    "failed",
+    "429s",
+    "attempts",
+    "elapsed",
+    "ideal",
+    "p50",
+    "p99",
+    "tokens",
+    "fallbacks",
+];
+
+/// The reports side by side.
+pub(crate) fn table(reports: &[Report]) -> String {
+    let cells: Vec<_> = reports.iter().map(Report::cells).collect();
+    let label = ROWS.iter().map(|row| row.len()).max().unwrap_or(0);
+    let widths: Vec<_> = reports
+        .iter()
+        .zip(&cells)
+        .map(|(report, cells)| {
+            let longest = cells.iter().map(|cell| cell.chars().count()).max();
+            longest.unwrap_or(0).max(report.name.chars().count())
+        })
+        .collect();
+
+    let mut text = String::new();
+    let mut line = |label_text: &str, columns: &mut dyn Iterator<Item = &str>| {
+        let _ = write!(text, "  {label_text:<label$} │");
+        for (column, width) in columns.zip(&widths) {
+            let _ = write!(text, "  {column:>width$}");
+        }
+        text.push('\n');
+    };
+    line("", &mut reports.iter().map(|report| report.name));
+    let rules: Vec<_> = widths.iter().map(|width| "─".repeat(*width)).collect();
+    let rule = "─".repeat(label);
+    line(&rule, &mut rules.iter().map(String::as_str));
+    for (n, row) in ROWS.iter().enumerate() {
+        line(row, &mut cells.iter().map(|cells| cells[n].as_str()));
+    }
+    text
+}

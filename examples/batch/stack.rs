@@ -1,0 +1,117 @@
+//! The point of it all: the layers that keep a client inside a provider's limits.
+
+use std::time::Duration;
+
+use reqwest::{Request, Response};
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_throttle::{
+    BoxError, ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
+};
+
+use crate::{jobs, wire::Wire};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a provider allows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub(crate) requests: Option<u64>,
+    pub(crate) tokens: Option<u64>,
+    pub(crate) concurrent: Option<u64>,
+    /// The period that the first two speak of.
+    pub(crate) window: Duration,
+}
+
+/// A service that answers requests, however the layers are called that it is made of.
+pub(crate) trait Answers:
+    Service<Request, Response = Response, Error = BoxError, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request, Response = Response, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// A client that stays inside `limits`, and repeats what is refused all the same.
+///
+/// With a fallback behind it, it gives up soon. Without one it waits out an outage.
+pub(crate) fn client(limits: Limits, wire: Wire, has_fallback: bool) -> impl Answers {
+    ServiceBuilder::new()
+        .layer(retry(has_fallback))
+        .option_layer(
+            limits
+                .concurrent
+                .map(|most| ConcurrencyLayer::new(most as usize)),
+        )
+        .option_layer(
+            limits
+                .requests
+                .map(|units| SlidingWindowLayer::new(limits.quota(units))),
+        )
+        .option_layer(
+            limits
+                .tokens
+                .map(|units| SlidingWindowLayer::new(limits.quota(units)).cost(tokens)),
+        )
+        .service(wire)
+}
+
+/// Hands to `backup` what `first` fails to answer, changed by `redirect` into a request of its own.
+pub(crate) fn with_fallback(
+    first: impl Answers,
+    backup: impl Answers,
+    redirect: impl Fn(Request) -> Request + Clone + Send + Sync + 'static,
+) -> impl Answers {
+    // TEMP
+    tower::service_fn(move |request: Request| {
+        let (mut first, mut backup, redirect) = (first.clone(), backup.clone(), redirect.clone());
+        let again = request.try_clone();
+        async move {
+            let result = first.ready().await?.call(request).await;
+            match (result, again) {
+                (Ok(response), _) if !response.status().is_server_error() => Ok(response),
+                (_, Some(again)) => backup.ready().await?.call(redirect(again)).await,
+                (result, None) => result,
+            }
+        }
+    })
+}
+
+/// Repeats what is refused, and what fails for a while only.
+fn retry(has_fallback: bool) -> RetryAfterBackoffLayer {
+    // A completion that is asked for twice does no harm.
+    let layer = RetryAfterBackoffLayer::new().repeat_unsafe();
+    if has_fallback {
+        // Somebody else can answer: one more try, and the budget keeps even that from a provider that is down.
+        return layer.attempts(2);
+    }
+    // Nobody else can, and nobody waits for the answer. A fixed number of workers can't make a storm of retries, so there
+    // is nothing for a budget to prevent.
+    layer
+        .attempts(10_000)
+        .max_wait(DAY)
+        .deadline(DAY)
+        .no_budget()
+}
+
+/// What a request takes from the limit of tokens.
+fn tokens(request: &Request) -> u64 {
+    let body = request.body().and_then(|body| body.as_bytes());
+    let body = body.and_then(|body| serde_json::from_slice(body).ok());
+    body.map_or(1, |body| jobs::tokens(&body))
+}
+
+// ===== impl Limits =====
+
+impl Limits {
+    /// A quota over a period that is longer by a little, for requests that travel faster than those before them.
+    fn quota(&self, units: u64) -> Quota {
+        let margin =
+            (self.window / 120).clamp(Duration::from_millis(20), Duration::from_millis(250));
+        Quota::new(units, self.window).margin(margin)
+    }
+}
