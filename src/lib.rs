@@ -103,7 +103,8 @@ mod sync;
 pub mod token_bucket;
 
 #[cfg(feature = "reqwest-middleware")]
-pub use self::adapter::{LayerMiddleware, NextFuture, NextService};
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
 pub use self::{
     carry::{Carry, Guarded},
     clock::Clock,
