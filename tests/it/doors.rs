@@ -177,7 +177,7 @@ async fn the_hyper_client_goes_through_all_of_them_and_a_streamed_answer_holds_i
     let request = Request::get(&url).body(Empty::new()).unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 2);
+    assert_eq!(Attempts::of(&response).attempts(), 2);
     assert_eq!(limiter.in_flight(), 1);
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
@@ -313,7 +313,7 @@ async fn reqwest_middleware_keeps_its_extensions_at_every_attempt_and_afterwards
         .build();
     let response = client.get(&url).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 2);
+    assert_eq!(Attempts::of(&response).attempts(), 2);
     // The outer mark reads it last, after both attempts.
     let trail: &Trail = response.extensions().get().unwrap();
     assert_eq!(trail.0, ["init", "outside", "inside", "inside"]);
