@@ -5,6 +5,7 @@ mod auto_traits;
 mod concurrency;
 mod doors;
 mod fallback;
+mod patience;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;

@@ -60,6 +60,13 @@ impl Algorithm for Window {
             Memory::Ring(ring) => ring.wait(units, now),
         }
     }
+
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        match &self.0 {
+            Memory::Log(log) => log.due_in(cost, now),
+            Memory::Ring(ring) => ring.wait(cost, now),
+        }
+    }
 }
 
 #[cfg(all(test, not(throttle_loom)))]
