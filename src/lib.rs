@@ -81,6 +81,7 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "axum", feature = "reqwest"))]
 mod adapter;
 mod algorithm;
 mod carry;
@@ -88,6 +89,7 @@ mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+pub mod fallback;
 mod header;
 mod hint;
 mod limit;
@@ -100,12 +102,15 @@ pub mod sliding_window;
 mod sync;
 pub mod token_bucket;
 
+#[cfg(feature = "reqwest-middleware")]
+pub use self::adapter::{LayerMiddleware, NextFuture, NextService};
 pub use self::{
     carry::{Carry, Guarded},
     clock::Clock,
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
+    fallback::{Fallback, FallbackLayer},
     hint::Hint,
     message::{RequestHead, ResponseHead, TryClone},
     quota::{InvalidQuota, Quota},

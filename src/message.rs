@@ -64,14 +64,22 @@ impl<B> ResponseHead for http::Response<B> {
 }
 
 impl<B: TryClone> TryClone for http::Request<B> {
+    #[inline]
     fn try_clone(&self) -> Option<Self> {
-        let mut clone = http::Request::new(self.body().try_clone()?);
-        *clone.method_mut() = self.method().clone();
-        *clone.uri_mut() = self.uri().clone();
-        *clone.version_mut() = self.version();
-        *clone.headers_mut() = self.headers().clone();
-        *clone.extensions_mut() = self.extensions().clone();
-        Some(clone)
+        // Filled in where it stands: a request is large, and this is on the path of every one that may be repeated.
+        let mut clone = self.body().try_clone().map(http::Request::new);
+        if let Some(clone) = &mut clone {
+            clone.method_mut().clone_from(self.method());
+            clone.uri_mut().clone_from(self.uri());
+            *clone.version_mut() = self.version();
+            if !self.headers().is_empty() {
+                clone.headers_mut().clone_from(self.headers());
+            }
+            if !self.extensions().is_empty() {
+                clone.extensions_mut().clone_from(self.extensions());
+            }
+        }
+        clone
     }
 }
 

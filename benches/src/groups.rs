@@ -1,22 +1,36 @@
 //! What is measured against what.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    future::{Ready, ready},
+    hint::black_box,
+    num::NonZeroU32,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
 use governor::{Quota as GovernorQuota, RateLimiter, clock::MonotonicClock};
+use http::{Request, Response};
 use tower::{
-    Layer,
+    Layer, Service, ServiceBuilder,
     limit::{ConcurrencyLimitLayer, RateLimitLayer},
+    retry::{
+        Policy, RetryLayer,
+        budget::{Budget, TpsBudget},
+    },
 };
 use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    Clock, ConcurrencyLayer, Quota, SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
+    Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
+    SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter, concurrency::Permit,
+    fallback::backup::Outcome,
 };
 
 use crate::{
-    calls::{Echo, calls_from_peer, checks, echoes, nothing},
+    calls::{Echo, calls, calls_from_peer, checks, echoes, nothing},
     measure::Group,
 };
 
@@ -34,6 +48,9 @@ pub(crate) fn all() -> Vec<Group> {
         tower_governor(),
         sliding_window(),
         concurrency(),
+        retry(),
+        fallback(),
+        stack(),
     ]
 }
 
@@ -132,4 +149,110 @@ fn concurrency() -> Group {
         .contender("Concurrency", echoes(ours.until_response().layer(Echo)))
         .contender("tower ConcurrencyLimit", echoes(theirs.layer(Echo)))
         .ratio("Concurrency", "tower ConcurrencyLimit", 1.2)
+}
+
+fn retry() -> Group {
+    let theirs = RetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
+    let ours = RetryAfterBackoffLayer::new();
+    Group::new("retry on success")
+        .contender("nothing", calls(nothing::<String>()))
+        .contender("RetryAfterBackoff", calls(ours.layer(nothing::<String>())))
+        .contender(
+            "tower Retry, budget",
+            calls(theirs.layer(nothing::<String>())),
+        )
+        .ratio("RetryAfterBackoff", "tower Retry, budget", 1.2)
+}
+
+fn fallback() -> Group {
+    let sorry = FallbackLayer::value(Response::new(String::new()));
+    let backup = FallbackLayer::new(nothing::<String>());
+    Group::new("fallback that is not needed")
+        .contender("nothing", calls(nothing::<String>()))
+        .contender("the request's clone", calls(Cloning(nothing::<String>())))
+        .contender(
+            "Fallback to a value",
+            calls(sorry.layer(nothing::<String>())),
+        )
+        .contender(
+            "Fallback to a service",
+            calls(backup.layer(nothing::<String>())),
+        )
+        .nanoseconds("Fallback to a value", "nothing", 10.0)
+        .nanoseconds("Fallback to a service", "the request's clone", 10.0)
+}
+
+/// Clones its request, as a layer that may have to send it twice must.
+struct Cloning<S>(S);
+
+impl<S: Service<Request<()>>> Service<Request<()>> for Cloning<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<()>) -> S::Future {
+        black_box(request.clone());
+        self.0.call(request)
+    }
+}
+
+fn stack() -> Group {
+    let five = |clock: fn() -> Clock| {
+        ServiceBuilder::new()
+            .layer(FallbackLayer::from_fn(apology))
+            .layer(RetryAfterBackoffLayer::new())
+            .layer(ConcurrencyLayer::new(1_000))
+            .layer(SlidingWindowLayer::with_clock(QUOTA, clock()))
+            .layer(TokenBucketLayer::with_clock(QUOTA, clock()))
+            .service(nothing::<String>())
+    };
+    let four = ServiceBuilder::new()
+        .layer(RetryLayer::new(Budgeted(Arc::new(TpsBudget::default()))))
+        .concurrency_limit(1_000)
+        .timeout(Duration::from_secs(60))
+        .service(nothing::<String>());
+    let limited = ServiceBuilder::new()
+        .rate_limit(u64::MAX, Duration::from_secs(1))
+        .service(four.clone());
+    Group::new("a whole stack")
+        .contender("our five, tokio", calls(five(Clock::tokio)))
+        .contender("our five, quanta", calls(five(Clock::quanta)))
+        .contender("tower's four", calls(limited))
+        .ratio("our five, tokio", "tower's four", 1.0)
+        .ratio("our five, quanta", "tower's four", 1.0)
+}
+
+fn apology(_: Outcome<Response<Guarded<String, Permit>>>) -> Response<Guarded<String, Permit>> {
+    Response::new(Guarded::from(String::from("sorry")))
+}
+
+/// A policy for tower's `Retry` as its documentation describes one: server errors are repeated within a budget.
+#[derive(Clone)]
+struct Budgeted(Arc<TpsBudget>);
+
+impl<B, E> Policy<Request<()>, Response<B>, E> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<()>,
+        result: &mut Result<Response<B>, E>,
+    ) -> Option<Ready<()>> {
+        match result {
+            Ok(response) if !response.status().is_server_error() => {
+                self.0.deposit();
+                None
+            }
+            _ => self.0.withdraw().then(|| ready(())),
+        }
+    }
+
+    fn clone_request(&mut self, request: &Request<()>) -> Option<Request<()>> {
+        Some(request.clone())
+    }
 }

@@ -1,4 +1,15 @@
-//! The doors to clients and servers that have types of their own.
+//! The doors: each file knows one framework, and nothing else in the crate knows any.
+//!
+//! Hyper needs none. The client of `hyper-util` is a tower service, and its `TowerToHyperService` makes a tower service
+//! one of hyper's.
 
+#[cfg(feature = "axum")]
+mod axum;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "reqwest-middleware")]
+mod reqwest_middleware;
+
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::reqwest_middleware::{LayerMiddleware, NextFuture, NextService};

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -31,8 +32,7 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
-        // `None` where there is one attempt only: as many as there may be, or the request can't be cloned.
-        kept: Option<Kept<S, C, Request>>,
+        kept: Kept<S, C, Request>,
     }
 }
 
@@ -48,7 +48,7 @@ pin_project! {
 
 /// What a further attempt needs.
 pub(super) struct Kept<S, C, Request> {
-    /// Taken out for the last attempt, which is not judged.
+    /// `None` for the last attempt, which is not judged: there may be no more, or the request can't be cloned.
     pub(super) request: Option<Request>,
     pub(super) service: S,
     pub(super) classifier: C,
@@ -62,7 +62,8 @@ impl<S, C, Request> ResponseFuture<S, C, Request>
 where
     S: Service<Request>,
 {
-    pub(super) const fn called(future: S::Future, kept: Option<Kept<S, C, Request>>) -> Self {
+    #[inline]
+    pub(super) const fn called(future: S::Future, kept: Kept<S, C, Request>) -> Self {
         Self {
             state: State::Calling { future },
             kept,
@@ -79,16 +80,19 @@ where
 {
     type Output = Result<S::Response, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
+        let (mut state, kept) = (this.state, this.kept);
         loop {
-            match this.state.as_mut().project() {
+            match state.as_mut().project() {
                 // ## Calling => (Sleeping | done)
                 StateProj::Calling { future } => {
-                    let mut result = ready!(future.poll(cx)).map_err(Into::into);
-                    let Some(kept) = this.kept else {
-                        return Poll::Ready(result);
+                    let Poll::Ready(result) = future.poll(cx) else {
+                        kept.progress.pending();
+                        return Poll::Pending;
                     };
+                    let mut result = result.map_err(Into::into);
                     let Some(Plan { wait, withdrawal }) = kept.judge(&result) else {
                         kept.record(&mut result);
                         return Poll::Ready(result);
@@ -98,25 +102,22 @@ where
                     kept.progress.waited(wait);
                     let sleep = Box::pin(sleep(wait));
                     let withdrawal = Some(withdrawal);
-                    this.state.set(State::Sleeping { sleep, withdrawal });
+                    state.set(State::Sleeping { sleep, withdrawal });
                 }
                 // ## Sleeping => Readying
                 StateProj::Sleeping { sleep, withdrawal } => {
                     ready!(sleep.as_mut().poll(cx));
                     let withdrawal = withdrawal.take();
-                    this.state.set(State::Readying { withdrawal });
+                    state.set(State::Readying { withdrawal });
                 }
                 // ## Readying => (Calling | done)
                 StateProj::Readying { withdrawal } => {
-                    let Some(kept) = this.kept else {
-                        unreachable!("only what is kept is repeated");
-                    };
                     ready!(kept.service.poll_ready(cx)).map_err(Into::into)?;
                     if let Some(withdrawal) = withdrawal.take() {
                         withdrawal.spend();
                     }
                     let future = kept.call();
-                    this.state.set(State::Calling { future });
+                    state.set(State::Calling { future });
                 }
             }
         }
@@ -133,10 +134,9 @@ where
             State::Sleeping { .. } => "Sleeping",
             State::Readying { .. } => "Readying",
         };
-        let attempts = self.kept.as_ref().map(|kept| kept.progress.attempts);
         f.debug_struct("ResponseFuture")
             .field("state", &state)
-            .field("attempts", &attempts)
+            .field("attempts", &self.kept.progress.attempts)
             .finish()
     }
 }
@@ -150,23 +150,29 @@ where
     Request: TryClone,
 {
     /// Whether there is another attempt after this result.
+    #[inline]
     fn judge(&self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
         let request = self.request.as_ref()?;
-        let after = match self.classifier.classify(request, result.as_ref()) {
-            Verdict::Retry { after } => after,
-            Verdict::Forbid => return None,
+        match self.classifier.classify(request, result.as_ref()) {
+            Verdict::Retry { after } => self.plan(result.is_ok(), after),
+            Verdict::Forbid => None,
             Verdict::Accept => {
                 if let Some(budget) = &self.settings.budget {
                     budget.deposit();
                 }
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    #[cold]
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    fn plan(&self, is_response: bool, after: Option<Duration>) -> Option<Plan> {
         let plan = self.settings.plan(&self.progress, after, Instant::now())?;
         #[cfg(feature = "tracing")]
         tracing::debug!(
             attempt = self.progress.attempts.attempts(),
-            failed = if result.is_ok() { "response" } else { "error" },
+            failed = if is_response { "response" } else { "error" },
             wait = ?plan.wait,
             reason = if after.is_some() { "the server's hint" } else { "backoff" },
             "retrying"
@@ -174,6 +180,7 @@ where
         Some(plan)
     }
 
+    #[inline]
     fn record(&self, result: &mut Result<S::Response, BoxError>) {
         if let Ok(response) = result {
             if self.progress.attempts.attempts() > 1 {

@@ -58,7 +58,7 @@ impl<C> RetryAfterBackoffLayer<C> {
         self.set(|settings| settings.max_wait = max_wait)
     }
 
-    /// How long after the first call the last attempt may begin. 5 minutes unless told otherwise.
+    /// How long after the first attempt began the last one may begin. 5 minutes unless told otherwise.
     ///
     /// A wait that would pass it is not begun: the caller gets the outcome at once. An attempt that has begun is not cut
     /// short; for that put a timeout inside, for each attempt, or outside, for all of them.

@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -69,19 +68,20 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         let again = match self.settings.attempts {
             ..=1 => None,
             _ => request.try_clone(),
         };
-        let kept = again.map(|request| Kept {
-            request: Some(request),
+        let kept = Kept {
+            request: again,
             // A fresh clone, which holds nothing: the ready instance is called right now.
             service: self.inner.clone(),
             classifier: self.classifier.clone(),
             settings: self.settings.clone(),
-            progress: Progress::starting(Instant::now()),
-        });
+            progress: Progress::starting(),
+        };
         ResponseFuture::called(self.inner.call(request), kept)
     }
 }

@@ -37,7 +37,9 @@ pub(super) enum Dice {
 pub(super) struct Progress {
     pub(super) attempts: Attempts,
     pub(super) last_wait: Duration,
-    started: Instant,
+    /// Unknown until the first attempt makes the caller wait. Until then no time has passed, and reading the clock is
+    /// left to a moment in which nothing else is to be done.
+    started: Option<Instant>,
 }
 
 /// A retry that has been decided: sleep this long, and it is paid for.
@@ -78,7 +80,8 @@ impl Settings {
         if progress.attempts.attempts() >= self.attempts {
             return None;
         }
-        let elapsed = now.saturating_duration_since(progress.started);
+        let started = progress.started.unwrap_or(now);
+        let elapsed = now.saturating_duration_since(started);
         let left = self.deadline.checked_sub(elapsed)?;
         let wait = match hint {
             Some(hint) if hint > self.max_wait.min(left) => return None,
@@ -128,15 +131,21 @@ impl Dice {
 // ===== impl Progress =====
 
 impl Progress {
-    pub(super) const fn starting(now: Instant) -> Self {
+    pub(super) const fn starting() -> Self {
         Self {
             attempts: Attempts::FIRST,
             last_wait: Duration::ZERO,
-            started: now,
+            started: None,
         }
     }
 
+    /// The attempt under way makes the caller wait.
+    pub(super) fn pending(&mut self) {
+        self.started.get_or_insert_with(Instant::now);
+    }
+
     pub(super) fn waited(&mut self, wait: Duration) {
+        self.pending();
         self.attempts.add(wait);
         self.last_wait = wait;
     }

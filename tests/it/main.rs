@@ -3,6 +3,8 @@
 
 mod auto_traits;
 mod concurrency;
+mod doors;
+mod fallback;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;

@@ -1,0 +1,148 @@
+//! The conditions that there are, each as a type.
+
+use std::{any::type_name, error::Error, fmt, marker::PhantomData};
+
+use http::StatusCode;
+
+use super::When;
+use crate::{BoxError, ResponseHead};
+
+/// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
+///
+/// The last one is what some AI providers answer when they are overloaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failure;
+
+/// Any error. See [`any_error`](super::any_error).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnyError;
+
+/// Errors of a type. See [`error`](super::error).
+#[derive(Debug)]
+pub struct ErrorOf<E>(pub(super) PhantomData<fn() -> E>);
+
+/// Errors that a closure picks. See [`error_where`](super::error_where).
+#[derive(Clone, Copy)]
+pub struct ErrorWhere<F>(pub(super) F);
+
+/// Responses that have one of some statuses. See [`status`](super::status).
+#[derive(Debug, Clone, Copy)]
+pub struct Status<const N: usize>(pub(super) [u16; N]);
+
+/// Responses whose status a closure picks. See [`status_where`](super::status_where).
+#[derive(Clone, Copy)]
+pub struct StatusWhere<F>(pub(super) F);
+
+/// Responses that a closure picks. See [`response_where`](super::response_where).
+#[derive(Clone, Copy)]
+pub struct ResponseWhere<F>(pub(super) F);
+
+/// Either of two conditions. See [`Condition::or`](super::Condition::or).
+#[derive(Debug, Clone, Copy)]
+pub struct Either<A, B>(pub(super) A, pub(super) B);
+
+/// Both of two conditions. See [`Condition::and`](super::Condition::and).
+#[derive(Debug, Clone, Copy)]
+pub struct Both<A, B>(pub(super) A, pub(super) B);
+
+/// The opposite of a condition. See [`Condition::not`](super::Condition::not).
+#[derive(Debug, Clone, Copy)]
+pub struct Not<W>(pub(super) W);
+
+// ===== the conditions =====
+
+impl<Response: ResponseHead> When<Response> for Failure {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        match outcome {
+            Ok(response) => matches!(
+                response.status().as_u16(),
+                429 | 500 | 502 | 503 | 504 | 529
+            ),
+            Err(_) => true,
+        }
+    }
+}
+
+impl<Response> When<Response> for AnyError {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_err()
+    }
+}
+
+impl<E: Error + 'static, Response> When<Response> for ErrorOf<E> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = match outcome {
+            Ok(_) => None,
+            Err(error) => Some(&**error),
+        };
+        while let Some(error) = next {
+            if error.is::<E>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+}
+
+impl<F: Fn(&BoxError) -> bool, Response> When<Response> for ErrorWhere<F> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_err_and(&self.0)
+    }
+}
+
+impl<const N: usize, Response: ResponseHead> When<Response> for Status<N> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_ok_and(|response| self.0.contains(&response.status().as_u16()))
+    }
+}
+
+impl<F: Fn(StatusCode) -> bool, Response: ResponseHead> When<Response> for StatusWhere<F> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_ok_and(|response| (self.0)(response.status()))
+    }
+}
+
+impl<F: Fn(&Response) -> bool, Response> When<Response> for ResponseWhere<F> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_ok_and(&self.0)
+    }
+}
+
+impl<A: When<Response>, B: When<Response>, Response> When<Response> for Either<A, B> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        self.0.when(outcome) || self.1.when(outcome)
+    }
+}
+
+impl<A: When<Response>, B: When<Response>, Response> When<Response> for Both<A, B> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        self.0.when(outcome) && self.1.when(outcome)
+    }
+}
+
+impl<W: When<Response>, Response> When<Response> for Not<W> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        !self.0.when(outcome)
+    }
+}
+
+impl<E> Clone for ErrorOf<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for ErrorOf<E> {}
+
+macro_rules! names_its_closure {
+    ($($Kind:ident),+) => {$(
+        impl<F> fmt::Debug for $Kind<F> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($Kind)).field(&type_name::<F>()).finish()
+            }
+        }
+    )+};
+}
+
+names_its_closure!(ErrorWhere, StatusWhere, ResponseWhere);

@@ -1,0 +1,144 @@
+//! Which outcomes a fallback is for.
+//!
+//! The functions of this module make conditions that combine:
+//!
+//! ```
+//! use tower_throttle::fallback::when;
+//!
+//! // Our own limits, or the other side's; never the errors of this type.
+//! let overloaded = when::rejected().or(when::status([429, 529]));
+//! let condition = overloaded.and(when::error::<std::io::Error>().not());
+//! # let _ = tower_throttle::FallbackLayer::value(http::Response::new(())).when(condition);
+//! ```
+//!
+//! A closure is a condition as well. It names the type that it looks at, since nothing else does:
+//!
+//! ```
+//! use http::Response;
+//! use tower_throttle::{BoxError, FallbackLayer};
+//!
+//! let layer = FallbackLayer::value(Response::new("sorry"))
+//!     .when(|outcome: Result<&Response<&'static str>, &BoxError>| outcome.is_err());
+//! # let _ = layer;
+//! ```
+
+mod kind;
+
+use std::{any::type_name, error::Error, fmt, marker::PhantomData};
+
+use http::StatusCode;
+
+pub use self::kind::{
+    AnyError, Both, Either, ErrorOf, ErrorWhere, Failure, Not, ResponseWhere, Status, StatusWhere,
+};
+use crate::{BoxError, Rejected};
+
+/// Says which outcomes a fallback is for.
+///
+/// Implemented for what the functions of the [module](self) return, and for closures.
+pub trait When<Response> {
+    /// Whether the fallback is to answer instead of this outcome.
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool;
+}
+
+/// A [`When`] that combines with others.
+#[derive(Clone, Copy, Default)]
+#[must_use]
+pub struct Condition<W>(W);
+
+/// Any error, and the responses that say that another try elsewhere may go better; see [`Failure`]. The condition of a
+/// layer that was told no other.
+pub const fn failure() -> Condition<Failure> {
+    Condition(Failure)
+}
+
+/// Any error, whatever the response's type.
+pub const fn any_error() -> Condition<AnyError> {
+    Condition(AnyError)
+}
+
+/// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
+pub const fn rejected() -> Condition<ErrorOf<Rejected>> {
+    error()
+}
+
+/// An error of this type, wherever in the error's chain of sources.
+pub const fn error<E: Error + 'static>() -> Condition<ErrorOf<E>> {
+    Condition(ErrorOf(PhantomData))
+}
+
+/// An error that the closure says yes to.
+pub const fn error_where<F: Fn(&BoxError) -> bool>(f: F) -> Condition<ErrorWhere<F>> {
+    Condition(ErrorWhere(f))
+}
+
+/// A response that has one of these statuses.
+pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> {
+    Condition(Status(statuses))
+}
+
+/// A response whose status the closure says yes to, as `when::status_where(|status| status.is_server_error())` does.
+pub const fn status_where<F: Fn(StatusCode) -> bool>(f: F) -> Condition<StatusWhere<F>> {
+    Condition(StatusWhere(f))
+}
+
+/// A response that the closure says yes to. The closure names the response's type.
+pub const fn response_where<Response, F>(f: F) -> Condition<ResponseWhere<F>>
+where
+    F: Fn(&Response) -> bool,
+{
+    Condition(ResponseWhere(f))
+}
+
+/// An outcome that the closure says yes to, as a [`Condition`], so that it combines. The closure names the response's
+/// type.
+pub const fn outcome<Response, F>(f: F) -> Condition<F>
+where
+    F: Fn(Result<&Response, &BoxError>) -> bool,
+{
+    Condition(f)
+}
+
+// ===== impl Condition =====
+
+impl<W> Condition<W> {
+    /// Either this or `other`.
+    pub fn or<W2>(self, other: W2) -> Condition<Either<W, W2>> {
+        Condition(Either(self.0, other))
+    }
+
+    /// Both this and `other`.
+    pub fn and<W2>(self, other: W2) -> Condition<Both<W, W2>> {
+        Condition(Both(self.0, other))
+    }
+
+    /// Whenever this is not.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "reads as the other two do, and std's Not is rarely imported"
+    )]
+    pub fn not(self) -> Condition<Not<W>> {
+        Condition(Not(self.0))
+    }
+}
+
+impl<W> fmt::Debug for Condition<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&type_name::<W>()).finish()
+    }
+}
+
+impl<W: When<Response>, Response> When<Response> for Condition<W> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        self.0.when(outcome)
+    }
+}
+
+impl<F, Response> When<Response> for F
+where
+    F: Fn(Result<&Response, &BoxError>) -> bool,
+{
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        self(outcome)
+    }
+}
