@@ -28,7 +28,7 @@ mod wire;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context, Result};
@@ -38,9 +38,10 @@ use crate::{
     cli::Args,
     meter::Meter,
     progress::Progress,
+    provider::Provider,
     report::Report,
     run::Shared,
-    setup::{Batch, Place},
+    setup::Batch,
     simulator::Simulator,
     stack::{Answers, Limits},
     wire::Wire,
@@ -112,8 +113,9 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         (NAIVE, _) => run::run(workers, naive::once(wire), shared).await,
         (HASTY, _) => run::run(workers, naive::three_times(wire), shared).await,
         (_, None) => run::run(workers, stack::client(limits, wire, false), shared).await,
-        (_, Some(_)) => {
-            let client = two_providers(args, limits, wire, &place, &meter)?;
+        (_, Some(second)) => {
+            let (first, second) = (place.first.clone(), second.clone());
+            let client = two_providers(args, limits, wire, first, second, meter.clone())?;
             run::run(workers, client, shared).await
         }
     };
@@ -127,20 +129,15 @@ fn two_providers(
     args: &Args,
     limits: Limits,
     wire: Wire,
-    place: &Place,
-    meter: &Arc<Meter>,
+    first: Arc<Provider>,
+    second: Arc<Provider>,
+    meter: Arc<Meter>,
 ) -> Result<impl Answers + use<>> {
-    let (first, meter) = (place.first.clone(), meter.clone());
-    let second = place.fallback.clone().context("no fallback")?;
-    let second_wire = Wire::new(second.client(args.timeout)?, meter.clone());
-    let redirect = move |request| {
-        meter.fallbacks.fetch_add(1, Relaxed);
-        second.redirect(&first, request)
-    };
+    let second_wire = Wire::new(second.client(args.timeout)?, meter);
     Ok(stack::with_fallback(
         stack::client(limits, wire, true),
         stack::client(limits, second_wire, false),
-        redirect,
+        move |request| second.redirect(&first, request),
     ))
 }
 

@@ -11,7 +11,7 @@ use reqwest::{Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 use tower::{Service, ServiceExt};
-use tower_throttle::BoxError;
+use tower_throttle::{BoxError, fallback::AnsweredBy};
 
 use crate::{jobs::Job, meter::Meter, out::Out, provider::Provider};
 
@@ -113,6 +113,7 @@ where
         // The wire has let go of it, but the answer isn't here yet.
         let _reading = shared.meter.hold();
         let status = response.status();
+        let elsewhere = u64::from(!AnsweredBy::of(&response).is_primary());
         let request_id = header(&response, "x-request-id");
         let body = match response.bytes().await {
             Ok(body) => body,
@@ -126,6 +127,7 @@ where
         }
         match serde_json::from_slice(&body) {
             Ok(body) => {
+                shared.meter.fallbacks.fetch_add(elsewhere, Relaxed);
                 return Ok(Answer {
                     status,
                     request_id,

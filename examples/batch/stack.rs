@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use reqwest::{Request, Response};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
+    BoxError, ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
 };
 
 use crate::{jobs, wire::Wire};
@@ -66,19 +66,9 @@ pub(crate) fn with_fallback(
     backup: impl Answers,
     redirect: impl Fn(Request) -> Request + Clone + Send + Sync + 'static,
 ) -> impl Answers {
-    // TEMP
-    tower::service_fn(move |request: Request| {
-        let (mut first, mut backup, redirect) = (first.clone(), backup.clone(), redirect.clone());
-        let again = request.try_clone();
-        async move {
-            let result = first.ready().await?.call(request).await;
-            match (result, again) {
-                (Ok(response), _) if !response.status().is_server_error() => Ok(response),
-                (_, Some(again)) => backup.ready().await?.call(redirect(again)).await,
-                (result, None) => result,
-            }
-        }
-    })
+    ServiceBuilder::new()
+        .layer(FallbackLayer::new(backup).map_request(redirect))
+        .service(first)
 }
 
 /// Repeats what is refused, and what fails for a while only.
