@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     for number in 1..=2 {
         let request = reqwest.get(&url).build()?;
         let response = client.ready().await?.call(request).await?;
-        let attempts = Attempts::of(response.extensions());
+        let attempts = Attempts::of(&response);
         println!(
             "{:.1} s, request {number}: {} after {} attempts: {}",
             start.elapsed().as_secs_f32(),

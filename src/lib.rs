@@ -9,6 +9,8 @@
 //! | [`TokenBucketLayer`] | limits the rate at which requests start, with a burst |
 //! | [`SlidingWindowLayer`] | limits how many start within any period |
 //! | [`ConcurrencyLayer`] | limits how many are in flight, to the end of their bodies |
+//! | [`RetryAfterBackoffLayer`] | repeats what failed for a while only, when the server says so, or after a growing wait |
+//! | [`FallbackLayer`] | answers from elsewhere where a service fails |
 //!
 //! # A client
 //!
@@ -19,11 +21,12 @@
 //! # use http::{Request, Response};
 //! # use tower::service_fn;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use tower_throttle::{ConcurrencyLayer, Quota, SlidingWindowLayer};
+//! use tower_throttle::{ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer};
 //!
 //! # let http_client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::from("hello"))));
 //! // Any service will do: hyper's client, reqwest's, tonic's, your own.
 //! let mut client = ServiceBuilder::new()
+//!     .layer(RetryAfterBackoffLayer::new())
 //!     .layer(ConcurrencyLayer::new(50))
 //!     .layer(SlidingWindowLayer::new(Quota::per_minute(500)))
 //!     .service(http_client);
@@ -53,17 +56,21 @@
 //!
 //! The layer that is added first sees a request first. From the outside in:
 //!
-//! 1. [`ConcurrencyLayer`], so that what waits for the rate does not count as sent more than once;
-//! 2. a rate limit, last, next to the client: what comes after it may delay a request that it has counted already, and a
-//!    request counted in one period and sent in the next is one too many there.
+//! 1. [`FallbackLayer`], so that it answers for whatever fails further in, refusals by your own limits among them.
+//! 2. [`RetryAfterBackoffLayer`], so that each attempt takes from the limits. Inside of them, five attempts of each request
+//!    would be five times the limit.
+//! 3. [`ConcurrencyLayer`], so that no request that was counted for a rate waits for a slot.
+//! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`], next to the client. A request is counted when it leaves this layer;
+//!    one that waits further in starts in a later period than the one it was counted in.
 //!
 //! # What all of them share
 //!
-//! - **State is in the layer.** Every service that a layer makes, and every clone of those, shares its limit. Services
-//!   are [`Clone`] whenever the inner one is. No `Buffer` is needed.
-//! - **Waiting** is first in, first out, bounded by `max_wait` and `max_waiting`, and safe to drop at any point. It asks that the
-//!   inner service be [`Clone`]: nothing that was polled ready is held while a request sleeps.
-//! - **A refusal** is a [`Rejected`] inside a [`BoxError`], or a response. Inner errors pass unchanged.
+//! - **State is in the layer.** Every service that a layer makes, and every clone of those, shares it. Services are
+//!   [`Clone`] whenever the inner one is. No `Buffer` is needed.
+//! - **Waiting** is first in, first out, bounded by `max_wait` and `max_waiting`, and safe to drop at any point. It asks
+//!   that the inner service be [`Clone`]: nothing that was polled ready is held while a request sleeps.
+//! - **A refusal** is a [`Rejected`] inside a [`BoxError`], or a response. Inner errors pass unchanged, inside the
+//!   [`BoxError`] where a layer has one.
 //! - **Time** is tokio's, so `tokio::time::pause` drives all of it in your tests.
 //! - **Limiters** can be used without tower: [`TokenBucketLimiter`], [`SlidingWindowLimiter`], [`ConcurrencyLimiter`].
 //!
@@ -103,7 +110,8 @@ mod sync;
 pub mod token_bucket;
 
 #[cfg(feature = "reqwest-middleware")]
-pub use self::adapter::{LayerMiddleware, NextFuture, NextService};
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
 pub use self::{
     carry::{Carry, Guarded},
     clock::Clock,
@@ -124,3 +132,8 @@ pub use self::{
 pub mod future {
     pub use crate::limit::{Hold, ResponseFuture};
 }
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -12,4 +12,4 @@ mod reqwest_middleware;
 
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
-pub use self::reqwest_middleware::{LayerMiddleware, NextFuture, NextService};
+pub use self::reqwest_middleware::{LayerError, LayerMiddleware, NextFuture, NextService};

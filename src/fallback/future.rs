@@ -44,7 +44,7 @@ pin_project! {
         S: Service<Request>,
         B: Backup<Request, S::Response>,
     {
-        Primary { #[pin] future: S::Future, kept: Option<Kept<Request, B, R>> },
+        Primary { #[pin] future: S::Future, kept: Kept<Request, B, R> },
         // Boxed, so that those who need no fallback have a small future.
         Backup { falling: Pin<Box<Falling<Request, B, R, B::Future>>> },
     }
@@ -80,7 +80,7 @@ where
         request: Option<Request>,
         plan: Arc<Plan<B, R>>,
     ) -> Self {
-        let kept = Some(Kept { request, plan });
+        let kept = Kept { request, plan };
         Self {
             state: State::Primary { future, kept },
         }
@@ -104,9 +104,6 @@ where
                 // ## Primary => (Backup | done)
                 StateProj::Primary { future, kept } => {
                     let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                    let Some(kept) = kept.take() else {
-                        unreachable!("polled after it was done")
-                    };
                     if !kept.plan.rule.fails(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
@@ -182,12 +179,16 @@ impl<Request, B, R> Kept<Request, B, R> {
 impl<Request, B, R, F> Falling<Request, B, R, F> {
     #[cold]
     fn start<Response>(
-        mut kept: Kept<Request, B, R>,
+        kept: &mut Kept<Request, B, R>,
         failed: Outcome<Response>,
     ) -> Result<Pin<Box<Self>>, Outcome<Response>>
     where
         B: Backup<Request, Response, Future = F>,
     {
+        let mut kept = Kept {
+            request: kept.request.take(),
+            plan: kept.plan.clone(),
+        };
         let (index, future) = kept.next(0, failed)?;
         Ok(Box::pin(Self {
             kept,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::Extensions;
+use crate::ResponseHead;
 
 /// How many attempts a response took, and how long was waited between them.
 ///
@@ -11,7 +11,7 @@ use http::Extensions;
 /// use tower_throttle::retry_after_backoff::Attempts;
 ///
 /// let response = http::Response::new(());
-/// assert_eq!(Attempts::of(response.extensions()).attempts(), 1);
+/// assert_eq!(Attempts::of(&response).attempts(), 1);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempts {
@@ -25,10 +25,11 @@ impl Attempts {
         waited: Duration::ZERO,
     };
 
-    /// What a response's extensions say, or one attempt where they say nothing.
+    /// What this response took.
     #[must_use]
-    pub fn of(extensions: &Extensions) -> Self {
-        extensions.get().copied().unwrap_or(Self::FIRST)
+    pub fn of<R: ResponseHead>(response: &R) -> Self {
+        let attempts = response.extensions().get();
+        attempts.copied().unwrap_or(Self::FIRST)
     }
 
     /// How many times the request was sent, the last one included. At least 1.

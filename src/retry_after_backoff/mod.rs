@@ -30,7 +30,7 @@
 //!
 //! let response = client.ready().await?.call(Request::new("hello")).await?;
 //! assert_eq!(response.status(), 200);
-//! let attempts = Attempts::of(response.extensions());
+//! let attempts = Attempts::of(&response);
 //! assert_eq!(attempts.attempts(), 2);
 //! assert!(attempts.waited() >= Duration::from_secs(20));
 //! # Ok(())

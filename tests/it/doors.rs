@@ -22,8 +22,9 @@ use reqwest_middleware::{ClientBuilder, Error, Middleware, Next, RequestInitiali
 use tokio::{net::TcpListener, time::Instant};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, ConcurrencyLimiter, LayerMiddleware, Quota, Rejected,
-    RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer, retry_after_backoff::Attempts,
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, LayerMiddleware, Quota,
+    Rejected, RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer, fallback::when,
+    retry_after_backoff::Attempts,
 };
 
 use crate::support::ms;
@@ -176,7 +177,7 @@ async fn the_hyper_client_goes_through_all_of_them_and_a_streamed_answer_holds_i
     let request = Request::get(&url).body(Empty::new()).unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 2);
+    assert_eq!(Attempts::of(&response).attempts(), 2);
     assert_eq!(limiter.in_flight(), 1);
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
@@ -312,7 +313,7 @@ async fn reqwest_middleware_keeps_its_extensions_at_every_attempt_and_afterwards
         .build();
     let response = client.get(&url).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 2);
+    assert_eq!(Attempts::of(&response).attempts(), 2);
     // The outer mark reads it last, after both attempts.
     let trail: &Trail = response.extensions().get().unwrap();
     assert_eq!(trail.0, ["init", "outside", "inside", "inside"]);
@@ -387,6 +388,24 @@ async fn reqwest_middleware_lets_errors_from_inside_out_as_they_were() {
         .build();
     let error = client.get("http://127.0.0.1:1/").send().await.unwrap_err();
     assert_eq!(error.to_string(), "broken inside");
+}
+
+#[tokio::test]
+async fn a_layer_sees_the_refusal_of_another_middleware_further_in() {
+    let url = serve(refusing(0)).await;
+    let spare = service_fn(async |_: reqwest::Request| {
+        Ok::<_, Infallible>(reqwest::Response::from(http::Response::new("spare")))
+    });
+    let full = TokenBucketLayer::new(Quota::per_second(0));
+    let client = ClientBuilder::new(reqwest_client())
+        .with(LayerMiddleware::new(
+            FallbackLayer::new(spare).when(when::rejected()),
+        ))
+        .with(Mark("between"))
+        .with(LayerMiddleware::new(full))
+        .build();
+    let response = client.get(&url).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "spare");
 }
 
 #[tokio::test]

@@ -25,7 +25,12 @@ use tower::{
 use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, Quota, Rejected,
     SlidingWindowLayer, TokenBucketLayer, TryClone,
-    fallback::{AnsweredBy, when},
+    fallback::{
+        AnsweredBy, Fallback, Rule,
+        backup::{Or, To, Value},
+        future::ResponseFuture,
+        when,
+    },
 };
 
 use crate::support::{ms, poll_once, probe, probe_of, start};
@@ -715,5 +720,143 @@ fn debug_names_what_it_is_made_of() {
     let layer = FallbackLayer::value(response(200, "a secret")).named("apology");
     let text = format!("{layer:?}");
     assert!(text.contains("apology"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+const fn value<T: fmt::Debug + Clone + Send + Sync + Unpin + 'static>() {}
+const fn future<T: fmt::Debug + Send + 'static>() {}
+
+/// A change here is a change of the API.
+const _: () = {
+    type Backup = BoxCloneService<Req, Res, BoxError>;
+    type Chain = Or<To<Backup>, Value<Res>>;
+    value::<FallbackLayer<To<Backup>>>();
+    value::<FallbackLayer<Chain>>();
+    value::<AnsweredBy>();
+    value::<Rule>();
+    value::<Fallback<tower_test::mock::Mock<Req, Res>, Chain>>();
+    future::<ResponseFuture<Backup, Req, Chain, Rule>>();
+};
+
+/// Answers with a status, and with the body that it got.
+async fn echo_at(status: u16) -> String {
+    let echo = move |body: String| async move { (StatusCode::from_u16(status).unwrap(), body) };
+    let app = axum::Router::new().route("/", axum::routing::post(echo));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    url
+}
+
+fn reqwest_client() -> reqwest::Client {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Sends a request of reqwest elsewhere, with another model.
+fn elsewhere(url: &str) -> impl Fn(reqwest::Request) -> reqwest::Request + Clone + use<> {
+    let url: reqwest::Url = url.parse().unwrap();
+    move |mut request| {
+        *request.url_mut() = url.clone();
+        *request.body_mut() = Some("small".into());
+        request
+    }
+}
+
+#[tokio::test]
+async fn a_reqwest_client_falls_back_to_another_host() {
+    let (primary, backup) = (echo_at(503).await, echo_at(200).await);
+    let reqwest = reqwest_client();
+    let mut client = FallbackLayer::new(reqwest.clone())
+        .map_request(elsewhere(&backup))
+        .named("backup")
+        .layer(reqwest.clone());
+    let request = reqwest.post(&primary).body("large").build().unwrap();
+    let response = client.ready().await.unwrap().call(request).await.unwrap();
+    assert_eq!(AnsweredBy::of(&response).name(), Some("backup"));
+    assert_eq!(response.url().as_str(), backup);
+    assert_eq!(response.text().await.unwrap(), "small");
+    // The request may as well not get there at all.
+    let request = reqwest.post("http://127.0.0.1:1/").body("large").build();
+    let response = client.ready().await.unwrap().call(request.unwrap()).await;
+    assert_eq!(response.unwrap().text().await.unwrap(), "small");
+}
+
+#[tokio::test]
+async fn as_a_middleware_it_falls_back_to_another_host() {
+    let (primary, backup) = (echo_at(429).await, echo_at(200).await);
+    let reqwest = reqwest_client();
+    let layers = tower::ServiceBuilder::new()
+        .layer(
+            FallbackLayer::new(reqwest.clone())
+                .map_request(elsewhere(&backup))
+                .when(when::failure().or(when::rejected())),
+        )
+        .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
+        .into_inner();
+    let client = reqwest_middleware::ClientBuilder::new(reqwest)
+        .with(tower_throttle::LayerMiddleware::new(layers))
+        .build();
+    // The primary's refusal, and then our own.
+    for _ in 0..2 {
+        let response = client.post(&primary).body("large").send().await.unwrap();
+        assert_eq!(AnsweredBy::of(&response).index(), 1);
+        assert_eq!(response.text().await.unwrap(), "small");
+    }
+}
+
+#[tokio::test]
+async fn a_hyper_client_falls_back_to_another_host() {
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let (primary, backup) = (echo_at(503).await, echo_at(200).await);
+    let hyper = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+    let backup: http::Uri = backup.parse().unwrap();
+    let client = FallbackLayer::new(hyper.clone())
+        .map_request(move |mut request: Request<Full<bytes::Bytes>>| {
+            *request.uri_mut() = backup.clone();
+            request
+        })
+        .layer(hyper);
+    let request = Request::post(primary).body(Full::from("large")).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(AnsweredBy::of(&response).index(), 1);
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "large");
+}
+
+#[tokio::test]
+async fn it_says_what_it_falls_back_to_and_why() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let client = FallbackLayer::new(answers(503, "second"))
+        .named("smaller")
+        .or(answers(200, "third"))
+        .layer(fails("no route"));
+    let _on = tracing::subscriber::set_default(subscriber);
+    client.oneshot(request("a secret")).await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("DEBUG"), "{text}");
+    let event = "falling back fallback=1 name=\"smaller\" error=\"no route\"";
+    assert!(lines[0].contains(event), "{text}");
+    assert!(lines[1].contains("fallback=2"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }

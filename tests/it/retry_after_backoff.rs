@@ -564,7 +564,7 @@ async fn a_request_that_can_be_cloned_no_more_gets_its_last_attempt() {
     let (result, _) = send(service, Request::new(Cloned(Arc::new(2.into())))).await;
     let response = result.unwrap();
     assert_eq!(response.status(), 429);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 3);
+    assert_eq!(Attempts::of(&response).attempts(), 3);
     assert_eq!(log.calls(), 3);
 }
 
@@ -628,8 +628,8 @@ async fn a_response_of_the_first_attempt_is_left_as_it_is() {
     let (result, _) = send(RetryAfterBackoffLayer::new().layer(inner), get()).await;
     let response = result.unwrap();
     assert!(response.extensions().is_empty());
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 1);
-    assert_eq!(Attempts::of(response.extensions()).waited(), Duration::ZERO);
+    assert_eq!(Attempts::of(&response).attempts(), 1);
+    assert_eq!(Attempts::of(&response).waited(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -659,7 +659,7 @@ async fn a_closure_can_take_the_place_of_the_classifier() {
     let (result, took) = send(layer.layer(inner), post()).await;
     let response = result.unwrap();
     assert_eq!(response.status(), 500);
-    assert_eq!(Attempts::of(response.extensions()).attempts(), 3);
+    assert_eq!(Attempts::of(&response).attempts(), 3);
     assert_eq!(log.calls(), 3);
     assert!(took >= s(3));
 }

@@ -1,5 +1,7 @@
 //! Any layer as a middleware of the `reqwest-middleware` crate.
 
+mod error;
+
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -11,11 +13,14 @@ use std::{
 
 use http::Extensions;
 use reqwest::{Request, Response};
-use reqwest_middleware::{Error, Middleware, Next, Result};
+use reqwest_middleware::{Middleware, Next, Result};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, Rejected};
+use self::error::{into_layers, out_of_layers};
+use crate::BoxError;
+
+pub use self::error::LayerError;
 
 /// A tower layer, or a stack of them, as a [`Middleware`].
 ///
@@ -31,8 +36,9 @@ use crate::{BoxError, Rejected};
 ///
 /// # Errors
 ///
-/// An error of the middleware inside, or of reqwest, comes out as it was. A refusal is an [`Error::Middleware`] from
-/// which a [`Rejected`] can be had by `downcast_ref`, and any other error of a layer is the source of one.
+/// An error of the middleware inside, or of reqwest, comes out as it was. A refusal is an
+/// `Error::Middleware` from which a [`Rejected`](crate::Rejected) can be had by `downcast_ref`, and one of another
+/// crate's layer is an `Error::Middleware` that holds a [`LayerError`].
 ///
 /// # Example
 ///
@@ -66,7 +72,9 @@ pub struct NextService<'a> {
 }
 
 /// The response future of a [`NextService`].
-pub struct NextFuture<'a>(Pin<Box<dyn Future<Output = Result<Response>> + Send + 'a>>);
+pub struct NextFuture<'a>(
+    Pin<Box<dyn Future<Output = std::result::Result<Response, BoxError>> + Send + 'a>>,
+);
 
 /// Where the extensions are while no attempt has them.
 type Shared = Arc<Mutex<Extensions>>;
@@ -82,10 +90,6 @@ struct Taken {
     extensions: Extensions,
     shared: Shared,
 }
-
-/// An error of a layer that is none of this crate's.
-#[derive(Debug)]
-struct LayerError(BoxError);
 
 // ===== impl LayerMiddleware =====
 
@@ -118,8 +122,9 @@ where
         });
         poll_fn(|cx| service.poll_ready(cx))
             .await
-            .map_err(into_error)?;
-        service.call(request).await.map_err(into_error)
+            .map_err(|error| out_of_layers(error.into()))?;
+        let result = service.call(request).await;
+        result.map_err(|error| out_of_layers(error.into()))
     }
 }
 impl<L: fmt::Debug> fmt::Debug for LayerMiddleware<L> {
@@ -128,30 +133,14 @@ impl<L: fmt::Debug> fmt::Debug for LayerMiddleware<L> {
     }
 }
 
-/// The errors that users know come out as themselves.
-fn into_error(error: impl Into<BoxError>) -> Error {
-    let known = |error: BoxError| -> std::result::Result<Error, BoxError> {
-        let error = match error.downcast::<Error>() {
-            Ok(error) => return Ok(*error),
-            Err(error) => error,
-        };
-        let error = match error.downcast::<reqwest::Error>() {
-            Ok(error) => return Ok(Error::Reqwest(*error)),
-            Err(error) => error,
-        };
-        Ok(Error::middleware(*error.downcast::<Rejected>()?))
-    };
-    known(error.into()).unwrap_or_else(|error| Error::middleware(LayerError(error)))
-}
-
 // ===== impl NextService =====
 
 impl<'a> Service<Request> for NextService<'a> {
     type Response = Response;
-    type Error = Error;
+    type Error = BoxError;
     type Future = NextFuture<'a>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -160,7 +149,8 @@ impl<'a> Service<Request> for NextService<'a> {
         // `Next` makes a boxed future of its own, which borrows the extensions.
         NextFuture(Box::pin(async move {
             let mut taken = Taken::new(shared);
-            next.run(request, &mut taken.extensions).await
+            let result = next.run(request, &mut taken.extensions).await;
+            result.map_err(into_layers)
         }))
     }
 }
@@ -176,7 +166,7 @@ impl fmt::Debug for NextService<'_> {
 // ===== impl NextFuture =====
 
 impl Future for NextFuture<'_> {
-    type Output = Result<Response>;
+    type Output = std::result::Result<Response, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)
@@ -222,18 +212,4 @@ impl Drop for Taken {
 fn lock(shared: &Shared) -> MutexGuard<'_, Extensions> {
     // Nothing panics while it is held.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// ===== impl LayerError =====
-
-impl fmt::Display for LayerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a layer failed")
-    }
-}
-
-impl std::error::Error for LayerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
-    }
 }
