@@ -39,7 +39,7 @@ use crate::{
     meter::Meter,
     progress::Progress,
     provider::Provider,
-    report::Report,
+    report::{Report, Work},
     run::Shared,
     setup::Batch,
     simulator::Simulator,
@@ -73,25 +73,29 @@ async fn go(args: &Args) -> Result<ExitCode> {
     let mut reports = Vec::new();
     if cli::is_demo() {
         for name in [NAIVE, HASTY] {
-            reports.push(one(args, name, &stop).await?);
+            reports.push(one(args, name, &stop).await?.1);
         }
     }
-    let report = one(args, STACK, &stop).await?;
+    let (work, report) = one(args, STACK, &stop).await?;
     let all_well = report.failed == 0;
     reports.push(report);
 
-    let table = report::table(&reports);
+    let table = report::table(&work, &reports);
     if args.json {
-        eprint!("\n{table}");
+        eprint!("{table}");
         println!("{}", reports[reports.len() - 1].json());
     } else {
-        print!("\n{table}");
+        print!("{table}");
     }
     Ok(ExitCode::from(u8::from(!all_well)))
 }
 
 /// One run from its beginning to its report.
-async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Result<Report> {
+async fn one(
+    args: &Args,
+    name: &'static str,
+    stop: &watch::Sender<bool>,
+) -> Result<(Work, Report)> {
     let Batch { jobs, out, work } = setup::batch(args)?;
     let place = setup::place(args, &work).await?;
     let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
@@ -121,7 +125,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     };
     let report = Report::of(name, &meter, &work);
     progress.end();
-    result.map(|()| report)
+    result.map(|()| (work, report))
 }
 
 /// The client that turns to the fallback for what the first provider fails to answer.

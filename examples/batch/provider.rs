@@ -35,6 +35,7 @@ impl Provider {
         let path = path.strip_suffix("/chat/completions").unwrap_or(path);
         let path = if path.is_empty() { "/v1" } else { path }.to_owned();
         base.set_path(&path);
+        let key = key.filter(|key| !key.trim().is_empty());
         let key = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.trim())));
         let mut key = key.transpose().ok().with_context(|| {
             format!("the API key for {flag} has characters that a header cannot have: check it")

@@ -204,6 +204,73 @@ async fn what_a_provider_that_is_down_fails_to_answer_the_fallback_does() {
     assert_eq!(up.counters().accepted, 20);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_kept_within_their_limit() {
+    let simulator = simulator(Limits {
+        tokens: Some(300),
+        window: ms(1_000),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "25", "--tpm", "300", "--window", "1"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 25);
+    assert!(report["ideal_s"].as_f64().unwrap() >= 2.0);
+    assert!(report["elapsed_s"].as_f64() >= report["ideal_s"].as_f64());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_waited_out_where_nobody_else_can_answer() {
+    let simulator = simulator(Limits {
+        outage: Some(Outage {
+            from: Duration::ZERO,
+            lasts: ms(1_500),
+        }),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "30"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["succeeded"], 30);
+    assert!(simulator.counters().unavailable > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_money_is_spent_nothing_is_repeated() {
+    let error = serde_json::json!({ "error": {
+        "message": "You exceeded your current quota",
+        "type": "insufficient_quota",
+        "code": "insufficient_quota",
+    } });
+    let app = axum::Router::new().fallback(move || {
+        let answer = axum::Json(error.clone());
+        async move { (axum::http::StatusCode::TOO_MANY_REQUESTS, answer) }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+
+    let mut command = batch();
+    command.args(["--json", "--requests", "5", "--base-url", &url]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let report = report(&output);
+    assert_eq!(report["failed"], 5);
+    assert_eq!(report["attempts"], 5);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("You exceeded your current quota"),
+        "{stderr}"
+    );
+}
+
 // ===== the file of answers =====
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
