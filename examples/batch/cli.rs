@@ -8,6 +8,8 @@ use clap::{Parser, error::ErrorKind};
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "batch",
+    // A negative number gets the answer of its flag, not "unexpected argument".
+    allow_negative_numbers = true,
     about = "Send a file of prompts through a limited API, as fast as is allowed, and lose none",
     after_help = AFTER_HELP
 )]
@@ -136,7 +138,11 @@ fn one_line(message: &str) -> String {
         !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
     });
     let line = telling.collect::<Vec<_>>().join(" ");
-    line.trim_start_matches("error: ").to_owned()
+    let line = line.trim_start_matches("error: ");
+    if line.contains(": give ") {
+        return line.to_owned();
+    }
+    format!("{line}: see --help for what there is")
 }
 
 fn at_least_one(text: &str) -> Result<u64, String> {

@@ -28,7 +28,7 @@ mod wire;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context, Result};
@@ -38,9 +38,10 @@ use crate::{
     cli::Args,
     meter::Meter,
     progress::Progress,
-    report::Report,
+    provider::Provider,
+    report::{Report, Work},
     run::Shared,
-    setup::{Batch, Place},
+    setup::Batch,
     simulator::Simulator,
     stack::{Answers, Limits},
     wire::Wire,
@@ -72,25 +73,29 @@ async fn go(args: &Args) -> Result<ExitCode> {
     let mut reports = Vec::new();
     if cli::is_demo() {
         for name in [NAIVE, HASTY] {
-            reports.push(one(args, name, &stop).await?);
+            reports.push(one(args, name, &stop).await?.1);
         }
     }
-    let report = one(args, STACK, &stop).await?;
+    let (work, report) = one(args, STACK, &stop).await?;
     let all_well = report.failed == 0;
     reports.push(report);
 
-    let table = report::table(&reports);
+    let table = report::table(&work, &reports);
     if args.json {
-        eprint!("\n{table}");
+        eprint!("{table}");
         println!("{}", reports[reports.len() - 1].json());
     } else {
-        print!("\n{table}");
+        print!("{table}");
     }
     Ok(ExitCode::from(u8::from(!all_well)))
 }
 
 /// One run from its beginning to its report.
-async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Result<Report> {
+async fn one(
+    args: &Args,
+    name: &'static str,
+    stop: &watch::Sender<bool>,
+) -> Result<(Work, Report)> {
     let Batch { jobs, out, work } = setup::batch(args)?;
     let place = setup::place(args, &work).await?;
     let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
@@ -112,14 +117,15 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         (NAIVE, _) => run::run(workers, naive::once(wire), shared).await,
         (HASTY, _) => run::run(workers, naive::three_times(wire), shared).await,
         (_, None) => run::run(workers, stack::client(limits, wire, false), shared).await,
-        (_, Some(_)) => {
-            let client = two_providers(args, limits, wire, &place, &meter)?;
+        (_, Some(second)) => {
+            let (first, second) = (place.first.clone(), second.clone());
+            let client = two_providers(args, limits, wire, first, second, meter.clone())?;
             run::run(workers, client, shared).await
         }
     };
     let report = Report::of(name, &meter, &work);
     progress.end();
-    result.map(|()| report)
+    result.map(|()| (work, report))
 }
 
 /// The client that turns to the fallback for what the first provider fails to answer.
@@ -127,20 +133,15 @@ fn two_providers(
     args: &Args,
     limits: Limits,
     wire: Wire,
-    place: &Place,
-    meter: &Arc<Meter>,
+    first: Arc<Provider>,
+    second: Arc<Provider>,
+    meter: Arc<Meter>,
 ) -> Result<impl Answers + use<>> {
-    let (first, meter) = (place.first.clone(), meter.clone());
-    let second = place.fallback.clone().context("no fallback")?;
-    let second_wire = Wire::new(second.client(args.timeout)?, meter.clone());
-    let redirect = move |request| {
-        meter.fallbacks.fetch_add(1, Relaxed);
-        second.redirect(&first, request)
-    };
+    let second_wire = Wire::new(second.client(args.timeout)?, meter);
     Ok(stack::with_fallback(
         stack::client(limits, wire, true),
         stack::client(limits, second_wire, false),
-        redirect,
+        move |request| second.redirect(&first, request),
     ))
 }
 

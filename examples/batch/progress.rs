@@ -46,7 +46,7 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let target = ProgressDrawTarget::stderr();
             let bar = ProgressBar::with_draw_target(Some(meter.requests as u64), target);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}");
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_prefix(name)
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use reqwest::{
     Client, Method, Request, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -26,15 +26,16 @@ pub(crate) struct Provider {
 impl Provider {
     /// Checks what the user gave; `flag` is what to call it in an error.
     pub(crate) fn new(flag: &str, url: &str, key: Option<&str>) -> Result<Self> {
-        let hint = "give one like https://api.openai.com/v1";
-        let mut base =
-            Url::parse(url).with_context(|| format!("{flag} {url:?} is not a URL: {hint}"))?;
-        let is_web = matches!(base.scheme(), "http" | "https") && base.has_host();
-        ensure!(is_web, "{flag} {url:?} is not an http(s) URL: {hint}");
+        let parsed = Url::parse(url).ok();
+        let web = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let mut base = web.with_context(|| {
+            format!("{flag} {url:?} is not a web address: give one like https://api.openai.com/v1")
+        })?;
         let path = base.path().trim_end_matches('/');
         let path = path.strip_suffix("/chat/completions").unwrap_or(path);
         let path = if path.is_empty() { "/v1" } else { path }.to_owned();
         base.set_path(&path);
+        let key = key.filter(|key| !key.trim().is_empty());
         let key = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.trim())));
         let mut key = key.transpose().ok().with_context(|| {
             format!("the API key for {flag} has characters that a header cannot have: check it")

@@ -1,6 +1,6 @@
 //! What came of a run, as a table or as a line of JSON.
 
-use std::{fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{fmt, fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use serde::Serialize;
 
@@ -56,6 +56,29 @@ impl Work {
             .map_or(self.workers, |c| c.min(self.workers));
         let by_concurrency = self.requests as f64 * service.as_secs_f64() / in_flight.max(1) as f64;
         Duration::try_from_secs_f64(by_rate.max(by_concurrency)).unwrap_or(Duration::MAX)
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits {
+            requests,
+            tokens,
+            concurrent,
+            window,
+        } = self.limits;
+        write!(f, "{} prompts, {} workers", self.requests, self.workers)?;
+        let window = window.as_secs_f64();
+        if let Some(limit) = requests {
+            write!(f, ", at most {limit} requests in {window} s")?;
+        }
+        if let Some(limit) = tokens {
+            write!(f, ", at most {limit} tokens in {window} s")?;
+        }
+        if let Some(limit) = concurrent {
+            write!(f, ", at most {limit} in flight")?;
+        }
+        Ok(())
     }
 }
 
@@ -118,8 +141,8 @@ const ROWS: [&str; 11] = [
     "fallbacks",
 ];
 
-/// The reports side by side.
-pub(crate) fn table(reports: &[Report]) -> String {
+/// The reports of the same work side by side.
+pub(crate) fn table(work: &Work, reports: &[Report]) -> String {
     let cells: Vec<_> = reports.iter().map(Report::cells).collect();
     let label = ROWS.iter().map(|row| row.len()).max().unwrap_or(0);
     let widths: Vec<_> = reports
@@ -131,7 +154,7 @@ pub(crate) fn table(reports: &[Report]) -> String {
         })
         .collect();
 
-    let mut text = String::new();
+    let mut text = format!("\n  {work}\n\n");
     let mut line = |label_text: &str, columns: &mut dyn Iterator<Item = &str>| {
         let _ = write!(text, "  {label_text:<label$} │");
         for (column, width) in columns.zip(&widths) {

@@ -11,7 +11,7 @@ use reqwest::{Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 use tower::{Service, ServiceExt};
-use tower_throttle::BoxError;
+use tower_throttle::{BoxError, fallback::AnsweredBy};
 
 use crate::{jobs::Job, meter::Meter, out::Out, provider::Provider};
 
@@ -52,8 +52,10 @@ where
         tasks.spawn(async move {
             // Connections that are opened one after the other don't delay each other. So the first requests arrive as
             // evenly spaced as the later ones, and the provider sees the same windows as the limiter.
-            tokio::time::sleep(Duration::from_millis(n as u64).min(Duration::from_millis(100)))
-                .await;
+            tokio::time::sleep(
+                Duration::from_micros(500 * n as u64).min(Duration::from_millis(50)),
+            )
+            .await;
             work(service, &shared).await
         });
     }
@@ -111,6 +113,7 @@ where
         // The wire has let go of it, but the answer isn't here yet.
         let _reading = shared.meter.hold();
         let status = response.status();
+        let elsewhere = u64::from(!AnsweredBy::of(&response).is_primary());
         let request_id = header(&response, "x-request-id");
         let body = match response.bytes().await {
             Ok(body) => body,
@@ -124,6 +127,7 @@ where
         }
         match serde_json::from_slice(&body) {
             Ok(body) => {
+                shared.meter.fallbacks.fetch_add(elsewhere, Relaxed);
                 return Ok(Answer {
                     status,
                     request_id,

@@ -20,7 +20,7 @@ const REQUESTS: usize = 500;
 const DEMO: Limits = Limits {
     requests: Some(100),
     tokens: None,
-    concurrent: Some(20),
+    concurrent: Some(50),
     window: Duration::from_secs(3),
 };
 

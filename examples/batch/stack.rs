@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use reqwest::{Request, Response};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
+    BoxError, ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
+    retry_after_backoff::{ByStatus, Classify, Verdict},
 };
 
 use crate::{jobs, wire::Wire};
@@ -41,7 +42,8 @@ impl<S> Answers for S where
 /// With a fallback behind it, it gives up soon. Without one it waits out an outage.
 pub(crate) fn client(limits: Limits, wire: Wire, has_fallback: bool) -> impl Answers {
     ServiceBuilder::new()
-        .layer(retry(has_fallback))
+        .layer(try_again(has_fallback))
+        .option_layer((!has_fallback).then(come_back_later))
         .option_layer(
             limits
                 .concurrent
@@ -66,36 +68,41 @@ pub(crate) fn with_fallback(
     backup: impl Answers,
     redirect: impl Fn(Request) -> Request + Clone + Send + Sync + 'static,
 ) -> impl Answers {
-    // TEMP
-    tower::service_fn(move |request: Request| {
-        let (mut first, mut backup, redirect) = (first.clone(), backup.clone(), redirect.clone());
-        let again = request.try_clone();
-        async move {
-            let result = first.ready().await?.call(request).await;
-            match (result, again) {
-                (Ok(response), _) if !response.status().is_server_error() => Ok(response),
-                (_, Some(again)) => backup.ready().await?.call(redirect(again)).await,
-                (result, None) => result,
-            }
-        }
-    })
+    ServiceBuilder::new()
+        .layer(FallbackLayer::new(backup).map_request(redirect))
+        .service(first)
 }
 
-/// Repeats what is refused, and what fails for a while only.
-fn retry(has_fallback: bool) -> RetryAfterBackoffLayer {
-    // A completion that is asked for twice does no harm.
+/// Repeats whatever may have been bad luck, a few times.
+fn try_again(has_fallback: bool) -> RetryAfterBackoffLayer {
+    // A completion that is asked for twice does no harm, but it may be paid for twice: not too often.
     let layer = RetryAfterBackoffLayer::new().repeat_unsafe();
     if has_fallback {
         // Somebody else can answer: one more try, and the budget keeps even that from a provider that is down.
         return layer.attempts(2);
     }
-    // Nobody else can, and nobody waits for the answer. A fixed number of workers can't make a storm of retries, so there
-    // is nothing for a budget to prevent.
-    layer
+    // A fixed number of workers can't make a storm of retries: there is nothing for a budget to prevent.
+    layer.attempts(5).deadline(DAY).no_budget()
+}
+
+/// Repeats what the provider did not act upon for as long as that takes. Nobody waits for the answer.
+fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> + Clone + Send> {
+    RetryAfterBackoffLayer::new()
+        .classify(was_not_acted_upon)
         .attempts(10_000)
         .max_wait(DAY)
         .deadline(DAY)
         .no_budget()
+}
+
+/// Too many requests, no connection, or a provider that is down: that says nothing against the request.
+fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
+    let is_down =
+        outcome.is_ok_and(|response| matches!(response.status().as_u16(), 502 | 503 | 529));
+    if is_down {
+        return ByStatus::new().repeat_unsafe().classify(request, outcome);
+    }
+    ByStatus::new().classify(request, outcome)
 }
 
 /// What a request takes from the limit of tokens.

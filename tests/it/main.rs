@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod auto_traits;
+mod batch;
 mod concurrency;
 mod doors;
 mod fallback;
@@ -10,6 +11,7 @@ mod readiness;
 mod refusal;
 mod retry_after_backoff;
 mod rooms;
+mod simulator;
 mod sliding_window;
 mod support;
 mod token_bucket;

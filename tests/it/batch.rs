@@ -1,0 +1,535 @@
+//! The batch example, run as its users run it: as a process, against a simulated provider in this one.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    simulator::provider::{Limits, Outage, Simulator},
+    support::ms,
+};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let n = LAST.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tower-throttle-batch-{}-{n}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// The example, without what the environment might tell it.
+fn batch() -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    let name = format!("batch{}", std::env::consts::EXE_SUFFIX);
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --example batch` in the same profile",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    for name in ["OPENAI_API_KEY", "FALLBACK_API_KEY"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn against(simulator: &Simulator) -> Command {
+    let mut command = batch();
+    command.args(["--base-url", &simulator.url(), "--json"]);
+    command
+}
+
+/// Runs it beside the simulator, which needs this thread.
+async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// The last line of stdout, which must be the only one.
+fn report(output: &Output) -> Value {
+    let stdout = std::str::from_utf8(&output.stdout).unwrap();
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(stdout).unwrap()
+}
+
+/// How often each request is answered in a file.
+fn answers(path: &Path) -> HashMap<String, usize> {
+    let mut answers = HashMap::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["response"]["status_code"], 200);
+        assert!(line["response"]["body"]["choices"].is_array());
+        assert!(line["response"]["request_id"].is_string() && line["id"].is_string());
+        assert!(line["error"].is_null());
+        let id = line["custom_id"].as_str().unwrap().to_owned();
+        *answers.entry(id).or_insert(0) += 1;
+    }
+    answers
+}
+
+fn assert_each_answered_once(path: &Path, count: usize) {
+    let answers = answers(path);
+    for n in 1..=count {
+        assert_eq!(
+            answers.get(&format!("request-{n}")),
+            Some(&1),
+            "request-{n}"
+        );
+    }
+    assert_eq!(answers.len(), count);
+}
+
+/// Waits until a file has so many lines.
+async fn lines(path: &Path, count: usize) {
+    while fs::read_to_string(path).is_ok_and(|text| text.lines().count() < count) || !path.exists()
+    {
+        tokio::time::sleep(ms(5)).await;
+    }
+}
+
+async fn simulator(limits: Limits) -> Simulator {
+    Simulator::start(limits).await.unwrap()
+}
+
+// ===== limits =====
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_are_answered_and_none_is_lost_to_a_limit() {
+    let simulator = simulator(Limits {
+        requests: Some(20),
+        concurrent: Some(8),
+        window: ms(1_000),
+        latency: ms(20),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "50", "--workers", "16", "--rpm", "20"]);
+    command.args(["--concurrent", "8", "--window", "1"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["requests"], 50);
+    assert_eq!(report["succeeded"], 50);
+    assert_eq!(report["failed"], 0);
+    assert!(report["ideal_s"].as_f64().unwrap() >= 2.0);
+    assert!(report["elapsed_s"].as_f64() >= report["ideal_s"].as_f64());
+    assert!(report["p99_ms"].as_f64() >= report["p50_ms"].as_f64());
+    assert!(report["tokens"].as_u64().unwrap() > 50);
+    let counters = simulator.counters();
+    assert_eq!(report["attempts"], counters.accepted + counters.refused);
+    assert_eq!(report["http_429"], counters.refused);
+    assert!(counters.max_in_flight <= 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_alone_lose_none() {
+    let simulator = simulator(Limits {
+        requests: Some(20),
+        window: ms(500),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "60"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 60);
+    assert!(report["http_429"].as_u64().unwrap() > 0);
+    assert_eq!(simulator.counters().accepted, 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_provider_that_is_down_fails_to_answer_the_fallback_does() {
+    let down = simulator(Limits {
+        outage: Some(Outage {
+            from: Duration::ZERO,
+            lasts: Duration::from_secs(3_600),
+        }),
+        key: Some("first".into()),
+        ..Limits::default()
+    })
+    .await;
+    let up = simulator(Limits {
+        key: Some("second".into()),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&down);
+    command.args(["--requests", "20", "--api-key", "first"]);
+    command.args(["--fallback-url", &up.url(), "--fallback-api-key", "second"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 20);
+    assert_eq!(report["fallbacks"], 20);
+    assert_eq!(up.counters().accepted, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_kept_within_their_limit() {
+    let simulator = simulator(Limits {
+        tokens: Some(300),
+        window: ms(1_000),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "25", "--tpm", "300", "--window", "1"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 25);
+    assert!(report["ideal_s"].as_f64().unwrap() >= 2.0);
+    assert!(report["elapsed_s"].as_f64() >= report["ideal_s"].as_f64());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_waited_out_where_nobody_else_can_answer() {
+    let simulator = simulator(Limits {
+        outage: Some(Outage {
+            from: Duration::ZERO,
+            lasts: ms(1_500),
+        }),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "30"]);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["succeeded"], 30);
+    assert!(simulator.counters().unavailable > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_money_is_spent_nothing_is_repeated() {
+    let error = serde_json::json!({ "error": {
+        "message": "You exceeded your current quota",
+        "type": "insufficient_quota",
+        "code": "insufficient_quota",
+    } });
+    let app = axum::Router::new().fallback(move || {
+        let answer = axum::Json(error.clone());
+        async move { (axum::http::StatusCode::TOO_MANY_REQUESTS, answer) }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+
+    let mut command = batch();
+    command.args(["--json", "--requests", "5", "--base-url", &url]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let report = report(&output);
+    assert_eq!(report["failed"], 5);
+    assert_eq!(report["attempts"], 5);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("You exceeded your current quota"),
+        "{stderr}"
+    );
+}
+
+// ===== the file of answers =====
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_killed_goes_on_where_it_ended() {
+    let simulator = simulator(Limits {
+        latency: ms(50),
+        ..Limits::default()
+    })
+    .await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let command = || {
+        let mut command = against(&simulator);
+        command.args(["--requests", "60", "--workers", "4", "--out"]);
+        command.arg(&out);
+        command
+    };
+    let mut child = quiet(command());
+    lines(&out, 10).await;
+    // SIGKILL, where there is one.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = answers(&out).len();
+    assert!((10..60).contains(&before), "{before}");
+    // What a kill in the middle of a write would leave.
+    let mut file = fs::OpenOptions::new().append(true).open(&out).unwrap();
+    file.write_all(br#"{"custom_id":"request-60","resp"#)
+        .unwrap();
+
+    let output = output(command()).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["requests"], 60 - before);
+    assert_each_answered_once(&out, 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_file_has_one_writer() {
+    let simulator = simulator(Limits {
+        latency: Duration::from_secs(3_600),
+        ..Limits::default()
+    })
+    .await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let command = || {
+        let mut command = against(&simulator);
+        command.args(["--requests", "3", "--out"]);
+        command.arg(&out);
+        command
+    };
+    let mut child = quiet(command());
+    while simulator.counters().accepted == 0 {
+        tokio::time::sleep(ms(5)).await;
+    }
+    assert_refuses(&output(command()).await, "another process writes to");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_failed_for_good_is_reported_and_tried_again_the_next_time() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let good = r#"{"custom_id":"good","body":{"messages":[{"role":"user","content":"hi"}]}}"#;
+    let bad = r#"{"custom_id":"bad","body":{"messages":[]}}"#;
+    let prompts = folder.write("prompts.jsonl", &format!("{good}\n{bad}\n"));
+    let out = folder.path("out.jsonl");
+    for requests in [2, 1] {
+        let mut command = against(&simulator);
+        command
+            .arg("--prompts")
+            .arg(&prompts)
+            .arg("--out")
+            .arg(&out);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(1));
+        let report = report(&output);
+        assert_eq!(report["requests"], requests);
+        assert_eq!(report["failed"], 1);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.contains("bad failed: 400 Bad Request Missing required parameter: 'messages'"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(answers(&out), HashMap::from([("good".to_owned(), 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_line_that_lacks_only_its_end_is_kept() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let command = || {
+        let mut command = against(&simulator);
+        command.args(["--requests", "3", "--out"]).arg(&out);
+        command
+    };
+    output(command()).await;
+    let text = fs::read_to_string(&out).unwrap();
+    fs::write(&out, text.trim_end()).unwrap();
+
+    assert_eq!(report(&output(command()).await)["attempts"], 0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), text);
+}
+
+// ===== prompts =====
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prompts_of_every_form_can_stand_in_one_file() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let batch = r#"{"custom_id":"mine","method":"POST","url":"/v1/chat/completions","body":{"model":"x","messages":[{"role":"user","content":"hi"}]}}"#;
+    let text = format!(
+        "\u{feff}a plain one\r\n\r\n   \r\n{{\"prompt\":\"a short one\",\"max_tokens\":7}}\r\n{batch}"
+    );
+    let prompts = folder.write("prompts.txt", &text);
+    let out = folder.path("out.jsonl");
+    let mut command = against(&simulator);
+    command
+        .arg("--prompts")
+        .arg(&prompts)
+        .arg("--out")
+        .arg(&out);
+    let output = output(command).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let expected = ["request-1", "request-2", "mine"].map(|id| (id.to_owned(), 1));
+    assert_eq!(answers(&out), HashMap::from(expected));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_line() {
+    let folder = Folder::new();
+    for (text, says) in [
+        (
+            "{\"custom_id\":\"a\",\"prompt\":\"x\"}\n\n{\"custom_id\":\"a\",\"prompt\":\"y\"}\n",
+            "line 3: custom_id \"a\" is that of line 1: make it unique",
+        ),
+        (
+            "fine\n{\"custom_id\":\"a\"",
+            "line 2: a line that begins with {",
+        ),
+        ("{\"custom_id\":\"a\"}", "line 1: needs either"),
+        ("{\"method\":\"GET\",\"body\":{}}", "line 1: method \"GET\""),
+        ("{\"body\":[]}", "line 1: \"body\" must be an object"),
+        ("{\"body\":{\"stream\":true}}", "take \"stream\" out"),
+        ("\n\n", "has no prompts"),
+    ] {
+        let prompts = folder.write("prompts", text);
+        let output = batch().arg("--prompts").arg(&prompts).output().unwrap();
+        assert_refuses(&output, says);
+    }
+}
+
+// ===== flags =====
+
+#[test]
+fn what_is_wrong_with_a_flag_is_said_in_one_line() {
+    let folder = Folder::new();
+    let prompts = folder.write("prompts.txt", "not an answer\n");
+    let prompts = prompts.to_str().unwrap();
+    for (args, says) in [
+        (&["--rpm", "0"][..], "give at least 1"),
+        (&["--rpm", "-5"], "give a whole number"),
+        (&["--window", "0"], "give a number of seconds"),
+        (&["--window", "NaN"], "give a number of seconds"),
+        (&["--workers", "many"], "give a whole number"),
+        (&["--no-such-flag"], "see --help"),
+        (&["--base-url"], "see --help"),
+        (&["--base-url", "localhost:1"], "give one like https://"),
+        (
+            &["--base-url", "https://api.openai.com/v1"],
+            "OPENAI_API_KEY",
+        ),
+        (&["--base-url", "http://127.0.0.1:1"], "cannot connect to"),
+        (&["--prompts", "/no/such/file"], "cannot read --prompts"),
+        (&["--out", "/no/such/folder/out"], "cannot write --out"),
+        (&["--out", prompts], "line 1 is not an answer"),
+    ] {
+        assert_refuses(&batch().args(args).output().unwrap(), says);
+    }
+    assert_eq!(fs::read_to_string(prompts).unwrap(), "not an answer\n");
+}
+
+fn assert_refuses(output: &Output, says: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(says), "{stderr}");
+    assert!(output.stdout.is_empty());
+}
+
+fn quiet(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+// ===== signals =====
+
+/// Sends a signal as a shell would; the standard library can only kill.
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    let status = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(status.success());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_waits_for_what_was_sent_and_reports() {
+    let simulator = simulator(Limits {
+        latency: ms(500),
+        ..Limits::default()
+    })
+    .await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = against(&simulator);
+    command.args(["--requests", "100", "--workers", "8", "--rpm", "4", "--out"]);
+    command
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    while simulator.counters().accepted < 4 {
+        tokio::time::sleep(ms(5)).await;
+    }
+    interrupt(&child);
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+
+    assert_eq!(output.status.code(), Some(0));
+    let report = report(&output);
+    assert_eq!(report["requests"], 100);
+    assert_eq!(report["succeeded"], 4);
+    assert_eq!(report["failed"], 0);
+    assert_each_answered_once(&out, 4);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_ctrl_c_does_not_wait() {
+    let simulator = simulator(Limits {
+        latency: Duration::from_secs(3_600),
+        ..Limits::default()
+    })
+    .await;
+    let mut child = quiet(against(&simulator));
+    while simulator.counters().accepted == 0 {
+        tokio::time::sleep(ms(5)).await;
+    }
+    // Two that come too close together are one to the system, so this asks until it is heard.
+    let code = loop {
+        interrupt(&child);
+        tokio::time::sleep(ms(20)).await;
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+    };
+    assert_eq!(code, Some(130));
+}
