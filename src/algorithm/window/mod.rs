@@ -209,6 +209,31 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn the_ring_tells_a_queue_when_its_last_unit_starts_within_a_part(
+            units in 1..20u64,
+            waiting in 1..100u64,
+            started in prop::collection::vec(0..SECOND / 10, 0..20),
+        ) {
+            let ring = Ring::new(units, SECOND);
+            let mut now = 0;
+            for pause in started {
+                now += pause;
+                let _ = ring.take(1, now);
+            }
+            let promised = now + ring.wait(waiting, now);
+            let mut at = now;
+            for _ in 0..waiting {
+                while let Decision::Wait(wait) = ring.take(1, at) {
+                    at += wait.as_nanos() as u64;
+                }
+            }
+            let part = SECOND / 256;
+            prop_assert!((promised..=promised + part).contains(&at), "{promised} {at}");
+        }
+    }
+
     #[test]
     fn small_quotas_are_exact_and_large_ones_constant_in_memory() {
         assert!(matches!(
