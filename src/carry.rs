@@ -24,6 +24,7 @@ pub trait Carry<G> {
 
 pin_project! {
     /// A body that holds a guard until its last frame, its first error, or its drop.
+    #[must_use = "dropping it lets go of what it holds"]
     pub struct Guarded<B, G> {
         #[pin]
         body: B,

@@ -88,7 +88,8 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// When the quota would let nothing pass, or could not be kept exactly: see [`InvalidQuota`].
+    /// When the quota would let nothing pass, or is more than can be counted: see [`InvalidQuota`]. Very high rates and very
+    /// long periods are still kept as closely as [said above](#values-at-the-edge).
     ///
     /// ```
     /// use std::time::Duration;
@@ -134,7 +135,8 @@ impl Quota {
         Self::new(units, DAY)
     }
 
-    /// How many units may start at one instant after an idle time. The whole quota unless told otherwise.
+    /// How many units may start at one instant after an idle time. The whole quota unless told otherwise. (Of those that
+    /// had to wait, as many more as a [late timer](crate::token_bucket#what-it-promises) has missed.)
     ///
     /// A request that costs more than this never fits.
     pub const fn burst(mut self, units: u64) -> Self {

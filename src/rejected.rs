@@ -52,7 +52,7 @@ pub enum Limit {
 pub enum Reason {
     /// It would have waited, or has waited, longer than the limiter's `max_wait`.
     WaitTooLong {
-        /// The longest wait that the limiter allows.
+        /// The longest wait that was allowed: the limiter's, or zero where nobody was to wait at all.
         max_wait: Duration,
     },
     /// As many requests wait already as the limiter's `max_waiting` allows.
@@ -92,7 +92,8 @@ impl Rejected {
         self.reason
     }
 
-    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included.
+    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included. It
+    /// may be somewhat longer where requests with a cost above 1 wait.
     ///
     /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
     /// finish, and for a request that [never fits](Rejected::never_fits).
@@ -101,7 +102,7 @@ impl Rejected {
         self.retry_after
     }
 
-    /// Whether the same request would be refused at any other time, too.
+    /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
     #[must_use]
     pub const fn never_fits(&self) -> bool {
         matches!(self.reason, Reason::NeverFits { .. })

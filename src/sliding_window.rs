@@ -7,7 +7,7 @@
 //! # What it costs
 //!
 //! Quotas of up to 4,096 units keep the start of each unit, 8 bytes each, and are exact. Larger ones keep 257 sums, 2 KiB
-//! whatever the quota, and hold a unit for up to 0.4 % of the period too long, never too short. A request that is
+//! whatever the quota, and hold a unit for up to 0.4 % of the period (and 256 ns) too long, never too short. A request that is
 //! admitted at once takes no lock and allocates nothing; in a quota of up to 4,096 it writes 8 bytes for each unit that it
 //! costs. One that waits allocates its place in the queue. One timer runs for the whole queue.
 //!
@@ -17,7 +17,10 @@
 //! the quota a [`margin`](crate::Quota::margin) as large as the spread of the network, or expect a 429 now and then. A layer
 //! further in that makes requests wait breaks the promise as well, so this one belongs next to the client.
 //!
-//! Those who wait are served in the order in which they came, whatever they cost.
+//! Those who wait are served in the order in which they came, whatever they cost. The head of the queue waits for its inner
+//! service, too, before it is counted, and those behind it with it. A queue of many short periods is served up to a
+//! millisecond later in each of them than it was promised, as timers tick; so somebody with a `max_wait` may be refused
+//! at the end of it, and not at once.
 //!
 //! # What is shared
 //!

@@ -11,10 +11,12 @@
 //!
 //! # What it promises
 //!
-//! In any stretch of time no more than `burst + units × time / period` start. Those who wait are served in the order in
-//! which they came, whatever they cost: small requests behind a large one wait for it. A queue drains at the full rate
-//! also where that is faster than a timer ticks, so two requests of a queue can be closer together than the rate says,
-//! by up to the 10 milliseconds that the timer may have been late.
+//! In any stretch of time no more than `burst + units × (time + 10 ms) / period` start. The 10 ms are for those who waited:
+//! a queue drains at the full rate also where that is faster than a timer ticks, so what a late timer has missed, up to
+//! 10 ms of the rate, starts at once when it fires. Those who did not wait never get more than the burst.
+//!
+//! Those who wait are served in the order in which they came, whatever they cost: small requests behind a large one wait
+//! for it. The head of the queue waits for its inner service, too, before it is counted, and those behind it with it.
 //!
 //! Where the other side counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
 //!

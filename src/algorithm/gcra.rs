@@ -84,7 +84,7 @@ impl Algorithm for Gcra {
         self.take_counted_from(now, cost, now)
     }
 
-    /// The bucket was empty while the request waited, so what it refilled since is owed to the queue.
+    /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
     fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
         self.take_counted_from(now.saturating_sub(LATENESS), cost, now)
     }

@@ -21,6 +21,12 @@ pub trait Algorithm {
         self.take(cost, now)
     }
 
-    /// How many nanoseconds until `units` more, taken as early as possible, have all been taken. Never too long.
+    /// How many nanoseconds until `units` more, taken as early as possible, have all been taken. Never too long, but
+    /// for what other threads are changing at this very moment.
     fn wait(&self, units: u64, now: u64) -> u64;
+
+    /// How many nanoseconds until one request of `cost` fits.
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        self.wait(cost, now)
+    }
 }

@@ -38,7 +38,7 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::new(limit)))
     }
 
-    /// The longest that anything waits for this limiter. For everyone who shares it.
+    /// The longest that anything waits for this limiter. For everyone who shares it and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.0.turnstile().set_max_wait(max_wait);
@@ -82,7 +82,7 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when no slot is free.
+    /// [`Rejected`] when no slot is free, or when some are waiting for one.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         match self.0.enter(1) {
             Entry::Pass(permit) => Ok(permit),

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     Limit, Reason, Rejected,
@@ -28,6 +31,7 @@ pub struct Slots {
 }
 
 /// One request in flight. Dropping it lets the next one start.
+#[must_use = "dropping it lets the next request start"]
 pub struct Permit(Arc<Slots>);
 
 // ===== impl Slots =====
@@ -51,17 +55,8 @@ impl Slots {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let mut current = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         if limit < *current {
-            // What is free goes at once and the rest as it is given back. A slot that is given back in between, before
-            // the debt was known, is caught by the second round.
-            let excess = *current - limit;
-            let excess = excess - self.free.forget_permits(excess);
-            self.owed.fetch_add(excess, Ordering::AcqRel);
-            while self.free.available_permits() > 0 && self.pay_off() {
-                if self.free.forget_permits(1) == 0 {
-                    self.owed.fetch_add(1, Ordering::AcqRel);
-                    break;
-                }
-            }
+            self.owed.fetch_add(*current - limit, Ordering::AcqRel);
+            self.settle();
         } else {
             let mut more = limit - *current;
             while more > 0 && self.pay_off() {
@@ -75,6 +70,17 @@ impl Slots {
     pub(super) fn in_flight(&self) -> usize {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         (*limit + self.owed.load(Ordering::Acquire)).saturating_sub(self.free.available_permits())
+    }
+
+    /// Lets free slots vanish as long as some are owed.
+    fn settle(&self) {
+        // Written to, not only read: of one who gives a slot back and one who lowers the limit at the same time, the one
+        // that writes later sees both the free slot and the debt. AcqRel for the same reason.
+        while self.owed.fetch_add(0, Ordering::AcqRel) > 0 && self.free.forget_permits(1) == 1 {
+            if !self.pay_off() {
+                self.free.add_permits(1);
+            }
+        }
     }
 
     /// Takes one slot off the debt, if there is a debt.
@@ -126,6 +132,11 @@ impl Gate for Arc<Slots> {
         Ok(Box::pin(slot(place)))
     }
 
+    /// A slot is kept from nobody but by the limit itself.
+    fn deadline(_: &Permit) -> Option<(Instant, Rejected)> {
+        None
+    }
+
     fn take(turn: Permit) -> Result<Permit, Waiting<Permit>> {
         Ok(turn)
     }
@@ -165,6 +176,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !self.0.pay_off() {
             self.0.free.add_permits(1);
+            self.0.settle();
         }
     }
 }

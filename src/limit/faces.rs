@@ -49,8 +49,8 @@ macro_rules! rate_limit {
                 )))
             }
 
-            /// The longest that anything waits for this limiter, give or take the 10 ms that a timer may be late. A
-            /// longer wait is refused at once. For everyone who shares it.
+            /// The longest that anything waits for this limiter, give or take the 10 ms that a timer may be late. What
+            /// would wait longer is refused at once. For everyone who shares it and begins to wait after this.
             #[must_use]
             pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
                 crate::limit::Queued::turnstile(&*self.0).set_max_wait(max_wait);
@@ -130,8 +130,8 @@ macro_rules! rate_limit {
                 $Layer { limiter, cost, refusal }
             }
 
-            /// The longest that a request waits, give or take the 10 ms that a timer may be late. A longer wait is
-            /// refused at once. For everyone who shares the limiter.
+            /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would wait
+            /// longer is refused at once. For everyone who shares the limiter and begins to wait after this.
             pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
                 self.limiter = self.limiter.max_wait(max_wait);
                 self

@@ -4,10 +4,11 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
@@ -23,6 +24,9 @@ pin_project! {
     ///
     /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
     /// one behind it. One that was called has used what it took, and gives a permit back.
+    ///
+    /// A request has its place in the queue from its call on. One that is kept but not polled, and one at the head whose
+    /// inner service is not ready, holds up those behind it; the latter for no longer than it may wait itself.
     pub struct ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
@@ -52,7 +56,10 @@ pin_project! {
 /// A request that waits its turn.
 struct Queueing<S, Request, G: Gate> {
     waiting: Waiting<G::Turn>,
+    /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
+    /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
+    patience: Option<(Pin<Box<Sleep>>, Rejected)>,
     service: S,
     request: Option<Request>,
 }
@@ -80,16 +87,26 @@ where
         }
     }
 
+    /// Takes its place in the queue at once, not when it is first polled.
     pub(crate) fn waiting(
-        waiting: Waiting<G::Turn>,
+        mut waiting: Waiting<G::Turn>,
         service: S,
         request: Request,
         refusal: F,
         hold: H,
     ) -> Self {
+        let turn = match waiting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Pending => None,
+            Poll::Ready(Ok(turn)) => Some(turn),
+            Poll::Ready(Err(rejected)) => return Self::refused(rejected, refusal, hold),
+        };
         let queueing = Box::new(Queueing {
             waiting,
-            turn: None,
+            turn,
+            patience: None,
             service,
             request: Some(request),
         });
@@ -132,10 +149,7 @@ where
                             Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
                             None => unreachable!("polled after it was done"),
                         },
-                        Err(error) => {
-                            *pass = None;
-                            Poll::Ready(Err(F::pass(error)))
-                        }
+                        Err(error) => Poll::Ready(Err(F::pass(error))),
                     };
                 }
                 // ## Queueing => (Calling | done)
@@ -197,12 +211,10 @@ where
             // Ready first and taken after: units taken for a request that then waits for the inner service would be
             // counted in a time in which it did not start.
             match self.service.poll_ready(cx) {
-                Poll::Pending => {
-                    self.turn = Some(turn);
-                    return Poll::Pending;
-                }
+                Poll::Pending => return self.keep(turn, cx),
                 Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
             }
+            self.patience = None;
             match G::take(turn) {
                 Ok(pass) => {
                     let Some(request) = self.request.take() else {
@@ -217,5 +229,24 @@ where
                 }
             }
         }
+    }
+
+    /// Keeps the turn while the inner service is not ready, as long as the request may wait.
+    fn keep<T>(
+        &mut self,
+        turn: G::Turn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, Stopped<S::Error>>> {
+        if self.patience.is_none() {
+            self.patience = G::deadline(&turn)
+                .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
+        }
+        if let Some((sleep, rejected)) = &mut self.patience {
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
+            }
+        }
+        self.turn = Some(turn);
+        Poll::Pending
     }
 }

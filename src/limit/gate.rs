@@ -2,10 +2,12 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::Rejected;
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
-pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send>>;
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
 
 /// A limiter as its service sees it.
 ///
@@ -27,6 +29,9 @@ pub trait Gate: Clone {
         expected: Option<Duration>,
         default_max_wait: Duration,
     ) -> Result<Waiting<Self::Turn>, Rejected>;
+
+    /// Until when the turn may be kept from those behind, and what to say when that has passed.
+    fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)>;
 
     /// Takes what the turn is for. Where the room is gone, waits for it again without losing the turn.
     fn take(turn: Self::Turn) -> Result<Self::Pass, Waiting<Self::Turn>>;

@@ -64,9 +64,8 @@ impl<A: Algorithm> Rate<A> {
     }
 
     /// For the head of the queue: how long until its cost fits.
-    fn due_in(&self, cost: u64) -> Option<Duration> {
-        let wait = self.algorithm.wait(cost, self.clock.now());
-        (wait > 0).then(|| Duration::from_nanos(wait))
+    fn due_in(&self, cost: u64) -> Duration {
+        Duration::from_nanos(self.algorithm.due_in(cost, self.clock.now()))
     }
 
     fn never(&self, cost: u64) -> Rejected {
@@ -112,6 +111,10 @@ where
         }))
     }
 
+    fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)> {
+        Some((last_instant(turn)?, waited_too_long(turn, Duration::ZERO)))
+    }
+
     fn take(turn: Self::Turn) -> Result<(), Waiting<Self::Turn>> {
         let rate = turn.queue();
         match rate.algorithm.take_in_turn(turn.units(), rate.clock.now()) {
@@ -125,19 +128,28 @@ where
 /// Sleeps, as the head of the queue, until there is room.
 async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>, Rejected> {
     let rate = place.queue();
-    while let Some(wait) = rate.due_in(place.units()) {
-        if let Some(deadline) = place.deadline() {
-            let now = Instant::now();
-            if now
-                .checked_add(wait)
-                .is_none_or(|due| due > deadline + GRACE)
-            {
-                let max_wait = rate.turnstile.max_wait_or(Duration::MAX);
-                let reason = Reason::WaitTooLong { max_wait };
-                return Err(Rejected::new(rate.limit, reason, Some(wait)));
+    loop {
+        let wait = rate.due_in(place.units());
+        let now = Instant::now();
+        if let Some(last) = last_instant(&place) {
+            if now.checked_add(wait).is_none_or(|due| due > last) {
+                return Err(waited_too_long(&place, wait));
             }
+        }
+        if wait.is_zero() {
+            return Ok(place);
         }
         sleep(wait).await;
     }
-    Ok(place)
+}
+
+/// When the head of the queue has waited for too long.
+fn last_instant<A>(place: &Place<Rate<A>>) -> Option<Instant> {
+    place.deadline()?.checked_add(GRACE)
+}
+
+fn waited_too_long<A>(place: &Place<Rate<A>>, wait: Duration) -> Rejected {
+    let rate = place.queue();
+    let max_wait = rate.turnstile.max_wait_or(Duration::MAX);
+    Rejected::new(rate.limit, Reason::WaitTooLong { max_wait }, Some(wait))
 }

@@ -61,6 +61,7 @@ where
 
 impl<S, G, C, F, H> Limited<S, G, C, F, H>
 where
+    S: Clone,
     G: Gate,
     F: Sealed + Clone,
     H: Copy,
@@ -73,7 +74,7 @@ where
         expected: Option<Duration>,
     ) -> ResponseFuture<S, Request, G, F, H>
     where
-        S: Service<Request> + Clone,
+        S: Service<Request>,
     {
         let default_max_wait = self.refusal.default_max_wait();
         match self.gate.wait(cost, expected, default_max_wait) {
@@ -81,22 +82,27 @@ where
             Ok(turn) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(cost, ?expected, "waiting for a limit");
-                let fresh = self.inner.clone();
-                // The instance that was polled ready is let go of: what it holds, such as the only permit of a limit
-                // further in, would be held for as long as this request sleeps.
-                self.inner = fresh.clone();
-                ResponseFuture::waiting(turn, fresh, request, self.refusal.clone(), self.hold)
+                self.let_go();
+                let (service, refusal) = (self.inner.clone(), self.refusal.clone());
+                ResponseFuture::waiting(turn, service, request, refusal, self.hold)
             }
         }
     }
 
     #[cold]
-    fn refuse<Request>(&self, rejected: Rejected) -> ResponseFuture<S, Request, G, F, H>
+    fn refuse<Request>(&mut self, rejected: Rejected) -> ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
     {
         #[cfg(feature = "tracing")]
         tracing::debug!(%rejected, "refused");
+        self.let_go();
         ResponseFuture::refused(rejected, self.refusal.clone(), self.hold)
+    }
+
+    /// Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
+    /// further in, would be held until somebody calls this service again.
+    fn let_go(&mut self) {
+        self.inner = self.inner.clone();
     }
 }

@@ -107,18 +107,18 @@ impl<Q: Queued> Place<Q> {
         let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
         let more_units = |sum: u64| sum.checked_add(units);
         let relaxed = Ordering::Relaxed;
-        let full = || Rejected::new(limit, Reason::QueueFull { max_waiting }, wait);
+        let full = |max_waiting| Rejected::new(limit, Reason::QueueFull { max_waiting }, wait);
         turnstile
             .waiting
             .fetch_update(relaxed, relaxed, one_more)
-            .map_err(|_| full())?;
+            .map_err(|_| full(max_waiting))?;
         if turnstile
             .units
             .fetch_update(relaxed, relaxed, more_units)
             .is_err()
         {
-            turnstile.waiting.fetch_sub(1, relaxed);
-            return Err(full());
+            let others = turnstile.waiting.fetch_sub(1, relaxed) - 1;
+            return Err(full(others));
         }
         Ok(Self {
             units,
@@ -138,7 +138,9 @@ impl<Q: Queued> Place<Q> {
 
     /// Until when it may wait; `None` is for ever.
     ///
-    /// The longest wait belongs to the queue, so nobody's deadline comes before that of those ahead.
+    /// The longest wait belongs to the queue, so nobody's deadline comes before that of those ahead, and it is enough
+    /// that the head looks at its own. Only one who came after the longest wait was made shorter may have to reach the
+    /// head before it learns that its time is over.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -6,6 +6,7 @@ mod batch;
 mod concurrency;
 mod doors;
 mod fallback;
+mod patience;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;

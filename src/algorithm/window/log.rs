@@ -51,10 +51,13 @@ impl Log {
         // Acquire: with the release below, whoever sees a claim sees the starts written before it.
         let mut first = self.claimed.load(Ordering::Acquire);
         loop {
-            let free_at = (first..first + cost).map(|unit| self.free_at(unit, now));
-            let free_at = free_at.max().unwrap_or(0);
+            let free_at = self.all_free_at(first, cost, now);
             if free_at > now {
-                return Decision::Wait(Duration::from_nanos(free_at - now));
+                match self.moved_on(first) {
+                    Some(other) => first = other,
+                    None => return Decision::Wait(Duration::from_nanos(free_at - now)),
+                }
+                continue;
             }
             match self.claimed.compare_exchange_weak(
                 first,
@@ -78,12 +81,43 @@ impl Log {
         let (Some(ahead), capacity @ 1..) = (units.checked_sub(1), self.capacity()) else {
             return 0;
         };
-        // Acquire: as in `take`.
-        let claimed = self.claimed.load(Ordering::Acquire);
         // The unit of this lap that lives in the last one's place; the laps between take a period each.
-        let free_at = self.free_at(claimed + ahead % capacity, now);
+        let free_at = self.steady(|first| self.free_at(first + ahead % capacity, now));
         let laps = self.period.saturating_mul(ahead / capacity);
         free_at.saturating_sub(now).saturating_add(laps)
+    }
+
+    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
+        let free_at = self.steady(|first| self.all_free_at(first, cost, now));
+        free_at.saturating_sub(now)
+    }
+
+    /// Looks until nobody has claimed a unit meanwhile.
+    fn steady(&self, look: impl Fn(u64) -> u64) -> u64 {
+        // Acquire: as in `take`.
+        let mut first = self.claimed.load(Ordering::Acquire);
+        loop {
+            let seen = look(first);
+            match self.moved_on(first) {
+                Some(other) => first = other,
+                None => return seen,
+            }
+        }
+    }
+
+    /// The first unit that nobody has claimed, if it is not `first` any more. A place of `first` or later that was
+    /// looked at may then have been written already, and looks like one that is claimed and not written yet.
+    fn moved_on(&self, first: u64) -> Option<u64> {
+        // Acquire: as in `take`, and so that what was looked at was looked at before.
+        let claimed = self.claimed.load(Ordering::Acquire);
+        (claimed != first).then_some(claimed)
+    }
+
+    /// When all of the `cost` units from `first` on may start.
+    #[inline]
+    fn all_free_at(&self, first: u64, cost: u64, now: u64) -> u64 {
+        let free_at = (first..first + cost).map(|unit| self.free_at(unit, now));
+        free_at.max().unwrap_or(0)
     }
 
     /// When `unit`, which nobody has claimed yet, may start.
@@ -155,6 +189,18 @@ mod loom_tests {
                 thread::spawn(move || (0..2).filter(|_| other.take(1, 20).is_admit()).count());
             let mine = (0..2).filter(|_| log.take(1, 20).is_admit()).count();
             assert_eq!(mine + taker.join().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_nobody_is_refused_while_there_is_room_for_all() {
+        crate::sync::model(|| {
+            let log = Arc::new(Log::new(4, 10));
+            assert!(log.take(4, 0).is_admit());
+            let other = Arc::clone(&log);
+            let taker = thread::spawn(move || other.take(1, 20).is_admit());
+            assert!(log.take(1, 20).is_admit());
+            assert!(taker.join().unwrap());
         });
     }
 }

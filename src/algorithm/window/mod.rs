@@ -60,6 +60,13 @@ impl Algorithm for Window {
             Memory::Ring(ring) => ring.wait(units, now),
         }
     }
+
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        match &self.0 {
+            Memory::Log(log) => log.due_in(cost, now),
+            Memory::Ring(ring) => ring.wait(cost, now),
+        }
+    }
 }
 
 #[cfg(all(test, not(throttle_loom)))]
@@ -199,6 +206,31 @@ mod tests {
                 }
             }
             prop_assert_eq!(at, promised);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_ring_tells_a_queue_when_its_last_unit_starts_within_a_part(
+            units in 1..20u64,
+            waiting in 1..100u64,
+            started in prop::collection::vec(0..SECOND / 10, 0..20),
+        ) {
+            let ring = Ring::new(units, SECOND);
+            let mut now = 0;
+            for pause in started {
+                now += pause;
+                let _ = ring.take(1, now);
+            }
+            let promised = now + ring.wait(waiting, now);
+            let mut at = now;
+            for _ in 0..waiting {
+                while let Decision::Wait(wait) = ring.take(1, at) {
+                    at += wait.as_nanos() as u64;
+                }
+            }
+            let part = SECOND / 256;
+            prop_assert!((promised..=promised + part).contains(&at), "{promised} {at}");
         }
     }
 

@@ -62,7 +62,8 @@ impl Ring {
                 (held + cost <= self.capacity).then_some(held + cost)
             });
         if taken.is_err() {
-            return Decision::Wait(Duration::from_nanos(self.wait(cost, now)));
+            // At least 1: another thread may have made room since.
+            return Decision::Wait(Duration::from_nanos(self.wait(cost, now).max(1)));
         }
         // Where the place was handed to a later part meanwhile, the units count until that one has left: too long,
         // never too short. Relaxed: see above.
@@ -79,17 +80,15 @@ impl Ring {
         if self.capacity == 0 {
             return u64::MAX;
         }
-        // The unit that must leave is the `over`th from the oldest; whole laps of the ring come on top.
-        let (laps, mut over) = (over / self.capacity, over % self.capacity);
-        let mut leaves = newest;
-        for part in newest - PARTS..newest {
-            let units = Sum(self.place(part).load(Ordering::Relaxed)).units();
-            if over < units {
-                leaves = part;
-                break;
-            }
-            over -= units;
-        }
+        // The unit that must leave is number `over` from the oldest, those that wait included; laps come on top.
+        let (laps, over) = (over / self.capacity, over % self.capacity);
+        let leaves = match self.part_of(over, newest) {
+            Some(part) => part,
+            // It waits itself, and starts now at the earliest.
+            None if over >= held => newest,
+            // Another thread is about to write it down, or to give it back.
+            None => return self.part_nanos,
+        };
         // Part `leaves` gives its place to part `leaves + PLACES`, and time began in part `PLACES`.
         let lap_nanos = self.part_nanos.saturating_mul(PLACES);
         let free_at = self.part_nanos.saturating_mul(leaves);
@@ -97,6 +96,16 @@ impl Ring {
             .saturating_sub(now)
             .saturating_add(lap_nanos.saturating_mul(laps))
             .max(1)
+    }
+
+    /// The part in which number `unit` from the oldest started.
+    fn part_of(&self, mut unit: u64, newest: u64) -> Option<u64> {
+        (newest - PARTS..=newest).find(|part| {
+            let units = Sum(self.place(*part).load(Ordering::Relaxed)).units();
+            let is_there = unit < units;
+            unit = unit.saturating_sub(units);
+            is_there
+        })
     }
 
     /// Gives every part up to the one of `now`, whose number is returned, its place. What the places held until then
@@ -208,6 +217,19 @@ mod loom_tests {
                 assert!(!ring.take(1, 62).is_admit());
             }
             let _ = late.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_units_on_their_way_out_make_nobody_wait_a_period() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            let waiter = thread::spawn(move || other.wait(1, 31));
+            // One part at the most.
+            assert!(ring.wait(2, 31) <= 10);
+            assert!(waiter.join().unwrap() <= 10);
         });
     }
 }

@@ -1,0 +1,185 @@
+//! What waits for a limiter: its bounds when something ahead of it does not move, and its order.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
+use tower_throttle::{
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, Quota, Reason, Rejected, SlidingWindowLayer,
+    SlidingWindowLimiter, TokenBucketLayer, TokenBucketLimiter,
+};
+
+use crate::support::{ms, poll_once, probe, start};
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_max_wait_behind_a_head_whose_inner_service_is_not_ready() {
+    let limiter = SlidingWindowLimiter::new(Quota::per_second(1)).max_wait(ms(3_500));
+    assert!(limiter.try_acquire(1).is_admit());
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let mut blocker = inner.clone();
+    let mut stuck = SlidingWindowLayer::from(limiter.clone()).layer(inner);
+    let mut healthy = SlidingWindowLayer::from(limiter.clone()).layer(probe());
+    let begin = Instant::now();
+    let head = start(&mut stuck, ()).await;
+    drop(stuck);
+    blocker.ready().await.unwrap();
+    sleep(ms(500)).await;
+    let behind = start(&mut healthy, ()).await;
+    assert!(head.waits() && behind.waits());
+    let (head, behind) = tokio::join!(async { (head.end().await, begin.elapsed()) }, async {
+        (behind.end().await, begin.elapsed())
+    },);
+    // The head's time ends first, give or take the lateness of a timer; then the one behind may start.
+    let error: BoxError = head.0.unwrap_err();
+    let rejected: &Rejected = error.downcast_ref().unwrap();
+    assert_eq!(
+        rejected.reason(),
+        Reason::WaitTooLong {
+            max_wait: ms(3_500)
+        }
+    );
+    assert!((ms(3_500)..=ms(3_515)).contains(&head.1), "{:?}", head.1);
+    assert!(behind.0.is_ok());
+    assert!(behind.1 <= ms(3_515), "{:?}", behind.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reaches_the_head_after_its_time_is_refused() {
+    // The limit is made shorter while an older request may wait longer.
+    let limiter = TokenBucketLimiter::new(Quota::new(1, ms(10_000)));
+    assert!(limiter.try_acquire(1).is_admit());
+    let mut patient = Box::pin(limiter.acquire(1));
+    assert!(poll_once(&mut patient).await.is_none());
+    let hasty = limiter.clone().max_wait(ms(25_000));
+    let mut hasty = Box::pin(hasty.acquire(1));
+    assert!(poll_once(&mut hasty).await.is_none());
+    // Nobody polls the head in time.
+    sleep(ms(30_000)).await;
+    patient.await.unwrap();
+    assert!(hasty.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timers_lateness_refuses_nobody_who_was_let_into_the_queue() {
+    // Due after 1.5 and 3 ms; the timer ticks at 2, and then at 4: half a millisecond later than it was promised.
+    let limiter =
+        SlidingWindowLimiter::new(Quota::new(1, Duration::from_micros(1_500))).max_wait(ms(3));
+    assert!(limiter.try_acquire(1).is_admit());
+    let results = join_all([limiter.acquire(1), limiter.acquire(1)]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    // One more would have had to wait longer.
+    let results = join_all([limiter.acquire(1), limiter.acquire(1), limiter.acquire(1)]).await;
+    assert!(results[2].is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_is_that_of_the_calls_and_not_of_the_first_polls() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let served = order.clone();
+    let mut service = layer.layer(service_fn(move |number: u32| {
+        served.lock().unwrap().push(number);
+        std::future::ready(Ok::<_, Infallible>(()))
+    }));
+    let mut calls = Vec::new();
+    for number in 0..4 {
+        calls.push(service.ready().await.unwrap().call(number));
+    }
+    calls.reverse();
+    join_all(calls).await;
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_polled_gives_its_place_up_when_it_is_dropped() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1));
+    let mut service = layer.layer(probe());
+    start(&mut service, ()).await.end().await.unwrap();
+    let unpolled = service.ready().await.unwrap().call(());
+    assert_eq!(layer.limiter().waiting(), 1);
+    drop(unpolled);
+    assert_eq!(layer.limiter().waiting(), 0);
+    sleep(ms(1_000)).await;
+    assert!(layer.limiter().try_acquire(1).is_admit());
+}
+
+/// A service that was refused and is kept holds nothing that others need.
+macro_rules! lets_go_when_refused {
+    ($($name:ident: $layer:expr;)+) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            let inner = ConcurrencyLimit::new(probe(), 1);
+            let mut other = inner.clone();
+            let mut service = $layer.layer(inner);
+            let first = service.ready().await.unwrap().call(()).await;
+            drop(first);
+            assert!(service.ready().await.unwrap().call(()).await.is_err());
+            assert!(poll_once(other.ready()).await.is_some(), "the refused one holds the permit");
+        }
+    )+};
+}
+
+lets_go_when_refused! {
+    a_token_bucket_lets_go_when_refused:
+        TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO);
+    a_sliding_window_lets_go_when_refused:
+        SlidingWindowLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO);
+    a_cost_that_never_fits_lets_go:
+        TokenBucketLayer::new(Quota::per_hour(1)).cost(|(): &()| 2);
+    concurrency_lets_go_when_refused: ConcurrencyLayer::new(0).until_response();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_one_who_is_about_to_be_woken() {
+    let limiter = ConcurrencyLimiter::new(2);
+    let held = [
+        limiter.try_acquire().unwrap(),
+        limiter.try_acquire().unwrap(),
+    ];
+    let mut queue = [Box::pin(limiter.acquire()), Box::pin(limiter.acquire())];
+    for waiter in &mut queue {
+        assert!(poll_once(waiter).await.is_none());
+    }
+    // One slot goes to the head; the other one is free, and the second in line has not been polled.
+    drop(held);
+    assert!(limiter.try_acquire().is_err());
+    for waiter in queue {
+        let permit = waiter.await.unwrap();
+        drop(permit);
+    }
+}
+
+// Threads: the race is between giving back and lowering.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_lowered_while_slots_are_given_back_leaves_none_too_many() {
+    for _ in 0..2_000 {
+        let limiter = ConcurrencyLimiter::new(4);
+        let permits: Vec<_> = (0..4).map(|_| limiter.try_acquire().unwrap()).collect();
+        let giving = tokio::spawn(async move { drop(permits) });
+        limiter.set_limit(1);
+        giving.await.unwrap();
+        assert_eq!(limiter.in_flight(), 0);
+        let _held = limiter.try_acquire().unwrap();
+        assert!(limiter.try_acquire().is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn costs_that_add_up_to_more_than_can_be_counted_are_refused() {
+    let limiter = TokenBucketLimiter::new(Quota::new(1 << 62, Duration::from_nanos(1)));
+    let capacity = (1 << 62) - 1;
+    assert!(limiter.try_acquire(capacity).is_admit());
+    let mut queue: Vec<_> = (0..4)
+        .map(|_| Box::pin(limiter.acquire(capacity)))
+        .collect();
+    for waiter in &mut queue {
+        assert!(poll_once(waiter).await.is_none());
+    }
+    let error = limiter.acquire(capacity).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::QueueFull { max_waiting: 4 });
+}
