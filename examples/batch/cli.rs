@@ -76,10 +76,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Simulator: only run it, with the limits given, and print its URL
+    /// Only run the simulator, with the limits given, and print its URL
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "prompts", "out"])]
     pub(crate) serve: bool,
-    /// Simulator: the port of --serve; 0 lets the system choose
+    /// The port of --serve; 0 lets the system choose
     #[arg(
         long,
         help_heading = "Simulator",
@@ -87,7 +87,7 @@ pub(crate) struct Args {
         default_value_t = 0
     )]
     pub(crate) port: u16,
-    /// Simulator: how long an answer takes
+    /// How long an answer takes
     #[arg(
         long,
         help_heading = "Simulator",
@@ -95,13 +95,13 @@ pub(crate) struct Args {
         default_value_t = 200
     )]
     pub(crate) latency_ms: u64,
-    /// Simulator: go down this long after the first request, in seconds
+    /// Go down this long after the first request, in seconds
     #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]
     pub(crate) down_from: Option<Duration>,
-    /// Simulator: stay down this long, in seconds
+    /// Stay down this long, in seconds
     #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]
     pub(crate) down_for: Option<Duration>,
-    /// Simulator: be down for the middle third of the run, with a second simulator to fall back to
+    /// Be down for the middle third of the run, with a second simulator to fall back to
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "serve", "down_from", "down_for"])]
     pub(crate) outage: bool,
 }
