@@ -36,6 +36,7 @@ pin_project! {
 
 impl<B: Body, G> Guarded<B, G> {
     /// Lets `body` hold `guard`. A body that has ended already lets go at once.
+    #[inline]
     pub fn new(body: B, guard: G) -> Self {
         let guard = (!body.is_end_stream()).then_some(guard);
         Self { body, guard }

@@ -73,7 +73,7 @@ where
         self.0.poll_ready(cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         self.0.call(request)
     }

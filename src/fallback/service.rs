@@ -66,7 +66,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         let kept = self.plan.backup.keep(&request);
         ResponseFuture::primary(self.inner.call(request), kept, self.plan.clone())

@@ -249,7 +249,7 @@ macro_rules! rate_limit {
                 self.0.poll_ready(cx)
             }
 
-            #[inline]
+            #[inline(always)]
             fn call(&mut self, request: Request) -> Self::Future {
                 self.0.call(request)
             }

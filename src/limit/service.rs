@@ -45,7 +45,7 @@ where
         self.inner.poll_ready(cx).map_err(F::pass)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         let cost = self.cost.cost(&request);
         match self.gate.enter(cost) {
