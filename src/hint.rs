@@ -20,7 +20,7 @@ use std::time::Duration;
 /// assert_eq!(hint.should_retry(), None);
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Hint {
     retry_after: Option<Duration>,
     should_retry: Option<bool>,

@@ -81,6 +81,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `axum` | axum's body can be sent again by a retry or a fallback if it is empty |
+//! | `hyper` | a retry understands the errors of hyper and of hyper-util's client, and lets its bodies through |
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
@@ -88,10 +89,11 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(any(feature = "axum", feature = "reqwest"))]
+#[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
 mod adapter;
 mod algorithm;
 mod carry;
+mod causes;
 mod clock;
 pub mod concurrency;
 pub mod cost;

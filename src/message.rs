@@ -97,6 +97,26 @@ always_cloned!(
     (),
     bytes::Bytes,
     String,
+    bool,
+    char,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    f32,
+    f64,
+    std::sync::Arc<str>,
+    std::sync::Arc<[u8]>,
+    Box<str>,
+    Box<[u8]>,
     &'static str,
     &'static [u8],
     Vec<u8>
@@ -111,5 +131,37 @@ impl<D: bytes::Buf + Clone> TryClone for http_body_util::Full<D> {
 impl<D> TryClone for http_body_util::Empty<D> {
     fn try_clone(&self) -> Option<Self> {
         Some(*self)
+    }
+}
+
+impl<L: TryClone, R: TryClone> TryClone for http_body_util::Either<L, R> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(match self {
+            Self::Left(body) => Self::Left(body.try_clone()?),
+            Self::Right(body) => Self::Right(body.try_clone()?),
+        })
+    }
+}
+
+impl<T: TryClone> TryClone for Option<T> {
+    fn try_clone(&self) -> Option<Self> {
+        match self {
+            Some(inside) => inside.try_clone().map(Some),
+            None => Some(None),
+        }
+    }
+}
+
+/// `None` unless the body has ended already: nobody knows what is inside.
+impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::BoxBody<D, E> {
+    fn try_clone(&self) -> Option<Self> {
+        http_body::Body::is_end_stream(self).then(Self::default)
+    }
+}
+
+/// `None` unless the body has ended already: nobody knows what is inside.
+impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::UnsyncBoxBody<D, E> {
+    fn try_clone(&self) -> Option<Self> {
+        http_body::Body::is_end_stream(self).then(Self::default)
     }
 }

@@ -1,5 +1,7 @@
 //! Rounds, ratios and medians.
 
+#![allow(clippy::disallowed_types, reason = "what is measured is real time")]
+
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 101;

@@ -1,10 +1,12 @@
 //! The doors: each file knows one framework, and nothing else in the crate knows any.
 //!
-//! Hyper needs none. The client of `hyper-util` is a tower service, and its `TowerToHyperService` makes a tower service
-//! one of hyper's.
+//! Hyper needs almost none. The client of `hyper-util` is a tower service, and its `TowerToHyperService` makes a tower
+//! service one of hyper's.
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "hyper")]
+mod hyper;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 #[cfg(feature = "reqwest-middleware")]

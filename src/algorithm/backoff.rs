@@ -58,6 +58,11 @@ impl Backoff {
         }
     }
 
+    /// The wait that the first retry grows from.
+    pub(crate) const fn base(&self) -> Duration {
+        self.base
+    }
+
     /// What chance does to each wait. [`Jitter::Full`] unless told otherwise.
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;

@@ -19,8 +19,6 @@ use super::{
 };
 use crate::BoxError;
 
-pub use super::backup::{OrFuture, ToFuture};
-
 pin_project! {
     /// The response future of a [`Fallback`](super::Fallback).
     ///
@@ -150,18 +148,16 @@ impl<Request, B, R> Kept<Request, B, R> {
     {
         let backup = &self.plan.backup;
         while index < backup.count() {
+            // Not the error itself: a client's error may show a URL with a key in it.
             #[cfg(feature = "tracing")]
-            let error = match &failed {
-                Err(error) if tracing::enabled!(tracing::Level::DEBUG) => Some(error.to_string()),
-                _ => None,
-            };
+            let failure = if failed.is_ok() { "response" } else { "error" };
             match backup.answer(index, &mut self.request, failed) {
                 Ok(future) => {
                     #[cfg(feature = "tracing")]
                     tracing::debug!(
                         fallback = index + 1,
                         name = backup.name(index).as_deref(),
-                        error,
+                        failed = failure,
                         "falling back"
                     );
                     return Ok((index + 1, future));

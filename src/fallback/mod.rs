@@ -15,7 +15,8 @@
 //! The request as it came to this layer, or what [`map_request`](FallbackLayer::map_request) makes of it. So a request
 //! is cloned before it is given away; see [`TryClone`](crate::TryClone). One that can't be cloned, as one whose body is
 //! streamed, is not sent to a second service: values and closures can still answer, and if there are none, the
-//! primary's outcome passes unchanged.
+//! primary's outcome passes unchanged. The clone has all of the request's headers, credentials among them: where the
+//! backup is somebody else's, map them.
 //!
 //! A request that failed may have been acted upon: what must not happen twice needs a condition that says that it did
 //! not, such as [`when::rejected`].

@@ -25,6 +25,9 @@ const RETRY: u64 = 100;
 /// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 1 retry a second and
 ///   10 at once unless told otherwise.
 ///
+/// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of the last attempt that there may
+/// be, or of a request that can't be cloned, is not looked at and puts in nothing.
+///
 /// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server.
 /// A retry that waits as long as the server itself asked for is not paid for: it was invited.
 ///
@@ -65,9 +68,17 @@ struct Balance {
     start: Instant,
 }
 
-/// The price of a retry that has not been made yet; given back when dropped before it was [spent](Withdrawal::spend).
+/// The price of a retry that has not been made yet; what was saved is given back when this is dropped before it was
+/// [spent](Withdrawal::spend). The reserve comes back by itself.
 #[derive(Debug)]
 pub(super) struct Withdrawal(Option<Budget>);
+
+/// What a retry was paid from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Savings,
+    Reserve,
+}
 
 // ===== impl Budget =====
 
@@ -94,6 +105,10 @@ impl Budget {
     /// Takes the price of one retry, if it is there at `now`, and says whether it was.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
+        self.take(now).is_some()
+    }
+
+    fn take(&self, now: Instant) -> Option<Source> {
         // Relaxed: a lone counter, nothing is read through it.
         let saved = self
             .0
@@ -101,13 +116,17 @@ impl Budget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
                 saved.checked_sub(RETRY)
             });
-        saved.is_ok() || {
-            let since_start = nanos(now.saturating_duration_since(self.0.start));
-            self.0.reserve.take(1, since_start).is_admit()
+        if saved.is_ok() {
+            return Some(Source::Savings);
         }
+        let since_start = nanos(now.saturating_duration_since(self.0.start));
+        let reserve = self.0.reserve.take(1, since_start);
+        reserve.is_admit().then_some(Source::Reserve)
     }
 
     /// Puts back the price of a retry that was paid for and then not made.
+    ///
+    /// It counts as saved. Do not give back what came from the reserve: that comes back by itself.
     pub fn give_back(&self) {
         self.put(RETRY);
     }
@@ -119,7 +138,10 @@ impl Budget {
     }
 
     pub(super) fn pay(&self, now: Instant) -> Option<Withdrawal> {
-        self.withdraw(now).then(|| Withdrawal(Some(self.clone())))
+        let source = self.take(now)?;
+        Some(Withdrawal(
+            (source == Source::Savings).then(|| self.clone()),
+        ))
     }
 
     fn with(percent: u32, reserve: Quota, saved_at_most: u64) -> Self {
@@ -172,7 +194,7 @@ impl Withdrawal {
     }
 
     /// The retry is being made.
-    pub(super) fn spend(mut self) {
+    pub(super) fn spend(&mut self) {
         self.0 = None;
     }
 }

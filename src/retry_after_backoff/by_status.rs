@@ -1,11 +1,9 @@
 //! The default classifier: HTTP statuses, and errors of the connection.
 
-use std::{error::Error, io};
-
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{Attempts, Classify, Verdict};
-use crate::{BoxError, Hint, Rejected, RequestHead, ResponseHead};
+use super::{Attempts, Classify, Verdict, failure::Failure};
+use crate::{BoxError, Hint, RequestHead, ResponseHead};
 
 /// Repeats what failed for a while only, and only where a repetition does no harm.
 ///
@@ -18,14 +16,19 @@ use crate::{BoxError, Hint, Rejected, RequestHead, ResponseHead};
 /// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
 /// | 408, 500, 502, 503, 504, 529 (overloaded) | yes | no | yes |
 /// | any other status | no | no | no |
-/// | refused by one of this crate's limiters: [`Rejected`] | no | no | no |
+/// | refused by one of this crate's limiters: [`Rejected`](crate::Rejected) | no | no | no |
 /// | no connection came about | yes | yes | yes |
 /// | the connection broke, or timed out | yes | no | yes |
 /// | any other error | no | no | no |
 ///
-/// Errors are looked for in the whole chain of sources: an [`std::io::Error`], an elapsed timeout of tokio and, with the
-/// feature `reqwest`, an error of reqwest's. Of an `io::Error`, *connection refused* and *address not available* mean that
-/// no connection came about; after any of the others the request may have been acted on.
+/// Errors are looked for in the whole chain of causes: an [`std::io::Error`], an elapsed timeout of tokio's or tower's and,
+/// with the features of these names, errors of `reqwest` and of `hyper` and its client. Of an `io::Error`, *connection refused*
+/// and *address not available* mean that no connection came about; after any of the others the request may have
+/// been acted on.
+///
+/// An error can't tell *which* connection did not come about. A client that follows redirects may have failed to reach
+/// the place that a POST was redirected to, after the POST was acted on; so may a service in this process that calls
+/// another one. Where that matters, let the client follow no redirects, or bring a [`Classify`] of your own.
 ///
 /// Bodies are not read. A 429 that means that the money is spent, such as OpenAI's `insufficient_quota`, looks like
 /// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up.
@@ -33,17 +36,6 @@ use crate::{BoxError, Hint, Rejected, RequestHead, ResponseHead};
 #[must_use]
 pub struct ByStatus {
     repeat_unsafe: bool,
-}
-
-/// What an error says of the attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    /// The request did not leave.
-    NotSent,
-    /// It may have been acted on.
-    Broken,
-    /// Not a matter of the connection.
-    Other,
 }
 
 // ===== impl ByStatus =====
@@ -122,83 +114,15 @@ where
     }
 }
 
-// ===== impl Failure =====
-
-impl Failure {
-    fn of(error: &BoxError) -> Self {
-        let mut failure = Self::Other;
-        let mut next: Option<&(dyn Error + 'static)> = Some(&**error);
-        while let Some(error) = next {
-            match Self::of_one(error) {
-                // Ours: the request was not sent, and would not be the next time.
-                None => return Self::Other,
-                Some(Self::NotSent) => failure = Self::NotSent,
-                Some(Self::Broken) if failure == Self::Other => failure = Self::Broken,
-                Some(_) => {}
-            }
-            next = source(error);
-        }
-        failure
-    }
-
-    /// `None` for a refusal by a limiter.
-    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
-        if error.is::<Rejected>() {
-            return None;
-        }
-        if error.is::<tokio::time::error::Elapsed>() {
-            return Some(Self::Broken);
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(Self::of_io(error.kind()));
-        }
-        #[cfg(feature = "reqwest")]
-        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-            if error.is_connect() {
-                return Some(Self::NotSent);
-            }
-            if error.is_timeout() || error.is_request() {
-                return Some(Self::Broken);
-            }
-        }
-        Some(Self::Other)
-    }
-
-    fn of_io(kind: io::ErrorKind) -> Self {
-        use io::ErrorKind as Kind;
-        match kind {
-            Kind::ConnectionRefused | Kind::AddrNotAvailable | Kind::AddrInUse => Self::NotSent,
-            Kind::ConnectionReset
-            | Kind::ConnectionAborted
-            | Kind::NotConnected
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::BrokenPipe
-            | Kind::TimedOut
-            | Kind::UnexpectedEof => Self::Broken,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// The next error down the chain. That of an `io::Error` would lead past the very error that it wraps.
-fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    wrapped.map_or_else(|| error.source(), |inner| Some(inner))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fmt;
+    use std::{error::Error, fmt, io};
 
     use http::{HeaderValue, Request, Response};
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::{Limit, Reason};
+    use crate::{Limit, Reason, Rejected};
 
     const YES: Verdict = Verdict::retry();
     const NO: Verdict = Verdict::Forbid;
@@ -337,8 +261,10 @@ mod tests {
     async fn a_timeout_may_have_been_acted_on() {
         let never = std::future::pending::<()>();
         let elapsed = tokio::time::timeout(std::time::Duration::ZERO, never).await;
-        let error: BoxError = elapsed.unwrap_err().into();
-        assert_eq!(three(Err(&error)), [YES, NO, YES]);
+        let tokios: BoxError = elapsed.unwrap_err().into();
+        let towers: BoxError = tower::timeout::error::Elapsed::new().into();
+        assert_eq!(three(Err(&tokios)), [YES, NO, YES]);
+        assert_eq!(three(Err(&towers)), [YES, NO, YES]);
     }
 
     #[test]

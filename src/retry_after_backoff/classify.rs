@@ -59,18 +59,37 @@ pub enum Verdict {
 /// The number of attempts is not noted anywhere.
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), tower_throttle::BoxError> {
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use tower::{Layer, ServiceExt, service_fn};
 /// use tower_throttle::{BoxError, RetryAfterBackoffLayer, retry_after_backoff::{Plain, Verdict}};
 ///
-/// let layer = RetryAfterBackoffLayer::new().classify(Plain(
-///     |_: &u32, outcome: Result<&String, &BoxError>| match outcome {
-///         Ok(_) => Verdict::Accept,
-///         Err(_) => Verdict::retry(),
-///     },
-/// ));
-/// # let _ = layer;
+/// static TRIES: AtomicU32 = AtomicU32::new(0);
+/// let second_time_lucky = service_fn(async |n: u32| match TRIES.fetch_add(1, Ordering::Relaxed) {
+///     0 => Err("not yet"),
+///     _ => Ok(n + 1),
+/// });
+/// let classifier = Plain::new(|_: &u32, outcome: Result<&u32, &BoxError>| match outcome {
+///     Ok(_) => Verdict::Accept,
+///     Err(_) => Verdict::retry(),
+/// });
+/// let service = RetryAfterBackoffLayer::new().classify(classifier).layer(second_time_lucky);
+/// assert_eq!(service.oneshot(1).await?, 2);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Copy)]
-pub struct Plain<F>(pub F);
+pub struct Plain<F>(F);
+
+// ===== impl Plain =====
+
+impl<F> Plain<F> {
+    /// Takes `classify` for a classifier.
+    pub const fn new(classify: F) -> Self {
+        Self(classify)
+    }
+}
 
 // ===== impl Verdict =====
 
@@ -117,5 +136,5 @@ impl<F> fmt::Debug for Plain<F> {
     }
 }
 
-/// Someone will want to choose one at run time.
+/// Someone will want to choose one at run time, with a closure around it.
 const _: fn(&dyn Classify<(), ()>) = |_| {};

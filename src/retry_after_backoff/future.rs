@@ -41,10 +41,25 @@ pin_project! {
     enum State<F> {
         Calling { #[pin] future: F },
         // Boxed: a timer is large, and most requests never sleep.
-        Sleeping { sleep: Pin<Box<Sleep>>, withdrawal: Option<Withdrawal> },
-        Readying { withdrawal: Option<Withdrawal> },
+        Between { between: Box<Between> },
     }
 }
+
+/// A request between two attempts: it sleeps, and then waits for the inner service to be ready.
+struct Between {
+    /// Of the sleep, and then of the deadline.
+    timer: Pin<Box<Sleep>>,
+    has_slept: bool,
+    withdrawal: Withdrawal,
+    deadline: Option<Instant>,
+}
+
+/// The deadline passed before the inner service was ready for a further attempt.
+///
+/// What the last attempt came to was given up, with all that it held, before the wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadlinePassed;
 
 /// What a further attempt needs.
 pub(super) struct Kept<S, C, Request> {
@@ -86,36 +101,32 @@ where
         let (mut state, kept) = (this.state, this.kept);
         loop {
             match state.as_mut().project() {
-                // ## Calling => (Sleeping | done)
+                // ## Calling => (Between | done)
                 StateProj::Calling { future } => {
                     let Poll::Ready(result) = future.poll(cx) else {
                         kept.progress.pending();
                         return Poll::Pending;
                     };
                     let mut result = result.map_err(Into::into);
-                    let Some(Plan { wait, withdrawal }) = kept.judge(&result) else {
+                    let Some(plan) = kept.judge(&result) else {
                         kept.record(&mut result);
                         return Poll::Ready(result);
                     };
                     // What the response and the future hold, such as permits, is not held while this sleeps.
                     drop(result);
-                    kept.progress.waited(wait);
-                    let sleep = Box::pin(sleep(wait));
-                    let withdrawal = Some(withdrawal);
-                    state.set(State::Sleeping { sleep, withdrawal });
+                    kept.progress.waited(plan.wait);
+                    let between = Between::new(plan);
+                    state.set(State::Between { between });
                 }
-                // ## Sleeping => Readying
-                StateProj::Sleeping { sleep, withdrawal } => {
-                    ready!(sleep.as_mut().poll(cx));
-                    let withdrawal = withdrawal.take();
-                    state.set(State::Readying { withdrawal });
-                }
-                // ## Readying => (Calling | done)
-                StateProj::Readying { withdrawal } => {
-                    ready!(kept.service.poll_ready(cx)).map_err(Into::into)?;
-                    if let Some(withdrawal) = withdrawal.take() {
-                        withdrawal.spend();
-                    }
+                // ## Between => (Calling | done)
+                StateProj::Between { between } => {
+                    ready!(between.poll_sleep(cx));
+                    let Poll::Ready(ready) = kept.service.poll_ready(cx) else {
+                        ready!(between.poll_deadline(cx));
+                        return Poll::Ready(Err(DeadlinePassed.into()));
+                    };
+                    ready.map_err(Into::into)?;
+                    between.withdrawal.spend();
                     let future = kept.call();
                     state.set(State::Calling { future });
                 }
@@ -131,8 +142,8 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
-            State::Sleeping { .. } => "Sleeping",
-            State::Readying { .. } => "Readying",
+            State::Between { between } if between.has_slept => "Readying",
+            State::Between { .. } => "Sleeping",
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)
@@ -140,6 +151,47 @@ where
             .finish()
     }
 }
+
+// ===== impl Between =====
+
+impl Between {
+    fn new(plan: Plan) -> Box<Self> {
+        Box::new(Self {
+            timer: Box::pin(sleep(plan.wait)),
+            has_slept: false,
+            withdrawal: plan.withdrawal,
+            deadline: plan.deadline,
+        })
+    }
+
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_slept {
+            ready!(self.timer.as_mut().poll(cx));
+            self.has_slept = true;
+            if let Some(deadline) = self.deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.deadline {
+            Some(_) => self.timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+// ===== impl DeadlinePassed =====
+
+impl fmt::Display for DeadlinePassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline passed before the inner service was ready for another attempt")
+    }
+}
+
+impl std::error::Error for DeadlinePassed {}
 
 // ===== impl Kept =====
 

@@ -60,7 +60,9 @@ impl<C> RetryAfterBackoffLayer<C> {
 
     /// How long after the first attempt began the last one may begin. 5 minutes unless told otherwise.
     ///
-    /// A wait that would pass it is not begun: the caller gets the outcome at once. An attempt that has begun is not cut
+    /// It counts from when the request is first polled. A wait that would pass it is not begun: the caller gets the outcome
+    /// at once. Where the inner service is not ready in time for an attempt that was waited for, the caller gets
+    /// [`DeadlinePassed`](crate::retry_after_backoff::future::DeadlinePassed). An attempt that has begun is not cut
     /// short; for that put a timeout inside, for each attempt, or outside, for all of them.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.set(|settings| settings.deadline = deadline)

@@ -65,7 +65,7 @@
 //!
 //! 1. As long as the server asks, read by [`Hint`](crate::Hint): `retry-after-ms`, else `x-ms-retry-after-ms`, else
 //!    `Retry-After`. Never less, and by chance up to a tenth more, at most 1 s more: the server tells everybody the same.
-//! 2. Else as [`Backoff`] says. So too where the server asks for a wait of 0.
+//! 2. Else as [`Backoff`] says. So too where the server asks for next to no wait, less than a tenth of the first backoff.
 //!
 //! | bound | default | when it is reached |
 //! | --- | --- | --- |
@@ -104,6 +104,9 @@
 //! that frees what it holds when its response is dropped. A fallback goes outside: it answers when the attempts are used
 //! up.
 //!
+//! On an axum `Router` this layer and a fallback need axum's `HandleErrorLayer` outside of them, because their error is a
+//! [`BoxError`](crate::BoxError): they belong around a client. The limiters don't, with `.respond()`.
+//!
 //! # What is shared
 //!
 //! A layer has one budget. Each service that it makes and each clone of those share it.
@@ -117,12 +120,14 @@
 //!
 //! # Cancellation
 //!
-//! A response future can be dropped at any point. The price of a retry that was not made goes back to the budget.
+//! A response future can be dropped at any point. What was taken out of the budget's savings for a retry that was not
+//! made goes back; what was taken from its reserve comes back by itself.
 
 mod attempts;
 mod budget;
 mod by_status;
 mod classify;
+mod failure;
 pub mod future;
 mod layer;
 mod service;

@@ -47,6 +47,8 @@ pub(super) struct Progress {
 pub(super) struct Plan {
     pub(super) wait: Duration,
     pub(super) withdrawal: Withdrawal,
+    /// When the attempt must have begun.
+    pub(super) deadline: Option<Instant>,
 }
 
 // ===== impl Settings =====
@@ -85,8 +87,11 @@ impl Settings {
         let left = self.deadline.checked_sub(elapsed)?;
         let wait = match hint {
             Some(hint) if hint > self.max_wait.min(left) => return None,
-            // "At once" says nothing of how to spread those who were told so.
-            None | Some(Duration::ZERO) => self.own_wait(progress).min(self.max_wait),
+            None => self.own_wait(progress).min(self.max_wait),
+            // "At once", or nearly so, says nothing of how to spread those who were told so.
+            Some(hint) if hint < self.backoff.base() / 10 => {
+                self.own_wait(progress).min(self.max_wait).max(hint)
+            }
             Some(hint) => above_hint(hint, self.dice.roll()).min(self.max_wait.min(left)),
         };
         if wait > left {
@@ -96,7 +101,13 @@ impl Settings {
             Some(budget) if hint.is_none() => budget.pay(now)?,
             _ => Withdrawal::free(),
         };
-        Some(Plan { wait, withdrawal })
+        // So far off that it can't be told is as good as none.
+        let deadline = now.checked_add(left);
+        Some(Plan {
+            wait,
+            withdrawal,
+            deadline,
+        })
     }
 
     fn own_wait(&self, progress: &Progress) -> Duration {

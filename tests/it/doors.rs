@@ -94,7 +94,7 @@ async fn axum_answers_the_eleventh_of_ten_429_and_its_retry_after_is_true() {
 }
 
 #[tokio::test]
-async fn axum_takes_every_layer_on_a_router_and_on_a_route_as_it_is() {
+async fn axum_takes_every_limiter_on_a_router_and_on_a_route_as_it_is() {
     let hello = || async { "hello" };
     // Two of them on a route go through a builder: axum can't infer the error in between, whatever the layers.
     let layers = ServiceBuilder::new()
@@ -446,4 +446,111 @@ async fn a_request_that_a_layer_gives_up_half_way_gives_the_extensions_back() {
     );
     let trail = seen.lock().unwrap().clone().unwrap();
     assert_eq!(trail.0, ["outside", "inside"]);
+}
+
+/// A server that hangs up on `connections` connections and then answers.
+async fn hanging_up(connections: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut request = [0; 1_024];
+            let _ = stream.read(&mut request).await;
+            if counted.fetch_add(1, Ordering::Relaxed) >= connections {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = stream.write_all(answer).await;
+            }
+        }
+    });
+    (url, seen)
+}
+
+#[tokio::test]
+async fn a_connection_of_hypers_that_broke_is_repeated_where_that_does_no_harm() {
+    for (method, answered) in [(http::Method::GET, true), (http::Method::POST, false)] {
+        let (url, seen) = hanging_up(1).await;
+        let mut client = ServiceBuilder::new()
+            .layer(RetryAfterBackoffLayer::new())
+            .service(Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>());
+        let request = Request::builder()
+            .method(method)
+            .uri(&url)
+            .body(Empty::new())
+            .unwrap();
+        let result = client.ready().await.unwrap().call(request).await;
+        assert_eq!(result.is_ok(), answered, "{result:?}");
+        assert_eq!(seen.load(Ordering::Relaxed), if answered { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_hyper_does_not_find_was_not_sent_to() {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = attempts.clone();
+    let backoff = tower_throttle::retry_after_backoff::Backoff::new(ms(1), ms(1));
+    let mut client = ServiceBuilder::new()
+        .layer(RetryAfterBackoffLayer::new().attempts(3).backoff(backoff))
+        .map_request(move |request| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            request
+        })
+        .service(Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>());
+    let request = Request::post("http://nowhere.invalid/")
+        .body(Empty::new())
+        .unwrap();
+    client
+        .ready()
+        .await
+        .unwrap()
+        .call(request)
+        .await
+        .unwrap_err();
+    assert_eq!(attempts.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_proxy_passes_on_what_it_received_through_the_layers() {
+    let url = serve(refusing(0)).await;
+    let upstream = ServiceBuilder::new()
+        .layer(RetryAfterBackoffLayer::new())
+        .layer(ConcurrencyLayer::new(4))
+        .service(Client::builder(TokioExecutor::new()).build_http::<Incoming>());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = ServiceBuilder::new()
+            .map_request(move |mut request: Request<Incoming>| {
+                *request.uri_mut() = url.parse().unwrap();
+                request
+            })
+            .service(upstream);
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .await
+    });
+    let response = reqwest_client().get(&proxy).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "yes");
+}
+
+#[tokio::test]
+async fn a_fallback_around_a_client_with_middleware_sees_the_refusal_inside() {
+    let url = serve(refusing(0)).await;
+    let reqwest = reqwest_client();
+    let full = TokenBucketLayer::new(Quota::per_second(0));
+    let client = ClientBuilder::new(reqwest.clone())
+        .with(LayerMiddleware::new(full))
+        .build();
+    let spare = service_fn(async |_: reqwest::Request| {
+        Ok::<_, Infallible>(reqwest::Response::from(http::Response::new("spare")))
+    });
+    let mut service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(spare).when(when::rejected()))
+        .service(client);
+    let request = reqwest.get(&url).build().unwrap();
+    let response = service.ready().await.unwrap().call(request).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "spare");
 }

@@ -848,15 +848,31 @@ async fn it_says_what_it_falls_back_to_and_why() {
     let client = FallbackLayer::new(answers(503, "second"))
         .named("smaller")
         .or(answers(200, "third"))
-        .layer(fails("no route"));
+        .layer(fails("no route to http://host/?key=secret"));
     let _on = tracing::subscriber::set_default(subscriber);
     client.oneshot(request("a secret")).await.unwrap();
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].contains("DEBUG"), "{text}");
-    let event = "falling back fallback=1 name=\"smaller\" error=\"no route\"";
+    let event = "falling back fallback=1 name=\"smaller\" failed=\"error\"";
     assert!(lines[0].contains(event), "{text}");
     assert!(lines[1].contains("fallback=2"), "{text}");
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_condition_looks_into_what_an_io_error_wraps() {
+    let limiter = tower_throttle::ConcurrencyLimiter::new(0);
+    let refusing = service_fn(move |_: Request<()>| {
+        let rejected = limiter.try_acquire().unwrap_err();
+        std::future::ready(Err::<Response<&str>, _>(std::io::Error::other(rejected)))
+    });
+    let layer = FallbackLayer::value(Response::new("spare")).when(when::rejected());
+    let response = layer
+        .layer(refusing)
+        .oneshot(Request::new(()))
+        .await
+        .unwrap();
+    assert_eq!(*response.body(), "spare");
 }

@@ -698,7 +698,7 @@ async fn responses_that_are_not_http_have_classifiers_of_their_own() {
     let recorded = RetryAfterBackoffLayer::new().classify(Counting);
     let (result, _) = send(recorded.layer(inner.clone()), Text("hi".to_owned())).await;
     assert_eq!(result.unwrap(), (3, "hi".to_owned()));
-    let plain = RetryAfterBackoffLayer::new().classify(Plain(
+    let plain = RetryAfterBackoffLayer::new().classify(Plain::new(
         |_: &Text, outcome: Result<&(u32, String), &BoxError>| match outcome {
             Ok((_, text)) if text.is_empty() => Verdict::retry(),
             _ => Verdict::Accept,
@@ -1004,4 +1004,59 @@ fn what_is_made_here_can_be_sent_between_threads_where_the_inner_service_can() {
     let service = layer.layer(inner);
     shareable(&service);
     sendable(&service.oneshot(get()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_begins_after_the_deadline_however_long_the_inner_service_takes_to_be_ready() {
+    let always_down = service_fn(async |_: Request<()>| Ok::<_, Infallible>(answer(503, &[])));
+    let inner = tower::limit::ConcurrencyLimit::new(always_down, 1);
+    let mut blocker = inner.clone();
+    let layer = RetryAfterBackoffLayer::new().deadline(Duration::from_secs(5));
+    let mut service = layer.layer(inner);
+    let begin = Instant::now();
+    let call = service.ready().await.unwrap().call(Request::new(()));
+    drop(service);
+    let block = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        blocker.ready().await.unwrap();
+    };
+    let (result, ()) = tokio::join!(call, block);
+    let error = result.unwrap_err();
+    assert!(error.is::<tower_throttle::retry_after_backoff::future::DeadlinePassed>());
+    assert_eq!(begin.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_of_next_to_nothing_does_not_make_a_hot_loop() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let server = service_fn(move |_: Request<()>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let mut response = answer(500, &[]);
+        let hint = HeaderValue::from_static("0.000001");
+        response.headers_mut().insert("retry-after-ms", hint);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let layer = RetryAfterBackoffLayer::new()
+        .attempts(1_000)
+        .deadline(Duration::from_secs(20));
+    layer.layer(server).oneshot(Request::new(())).await.unwrap();
+    // Half a second doubling to thirty, with full jitter.
+    assert!(sent.load(Ordering::Relaxed) < 40, "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_that_are_given_up_do_not_turn_the_reserve_into_savings() {
+    let budget = Budget::default();
+    for _ in 0..10 {
+        let down = service_fn(async |_: Request<()>| Ok::<_, Infallible>(answer(500, &[])));
+        let service = RetryAfterBackoffLayer::new()
+            .budget(budget.clone())
+            .layer(down);
+        let calls = (0..20).map(|_| service.clone().oneshot(Request::new(())));
+        let all = futures::future::join_all(calls);
+        let _ = tokio::time::timeout(Duration::from_millis(1), all).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(budget.saved(), 0);
 }

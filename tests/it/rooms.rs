@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 /// From the top: a module may use those above it and its own level.
 const LEVELS: [&[&str]; 5] = [
     &[
-        "carry", "clock", "cost", "decision", "hint", "message", "quota", "refusal", "rejected",
-        "sync",
+        "carry", "causes", "clock", "cost", "decision", "hint", "message", "quota", "refusal",
+        "rejected", "sync",
     ],
     &["algorithm", "header"],
     &["limit"],

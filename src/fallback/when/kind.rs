@@ -5,7 +5,7 @@ use std::{any::type_name, error::Error, fmt, marker::PhantomData};
 use http::StatusCode;
 
 use super::When;
-use crate::{BoxError, ResponseHead};
+use crate::{BoxError, ResponseHead, causes::causes};
 
 /// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
 ///
@@ -71,17 +71,7 @@ impl<Response> When<Response> for AnyError {
 
 impl<E: Error + 'static, Response> When<Response> for ErrorOf<E> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        let mut next: Option<&(dyn Error + 'static)> = match outcome {
-            Ok(_) => None,
-            Err(error) => Some(&**error),
-        };
-        while let Some(error) = next {
-            if error.is::<E>() {
-                return true;
-            }
-            next = error.source();
-        }
-        false
+        outcome.is_err_and(|error| causes(error).any(|cause| cause.is::<E>()))
     }
 }
 

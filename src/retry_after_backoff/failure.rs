@@ -1,0 +1,97 @@
+//! What an error says of the attempt that it ended.
+
+use std::{error::Error, io};
+
+use crate::{BoxError, Rejected, causes::causes};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The request did not leave.
+    NotSent,
+    /// It may have been acted on.
+    Broken,
+    /// Not a matter of the connection.
+    Other,
+}
+
+// ===== impl Failure =====
+
+impl Failure {
+    pub(super) fn of(error: &BoxError) -> Self {
+        let mut failure = Self::Other;
+        for cause in causes(error) {
+            match Self::of_one(cause) {
+                // Ours: the request was not sent, and would not be the next time.
+                None => return Self::Other,
+                Some(Self::NotSent) => failure = Self::NotSent,
+                Some(Self::Broken) if failure == Self::Other => failure = Self::Broken,
+                Some(_) => {}
+            }
+        }
+        failure
+    }
+
+    /// `None` for a refusal by a limiter.
+    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<Rejected>() {
+            return None;
+        }
+        if error.is::<tokio::time::error::Elapsed>() || error.is::<tower::timeout::error::Elapsed>()
+        {
+            return Some(Self::Broken);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(Self::of_io(error.kind()));
+        }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            return Some(Self::of_reqwest(error));
+        }
+        #[cfg(feature = "hyper")]
+        if let Some(failure) = Self::of_hyper(error) {
+            return Some(failure);
+        }
+        Some(Self::Other)
+    }
+
+    fn of_io(kind: io::ErrorKind) -> Self {
+        use io::ErrorKind as Kind;
+        match kind {
+            Kind::ConnectionRefused | Kind::AddrNotAvailable | Kind::AddrInUse => Self::NotSent,
+            Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::BrokenPipe
+            | Kind::TimedOut
+            | Kind::UnexpectedEof => Self::Broken,
+            _ => Self::Other,
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    fn of_reqwest(error: &reqwest::Error) -> Self {
+        if error.is_connect() {
+            Self::NotSent
+        } else if error.is_timeout() || error.is_request() {
+            Self::Broken
+        } else {
+            Self::Other
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    fn of_hyper(error: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect().then_some(Self::NotSent);
+        }
+        let error = error.downcast_ref::<hyper::Error>()?;
+        let is_broken = error.is_incomplete_message()
+            || error.is_canceled()
+            || error.is_closed()
+            || error.is_timeout();
+        is_broken.then_some(Self::Broken)
+    }
+}
