@@ -14,8 +14,7 @@ use tower_service::Service;
 use super::{
     AnsweredBy,
     backup::{Backup, Outcome},
-    rule::Judge,
-    service::Plan,
+    rule::{Judge, Plan},
 };
 use crate::BoxError;
 

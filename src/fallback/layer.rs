@@ -5,8 +5,7 @@ use tower_layer::Layer;
 use super::{
     Fallback,
     backup::{Chain, Cloned, FromFn, Or, Outcome, To, Value},
-    rule::{Rule, Told, Untold},
-    service::Plan,
+    rule::{Plan, Rule, Told, Untold},
     when::{self, AnyError, Condition},
 };
 

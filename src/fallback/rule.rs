@@ -55,6 +55,13 @@ mod sealed {
     impl Sealed for super::Untold {}
 }
 
+/// All that a layer was told. It does not change once a service is made.
+#[derive(Clone)]
+pub(super) struct Plan<B, R> {
+    pub(super) backup: B,
+    pub(super) rule: R,
+}
+
 // ===== impl Rule =====
 
 impl<W, T, Response> Judge<Response> for Rule<W, T>

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{
     backup::Backup,
     future::ResponseFuture,
-    rule::{Judge, Rule},
+    rule::{Judge, Plan, Rule},
 };
 use crate::BoxError;
 
@@ -17,13 +17,6 @@ use crate::BoxError;
 pub struct Fallback<S, B, R = Rule> {
     inner: S,
     plan: Arc<Plan<B, R>>,
-}
-
-/// All that a layer was told. It does not change once a service is made.
-#[derive(Clone)]
-pub(super) struct Plan<B, R> {
-    pub(super) backup: B,
-    pub(super) rule: R,
 }
 
 // ===== impl Fallback =====

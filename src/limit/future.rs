@@ -4,16 +4,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
     gate::{Gate, Waiting},
     hold::Hold,
+    queueing::{Queueing, Stopped},
 };
 use crate::{Rejected, refusal::Refusal};
 
@@ -53,23 +53,6 @@ pin_project! {
     }
 }
 
-/// A request that waits its turn.
-struct Queueing<S, Request, G: Gate> {
-    waiting: Waiting<G::Turn>,
-    /// Set once it is next, and the limit has room.
-    turn: Option<G::Turn>,
-    /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
-    patience: Option<(Pin<Box<Sleep>>, Rejected)>,
-    service: S,
-    request: Option<Request>,
-}
-
-/// Why a request that waited was not called.
-enum Stopped<E> {
-    Refused(Rejected),
-    NotReady(E),
-}
-
 // ===== impl ResponseFuture =====
 
 impl<S, Request, G, F, H> ResponseFuture<S, Request, G, F, H>
@@ -89,27 +72,16 @@ where
 
     /// Takes its place in the queue at once, not when it is first polled.
     pub(crate) fn waiting(
-        mut waiting: Waiting<G::Turn>,
+        waiting: Waiting<G::Turn>,
         service: S,
         request: Request,
         refusal: F,
         hold: H,
     ) -> Self {
-        let turn = match waiting
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Pending => None,
-            Poll::Ready(Ok(turn)) => Some(turn),
-            Poll::Ready(Err(rejected)) => return Self::refused(rejected, refusal, hold),
+        let queueing = match Queueing::join(waiting, service, request) {
+            Ok(queueing) => Box::new(queueing),
+            Err(rejected) => return Self::refused(rejected, refusal, hold),
         };
-        let queueing = Box::new(Queueing {
-            waiting,
-            turn,
-            patience: None,
-            service,
-            request: Some(request),
-        });
         Self {
             state: State::Queueing { queueing },
             refusal,
@@ -187,66 +159,5 @@ where
             State::Refused { .. } => "Refused",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
-    }
-}
-
-// ===== impl Queueing =====
-
-impl<S, Request, G> Queueing<S, Request, G>
-where
-    S: Service<Request> + Clone,
-    G: Gate,
-{
-    #[cold]
-    #[allow(clippy::type_complexity, reason = "named once, here")]
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(S::Future, G::Pass), Stopped<S::Error>>> {
-        loop {
-            let turn = match self.turn.take() {
-                Some(turn) => turn,
-                None => ready!(self.waiting.as_mut().poll(cx)).map_err(Stopped::Refused)?,
-            };
-            // Ready first and taken after: units taken for a request that then waits for the inner service would be
-            // counted in a time in which it did not start.
-            match self.service.poll_ready(cx) {
-                Poll::Pending => return self.keep(turn, cx),
-                Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
-            }
-            self.patience = None;
-            match G::take(turn) {
-                Ok(pass) => {
-                    let Some(request) = self.request.take() else {
-                        unreachable!("polled after it was done")
-                    };
-                    return Poll::Ready(Ok((self.service.call(request), pass)));
-                }
-                Err(again) => {
-                    self.waiting = again;
-                    // The ready instance must not be held while this sleeps.
-                    self.service = self.service.clone();
-                }
-            }
-        }
-    }
-
-    /// Keeps the turn while the inner service is not ready, as long as the request may wait.
-    fn keep<T>(
-        &mut self,
-        turn: G::Turn,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, Stopped<S::Error>>> {
-        if self.patience.is_none() {
-            self.patience = G::deadline(&turn)
-                .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
-        }
-        if let Some((sleep, rejected)) = &mut self.patience {
-            if sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
-            }
-        }
-        self.turn = Some(turn);
-        Poll::Pending
     }
 }

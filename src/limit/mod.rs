@@ -10,6 +10,7 @@ mod faces;
 mod future;
 mod gate;
 mod hold;
+mod queueing;
 mod rate;
 mod service;
 mod turnstile;
