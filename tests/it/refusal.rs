@@ -165,7 +165,10 @@ async fn inner_errors_pass_unchanged_through_either_face() {
         }
     }
     impl std::error::Error for Inner {}
-    let broken = service_fn(async |_: Request<()>| Err::<Response<String>, _>(Inner));
+    async fn broken(_: Request<()>) -> Result<Response<String>, Inner> {
+        Err(Inner)
+    }
+    let broken = service_fn(broken);
     let responding = TokenBucketLayer::new(Quota::per_second(9))
         .respond()
         .layer(broken);
