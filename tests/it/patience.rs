@@ -183,3 +183,18 @@ async fn costs_that_add_up_to_more_than_can_be_counted_are_refused() {
     let error = limiter.acquire(capacity).await.unwrap_err();
     assert_eq!(error.reason(), Reason::QueueFull { max_waiting: 4 });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_for_slots_has_one_timer_for_all() {
+    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(100));
+    let _held = limiter.try_acquire().unwrap();
+    let mut queue: Vec<_> = (0..100)
+        .map(|_| tokio_test::task::spawn(limiter.acquire()))
+        .collect();
+    for waiter in &mut queue {
+        assert!(waiter.poll().is_pending());
+    }
+    tokio::time::advance(ms(1_000)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(queue.iter().filter(|waiter| waiter.is_woken()).count(), 1);
+}
