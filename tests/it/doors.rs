@@ -69,7 +69,7 @@ fn refusing(refusals: usize) -> Router {
 async fn axum_answers_the_eleventh_of_ten_429_and_its_retry_after_is_true() {
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
-        .layer(SlidingWindowLayer::new(Quota::new(10, ms(1_000))).respond());
+        .layer(SlidingWindowLayer::new(Quota::new(10, ms(3_000))).respond());
     let url = serve(app).await;
     let client = reqwest_client();
     for _ in 0..10 {
@@ -85,7 +85,7 @@ async fn axum_answers_the_eleventh_of_ten_429_and_its_retry_after_is_true() {
         .unwrap()
         .parse()
         .unwrap();
-    assert_eq!(retry_after, 1);
+    assert!((1..=3).contains(&retry_after), "{retry_after}");
     tokio::time::sleep(Duration::from_secs(retry_after)).await;
     assert_eq!(
         client.get(&url).send().await.unwrap().status(),
