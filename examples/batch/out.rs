@@ -50,6 +50,9 @@ impl Out {
         let mut file = options
             .open(path)
             .with_context(|| format!("cannot write --out {name}"))?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            bail!("--out {name} is not a regular file: name one, or one that is not there yet");
+        }
         // The standard library's own lock is younger than the compilers that this crate is for.
         match FileExt::try_lock(&file) {
             Ok(()) => {}
@@ -80,8 +83,14 @@ impl Out {
             "error": null,
         });
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.flush()
+        let begins = file.stream_position()?;
+        let written = file.write_all(format!("{line}\n").as_bytes());
+        if written.is_err() {
+            // Half a line, as on a full disk, must not stand between whole ones.
+            file.set_len(begins)?;
+            file.seek(SeekFrom::Start(begins))?;
+        }
+        written
     }
 }
 

@@ -426,6 +426,15 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
     }
 }
 
+#[test]
+fn a_device_is_not_taken_for_a_file_of_answers() {
+    let output = batch()
+        .args(["--out", "/dev/null", "--requests", "1"])
+        .output()
+        .unwrap();
+    assert_refuses(&output, "--out /dev/null is not a regular file");
+}
+
 // ===== flags =====
 
 #[test]
