@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "gpt-4o-mini")]
     pub(crate) model: String,
     /// How many prompts to make up, where there is no --prompts
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to_ten_million)]
     pub(crate) requests: Option<usize>,
     /// The prompts: plain lines, JSON lines {"prompt","max_tokens"}, or OpenAI's batch format
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
@@ -150,6 +150,13 @@ fn at_least_one(text: &str) -> Result<u64, String> {
         Ok(0) => Err("give at least 1, or leave it out".to_owned()),
         Ok(n) => Ok(n),
         Err(_) => Err("give a whole number such as 500".to_owned()),
+    }
+}
+
+fn up_to_ten_million(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 0..=10_000_000) => Ok(n),
+        _ => Err("give a whole number up to 10000000".to_owned()),
     }
 }
 

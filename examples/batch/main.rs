@@ -27,6 +27,7 @@ mod stack;
 mod wire;
 
 use std::{
+    io::{self, Write},
     process::ExitCode,
     sync::{Arc, Mutex},
 };
@@ -83,11 +84,19 @@ async fn go(args: &Args) -> Result<ExitCode> {
     let table = report::table(&work, &reports);
     if args.json {
         eprint!("{table}");
-        println!("{}", reports[reports.len() - 1].json());
+        say(&reports[reports.len() - 1].json())?;
     } else {
-        print!("{table}");
+        say(&table)?;
     }
     Ok(ExitCode::from(u8::from(!all_well)))
+}
+
+/// A line for whoever reads stdout. Nobody may: then there is nobody to tell.
+fn say(line: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
 }
 
 /// One run from its beginning to its report.
@@ -152,7 +161,7 @@ async fn serve(args: &Args) -> Result<ExitCode> {
     let simulator = Simulator::start_on(args.port, setup::simulator(args, outage))
         .await
         .with_context(|| format!("cannot listen on port {}: choose another", args.port))?;
-    println!("{}", simulator.url());
+    say(simulator.url().as_ref())?;
     tokio::signal::ctrl_c().await?;
     eprintln!("{:?}", simulator.counters());
     Ok(ExitCode::SUCCESS)

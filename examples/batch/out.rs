@@ -105,7 +105,7 @@ fn recover(file: &mut File) -> Result<HashSet<String>> {
         match serde_json::from_slice::<Line>(line) {
             Ok(line) if line.is_answer() => drop(answered.insert(line.custom_id)),
             Ok(line) if line.is_failure() => {}
-            Err(_) if torn && line.starts_with(b"{") => break,
+            Err(error) if torn && error.is_eof() && begins_like_an_answer(line) => break,
             Err(_) if line.trim_ascii().is_empty() => {}
             _ => bail!("line {number} is not an answer: is it another kind of file?"),
         }
@@ -117,6 +117,14 @@ fn recover(file: &mut File) -> Result<HashSet<String>> {
         file.write_all(b"\n")?;
     }
     Ok(answered)
+}
+
+/// Whether a line that breaks off can be the beginning of one that this program, or OpenAI's, wrote.
+fn begins_like_an_answer(line: &[u8]) -> bool {
+    [&b"{\"custom_id\""[..], b"{\"id\""].iter().any(|begin| {
+        let shared = line.len().min(begin.len());
+        line[..shared] == begin[..shared]
+    })
 }
 
 // ===== impl Line =====

@@ -122,7 +122,14 @@ where
         if !status.is_success() {
             return Err(explain(status, &body));
         }
-        match serde_json::from_slice(&body) {
+        match serde_json::from_slice::<Value>(&body) {
+            // Some providers say that they failed in a 200.
+            Ok(body) if is_failure(&body) => {
+                return Err(explain(
+                    StatusCode::BAD_GATEWAY,
+                    body.to_string().as_bytes(),
+                ));
+            }
             Ok(body) => {
                 shared.meter.fallbacks.fetch_add(elsewhere, Relaxed);
                 return Ok(Answer {
@@ -144,6 +151,10 @@ where
 {
     let ready = service.ready().await.map_err(Into::into)?;
     ready.call(request).await.map_err(Into::into)
+}
+
+fn is_failure(body: &Value) -> bool {
+    !body.is_object() || !body["error"].is_null()
 }
 
 /// The provider's own words, if it has any.

@@ -435,6 +435,23 @@ fn a_device_is_not_taken_for_a_file_of_answers() {
     assert_refuses(&output, "--out /dev/null is not a regular file");
 }
 
+#[test]
+fn a_file_of_another_kind_is_left_alone_whatever_it_ends_with() {
+    let folder = Folder::new();
+    for text in [
+        "{\"name\":\"my-app\",\"version\":\"1.0.0\"}",
+        "{\"prompt\":\"my only prompt\"}",
+        "{\"name\":\"torn",
+        "{\\rtf1 a letter",
+    ] {
+        let out = folder.write("other", text);
+        let mut command = batch();
+        command.args(["--requests", "1", "--out"]).arg(&out);
+        assert_refuses(&command.output().unwrap(), "is it another kind of file?");
+        assert_eq!(fs::read_to_string(&out).unwrap(), text);
+    }
+}
+
 // ===== flags =====
 
 #[test]
