@@ -74,6 +74,8 @@ impl Provider {
     /// A client that gives each attempt so much time.
     pub(crate) fn client(&self, timeout: Duration) -> Result<Client> {
         let mut builder = Client::builder()
+            // A redirect would be followed outside of the limits, with the key in hand.
+            .redirect(reqwest::redirect::Policy::none())
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(10)))
             .user_agent(concat!("tower-throttle/", env!("CARGO_PKG_VERSION")));
