@@ -116,7 +116,8 @@ impl Gate for Arc<Slots> {
         }
         if self.limit() == 0 {
             let (cost, capacity) = (1, 0);
-            return Entry::Never(refusal(Reason::NeverFits { cost, capacity }));
+            let reason = Reason::NeverFits { cost, capacity };
+            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
         }
         Entry::Wait(None)
     }
@@ -142,10 +143,6 @@ impl Gate for Arc<Slots> {
     }
 }
 
-fn refusal(reason: Reason) -> Rejected {
-    Rejected::new(Limit::Concurrency, reason, None)
-}
-
 /// Waits to be the head of the queue, and then for a slot.
 async fn slot(mut place: Place<Slots>) -> Result<Permit, Rejected> {
     place.reach_head().await;
@@ -163,10 +160,7 @@ async fn slot(mut place: Place<Slots>) -> Result<Permit, Rejected> {
             slot.forget();
             Ok(Permit(slots.clone()))
         }
-        None => {
-            let max_wait = slots.turnstile.max_wait_or(Duration::MAX);
-            Err(refusal(Reason::WaitTooLong { max_wait }))
-        }
+        None => Err(place.waited_too_long(Limit::Concurrency, None)),
     }
 }
 

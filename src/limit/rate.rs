@@ -112,7 +112,8 @@ where
     }
 
     fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)> {
-        Some((last_instant(turn)?, waited_too_long(turn, Duration::ZERO)))
+        let refusal = turn.waited_too_long(turn.queue().limit, Some(Duration::ZERO));
+        Some((last_instant(turn)?, refusal))
     }
 
     fn take(turn: Self::Turn) -> Result<(), Waiting<Self::Turn>> {
@@ -133,7 +134,7 @@ async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>
         let now = Instant::now();
         if let Some(last) = last_instant(&place) {
             if now.checked_add(wait).is_none_or(|due| due > last) {
-                return Err(waited_too_long(&place, wait));
+                return Err(place.waited_too_long(rate.limit, Some(wait)));
             }
         }
         if wait.is_zero() {
@@ -146,10 +147,4 @@ async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>
 /// When the head of the queue has waited for too long.
 fn last_instant<A>(place: &Place<Rate<A>>) -> Option<Instant> {
     place.deadline()?.checked_add(GRACE)
-}
-
-fn waited_too_long<A>(place: &Place<Rate<A>>, wait: Duration) -> Rejected {
-    let rate = place.queue();
-    let max_wait = rate.turnstile.max_wait_or(Duration::MAX);
-    Rejected::new(rate.limit, Reason::WaitTooLong { max_wait }, Some(wait))
 }

@@ -145,6 +145,12 @@ impl<Q: Queued> Place<Q> {
         self.deadline
     }
 
+    /// The refusal of one whose deadline has passed. `wait` is how long it would still take, where that is known.
+    pub(crate) fn waited_too_long(&self, limit: Limit, wait: Option<Duration>) -> Rejected {
+        let max_wait = self.queue.turnstile().max_wait_or(Duration::MAX);
+        Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait)
+    }
+
     /// Waits to become the head of the queue.
     pub(crate) async fn reach_head(&mut self) {
         // The semaphore is never closed. Whoever holds a place gives the permit back by hand.
