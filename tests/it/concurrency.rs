@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, Limit, Reason, Rejected};
 
-use crate::support::{ms, poll_once};
+use crate::support::{call, ms, poll_once};
 
 fn frames(count: usize) -> impl Body<Data = &'static [u8], Error = Infallible> + Debug + Unpin {
     let frames = (0..count).map(|_| Ok(Frame::data(&b"data"[..])));
@@ -74,13 +74,7 @@ async fn a_streamed_body_keeps_its_permit_to_the_last_frame() {
     let service = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(frames(2))));
     let mut limited = ConcurrencyLayer::new(1).layer(service);
     let limiter = limited.limiter();
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     assert_eq!(limiter.in_flight(), 1);
     let mut body = response.into_body();
     for _ in 0..2 {
@@ -98,13 +92,7 @@ async fn a_body_that_knows_its_end_gives_its_permit_back_with_the_last_frame() {
     let answer = || Response::new(Full::new(&b"whole"[..]));
     let service = service_fn(async |_: Request<()>| Ok::<_, Infallible>(answer()));
     let mut limited = ConcurrencyLayer::new(1).layer(service);
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     let mut body = response.into_body();
     assert!(body.is_held());
     assert!(body.frame().await.is_some());
@@ -116,13 +104,7 @@ async fn a_body_that_knows_its_end_gives_its_permit_back_with_the_last_frame() {
 async fn a_body_dropped_half_read_gives_its_permit_back() {
     let service = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(frames(9))));
     let mut limited = ConcurrencyLayer::new(1).layer(service);
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     let mut body = response.into_body();
     assert!(body.frame().await.is_some());
     assert_eq!(limited.limiter().in_flight(), 1);
@@ -135,13 +117,7 @@ async fn an_empty_body_holds_nothing() {
     let answer = || Response::new(Empty::<&[u8]>::new());
     let service = service_fn(async |_: Request<()>| Ok::<_, Infallible>(answer()));
     let mut limited = ConcurrencyLayer::new(1).layer(service);
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     assert_eq!(limited.limiter().in_flight(), 0);
     drop(response);
 }
@@ -161,13 +137,7 @@ async fn a_body_that_fails_gives_its_permit_back() {
     }
     let service = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Failing)));
     let mut limited = ConcurrencyLayer::new(1).layer(service);
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap_err(), "cut");
     assert_eq!(limited.limiter().in_flight(), 0);
@@ -184,13 +154,7 @@ async fn trailers_and_size_pass_through() {
         std::future::ready(Ok::<_, Infallible>(Response::new(BoxBody::new(body))))
     });
     let mut limited = ConcurrencyLayer::new(1).layer(service);
-    let response = limited
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let response = call(&mut limited, Request::new(())).await.unwrap();
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.trailers(), Some(&trailers));
     assert_eq!(body.to_bytes(), "whole");
@@ -370,34 +334,10 @@ async fn one_limit_is_shared_by_clones_and_by_layer_calls() {
     let mut first = layer.layer(service());
     let mut clone = first.clone();
     let mut second = layer.layer(service());
-    let one = first
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
-    let two = clone
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
-    let error = second
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap_err();
+    let one = call(&mut first, Request::new(())).await.unwrap();
+    let two = call(&mut clone, Request::new(())).await.unwrap();
+    let error = call(&mut second, Request::new(())).await.unwrap_err();
     assert!(error.is::<Rejected>());
     drop((one, two));
-    second
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    call(&mut second, Request::new(())).await.unwrap();
 }

@@ -4,12 +4,12 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use tokio::time::advance;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     ConcurrencyLayer, Guarded, Quota, Rejected, SlidingWindowLayer, TokenBucketLayer,
 };
 
-use crate::support::{ms, start};
+use crate::support::{call, ms, start};
 
 async fn hello(_: Request<()>) -> Result<Response<String>, Infallible> {
     Ok(Response::new("hello".into()))
@@ -20,30 +20,17 @@ async fn a_refusal_is_a_429_with_a_retry_after_that_is_rounded_up_and_true() {
     let layer = TokenBucketLayer::new(Quota::new(10, ms(23_000))).respond();
     let mut server = layer.layer(service_fn(hello));
     for _ in 0..10 {
-        let answer: Result<_, Infallible> =
-            server.ready().await.unwrap().call(Request::new(())).await;
+        let answer: Result<_, Infallible> = call(&mut server, Request::new(())).await;
         assert_eq!(answer.unwrap().status(), StatusCode::OK);
     }
-    let refused = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let refused = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     // 2.3 seconds, rounded up.
     assert_eq!(refused.headers()["retry-after"], "3");
     let rejected: &Rejected = refused.extensions().get().unwrap();
     assert_eq!(rejected.retry_after(), Some(ms(2_300)));
     advance(Duration::from_secs(3)).await;
-    let admitted = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let admitted = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(admitted.status(), StatusCode::OK);
 }
 
@@ -51,20 +38,8 @@ async fn a_refusal_is_a_429_with_a_retry_after_that_is_rounded_up_and_true() {
 async fn retry_after_is_never_zero() {
     let layer = SlidingWindowLayer::new(Quota::new(1, ms(2))).respond();
     let mut server = layer.layer(service_fn(hello));
-    server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
-    let refused = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    call(&mut server, Request::new(())).await.unwrap();
+    let refused = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "1");
 }
 
@@ -86,30 +61,12 @@ async fn what_never_fits_is_told_no_retry_after() {
 async fn concurrency_answers_503() {
     let layer = ConcurrencyLayer::new(1).respond();
     let mut server = layer.layer(service_fn(hello));
-    let held = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
-    let refused = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let held = call(&mut server, Request::new(())).await.unwrap();
+    let refused = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "1");
     drop(held);
-    let answer = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let answer = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
 }
 
@@ -119,22 +76,10 @@ async fn a_responding_limit_waits_when_told_to() {
         .respond()
         .max_wait(ms(1_500));
     let mut server = layer.layer(service_fn(hello));
-    server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    call(&mut server, Request::new(())).await.unwrap();
     let waiting = start(&mut server, Request::new(())).await;
     assert!(waiting.waits());
-    let refused = server
-        .ready()
-        .await
-        .unwrap()
-        .call(Request::new(()))
-        .await
-        .unwrap();
+    let refused = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "2");
     assert_eq!(waiting.end().await.unwrap().status(), StatusCode::OK);
 }

@@ -75,6 +75,18 @@ impl<Request> Service<Request> for Probe<Request> {
     }
 }
 
+/// Readies `service` and calls it.
+pub(crate) async fn call<S, Request>(
+    service: &mut S,
+    request: Request,
+) -> Result<S::Response, S::Error>
+where
+    S: Service<Request>,
+    S::Error: std::fmt::Debug,
+{
+    service.ready().await.unwrap().call(request).await
+}
+
 /// Readies `service`, calls it, and polls the future once, so that it stands in its queue if it has to.
 pub(crate) async fn start<S, Request>(service: &mut S, request: Request) -> Started<S::Future>
 where
