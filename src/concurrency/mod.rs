@@ -5,8 +5,8 @@
 //!
 //! # What it costs
 //!
-//! A request that is admitted at once takes no lock and allocates nothing. One that waits allocates its place in the
-//! queue. One timer runs for the whole queue, and none where nothing limits the waiting.
+//! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
+//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the whole queue, and none where nothing limits the waiting.
 //!
 //! # What it promises
 //!
