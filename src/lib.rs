@@ -85,6 +85,7 @@
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
+//! | `provider` | whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -103,13 +104,20 @@ mod header;
 mod hint;
 mod limit;
 mod message;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub mod provider;
 mod quota;
+#[cfg(feature = "provider")]
+mod rate_limits;
 pub mod refusal;
 mod rejected;
 pub mod retry_after_backoff;
 pub mod sliding_window;
 mod sync;
 pub mod token_bucket;
+#[cfg(feature = "provider")]
+mod tokens;
 
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
@@ -128,6 +136,12 @@ pub use self::{
     retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
+};
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::{
+    rate_limits::{Dimension, RateLimits, Reported},
+    tokens::{TokenUsage, Tokens},
 };
 
 /// The response future that the limiters share.

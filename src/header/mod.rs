@@ -1,5 +1,7 @@
 //! Headers, read without judging: what can't be read is as if it weren't there, and nothing is capped.
 
+#[cfg(feature = "provider")]
+mod rate_limits;
 mod retry_after;
 
 use std::time::SystemTime;

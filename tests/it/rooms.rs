@@ -3,10 +3,21 @@
 use std::{fs, path::Path};
 
 /// From the top: a module may use those above it and its own level.
-const LEVELS: [&[&str]; 5] = [
+const LEVELS: [&[&str]; 6] = [
     &[
-        "carry", "causes", "clock", "cost", "decision", "hint", "message", "quota", "refusal",
-        "rejected", "sync",
+        "carry",
+        "causes",
+        "clock",
+        "cost",
+        "decision",
+        "hint",
+        "message",
+        "quota",
+        "refusal",
+        "rate_limits",
+        "rejected",
+        "sync",
+        "tokens",
     ],
     &["algorithm", "header"],
     &["limit"],
@@ -17,6 +28,7 @@ const LEVELS: [&[&str]; 5] = [
         "retry_after_backoff",
         "fallback",
     ],
+    &["provider"],
     &["adapter"],
 ];
 
