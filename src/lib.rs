@@ -99,6 +99,7 @@ mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+mod failure;
 pub mod fallback;
 mod header;
 mod hint;

@@ -1,6 +1,6 @@
 //! What a response says about limits and what is left of them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,5 +77,19 @@ impl RateLimits {
         if let Some(free) = self.reported.iter_mut().find(|place| place.is_none()) {
             *free = Some(reported);
         }
+    }
+}
+
+// ===== impl Dimension =====
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input tokens",
+            Self::OutputTokens => "output tokens",
+            Self::Concurrency => "concurrency",
+        })
     }
 }

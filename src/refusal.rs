@@ -89,7 +89,7 @@ impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
         let mut response = http::Response::new(B::default());
         *response.status_mut() = match rejected.limit() {
             Limit::Concurrency => StatusCode::SERVICE_UNAVAILABLE,
-            Limit::TokenBucket | Limit::SlidingWindow => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::TOO_MANY_REQUESTS,
         };
         if !rejected.never_fits() {
             let seconds = whole_seconds(rejected.retry_after().unwrap_or_default());

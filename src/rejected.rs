@@ -44,6 +44,14 @@ pub enum Limit {
     SlidingWindow,
     /// A [`Concurrency`](crate::Concurrency).
     Concurrency,
+    /// One of the limits of a provider's quota.
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    Quota(crate::Dimension),
+    /// The provider asked everyone to wait.
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    Pause,
 }
 
 /// Why a limiter refused.
@@ -138,6 +146,10 @@ impl fmt::Display for Limit {
             Self::TokenBucket => "token bucket",
             Self::SlidingWindow => "sliding window",
             Self::Concurrency => "concurrency",
+            #[cfg(feature = "provider")]
+            Self::Quota(dimension) => return write!(f, "provider's {dimension}"),
+            #[cfg(feature = "provider")]
+            Self::Pause => "provider's pause",
         })
     }
 }

@@ -53,14 +53,35 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
     type Output = Self;
 
     fn carry(self, guard: G) -> Self {
-        let url = self.url().clone();
-        let (mut parts, body) = http::Response::<Body>::from(self).into_parts();
-        // The URL would be lost on the way through `http::Response`; reqwest finds it again in an extension, of a type
-        // that only its builder can make.
-        if let Ok(with_url) = http::Response::builder().url(url).body(()) {
-            parts.extensions.extend(with_url.into_parts().0.extensions);
-        }
-        let body = Body::wrap(Guarded::new(body, guard));
-        Self::from(http::Response::from_parts(parts, body))
+        with_url(self)
+            .map(|body| Body::wrap(Guarded::new(body, guard)))
+            .into()
     }
+}
+
+/// The response keeps its type.
+#[cfg(feature = "provider")]
+impl crate::provider::Answer for Response {
+    type Body = Body;
+    type Output = Self;
+
+    fn into_http(self) -> http::Response<Body> {
+        with_url(self)
+    }
+
+    fn from_http(response: http::Response<crate::provider::ResponseBody<Body>>) -> Self {
+        response.map(Body::wrap).into()
+    }
+}
+
+/// The URL would be lost on the way through `http::Response`; reqwest finds it again in an extension, of a type that only
+/// its builder can make.
+fn with_url(response: Response) -> http::Response<Body> {
+    let url = response.url().clone();
+    let mut response = http::Response::<Body>::from(response);
+    if let Ok(with_url) = http::Response::builder().url(url).body(()) {
+        let extensions = with_url.into_parts().0.extensions;
+        response.extensions_mut().extend(extensions);
+    }
+    response
 }

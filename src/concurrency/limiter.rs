@@ -84,7 +84,7 @@ impl ConcurrencyLimiter {
     ///
     /// [`Rejected`] when no slot is free, or when some are waiting for one.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
-        match self.0.enter(1) {
+        match self.0.enter(&1) {
             Entry::Pass(permit) => Ok(permit),
             Entry::Never(rejected) => Err(rejected),
             Entry::Wait(_) => {

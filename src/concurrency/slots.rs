@@ -104,10 +104,11 @@ impl Queued for Slots {
 }
 
 impl Gate for Arc<Slots> {
+    type Ask = u64;
     type Pass = Permit;
     type Turn = Permit;
 
-    fn enter(&self, _: u64) -> Entry<Permit> {
+    fn enter(&self, _: &u64) -> Entry<Permit> {
         if self.turnstile.waiting() == 0 {
             if let Ok(slot) = self.free.try_acquire() {
                 slot.forget();

@@ -89,6 +89,15 @@ where
         }
     }
 
+    /// What the request holds whose call has failed.
+    #[cfg(feature = "provider")]
+    pub(crate) fn take_pass(self: Pin<&mut Self>) -> Option<G::Pass> {
+        match self.project().state.project() {
+            StateProj::Calling { pass, .. } => pass.take(),
+            StateProj::Queueing { .. } | StateProj::Refused { .. } => None,
+        }
+    }
+
     pub(crate) fn refused(rejected: Rejected, refusal: F, hold: H) -> Self {
         let rejected = Some(rejected);
         Self {

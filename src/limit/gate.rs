@@ -1,10 +1,10 @@
 //! What the service around every limiter asks of it.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::Rejected;
+use crate::{Cost, Rejected};
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
@@ -13,6 +13,9 @@ pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + 
 ///
 /// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
 pub trait Gate: Clone {
+    /// What a request asks for.
+    type Ask: Clone + Debug;
+
     /// What an admitted request holds.
     type Pass;
 
@@ -20,12 +23,12 @@ pub trait Gate: Clone {
     type Turn;
 
     /// Admits a request at once, if nobody waits and it fits.
-    fn enter(&self, cost: u64) -> Entry<Self::Pass>;
+    fn enter(&self, ask: &Self::Ask) -> Entry<Self::Pass>;
 
     /// Joins the queue, having been told to wait by `enter`.
     fn wait(
         &self,
-        cost: u64,
+        ask: Self::Ask,
         expected: Option<Duration>,
         default_max_wait: Duration,
     ) -> Result<Waiting<Self::Turn>, Rejected>;
@@ -46,4 +49,21 @@ pub enum Entry<P> {
     Wait(Option<Duration>),
     /// It never will.
     Never(Rejected),
+}
+
+/// Says what a request asks of a gate.
+pub(crate) trait Measure<Request, Ask> {
+    /// What `request` asks for.
+    fn measure(&self, request: &Request) -> Ask;
+}
+
+/// A cost in units.
+impl<C, Request> Measure<Request, u64> for C
+where
+    C: Cost<Request>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> u64 {
+        self.cost(request)
+    }
 }

@@ -17,7 +17,7 @@ mod turnstile;
 
 pub(crate) use self::{
     faces::rate_limit,
-    gate::{Entry, Gate, Waiting},
+    gate::{Entry, Gate, Measure, Waiting},
     rate::Rate,
     service::Limited,
     turnstile::{Place, Queued, Turnstile},
@@ -27,14 +27,14 @@ pub use self::{
     hold::{Hold, UntilBodyEnd, UntilResponse},
 };
 
-/// Waits in line for a bare limiter, and takes what `cost` says.
-pub(crate) async fn acquire<G: Gate>(gate: &G, cost: u64) -> Result<G::Pass, crate::Rejected> {
-    let expected = match gate.enter(cost) {
+/// Waits in line for a bare limiter, and takes what is asked for.
+pub(crate) async fn acquire<G: Gate>(gate: &G, ask: G::Ask) -> Result<G::Pass, crate::Rejected> {
+    let expected = match gate.enter(&ask) {
         Entry::Pass(pass) => return Ok(pass),
         Entry::Never(rejected) => return Err(rejected),
         Entry::Wait(expected) => expected,
     };
-    let mut waiting = gate.wait(cost, expected, std::time::Duration::MAX)?;
+    let mut waiting = gate.wait(ask, expected, std::time::Duration::MAX)?;
     loop {
         match G::take(waiting.await?) {
             Ok(pass) => return Ok(pass),

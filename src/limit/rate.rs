@@ -85,15 +85,16 @@ impl<A> Gate for Arc<Rate<A>>
 where
     A: Algorithm + Send + Sync + 'static,
 {
+    type Ask = u64;
     type Pass = ();
     type Turn = Place<Rate<A>>;
 
     #[inline]
-    fn enter(&self, cost: u64) -> Entry<()> {
-        match self.decide(cost) {
+    fn enter(&self, cost: &u64) -> Entry<()> {
+        match self.decide(*cost) {
             Decision::Admit => Entry::Pass(()),
             Decision::Wait(wait) => Entry::Wait(Some(wait)),
-            Decision::Never => Entry::Never(self.never(cost)),
+            Decision::Never => Entry::Never(self.never(*cost)),
         }
     }
 

@@ -9,11 +9,11 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    gate::{Entry, Gate},
+    gate::{Entry, Gate, Measure},
     hold::Hold,
 };
 use crate::{
-    Cost, Rejected,
+    Rejected,
     refusal::{Refusal, Sealed},
 };
 
@@ -31,7 +31,7 @@ impl<S, G, C, F, H, Request> Service<Request> for Limited<S, G, C, F, H>
 where
     S: Service<Request> + Clone,
     G: Gate,
-    C: Cost<Request>,
+    C: Measure<Request, G::Ask>,
     F: Refusal<H::Output, S::Error> + Clone,
     H: Hold<S::Response, G::Pass>,
 {
@@ -47,13 +47,13 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
-        let cost = self.cost.cost(&request);
-        match self.gate.enter(cost) {
+        let ask = self.cost.measure(&request);
+        match self.gate.enter(&ask) {
             Entry::Pass(pass) => {
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold)
             }
-            Entry::Wait(expected) => self.wait(request, cost, expected),
+            Entry::Wait(expected) => self.wait(request, ask, expected),
             Entry::Never(rejected) => self.refuse(rejected),
         }
     }
@@ -70,18 +70,20 @@ where
     fn wait<Request>(
         &mut self,
         request: Request,
-        cost: u64,
+        ask: G::Ask,
         expected: Option<Duration>,
     ) -> ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
     {
         let default_max_wait = self.refusal.default_max_wait();
-        match self.gate.wait(cost, expected, default_max_wait) {
+        #[cfg(feature = "tracing")]
+        let cost = ask.clone();
+        match self.gate.wait(ask, expected, default_max_wait) {
             Err(rejected) => self.refuse(rejected),
             Ok(turn) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!(cost, ?expected, "waiting for a limit");
+                tracing::debug!(?cost, ?expected, "waiting for a limit");
                 self.let_go();
                 let (service, refusal) = (self.inner.clone(), self.refusal.clone());
                 ResponseFuture::waiting(turn, service, request, refusal, self.hold)

@@ -1,7 +1,36 @@
 //! Keep all limits of an AI provider at once.
 
+mod accounting;
+mod answer;
+mod body;
 mod class;
 mod estimate;
+mod exhausted;
+pub mod future;
+mod layer;
+mod limiter;
+mod limits;
+mod quota;
+mod refused;
+mod reservation;
+mod service;
+mod shared;
+mod snapshot;
+mod table;
 mod usage;
 
-pub use self::{class::Class, estimate::Estimate};
+pub use self::{
+    accounting::{Accounting, Counting},
+    answer::Answer,
+    body::ResponseBody,
+    class::Class,
+    estimate::{ByLength, Estimate},
+    exhausted::QuotaExhausted,
+    layer::ProviderLayer,
+    limiter::ProviderLimiter,
+    limits::{Provider, Shape},
+    reservation::Reservation,
+    service::ProviderService,
+    snapshot::{LimitUsage, Usage},
+    table::UnknownProvider,
+};

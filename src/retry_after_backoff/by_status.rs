@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{Attempts, Classify, Verdict, failure::Failure};
-use crate::{BoxError, Hint, RequestHead, ResponseHead};
+use super::{Attempts, Classify, Verdict};
+use crate::{BoxError, Hint, RequestHead, ResponseHead, failure::Failure};
 
 /// Repeats what failed for a while only, and only where a repetition does no harm.
 ///

@@ -127,7 +127,6 @@ mod attempts;
 mod budget;
 mod by_status;
 mod classify;
-mod failure;
 pub mod future;
 mod layer;
 mod service;

@@ -10,6 +10,7 @@ const LEVELS: [&[&str]; 6] = [
         "clock",
         "cost",
         "decision",
+        "failure",
         "hint",
         "message",
         "quota",

@@ -7,3 +7,14 @@ pub trait Estimate<Request> {
     /// The tokens of the prompt, and the most that the answer may have.
     fn estimate(&self, request: &Request) -> Tokens;
 }
+
+/// Stub.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByLength(());
+
+impl<R> Estimate<R> for ByLength {
+    fn estimate(&self, _: &R) -> Tokens {
+        let () = self.0;
+        Tokens::new(1, 1)
+    }
+}

@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use crate::{BoxError, Rejected, causes::causes};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The request did not leave.
     NotSent,
     /// It may have been acted on.
@@ -17,7 +17,7 @@ pub(super) enum Failure {
 // ===== impl Failure =====
 
 impl Failure {
-    pub(super) fn of(error: &BoxError) -> Self {
+    pub(crate) fn of(error: &BoxError) -> Self {
         let mut failure = Self::Other;
         for cause in causes(error) {
             match Self::of_one(cause) {

@@ -1,0 +1,216 @@
+//! The body of an answer, which settles what its request used.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{Reservation, usage::UsageReader};
+use crate::TokenUsage;
+
+pin_project! {
+    /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
+    ///
+    /// The request is settled, and no longer in flight, with the last frame, the first error, or the drop of this.
+    #[must_use = "dropping it ends the request"]
+    pub struct ResponseBody<B: Body> {
+        // Frames that were read to find out what a refusal means.
+        read: VecDeque<Result<Frame<B::Data>, B::Error>>,
+        #[pin]
+        body: Inside<B>,
+        settlement: Option<Settlement>,
+    }
+}
+
+pin_project! {
+    #[project = InsideProj]
+    enum Inside<B> {
+        Plain { #[pin] body: B },
+        // One that was polled already can't be moved any more.
+        Pinned { body: Pin<Box<B>> },
+    }
+}
+
+/// What is known of a request's end.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) reservation: Reservation,
+    pub(super) reads: Reads,
+}
+
+/// Where the usage of an answer is found.
+#[derive(Debug)]
+pub(super) enum Reads {
+    Usage(Box<UsageReader>),
+    /// The body can't be read.
+    Nothing,
+    /// The answer is an error, for which no tokens are counted.
+    Failure,
+}
+
+// ===== impl ResponseBody =====
+
+impl<B: Body> ResponseBody<B> {
+    pub(super) fn new(body: B, settlement: Settlement) -> Self {
+        let has_ended = body.is_end_stream();
+        let mut this = Self {
+            settlement: Some(settlement),
+            ..Self::from(body)
+        };
+        if has_ended {
+            end(&mut this.settlement);
+        }
+        this
+    }
+
+    /// A body of which some was read, and nobody waits for the rest.
+    pub(super) fn of_refusal(
+        read: VecDeque<Result<Frame<B::Data>, B::Error>>,
+        body: Pin<Box<B>>,
+    ) -> Self {
+        Self {
+            read,
+            body: Inside::Pinned { body },
+            settlement: None,
+        }
+    }
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        if let Some(frame) = this.read.pop_front() {
+            return Poll::Ready(Some(frame));
+        }
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(settlement) = this.settlement {
+            if let Some(Ok(frame)) = &frame {
+                settlement.feed(frame);
+            }
+            // Readers that trust `is_end_stream` never poll again after the last frame.
+            if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+                end(this.settlement);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().flatten().filter_map(Frame::data_ref);
+        let read = read.map(|data| data.remaining() as u64).sum::<u64>();
+        let inside = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inside.lower().saturating_add(read));
+        if let Some(upper) = inside.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+/// A body that settles nothing, such as one of your own in place of an answer.
+impl<B: Body> From<B> for ResponseBody<B> {
+    fn from(body: B) -> Self {
+        Self {
+            read: VecDeque::new(),
+            body: Inside::Plain { body },
+            settlement: None,
+        }
+    }
+}
+
+impl<B: Body + Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("body", self.body.get_ref())
+            .field("is_held", &self.settlement.is_some())
+            .finish()
+    }
+}
+
+fn end(settlement: &mut Option<Settlement>) {
+    if let Some(settlement) = settlement.take() {
+        settlement.end();
+    }
+}
+
+// ===== impl Inside =====
+
+impl<B> Inside<B> {
+    fn get_ref(&self) -> &B {
+        match self {
+            Self::Plain { body } => body,
+            Self::Pinned { body } => body,
+        }
+    }
+}
+
+impl<B: Body> Inside<B> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            InsideProj::Plain { body } => body.poll_frame(cx),
+            InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.get_ref().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.get_ref().size_hint()
+    }
+}
+
+// ===== impl Settlement =====
+
+impl Settlement {
+    fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
+            // Nearly always there is one slice.
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = data.chunks_vectored(&mut slices);
+            for slice in &slices[..count] {
+                reader.feed(slice);
+            }
+        }
+    }
+
+    /// The answer has ended.
+    pub(super) fn end(self) {
+        match self.reads {
+            Reads::Usage(reader) => match reader.usage() {
+                Some(usage) => self.reservation.settle(usage),
+                None => drop(self.reservation),
+            },
+            Reads::Nothing => drop(self.reservation),
+            Reads::Failure => self.reservation.settle(TokenUsage::default()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A quota that no wait brings back in time.
+
+use std::{fmt, time::Duration};
+
+use http::StatusCode;
+
+use super::{Class, class::Told};
+
+/// The provider refused a request in a way that no retry will mend: the money is spent, or the day's quota.
+///
+/// It arrives inside the layer's [`BoxError`](crate::BoxError) in place of the response, so that no retry takes it for a
+/// refusal that passes. A [`Fallback`](crate::Fallback) to another account or provider may help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaExhausted {
+    pub(super) status: StatusCode,
+    pub(super) told: Told,
+}
+
+// ===== impl QuotaExhausted =====
+
+impl QuotaExhausted {
+    /// Which quota: [`Class::Money`] or [`Class::Day`].
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.told.class
+    }
+
+    /// The status of the provider's answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The provider's own code or type for it, such as `insufficient_quota`. At most 200 characters.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.told.code.as_deref()
+    }
+
+    /// The provider's own words. At most 200 characters.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.told.message.as_deref()
+    }
+
+    /// How long until the quota is there again, where the provider said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.told.retry_after
+    }
+}
+
+impl fmt::Display for QuotaExhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.told.class {
+            Class::Day => "the provider's daily quota is used up",
+            _ => "the provider refuses for want of money",
+        })?;
+        write!(f, " ({}", self.status.as_u16())?;
+        if let Some(code) = self.code() {
+            write!(f, " {code}")?;
+        }
+        f.write_str(")")?;
+        if let Some(message) = self.message() {
+            write!(f, ": {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for QuotaExhausted {}

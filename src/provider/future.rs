@@ -1,0 +1,136 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    Answer, Reservation, ResponseBody,
+    body::{Reads, Settlement},
+    refused::{self, Refused},
+    shared::Shared,
+    usage::UsageReader,
+};
+use crate::{BoxError, RateLimits, ResponseHead, failure::Failure, limit::Hold, refusal::Fail};
+
+type Inner<S, Request> = crate::future::ResponseFuture<S, Request, Arc<Shared>, Fail, Both>;
+
+pin_project! {
+    /// The response future of a service that keeps a provider's limits.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called counts for what it
+    /// reserved, since nobody knows what the provider has counted.
+    pub struct ResponseFuture<S, Request>
+    where
+        S: Service<Request>,
+        S::Response: Answer,
+    {
+        #[pin]
+        inner: Inner<S, Request>,
+        refused: Option<Box<Refused<S::Response>>>,
+    }
+}
+
+/// Hands out the response together with what its request holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Both;
+
+impl<Response> Hold<Response, Reservation> for Both {
+    type Output = (Response, Reservation);
+
+    fn hold(self, response: Response, reservation: Reservation) -> Self::Output {
+        (response, reservation)
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Request> ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: Answer,
+{
+    pub(super) fn new(inner: Inner<S, Request>) -> Self {
+        let refused = None;
+        Self { inner, refused }
+    }
+}
+
+impl<S, Request> Future for ResponseFuture<S, Request>
+where
+    S: Service<Request> + Clone,
+    S::Response: Answer,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<<S::Response as Answer>::Output, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if let Some(refused) = this.refused {
+                return refused.poll(cx);
+            }
+            match ready!(this.inner.as_mut().poll(cx)) {
+                Ok((response, reservation)) if refused::may_be_one(response.status()) => {
+                    *this.refused = Some(Box::new(Refused::new(response, reservation)));
+                }
+                Ok((response, reservation)) => {
+                    return Poll::Ready(Ok(settled_by_body(response, reservation)));
+                }
+                Err(error) => {
+                    if let Some(reservation) = this.inner.take_pass() {
+                        after_error(reservation, &error);
+                    }
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn settled_by_body<R: Answer>(response: R, reservation: Reservation) -> R::Output {
+    let limits = if reservation.learns() {
+        RateLimits::from_headers(response.headers())
+    } else {
+        RateLimits::default()
+    };
+    reservation.observe(&limits);
+    let is_failure = response.status().is_client_error() || response.status().is_server_error();
+    let reads = match UsageReader::of(response.headers()) {
+        _ if is_failure => Reads::Failure,
+        Some(reader) => Reads::Usage(Box::new(reader)),
+        None => Reads::Nothing,
+    };
+    let settlement = Settlement { reservation, reads };
+    let response = response.into_http();
+    R::from_http(response.map(|body| ResponseBody::new(body, settlement)))
+}
+
+fn after_error(reservation: Reservation, error: &BoxError) {
+    match Failure::of(error) {
+        Failure::NotSent => reservation.refund(),
+        Failure::Broken | Failure::Other => drop(reservation),
+    }
+}
+
+impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: Answer,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .field("is_refused", &self.refused.is_some())
+            .finish()
+    }
+}

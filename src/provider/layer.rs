@@ -1,0 +1,91 @@
+use std::{any::type_name, fmt, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{ByLength, Provider, ProviderLimiter, ProviderService};
+use crate::Clock;
+
+/// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
+#[derive(Clone)]
+#[must_use]
+pub struct ProviderLayer<E = ByLength> {
+    limiter: ProviderLimiter,
+    estimate: E,
+}
+
+// ===== impl ProviderLayer =====
+
+impl ProviderLayer {
+    /// A layer with a limiter of its own, of `provider`'s limits.
+    pub fn new(provider: Provider) -> Self {
+        ProviderLimiter::new(provider).into()
+    }
+
+    /// A layer with a limiter of its own that reads `clock`.
+    pub fn with_clock(provider: Provider, clock: Clock) -> Self {
+        ProviderLimiter::with_clock(provider, clock).into()
+    }
+}
+
+impl<E> ProviderLayer<E> {
+    /// How many tokens a request may use: a closure, such as one around a tokenizer, or any other
+    /// [`Estimate`](super::Estimate). By the [length](ByLength) of its texts, unless told.
+    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
+        ProviderLayer {
+            limiter: self.limiter,
+            estimate,
+        }
+    }
+
+    /// Whether to learn from what answers say: see [what is learned](crate::provider#learning). No, unless told. For
+    /// everyone who shares the limiter.
+    pub fn learn(mut self, learns: bool) -> Self {
+        self.limiter = self.limiter.learn(learns);
+        self
+    }
+
+    /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would wait longer is
+    /// refused at once. For everyone who shares the limiter and begins to wait after this.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limiter = self.limiter.max_wait(max_wait);
+        self
+    }
+
+    /// How many requests may wait. One more is refused at once. For everyone who shares the limiter.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limiter = self.limiter.max_waiting(max_waiting);
+        self
+    }
+
+    /// The limiter that everything made by this layer shares; its [`usage`](ProviderLimiter::usage) can be polled.
+    #[must_use]
+    pub fn limiter(&self) -> &ProviderLimiter {
+        &self.limiter
+    }
+}
+
+impl From<ProviderLimiter> for ProviderLayer {
+    fn from(limiter: ProviderLimiter) -> Self {
+        Self {
+            limiter,
+            estimate: ByLength::default(),
+        }
+    }
+}
+
+impl<E> fmt::Debug for ProviderLayer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderLayer")
+            .field("limiter", &self.limiter)
+            .field("estimate", &type_name::<E>())
+            .finish()
+    }
+}
+
+impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
+    type Service = ProviderService<S, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ProviderService::new(inner, &self.limiter, self.estimate.clone())
+    }
+}

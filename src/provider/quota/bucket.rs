@@ -1,0 +1,79 @@
+//! A bucket whose rate may change, and that takes back what was not used.
+
+/// How late one who waited its turn may be without costing those behind it capacity: timers tick once a millisecond.
+const LATENESS: i128 = 10_000_000;
+
+/// What is taken, as units times the nanoseconds of the period, so that a change of the rate rounds nothing.
+///
+/// Below zero it is what the queue is owed because a timer was late.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    debt: i128,
+    at: u64,
+    period: u64,
+}
+
+// ===== impl Bucket =====
+
+impl Bucket {
+    pub(super) fn new(period: u64, now: u64) -> Self {
+        Self {
+            debt: 0,
+            at: now,
+            period,
+        }
+    }
+
+    /// Lets time pass at `rate` units a period.
+    pub(super) fn advance(&mut self, now: u64, rate: u64) {
+        let elapsed = i128::from(now.saturating_sub(self.at));
+        let rate = i128::from(rate);
+        self.debt = (self.debt - elapsed * rate).max(-LATENESS * rate);
+        self.at = self.at.max(now);
+    }
+
+    /// Units that are taken now, rounded up.
+    pub(super) fn used(&self) -> u64 {
+        let period = i128::from(self.period);
+        let units = (self.debt.max(0) + period - 1) / period;
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// Nanoseconds at `rate` until `units` more leave no more than `capacity` taken.
+    pub(super) fn due(&self, units: u64, capacity: u64, rate: u64, in_turn: bool) -> u64 {
+        let over = self.base(in_turn) + self.scaled(units) - self.scaled(capacity);
+        match (over, i128::from(rate)) {
+            (..=0, _) => 0,
+            (_, 0) => u64::MAX,
+            (over, rate) => u64::try_from((over + rate - 1) / rate).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn take(&mut self, units: u64, in_turn: bool) {
+        self.debt = self.base(in_turn) + self.scaled(units);
+    }
+
+    /// Takes what was used without being asked for, but never so much that more than `most` is taken then.
+    pub(super) fn take_up_to(&mut self, units: u64, most: u64) {
+        let debt = self.debt.max(0);
+        self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
+    }
+
+    /// Gives back what was taken. What has refilled meanwhile does not come back twice.
+    pub(super) fn give_back(&mut self, units: u64) {
+        self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+    }
+
+    /// Nanoseconds at `rate` until nothing is taken.
+    pub(super) fn resets_in(&self, rate: u64) -> u64 {
+        self.due(0, 0, rate, false)
+    }
+
+    fn base(&self, in_turn: bool) -> i128 {
+        if in_turn { self.debt } else { self.debt.max(0) }
+    }
+
+    fn scaled(&self, units: u64) -> i128 {
+        i128::from(units) * i128::from(self.period)
+    }
+}

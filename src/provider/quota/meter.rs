@@ -1,0 +1,304 @@
+//! One limit of a provider.
+
+use super::{bucket::Bucket, share::Share, window::Window};
+use crate::{
+    Dimension,
+    provider::{Counting, Shape},
+    quota::nanos,
+};
+
+/// More than any provider allows. Sums of it, times the nanoseconds of a period, fit where they are made.
+pub(super) const MOST: u64 = (1 << 40) - 1;
+
+/// When there is room for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    Now,
+    /// After so many nanoseconds.
+    In(u64),
+    /// When others have ended, whenever that is.
+    Unknown,
+}
+
+/// What is counted, the limit, and what has been taken from it.
+#[derive(Debug, Clone)]
+pub(super) struct Meter {
+    pub(super) dimension: Dimension,
+    counting: Counting,
+    /// With the margin.
+    period: u64,
+    memory: Memory,
+    limit: u64,
+    /// A burst below the limit.
+    burst: Option<u64>,
+    /// Held back for answers that have not ended, where they count only then.
+    reserved: u64,
+    share: Share,
+    /// Found in headers. The provider may refuse what is too large for it; we don't.
+    is_learned: bool,
+    /// All that was ever reserved, or used on top of that; wrapping.
+    total: u64,
+    /// When it was made.
+    born: u64,
+    /// A limit that was reported once and is too small to be believed at once.
+    doubted: Option<(u64, u64)>,
+    /// When the request was sent whose answer spoke last.
+    heard: u64,
+}
+
+/// The two shapes of a limit.
+#[derive(Debug, Clone)]
+enum Memory {
+    Bucket(Bucket),
+    Window(Window),
+}
+
+/// A limit from which less than this part is left, all at once, is believed when it is told twice.
+const DOUBTFUL: u64 = 8;
+
+// ===== impl Meter =====
+
+impl Meter {
+    pub(super) fn new(limit: &super::Spec, counting: Counting, is_learned: bool, now: u64) -> Self {
+        let quota = limit.quota;
+        // Half of the range, so that sums of periods and instants fit.
+        let period = nanos(quota.period()).clamp(1, u64::MAX / 4);
+        Self {
+            dimension: limit.dimension,
+            counting: match limit.dimension {
+                Dimension::Requests | Dimension::Concurrency => Counting::Admission,
+                _ => counting,
+            },
+            period,
+            memory: match limit.shape {
+                Shape::Bucket => Memory::Bucket(Bucket::new(period, now)),
+                Shape::Window => Memory::Window(Window::new(period, now)),
+            },
+            limit: quota.units().min(MOST),
+            burst: (limit.shape == Shape::Bucket && quota.burst_size() < quota.units())
+                .then(|| quota.burst_size()),
+            reserved: 0,
+            share: Share::new(period),
+            is_learned,
+            total: 0,
+            born: now,
+            doubted: None,
+            heard: 0,
+        }
+    }
+
+    pub(super) fn period(&self) -> u64 {
+        self.period
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// What is ours of the limit now.
+    pub(super) fn ours(&self, now: u64) -> u64 {
+        self.share.of(self.limit, now)
+    }
+
+    pub(super) fn advance(&mut self, now: u64) {
+        let rate = self.share.of(self.limit, now);
+        match &mut self.memory {
+            Memory::Bucket(bucket) => bucket.advance(now, rate),
+            Memory::Window(window) => window.advance(now),
+        }
+    }
+
+    /// What a request of `cost` takes, or `None` if it never fits.
+    pub(super) fn fitted(&self, cost: u64) -> Option<u64> {
+        let capacity = self.capacity();
+        if cost <= capacity {
+            return Some(cost);
+        }
+        self.is_learned.then_some(capacity)
+    }
+
+    /// The most that is taken at one instant.
+    pub(super) fn capacity(&self) -> u64 {
+        self.burst.map_or(self.limit, |burst| burst.min(self.limit))
+    }
+
+    /// When `cost` fits behind others that wait for `ahead`.
+    pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
+        let cap = self.ours(now);
+        match &self.memory {
+            Memory::Bucket(bucket) => {
+                // One that is larger than our share passes once there is nothing before it.
+                let capacity = cap.min(self.capacity()).max(cost);
+                let units = ahead.saturating_add(cost).saturating_add(self.reserved);
+                match bucket.due(units.min(2 * MOST), capacity, cap, in_turn) {
+                    0 => Due::Now,
+                    // What is held back does not refill.
+                    _ if self.reserved.saturating_add(cost) > capacity => Due::Unknown,
+                    wait => Due::In(wait),
+                }
+            }
+            Memory::Window(window) => {
+                let capacity = cap.max(cost).max(1);
+                let (laps, units) = (ahead / capacity, ahead % capacity + cost);
+                let over = window
+                    .used()
+                    .saturating_add(self.reserved)
+                    .saturating_add(units)
+                    .saturating_sub(capacity);
+                let first = match window.until_gone(over, now) {
+                    Some(wait) => wait,
+                    // It is held back for others, and they end when they end.
+                    None if ahead == 0 => return Due::Unknown,
+                    // Those ahead of it start now at the earliest.
+                    None => self.period,
+                };
+                match self.period.saturating_mul(laps).saturating_add(first) {
+                    0 => Due::Now,
+                    wait => Due::In(wait),
+                }
+            }
+        }
+    }
+
+    /// Takes what a request reserves.
+    pub(super) fn admit(&mut self, cost: u64, in_turn: bool) {
+        self.total = self.total.wrapping_add(cost);
+        if self.counting == Counting::Completion {
+            self.reserved = self.reserved.saturating_add(cost);
+        } else {
+            self.take(cost, in_turn);
+        }
+    }
+
+    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows.
+    pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>) {
+        if at < self.born {
+            return;
+        }
+        // Whatever an answer claims, it costs no more than all of the limit once.
+        let used = used.unwrap_or(cost).min(self.limit.max(cost));
+        match self.counting {
+            Counting::Admission => {}
+            Counting::Settled if used < cost => self.give_back(at, cost - used),
+            Counting::Settled => match &mut self.memory {
+                Memory::Bucket(bucket) => bucket.take_up_to(used - cost, 2 * self.limit),
+                Memory::Window(window) => window.take_at(at, used - cost),
+            },
+            Counting::Completion => {
+                self.reserved = self.reserved.saturating_sub(cost);
+                match &mut self.memory {
+                    Memory::Bucket(bucket) => bucket.take_up_to(used, 2 * self.limit),
+                    Memory::Window(window) => window.take(used),
+                }
+            }
+        }
+        self.total = self.total.wrapping_add(used.saturating_sub(cost));
+    }
+
+    /// The request that reserved `cost` at `at` was never counted by the provider.
+    pub(super) fn refund(&mut self, at: u64, cost: u64) {
+        if at < self.born {
+            return;
+        }
+        if self.counting == Counting::Completion {
+            self.reserved = self.reserved.saturating_sub(cost);
+        } else {
+            self.give_back(at, cost);
+        }
+    }
+
+    /// Units that are taken or held back now.
+    pub(super) fn used(&self) -> u64 {
+        self.taken().saturating_add(self.reserved)
+    }
+
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Nanoseconds until nothing is taken any more.
+    pub(super) fn resets_in(&self, now: u64) -> u64 {
+        match &self.memory {
+            Memory::Bucket(bucket) => bucket.resets_in(self.ours(now)),
+            Memory::Window(window) => window.until_gone(window.used(), now).unwrap_or(0),
+        }
+    }
+
+    /// A provider that just found this limit says that so much of it is used.
+    pub(super) fn found_used(&mut self, used: u64) {
+        self.take(used.min(self.limit), false);
+    }
+
+    /// Changes the limit, for good.
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit.min(MOST);
+        self.doubted = None;
+    }
+
+    /// Hears what the answer to a request that was sent at `sent` says: the limit, what is left, and the most of what is
+    /// used that can be ours.
+    pub(super) fn hear(
+        &mut self,
+        sent: u64,
+        limit: Option<u64>,
+        left: Option<u64>,
+        ours: u64,
+        now: u64,
+    ) {
+        if sent < self.heard || sent < self.born {
+            return;
+        }
+        self.heard = sent;
+        if let Some(limit) = limit.filter(|limit| *limit > 0) {
+            self.hear_limit(limit.min(MOST), sent);
+        }
+        let total = limit.unwrap_or(self.limit);
+        if let Some(used) = left.and_then(|left| total.checked_sub(left)) {
+            // Some providers round what is left, and their clock is not ours.
+            let slack = (total / 64).max(2);
+            if used > ours.saturating_add(slack) {
+                self.share.observe(total, used, ours, now);
+            }
+        }
+    }
+
+    fn hear_limit(&mut self, limit: u64, sent: u64) {
+        if limit == self.limit {
+            self.doubted = None;
+        } else if limit > self.limit / DOUBTFUL {
+            self.set_limit(limit);
+        } else if self
+            .doubted
+            .is_some_and(|(value, at)| value == limit && at < sent)
+        {
+            self.set_limit(limit);
+        } else {
+            self.doubted = Some((limit, sent));
+        }
+    }
+
+    fn taken(&self) -> u64 {
+        match &self.memory {
+            Memory::Bucket(bucket) => bucket.used(),
+            Memory::Window(window) => window.used(),
+        }
+    }
+
+    fn take(&mut self, units: u64, in_turn: bool) {
+        match &mut self.memory {
+            Memory::Bucket(bucket) => bucket.take(units, in_turn),
+            Memory::Window(window) => window.take(units),
+        }
+    }
+
+    fn give_back(&mut self, at: u64, units: u64) {
+        match &mut self.memory {
+            Memory::Bucket(bucket) => bucket.give_back(units),
+            Memory::Window(window) => window.give_back(at, units),
+        }
+    }
+}

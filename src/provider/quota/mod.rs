@@ -1,0 +1,302 @@
+//! All limits of a provider in one state, which changes at one instant for all of them.
+//!
+//! Sums only: whoever asks says what time it is, in nanoseconds.
+//!
+//! ```text
+//! decide ─▶ Ticket ─┬─▶ settle   its answer has ended, and used so much
+//!                   ├─▶ refund   it was not sent, or not let in
+//!                   └─▶ observe  what its answer says of the limits
+//! ```
+
+mod bucket;
+mod flight;
+mod learn;
+mod meter;
+mod pause;
+mod share;
+mod snapshot;
+#[cfg(all(test, not(throttle_loom)))]
+mod tests;
+mod window;
+
+use std::time::Duration;
+
+pub(crate) use self::meter::Due;
+use self::{flight::Flight, meter::Meter, pause::Pause};
+use super::{Accounting, Class, Provider, Shape};
+use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens};
+
+/// As many limits as are kept at once.
+const MOST_METERS: usize = RateLimits::MOST;
+
+/// One limit, as it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Spec {
+    pub(crate) dimension: Dimension,
+    pub(crate) quota: Quota,
+    pub(crate) shape: Shape,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Quotas {
+    meters: Vec<Meter>,
+    flight: Flight,
+    pause: Pause,
+    /// What all who wait ask for.
+    queued: Queued,
+    accounting: Accounting,
+    learns: bool,
+    /// The period of a limit that does not say its own.
+    minute: Duration,
+    margin: Duration,
+    refused: u64,
+}
+
+/// What those who wait ask for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Queued {
+    requests: u64,
+    tokens: Tokens,
+}
+
+/// An admitted request.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    at: u64,
+    costs: [u64; MOST_METERS],
+    /// Of each limit, what was used with this request, without all that was ever taken: add what was ever taken by a
+    /// later instant, and it is the most that the provider can have counted for us until then.
+    used: [u64; MOST_METERS],
+    /// How many limits there were.
+    known: usize,
+    learns: bool,
+}
+
+/// The answer to someone who asks.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Admit(Ticket),
+    Wait(Due),
+    /// It costs more than the limit on a dimension ever holds.
+    Never {
+        dimension: Dimension,
+        cost: u64,
+        capacity: u64,
+    },
+}
+
+// ===== impl Quotas =====
+
+impl Quotas {
+    pub(crate) fn new(provider: &Provider, seed: u64, now: u64) -> Self {
+        let accounting = provider.accounting();
+        let mut meters = Vec::with_capacity(MOST_METERS);
+        for spec in provider.specs() {
+            meters.push(Meter::new(&spec, accounting.counting(), false, now));
+        }
+        Self {
+            flight: Flight::new(provider.concurrency()),
+            meters,
+            pause: Pause::new(seed),
+            queued: Queued::default(),
+            accounting,
+            learns: false,
+            minute: provider.minute(),
+            margin: provider.margin_or_default(),
+            refused: 0,
+        }
+    }
+
+    pub(crate) fn learn(&mut self, learns: bool) {
+        self.learns = learns;
+        let knows_nothing = self.meters.is_empty() && self.flight.limit().is_none();
+        self.flight.probe(learns && knows_nothing);
+    }
+
+    /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
+    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Decided {
+        if let Some(never) = self.never_fits(tokens) {
+            return never;
+        }
+        match self.due(tokens, now, false).0 {
+            // Behind somebody, so never now.
+            due if self.queued.requests > 0 => Decided::Wait(due.max(Due::In(1))),
+            Due::Now => Decided::Admit(self.admit(tokens, now, false)),
+            later => Decided::Wait(later),
+        }
+    }
+
+    /// For the head of the queue.
+    pub(crate) fn decide_in_turn(&mut self, tokens: Tokens, now: u64) -> Decided {
+        match self.due(tokens, now, true).0 {
+            Due::Now => Decided::Admit(self.admit(tokens, now, true)),
+            later => Decided::Wait(later),
+        }
+    }
+
+    /// For the head of the queue: when there is room, and which limit it waits for.
+    pub(crate) fn due_in_turn(&mut self, tokens: Tokens, now: u64) -> (Due, Limit) {
+        self.due(tokens, now, true)
+    }
+
+    pub(crate) fn join(&mut self, tokens: Tokens) {
+        let Queued {
+            requests,
+            tokens: queued,
+        } = &mut self.queued;
+        *requests += 1;
+        queued.input = queued.input.wrapping_add(tokens.input);
+        queued.output = queued.output.wrapping_add(tokens.output);
+    }
+
+    pub(crate) fn leave(&mut self, tokens: Tokens) {
+        let Queued {
+            requests,
+            tokens: queued,
+        } = &mut self.queued;
+        *requests = requests.saturating_sub(1);
+        queued.input = queued.input.wrapping_sub(tokens.input);
+        queued.output = queued.output.wrapping_sub(tokens.output);
+    }
+
+    pub(crate) fn count_refusal(&mut self) {
+        self.refused += 1;
+    }
+
+    /// The answer has ended, and used so much; `None` where it did not say.
+    pub(crate) fn settle(&mut self, ticket: &Ticket, usage: Option<TokenUsage>, now: u64) {
+        self.flight.end();
+        let accounting = self.accounting;
+        for (meter, cost) in ticket.of(&mut self.meters) {
+            meter.advance(now);
+            let used = usage.map(|usage| accounting.used(meter.dimension, usage));
+            meter.settle(ticket.at, cost, used);
+        }
+    }
+
+    /// The request was never sent: as if it had not been.
+    pub(crate) fn refund(&mut self, ticket: &Ticket, now: u64) {
+        self.flight.end();
+        for (meter, cost) in ticket.of(&mut self.meters) {
+            meter.advance(now);
+            meter.refund(ticket.at, cost);
+        }
+    }
+
+    /// The request was refused, for the reason and the time that are known. It has used no tokens; some providers count
+    /// it as a request all the same.
+    pub(crate) fn refuse(
+        &mut self,
+        ticket: &Ticket,
+        class: Class,
+        wait: Option<Duration>,
+        now: u64,
+    ) {
+        self.flight.end();
+        for (meter, cost) in ticket.of(&mut self.meters) {
+            meter.advance(now);
+            if meter.dimension != Dimension::Requests {
+                meter.refund(ticket.at, cost);
+            }
+        }
+        self.heed(ticket, class, wait, now);
+    }
+
+    fn never_fits(&self, tokens: Tokens) -> Option<Decided> {
+        if self.flight.limit() == Some(0) {
+            let (dimension, cost, capacity) = (Dimension::Concurrency, 1, 0);
+            return Some(Decided::Never {
+                dimension,
+                cost,
+                capacity,
+            });
+        }
+        self.meters.iter().find_map(|meter| {
+            let dimension = meter.dimension;
+            let cost = Accounting::reserved(dimension, tokens);
+            let capacity = meter.capacity();
+            let never = Decided::Never {
+                dimension,
+                cost,
+                capacity,
+            };
+            meter.fitted(cost).is_none().then_some(never)
+        })
+    }
+
+    /// When there is room everywhere, and which limit is the last to have it.
+    fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Due, Limit) {
+        let Self {
+            meters,
+            flight,
+            pause,
+            queued,
+            ..
+        } = self;
+        let mut last = (pause.due(now), Limit::Pause);
+        if flight.due() > last.0 {
+            last = (flight.due(), Limit::Quota(Dimension::Concurrency));
+        }
+        for meter in meters {
+            meter.advance(now);
+            let cost = Accounting::reserved(meter.dimension, tokens);
+            let cost = meter.fitted(cost).unwrap_or(cost);
+            let ahead = if in_turn {
+                0
+            } else {
+                queued.of(meter.dimension)
+            };
+            let due = meter.due(ahead, cost, now, in_turn);
+            if due > last.0 {
+                last = (due, Limit::Quota(meter.dimension));
+            }
+        }
+        last
+    }
+
+    fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
+        let mut ticket = Ticket {
+            at: now,
+            costs: [0; MOST_METERS],
+            used: [0; MOST_METERS],
+            known: self.meters.len(),
+            learns: self.learns,
+        };
+        for (n, meter) in self.meters.iter_mut().enumerate() {
+            let cost = Accounting::reserved(meter.dimension, tokens);
+            let cost = meter.fitted(cost).unwrap_or(cost);
+            meter.admit(cost, in_turn);
+            ticket.costs[n] = cost;
+            ticket.used[n] = meter.used().wrapping_sub(meter.total());
+        }
+        self.flight.start();
+        self.pause.started(now);
+        ticket
+    }
+}
+
+// ===== impl Queued =====
+
+impl Queued {
+    fn of(&self, dimension: Dimension) -> u64 {
+        match dimension {
+            Dimension::Requests | Dimension::Concurrency => self.requests,
+            _ => Accounting::reserved(dimension, self.tokens),
+        }
+    }
+}
+
+// ===== impl Ticket =====
+
+impl Ticket {
+    /// Whether what its answer says is heard.
+    pub(crate) fn learns(&self) -> bool {
+        self.learns
+    }
+
+    /// The limits that it took from, with what it took.
+    fn of<'a>(&'a self, meters: &'a mut [Meter]) -> impl Iterator<Item = (&'a mut Meter, u64)> {
+        meters.iter_mut().zip(self.costs).take(self.known)
+    }
+}

@@ -1,0 +1,122 @@
+//! A pause for everyone, because the provider asked to be left alone.
+
+use std::time::Duration;
+
+use super::meter::Due;
+use crate::quota::nanos;
+
+/// The first wait where the provider did not say how long; it doubles each time, up to the longest.
+const FIRST: u64 = 500_000_000;
+const LONGEST_GUESS: u64 = 30_000_000_000;
+
+/// What a provider asks for is obeyed up to this; then one request is sent to ask again.
+const LONGEST: u64 = 600_000_000_000;
+
+const LEAST_SPREAD: u64 = 100_000_000;
+const MOST_SPREAD: u64 = 2_000_000_000;
+
+/// When nothing starts, and the way out of that.
+#[derive(Debug, Clone)]
+pub(super) struct Pause {
+    /// When the provider last said so in answer to a request that it had not been paused for before.
+    began: Option<u64>,
+    until: u64,
+    /// How often in a row it began without a word of how long.
+    guesses: u32,
+    /// Those who waited leave one after the other, until then.
+    spread_until: u64,
+    gap: u64,
+    next: u64,
+    random: u64,
+}
+
+// ===== impl Pause =====
+
+impl Pause {
+    /// `seed` makes two processes leave their pauses at different instants.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            began: None,
+            until: 0,
+            guesses: 0,
+            spread_until: 0,
+            gap: 0,
+            next: 0,
+            random: seed | 1,
+        }
+    }
+
+    pub(super) fn due(&self, now: u64) -> Due {
+        let start = if now < self.spread_until || self.until > now {
+            self.until.max(self.next)
+        } else {
+            0
+        };
+        match start.saturating_sub(now) {
+            0 => Due::Now,
+            wait => Due::In(wait),
+        }
+    }
+
+    /// Nanoseconds until the pause is over.
+    pub(super) fn remaining(&self, now: u64) -> u64 {
+        self.until.saturating_sub(now)
+    }
+
+    /// One has started.
+    pub(super) fn started(&mut self, now: u64) {
+        if now < self.spread_until {
+            self.next = now.saturating_add(self.chance(2 * self.gap));
+        }
+    }
+
+    /// The request that was sent at `sent` was refused, for `wait` if that is known; so many wait.
+    ///
+    /// Requests that were under way already when the pause began belong to the same refusal: they may make it longer, but
+    /// do not add to it.
+    pub(super) fn begin(&mut self, sent: u64, wait: Option<Duration>, waiting: u64, now: u64) {
+        let is_new = self.began.is_none_or(|began| sent > began);
+        if is_new {
+            self.began = Some(now);
+        }
+        let wait = match wait {
+            Some(wait) => nanos(wait).min(LONGEST),
+            None if is_new => {
+                let guess = FIRST.saturating_mul(1 << self.guesses.min(16));
+                self.guesses += 1;
+                guess.min(LONGEST_GUESS)
+            }
+            None => return,
+        };
+        let until = now
+            .saturating_add(wait)
+            .saturating_add(self.chance(wait / 10));
+        if until > self.until {
+            let spread = (wait / 2).clamp(LEAST_SPREAD, MOST_SPREAD);
+            self.ease(until, spread, spread / (waiting + 1));
+        }
+    }
+
+    /// Lets those who start after `until` start a random time of `gap` on average apart, for as long as `spread`.
+    pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
+        self.until = self.until.max(until);
+        self.spread_until = self.until.saturating_add(spread);
+        self.gap = gap;
+        self.next = self.until;
+    }
+
+    /// The request that was sent at `sent` was let in.
+    pub(super) fn succeeded(&mut self, sent: u64) {
+        if self.began.is_some_and(|began| sent > began) {
+            self.guesses = 0;
+        }
+    }
+
+    /// A random number below `most`: xorshift, good enough to keep clients apart.
+    fn chance(&mut self, most: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        ((u128::from(self.random) * u128::from(most)) >> 64) as u64
+    }
+}

@@ -1,0 +1,110 @@
+//! Reading what a refusal means before it is passed on.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Buf;
+use http::{StatusCode, response::Parts};
+use http_body::{Body, Frame};
+use tokio::time::{Sleep, sleep};
+
+use super::{Answer, Class, QuotaExhausted, Reservation, ResponseBody, class::Told};
+use crate::{BoxError, RateLimits};
+
+/// As much of a refusal is read as any provider has to say.
+const MOST_BYTES: usize = 16 * 1024;
+/// A refusal of many small frames is cut off, too.
+const MOST_FRAMES: usize = 256;
+/// For as long, or the body is passed on unread.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// A refusal whose body is being read.
+pub(super) struct Refused<R: Answer> {
+    parts: Option<Parts>,
+    body: Option<Pin<Box<R::Body>>>,
+    read: VecDeque<Result<Frame<<R::Body as Body>::Data>, <R::Body as Body>::Error>>,
+    text: Vec<u8>,
+    timer: Pin<Box<Sleep>>,
+    reservation: Option<Reservation>,
+}
+
+/// Whether a response of that status may be a refusal by a limit.
+pub(super) fn may_be_one(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 402 | 403 | 429 | 503 | 529)
+}
+
+// ===== impl Refused =====
+
+impl<R: Answer> Refused<R> {
+    pub(super) fn new(response: R, reservation: Reservation) -> Self {
+        let (parts, body) = response.into_http().into_parts();
+        Self {
+            parts: Some(parts),
+            body: Some(Box::pin(body)),
+            read: VecDeque::new(),
+            text: Vec::new(),
+            timer: Box::pin(sleep(LONGEST)),
+            reservation: Some(reservation),
+        }
+    }
+
+    /// The response as it came, once it is known what it means; or the error that it means.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Output, BoxError>> {
+        if self.timer.as_mut().poll(cx).is_pending() && self.read_on(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let (Some(parts), Some(body)) = (self.parts.take(), self.body.take()) else {
+            unreachable!("polled after it was done")
+        };
+        if let Some(error) = self.judge(&parts) {
+            return Poll::Ready(Err(error.into()));
+        }
+        let body = ResponseBody::of_refusal(std::mem::take(&mut self.read), body);
+        Poll::Ready(Ok(R::from_http(http::Response::from_parts(parts, body))))
+    }
+
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(());
+        };
+        while self.text.len() < MOST_BYTES && self.read.len() < MOST_FRAMES && !body.is_end_stream()
+        {
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(frame)) => {
+                    let is_error = frame.is_err();
+                    if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                        let chunk = data.chunk();
+                        let room = MOST_BYTES - self.text.len();
+                        self.text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    }
+                    self.read.push_back(frame);
+                    if is_error {
+                        break;
+                    }
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells the limiter, and makes an error of what no retry will mend.
+    fn judge(&mut self, parts: &Parts) -> Option<QuotaExhausted> {
+        let reservation = self.reservation.take()?;
+        let limits = RateLimits::from_headers(&parts.headers);
+        reservation.hear(&limits);
+        let Some(told) = Told::read(parts.status, &parts.headers, &self.text) else {
+            reservation.refuse(Class::Capacity, None);
+            return None;
+        };
+        reservation.refuse(told.class, told.retry_after);
+        let status = parts.status;
+        matches!(told.class, Class::Money | Class::Day).then_some(QuotaExhausted { status, told })
+    }
+}

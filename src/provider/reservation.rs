@@ -1,0 +1,98 @@
+//! What an admitted request holds.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Class, quota::Ticket, shared::Shared};
+use crate::{RateLimits, TokenUsage};
+
+/// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
+///
+/// Dropped without a word, as by an error, a timeout or a panic, it counts for what was reserved: nobody knows what the
+/// provider has counted.
+#[must_use = "dropping it ends the request"]
+pub struct Reservation {
+    shared: Arc<Shared>,
+    ticket: Option<Ticket>,
+}
+
+// ===== impl Reservation =====
+
+impl Reservation {
+    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
+        let ticket = Some(ticket);
+        Self { shared, ticket }
+    }
+
+    /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
+    /// [`Accounting`](super::Accounting).
+    pub fn settle(mut self, usage: TokenUsage) {
+        self.end(Some(usage));
+    }
+
+    /// The request was never sent: everything comes back.
+    pub fn refund(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let (mut quotas, now) = self.shared.quotas();
+            quotas.refund(&ticket, now);
+            drop(quotas);
+            self.shared.tell();
+        }
+    }
+
+    /// The provider refused the request, for this reason, and asked for this wait if it asked for one: nobody starts
+    /// until then, and the tokens come back.
+    pub fn refuse(mut self, class: Class, retry_after: Option<Duration>) {
+        if let Some(ticket) = self.ticket.take() {
+            let (mut quotas, now) = self.shared.quotas();
+            quotas.refuse(&ticket, class, retry_after, now);
+            drop(quotas);
+            self.shared.tell();
+        }
+    }
+
+    /// The provider let the request in, and its answer's head says this of the limits. Heard if the limiter
+    /// [learns](super::ProviderLimiter::learn).
+    pub fn observe(&self, limits: &RateLimits) {
+        if let Some(ticket) = &self.ticket {
+            let (mut quotas, now) = self.shared.quotas();
+            quotas.observe(ticket, limits, now);
+            drop(quotas);
+            self.shared.tell();
+        }
+    }
+
+    pub(super) fn learns(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::learns)
+    }
+
+    /// What the head of a refusal says of the limits.
+    pub(super) fn hear(&self, limits: &RateLimits) {
+        if let Some(ticket) = &self.ticket {
+            let (mut quotas, now) = self.shared.quotas();
+            quotas.hear(ticket, limits, now);
+        }
+    }
+
+    fn end(&mut self, usage: Option<TokenUsage>) {
+        if let Some(ticket) = self.ticket.take() {
+            let (mut quotas, now) = self.shared.quotas();
+            quotas.settle(&ticket, usage, now);
+            drop(quotas);
+            self.shared.tell();
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("is_held", &self.ticket.is_some())
+            .finish_non_exhaustive()
+    }
+}

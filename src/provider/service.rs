@@ -1,0 +1,105 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{
+    Answer, Estimate, ProviderLimiter,
+    future::{Both, ResponseFuture},
+    shared::Shared,
+};
+use crate::{
+    BoxError, Tokens,
+    limit::{Limited, Measure},
+    refusal::Fail,
+};
+
+/// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
+///
+/// A clone shares the limits.
+#[derive(Clone)]
+pub struct ProviderService<S, E>(Limited<S, Arc<Shared>, ByEstimate<E>, Fail, Both>);
+
+/// Asks for the tokens that are estimated.
+#[derive(Debug, Clone, Copy)]
+struct ByEstimate<E>(E);
+
+// ===== impl ProviderService =====
+
+impl<S, E> ProviderService<S, E> {
+    pub(super) fn new(inner: S, limiter: &ProviderLimiter, estimate: E) -> Self {
+        Self(Limited {
+            inner,
+            gate: limiter.0.clone(),
+            cost: ByEstimate(estimate),
+            refusal: Fail,
+            hold: Both,
+        })
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.0.inner
+    }
+
+    /// The inner service, to change.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.0.inner
+    }
+
+    /// The inner service, without the limits.
+    pub fn into_inner(self) -> S {
+        self.0.inner
+    }
+
+    /// The limiter that this service shares with its clones.
+    #[must_use]
+    pub fn limiter(&self) -> ProviderLimiter {
+        ProviderLimiter(self.0.gate.clone())
+    }
+}
+
+impl<S, E, Request> Service<Request> for ProviderService<S, E>
+where
+    S: Service<Request> + Clone,
+    S::Response: Answer,
+    S::Error: Into<BoxError>,
+    E: Estimate<Request>,
+{
+    type Response = <S::Response as Answer>::Output;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Request>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request>::poll_ready(&mut self.0, cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        ResponseFuture::new(self.0.call(request))
+    }
+}
+
+impl<S: fmt::Debug, E> fmt::Debug for ProviderService<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderService")
+            .field("inner", &self.0.inner)
+            .field("limiter", &self.limiter())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl ByEstimate =====
+
+impl<E, Request> Measure<Request, Tokens> for ByEstimate<E>
+where
+    E: Estimate<Request>,
+{
+    fn measure(&self, request: &Request) -> Tokens {
+        self.0.estimate(request)
+    }
+}

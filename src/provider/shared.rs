@@ -1,0 +1,210 @@
+//! What all handles of one limiter share: the quotas, behind a lock, and the queue in front of them.
+//!
+//! The lock is what makes several limits one: all of them change at one instant, or none. It is held for sums alone,
+//! some tens of nanoseconds, and never while anything waits.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Provider, Reservation,
+    quota::{Decided, Due, Quotas},
+};
+use crate::{
+    Clock, Limit, Reason, Rejected, Tokens,
+    limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
+};
+
+/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// The state.
+#[derive(Debug)]
+pub struct Shared {
+    quotas: Mutex<Quotas>,
+    clock: Clock,
+    turnstile: Turnstile,
+    /// Tells the head of the queue that something has come back, or that a limit has changed.
+    changed: Notify,
+}
+
+/// A place in the queue, and what is asked for there.
+#[derive(Debug)]
+pub struct Line {
+    place: Place<Shared>,
+    tokens: Tokens,
+}
+
+// ===== impl Shared =====
+
+impl Shared {
+    pub(super) fn new(provider: &Provider, clock: Clock) -> Self {
+        let quotas = Quotas::new(provider, rand::random(), clock.now());
+        Self {
+            quotas: Mutex::new(quotas),
+            clock,
+            turnstile: Turnstile::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The quotas, and what time it is for them.
+    pub(super) fn quotas(&self) -> (MutexGuard<'_, Quotas>, u64) {
+        let quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that time never goes back for the sums.
+        (quotas, self.clock.now())
+    }
+
+    /// Lets the head of the queue look again.
+    pub(super) fn tell(&self) {
+        if self.turnstile.waiting() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn try_enter(self: &Arc<Self>, tokens: Tokens) -> Entry<Reservation> {
+        let (mut quotas, now) = self.quotas();
+        match quotas.decide(tokens, now) {
+            Decided::Admit(ticket) => {
+                drop(quotas);
+                Entry::Pass(Reservation::new(self.clone(), ticket))
+            }
+            Decided::Wait(due) => Entry::Wait(due.wait()),
+            Decided::Never {
+                dimension,
+                cost,
+                capacity,
+            } => {
+                quotas.count_refusal();
+                let reason = Reason::NeverFits { cost, capacity };
+                Entry::Never(Rejected::new(Limit::Quota(dimension), reason, None))
+            }
+        }
+    }
+
+    /// The limit that someone who asks for so much waits for.
+    pub(super) fn waits_for(&self, tokens: Tokens) -> Limit {
+        self.due_in_turn(tokens).1
+    }
+
+    fn due_in_turn(&self, tokens: Tokens) -> (Due, Limit) {
+        let (mut quotas, now) = self.quotas();
+        quotas.due_in_turn(tokens, now)
+    }
+}
+
+impl Queued for Shared {
+    #[allow(private_interfaces)]
+    fn turnstile(&self) -> &Turnstile {
+        &self.turnstile
+    }
+}
+
+impl Gate for Arc<Shared> {
+    type Ask = Tokens;
+    type Pass = Reservation;
+    type Turn = Line;
+
+    #[inline]
+    fn enter(&self, tokens: &Tokens) -> Entry<Reservation> {
+        self.try_enter(*tokens)
+    }
+
+    fn wait(
+        &self,
+        tokens: Tokens,
+        expected: Option<Duration>,
+        default_max_wait: Duration,
+    ) -> Result<Waiting<Line>, Rejected> {
+        let limit = self.waits_for(tokens);
+        let place = Place::join(self.clone(), limit, 0, expected, default_max_wait);
+        let place = place.inspect_err(|_| self.quotas().0.count_refusal())?;
+        self.quotas().0.join(tokens);
+        let mut line = Line { place, tokens };
+        Ok(Box::pin(async move {
+            line.place.reach_head().await;
+            until_due(line).await
+        }))
+    }
+
+    fn deadline(turn: &Line) -> Option<(Instant, Rejected)> {
+        let limit = turn.place.queue().waits_for(turn.tokens);
+        let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
+        Some((turn.last_instant()?, refusal))
+    }
+
+    fn take(turn: Line) -> Result<Reservation, Waiting<Line>> {
+        let shared = turn.place.queue();
+        let (mut quotas, now) = shared.quotas();
+        let decided = quotas.decide_in_turn(turn.tokens, now);
+        drop(quotas);
+        match decided {
+            Decided::Admit(ticket) => Ok(Reservation::new(shared.clone(), ticket)),
+            // The place, and with it the turn, is kept.
+            Decided::Wait(_) | Decided::Never { .. } => Err(Box::pin(until_due(turn))),
+        }
+    }
+}
+
+/// Sleeps, as the head of the queue, until there is room.
+async fn until_due(line: Line) -> Result<Line, Rejected> {
+    let shared = line.place.queue().clone();
+    loop {
+        let (due, limit) = shared.due_in_turn(line.tokens);
+        let wait = due.wait();
+        let last = line.last_instant();
+        let is_too_long = last.is_some_and(|last| {
+            let due = Instant::now().checked_add(wait.unwrap_or_default());
+            due.is_none_or(|due| due > last)
+        });
+        if is_too_long {
+            shared.quotas().0.count_refusal();
+            return Err(line.place.waited_too_long(limit, wait));
+        }
+        if due == Due::Now {
+            return Ok(line);
+        }
+        // Told before it began to listen, it finds that out at once: one word is kept.
+        let changed = shared.changed.notified();
+        match (wait, last) {
+            (Some(wait), _) => drop(timeout(wait, changed).await),
+            (None, Some(last)) => drop(timeout_at(last + GRACE, changed).await),
+            (None, None) => changed.await,
+        }
+    }
+}
+
+// ===== impl Line =====
+
+impl Line {
+    /// When the head of the queue has waited for too long.
+    fn last_instant(&self) -> Option<Instant> {
+        self.place.deadline()?.checked_add(GRACE)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.place.queue().quotas().0.leave(self.tokens);
+    }
+}
+
+// ===== impl Due =====
+
+impl Due {
+    /// How long it will take, where that is known.
+    pub(super) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::In(nanos) => Some(Duration::from_nanos(nanos)),
+            Self::Unknown => None,
+        }
+    }
+}

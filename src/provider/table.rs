@@ -1,0 +1,120 @@
+//! The table of providers.
+
+use std::{fmt, str::FromStr};
+
+use super::{Accounting, Provider};
+
+/// The table: what providers allow, as far as it can be known without asking.
+///
+/// Limits differ by model and change: take these for where to begin, [change](Provider) what your account's page says
+/// otherwise, or let the layer [learn](super::ProviderLayer::learn).
+///
+/// | constant | name | RPM | TPM | concurrent | counting | as of |
+/// | --- | --- | --- | --- | --- | --- | --- |
+/// | [`OPENAI_TIER_1`](Self::OPENAI_TIER_1) | `openai-tier-1` | 500 | 200,000 | | [`OPENAI`](Accounting::OPENAI) | 2026-04-17 \[1\] |
+/// | [`OPENAI_TIER_4`](Self::OPENAI_TIER_4) | `openai-tier-4` | 10,000 | 2,000,000 | | [`OPENAI`](Accounting::OPENAI) | 2026-04-17 \[1\] |
+/// | [`ANTHROPIC_BUILD`](Self::ANTHROPIC_BUILD) | `anthropic-build` | 1,000 | 400,000 | | [`ANTHROPIC`](Accounting::ANTHROPIC) | 2026-04-17 \[1\] |
+/// | [`DEEPSEEK`](Self::DEEPSEEK) | `deepseek` | 300 | 300,000 | 50 | [`SETTLED`](Accounting::SETTLED) | 2026-04-17 \[1\] |
+/// | [`AIPOWER`](Self::AIPOWER) | `aipower` | 600 | | 100 | [`SETTLED`](Accounting::SETTLED) | 2026-04-17 \[1\] |
+///
+/// \[1\] AIPower, *AI API Rate Limiting Best Practices*, 17 April 2026:
+/// <https://aipower.me/blog/ai-api-rate-limiting-best-practices>. The counting is from the providers' own guides, see
+/// [`Accounting`]; DeepSeek and AIPower document none.
+impl Provider {
+    /// OpenAI, usage tier 1.
+    pub const OPENAI_TIER_1: Self = Self::new("openai-tier-1")
+        .rpm(500)
+        .tpm(200_000)
+        .counting(Accounting::OPENAI);
+
+    /// OpenAI, usage tier 4.
+    pub const OPENAI_TIER_4: Self = Self::new("openai-tier-4")
+        .rpm(10_000)
+        .tpm(2_000_000)
+        .counting(Accounting::OPENAI);
+
+    /// Anthropic, Build plan. Its limits are token buckets.
+    pub const ANTHROPIC_BUILD: Self = Self::new("anthropic-build")
+        .rpm(1_000)
+        .tpm(400_000)
+        .bucket()
+        .counting(Accounting::ANTHROPIC);
+
+    /// DeepSeek.
+    pub const DEEPSEEK: Self = Self::new("deepseek")
+        .rpm(300)
+        .tpm(300_000)
+        .concurrent(50)
+        .counting(Accounting::SETTLED);
+
+    /// AIPower, a gateway. It does not limit tokens.
+    pub const AIPOWER: Self = Self::new("aipower")
+        .rpm(600)
+        .concurrent(100)
+        .counting(Accounting::SETTLED);
+
+    /// All of the table.
+    pub const ALL: &'static [Self] = &[
+        Self::OPENAI_TIER_1,
+        Self::OPENAI_TIER_4,
+        Self::ANTHROPIC_BUILD,
+        Self::DEEPSEEK,
+        Self::AIPOWER,
+    ];
+
+    /// The one of that name, in any case; `_` and `-` are the same.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownProvider`], which says what names there are.
+    ///
+    /// ```
+    /// use tower_throttle::provider::Provider;
+    ///
+    /// assert_eq!(Provider::by_name("openai-tier-1")?, Provider::OPENAI_TIER_1);
+    /// assert_eq!(Provider::by_name("DEEPSEEK")?, Provider::DEEPSEEK);
+    /// let error = "openai".parse::<Provider>().unwrap_err();
+    /// assert!(error.to_string().starts_with("no provider is called \"openai\": there are openai-tier-1, "));
+    /// # Ok::<(), tower_throttle::provider::UnknownProvider>(())
+    /// ```
+    pub fn by_name(name: &str) -> Result<Self, UnknownProvider> {
+        let wanted = name.trim().to_ascii_lowercase().replace('_', "-");
+        let found = Self::ALL.iter().find(|provider| provider.name() == wanted);
+        found.copied().ok_or_else(|| UnknownProvider(name.into()))
+    }
+}
+
+/// No provider of the table has that name. Returned by [`Provider::by_name`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownProvider(Box<str>);
+
+// ===== impl UnknownProvider =====
+
+impl UnknownProvider {
+    /// The name that was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UnknownProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no provider is called {:?}: there are ", self.0)?;
+        for (n, provider) in Provider::ALL.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", provider.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for UnknownProvider {}
+
+impl FromStr for Provider {
+    type Err = UnknownProvider;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProvider> {
+        Self::by_name(name)
+    }
+}
