@@ -128,7 +128,7 @@ pub(crate) fn simulator(args: &Args, outage: Option<Outage>) -> simulator::Limit
         window: limits.window,
         latency: Duration::from_millis(args.latency_ms),
         outage,
-        key: None,
+        ..simulator::Limits::default()
     }
 }
 

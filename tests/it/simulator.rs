@@ -8,11 +8,12 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::provider::{Dimension, Ledger, Limits, Outage, Refusal, Simulator};
+use self::provider::{
+    Dimension, Kind, Ledger, Limits, Outage, Refusal, Simulator, Style, Tokens, UsageShare,
+};
 use crate::support::ms;
 
 #[path = "../../examples/batch/simulator/mod.rs"]
-#[allow(dead_code)]
 pub(crate) mod provider;
 
 fn client() -> Client {
@@ -45,6 +46,11 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
+/// Someone comes who needs so many tokens, and stays.
+fn arrive(ledger: &mut Ledger, now: Instant, input: u64) -> Result<(), Refusal> {
+    ledger.arrive(now, Tokens { input, output: 0 }).map(drop)
+}
+
 fn refused(dimension: Dimension, retry_after: Duration) -> Result<(), Refusal> {
     Err(Refusal::Limited {
         dimension,
@@ -61,16 +67,16 @@ fn a_window_slides_and_a_refusal_says_to_the_instant_when_there_is_room() {
         l.window = ms(1_000);
     }));
     let start = Instant::now();
-    assert_eq!(ledger.arrive(start, 1), Ok(()));
-    assert_eq!(ledger.arrive(start + ms(400), 1), Ok(()));
+    assert_eq!(arrive(&mut ledger, start, 1), Ok(()));
+    assert_eq!(arrive(&mut ledger, start + ms(400), 1), Ok(()));
     let no = refused(Dimension::Requests, ms(100));
-    assert_eq!(ledger.arrive(start + ms(900), 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(900), 1), no);
     let just_before = start + ms(1_000) - Duration::from_nanos(1);
     let no = refused(Dimension::Requests, Duration::from_nanos(1));
-    assert_eq!(ledger.arrive(just_before, 1), no);
-    assert_eq!(ledger.arrive(start + ms(1_000), 1), Ok(()));
+    assert_eq!(arrive(&mut ledger, just_before, 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(1_000), 1), Ok(()));
     let no = refused(Dimension::Requests, ms(399));
-    assert_eq!(ledger.arrive(start + ms(1_001), 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(1_001), 1), no);
 
     let counters = ledger.counters();
     assert_eq!((counters.accepted, counters.refused), (3, 3));
@@ -94,7 +100,7 @@ fn no_window_has_more_than_the_limit_and_nothing_is_refused_that_fits() {
         now += Duration::from_micros((chance >> 33) % 20_000);
         let inside = accepted.iter().rev().take_while(|at| now - **at < window);
         let fits = inside.count() < limit;
-        assert_eq!(ledger.arrive(now, 1).is_ok(), fits);
+        assert_eq!(arrive(&mut ledger, now, 1).is_ok(), fits);
         if fits {
             accepted.push(now);
         }
@@ -111,14 +117,26 @@ fn tokens_are_counted_and_a_refusal_waits_for_as_many_as_are_needed() {
     }));
     let start = Instant::now();
     for (after, tokens) in [(0, 30), (100, 30), (200, 40)] {
-        assert_eq!(ledger.arrive(start + ms(after), tokens), Ok(()));
+        assert_eq!(arrive(&mut ledger, start + ms(after), tokens), Ok(()));
     }
     let now = start + ms(300);
-    assert_eq!(ledger.arrive(now, 30), refused(Dimension::Tokens, ms(700)));
-    assert_eq!(ledger.arrive(now, 31), refused(Dimension::Tokens, ms(800)));
-    assert_eq!(ledger.arrive(now, 100), refused(Dimension::Tokens, ms(900)));
-    assert_eq!(ledger.arrive(now, 101), Err(Refusal::TooLarge));
-    assert_eq!(ledger.arrive(start + ms(1_100), 60), Ok(()));
+    assert_eq!(
+        arrive(&mut ledger, now, 30),
+        refused(Dimension::Tokens, ms(700))
+    );
+    assert_eq!(
+        arrive(&mut ledger, now, 31),
+        refused(Dimension::Tokens, ms(800))
+    );
+    assert_eq!(
+        arrive(&mut ledger, now, 100),
+        refused(Dimension::Tokens, ms(900))
+    );
+    assert_eq!(
+        arrive(&mut ledger, now, 101),
+        Err(Refusal::TooLarge(Dimension::Tokens))
+    );
+    assert_eq!(arrive(&mut ledger, start + ms(1_100), 60), Ok(()));
 }
 
 #[test]
@@ -130,12 +148,16 @@ fn who_is_refused_takes_nothing() {
         l.window = ms(1_000);
     }));
     let start = Instant::now();
-    assert_eq!(ledger.arrive(start, 10), Ok(()));
+    let tokens = Tokens {
+        input: 4,
+        output: 6,
+    };
+    let admission = ledger.arrive(start, tokens).unwrap();
     for after in 1..1_000 {
-        assert!(ledger.arrive(start + ms(after), 10).is_err());
+        assert!(arrive(&mut ledger, start + ms(after), 10).is_err());
     }
-    ledger.leave();
-    assert_eq!(ledger.arrive(start + ms(1_000), 10), Ok(()));
+    ledger.end(start + ms(999), &admission, tokens);
+    assert_eq!(arrive(&mut ledger, start + ms(1_000), 10), Ok(()));
 }
 
 #[test]
@@ -147,7 +169,7 @@ fn what_is_left_is_that_of_the_window_that_ends_now() {
     }));
     let start = Instant::now();
     for (after, tokens) in [(0, 30), (600, 20)] {
-        assert_eq!(ledger.arrive(start + ms(after), tokens), Ok(()));
+        assert_eq!(arrive(&mut ledger, start + ms(after), tokens), Ok(()));
     }
     let standing = ledger.standing(start + ms(700));
     let (requests, tokens) = (standing.requests.unwrap(), standing.tokens.unwrap());
@@ -172,9 +194,92 @@ fn an_outage_is_counted_from_the_first_request() {
         (149, Err(Refusal::Down)),
         (150, Ok(())),
     ] {
-        assert_eq!(ledger.arrive(start + ms(after), 1), expected);
+        assert_eq!(arrive(&mut ledger, start + ms(after), 1), expected);
     }
     assert_eq!(ledger.counters().unavailable, 2);
+}
+
+#[test]
+fn a_day_is_a_window_of_its_own_whatever_the_kind_of_the_rest() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.requests = Some(2);
+        l.requests_per_day = Some(3);
+        l.window = ms(10);
+        l.day = ms(1_000);
+        l.kind = Kind::Bucket;
+    }));
+    let start = Instant::now();
+    for after in [0, 10, 20] {
+        assert_eq!(arrive(&mut ledger, start + ms(after), 1), Ok(()));
+    }
+    let no = refused(Dimension::RequestsPerDay, ms(970));
+    assert_eq!(arrive(&mut ledger, start + ms(30), 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(1_000), 1), Ok(()));
+    let counters = ledger.counters();
+    assert_eq!(counters.refused_by(Dimension::RequestsPerDay), 1);
+    assert_eq!(counters.refused_by(Dimension::Requests), 0);
+}
+
+#[test]
+fn a_bucket_is_full_at_the_start_and_comes_back_evenly() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.requests = Some(3);
+        l.window = ms(300);
+        l.kind = Kind::Bucket;
+    }));
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(arrive(&mut ledger, start, 1), Ok(()));
+    }
+    let no = refused(Dimension::Requests, ms(60));
+    assert_eq!(arrive(&mut ledger, start + ms(40), 1), no);
+    let left = ledger.standing(start + ms(40)).requests.unwrap();
+    assert_eq!((left.remaining, left.reset), (0, ms(260)));
+    assert_eq!(arrive(&mut ledger, start + ms(100), 1), Ok(()));
+}
+
+#[test]
+fn an_answer_may_push_the_sum_over_the_limit_and_closes_the_door_until_it_fits() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.output_tokens = Some(100);
+        l.window = ms(1_000);
+        l.style = Style::ANTHROPIC;
+    }));
+    let start = Instant::now();
+    let reserved = Tokens {
+        input: 1,
+        output: 1_000,
+    };
+    let used = Tokens {
+        input: 1,
+        output: 60,
+    };
+    let first = ledger.arrive(start, reserved).unwrap();
+    let second = ledger.arrive(start, reserved).unwrap();
+    ledger.end(start, &first, used);
+    assert!(ledger.arrive(start + ms(50), reserved).is_ok());
+    ledger.end(start + ms(100), &second, used);
+    // 60 of them came at 0 ms, and 60 at 100 ms.
+    let no = refused(Dimension::OutputTokens, ms(700));
+    assert_eq!(arrive(&mut ledger, start + ms(300), 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(1_000), 1), Ok(()));
+}
+
+#[test]
+fn a_hundred_thousand_in_a_window_are_no_more_work_each_than_ten() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.requests = Some(100_000);
+        l.tokens = Some(1_000_000_000);
+        l.window = ms(100_000);
+    }));
+    let start = Instant::now();
+    // A scan of all for each would be 10¹¹ steps, and the test as good as endless.
+    for n in 0..1_000_000_u64 {
+        let now = start + Duration::from_micros(n * 500);
+        let fits = n % 200_000 < 100_000;
+        assert_eq!(arrive(&mut ledger, now, 1).is_ok(), fits, "{n}");
+        assert!(ledger.standing(now).requests.is_some());
+    }
 }
 
 // ===== over sockets =====
@@ -285,7 +390,10 @@ async fn a_client_that_goes_away_is_no_longer_in_flight() {
         .await
         .is_some_and(|response| response.status() == StatusCode::TOO_MANY_REQUESTS)
     {}
-    assert_eq!(simulator.counters().max_in_flight, 1);
+    let counters = simulator.counters();
+    assert_eq!(counters.max_in_flight, 1);
+    // Of the answer nothing was sent. The second to be let in may be gone already, too.
+    assert!([4, 8].contains(&counters.used_tokens), "{counters:?}");
 }
 
 /// Gives up after `patience`, and closes the connection.
@@ -363,5 +471,300 @@ async fn a_dropped_simulator_is_gone() {
     // Closing is the server task's affair, so this waits for it: if it never came about, the test would not end.
     while client.post(&url).json(&body()).send().await.is_ok() {
         tokio::task::yield_now().await;
+    }
+}
+
+// ===== styles =====
+
+/// A message of 4 tokens in Anthropic's form.
+fn message(max_tokens: u64) -> Value {
+    json!({
+        "model": "m",
+        "system": "be",
+        "messages": [{ "role": "user", "content": [{ "type": "text", "text": "brief, always!" }] }],
+        "max_tokens": max_tokens,
+    })
+}
+
+async fn post_message(client: &Client, simulator: &Simulator, body: &Value) -> Response {
+    let url = format!("{}/messages", simulator.url());
+    client.post(url).json(body).send().await.unwrap()
+}
+
+async fn error(response: Response) -> Value {
+    response.json().await.unwrap()
+}
+
+fn names_with<'a>(response: &'a Response, part: &'a str) -> impl Iterator<Item = &'a str> {
+    let names = response.headers().keys().map(|name| name.as_str());
+    names.filter(move |name| name.contains(part))
+}
+
+#[tokio::test]
+async fn a_message_is_answered_whole_with_its_usage() {
+    let simulator = Simulator::start(limits(|l| l.style = Style::ANTHROPIC))
+        .await
+        .unwrap();
+    let client = client();
+    let response = post_message(&client, &simulator, &message(5)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(
+        answer["content"][0]["text"],
+        "word1 word2 word3 word4 word5 "
+    );
+    assert_eq!(answer["stop_reason"], "max_tokens");
+    let usage = json!({
+        "input_tokens": 4,
+        "output_tokens": 5,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+    });
+    assert_eq!(answer["usage"], usage);
+    let mut endless = message(5);
+    endless.as_object_mut().unwrap().remove("max_tokens");
+    let response = post_message(&client, &simulator, &endless).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        error(response).await["error"]["type"],
+        "invalid_request_error"
+    );
+}
+
+#[tokio::test]
+async fn a_streamed_message_begins_with_its_prompt_and_ends_with_the_sum() {
+    let simulator = Simulator::start(Limits::default()).await.unwrap();
+    let mut body = message(40);
+    body["stream"] = true.into();
+    let response = post_message(&client(), &simulator, &body).await;
+    assert_eq!(field(&response, "content-type"), "text/event-stream");
+    let text = response.text().await.unwrap();
+    let events: Vec<(&str, Value)> = text
+        .trim()
+        .split("\n\n")
+        .map(|event| {
+            let (name, data) = event.split_once('\n').unwrap();
+            let data = data.strip_prefix("data: ").unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            let name = name.strip_prefix("event: ").unwrap();
+            assert_eq!(data["type"], name);
+            (name, data)
+        })
+        .collect();
+    let names: Vec<_> = events.iter().map(|(name, _)| *name).collect();
+    let mut expected = vec!["message_start", "content_block_start"];
+    expected.extend(["content_block_delta"; 12]);
+    expected.extend(["content_block_stop", "message_delta", "message_stop"]);
+    assert_eq!(names, expected);
+    let start = &events[0].1["message"]["usage"];
+    assert_eq!(
+        (&start["input_tokens"], &start["output_tokens"]),
+        (&json!(4), &json!(1))
+    );
+    let end = &events[events.len() - 2].1["usage"];
+    assert_eq!(
+        (&end["input_tokens"], &end["output_tokens"]),
+        (&json!(4), &json!(12))
+    );
+}
+
+#[tokio::test]
+async fn anthropic_tells_of_four_limits_and_when_they_are_there_again() {
+    let simulator = Simulator::start(limits(|l| {
+        l.requests = Some(1);
+        l.input_tokens = Some(100);
+        l.output_tokens = Some(80_000);
+        l.kind = Kind::Bucket;
+        l.style = Style::ANTHROPIC;
+    }))
+    .await
+    .unwrap();
+    let client = client();
+    let response = post_message(&client, &simulator, &message(1_000)).await;
+    assert_eq!(names_with(&response, "ratelimit").count(), 12);
+    for (name, value) in [
+        ("requests-limit", "1"),
+        ("requests-remaining", "0"),
+        ("input-tokens-limit", "100"),
+        ("input-tokens-remaining", "96"),
+        ("output-tokens-limit", "80000"),
+        ("output-tokens-remaining", "80000"),
+        ("tokens-limit", "80100"),
+        ("tokens-remaining", "80000"),
+    ] {
+        let name = format!("anthropic-ratelimit-{name}");
+        assert_eq!(field(&response, &name), value, "{name}");
+    }
+    let reset = field(&response, "anthropic-ratelimit-requests-reset");
+    assert!(reset.ends_with('Z') && reset.len() == 20, "{reset}");
+    assert!(!response.headers().contains_key("retry-after"));
+
+    let response = post_message(&client, &simulator, &message(1_000)).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u64 = field(&response, "retry-after").parse().unwrap();
+    assert!((55..=60).contains(&seconds), "{seconds}");
+    assert!(!response.headers().contains_key("retry-after-ms"));
+    let id = field(&response, "request-id").to_owned();
+    let error = error(response).await;
+    assert_eq!(error["type"], "error");
+    assert_eq!(error["error"]["type"], "rate_limit_error");
+    assert_eq!(error["request_id"], id);
+}
+
+#[tokio::test]
+async fn the_others_tell_nothing_but_that_it_was_too_much_or_how_long_to_wait() {
+    for (style, hints) in [(Style::DEEPSEEK, 0), (Style::AIPOWER, 1)] {
+        let simulator = Simulator::start(limits(|l| {
+            l.requests = Some(1);
+            l.concurrent = Some(1);
+            l.style = style;
+        }))
+        .await
+        .unwrap();
+        let client = client();
+        let response = post(&client, &simulator, &body()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(names_with(&response, "ratelimit").count(), 0);
+        let response = post(&client, &simulator, &body()).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(names_with(&response, "ratelimit").count(), 0);
+        assert_eq!(names_with(&response, "retry").count(), hints);
+        let error = error(response).await;
+        let message = error["error"]["message"].as_str().unwrap();
+        assert_eq!(message.contains("try again in"), hints > 0, "{message}");
+        assert_eq!(error["error"]["code"], "rate_limit_exceeded");
+    }
+}
+
+#[tokio::test]
+async fn deepseek_says_that_too_many_are_concurrent() {
+    let simulator = Simulator::start(limits(|l| {
+        l.concurrent = Some(0);
+        l.style = Style::DEEPSEEK;
+    }))
+    .await
+    .unwrap();
+    let error = error(post(&client(), &simulator, &body()).await).await;
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("concurrent"), "{message}");
+    let counters = simulator.counters();
+    assert_eq!(counters.refused_by(Dimension::Concurrent), 1);
+}
+
+#[tokio::test]
+async fn what_an_answer_did_not_use_is_given_back_or_not_as_the_style_is() {
+    for (style, remaining) in [
+        // 4 of the prompt and 100 of the answer each, for good, for a while, and only what is written.
+        (Style::OPENAI, 1_000 - 2 * 104),
+        (Style::AIPOWER, 1_000 - (2 + 50) - 104),
+        (Style::ANTHROPIC, 1_000 - (2 + 50) - 4),
+    ] {
+        let simulator = Simulator::start(limits(|l| {
+            l.tokens = Some(1_000);
+            l.style = Style {
+                headers: Style::OPENAI.headers,
+                ..style
+            };
+            l.usage = UsageShare::Drawn {
+                from: 500,
+                to: 500,
+                seed: 0,
+            };
+        }))
+        .await
+        .unwrap();
+        let client = client();
+        let mut body = body();
+        body["max_tokens"] = 100.into();
+        let answer: Value = post(&client, &simulator, &body).await.json().await.unwrap();
+        let usage = json!({
+            "prompt_tokens": 2,
+            "completion_tokens": 50,
+            "total_tokens": 52,
+            "prompt_tokens_details": { "cached_tokens": 0 },
+        });
+        assert_eq!(answer["usage"], usage);
+        let response = post(&client, &simulator, &body).await;
+        let told = field(&response, "x-ratelimit-remaining-tokens");
+        assert_eq!(told, remaining.to_string(), "{style:?}");
+        response.bytes().await.unwrap();
+        let counters = simulator.counters();
+        assert_eq!((counters.reserved_tokens, counters.used_tokens), (208, 104));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_has_used_what_was_streamed_so_far() {
+    let simulator = Simulator::start(limits(|l| {
+        l.tokens = Some(1_000);
+        l.concurrent = Some(1);
+        l.latency = Duration::from_secs(14);
+        l.style = Style {
+            counting: Style::AIPOWER.counting,
+            ..Style::OPENAI
+        };
+    }))
+    .await
+    .unwrap();
+    let mut streamed = body();
+    streamed["stream"] = true.into();
+    streamed["max_tokens"] = 500.into();
+    let client_that_leaves = client();
+    let mut stream = post(&client_that_leaves, &simulator, &streamed).await;
+    let chunk = stream.chunk().await.unwrap().unwrap();
+    assert!(chunk.starts_with(b"data: "));
+    drop((stream, client_that_leaves));
+    let used = loop {
+        let used = simulator.counters().used_tokens;
+        if used > 0 {
+            break used;
+        }
+        tokio::time::sleep(ms(5)).await;
+    };
+    // One word a second; the system may need a moment to tell the server.
+    assert!((4 + 1..4 + 12).contains(&used), "{used}");
+    streamed["max_tokens"] = 1.into();
+    let response = post(&client(), &simulator, &streamed).await;
+    let remaining = (1_000 - used - 5).to_string();
+    assert_eq!(field(&response, "x-ratelimit-remaining-tokens"), remaining);
+}
+
+#[tokio::test]
+async fn limits_can_be_scaled_while_it_runs() {
+    let simulator = Simulator::start(limits(|l| l.requests = Some(4)))
+        .await
+        .unwrap();
+    let client = client();
+    for (share, status, limit, remaining) in [
+        (1_000, 200, "4", "3"),
+        (500, 200, "2", "0"),
+        (500, 429, "2", "0"),
+        (2_000, 200, "8", "5"),
+        (250, 429, "1", "0"),
+        (1_000, 200, "4", "0"),
+    ] {
+        simulator.scale(share);
+        let response = post(&client, &simulator, &body()).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(field(&response, "x-ratelimit-limit-requests"), limit);
+        assert_eq!(
+            field(&response, "x-ratelimit-remaining-requests"),
+            remaining
+        );
+    }
+}
+
+#[test]
+fn styles_are_known_by_the_names_of_providers() {
+    for (name, style) in [
+        ("openai-tier-1", Some(Style::OPENAI)),
+        ("openai-tier-4", Some(Style::OPENAI)),
+        ("anthropic-build", Some(Style::ANTHROPIC)),
+        ("deepseek", Some(Style::DEEPSEEK)),
+        ("aipower", Some(Style::AIPOWER)),
+        ("openai", None),
+        ("", None),
+    ] {
+        assert_eq!(Style::of(name), style, "{name}");
     }
 }

@@ -1,51 +1,44 @@
-//! A provider on loopback that speaks OpenAI's chat completions and keeps its limits to the letter.
+//! A provider on loopback that speaks OpenAI's chat completions and Anthropic's messages, and keeps its limits to the
+//! letter.
 //!
-//! It counts a request when the whole of it has arrived. In no window of the limits' length, at whatever offset, does
-//! it accept more than they say, and it accepts every request that fits: a client that sees a 429 here was too fast.
+//! It counts a request when the whole of it has arrived. It accepts no more than its limits say, and every request
+//! that fits: a client that sees a 429 here was too fast. What counts, and what is told of it, is a matter of
+//! [`Style`].
+//!
+//! `limits.rs` and `style.rs` say what the provider is told to be; `allowance/` keeps one limit, and `ledger/` all of
+//! them; `headers/` and `answer/` are what clients see; `in_flight.rs` is who waits for the rest of an answer, and
+//! `tokens.rs` says how long that is.
+#![allow(
+    dead_code,
+    reason = "each of the example and the tests uses what it needs"
+)]
 
+mod allowance;
 mod answer;
 mod headers;
+mod in_flight;
 mod ledger;
+mod limits;
+mod style;
+mod tokens;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use axum::{Router, routing};
 use tokio::{net::TcpListener, sync::oneshot, time::Instant};
 
-pub(crate) use self::ledger::{Counters, Dimension, Ledger, Refusal, Standing};
-
-/// What the provider allows, and how it behaves.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// Requests in each window.
-    pub(crate) requests: Option<u64>,
-    /// Tokens in each window: those of the prompt and those that the answer may have.
-    pub(crate) tokens: Option<u64>,
-    /// Requests in flight, from their arrival to the end of their answers.
-    pub(crate) concurrent: Option<usize>,
-    /// The length of a window.
-    pub(crate) window: Duration,
-    /// How long an answer takes.
-    pub(crate) latency: Duration,
-    /// When the provider is down.
-    pub(crate) outage: Option<Outage>,
-    /// The key that every request must bear.
-    pub(crate) key: Option<String>,
-}
-
-/// A time in which every request is answered with a 503 that doesn't say how long it will last.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outage {
-    /// Counted from the arrival of the first request.
-    pub(crate) from: Duration,
-    /// How long it lasts.
-    pub(crate) lasts: Duration,
-}
+use self::in_flight::InFlight;
+#[allow(unused_imports, reason = "the same")]
+pub(crate) use self::{
+    ledger::{Admission, Counters, Dimension, Ledger, Refusal, Standing},
+    limits::{Kind, Limits, Outage},
+    style::{Counting, RateHeaders, Style},
+    tokens::{Tokens, UsageShare},
+};
 
 /// A provider that runs until it is dropped.
 #[derive(Debug)]
@@ -63,30 +56,13 @@ struct State {
     ledger: Mutex<Ledger>,
 }
 
-// ===== impl Limits =====
-
-impl Default for Limits {
-    /// No limits at all, over a minute, and answers at once.
-    fn default() -> Self {
-        Self {
-            requests: None,
-            tokens: None,
-            concurrent: None,
-            window: Duration::from_secs(60),
-            latency: Duration::ZERO,
-            outage: None,
-            key: None,
-        }
-    }
-}
-
-// ===== impl Outage =====
-
-impl Outage {
-    /// Whether the provider is down at this age.
-    pub(crate) fn covers(&self, age: Duration) -> bool {
-        age >= self.from && age - self.from < self.lasts
-    }
+/// What becomes of a request that has just arrived.
+#[derive(Debug)]
+struct Arrival {
+    /// What is left of the limits now.
+    standing: Standing,
+    /// The request, and what it will have used at the end of its answer.
+    result: Result<(InFlight, Tokens), Refusal>,
 }
 
 // ===== impl Simulator =====
@@ -106,7 +82,8 @@ impl Simulator {
             limits,
         });
         let app = Router::new()
-            .route("/v1/chat/completions", routing::post(answer::complete))
+            .route("/v1/chat/completions", routing::post(answer::chat))
+            .route("/v1/messages", routing::post(answer::messages))
             .fallback(answer::no_such_url)
             .with_state(state.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -132,6 +109,14 @@ impl Simulator {
     pub(crate) fn counters(&self) -> Counters {
         self.state.ledger().counters()
     }
+
+    /// Makes all limits but that of requests in flight so many thousandths of what they were at the start, at once.
+    ///
+    /// What was taken stays taken, and a bucket that grows is not fuller for it.
+    pub(crate) fn scale(&self, per_mille: u64) {
+        let mut ledger = self.state.ledger();
+        ledger.scale(Instant::now(), per_mille);
+    }
 }
 
 // ===== impl State =====
@@ -141,26 +126,18 @@ impl State {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the ledger for a request that has just arrived.
-    fn arrive(self: &Arc<Self>, tokens: u64) -> Result<(InFlight, Standing), (Refusal, Standing)> {
+    /// Asks the ledger for a request that has just arrived, and may use so many tokens.
+    fn arrive(self: &Arc<Self>, reserved: Tokens) -> Arrival {
         let mut ledger = self.ledger();
         // Read under the lock, so that the log is in order.
         let now = Instant::now();
-        let result = ledger.arrive(now, tokens);
+        let result = ledger.arrive(now, reserved);
         let standing = ledger.standing(now);
-        match result {
-            Ok(()) => Ok((InFlight(self.clone()), standing)),
-            Err(refusal) => Err((refusal, standing)),
-        }
-    }
-}
-
-/// A request that counts as in flight until this is dropped.
-#[derive(Debug)]
-struct InFlight(Arc<State>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.ledger().leave();
+        let number = ledger.counters().accepted;
+        let result = result.map(|admission| {
+            let real = self.limits.usage.draw(number, reserved);
+            (InFlight::new(self.clone(), admission, real.input), real)
+        });
+        Arrival { standing, result }
     }
 }

@@ -1,0 +1,111 @@
+//! A limit that holds for every window, wherever it begins.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Left, Room};
+
+/// A log of what was taken within the last window, and its sum.
+#[derive(Debug)]
+pub(crate) struct Window {
+    limit: u64,
+    window: Duration,
+    /// Oldest first.
+    log: VecDeque<Entry>,
+    /// The number of the oldest entry: they are numbered in the order in which they came.
+    oldest: u64,
+    /// The units of all entries. Wider than any of them, so that it doesn't overflow.
+    sum: u128,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Instant,
+    units: u64,
+}
+
+// ===== impl Window =====
+
+impl Window {
+    pub(super) fn new(limit: u64, window: Duration) -> Self {
+        Self {
+            limit,
+            window,
+            log: VecDeque::new(),
+            oldest: 0,
+            sum: 0,
+        }
+    }
+
+    /// Looks only at the entries that must leave before there is room.
+    pub(super) fn room(&mut self, now: Instant, units: u64) -> Room {
+        self.forget(now);
+        if units > self.limit {
+            return Room::Never;
+        }
+        let Some(over) = (self.sum + u128::from(units))
+            .checked_sub(u128::from(self.limit))
+            .filter(|over| *over > 0)
+        else {
+            return Room::Now;
+        };
+        let mut freed = 0;
+        let last = self.log.iter().find(|entry| {
+            freed += u128::from(entry.units);
+            freed >= over
+        });
+        Room::In(last.map_or(self.window, |entry| self.until_gone(entry, now)))
+    }
+
+    /// Returns the number of the entry.
+    pub(super) fn take(&mut self, now: Instant, units: u64) -> u64 {
+        self.forget(now);
+        self.log.push_back(Entry { at: now, units });
+        self.sum += u128::from(units);
+        self.oldest + self.log.len() as u64 - 1
+    }
+
+    /// Changes the units of an entry, if it still counts.
+    pub(super) fn settle(&mut self, now: Instant, number: u64, units: u64) {
+        self.forget(now);
+        let place = number
+            .checked_sub(self.oldest)
+            .and_then(|place| usize::try_from(place).ok());
+        if let Some(entry) = place.and_then(|place| self.log.get_mut(place)) {
+            self.sum = self.sum - u128::from(entry.units) + u128::from(units);
+            entry.units = units;
+        }
+    }
+
+    pub(super) fn left(&mut self, now: Instant) -> Left {
+        self.forget(now);
+        let newest = self.log.iter().rev().find(|entry| entry.units > 0);
+        let sum = u64::try_from(self.sum).unwrap_or(u64::MAX);
+        Left {
+            limit: self.limit,
+            remaining: self.limit.saturating_sub(sum),
+            reset: newest.map_or(Duration::ZERO, |entry| self.until_gone(entry, now)),
+        }
+    }
+
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    fn until_gone(&self, entry: &Entry, now: Instant) -> Duration {
+        self.window
+            .saturating_sub(now.saturating_duration_since(entry.at))
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some(entry) = self.log.front() {
+            if now.saturating_duration_since(entry.at) < self.window {
+                break;
+            }
+            self.sum -= u128::from(entry.units);
+            self.oldest += 1;
+            self.log.pop_front();
+        }
+    }
+}

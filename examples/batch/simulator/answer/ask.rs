@@ -1,0 +1,69 @@
+//! The parts of a request that matter here.
+
+use serde_json::Value;
+
+use super::{super::tokens::Tokens, Api};
+
+/// What a request of OpenAI's may use that doesn't say.
+const DEFAULT_MAX_TOKENS: u64 = 16;
+
+/// The parts of a request that matter here.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) model: String,
+    /// The prompt, estimated at four characters a token, and what the answer may have.
+    pub(super) reserved: Tokens,
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+}
+
+// ===== impl Ask =====
+
+impl Ask {
+    pub(super) fn parse(api: Api, body: &[u8]) -> Result<Self, String> {
+        let body: Value = serde_json::from_slice(body).map_err(|error| {
+            format!("We could not parse the JSON body of your request: {error}")
+        })?;
+        let model = body["model"]
+            .as_str()
+            .ok_or("you must provide a model parameter")?;
+        let messages = body["messages"]
+            .as_array()
+            .filter(|messages| !messages.is_empty())
+            .ok_or("Missing required parameter: 'messages'")?;
+        let contents = messages.iter().map(|message| &message["content"]);
+        // Only Anthropic's requests have it; in OpenAI's the system speaks in a message.
+        let system = (api == Api::Messages).then_some(&body["system"]);
+        let characters: usize = contents.chain(system).map(characters).sum();
+        let max_tokens = body["max_completion_tokens"]
+            .as_u64()
+            .or(body["max_tokens"].as_u64());
+        let output = match api {
+            Api::Chat => max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+            Api::Messages => body["max_tokens"]
+                .as_u64()
+                .ok_or("max_tokens: Field required")?,
+        };
+        Ok(Self {
+            model: model.to_owned(),
+            reserved: Tokens {
+                input: characters.div_ceil(4) as u64,
+                output,
+            },
+            stream: body["stream"].as_bool().unwrap_or(false),
+            include_usage: body["stream_options"]["include_usage"]
+                .as_bool()
+                .unwrap_or(false),
+        })
+    }
+}
+
+/// The length of a text, or of the texts among some parts.
+fn characters(content: &Value) -> usize {
+    let texts = match content {
+        Value::String(text) => return text.chars().count(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()),
+        _ => return 0,
+    };
+    texts.map(|text| text.chars().count()).sum()
+}

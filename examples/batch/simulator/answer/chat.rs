@@ -1,0 +1,63 @@
+//! Answers in the form of OpenAI's chat completions.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::tokens::Tokens,
+    ask::Ask,
+    stream::{Event, pieces, words},
+};
+
+/// An answer in one piece.
+pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
+    let choice = json!({
+        "index": 0,
+        "message": { "role": "assistant", "content": words(0, used.output) },
+        "finish_reason": "stop",
+    });
+    json!({
+        "id": "chatcmpl-simulated",
+        "object": "chat.completion",
+        "created": 0,
+        "model": ask.model,
+        "choices": [choice],
+        "usage": usage(used),
+    })
+}
+
+/// The same as a stream. Its usage is told to those only who asked for it.
+pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
+    let chunk = |choices: Value, usage: Value, written: u64| {
+        let chunk = json!({
+            "id": "chatcmpl-simulated",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": ask.model,
+            "choices": choices,
+            "usage": usage,
+        });
+        Event::new(format!("data: {chunk}\n\n"), written)
+    };
+    let mut events: Vec<Event> = pieces(used.output)
+        .map(|(text, written)| {
+            let choice = json!({ "index": 0, "delta": { "content": text }, "finish_reason": null });
+            chunk(json!([choice]), Value::Null, written)
+        })
+        .collect();
+    let end = json!({ "index": 0, "delta": {}, "finish_reason": "stop" });
+    events.push(chunk(json!([end]), Value::Null, used.output));
+    if ask.include_usage {
+        events.push(chunk(json!([]), usage(used), used.output));
+    }
+    events.push(Event::new("data: [DONE]\n\n".to_owned(), used.output));
+    events
+}
+
+fn usage(used: Tokens) -> Value {
+    json!({
+        "prompt_tokens": used.input,
+        "completion_tokens": used.output,
+        "total_tokens": used.total(),
+        "prompt_tokens_details": { "cached_tokens": 0 },
+    })
+}

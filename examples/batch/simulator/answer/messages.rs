@@ -1,0 +1,80 @@
+//! Answers in the form of Anthropic's messages.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::tokens::Tokens,
+    ask::Ask,
+    stream::{Event, pieces, words},
+};
+
+/// An answer in one piece.
+pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
+    let text = json!({ "type": "text", "text": words(0, used.output) });
+    message(ask, &json!([text]), Some(stop_reason(ask, used)), used)
+}
+
+/// The same as a stream. The usage at its start is that of the prompt; that at its end counts all.
+pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
+    let event = |body: Value, written: u64| {
+        let kind = body["type"].as_str().unwrap_or_default();
+        Event::new(format!("event: {kind}\ndata: {body}\n\n"), written)
+    };
+    let begun = Tokens {
+        output: used.output.min(1),
+        ..used
+    };
+    let start =
+        json!({ "type": "message_start", "message": message(ask, &json!([]), None, begun) });
+    let block = json!({ "type": "text", "text": "" });
+    let block = json!({ "type": "content_block_start", "index": 0, "content_block": block });
+    let mut events = vec![event(start, 0), event(block, 0)];
+    events.extend(pieces(used.output).map(|(text, written)| {
+        let delta = json!({ "type": "text_delta", "text": text });
+        let delta = json!({ "type": "content_block_delta", "index": 0, "delta": delta });
+        event(delta, written)
+    }));
+    let end = json!({
+        "type": "message_delta",
+        "delta": { "stop_reason": stop_reason(ask, used), "stop_sequence": null },
+        "usage": usage(used),
+    });
+    for last in [
+        json!({ "type": "content_block_stop", "index": 0 }),
+        end,
+        json!({ "type": "message_stop" }),
+    ] {
+        events.push(event(last, used.output));
+    }
+    events
+}
+
+fn message(ask: &Ask, content: &Value, stop_reason: Option<&str>, used: Tokens) -> Value {
+    json!({
+        "id": "msg_simulated",
+        "type": "message",
+        "role": "assistant",
+        "model": ask.model,
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": null,
+        "usage": usage(used),
+    })
+}
+
+fn stop_reason(ask: &Ask, used: Tokens) -> &'static str {
+    if used.output < ask.reserved.output {
+        "end_turn"
+    } else {
+        "max_tokens"
+    }
+}
+
+fn usage(used: Tokens) -> Value {
+    json!({
+        "input_tokens": used.input,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": used.output,
+    })
+}

@@ -1,0 +1,58 @@
+//! The headers that say how much is left, and how long to wait.
+
+mod anthropic;
+mod date;
+mod openai;
+
+use std::{fmt::Display, time::Duration};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(super) use self::openai::go_duration;
+use super::{
+    allowance::Left,
+    ledger::{Refusal, Standing},
+    style::{RateHeaders, Style},
+};
+
+/// Sets what is set in this style: on every answer what is left, and on a refusal how long to wait.
+pub(super) fn set(
+    headers: &mut HeaderMap,
+    style: Style,
+    standing: &Standing,
+    refusal: Option<&Refusal>,
+) {
+    match style.headers {
+        RateHeaders::OpenAi => openai::set(headers, standing),
+        RateHeaders::Anthropic => anthropic::set(headers, standing, date::now()),
+        RateHeaders::None => {}
+    }
+    match refusal {
+        Some(Refusal::Limited { retry_after, .. }) if style.retry_after => {
+            let millis = millis(*retry_after).max(1);
+            put(headers, "retry-after", millis.div_ceil(1_000));
+            if style.headers == RateHeaders::OpenAi {
+                put(headers, "retry-after-ms", millis);
+            }
+        }
+        Some(Refusal::TooLarge(_)) if style.headers != RateHeaders::None => {
+            put(headers, "x-should-retry", "false");
+        }
+        _ => {}
+    }
+}
+
+/// Sets a header, if it is one.
+pub(super) fn put(headers: &mut HeaderMap, name: &str, value: impl Display) {
+    if let (Ok(name), Ok(value)) = (
+        HeaderName::try_from(name),
+        HeaderValue::try_from(value.to_string()),
+    ) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whole milliseconds, rounded up: whoever waits that long has waited long enough.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,52 @@
+//! What a provider has seen.
+
+use super::{Dimension, Refusal, Tokens};
+
+/// What a provider has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Requests that were let in.
+    pub(crate) accepted: u64,
+    /// Requests that were answered with 429.
+    pub(crate) refused: u64,
+    /// Requests that were refused as the provider was down.
+    pub(crate) unavailable: u64,
+    /// The most that were in flight at once.
+    pub(crate) max_in_flight: usize,
+    /// The most that came in any one window, refused or not.
+    pub(crate) worst_window: usize,
+    /// What all who were let in might have used: their prompts as estimated, and all that their answers were allowed.
+    pub(crate) reserved_tokens: u64,
+    /// What all whose answers have ended did use.
+    pub(crate) used_tokens: u64,
+    refused_by: [u64; Dimension::ALL.len()],
+}
+
+// ===== impl Counters =====
+
+impl Counters {
+    /// How many of the refusals named this limit.
+    pub(crate) fn refused_by(&self, dimension: Dimension) -> u64 {
+        self.refused_by[dimension as usize]
+    }
+
+    pub(super) fn accept(&mut self, reserved: Tokens, in_flight: usize) {
+        self.accepted += 1;
+        self.max_in_flight = self.max_in_flight.max(in_flight);
+        self.reserved_tokens = self.reserved_tokens.saturating_add(reserved.total());
+    }
+
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Limited { dimension, .. } | Refusal::TooLarge(dimension) => {
+                self.refused += 1;
+                self.refused_by[*dimension as usize] += 1;
+            }
+            Refusal::Down => self.unavailable += 1,
+        }
+    }
+
+    pub(super) fn end(&mut self, used: Tokens) {
+        self.used_tokens = self.used_tokens.saturating_add(used.total());
+    }
+}

@@ -1,0 +1,90 @@
+//! What the provider is told to be.
+
+use std::time::Duration;
+
+use super::{style::Style, tokens::UsageShare};
+
+/// What the provider allows, and how it behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Requests in each window.
+    pub(crate) requests: Option<u64>,
+    /// Requests in each day: always a sliding window, whatever the kind of the rest.
+    pub(crate) requests_per_day: Option<u64>,
+    /// Tokens in each window, those of prompts and answers together.
+    pub(crate) tokens: Option<u64>,
+    /// Tokens of prompts in each window.
+    pub(crate) input_tokens: Option<u64>,
+    /// Tokens of answers in each window.
+    pub(crate) output_tokens: Option<u64>,
+    /// Requests in flight, from their arrival to the end of their answers.
+    pub(crate) concurrent: Option<usize>,
+    /// The length of a window, or how long an empty bucket takes to fill.
+    pub(crate) window: Duration,
+    /// The length of a day.
+    pub(crate) day: Duration,
+    /// How the limits per window are kept.
+    pub(crate) kind: Kind,
+    /// Whose headers, errors and way to count tokens.
+    pub(crate) style: Style,
+    /// How much of what they reserve requests really use.
+    pub(crate) usage: UsageShare,
+    /// How long an answer takes.
+    pub(crate) latency: Duration,
+    /// When the provider is down.
+    pub(crate) outage: Option<Outage>,
+    /// The key that every request must bear.
+    pub(crate) key: Option<String>,
+}
+
+/// How a limit is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No more than the limit in any window, wherever it begins.
+    #[default]
+    Window,
+    /// A bucket that holds the limit, is full at the start, and is refilled evenly with one limit per window.
+    Bucket,
+}
+
+/// A time in which every request is answered with an error that doesn't say how long it will last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outage {
+    /// Counted from the arrival of the first request.
+    pub(crate) from: Duration,
+    /// How long it lasts.
+    pub(crate) lasts: Duration,
+}
+
+// ===== impl Limits =====
+
+impl Default for Limits {
+    /// No limits at all, over a minute, and short answers at once, in OpenAI's style.
+    fn default() -> Self {
+        Self {
+            requests: None,
+            requests_per_day: None,
+            tokens: None,
+            input_tokens: None,
+            output_tokens: None,
+            concurrent: None,
+            window: Duration::from_secs(60),
+            day: Duration::from_secs(24 * 60 * 60),
+            kind: Kind::Window,
+            style: Style::OPENAI,
+            usage: UsageShare::Short,
+            latency: Duration::ZERO,
+            outage: None,
+            key: None,
+        }
+    }
+}
+
+// ===== impl Outage =====
+
+impl Outage {
+    /// Whether the provider is down at this age.
+    pub(crate) fn covers(&self, age: Duration) -> bool {
+        age >= self.from && age - self.from < self.lasts
+    }
+}

@@ -1,0 +1,74 @@
+//! Whose manners the provider has.
+
+/// Whose headers and errors are sent, and how tokens are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// What every answer says of the limits.
+    pub(crate) headers: RateHeaders,
+    /// Whether a 429 says how long to wait.
+    pub(crate) retry_after: bool,
+    /// When tokens count, and how many.
+    pub(crate) counting: Counting,
+}
+
+/// The headers that say how much is left, and the form of errors that goes with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateHeaders {
+    /// `x-ratelimit-…`.
+    OpenAi,
+    /// `anthropic-ratelimit-…`.
+    Anthropic,
+    /// None, with OpenAI's errors.
+    None,
+}
+
+/// When tokens count, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// At admission the estimated prompt and all that the answer may have. Nothing is given back.
+    Reserved,
+    /// The same, until the answer has ended: then what was not used is given back.
+    Settled,
+    /// At admission the estimated prompt, which is corrected when the answer has ended; the answer itself counts
+    /// only then, and may push the sum over the limit. While it is over, nobody is let in.
+    Completion,
+}
+
+// ===== impl Style =====
+
+impl Style {
+    /// OpenAI: a reservation that is never given back, and headers in Go's durations.
+    pub(crate) const OPENAI: Self = Self {
+        headers: RateHeaders::OpenAi,
+        retry_after: true,
+        counting: Counting::Reserved,
+    };
+    /// Anthropic: real output only, and headers with dates.
+    pub(crate) const ANTHROPIC: Self = Self {
+        headers: RateHeaders::Anthropic,
+        retry_after: true,
+        counting: Counting::Completion,
+    };
+    /// DeepSeek: a 429 and nothing else.
+    pub(crate) const DEEPSEEK: Self = Self {
+        headers: RateHeaders::None,
+        retry_after: false,
+        counting: Counting::Settled,
+    };
+    /// AIPower: `retry-after` and nothing else.
+    pub(crate) const AIPOWER: Self = Self {
+        retry_after: true,
+        ..Self::DEEPSEEK
+    };
+
+    /// The style of the provider and tier of this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name {
+            "openai-tier-1" | "openai-tier-4" => Some(Self::OPENAI),
+            "anthropic-build" => Some(Self::ANTHROPIC),
+            "deepseek" => Some(Self::DEEPSEEK),
+            "aipower" => Some(Self::AIPOWER),
+            _ => None,
+        }
+    }
+}
