@@ -38,11 +38,11 @@ pin_project! {
     }
 }
 
-/// What is known of a request's end.
+/// What is known of a request's end. Dropping it ends the request.
 #[derive(Debug)]
 pub(super) struct Settlement {
-    pub(super) reservation: Reservation,
-    pub(super) reads: Reads,
+    reservation: Option<Reservation>,
+    reads: Reads,
 }
 
 /// Where the usage of an answer is found.
@@ -65,7 +65,7 @@ impl<B: Body> ResponseBody<B> {
             ..Self::from(body)
         };
         if has_ended {
-            end(&mut this.settlement);
+            this.settlement = None;
         }
         this
     }
@@ -102,7 +102,7 @@ impl<B: Body> Body for ResponseBody<B> {
             }
             // Readers that trust `is_end_stream` never poll again after the last frame.
             if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
-                end(this.settlement);
+                *this.settlement = None;
             }
         }
         Poll::Ready(frame)
@@ -151,12 +151,6 @@ impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
     }
 }
 
-fn end(settlement: &mut Option<Settlement>) {
-    if let Some(settlement) = settlement.take() {
-        settlement.end();
-    }
-}
-
 // ===== impl Inside =====
 
 impl<B> Inside<B> {
@@ -191,6 +185,11 @@ impl<B: Body> Inside<B> {
 // ===== impl Settlement =====
 
 impl Settlement {
+    pub(super) fn new(reservation: Reservation, reads: Reads) -> Self {
+        let reservation = Some(reservation);
+        Self { reservation, reads }
+    }
+
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
             // Nearly always there is one slice.
@@ -201,16 +200,17 @@ impl Settlement {
             }
         }
     }
+}
 
-    /// The answer has ended.
-    pub(super) fn end(self) {
-        match self.reads {
-            Reads::Usage(reader) => match reader.usage() {
-                Some(usage) => self.reservation.settle(usage),
-                None => drop(self.reservation),
-            },
-            Reads::Nothing => drop(self.reservation),
-            Reads::Failure => self.reservation.settle(TokenUsage::default()),
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        let usage = match &self.reads {
+            Reads::Usage(reader) => reader.usage(),
+            Reads::Nothing => None,
+            Reads::Failure => Some(TokenUsage::default()),
+        };
+        if let (Some(reservation), Some(usage)) = (self.reservation.take(), usage) {
+            reservation.settle(usage);
         }
     }
 }

@@ -110,7 +110,7 @@ fn settled_by_body<R: Answer>(response: R, reservation: Reservation) -> R::Outpu
         Some(reader) => Reads::Usage(Box::new(reader)),
         None => Reads::Nothing,
     };
-    let settlement = Settlement { reservation, reads };
+    let settlement = Settlement::new(reservation, reads);
     let response = response.into_http();
     R::from_http(response.map(|body| ResponseBody::new(body, settlement)))
 }

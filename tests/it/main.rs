@@ -7,6 +7,7 @@ mod concurrency;
 mod doors;
 mod fallback;
 mod patience;
+mod provider;
 mod readiness;
 mod refusal;
 mod retry_after_backoff;

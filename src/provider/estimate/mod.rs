@@ -18,3 +18,12 @@ impl<R> Estimate<R> for ByLength {
         Tokens::new(1, 1)
     }
 }
+
+impl<F, Request> Estimate<Request> for F
+where
+    F: Fn(&Request) -> Tokens,
+{
+    fn estimate(&self, request: &Request) -> Tokens {
+        self(request)
+    }
+}

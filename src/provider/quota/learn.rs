@@ -54,10 +54,10 @@ impl Quotas {
             }
             Class::Rate | Class::Day | Class::Concurrency => {
                 self.flight.refused();
-                self.pause.begin(ticket.at, wait, self.queued.requests, now);
+                self.pause.begin(ticket.at, wait, now);
             }
             Class::Ramp => {
-                self.pause.begin(ticket.at, wait, self.queued.requests, now);
+                self.pause.begin(ticket.at, wait, now);
                 let until = now + self.pause.remaining(now);
                 self.pause.ease(until, RAMP, RAMP_GAP);
             }

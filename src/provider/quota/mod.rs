@@ -271,7 +271,7 @@ impl Quotas {
             ticket.used[n] = meter.used().wrapping_sub(meter.total());
         }
         self.flight.start();
-        self.pause.started(now);
+        self.pause.started(self.queued.requests, now);
         ticket
     }
 }

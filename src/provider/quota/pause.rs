@@ -23,7 +23,7 @@ pub(super) struct Pause {
     until: u64,
     /// How often in a row it began without a word of how long.
     guesses: u32,
-    /// Those who waited leave one after the other, until then.
+    /// Those who waited leave one after the other, until then, and at least so far apart on average.
     spread_until: u64,
     gap: u64,
     next: u64,
@@ -63,18 +63,20 @@ impl Pause {
         self.until.saturating_sub(now)
     }
 
-    /// One has started.
-    pub(super) fn started(&mut self, now: u64) {
+    /// One has started, and so many wait.
+    pub(super) fn started(&mut self, waiting: u64, now: u64) {
         if now < self.spread_until {
-            self.next = now.saturating_add(self.chance(2 * self.gap));
+            let evenly = (self.spread_until - now) / (waiting + 1);
+            let gap = self.chance(2 * evenly.max(self.gap));
+            self.next = now.saturating_add(gap);
         }
     }
 
-    /// The request that was sent at `sent` was refused, for `wait` if that is known; so many wait.
+    /// The request that was sent at `sent` was refused, for `wait` if that is known.
     ///
     /// Requests that were under way already when the pause began belong to the same refusal: they may make it longer, but
     /// do not add to it.
-    pub(super) fn begin(&mut self, sent: u64, wait: Option<Duration>, waiting: u64, now: u64) {
+    pub(super) fn begin(&mut self, sent: u64, wait: Option<Duration>, now: u64) {
         let is_new = self.began.is_none_or(|began| sent > began);
         if is_new {
             self.began = Some(now);
@@ -93,11 +95,11 @@ impl Pause {
             .saturating_add(self.chance(wait / 10));
         if until > self.until {
             let spread = (wait / 2).clamp(LEAST_SPREAD, MOST_SPREAD);
-            self.ease(until, spread, spread / (waiting + 1));
+            self.ease(until, spread, 0);
         }
     }
 
-    /// Lets those who start after `until` start a random time of `gap` on average apart, for as long as `spread`.
+    /// Lets those who start after `until` start a random time apart, at least `gap` on average, for as long as `spread`.
     pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
         self.until = self.until.max(until);
         self.spread_until = self.until.saturating_add(spread);

@@ -1,0 +1,191 @@
+//! What answers teach.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tower_throttle::{
+    Dimension, RateLimits, TokenUsage, Tokens,
+    provider::{Class, LimitUsage, Provider, ProviderLimiter},
+};
+
+use super::nth;
+use crate::support::ms;
+
+fn told(fields: &[(&'static str, &str)]) -> RateLimits {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.insert(*name, value.parse().unwrap());
+    }
+    RateLimits::from_headers(&headers)
+}
+
+/// OpenAI's headers for requests.
+fn requests(limit: &str, remaining: &str) -> RateLimits {
+    told(&[
+        ("x-ratelimit-limit-requests", limit),
+        ("x-ratelimit-remaining-requests", remaining),
+        ("x-ratelimit-reset-requests", "1s"),
+    ])
+}
+
+/// Sends one request whose answer says so.
+fn hear(limiter: &ProviderLimiter, limits: &RateLimits) {
+    let reservation = limiter.try_acquire(Tokens::new(1, 1)).unwrap();
+    reservation.observe(limits);
+    reservation.settle(TokenUsage::default());
+}
+
+fn first(limiter: &ProviderLimiter) -> LimitUsage {
+    nth(&limiter.usage(), 0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn knowing_nothing_it_feels_its_way_and_finds_the_limits() {
+    let limiter = ProviderLimiter::new(Provider::new("unknown")).learn(true);
+    let one = limiter.try_acquire(Tokens::new(10, 10)).unwrap();
+    assert!(limiter.try_acquire(Tokens::new(10, 10)).is_err());
+    one.observe(&RateLimits::default());
+    // No word of limits: twice as many.
+    drop(one);
+    let two: Vec<_> = (0..2)
+        .map(|_| limiter.try_acquire(Tokens::new(10, 10)).unwrap())
+        .collect();
+    assert!(limiter.try_acquire(Tokens::new(10, 10)).is_err());
+    two[0].observe(&told(&[
+        ("x-ratelimit-limit-requests", "500"),
+        ("x-ratelimit-remaining-requests", "400"),
+        ("x-ratelimit-limit-tokens", "30000"),
+        ("x-ratelimit-remaining-tokens", "29000"),
+    ]));
+    let usage = limiter.usage();
+    let (requests, tokens) = (nth(&usage, 0), nth(&usage, 1));
+    assert_eq!(
+        (requests.dimension, requests.limit, requests.used),
+        (Dimension::Requests, 500, 100)
+    );
+    assert_eq!(
+        (tokens.dimension, tokens.limit, tokens.used),
+        (Dimension::Tokens, 30_000, 1_000)
+    );
+    assert!(requests.period.unwrap() - Duration::from_secs(60) <= ms(250));
+    let rest: Vec<_> =
+        std::iter::from_fn(|| limiter.try_acquire(Tokens::new(10, 10)).ok()).collect();
+    assert_eq!(rest.len(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_learned_unless_told() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100));
+    hear(&limiter, &requests("50", "0"));
+    assert_eq!((first(&limiter).limit, first(&limiter).ours), (100, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_limit_is_taken_over_both_ways() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100)).learn(true);
+    hear(&limiter, &requests("50", "49"));
+    assert_eq!(first(&limiter).limit, 50);
+    tokio::time::sleep(ms(1)).await;
+    hear(&limiter, &requests("200", "198"));
+    assert_eq!((first(&limiter).limit, first(&limiter).ours), (200, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_else_on_the_key_makes_ours_smaller_for_a_while() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let ours: Vec<_> = (0..50)
+        .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
+        .collect();
+    // We have had 50, and 150 are gone: of the 150 that are left, a third is ours.
+    ours[49].observe(&requests("300", "150"));
+    assert_eq!(first(&limiter).ours, 100);
+    drop(ours);
+    let rest: Vec<_> = std::iter::from_fn(|| limiter.try_acquire(Tokens::default()).ok()).collect();
+    assert_eq!(rest.len(), 50);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(first(&limiter).ours > 200);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(first(&limiter).ours, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_requests_are_not_somebody_elses() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let early = limiter.try_acquire(Tokens::default()).unwrap();
+    let _later: Vec<_> = (0..100)
+        .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
+        .collect();
+    // All of them may have arrived before the answer to the first was made.
+    early.observe(&requests("300", "199"));
+    assert_eq!(first(&limiter).ours, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_and_senseless_answers_do_no_harm() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let stale = limiter.try_acquire(Tokens::default()).unwrap();
+    tokio::time::sleep(ms(10)).await;
+    hear(&limiter, &requests("300", "298"));
+    // Sent before the one that was heard, and answered after it.
+    stale.observe(&requests("10", "0"));
+    assert_eq!((first(&limiter).limit, first(&limiter).ours), (300, 300));
+    for (limit, remaining) in [
+        ("-1", "-1"),
+        ("0", "0"),
+        ("many", "few"),
+        ("NaN", "NaN"),
+        ("", ""),
+        ("300", "99999999999999999999999"),
+        ("300", "-5"),
+    ] {
+        tokio::time::sleep(ms(10)).await;
+        hear(&limiter, &requests(limit, remaining));
+        let now = first(&limiter);
+        assert_eq!((now.limit, now.ours), (300, 300), "{limit} {remaining}");
+    }
+    // So small a limit is believed when it is told twice.
+    tokio::time::sleep(ms(10)).await;
+    hear(&limiter, &requests("3", "2"));
+    assert_eq!(first(&limiter).limit, 300);
+    tokio::time::sleep(ms(10)).await;
+    hear(&limiter, &requests("3", "2"));
+    assert_eq!(first(&limiter).limit, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_is_told_from_a_minute_by_how_long_it_takes_to_come_back() {
+    let limiter = ProviderLimiter::new(Provider::new("p")).learn(true);
+    hear(
+        &limiter,
+        &told(&[
+            ("x-ratelimit-limit-requests", "14400"),
+            ("x-ratelimit-remaining-requests", "14370"),
+            ("x-ratelimit-reset-requests", "2m59.56s"),
+            ("x-ratelimit-limit-tokens", "18000"),
+            ("x-ratelimit-remaining-tokens", "17997"),
+            ("x-ratelimit-reset-tokens", "7.66ms"),
+        ]),
+    );
+    let usage = limiter.usage();
+    assert!(nth(&usage, 0).period.unwrap() >= Duration::from_secs(86_400));
+    assert!(nth(&usage, 1).period.unwrap() < Duration::from_secs(61));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_calls_in_flight_is_found_by_being_refused_and_felt_for_again() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(10_000)).learn(true);
+    let mut held: Vec<_> = (0..64)
+        .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
+        .collect();
+    for reservation in held.split_off(50) {
+        reservation.refuse(Class::Concurrency, None);
+    }
+    let flight = || *limiter.usage().limits().last().unwrap();
+    assert_eq!(
+        (flight().dimension, flight().limit),
+        (Dimension::Concurrency, 50)
+    );
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    held[0].observe(&RateLimits::default());
+    assert_eq!(flight().limit, 51);
+}

@@ -1,0 +1,178 @@
+//! What an answer used, and every other way in which a request may end.
+
+use std::{convert::Infallible, io, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_throttle::provider::{ProviderLayer, ProviderLimiter};
+
+use super::{ask, half_and_half, json, small, used};
+use crate::support::ms;
+
+const USED_7: &str =
+    r#"{"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":3,"total_tokens":7}}"#;
+
+fn layer() -> (
+    ProviderLimiter,
+    ProviderLayer<fn(&Request<&'static str>) -> tower_throttle::Tokens>,
+) {
+    let limiter = ProviderLimiter::new(small());
+    let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half as fn(&_) -> _);
+    (limiter, layer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_settles_its_request_with_its_last_frame() {
+    let (limiter, layer) = layer();
+    let service = layer.layer(service_fn(async |_: Request<_>| json(USED_7)));
+    let response = service.oneshot(ask("0123456789")).await.unwrap();
+    assert_eq!(used(&limiter, 1), 10);
+    assert_eq!(limiter.usage().in_flight, 1);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, USED_7.as_bytes());
+    assert_eq!(used(&limiter, 1), 7);
+    assert_eq!(limiter.usage().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_settles_wherever_it_is_cut_and_passes_unchanged() {
+    const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\r\n\r\n\
+        data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":3,\"total_tokens\":7}}\n\n\
+        data: [DONE]\n\n";
+    for cut in 0..=STREAM.len() {
+        let (limiter, layer) = layer();
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let (head, tail) = STREAM.as_bytes().split_at(cut);
+            let frames = [head, tail].map(|part| Ok::<_, Infallible>(Frame::data(part)));
+            let response = Response::builder().header("content-type", "text/event-stream");
+            Ok::<_, Infallible>(
+                response
+                    .body(StreamBody::new(stream::iter(frames)))
+                    .unwrap(),
+            )
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, STREAM.as_bytes());
+        assert_eq!(used(&limiter, 1), 7, "cut at {cut}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_say_what_it_used_counts_for_what_it_reserved() {
+    for (kind, encoding, body) in [
+        ("application/json", "identity", "{}"),
+        ("application/json", "gzip", USED_7),
+        ("image/png", "identity", USED_7),
+    ] {
+        let (limiter, layer) = layer();
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let response = Response::builder()
+                .header("content-type", kind)
+                .header("content-encoding", encoding);
+            Ok::<_, Infallible>(response.body(Full::new(body.as_bytes())).unwrap())
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, body.as_bytes());
+        assert_eq!(used(&limiter, 1), 10, "{kind} {encoding}");
+        assert_eq!(limiter.usage().in_flight, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_dropped_or_breaks_ends_its_request() {
+    for breaks in [false, true] {
+        let (limiter, layer) = layer();
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+            let error = stream::iter([Err(io::Error::other("cut"))]);
+            let response = Response::builder().header("content-type", "application/json");
+            Ok::<_, Infallible>(response.body(StreamBody::new(first.chain(error))).unwrap())
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        let mut body = response.into_body();
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(limiter.usage().in_flight, 1);
+        if breaks {
+            body.frame().await.unwrap().unwrap_err();
+        } else {
+            drop(body);
+        }
+        assert_eq!(limiter.usage().in_flight, 0);
+        assert_eq!(used(&limiter, 1), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_comes_back_whole_and_one_that_may_have_does_not() {
+    for (kind, requests, tokens) in [
+        (io::ErrorKind::ConnectionRefused, 0, 0),
+        (io::ErrorKind::ConnectionReset, 1, 10),
+        (io::ErrorKind::Other, 1, 10),
+    ] {
+        let (limiter, layer) = layer();
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            Err::<Response<Empty<Bytes>>, _>(io::Error::from(kind))
+        }));
+        let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+        assert_eq!(error.downcast_ref::<io::Error>().unwrap().kind(), kind);
+        assert_eq!(
+            (used(&limiter, 0), used(&limiter, 1)),
+            (requests, tokens),
+            "{kind}"
+        );
+        assert_eq!(limiter.usage().in_flight, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_and_a_panic_end_their_requests() {
+    let (limiter, layer) = layer();
+    let service = layer.layer(service_fn(async |request: Request<&str>| {
+        assert!(!request.body().contains("panic"));
+        std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>().await
+    }));
+    let call = service.clone().oneshot(ask("0123456789"));
+    tokio::time::timeout(ms(10), call).await.unwrap_err();
+    assert_eq!((used(&limiter, 1), limiter.usage().in_flight), (10, 0));
+    let task = tokio::spawn(service.oneshot(ask("panic")));
+    assert!(task.await.is_err());
+    assert_eq!((used(&limiter, 1), limiter.usage().in_flight), (15, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_provider_uses_no_tokens() {
+    let (limiter, layer) = layer();
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        let response = Response::builder().status(400);
+        Ok::<_, Infallible>(response.body(Full::new(USED_7.as_bytes())).unwrap())
+    }));
+    let response = service.oneshot(ask("0123456789")).await.unwrap();
+    assert_eq!(used(&limiter, 1), 10);
+    drop(response);
+    assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_answer_ends_its_request_at_once() {
+    let (limiter, layer) = layer();
+    let mut service = layer.layer(service_fn(async |_: Request<_>| {
+        Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new()))
+    }));
+    let response = service
+        .ready()
+        .await
+        .unwrap()
+        .call(ask("0123456789"))
+        .await
+        .unwrap();
+    assert_eq!(limiter.usage().in_flight, 0);
+    assert_eq!(response.headers().len(), 0);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(used(&limiter, 1), 0);
+}
