@@ -522,7 +522,7 @@ fn resets() {
         ("2026-11-24T05:09:31.000000001Z", Some(Duration::new(1, 1))),
         ("2026-11-24T05:09:31-00:00", Some(Duration::from_secs(1))),
         ("1969-11-24T05:09:31Z", Some(Duration::ZERO)),
-        ("-009999-01-01T00:00:00Z", Some(Duration::ZERO)),
+        ("-000001-01-01T00:00:00Z", Some(Duration::ZERO)),
         (
             "Tue, 24 Nov 2026 05:10:30 GMT",
             Some(Duration::from_secs(60)),
