@@ -1,8 +1,15 @@
 //! Headers, read without judging: what can't be read is as if it weren't there, and nothing is capped.
 
+mod date;
+mod decimal;
+#[cfg(feature = "provider")]
+mod duration;
 #[cfg(feature = "provider")]
 mod rate_limits;
 mod retry_after;
+
+#[cfg(feature = "provider")]
+pub(crate) use self::duration::duration;
 
 use std::time::SystemTime;
 
@@ -15,9 +22,9 @@ const SHOULD_RETRY: &str = "x-should-retry";
 impl Hint {
     /// Reads what `headers` say about trying again.
     ///
-    /// - When: `retry-after-ms`, else `x-ms-retry-after-ms`, else `Retry-After`. Of a header that stands there more than
-    ///   once, the longest wait counts.
-    /// - Whether: `x-should-retry`. Of several, a `false` counts.
+    /// - When: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or `grpc-retry-pushback-ms` (all of them
+    ///   in milliseconds), else `Retry-After`. Of a header that stands there more than once, the longest wait counts.
+    /// - Whether: `x-should-retry`. Of several, a `false` counts. A negative `grpc-retry-pushback-ms` is a `false` too.
     ///
     /// `Retry-After` may be a number of seconds, with a fraction too, or any of the three forms of an HTTP-date. A date
     /// is read against the response's own `Date` header, so that the clocks of the two sides need not agree. The wall
@@ -63,6 +70,7 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
                 None
             }
         })
+        .chain(retry_after::is_never(headers).then_some(false))
         .reduce(|first, second| first && second)
 }
 
@@ -91,6 +99,30 @@ mod tests {
             let hint = Hint::from_headers(&headers);
             assert_eq!(hint.should_retry(), expected, "{values:?}");
             assert_eq!(hint.retry_after(), None);
+        }
+    }
+
+    #[test]
+    fn a_negative_pushback_says_not_to_retry() {
+        for (pushback, should_retry, expected) in [
+            ("-1", None, Some(false)),
+            (" -0.5", None, Some(false)),
+            ("-99999999999999999999999", None, Some(false)),
+            ("-1", Some("true"), Some(false)),
+            ("5", None, None),
+            ("5", Some("true"), Some(true)),
+            ("-", None, None),
+            ("-x", None, None),
+            ("--1", None, None),
+            ("", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
+            if let Some(value) = should_retry {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static(value));
+            }
+            let hint = Hint::from_headers(&headers);
+            assert_eq!(hint.should_retry(), expected, "{pushback:?}");
         }
     }
 

@@ -1,39 +1,49 @@
-//! How long to wait: `retry-after-ms`, `x-ms-retry-after-ms`, `Retry-After`.
+//! How long to wait: `retry-after-ms` and its like, `Retry-After`.
 //!
 //! RFC 9110 §10.2.3: `Retry-After = HTTP-date / delay-seconds`, and `delay-seconds = 1*DIGIT`. Some vendors send
 //! fractions, which are read. Nothing here is capped.
 //!
 //! `None` for what is empty, has a sign, an exponent or a unit, holds two values, or is a date that never was.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{DATE, RETRY_AFTER},
+use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
+
+use super::{
+    date::{self, Now},
+    decimal::{self, decimal},
 };
 
-type Now<'a> = &'a dyn Fn() -> SystemTime;
+/// gRPC's word for the same, in which a negative number means never.
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-const MILLISECONDS: [HeaderName; 2] = [
+const MILLISECONDS: [HeaderName; 4] = [
     HeaderName::from_static("retry-after-ms"),
     HeaderName::from_static("x-ms-retry-after-ms"),
+    HeaderName::from_static("x-amz-retry-after"),
+    PUSHBACK,
 ];
-
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
-const NANOS_PER_MILLISECOND: u64 = 1_000_000;
-/// The mean length of a Gregorian year.
-const SECONDS_PER_YEAR: u64 = 31_556_952;
 
 /// The wait that the headers ask for; a date is compared with the `Date` header, or else with `now`.
 pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
     MILLISECONDS
         .iter()
-        .find_map(|name| longest(headers, name, |text| decimal(text, NANOS_PER_MILLISECOND)))
+        .find_map(|name| longest(headers, name, |text| decimal(text, decimal::MILLISECOND)))
         .or_else(|| {
             longest(headers, &RETRY_AFTER, |text| {
-                decimal(text, NANOS_PER_SECOND).or_else(|| until(date(text, now)?, headers, now))
+                decimal(text, decimal::SECOND)
+                    .or_else(|| Some(date::until(date::date(text, now)?, headers, now)))
             })
         })
+}
+
+/// Whether the server asks to be left alone for good, by a negative wait.
+pub(super) fn is_never(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(&PUSHBACK).iter();
+    values.filter_map(text).any(|text| {
+        let number = text.strip_prefix('-');
+        number.is_some_and(|number| decimal(number, decimal::MILLISECOND).is_some())
+    })
 }
 
 fn longest(
@@ -49,97 +59,10 @@ fn text(value: &HeaderValue) -> Option<&str> {
     Some(value.to_str().ok()?.trim())
 }
 
-fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
-    let sent = headers
-        .get(DATE)
-        .and_then(|value| date(text(value)?, now))
-        .unwrap_or_else(now);
-    Some(then.duration_since(sent).unwrap_or_default())
-}
-
-/// A decimal number without sign or exponent, in units of `unit` nanoseconds; rounded up to a whole nanosecond, so that
-/// whoever waits it out has waited long enough.
-fn decimal(text: &str, unit: u64) -> Option<Duration> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let saturating = |part: &str| {
-        part.bytes().fold(0_u64, |sum, byte| {
-            sum.saturating_mul(10).saturating_add((byte - b'0').into())
-        })
-    };
-    // No more than nine digits of the fraction tell; any others round up.
-    let (told, rest) = fraction.split_at(fraction.len().min(9));
-    let billionths = saturating(told) * 10_u64.pow(9 - told.len() as u32)
-        + u64::from(rest.bytes().any(|byte| byte != b'0'));
-    let part = (u128::from(billionths) * u128::from(unit)).div_ceil(1_000_000_000);
-    let nanos = u128::from(saturating(whole)) * u128::from(unit) + part;
-    let seconds = nanos / u128::from(NANOS_PER_SECOND);
-    Some(match u64::try_from(seconds) {
-        Ok(seconds) => Duration::new(seconds, (nanos % u128::from(NANOS_PER_SECOND)) as u32),
-        Err(_) => Duration::MAX,
-    })
-}
-
-/// An HTTP-date in any of its three forms, leap seconds among them.
-fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
-    // The last colon stands before the seconds. There is no second 60 in `SystemTime`.
-    let leaps = text
-        .rfind(':')
-        .filter(|colon| text.get(*colon..colon + 3) == Some(":60"));
-    if let Some(colon) = leaps {
-        let before = format!("{}:59{}", &text[..colon], &text[colon + 3..]);
-        return plain_date(&before, now)?.checked_add(Duration::from_secs(1));
-    }
-    plain_date(text, now)
-}
-
-fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
-    match with_century(text, now) {
-        Some(full) => httpdate::parse_http_date(&full).ok(),
-        None => httpdate::parse_http_date(text).ok(),
-    }
-}
-
-/// An rfc850-date, whose year has two digits, as an IMF-fixdate.
-///
-/// RFC 9110 §5.6.7: a year that appears to be more than 50 years in the future is the most recent one in the past with
-/// the same last two digits.
-fn with_century(text: &str, now: Now<'_>) -> Option<String> {
-    const DAYS: [&str; 7] = [
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-    ];
-    let (day, rest) = text.split_once(", ")?;
-    if !DAYS.contains(&day) || !rest.is_ascii() || rest.len() != 22 {
-        return None;
-    }
-    let (date, time) = rest.split_at(9);
-    let mut parts = date.split('-');
-    let (number, month, year) = (parts.next()?, parts.next()?, parts.next()?);
-    if year.len() != 2 {
-        return None;
-    }
-    let year: u64 = year.parse().ok()?;
-    let since_epoch = now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    // Off by a day around new year, which doesn't matter at a distance of 50 years.
-    let this_year = 1970 + since_epoch.as_secs() / SECONDS_PER_YEAR;
-    let mut full = this_year - this_year % 100 + 100 + year;
-    while full > this_year + 50 {
-        full -= 100;
-    }
-    Some(format!("{}, {number} {month} {full:04}{time}", &day[..3]))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -288,6 +211,31 @@ mod tests {
                 ms(40),
             ),
             (&[("x-ms-retry-after-ms", b""), ("retry-after", b"3")], s(3)),
+            (&[("x-amz-retry-after", b"250")], ms(250)),
+            (&[("grpc-retry-pushback-ms", b"75")], ms(75)),
+            (
+                &[
+                    ("x-amz-retry-after", b"250"),
+                    ("x-ms-retry-after-ms", b"40"),
+                ],
+                ms(40),
+            ),
+            (
+                &[
+                    ("grpc-retry-pushback-ms", b"75"),
+                    ("x-amz-retry-after", b"250"),
+                ],
+                ms(250),
+            ),
+            (
+                &[("retry-after", b"9"), ("grpc-retry-pushback-ms", b"75")],
+                ms(75),
+            ),
+            (&[("retry-after", b"9"), ("x-amz-retry-after", b"?")], s(9)),
+            (
+                &[("retry-after", b"9"), ("grpc-retry-pushback-ms", b"-1")],
+                s(9),
+            ),
             // More than one of a kind: the longest that can be read.
             (&[("retry-after", b"5"), ("retry-after", b"10")], s(10)),
             (&[("retry-after", b"10"), ("retry-after", b"5")], s(10)),
@@ -330,16 +278,6 @@ mod tests {
         let sent: Field = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
         let seconds: Field = ("retry-after", b"60");
         assert_eq!(read(&[seconds, sent]), s(60));
-    }
-
-    #[test]
-    fn two_digits_of_a_year_are_read_in_the_century_at_hand() {
-        let in_2099 = || at(4_070_908_800);
-        let year_2100 = date("Friday, 01-Jan-00 00:00:00 GMT", &in_2099);
-        assert_eq!(year_2100, Some(at(4_102_444_800)));
-        let before_1970 = || SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        let year_2000 = date("Saturday, 01-Jan-00 00:00:00 GMT", &before_1970);
-        assert_eq!(year_2000, Some(at(946_684_800)));
     }
 
     proptest! {

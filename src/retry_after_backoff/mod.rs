@@ -63,7 +63,7 @@
 //!
 //! # How long it waits
 //!
-//! 1. As long as the server asks, read by [`Hint`](crate::Hint): `retry-after-ms`, else `x-ms-retry-after-ms`, else
+//! 1. As long as the server asks, read by [`Hint`](crate::Hint): `retry-after-ms` or another header in milliseconds, else
 //!    `Retry-After`. Never less, and by chance up to a tenth more, at most 1 s more: the server tells everybody the same.
 //! 2. Else as [`Backoff`] says. So too where the server asks for next to no wait, less than a tenth of the first backoff.
 //!

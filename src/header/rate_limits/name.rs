@@ -1,0 +1,105 @@
+//! What the name of a header says.
+
+use std::time::Duration;
+
+use crate::Dimension;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who gives headers such a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Anthropic,
+    OpenAi,
+    Legacy,
+}
+
+/// Which part of a limit the value tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Limit,
+    Remaining,
+    Reset,
+}
+
+/// Which limit is meant: the headers of one limit differ in nothing but their part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) family: Family,
+    /// The limit of a project rather than of the whole organization.
+    pub(super) project: bool,
+    pub(super) dimension: Dimension,
+    pub(super) period: Option<Duration>,
+}
+
+/// The subject and the part that a name stands for, if it is one whose meaning is all in the name.
+pub(super) fn read(name: &str) -> Option<(Subject, Part)> {
+    if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
+        let (what, part) = rest.rsplit_once('-')?;
+        let subject = Subject {
+            family: Family::Anthropic,
+            project: false,
+            dimension: dimension(what)?,
+            period: Some(MINUTE),
+        };
+        return Some((subject, part_of(part)?));
+    }
+    let (part, what) = name.strip_prefix("x-ratelimit-")?.split_once('-')?;
+    Some((subject(what)?, part_of(part)?))
+}
+
+fn subject(what: &str) -> Option<Subject> {
+    if let Some(period) = period(what) {
+        return Some(Subject {
+            family: Family::Legacy,
+            project: false,
+            dimension: Dimension::Requests,
+            period: Some(period),
+        });
+    }
+    let own = what.strip_prefix("project-");
+    let what = own.unwrap_or(what);
+    let (dimension, period) = match (dimension(what), what.rsplit_once('-')) {
+        (Some(dimension), _) => (dimension, None),
+        (None, Some((unit, over))) => (dimension(unit)?, Some(period(over)?)),
+        (None, None) => return None,
+    };
+    Some(Subject {
+        family: Family::OpenAi,
+        project: own.is_some(),
+        dimension,
+        period,
+    })
+}
+
+fn part_of(text: &str) -> Option<Part> {
+    Some(match text {
+        "limit" => Part::Limit,
+        "remaining" => Part::Remaining,
+        "reset" => Part::Reset,
+        _ => return None,
+    })
+}
+
+fn dimension(text: &str) -> Option<Dimension> {
+    Some(match text {
+        "requests" | "req" => Dimension::Requests,
+        "tokens" => Dimension::Tokens,
+        "input-tokens" => Dimension::InputTokens,
+        "output-tokens" => Dimension::OutputTokens,
+        _ => return None,
+    })
+}
+
+fn period(text: &str) -> Option<Duration> {
+    Some(match text {
+        "second" => Duration::from_secs(1),
+        "minute" => MINUTE,
+        "hour" => 60 * MINUTE,
+        "day" => DAY,
+        "month" => 30 * DAY,
+        "year" => 365 * DAY,
+        _ => return None,
+    })
+}

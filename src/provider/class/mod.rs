@@ -1,0 +1,141 @@
+//! What a refusal of the provider's means.
+
+mod error;
+mod words;
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use self::error::{Error, Quota};
+use crate::{Dimension, Hint, RateLimits, Reported};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Whoever is told to wait longer than this may as well come back another day.
+const LONG: Duration = Duration::from_secs(2 * 60 * 60);
+/// Anthropic's status for its own overload, which is in no registry.
+const OVERLOADED: u16 = 529;
+
+/// Which kind of limit the provider refused by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// Too many in a short time: wait as told.
+    Rate,
+    /// Too many in a day: no wait that a request can bear will help.
+    Day,
+    /// The money is spent, or a spending limit reached.
+    Money,
+    /// Too many in flight.
+    Concurrency,
+    /// The load rose too fast.
+    Ramp,
+    /// The provider is overloaded; it says nothing of the caller's limits.
+    Capacity,
+}
+
+/// What the head and the body of a refusal say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) class: Class,
+    /// How long to wait, by the most telling source that speaks: a header, the body's own field, the reset of a limit
+    /// that is used up, the words of the message.
+    pub(crate) retry_after: Option<Duration>,
+    /// The provider's own code or type for it, its first 200 characters.
+    pub(crate) code: Option<Box<str>>,
+    /// The provider's own words, the first 200 characters of them.
+    pub(crate) message: Option<Box<str>>,
+}
+
+// ===== impl Told =====
+
+impl Told {
+    /// Reads a refusal; `None` where the response is none.
+    ///
+    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
+    /// empty, cut anywhere, or not JSON.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let is_forbidden = status == StatusCode::FORBIDDEN;
+        if !is_forbidden && !matches!(status.as_u16(), 402 | 429 | 503 | OVERLOADED) {
+            return None;
+        }
+        let error = Error::read(body, headers);
+        let limits = match RateLimits::from_headers(headers) {
+            limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
+            limits => limits,
+        };
+        let hint = Hint::from_headers(headers).retry_after();
+        let is_limit = hint.is_some() || used_up(&limits).next().is_some() || error.is_of_limits();
+        if is_forbidden && !is_limit {
+            return None;
+        }
+        Some(Self {
+            class: class(status, &error, &limits),
+            retry_after: hint.or_else(|| wait(&error, &limits)),
+            code: error.code().and_then(cut),
+            message: error.message.as_deref().and_then(cut),
+        })
+    }
+}
+
+/// By what is said in so many words first, and by the status last.
+fn class(status: StatusCode, error: &Error, limits: &RateLimits) -> Class {
+    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(words::is_money) {
+        return Class::Money;
+    }
+    if error.quota == Some(Quota::Day) {
+        return Class::Day;
+    }
+    if error.has_code(words::is_ramp) || error.says(words::is_ramp) {
+        return Class::Ramp;
+    }
+    let is_overload = matches!(status.as_u16(), 503 | OVERLOADED);
+    if is_overload || error.has_code(words::is_capacity) || error.says(words::is_capacity) {
+        return Class::Capacity;
+    }
+    let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
+    if error.says(words::is_concurrency)
+        || error.has_code(words::is_concurrency)
+        || used_up(limits).any(in_flight)
+    {
+        return Class::Concurrency;
+    }
+    // Where the quota has a name the message repeats what that says, or speaks of other plans.
+    let in_words = error.quota.is_none() && error.says(words::is_day);
+    if in_words || used_up(limits).any(is_of_a_day) {
+        return Class::Day;
+    }
+    Class::Rate
+}
+
+/// What headers that were made for it do not say.
+fn wait(error: &Error, limits: &RateLimits) -> Option<Duration> {
+    // With a quota of a day comes a wait of seconds, after which the answer is the same.
+    let told = error.quota != Some(Quota::Day);
+    let reset = || used_up(limits).filter_map(|limit| limit.reset).max();
+    let in_words = || error.words.as_deref().and_then(words::wait);
+    error
+        .retry_delay
+        .filter(|_| told)
+        .or_else(reset)
+        .or_else(|| in_words().filter(|_| told))
+}
+
+fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
+    limits.iter().filter(|limit| limit.remaining == Some(0))
+}
+
+fn is_of_a_day(limit: &Reported) -> bool {
+    limit.period == Some(DAY) || limit.reset.is_some_and(|reset| reset > LONG)
+}
+
+fn cut(text: &str) -> Option<Box<str>> {
+    const MOST: usize = 200;
+    let text = text.trim();
+    let end = text.char_indices().nth(MOST);
+    let text = &text[..end.map_or(text.len(), |(end, _)| end)];
+    (!text.is_empty()).then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests;

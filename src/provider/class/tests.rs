@@ -1,0 +1,503 @@
+use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+use Class::{Capacity, Concurrency, Day, Money, Ramp, Rate};
+
+type Fields = &'static [(&'static str, &'static str)];
+/// The class, milliseconds to wait, and the code.
+type Row = (Class, Option<u64>, Option<&'static str>);
+
+fn told(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Option<Told> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let name = HeaderName::from_static(name);
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    Told::read(StatusCode::from_u16(status).unwrap(), &headers, body)
+}
+
+fn check(table: &[(u16, Fields, &str, Option<Row>)]) {
+    for (status, fields, body, expected) in table {
+        let told = told(*status, fields, body.as_bytes());
+        let row = told.as_ref().map(|told| {
+            let wait = told.retry_after.map(|wait| wait.as_millis() as u64);
+            (told.class, wait, told.code.as_deref())
+        });
+        assert_eq!(row, *expected, "{status}, {fields:?}, {body}");
+    }
+}
+
+const NONE: Fields = &[];
+
+#[test]
+fn by_status_alone() {
+    check(&[
+        (429, NONE, "", Some((Rate, None, None))),
+        (402, NONE, "", Some((Money, None, None))),
+        (503, NONE, "", Some((Capacity, None, None))),
+        (529, NONE, "", Some((Capacity, None, None))),
+        (403, NONE, "", None),
+        (200, &[("retry-after", "1")], "insufficient_quota", None),
+        (
+            400,
+            NONE,
+            r#"{"error":{"code":"insufficient_quota"}}"#,
+            None,
+        ),
+        (401, NONE, "", None),
+        (413, NONE, "", None),
+        (500, &[("retry-after", "1")], "", None),
+    ]);
+}
+
+#[test]
+fn bodies_of_providers() {
+    check(&[
+        // OpenAI.
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            Some((Rate, Some(1_500), Some("rate_limit_exceeded"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
+            Some((Day, Some(432_000), Some("rate_limit_exceeded"))),
+        ),
+        (
+            429,
+            &[("x-should-retry", "false")],
+            r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+            Some((Money, None, Some("insufficient_quota"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"m","type":"insufficient_quota","code":null}}"#,
+            Some((Money, None, Some("insufficient_quota"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"type":"tokens","code":"slow_down"}}"#,
+            Some((Ramp, None, Some("slow_down"))),
+        ),
+        (
+            503,
+            NONE,
+            r#"{"error":{"code":"slow_down"}}"#,
+            Some((Ramp, None, Some("slow_down"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"Resource Unavailable","code":null}}"#,
+            Some((Capacity, None, None)),
+        ),
+        (
+            429,
+            &[("x-should-retry", "false"), ("retry-after", "3")],
+            r#"{"error":{"code":"rate_limit_exceeded"}}"#,
+            Some((Rate, Some(3_000), Some("rate_limit_exceeded"))),
+        ),
+        // Azure.
+        (
+            429,
+            NONE,
+            r#"{"error":{"code":"429","message":"Requests have exceeded the token rate limit. Please retry after 5 seconds."}}"#,
+            Some((Rate, Some(5_000), Some("429"))),
+        ),
+        // Anthropic.
+        (
+            429,
+            &[("retry-after", "12")],
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed 50,000 input tokens per minute."},"request_id":"r"}"#,
+            Some((Rate, Some(12_000), Some("rate_limit_error"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Over the acceleration limit: scale up gradually."}}"#,
+            Some((Ramp, None, Some("rate_limit_error"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Number of concurrent connections has exceeded your rate limit."}}"#,
+            Some((Concurrency, None, Some("rate_limit_error"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}"#,
+            Some((Money, None, Some("enforced_spend_limit_reached"))),
+        ),
+        (
+            529,
+            NONE,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+            Some((Capacity, None, Some("overloaded_error"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+            Some((Capacity, None, Some("overloaded_error"))),
+        ),
+        // DeepSeek.
+        (
+            402,
+            NONE,
+            r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#,
+            Some((Money, None, Some("invalid_request_error"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"You have reached your Concurrency limit"}}"#,
+            Some((Concurrency, None, None)),
+        ),
+        // OpenRouter.
+        (
+            429,
+            NONE,
+            r#"{"error":{"code":429,"message":"Provider returned error","metadata":{"raw":"max concurrent calls","provider_code":"too_many"}}}"#,
+            Some((Concurrency, None, Some("too_many"))),
+        ),
+        (
+            429,
+            &[("date", "Tue, 24 Nov 2026 05:09:30 GMT")],
+            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
+            Some((Day, Some(30_000), Some("429"))),
+        ),
+        // Others.
+        (
+            429,
+            NONE,
+            r#"{"message":"Requests rate limit exceeded","type":"rate","code":"1300"}"#,
+            Some((Rate, None, Some("rate"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"__type":"ThrottlingException"}"#,
+            Some((Rate, None, Some("ThrottlingException"))),
+        ),
+        (429, NONE, r#"{"error":"per day"}"#, Some((Day, None, None))),
+        (
+            429,
+            NONE,
+            r#"{"errors":[{"code":"slow_down"}]}"#,
+            Some((Ramp, None, Some("slow_down"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"detail":"try again in 2s"}"#,
+            Some((Rate, Some(2_000), None)),
+        ),
+        (
+            429,
+            NONE,
+            r#""try again in 2s""#,
+            Some((Rate, Some(2_000), None)),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","title":"t"}"#,
+            Some((
+                Capacity,
+                None,
+                Some("https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"),
+            )),
+        ),
+    ]);
+}
+
+#[test]
+fn every_code_of_money_is_one() {
+    for code in [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "enforced_spend_limit_reached",
+        "billing_hard_limit_reached",
+    ] {
+        for body in [
+            format!(r#"{{"error":{{"code":"{code}"}}}}"#),
+            format!(r#"{{"error":{{"code":null,"type":"{code}"}}}}"#),
+            format!(r#"{{"error":{{"message":"m","type":"x","code":"{code}","par"#),
+        ] {
+            for status in [429, 403, 503] {
+                let told = told(status, NONE, body.as_bytes()).unwrap();
+                assert_eq!(told.class, Money, "{status} {body}");
+            }
+        }
+    }
+    // Not in the mouth of whoever wrote the prompt.
+    let echo =
+        r#"{"error":{"message":"bad: \"insufficient_quota\"","code":"rate_limit_exceeded"}}"#;
+    for end in [echo.len(), echo.len() - 1] {
+        let told = told(429, NONE, &echo.as_bytes()[..end]).unwrap();
+        assert_eq!(told.class, Rate, "{}", &echo[..end]);
+    }
+}
+
+const PER_DAY: &str = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota. Please retry in 37s.","details":[
+ {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[
+  {"quotaMetric":"m","quotaId":"GenerateContentInputTokensPerModelPerMinute-FreeTier"},
+  {"quotaMetric":"m","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"20"}]},
+ {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37s"}]}}"#;
+
+#[test]
+fn a_quota_of_a_day_heeds_no_short_wait() {
+    let exhausted = Some("RESOURCE_EXHAUSTED");
+    let per_minute = PER_DAY.replace("RequestsPerDay", "RequestsPerMinute");
+    let fraction = per_minute.replace(r#""37s""#, r#""4.217s""#);
+    let daily_words =
+        per_minute.replace("You exceeded", "Other plans have 99 per day. You exceeded");
+    let in_words = per_minute.replace("retryDelay", "delay");
+    let day_first = PER_DAY
+        .replace("RequestsPerDay", "RequestsPerMinute")
+        .replace("TokensPerModelPerMinute", "TokensPerModelPerDay");
+    let hint: Fields = &[("retry-after", "9")];
+    for (fields, body, expected) in [
+        (NONE, PER_DAY.to_owned(), (Day, None)),
+        (NONE, format!("\n\n[{PER_DAY}\n]"), (Day, None)),
+        (NONE, day_first, (Day, None)),
+        (hint, PER_DAY.to_owned(), (Day, Some(9_000))),
+        (NONE, per_minute.clone(), (Rate, Some(37_000))),
+        (NONE, format!("[{per_minute}]"), (Rate, Some(37_000))),
+        (NONE, fraction, (Rate, Some(4_217))),
+        (hint, per_minute.clone(), (Rate, Some(9_000))),
+        (NONE, daily_words, (Rate, Some(37_000))),
+        (NONE, in_words, (Rate, Some(37_000))),
+        // Cut.
+        (NONE, PER_DAY[..PER_DAY.len() - 2].to_owned(), (Day, None)),
+        (
+            NONE,
+            per_minute[..per_minute.len() - 2].to_owned(),
+            (Rate, Some(37_000)),
+        ),
+    ] {
+        let told = told(429, fields, body.as_bytes()).unwrap();
+        let wait = told.retry_after.map(|wait| wait.as_millis() as u64);
+        assert_eq!((told.class, wait), expected, "{body}");
+        assert_eq!(told.code.as_deref(), exhausted, "{body}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
+    const TWO_HOURS: u64 = 7_200_000;
+    check(&[
+        (
+            429,
+            &[
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "8s"),
+                ("x-ratelimit-remaining-tokens", "100"),
+                ("x-ratelimit-reset-tokens", "6m0s"),
+            ],
+            "",
+            Some((Rate, Some(8_000), None)),
+        ),
+        // Of two the later, since both are needed.
+        (
+            429,
+            &[
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "8s"),
+                ("x-ratelimit-remaining-tokens", "0"),
+                ("x-ratelimit-reset-tokens", "2h"),
+            ],
+            "try again in 1s",
+            Some((Rate, Some(TWO_HOURS), None)),
+        ),
+        (
+            429,
+            &[
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "2h0.001s"),
+            ],
+            "",
+            Some((Day, Some(TWO_HOURS + 1), None)),
+        ),
+        (
+            429,
+            &[
+                ("x-ratelimit-remaining-requests-day", "0"),
+                ("retry-after", "5"),
+            ],
+            "",
+            Some((Day, Some(5_000), None)),
+        ),
+        (
+            429,
+            &[("x-ratelimit-remaining-requests-day", "1")],
+            "",
+            Some((Rate, None, None)),
+        ),
+        (
+            429,
+            &[
+                ("ratelimit", "\"calls\";r=0"),
+                (
+                    "ratelimit-policy",
+                    "\"calls\";q=5;qu=\"concurrent-requests\"",
+                ),
+            ],
+            "",
+            Some((Concurrency, None, None)),
+        ),
+        // A header that was made for it goes first, then the body's field.
+        (
+            429,
+            &[
+                ("retry-after-ms", "1500"),
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "8s"),
+            ],
+            r#"{"error":{"details":[{"retryDelay":"4s"}]}}"#,
+            Some((Rate, Some(1_500), None)),
+        ),
+        (
+            429,
+            &[
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "8s"),
+            ],
+            r#"{"error":{"details":[{"retryDelay":"4s"}]}}"#,
+            Some((Rate, Some(4_000), None)),
+        ),
+    ]);
+}
+
+#[test]
+fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
+    check(&[
+        (
+            403,
+            &[("retry-after", "60")],
+            "",
+            Some((Rate, Some(60_000), None)),
+        ),
+        (
+            403,
+            &[("x-ratelimit-remaining", "0")],
+            "",
+            Some((Rate, None, None)),
+        ),
+        (403, &[("x-ratelimit-remaining", "7")], "", None),
+        (
+            403,
+            NONE,
+            r#"{"message":"You have exceeded a secondary rate limit."}"#,
+            Some((Rate, None, None)),
+        ),
+        (
+            403,
+            NONE,
+            "Out of call volume quota.",
+            Some((Rate, None, None)),
+        ),
+        (
+            403,
+            NONE,
+            r#"{"error":{"status":"RESOURCE_EXHAUSTED"}}"#,
+            Some((Rate, None, Some("RESOURCE_EXHAUSTED"))),
+        ),
+        (
+            403,
+            NONE,
+            r#"{"error":{"code":"forbidden","message":"no"}}"#,
+            None,
+        ),
+        (403, &[("x-should-retry", "false")], "{", None),
+    ]);
+}
+
+#[test]
+fn bodies_that_are_not_what_they_should_be() {
+    let deep = "[".repeat(100_000);
+    let huge = format!(
+        r#"{{"error":{{"code":"insufficient_quota","message":"{}"#,
+        "x".repeat(200_000)
+    );
+    let far = format!("{}\"insufficient_quota\"", " ".repeat(100_000));
+    for (body, expected) in [
+        (&b"null"[..], Rate),
+        (b"[]", Rate),
+        (b"{}", Rate),
+        (b"429", Rate),
+        (b"{\"error\":null}", Rate),
+        (b"{\"error\":[]}", Rate),
+        (
+            b"{\"error\":{\"code\":{},\"message\":[],\"details\":{\"violations\":1}}}",
+            Rate,
+        ),
+        (
+            b"{\"error\":{\"details\":[1,{\"violations\":[2,{\"quotaId\":3}],\"retryDelay\":-1}]}}",
+            Rate,
+        ),
+        (b"\xff\xfe\"slow_down\"", Ramp),
+        (b"data: {\"error\":{\"code\":\"slow_down\"}}\n\n", Ramp),
+        (b"<html>Too many concurrent requests</html>", Concurrency),
+        (b"You may send 5 requests per day.", Day),
+        (deep.as_bytes(), Rate),
+        (huge.as_bytes(), Money),
+        // No error is so long.
+        (far.as_bytes(), Rate),
+    ] {
+        let told = told(429, NONE, body).unwrap();
+        let start = String::from_utf8_lossy(&body[..body.len().min(60)]);
+        assert_eq!(told.class, expected, "{start}");
+        assert_eq!(told.retry_after, None, "{start}");
+    }
+}
+
+#[test]
+fn code_and_message_are_cut_between_characters() {
+    let long = "\u{e9}".repeat(201);
+    let body = format!(r#"{{"error":{{"code":"{long}","message":"  {long}"}}}}"#);
+    let cut = "\u{e9}".repeat(200);
+    for end in [body.len(), body.len() - 1] {
+        let told = told(429, NONE, &body.as_bytes()[..end]).unwrap();
+        assert_eq!(told.message.as_deref(), Some(&*cut));
+    }
+    let whole = told(429, NONE, body.as_bytes()).unwrap();
+    assert_eq!(whole.code.as_deref(), Some(&*cut));
+    let prose = told(429, NONE, b" slow \n").unwrap();
+    assert_eq!(prose.message.as_deref(), Some("slow"));
+    let blank = told(429, NONE, br#"{"error":{"code":"","message":" "}}"#).unwrap();
+    assert_eq!((blank.code, blank.message), (None, None));
+    let markup = told(429, NONE, b"<html>").unwrap();
+    assert_eq!(markup.message, None);
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(
+        status in prop::sample::select(vec![402_u16, 403, 429, 503, 529, 200]),
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        text in r#"(["{}:,\[\] ]|error|code|message|quotaId|PerDay|retryDelay|try again in|µ|[0-9.]{1,4}|s|m){0,30}"#,
+        end in 0_usize..600,
+        fields in "[ -~]{0,20}",
+    ) {
+        let cut = &PER_DAY.as_bytes()[..end.min(PER_DAY.len())];
+        for body in [&bytes, text.as_bytes(), cut] {
+            let fields = [("retry-after", &*fields), ("x-ratelimit-remaining", &*fields)];
+            let told = told(status, &fields, body);
+            prop_assert!(told.is_some() || status == 403 || status == 200);
+            for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {
+                prop_assert!(!text.is_empty() && text.chars().count() <= 200);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Codes and words by which providers tell what they refuse for.
+
+use std::time::Duration;
+
+use crate::header::duration;
+
+/// Codes that say that the money is spent.
+const MONEY: [&str; 7] = [
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "enforced_spend_limit_reached",
+    "billing_hard_limit_reached",
+];
+
+/// Codes of everything else.
+const OTHERS: [&str; 6] = [
+    "slow_down",
+    "resource_unavailable",
+    "overloaded_error",
+    "rate_limit_exceeded",
+    "rate_limit_error",
+    "RESOURCE_EXHAUSTED",
+];
+
+/// What a body that can't be parsed is searched for.
+pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+    MONEY.into_iter().chain(OTHERS)
+}
+
+pub(super) fn is_money(code: &str) -> bool {
+    MONEY.contains(&code)
+}
+
+pub(super) fn is_ramp(text: &str) -> bool {
+    text == "slow_down" || has(text, "acceleration")
+}
+
+pub(super) fn is_capacity(text: &str) -> bool {
+    [
+        "overloaded",
+        "resource unavailable",
+        "resource_unavailable",
+        "temporary-reduced-capacity",
+    ]
+    .iter()
+    .any(|word| has(text, word))
+}
+
+pub(super) fn is_concurrency(text: &str) -> bool {
+    has(text, "concurren")
+}
+
+/// Whether a code or a message is about a limit at all.
+pub(super) fn is_limit(text: &str) -> bool {
+    [
+        "rate limit",
+        "rate_limit",
+        "ratelimit",
+        "rate-limit",
+        "too many requests",
+        "throttl",
+        "quota",
+        "resource_exhausted",
+    ]
+    .iter()
+    .any(|word| has(text, word))
+}
+
+/// Whether the first period that a message names is a day. What follows is often what another plan would allow.
+pub(super) fn is_day(text: &str) -> bool {
+    let text = text.to_ascii_lowercase().replace('/', " per ");
+    let mut before = "";
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    for word in words.filter(|word| !word.is_empty()) {
+        match (before, word) {
+            (_, "rpd" | "tpd" | "daily") | ("per" | "a", "day") => return true,
+            (_, "rpm" | "tpm" | "rps") | ("per", "minute" | "min" | "second" | "sec" | "hour") => {
+                return false;
+            }
+            _ => before = word,
+        }
+    }
+    false
+}
+
+/// The wait that a message asks for: "try again in 1.5s", "retry after 5 seconds".
+pub(super) fn wait(text: &str) -> Option<Duration> {
+    let text = text.to_ascii_lowercase();
+    ["try again in ", "retry in ", "retry after "]
+        .iter()
+        .find_map(|phrase| {
+            let (_, after) = text.split_once(phrase)?;
+            let mut words = after.split_whitespace();
+            let number = words.next()?.trim_end_matches(['.', ',', ';', ')', '!']);
+            duration(number).or_else(|| {
+                let unit = words.next()?;
+                let unit = unit.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+                duration(&format!("{number}{}", short(unit)?))
+            })
+        })
+}
+
+fn short(unit: &str) -> Option<&'static str> {
+    Some(match unit {
+        "ms" | "millisecond" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "min" | "mins" | "minute" | "minutes" => "m",
+        "hour" | "hours" => "h",
+        "day" | "days" => "d",
+        _ => return None,
+    })
+}
+
+/// Whether `text` has the lower-case `word` in it, in letters of any case.
+fn has(text: &str, word: &str) -> bool {
+    let mut windows = text.as_bytes().windows(word.len());
+    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_period_of_a_message_counts() {
+        for (text, expected) in [
+            (
+                "Rate limit reached on requests per day (RPD): Limit 200",
+                true,
+            ),
+            ("on tokens per day (TPD): Limit 100000, try in 1 min", true),
+            ("TPD exhausted", true),
+            ("free-models-per-day. Add 10 credits for 1000 a day", true),
+            ("the daily limit of :free models", true),
+            ("50 requests/day", true),
+            ("200 requests a day", true),
+            ("on tokens per min (TPM): Limit 6000 of 9000 per day", false),
+            ("RPM is 3, RPD is 200", false),
+            ("10 requests/minute, 200 requests/day", false),
+            ("per, day", true),
+            ("one day", false),
+            ("rapdily, dailyish", false),
+            ("", false),
+        ] {
+            assert_eq!(is_day(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn waits_are_found_in_words() {
+        for (text, expected) in [
+            ("Please try again in 1.5s. Visit us.", Some(1_500)),
+            ("Please try again in 6m0s.", Some(360_000)),
+            ("PLEASE TRY AGAIN IN 250ms", Some(250)),
+            ("Please retry in 37.25s.", Some(37_250)),
+            ("Please retry after 5 seconds.", Some(5_000)),
+            ("retry after 1 minute, or so", Some(60_000)),
+            ("try again in 2 hours!", Some(7_200_000)),
+            ("retry after 100 milliseconds", Some(100)),
+            ("try again in a while", None),
+            ("try again in -5s", None),
+            ("try again in 5", None),
+            ("try again in 5 apples", None),
+            ("try again in ", None),
+            ("try again", None),
+            ("", None),
+        ] {
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(wait(text), expected, "{text:?}");
+        }
+    }
+}
