@@ -15,6 +15,11 @@ use pin_project_lite::pin_project;
 use super::{Reservation, usage::UsageReader};
 use crate::TokenUsage;
 
+type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
+
+/// What was read of a body already.
+pub(super) type Frames<B> = VecDeque<Read<B>>;
+
 pin_project! {
     /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
     ///
@@ -22,7 +27,7 @@ pin_project! {
     #[must_use = "dropping it ends the request"]
     pub struct ResponseBody<B: Body> {
         // Frames that were read to find out what a refusal means.
-        read: VecDeque<Result<Frame<B::Data>, B::Error>>,
+        read: Frames<B>,
         #[pin]
         body: Inside<B>,
         settlement: Option<Settlement>,
@@ -71,10 +76,7 @@ impl<B: Body> ResponseBody<B> {
     }
 
     /// A body of which some was read, and nobody waits for the rest.
-    pub(super) fn of_refusal(
-        read: VecDeque<Result<Frame<B::Data>, B::Error>>,
-        body: Pin<Box<B>>,
-    ) -> Self {
+    pub(super) fn of_refusal(read: Frames<B>, body: Pin<Box<B>>) -> Self {
         Self {
             read,
             body: Inside::Pinned { body },
@@ -163,10 +165,7 @@ impl<B> Inside<B> {
 }
 
 impl<B: Body> Inside<B> {
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
         match self.project() {
             InsideProj::Plain { body } => body.poll_frame(cx),
             InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
@@ -205,7 +204,8 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         let usage = match &self.reads {
-            Reads::Usage(reader) => reader.usage(),
+            // Of one that was cut off at its beginning nobody knows how much was made of it.
+            Reads::Usage(reader) => reader.usage().filter(|_| reader.is_final()),
             Reads::Nothing => None,
             Reads::Failure => Some(TokenUsage::default()),
         };

@@ -1,7 +1,6 @@
 //! Reading what a refusal means before it is passed on.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -13,7 +12,7 @@ use http::{StatusCode, response::Parts};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
-use super::{Answer, Class, QuotaExhausted, Reservation, ResponseBody, class::Told};
+use super::{Answer, Class, QuotaExhausted, Reservation, ResponseBody, body::Frames, class::Told};
 use crate::{BoxError, RateLimits};
 
 /// As much of a refusal is read as any provider has to say.
@@ -27,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(super) struct Refused<R: Answer> {
     parts: Option<Parts>,
     body: Option<Pin<Box<R::Body>>>,
-    read: VecDeque<Result<Frame<<R::Body as Body>::Data>, <R::Body as Body>::Error>>,
+    read: Frames<R::Body>,
     text: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     reservation: Option<Reservation>,
@@ -46,7 +45,7 @@ impl<R: Answer> Refused<R> {
         Self {
             parts: Some(parts),
             body: Some(Box::pin(body)),
-            read: VecDeque::new(),
+            read: Frames::<R::Body>::new(),
             text: Vec::new(),
             timer: Box::pin(sleep(LONGEST)),
             reservation: Some(reservation),

@@ -585,7 +585,8 @@ fn an_instant_is_read_against_the_date_of_the_response() {
 #[test]
 fn hostile_numbers() {
     let huge = Some(u64::MAX);
-    let table: &[(&str, &str, Option<(Option<u64>, Option<u64>)>)] = &[
+    type Expected = Option<(Option<u64>, Option<u64>)>;
+    let table: &[(&str, &str, Expected)] = &[
         ("0", "0", Some((Some(0), Some(0)))),
         ("0", "1", Some((Some(0), None))),
         ("10", "11", Some((Some(10), None))),

@@ -11,6 +11,8 @@ use self::error::{Error, Quota};
 use crate::{Dimension, Hint, RateLimits, Reported};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A wait that the provider itself holds for worth its while.
+const BEARABLE: Duration = Duration::from_secs(2 * 60);
 /// Whoever is told to wait longer than this may as well come back another day.
 const LONG: Duration = Duration::from_secs(2 * 60 * 60);
 /// Anthropic's status for its own overload, which is in no registry.
@@ -69,9 +71,20 @@ impl Told {
         if is_forbidden && !is_limit {
             return None;
         }
+        let retry_after = hint.or_else(|| wait(&error, &limits));
+        let class = match class(status, &error, &limits) {
+            // A day's quota that refills as one watches.
+            Class::Day
+                if error.quota != Some(Quota::Day)
+                    && retry_after.is_some_and(|wait| wait <= BEARABLE) =>
+            {
+                Class::Rate
+            }
+            class => class,
+        };
         Some(Self {
-            class: class(status, &error, &limits),
-            retry_after: hint.or_else(|| wait(&error, &limits)),
+            class,
+            retry_after,
             code: error.code().and_then(cut),
             message: error.message.as_deref().and_then(cut),
         })

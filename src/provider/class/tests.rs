@@ -171,7 +171,7 @@ fn bodies_of_providers() {
             429,
             &[("date", "Tue, 24 Nov 2026 05:09:30 GMT")],
             r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
-            Some((Day, Some(30_000), Some("429"))),
+            Some((Rate, Some(30_000), Some("429"))),
         ),
         // Others.
         (
@@ -336,7 +336,8 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
                 ("retry-after", "5"),
             ],
             "",
-            Some((Day, Some(5_000), None)),
+            // A day's quota that refills as one waits.
+            Some((Rate, Some(5_000), None)),
         ),
         (
             429,

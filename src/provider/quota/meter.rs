@@ -267,14 +267,11 @@ impl Meter {
     }
 
     fn hear_limit(&mut self, limit: u64, sent: u64) {
-        if limit == self.limit {
-            self.doubted = None;
-        } else if limit > self.limit / DOUBTFUL {
-            self.set_limit(limit);
-        } else if self
+        let is_plausible = limit > self.limit / DOUBTFUL;
+        let is_told_twice = self
             .doubted
-            .is_some_and(|(value, at)| value == limit && at < sent)
-        {
+            .is_some_and(|(value, at)| value == limit && at < sent);
+        if is_plausible || is_told_twice {
             self.set_limit(limit);
         } else {
             self.doubted = Some((limit, sent));

@@ -77,7 +77,7 @@ impl Rule {
         for sent in sent {
             let cost = i128::from(self.cost(sent.tokens));
             let Some((at, units)) = self.counted(sent, now) else {
-                let (end, _) = sent.end.unwrap();
+                let end = sent.end.map_or(now, |(end, _)| end);
                 // Taken and given back; never taken where it counts at the end.
                 if self.counting != Counting::Completion || self.dimension == Dimension::Requests {
                     taken.extend([(sent.at, cost), (end, -cost)]);

@@ -21,8 +21,10 @@ pub(super) struct Json {
     place: Place,
     /// The answer is an element of a list.
     listed: bool,
-    /// The usage is within a wrapper.
-    wrapped: bool,
+    /// What the usage is in, if it is in a wrapper.
+    wrapper: Option<Place>,
+    /// The usage of more than a beginning was told.
+    is_final: bool,
     /// Open brackets below the place.
     below: u64,
     token: Token,
@@ -58,7 +60,8 @@ impl Json {
         Self {
             place: Place::Outside,
             listed: false,
-            wrapped: false,
+            wrapper: None,
+            is_final: false,
             below: 0,
             token: Token::None,
             key_next: false,
@@ -87,12 +90,18 @@ impl Json {
         *self = Self {
             pending: self.told.clone(),
             told: mem::take(&mut self.told),
+            is_final: self.is_final,
             ..Self::new()
         };
     }
 
     pub(super) fn usage(&self) -> Option<TokenUsage> {
         self.told.usage()
+    }
+
+    /// Whether what was told is of more than the beginning of an answer.
+    pub(super) fn is_final(&self) -> bool {
+        self.is_final
     }
 
     fn pass_over<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -141,7 +150,9 @@ impl Json {
         match place {
             Some(place) => {
                 self.listed |= place == Place::List;
-                self.wrapped |= place == Place::Wrapper;
+                if matches!(place, Place::Wrapper | Place::Begun) {
+                    self.wrapper = Some(place);
+                }
                 self.place = place;
                 self.expect_key();
             }
@@ -157,14 +168,11 @@ impl Json {
             Place::InputDetails | Place::OutputDetails => Place::Usage,
             Place::Usage => {
                 self.told = self.pending.clone();
-                if self.wrapped {
-                    Place::Wrapper
-                } else {
-                    Place::Top
-                }
+                self.is_final |= self.wrapper != Some(Place::Begun);
+                self.wrapper.unwrap_or(Place::Top)
             }
-            Place::Wrapper => {
-                self.wrapped = false;
+            Place::Wrapper | Place::Begun => {
+                self.wrapper = None;
                 Place::Top
             }
             Place::Top if self.listed => Place::List,

@@ -65,6 +65,15 @@ impl UsageReader {
             Format::Sse(sse) => sse.usage(),
         }
     }
+
+    /// Whether that is of more than the beginning of an answer: some streams tell their input first, with an output of
+    /// one token.
+    pub(crate) fn is_final(&self) -> bool {
+        match &self.0 {
+            Format::Json(json) => json.is_final(),
+            Format::Sse(sse) => sse.is_final(),
+        }
+    }
 }
 
 // ===== impl Format =====

@@ -13,6 +13,8 @@ pub(super) enum Place {
     Top,
     /// The object that some events have the answer in.
     Wrapper,
+    /// The same of an answer that has only begun.
+    Begun,
     Usage,
     InputDetails,
     OutputDetails,
@@ -37,10 +39,11 @@ impl Place {
             Self::Outside | Self::List => Meaning::Nothing,
             Self::Top => match key {
                 b"usage" | b"usageMetadata" => Meaning::Place(Self::Usage),
-                b"message" | b"response" | b"x_groq" => Meaning::Place(Self::Wrapper),
+                b"message" => Meaning::Place(Self::Begun),
+                b"response" | b"x_groq" => Meaning::Place(Self::Wrapper),
                 _ => Meaning::Nothing,
             },
-            Self::Wrapper => match key {
+            Self::Wrapper | Self::Begun => match key {
                 b"usage" => Meaning::Place(Self::Usage),
                 _ => Meaning::Nothing,
             },

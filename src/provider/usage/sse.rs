@@ -82,6 +82,10 @@ impl Sse {
         self.json.usage()
     }
 
+    pub(super) fn is_final(&self) -> bool {
+        self.json.is_final()
+    }
+
     fn is_between_events(&self) -> bool {
         !self.begun && matches!(self.line, Line::Mark(0) | Line::Name(0))
     }

@@ -8,7 +8,10 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_throttle::provider::{ProviderLayer, ProviderLimiter};
+use tower_throttle::{
+    Tokens,
+    provider::{ProviderLayer, ProviderLimiter},
+};
 
 use super::{ask, half_and_half, json, small, used};
 use crate::support::ms;
@@ -16,12 +19,11 @@ use crate::support::ms;
 const USED_7: &str =
     r#"{"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":3,"total_tokens":7}}"#;
 
-fn layer() -> (
-    ProviderLimiter,
-    ProviderLayer<fn(&Request<&'static str>) -> tower_throttle::Tokens>,
-) {
+type ByBody = fn(&Request<&'static str>) -> Tokens;
+
+fn layer() -> (ProviderLimiter, ProviderLayer<ByBody>) {
     let limiter = ProviderLimiter::new(small());
-    let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half as fn(&_) -> _);
+    let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half as ByBody);
     (limiter, layer)
 }
 
