@@ -11,20 +11,23 @@
 mod calls;
 mod groups;
 mod measure;
+mod provider;
 
 fn main() {
     // tower's layers ask for a runtime to keep their timers in.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime: &'static _ = Box::leak(Box::new(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+    ));
     let _entered = runtime.enter();
     let only = std::env::args().nth(1).unwrap_or_default();
     println!(
         "{:<44} {:>8} {:>8} {:>8} {:>7}",
         "", "ns", "ratio", "goal", "allocs"
     );
-    for group in groups::all() {
+    for group in groups::all().into_iter().chain(provider::all(runtime)) {
         if group.name().contains(&only) {
             group.run();
         }

@@ -15,6 +15,8 @@ pub(crate) struct Group {
     name: &'static str,
     contenders: Vec<(&'static str, Contender)>,
     compared: Vec<Comparison>,
+    /// In a round.
+    calls: u32,
 }
 
 /// A ratio, or a difference, that there is a goal for.
@@ -41,11 +43,18 @@ impl Group {
             name,
             contenders: Vec::new(),
             compared: Vec::new(),
+            calls: CALLS,
         }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Makes fewer calls in a round, because each takes long.
+    pub(crate) fn calls(mut self, calls: u32) -> Self {
+        self.calls = calls;
+        self
     }
 
     pub(crate) fn contender(mut self, name: &'static str, contender: Contender) -> Self {
@@ -102,8 +111,9 @@ impl Group {
 
     /// Nanoseconds a call, by round and contender.
     fn rounds(&mut self) -> Vec<Vec<f64>> {
+        let calls = self.calls;
         for (_, contender) in &mut self.contenders {
-            contender(CALLS);
+            contender(calls);
         }
         (0..ROUNDS)
             .map(|round| {
@@ -113,8 +123,8 @@ impl Group {
                 for turn in 0..count {
                     let number = (turn + round) % count;
                     let start = Instant::now();
-                    (self.contenders[number].1)(CALLS);
-                    times[number] = nanoseconds(start.elapsed()) / f64::from(CALLS);
+                    (self.contenders[number].1)(calls);
+                    times[number] = nanoseconds(start.elapsed()) / f64::from(calls);
                 }
                 times
             })
@@ -122,9 +132,10 @@ impl Group {
     }
 
     fn allocations(&mut self) -> Vec<String> {
+        let calls = self.calls.min(1_000);
         let count = |contender: &mut Contender| {
-            let counted = allocation_counter::measure(|| contender(1_000));
-            format!("{}", counted.count_total as f64 / 1_000.0)
+            let counted = allocation_counter::measure(|| contender(calls));
+            format!("{:.0}", counted.count_total as f64 / f64::from(calls))
         };
         let contenders = self.contenders.iter_mut();
         contenders.map(|(_, contender)| count(contender)).collect()
