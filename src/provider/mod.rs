@@ -10,6 +10,7 @@ pub mod future;
 mod layer;
 mod limiter;
 mod limits;
+mod plain;
 mod quota;
 mod refused;
 mod reservation;
