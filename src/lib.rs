@@ -141,6 +141,7 @@ pub use self::{
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::{
+    message::{PeekBody, ReplaceBody},
     rate_limits::{Dimension, RateLimits, Reported},
     tokens::{TokenUsage, Tokens},
 };

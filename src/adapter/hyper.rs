@@ -2,11 +2,21 @@
 
 use hyper::body::Incoming;
 
+#[cfg(feature = "provider")]
+use crate::PeekBody;
 use crate::TryClone;
 
 /// `None`: what is received can be read once.
 impl TryClone for Incoming {
     fn try_clone(&self) -> Option<Self> {
         None
+    }
+}
+
+/// `None` unless the body has ended already: what is received can be read once.
+#[cfg(feature = "provider")]
+impl PeekBody for Incoming {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        http_body::Body::is_end_stream(self).then(|| look(&[]))
     }
 }

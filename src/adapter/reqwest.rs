@@ -1,9 +1,13 @@
 //! `reqwest::Client` is a tower service; this makes its requests and responses known to the layers.
 
+#[cfg(feature = "provider")]
+use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 use crate::{Carry, Guarded, RequestHead, ResponseHead, TryClone};
+#[cfg(feature = "provider")]
+use crate::{PeekBody, ReplaceBody, message::correct_length};
 
 impl RequestHead for Request {
     fn method(&self) -> &Method {
@@ -12,6 +16,10 @@ impl RequestHead for Request {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn path(&self) -> &str {
+        self.url().path()
     }
 }
 
@@ -27,6 +35,42 @@ impl TryClone for Body {
     fn try_clone(&self) -> Option<Self> {
         // There is no access to the bytes but as a slice.
         self.as_bytes().map(|bytes| bytes.to_vec().into())
+    }
+}
+
+/// `None` where the body is a stream.
+#[cfg(feature = "provider")]
+impl PeekBody for Request {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self.body() {
+            Some(body) => body.peek(look),
+            None => Some(look(&[])),
+        }
+    }
+}
+
+/// `None` where the body is a stream.
+#[cfg(feature = "provider")]
+impl PeekBody for Body {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.as_bytes().map(look)
+    }
+}
+
+#[cfg(feature = "provider")]
+impl ReplaceBody for Request {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        correct_length(self.headers_mut(), bytes.len());
+        *self.body_mut() = Some(bytes.into());
+        true
+    }
+}
+
+#[cfg(feature = "provider")]
+impl ReplaceBody for Body {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        *self = bytes.into();
+        true
     }
 }
 
@@ -84,4 +128,34 @@ fn with_url(response: Response) -> http::Response<Body> {
         response.extensions_mut().extend(extensions);
     }
     response
+}
+
+#[cfg(feature = "provider")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request::new(Method::POST, "http://localhost/v1/x?y".parse().unwrap())
+    }
+
+    #[test]
+    fn the_bytes_of_a_request_are_seen_and_exchanged() {
+        let mut request = request();
+        assert_eq!(RequestHead::path(&request), "/v1/x");
+        assert_eq!(request.peek(<[u8]>::len), Some(0));
+        *request.body_mut() = Some("old".into());
+        request.headers_mut().insert("content-length", 3.into());
+        assert!(request.replace_body(Bytes::from("newer")));
+        assert_eq!(request.peek(<[u8]>::to_vec).unwrap(), b"newer");
+        assert_eq!(request.headers()["content-length"], "5");
+    }
+
+    #[test]
+    fn a_stream_shows_nothing_until_it_is_exchanged() {
+        let mut body = Body::wrap(Guarded::new(Body::from("old"), ()));
+        assert_eq!(body.peek(<[u8]>::len), None);
+        assert!(body.replace_body(Bytes::from("new")));
+        assert_eq!(body.peek(<[u8]>::to_vec).unwrap(), b"new");
+    }
 }

@@ -7,9 +7,11 @@ mod class;
 mod estimate;
 mod exhausted;
 pub mod future;
+mod include_usage;
 mod layer;
 mod limiter;
 mod limits;
+mod plain;
 mod quota;
 mod refused;
 mod reservation;
@@ -26,6 +28,7 @@ pub use self::{
     class::Class,
     estimate::{ByLength, Estimate},
     exhausted::QuotaExhausted,
+    include_usage::include_usage,
     layer::ProviderLayer,
     limiter::ProviderLimiter,
     limits::{Provider, Shape},

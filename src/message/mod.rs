@@ -1,6 +1,16 @@
 //! The little that the layers need to know of a request or response, whatever its type.
 
+#[cfg(feature = "provider")]
+mod peek_body;
+#[cfg(feature = "provider")]
+mod replace_body;
+
 use http::{Extensions, HeaderMap, Method, StatusCode};
+
+#[cfg(all(feature = "provider", feature = "reqwest"))]
+pub(crate) use self::replace_body::correct_length;
+#[cfg(feature = "provider")]
+pub use self::{peek_body::PeekBody, replace_body::ReplaceBody};
 
 /// A request that has a method and headers.
 ///
@@ -10,6 +20,11 @@ pub trait RequestHead {
     fn method(&self) -> &Method;
     /// The request's headers.
     fn headers(&self) -> &HeaderMap;
+
+    /// The path of the request's URL. Empty unless told otherwise.
+    fn path(&self) -> &str {
+        ""
+    }
 }
 
 /// A response that has a status, headers and extensions.
@@ -42,6 +57,10 @@ impl<B> RequestHead for http::Request<B> {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn path(&self) -> &str {
+        self.uri().path()
     }
 }
 

@@ -1,0 +1,202 @@
+//! The bytes of a body that has not been sent yet.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Buf;
+use http_body::Body;
+use http_body_util::{Either, Empty, Full};
+
+/// A request, or a body, whose bytes can be looked at before it is sent.
+///
+/// Implemented for [`http::Request`] with a body that implements it, for the bodies that hold all of their bytes, and,
+/// with the feature of the same name, for `axum`, `hyper` and `reqwest` bodies and for `reqwest` requests. Bodies that
+/// are streamed have the trait too, and show nothing.
+///
+/// ```
+/// use http_body_util::Full;
+/// use tower_throttle::PeekBody;
+///
+/// let request = http::Request::new(Full::new(&b"hello"[..]));
+/// assert_eq!(request.peek(<[u8]>::len), Some(5));
+/// ```
+pub trait PeekBody {
+    /// What `look` makes of all bytes of the body, or `None` where they can't be had without reading a stream.
+    ///
+    /// No body at all is one of no bytes. The bytes are lent to a closure because some bodies, [`Full`] among them, lend
+    /// them out no other way.
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T>;
+}
+
+impl<B: PeekBody> PeekBody for http::Request<B> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.body().peek(look)
+    }
+}
+
+impl PeekBody for () {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(look(&[]))
+    }
+}
+
+macro_rules! peeked_as_slice {
+    ($($body:ty),+ $(,)?) => {$(
+        impl PeekBody for $body {
+            fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+                Some(look(self.as_ref()))
+            }
+        }
+    )+};
+}
+
+peeked_as_slice!(
+    bytes::Bytes,
+    String,
+    Box<[u8]>,
+    std::sync::Arc<[u8]>,
+    &'static str,
+    &'static [u8],
+    Vec<u8>
+);
+
+impl PeekBody for Box<str> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(look(self.as_bytes()))
+    }
+}
+
+impl PeekBody for std::sync::Arc<str> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(look(self.as_bytes()))
+    }
+}
+
+/// Clones the data, which costs little for [`Bytes`](bytes::Bytes). `None` where it is in several pieces.
+impl<D: Buf + Clone> PeekBody for Full<D> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let mut clone = self.clone();
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(&mut clone).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.into_data().ok()?;
+                let whole = data.chunk().len() == data.remaining();
+                whole.then(|| look(data.chunk()))
+            }
+            Poll::Ready(None) => Some(look(&[])),
+            Poll::Ready(Some(Err(never))) => match never {},
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl<D> PeekBody for Empty<D> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(look(&[]))
+    }
+}
+
+impl<L: PeekBody, R: PeekBody> PeekBody for Either<L, R> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self {
+            Self::Left(body) => body.peek(look),
+            Self::Right(body) => body.peek(look),
+        }
+    }
+}
+
+impl<B: PeekBody> PeekBody for Option<B> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self {
+            Some(body) => body.peek(look),
+            None => Some(look(&[])),
+        }
+    }
+}
+
+/// `None` unless the body has ended already: nobody knows what is inside.
+impl<D: Buf, E> PeekBody for http_body_util::combinators::BoxBody<D, E> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.is_end_stream().then(|| look(&[]))
+    }
+}
+
+/// `None` unless the body has ended already: nobody knows what is inside.
+impl<D: Buf, E> PeekBody for http_body_util::combinators::UnsyncBoxBody<D, E> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.is_end_stream().then(|| look(&[]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn seen<B: PeekBody>(body: &B) -> Option<Vec<u8>> {
+        body.peek(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn bodies_that_hold_their_bytes_show_them_all() {
+        let bytes = Some(b"abc".to_vec());
+        assert_eq!(seen(&"abc"), bytes);
+        assert_eq!(seen(&String::from("abc")), bytes);
+        assert_eq!(seen(&Bytes::from("abc")), bytes);
+        assert_eq!(seen(&&b"abc"[..]), bytes);
+        assert_eq!(seen(&b"abc".to_vec()), bytes);
+        assert_eq!(seen(&Box::<[u8]>::from(&b"abc"[..])), bytes);
+        assert_eq!(seen(&std::sync::Arc::<[u8]>::from(&b"abc"[..])), bytes);
+        assert_eq!(seen(&Box::<str>::from("abc")), bytes);
+        assert_eq!(seen(&std::sync::Arc::<str>::from("abc")), bytes);
+        assert_eq!(seen(&Full::new(Bytes::from("abc"))), bytes);
+        assert_eq!(seen(&Some("abc")), bytes);
+        assert_eq!(seen(&Either::<&str, ()>::Left("abc")), bytes);
+        assert_eq!(seen(&http::Request::new("abc")), bytes);
+    }
+
+    #[test]
+    fn no_body_is_one_of_no_bytes() {
+        assert_eq!(seen(&()), Some(vec![]));
+        assert_eq!(seen(&None::<String>), Some(vec![]));
+        assert_eq!(seen(&Empty::<Bytes>::new()), Some(vec![]));
+        assert_eq!(seen(&Full::<Bytes>::default()), Some(vec![]));
+        assert_eq!(seen(&Empty::<Bytes>::new().boxed()), Some(vec![]));
+        assert_eq!(seen(&Either::<&str, ()>::Right(())), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_streamed_or_in_pieces_shows_nothing() {
+        assert_eq!(seen(&Full::new(Bytes::from("abc")).boxed()), None);
+        assert_eq!(seen(&Full::new(Bytes::from("abc")).boxed_unsync()), None);
+        let pieces = Bytes::from("ab").chain(Bytes::from("c"));
+        assert_eq!(seen(&Full::new(PiecesOf(pieces))), None);
+    }
+
+    /// `Chain` can't be cloned.
+    struct PiecesOf(bytes::buf::Chain<Bytes, Bytes>);
+
+    impl Clone for PiecesOf {
+        fn clone(&self) -> Self {
+            Self(self.0.first_ref().clone().chain(self.0.last_ref().clone()))
+        }
+    }
+
+    impl Buf for PiecesOf {
+        fn remaining(&self) -> usize {
+            self.0.remaining()
+        }
+
+        fn chunk(&self) -> &[u8] {
+            self.0.chunk()
+        }
+
+        fn advance(&mut self, count: usize) {
+            self.0.advance(count);
+        }
+    }
+}
