@@ -7,10 +7,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use tower_throttle::{
@@ -80,7 +77,6 @@ fn joint() -> Group {
         )
         .ratio("three windows, tokio", "TokenBucketLimiter, tokio", 3.0)
         .ratio("three buckets, tokio", "TokenBucketLimiter, tokio", 3.0)
-        .ratio("three windows, quanta", "TokenBucketLimiter, quanta", 3.0)
 }
 
 /// A megabyte of events over loopback, read to its end.

@@ -189,9 +189,12 @@ impl Settlement {
         Self { reservation, reads }
     }
 
+    #[inline]
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
-            // Nearly always there is one slice.
+            if data.chunk().len() == data.remaining() {
+                return reader.feed(data.chunk());
+            }
             let mut slices = [IoSlice::new(&[]); 16];
             let count = data.chunks_vectored(&mut slices);
             for slice in &slices[..count] {

@@ -51,7 +51,7 @@ impl ProviderLimiter {
     /// as an answer tells the limits.
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
-        self.0.quotas().0.learn(learns);
+        self.0.lock().learn(learns);
         self
     }
 
@@ -82,6 +82,7 @@ impl ProviderLimiter {
     /// # Errors
     ///
     /// [`Rejected`] when it does not fit into one of them, or when some are waiting.
+    #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         match self.0.try_enter(tokens) {
             Entry::Pass(reservation) => Ok(reservation),

@@ -18,6 +18,7 @@ pub struct Reservation {
 // ===== impl Reservation =====
 
 impl Reservation {
+    #[inline]
     pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
         let ticket = Some(ticket);
         Self { shared, ticket }
@@ -25,6 +26,7 @@ impl Reservation {
 
     /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
     /// [`Accounting`](super::Accounting).
+    #[inline]
     pub fn settle(mut self, usage: TokenUsage) {
         self.end(Some(usage));
     }
@@ -32,8 +34,8 @@ impl Reservation {
     /// The request was never sent: everything comes back.
     pub fn refund(mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let (mut quotas, now) = self.shared.quotas();
-            quotas.refund(&ticket, now);
+            let mut quotas = self.shared.lock();
+            quotas.refund(&ticket);
             drop(quotas);
             self.shared.tell();
         }
@@ -73,9 +75,11 @@ impl Reservation {
         }
     }
 
+    #[inline]
     fn end(&mut self, usage: Option<TokenUsage>) {
         if let Some(ticket) = self.ticket.take() {
-            let (mut quotas, now) = self.shared.quotas();
+            let mut quotas = self.shared.lock();
+            let now = quotas.settles_in_time().then(|| self.shared.now());
             quotas.settle(&ticket, usage, now);
             drop(quotas);
             self.shared.tell();
@@ -84,6 +88,7 @@ impl Reservation {
 }
 
 impl Drop for Reservation {
+    #[inline]
     fn drop(&mut self) {
         self.end(None);
     }

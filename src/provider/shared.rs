@@ -55,20 +55,33 @@ impl Shared {
         }
     }
 
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, Quotas> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The quotas, and what time it is for them.
+    #[inline]
     pub(super) fn quotas(&self) -> (MutexGuard<'_, Quotas>, u64) {
-        let quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quotas = self.lock();
         // Read under the lock, so that time never goes back for the sums.
         (quotas, self.clock.now())
     }
 
     /// Lets the head of the queue look again.
+    #[inline]
     pub(super) fn tell(&self) {
         if self.turnstile.waiting() > 0 {
             self.changed.notify_one();
         }
     }
 
+    /// What time it is for the quotas, while they are locked.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    #[inline]
     pub(super) fn try_enter(self: &Arc<Self>, tokens: Tokens) -> Entry<Reservation> {
         let (mut quotas, now) = self.quotas();
         match quotas.decide(tokens, now) {
@@ -125,8 +138,8 @@ impl Gate for Arc<Shared> {
     ) -> Result<Waiting<Line>, Rejected> {
         let limit = self.waits_for(tokens);
         let place = Place::join(self.clone(), limit, 0, expected, default_max_wait);
-        let place = place.inspect_err(|_| self.quotas().0.count_refusal())?;
-        self.quotas().0.join(tokens);
+        let place = place.inspect_err(|_| self.lock().count_refusal())?;
+        self.lock().join(tokens);
         let mut line = Line { place, tokens };
         Ok(Box::pin(async move {
             line.place.reach_head().await;
@@ -165,7 +178,7 @@ async fn until_due(line: Line) -> Result<Line, Rejected> {
             due.is_none_or(|due| due > last)
         });
         if is_too_long {
-            shared.quotas().0.count_refusal();
+            shared.lock().count_refusal();
             return Err(line.place.waited_too_long(limit, wait));
         }
         if due == Due::Now {
@@ -192,7 +205,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.place.queue().quotas().0.leave(self.tokens);
+        self.place.queue().lock().leave(self.tokens);
     }
 }
 

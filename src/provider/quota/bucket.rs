@@ -25,6 +25,7 @@ impl Bucket {
     }
 
     /// Lets time pass at `rate` units a period.
+    #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         let elapsed = i128::from(now.saturating_sub(self.at));
         let rate = i128::from(rate);
@@ -40,6 +41,7 @@ impl Bucket {
     }
 
     /// Nanoseconds at `rate` until `units` more leave no more than `capacity` taken.
+    #[inline]
     pub(super) fn due(&self, units: u64, capacity: u64, rate: u64, in_turn: bool) -> u64 {
         let over = self.base(in_turn) + self.scaled(units) - self.scaled(capacity);
         match (over, i128::from(rate)) {
@@ -49,6 +51,7 @@ impl Bucket {
         }
     }
 
+    #[inline]
     pub(super) fn take(&mut self, units: u64, in_turn: bool) {
         self.debt = self.base(in_turn) + self.scaled(units);
     }

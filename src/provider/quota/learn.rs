@@ -95,7 +95,7 @@ impl Quotas {
 
     fn hear_one(&mut self, n: usize, ticket: &Ticket, reported: &Reported, now: u64) {
         let meter = &mut self.meters[n];
-        if n >= ticket.known {
+        if n >= ticket.known.into() {
             return;
         }
         meter.advance(now);

@@ -2,8 +2,8 @@
 
 use super::{bucket::Bucket, share::Share, window::Window};
 use crate::{
-    Dimension,
-    provider::{Counting, Shape},
+    Dimension, Tokens,
+    provider::{Accounting, Counting, Shape},
     quota::nanos,
 };
 
@@ -96,10 +96,12 @@ impl Meter {
     }
 
     /// What is ours of the limit now.
+    #[inline]
     pub(super) fn ours(&self, now: u64) -> u64 {
         self.share.of(self.limit, now)
     }
 
+    #[inline]
     pub(super) fn advance(&mut self, now: u64) {
         let rate = self.share.of(self.limit, now);
         match &mut self.memory {
@@ -108,13 +110,17 @@ impl Meter {
         }
     }
 
-    /// What a request of `cost` takes, or `None` if it never fits.
-    pub(super) fn fitted(&self, cost: u64) -> Option<u64> {
-        let capacity = self.capacity();
-        if cost <= capacity {
-            return Some(cost);
-        }
-        self.is_learned.then_some(capacity)
+    /// What a request for so many tokens takes.
+    #[inline]
+    pub(super) fn cost(&self, tokens: Tokens) -> u64 {
+        Accounting::reserved(self.dimension, tokens).min(MOST)
+    }
+
+    /// Whether one of `cost` is more than ever fits. A limit that was found in headers lets even that pass, once
+    /// nothing is before it: the provider may know better.
+    #[inline]
+    pub(super) fn never_fits(&self, cost: u64) -> bool {
+        cost > self.capacity() && !self.is_learned
     }
 
     /// The most that is taken at one instant.
@@ -123,8 +129,12 @@ impl Meter {
     }
 
     /// When `cost` fits behind others that wait for `ahead`.
+    #[inline]
     pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
         let cap = self.ours(now);
+        if self.never_fits(cost) {
+            return Due::Unknown;
+        }
         match &self.memory {
             Memory::Bucket(bucket) => {
                 // One that is larger than our share passes once there is nothing before it.
@@ -139,12 +149,12 @@ impl Meter {
             }
             Memory::Window(window) => {
                 let capacity = cap.max(cost).max(1);
+                let held = window.used().saturating_add(self.reserved);
+                if held.saturating_add(ahead).saturating_add(cost) <= capacity {
+                    return Due::Now;
+                }
                 let (laps, units) = (ahead / capacity, ahead % capacity + cost);
-                let over = window
-                    .used()
-                    .saturating_add(self.reserved)
-                    .saturating_add(units)
-                    .saturating_sub(capacity);
+                let over = held.saturating_add(units).saturating_sub(capacity);
                 let first = match window.until_gone(over, now) {
                     Some(wait) => wait,
                     // It is held back for others, and they end when they end.
@@ -152,15 +162,13 @@ impl Meter {
                     // Those ahead of it start now at the earliest.
                     None => self.period,
                 };
-                match self.period.saturating_mul(laps).saturating_add(first) {
-                    0 => Due::Now,
-                    wait => Due::In(wait),
-                }
+                Due::In(self.period.saturating_mul(laps).saturating_add(first))
             }
         }
     }
 
     /// Takes what a request reserves.
+    #[inline]
     pub(super) fn admit(&mut self, cost: u64, in_turn: bool) {
         self.total = self.total.wrapping_add(cost);
         if self.counting == Counting::Completion {
@@ -171,6 +179,7 @@ impl Meter {
     }
 
     /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows.
+    #[inline]
     pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>) {
         if at < self.born {
             return;
@@ -285,6 +294,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     fn take(&mut self, units: u64, in_turn: bool) {
         match &mut self.memory {
             Memory::Bucket(bucket) => bucket.take(units, in_turn),
@@ -292,6 +302,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     fn give_back(&mut self, at: u64, units: u64) {
         match &mut self.memory {
             Memory::Bucket(bucket) => bucket.give_back(units),

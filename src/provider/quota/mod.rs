@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub(crate) use self::meter::Due;
 use self::{flight::Flight, meter::Meter, pause::Pause};
-use super::{Accounting, Class, Provider, Shape};
+use super::{Accounting, Class, Counting, Provider, Shape};
 use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens};
 
 /// As many limits as are kept at once.
@@ -64,12 +64,13 @@ struct Queued {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     at: u64,
-    costs: [u64; MOST_METERS],
+    tokens: Tokens,
     /// Of each limit, what was used with this request, without all that was ever taken: add what was ever taken by a
-    /// later instant, and it is the most that the provider can have counted for us until then.
+    /// later instant, and it is the most that the provider can have counted for us until then. Zero if nothing is
+    /// learned.
     used: [u64; MOST_METERS],
     /// How many limits there were.
-    known: usize,
+    known: u8,
     learns: bool,
 }
 
@@ -115,15 +116,14 @@ impl Quotas {
     }
 
     /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
+    #[inline]
     pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Decided {
-        if let Some(never) = self.never_fits(tokens) {
-            return never;
-        }
         match self.due(tokens, now, false).0 {
+            Due::Now if self.queued.requests == 0 => Decided::Admit(self.admit(tokens, now, false)),
             // Behind somebody, so never now.
-            due if self.queued.requests > 0 => Decided::Wait(due.max(Due::In(1))),
-            Due::Now => Decided::Admit(self.admit(tokens, now, false)),
-            later => Decided::Wait(later),
+            later => self
+                .never_fits(tokens)
+                .unwrap_or(Decided::Wait(later.max(Due::In(1)))),
         }
     }
 
@@ -164,22 +164,29 @@ impl Quotas {
         self.refused += 1;
     }
 
+    /// Whether it matters for [`settle`](Self::settle) what time it is.
+    pub(crate) fn settles_in_time(&self) -> bool {
+        self.accounting.counting() == Counting::Completion
+    }
+
     /// The answer has ended, and used so much; `None` where it did not say.
-    pub(crate) fn settle(&mut self, ticket: &Ticket, usage: Option<TokenUsage>, now: u64) {
+    #[inline]
+    pub(crate) fn settle(&mut self, ticket: &Ticket, usage: Option<TokenUsage>, now: Option<u64>) {
         self.flight.end();
         let accounting = self.accounting;
         for (meter, cost) in ticket.of(&mut self.meters) {
-            meter.advance(now);
+            if let Some(now) = now {
+                meter.advance(now);
+            }
             let used = usage.map(|usage| accounting.used(meter.dimension, usage));
             meter.settle(ticket.at, cost, used);
         }
     }
 
     /// The request was never sent: as if it had not been.
-    pub(crate) fn refund(&mut self, ticket: &Ticket, now: u64) {
+    pub(crate) fn refund(&mut self, ticket: &Ticket) {
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
-            meter.advance(now);
             meter.refund(ticket.at, cost);
         }
     }
@@ -195,7 +202,6 @@ impl Quotas {
     ) {
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
-            meter.advance(now);
             if meter.dimension != Dimension::Requests {
                 meter.refund(ticket.at, cost);
             }
@@ -203,6 +209,8 @@ impl Quotas {
         self.heed(ticket, class, wait, now);
     }
 
+    /// The limit into which it never fits, if there is one.
+    #[cold]
     fn never_fits(&self, tokens: Tokens) -> Option<Decided> {
         if self.flight.limit() == Some(0) {
             let (dimension, cost, capacity) = (Dimension::Concurrency, 1, 0);
@@ -213,19 +221,17 @@ impl Quotas {
             });
         }
         self.meters.iter().find_map(|meter| {
-            let dimension = meter.dimension;
-            let cost = Accounting::reserved(dimension, tokens);
-            let capacity = meter.capacity();
-            let never = Decided::Never {
-                dimension,
+            let cost = meter.cost(tokens);
+            meter.never_fits(cost).then_some(Decided::Never {
+                dimension: meter.dimension,
                 cost,
-                capacity,
-            };
-            meter.fitted(cost).is_none().then_some(never)
+                capacity: meter.capacity(),
+            })
         })
     }
 
     /// When there is room everywhere, and which limit is the last to have it.
+    #[inline]
     fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Due, Limit) {
         let Self {
             meters,
@@ -240,14 +246,12 @@ impl Quotas {
         }
         for meter in meters {
             meter.advance(now);
-            let cost = Accounting::reserved(meter.dimension, tokens);
-            let cost = meter.fitted(cost).unwrap_or(cost);
             let ahead = if in_turn {
                 0
             } else {
                 queued.of(meter.dimension)
             };
-            let due = meter.due(ahead, cost, now, in_turn);
+            let due = meter.due(ahead, meter.cost(tokens), now, in_turn);
             if due > last.0 {
                 last = (due, Limit::Quota(meter.dimension));
             }
@@ -255,24 +259,24 @@ impl Quotas {
         last
     }
 
+    #[inline]
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
-        let mut ticket = Ticket {
-            at: now,
-            costs: [0; MOST_METERS],
-            used: [0; MOST_METERS],
-            known: self.meters.len(),
-            learns: self.learns,
-        };
-        for (n, meter) in self.meters.iter_mut().enumerate() {
-            let cost = Accounting::reserved(meter.dimension, tokens);
-            let cost = meter.fitted(cost).unwrap_or(cost);
-            meter.admit(cost, in_turn);
-            ticket.costs[n] = cost;
-            ticket.used[n] = meter.used().wrapping_sub(meter.total());
+        let mut used = [0; MOST_METERS];
+        for (meter, used) in self.meters.iter_mut().zip(&mut used) {
+            meter.admit(meter.cost(tokens), in_turn);
+            if self.learns {
+                *used = meter.used().wrapping_sub(meter.total());
+            }
         }
         self.flight.start();
         self.pause.started(self.queued.requests, now);
-        ticket
+        Ticket {
+            at: now,
+            tokens,
+            used,
+            known: self.meters.len() as u8,
+            learns: self.learns,
+        }
     }
 }
 
@@ -297,6 +301,10 @@ impl Ticket {
 
     /// The limits that it took from, with what it took.
     fn of<'a>(&'a self, meters: &'a mut [Meter]) -> impl Iterator<Item = (&'a mut Meter, u64)> {
-        meters.iter_mut().zip(self.costs).take(self.known)
+        let meters = meters.iter_mut().take(self.known.into());
+        meters.map(|meter| {
+            let cost = meter.cost(self.tokens);
+            (meter, cost)
+        })
     }
 }

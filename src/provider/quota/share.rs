@@ -29,7 +29,16 @@ impl Share {
     }
 
     /// Our part of `limit` now, at least 1.
+    #[inline]
     pub(super) fn of(&self, limit: u64, now: u64) -> u64 {
+        if self.share == WHOLE {
+            return limit;
+        }
+        self.part_of(limit, now)
+    }
+
+    #[cold]
+    fn part_of(&self, limit: u64, now: u64) -> u64 {
         let share = u128::from(limit) * u128::from(self.now(now));
         let share = share.div_ceil(u128::from(WHOLE));
         (share as u64).max(1).min(limit)

@@ -250,24 +250,24 @@ proptest! {
                         output: output * used / 1_000,
                         ..TokenUsage::default()
                     };
-                    quotas.settle(&ticket, Some(usage), now);
+                    quotas.settle(&ticket, Some(usage), Some(now));
                     sent[n].end = Some((now, End::Used(usage)));
                 }
                 Step::Lose { which } => {
                     let (n, ticket) = under_way.swap_remove(which % under_way.len());
-                    quotas.settle(&ticket, None, now);
+                    quotas.settle(&ticket, None, Some(now));
                     sent[n].end = Some((now, End::Unknown));
                 }
                 Step::Refund { which } => {
                     let (n, ticket) = under_way.swap_remove(which % under_way.len());
-                    quotas.refund(&ticket, now);
+                    quotas.refund(&ticket);
                     sent[n].end = Some((now, End::Refunded));
                 }
             }
             prop_assert_eq!(quotas.flight.count(), under_way.len() as u64);
         }
         for (_, ticket) in under_way {
-            quotas.settle(&ticket, None, now);
+            quotas.settle(&ticket, None, Some(now));
         }
         let usage = quotas.usage(now + 3 * SECOND);
         prop_assert_eq!(usage.in_flight, 0);
@@ -306,7 +306,7 @@ proptest! {
             }
             quotas.observe(&ticket, &told, now);
             let usage = TokenUsage { input, output, ..TokenUsage::default() };
-            quotas.settle(&ticket, Some(usage), now);
+            quotas.settle(&ticket, Some(usage), Some(now));
         }
         let usage = quotas.usage(now);
         for limit in usage.limits() {

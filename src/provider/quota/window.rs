@@ -15,6 +15,9 @@ pub(super) struct Window {
     newest: u64,
     held: u64,
     part_nanos: u64,
+    /// When the newest part begins and ends: most of the time nothing has to be divided.
+    begins: u64,
+    ends: u64,
 }
 
 // ===== impl Window =====
@@ -24,15 +27,32 @@ impl Window {
         let part_nanos = period.div_ceil(PARTS).max(1);
         Self {
             sums: vec![0; PLACES as usize].into(),
-            newest: now / part_nanos,
+            newest: 0,
             held: 0,
             part_nanos,
+            begins: 0,
+            ends: 0,
         }
+        .at(now)
+    }
+
+    fn at(mut self, now: u64) -> Self {
+        self.advance(now);
+        self
     }
 
     /// Lets go of what has left the period.
+    #[inline]
     pub(super) fn advance(&mut self, now: u64) {
+        if now >= self.ends {
+            self.turn(now);
+        }
+    }
+
+    fn turn(&mut self, now: u64) {
         let part = now / self.part_nanos;
+        self.begins = part * self.part_nanos;
+        self.ends = self.begins.saturating_add(self.part_nanos);
         for next in (self.newest + 1..=part).take(PLACES as usize) {
             self.held -= std::mem::take(self.sum(next));
         }
@@ -43,6 +63,7 @@ impl Window {
         self.held
     }
 
+    #[inline]
     pub(super) fn take(&mut self, units: u64) {
         let part = self.newest;
         self.add(part, units);
@@ -56,6 +77,7 @@ impl Window {
     }
 
     /// Gives back what was taken at `at`, unless it has left the period already.
+    #[inline]
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
         if let Some(part) = self.part_of(at) {
             let sum = self.sum(part);
@@ -80,7 +102,11 @@ impl Window {
         Some(leaves.saturating_sub(now))
     }
 
+    #[inline]
     fn part_of(&self, at: u64) -> Option<u64> {
+        if at >= self.begins {
+            return Some(self.newest);
+        }
         let part = at / self.part_nanos;
         (part <= self.newest && self.newest - part < PLACES).then_some(part)
     }
