@@ -13,8 +13,6 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Reservation, usage::UsageReader};
-use crate::TokenUsage;
-
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
 /// What was read of a body already.
@@ -206,14 +204,32 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        let usage = match &self.reads {
-            // Of one that was cut off at its beginning nobody knows how much was made of it.
-            Reads::Usage(reader) => reader.usage().filter(|_| reader.is_final()),
-            Reads::Nothing => None,
-            Reads::Failure => Some(TokenUsage::default()),
+        let Some(reservation) = self.reservation.take() else {
+            return;
         };
-        if let (Some(reservation), Some(usage)) = (self.reservation.take(), usage) {
-            reservation.settle(usage);
+        match &self.reads {
+            // Of one that was cut off at its beginning nobody knows how much was made of it.
+            Reads::Usage(reader) => match reader.usage().filter(|_| reader.is_final()) {
+                Some(usage) => reservation.settle(usage),
+                None => drop(reservation),
+            },
+            Reads::Nothing => drop(reservation),
+            Reads::Failure => reservation.fail(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::combinators::UnsyncBoxBody;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_in_flight_takes_little_memory() {
+        let body = size_of::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
+        let reader = size_of::<UsageReader>();
+        assert!(body + reader <= 1_024, "{body} and {reader} bytes");
     }
 }

@@ -1,8 +1,11 @@
-use std::{any::type_name, fmt, time::Duration};
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{ByLength, Provider, ProviderLimiter, ProviderService};
+use super::{
+    ByLength, Counting, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
+    estimate::Learned,
+};
 use crate::Clock;
 
 /// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
@@ -10,7 +13,7 @@ use crate::Clock;
 #[must_use]
 pub struct ProviderLayer<E = ByLength> {
     limiter: ProviderLimiter,
-    estimate: E,
+    cost: ByEstimate<E>,
 }
 
 // ===== impl ProviderLayer =====
@@ -33,7 +36,10 @@ impl<E> ProviderLayer<E> {
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
         ProviderLayer {
             limiter: self.limiter,
-            estimate,
+            cost: ByEstimate {
+                estimate,
+                learned: self.cost.learned,
+            },
         }
     }
 
@@ -41,6 +47,19 @@ impl<E> ProviderLayer<E> {
     /// everyone who shares the limiter.
     pub fn learn(mut self, learns: bool) -> Self {
         self.limiter = self.limiter.learn(learns);
+        self
+    }
+
+    /// Whether to learn from what answers used how far estimates are off, for each model, and to reserve as much as that
+    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. Shared by clones of this
+    /// layer; what was learned before this is forgotten.
+    ///
+    /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however
+    /// much is used in the end.
+    pub fn learn_estimates(mut self, learns: bool) -> Self {
+        let counting = self.limiter.0.accounting().counting();
+        let is_of_use = learns && counting == Counting::Completion;
+        self.cost.learned = is_of_use.then(|| Arc::new(Learned::default()));
         self
     }
 
@@ -68,7 +87,10 @@ impl From<ProviderLimiter> for ProviderLayer {
     fn from(limiter: ProviderLimiter) -> Self {
         Self {
             limiter,
-            estimate: ByLength::default(),
+            cost: ByEstimate {
+                estimate: ByLength::default(),
+                learned: None,
+            },
         }
     }
 }
@@ -78,6 +100,7 @@ impl<E> fmt::Debug for ProviderLayer<E> {
         f.debug_struct("ProviderLayer")
             .field("limiter", &self.limiter)
             .field("estimate", &type_name::<E>())
+            .field("learns_estimates", &self.cost.learned.is_some())
             .finish()
     }
 }
@@ -86,6 +109,6 @@ impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
     type Service = ProviderService<S, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ProviderService::new(inner, &self.limiter, self.estimate.clone())
+        ProviderService::new(inner, &self.limiter, self.cost.clone())
     }
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Provider, Reservation, Usage, shared::Shared};
+use super::{Provider, Reservation, Usage, ask::Ask, shared::Shared};
 use crate::{
     Clock, Limit, Reason, Rejected, Tokens,
     limit::{Entry, Queued, acquire},
@@ -84,7 +84,7 @@ impl ProviderLimiter {
     /// [`Rejected`] when it does not fit into one of them, or when some are waiting.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        match self.0.try_enter(tokens) {
+        match self.0.try_enter(&Ask::plain(tokens)) {
             Entry::Pass(reservation) => Ok(reservation),
             Entry::Never(rejected) => Err(rejected),
             Entry::Wait(wait) => {
@@ -111,7 +111,7 @@ impl ProviderLimiter {
     /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place, and
     /// with it everyone behind it, waiting.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        acquire(&self.0, tokens).await
+        acquire(&self.0, Ask::plain(tokens)).await
     }
 }
 

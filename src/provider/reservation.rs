@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Class, quota::Ticket, shared::Shared};
+use super::{Class, ask::Lesson, quota::Ticket, shared::Shared};
 use crate::{RateLimits, TokenUsage};
 
 /// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
@@ -13,22 +13,34 @@ use crate::{RateLimits, TokenUsage};
 pub struct Reservation {
     shared: Arc<Shared>,
     ticket: Option<Ticket>,
+    lesson: Option<Box<Lesson>>,
 }
 
 // ===== impl Reservation =====
 
 impl Reservation {
     #[inline]
-    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
-        let ticket = Some(ticket);
-        Self { shared, ticket }
+    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket, lesson: Option<Box<Lesson>>) -> Self {
+        Self {
+            shared,
+            ticket: Some(ticket),
+            lesson,
+        }
     }
 
     /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
     /// [`Accounting`](super::Accounting).
     #[inline]
     pub fn settle(mut self, usage: TokenUsage) {
+        if let Some(lesson) = self.lesson.take() {
+            lesson.learn(usage);
+        }
         self.end(Some(usage));
+    }
+
+    /// The answer is an error, for which no tokens count. It teaches nothing.
+    pub(super) fn fail(mut self) {
+        self.end(Some(TokenUsage::default()));
     }
 
     /// The request was never sent: everything comes back.

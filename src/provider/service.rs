@@ -8,14 +8,11 @@ use tower_service::Service;
 
 use super::{
     Answer, Estimate, ProviderLimiter,
+    ask::ByEstimate,
     future::{Both, ResponseFuture},
     shared::Shared,
 };
-use crate::{
-    BoxError, Tokens,
-    limit::{Limited, Measure},
-    refusal::Fail,
-};
+use crate::{BoxError, limit::Limited, refusal::Fail};
 
 /// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
 ///
@@ -23,18 +20,14 @@ use crate::{
 #[derive(Clone)]
 pub struct ProviderService<S, E>(Limited<S, Arc<Shared>, ByEstimate<E>, Fail, Both>);
 
-/// Asks for the tokens that are estimated.
-#[derive(Debug, Clone, Copy)]
-struct ByEstimate<E>(E);
-
 // ===== impl ProviderService =====
 
 impl<S, E> ProviderService<S, E> {
-    pub(super) fn new(inner: S, limiter: &ProviderLimiter, estimate: E) -> Self {
+    pub(super) fn new(inner: S, limiter: &ProviderLimiter, cost: ByEstimate<E>) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
-            cost: ByEstimate(estimate),
+            cost,
             refusal: Fail,
             hold: Both,
         })
@@ -90,16 +83,5 @@ impl<S: fmt::Debug, E> fmt::Debug for ProviderService<S, E> {
             .field("inner", &self.0.inner)
             .field("limiter", &self.limiter())
             .finish_non_exhaustive()
-    }
-}
-
-// ===== impl ByEstimate =====
-
-impl<E, Request> Measure<Request, Tokens> for ByEstimate<E>
-where
-    E: Estimate<Request>,
-{
-    fn measure(&self, request: &Request) -> Tokens {
-        self.0.estimate(request)
     }
 }

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Provider, Reservation,
+    Accounting, Provider, Reservation,
+    ask::Ask,
     quota::{Decided, Due, Quotas},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub struct Shared {
     quotas: Mutex<Quotas>,
     clock: Clock,
     turnstile: Turnstile,
+    accounting: Accounting,
     /// Tells the head of the queue that something has come back, or that a limit has changed.
     changed: Notify,
 }
@@ -39,7 +41,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Line {
     place: Place<Shared>,
-    tokens: Tokens,
+    ask: Ask,
 }
 
 // ===== impl Shared =====
@@ -51,6 +53,7 @@ impl Shared {
             quotas: Mutex::new(quotas),
             clock,
             turnstile: Turnstile::new(),
+            accounting: provider.accounting(),
             changed: Notify::new(),
         }
     }
@@ -68,6 +71,10 @@ impl Shared {
         (quotas, self.clock.now())
     }
 
+    pub(super) fn accounting(&self) -> Accounting {
+        self.accounting
+    }
+
     /// Lets the head of the queue look again.
     #[inline]
     pub(super) fn tell(&self) {
@@ -82,12 +89,12 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn try_enter(self: &Arc<Self>, tokens: Tokens) -> Entry<Reservation> {
+    pub(super) fn try_enter(self: &Arc<Self>, ask: &Ask) -> Entry<Reservation> {
         let (mut quotas, now) = self.quotas();
-        match quotas.decide(tokens, now) {
+        match quotas.decide(ask.tokens, now) {
             Decided::Admit(ticket) => {
                 drop(quotas);
-                Entry::Pass(Reservation::new(self.clone(), ticket))
+                Entry::Pass(Reservation::new(self.clone(), ticket, ask.lesson.clone()))
             }
             Decided::Wait(due) => Entry::Wait(due.wait()),
             Decided::Never {
@@ -121,26 +128,26 @@ impl Queued for Shared {
 }
 
 impl Gate for Arc<Shared> {
-    type Ask = Tokens;
+    type Ask = Ask;
     type Pass = Reservation;
     type Turn = Line;
 
     #[inline]
-    fn enter(&self, tokens: &Tokens) -> Entry<Reservation> {
-        self.try_enter(*tokens)
+    fn enter(&self, ask: &Ask) -> Entry<Reservation> {
+        self.try_enter(ask)
     }
 
     fn wait(
         &self,
-        tokens: Tokens,
+        ask: Ask,
         expected: Option<Duration>,
         default_max_wait: Duration,
     ) -> Result<Waiting<Line>, Rejected> {
-        let limit = self.waits_for(tokens);
+        let limit = self.waits_for(ask.tokens);
         let place = Place::join(self.clone(), limit, 0, expected, default_max_wait);
         let place = place.inspect_err(|_| self.lock().count_refusal())?;
-        self.lock().join(tokens);
-        let mut line = Line { place, tokens };
+        self.lock().join(ask.tokens);
+        let mut line = Line { place, ask };
         Ok(Box::pin(async move {
             line.place.reach_head().await;
             until_due(line).await
@@ -148,7 +155,7 @@ impl Gate for Arc<Shared> {
     }
 
     fn deadline(turn: &Line) -> Option<(Instant, Rejected)> {
-        let limit = turn.place.queue().waits_for(turn.tokens);
+        let limit = turn.place.queue().waits_for(turn.ask.tokens);
         let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
         Some((turn.last_instant()?, refusal))
     }
@@ -156,10 +163,14 @@ impl Gate for Arc<Shared> {
     fn take(turn: Line) -> Result<Reservation, Waiting<Line>> {
         let shared = turn.place.queue();
         let (mut quotas, now) = shared.quotas();
-        let decided = quotas.decide_in_turn(turn.tokens, now);
+        let decided = quotas.decide_in_turn(turn.ask.tokens, now);
         drop(quotas);
         match decided {
-            Decided::Admit(ticket) => Ok(Reservation::new(shared.clone(), ticket)),
+            Decided::Admit(ticket) => Ok(Reservation::new(
+                shared.clone(),
+                ticket,
+                turn.ask.lesson.clone(),
+            )),
             // The place, and with it the turn, is kept.
             Decided::Wait(_) | Decided::Never { .. } => Err(Box::pin(until_due(turn))),
         }
@@ -170,7 +181,7 @@ impl Gate for Arc<Shared> {
 async fn until_due(line: Line) -> Result<Line, Rejected> {
     let shared = line.place.queue().clone();
     loop {
-        let (due, limit) = shared.due_in_turn(line.tokens);
+        let (due, limit) = shared.due_in_turn(line.ask.tokens);
         let wait = due.wait();
         let last = line.last_instant();
         let is_too_long = last.is_some_and(|last| {
@@ -205,7 +216,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.place.queue().lock().leave(self.tokens);
+        self.place.queue().lock().leave(self.ask.tokens);
     }
 }
 

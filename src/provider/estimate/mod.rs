@@ -7,15 +7,12 @@
 
 mod by_length;
 mod count;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no layer learns from its answers yet")
-)]
 mod learned;
 mod model;
 mod sketch;
 
 pub use self::by_length::ByLength;
+pub(super) use self::learned::Learned;
 use crate::Tokens;
 
 /// Says how many tokens a request may use.

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
     Tokens,
-    provider::{ProviderLayer, ProviderLimiter},
+    provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
 };
 
 use super::{ask, half_and_half, json, small, used};
@@ -177,4 +177,50 @@ async fn an_empty_answer_ends_its_request_at_once() {
     assert_eq!(response.headers().len(), 0);
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(used(&limiter, 1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn estimates_get_better_by_what_was_used() {
+    const USED: &str = r#"{"usage":{"input_tokens":10,"output_tokens":30}}"#;
+    let provider = Provider::new("p")
+        .tpm(1_000_000)
+        .counting(Accounting::ANTHROPIC);
+    let estimate = |_: &Request<&'static str>| Tokens::new(10, 1_000);
+    for (learns, reserved) in [(false, 1_010), (true, 40)] {
+        let limiter = ProviderLimiter::new(provider);
+        let layer = ProviderLayer::from(limiter.clone()).estimate(estimate);
+        let service = layer
+            .learn_estimates(learns)
+            .layer(service_fn(async |_: Request<_>| json(USED)));
+        for _ in 0..50 {
+            let response = service.clone().oneshot(ask("")).await.unwrap();
+            response.into_body().collect().await.unwrap();
+        }
+        let _held = service.oneshot(ask("")).await.unwrap();
+        let held = limiter.usage().limits().next().unwrap().reserved;
+        assert!(
+            held >= reserved && held <= reserved + reserved / 10,
+            "{held}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_the_provider_teach_nothing() {
+    let provider = Provider::new("p")
+        .tpm(1_000_000)
+        .counting(Accounting::ANTHROPIC);
+    let limiter = ProviderLimiter::new(provider);
+    let layer = ProviderLayer::from(limiter.clone())
+        .estimate(|_: &Request<&'static str>| Tokens::new(10, 1_000))
+        .learn_estimates(true);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        let response = Response::builder().status(500);
+        Ok::<_, Infallible>(response.body(Full::new(USED_7.as_bytes())).unwrap())
+    }));
+    for _ in 0..50 {
+        drop(service.clone().oneshot(ask("")).await.unwrap());
+    }
+    let _held = service.oneshot(ask("")).await.unwrap();
+    assert_eq!(limiter.usage().limits().next().unwrap().reserved, 1_010);
 }

@@ -1,0 +1,72 @@
+//! What a request asks of the limits.
+
+use std::sync::Arc;
+
+use super::{Estimate, estimate::Learned};
+use crate::{TokenUsage, Tokens, limit::Measure};
+
+/// The tokens to reserve, and what can be learned from how many it will be.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub(super) tokens: Tokens,
+    pub(super) lesson: Option<Box<Lesson>>,
+}
+
+/// An estimate that its answer will put right.
+#[derive(Debug, Clone)]
+pub(super) struct Lesson {
+    learned: Arc<Learned>,
+    model: String,
+    estimated: Tokens,
+}
+
+/// Asks for the tokens that are estimated, put right by what was learned.
+#[derive(Debug, Clone)]
+pub(super) struct ByEstimate<E> {
+    pub(super) estimate: E,
+    pub(super) learned: Option<Arc<Learned>>,
+}
+
+// ===== impl Ask =====
+
+impl Ask {
+    pub(super) const fn plain(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            lesson: None,
+        }
+    }
+}
+
+// ===== impl Lesson =====
+
+impl Lesson {
+    pub(super) fn learn(self, usage: TokenUsage) {
+        self.learned.observe(&self.model, self.estimated, usage);
+    }
+}
+
+// ===== impl ByEstimate =====
+
+impl<E, Request> Measure<Request, Ask> for ByEstimate<E>
+where
+    E: Estimate<Request>,
+{
+    fn measure(&self, request: &Request) -> Ask {
+        let estimated = self.estimate.estimate(request);
+        let Some(learned) = &self.learned else {
+            return Ask::plain(estimated);
+        };
+        let model = self.estimate.model(request).unwrap_or_default();
+        let tokens = learned.correct(&model, estimated);
+        let lesson = Lesson {
+            learned: learned.clone(),
+            model,
+            estimated,
+        };
+        Ask {
+            tokens,
+            lesson: Some(Box::new(lesson)),
+        }
+    }
+}
