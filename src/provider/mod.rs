@@ -92,7 +92,7 @@
 //! | --- | --- |
 //! | [`Rate`](Class::Rate) | nobody starts until the time that the provider named, or else for a growing time from half a second on; then those who wait start at random instants one after the other |
 //! | [`Concurrency`](Class::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned; else like a rate |
-//! | [`Ramp`](Class::Ramp) | like a rate, and at most four start a second for half a minute after |
+//! | [`Ramp`](Class::Ramp) | like a rate, and about four start a second for half a minute after |
 //! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
 //! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!

@@ -52,6 +52,8 @@ impl Quotas {
             Class::Concurrency if self.learns || self.flight.limit().is_some() => {
                 self.flight.too_many(now);
             }
+            // No wait is known that would help.
+            Class::Day if wait.is_none() => {}
             Class::Rate | Class::Day | Class::Concurrency => {
                 self.flight.refused();
                 self.pause.begin(ticket.at, wait, now);
