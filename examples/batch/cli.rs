@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{Parser, ValueEnum, error::ErrorKind};
+use tower_throttle::provider::Provider;
+
+use crate::values::{at_least_one, seconds, shares, up_to_a_million, up_to_ten_million};
 
 /// What a user can say.
 #[derive(Debug, Clone, Parser)]
@@ -34,12 +37,27 @@ pub(crate) struct Args {
     /// The prompts: plain lines, JSON lines {"prompt","max_tokens"}, or OpenAI's batch format
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
     pub(crate) prompts: Option<PathBuf>,
+    /// How many tokens the answer to a made-up prompt may have
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one, conflicts_with = "prompts")]
+    pub(crate) max_tokens: u64,
+    /// Make up prompts of about N tokens, in place of about 15
+    #[arg(long, value_name = "N", value_parser = up_to_a_million, conflicts_with = "prompts")]
+    pub(crate) input: Option<u64>,
     /// Where answers go, in the format of OpenAI's batch output. What it answers already is not asked again
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// How many requests are worked on at once, waiting ones included
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub(crate) workers: u64,
+    /// Keep the limits of this provider of the table, such as openai-tier-1; the simulated one has them, too
+    #[arg(long, value_name = "NAME", value_parser = Provider::by_name)]
+    pub(crate) provider: Option<Provider>,
+    /// Learn the limits, and what others take of them, from the headers of answers
+    #[arg(long, conflicts_with = "no_limits")]
+    pub(crate) learn: bool,
+    /// Whether the limits hold in any window, or are buckets that refill; as the provider has them, unless told
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) kind: Option<Kind>,
     /// The most requests in each window
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) rpm: Option<u64>,
@@ -79,6 +97,13 @@ pub(crate) struct Args {
     /// Only run the simulator, with the limits given, and print its URL
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "prompts", "out"])]
     pub(crate) serve: bool,
+    /// Be this provider of the table. The client knows of its limits what --provider, --rpm and so on say, or nothing
+    #[arg(long, help_heading = "Simulator", value_name = "NAME", value_parser = Provider::by_name, conflicts_with = "base_url")]
+    pub(crate) simulate: Option<Provider>,
+    /// How much of the tokens that they ask for requests use, in per cent. 30-100 for a provider that has a name; unless
+    /// told, any other one uses the whole prompt and answers with 12 words
+    #[arg(long, help_heading = "Simulator", value_name = "FROM-TO", value_parser = shares, conflicts_with = "base_url")]
+    pub(crate) real_usage: Option<(u64, u64)>,
     /// The port of --serve; 0 lets the system choose
     #[arg(
         long,
@@ -106,13 +131,23 @@ pub(crate) struct Args {
     pub(crate) outage: bool,
 }
 
+/// The shape of limits. Without docs on its variants, so that the help stays short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Window,
+    Bucket,
+}
+
 const AFTER_HELP: &str = "\
 Without any flag it shows what happens to the same prompts with and without this crate, against a simulated provider.
 
-ideal_s is the least time that the limits allow for n requests, the larger of
-  floor((n - 1) / limit) x window + service    for each limit per window (tokens: of the sum of all), and
-  n x service / c                              for c in flight, or workers where there are fewer,
-where service is how long an answer took on average once it was sent.
+ideal_s is the least time that the known limits allow, the largest of
+  floor((n - one) / limit) x window + service    for each limit per window, of --kind window,
+  max(0, n - limit) / limit x window + service   for each limit per window, of --kind bucket, and
+  requests x service / c                         for c in flight, or workers where there are fewer,
+where n is the number of requests (one: 1), or that of their tokens (one: those of one request on average): those used,
+where the provider counts no more in the end, or else those reserved. service is how long an answer took on average, from
+when it was sent for to its end.
 
 Exit codes: 0 all is well, also after Ctrl-C; 1 some requests failed for good; 2 a flag, file or URL is wrong.";
 
@@ -139,34 +174,8 @@ fn one_line(message: &str) -> String {
     });
     let line = telling.collect::<Vec<_>>().join(" ");
     let line = line.trim_start_matches("error: ");
-    if line.contains(": give ") {
+    if line.contains(": give ") || line.contains(": there are ") {
         return line.to_owned();
     }
     format!("{line}: see --help for what there is")
-}
-
-fn at_least_one(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(0) => Err("give at least 1, or leave it out".to_owned()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("give a whole number such as 500".to_owned()),
-    }
-}
-
-fn up_to_ten_million(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 0..=10_000_000) => Ok(n),
-        _ => Err("give a whole number up to 10000000".to_owned()),
-    }
-}
-
-/// A positive number of seconds, at most a year.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "give a number of seconds such as 1.5".to_owned())?;
-    if !(0.001..=366.0 * 24.0 * 3_600.0).contains(&seconds) {
-        return Err("give a number of seconds from 0.001 to a year's".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }

@@ -5,11 +5,14 @@ use std::{collections::HashMap, fs, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tower_throttle::provider::{ByLength, Estimate};
 
 /// Where a prompt goes that names no other URL.
 const CHAT: &str = "/v1/chat/completions";
 /// How long an answer may be to a prompt that doesn't say.
 const MAX_TOKENS: u64 = 256;
+/// What makes a prompt longer.
+const PADDING: &str = " Take all the time that you need for it.";
 
 /// One request to send.
 #[derive(Debug, Clone)]
@@ -47,46 +50,22 @@ impl Job {
         }
     }
 
-    /// The tokens that a provider may count for it: see [`tokens`].
+    /// The tokens that a provider may count for it, as the limits on this side reserve them.
     pub(crate) fn tokens(&self) -> u64 {
-        tokens(&self.body)
+        let request = http::Request::new(self.body.to_string());
+        ByLength::new().estimate(&request).total()
     }
 }
 
-/// The tokens of a request as providers count them before they know better: a token for every 4 characters of the prompt,
-/// and all those that the answer may have.
-pub(crate) fn tokens(body: &Value) -> u64 {
-    let messages = body["messages"].as_array();
-    let contents = messages
-        .into_iter()
-        .flatten()
-        .map(|message| &message["content"]);
-    let prompt: usize = contents.chain([&body["input"]]).map(characters).sum();
-    let answer = ["max_completion_tokens", "max_output_tokens", "max_tokens"]
-        .iter()
-        .find_map(|name| body[name].as_u64());
-    (prompt.div_ceil(4) as u64).saturating_add(answer.unwrap_or(16))
-}
-
-/// The characters of a text, or of all texts in a list of parts.
-fn characters(content: &Value) -> usize {
-    match content {
-        Value::String(text) => text.chars().count(),
-        Value::Array(parts) => parts.iter().map(characters).sum(),
-        Value::Object(part) => part
-            .get("text")
-            .or(part.get("content"))
-            .map_or(0, characters),
-        _ => 0,
-    }
-}
-
-/// `count` prompts that differ.
-pub(crate) fn made_up(count: usize, model: &str) -> Vec<Job> {
+/// `count` prompts that differ, of `input` tokens each or of about 15.
+pub(crate) fn made_up(count: usize, model: &str, max_tokens: u64, input: Option<u64>) -> Vec<Job> {
+    let length = input.map_or(0, |tokens| 4 * tokens as usize);
     (1..=count)
         .map(|n| {
-            let prompt = format!("Say in one sentence what is special about the number {n}.");
-            Job::prompt(format!("request-{n}"), &prompt, 16, model)
+            let mut prompt = format!("Say in one sentence what is special about the number {n}.");
+            let missing = length.saturating_sub(prompt.len());
+            prompt.extend(PADDING.chars().cycle().take(missing));
+            Job::prompt(format!("request-{n}"), &prompt, max_tokens, model)
         })
         .collect()
 }

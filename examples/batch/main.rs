@@ -5,29 +5,38 @@
 //! cargo run --release --example batch -- \
 //!     --base-url https://api.openai.com/v1 --rpm 500 --tpm 200000 --concurrent 50 \
 //!     --prompts prompts.jsonl --out answers.jsonl                a real one; run it again to go on where it ended
+//! cargo run --release --example batch -- \
+//!     --provider openai-tier-1 --requests 2000               a simulated one, with the limits of a real one
 //! cargo run --release --example batch -- --help                  all the rest
 //! ```
 //!
-//! The layers are in `stack.rs`. What is around them: `jobs.rs` reads the prompts, `run.rs` has the workers, `out.rs`
-//! keeps the answers, `provider.rs` knows the URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs` and
-//! `report.rs` show, and `simulator/` is a provider that keeps its limits to the letter.
+//! The layers are in `stack.rs`. What is around them: `cli.rs` and `plan.rs` say which limits there are, `jobs.rs` reads
+//! the prompts, `run.rs` has the workers, `answer.rs` reads what they get, `out.rs` keeps it, `hopeless.rs` knows when to
+//! give up, `endpoint.rs` knows the URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and
+//! `report.rs` show, `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the letter.
 
+mod answer;
 mod cli;
+mod console;
+mod endpoint;
+mod gauges;
+mod hopeless;
 mod jobs;
 mod meter;
 mod naive;
 mod out;
+mod plan;
 mod progress;
-mod provider;
 mod report;
 mod run;
 mod setup;
 mod simulator;
 mod stack;
+mod values;
 mod wire;
+mod work;
 
 use std::{
-    io::{self, Write},
     process::ExitCode,
     sync::{Arc, Mutex},
 };
@@ -37,15 +46,17 @@ use tokio::sync::watch;
 
 use crate::{
     cli::Args,
+    console::{say, tell},
     meter::Meter,
+    plan::Plan,
     progress::Progress,
-    provider::Provider,
-    report::{Report, Work},
+    report::Report,
     run::Shared,
-    setup::Batch,
+    setup::{Batch, Place},
     simulator::Simulator,
-    stack::{Answers, Limits},
+    stack::Answers,
     wire::Wire,
+    work::Work,
 };
 
 const NAIVE: &str = "each sent once";
@@ -62,7 +73,7 @@ async fn main() -> ExitCode {
         Err(line) => Err(anyhow::Error::msg(line)),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+        tell(format!("error: {error:#}").replace('\n', " "));
         ExitCode::from(2)
     })
 }
@@ -74,103 +85,113 @@ async fn go(args: &Args) -> Result<ExitCode> {
     let mut reports = Vec::new();
     if cli::is_demo() {
         for name in [NAIVE, HASTY] {
-            reports.push(one(args, name, &stop).await?.1);
+            reports.push(one(args, name, &stop).await?.report);
         }
     }
-    let (work, report) = one(args, STACK, &stop).await?;
+    let Run {
+        work,
+        report,
+        ended,
+    } = one(args, STACK, &stop).await?;
     let all_well = report.failed == 0;
     reports.push(report);
 
     let table = report::table(&work, &reports);
     if args.json {
-        eprint!("{table}");
+        tell(table);
         say(&reports[reports.len() - 1].json())?;
     } else {
         say(&table)?;
     }
+    // What is done is reported, also where the answers found no place.
+    ended?;
     Ok(ExitCode::from(u8::from(!all_well)))
 }
 
-/// A line for whoever reads stdout. Nobody may: then there is nobody to tell.
-fn say(line: &str) -> Result<()> {
-    match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
-    }
+/// A run that has ended, and whether by itself.
+struct Run {
+    work: Work,
+    report: Report,
+    ended: Result<()>,
 }
 
 /// One run from its beginning to its report.
-async fn one(
-    args: &Args,
-    name: &'static str,
-    stop: &watch::Sender<bool>,
-) -> Result<(Work, Report)> {
-    let Batch { jobs, out, work } = setup::batch(args)?;
-    let place = setup::place(args, &work).await?;
+async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Result<Run> {
+    let plan = Plan::of(args);
+    let Batch { jobs, out, work } = setup::batch(args, &plan)?;
+    let place = setup::place(args, &plan, &work).await?;
     let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
-    let progress = Progress::start(name, meter.clone(), work, name == STACK);
+    let is_ours = name == STACK;
+    let limits = plan.limits(args).filter(|_| is_ours);
+    let limiter = limits.as_ref().map(|layer| layer.limiter().clone());
+    let progress = Progress::start(name, meter.clone(), work, limiter, is_ours);
     let shared = Shared {
         jobs: Mutex::new(jobs.into_iter()),
-        provider: place.first.clone(),
+        endpoint: place.first.clone(),
         meter: meter.clone(),
         out,
     };
     let workers = args.workers as usize;
     let wire = Wire::new(place.first.client(args.timeout)?, meter.clone());
-    let limits = if args.no_limits {
-        Limits::default()
-    } else {
-        work.limits
-    };
-    let result = match (name, &place.fallback) {
-        (NAIVE, _) => run::run(workers, naive::once(wire), shared).await,
-        (HASTY, _) => run::run(workers, naive::three_times(wire), shared).await,
-        (_, None) => run::run(workers, stack::client(limits, wire, false), shared).await,
-        (_, Some(second)) => {
-            let (first, second) = (place.first.clone(), second.clone());
-            let client = two_providers(args, limits, wire, first, second, meter.clone())?;
+    let ended = match name {
+        NAIVE => run::run(workers, naive::once(wire), shared).await,
+        HASTY => run::run(workers, naive::three_times(wire), shared).await,
+        _ if place.fallback.is_none() => {
+            run::run(workers, stack::client(limits, wire, false), shared).await
+        }
+        _ => {
+            let first = stack::client(limits, wire, true);
+            let client = with_fallback(args, &plan, &place, first, meter.clone())?;
             run::run(workers, client, shared).await
         }
     };
     let report = Report::of(name, &meter, &work);
     progress.end();
-    result.map(|()| (work, report))
+    if let Some(why) = meter.stopped_because() {
+        tell(format_args!("stopped: {why}"));
+    }
+    Ok(Run {
+        work,
+        report,
+        ended,
+    })
 }
 
-/// The client that turns to the fallback for what the first provider fails to answer.
-fn two_providers(
+/// The client that turns to the second provider for what the first one fails to answer.
+fn with_fallback<S: Answers>(
     args: &Args,
-    limits: Limits,
-    wire: Wire,
-    first: Arc<Provider>,
-    second: Arc<Provider>,
+    plan: &Plan,
+    place: &Place,
+    client: S,
     meter: Arc<Meter>,
-) -> Result<impl Answers + use<>> {
-    let second_wire = Wire::new(second.client(args.timeout)?, meter);
-    Ok(stack::with_fallback(
-        stack::client(limits, wire, true),
-        stack::client(limits, second_wire, false),
-        move |request| second.redirect(&first, request),
-    ))
+) -> Result<impl Answers + use<S>> {
+    let first = place.first.clone();
+    let second = place.fallback.clone().unwrap_or(first.clone());
+    let wire = Wire::new(second.client(args.timeout)?, meter);
+    let backup = stack::client(plan.limits(args), wire, false);
+    Ok(stack::with_fallback(client, backup, move |request| {
+        second.redirect(&first, request)
+    }))
 }
 
 /// Runs a simulated provider until Ctrl-C.
 async fn serve(args: &Args) -> Result<ExitCode> {
-    let work = setup::batch(args)?.work;
+    let plan = Plan::of(args);
+    let work = setup::batch(args, &plan)?.work;
     let outage = setup::outage(args, &work);
-    let simulator = Simulator::start_on(args.port, setup::simulator(args, outage))
+    let simulator = Simulator::start_on(args.port, plan.simulator(args, outage))
         .await
         .with_context(|| format!("cannot listen on port {}: choose another", args.port))?;
     say(simulator.url().as_ref())?;
     tokio::signal::ctrl_c().await?;
-    eprintln!("{:?}", simulator.counters());
+    tell(format_args!("{:?}", simulator.counters()));
     Ok(ExitCode::SUCCESS)
 }
 
 /// The first Ctrl-C lets what is on the wire arrive. The second ends the process.
 async fn stop_on_ctrl_c(stop: watch::Sender<bool>) {
     if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("stopping: what was sent is waited for; once more to stop at once");
+        tell("stopping: what was sent is waited for; once more to stop at once");
         stop.send_replace(true);
     }
     if tokio::signal::ctrl_c().await.is_ok() {

@@ -3,13 +3,15 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use reqwest::StatusCode;
 use tokio::{sync::watch, time::Instant};
+
+use crate::hopeless::{Hopeless, Streak};
 
 /// The counts of one run, and the switch that stops it.
 ///
@@ -26,6 +28,8 @@ pub(crate) struct Meter {
     pub(crate) in_flight: AtomicU64,
     pub(crate) tokens: AtomicU64,
     pub(crate) fallbacks: AtomicU64,
+    /// The status of the last answer that said no for a while; 0 if none did.
+    refused: AtomicU16,
     lists: Mutex<Lists>,
     stop: watch::Sender<bool>,
 }
@@ -40,6 +44,9 @@ struct Lists {
     failures: Vec<String>,
     /// How many were looked at before.
     seen: usize,
+    streak: Streak,
+    /// Why the run was stopped, if it stopped itself.
+    stopped_because: Option<&'static str>,
 }
 
 /// Something is on the wire until this is dropped.
@@ -62,6 +69,7 @@ impl Meter {
             in_flight: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
+            refused: AtomicU16::new(0),
             lists: Mutex::default(),
             stop,
         }
@@ -79,29 +87,60 @@ impl Meter {
         InFlight(self)
     }
 
-    /// An attempt was answered after so long.
-    pub(crate) fn arrive(&self, status: StatusCode, after: Duration) {
+    /// The answer to an attempt begins.
+    pub(crate) fn arrive(&self, status: StatusCode) {
         if status == StatusCode::TOO_MANY_REQUESTS {
             self.http_429.fetch_add(1, Relaxed);
         }
-        if status.is_success() {
-            let (total, count) = &mut self.lists().service;
-            *total += after;
-            *count += 1;
+        if matches!(status.as_u16(), 403 | 429 | 503 | 529) {
+            self.refused.store(status.as_u16(), Relaxed);
         }
+    }
+
+    /// An answer has ended, so long after its request was sent.
+    pub(crate) fn serve(&self, after: Duration) {
+        let (total, count) = &mut self.lists().service;
+        *total += after;
+        *count += 1;
     }
 
     /// A request has its answer, so long after a worker took it.
     pub(crate) fn succeed(&self, after: Duration, tokens: u64) {
         self.succeeded.fetch_add(1, Relaxed);
         self.tokens.fetch_add(tokens, Relaxed);
-        self.lists().times.push(after);
+        let mut lists = self.lists();
+        lists.times.push(after);
+        lists.streak.answered();
     }
 
-    /// A request will have no answer.
-    pub(crate) fn fail(&self, message: String) {
+    /// A request will have no answer. If nothing will, as it seems, no further attempt leaves.
+    pub(crate) fn fail(&self, message: String, hopeless: Option<Hopeless>) {
         self.failed.fetch_add(1, Relaxed);
-        self.lists().failures.push(message);
+        let mut lists = self.lists();
+        lists.failures.push(message);
+        if let Some(why) = lists.streak.failed(hopeless) {
+            lists.stopped_because = Some(why);
+            drop(lists);
+            self.stop();
+        }
+    }
+
+    /// Why the run was stopped, if it stopped itself.
+    pub(crate) fn stopped_because(&self) -> Option<&'static str> {
+        self.lists().stopped_because
+    }
+
+    /// The status of the last answer that said no for a while.
+    pub(crate) fn refused(&self) -> Option<u16> {
+        Some(self.refused.load(Relaxed)).filter(|status| *status > 0)
+    }
+
+    /// The tokens that all requests will have used, by those that are answered.
+    pub(crate) fn expected_tokens(&self) -> Option<u64> {
+        let (tokens, answered) = (self.tokens.load(Relaxed), self.succeeded.load(Relaxed));
+        let all = u128::from(tokens) * self.requests as u128;
+        let expected = all.checked_div(u128::from(answered))?;
+        Some(u64::try_from(expected).unwrap_or(u64::MAX))
     }
 
     /// What failed since this was last asked, and how many had failed by then.

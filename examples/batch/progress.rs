@@ -12,7 +12,9 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{meter::Meter, report::Work};
+use tower_throttle::provider::ProviderLimiter;
+
+use crate::{console::tell, gauges, meter::Meter, work::Work};
 
 /// How many failures are told one by one. Who sees these knows what the rest are like.
 const TOLD: usize = 20;
@@ -29,6 +31,7 @@ struct View {
     name: &'static str,
     meter: Arc<Meter>,
     work: Work,
+    limiter: Option<ProviderLimiter>,
     bar: Option<ProgressBar>,
     tells_failures: bool,
 }
@@ -41,6 +44,7 @@ impl Progress {
         name: &'static str,
         meter: Arc<Meter>,
         work: Work,
+        limiter: Option<ProviderLimiter>,
         tells_failures: bool,
     ) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -54,6 +58,7 @@ impl Progress {
             name,
             meter,
             work,
+            limiter,
             bar,
             tells_failures,
         };
@@ -92,12 +97,10 @@ impl View {
                 bar.set_position(self.done());
                 bar.set_message(line);
             }
-            None => eprintln!(
-                "{}: {}/{}  {line}",
-                self.name,
-                self.done(),
-                self.meter.requests
-            ),
+            None => {
+                let (done, all) = (self.done(), self.meter.requests);
+                tell(format_args!("{}: {done}/{all}  {line}", self.name));
+            }
         }
     }
 
@@ -118,7 +121,7 @@ impl View {
     fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => tell(text),
         }
     }
 
@@ -131,11 +134,13 @@ impl View {
             .taken
             .load(Relaxed)
             .saturating_sub(self.done() + in_flight);
+        let limits = match &self.limiter {
+            Some(limiter) => gauges::line(&limiter.usage(), meter.refused()),
+            None => format!("in flight {in_flight}"),
+        };
         let refused = meter.http_429.load(Relaxed);
-        format!(
-            "{rate:.1}/s, {waiting} waiting, {in_flight} in flight, {refused} × 429, {}",
-            self.eta(elapsed, rate)
-        )
+        let eta = self.eta(elapsed, rate);
+        format!("{rate:.1}/s, {waiting} waiting, {limits}, {refused} × 429, {eta}")
     }
 
     /// By the limits as well as by what has been seen: a window's worth that goes out at once says little of the rest.
@@ -147,7 +152,8 @@ impl View {
         if self.done() == 0 {
             return "ETA unknown".to_owned();
         }
-        let by_limits = self.work.ideal(self.meter.mean_service());
+        let used = self.meter.expected_tokens().unwrap_or(self.work.reserved);
+        let by_limits = self.work.ideal(self.meter.mean_service(), used);
         let by_limits = by_limits.saturating_sub(elapsed).as_secs_f64();
         format!("ETA {:.0} s", by_limits.max(left / rate))
     }

@@ -1,16 +1,18 @@
 //! What came of a run, as a table or as a line of JSON.
 
-use std::{fmt, fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use serde::Serialize;
 
-use crate::{meter::Meter, stack::Limits};
+use crate::{meter::Meter, work::Work};
 
 /// The result of one run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
     #[serde(skip)]
     pub(crate) name: &'static str,
+    provider: &'static str,
+    kind: &'static str,
     requests: usize,
     succeeded: u64,
     pub(crate) failed: u64,
@@ -21,65 +23,8 @@ pub(crate) struct Report {
     p50_ms: f64,
     p99_ms: f64,
     tokens: u64,
+    reserved_tokens: u64,
     fallbacks: u64,
-}
-
-/// What there is to do, as far as the least time for it depends on that.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Work {
-    pub(crate) requests: u64,
-    /// As the provider counts them: see [`crate::jobs::tokens`].
-    pub(crate) tokens: u64,
-    pub(crate) workers: u64,
-    /// What the provider allows.
-    pub(crate) limits: Limits,
-}
-
-// ===== impl Work =====
-
-impl Work {
-    /// The least time that the limits allow, if an answer takes as long as `service`.
-    ///
-    /// A limit of L per window W lets the n-th request start no sooner than `floor((n - 1) / L) * W`, and it is answered
-    /// one `service` later. With c in flight n answers take `n * service / c`. The larger one counts.
-    pub(crate) fn ideal(&self, service: Duration) -> Duration {
-        let windows = |n: u64, limit: Option<u64>| match limit {
-            Some(limit) => n.saturating_sub(1) / limit,
-            None => 0,
-        };
-        let windows = windows(self.requests, self.limits.requests)
-            .max(windows(self.tokens, self.limits.tokens));
-        let by_rate = self.limits.window.as_secs_f64() * windows as f64 + service.as_secs_f64();
-        let in_flight = self
-            .limits
-            .concurrent
-            .map_or(self.workers, |c| c.min(self.workers));
-        let by_concurrency = self.requests as f64 * service.as_secs_f64() / in_flight.max(1) as f64;
-        Duration::try_from_secs_f64(by_rate.max(by_concurrency)).unwrap_or(Duration::MAX)
-    }
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limits {
-            requests,
-            tokens,
-            concurrent,
-            window,
-        } = self.limits;
-        write!(f, "{} prompts, {} workers", self.requests, self.workers)?;
-        let window = window.as_secs_f64();
-        if let Some(limit) = requests {
-            write!(f, ", at most {limit} requests in {window} s")?;
-        }
-        if let Some(limit) = tokens {
-            write!(f, ", at most {limit} tokens in {window} s")?;
-        }
-        if let Some(limit) = concurrent {
-            write!(f, ", at most {limit} in flight")?;
-        }
-        Ok(())
-    }
 }
 
 // ===== impl Report =====
@@ -89,18 +34,22 @@ impl Report {
     pub(crate) fn of(name: &'static str, meter: &Meter, work: &Work) -> Self {
         let millis = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
         let seconds = |time: Duration| (time.as_secs_f64() * 1e3).round() / 1e3;
+        let used = meter.tokens.load(Relaxed);
         Self {
             name,
+            provider: work.allows.name(),
+            kind: work.kind(),
             requests: meter.requests,
             succeeded: meter.succeeded.load(Relaxed),
             failed: meter.failed.load(Relaxed),
             attempts: meter.attempts.load(Relaxed),
             http_429: meter.http_429.load(Relaxed),
             elapsed_s: seconds(meter.begun.elapsed()),
-            ideal_s: seconds(work.ideal(meter.mean_service())),
+            ideal_s: seconds(work.ideal(meter.mean_service(), used)),
             p50_ms: millis(meter.percentile(0.50)),
             p99_ms: millis(meter.percentile(0.99)),
-            tokens: meter.tokens.load(Relaxed),
+            tokens: used,
+            reserved_tokens: work.reserved,
             fallbacks: meter.fallbacks.load(Relaxed),
         }
     }

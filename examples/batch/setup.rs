@@ -6,24 +6,17 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     cli::Args,
+    console::tell,
+    endpoint::Endpoint,
     jobs::{self, Job},
     out::Out,
-    provider::Provider,
-    report::Work,
-    simulator::{self, Outage, Simulator},
-    stack::Limits,
+    plan::Plan,
+    simulator::{Outage, Simulator},
+    work::Work,
 };
 
 /// How many prompts are made up unless told otherwise.
 const REQUESTS: usize = 500;
-/// What a simulated provider allows unless told otherwise: over in a quarter of a minute, and still hard on the careless.
-const DEMO: Limits = Limits {
-    requests: Some(100),
-    tokens: None,
-    concurrent: Some(50),
-    window: Duration::from_secs(3),
-};
-
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -35,31 +28,20 @@ pub(crate) struct Batch {
 /// Where it is to be done.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) first: Arc<Provider>,
-    pub(crate) fallback: Option<Arc<Provider>>,
+    pub(crate) first: Arc<Endpoint>,
+    pub(crate) fallback: Option<Arc<Endpoint>>,
     /// Those of them that are simulated, which end with this.
     _simulators: Vec<Simulator>,
 }
 
-/// The limits of the flags, or of the simulator where it is free to choose.
-pub(crate) fn limits(args: &Args) -> Limits {
-    let none = args.rpm.is_none() && args.tpm.is_none() && args.concurrent.is_none();
-    if none && args.base_url.is_none() && !args.serve {
-        return DEMO;
-    }
-    Limits {
-        requests: args.rpm,
-        tokens: args.tpm,
-        concurrent: args.concurrent,
-        window: args.window,
-    }
-}
-
 /// Reads what there is to do, without what is done.
-pub(crate) fn batch(args: &Args) -> Result<Batch> {
+pub(crate) fn batch(args: &Args, plan: &Plan) -> Result<Batch> {
     let mut jobs = match &args.prompts {
         Some(path) => jobs::from_file(path, &args.model)?,
-        None => jobs::made_up(args.requests.unwrap_or(REQUESTS), &args.model),
+        None => {
+            let count = args.requests.unwrap_or(REQUESTS);
+            jobs::made_up(count, &args.model, args.max_tokens, args.input)
+        }
     };
     let mut out = None;
     if let Some(path) = &args.out {
@@ -69,48 +51,47 @@ pub(crate) fn batch(args: &Args) -> Result<Batch> {
         if jobs.len() < all {
             let done = all - jobs.len();
             let path = path.display();
-            eprintln!(
-                "{done} of {all} are answered in {path}: {} to go",
-                jobs.len()
-            );
+            let left = jobs.len();
+            tell(format_args!(
+                "{done} of {all} are answered in {path}: {left} to go"
+            ));
         }
         out = Some(file);
     }
     let work = Work {
         requests: jobs.len() as u64,
-        tokens: jobs.iter().map(Job::tokens).sum(),
+        reserved: jobs.iter().map(Job::tokens).fold(0, u64::saturating_add),
         workers: args.workers,
-        limits: limits(args),
+        allows: plan.allows,
+        window: plan.window,
     };
     Ok(Batch { jobs, out, work })
 }
 
 /// Finds the providers of the flags, or starts simulated ones.
-pub(crate) async fn place(args: &Args, work: &Work) -> Result<Place> {
+pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place> {
     let mut simulators = Vec::new();
     let first = match &args.base_url {
         Some(url) => {
-            let provider = Provider::new("--base-url", url, args.api_key.as_deref())?;
+            let endpoint = Endpoint::new("--base-url", url, args.api_key.as_deref())?;
             ensure!(
-                provider.is_local() || provider.has_key(),
+                endpoint.is_local() || endpoint.has_key(),
                 "no key for {url}: set OPENAI_API_KEY or give --api-key"
             );
-            provider
+            endpoint
         }
-        None => simulated(args, outage(args, work), &mut simulators).await?,
+        None => simulated(args, plan, outage(args, work), &mut simulators).await?,
     };
     let fallback = match &args.fallback_url {
-        Some(url) => Some(Provider::new(
+        Some(url) => Some(Endpoint::new(
             "--fallback-url",
             url,
             args.fallback_api_key.as_deref(),
         )?),
-        None if args.outage => Some(simulated(args, None, &mut simulators).await?),
+        None if args.outage => Some(simulated(args, plan, None, &mut simulators).await?),
         None => None,
     };
-    if fallback.is_none() {
-        first.reach().await?;
-    }
+    reach(&first, fallback.as_ref()).await?;
     Ok(Place {
         first: Arc::new(first),
         fallback: fallback.map(|f| Arc::new(f.with_model(args.fallback_model.clone()))),
@@ -118,24 +99,26 @@ pub(crate) async fn place(args: &Args, work: &Work) -> Result<Place> {
     })
 }
 
-/// The simulator that the flags describe.
-pub(crate) fn simulator(args: &Args, outage: Option<Outage>) -> simulator::Limits {
-    let limits = limits(args);
-    simulator::Limits {
-        requests: limits.requests,
-        tokens: limits.tokens,
-        concurrent: limits.concurrent.map(|most| most as usize),
-        window: limits.window,
-        latency: Duration::from_millis(args.latency_ms),
-        outage,
-        ..simulator::Limits::default()
+/// Whether anyone is there. Of two, one is enough.
+async fn reach(first: &Endpoint, fallback: Option<&Endpoint>) -> Result<()> {
+    let Some(second) = fallback else {
+        return first.reach().await;
+    };
+    match tokio::join!(first.reach(), second.reach()) {
+        (Err(error), Err(_)) => Err(error.context("neither provider answers")),
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => {
+            tell(format_args!("warning: {error:#}"));
+            Ok(())
+        }
+        (Ok(()), Ok(())) => Ok(()),
     }
 }
 
 /// The outage that the flags describe, if they do.
 pub(crate) fn outage(args: &Args, work: &Work) -> Option<Outage> {
     if args.outage {
-        let third = work.ideal(Duration::from_millis(args.latency_ms)) / 3;
+        let latency = Duration::from_millis(args.latency_ms);
+        let third = work.ideal(latency, work.reserved) / 3;
         return Some(Outage {
             from: third,
             lasts: third,
@@ -150,13 +133,14 @@ pub(crate) fn outage(args: &Args, work: &Work) -> Option<Outage> {
 
 async fn simulated(
     args: &Args,
+    plan: &Plan,
     outage: Option<Outage>,
     simulators: &mut Vec<Simulator>,
-) -> Result<Provider> {
-    let simulator = Simulator::start(simulator(args, outage))
+) -> Result<Endpoint> {
+    let simulator = Simulator::start(plan.simulator(args, outage))
         .await
         .context("cannot start a simulated provider")?;
-    let provider = Provider::new("the simulator", &simulator.url(), None)?;
+    let endpoint = Endpoint::new("the simulator", &simulator.url(), None)?;
     simulators.push(simulator);
-    Ok(provider)
+    Ok(endpoint)
 }

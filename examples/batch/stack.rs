@@ -5,23 +5,14 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
+    BoxError, FallbackLayer, RetryAfterBackoffLayer,
+    provider::ProviderLayer,
     retry_after_backoff::{ByStatus, Classify, Verdict},
 };
 
-use crate::{jobs, wire::Wire};
+use crate::wire::Wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a provider allows.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limits {
-    pub(crate) requests: Option<u64>,
-    pub(crate) tokens: Option<u64>,
-    pub(crate) concurrent: Option<u64>,
-    /// The period that the first two speak of.
-    pub(crate) window: Duration,
-}
 
 /// A service that answers requests, however the layers are called that it is made of.
 pub(crate) trait Answers:
@@ -37,28 +28,18 @@ impl<S> Answers for S where
 {
 }
 
-/// A client that stays inside `limits`, and repeats what is refused all the same.
+/// A client that keeps all of a provider's `limits` at once, and repeats what is refused all the same.
 ///
 /// With a fallback behind it, it gives up soon. Without one it waits out an outage.
-pub(crate) fn client(limits: Limits, wire: Wire, has_fallback: bool) -> impl Answers {
+pub(crate) fn client(
+    limits: Option<ProviderLayer>,
+    wire: Wire,
+    has_fallback: bool,
+) -> impl Answers {
     ServiceBuilder::new()
         .layer(try_again(has_fallback))
         .option_layer((!has_fallback).then(come_back_later))
-        .option_layer(
-            limits
-                .concurrent
-                .map(|most| ConcurrencyLayer::new(most as usize)),
-        )
-        .option_layer(
-            limits
-                .requests
-                .map(|units| SlidingWindowLayer::new(limits.quota(units))),
-        )
-        .option_layer(
-            limits
-                .tokens
-                .map(|units| SlidingWindowLayer::new(limits.quota(units)).cost(tokens)),
-        )
+        .option_layer(limits)
         .service(wire)
 }
 
@@ -96,6 +77,8 @@ fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> 
 }
 
 /// Too many requests, no connection, or a provider that is down: that says nothing against the request.
+///
+/// A 429 for want of money is not among these: the limits make an error of it, which no retry repeats.
 fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
     let is_down =
         outcome.is_ok_and(|response| matches!(response.status().as_u16(), 502 | 503 | 529));
@@ -103,22 +86,4 @@ fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) 
         return ByStatus::new().repeat_unsafe().classify(request, outcome);
     }
     ByStatus::new().classify(request, outcome)
-}
-
-/// What a request takes from the limit of tokens.
-fn tokens(request: &Request) -> u64 {
-    let body = request.body().and_then(|body| body.as_bytes());
-    let body = body.and_then(|body| serde_json::from_slice(body).ok());
-    body.map_or(1, |body| jobs::tokens(&body))
-}
-
-// ===== impl Limits =====
-
-impl Limits {
-    /// A quota over a period that is longer by a little, for requests that travel faster than those before them.
-    fn quota(&self, units: u64) -> Quota {
-        let margin =
-            (self.window / 120).clamp(Duration::from_millis(20), Duration::from_millis(250));
-        Quota::new(units, self.window).margin(margin)
-    }
 }

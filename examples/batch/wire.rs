@@ -7,9 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http_body_util::BodyExt;
-use reqwest::{Body, Client, Request, Response, StatusCode, header::HeaderValue};
-use serde_json::Value;
+use reqwest::{Client, Request, Response};
 use tokio::time::Instant;
 use tower::Service;
 use tower_throttle::BoxError;
@@ -22,6 +20,10 @@ pub(crate) struct Wire {
     client: Client,
     meter: Arc<Meter>,
 }
+
+/// When the request of a response was sent; among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent(pub(crate) Instant);
 
 // ===== impl Wire =====
 
@@ -48,37 +50,11 @@ impl Service<Request> for Wire {
                 std::future::pending::<()>().await;
             }
             let _in_flight = meter.depart();
-            let sent = Instant::now();
-            let response = client.execute(request).await?;
-            meter.arrive(response.status(), sent.elapsed());
-            if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                return if_it_helps(response).await;
-            }
+            let sent = Sent(Instant::now());
+            let mut response = client.execute(request).await?;
+            meter.arrive(response.status());
+            response.extensions_mut().insert(sent);
             Ok(response)
         })
     }
-}
-
-/// The codes of a 429 that means that the money is spent, not that it is too soon.
-const UNPAID: [&str; 7] = [
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "enforced_spend_limit_reached",
-];
-
-/// Says in the head what only the body of a 429 tells: that no wait will help. The layers read heads only.
-async fn if_it_helps(response: Response) -> Result<Response, BoxError> {
-    let (mut parts, body) = http::Response::<Body>::from(response).into_parts();
-    let body = body.collect().await?.to_bytes();
-    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let codes = ["code", "type"].map(|field| told["error"][field].as_str().unwrap_or_default());
-    if codes.iter().any(|code| UNPAID.contains(code)) {
-        let never = HeaderValue::from_static("false");
-        parts.headers.insert("x-should-retry", never);
-    }
-    Ok(http::Response::from_parts(parts, body).into())
 }

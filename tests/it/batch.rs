@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    simulator::provider::{Limits, Outage, Simulator},
+    simulator::provider::{Limits, Outage, Simulator, Style},
     support::ms,
 };
 
@@ -242,33 +242,302 @@ async fn an_outage_is_waited_out_where_nobody_else_can_answer() {
     assert!(simulator.counters().unavailable > 0);
 }
 
+// ===== providers =====
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_money_is_spent_nothing_is_repeated() {
-    let error = serde_json::json!({ "error": {
-        "message": "You exceeded your current quota",
-        "type": "insufficient_quota",
-        "code": "insufficient_quota",
-    } });
+async fn each_provider_of_the_table_can_be_kept_and_simulated() {
+    let runs = [
+        ("openai-tier-1", "window"),
+        ("openai-tier-4", "window"),
+        ("anthropic-build", "bucket"),
+        ("deepseek", "window"),
+        ("aipower", "window"),
+    ];
+    let runs = runs.map(|(name, kind)| async move {
+        let mut command = batch();
+        command.args(["--json", "--provider", name, "--rpm", "10", "--window", "1"]);
+        command.args([
+            "--requests",
+            "25",
+            "--max-tokens",
+            "100",
+            "--latency-ms",
+            "20",
+        ]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let report = report(&output);
+        assert_eq!(report["provider"], name);
+        assert_eq!(report["kind"], kind, "{name}");
+        assert_eq!(report["succeeded"], 25, "{name}");
+        // Of 25 windows have one too many for two, and buckets refill with 15.
+        let least = if kind == "window" { 2.0 } else { 1.5 };
+        assert!(report["ideal_s"].as_f64().unwrap() >= least, "{report}");
+        assert!(
+            report["elapsed_s"].as_f64() >= report["ideal_s"].as_f64(),
+            "{report}"
+        );
+        // Each prompt has 14 tokens, and its answer is allowed 100. Some use less.
+        assert_eq!(report["reserved_tokens"], 25 * 114);
+        let tokens = report["tokens"].as_u64().unwrap();
+        assert!(
+            (25 * 114 * 3 / 10 - 50..25 * 114).contains(&tokens),
+            "{report}"
+        );
+    });
+    futures::future::join_all(runs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shape_of_the_limits_can_be_chosen_for_both_sides() {
+    for (provider, kind, ideal) in [
+        ("openai-tier-1", "bucket", 0.5),
+        ("anthropic-build", "window", 1.0),
+    ] {
+        let mut command = batch();
+        command.args(["--json", "--provider", provider, "--kind", kind]);
+        command.args(["--rpm", "20", "--window", "1", "--requests", "30"]);
+        command.args(["--latency-ms", "20"]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0));
+        let report = report(&output);
+        assert_eq!(report["kind"], kind);
+        assert_eq!(report["succeeded"], 30);
+        let (elapsed, told) = (report["elapsed_s"].as_f64(), report["ideal_s"].as_f64());
+        assert!(told.unwrap() >= ideal && elapsed >= told, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_provider_gives_back_does_not_count_for_the_ideal() {
+    // 14 and 86 tokens are reserved for each of 30, and half of that is used.
+    for (provider, least) in [("openai-tier-1", 2.0), ("deepseek", 1.0)] {
+        let mut command = batch();
+        command.args([
+            "--json",
+            "--provider",
+            provider,
+            "--tpm",
+            "1000",
+            "--window",
+            "1",
+        ]);
+        command.args([
+            "--requests",
+            "30",
+            "--max-tokens",
+            "86",
+            "--latency-ms",
+            "20",
+        ]);
+        command.args(["--real-usage", "50-50"]);
+        let report = report(&output(command).await);
+        assert_eq!(report["succeeded"], 30);
+        assert_eq!(report["reserved_tokens"], 3_000);
+        let ideal = report["ideal_s"].as_f64().unwrap();
+        assert!((least..least + 0.9).contains(&ideal), "{report}");
+        assert!(report["elapsed_s"].as_f64().unwrap() >= ideal, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_knows_nothing_learns_the_limits_from_the_headers() {
+    for style in [Style::OPENAI, Style::ANTHROPIC] {
+        let simulator = simulator(Limits {
+            requests: Some(40),
+            tokens: Some(100_000),
+            window: ms(1_000),
+            latency: ms(5),
+            style,
+            ..Limits::default()
+        })
+        .await;
+        let mut command = against(&simulator);
+        command.args(["--learn", "--requests", "100", "--window", "1"]);
+        let output = output(command).await;
+
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(report(&output)["succeeded"], 100);
+        let counters = simulator.counters();
+        assert_eq!(counters.accepted, 100);
+        // Whoever learns nothing is refused in every window.
+        assert!(counters.refused < 10, "{counters:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("/40, tokens "), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_no_limits_of_the_simulated_provider_has_none() {
+    for (learns, is_refused) in [(true, false), (false, true)] {
+        let mut command = batch();
+        command.args(["--json", "--simulate", "openai-tier-1", "--window", "1"]);
+        // Each reserves 20,000 of 200,000 tokens.
+        command.args([
+            "--requests",
+            "20",
+            "--max-tokens",
+            "19985",
+            "--latency-ms",
+            "50",
+        ]);
+        command.args(learns.then_some("--learn"));
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0));
+        let report = report(&output);
+        assert_eq!(report["succeeded"], 20);
+        assert_eq!(report["provider"], "openai-tier-1");
+        assert!(report["ideal_s"].as_f64().unwrap() >= 1.0);
+        assert_eq!(
+            report["http_429"].as_u64() > Some(0),
+            is_refused,
+            "{report}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_of_json_has_all_its_fields() {
+    let mut command = batch();
+    command.args([
+        "--json",
+        "--requests",
+        "2",
+        "--latency-ms",
+        "1",
+        "--input",
+        "1000",
+    ]);
+    let report = report(&output(command).await);
+    let fields: Vec<_> = report.as_object().unwrap().keys().collect();
+    let expected = "attempts elapsed_s failed fallbacks http_429 ideal_s kind p50_ms p99_ms provider requests \
+                    reserved_tokens succeeded tokens";
+    assert_eq!(fields, expected.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(report["provider"], "yours");
+    assert_eq!(report["reserved_tokens"], 2 * 1_016);
+    assert_eq!(report["tokens"], 2 * 1_012);
+}
+
+// ===== failures =====
+
+/// Answers everything in the same way, on loopback.
+async fn always(status: u16, body: impl Into<axum::body::Bytes>) -> String {
+    let status = axum::http::StatusCode::from_u16(status).unwrap();
+    let body = body.into();
     let app = axum::Router::new().fallback(move || {
-        let answer = axum::Json(error.clone());
-        async move { (axum::http::StatusCode::TOO_MANY_REQUESTS, answer) }
+        let body = body.clone();
+        async move { (status, body) }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, app).await });
+    url
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_prompt_will_fare_better_no_more_are_sent() {
+    let money =
+        r#"{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}"#;
+    let key = r#"{"error":{"message":"Incorrect API key provided"}}"#;
+    for (status, body, says, why) in [
+        (
+            429,
+            money,
+            "You exceeded your current quota",
+            "the money is spent",
+        ),
+        (
+            402,
+            money,
+            "You exceeded your current quota",
+            "the money is spent",
+        ),
+        (401, key, "Incorrect API key", "does not know the API key"),
+        (403, key, "Incorrect API key", "forbids this"),
+    ] {
+        let url = always(status, body).await;
+        let mut command = batch();
+        command.args(["--json", "--requests", "200", "--workers", "1"]);
+        command.args(["--base-url", &url]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(1), "{status}");
+        let report = report(&output);
+        // Three in a row, none of them repeated.
+        assert_eq!(report["failed"], 3, "{status}");
+        assert_eq!(report["attempts"], 3, "{status}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr.matches(says).count(), 3, "{stderr}");
+        let stopped = stderr.lines().filter(|line| line.starts_with("stopped: "));
+        let stopped: Vec<_> = stopped.collect();
+        assert!(stopped.len() == 1 && stopped[0].contains(why), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_failures_stop_nothing() {
+    let url = always(400, r#"{"error":{"message":"no"}}"#).await;
     let mut command = batch();
-    command.args(["--json", "--requests", "5", "--base-url", &url]);
+    command.args(["--json", "--requests", "30", "--base-url", &url]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report(&output)["failed"], 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_an_end_fails() {
+    let url = always(200, vec![b' '; 65 << 20]).await;
+    let mut command = batch();
+    command.args(["--json", "--requests", "1", "--base-url", &url]);
     let output = output(command).await;
     assert_eq!(output.status.code(), Some(1));
     let report = report(&output);
-    assert_eq!(report["failed"], 5);
-    assert_eq!(report["attempts"], 5);
+    assert_eq!(
+        (&report["failed"], &report["attempts"]),
+        (&1.into(), &1.into())
+    );
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.contains("You exceeded your current quota"),
+        stderr.contains("request-1 failed: the answer is longer than 64 MiB"),
         "{stderr}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_providers_one_is_enough() {
+    const NOBODY: &str = "http://127.0.0.1:1/v1";
+    let up = simulator(Limits::default()).await;
+    for (first, second) in [(NOBODY, &*up.url()), (&*up.url(), NOBODY)] {
+        let mut command = batch();
+        command.args(["--json", "--requests", "5", "--base-url", first]);
+        command.args(["--fallback-url", second]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(report(&output)["succeeded"], 5);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let warning = format!("warning: cannot connect to {NOBODY}");
+        assert_eq!(stderr.matches(&warning).count(), 1, "{stderr}");
+    }
+    let mut command = batch();
+    command.args(["--base-url", NOBODY, "--fallback-url", NOBODY]);
+    assert_refuses(
+        &output(command).await,
+        "neither provider answers: cannot connect to",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_on_where_nobody_reads_what_it_says() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = against(&simulator);
+    command.args(["--requests", "5", "--out"]).arg(&out);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+    assert_each_answered_once(&out, 5);
 }
 
 // ===== the file of answers =====
@@ -328,6 +597,34 @@ async fn one_file_has_one_writer() {
     assert_refuses(&output(command()).await, "another process writes to");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_is_reported_also_where_the_answers_find_no_place() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut inner = against(&simulator);
+    inner.args(["--requests", "50", "--workers", "1", "--out"]);
+    inner.arg(&out);
+    // A file that can have a few answers only, and no signal where it would have more.
+    let mut command = Command::new("sh");
+    let limited = "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"";
+    command
+        .args(["-c", limited])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    for name in ["OPENAI_API_KEY", "FALLBACK_API_KEY"] {
+        command.env_remove(name);
+    }
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(2));
+    let succeeded = report(&output)["succeeded"].as_u64().unwrap();
+    assert!((1..50).contains(&succeeded), "{succeeded}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("error: cannot write to --out"), "{stderr}");
+    assert_eq!(answers(&out).len() as u64, succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -465,6 +762,13 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
         (&["--window", "0"], "give a number of seconds"),
         (&["--window", "NaN"], "give a number of seconds"),
         (&["--workers", "many"], "give a whole number"),
+        (&["--provider", "openai"], "there are openai-tier-1, "),
+        (&["--simulate", ""], "there are openai-tier-1, "),
+        (&["--kind", "circle"], "[possible values: window, bucket]"),
+        (&["--learn", "--no-limits"], "cannot be used with"),
+        (&["--real-usage", "50"], "give two shares in per cent"),
+        (&["--input", "0"], "give a whole number from 1"),
+        (&["--max-tokens", "0"], "give at least 1"),
         (&["--no-such-flag"], "see --help"),
         (&["--base-url"], "see --help"),
         (&["--base-url", "localhost:1"], "give one like https://"),
@@ -480,6 +784,22 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
         assert_refuses(&batch().args(args).output().unwrap(), says);
     }
     assert_eq!(fs::read_to_string(prompts).unwrap(), "not an answer\n");
+}
+
+#[test]
+fn an_address_with_a_password_is_refused_and_not_shown() {
+    for flag in ["--base-url", "--fallback-url"] {
+        for url in [
+            "http://me:secret@127.0.0.1:1/v1",
+            "http://secret@127.0.0.1:1",
+            "ftp://me:secret@example.com",
+            "http://me:secret@[/v1",
+        ] {
+            let output = batch().args([flag, url]).output().unwrap();
+            assert_refuses(&output, "has a user name or a password in it");
+            assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+        }
+    }
 }
 
 fn assert_refuses(output: &Output, says: &str) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reqwest::{
     Client, Method, Request, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -12,21 +12,26 @@ use tokio::net::TcpStream;
 
 use crate::jobs::Job;
 
-/// One provider, or one account with it.
+/// One provider's address, and one account with it.
 #[derive(Debug, Clone)]
-pub(crate) struct Provider {
+pub(crate) struct Endpoint {
     base: Url,
     key: Option<HeaderValue>,
     /// Asked for in place of what the request says.
     model: Option<String>,
 }
 
-// ===== impl Provider =====
+// ===== impl Endpoint =====
 
-impl Provider {
+impl Endpoint {
     /// Checks what the user gave; `flag` is what to call it in an error.
     pub(crate) fn new(flag: &str, url: &str, key: Option<&str>) -> Result<Self> {
         let parsed = Url::parse(url).ok();
+        // Neither message shows what may be a password.
+        let has_user = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        if parsed.as_ref().is_some_and(has_user) || (parsed.is_none() && url.contains('@')) {
+            bail!("{flag} has a user name or a password in it: leave it out, and give an API key");
+        }
         let web = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let mut base = web.with_context(|| {
             format!("{flag} {url:?} is not a web address: give one like https://api.openai.com/v1")
@@ -50,7 +55,7 @@ impl Provider {
         })
     }
 
-    /// Asks for `model`, whatever a request that is [redirected](Provider::redirect) says.
+    /// Asks for `model`, whatever a request that is [redirected](Endpoint::redirect) says.
     pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
         self.model = model;
         self

@@ -1,0 +1,139 @@
+//! Reading an answer: to its end, but not for ever, and whether it is one.
+
+use std::{error::Error, sync::atomic::Ordering::Relaxed};
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use tower_throttle::{BoxError, fallback::AnsweredBy};
+
+use crate::{hopeless::Hopeless, meter::Meter, wire::Sent};
+
+/// An answer that is longer than this is none.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// An answer that is worth to be kept.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) request_id: String,
+    pub(crate) body: Value,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// In one line.
+    pub(crate) why: String,
+    /// Whether a second try may go better.
+    pub(crate) is_passing: bool,
+    /// Whether it is no matter of this prompt alone.
+    pub(crate) hopeless: Option<Hopeless>,
+}
+
+/// Reads the rest of a response.
+pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Failed> {
+    // The wire has let go of it, but the answer isn't here yet.
+    let _reading = meter.hold();
+    let status = response.status();
+    let sent = response.extensions().get::<Sent>().copied();
+    let elsewhere = u64::from(!AnsweredBy::of(&response).is_primary());
+    let request_id = header(&response, "x-request-id");
+    let body = to_its_end(response).await?;
+    if !status.is_success() {
+        return Err(Failed {
+            hopeless: Hopeless::of_status(status),
+            ..Failed::for_good(explain(status, &body))
+        });
+    }
+    let body = serde_json::from_slice::<Value>(&body)
+        .map_err(|error| Failed::for_now(format!("the answer is not JSON: {error}")))?;
+    // Some providers say that they failed in a 200.
+    if !body.is_object() || !body["error"].is_null() {
+        let body = body.to_string();
+        return Err(Failed::for_good(explain(
+            StatusCode::BAD_GATEWAY,
+            body.as_bytes(),
+        )));
+    }
+    if let Some(Sent(at)) = sent {
+        meter.serve(at.elapsed());
+    }
+    meter.fallbacks.fetch_add(elsewhere, Relaxed);
+    Ok(Answer {
+        status,
+        request_id,
+        body,
+    })
+}
+
+async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MOST_BYTES => {
+                let most = MOST_BYTES / 1024 / 1024;
+                let why = format!("the answer is longer than {most} MiB");
+                return Err(Failed::for_good(why));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => {
+                let why = format!("the answer broke off: {error}");
+                return Err(Failed::for_now(why));
+            }
+        }
+    }
+}
+
+/// The provider's own words, if it has any.
+fn explain(status: StatusCode, body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = body["error"]["message"].as_str().unwrap_or_default();
+    format!("{status} {message}").trim_end().replace('\n', " ")
+}
+
+fn header(response: &Response, name: &str) -> String {
+    let value = response.headers().get(name);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().to_owned()
+}
+
+/// An error and what caused it, down to the cause that tells.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+// ===== impl Failed =====
+
+impl Failed {
+    fn for_good(why: String) -> Self {
+        Self {
+            why,
+            is_passing: false,
+            hopeless: None,
+        }
+    }
+
+    fn for_now(why: String) -> Self {
+        Self {
+            is_passing: true,
+            ..Self::for_good(why)
+        }
+    }
+}
+
+/// The layers have done with it what can be done.
+impl From<BoxError> for Failed {
+    fn from(error: BoxError) -> Self {
+        Self {
+            hopeless: Hopeless::of_error(&error),
+            ..Self::for_good(with_sources(&*error))
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How it stands with each limit, in a few words.
+
+use std::{fmt::Write, time::Duration};
+
+use tower_throttle::{
+    Dimension,
+    provider::{LimitUsage, Usage},
+};
+
+/// Limits over longer than this are named by the day.
+const LONGEST_MINUTE: Duration = Duration::from_secs(60 * 60);
+
+/// Such as `requests 412/500, tokens 181k/200k (12k reserved), in flight 32, paused 1.2 s (429)`.
+///
+/// `refused` is the status of the last refusal, which is what a pause waits out.
+pub(crate) fn line(usage: &Usage, refused: Option<u16>) -> String {
+    let mut parts: Vec<String> = usage.limits().map(limit).collect();
+    if !usage.limits().any(is_of_flight) {
+        parts.push(format!("in flight {}", usage.in_flight));
+    }
+    if !usage.paused_for.is_zero() {
+        let mut pause = format!("paused {:.1} s", usage.paused_for.as_secs_f64());
+        if let Some(status) = refused {
+            let _ = write!(pause, " ({status})");
+        }
+        parts.push(pause);
+    }
+    parts.join(", ")
+}
+
+fn limit(limit: &LimitUsage) -> String {
+    let name = if is_of_flight(limit) {
+        "in flight".to_owned()
+    } else if limit.period.is_some_and(|period| period > LONGEST_MINUTE) {
+        format!("{} a day", limit.dimension)
+    } else {
+        limit.dimension.to_string()
+    };
+    let (used, most) = (short(limit.used), short(limit.limit));
+    let mut text = format!("{name} {used}/{most}");
+    let mut notes = Vec::new();
+    if limit.reserved > 0 {
+        notes.push(format!("{} reserved", short(limit.reserved)));
+    }
+    if limit.ours < limit.limit {
+        notes.push(format!("ours {}", short(limit.ours)));
+    }
+    if !notes.is_empty() {
+        let _ = write!(text, " ({})", notes.join(", "));
+    }
+    text
+}
+
+fn is_of_flight(limit: &LimitUsage) -> bool {
+    limit.dimension == Dimension::Concurrency
+}
+
+/// A number at a glance.
+fn short(n: u64) -> String {
+    match n {
+        0..10_000 => n.to_string(),
+        10_000..10_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_throttle::{
+        Tokens,
+        provider::{Class, Provider, ProviderLimiter},
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_limit_is_named_with_what_is_left_of_it_and_a_pause_with_its_cause() {
+        let anthropic = Provider::ANTHROPIC_BUILD.concurrent(50);
+        let limiter = ProviderLimiter::new(anthropic);
+        let held = limiter.try_acquire(Tokens::new(2_000, 10_000)).unwrap();
+        assert_eq!(
+            line(&limiter.usage(), None),
+            "requests 1/1000, tokens 0/400k (12k reserved), in flight 1/50"
+        );
+        held.refuse(Class::Rate, Some(Duration::from_secs(1_000)));
+        let said = line(&limiter.usage(), Some(429));
+        assert!(
+            said.starts_with("requests 1/1000, tokens 0/400k, in flight 0/50, paused 6")
+                && said.ends_with(" s (429)"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_limited_is_counted_all_the_same() {
+        let limiter = ProviderLimiter::new(Provider::new("mine").rpd(20_000_000));
+        let _held = limiter.try_acquire(Tokens::new(1, 1)).unwrap();
+        let said = line(&limiter.usage(), Some(429));
+        assert_eq!(said, "requests a day 1/20M, in flight 1");
+    }
+}

@@ -1,0 +1,134 @@
+//! From flags to limits: what the client keeps, and what a simulated provider is.
+
+use std::time::Duration;
+
+use tower_throttle::{
+    Dimension,
+    provider::{Provider, ProviderLayer, Shape},
+};
+
+use crate::{
+    cli::{Args, Kind},
+    simulator::{self, Outage, Style, UsageShare},
+};
+
+/// What a simulated provider allows unless told otherwise: over in a quarter of a minute, and still hard on the careless.
+const DEMO: Provider = YOURS.rpm(100).concurrent(50);
+const DEMO_WINDOW: Duration = Duration::from_secs(3);
+
+/// A provider of which nothing is known but what the flags say.
+const YOURS: Provider = Provider::new("yours");
+
+/// Draws the same usage in every run.
+const SEED: u64 = 1;
+
+/// Both sides of the wire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// What the client knows.
+    client: Provider,
+    /// What the provider allows, as far as it is known.
+    pub(crate) allows: Provider,
+    /// The period of its limits.
+    pub(crate) window: Duration,
+}
+
+// ===== impl Plan =====
+
+impl Plan {
+    /// What the flags say, or what the simulator chooses where it is free to.
+    pub(crate) fn of(args: &Args) -> Self {
+        let has_numbers = args.rpm.or(args.tpm).or(args.concurrent).is_some();
+        let is_told = has_numbers || args.provider.is_some() || args.simulate.is_some();
+        let is_free = !is_told && args.base_url.is_none() && !args.serve;
+        let window = if is_free { DEMO_WINDOW } else { args.window };
+        let shaped = |provider: Provider| match args.kind {
+            Some(Kind::Window) => provider.window().per(window),
+            Some(Kind::Bucket) => provider.bucket().per(window),
+            None => provider.per(window),
+        };
+        if args.serve {
+            // Nobody here is a client of it.
+            let served = args.simulate.or(args.provider).unwrap_or(YOURS);
+            let served = shaped(with_numbers(args, served));
+            return Self {
+                client: served,
+                allows: served,
+                window,
+            };
+        }
+        let simulated = args.simulate.or(is_free.then_some(DEMO));
+        let known = match (args.provider, simulated) {
+            (Some(provider), _) => provider,
+            (None, Some(demo)) if is_free && !args.learn => demo,
+            // How a provider counts can be read in its guide.
+            (None, Some(simulated)) => YOURS.counting(simulated.accounting()),
+            (None, None) => YOURS,
+        };
+        let client = shaped(with_numbers(args, known));
+        Self {
+            client,
+            allows: simulated.map_or(client, shaped),
+            window,
+        }
+    }
+
+    /// The limits on this side, unless there are to be none. Each layer has a state of its own.
+    pub(crate) fn limits(&self, args: &Args) -> Option<ProviderLayer> {
+        (!args.no_limits).then(|| ProviderLayer::new(self.client).learn(args.learn))
+    }
+
+    /// The simulator that the flags describe.
+    pub(crate) fn simulator(&self, args: &Args, outage: Option<Outage>) -> simulator::Limits {
+        let concurrent = self.allows.concurrency();
+        let mut limits = simulator::Limits {
+            concurrent: concurrent.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+            window: self.window,
+            kind: match self.allows.shape() {
+                Shape::Bucket => simulator::Kind::Bucket,
+                _ => simulator::Kind::Window,
+            },
+            style: Style::of(self.allows.name()).unwrap_or(Style::OPENAI),
+            usage: usage(args),
+            latency: Duration::from_millis(args.latency_ms),
+            outage,
+            ..simulator::Limits::default()
+        };
+        for (dimension, quota) in self.allows.limits() {
+            let units = Some(quota.units());
+            match dimension {
+                Dimension::Requests => limits.requests = units,
+                Dimension::Tokens => limits.tokens = units,
+                // Neither the table nor a flag has one.
+                _ => {}
+            }
+        }
+        limits
+    }
+}
+
+fn with_numbers(args: &Args, mut provider: Provider) -> Provider {
+    if let Some(requests) = args.rpm {
+        provider = provider.rpm(requests);
+    }
+    if let Some(tokens) = args.tpm {
+        provider = provider.tpm(tokens);
+    }
+    if let Some(most) = args.concurrent {
+        provider = provider.concurrent(most);
+    }
+    provider
+}
+
+/// How much of what they ask for requests use.
+fn usage(args: &Args) -> UsageShare {
+    let is_named = args.provider.is_some() || args.simulate.is_some();
+    match args.real_usage.or(is_named.then_some((30, 100))) {
+        Some((from, to)) => UsageShare::Drawn {
+            from: from * 10,
+            to: to * 10,
+            seed: SEED,
+        },
+        None => UsageShare::Short,
+    }
+}
