@@ -142,12 +142,13 @@ const AFTER_HELP: &str = "\
 Without any flag it shows what happens to the same prompts with and without this crate, against a simulated provider.
 
 ideal_s is the least time that the known limits allow, the largest of
-  floor((n - one) / limit) x window + service    for each limit per window, of --kind window,
-  max(0, n - limit) / limit x window + service   for each limit per window, of --kind bucket, and
-  requests x service / c                         for c in flight, or workers where there are fewer,
-where n is the number of requests (one: 1), or that of their tokens (one: those of one request on average): those used,
-where the provider counts no more in the end, or else those reserved. service is how long an answer took on average, from
-when it was sent for to its end.
+  answers(requests)                                      for what is in flight,
+  k x window + answers(the requests that are left)       for each limit per window, of --kind window,
+  max(0, n - limit) / limit x window + service           for each limit per window, of --kind bucket,
+where answers(r) is max(service, r x service / c) for c in flight, or workers where there are fewer; n is the number of
+requests (one: 1), or that of their tokens (one: those of one request on average): those used, where the provider counts
+no more in the end, or else those reserved; k is floor((n - one) / limit), and left are those of the last n - k x limit.
+service is how long an answer took on average, from when it was sent for to its end.
 
 Exit codes: 0 all is well, also after Ctrl-C; 1 some requests failed for good; 2 a flag, file or URL is wrong.";
 

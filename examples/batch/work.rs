@@ -25,25 +25,28 @@ pub(crate) struct Work {
 impl Work {
     /// The least time that the limits allow, if an answer takes as long as `service` and all of them use `used` tokens.
     ///
-    /// Of each limit of L per W, n units are needed, and `one` by a request. The last request starts no sooner than
+    /// Of each limit of L per W, n units are needed, and `one` by a request; with c in flight r answers take
+    /// `max(service, r * service / c)`. The largest counts of
     ///
-    /// - `floor((n - one) / L) * W` where the limit is a window: all before it have left but the newest L;
-    /// - `max(0, n - L) / L * W` where it is a bucket: what it did not hold at the start has flowed in,
-    ///
-    /// and it is answered one `service` later. With c in flight n answers take `n * service / c`. The larger one counts.
+    /// - for all requests, what so many answers take;
+    /// - for a window, `k * W` with `k = floor((n - one) / L)`, and what the answers take to the requests that can't start
+    ///   before, which are those of `n - k * L` units;
+    /// - for a bucket, `max(0, n - L) / L * W`, when what it did not hold at the start has flowed in, and one `service`.
     ///
     /// For a limit on tokens, n is what was used where the provider counts no more than that in the end, and what was
     /// reserved where it gives nothing back.
     pub(crate) fn ideal(&self, service: Duration, used: u64) -> Duration {
-        let waits = self.allows.limits().filter_map(|(dimension, quota)| {
+        let answers = |requests: f64| {
+            let in_flight = self.in_flight().max(1) as f64;
+            service.as_secs_f64() * (requests / in_flight).max(1.0)
+        };
+        let by_rate = self.allows.limits().filter_map(|(dimension, quota)| {
             let units = self.units(dimension, used)?;
-            Some(self.last_start(units, quota.units()))
+            let (start, requests) = self.last_start(units, quota.units());
+            Some(start + answers(requests))
         });
-        let service = service.as_secs_f64();
-        let by_rate = waits.fold(0.0, f64::max) + service;
-        let in_flight = self.in_flight().max(1);
-        let by_concurrency = self.requests as f64 * service / in_flight as f64;
-        Duration::try_from_secs_f64(by_rate.max(by_concurrency)).unwrap_or(Duration::MAX)
+        let least = by_rate.fold(answers(self.requests as f64), f64::max);
+        Duration::try_from_secs_f64(least).unwrap_or(Duration::MAX)
     }
 
     /// What is needed of a limit.
@@ -57,14 +60,17 @@ impl Work {
         }
     }
 
-    /// When the last request can start, in seconds.
-    fn last_start(&self, units: u64, limit: u64) -> f64 {
+    /// When the last requests can start, in seconds, and how many they are.
+    fn last_start(&self, units: u64, limit: u64) -> (f64, f64) {
         let (limit, window) = (limit.max(1), self.window.as_secs_f64());
         if self.allows.shape() == Shape::Bucket {
-            return units.saturating_sub(limit) as f64 / limit as f64 * window;
+            let start = units.saturating_sub(limit) as f64 / limit as f64 * window;
+            return (start, 1.0);
         }
         let one = units.div_ceil(self.requests.max(1));
-        ((units - one) / limit) as f64 * window
+        let windows = (units - one) / limit;
+        let left = (units - windows * limit) as f64;
+        (windows as f64 * window, left / one.max(1) as f64)
     }
 
     fn in_flight(&self) -> u64 {
@@ -131,6 +137,8 @@ mod tests {
             (rpm.bucket(), 11, 2.0),
             (rpm.bucket(), 25, 16.0),
             (rpm.concurrent(5), 10, 2.0),
+            (rpm.concurrent(5), 20, 12.0),
+            (rpm.concurrent(5), 21, 21.0),
             (YOURS.concurrent(1), 10, 10.0),
         ] {
             let ideal = seconds(allows, requests, 0, 0);

@@ -73,7 +73,8 @@
 //!
 //! - A limit that is told is kept, higher or lower than ours, as soon as it is told. One below an eighth of ours
 //!   is believed when it is told twice.
-//! - A limit that we did not have is added, as a window. Knowing none at all, one request is sent first, and twice as
+//! - A limit that we did not have is added: as a bucket, if what is used of it comes back in proportion, or else as a
+//!   window. Knowing none at all, one request is sent first, and twice as
 //!   many after each answer, until one tells the limits.
 //! - Where more is used than can be ours, somebody else uses the key: of what is left we take the share that we have of
 //!   what was used, and an eighth at least. All of it is ours again two periods after that was last seen.

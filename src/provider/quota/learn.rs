@@ -119,8 +119,7 @@ impl Quotas {
         let spec = Spec {
             dimension: reported.dimension,
             quota: Quota::new(limit, period).margin(self.margin),
-            // Whoever keeps within every window keeps within a bucket of that size, too.
-            shape: Shape::Window,
+            shape: shape(reported, limit, period),
         };
         let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
         let left = reported.remaining.unwrap_or(limit);
@@ -145,5 +144,23 @@ impl Quotas {
         } else {
             self.minute
         }
+    }
+}
+
+/// What is used of a bucket comes back in proportion. All else is taken for a window: whoever keeps within every window
+/// keeps within a bucket of that size, too.
+fn shape(reported: &Reported, limit: u64, period: Duration) -> Shape {
+    // Some tell the time in whole seconds.
+    let slack = Duration::from_millis(1_100).min(period / 5);
+    let (Some(reset), Some(left)) = (reported.reset, reported.remaining) else {
+        return Shape::Window;
+    };
+    let used = limit.saturating_sub(left);
+    let in_proportion = period.as_secs_f64() * used as f64 / limit as f64;
+    let is_told = used > 0 && used < limit / 4 && !reset.is_zero();
+    if is_told && reset.as_secs_f64() <= 2.0 * in_proportion + slack.as_secs_f64() {
+        Shape::Bucket
+    } else {
+        Shape::Window
     }
 }
