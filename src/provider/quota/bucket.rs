@@ -62,6 +62,11 @@ impl Bucket {
         self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
     }
 
+    /// Holds for taken no more than `most`.
+    pub(super) fn bound(&mut self, most: u64) {
+        self.debt = self.debt.min(self.scaled(most));
+    }
+
     /// Gives back what was taken. What has refilled meanwhile does not come back twice.
     pub(super) fn give_back(&mut self, units: u64) {
         self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));

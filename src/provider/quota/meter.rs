@@ -1,6 +1,6 @@
 //! One limit of a provider.
 
-use super::{bucket::Bucket, share::Share, window::Window};
+use super::{bucket::Bucket, share::Share, tide::Tide, window::Window};
 use crate::{
     Dimension, Tokens,
     provider::{Accounting, Counting, Shape},
@@ -38,6 +38,8 @@ pub(super) struct Meter {
     is_learned: bool,
     /// All that was ever reserved, or used on top of that; wrapping.
     total: u64,
+    /// Of that, what came back because the provider did not let it in.
+    returned: u64,
     /// When it was made.
     born: u64,
     /// A limit that was reported once and is too small to be believed at once.
@@ -49,12 +51,15 @@ pub(super) struct Meter {
 /// The two shapes of a limit.
 #[derive(Debug, Clone)]
 enum Memory {
-    Bucket(Bucket),
+    Bucket(Bucket, Tide),
     Window(Window),
 }
 
 /// A limit from which less than this part is left, all at once, is believed when it is told twice.
 const DOUBTFUL: u64 = 8;
+
+/// How often in a period somebody looks whether our share has grown.
+const LOOKS: u64 = 64;
 
 // ===== impl Meter =====
 
@@ -71,7 +76,7 @@ impl Meter {
             },
             period,
             memory: match limit.shape {
-                Shape::Bucket => Memory::Bucket(Bucket::new(period, now)),
+                Shape::Bucket => Memory::Bucket(Bucket::new(period, now), Tide::new(now)),
                 Shape::Window => Memory::Window(Window::new(period, now)),
             },
             limit: quota.units().min(MOST),
@@ -81,6 +86,7 @@ impl Meter {
             share: Share::new(period),
             is_learned,
             total: 0,
+            returned: 0,
             born: now,
             doubted: None,
             heard: 0,
@@ -105,7 +111,7 @@ impl Meter {
     pub(super) fn advance(&mut self, now: u64) {
         let rate = self.share.of(self.limit, now);
         match &mut self.memory {
-            Memory::Bucket(bucket) => bucket.advance(now, rate),
+            Memory::Bucket(bucket, _) => bucket.advance(now, rate),
             Memory::Window(window) => window.advance(now),
         }
     }
@@ -131,12 +137,23 @@ impl Meter {
     /// When `cost` fits behind others that wait for `ahead`.
     #[inline]
     pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
+        match self.due_as_it_is(ahead, cost, now, in_turn) {
+            // Our share grows with time, so it may fit sooner: to be looked at again.
+            Due::In(wait) if in_turn && !self.share.is_whole() => {
+                Due::In(wait.min(self.period / LOOKS))
+            }
+            due => due,
+        }
+    }
+
+    #[inline]
+    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
         let cap = self.ours(now);
         if self.never_fits(cost) {
             return Due::Unknown;
         }
         match &self.memory {
-            Memory::Bucket(bucket) => {
+            Memory::Bucket(bucket, _) => {
                 // One that is larger than our share passes once there is nothing before it.
                 let capacity = cap.min(self.capacity()).max(cost);
                 let units = ahead.saturating_add(cost).saturating_add(self.reserved);
@@ -190,13 +207,13 @@ impl Meter {
             Counting::Admission => {}
             Counting::Settled if used < cost => self.give_back(at, cost - used),
             Counting::Settled => match &mut self.memory {
-                Memory::Bucket(bucket) => bucket.take_up_to(used - cost, 2 * self.limit),
+                Memory::Bucket(bucket, _) => bucket.take_up_to(used - cost, 2 * self.limit),
                 Memory::Window(window) => window.take_at(at, used - cost),
             },
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
                 match &mut self.memory {
-                    Memory::Bucket(bucket) => bucket.take_up_to(used, 2 * self.limit),
+                    Memory::Bucket(bucket, _) => bucket.take_up_to(used, 2 * self.limit),
                     Memory::Window(window) => window.take(used),
                 }
             }
@@ -209,6 +226,7 @@ impl Meter {
         if at < self.born {
             return;
         }
+        self.returned = self.returned.wrapping_add(cost);
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_sub(cost);
         } else {
@@ -232,7 +250,7 @@ impl Meter {
     /// Nanoseconds until nothing is taken any more.
     pub(super) fn resets_in(&self, now: u64) -> u64 {
         match &self.memory {
-            Memory::Bucket(bucket) => bucket.resets_in(self.ours(now)),
+            Memory::Bucket(bucket, _) => bucket.resets_in(self.ours(now)),
             Memory::Window(window) => window.until_gone(window.used(), now).unwrap_or(0),
         }
     }
@@ -267,10 +285,28 @@ impl Meter {
         }
         let total = limit.unwrap_or(self.limit);
         if let Some(used) = left.and_then(|left| total.checked_sub(left)) {
-            // Some providers round what is left, and their clock is not ours.
-            let slack = (total / 64).max(2);
-            if used > ours.saturating_add(slack) {
-                self.share.observe(total, used, ours, now);
+            self.hear_used(total, used, ours, now);
+        }
+    }
+
+    fn hear_used(&mut self, limit: u64, used: u64, ours: u64, now: u64) {
+        // Some providers round what is left, and their clock is not ours.
+        let slack = (limit / 64).max(2);
+        match &mut self.memory {
+            Memory::Window(_) if used > ours.saturating_add(slack) => {
+                self.share.observe(limit, used, ours, now);
+            }
+            Memory::Window(_) => self.share.all_is_ours(now),
+            Memory::Bucket(bucket, tide) => {
+                let ours = self.total.wrapping_sub(self.returned);
+                match tide.read(limit, used, ours, self.period, now) {
+                    Some(inflow) if inflow.all > inflow.ours.saturating_add(slack) => {
+                        self.share.observe_inflow(&inflow, limit, used, now);
+                    }
+                    _ => self.share.all_is_ours(now),
+                }
+                // We go on at the rate of our share from here: what is used tells the rest.
+                bucket.bound(self.share.of(self.limit, now));
             }
         }
     }
@@ -289,7 +325,7 @@ impl Meter {
 
     fn taken(&self) -> u64 {
         match &self.memory {
-            Memory::Bucket(bucket) => bucket.used(),
+            Memory::Bucket(bucket, _) => bucket.used(),
             Memory::Window(window) => window.used(),
         }
     }
@@ -297,7 +333,7 @@ impl Meter {
     #[inline]
     fn take(&mut self, units: u64, in_turn: bool) {
         match &mut self.memory {
-            Memory::Bucket(bucket) => bucket.take(units, in_turn),
+            Memory::Bucket(bucket, _) => bucket.take(units, in_turn),
             Memory::Window(window) => window.take(units),
         }
     }
@@ -305,7 +341,7 @@ impl Meter {
     #[inline]
     fn give_back(&mut self, at: u64, units: u64) {
         match &mut self.memory {
-            Memory::Bucket(bucket) => bucket.give_back(units),
+            Memory::Bucket(bucket, _) => bucket.give_back(units),
             Memory::Window(window) => window.give_back(at, units),
         }
     }

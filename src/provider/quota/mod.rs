@@ -17,6 +17,7 @@ mod share;
 mod snapshot;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
+mod tide;
 mod window;
 
 use std::time::Duration;
@@ -202,7 +203,8 @@ impl Quotas {
     ) {
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
-            if meter.dimension != Dimension::Requests {
+            // Where the provider counts it all the same, and we hear of it, what is left says so.
+            if meter.dimension != Dimension::Requests || ticket.learns {
                 meter.refund(ticket.at, cost);
             }
         }

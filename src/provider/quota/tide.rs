@@ -1,0 +1,76 @@
+//! How much was put into a bucket that others fill, too.
+//!
+//! What is in a bucket does not tell who put it there, nor how much has drained. What came in over a time does: it is the
+//! rise of what is in there, and what has drained meanwhile.
+
+/// Below this part of the bucket nobody is short of anything, and it may have been empty for a while.
+const SHALLOW: u64 = 8;
+
+/// Two earlier readings, one of them at least half a period old as soon as that is possible.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tide {
+    older: Reading,
+    newer: Reading,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: u64,
+    used: u64,
+    /// All that was ever ours.
+    ours: u64,
+}
+
+/// What came in lately: all of it, and ours of it.
+pub(super) struct Inflow {
+    pub(super) all: u64,
+    pub(super) ours: u64,
+}
+
+// ===== impl Tide =====
+
+impl Tide {
+    pub(super) fn new(now: u64) -> Self {
+        let empty = Reading {
+            at: now,
+            used: 0,
+            ours: 0,
+        };
+        Self {
+            older: empty,
+            newer: empty,
+        }
+    }
+
+    /// Takes a reading of a bucket of `limit` that drains in `period`. `None` where there is plenty.
+    pub(super) fn read(
+        &mut self,
+        limit: u64,
+        used: u64,
+        ours: u64,
+        period: u64,
+        now: u64,
+    ) -> Option<Inflow> {
+        let reading = Reading {
+            at: now,
+            used,
+            ours,
+        };
+        if used < limit / SHALLOW {
+            (self.older, self.newer) = (reading, reading);
+            return None;
+        }
+        if now.saturating_sub(self.newer.at) > period / 2 {
+            self.older = self.newer;
+            self.newer = reading;
+        }
+        let elapsed = u128::from(now.saturating_sub(self.older.at));
+        let drained = u128::from(limit) * elapsed / u128::from(period.max(1));
+        let all = u128::from(used) + drained;
+        let all = all.saturating_sub(u128::from(self.older.used));
+        Some(Inflow {
+            all: u64::try_from(all).unwrap_or(u64::MAX),
+            ours: ours.wrapping_sub(self.older.ours),
+        })
+    }
+}
