@@ -32,6 +32,7 @@ impl Quotas {
         if !self.learns {
             return;
         }
+        let shape = self.shape_of(limits);
         for reported in limits.iter() {
             if reported.dimension == Dimension::Concurrency {
                 if let Some(limit) = reported.limit.filter(|limit| *limit > 0) {
@@ -41,7 +42,7 @@ impl Quotas {
             }
             match self.place(reported) {
                 Some(n) => self.hear_one(n, ticket, reported, now),
-                None => self.found(reported, now),
+                None => self.found(reported, shape, now),
             }
         }
     }
@@ -101,12 +102,12 @@ impl Quotas {
             return;
         }
         meter.advance(now);
-        let ours = ticket.used[n].wrapping_add(meter.total());
-        meter.hear(ticket.at, reported.limit, reported.remaining, ours, now);
+        let mark = ticket.marks[n];
+        meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
     }
 
     /// A limit that nobody told us of.
-    fn found(&mut self, reported: &Reported, now: u64) {
+    fn found(&mut self, reported: &Reported, shape: Shape, now: u64) {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
         };
@@ -119,7 +120,7 @@ impl Quotas {
         let spec = Spec {
             dimension: reported.dimension,
             quota: Quota::new(limit, period).margin(self.margin),
-            shape: shape(reported, limit, period),
+            shape,
         };
         let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
         let left = reported.remaining.unwrap_or(limit);
@@ -145,22 +146,39 @@ impl Quotas {
             self.minute
         }
     }
+
+    /// What is used of a bucket comes back in proportion. All else is taken for windows: whoever keeps within every window
+    /// keeps within a bucket of that size, too.
+    fn shape_of(&self, limits: &RateLimits) -> Shape {
+        let mut shapes = limits.iter().filter_map(|reported| {
+            let period = self
+                .period_of(reported)
+                .unwrap_or_else(|| self.guess(reported));
+            shape(reported, period)
+        });
+        let some = shapes.next();
+        if some == Some(Shape::Bucket) && shapes.all(|shape| shape == Shape::Bucket) {
+            Shape::Bucket
+        } else {
+            Shape::Window
+        }
+    }
 }
 
-/// What is used of a bucket comes back in proportion. All else is taken for a window: whoever keeps within every window
-/// keeps within a bucket of that size, too.
-fn shape(reported: &Reported, limit: u64, period: Duration) -> Shape {
+/// The shape that one limit tells, if it tells one: when little is used that is to come back.
+fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
     // Some tell the time in whole seconds.
     let slack = Duration::from_millis(1_100).min(period / 5);
-    let (Some(reset), Some(left)) = (reported.reset, reported.remaining) else {
-        return Shape::Window;
-    };
-    let used = limit.saturating_sub(left);
+    let (limit, left, reset) = (reported.limit?, reported.remaining?, reported.reset?);
+    let used = limit.checked_sub(left)?;
+    if used == 0 || used >= limit / 4 {
+        return None;
+    }
     let in_proportion = period.as_secs_f64() * used as f64 / limit as f64;
-    let is_told = used > 0 && used < limit / 4 && !reset.is_zero();
-    if is_told && reset.as_secs_f64() <= 2.0 * in_proportion + slack.as_secs_f64() {
+    let most = 2.0 * in_proportion + slack.as_secs_f64();
+    Some(if reset.as_secs_f64() <= most {
         Shape::Bucket
     } else {
         Shape::Window
-    }
+    })
 }

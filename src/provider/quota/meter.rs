@@ -1,6 +1,11 @@
 //! One limit of a provider.
 
-use super::{bucket::Bucket, share::Share, tide::Tide, window::Window};
+use super::{
+    bucket::Bucket,
+    share::Share,
+    tide::{Reading, Tide},
+    window::Window,
+};
 use crate::{
     Dimension, Tokens,
     provider::{Accounting, Counting, Shape},
@@ -243,10 +248,6 @@ impl Meter {
         self.reserved
     }
 
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
     /// Nanoseconds until nothing is taken any more.
     pub(super) fn resets_in(&self, now: u64) -> u64 {
         match &self.memory {
@@ -266,14 +267,24 @@ impl Meter {
         self.doubted = None;
     }
 
-    /// Hears what the answer to a request that was sent at `sent` says: the limit, what is left, and the most of what is
-    /// used that can be ours.
+    /// What a request that has just been admitted remembers for when its answer is [heard](Self::hear).
+    ///
+    /// Of a window, what is used, without all that was ever taken: with what was ever taken by then, that is the most that
+    /// the provider can have counted for us. Of a bucket, all that was ever let in.
+    pub(super) fn mark(&self) -> u64 {
+        match &self.memory {
+            Memory::Window(_) => self.used().wrapping_sub(self.total),
+            Memory::Bucket(..) => self.total.wrapping_sub(self.returned),
+        }
+    }
+
+    /// Hears what the answer to a request that was sent at `sent`, with this `mark`, says of the limit and what is left.
     pub(super) fn hear(
         &mut self,
         sent: u64,
         limit: Option<u64>,
         left: Option<u64>,
-        ours: u64,
+        mark: u64,
         now: u64,
     ) {
         if sent < self.heard || sent < self.born {
@@ -285,28 +296,36 @@ impl Meter {
         }
         let total = limit.unwrap_or(self.limit);
         if let Some(used) = left.and_then(|left| total.checked_sub(left)) {
-            self.hear_used(total, used, ours, now);
+            self.hear_used(total, used, mark, now);
         }
     }
 
-    fn hear_used(&mut self, limit: u64, used: u64, ours: u64, now: u64) {
+    fn hear_used(&mut self, limit: u64, used: u64, mark: u64, now: u64) {
         // Some providers round what is left, and their clock is not ours.
         let slack = (limit / 64).max(2);
         match &mut self.memory {
-            Memory::Window(_) if used > ours.saturating_add(slack) => {
-                self.share.observe(limit, used, ours, now);
+            Memory::Window(_) => {
+                let ours = mark.wrapping_add(self.total);
+                if used > ours.saturating_add(slack) {
+                    self.share.observe(limit, used, ours, now);
+                } else {
+                    self.share.all_is_ours(now);
+                }
             }
-            Memory::Window(_) => self.share.all_is_ours(now),
             Memory::Bucket(bucket, tide) => {
-                let ours = self.total.wrapping_sub(self.returned);
-                match tide.read(limit, used, ours, self.period, now) {
+                let reading = Reading {
+                    sent: self.heard,
+                    used,
+                    ours: mark,
+                };
+                match tide.read(reading, limit, self.period) {
                     Some(inflow) if inflow.all > inflow.ours.saturating_add(slack) => {
                         self.share.observe_inflow(&inflow, limit, used, now);
+                        // We go on at the rate of our share from here: what is used tells the rest.
+                        bucket.bound(self.share.of(self.limit, now));
                     }
                     _ => self.share.all_is_ours(now),
                 }
-                // We go on at the rate of our share from here: what is used tells the rest.
-                bucket.bound(self.share.of(self.limit, now));
             }
         }
     }

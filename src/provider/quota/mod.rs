@@ -66,10 +66,8 @@ struct Queued {
 pub(crate) struct Ticket {
     at: u64,
     tokens: Tokens,
-    /// Of each limit, what was used with this request, without all that was ever taken: add what was ever taken by a
-    /// later instant, and it is the most that the provider can have counted for us until then. Zero if nothing is
-    /// learned.
-    used: [u64; MOST_METERS],
+    /// Of each limit, what its answer will be held against; zero if nothing is learned.
+    marks: [u64; MOST_METERS],
     /// How many limits there were.
     known: u8,
     learns: bool,
@@ -263,11 +261,11 @@ impl Quotas {
 
     #[inline]
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
-        let mut used = [0; MOST_METERS];
-        for (meter, used) in self.meters.iter_mut().zip(&mut used) {
+        let mut marks = [0; MOST_METERS];
+        for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
             meter.admit(meter.cost(tokens), in_turn);
             if self.learns {
-                *used = meter.used().wrapping_sub(meter.total());
+                *mark = meter.mark();
             }
         }
         self.flight.start();
@@ -275,7 +273,7 @@ impl Quotas {
         Ticket {
             at: now,
             tokens,
-            used,
+            marks,
             known: self.meters.len() as u8,
             learns: self.learns,
         }

@@ -13,12 +13,14 @@ pub(super) struct Tide {
     newer: Reading,
 }
 
+/// What was in the bucket when a request came.
 #[derive(Debug, Clone, Copy)]
-struct Reading {
-    at: u64,
-    used: u64,
-    /// All that was ever ours.
-    ours: u64,
+pub(super) struct Reading {
+    /// When the request was sent. The provider counts it at about that time, whenever its answer comes.
+    pub(super) sent: u64,
+    pub(super) used: u64,
+    /// All that was ever let in of ours, with this request.
+    pub(super) ours: u64,
 }
 
 /// What came in lately: all of it, and ours of it.
@@ -32,7 +34,7 @@ pub(super) struct Inflow {
 impl Tide {
     pub(super) fn new(now: u64) -> Self {
         let empty = Reading {
-            at: now,
+            sent: now,
             used: 0,
             ours: 0,
         };
@@ -43,34 +45,22 @@ impl Tide {
     }
 
     /// Takes a reading of a bucket of `limit` that drains in `period`. `None` where there is plenty.
-    pub(super) fn read(
-        &mut self,
-        limit: u64,
-        used: u64,
-        ours: u64,
-        period: u64,
-        now: u64,
-    ) -> Option<Inflow> {
-        let reading = Reading {
-            at: now,
-            used,
-            ours,
-        };
-        if used < limit / SHALLOW {
+    pub(super) fn read(&mut self, reading: Reading, limit: u64, period: u64) -> Option<Inflow> {
+        if reading.used < limit / SHALLOW {
             (self.older, self.newer) = (reading, reading);
             return None;
         }
-        if now.saturating_sub(self.newer.at) > period / 2 {
+        if reading.sent.saturating_sub(self.newer.sent) > period / 2 {
             self.older = self.newer;
             self.newer = reading;
         }
-        let elapsed = u128::from(now.saturating_sub(self.older.at));
+        let elapsed = u128::from(reading.sent.saturating_sub(self.older.sent));
         let drained = u128::from(limit) * elapsed / u128::from(period.max(1));
-        let all = u128::from(used) + drained;
+        let all = u128::from(reading.used) + drained;
         let all = all.saturating_sub(u128::from(self.older.used));
         Some(Inflow {
             all: u64::try_from(all).unwrap_or(u64::MAX),
-            ours: ours.wrapping_sub(self.older.ours),
+            ours: reading.ours.wrapping_sub(self.older.ours),
         })
     }
 }
