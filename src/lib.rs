@@ -38,6 +38,15 @@
 //! # }
 //! ```
 //!
+#![cfg_attr(
+    feature = "provider",
+    doc = "A whole provider's limits, counted together and learned from its answers, are one layer: see"
+)]
+#![cfg_attr(
+    feature = "provider",
+    doc = "[`provider`](mod@provider). The [`guide`](mod@guide) has the rules of practice, each with its lines."
+)]
+//!
 //! # A server
 //!
 //! [`.respond()`](TokenBucketLayer::respond) makes a refusal a response, and leaves the error type alone, as axum wants it:
@@ -101,6 +110,9 @@ pub mod cost;
 mod decision;
 mod failure;
 pub mod fallback;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub mod guide;
 mod header;
 mod hint;
 mod limit;

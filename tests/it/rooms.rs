@@ -29,7 +29,7 @@ const LEVELS: [&[&str]; 6] = [
         "retry_after_backoff",
         "fallback",
     ],
-    &["provider"],
+    &["provider", "guide"],
     &["adapter"],
 ];
 

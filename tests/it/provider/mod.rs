@@ -2,6 +2,7 @@
 
 mod learning;
 mod limiter;
+mod live;
 mod refusals;
 mod settlement;
 
