@@ -72,7 +72,8 @@
 //! [`RateLimits::from_headers`](crate::RateLimits::from_headers), and the numbers that were given are only where it begins:
 //!
 //! - A limit that is told is kept, higher or lower than ours, as soon as it is told. One below an eighth of ours
-//!   is believed when it is told twice.
+//!   is believed when it is told twice. A request that costs more than a limit that was told starts once nothing else
+//!   counts: the provider may know better.
 //! - A limit that we did not have is added: as a bucket, if what is used of it comes back in proportion, or else as a
 //!   window. Knowing none at all, one request is sent first, and twice as
 //!   many after each answer, until one tells the limits.
