@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(super) struct Refused<R: Answer> {
     parts: Option<Parts>,
     body: Option<Pin<Box<R::Body>>>,
+    has_ended: bool,
     read: Frames<R::Body>,
     text: Vec<u8>,
     timer: Pin<Box<Sleep>>,
@@ -45,6 +46,7 @@ impl<R: Answer> Refused<R> {
         Self {
             parts: Some(parts),
             body: Some(Box::pin(body)),
+            has_ended: false,
             read: Frames::<R::Body>::new(),
             text: Vec::new(),
             timer: Box::pin(sleep(LONGEST)),
@@ -63,7 +65,8 @@ impl<R: Answer> Refused<R> {
         if let Some(error) = self.judge(&parts) {
             return Poll::Ready(Err(error.into()));
         }
-        let body = ResponseBody::of_refusal(std::mem::take(&mut self.read), body);
+        let read = std::mem::take(&mut self.read);
+        let body = ResponseBody::of_refusal(read, body, self.has_ended);
         Poll::Ready(Ok(R::from_http(http::Response::from_parts(parts, body))))
     }
 
@@ -75,7 +78,10 @@ impl<R: Answer> Refused<R> {
         {
             match body.as_mut().poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => break,
+                Poll::Ready(None) => {
+                    self.has_ended = true;
+                    break;
+                }
                 Poll::Ready(Some(frame)) => {
                     let is_error = frame.is_err();
                     if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {

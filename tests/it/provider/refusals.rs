@@ -209,3 +209,24 @@ async fn a_refusal_that_never_ends_is_passed_on_unread() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_ended_is_not_asked_again() {
+    let layer = ProviderLayer::new(small()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        // Panics if it is polled after its end, as it may.
+        let body = stream::unfold(0, async |n| {
+            (n < 2).then(|| {
+                (
+                    Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))),
+                    n + 1,
+                )
+            })
+        });
+        let response = Response::builder().status(429);
+        Ok::<_, Infallible>(response.body(StreamBody::new(Box::pin(body))).unwrap())
+    }));
+    let response = service.oneshot(ask("0123456789")).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "xx");
+}
