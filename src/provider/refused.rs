@@ -113,3 +113,12 @@ impl<R: Answer> Refused<R> {
         matches!(told.class, Class::Money | Class::Day).then_some(QuotaExhausted { status, told })
     }
 }
+
+/// One that nobody waits for any more, as after a timeout, was a refusal all the same.
+impl<R: Answer> Drop for Refused<R> {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            drop(self.judge(&parts));
+        }
+    }
+}

@@ -230,3 +230,18 @@ async fn a_body_that_has_ended_is_not_asked_again() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "xx");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_dropped_while_it_is_read_is_one_all_the_same() {
+    let limiter = ProviderLimiter::new(small());
+    let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let response = Response::builder().status(429).header("retry-after", "10");
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    }));
+    let call = service.oneshot(ask("0123456789"));
+    assert!(tokio::time::timeout(ms(100), call).await.is_err());
+    assert_eq!((used(&limiter, 1), limiter.usage().in_flight), (0, 0));
+    assert!(limiter.usage().paused_for > Duration::from_secs(9));
+}
