@@ -29,7 +29,8 @@ pub(super) struct Refused<R: Answer> {
     has_ended: bool,
     read: Frames<R::Body>,
     text: Vec<u8>,
-    timer: Pin<Box<Sleep>>,
+    /// Set once the body has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
     reservation: Option<Reservation>,
 }
 
@@ -49,14 +50,14 @@ impl<R: Answer> Refused<R> {
             has_ended: false,
             read: Frames::<R::Body>::new(),
             text: Vec::new(),
-            timer: Box::pin(sleep(LONGEST)),
+            timer: None,
             reservation: Some(reservation),
         }
     }
 
     /// The response as it came, once it is known what it means; or the error that it means.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Output, BoxError>> {
-        if self.timer.as_mut().poll(cx).is_pending() && self.read_on(cx).is_pending() {
+        if self.read_on(cx).is_pending() && self.is_in_time(cx) {
             return Poll::Pending;
         }
         let (Some(parts), Some(body)) = (self.parts.take(), self.body.take()) else {
@@ -68,6 +69,11 @@ impl<R: Answer> Refused<R> {
         let read = std::mem::take(&mut self.read);
         let body = ResponseBody::of_refusal(read, body, self.has_ended);
         Poll::Ready(Ok(R::from_http(http::Response::from_parts(parts, body))))
+    }
+
+    fn is_in_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(LONGEST)));
+        timer.as_mut().poll(cx).is_pending()
     }
 
     fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {

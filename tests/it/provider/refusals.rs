@@ -245,3 +245,14 @@ async fn a_refusal_that_is_dropped_while_it_is_read_is_one_all_the_same() {
     assert_eq!((used(&limiter, 1), limiter.usage().in_flight), (0, 0));
     assert!(limiter.usage().paused_for > Duration::from_secs(9));
 }
+
+#[test]
+fn a_refusal_at_hand_needs_no_timer() {
+    let layer = ProviderLayer::new(small()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        Ok::<_, Infallible>(refusal(429, &[("retry-after", "10")], "{}"))
+    }));
+    // Outside of tokio, as an admitted request may be.
+    let response = futures::executor::block_on(service.oneshot(ask("0123456789"))).unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+}
