@@ -109,11 +109,13 @@ impl<R: Answer> Refused<R> {
     fn judge(&mut self, parts: &Parts) -> Option<QuotaExhausted> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(&parts.headers);
-        reservation.hear(&limits);
         let Some(told) = Told::read(parts.status, &parts.headers, &self.text) else {
-            reservation.refuse(Class::Capacity, None);
+            // An error like any other.
+            reservation.observe(&limits);
+            reservation.fail();
             return None;
         };
+        reservation.hear(&limits);
         reservation.refuse(told.class, told.retry_after);
         let status = parts.status;
         matches!(told.class, Class::Money | Class::Day).then_some(QuotaExhausted { status, told })

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     Dimension, Limit, RetryAfterBackoffLayer, Tokens,
-    provider::{Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
+    provider::{Accounting, Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
 };
 
 use super::{Body, ask, half_and_half, small, used};
@@ -255,4 +255,21 @@ fn a_refusal_at_hand_needs_no_timer() {
     // Outside of tokio, as an admitted request may be.
     let response = futures::executor::block_on(service.oneshot(ask("0123456789"))).unwrap();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_speaks_of_no_limit_is_an_error_like_any_other() {
+    for (accounting, tokens) in [(Accounting::OPENAI, 10), (Accounting::SETTLED, 0)] {
+        let limiter = ProviderLimiter::new(small().counting(accounting));
+        let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half);
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let body = r#"{"error":{"code":"country_not_supported"}}"#;
+            Ok::<_, Infallible>(refusal(403, &[], body))
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        drop(response);
+        assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, tokens));
+        assert_eq!(limiter.usage().paused_for, Duration::ZERO);
+    }
 }
