@@ -56,7 +56,7 @@
 //! | was answered, and nothing tells its usage; was dropped, timed out, or panicked | count | what was reserved counts |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
 //! | was refused by the provider (429 and its like) | count | come back |
-//! | never left: no connection came about | come back | come back |
+//! | never left: no connection came about, or a limit further in refused it | come back | come back |
 //!
 //! The usage is read while the body passes, in JSON and in streams of events, of OpenAI's completions, responses and
 //! embeddings, Anthropic's messages, and Gemini. Each frame is passed on at once and unchanged, and nothing of it is

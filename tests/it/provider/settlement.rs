@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
-    Tokens,
+    Quota, Rejected, TokenBucketLayer, Tokens,
     provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
 };
 
@@ -223,4 +223,16 @@ async fn errors_of_the_provider_teach_nothing() {
     }
     let _held = service.oneshot(ask("")).await.unwrap();
     assert_eq!(limiter.usage().limits().next().unwrap().reserved, 1_010);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_limit_further_in_refused_never_left() {
+    let (limiter, layer) = layer();
+    let inner = TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO);
+    let service = layer.layer(inner.layer(service_fn(async |_: Request<_>| json(USED_7))));
+    let answered = service.clone().oneshot(ask("0123456789")).await.unwrap();
+    drop(answered);
+    let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+    assert!(error.is::<Rejected>());
+    assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, 10));
 }
