@@ -109,9 +109,10 @@ impl Shared {
         }
     }
 
-    /// The limit that someone who asks for so much waits for.
+    /// The limit that a newcomer who asks for so much waits for.
     pub(super) fn waits_for(&self, tokens: Tokens) -> Limit {
-        self.due_in_turn(tokens).1
+        let (mut quotas, now) = self.quotas();
+        quotas.waits_for(tokens, now, false)
     }
 
     fn due_in_turn(&self, tokens: Tokens) -> (Due, Limit) {
@@ -155,7 +156,9 @@ impl Gate for Arc<Shared> {
     }
 
     fn deadline(turn: &Line) -> Option<(Instant, Rejected)> {
-        let limit = turn.place.queue().waits_for(turn.ask.tokens);
+        let (mut quotas, now) = turn.place.queue().quotas();
+        let limit = quotas.waits_for(turn.ask.tokens, now, true);
+        drop(quotas);
         let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
         Some((turn.last_instant()?, refusal))
     }

@@ -255,3 +255,17 @@ async fn each_limit_shows_how_it_stands() {
     drop(held);
     assert_eq!(nth(&limiter.usage(), 2).used, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_would_overtake_is_told_what_those_ahead_wait_for() {
+    let limiter = ProviderLimiter::new(small()).max_waiting(1);
+    let _first = limiter.try_acquire(Tokens::new(500, 0)).unwrap();
+    let mut large = Box::pin(limiter.acquire(Tokens::new(900, 0)));
+    assert!(poll_once(large.as_mut()).await.is_none());
+    // Alone it would fit.
+    let rejected = limiter.try_acquire(Tokens::new(100, 0)).unwrap_err();
+    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    let rejected = limiter.acquire(Tokens::new(100, 0)).await.unwrap_err();
+    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
+}
