@@ -269,3 +269,11 @@ async fn one_that_would_overtake_is_told_what_those_ahead_wait_for() {
     assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
     assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_is_counted() {
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1));
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    assert!(limiter.try_acquire(Tokens::default()).is_err());
+    assert_eq!(limiter.usage().refused, 1);
+}
