@@ -26,6 +26,9 @@ use crate::{
 /// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// A timer that is set so much later has passed what it was set for.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The state.
 #[derive(Debug)]
 pub struct Shared {
@@ -202,7 +205,7 @@ async fn until_due(line: Line) -> Result<Line, Rejected> {
         let changed = shared.changed.notified();
         match (wait, last) {
             (Some(wait), _) => drop(timeout(wait, changed).await),
-            (None, Some(last)) => drop(timeout_at(last + GRACE, changed).await),
+            (None, Some(last)) => drop(timeout_at(last + TICK, changed).await),
             (None, None) => changed.await,
         }
     }

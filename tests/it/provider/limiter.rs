@@ -277,3 +277,13 @@ async fn every_refusal_is_counted() {
     assert!(limiter.try_acquire(Tokens::default()).is_err());
     assert_eq!(limiter.usage().refused, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_ten_milliseconds_over_the_longest_wait() {
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1)).max_wait(ms(1_000));
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    let start = Instant::now();
+    let _ = limiter.acquire(Tokens::default()).await.unwrap_err();
+    // A timer ticks once a millisecond.
+    assert!(start.elapsed() <= ms(1_011), "{:?}", start.elapsed());
+}
