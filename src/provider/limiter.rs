@@ -52,6 +52,7 @@ impl ProviderLimiter {
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
         self.0.lock().learn(learns);
+        self.0.tell();
         self
     }
 

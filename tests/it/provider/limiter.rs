@@ -287,3 +287,14 @@ async fn nobody_waits_longer_than_ten_milliseconds_over_the_longest_wait() {
     // A timer ticks once a millisecond.
     assert!(start.elapsed() <= ms(1_011), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_learning_stops_feeling_its_way() {
+    let limiter = ProviderLimiter::new(Provider::new("unknown")).learn(true);
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    let mut next = Box::pin(limiter.acquire(Tokens::default()));
+    assert!(poll_once(next.as_mut()).await.is_none());
+    let _same = limiter.clone().learn(false);
+    let next = tokio::time::timeout(ms(1), next).await;
+    assert!(next.expect("nothing holds it back").is_ok());
+}
