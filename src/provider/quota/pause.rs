@@ -23,7 +23,8 @@ pub(super) struct Pause {
     until: u64,
     /// How often in a row it began without a word of how long.
     guesses: u32,
-    /// Those who waited leave one after the other, until then, and at least so far apart on average.
+    /// Those who waited leave one after the other, until then, and so far apart on average; with a gap of zero so that
+    /// they are spread evenly.
     spread_until: u64,
     gap: u64,
     next: u64,
@@ -66,8 +67,11 @@ impl Pause {
     /// One has started, and so many wait.
     pub(super) fn started(&mut self, waiting: u64, now: u64) {
         if now < self.spread_until {
-            let evenly = (self.spread_until - now) / (waiting + 1);
-            let gap = self.chance(2 * evenly.max(self.gap));
+            let gap = match self.gap {
+                0 => (self.spread_until - now) / (waiting + 1),
+                gap => gap,
+            };
+            let gap = self.chance(2 * gap);
             self.next = now.saturating_add(gap);
         }
     }
@@ -99,7 +103,7 @@ impl Pause {
         }
     }
 
-    /// Lets those who start after `until` start a random time apart, at least `gap` on average, for as long as `spread`.
+    /// Lets those who start after `until` start a random time apart, `gap` on average, for as long as `spread`.
     pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
         self.until = self.until.max(until);
         self.spread_until = self.until.saturating_add(spread);

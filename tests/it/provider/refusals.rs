@@ -273,3 +273,18 @@ async fn a_403_that_speaks_of_no_limit_is_an_error_like_any_other() {
         assert_eq!(limiter.usage().paused_for, Duration::ZERO);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_ramp_four_start_a_second_however_few_wait() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+    let refused = limiter.try_acquire(Tokens::default()).unwrap();
+    refused.refuse(Class::Ramp, Some(Duration::from_secs(1)));
+    drop(limiter.acquire(Tokens::default()).await.unwrap());
+    let start = Instant::now();
+    for _ in 0..40 {
+        drop(limiter.acquire(Tokens::default()).await.unwrap());
+    }
+    let elapsed = start.elapsed();
+    assert!(elapsed > Duration::from_secs(6), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(14), "{elapsed:?}");
+}
