@@ -99,7 +99,8 @@
 //! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
 //! Refusals of requests that were under way when a pause began belong to it: they may make it longer, and do not add up.
-//! Ten minutes is the longest pause; then one request finds out.
+//! Ten minutes, and a tenth at most on top, is the longest pause; then one request finds out, and the others wait up to
+//! 5 s for its answer.
 //!
 //! # What it costs
 //!

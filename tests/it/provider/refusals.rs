@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    Dimension, Limit, RetryAfterBackoffLayer, Tokens,
+    Dimension, Limit, RateLimits, RetryAfterBackoffLayer, Tokens,
     provider::{Accounting, Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
 };
 
@@ -287,4 +287,48 @@ async fn after_a_ramp_four_start_a_second_however_few_wait() {
     let elapsed = start.elapsed();
     assert!(elapsed > Duration::from_secs(6), "{elapsed:?}");
     assert!(elapsed < Duration::from_secs(14), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_longest_pause_one_finds_out() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+    let refused = limiter.try_acquire(Tokens::default()).unwrap();
+    refused.refuse(Class::Day, Some(Duration::from_secs(8 * 60 * 60)));
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let limiter = limiter.clone();
+            tokio::spawn(async move {
+                let reservation = limiter.acquire(Tokens::default()).await.unwrap();
+                // The answer takes a second.
+                tokio::time::sleep(ms(1_000)).await;
+                reservation.refuse(Class::Day, Some(Duration::from_secs(7 * 60 * 60)));
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(15 * 60)).await;
+    let usage = limiter.usage();
+    assert_eq!(usage.waiting, 49);
+    waiting.into_iter().for_each(|task| task.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_one_that_finds_out_is_let_in_the_others_follow() {
+    for answers in [true, false] {
+        let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+        let refused = limiter.try_acquire(Tokens::default()).unwrap();
+        refused.refuse(Class::Rate, Some(Duration::MAX));
+        let first = limiter.acquire(Tokens::default()).await.unwrap();
+        let start = Instant::now();
+        if answers {
+            first.observe(&RateLimits::default());
+        }
+        drop(limiter.acquire(Tokens::default()).await.unwrap());
+        assert_eq!(start.elapsed() >= Duration::from_secs(5), !answers);
+        for _ in 0..20 {
+            drop(limiter.acquire(Tokens::default()).await.unwrap());
+        }
+        // The spread of any pause goes on after that.
+        assert!(start.elapsed() <= ms(7_100), "{:?}", start.elapsed());
+        assert_eq!(limiter.usage().waiting, 0);
+    }
 }
