@@ -79,8 +79,7 @@
 //!   many after each answer, until one tells the limits.
 //! - Where more is used than can be ours, somebody else uses the key: of what is left we take the share that we have of
 //!   what was used, and an eighth at least. All of it is ours again two periods after that was last seen.
-//! - Requests in flight have no header: refused for too many of them, as many as were let in are the limit, and one
-//!   more is tried after a period without such a refusal.
+//! - Requests in flight have no header: refused for too many of them, as many as were let in are the limit.
 //!
 //! An answer to a request that was sent before one that was already heard is stale, and not heard. Values that can't
 //! be, such as −1, 0, more left than the limit, or text, are as if they weren't there.
@@ -97,6 +96,9 @@
 //! | [`Ramp`](Class::Ramp) | like a rate, and about four start a second for half a minute after |
 //! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
 //! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
+//!
+//! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
+//! given, and beyond that where it is learned.
 //!
 //! Refusals of requests that were under way when a pause began belong to it: they may make it longer, and do not add up.
 //! Ten minutes, and a tenth at most on top, is the longest pause; then one request finds out, and the others wait up to

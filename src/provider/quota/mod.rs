@@ -283,6 +283,9 @@ impl Quotas {
             }
         }
         self.flight.start();
+        if !self.learns {
+            self.flight.recover(self.minute, now);
+        }
         self.pause.started(self.queued.requests, now);
         Ticket {
             at: now,

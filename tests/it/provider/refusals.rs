@@ -332,3 +332,21 @@ async fn when_the_one_that_finds_out_is_let_in_the_others_follow() {
         assert_eq!(limiter.usage().waiting, 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn too_many_in_flight_once_is_not_for_ever() {
+    let limiter = ProviderLimiter::new(Provider::new("p").concurrent(10));
+    let first = limiter.try_acquire(Tokens::default()).unwrap();
+    // Somebody else on the key has all of them.
+    first.refuse(Class::Concurrency, None);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let held: Vec<_> =
+            std::iter::from_fn(|| limiter.try_acquire(Tokens::default()).ok()).collect();
+        for reservation in held {
+            reservation.observe(&RateLimits::default());
+        }
+    }
+    let flight = *limiter.usage().limits().last().unwrap();
+    assert_eq!(flight.limit, 10);
+}
