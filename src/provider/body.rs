@@ -207,6 +207,11 @@ impl Settlement {
             for slice in &slices[..count] {
                 reader.feed(slice);
             }
+            let seen: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            // With a hole in it the rest would be misread.
+            if seen < data.remaining() {
+                self.reads = Reads::Nothing;
+            }
         }
     }
 }
