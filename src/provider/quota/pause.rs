@@ -64,7 +64,7 @@ impl Pause {
 
     pub(super) fn due(&self, now: u64) -> Due {
         let start = if now < self.spread_until || self.until > now {
-            self.until.max(self.next)
+            self.until.max(self.next.min(self.spread_until))
         } else {
             0
         };

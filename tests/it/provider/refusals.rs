@@ -290,6 +290,23 @@ async fn after_a_ramp_four_start_a_second_however_few_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_those_who_leave_are_spread() {
+    // By chance: a hundred limiters, a hundred seeds.
+    for _ in 0..100 {
+        let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+        let refused = limiter.try_acquire(Tokens::default()).unwrap();
+        refused.refuse(Class::Rate, Some(Duration::from_secs(10)));
+        let start = Instant::now();
+        tokio::time::sleep(limiter.usage().paused_for).await;
+        for _ in 0..3 {
+            drop(limiter.acquire(Tokens::default()).await.unwrap());
+        }
+        let most = Duration::from_secs(11 + 2) + ms(5);
+        assert!(start.elapsed() <= most, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_the_longest_pause_one_finds_out() {
     let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
     let refused = limiter.try_acquire(Tokens::default()).unwrap();
