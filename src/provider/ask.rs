@@ -1,6 +1,6 @@
 //! What a request asks of the limits.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{Estimate, estimate::Learned};
 use crate::{TokenUsage, Tokens, limit::Measure};
@@ -13,7 +13,7 @@ pub struct Ask {
 }
 
 /// An estimate that its answer will put right.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Lesson {
     learned: Arc<Learned>,
     model: String,
@@ -46,6 +46,16 @@ impl Lesson {
     }
 }
 
+/// Without what all requests share, which is no part of this one.
+impl fmt::Debug for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lesson")
+            .field("model", &self.model)
+            .field("estimated", &self.estimated)
+            .finish_non_exhaustive()
+    }
+}
+
 // ===== impl ByEstimate =====
 
 impl<E, Request> Measure<Request, Ask> for ByEstimate<E>
@@ -68,5 +78,26 @@ where
             tokens,
             lesson: Some(Box::new(lesson)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ask_shows_nothing_of_other_models() {
+        let learned = Arc::new(Learned::default());
+        learned.observe("another", Tokens::new(1, 1), TokenUsage::default());
+        let estimate = |_: &()| Tokens::new(1, 2);
+        let cost = ByEstimate {
+            estimate,
+            learned: Some(learned),
+        };
+        let shown = format!("{:?}", cost.measure(&()));
+        assert!(
+            shown.contains("Lesson") && !shown.contains("another"),
+            "{shown}"
+        );
     }
 }

@@ -37,7 +37,7 @@ pin_project! {
     enum Inside<B> {
         Plain { #[pin] body: B },
         // One that was polled already can't be moved any more.
-        Pinned { body: Pin<Box<B>> },
+        Pinned { body: Pin<Box<B>>, has_ended: bool },
     }
 }
 
@@ -73,11 +73,11 @@ impl<B: Body> ResponseBody<B> {
         this
     }
 
-    /// A body of which some was read, and nobody waits for the rest.
-    pub(super) fn of_refusal(read: Frames<B>, body: Pin<Box<B>>) -> Self {
+    /// A body of which some was read, or all, and nobody waits for the rest.
+    pub(super) fn of_refusal(read: Frames<B>, body: Pin<Box<B>>, has_ended: bool) -> Self {
         Self {
             read,
-            body: Inside::Pinned { body },
+            body: Inside::Pinned { body, has_ended },
             settlement: None,
         }
     }
@@ -157,7 +157,7 @@ impl<B> Inside<B> {
     fn get_ref(&self) -> &B {
         match self {
             Self::Plain { body } => body,
-            Self::Pinned { body } => body,
+            Self::Pinned { body, .. } => body,
         }
     }
 }
@@ -166,15 +166,24 @@ impl<B: Body> Inside<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
         match self.project() {
             InsideProj::Plain { body } => body.poll_frame(cx),
-            InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
+            // Some panic when they are polled after their end.
+            InsideProj::Pinned { has_ended, .. } if *has_ended => Poll::Ready(None),
+            InsideProj::Pinned { body, .. } => body.as_mut().poll_frame(cx),
         }
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Pinned { has_ended, .. } if *has_ended)
+    }
+
     fn is_end_stream(&self) -> bool {
-        self.get_ref().is_end_stream()
+        self.has_ended() || self.get_ref().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.has_ended() {
+            return SizeHint::with_exact(0);
+        }
         self.get_ref().size_hint()
     }
 }
@@ -197,6 +206,11 @@ impl Settlement {
             let count = data.chunks_vectored(&mut slices);
             for slice in &slices[..count] {
                 reader.feed(slice);
+            }
+            let seen: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            // With a hole in it the rest would be misread.
+            if seen < data.remaining() {
+                self.reads = Reads::Nothing;
             }
         }
     }

@@ -18,7 +18,10 @@ use super::{
     shared::Shared,
     usage::UsageReader,
 };
-use crate::{BoxError, RateLimits, ResponseHead, failure::Failure, limit::Hold, refusal::Fail};
+use crate::{
+    BoxError, RateLimits, Rejected, ResponseHead, causes::causes, failure::Failure, limit::Hold,
+    refusal::Fail,
+};
 
 type Inner<S, Request> = crate::future::ResponseFuture<S, Request, Arc<Shared>, Fail, Both>;
 
@@ -116,6 +119,10 @@ fn settled_by_body<R: Answer>(response: R, reservation: Reservation) -> R::Outpu
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {
+    // By a limit further in.
+    if causes(error).any(|cause| cause.is::<Rejected>()) {
+        return reservation.refund();
+    }
     match Failure::of(error) {
         Failure::NotSent => reservation.refund(),
         Failure::Broken | Failure::Other => drop(reservation),

@@ -52,6 +52,7 @@ impl ProviderLimiter {
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
         self.0.lock().learn(learns);
+        self.0.tell();
         self
     }
 
@@ -88,6 +89,7 @@ impl ProviderLimiter {
             Entry::Pass(reservation) => Ok(reservation),
             Entry::Never(rejected) => Err(rejected),
             Entry::Wait(wait) => {
+                self.0.lock().count_refusal();
                 let max_wait = Duration::ZERO;
                 let limit: Limit = self.0.waits_for(tokens);
                 Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait))

@@ -56,7 +56,7 @@
 //! | was answered, and nothing tells its usage; was dropped, timed out, or panicked | count | what was reserved counts |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
 //! | was refused by the provider (429 and its like) | count | come back |
-//! | never left: no connection came about | come back | come back |
+//! | never left: no connection came about, or a limit further in refused it | come back | come back |
 //!
 //! The usage is read while the body passes, in JSON and in streams of events, of OpenAI's completions, responses and
 //! embeddings, Anthropic's messages, and Gemini. Each frame is passed on at once and unchanged, and nothing of it is
@@ -72,14 +72,14 @@
 //! [`RateLimits::from_headers`](crate::RateLimits::from_headers), and the numbers that were given are only where it begins:
 //!
 //! - A limit that is told is kept, higher or lower than ours, as soon as it is told. One below an eighth of ours
-//!   is believed when it is told twice.
+//!   is believed when it is told twice. A request that costs more than a limit that was told starts once nothing else
+//!   counts: the provider may know better.
 //! - A limit that we did not have is added: as a bucket, if what is used of it comes back in proportion, or else as a
 //!   window. Knowing none at all, one request is sent first, and twice as
 //!   many after each answer, until one tells the limits.
 //! - Where more is used than can be ours, somebody else uses the key: of what is left we take the share that we have of
 //!   what was used, and an eighth at least. All of it is ours again two periods after that was last seen.
-//! - Requests in flight have no header: refused for too many of them, as many as were let in are the limit, and one
-//!   more is tried after a period without such a refusal.
+//! - Requests in flight have no header: refused for too many of them, as many as were let in are the limit.
 //!
 //! An answer to a request that was sent before one that was already heard is stale, and not heard. Values that can't
 //! be, such as −1, 0, more left than the limit, or text, are as if they weren't there.
@@ -97,8 +97,12 @@
 //! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
 //! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
+//! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
+//! given, and beyond that where it is learned.
+//!
 //! Refusals of requests that were under way when a pause began belong to it: they may make it longer, and do not add up.
-//! Ten minutes is the longest pause; then one request finds out.
+//! Ten minutes, and a tenth at most on top, is the longest pause; then one request finds out, and the others wait up to
+//! 5 s for its answer.
 //!
 //! # What it costs
 //!

@@ -26,9 +26,11 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(super) struct Refused<R: Answer> {
     parts: Option<Parts>,
     body: Option<Pin<Box<R::Body>>>,
+    has_ended: bool,
     read: Frames<R::Body>,
     text: Vec<u8>,
-    timer: Pin<Box<Sleep>>,
+    /// Set once the body has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
     reservation: Option<Reservation>,
 }
 
@@ -45,16 +47,17 @@ impl<R: Answer> Refused<R> {
         Self {
             parts: Some(parts),
             body: Some(Box::pin(body)),
+            has_ended: false,
             read: Frames::<R::Body>::new(),
             text: Vec::new(),
-            timer: Box::pin(sleep(LONGEST)),
+            timer: None,
             reservation: Some(reservation),
         }
     }
 
     /// The response as it came, once it is known what it means; or the error that it means.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Output, BoxError>> {
-        if self.timer.as_mut().poll(cx).is_pending() && self.read_on(cx).is_pending() {
+        if self.read_on(cx).is_pending() && self.is_in_time(cx) {
             return Poll::Pending;
         }
         let (Some(parts), Some(body)) = (self.parts.take(), self.body.take()) else {
@@ -63,8 +66,14 @@ impl<R: Answer> Refused<R> {
         if let Some(error) = self.judge(&parts) {
             return Poll::Ready(Err(error.into()));
         }
-        let body = ResponseBody::of_refusal(std::mem::take(&mut self.read), body);
+        let read = std::mem::take(&mut self.read);
+        let body = ResponseBody::of_refusal(read, body, self.has_ended);
         Poll::Ready(Ok(R::from_http(http::Response::from_parts(parts, body))))
+    }
+
+    fn is_in_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(LONGEST)));
+        timer.as_mut().poll(cx).is_pending()
     }
 
     fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -75,7 +84,10 @@ impl<R: Answer> Refused<R> {
         {
             match body.as_mut().poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => break,
+                Poll::Ready(None) => {
+                    self.has_ended = true;
+                    break;
+                }
                 Poll::Ready(Some(frame)) => {
                     let is_error = frame.is_err();
                     if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
@@ -97,13 +109,24 @@ impl<R: Answer> Refused<R> {
     fn judge(&mut self, parts: &Parts) -> Option<QuotaExhausted> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(&parts.headers);
-        reservation.hear(&limits);
         let Some(told) = Told::read(parts.status, &parts.headers, &self.text) else {
-            reservation.refuse(Class::Capacity, None);
+            // An error like any other.
+            reservation.observe(&limits);
+            reservation.fail();
             return None;
         };
+        reservation.hear(&limits);
         reservation.refuse(told.class, told.retry_after);
         let status = parts.status;
         matches!(told.class, Class::Money | Class::Day).then_some(QuotaExhausted { status, told })
+    }
+}
+
+/// One that nobody waits for any more, as after a timeout, was a refusal all the same.
+impl<R: Answer> Drop for Refused<R> {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            drop(self.judge(&parts));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Answer, Estimate, ProviderLimiter,
+    Answer, ByLength, Estimate, ProviderLimiter,
     ask::ByEstimate,
     future::{Both, ResponseFuture},
     shared::Shared,
@@ -18,7 +18,7 @@ use crate::{BoxError, limit::Limited, refusal::Fail};
 ///
 /// A clone shares the limits.
 #[derive(Clone)]
-pub struct ProviderService<S, E>(Limited<S, Arc<Shared>, ByEstimate<E>, Fail, Both>);
+pub struct ProviderService<S, E = ByLength>(Limited<S, Arc<Shared>, ByEstimate<E>, Fail, Both>);
 
 // ===== impl ProviderService =====
 

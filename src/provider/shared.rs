@@ -26,6 +26,9 @@ use crate::{
 /// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// A timer that is set so much later has passed what it was set for.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The state.
 #[derive(Debug)]
 pub struct Shared {
@@ -109,9 +112,10 @@ impl Shared {
         }
     }
 
-    /// The limit that someone who asks for so much waits for.
+    /// The limit that a newcomer who asks for so much waits for.
     pub(super) fn waits_for(&self, tokens: Tokens) -> Limit {
-        self.due_in_turn(tokens).1
+        let (mut quotas, now) = self.quotas();
+        quotas.waits_for(tokens, now, false)
     }
 
     fn due_in_turn(&self, tokens: Tokens) -> (Due, Limit) {
@@ -155,7 +159,9 @@ impl Gate for Arc<Shared> {
     }
 
     fn deadline(turn: &Line) -> Option<(Instant, Rejected)> {
-        let limit = turn.place.queue().waits_for(turn.ask.tokens);
+        let (mut quotas, now) = turn.place.queue().quotas();
+        let limit = quotas.waits_for(turn.ask.tokens, now, true);
+        drop(quotas);
         let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
         Some((turn.last_instant()?, refusal))
     }
@@ -199,7 +205,7 @@ async fn until_due(line: Line) -> Result<Line, Rejected> {
         let changed = shared.changed.notified();
         match (wait, last) {
             (Some(wait), _) => drop(timeout(wait, changed).await),
-            (None, Some(last)) => drop(timeout_at(last + GRACE, changed).await),
+            (None, Some(last)) => drop(timeout_at(last + TICK, changed).await),
             (None, None) => changed.await,
         }
     }

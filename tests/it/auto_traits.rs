@@ -9,11 +9,17 @@ use std::{
 use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
-    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Fallback,
-    FallbackLayer, Guarded, Hint, LayerMiddleware, Quota, Rejected, RetryAfterBackoff,
-    RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter, TokenBucket,
-    TokenBucketLayer, TokenBucketLimiter, concurrency,
+    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
+    Fallback, FallbackLayer, Guarded, Hint, LayerMiddleware, Quota, RateLimits, Rejected, Reported,
+    RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
+    SlidingWindowLimiter, TokenBucket, TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    concurrency,
     fallback::{self, AnsweredBy, backup::To},
+    provider::{
+        self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
+        ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
+        Usage,
+    },
     retry_after_backoff::{self, Attempts, Backoff, Budget, ByStatus, Verdict},
     sliding_window, token_bucket,
 };
@@ -56,15 +62,35 @@ const _: () = {
     value::<Verdict>();
     value::<AnsweredBy>();
 
+    value::<Accounting>();
+    value::<ByLength>();
+    value::<Class>();
+    value::<Counting>();
+    value::<Dimension>();
+    value::<LimitUsage>();
+    value::<Provider>();
+    value::<QuotaExhausted>();
+    value::<RateLimits>();
+    value::<Reported>();
+    value::<Shape>();
+    value::<Tokens>();
+    value::<TokenUsage>();
+    value::<UnknownProvider>();
+    value::<Usage>();
+
     value::<TokenBucketLimiter>();
     value::<SlidingWindowLimiter>();
     value::<ConcurrencyLimiter>();
+    value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
     guard::<Guarded<String, concurrency::Permit>>();
+    guard::<Reservation>();
+    guard::<provider::ResponseBody<String>>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
     value::<ConcurrencyLayer>();
+    value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<To<Inner>>>();
     value::<LayerMiddleware<TokenBucketLayer>>();
@@ -72,12 +98,14 @@ const _: () = {
     value::<TokenBucket<Inner>>();
     value::<SlidingWindow<Inner>>();
     value::<Concurrency<Inner>>();
+    value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, To<Inner>>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
+    shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     future::<fallback::future::ResponseFuture<Inner, Req, To<Inner>, fallback::Rule>>();
 };

@@ -1,12 +1,16 @@
 //! How many requests are in flight, and how many may be.
 
+use std::time::Duration;
+
 use super::meter::Due;
+use crate::quota::nanos;
 
 /// Requests in flight, under a limit that was given, told, or found by being refused.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
     count: u64,
     limit: Option<u64>,
+    given: Option<u64>,
     /// While nothing is known of the provider: few, and twice as many with each answer.
     probe: Option<u64>,
     /// When the limit was last changed by a refusal; one more is tried a period later.
@@ -20,6 +24,7 @@ impl Flight {
         Self {
             count: 0,
             limit,
+            given: limit,
             probe: None,
             lowered: None,
         }
@@ -51,6 +56,24 @@ impl Flight {
         self.count += 1;
     }
 
+    /// One has started, where nothing is learned: back to the limit that was given, one by one.
+    #[inline]
+    pub(super) fn recover(&mut self, period: Duration, now: u64) {
+        let Some(lowered) = self.lowered else {
+            return;
+        };
+        if self.limit < self.given && now.saturating_sub(lowered) > nanos(period) {
+            self.try_one_more(now);
+        }
+    }
+
+    fn try_one_more(&mut self, now: u64) {
+        if let Some(limit) = self.limit.as_mut().filter(|limit| self.count >= **limit) {
+            *limit += 1;
+            self.lowered = Some(now);
+        }
+    }
+
     pub(super) fn end(&mut self) {
         self.count = self.count.saturating_sub(1);
     }
@@ -61,11 +84,9 @@ impl Flight {
             .probe
             .filter(|_| !tells)
             .map(|probe| probe.saturating_mul(2));
-        if let (Some(limit), Some(lowered)) = (&mut self.limit, self.lowered) {
-            if now.saturating_sub(lowered) > period && self.count >= *limit {
-                *limit += 1;
-                self.lowered = Some(now);
-            }
+        let is_over = |lowered| now.saturating_sub(lowered) > period;
+        if self.lowered.is_some_and(is_over) {
+            self.try_one_more(now);
         }
     }
 

@@ -263,7 +263,10 @@ impl Meter {
 
     /// Changes the limit, for good.
     pub(super) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit.min(MOST);
+        let limit = limit.min(MOST);
+        // Found, or else one that is too low would keep out those whose answers put it right, and one that waits for ever.
+        self.is_learned |= limit != self.limit;
+        self.limit = limit;
         self.doubted = None;
     }
 

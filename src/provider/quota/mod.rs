@@ -139,6 +139,18 @@ impl Quotas {
         self.due(tokens, now, true)
     }
 
+    /// The limit that one who asks for so much waits for, behind those who wait unless it is its turn.
+    pub(crate) fn waits_for(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Limit {
+        match self.due(tokens, now, in_turn) {
+            // There is room, and those ahead have yet to take it.
+            (Due::Now, _) => {
+                let first = self.meters.first().map(|meter| meter.dimension);
+                Limit::Quota(first.unwrap_or(Dimension::Concurrency))
+            }
+            (_, limit) => limit,
+        }
+    }
+
     pub(crate) fn join(&mut self, tokens: Tokens) {
         let Queued {
             requests,
@@ -269,6 +281,9 @@ impl Quotas {
             }
         }
         self.flight.start();
+        if !self.learns {
+            self.flight.recover(self.minute, now);
+        }
         self.pause.started(self.queued.requests, now);
         Ticket {
             at: now,

@@ -12,6 +12,9 @@ const LONGEST_GUESS: u64 = 30_000_000_000;
 /// What a provider asks for is obeyed up to this; then one request is sent to ask again.
 const LONGEST: u64 = 600_000_000_000;
 
+/// How long the others wait for the answer to that one.
+const LONGEST_ANSWER: u64 = 5_000_000_000;
+
 const LEAST_SPREAD: u64 = 100_000_000;
 const MOST_SPREAD: u64 = 2_000_000_000;
 
@@ -23,11 +26,23 @@ pub(super) struct Pause {
     until: u64,
     /// How often in a row it began without a word of how long.
     guesses: u32,
-    /// Those who waited leave one after the other, until then, and at least so far apart on average.
+    /// Those who waited leave one after the other, until then, and so far apart on average; with a gap of zero so that
+    /// they are spread evenly.
     spread_until: u64,
     gap: u64,
     next: u64,
+    asks: Asks,
     random: u64,
+}
+
+/// Whether a pause was cut short, so that one request has to find out whether it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    No,
+    /// The next one that starts.
+    Next,
+    /// It has started, and the others wait for its answer.
+    Sent,
 }
 
 // ===== impl Pause =====
@@ -42,13 +57,14 @@ impl Pause {
             spread_until: 0,
             gap: 0,
             next: 0,
+            asks: Asks::No,
             random: seed | 1,
         }
     }
 
     pub(super) fn due(&self, now: u64) -> Due {
         let start = if now < self.spread_until || self.until > now {
-            self.until.max(self.next)
+            self.until.max(self.next.min(self.spread_until))
         } else {
             0
         };
@@ -65,9 +81,17 @@ impl Pause {
 
     /// One has started, and so many wait.
     pub(super) fn started(&mut self, waiting: u64, now: u64) {
-        if now < self.spread_until {
-            let evenly = (self.spread_until - now) / (waiting + 1);
-            let gap = self.chance(2 * evenly.max(self.gap));
+        if self.asks == Asks::Next {
+            self.asks = Asks::Sent;
+            self.next = now.saturating_add(LONGEST_ANSWER);
+            self.spread_until = self.spread_until.max(now).saturating_add(LONGEST_ANSWER);
+        } else if now < self.spread_until {
+            self.asks = Asks::No;
+            let gap = match self.gap {
+                0 => (self.spread_until - now) / (waiting + 1),
+                gap => gap,
+            };
+            let gap = self.chance(2 * gap);
             self.next = now.saturating_add(gap);
         }
     }
@@ -81,6 +105,7 @@ impl Pause {
         if is_new {
             self.began = Some(now);
         }
+        let is_cut = wait.is_some_and(|wait| nanos(wait) > LONGEST);
         let wait = match wait {
             Some(wait) => nanos(wait).min(LONGEST),
             None if is_new => {
@@ -96,10 +121,15 @@ impl Pause {
         if until > self.until {
             let spread = (wait / 2).clamp(LEAST_SPREAD, MOST_SPREAD);
             self.ease(until, spread, 0);
+            self.asks = match self.asks {
+                Asks::Next => Asks::Next,
+                _ if is_cut => Asks::Next,
+                _ => Asks::No,
+            };
         }
     }
 
-    /// Lets those who start after `until` start a random time apart, at least `gap` on average, for as long as `spread`.
+    /// Lets those who start after `until` start a random time apart, `gap` on average, for as long as `spread`.
     pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
         self.until = self.until.max(until);
         self.spread_until = self.until.saturating_add(spread);
@@ -111,6 +141,10 @@ impl Pause {
     pub(super) fn succeeded(&mut self, sent: u64) {
         if self.began.is_some_and(|began| sent > began) {
             self.guesses = 0;
+            if self.asks == Asks::Sent {
+                self.asks = Asks::No;
+                self.next = self.until;
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use tower_throttle::{
 };
 
 use super::nth;
-use crate::support::ms;
+use crate::support::{ms, poll_once};
 
 fn told(fields: &[(&'static str, &str)]) -> RateLimits {
     let mut headers = HeaderMap::new();
@@ -189,4 +189,46 @@ async fn a_limit_on_calls_in_flight_is_found_by_being_refused_and_felt_for_again
     tokio::time::sleep(Duration::from_secs(61)).await;
     held[0].observe(&RateLimits::default());
     assert_eq!(flight().limit, 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_sinks_below_what_waits_holds_nobody_up_for_ever() {
+    for provider in [
+        Provider::new("p").tpm(1_000),
+        Provider::new("p").tpm(1_000).bucket(),
+    ] {
+        let limiter = ProviderLimiter::new(provider).learn(true);
+        let first = limiter.try_acquire(Tokens::new(900, 0)).unwrap();
+        let mut large = Box::pin(limiter.acquire(Tokens::new(900, 0)));
+        let mut small = Box::pin(limiter.acquire(Tokens::new(1, 0)));
+        assert!(poll_once(large.as_mut()).await.is_none());
+        assert!(poll_once(small.as_mut()).await.is_none());
+        first.observe(&told(&[
+            ("x-ratelimit-limit-tokens", "500"),
+            ("x-ratelimit-remaining-tokens", "0"),
+        ]));
+        drop(first);
+        assert_eq!(self::first(&limiter).limit, 500);
+        let day = Duration::from_secs(24 * 60 * 60);
+        let both = tokio::time::timeout(day, futures::future::join(large, small));
+        let (large, small) = both.await.expect("nobody waits for ever");
+        assert!(large.is_ok() && small.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_a_lie_keeps_nobody_out_for_ever() {
+    let limiter = ProviderLimiter::new(Provider::new("p").tpm(1_000)).learn(true);
+    let headers = |limit| {
+        told(&[
+            ("x-ratelimit-limit-tokens", limit),
+            ("x-ratelimit-remaining-tokens", "1"),
+        ])
+    };
+    for limit in ["1", "1", "1000"] {
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let reservation = limiter.try_acquire(Tokens::new(100, 0)).unwrap();
+        reservation.observe(&headers(limit));
+    }
+    assert_eq!(first(&limiter).limit, 1_000);
 }

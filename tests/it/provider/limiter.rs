@@ -255,3 +255,46 @@ async fn each_limit_shows_how_it_stands() {
     drop(held);
     assert_eq!(nth(&limiter.usage(), 2).used, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_would_overtake_is_told_what_those_ahead_wait_for() {
+    let limiter = ProviderLimiter::new(small()).max_waiting(1);
+    let _first = limiter.try_acquire(Tokens::new(500, 0)).unwrap();
+    let mut large = Box::pin(limiter.acquire(Tokens::new(900, 0)));
+    assert!(poll_once(large.as_mut()).await.is_none());
+    // Alone it would fit.
+    let rejected = limiter.try_acquire(Tokens::new(100, 0)).unwrap_err();
+    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    let rejected = limiter.acquire(Tokens::new(100, 0)).await.unwrap_err();
+    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_is_counted() {
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1));
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    assert!(limiter.try_acquire(Tokens::default()).is_err());
+    assert_eq!(limiter.usage().refused, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_ten_milliseconds_over_the_longest_wait() {
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1)).max_wait(ms(1_000));
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    let start = Instant::now();
+    let _ = limiter.acquire(Tokens::default()).await.unwrap_err();
+    // A timer ticks once a millisecond.
+    assert!(start.elapsed() <= ms(1_011), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_learning_stops_feeling_its_way() {
+    let limiter = ProviderLimiter::new(Provider::new("unknown")).learn(true);
+    let _held = limiter.try_acquire(Tokens::default()).unwrap();
+    let mut next = Box::pin(limiter.acquire(Tokens::default()));
+    assert!(poll_once(next.as_mut()).await.is_none());
+    let _same = limiter.clone().learn(false);
+    let next = tokio::time::timeout(ms(1), next).await;
+    assert!(next.expect("nothing holds it back").is_ok());
+}

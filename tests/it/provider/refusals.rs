@@ -14,8 +14,8 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    Dimension, Limit, RetryAfterBackoffLayer, Tokens,
-    provider::{Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
+    Dimension, Limit, RateLimits, RetryAfterBackoffLayer, Tokens,
+    provider::{Accounting, Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
 };
 
 use super::{Body, ask, half_and_half, small, used};
@@ -208,4 +208,162 @@ async fn a_refusal_that_never_ends_is_passed_on_unread() {
             assert_eq!(frame.into_data().unwrap(), vec![b'x'; 1_000]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_ended_is_not_asked_again() {
+    let layer = ProviderLayer::new(small()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        // Panics if it is polled after its end, as it may.
+        let body = stream::unfold(0, async |n| {
+            (n < 2).then(|| {
+                (
+                    Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))),
+                    n + 1,
+                )
+            })
+        });
+        let response = Response::builder().status(429);
+        Ok::<_, Infallible>(response.body(StreamBody::new(Box::pin(body))).unwrap())
+    }));
+    let response = service.oneshot(ask("0123456789")).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "xx");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_dropped_while_it_is_read_is_one_all_the_same() {
+    let limiter = ProviderLimiter::new(small());
+    let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let response = Response::builder().status(429).header("retry-after", "10");
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    }));
+    let call = service.oneshot(ask("0123456789"));
+    assert!(tokio::time::timeout(ms(100), call).await.is_err());
+    assert_eq!((used(&limiter, 1), limiter.usage().in_flight), (0, 0));
+    assert!(limiter.usage().paused_for > Duration::from_secs(9));
+}
+
+#[test]
+fn a_refusal_at_hand_needs_no_timer() {
+    let layer = ProviderLayer::new(small()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        Ok::<_, Infallible>(refusal(429, &[("retry-after", "10")], "{}"))
+    }));
+    // Outside of tokio, as an admitted request may be.
+    let response = futures::executor::block_on(service.oneshot(ask("0123456789"))).unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_speaks_of_no_limit_is_an_error_like_any_other() {
+    for (accounting, tokens) in [(Accounting::OPENAI, 10), (Accounting::SETTLED, 0)] {
+        let limiter = ProviderLimiter::new(small().counting(accounting));
+        let layer = ProviderLayer::from(limiter.clone()).estimate(half_and_half);
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let body = r#"{"error":{"code":"country_not_supported"}}"#;
+            Ok::<_, Infallible>(refusal(403, &[], body))
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        drop(response);
+        assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, tokens));
+        assert_eq!(limiter.usage().paused_for, Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_ramp_four_start_a_second_however_few_wait() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+    let refused = limiter.try_acquire(Tokens::default()).unwrap();
+    refused.refuse(Class::Ramp, Some(Duration::from_secs(1)));
+    drop(limiter.acquire(Tokens::default()).await.unwrap());
+    let start = Instant::now();
+    for _ in 0..40 {
+        drop(limiter.acquire(Tokens::default()).await.unwrap());
+    }
+    let elapsed = start.elapsed();
+    assert!(elapsed > Duration::from_secs(6), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(14), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_those_who_leave_are_spread() {
+    // By chance: a hundred limiters, a hundred seeds.
+    for _ in 0..100 {
+        let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+        let refused = limiter.try_acquire(Tokens::default()).unwrap();
+        refused.refuse(Class::Rate, Some(Duration::from_secs(10)));
+        let start = Instant::now();
+        tokio::time::sleep(limiter.usage().paused_for).await;
+        for _ in 0..3 {
+            drop(limiter.acquire(Tokens::default()).await.unwrap());
+        }
+        let most = Duration::from_secs(11 + 2) + ms(5);
+        assert!(start.elapsed() <= most, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_longest_pause_one_finds_out() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+    let refused = limiter.try_acquire(Tokens::default()).unwrap();
+    refused.refuse(Class::Day, Some(Duration::from_secs(8 * 60 * 60)));
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let limiter = limiter.clone();
+            tokio::spawn(async move {
+                let reservation = limiter.acquire(Tokens::default()).await.unwrap();
+                // The answer takes a second.
+                tokio::time::sleep(ms(1_000)).await;
+                reservation.refuse(Class::Day, Some(Duration::from_secs(7 * 60 * 60)));
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(15 * 60)).await;
+    let usage = limiter.usage();
+    assert_eq!(usage.waiting, 49);
+    waiting.into_iter().for_each(|task| task.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_one_that_finds_out_is_let_in_the_others_follow() {
+    for answers in [true, false] {
+        let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
+        let refused = limiter.try_acquire(Tokens::default()).unwrap();
+        refused.refuse(Class::Rate, Some(Duration::MAX));
+        let first = limiter.acquire(Tokens::default()).await.unwrap();
+        let start = Instant::now();
+        if answers {
+            first.observe(&RateLimits::default());
+        }
+        drop(limiter.acquire(Tokens::default()).await.unwrap());
+        assert_eq!(start.elapsed() >= Duration::from_secs(5), !answers);
+        for _ in 0..20 {
+            drop(limiter.acquire(Tokens::default()).await.unwrap());
+        }
+        // The spread of any pause goes on after that.
+        assert!(start.elapsed() <= ms(7_100), "{:?}", start.elapsed());
+        assert_eq!(limiter.usage().waiting, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_in_flight_once_is_not_for_ever() {
+    let limiter = ProviderLimiter::new(Provider::new("p").concurrent(10));
+    let first = limiter.try_acquire(Tokens::default()).unwrap();
+    // Somebody else on the key has all of them.
+    first.refuse(Class::Concurrency, None);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let held: Vec<_> =
+            std::iter::from_fn(|| limiter.try_acquire(Tokens::default()).ok()).collect();
+        for reservation in held {
+            reservation.observe(&RateLimits::default());
+        }
+    }
+    let flight = *limiter.usage().limits().last().unwrap();
+    assert_eq!(flight.limit, 10);
 }

@@ -2,14 +2,14 @@
 
 use std::{convert::Infallible, io, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::{StreamExt, stream};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
-    Tokens,
+    Quota, Rejected, TokenBucketLayer, Tokens,
     provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
 };
 
@@ -223,4 +223,53 @@ async fn errors_of_the_provider_teach_nothing() {
     }
     let _held = service.oneshot(ask("")).await.unwrap();
     assert_eq!(limiter.usage().limits().next().unwrap().reserved, 1_010);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_limit_further_in_refused_never_left() {
+    let (limiter, layer) = layer();
+    let inner = TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO);
+    let service = layer.layer(inner.layer(service_fn(async |_: Request<_>| json(USED_7))));
+    let answered = service.clone().oneshot(ask("0123456789")).await.unwrap();
+    drop(answered);
+    let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+    assert!(error.is::<Rejected>());
+    assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, 10));
+}
+
+/// Data in two pieces that shows one at a time, as any `Buf` may.
+struct Pieces(Bytes, Bytes);
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.0.len() + self.1.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if self.0.is_empty() { &self.1 } else { &self.0 }
+    }
+
+    fn advance(&mut self, n: usize) {
+        let first = n.min(self.0.len());
+        self.0.advance(first);
+        self.1.advance(n - first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_is_not_read_out_of_half_of_the_bytes() {
+    const HEAD: &[u8] = br#"{"usage":{"prompt_tokens":4,"completion_tokens":1"#;
+    const TAIL: &[u8] = br#"000}}"#;
+    let (limiter, layer) = layer();
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        let data = Pieces(Bytes::from_static(HEAD), Bytes::from_static(TAIL));
+        let end = Pieces(Bytes::from_static(b"}}"), Bytes::new());
+        let frames = [data, end].map(|data| Ok::<_, Infallible>(Frame::data(data)));
+        let response = Response::builder().header("content-type", "application/json");
+        let body = StreamBody::new(stream::iter(frames));
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    }));
+    let response = service.oneshot(ask("0123456789")).await.unwrap();
+    drop(response.into_body().collect().await.unwrap());
+    assert_eq!(used(&limiter, 1), 10);
 }
