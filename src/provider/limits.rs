@@ -132,7 +132,7 @@ impl Provider {
     /// A limit with a period, a burst or a margin of its own.
     ///
     /// It takes the place of the one a minute, or, if its period is over an hour, of the one a day. Input and output
-    /// tokens have one place each. For [`Dimension::Concurrency`] the units of the quota are the limit.
+    /// tokens have one place each. A burst above the units is not kept. For [`Dimension::Concurrency`] the units of the quota are the limit.
     pub const fn limit(self, dimension: Dimension, quota: Quota) -> Self {
         let is_long = quota.period().as_secs() > LONGEST_MINUTE.as_secs();
         let place = match (dimension, is_long) {

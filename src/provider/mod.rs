@@ -55,7 +55,7 @@
 //! | was answered, and the answer tells its usage | count | settled to the usage |
 //! | was answered, and nothing tells its usage; was dropped, timed out, or panicked | count | what was reserved counts |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
-//! | was refused by the provider (429 and its like) | count | come back |
+//! | was refused by the provider (429 and its like) | count; come back if we [learn](#learning), since what is left is told | come back |
 //! | never left: no connection came about, or a limit further in refused it | come back | come back |
 //!
 //! The usage is read while the body passes, in JSON and in streams of events, of OpenAI's completions, responses and
@@ -92,7 +92,7 @@
 //! | [`Class`] | what happens |
 //! | --- | --- |
 //! | [`Rate`](Class::Rate) | nobody starts until the time that the provider named, or else for a growing time from half a second on; then those who wait start at random instants one after the other |
-//! | [`Concurrency`](Class::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned; else like a rate |
+//! | [`Concurrency`](Class::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned, and by half at most; else, or with nothing in flight, like a rate |
 //! | [`Ramp`](Class::Ramp) | like a rate, and about four start a second for half a minute after |
 //! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
 //! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |

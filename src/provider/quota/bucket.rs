@@ -10,6 +10,8 @@ const LATENESS: i128 = 10_000_000;
 pub(super) struct Bucket {
     debt: i128,
     at: u64,
+    /// When it was last found empty. What was taken before then has drained.
+    empty_at: u64,
     period: u64,
 }
 
@@ -20,6 +22,7 @@ impl Bucket {
         Self {
             debt: 0,
             at: now,
+            empty_at: now,
             period,
         }
     }
@@ -31,6 +34,9 @@ impl Bucket {
         let rate = i128::from(rate);
         self.debt = (self.debt - elapsed * rate).max(-LATENESS * rate);
         self.at = self.at.max(now);
+        if self.debt <= 0 {
+            self.empty_at = self.at;
+        }
     }
 
     /// Units that are taken now, rounded up.
@@ -67,9 +73,12 @@ impl Bucket {
         self.debt = self.debt.min(self.scaled(most));
     }
 
-    /// Gives back what was taken. What has refilled meanwhile does not come back twice.
-    pub(super) fn give_back(&mut self, units: u64) {
-        self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+    /// Gives back what was taken at `at`, unless it has drained since.
+    #[inline]
+    pub(super) fn give_back(&mut self, at: u64, units: u64) {
+        if at >= self.empty_at {
+            self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+        }
     }
 
     /// Nanoseconds at `rate` until nothing is taken.

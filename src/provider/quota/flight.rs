@@ -15,6 +15,8 @@ pub(super) struct Flight {
     probe: Option<u64>,
     /// When the limit was last changed by a refusal; one more is tried a period later.
     lowered: Option<u64>,
+    /// How far the refusals of what was under way then may lower it: one that comes late says little.
+    floor: u64,
 }
 
 // ===== impl Flight =====
@@ -27,6 +29,7 @@ impl Flight {
             given: limit,
             probe: None,
             lowered: None,
+            floor: 1,
         }
     }
 
@@ -90,9 +93,13 @@ impl Flight {
         }
     }
 
-    /// One was refused for being too many, and has left. The others are as many as there may be, if not fewer.
-    pub(super) fn too_many(&mut self, now: u64) {
-        let most = self.count.max(1);
+    /// One that was sent at `sent` was refused for being too many, and has left. The others are as many as there may be, if
+    /// not fewer.
+    pub(super) fn too_many(&mut self, sent: u64, now: u64) {
+        if self.lowered.is_none_or(|lowered| sent > lowered) {
+            self.floor = self.limit.unwrap_or(1).div_ceil(2);
+        }
+        let most = self.count.max(self.floor).max(1);
         if self.limit.is_none_or(|limit| most < limit) {
             self.limit = Some(most);
         }

@@ -51,7 +51,11 @@ impl Quotas {
     pub(super) fn heed(&mut self, ticket: &Ticket, class: Class, wait: Option<Duration>, now: u64) {
         match class {
             Class::Concurrency if self.learns || self.flight.limit().is_some() => {
-                self.flight.too_many(now);
+                self.flight.too_many(ticket.at, now);
+                if self.flight.count() == 0 {
+                    // Whoever has the slots is somebody else.
+                    self.pause.begin(ticket.at, wait, now);
+                }
             }
             // No wait is known that would help.
             Class::Day if wait.is_none() => {}

@@ -13,17 +13,19 @@ mod flight;
 mod learn;
 mod meter;
 mod pause;
+mod queued;
 mod share;
 mod snapshot;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
+mod ticket;
 mod tide;
 mod window;
 
 use std::time::Duration;
 
-pub(crate) use self::meter::Due;
-use self::{flight::Flight, meter::Meter, pause::Pause};
+use self::{flight::Flight, meter::Meter, pause::Pause, queued::Queued};
+pub(crate) use self::{meter::Due, ticket::Ticket};
 use super::{Accounting, Class, Counting, Provider, Shape};
 use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens};
 
@@ -52,25 +54,6 @@ pub(crate) struct Quotas {
     minute: Duration,
     margin: Duration,
     refused: u64,
-}
-
-/// What those who wait ask for.
-#[derive(Debug, Clone, Copy, Default)]
-struct Queued {
-    requests: u64,
-    tokens: Tokens,
-}
-
-/// An admitted request.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    at: u64,
-    tokens: Tokens,
-    /// Of each limit, what its answer will be held against; zero if nothing is learned.
-    marks: [u64; MOST_METERS],
-    /// How many limits there were.
-    known: u8,
-    learns: bool,
 }
 
 /// The answer to someone who asks.
@@ -152,23 +135,11 @@ impl Quotas {
     }
 
     pub(crate) fn join(&mut self, tokens: Tokens) {
-        let Queued {
-            requests,
-            tokens: queued,
-        } = &mut self.queued;
-        *requests += 1;
-        queued.input = queued.input.wrapping_add(tokens.input);
-        queued.output = queued.output.wrapping_add(tokens.output);
+        self.queued.join(tokens);
     }
 
     pub(crate) fn leave(&mut self, tokens: Tokens) {
-        let Queued {
-            requests,
-            tokens: queued,
-        } = &mut self.queued;
-        *requests = requests.saturating_sub(1);
-        queued.input = queued.input.wrapping_sub(tokens.input);
-        queued.output = queued.output.wrapping_sub(tokens.output);
+        self.queued.leave(tokens);
     }
 
     pub(crate) fn count_refusal(&mut self) {
@@ -292,34 +263,5 @@ impl Quotas {
             known: self.meters.len() as u8,
             learns: self.learns,
         }
-    }
-}
-
-// ===== impl Queued =====
-
-impl Queued {
-    fn of(&self, dimension: Dimension) -> u64 {
-        match dimension {
-            Dimension::Requests | Dimension::Concurrency => self.requests,
-            _ => Accounting::reserved(dimension, self.tokens),
-        }
-    }
-}
-
-// ===== impl Ticket =====
-
-impl Ticket {
-    /// Whether what its answer says is heard.
-    pub(crate) fn learns(&self) -> bool {
-        self.learns
-    }
-
-    /// The limits that it took from, with what it took.
-    fn of<'a>(&'a self, meters: &'a mut [Meter]) -> impl Iterator<Item = (&'a mut Meter, u64)> {
-        let meters = meters.iter_mut().take(self.known.into());
-        meters.map(|meter| {
-            let cost = meter.cost(self.tokens);
-            (meter, cost)
-        })
     }
 }

@@ -71,34 +71,45 @@ impl Rule {
         recent.map(|(_, units)| units).sum::<u64>() + more <= self.limit
     }
 
-    /// What is in a bucket, in units times the period; what came back came back at once.
+    /// What is in a bucket, in units times the period. What comes back comes back at once, unless the bucket was empty
+    /// since it was taken.
     fn bucket_level(&self, sent: &[Sent], now: u64) -> u128 {
-        let mut taken: Vec<(u64, i128)> = Vec::new();
+        let counts_at_the_end =
+            self.counting == Counting::Completion && self.dimension != Dimension::Requests;
+        // When, how much, and since when it was there.
+        let mut moves: Vec<(u64, i128, u64)> = Vec::new();
         for sent in sent {
             let cost = i128::from(self.cost(sent.tokens));
-            let Some((at, units)) = self.counted(sent, now) else {
-                let end = sent.end.map_or(now, |(end, _)| end);
-                // Taken and given back; never taken where it counts at the end.
-                if self.counting != Counting::Completion || self.dimension == Dimension::Requests {
-                    taken.extend([(sent.at, cost), (end, -cost)]);
+            let end = sent.end.map_or(now, |(end, _)| end);
+            match self.counted(sent, now) {
+                None if counts_at_the_end => {}
+                None => moves.extend([(sent.at, cost, sent.at), (end, -cost, sent.at)]),
+                Some((at, units)) if counts_at_the_end => moves.push((at, units.into(), at)),
+                Some((at, units)) => {
+                    moves.push((at, cost, at));
+                    if i128::from(units) != cost {
+                        moves.push((end, i128::from(units) - cost, at));
+                    }
                 }
-                continue;
-            };
-            match sent.end {
-                Some((end, End::Used(_))) if at == sent.at && i128::from(units) != cost => {
-                    taken.extend([(at, cost), (end, i128::from(units) - cost)]);
-                }
-                _ => taken.push((at, i128::from(units))),
             }
         }
-        taken.sort_by_key(|(at, units)| (*at, *units < 0));
-        let (mut level, mut last) = (0_i128, 0);
-        for (at, units) in taken {
-            level = (level - i128::from(at - last) * i128::from(self.limit)).max(0);
-            level = (level + units * i128::from(self.period)).max(0);
-            last = at;
+        moves.sort_by_key(|(at, units, _)| (*at, *units < 0));
+        let (mut level, mut last, mut empty_at) = (0_i128, 0, 0);
+        let mut drain = |level: &mut i128, empty_at: &mut u64, to: u64| {
+            *level -= i128::from(to - last) * i128::from(self.limit);
+            last = to;
+            if *level <= 0 {
+                (*level, *empty_at) = (0, to);
+            }
+        };
+        for (at, units, since) in moves {
+            drain(&mut level, &mut empty_at, at);
+            if units >= 0 || since >= empty_at {
+                level = (level + units * i128::from(self.period)).max(0);
+            }
         }
-        (level - i128::from(now - last) * i128::from(self.limit)).max(0) as u128
+        drain(&mut level, &mut empty_at, now);
+        level as u128
     }
 
     /// Whether `more` fits without a doubt; `None` where it depends on how finely time is cut.
@@ -316,4 +327,45 @@ proptest! {
         let later = now + 200 * SECOND;
         prop_assert!(matches!(quotas.decide(Tokens::new(0, 0), later), Decided::Admit(_)));
     }
+}
+
+#[test]
+fn what_has_drained_from_a_bucket_does_not_come_back() {
+    let provider = Provider::new("p")
+        .bucket()
+        .limit(Dimension::Requests, Quota::per_second(10));
+    let mut quotas = Quotas::new(&provider, 1, 0);
+    let admit = |quotas: &mut Quotas, now| match quotas.decide(Tokens::default(), now) {
+        Decided::Admit(ticket) => Some(ticket),
+        _ => None,
+    };
+    let early: Vec<_> = (0..10).filter_map(|_| admit(&mut quotas, 0)).collect();
+    // A second later all of that has drained, and others fill it again.
+    let later: Vec<_> = (0..20).filter_map(|_| admit(&mut quotas, SECOND)).collect();
+    assert_eq!((early.len(), later.len()), (10, 10));
+    for ticket in &early {
+        quotas.refund(ticket);
+    }
+    assert!(admit(&mut quotas, SECOND).is_none());
+    quotas.refund(&later[0]);
+    assert!(admit(&mut quotas, SECOND).is_some());
+}
+
+#[test]
+fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
+    let mut quotas = Quotas::new(&Provider::new("p").concurrent(50), 1, 0);
+    let mut tickets: Vec<_> = (0..50)
+        .filter_map(|_| match quotas.decide(Tokens::default(), 0) {
+            Decided::Admit(ticket) => Some(ticket),
+            _ => None,
+        })
+        .collect();
+    let slow = tickets.pop().unwrap();
+    for ticket in &tickets {
+        quotas.settle(ticket, None, None);
+    }
+    quotas.refuse(&slow, Class::Concurrency, None, SECOND);
+    assert_eq!(quotas.flight.limit(), Some(25));
+    // And with nothing of ours in flight, others have the slots: not again at once.
+    assert!(quotas.pause.remaining(SECOND) > 0);
 }

@@ -1,0 +1,34 @@
+//! What those who wait ask for.
+
+use crate::{Dimension, Tokens, provider::Accounting};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Queued {
+    pub(super) requests: u64,
+    tokens: Tokens,
+}
+
+// ===== impl Queued =====
+
+impl Queued {
+    // Wrapping: whoever joins leaves, with the same tokens.
+
+    pub(super) fn join(&mut self, tokens: Tokens) {
+        self.requests = self.requests.wrapping_add(1);
+        self.tokens.input = self.tokens.input.wrapping_add(tokens.input);
+        self.tokens.output = self.tokens.output.wrapping_add(tokens.output);
+    }
+
+    pub(super) fn leave(&mut self, tokens: Tokens) {
+        self.requests = self.requests.wrapping_sub(1);
+        self.tokens.input = self.tokens.input.wrapping_sub(tokens.input);
+        self.tokens.output = self.tokens.output.wrapping_sub(tokens.output);
+    }
+
+    pub(super) fn of(&self, dimension: Dimension) -> u64 {
+        match dimension {
+            Dimension::Requests | Dimension::Concurrency => self.requests,
+            _ => Accounting::reserved(dimension, self.tokens),
+        }
+    }
+}
