@@ -255,6 +255,12 @@ data: [DONE]
         told: Some([0, 0, 0, 6, 0]),
     },
     Answer {
+        name: "reasoning beside the completion",
+        kind: JSON,
+        body: r#"{"choices":[],"usage":{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"prompt_tokens_details":{"cached_tokens":6},"completion_tokens_details":{"reasoning_tokens":94},"num_sources_used":0}}"#,
+        told: Some([32, 6, 0, 103, 94]),
+    },
+    Answer {
         name: "an error",
         kind: JSON,
         body: r#"{"error":{"message":"Rate limit reached","type":"tokens","usage":{"prompt_tokens":1}}}"#,
