@@ -79,8 +79,8 @@ impl Fields {
         })
     }
 
-    /// A prompt has everything in it. An input has too, unless there are parts beside it: only one provider has such
-    /// names, and it counts apart.
+    /// A prompt has everything in it. An input has too, unless there are parts beside it: only those who count apart
+    /// have such names.
     fn input(&self) -> Option<u64> {
         if self.get(Field::Prompt).is_some() {
             return self.sum(&[Field::Prompt, Field::ToolInput]);

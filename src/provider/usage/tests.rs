@@ -261,6 +261,12 @@ data: [DONE]
         told: Some([32, 6, 0, 103, 94]),
     },
     Answer {
+        name: "converse",
+        kind: JSON,
+        body: r#"{"output":{"message":{"role":"assistant","content":[{"text":"Ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":628,"totalTokens":698,"cacheReadInputTokens":25,"cacheWriteInputTokens":15},"metrics":{"latencyMs":1275}}"#,
+        told: Some([70, 25, 15, 628, 0]),
+    },
+    Answer {
         name: "an error",
         kind: JSON,
         body: r#"{"error":{"message":"Rate limit reached","type":"tokens","usage":{"prompt_tokens":1}}}"#,
