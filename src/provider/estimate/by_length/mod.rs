@@ -6,7 +6,8 @@ use crate::{PeekBody, Tokens};
 /// Estimates by how long the texts of a request are, and by what it says of its answer. The default.
 ///
 /// It reads the bodies of OpenAI's chat completions, responses, embeddings and legacy completions, of Anthropic's
-/// messages, of Gemini's `generateContent` and `embedContent`, and of all that speak like one of these.
+/// messages, of Gemini's `generateContent` and `embedContent`, of Bedrock's `Converse`, and of all that speak like one of
+/// these.
 ///
 /// ```
 /// use tower_throttle::{Tokens, provider::{ByLength, Estimate}};
@@ -30,8 +31,8 @@ use crate::{PeekBody, Tokens};
 ///
 /// # Output
 ///
-/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens` and `generationConfig.maxOutputTokens` that
-/// is given, or else 1,024; times the largest of `n`, `best_of` and `candidateCount`; times the number of prompts in
+/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `generationConfig.maxOutputTokens` and
+/// `inferenceConfig.maxTokens` that is given, or else 1,024; times the largest of `n`, `best_of` and `candidateCount`; times the number of prompts in
 /// `prompt`.
 ///
 /// Embeddings have none. A request is one for embeddings if it names no limit of the above and none of `messages`,

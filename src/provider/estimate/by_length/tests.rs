@@ -91,6 +91,35 @@ fn requests_of_every_known_api() {
             r#"{"contents": [], "generationConfig": null}"#,
             (0, DEFAULT),
         ),
+        // Schemas of answers
+        (
+            r#"{"contents": [], "generationConfig": {"responseSchema": {"type": "OBJECT"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"contents": [], "generationConfig": {"responseJsonSchema": {"type": "object"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"contents": [], "generation_config": {"response_schema": {"type": "OBJECT"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"messages": [], "max_tokens": 5, "output_format": {"type": "json_schema"}}"#,
+            (6, 5),
+        ),
+        (
+            r#"{"messages": [], "max_tokens": 5, "output_config": {"format": {"a": 1}}}"#,
+            (5, 5),
+        ),
+        // Bedrock, converse
+        (
+            r#"{"system": [{"text": "abcd"}], "messages": [{"role": "user", "content": [{"text": "efgh"},
+                {"image": {"format": "png", "source": {"bytes": "AAAA"}}}]}],
+                "inferenceConfig": {"maxTokens": 30, "temperature": 0.5},
+                "toolConfig": {"tools": [{}]}}"#,
+            (1_007, 30),
+        ),
         (r#"{"content": {"parts": [{"text": "abcd"}]}}"#, (1, 0)),
     ];
     for (body, (input, output)) in table {
