@@ -482,6 +482,25 @@ fn code_and_message_are_cut_between_characters() {
     assert_eq!(markup.message, None);
 }
 
+#[test]
+fn a_body_that_is_compressed_says_nothing() {
+    let body = b"\x1f\x8b \"slow_down\" try again in 2s";
+    for (encoding, expected) in [
+        ("gzip", (Rate, None, None)),
+        ("identity, br", (Rate, None, None)),
+        (" Identity", (Ramp, Some(2_000), Some("slow_down"))),
+    ] {
+        let told = told(429, &[("content-encoding", encoding)], body).unwrap();
+        let wait = told.retry_after.map(|wait| wait.as_millis() as u64);
+        assert_eq!(
+            (told.class, wait, told.code.as_deref()),
+            expected,
+            "{encoding}"
+        );
+        assert_eq!(told.message.is_none(), expected.2.is_none(), "{encoding}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics(
