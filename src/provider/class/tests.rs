@@ -421,6 +421,19 @@ fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
             None,
         ),
         (403, &[("x-should-retry", "false")], "{", None),
+        // Google's word for the project that pays.
+        (
+            403,
+            NONE,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"This API requires a quota project, which is not set by default."}}"#,
+            None,
+        ),
+        (
+            403,
+            NONE,
+            r#"{"error":{"code":403,"message":"Quota exceeded for the quota project p."}}"#,
+            Some((Rate, None, Some("403"))),
+        ),
     ]);
 }
 

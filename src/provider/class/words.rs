@@ -55,6 +55,7 @@ pub(super) fn is_concurrency(text: &str) -> bool {
 
 /// Whether a code or a message is about a limit at all.
 pub(super) fn is_limit(text: &str) -> bool {
+    let is_quota = |at: usize| !starts_with(&text.as_bytes()[at..], "quota project");
     [
         "rate limit",
         "rate_limit",
@@ -62,14 +63,16 @@ pub(super) fn is_limit(text: &str) -> bool {
         "rate-limit",
         "too many requests",
         "throttl",
-        "quota",
         "resource_exhausted",
     ]
     .iter()
     .any(|word| has(text, word))
+        // Google's word for the project that pays speaks of no limit.
+        || found(text, "quota").any(is_quota)
 }
 
-/// Whether the first period that a message names is a day. What follows is often what another plan would allow.
+/// Whether the first period that a message names is a day, or a month. What follows is often what another plan would
+/// allow, and what it costs a month.
 pub(super) fn is_day(text: &str) -> bool {
     let text = text.to_ascii_lowercase().replace('/', " per ");
     let mut before = "";
@@ -116,8 +119,19 @@ fn short(unit: &str) -> Option<&'static str> {
 
 /// Whether `text` has the lower-case `word` in it, in letters of any case.
 fn has(text: &str, word: &str) -> bool {
-    let mut windows = text.as_bytes().windows(word.len());
-    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    found(text, word).next().is_some()
+}
+
+/// Where it has it.
+fn found(text: &str, word: &str) -> impl Iterator<Item = usize> {
+    let windows = text.as_bytes().windows(word.len()).enumerate();
+    windows
+        .filter_map(move |(at, window)| window.eq_ignore_ascii_case(word.as_bytes()).then_some(at))
+}
+
+fn starts_with(text: &[u8], word: &str) -> bool {
+    text.get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]
