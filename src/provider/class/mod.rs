@@ -24,7 +24,7 @@ const OVERLOADED: u16 = 529;
 pub enum Class {
     /// Too many in a short time: wait as told.
     Rate,
-    /// Too many in a day: no wait that a request can bear will help.
+    /// Too many in a day, or a month: no wait that a request can bear will help.
     Day,
     /// The money is spent, or a spending limit reached.
     Money,
@@ -140,7 +140,8 @@ fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
 }
 
 fn is_of_a_day(limit: &Reported) -> bool {
-    limit.period == Some(DAY) || limit.reset.is_some_and(|reset| reset > LONG)
+    limit.period.is_some_and(|period| period >= DAY)
+        || limit.reset.is_some_and(|reset| reset > LONG)
 }
 
 fn cut(text: &str) -> Option<Box<str>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::header::duration;
 
 /// Codes that say that the money is spent.
-const MONEY: [&str; 7] = [
+const MONEY: [&str; 8] = [
     "insufficient_quota",
     "credit_balance_exhausted",
     "organization_spend_limit_exceeded",
@@ -13,6 +13,7 @@ const MONEY: [&str; 7] = [
     "organization_usage_limit_exceeded",
     "enforced_spend_limit_reached",
     "billing_hard_limit_reached",
+    "billing_not_active",
 ];
 
 /// Codes of everything else.
@@ -44,6 +45,8 @@ pub(super) fn is_capacity(text: &str) -> bool {
         "resource unavailable",
         "resource_unavailable",
         "temporary-reduced-capacity",
+        "capacity exceeded",
+        "no capacity",
     ]
     .iter()
     .any(|word| has(text, word))
@@ -79,7 +82,12 @@ pub(super) fn is_day(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     for word in words.filter(|word| !word.is_empty()) {
         match (before, word) {
-            (_, "rpd" | "tpd" | "daily") | ("per" | "a", "day") => return true,
+            (_, "rpd" | "tpd" | "daily")
+            | ("per" | "a", "day")
+            | (
+                "monthly",
+                "limit" | "quota" | "usage" | "spend" | "spending" | "requests" | "tokens",
+            ) => return true,
             (_, "rpm" | "tpm" | "rps") | ("per", "minute" | "min" | "second" | "sec" | "hour") => {
                 return false;
             }
@@ -151,6 +159,10 @@ mod tests {
             ("the daily limit of :free models", true),
             ("50 requests/day", true),
             ("200 requests a day", true),
+            ("reached its Monthly spending limit", true),
+            ("a monthly plan has 99 per day", true),
+            ("a monthly plan has 99 per minute", false),
+            ("$9 per month, monthly", false),
             ("on tokens per min (TPM): Limit 6000 of 9000 per day", false),
             ("RPM is 3, RPD is 200", false),
             ("10 requests/minute, 200 requests/day", false),
