@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header::AGE};
 
 use super::set::Count;
 use crate::header::{
@@ -53,6 +53,12 @@ pub(super) fn count(text: &str) -> Option<Count> {
         return Some(Count::Unknown);
     }
     Some(Count::Of(whole.parse().unwrap_or(u64::MAX)))
+}
+
+/// Whether the response was stored for a while. Some proxies send an age of zero with all that pass.
+pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
+    let age = headers.get(AGE).and_then(text).and_then(count);
+    matches!(age, Some(Count::Of(1..)))
 }
 
 // ===== impl Moment =====
