@@ -62,7 +62,7 @@ impl UsageReader {
     }
 
     /// Whether that is of more than the beginning of an answer: some streams tell their input first, with an output of
-    /// one token.
+    /// one token or none.
     pub(crate) fn is_final(&self) -> bool {
         match &self.0 {
             Format::Json(json) => json.is_final(),
