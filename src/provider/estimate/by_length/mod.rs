@@ -27,7 +27,7 @@ use crate::{PeekBody, Tokens};
 /// - **Tools**, schemas of answers, and what tools are called with count as long as they are in JSON, without spaces.
 /// - **Lists of tokens**, as a prompt or an input may be, count one each.
 /// - **Images, recordings and files** count 1,000 each, however large they are and whether they are in the request or
-///   only linked to.
+///   only linked to. A text that is a `data:` link in base64 is a file, whatever its member is called.
 ///
 /// # Output
 ///
@@ -52,6 +52,7 @@ use crate::{PeekBody, Tokens};
 /// | a body of no bytes, or none | no tokens |
 /// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the output where none is given |
 /// | one that is not an object of JSON, or whose texts are nested over 127 deep | a token for every 4 bytes of it, and the output where none is given |
+/// | one that is no UTF-8, such as a recording in a form | the same, with at most 1,000 of input |
 /// | one that has none of the members with text | a token for every 4 bytes of it, and the output as above |
 /// | a negative limit, or one that is no number | as if not given |
 /// | a limit with a fraction | the next whole number |
@@ -113,7 +114,11 @@ impl ByLength {
         if body.is_empty() {
             return Tokens::default();
         }
-        let by_size = || (body.len() as u64).div_ceil(self.bytes_per_token);
+        let by_size = || match (body.len() as u64).div_ceil(self.bytes_per_token) {
+            // No text, such as a recording in a form: its size tells nothing.
+            size if size > Self::UNSEEN && std::str::from_utf8(body).is_err() => Self::UNSEEN,
+            size => size,
+        };
         let unread = || self.default_input.unwrap_or_else(by_size);
         match Sketch::of(body) {
             Some(sketch) => {

@@ -205,6 +205,18 @@ fn what_cannot_be_read_is_estimated_by_its_size() {
 }
 
 #[test]
+fn a_recording_is_not_as_many_tokens_as_it_has_bytes() {
+    let mut form = b"--b\r\nContent-Type: audio/wav\r\n\r\nRIFF\xff\xfe".to_vec();
+    form.resize(5_000_000, 0);
+    assert_eq!(ByLength::new().estimate(&form), Tokens::new(1_000, DEFAULT));
+    let given = ByLength::new().default_input(7);
+    assert_eq!(given.estimate(&form).input, 7);
+    // Text that is as long is as many.
+    let text = "a".repeat(5_000_000);
+    assert_eq!(ByLength::new().estimate(&text).input, 1_250_000);
+}
+
+#[test]
 fn deep_nesting_that_is_not_text_does_no_harm() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let body = format!(r#"{{"metadata": {deep}, "prompt": "abcd"}}"#);
