@@ -33,10 +33,13 @@ pub(super) fn text(value: &HeaderValue) -> Option<&str> {
 /// All lines of a field as one, as a structured field is read.
 pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<Cow<'a, str>> {
     let mut lines = headers.get_all(name).iter().map(text);
-    let first = Cow::Borrowed(lines.next()??);
-    lines.try_fold(first, |all, line| {
-        Some(Cow::Owned(format!("{all}, {}", line?)))
-    })
+    let mut all = Cow::Borrowed(lines.next()??);
+    for line in lines {
+        let all = all.to_mut();
+        all.push_str(", ");
+        all.push_str(line?);
+    }
+    Some(all)
 }
 
 /// The whole part of a number, and the largest number for what is too large.
