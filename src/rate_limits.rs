@@ -20,6 +20,7 @@ pub enum Dimension {
 
 /// What a response says of one limit. Each part may be missing, and none is capped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Reported {
     /// What is counted.
     pub dimension: Dimension,
@@ -51,7 +52,7 @@ pub struct Reported {
 /// assert_eq!(requests.reset, Some(Duration::from_secs(1)));
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct RateLimits {
     reported: [Option<Reported>; RateLimits::MOST],
 }

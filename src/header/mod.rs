@@ -5,11 +5,13 @@ mod decimal;
 #[cfg(feature = "provider")]
 mod duration;
 #[cfg(feature = "provider")]
+mod encoding;
+#[cfg(feature = "provider")]
 mod rate_limits;
 mod retry_after;
 
 #[cfg(feature = "provider")]
-pub(crate) use self::duration::duration;
+pub(crate) use self::{duration::duration, encoding::is_compressed};
 
 use std::time::SystemTime;
 

@@ -53,7 +53,7 @@ impl QuotaExhausted {
 impl fmt::Display for QuotaExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.told.class {
-            Class::Day => "the provider's daily quota is used up",
+            Class::Day => "the provider's quota of a day or longer is used up",
             _ => "the provider refuses for want of money",
         })?;
         write!(f, " ({}", self.status.as_u16())?;

@@ -13,6 +13,8 @@ const STREAM_OPTIONS: &str = "stream_options";
 #[derive(Default)]
 struct Found {
     has_messages: bool,
+    /// Has the member by which Anthropic's API is told apart where another cloud serves it.
+    is_anthropic: bool,
     is_stream: bool,
     /// Where the name is in memory, and what is there.
     options: Option<(usize, Options)>,
@@ -34,6 +36,7 @@ enum Options {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Member {
     Messages,
+    AnthropicVersion,
     Stream,
     /// Where the name is in memory.
     Options(usize),
@@ -73,7 +76,8 @@ struct ReadOptions;
 /// No other byte of the body is touched, and a `Content-Length` follows. A request passes as it is if
 ///
 /// - it says itself whether to include the usage, or its `stream_options` is no object,
-/// - it is not for this API: it has no `messages`, has the header `anthropic-version`, or a path that ends in `/messages`,
+/// - it is not for this API: it has no `messages`, has the header `anthropic-version` or the member `anthropic_version`,
+///   or a path that ends in `/messages`,
 /// - it has no `"stream": true`,
 /// - its body can't be [peeked](PeekBody), is not JSON, or has the same member of these twice,
 /// - its body can't be [replaced](ReplaceBody).
@@ -99,7 +103,7 @@ fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     Body(&mut found).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
-    if !found.has_messages || !found.is_stream || found.is_ambiguous {
+    if !found.has_messages || found.is_anthropic || !found.is_stream || found.is_ambiguous {
         return None;
     }
     let Some((name, options)) = found.options else {
@@ -144,6 +148,7 @@ impl Member {
     fn of(name: Plain<'_>) -> Self {
         match name {
             Plain::Text("messages") => Self::Messages,
+            Plain::Text("anthropic_version") => Self::AnthropicVersion,
             Plain::Text("stream") => Self::Stream,
             Plain::Text(name) if name == STREAM_OPTIONS => Self::Options(name.as_ptr() as usize),
             _ => Self::Other,
@@ -175,6 +180,10 @@ impl<'de> Visitor<'de> for Body<'_> {
             match member {
                 Member::Messages => {
                     found.has_messages = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Member::AnthropicVersion => {
+                    found.is_anthropic = true;
                     map.next_value::<IgnoredAny>()?;
                 }
                 Member::Stream => {
@@ -312,6 +321,8 @@ mod tests {
             r#"{"messages":[],"stream":true,"stream\u005foptions":{}}"#,
             r#"{"messages":[],"stream":true,"stream_options":[]}"#,
             r#"{"messages":[],"stream":true,"stream_options":true}"#,
+            r#"{"anthropic_version":"a","messages":[],"stream":true}"#,
+            r#"{"messages":[],"stream":true,"anthropic_version":"a"}"#,
             r#"{"messages":[],"stream":true"#,
             r#"{"messages":[],"stream":true} {}"#,
             r#"{"messages":[],"stream":true,}"#,

@@ -59,9 +59,10 @@
 //! | never left: no connection came about, or a limit further in refused it | come back | come back |
 //!
 //! The usage is read while the body passes, in JSON and in streams of events, of OpenAI's completions, responses and
-//! embeddings, Anthropic's messages, and Gemini. Each frame is passed on at once and unchanged, and nothing of it is
-//! kept. A compressed body is left alone, so let the client ask for none. OpenAI's streams tell their usage only if
-//! they are asked to: see [`include_usage`].
+//! embeddings, Anthropic's messages, Gemini, and in JSON of Bedrock's Converse. Each frame is passed on at once and
+//! unchanged, and nothing of it is kept. A compressed body is left alone, so let the client ask for none: of a refusal,
+//! too, it is the body that tells what no wait will mend. OpenAI's streams tell their usage only if they are asked to:
+//! see [`include_usage`].
 //!
 //! A settlement moves units of the window that they were taken from, or of none if that has passed. However much an
 //! answer claims, it takes no more than one whole limit.

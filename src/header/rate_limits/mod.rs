@@ -35,7 +35,8 @@ impl RateLimits {
     ///
     /// What is counted over the same period is taken from the first of these families that speaks of it. A month is
     /// 30 days here and a year is 365. The `qu` of bytes, Anthropic's `priority`, `fast` and `unified` quotas, and a
-    /// structured field that is malformed, are as if they weren't there.
+    /// structured field that is malformed, are as if they weren't there. So is all of it in a response from a cache, with
+    /// an `Age` of a second or more: it is what was left for another request.
     ///
     /// # Numbers
     ///
@@ -67,6 +68,9 @@ impl RateLimits {
     }
 
     fn read(headers: &HeaderMap, now: Now<'_>) -> Self {
+        if value::is_of_cache(headers) {
+            return Self::default();
+        }
         let moment = Moment { headers, now };
         let mut named = Named::default();
         let (mut ietf, mut legacy) = (false, false);

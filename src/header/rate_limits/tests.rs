@@ -583,6 +583,30 @@ fn an_instant_is_read_against_the_date_of_the_response() {
 }
 
 #[test]
+fn a_response_from_a_cache_says_nothing() {
+    for (age, expected) in [
+        ("0", true),
+        ("", true),
+        ("-1", true),
+        ("soon", true),
+        ("1", false),
+        (" 60 ", false),
+    ] {
+        let fields = [
+            ("age", age),
+            ("ratelimit", r#""a";r=5;t=9"#),
+            ("x-ratelimit-limit-tokens", "7"),
+        ];
+        assert_eq!(!read(&fields).is_empty(), expected, "{age:?}");
+    }
+    let huge = [
+        ("age", "99999999999999999999999"),
+        ("ratelimit", r#""a";r=5"#),
+    ];
+    assert_eq!(read(&huge), []);
+}
+
+#[test]
 fn hostile_numbers() {
     let huge = Some(u64::MAX);
     type Expected = Option<(Option<u64>, Option<u64>)>;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header::AGE};
 
 use super::set::Count;
 use crate::header::{
@@ -33,10 +33,13 @@ pub(super) fn text(value: &HeaderValue) -> Option<&str> {
 /// All lines of a field as one, as a structured field is read.
 pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<Cow<'a, str>> {
     let mut lines = headers.get_all(name).iter().map(text);
-    let first = Cow::Borrowed(lines.next()??);
-    lines.try_fold(first, |all, line| {
-        Some(Cow::Owned(format!("{all}, {}", line?)))
-    })
+    let mut all = Cow::Borrowed(lines.next()??);
+    for line in lines {
+        let all = all.to_mut();
+        all.push_str(", ");
+        all.push_str(line?);
+    }
+    Some(all)
 }
 
 /// The whole part of a number, and the largest number for what is too large.
@@ -53,6 +56,12 @@ pub(super) fn count(text: &str) -> Option<Count> {
         return Some(Count::Unknown);
     }
     Some(Count::Of(whole.parse().unwrap_or(u64::MAX)))
+}
+
+/// Whether the response was stored for a while. Some proxies send an age of zero with all that pass.
+pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
+    let age = headers.get(AGE).and_then(text).and_then(count);
+    matches!(age, Some(Count::Of(1..)))
 }
 
 // ===== impl Moment =====

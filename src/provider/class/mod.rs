@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use self::error::{Error, Quota};
-use crate::{Dimension, Hint, RateLimits, Reported};
+use crate::{Dimension, Hint, RateLimits, Reported, header::is_compressed};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A wait that the provider itself holds for worth its while.
@@ -24,7 +24,7 @@ const OVERLOADED: u16 = 529;
 pub enum Class {
     /// Too many in a short time: wait as told.
     Rate,
-    /// Too many in a day: no wait that a request can bear will help.
+    /// Too many in a day, or a month: no wait that a request can bear will help.
     Day,
     /// The money is spent, or a spending limit reached.
     Money,
@@ -55,12 +55,13 @@ impl Told {
     /// Reads a refusal; `None` where the response is none.
     ///
     /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
-    /// empty, cut anywhere, or not JSON.
+    /// empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let is_forbidden = status == StatusCode::FORBIDDEN;
         if !is_forbidden && !matches!(status.as_u16(), 402 | 429 | 503 | OVERLOADED) {
             return None;
         }
+        let body = if is_compressed(headers) { &[] } else { body };
         let error = Error::read(body, headers);
         let limits = match RateLimits::from_headers(headers) {
             limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
@@ -139,7 +140,8 @@ fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
 }
 
 fn is_of_a_day(limit: &Reported) -> bool {
-    limit.period == Some(DAY) || limit.reset.is_some_and(|reset| reset > LONG)
+    limit.period.is_some_and(|period| period >= DAY)
+        || limit.reset.is_some_and(|reset| reset > LONG)
 }
 
 fn cut(text: &str) -> Option<Box<str>> {

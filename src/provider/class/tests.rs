@@ -173,6 +173,33 @@ fn bodies_of_providers() {
             r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
             Some((Rate, Some(30_000), Some("429"))),
         ),
+        // Mistral.
+        (
+            429,
+            NONE,
+            r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"invalid_request_error","param":null,"code":null}"#,
+            Some((Capacity, None, Some("invalid_request_error"))),
+        ),
+        // Gemini.
+        (
+            429,
+            NONE,
+            r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"No capacity available for model on the server","details":[{"reason":"MODEL_CAPACITY_EXHAUSTED"}]}}"#,
+            Some((Capacity, None, Some("RESOURCE_EXHAUSTED"))),
+        ),
+        // A month is longer than a day.
+        (
+            429,
+            NONE,
+            r#"{"code":"resource-exhausted","error":"Your team has used all available credits or reached its monthly spending limit."}"#,
+            Some((Day, None, Some("resource-exhausted"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"message":"Rate limit exceeded. Ten times as much for $9 per month, or a monthly plan"}"#,
+            Some((Rate, None, None)),
+        ),
         // Others.
         (
             429,
@@ -228,6 +255,7 @@ fn every_code_of_money_is_one() {
         "organization_usage_limit_exceeded",
         "enforced_spend_limit_reached",
         "billing_hard_limit_reached",
+        "billing_not_active",
     ] {
         for body in [
             format!(r#"{{"error":{{"code":"{code}"}}}}"#),
@@ -347,6 +375,18 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
         ),
         (
             429,
+            &[("x-ratelimit-remaining-month", "0")],
+            "",
+            Some((Day, None, None)),
+        ),
+        (
+            429,
+            &[("x-ratelimit-remaining-hour", "0")],
+            "",
+            Some((Rate, None, None)),
+        ),
+        (
+            429,
             &[
                 ("ratelimit", "\"calls\";r=0"),
                 (
@@ -421,6 +461,19 @@ fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
             None,
         ),
         (403, &[("x-should-retry", "false")], "{", None),
+        // Google's word for the project that pays.
+        (
+            403,
+            NONE,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"This API requires a quota project, which is not set by default."}}"#,
+            None,
+        ),
+        (
+            403,
+            NONE,
+            r#"{"error":{"code":403,"message":"Quota exceeded for the quota project p."}}"#,
+            Some((Rate, None, Some("403"))),
+        ),
     ]);
 }
 
@@ -480,6 +533,25 @@ fn code_and_message_are_cut_between_characters() {
     assert_eq!((blank.code, blank.message), (None, None));
     let markup = told(429, NONE, b"<html>").unwrap();
     assert_eq!(markup.message, None);
+}
+
+#[test]
+fn a_body_that_is_compressed_says_nothing() {
+    let body = b"\x1f\x8b \"slow_down\" try again in 2s";
+    for (encoding, expected) in [
+        ("gzip", (Rate, None, None)),
+        ("identity, br", (Rate, None, None)),
+        (" Identity", (Ramp, Some(2_000), Some("slow_down"))),
+    ] {
+        let told = told(429, &[("content-encoding", encoding)], body).unwrap();
+        let wait = told.retry_after.map(|wait| wait.as_millis() as u64);
+        assert_eq!(
+            (told.class, wait, told.code.as_deref()),
+            expected,
+            "{encoding}"
+        );
+        assert_eq!(told.message.is_none(), expected.2.is_none(), "{encoding}");
+    }
 }
 
 proptest! {

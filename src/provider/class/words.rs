@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::header::duration;
 
 /// Codes that say that the money is spent.
-const MONEY: [&str; 7] = [
+const MONEY: [&str; 8] = [
     "insufficient_quota",
     "credit_balance_exhausted",
     "organization_spend_limit_exceeded",
@@ -13,6 +13,7 @@ const MONEY: [&str; 7] = [
     "organization_usage_limit_exceeded",
     "enforced_spend_limit_reached",
     "billing_hard_limit_reached",
+    "billing_not_active",
 ];
 
 /// Codes of everything else.
@@ -44,6 +45,8 @@ pub(super) fn is_capacity(text: &str) -> bool {
         "resource unavailable",
         "resource_unavailable",
         "temporary-reduced-capacity",
+        "capacity exceeded",
+        "no capacity",
     ]
     .iter()
     .any(|word| has(text, word))
@@ -55,6 +58,7 @@ pub(super) fn is_concurrency(text: &str) -> bool {
 
 /// Whether a code or a message is about a limit at all.
 pub(super) fn is_limit(text: &str) -> bool {
+    let is_quota = |at: usize| !starts_with(&text.as_bytes()[at..], "quota project");
     [
         "rate limit",
         "rate_limit",
@@ -62,21 +66,28 @@ pub(super) fn is_limit(text: &str) -> bool {
         "rate-limit",
         "too many requests",
         "throttl",
-        "quota",
         "resource_exhausted",
     ]
     .iter()
     .any(|word| has(text, word))
+        // Google's word for the project that pays speaks of no limit.
+        || found(text, "quota").any(is_quota)
 }
 
-/// Whether the first period that a message names is a day. What follows is often what another plan would allow.
+/// Whether the first period that a message names is a day, or a month. What follows is often what another plan would
+/// allow, and what it costs a month.
 pub(super) fn is_day(text: &str) -> bool {
     let text = text.to_ascii_lowercase().replace('/', " per ");
     let mut before = "";
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     for word in words.filter(|word| !word.is_empty()) {
         match (before, word) {
-            (_, "rpd" | "tpd" | "daily") | ("per" | "a", "day") => return true,
+            (_, "rpd" | "tpd" | "daily")
+            | ("per" | "a", "day")
+            | (
+                "monthly",
+                "limit" | "quota" | "usage" | "spend" | "spending" | "requests" | "tokens",
+            ) => return true,
             (_, "rpm" | "tpm" | "rps") | ("per", "minute" | "min" | "second" | "sec" | "hour") => {
                 return false;
             }
@@ -116,8 +127,19 @@ fn short(unit: &str) -> Option<&'static str> {
 
 /// Whether `text` has the lower-case `word` in it, in letters of any case.
 fn has(text: &str, word: &str) -> bool {
-    let mut windows = text.as_bytes().windows(word.len());
-    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    found(text, word).next().is_some()
+}
+
+/// Where it has it.
+fn found(text: &str, word: &str) -> impl Iterator<Item = usize> {
+    let windows = text.as_bytes().windows(word.len()).enumerate();
+    windows
+        .filter_map(move |(at, window)| window.eq_ignore_ascii_case(word.as_bytes()).then_some(at))
+}
+
+fn starts_with(text: &[u8], word: &str) -> bool {
+    text.get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]
@@ -137,6 +159,10 @@ mod tests {
             ("the daily limit of :free models", true),
             ("50 requests/day", true),
             ("200 requests a day", true),
+            ("reached its Monthly spending limit", true),
+            ("a monthly plan has 99 per day", true),
+            ("a monthly plan has 99 per minute", false),
+            ("$9 per month, monthly", false),
             ("on tokens per min (TPM): Limit 6000 of 9000 per day", false),
             ("RPM is 3, RPD is 200", false),
             ("10 requests/minute, 200 requests/day", false),

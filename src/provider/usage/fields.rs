@@ -19,13 +19,13 @@ pub(super) enum Field {
     CachedApart,
     /// Beside the input: written to the cache.
     CacheWriteApart,
-    /// Output with its reasoning.
+    /// Output, with its reasoning for all but one provider.
     Output,
     /// Output without its reasoning.
     Candidates,
     /// Reasoning that is counted apart from the output.
     Thoughts,
-    /// Of the output: reasoning.
+    /// Of the output, or beside it: reasoning.
     Reasoning,
     /// Input and output.
     Total,
@@ -79,8 +79,8 @@ impl Fields {
         })
     }
 
-    /// A prompt has everything in it. An input has too, unless there are parts beside it: only one provider has such
-    /// names, and it counts apart.
+    /// A prompt has everything in it. An input has too, unless there are parts beside it: only those who count apart
+    /// have such names.
     fn input(&self) -> Option<u64> {
         if self.get(Field::Prompt).is_some() {
             return self.sum(&[Field::Prompt, Field::ToolInput]);
@@ -88,9 +88,15 @@ impl Fields {
         self.sum(&[Field::Input, Field::CachedApart, Field::CacheWriteApart])
     }
 
+    /// An output has its reasoning in it, unless the total says that the two are counted apart.
     fn output(&self) -> Option<u64> {
-        let output = self.get(Field::Output);
-        output.or_else(|| self.sum(&[Field::Candidates, Field::Thoughts]))
+        let Some(output) = self.get(Field::Output) else {
+            return self.sum(&[Field::Candidates, Field::Thoughts]);
+        };
+        let both = output.saturating_add(self.get(Field::Reasoning).unwrap_or(0));
+        let total = self.input().map(|input| input.saturating_add(both));
+        let is_apart = total.is_some() && total == self.get(Field::Total);
+        Some(if is_apart { both } else { output })
     }
 
     /// The sum of those that are told, if any is.
@@ -172,6 +178,23 @@ mod tests {
             ),
             (&[(Prompt, 9), (Thoughts, 2)], Some([9, 0, 0, 2, 2])),
             (&[(Output, 9), (Reasoning, 2)], Some([0, 0, 0, 9, 2])),
+            // Reasoning beside the output, which only the total tells.
+            (
+                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 135)],
+                Some([32, 0, 0, 103, 94]),
+            ),
+            (
+                &[(Prompt, 32), (Output, 94), (Reasoning, 9), (Total, 126)],
+                Some([32, 0, 0, 94, 9]),
+            ),
+            (
+                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 136)],
+                Some([32, 0, 0, 9, 9]),
+            ),
+            (
+                &[(Prompt, 1), (Output, MAX), (Reasoning, MAX), (Total, MAX)],
+                Some([1, 0, 0, MAX, MAX]),
+            ),
             // No part is more than the whole, and no sum wraps.
             (
                 &[(Prompt, 9), (Cached, MAX), (CacheWrite, MAX)],

@@ -12,13 +12,10 @@ mod sse;
 #[cfg(test)]
 mod tests;
 
-use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, header::CONTENT_TYPE};
 
 use self::{json::Json, sse::Sse};
-use crate::TokenUsage;
+use crate::{TokenUsage, header::is_compressed};
 
 /// Reads the usage out of the bytes of an answer, however they are cut.
 #[derive(Debug)]
@@ -37,9 +34,7 @@ impl UsageReader {
     ///
     /// A body of no type is taken for JSON.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
-        let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-        if !encodings.all(|encoding| plain(encoding.as_bytes())) {
+        if is_compressed(headers) {
             return None;
         }
         let Some(value) = headers.get(CONTENT_TYPE) else {
@@ -67,7 +62,7 @@ impl UsageReader {
     }
 
     /// Whether that is of more than the beginning of an answer: some streams tell their input first, with an output of
-    /// one token.
+    /// one token or none.
     pub(crate) fn is_final(&self) -> bool {
         match &self.0 {
             Format::Json(json) => json.is_final(),

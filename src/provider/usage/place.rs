@@ -71,15 +71,15 @@ fn in_usage(key: &[u8]) -> Meaning {
             return Meaning::Place(Place::OutputDetails);
         }
         b"prompt_tokens" | b"promptTokenCount" => Field::Prompt,
-        b"input_tokens" => Field::Input,
+        b"input_tokens" | b"inputTokens" => Field::Input,
         b"toolUsePromptTokenCount" => Field::ToolInput,
         b"prompt_cache_hit_tokens" | b"cachedContentTokenCount" => Field::Cached,
-        b"cache_read_input_tokens" => Field::CachedApart,
-        b"cache_creation_input_tokens" => Field::CacheWriteApart,
-        b"completion_tokens" | b"output_tokens" => Field::Output,
+        b"cache_read_input_tokens" | b"cacheReadInputTokens" => Field::CachedApart,
+        b"cache_creation_input_tokens" | b"cacheWriteInputTokens" => Field::CacheWriteApart,
+        b"completion_tokens" | b"output_tokens" | b"outputTokens" => Field::Output,
         b"candidatesTokenCount" => Field::Candidates,
         b"thoughtsTokenCount" => Field::Thoughts,
-        b"total_tokens" | b"totalTokenCount" => Field::Total,
+        b"total_tokens" | b"totalTokenCount" | b"totalTokens" => Field::Total,
         _ => return Meaning::Nothing,
     };
     Meaning::Field(field)

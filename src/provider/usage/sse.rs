@@ -82,8 +82,9 @@ impl Sse {
         self.json.usage()
     }
 
+    /// The first event of some streams tells the input and no output, as if that were all.
     pub(super) fn is_final(&self) -> bool {
-        self.json.is_final()
+        self.json.is_final() && self.usage().is_some_and(|usage| usage.output > 0)
     }
 
     fn is_between_events(&self) -> bool {

@@ -255,6 +255,18 @@ data: [DONE]
         told: Some([0, 0, 0, 6, 0]),
     },
     Answer {
+        name: "reasoning beside the completion",
+        kind: JSON,
+        body: r#"{"choices":[],"usage":{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"prompt_tokens_details":{"cached_tokens":6},"completion_tokens_details":{"reasoning_tokens":94},"num_sources_used":0}}"#,
+        told: Some([32, 6, 0, 103, 94]),
+    },
+    Answer {
+        name: "converse",
+        kind: JSON,
+        body: r#"{"output":{"message":{"role":"assistant","content":[{"text":"Ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":628,"totalTokens":698,"cacheReadInputTokens":25,"cacheWriteInputTokens":15},"metrics":{"latencyMs":1275}}"#,
+        told: Some([70, 25, 15, 628, 0]),
+    },
+    Answer {
         name: "an error",
         kind: JSON,
         body: r#"{"error":{"message":"Rate limit reached","type":"tokens","usage":{"prompt_tokens":1}}}"#,
@@ -679,22 +691,28 @@ proptest! {
 
 #[test]
 fn the_beginning_of_an_answer_is_not_its_end() {
-    let events: [&[u8]; 3] = [
-        b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
-        b"data: {\"type\":\"content_block_delta\",\"delta\":{}}\n\n",
-        b"data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":40}}\n\n",
+    let message: &[&str] = &[
+        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
+        "data: {\"type\":\"content_block_delta\",\"delta\":{}}\n\n",
+        "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":40}}\n\n",
     ];
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        "content-type",
-        http::HeaderValue::from_static("text/event-stream"),
-    );
-    let mut reader = UsageReader::of(&headers).unwrap();
-    let mut finals = Vec::new();
-    for event in events {
-        reader.feed(event);
-        assert!(reader.usage().is_some());
-        finals.push(reader.is_final());
+    let content: &[&str] = &[
+        "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"totalTokenCount\":9}}\n\n",
+        "data: {\"candidates\":[]}\n\n",
+        "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4,\"totalTokenCount\":13}}\n\n",
+    ];
+    for events in [message, content] {
+        let mut reader = UsageReader::of(&headers(&[("content-type", SSE)])).unwrap();
+        let mut finals = Vec::new();
+        for event in events {
+            reader.feed(event.as_bytes());
+            assert!(reader.usage().is_some());
+            finals.push(reader.is_final());
+        }
+        assert_eq!(finals, [false, false, true], "{events:?}");
     }
-    assert_eq!(finals, [false, false, true]);
+    // A whole answer may well have no output.
+    let mut reader = UsageReader::of(&headers(&[("content-type", JSON)])).unwrap();
+    reader.feed(b"{\"usage\":{\"prompt_tokens\":8,\"total_tokens\":8}}");
+    assert!(reader.is_final());
 }

@@ -6,7 +6,8 @@ use crate::{PeekBody, Tokens};
 /// Estimates by how long the texts of a request are, and by what it says of its answer. The default.
 ///
 /// It reads the bodies of OpenAI's chat completions, responses, embeddings and legacy completions, of Anthropic's
-/// messages, of Gemini's `generateContent` and `embedContent`, and of all that speak like one of these.
+/// messages, of Gemini's `generateContent` and `embedContent`, of Bedrock's `Converse`, and of all that speak like one of
+/// these.
 ///
 /// ```
 /// use tower_throttle::{Tokens, provider::{ByLength, Estimate}};
@@ -26,12 +27,12 @@ use crate::{PeekBody, Tokens};
 /// - **Tools**, schemas of answers, and what tools are called with count as long as they are in JSON, without spaces.
 /// - **Lists of tokens**, as a prompt or an input may be, count one each.
 /// - **Images, recordings and files** count 1,000 each, however large they are and whether they are in the request or
-///   only linked to.
+///   only linked to. A text that is a `data:` link in base64 is a file, whatever its member is called.
 ///
 /// # Output
 ///
-/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens` and `generationConfig.maxOutputTokens` that
-/// is given, or else 1,024; times the largest of `n`, `best_of` and `candidateCount`; times the number of prompts in
+/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `generationConfig.maxOutputTokens` and
+/// `inferenceConfig.maxTokens` that is given, or else 1,024; times the largest of `n`, `best_of` and `candidateCount`; times the number of prompts in
 /// `prompt`.
 ///
 /// Embeddings have none. A request is one for embeddings if it names no limit of the above and none of `messages`,
@@ -51,6 +52,7 @@ use crate::{PeekBody, Tokens};
 /// | a body of no bytes, or none | no tokens |
 /// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the output where none is given |
 /// | one that is not an object of JSON, or whose texts are nested over 127 deep | a token for every 4 bytes of it, and the output where none is given |
+/// | one that is no UTF-8, such as a recording in a form | the same, with at most 1,000 of input |
 /// | one that has none of the members with text | a token for every 4 bytes of it, and the output as above |
 /// | a negative limit, or one that is no number | as if not given |
 /// | a limit with a fraction | the next whole number |
@@ -112,7 +114,11 @@ impl ByLength {
         if body.is_empty() {
             return Tokens::default();
         }
-        let by_size = || (body.len() as u64).div_ceil(self.bytes_per_token);
+        let by_size = || match (body.len() as u64).div_ceil(self.bytes_per_token) {
+            // No text, such as a recording in a form: its size tells nothing.
+            size if size > Self::UNSEEN && std::str::from_utf8(body).is_err() => Self::UNSEEN,
+            size => size,
+        };
         let unread = || self.default_input.unwrap_or_else(by_size);
         match Sketch::of(body) {
             Some(sketch) => {

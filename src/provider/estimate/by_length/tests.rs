@@ -91,6 +91,35 @@ fn requests_of_every_known_api() {
             r#"{"contents": [], "generationConfig": null}"#,
             (0, DEFAULT),
         ),
+        // Schemas of answers
+        (
+            r#"{"contents": [], "generationConfig": {"responseSchema": {"type": "OBJECT"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"contents": [], "generationConfig": {"responseJsonSchema": {"type": "object"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"contents": [], "generation_config": {"response_schema": {"type": "OBJECT"}}}"#,
+            (5, DEFAULT),
+        ),
+        (
+            r#"{"messages": [], "max_tokens": 5, "output_format": {"type": "json_schema"}}"#,
+            (6, 5),
+        ),
+        (
+            r#"{"messages": [], "max_tokens": 5, "output_config": {"format": {"a": 1}}}"#,
+            (5, 5),
+        ),
+        // Bedrock, converse
+        (
+            r#"{"system": [{"text": "abcd"}], "messages": [{"role": "user", "content": [{"text": "efgh"},
+                {"image": {"format": "png", "source": {"bytes": "AAAA"}}}]}],
+                "inferenceConfig": {"maxTokens": 30, "temperature": 0.5},
+                "toolConfig": {"tools": [{}]}}"#,
+            (1_007, 30),
+        ),
         (r#"{"content": {"parts": [{"text": "abcd"}]}}"#, (1, 0)),
     ];
     for (body, (input, output)) in table {
@@ -173,6 +202,18 @@ fn what_cannot_be_read_is_estimated_by_its_size() {
     );
     let invalid = &b"{\"prompt\": \"\xff\"}"[..];
     assert_eq!(ByLength::new().estimate(&invalid).input, 4);
+}
+
+#[test]
+fn a_recording_is_not_as_many_tokens_as_it_has_bytes() {
+    let mut form = b"--b\r\nContent-Type: audio/wav\r\n\r\nRIFF\xff\xfe".to_vec();
+    form.resize(5_000_000, 0);
+    assert_eq!(ByLength::new().estimate(&form), Tokens::new(1_000, DEFAULT));
+    let given = ByLength::new().default_input(7);
+    assert_eq!(given.estimate(&form).input, 7);
+    // Text that is as long is as many.
+    let text = "a".repeat(5_000_000);
+    assert_eq!(ByLength::new().estimate(&text).input, 1_250_000);
 }
 
 #[test]

@@ -126,6 +126,18 @@ impl Walk<'_> {
     }
 }
 
+/// Whether a text is a link that has the file itself in it (RFC 2397), which no model reads as text.
+fn is_file(text: &str) -> bool {
+    /// No media type is longer.
+    const LONGEST: usize = 256;
+    let Some((b"data:" | b"DATA:", rest)) = text.as_bytes().split_first_chunk::<5>() else {
+        return false;
+    };
+    let end = rest.iter().take(LONGEST).position(|byte| *byte == b',');
+    let head = &rest[..end.unwrap_or(0)];
+    head.ends_with(b";base64") && !head.contains(&b' ')
+}
+
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
 
@@ -167,7 +179,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.count.text(text);
+        if self.reading != Reading::Json && is_file(text) {
+            self.count.media += 1;
+        } else {
+            self.count.text(text);
+        }
         match self.reading {
             Reading::Json => self.count.ascii += 2,
             Reading::Listed => self.count.prompts += 1,
@@ -312,6 +328,23 @@ mod tests {
                 0,
                 1,
             ),
+            // Links of any name that have the file in them
+            (
+                r#"{"type": "document_url", "document_url": "data:application/pdf;base64,AAAA"}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"[{"type": "image", "url": "DATA:image/png;a=b;base64,AAAA"}]"#,
+                0,
+                0,
+                1,
+            ),
+            (r#"{"text": "data:image/png,AAAA"}"#, 19, 0, 0),
+            (r#"{"text": "data: a;base64,b"}"#, 16, 0, 0),
+            (r#"{"text": "say data:a/b;base64,A"}"#, 21, 0, 0),
+            (r#"{"input": "data:a/b;base64,A"}"#, 19, 0, 0),
             (r#"{"source": "https://a.b"}"#, 11, 0, 0),
             (r#"{"source": ["abc", 1]}"#, 3, 0, 0),
             (r#"{"source": null}"#, 0, 0, 0),

@@ -35,12 +35,13 @@ impl Member {
             "prompt" => Self::Prompt,
             "input" => Self::Input,
             "content" => Self::Content,
-            "tools" | "functions" | "response_format" | "text" => Self::Json,
+            "tools" | "toolConfig" | "functions" | "response_format" | "output_format"
+            | "output_config" | "text" => Self::Json,
             "max_completion_tokens" => Self::Most(0),
             "max_output_tokens" => Self::Most(1),
             "max_tokens" => Self::Most(2),
             "n" | "best_of" => Self::Choices,
-            "generationConfig" | "generation_config" => Self::Config,
+            "generationConfig" | "generation_config" | "inferenceConfig" => Self::Config,
             "encoding_format"
             | "dimensions"
             | "input_type"
@@ -54,11 +55,18 @@ impl Member {
         }
     }
 
-    /// Of the members of `generationConfig`.
+    /// Of the members of `generationConfig` and `inferenceConfig`.
     pub(super) fn of_config(name: Plain<'_>) -> Self {
         match name {
             Plain::Text("maxOutputTokens" | "max_output_tokens") => Self::Most(3),
+            Plain::Text("maxTokens") => Self::Most(4),
             Plain::Text("candidateCount" | "candidate_count") => Self::Choices,
+            Plain::Text(
+                "responseSchema"
+                | "response_schema"
+                | "responseJsonSchema"
+                | "response_json_schema",
+            ) => Self::Json,
             _ => Self::Other,
         }
     }

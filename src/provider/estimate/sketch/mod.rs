@@ -37,8 +37,8 @@ struct Draft {
     completes: bool,
     /// A member that no other request has, or a model with such a name.
     embeds: bool,
-    /// By `max_completion_tokens`, `max_output_tokens`, `max_tokens` and `maxOutputTokens`, in this order.
-    most: [Option<u64>; 4],
+    /// By `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and `maxTokens`, in this order.
+    most: [Option<u64>; 5],
     choices: u64,
     prompts: u64,
 }
@@ -46,7 +46,7 @@ struct Draft {
 /// Reads the whole body.
 struct Body<'a>(&'a mut Draft);
 
-/// Reads Gemini's `generationConfig`.
+/// Reads Gemini's `generationConfig`, or Bedrock's `inferenceConfig`.
 struct Config<'a>(&'a mut Draft);
 
 // ===== impl Sketch =====
