@@ -46,10 +46,12 @@ impl Hopeless {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
         while let Some(error) = cause {
             if let Some(exhausted) = error.downcast_ref::<QuotaExhausted>() {
-                return Some(match exhausted.class() {
-                    Class::Day => Self::Day,
-                    _ => Self::Money,
-                });
+                return match exhausted.class() {
+                    Class::Day => Some(Self::Day),
+                    Class::Money => Some(Self::Money),
+                    // That says nothing of the next one.
+                    _ => None,
+                };
             }
             cause = error.source();
         }

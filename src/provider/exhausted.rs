@@ -6,7 +6,8 @@ use http::StatusCode;
 
 use super::{Class, class::Told};
 
-/// The provider refused a request in a way that no retry will mend: the money is spent, or the day's quota.
+/// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
+/// quota, or it is larger than the limit.
 ///
 /// It arrives inside the layer's [`BoxError`](crate::BoxError) in place of the response, so that no retry takes it for a
 /// refusal that passes. A [`Fallback`](crate::Fallback) to another account or provider may help.
@@ -19,7 +20,7 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
-    /// Which quota: [`Class::Money`] or [`Class::Day`].
+    /// Which quota: [`Class::Money`], [`Class::Day`] or [`Class::TooLarge`].
     #[must_use]
     pub fn class(&self) -> Class {
         self.told.class
@@ -53,6 +54,7 @@ impl QuotaExhausted {
 impl fmt::Display for QuotaExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.told.class {
+            Class::TooLarge => "the request is larger than the provider's limit ever allows",
             Class::Day => "the provider's quota of a day or longer is used up",
             _ => "the provider refuses for want of money",
         })?;

@@ -96,7 +96,7 @@
 //! | [`Concurrency`](Class::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned, and by half at most; else, or with nothing in flight, like a rate |
 //! | [`Ramp`](Class::Ramp) | like a rate, and about four start a second for half a minute after |
 //! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
-//! | [`Day`](Class::Day), [`Money`](Class::Money) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
+//! | [`Day`](Class::Day), [`Money`](Class::Money), [`TooLarge`](Class::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
 //! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
 //! given, and beyond that where it is learned.

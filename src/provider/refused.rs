@@ -118,7 +118,8 @@ impl<R: Answer> Refused<R> {
         reservation.hear(&limits);
         reservation.refuse(told.class, told.retry_after);
         let status = parts.status;
-        matches!(told.class, Class::Money | Class::Day).then_some(QuotaExhausted { status, told })
+        let is_final = matches!(told.class, Class::Money | Class::Day | Class::TooLarge);
+        is_final.then_some(QuotaExhausted { status, told })
     }
 }
 

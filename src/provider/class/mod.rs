@@ -28,6 +28,8 @@ pub enum Class {
     Day,
     /// The money is spent, or a spending limit reached.
     Money,
+    /// The request alone is more than the limit ever holds: no wait will help.
+    TooLarge,
     /// Too many in flight.
     Concurrency,
     /// The load rose too fast.
@@ -99,6 +101,9 @@ fn class(status: StatusCode, error: &Error, limits: &RateLimits) -> Class {
     }
     if error.quota == Some(Quota::Day) {
         return Class::Day;
+    }
+    if error.says(words::is_too_large) {
+        return Class::TooLarge;
     }
     if error.has_code(words::is_ramp) || error.says(words::is_ramp) {
         return Class::Ramp;

@@ -2,7 +2,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use Class::{Capacity, Concurrency, Day, Money, Ramp, Rate};
+use Class::{Capacity, Concurrency, Day, Money, Ramp, Rate, TooLarge};
 
 type Fields = &'static [(&'static str, &'static str)];
 /// The class, milliseconds to wait, and the code.
@@ -60,6 +60,12 @@ fn bodies_of_providers() {
             NONE,
             r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
             Some((Rate, Some(1_500), Some("rate_limit_exceeded"))),
+        ),
+        (
+            429,
+            NONE,
+            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            Some((TooLarge, None, Some("rate_limit_exceeded"))),
         ),
         (
             429,

@@ -35,6 +35,14 @@ pub(super) fn is_money(code: &str) -> bool {
     MONEY.contains(&code)
 }
 
+/// As OpenAI begins the message of such a refusal.
+pub(super) fn is_too_large(text: &str) -> bool {
+    const WORDS: &str = "request too large";
+    text.trim_start()
+        .get(..WORDS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(WORDS))
+}
+
 pub(super) fn is_ramp(text: &str) -> bool {
     text == "slow_down" || has(text, "acceleration")
 }

@@ -69,7 +69,7 @@ impl Quotas {
                 self.pause.ease(until, RAMP, RAMP_GAP);
             }
             // These say nothing of how much is left.
-            Class::Money | Class::Capacity => {}
+            Class::Money | Class::TooLarge | Class::Capacity => {}
         }
     }
 
