@@ -51,7 +51,9 @@ impl ProviderLimiter {
     /// as an answer tells the limits.
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
-        self.0.lock().learn(learns);
+        let (mut quotas, now) = self.0.quotas();
+        quotas.learn(learns, now);
+        drop(quotas);
         self.0.tell();
         self
     }

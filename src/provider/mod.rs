@@ -80,7 +80,9 @@
 //!   many after each answer, until one tells the limits.
 //! - Where more is used than can be ours, somebody else uses the key: of what is left we take the share that we have of
 //!   what was used, and an eighth at least. All of it is ours again two periods after that was last seen.
-//! - Requests in flight have no header: refused for too many of them, as many as were let in are the limit.
+//! - What no header tells is found by being refused: as many requests as were let in within a period are the limit, or as
+//!   many as are in flight, if hardly any has ended in that time or the refusal says so. After a period without a refusal a
+//!   hundredth more is tried, and one more in flight.
 //!
 //! An answer to a request that was sent before one that was already heard is stale, and not heard. Values that can't
 //! be, such as −1, 0, more left than the limit, or text, are as if they weren't there.

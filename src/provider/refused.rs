@@ -115,8 +115,7 @@ impl<R: Answer> Refused<R> {
             reservation.fail();
             return None;
         };
-        reservation.hear(&limits);
-        reservation.refuse(told.class, told.retry_after);
+        reservation.refuse_and_tell(told.class, told.retry_after, &limits);
         let status = parts.status;
         let is_final = matches!(told.class, Class::Money | Class::Day | Class::TooLarge);
         is_final.then_some(QuotaExhausted { status, told })

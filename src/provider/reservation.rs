@@ -55,10 +55,21 @@ impl Reservation {
 
     /// The provider refused the request, for this reason, and asked for this wait if it asked for one: nobody starts
     /// until then, and the tokens come back.
-    pub fn refuse(mut self, class: Class, retry_after: Option<Duration>) {
+    pub fn refuse(self, class: Class, retry_after: Option<Duration>) {
+        self.refuse_and_tell(class, retry_after, &RateLimits::default());
+    }
+
+    /// The same, where the head of the refusal says this of the limits.
+    pub(super) fn refuse_and_tell(
+        mut self,
+        class: Class,
+        retry_after: Option<Duration>,
+        limits: &RateLimits,
+    ) {
         if let Some(ticket) = self.ticket.take() {
             let (mut quotas, now) = self.shared.quotas();
-            quotas.refuse(&ticket, class, retry_after, now);
+            quotas.hear(&ticket, limits, now);
+            quotas.refuse(&ticket, class, retry_after, limits, now);
             drop(quotas);
             self.shared.tell();
         }
@@ -77,14 +88,6 @@ impl Reservation {
 
     pub(super) fn learns(&self) -> bool {
         self.ticket.as_ref().is_some_and(Ticket::learns)
-    }
-
-    /// What the head of a refusal says of the limits.
-    pub(super) fn hear(&self, limits: &RateLimits) {
-        if let Some(ticket) = &self.ticket {
-            let (mut quotas, now) = self.shared.quotas();
-            quotas.hear(ticket, limits, now);
-        }
     }
 
     #[inline]

@@ -25,6 +25,7 @@ impl Quotas {
         self.hear(ticket, limits, now);
         let period = nanos(self.minute);
         self.flight.answered(!limits.is_empty(), period, now);
+        self.feel_for_more(period, now);
     }
 
     /// What a refusal says of the limits.
@@ -41,14 +42,21 @@ impl Quotas {
                 continue;
             }
             match self.place(reported) {
-                Some(n) => self.hear_one(n, ticket, reported, now),
-                None => self.found(reported, shape, now),
+                Some(n) if !self.is_felt(n) => self.hear_one(n, ticket, reported, now),
+                felt => self.found(felt, reported, shape, now),
             }
         }
     }
 
     /// What a refusal means for everyone.
-    pub(super) fn heed(&mut self, ticket: &Ticket, class: Class, wait: Option<Duration>, now: u64) {
+    pub(super) fn heed(
+        &mut self,
+        ticket: &Ticket,
+        class: Class,
+        wait: Option<Duration>,
+        told: &RateLimits,
+        now: u64,
+    ) {
         match class {
             Class::Concurrency if self.learns || self.flight.limit().is_some() => {
                 self.flight.too_many(ticket.at, now);
@@ -61,6 +69,9 @@ impl Quotas {
             Class::Day if wait.is_none() => {}
             Class::Rate | Class::Day | Class::Concurrency => {
                 self.flight.refused();
+                if class == Class::Rate && told.is_empty() {
+                    self.feel(ticket, now);
+                }
                 self.pause.begin(ticket.at, wait, now);
             }
             Class::Ramp => {
@@ -111,13 +122,10 @@ impl Quotas {
     }
 
     /// A limit that nobody told us of.
-    fn found(&mut self, reported: &Reported, shape: Shape, now: u64) {
+    fn found(&mut self, felt: Option<usize>, reported: &Reported, shape: Shape, now: u64) {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
         };
-        if self.meters.len() >= MOST_METERS {
-            return;
-        }
         let period = self
             .period_of(reported)
             .unwrap_or_else(|| self.guess(reported));
@@ -129,7 +137,11 @@ impl Quotas {
         let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
         let left = reported.remaining.unwrap_or(limit);
         meter.found_used(limit.saturating_sub(left));
-        self.meters.push(meter);
+        match felt {
+            Some(place) => self.is_told(place, meter),
+            None if self.meters.len() < MOST_METERS => self.meters.push(meter),
+            None => {}
+        }
     }
 
     /// A minute, unless what is used takes so long to come back that it must be a day.
@@ -171,8 +183,8 @@ impl Quotas {
 
 /// The shape that one limit tells, if it tells one: when little is used that is to come back.
 fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
-    // Some tell the time in whole seconds.
-    let slack = Duration::from_millis(1_100).min(period / 5);
+    // Some tell the time in whole seconds, and the date of an answer may be a second old.
+    let slack = Duration::from_millis(2_100).min(period * 2 / 5);
     let (limit, left, reset) = (reported.limit?, reported.remaining?, reported.reset?);
     let used = limit.checked_sub(left)?;
     if used == 0 || used >= limit / 4 {

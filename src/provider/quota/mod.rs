@@ -9,6 +9,7 @@
 //! ```
 
 mod bucket;
+mod feel;
 mod flight;
 mod learn;
 mod meter;
@@ -24,7 +25,7 @@ mod window;
 
 use std::time::Duration;
 
-use self::{flight::Flight, meter::Meter, pause::Pause, queued::Queued};
+use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
 pub(crate) use self::{meter::Due, ticket::Ticket};
 use super::{Accounting, Class, Counting, Provider, Shape};
 use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens};
@@ -44,6 +45,7 @@ pub(crate) struct Spec {
 #[derive(Debug)]
 pub(crate) struct Quotas {
     meters: Vec<Meter>,
+    felt: Option<Felt>,
     flight: Flight,
     pause: Pause,
     /// What all who wait ask for.
@@ -81,6 +83,7 @@ impl Quotas {
         Self {
             flight: Flight::new(provider.concurrency()),
             meters,
+            felt: None,
             pause: Pause::new(seed),
             queued: Queued::default(),
             accounting,
@@ -91,10 +94,13 @@ impl Quotas {
         }
     }
 
-    pub(crate) fn learn(&mut self, learns: bool) {
+    pub(crate) fn learn(&mut self, learns: bool, now: u64) {
         self.learns = learns;
         let knows_nothing = self.meters.is_empty() && self.flight.limit().is_none();
         self.flight.probe(learns && knows_nothing);
+        if learns {
+            self.count_requests(now);
+        }
     }
 
     /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
@@ -180,6 +186,7 @@ impl Quotas {
         ticket: &Ticket,
         class: Class,
         wait: Option<Duration>,
+        told: &RateLimits,
         now: u64,
     ) {
         self.flight.end();
@@ -189,7 +196,7 @@ impl Quotas {
                 meter.refund(ticket.at, cost);
             }
         }
-        self.heed(ticket, class, wait, now);
+        self.heed(ticket, class, wait, told, now);
     }
 
     /// The limit into which it never fits, if there is one.

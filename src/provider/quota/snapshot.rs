@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Quotas;
+use super::{Quotas, meter::MOST};
 use crate::{
     Dimension,
     provider::{LimitUsage, Usage},
@@ -29,7 +29,9 @@ impl Quotas {
         for meter in &mut self.meters {
             meter.advance(now);
         }
-        let meters = self.meters.iter().map(|meter| LimitUsage {
+        // One that nobody has told or felt yet is none.
+        let known = self.meters.iter().filter(|meter| meter.limit() < MOST);
+        let meters = known.map(|meter| LimitUsage {
             dimension: meter.dimension,
             period: Some(Duration::from_nanos(meter.period())),
             limit: meter.limit(),

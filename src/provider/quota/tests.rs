@@ -300,7 +300,7 @@ proptest! {
             }
         }
         let mut quotas = Quotas::new(&provider, 1, 0);
-        quotas.learn(true);
+        quotas.learn(true, 0);
         let mut now = 0;
         for (input, output, left, limit) in lies {
             now += SECOND / 10;
@@ -364,7 +364,13 @@ fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
     for ticket in &tickets {
         quotas.settle(ticket, None, None);
     }
-    quotas.refuse(&slow, Class::Concurrency, None, SECOND);
+    quotas.refuse(
+        &slow,
+        Class::Concurrency,
+        None,
+        &RateLimits::default(),
+        SECOND,
+    );
     assert_eq!(quotas.flight.limit(), Some(25));
     // And with nothing of ours in flight, others have the slots: not again at once.
     assert!(quotas.pause.remaining(SECOND) > 0);

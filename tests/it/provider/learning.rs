@@ -232,3 +232,60 @@ async fn a_limit_that_is_a_lie_keeps_nobody_out_for_ever() {
     }
     assert_eq!(first(&limiter).limit, 1_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_no_header_tells_is_found_by_being_refused_and_felt_for_again() {
+    let provider = Provider::new("silent").concurrent(1_000);
+    let limiter = ProviderLimiter::new(provider).learn(true);
+    let take = || limiter.try_acquire(Tokens::default());
+    let silent = RateLimits::default();
+    let end = |reservation: tower_throttle::provider::Reservation| {
+        reservation.observe(&silent);
+        reservation.settle(TokenUsage::default());
+    };
+    for _ in 0..200 {
+        end(take().unwrap());
+    }
+    assert_eq!(
+        limiter.usage().limits().count(),
+        1,
+        "none but that in flight"
+    );
+    let under_way: Vec<_> = (0..10).map(|_| take().unwrap()).collect();
+    for reservation in under_way {
+        reservation.refuse(Class::Rate, Some(ms(100)));
+    }
+    // Those that were refused were not let in.
+    assert_eq!(
+        (first(&limiter).dimension, first(&limiter).limit),
+        (Dimension::Requests, 200)
+    );
+    tokio::time::sleep(ms(10_000)).await;
+    assert!(take().is_err());
+    // They come back a minute after they started; and after a minute without a refusal one in a hundred more.
+    tokio::time::sleep(Duration::from_secs(52)).await;
+    for _ in 0..200 {
+        end(take().unwrap());
+    }
+    assert_eq!(first(&limiter).limit, 202);
+    // Told at last: what was felt for gives way.
+    let told_late = take().unwrap();
+    told_late.observe(&requests("500", "299"));
+    assert_eq!((first(&limiter).limit, first(&limiter).used), (500, 201));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_while_all_are_in_flight_says_how_many_may_be() {
+    let limiter = ProviderLimiter::new(Provider::new("silent").concurrent(1_000)).learn(true);
+    let mut held: Vec<_> = (0..64)
+        .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
+        .collect();
+    for reservation in held.split_off(50) {
+        reservation.refuse(Class::Rate, Some(ms(1)));
+    }
+    let usage = limiter.usage();
+    let limits: Vec<_> = usage.limits().map(|limit| limit.dimension).collect();
+    assert_eq!(limits, [Dimension::Concurrency]);
+    // By half at most, as for every refusal of that kind.
+    assert_eq!(usage.limits().next().unwrap().limit, 500);
+}
