@@ -15,9 +15,11 @@ mod rate;
 mod service;
 mod turnstile;
 
+#[cfg(feature = "provider")]
+pub(crate) use self::gate::Measure;
 pub(crate) use self::{
     faces::rate_limit,
-    gate::{Entry, Gate, Measure, Waiting},
+    gate::{Entry, Gate, Waiting},
     rate::Rate,
     service::Limited,
     turnstile::{Place, Queued, Turnstile},

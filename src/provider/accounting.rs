@@ -15,9 +15,9 @@ pub enum Counting {
     Completion,
 }
 
-/// How a provider counts tokens.
+/// How a provider counts tokens: as their guides said in 2026, where they say it, which is not to say that it was measured.
 ///
-/// | profile | counts | when | cached input counts | source, read on 2026-11-24 |
+/// | profile | counts | when | cached input counts | source |
 /// | --- | --- | --- | --- | --- |
 /// | [`OPENAI`](Self::OPENAI) | prompt and `max_tokens` | [`Admission`](Counting::Admission) | yes | rate limit and prompt caching guides |
 /// | [`AZURE_OPENAI`](Self::AZURE_OPENAI) | prompt and `max_tokens` | [`Admission`](Counting::Admission) | yes | quota guide |

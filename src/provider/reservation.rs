@@ -66,6 +66,8 @@ impl Reservation {
         retry_after: Option<Duration>,
         limits: &RateLimits,
     ) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(?class, ?retry_after, "refused by the provider");
         if let Some(ticket) = self.ticket.take() {
             let (mut quotas, now) = self.shared.quotas();
             quotas.hear(&ticket, limits, now);
