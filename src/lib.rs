@@ -2,7 +2,7 @@
 //!
 //! AI APIs refuse whoever goes too fast: so many requests a minute, so many tokens, so many calls at a time. These
 //! layers wait instead of being refused, obey when they are told to wait, and turn elsewhere when waiting is too long.
-//! Each works alone, on any [`tower_service::Service`]: an HTTP client, a server, or something of your own.
+//! Each of the five works alone, on any [`tower_service::Service`]: an HTTP client, a server, or something of your own.
 //!
 //! | layer | what it does |
 //! | --- | --- |
@@ -71,6 +71,8 @@
 //! 3. [`ConcurrencyLayer`], so that no request that was counted for a rate waits for a slot.
 //! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`], next to the client. A request is counted when it leaves this layer;
 //!    one that waits further in starts in a later period than the one it was counted in.
+//!
+//! A `ProviderLayer` stands in place of 3 and 4.
 //!
 //! # What all of them share
 //!

@@ -31,6 +31,8 @@ enum Figure {
     Ratio(&'static str, &'static str),
     /// What the first adds to the third, over what the second adds to it.
     Added(&'static str, &'static str, &'static str),
+    /// What the first takes longer than the second, over the third.
+    Share(&'static str, &'static str, &'static str),
     /// What the first takes longer than the second, in nanoseconds.
     Nanoseconds(&'static str, &'static str),
 }
@@ -78,6 +80,18 @@ impl Group {
     ) -> Self {
         let name = format!("added by {ours} / {theirs}");
         self.compare(name, Figure::Added(ours, theirs, bare), goal)
+    }
+
+    /// Compares what `ours` takes longer than `bare` with `whole`.
+    pub(crate) fn share(
+        self,
+        ours: &'static str,
+        bare: &'static str,
+        whole: &'static str,
+        goal: f64,
+    ) -> Self {
+        let name = format!("added by {ours} / {whole}");
+        self.compare(name, Figure::Share(ours, bare, whole), goal)
     }
 
     /// Says how many nanoseconds `ours` takes longer than `bare`.
@@ -151,6 +165,7 @@ impl Group {
             Figure::Added(ours, theirs, bare) => {
                 (time(ours) - time(bare)) / (time(theirs) - time(bare))
             }
+            Figure::Share(ours, bare, whole) => (time(ours) - time(bare)) / time(whole),
             Figure::Nanoseconds(ours, bare) => time(ours) - time(bare),
         }
     }

@@ -15,6 +15,9 @@ pub use self::{peek_body::PeekBody, replace_body::ReplaceBody};
 /// A request that has a method and headers.
 ///
 /// Implemented for [`http::Request`] and, with the feature `reqwest`, for `reqwest::Request`.
+#[diagnostic::on_unimplemented(
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+)]
 pub trait RequestHead {
     /// The request's method.
     fn method(&self) -> &Method;
@@ -30,6 +33,9 @@ pub trait RequestHead {
 /// A response that has a status, headers and extensions.
 ///
 /// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
+#[diagnostic::on_unimplemented(
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+)]
 pub trait ResponseHead {
     /// The response's status.
     fn status(&self) -> StatusCode;
@@ -45,6 +51,9 @@ pub trait ResponseHead {
 ///
 /// Implemented for [`http::Request`] with a body that implements it, for the bodies that hold all of their bytes, and,
 /// with the feature of the same name, for `axum` bodies and `reqwest` requests.
+#[diagnostic::on_unimplemented(
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+)]
 pub trait TryClone: Sized {
     /// A second one just like it, or `None` where there can't be one, as for a body that is streamed.
     fn try_clone(&self) -> Option<Self>;

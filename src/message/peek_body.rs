@@ -22,6 +22,9 @@ use http_body_util::{Either, Empty, Full};
 /// let request = http::Request::new(Full::new(&b"hello"[..]));
 /// assert_eq!(request.peek(<[u8]>::len), Some(5));
 /// ```
+#[diagnostic::on_unimplemented(
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+)]
 pub trait PeekBody {
     /// What `look` makes of all bytes of the body, or `None` where they can't be had without reading a stream.
     ///

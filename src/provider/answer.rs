@@ -9,6 +9,9 @@ use crate::ResponseHead;
 ///
 /// `http::Response<B>` becomes `http::Response<ResponseBody<B>>`; with the feature `reqwest`, `reqwest::Response` stays
 /// what it is.
+#[diagnostic::on_unimplemented(
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+)]
 pub trait Answer: ResponseHead + Sized {
     /// The body.
     type Body: Body;

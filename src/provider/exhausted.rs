@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{Class, class::Told};
 
@@ -20,6 +20,16 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
+    /// Reads a refusal; `None` where it is none, or one that passes. For those who use a
+    /// [`ProviderLimiter`](super::ProviderLimiter) without its layer.
+    ///
+    /// The body may be cut anywhere; 16 KiB of it are plenty.
+    #[must_use]
+    pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let told = Told::read(status, headers, body)?;
+        told.class.is_final().then_some(Self { status, told })
+    }
+
     /// Which quota: [`Class::Money`], [`Class::Day`] or [`Class::TooLarge`].
     #[must_use]
     pub fn class(&self) -> Class {

@@ -53,7 +53,8 @@ struct ReadOptions;
 ///
 /// That is OpenAI's chat completions, and all that speak like it: a request with `"stream": true` and `messages` gets
 /// `"stream_options": {"include_usage": true}`, and its answer one more event, before the last, that has no choices and
-/// the usage. Without it, what such a request has used stays unknown, and the estimate stands.
+/// the usage. Without it, what such a request has used stays unknown, and the estimate stands; where tokens count at
+/// admission, as with OpenAI itself, it stands in any case.
 ///
 /// ```
 /// use http::Request;

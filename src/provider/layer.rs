@@ -31,7 +31,7 @@ impl ProviderLayer {
 }
 
 impl<E> ProviderLayer<E> {
-    /// How many tokens a request may use: a closure, such as one around a tokenizer, or any other
+    /// How many tokens a request may use: a closure that names its type, such as `|request: &reqwest::Request|`, or any other
     /// [`Estimate`](super::Estimate). By the [length](ByLength) of its texts, unless told.
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
         ProviderLayer {

@@ -80,7 +80,8 @@ const PLACES: [(Dimension, bool); 6] = [
 // ===== impl Provider =====
 
 impl Provider {
-    /// A provider without limits, to add them to. The name is for the eye.
+    /// A provider without limits, to add them to. Tokens count at admission, as with OpenAI, unless
+    /// [told](Self::counting). The name is for the eye, so it need not be that of a configuration.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,

@@ -45,6 +45,16 @@
 //! for it: were they let past, the large one could wait for ever. [`max_wait`](ProviderLayer::max_wait) and
 //! [`max_waiting`](ProviderLayer::max_waiting) bound the queue; a refusal says which limit it is that has no room.
 //!
+//! # Where it goes
+//!
+//! Inside of the retry, so that each attempt takes from the limits and a 429 pauses the next one, and in place of the
+//! separate limits. It is for clients: a refusal is an error, and there is no `.respond()`. Other protocols than HTTP use a
+//! [`ProviderLimiter`]. A body that can't be looked at, such as axum's, is estimated at
+//! [`default_input`](ByLength::default_input): give requests a `Full<Bytes>`.
+//!
+//! A response with a [`ResponseBody`] is of another type than one without, so a fallback service needs
+//! `.map_response(|response| response.map(ResponseBody::from))`; with `reqwest` both are the same.
+//!
 //! # From reservation to settlement
 //!
 //! What the [`Estimate`] says is reserved, and when the request ends, what was used takes its place, as the provider's
@@ -52,7 +62,7 @@
 //!
 //! | the request | requests | tokens |
 //! | --- | --- | --- |
-//! | was answered, and the answer tells its usage | count | settled to the usage |
+//! | was answered, and the answer tells its usage | count | settled to the usage, unless they count at [admission](Counting::Admission), as with OpenAI |
 //! | was answered, and nothing tells its usage; was dropped, timed out, or panicked | count | what was reserved counts |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
 //! | was refused by the provider (429 and its like) | count; come back if we [learn](#learning), since what is left is told | come back |

@@ -12,7 +12,7 @@ use http::{StatusCode, response::Parts};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
-use super::{Answer, Class, QuotaExhausted, Reservation, ResponseBody, body::Frames, class::Told};
+use super::{Answer, QuotaExhausted, Reservation, ResponseBody, body::Frames, class::Told};
 use crate::{BoxError, RateLimits};
 
 /// As much of a refusal is read as any provider has to say.
@@ -117,8 +117,9 @@ impl<R: Answer> Refused<R> {
         };
         reservation.refuse_and_tell(told.class, told.retry_after, &limits);
         let status = parts.status;
-        let is_final = matches!(told.class, Class::Money | Class::Day | Class::TooLarge);
-        is_final.then_some(QuotaExhausted { status, told })
+        told.class
+            .is_final()
+            .then_some(QuotaExhausted { status, told })
     }
 }
 

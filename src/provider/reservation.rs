@@ -29,7 +29,7 @@ impl Reservation {
     }
 
     /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
-    /// [`Accounting`](super::Accounting).
+    /// [`Accounting`](super::Accounting): nothing where tokens count at admission, as they do unless told otherwise.
     #[inline]
     pub fn settle(mut self, usage: TokenUsage) {
         if let Some(lesson) = self.lesson.take() {

@@ -1,12 +1,12 @@
 //! How it stands with a provider's limits.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{Dimension, RateLimits};
 
 /// How it stands with each limit at one instant. Cheap enough to poll: no allocation, and a lock for some hundred
 /// nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
     pub(super) limits: [Option<LimitUsage>; Usage::MOST],
@@ -45,8 +45,26 @@ pub struct LimitUsage {
 impl Usage {
     pub(super) const MOST: usize = RateLimits::MOST + 1;
 
+    /// The first limit on `dimension`: that a minute, where there is one a day, too.
+    #[must_use]
+    pub fn get(&self, dimension: Dimension) -> Option<&LimitUsage> {
+        self.limits().find(|limit| limit.dimension == dimension)
+    }
+
     /// Each limit; the one on concurrency is the last.
     pub fn limits(&self) -> impl Iterator<Item = &LimitUsage> {
         self.limits.iter().flatten()
+    }
+}
+
+impl fmt::Debug for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Usage")
+            .field("limits", &self.limits().collect::<Vec<_>>())
+            .field("in_flight", &self.in_flight)
+            .field("waiting", &self.waiting)
+            .field("refused", &self.refused)
+            .field("paused_for", &self.paused_for)
+            .finish()
     }
 }

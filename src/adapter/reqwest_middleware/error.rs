@@ -8,7 +8,7 @@ use crate::{BoxError, Rejected};
 
 /// An error of a layer, as it stands in a `reqwest_middleware::Error::Middleware`.
 ///
-/// [`Rejected`] does not need it: that stands there itself. This is for the errors of other layers, such as tower's
+/// [`Rejected`] and `QuotaExhausted` do not need it: they stand there themselves. This is for the errors of other layers, such as tower's
 /// `Elapsed`: its source is the layer's error.
 #[derive(Debug)]
 pub struct LayerError(BoxError);
@@ -87,6 +87,11 @@ pub(super) fn out_of_layers(error: BoxError) -> Error {
         Ok(rejected) => return Error::middleware(*rejected),
         Err(error) => error,
     };
+    #[cfg(feature = "provider")]
+    let error = match error.downcast::<crate::provider::QuotaExhausted>() {
+        Ok(exhausted) => return Error::middleware(*exhausted),
+        Err(error) => error,
+    };
     match error.downcast::<Error>() {
         Ok(error) => *error,
         Err(error) => Error::middleware(LayerError(error)),
@@ -109,6 +114,24 @@ mod tests {
             panic!("not an error of a middleware")
         };
         assert!(error.is::<Rejected>());
+    }
+
+    #[cfg(feature = "provider")]
+    #[test]
+    fn a_quota_that_is_exhausted_can_be_downcast_to() {
+        use crate::provider::{Provider, QuotaExhausted};
+
+        let body = br#"{"error":{"code":"insufficient_quota"}}"#;
+        let status = http::StatusCode::TOO_MANY_REQUESTS;
+        let exhausted = QuotaExhausted::read(status, &http::HeaderMap::new(), body).unwrap();
+        let Error::Middleware(error) = out_of_layers(exhausted.into()) else {
+            panic!("not an error of a middleware")
+        };
+        assert!(
+            error.is::<QuotaExhausted>(),
+            "{}",
+            Provider::OPENAI_TIER_1.name()
+        );
     }
 
     #[test]

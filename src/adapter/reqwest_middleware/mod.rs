@@ -37,8 +37,8 @@ pub use self::error::LayerError;
 /// # Errors
 ///
 /// An error of the middleware inside, or of reqwest, comes out as it was. A refusal is an
-/// `Error::Middleware` from which a [`Rejected`](crate::Rejected) can be had by `downcast_ref`, and one of another
-/// crate's layer is an `Error::Middleware` that holds a [`LayerError`].
+/// `Error::Middleware` from which a [`Rejected`](crate::Rejected), or with the feature `provider` a `QuotaExhausted`, can
+/// be had by `downcast_ref`, and any other error of a layer is an `Error::Middleware` that holds a [`LayerError`].
 ///
 /// # Example
 ///

@@ -51,6 +51,25 @@ pub(crate) struct Told {
     pub(crate) message: Option<Box<str>>,
 }
 
+// ===== impl Class =====
+
+impl Class {
+    /// What a refusal of a provider's means; `None` where the response is none.
+    ///
+    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
+    /// empty, cut anywhere, or not JSON.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        Told::read(status, headers, body).map(|told| told.class)
+    }
+
+    /// Whether no retry will mend it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Day | Self::Money | Self::TooLarge)
+    }
+}
+
 // ===== impl Told =====
 
 impl Told {

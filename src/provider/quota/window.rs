@@ -18,6 +18,8 @@ pub(super) struct Window {
     /// When the newest part begins and ends: most of the time nothing has to be divided.
     begins: u64,
     ends: u64,
+    /// Its place.
+    here: usize,
 }
 
 // ===== impl Window =====
@@ -32,6 +34,7 @@ impl Window {
             part_nanos,
             begins: 0,
             ends: 0,
+            here: 0,
         }
         .at(now)
     }
@@ -54,9 +57,10 @@ impl Window {
         self.begins = part * self.part_nanos;
         self.ends = self.begins.saturating_add(self.part_nanos);
         for next in (self.newest + 1..=part).take(PLACES as usize) {
-            self.held -= std::mem::take(self.sum(next));
+            self.held -= std::mem::take(&mut self.sums[place_of(next)]);
         }
         self.newest = self.newest.max(part);
+        self.here = place_of(self.newest);
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -65,22 +69,21 @@ impl Window {
 
     #[inline]
     pub(super) fn take(&mut self, units: u64) {
-        let part = self.newest;
-        self.add(part, units);
+        self.add(self.here, units);
     }
 
     /// Takes more for what started at `at`.
     pub(super) fn take_at(&mut self, at: u64, units: u64) {
-        if let Some(part) = self.part_of(at) {
-            self.add(part, units);
+        if let Some(place) = self.place(at) {
+            self.add(place, units);
         }
     }
 
     /// Gives back what was taken at `at`, unless it has left the period already.
     #[inline]
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
-        if let Some(part) = self.part_of(at) {
-            let sum = self.sum(part);
+        if let Some(place) = self.place(at) {
+            let sum = &mut self.sums[place];
             let units = units.min(*sum);
             *sum -= units;
             self.held -= units;
@@ -95,30 +98,32 @@ impl Window {
         let oldest = self.newest.saturating_sub(PARTS);
         let mut gone = 0;
         let part = (oldest..=self.newest).find(|part| {
-            gone += self.sums[(part % PLACES) as usize];
+            gone += self.sums[place_of(*part)];
             gone >= units
         })?;
         let leaves = (part + PLACES).saturating_mul(self.part_nanos);
         Some(leaves.saturating_sub(now))
     }
 
+    /// The place of what started at `at`, if it has not left.
     #[inline]
-    fn part_of(&self, at: u64) -> Option<u64> {
+    fn place(&self, at: u64) -> Option<usize> {
         if at >= self.begins {
-            return Some(self.newest);
+            return Some(self.here);
         }
         let part = at / self.part_nanos;
-        (part <= self.newest && self.newest - part < PLACES).then_some(part)
+        (self.newest - part < PLACES).then(|| place_of(part))
     }
 
-    fn add(&mut self, part: u64, units: u64) {
+    #[inline]
+    fn add(&mut self, place: usize, units: u64) {
         // Bounded together with what is held, so that no sum of them overflows.
         let units = units.min(u64::MAX - self.held);
-        *self.sum(part) += units;
+        self.sums[place] += units;
         self.held += units;
     }
+}
 
-    fn sum(&mut self, part: u64) -> &mut u64 {
-        &mut self.sums[(part % PLACES) as usize]
-    }
+fn place_of(part: u64) -> usize {
+    (part % PLACES) as usize
 }
