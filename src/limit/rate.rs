@@ -10,9 +10,6 @@ use super::{
 };
 use crate::{Clock, Decision, Limit, Quota, Reason, Rejected, algorithm::Algorithm};
 
-/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
-const GRACE: Duration = Duration::from_millis(10);
-
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
 pub struct Rate<A> {
@@ -114,7 +111,7 @@ where
 
     fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)> {
         let refusal = turn.waited_too_long(turn.queue().limit, Some(Duration::ZERO));
-        Some((last_instant(turn)?, refusal))
+        Some((turn.last_instant()?, refusal))
     }
 
     fn take(turn: Self::Turn) -> Result<(), Waiting<Self::Turn>> {
@@ -133,7 +130,7 @@ async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>
     loop {
         let wait = rate.due_in(place.units());
         let now = Instant::now();
-        if let Some(last) = last_instant(&place) {
+        if let Some(last) = place.last_instant() {
             if now.checked_add(wait).is_none_or(|due| due > last) {
                 return Err(place.waited_too_long(rate.limit, Some(wait)));
             }
@@ -143,9 +140,4 @@ async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>
         }
         sleep(wait).await;
     }
-}
-
-/// When the head of the queue has waited for too long.
-fn last_instant<A>(place: &Place<Rate<A>>) -> Option<Instant> {
-    place.deadline()?.checked_add(GRACE)
 }

@@ -12,6 +12,9 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{Limit, Reason, Rejected, quota::nanos};
 
+/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
+const GRACE: Duration = Duration::from_millis(10);
+
 /// A queue, and how much waiting it bears.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
@@ -143,6 +146,11 @@ impl<Q: Queued> Place<Q> {
     /// head before it learns that its time is over.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// When the head of the queue has waited for too long.
+    pub(crate) fn last_instant(&self) -> Option<Instant> {
+        self.deadline()?.checked_add(GRACE)
     }
 
     /// The refusal of one whose deadline has passed. `wait` is how long it would still take, where that is known.

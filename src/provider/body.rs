@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Reservation, usage::UsageReader};
+
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
 /// What was read of a body already.

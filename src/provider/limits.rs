@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Accounting, quota::Spec};
-use crate::{Dimension, Quota};
-
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::{
+    Dimension, Quota,
+    quota::{DAY, MINUTE},
+};
 
 /// Longer than this, and a limit stands in the place of the limit a day.
 const LONGEST_MINUTE: Duration = Duration::from_secs(60 * 60);

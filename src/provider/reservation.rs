@@ -70,7 +70,6 @@ impl Reservation {
         tracing::debug!(?class, ?retry_after, "refused by the provider");
         if let Some(ticket) = self.ticket.take() {
             let (mut quotas, now) = self.shared.quotas();
-            quotas.hear(&ticket, limits, now);
             quotas.refuse(&ticket, class, retry_after, limits, now);
             drop(quotas);
             self.shared.tell();

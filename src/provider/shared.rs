@@ -23,9 +23,6 @@ use crate::{
     limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
 };
 
-/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
-const GRACE: Duration = Duration::from_millis(10);
-
 /// A timer that is set so much later has passed what it was set for.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -163,7 +160,7 @@ impl Gate for Arc<Shared> {
         let limit = quotas.waits_for(turn.ask.tokens, now, true);
         drop(quotas);
         let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
-        Some((turn.last_instant()?, refusal))
+        Some((turn.place.last_instant()?, refusal))
     }
 
     fn take(turn: Line) -> Result<Reservation, Waiting<Line>> {
@@ -189,7 +186,7 @@ async fn until_due(line: Line) -> Result<Line, Rejected> {
     loop {
         let (due, limit) = shared.due_in_turn(line.ask.tokens);
         let wait = due.wait();
-        let last = line.last_instant();
+        let last = line.place.last_instant();
         let is_too_long = last.is_some_and(|last| {
             let due = Instant::now().checked_add(wait.unwrap_or_default());
             due.is_none_or(|due| due > last)
@@ -212,13 +209,6 @@ async fn until_due(line: Line) -> Result<Line, Rejected> {
 }
 
 // ===== impl Line =====
-
-impl Line {
-    /// When the head of the queue has waited for too long.
-    fn last_instant(&self) -> Option<Instant> {
-        self.place.deadline()?.checked_add(GRACE)
-    }
-}
 
 impl Drop for Line {
     fn drop(&mut self) {

@@ -8,9 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use self::error::{Error, Quota};
-use crate::{Dimension, Hint, RateLimits, Reported, header::is_compressed};
+use crate::{Dimension, Hint, RateLimits, Reported, header::is_compressed, quota::DAY};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A wait that the provider itself holds for worth its while.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);
 /// Whoever is told to wait longer than this may as well come back another day.

@@ -1,9 +1,6 @@
 //! How many requests are in flight, and how many may be.
 
-use std::time::Duration;
-
 use super::meter::Due;
-use crate::quota::nanos;
 
 /// Requests in flight, under a limit that was given, told, or found by being refused.
 #[derive(Debug, Clone)]
@@ -61,16 +58,18 @@ impl Flight {
 
     /// One has started, where nothing is learned: back to the limit that was given, one by one.
     #[inline]
-    pub(super) fn recover(&mut self, period: Duration, now: u64) {
-        let Some(lowered) = self.lowered else {
-            return;
-        };
-        if self.limit < self.given && now.saturating_sub(lowered) > nanos(period) {
-            self.try_one_more(now);
+    pub(super) fn recover(&mut self, period: u64, now: u64) {
+        if self.limit < self.given {
+            self.try_one_more(period, now);
         }
     }
 
-    fn try_one_more(&mut self, now: u64) {
+    /// One more than what a refusal has left, if all of that is in use a period later.
+    fn try_one_more(&mut self, period: u64, now: u64) {
+        let is_over = |lowered| now.saturating_sub(lowered) > period;
+        if !self.lowered.is_some_and(is_over) {
+            return;
+        }
         if let Some(limit) = self.limit.as_mut().filter(|limit| self.count >= **limit) {
             *limit += 1;
             self.lowered = Some(now);
@@ -87,10 +86,7 @@ impl Flight {
             .probe
             .filter(|_| !tells)
             .map(|probe| probe.saturating_mul(2));
-        let is_over = |lowered| now.saturating_sub(lowered) > period;
-        if self.lowered.is_some_and(is_over) {
-            self.try_one_more(now);
-        }
+        self.try_one_more(period, now);
     }
 
     /// One that was sent at `sent` was refused for being too many, and has left. The others are as many as there may be, if

@@ -6,10 +6,8 @@ use super::{MOST_METERS, Quotas, Spec, Ticket, meter::Meter};
 use crate::{
     Dimension, Quota, RateLimits, Reported,
     provider::{Class, Shape},
-    quota::nanos,
+    quota::{DAY, nanos},
 };
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the load stays low after the provider said that it rose too fast, and how far apart requests start then.
 const RAMP: u64 = 30_000_000_000;
@@ -28,8 +26,8 @@ impl Quotas {
         self.feel_for_more(period, now);
     }
 
-    /// What a refusal says of the limits.
-    pub(crate) fn hear(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
+    /// What the head of an answer or of a refusal says.
+    pub(super) fn hear(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
         if !self.learns {
             return;
         }

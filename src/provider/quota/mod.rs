@@ -28,7 +28,7 @@ use std::time::Duration;
 use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
 pub(crate) use self::{meter::Due, ticket::Ticket};
 use super::{Accounting, Class, Counting, Provider, Shape};
-use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens};
+use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens, quota::nanos};
 
 /// As many limits as are kept at once.
 const MOST_METERS: usize = RateLimits::MOST;
@@ -189,6 +189,7 @@ impl Quotas {
         told: &RateLimits,
         now: u64,
     ) {
+        self.hear(ticket, told, now);
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
             // Where the provider counts it all the same, and we hear of it, what is left says so.
@@ -260,7 +261,7 @@ impl Quotas {
         }
         self.flight.start();
         if !self.learns {
-            self.flight.recover(self.minute, now);
+            self.flight.recover(nanos(self.minute), now);
         }
         self.pause.started(self.queued.requests, now);
         Ticket {
