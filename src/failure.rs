@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{BoxError, Rejected, causes::causes};
+use crate::{BoxError, Rejected, TimedOut, causes::causes};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -21,7 +21,6 @@ impl Failure {
         let mut failure = Self::Other;
         for cause in causes(error) {
             match Self::of_one(cause) {
-                // Ours: the request was not sent, and would not be the next time.
                 None => return Self::Other,
                 Some(Self::NotSent) => failure = Self::NotSent,
                 Some(Self::Broken) if failure == Self::Other => failure = Self::Broken,
@@ -31,10 +30,17 @@ impl Failure {
         failure
     }
 
-    /// `None` for a refusal by a limiter.
+    /// `None` for what no further attempt mends: a refusal by a limiter, a call whose time is over.
     fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
         if error.is::<Rejected>() {
             return None;
+        }
+        if let Some(timed_out) = error.downcast_ref() {
+            return match timed_out {
+                // Nobody waits for an answer any more.
+                TimedOut::Call(_) => None,
+                _ => Some(Self::Broken),
+            };
         }
         if error.is::<tokio::time::error::Elapsed>() || error.is::<tower::timeout::error::Elapsed>()
         {

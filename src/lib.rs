@@ -104,12 +104,22 @@
 #[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
 mod adapter;
 mod algorithm;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub mod auto;
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub mod cache;
 mod carry;
 mod causes;
 mod clock;
 pub mod concurrency;
 pub mod cost;
 mod decision;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub mod diagnose;
+mod error_kind;
 mod failure;
 pub mod fallback;
 #[cfg(feature = "provider")]
@@ -117,6 +127,7 @@ pub mod fallback;
 pub mod guide;
 mod header;
 mod hint;
+pub mod idempotency_key;
 mod limit;
 mod message;
 #[cfg(feature = "provider")]
@@ -127,9 +138,15 @@ mod quota;
 mod rate_limits;
 pub mod refusal;
 mod rejected;
+pub mod replay;
 pub mod retry_after_backoff;
 pub mod sliding_window;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub mod stack;
 mod sync;
+mod timed_out;
+pub mod timeout;
 pub mod token_bucket;
 #[cfg(feature = "provider")]
 mod tokens;
@@ -143,13 +160,15 @@ pub use self::{
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
+    error_kind::ErrorKind,
     fallback::{Fallback, FallbackLayer},
     hint::Hint,
-    message::{RequestHead, ResponseHead, TryClone},
+    message::{IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     quota::{InvalidQuota, Quota},
     rejected::{BoxError, Limit, Reason, Rejected},
     retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
+    timed_out::TimedOut,
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
 };
 #[cfg(feature = "provider")]

@@ -1,11 +1,10 @@
 //! `reqwest::Client` is a tower service; this makes its requests and responses known to the layers.
 
-#[cfg(feature = "provider")]
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
-use crate::{Carry, Guarded, RequestHead, ResponseHead, TryClone};
+use crate::{BoxError, Carry, Guarded, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody};
 #[cfg(feature = "provider")]
 use crate::{PeekBody, ReplaceBody, message::correct_length};
 
@@ -18,8 +17,20 @@ impl RequestHead for Request {
         self.headers()
     }
 
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+
     fn path(&self) -> &str {
         self.url().path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.url().query()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        Some(self.url().authority())
     }
 }
 
@@ -103,17 +114,22 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
     }
 }
 
-/// The response keeps its type.
-#[cfg(feature = "provider")]
-impl crate::provider::Answer for Response {
+impl IntoHttp for Response {
     type Body = Body;
-    type Output = Self;
 
     fn into_http(self) -> http::Response<Body> {
         with_url(self)
     }
+}
 
-    fn from_http(response: http::Response<crate::provider::ResponseBody<Body>>) -> Self {
+/// The response keeps its type.
+impl<B> WithBody<B> for Response
+where
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    type Output = Self;
+
+    fn from_http(response: http::Response<B>) -> Self {
         response.map(Body::wrap).into()
     }
 }

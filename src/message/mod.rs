@@ -4,15 +4,17 @@
 mod peek_body;
 #[cfg(feature = "provider")]
 mod replace_body;
+mod with_body;
 
 use http::{Extensions, HeaderMap, Method, StatusCode};
 
 #[cfg(all(feature = "provider", feature = "reqwest"))]
 pub(crate) use self::replace_body::correct_length;
+pub use self::with_body::{IntoHttp, WithBody};
 #[cfg(feature = "provider")]
 pub use self::{peek_body::PeekBody, replace_body::ReplaceBody};
 
-/// A request that has a method and headers.
+/// A request that has a method, a URL and headers.
 ///
 /// Implemented for [`http::Request`] and, with the feature `reqwest`, for `reqwest::Request`.
 #[diagnostic::on_unimplemented(
@@ -23,10 +25,22 @@ pub trait RequestHead {
     fn method(&self) -> &Method;
     /// The request's headers.
     fn headers(&self) -> &HeaderMap;
+    /// The request's headers, to change.
+    fn headers_mut(&mut self) -> &mut HeaderMap;
 
     /// The path of the request's URL. Empty unless told otherwise.
     fn path(&self) -> &str {
         ""
+    }
+
+    /// What stands behind the `?` in the request's URL. None unless told otherwise.
+    fn query(&self) -> Option<&str> {
+        None
+    }
+
+    /// The host and port of the request's URL. None unless told otherwise, or where the URL is a path alone.
+    fn authority(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -57,6 +71,12 @@ pub trait ResponseHead {
 pub trait TryClone: Sized {
     /// A second one just like it, or `None` where there can't be one, as for a body that is streamed.
     fn try_clone(&self) -> Option<Self>;
+
+    /// Whether this, which may be a clone that was made before the original was sent, is still all there. It is unless told
+    /// otherwise; what was recorded of a body that streams may turn out not to be.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 impl<B> RequestHead for http::Request<B> {
@@ -68,8 +88,20 @@ impl<B> RequestHead for http::Request<B> {
         self.headers()
     }
 
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+
     fn path(&self) -> &str {
         self.uri().path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.uri().query()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.uri().authority().map(http::uri::Authority::as_str)
     }
 }
 
@@ -108,6 +140,11 @@ impl<B: TryClone> TryClone for http::Request<B> {
             }
         }
         clone
+    }
+
+    #[inline]
+    fn is_whole(&self) -> bool {
+        self.body().is_whole()
     }
 }
 
@@ -169,6 +206,13 @@ impl<L: TryClone, R: TryClone> TryClone for http_body_util::Either<L, R> {
             Self::Right(body) => Self::Right(body.try_clone()?),
         })
     }
+
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Left(body) => body.is_whole(),
+            Self::Right(body) => body.is_whole(),
+        }
+    }
 }
 
 impl<T: TryClone> TryClone for Option<T> {
@@ -177,6 +221,10 @@ impl<T: TryClone> TryClone for Option<T> {
             Some(inside) => inside.try_clone().map(Some),
             None => Some(None),
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.as_ref().is_none_or(T::is_whole)
     }
 }
 

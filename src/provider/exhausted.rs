@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use super::{Class, class::Told};
+use crate::ErrorKind;
 
 /// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
 /// quota, or it is larger than the limit.
@@ -80,4 +81,12 @@ impl fmt::Display for QuotaExhausted {
     }
 }
 
-impl std::error::Error for QuotaExhausted {}
+/// The source is the [`ErrorKind`].
+impl std::error::Error for QuotaExhausted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self.told.class {
+            Class::TooLarge => &ErrorKind::TooLarge,
+            _ => &ErrorKind::Money,
+        })
+    }
+}

@@ -12,16 +12,19 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Answer, Reservation, ResponseBody,
+    Reservation, ResponseBody,
     body::{Reads, Settlement},
     refused::{self, Refused},
     shared::Shared,
     usage::UsageReader,
 };
 use crate::{
-    BoxError, RateLimits, Rejected, ResponseHead, causes::causes, failure::Failure, limit::Hold,
-    refusal::Fail,
+    BoxError, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
+    failure::Failure, limit::Hold, refusal::Fail,
 };
+
+/// A response whose body settles what its request used.
+pub type Settling<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 type Inner<S, Request> = crate::future::ResponseFuture<S, Request, Arc<Shared>, Fail, Both>;
 
@@ -35,7 +38,7 @@ pin_project! {
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request>,
-        S::Response: Answer,
+        S::Response: IntoHttp,
     {
         #[pin]
         inner: Inner<S, Request>,
@@ -60,7 +63,7 @@ impl<Response> Hold<Response, Reservation> for Both {
 impl<S, Request> ResponseFuture<S, Request>
 where
     S: Service<Request>,
-    S::Response: Answer,
+    S::Response: IntoHttp,
 {
     pub(super) fn new(inner: Inner<S, Request>) -> Self {
         let refused = None;
@@ -71,10 +74,10 @@ where
 impl<S, Request> Future for ResponseFuture<S, Request>
 where
     S: Service<Request> + Clone,
-    S::Response: Answer,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     S::Error: Into<BoxError>,
 {
-    type Output = Result<<S::Response as Answer>::Output, BoxError>;
+    type Output = Result<Settling<S::Response>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -100,7 +103,10 @@ where
     }
 }
 
-fn settled_by_body<R: Answer>(response: R, reservation: Reservation) -> R::Output {
+fn settled_by_body<R>(response: R, reservation: Reservation) -> Settling<R>
+where
+    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+{
     let limits = if reservation.learns() {
         RateLimits::from_headers(response.headers())
     } else {
@@ -132,7 +138,7 @@ fn after_error(reservation: Reservation, error: &BoxError) {
 impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
 where
     S: Service<Request>,
-    S::Response: Answer,
+    S::Response: IntoHttp,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")

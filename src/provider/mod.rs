@@ -130,7 +130,6 @@
 //! provider keeps for each model want a layer for each model.
 
 mod accounting;
-mod answer;
 mod ask;
 mod body;
 mod class;
@@ -153,7 +152,6 @@ mod usage;
 
 pub use self::{
     accounting::{Accounting, Counting},
-    answer::Answer,
     body::ResponseBody,
     class::Class,
     estimate::{ByLength, Estimate},

@@ -12,8 +12,10 @@ use http::{StatusCode, response::Parts};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
-use super::{Answer, QuotaExhausted, Reservation, ResponseBody, body::Frames, class::Told};
-use crate::{BoxError, RateLimits};
+use super::{
+    QuotaExhausted, Reservation, ResponseBody, body::Frames, class::Told, future::Settling,
+};
+use crate::{BoxError, IntoHttp, RateLimits, WithBody};
 
 /// As much of a refusal is read as any provider has to say.
 const MOST_BYTES: usize = 16 * 1024;
@@ -23,7 +25,7 @@ const MOST_FRAMES: usize = 256;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// A refusal whose body is being read.
-pub(super) struct Refused<R: Answer> {
+pub(super) struct Refused<R: IntoHttp> {
     parts: Option<Parts>,
     body: Option<Pin<Box<R::Body>>>,
     has_ended: bool,
@@ -41,7 +43,7 @@ pub(super) fn may_be_one(status: StatusCode) -> bool {
 
 // ===== impl Refused =====
 
-impl<R: Answer> Refused<R> {
+impl<R: IntoHttp> Refused<R> {
     pub(super) fn new(response: R, reservation: Reservation) -> Self {
         let (parts, body) = response.into_http().into_parts();
         Self {
@@ -56,7 +58,10 @@ impl<R: Answer> Refused<R> {
     }
 
     /// The response as it came, once it is known what it means; or the error that it means.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Output, BoxError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Settling<R>, BoxError>>
+    where
+        R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+    {
         if self.read_on(cx).is_pending() && self.is_in_time(cx) {
             return Poll::Pending;
         }
@@ -124,7 +129,7 @@ impl<R: Answer> Refused<R> {
 }
 
 /// One that nobody waits for any more, as after a timeout, was a refusal all the same.
-impl<R: Answer> Drop for Refused<R> {
+impl<R: IntoHttp> Drop for Refused<R> {
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
             drop(self.judge(&parts));

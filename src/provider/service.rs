@@ -7,12 +7,12 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Answer, ByLength, Estimate, ProviderLimiter,
+    ByLength, Estimate, ProviderLimiter, ResponseBody,
     ask::ByEstimate,
-    future::{Both, ResponseFuture},
+    future::{Both, ResponseFuture, Settling},
     shared::Shared,
 };
-use crate::{BoxError, limit::Limited, refusal::Fail};
+use crate::{BoxError, IntoHttp, WithBody, limit::Limited, refusal::Fail};
 
 /// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
 ///
@@ -58,11 +58,11 @@ impl<S, E> ProviderService<S, E> {
 impl<S, E, Request> Service<Request> for ProviderService<S, E>
 where
     S: Service<Request> + Clone,
-    S::Response: Answer,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     S::Error: Into<BoxError>,
     E: Estimate<Request>,
 {
-    type Response = <S::Response as Answer>::Output;
+    type Response = Settling<S::Response>;
     type Error = BoxError;
     type Future = ResponseFuture<S, Request>;
 

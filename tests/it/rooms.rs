@@ -3,13 +3,14 @@
 use std::{fs, path::Path};
 
 /// From the top: a module may use those above it and its own level.
-const LEVELS: [&[&str]; 6] = [
+const LEVELS: [&[&str]; 8] = [
     &[
         "carry",
         "causes",
         "clock",
         "cost",
         "decision",
+        "error_kind",
         "failure",
         "hint",
         "message",
@@ -18,6 +19,7 @@ const LEVELS: [&[&str]; 6] = [
         "rate_limits",
         "rejected",
         "sync",
+        "timed_out",
         "tokens",
     ],
     &["algorithm", "header"],
@@ -28,8 +30,14 @@ const LEVELS: [&[&str]; 6] = [
         "concurrency",
         "retry_after_backoff",
         "fallback",
+        "replay",
+        "idempotency_key",
+        "timeout",
+        "cache",
     ],
-    &["provider", "guide"],
+    &["provider"],
+    &["diagnose", "auto"],
+    &["stack", "guide"],
     &["adapter"],
 ];
 

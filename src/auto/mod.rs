@@ -1,0 +1,1 @@
+//! Several providers and models, each with its own quota: whichever can answer soonest does.

@@ -1,0 +1,1 @@
+//! Answer what was asked before without asking again.

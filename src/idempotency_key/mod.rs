@@ -1,0 +1,1 @@
+//! One idempotency key for all attempts of a request.

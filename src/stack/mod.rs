@@ -1,0 +1,1 @@
+//! All layers of a client at once, in the right order.

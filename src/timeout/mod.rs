@@ -1,0 +1,1 @@
+//! Bounds on how long things may take: an attempt, the first byte, the wait between chunks, the whole call.
