@@ -1,5 +1,7 @@
 //! Patterns and rules of practice for calling a limited API, each with the lines that do it here.
 //!
+//! Which layer goes where is in [`order`].
+//!
 //! Guides of the field name the same few things, such as the one that the first rows of the
 //! [table of providers](crate::provider::Provider#impl-Provider-1) are from. This page says where they are.
 //!
@@ -103,3 +105,5 @@
 //!     println!("{} of {} {}", limit.used, limit.limit, limit.dimension);
 //! }
 //! ```
+
+pub mod order;

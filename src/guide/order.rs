@@ -1,0 +1,176 @@
+//! Which order? What goes wrong in each wrong one, in lines that run.
+//!
+//! The layer that is added first sees a request first. From the outside in:
+//!
+//! ```text
+//!   ReplayLayer            bodies that stream can be sent again        whoever repeats must find them so
+//!   CacheLayer             what was asked before is not asked again    a hit meets nothing of what follows
+//!   IdempotencyKeyLayer    one key for all attempts                    outside of whoever repeats
+//!   FallbackLayer          somebody else, where all of this fails
+//!   RetryAfterBackoffLayer each attempt meets all of what follows
+//!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
+//!   SlidingWindowLayer     what starts: TokenBucketLayer, too          ┘ instant
+//!   DiagnoseLayer          errors that come late become what they are  before a limit or a retry looks at them
+//!   TimeoutLayer           bounds one attempt, not the time in line
+//!   the client
+//! ```
+//!
+//! A [`StackLayer`](crate::stack::StackLayer) is this order, ready made. Each rule below has the wrong order and what it
+//! did, and the right one.
+//!
+//! # The retry goes outside of the limits
+//!
+//! Inside of them, five attempts of each request are five times the limit:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{Quota, RetryAfterBackoffLayer, SlidingWindowLayer};
+//!
+//! # let sent = Arc::new(AtomicUsize::new(0));
+//! # let count = sent.clone();
+//! # let broken = service_fn(move |_: Request<()>| { count.fetch_add(1, Relaxed); async {
+//! #     Ok::<_, Infallible>(Response::builder().status(500).body(()).unwrap())
+//! # }});
+//! let retry = RetryAfterBackoffLayer::new().no_budget();
+//! let limit = SlidingWindowLayer::new(Quota::per_minute(10));
+//!
+//! let wrong = ServiceBuilder::new().layer(limit.clone()).layer(retry.clone()).service(broken.clone());
+//! futures::future::try_join_all((0..10).map(|_| wrong.clone().oneshot(Request::new(())))).await?;
+//! assert_eq!(sent.swap(0, Relaxed), 50, "in one minute, of which the limit let 10 through");
+//!
+//! # tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+//! # let begun = tokio::time::Instant::now();
+//! let right = ServiceBuilder::new().layer(retry).layer(limit).service(broken);
+//! futures::future::try_join_all((0..10).map(|_| right.clone().oneshot(Request::new(())))).await?;
+//! assert_eq!(sent.load(Relaxed), 50);
+//! assert!(begun.elapsed().as_secs() >= 4 * 60, "10 a minute");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The fallback goes outside of the retry
+//!
+//! Inside of it, it answers at the first failure, where half a second of patience would have done; and where it fails, too, the
+//! retry asks both again, five times:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{FallbackLayer, RetryAfterBackoffLayer, fallback::AnsweredBy};
+//!
+//! # let times = Arc::new(AtomicUsize::new(0));
+//! # let seen = times.clone();
+//! # let fails_once = service_fn(move |_: Request<()>| {
+//! #     let status = if seen.fetch_add(1, Relaxed) == 0 { 503 } else { 200 };
+//! #     async move { Ok::<_, Infallible>(Response::builder().status(status).body("the good model").unwrap()) }
+//! # });
+//! let retry = RetryAfterBackoffLayer::new();
+//! let fallback = FallbackLayer::value(Response::new("sorry"));
+//!
+//! let wrong = ServiceBuilder::new().layer(retry.clone()).layer(fallback.clone()).service(fails_once.clone());
+//! assert_eq!(wrong.oneshot(Request::new(())).await?.body(), &"sorry");
+//!
+//! # times.store(0, Relaxed);
+//! let right = ServiceBuilder::new().layer(fallback).layer(retry).service(fails_once);
+//! let response = right.oneshot(Request::new(())).await?;
+//! assert_eq!(response.body(), &"the good model");
+//! assert!(AnsweredBy::of(&response).is_primary());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The limit in flight goes outside of the rate
+//!
+//! Inside of it, a request is counted when it is let through, and starts when a slot is free: in another period than the one
+//! that it was counted in. The next period's requests come on top:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, Mutex}, time::Duration};
+//! # use http::{Request, Response};
+//! # use tokio::time::{Instant, sleep};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, Quota, SlidingWindowLayer};
+//!
+//! # let starts = Arc::new(Mutex::new(Vec::new()));
+//! # let log = starts.clone();
+//! # let server = service_fn(move |_: Request<()>| {
+//! #     log.lock().unwrap().push(Instant::now());
+//! #     async { sleep(Duration::from_millis(1)).await; Ok::<_, Infallible>(Response::new(String::new())) }
+//! # });
+//! # // The most starts within any second.
+//! # let most = || { let starts = std::mem::take(&mut *starts.lock().unwrap());
+//! #     starts.iter().map(|from| starts.iter().filter(|at| *at >= from && **at < *from + Duration::from_secs(1)).count()).max() };
+//! let rate = || SlidingWindowLayer::new(Quota::per_second(10));
+//! let slots = ConcurrencyLimiter::new(10);
+//! let in_flight = || ConcurrencyLayer::from(slots.clone()).until_response();
+//! // All slots are taken for the first 0.95 seconds.
+//! # let busy = || { let slots = slots.clone(); async move {
+//! #     let held = futures::future::try_join_all((0..10).map(|_| slots.acquire())).await.unwrap();
+//! #     tokio::spawn(async move { sleep(Duration::from_millis(950)).await; drop(held) });
+//! # } };
+//! # busy().await;
+//!
+//! let wrong = ServiceBuilder::new().layer(rate()).layer(in_flight()).service(server.clone());
+//! futures::future::try_join_all((0..20).map(|_| wrong.clone().oneshot(Request::new(())))).await?;
+//! assert_eq!(most(), Some(20), "within one second");
+//!
+//! # busy().await;
+//! let right = ServiceBuilder::new().layer(in_flight()).layer(rate()).service(server);
+//! futures::future::try_join_all((0..20).map(|_| right.clone().oneshot(Request::new(())))).await?;
+//! assert_eq!(most(), Some(10));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The retry goes outside of the limit in flight
+//!
+//! Inside of it, a slot is taken by a request that does nothing but wait:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use http::{Request, Response};
+//! # use tokio::time::Instant;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, RetryAfterBackoffLayer};
+//!
+//! # let times = Arc::new(AtomicUsize::new(0));
+//! # let seen = times.clone();
+//! // Asks the first request to come back after 20 seconds.
+//! # let server = service_fn(move |_: Request<()>| {
+//! #     let first = seen.fetch_add(1, Relaxed) == 0;
+//! #     let response = Response::builder().status(if first { 429 } else { 200 }).header("retry-after", 20);
+//! #     async move { Ok::<_, Infallible>(response.body(String::new()).unwrap()) }
+//! # });
+//! let retry = RetryAfterBackoffLayer::new();
+//! let one = || ConcurrencyLayer::new(1);
+//!
+//! # let begun = Instant::now();
+//! let wrong = ServiceBuilder::new().layer(one()).layer(retry.clone()).service(server.clone());
+//! # let first = tokio::spawn(wrong.clone().oneshot(Request::new(())));
+//! # tokio::task::yield_now().await;
+//! drop(wrong.oneshot(Request::new(())).await?);
+//! assert!(begun.elapsed().as_secs() >= 20, "the second waited for the first");
+//! # drop(first.await);
+//!
+//! # times.store(0, Relaxed);
+//! # let begun = Instant::now();
+//! let right = ServiceBuilder::new().layer(retry).layer(one()).service(server);
+//! # let first = tokio::spawn(right.clone().oneshot(Request::new(())));
+//! # tokio::task::yield_now().await;
+//! right.oneshot(Request::new(())).await?;
+//! assert_eq!(begun.elapsed().as_secs(), 0);
+//! # drop(first);
+//! # Ok(())
+//! # }
+//! ```
