@@ -125,6 +125,7 @@
 
 mod attempts;
 mod budget;
+mod budgets;
 mod by_status;
 mod classify;
 pub mod future;
@@ -135,6 +136,7 @@ mod settings;
 pub use self::{
     attempts::Attempts,
     budget::Budget,
+    budgets::Budgets,
     by_status::ByStatus,
     classify::{Classify, Plain, Verdict},
     layer::RetryAfterBackoffLayer,
