@@ -1,4 +1,4 @@
-//! The way from `http::Request` to reqwest, for the layers whose requests reqwest has no type for.
+//! The way from reqwest's requests to those of `http` and back, for the layers whose requests reqwest has no type for.
 
 use std::{
     error::Error,
@@ -14,10 +14,7 @@ use reqwest::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{
-    BoxError,
-    replay::{IntoReplay, ReplayBody},
-};
+use crate::BoxError;
 
 /// A client of reqwest that takes `http::Request`s, with a body of any type, and answers with `reqwest::Response`s.
 ///
@@ -37,6 +34,24 @@ pub struct HttpClient<S = reqwest::Client> {
 #[must_use]
 pub struct HttpClientLayer;
 
+/// Makes [`HttpRequest`]s.
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use]
+pub struct HttpRequestLayer;
+
+/// A service that takes `reqwest::Request`s and hands them on as `http::Request<reqwest::Body>`.
+///
+/// It stands outside of the layers that need those, as [`ReplayLayer`](crate::replay::ReplayLayer) does, with an [`HttpClient`]
+/// inside. A request without a body has an empty one afterwards.
+///
+/// # Errors
+///
+/// Those of the service inside, and [`InvalidUrl`].
+#[derive(Debug, Clone)]
+pub struct HttpRequest<S> {
+    inner: S,
+}
+
 /// A request whose URL reqwest can't take, or one of reqwest's that no `http::Request` can have.
 ///
 /// Nothing was sent.
@@ -44,7 +59,7 @@ pub struct HttpClientLayer;
 pub struct InvalidUrl(reqwest::Error);
 
 pin_project! {
-    /// The response future of an [`HttpClient`].
+    /// The response future of an [`HttpClient`] and of an [`HttpRequest`].
     pub struct HttpClientFuture<F> {
         #[pin]
         state: State<F>,
@@ -99,13 +114,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let state = match into_reqwest(request) {
-            Ok(request) => State::Called {
-                future: self.inner.call(request),
-            },
-            Err(error) => State::Failed { error: Some(error) },
-        };
-        HttpClientFuture { state }
+        HttpClientFuture::of(into_reqwest(request).map(|request| self.inner.call(request)))
     }
 }
 
@@ -118,7 +127,7 @@ where
         true => Body::default(),
         false => Body::wrap(body),
     });
-    reqwest::Request::try_from(request).map_err(|error| InvalidUrl(error.without_url()))
+    reqwest::Request::try_from(request).map_err(InvalidUrl::new)
 }
 
 // ===== impl HttpClientLayer =====
@@ -138,7 +147,74 @@ impl<S> Layer<S> for HttpClientLayer {
     }
 }
 
+// ===== impl HttpRequest =====
+
+impl<S> HttpRequest<S> {
+    /// Hands on to `inner`.
+    pub const fn new(inner: S) -> Self {
+        Self { inner }
+    }
+
+    /// The service inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, taken out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S> Service<reqwest::Request> for HttpRequest<S>
+where
+    S: Service<http::Request<Body>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = HttpClientFuture<S::Future>;
+
+    /// Passes through.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: reqwest::Request) -> Self::Future {
+        let request = http::Request::try_from(request).map_err(InvalidUrl::new);
+        HttpClientFuture::of(request.map(|request| self.inner.call(request)))
+    }
+}
+
+// ===== impl HttpRequestLayer =====
+
+impl HttpRequestLayer {
+    /// The layer; there is nothing to set.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for HttpRequestLayer {
+    type Service = HttpRequest<S>;
+
+    fn layer(&self, inner: S) -> HttpRequest<S> {
+        HttpRequest::new(inner)
+    }
+}
+
 // ===== impl InvalidUrl =====
+
+impl InvalidUrl {
+    fn new(error: reqwest::Error) -> Self {
+        Self(error.without_url())
+    }
+}
 
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,6 +229,16 @@ impl Error for InvalidUrl {
 }
 
 // ===== impl HttpClientFuture =====
+
+impl<F> HttpClientFuture<F> {
+    fn of(called: Result<F, InvalidUrl>) -> Self {
+        let state = match called {
+            Ok(future) => State::Called { future },
+            Err(error) => State::Failed { error: Some(error) },
+        };
+        Self { state }
+    }
+}
 
 impl<F, Response, E> Future for HttpClientFuture<F>
 where
@@ -175,18 +261,5 @@ where
 impl<F> fmt::Debug for HttpClientFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClientFuture").finish_non_exhaustive()
-    }
-}
-
-// ===== impl IntoReplay =====
-
-/// A request without a body has an empty one afterwards.
-impl IntoReplay for reqwest::Request {
-    type Body = Body;
-
-    fn into_replay(self, max_bytes: usize) -> Result<http::Request<ReplayBody<Body>>, BoxError> {
-        let request = http::Request::try_from(self);
-        let request = request.map_err(|error| InvalidUrl(error.without_url()))?;
-        Ok(request.map(|body| ReplayBody::new(body, max_bytes)))
     }
 }

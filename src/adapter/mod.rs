@@ -16,7 +16,9 @@ mod reqwest_middleware;
 
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-pub use self::http_client::{HttpClient, HttpClientFuture, HttpClientLayer, InvalidUrl};
+pub use self::http_client::{
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+};
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::reqwest_middleware::{LayerError, LayerMiddleware, NextFuture, NextService};

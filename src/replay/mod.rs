@@ -63,22 +63,27 @@
 //!
 //! # reqwest
 //!
-//! A `reqwest::Request` can't have a body of another type. The layer makes an `http::Request` of it, and with the feature
-//! `reqwest` an `HttpClient` at the innermost place takes that, and answers as reqwest does:
+//! A `reqwest::Request` can't have a body of another type. With the feature `reqwest` there are two layers that make an
+//! `http::Request` of it, and a `reqwest::Request` of that in the end:
 //!
 #![cfg_attr(feature = "reqwest", doc = "```")]
 #![cfg_attr(not(feature = "reqwest"), doc = "```text")]
 //! use tower::{Service, ServiceBuilder};
-//! use tower_throttle::{HttpClient, RetryAfterBackoffLayer, replay::ReplayLayer};
+//! use tower_throttle::{
+//!     HttpClient, HttpRequestLayer, RetryAfterBackoffLayer, replay::ReplayLayer,
+//! };
 //!
 //! # rustls::crypto::ring::default_provider().install_default().ok();
 //! let client = ServiceBuilder::new()
+//!     .layer(HttpRequestLayer::new())
 //!     .layer(ReplayLayer::new())
 //!     .layer(RetryAfterBackoffLayer::new())
 //!     .service(HttpClient::new(reqwest::Client::new()));
 //! # fn takes<S: Service<reqwest::Request, Response = reqwest::Response>>(_: S) {}
 //! # takes(client);
 //! ```
+//!
+//! In a `reqwest_middleware` client `HttpClientLayer` stands in place of the `HttpClient`.
 //!
 //! # Order of layers
 //!
@@ -98,7 +103,7 @@
 //!
 //! # Cancellation
 //!
-//! Bodies and response futures can be dropped at any point. An original that was not read to its end is dropped with the last
+//! The response future is the inner service's own. Bodies can be dropped at any point. An original that was not read to its end is dropped with the last
 //! clone.
 //!
 //! # Values at the edge
@@ -108,14 +113,9 @@
 
 mod body;
 mod error;
-pub mod future;
-mod into_replay;
 mod layer;
 mod record;
 mod service;
 mod shared;
 
-pub use self::{
-    body::ReplayBody, error::ReplayError, into_replay::IntoReplay, layer::ReplayLayer,
-    service::Replay,
-};
+pub use self::{body::ReplayBody, error::ReplayError, layer::ReplayLayer, service::Replay};

@@ -1,10 +1,10 @@
 use std::task::{Context, Poll};
 
 use http::Request;
+use http_body::Body;
 use tower_service::Service;
 
-use super::{IntoReplay, ReplayBody, future::ResponseFuture};
-use crate::BoxError;
+use super::ReplayBody;
 
 /// A service whose requests have bodies that can be sent again. Made by a [`ReplayLayer`](super::ReplayLayer).
 #[derive(Debug, Clone)]
@@ -36,25 +36,23 @@ impl<S> Replay<S> {
     }
 }
 
-impl<S, R> Service<R> for Replay<S>
+impl<S, B> Service<Request<B>> for Replay<S>
 where
-    R: IntoReplay,
-    S: Service<Request<ReplayBody<R::Body>>>,
-    S::Error: Into<BoxError>,
+    S: Service<Request<ReplayBody<B>>>,
+    B: Body,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
+    type Error = S::Error;
+    type Future = S::Future;
 
     /// Passes through.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        match request.into_replay(self.max_bytes) {
-            Ok(request) => ResponseFuture::called(self.inner.call(request)),
-            Err(error) => ResponseFuture::failed(error),
-        }
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let max_bytes = self.max_bytes;
+        let request = request.map(|body| ReplayBody::new(body, max_bytes));
+        self.inner.call(request)
     }
 }
