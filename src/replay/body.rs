@@ -31,6 +31,10 @@ pub struct ReplayBody<B>(Kind<B>);
 enum Kind<B> {
     Recorded(Attempt<B>),
     /// Another body that was put in its place.
+    #[cfg_attr(
+        not(feature = "provider"),
+        allow(dead_code, reason = "nobody else replaces bodies")
+    )]
     Replaced {
         bytes: Option<Bytes>,
     },
