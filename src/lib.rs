@@ -151,6 +151,11 @@ pub mod token_bucket;
 #[cfg(feature = "provider")]
 mod tokens;
 
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::adapter::{
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+};
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "reqwest")]
+mod http_client;
 #[cfg(feature = "hyper")]
 mod hyper;
 #[cfg(feature = "reqwest")]
@@ -12,6 +14,11 @@ mod reqwest;
 #[cfg(feature = "reqwest-middleware")]
 mod reqwest_middleware;
 
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::http_client::{
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+};
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::reqwest_middleware::{LayerError, LayerMiddleware, NextFuture, NextService};

@@ -77,6 +77,15 @@ pub trait TryClone: Sized {
     fn is_whole(&self) -> bool {
         true
     }
+
+    /// Whether this can be sent in place of the one that it is a clone of, which gets no further from now on.
+    ///
+    /// Asked when an attempt has failed and another one will be made later. The first one's connection may still be reading its
+    /// body meanwhile, and what is [whole](TryClone::is_whole) now would not be any more. The same as `is_whole` unless told
+    /// otherwise.
+    fn take_over(&self) -> bool {
+        self.is_whole()
+    }
 }
 
 impl<B> RequestHead for http::Request<B> {
@@ -146,6 +155,11 @@ impl<B: TryClone> TryClone for http::Request<B> {
     fn is_whole(&self) -> bool {
         self.body().is_whole()
     }
+
+    #[inline]
+    fn take_over(&self) -> bool {
+        self.body().take_over()
+    }
 }
 
 macro_rules! always_cloned {
@@ -213,6 +227,13 @@ impl<L: TryClone, R: TryClone> TryClone for http_body_util::Either<L, R> {
             Self::Right(body) => body.is_whole(),
         }
     }
+
+    fn take_over(&self) -> bool {
+        match self {
+            Self::Left(body) => body.take_over(),
+            Self::Right(body) => body.take_over(),
+        }
+    }
 }
 
 impl<T: TryClone> TryClone for Option<T> {
@@ -225,6 +246,10 @@ impl<T: TryClone> TryClone for Option<T> {
 
     fn is_whole(&self) -> bool {
         self.as_ref().is_none_or(T::is_whole)
+    }
+
+    fn take_over(&self) -> bool {
+        self.as_ref().is_none_or(T::take_over)
     }
 }
 

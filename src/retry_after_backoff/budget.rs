@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 use crate::{
-    Quota,
+    ErrorKind, Quota,
     algorithm::{Algorithm, gcra::Gcra},
     quota::nanos,
     sync::{AtomicU64, Ordering},
@@ -25,10 +25,14 @@ const RETRY: u64 = 100;
 /// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 1 retry a second and
 ///   10 at once unless told otherwise.
 ///
-/// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of the last attempt that there may
-/// be, or of a request that can't be cloned, is not looked at and puts in nothing.
+/// - A retry after a timeout or a broken connection costs as much as two, since it may double work that is still being done;
+///   any other costs one. [`price`](Budget::price) changes that.
 ///
-/// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server.
+/// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of a request that can't be cloned is not
+/// looked at and puts in nothing.
+///
+/// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server, or let
+/// [`Budgets`](super::Budgets) keep one for each.
 /// A retry that waits as long as the server itself asked for is not paid for: it was invited.
 ///
 /// ```
@@ -59,33 +63,41 @@ const RETRY: u64 = 100;
 pub struct Budget(Arc<Balance>);
 
 struct Balance {
-    percent: u32,
-    saved_at_most: u64,
-    reserve_quota: Quota,
+    terms: Terms,
     /// In hundredths of a retry.
     saved: AtomicU64,
     reserve: Gcra,
     start: Instant,
 }
 
+/// What is agreed of a budget, whatever is in it.
+#[derive(Clone, Copy)]
+struct Terms {
+    percent: u32,
+    saved_at_most: u64,
+    reserve: Quota,
+    price: Price,
+}
+
+/// How many retries one after a failure of this kind counts as.
+type Price = fn(Option<ErrorKind>) -> u32;
+
 /// The price of a retry that has not been made yet; what was saved is given back when this is dropped before it was
 /// [spent](Withdrawal::spend). The reserve comes back by itself.
 #[derive(Debug)]
-pub(super) struct Withdrawal(Option<Budget>);
-
-/// What a retry was paid from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Savings,
-    Reserve,
-}
+pub(super) struct Withdrawal(Option<(Budget, u64)>);
 
 // ===== impl Budget =====
 
 impl Budget {
     /// A budget into which each success puts `percent` of a retry, with a `reserve` for when nothing is saved.
     pub fn new(percent: u32, reserve: Quota) -> Self {
-        Self::with(percent, reserve, 100 * RETRY)
+        Self::on(Terms {
+            percent,
+            saved_at_most: 100 * RETRY,
+            reserve,
+            price: by_kind,
+        })
     }
 
     /// How many retries may be saved up. 100 unless told otherwise.
@@ -93,35 +105,44 @@ impl Budget {
     /// A client that sends much more than that in a second wants a larger one. This makes a new budget with nothing
     /// saved, so call it before the budget is cloned.
     pub fn saved_at_most(self, retries: u32) -> Self {
-        let of = &self.0;
-        Self::with(of.percent, of.reserve_quota, u64::from(retries) * RETRY)
+        let saved_at_most = u64::from(retries) * RETRY;
+        Self::on(Terms {
+            saved_at_most,
+            ..self.0.terms
+        })
+    }
+
+    /// How many retries one after a failure of a kind counts as. Unless told otherwise 2 after a timeout or a broken connection, and
+    /// 1 after anything else, or what is of no kind. 0 is free.
+    ///
+    /// A price above what may be saved, or above the reserve's burst, is cut to that. This makes a new budget with
+    /// nothing saved, so call it before the budget is cloned.
+    ///
+    /// ```
+    /// use tower_throttle::{ErrorKind, retry_after_backoff::Budget};
+    ///
+    /// let budget = Budget::default().price(|kind| match kind {
+    ///     Some(ErrorKind::Overload) => 3,
+    ///     _ => 1,
+    /// });
+    /// # let _ = budget;
+    /// ```
+    pub fn price(self, price: fn(Option<ErrorKind>) -> u32) -> Self {
+        Self::on(Terms {
+            price,
+            ..self.0.terms
+        })
     }
 
     /// Puts in the share of one success.
     pub fn deposit(&self) {
-        self.put(self.0.percent.into());
+        self.put(self.0.terms.percent.into());
     }
 
     /// Takes the price of one retry, if it is there at `now`, and says whether it was.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        self.take(now).is_some()
-    }
-
-    fn take(&self, now: Instant) -> Option<Source> {
-        // Relaxed: a lone counter, nothing is read through it.
-        let saved = self
-            .0
-            .saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
-                saved.checked_sub(RETRY)
-            });
-        if saved.is_ok() {
-            return Some(Source::Savings);
-        }
-        let since_start = nanos(now.saturating_duration_since(self.0.start));
-        let reserve = self.0.reserve.take(1, since_start);
-        reserve.is_admit().then_some(Source::Reserve)
+        self.take(1, now).is_some()
     }
 
     /// Puts back the price of a retry that was paid for and then not made.
@@ -137,26 +158,65 @@ impl Budget {
         self.0.saved.load(Ordering::Relaxed) / RETRY
     }
 
-    pub(super) fn pay(&self, now: Instant) -> Option<Withdrawal> {
-        let source = self.take(now)?;
-        Some(Withdrawal(
-            (source == Source::Savings).then(|| self.clone()),
-        ))
+    /// A budget on the same terms, with nothing saved and the reserve untouched.
+    pub(super) fn anew(&self) -> Self {
+        Self::on(self.0.terms)
     }
 
-    fn with(percent: u32, reserve: Quota, saved_at_most: u64) -> Self {
+    pub(super) fn pay(&self, kind: Option<ErrorKind>, now: Instant) -> Option<Withdrawal> {
+        let retries = (self.0.terms.price)(kind);
+        if retries == 0 {
+            return Some(Withdrawal::free());
+        }
+        let saved = self.take(retries, now)?;
+        Some(Withdrawal((saved > 0).then(|| (self.clone(), saved))))
+    }
+
+    /// Whether all of the reserve is there at `now`.
+    pub(super) fn is_rested(&self, now: Instant) -> bool {
+        let reserve = &self.0.reserve;
+        reserve.due_in(reserve.capacity(), self.since_start(now)) == 0
+    }
+
+    /// Whether nobody else has a clone.
+    pub(super) fn is_lone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Takes the price of so many retries, and says how much of it came from what was saved.
+    fn take(&self, retries: u32, now: Instant) -> Option<u64> {
+        let of = &*self.0;
+        let price = u64::from(retries) * RETRY;
+        let price = price.min(of.terms.saved_at_most).max(RETRY);
+        // Relaxed: a lone counter, nothing is read through it.
+        let saved = of
+            .saved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                saved.checked_sub(price)
+            });
+        if saved.is_ok() {
+            return Some(price);
+        }
+        let units = u64::from(retries).min(of.reserve.capacity()).max(1);
+        let reserve = of.reserve.take(units, self.since_start(now));
+        reserve.is_admit().then_some(0)
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.0.start))
+    }
+
+    fn on(terms: Terms) -> Self {
         Self(Arc::new(Balance {
-            percent,
-            saved_at_most,
-            reserve_quota: reserve,
             saved: AtomicU64::new(0),
-            reserve: Gcra::new(&reserve),
+            reserve: Gcra::new(&terms.reserve),
             start: Instant::now(),
+            terms,
         }))
     }
 
     fn put(&self, amount: u64) {
-        let most = self.0.saved_at_most;
+        let most = self.0.terms.saved_at_most;
         // Relaxed: as in `withdraw`. Nothing is written while the most is saved, so that clients that do well do not
         // fight for a cache line.
         let _ = self
@@ -177,11 +237,18 @@ impl Default for Budget {
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
-            .field("percent", &self.0.percent)
-            .field("reserve", &self.0.reserve_quota)
-            .field("saved_at_most", &(self.0.saved_at_most / RETRY))
+            .field("percent", &self.0.terms.percent)
+            .field("reserve", &self.0.terms.reserve)
+            .field("saved_at_most", &(self.0.terms.saved_at_most / RETRY))
             .field("saved", &self.saved())
             .finish()
+    }
+}
+
+fn by_kind(kind: Option<ErrorKind>) -> u32 {
+    match kind {
+        Some(ErrorKind::Timeout | ErrorKind::Connection) => 2,
+        _ => 1,
     }
 }
 
@@ -201,8 +268,8 @@ impl Withdrawal {
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some(budget) = &self.0 {
-            budget.give_back();
+        if let Some((budget, price)) = &self.0 {
+            budget.put(*price);
         }
     }
 }
@@ -281,13 +348,56 @@ mod tests {
         let budget = Budget::new(100, NONE);
         budget.clone().deposit();
         let now = Instant::now();
-        let withdrawal = budget.pay(now).unwrap();
-        assert!(budget.pay(now).is_none());
+        let withdrawal = budget.pay(None, now).unwrap();
+        assert!(budget.pay(None, now).is_none());
         drop(withdrawal);
-        budget.pay(now).unwrap().spend();
-        assert!(budget.pay(now).is_none());
+        budget.pay(None, now).unwrap().spend();
+        assert!(budget.pay(None, now).is_none());
         drop(Withdrawal::free());
         assert_eq!(budget.saved(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_price_is_by_the_kind_of_failure_and_comes_back_whole() {
+        let now = Instant::now();
+        let budget = Budget::new(100, NONE);
+        (0..5).for_each(|_| budget.deposit());
+        let timeout = budget.pay(Some(ErrorKind::Timeout), now).unwrap();
+        assert_eq!(budget.saved(), 3);
+        budget.pay(Some(ErrorKind::Server), now).unwrap().spend();
+        budget.pay(Some(ErrorKind::Overload), now).unwrap().spend();
+        assert_eq!(budget.saved(), 1);
+        assert!(budget.pay(Some(ErrorKind::Connection), now).is_none());
+        drop(timeout);
+        assert_eq!(budget.saved(), 3);
+
+        let told = Budget::new(100, NONE).price(|kind| 3 * u32::from(kind.is_some()));
+        assert!(told.pay(None, now).is_some(), "free");
+        assert!(told.pay(Some(ErrorKind::Server), now).is_none());
+        (0..3).for_each(|_| told.deposit());
+        assert!(told.pay(Some(ErrorKind::Server), now).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_price_is_above_what_there_can_ever_be() {
+        let now = Instant::now();
+        let dear = |saved, reserve| {
+            Budget::new(100, reserve)
+                .saved_at_most(saved)
+                .price(|_| u32::MAX)
+        };
+        let reserve = dear(0, Quota::per_second(1).burst(3));
+        assert!(reserve.is_rested(now));
+        reserve.pay(None, now).unwrap().spend();
+        assert!(reserve.pay(None, now).is_none());
+        assert!(!reserve.is_rested(now + Duration::from_millis(2_999)));
+        assert!(reserve.is_rested(now + Duration::from_secs(3)));
+        let saved = dear(2, NONE);
+        (0..2).for_each(|_| saved.deposit());
+        saved.pay(None, now).unwrap().spend();
+        assert_eq!(saved.saved(), 0);
+        assert!(saved.pay(None, now).is_none());
+        assert!(dear(0, NONE).pay(None, now).is_none());
     }
 
     #[test]

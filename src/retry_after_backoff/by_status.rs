@@ -1,13 +1,15 @@
 //! The default classifier: HTTP statuses, and errors of the connection.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::{Attempts, Classify, Verdict};
-use crate::{BoxError, Hint, RequestHead, ResponseHead, failure::Failure};
+use crate::{BoxError, ErrorKind, Hint, RequestHead, ResponseHead, failure::Failure};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Repeats what failed for a while only, and only where a repetition does no harm.
 ///
-/// | outcome | GET, HEAD, OPTIONS, TRACE, PUT, DELETE | POST, PATCH, … | all, with [`repeat_unsafe`](ByStatus::repeat_unsafe) |
+/// | outcome | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and all with an `Idempotency-Key` | POST, PATCH, … | all, with [`repeat_unsafe`](ByStatus::repeat_unsafe) |
 /// | --- | --- | --- | --- |
 /// | `x-should-retry: false` | no | no | no |
 /// | 402 Payment Required, 413 Content Too Large | no | no | no |
@@ -21,7 +23,11 @@ use crate::{BoxError, Hint, RequestHead, ResponseHead, failure::Failure};
 /// | the connection broke, or timed out | yes | no | yes |
 /// | any other error | no | no | no |
 ///
-/// Errors are looked for in the whole chain of causes: an [`std::io::Error`], an elapsed timeout of tokio's or tower's and,
+/// An `Idempotency-Key` in the request says that the server tells a repetition from a second request, whatever the method. The
+/// layer of [`idempotency_key`](crate::idempotency_key) sets one. An empty one says nothing.
+///
+/// Errors are looked for in the whole chain of causes: an [`std::io::Error`], a [`TimedOut`](crate::TimedOut) other than of the
+/// whole call, an elapsed timeout of tokio's or tower's and,
 /// with the features of these names, errors of `reqwest` and of `hyper` and its client. Of an `io::Error`, *connection refused*
 /// and *address not available* mean that no connection came about; after any of the others the request may have
 /// been acted on.
@@ -58,7 +64,8 @@ impl ByStatus {
         self
     }
 
-    fn status(self, method: &Method, status: StatusCode, headers: &HeaderMap) -> Verdict {
+    /// What a status means for a request that `repeats` without harm, or does not.
+    fn status(repeats: bool, status: StatusCode, headers: &HeaderMap) -> Verdict {
         if !status.is_client_error() && !status.is_server_error() {
             return Verdict::Accept;
         }
@@ -70,30 +77,55 @@ impl ByStatus {
         }
         let hint = Hint::from_headers(headers);
         let after = hint.retry_after();
+        let retry = Verdict::Retry { after, kind: None };
         match hint.should_retry() {
             Some(false) => return Verdict::Forbid,
-            Some(true) => return Verdict::Retry { after },
+            Some(true) => return retry,
             None => {}
         }
         match status.as_u16() {
-            429 => Verdict::Retry { after },
-            503 if after.is_some() => Verdict::Retry { after },
-            408 | 500 | 502 | 503 | 504 | 529 if self.repeats(method) => Verdict::Retry { after },
+            429 => retry,
+            503 if after.is_some() => retry,
+            408 | 500 | 502 | 503 | 504 | 529 if repeats => retry,
             408 | 500.. => Verdict::Forbid,
             _ => Verdict::Accept,
         }
     }
 
-    fn error(self, method: &Method, error: &BoxError) -> Verdict {
+    fn error(repeats: bool, error: &BoxError) -> Verdict {
         match Failure::of(error) {
             Failure::NotSent => Verdict::retry(),
-            Failure::Broken if self.repeats(method) => Verdict::retry(),
+            Failure::Broken if repeats => Verdict::retry(),
             Failure::Broken | Failure::Other => Verdict::Forbid,
         }
     }
 
-    fn repeats(self, method: &Method) -> bool {
-        self.repeat_unsafe || method.is_idempotent()
+    fn failed<Request, Response>(
+        self,
+        request: &Request,
+        outcome: Result<&Response, &BoxError>,
+    ) -> Verdict
+    where
+        Request: RequestHead,
+        Response: ResponseHead,
+    {
+        let repeats = self.repeats(request);
+        let verdict = match outcome {
+            Ok(response) => Self::status(repeats, response.status(), response.headers()),
+            Err(error) => Self::error(repeats, error),
+        };
+        match ErrorKind::of(outcome) {
+            Some(kind) => verdict.because(kind),
+            None => verdict,
+        }
+    }
+
+    fn repeats<R: RequestHead>(self, request: &R) -> bool {
+        let has_key = || {
+            let key = request.headers().get(IDEMPOTENCY_KEY);
+            key.is_some_and(|key| !key.is_empty())
+        };
+        self.repeat_unsafe || request.method().is_idempotent() || has_key()
     }
 }
 
@@ -102,15 +134,27 @@ where
     Request: RequestHead,
     Response: ResponseHead,
 {
+    #[inline]
     fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
         match outcome {
-            Ok(response) => self.status(request.method(), response.status(), response.headers()),
-            Err(error) => self.error(request.method(), error),
+            // Most are, and need not be looked at any further.
+            Ok(response) if response.status().is_success() => Verdict::Accept,
+            _ => self.failed(request, outcome),
         }
     }
 
     fn record(&self, response: &mut Response, attempts: Attempts) {
         response.extensions_mut().insert(attempts);
+    }
+
+    fn is_success(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        outcome.is_ok_and(|response| {
+            Self::status(true, response.status(), response.headers()) == Verdict::Accept
+        })
+    }
+
+    fn host<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        request.authority()
     }
 }
 
@@ -118,11 +162,11 @@ where
 mod tests {
     use std::{error::Error, fmt, io};
 
-    use http::{HeaderValue, Request, Response};
+    use http::{HeaderValue, Method, Request, Response};
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::{Limit, Reason, Rejected};
+    use crate::{Limit, Reason, Rejected, TimedOut};
 
     const YES: Verdict = Verdict::retry();
     const NO: Verdict = Verdict::Forbid;
@@ -151,11 +195,33 @@ mod tests {
     ) -> Verdict {
         let mut request = Request::new(());
         *request.method_mut() = method;
-        by_status.classify(&request, outcome)
+        plain(by_status.classify(&request, outcome))
     }
 
-    /// What GET, POST, and POST that may be repeated get.
+    /// Without the kind of failure.
+    fn plain(verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Retry { after, .. } => Verdict::Retry { after, kind: None },
+            other => other,
+        }
+    }
+
+    /// What GET, POST, and POST that may be repeated get. A POST with a key gets what a GET does.
     fn three(outcome: Result<&Response<()>, &BoxError>) -> [Verdict; 3] {
+        let mut keyed = Request::post("/").body(()).unwrap();
+        let mut classified = |key| {
+            let key = HeaderValue::from_static(key);
+            keyed.headers_mut().insert(IDEMPOTENCY_KEY, key);
+            plain(ByStatus::new().classify(&keyed, outcome))
+        };
+        assert_eq!(
+            classified("key"),
+            classify(ByStatus::new(), Method::GET, outcome)
+        );
+        assert_eq!(
+            classified(""),
+            classify(ByStatus::new(), Method::POST, outcome)
+        );
         [
             classify(ByStatus::new(), Method::GET, outcome),
             classify(ByStatus::new(), Method::POST, outcome),
@@ -265,6 +331,65 @@ mod tests {
         let towers: BoxError = tower::timeout::error::Elapsed::new().into();
         assert_eq!(three(Err(&tokios)), [YES, NO, YES]);
         assert_eq!(three(Err(&towers)), [YES, NO, YES]);
+    }
+
+    #[test]
+    fn so_may_what_this_crate_timed_out_but_a_call_that_is_over_is_over() {
+        let after = std::time::Duration::from_secs(1);
+        for (timed_out, expected) in [
+            (TimedOut::Attempt(after), [YES, NO, YES]),
+            (TimedOut::FirstByte(after), [YES, NO, YES]),
+            (TimedOut::BetweenChunks(after), [YES, NO, YES]),
+            (TimedOut::Call(after), [NO, NO, NO]),
+        ] {
+            let plain: BoxError = timed_out.into();
+            let deep: BoxError = Outer(Outer(timed_out.into()).into()).into();
+            for error in [plain, deep] {
+                assert_eq!(three(Err(&error)), expected, "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_says_why() {
+        fn of(outcome: Result<&Response<()>, &BoxError>) -> Option<ErrorKind> {
+            match ByStatus::new().classify(&Request::new(()), outcome) {
+                Verdict::Retry { kind, .. } => kind,
+                other => panic!("{other:?}"),
+            }
+        }
+        for (status, kind) in [
+            (429, ErrorKind::RateLimit),
+            (500, ErrorKind::Server),
+            (503, ErrorKind::Overload),
+            (504, ErrorKind::Timeout),
+        ] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(of(Ok(&response)), Some(kind), "{status}");
+        }
+        let timed_out: BoxError = TimedOut::Attempt(std::time::Duration::ZERO).into();
+        assert_eq!(of(Err(&timed_out)), Some(ErrorKind::Timeout));
+        let broken: BoxError = io::Error::from(Kind::ConnectionReset).into();
+        assert_eq!(of(Err(&broken)), Some(ErrorKind::Connection));
+    }
+
+    #[test]
+    fn a_last_attempt_is_a_success_where_it_would_not_be_repeated_nor_forbidden() {
+        for (status, expected) in [
+            (200, true),
+            (304, true),
+            (404, true),
+            (402, false),
+            (429, false),
+            (500, false),
+            (501, false),
+        ] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let classifier: &dyn Classify<Request<()>, _> = &ByStatus::new();
+            assert_eq!(classifier.is_success(Ok(&response)), expected, "{status}");
+        }
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::{any::type_name, fmt, time::Duration};
 
 use super::Attempts;
-use crate::{BoxError, ResponseHead};
+use crate::{BoxError, ErrorKind, RequestHead, ResponseHead};
 
 /// Says whether a request should be repeated, having seen what became of it.
 ///
-/// The default is [`ByStatus`](super::ByStatus). Closures are classifiers of responses that have a
+/// The default is [`ByStatus`](super::ByStatus). Closures are classifiers of requests and responses that have a
 /// [head](ResponseHead); write out the types of their arguments:
 ///
 /// ```
@@ -24,7 +24,7 @@ use crate::{BoxError, ResponseHead};
 /// # let _ = layer;
 /// ```
 ///
-/// For responses that are not HTTP, wrap the closure in [`Plain`], or implement this trait and say in
+/// For those that are not HTTP, wrap the closure in [`Plain`], or implement this trait and say in
 /// [`record`](Classify::record) where the number of attempts goes.
 pub trait Classify<Request, Response> {
     /// What `outcome` means for `request`, which is a clone of the request that was sent.
@@ -35,6 +35,23 @@ pub trait Classify<Request, Response> {
     /// Does nothing unless told otherwise.
     fn record(&self, response: &mut Response, attempts: Attempts) {
         let _ = (response, attempts);
+    }
+
+    /// Whether a last attempt, whose request is no longer there to be [classified](Classify::classify), was a success.
+    ///
+    /// If so the retry budget grows. No unless told otherwise.
+    fn is_success(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        let _ = outcome;
+        false
+    }
+
+    /// Where the request goes: the name of the budget that pays for its retries, where there is
+    /// [one for each host](crate::RetryAfterBackoffLayer::budget_by_host).
+    ///
+    /// All requests for which this is `None` have one in common. `None` unless told otherwise.
+    fn host<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let _ = request;
+        None
     }
 }
 
@@ -49,6 +66,9 @@ pub enum Verdict {
         /// The wait that the other side asked for, if it did. A retry after such a wait is not paid for from the
         /// budget.
         after: Option<Duration>,
+        /// What kind of failure it was: the budget may [take more](super::Budget::price) for some than for others. Where it
+        /// is not told, an error is looked into.
+        kind: Option<ErrorKind>,
     },
     /// A failure that must not be repeated, or would only fail again. The caller gets it.
     Forbid,
@@ -96,12 +116,29 @@ impl<F> Plain<F> {
 impl Verdict {
     /// Repeat it, after a wait of our own choice.
     pub const fn retry() -> Self {
-        Self::Retry { after: None }
+        Self::Retry {
+            after: None,
+            kind: None,
+        }
     }
 
     /// Repeat it, after the wait that the other side asked for.
     pub const fn retry_after(wait: Duration) -> Self {
-        Self::Retry { after: Some(wait) }
+        Self::Retry {
+            after: Some(wait),
+            kind: None,
+        }
+    }
+
+    /// Says what kind of failure it was. Nothing changes where it is not to be repeated.
+    pub const fn because(self, kind: ErrorKind) -> Self {
+        match self {
+            Self::Retry { after, .. } => Self::Retry {
+                after,
+                kind: Some(kind),
+            },
+            Self::Accept | Self::Forbid => self,
+        }
     }
 }
 
@@ -110,6 +147,7 @@ impl Verdict {
 impl<F, Request, Response> Classify<Request, Response> for F
 where
     F: Fn(&Request, Result<&Response, &BoxError>) -> Verdict,
+    Request: RequestHead,
     Response: ResponseHead,
 {
     fn classify(&self, request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
@@ -118,6 +156,10 @@ where
 
     fn record(&self, response: &mut Response, attempts: Attempts) {
         response.extensions_mut().insert(attempts);
+    }
+
+    fn host<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        request.authority()
     }
 }
 

@@ -14,11 +14,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    Classify, Verdict,
+    Budget, Classify, Verdict,
     budget::Withdrawal,
-    settings::{Plan, Progress, Settings},
+    settings::{Paid, Plan, Progress, Settings},
 };
-use crate::{BoxError, TryClone};
+use crate::{BoxError, ErrorKind, TryClone};
 
 pin_project! {
     /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
@@ -63,8 +63,10 @@ pub struct DeadlinePassed;
 
 /// What a further attempt needs.
 pub(super) struct Kept<S, C, Request> {
-    /// `None` for the last attempt, which is not judged: there may be no more, or the request can't be cloned.
+    /// `None` for the last attempt: there may be no more, or the request can't be cloned.
     pub(super) request: Option<Request>,
+    /// What pays for the retries, once there was one.
+    pub(super) budget: Option<Budget>,
     pub(super) service: S,
     pub(super) classifier: C,
     pub(super) settings: Arc<Settings>,
@@ -203,24 +205,62 @@ where
 {
     /// Whether there is another attempt after this result.
     #[inline]
-    fn judge(&self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
-        let request = self.request.as_ref()?;
+    fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
+        let Some(request) = &self.request else {
+            self.judge_last(result);
+            return None;
+        };
         match self.classifier.classify(request, result.as_ref()) {
-            Verdict::Retry { after } => self.plan(result.is_ok(), after),
+            Verdict::Retry { after, kind } => {
+                let kind = kind.or_else(|| result.as_ref().err().and_then(ErrorKind::of_error));
+                self.plan(result.is_ok(), after, kind)
+            }
             Verdict::Forbid => None,
             Verdict::Accept => {
-                if let Some(budget) = &self.settings.budget {
-                    budget.deposit();
+                match &self.settings.budget {
+                    Paid::By(budget) => budget.deposit(),
+                    Paid::ByHost(budgets) => {
+                        budgets.of_host(self.classifier.host(request)).deposit();
+                    }
+                    Paid::Free => {}
                 }
                 None
             }
         }
     }
 
+    /// A last attempt can't be classified, but the budget that paid for it is owed what it earned.
+    fn judge_last(&self, result: &Result<S::Response, BoxError>) {
+        if let Some(budget) = &self.budget {
+            if self.classifier.is_success(result.as_ref()) {
+                budget.deposit();
+            }
+        }
+    }
+
     #[cold]
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-    fn plan(&self, is_response: bool, after: Option<Duration>) -> Option<Plan> {
-        let plan = self.settings.plan(&self.progress, after, Instant::now())?;
+    fn plan(
+        &mut self,
+        is_response: bool,
+        after: Option<Duration>,
+        kind: Option<ErrorKind>,
+    ) -> Option<Plan> {
+        let request = self.request.as_ref()?;
+        if self.budget.is_none() {
+            self.budget = match &self.settings.budget {
+                Paid::By(budget) => Some(budget.clone()),
+                Paid::ByHost(budgets) => Some(budgets.of_host(self.classifier.host(request))),
+                Paid::Free => None,
+            };
+        }
+        let budget = self.budget.as_ref().map(|budget| (budget, kind));
+        let now = Instant::now();
+        let plan = self.settings.plan(&self.progress, after, budget, now)?;
+        // A body of which a part is lost is not sent. One that the first attempt still reads is taken from it.
+        if !request.take_over() {
+            return None;
+        }
         #[cfg(feature = "tracing")]
         tracing::debug!(
             attempt = self.progress.attempts.attempts(),

@@ -3,8 +3,8 @@ use std::{any::type_name, fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    Backoff, Budget, ByStatus, RetryAfterBackoff,
-    settings::{Dice, Settings},
+    Backoff, Budget, Budgets, ByStatus, RetryAfterBackoff,
+    settings::{Dice, Paid, Settings},
 };
 
 /// Repeats requests that failed for a while only, when the server says so, or else after a growing wait.
@@ -75,12 +75,21 @@ impl<C> RetryAfterBackoffLayer<C> {
 
     /// The budget that retries are paid from, to share it with other layers. One of its own unless told otherwise.
     pub fn budget(self, budget: Budget) -> Self {
-        self.set(|settings| settings.budget = Some(budget))
+        self.set(|settings| settings.budget = Paid::By(budget))
+    }
+
+    /// Pays for retries from the budget of the host that the request goes to, so that one that is down leaves nothing but its own
+    /// requests without retries.
+    ///
+    /// Which host that is the classifier [says](super::Classify::host): the request's
+    /// [authority](crate::RequestHead::authority) unless it is one of your own. A success takes a read lock in this mode.
+    pub fn budget_by_host(self, budgets: Budgets) -> Self {
+        self.set(|settings| settings.budget = Paid::ByHost(budgets))
     }
 
     /// Repeats as long as attempts and deadline allow, however many requests fail.
     pub fn no_budget(self) -> Self {
-        self.set(|settings| settings.budget = None)
+        self.set(|settings| settings.budget = Paid::Free)
     }
 
     /// Makes the waits of this layer repeatable, for tests: the n-th wait that is drawn depends on `seed` and n alone.

@@ -58,8 +58,12 @@
 //! [`repeat_unsafe`](RetryAfterBackoffLayer::repeat_unsafe) methods where acting twice does no harm, and bring a
 //! [`Classify`] of your own for anything else: another protocol, an error code in a header, responses that are not HTTP.
 //!
+//! An unsafe request with an `Idempotency-Key` counts as a safe one, and the layer of
+//! [`idempotency_key`](crate::idempotency_key) gives it one.
+//!
 //! A request that can't be [cloned](crate::TryClone), such as one with a streamed body, is sent once, and the caller gets
-//! whatever comes of it.
+//! whatever comes of it. [`ReplayLayer`](crate::replay::ReplayLayer), outside of this one, makes it one that can be: until more
+//! was sent than may be recorded, which is asked before each further attempt.
 //!
 //! # How long it waits
 //!
@@ -83,7 +87,11 @@
 //! When a server is down, every request of every client fails, and with five attempts each its load is five times what
 //! brought it down. So retries are paid for from a [`Budget`], into which only successes pay. A retry that waits out the
 //! server's own hint is free: it was invited, and attempts and deadline bound it. So the budget never fails a request
-//! that the server would have let through at the time it named.
+//! that the server would have let through at the time it named. One after a timeout or a broken connection costs
+//! [twice as much](Budget::price), for what timed out may still be worked on.
+//!
+//! A layer for many hosts should have [a budget for each](RetryAfterBackoffLayer::budget_by_host), and layers for one provider
+//! one [in common](Budgets::named).
 //!
 //! # Order of layers
 //!
@@ -109,14 +117,14 @@
 //!
 //! # What is shared
 //!
-//! A layer has one budget. Each service that it makes and each clone of those share it.
+//! A layer has one budget, or one for each host. Each service that it makes and each clone of those share it.
 //!
 //! # What it costs
 //!
 //! Every request is cloned before it is sent, because nobody knows yet whether it will be needed again: for an
 //! `http::Request` that is its headers and extensions, and its body if that is not reference-counted as `Bytes` is. So is
-//! the inner service. Beyond these clones a request that succeeds takes no lock and allocates nothing. A wait
-//! allocates its timer.
+//! the inner service. Beyond these clones a request that succeeds takes no lock and allocates nothing, but for a read lock where each
+//! host has its budget. A wait allocates its timer.
 //!
 //! # Cancellation
 //!
@@ -125,6 +133,7 @@
 
 mod attempts;
 mod budget;
+mod budgets;
 mod by_status;
 mod classify;
 pub mod future;
@@ -135,6 +144,7 @@ mod settings;
 pub use self::{
     attempts::Attempts,
     budget::Budget,
+    budgets::Budgets,
     by_status::ByStatus,
     classify::{Classify, Plain, Verdict},
     layer::RetryAfterBackoffLayer,

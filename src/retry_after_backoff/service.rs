@@ -76,6 +76,7 @@ where
         };
         let kept = Kept {
             request: again,
+            budget: None,
             // A fresh clone, which holds nothing: the ready instance is called right now.
             service: self.inner.clone(),
             classifier: self.classifier.clone(),

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
-use super::{Attempts, Backoff, Budget, budget::Withdrawal};
+use super::{Attempts, Backoff, Budget, Budgets, budget::Withdrawal};
 use crate::{
+    ErrorKind,
     algorithm::backoff::above_hint,
     sync::{AtomicU64, Ordering},
 };
@@ -17,8 +18,16 @@ pub(super) struct Settings {
     pub(super) attempts: u32,
     pub(super) max_wait: Duration,
     pub(super) deadline: Duration,
-    pub(super) budget: Option<Budget>,
+    pub(super) budget: Paid,
     pub(super) dice: Dice,
+}
+
+/// What pays for the retries of a layer.
+#[derive(Debug, Clone)]
+pub(super) enum Paid {
+    Free,
+    By(Budget),
+    ByHost(Budgets),
 }
 
 /// Where the random numbers come from.
@@ -60,7 +69,7 @@ impl Default for Settings {
             attempts: 5,
             max_wait: Duration::from_secs(60),
             deadline: Duration::from_secs(5 * 60),
-            budget: Some(Budget::default()),
+            budget: Paid::By(Budget::default()),
             dice: Dice::Thread,
         }
     }
@@ -77,6 +86,7 @@ impl Settings {
         &self,
         progress: &Progress,
         hint: Option<Duration>,
+        budget: Option<(&Budget, Option<ErrorKind>)>,
         now: Instant,
     ) -> Option<Plan> {
         if progress.attempts.attempts() >= self.attempts {
@@ -97,8 +107,8 @@ impl Settings {
         if wait > left {
             return None;
         }
-        let withdrawal = match &self.budget {
-            Some(budget) if hint.is_none() => budget.pay(now)?,
+        let withdrawal = match budget {
+            Some((budget, kind)) if hint.is_none() => budget.pay(kind, now)?,
             _ => Withdrawal::free(),
         };
         // So far off that it can't be told is as good as none.

@@ -10,17 +10,20 @@ use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
     BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, Guarded, Hint, LayerMiddleware, Quota, RateLimits, Rejected, Reported,
-    RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
+    Fallback, FallbackLayer, Guarded, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
+    HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
+    Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
     SlidingWindowLimiter, TokenBucket, TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
     concurrency,
     fallback::{self, AnsweredBy, backup::To},
+    idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     provider::{
         self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
         ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
         Usage,
     },
-    retry_after_backoff::{self, Attempts, Backoff, Budget, ByStatus, Verdict},
+    replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
+    retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, ByStatus, Verdict},
     sliding_window, token_bucket,
 };
 
@@ -59,6 +62,8 @@ const _: () = {
     value::<Attempts>();
     value::<Backoff>();
     value::<Budget>();
+    value::<Budgets>();
+    value::<ReplayError>();
     value::<Verdict>();
     value::<AnsweredBy>();
 
@@ -85,6 +90,9 @@ const _: () = {
     guard::<concurrency::Permit>();
     guard::<Guarded<String, concurrency::Permit>>();
     guard::<Reservation>();
+    guard::<InvalidUrl>();
+    // Whatever the original is not: it stands behind a lock.
+    guard::<ReplayBody<axum::body::Body>>();
     guard::<provider::ResponseBody<String>>();
 
     value::<TokenBucketLayer>();
@@ -93,6 +101,10 @@ const _: () = {
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<To<Inner>>>();
+    value::<HttpClientLayer>();
+    value::<HttpRequestLayer>();
+    value::<IdempotencyKeyLayer>();
+    value::<ReplayLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
 
     value::<TokenBucket<Inner>>();
@@ -101,11 +113,16 @@ const _: () = {
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, To<Inner>>>();
+    value::<HttpClient>();
+    value::<HttpRequest<Inner>>();
+    value::<IdempotencyKey<Inner>>();
+    value::<Replay<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
+    shared_future::<HttpClientFuture<Answer>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     future::<fallback::future::ResponseFuture<Inner, Req, To<Inner>, fallback::Rule>>();
 };

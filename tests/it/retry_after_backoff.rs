@@ -18,9 +18,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    BoxError, Quota, Rejected, RetryAfterBackoffLayer, TokenBucketLayer, TokenBucketLimiter,
-    TryClone,
-    retry_after_backoff::{Attempts, Backoff, Budget, Classify, Jitter, Plain, Verdict},
+    BoxError, ErrorKind, Quota, Rejected, RetryAfterBackoffLayer, TokenBucketLayer,
+    TokenBucketLimiter, TryClone,
+    retry_after_backoff::{Attempts, Backoff, Budget, Budgets, Classify, Jitter, Plain, Verdict},
 };
 
 type Req = Request<&'static str>;
@@ -398,6 +398,143 @@ async fn when_everything_fails_the_budget_runs_out_and_each_request_is_sent_once
         send(service.clone(), get()).await.0.unwrap();
     }
     assert_eq!(log.calls(), 2_050);
+}
+
+/// How often 2,000 requests are sent by the defaults while all is down, one begun every so often.
+async fn sent_in_an_outage<F>(reply: F, apart: Duration, waits_for_each: bool) -> usize
+where
+    F: Fn(usize) -> Outcome + Clone,
+{
+    let (down, log) = server(reply);
+    let service = RetryAfterBackoffLayer::new().layer(down);
+    let requests = (0..2_000).map(|n| {
+        let service = service.clone();
+        async move {
+            if !waits_for_each {
+                sleep(apart * n).await;
+            }
+            send(service, get()).await.0.map(drop).ok();
+        }
+    });
+    if waits_for_each {
+        for request in requests {
+            request.await;
+            sleep(apart).await;
+        }
+    } else {
+        join_all(requests).await;
+    }
+    log.calls()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_total_outage_2_000_requests_are_not_sent_more_than_2_400_times() {
+    for (apart, waits_for_each) in [(0, false), (10, false), (100, false), (0, true), (50, true)] {
+        let fails = |_: usize| Ok(answer(503, &[]));
+        let sent = sent_in_an_outage(fails, ms(apart), waits_for_each).await;
+        assert!((2_010..=2_400).contains(&sent), "{sent}, {apart} ms apart");
+        // What may double the work that is being done costs twice as much.
+        let breaks =
+            |_: usize| Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+        let broken = sent_in_an_outage(breaks, ms(apart), waits_for_each).await;
+        assert!(
+            (2_005..=2_200).contains(&broken),
+            "{broken}, {apart} ms apart"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_of_the_last_attempt_pays_into_the_budget() {
+    for (last, saved) in [(200, 1), (404, 1), (500, 0), (429, 0)] {
+        let budget = Budget::new(100, Quota::new(1, s(86_400)));
+        let (inner, log) = server(move |n| Ok(answer([500, last][n], &[])));
+        let service = quick(budget.clone()).attempts(2).layer(inner);
+        send(service, get()).await.0.unwrap();
+        assert_eq!((log.calls(), budget.saved()), (2, saved), "{last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_costs_what_its_kind_of_failure_does() {
+    let broken = || Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+    let spent = async |reply: fn() -> Outcome, layer: RetryAfterBackoffLayer| {
+        let budget = Budget::new(100, Quota::per_second(0));
+        (0..10).for_each(|_| budget.deposit());
+        let (inner, _) = server(move |_| reply());
+        let service = layer.budget(budget.clone()).attempts(2).layer(inner);
+        let _ = send(service, get()).await.0;
+        10 - budget.saved()
+    };
+    let layer = RetryAfterBackoffLayer::new;
+    assert_eq!(spent(|| Ok(answer(500, &[])), layer()).await, 1);
+    assert_eq!(spent(|| Ok(answer(503, &[])), layer()).await, 1);
+    assert_eq!(spent(|| Ok(answer(529, &[])), layer()).await, 1);
+    assert_eq!(spent(|| Ok(answer(504, &[])), layer()).await, 2);
+    assert_eq!(spent(broken, layer()).await, 2);
+    let hint = || Ok(answer(504, &[("retry-after", "1")]));
+    assert_eq!(spent(hint, layer()).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_may_say_what_kind_of_failure_it_was_and_an_error_tells_it_by_itself() {
+    let spent = async |verdict: Verdict, outcome: fn() -> Outcome| {
+        let budget = Budget::new(100, Quota::per_second(0)).price(|kind| match kind {
+            Some(ErrorKind::Money) => 5,
+            Some(ErrorKind::Connection) => 3,
+            _ => 1,
+        });
+        (0..10).for_each(|_| budget.deposit());
+        let (inner, _) = server(move |_| outcome());
+        let classify = move |_: &Req, _: Result<&Res, &BoxError>| verdict;
+        let layer = quick(budget.clone()).attempts(2).classify(classify);
+        let _ = send(layer.layer(inner), get()).await.0;
+        10 - budget.saved()
+    };
+    let broken = || Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+    let money = Verdict::retry().because(ErrorKind::Money);
+    assert_eq!(spent(money, || Ok(answer(200, &[]))).await, 5);
+    assert_eq!(spent(money, broken).await, 5);
+    assert_eq!(spent(Verdict::retry(), broken).await, 3);
+    assert_eq!(spent(Verdict::retry(), || Ok(answer(504, &[]))).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_down_leaves_the_others_their_retries() {
+    let budgets = Budgets::new(&Budget::new(100, Quota::new(1, s(86_400))));
+    let to = |host: &str| Request::get(format!("http://{host}/")).body("").unwrap();
+    let layer = quick(empty()).budget_by_host(budgets.clone()).attempts(2);
+    let (down, log) = server(|_| Ok(answer(500, &[])));
+    let service = layer.layer(down);
+    for (host, sent) in [("a", 2), ("a", 1), ("b", 2), ("user:pass@A", 1), ("b", 1)] {
+        let before = log.calls();
+        send(service.clone(), to(host)).await.0.unwrap();
+        assert_eq!(log.calls() - before, sent, "{host}");
+    }
+    assert_eq!(budgets.len(), 2);
+
+    // Successes pay into the budget of their own host, the ones of a last attempt among them.
+    let (up, _) = server(|_| Ok(answer(200, &[])));
+    send(layer.layer(up), to("a")).await.0.unwrap();
+    assert_eq!(
+        (budgets.named("a").saved(), budgets.named("b").saved()),
+        (1, 0)
+    );
+    let (recovers, _) = server(|n| Ok(answer([500, 200][n], &[])));
+    send(layer.layer(recovers), to("a")).await.0.unwrap();
+    assert_eq!(
+        (budgets.named("a").saved(), budgets.named("b").saved()),
+        (1, 0)
+    );
+
+    // A closure knows the host, too.
+    let retry = |_: &Req, _: Result<&Res, &BoxError>| Verdict::Accept;
+    let (up, _) = server(|_| Ok(answer(200, &[])));
+    send(layer.classify(retry).layer(up), to("c"))
+        .await
+        .0
+        .unwrap();
+    assert_eq!(budgets.named("c").saved(), 1);
 }
 
 #[tokio::test(start_paused = true)]

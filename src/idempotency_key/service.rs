@@ -1,0 +1,63 @@
+use std::task::{Context, Poll};
+
+use http::HeaderName;
+use tower_service::Service;
+
+use super::key::Key;
+use crate::RequestHead;
+
+/// A service whose unsafe requests have idempotency keys. Made by an
+/// [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey<S> {
+    inner: S,
+    name: HeaderName,
+}
+
+// ===== impl IdempotencyKey =====
+
+impl<S> IdempotencyKey<S> {
+    pub(super) const fn new(inner: S, name: HeaderName) -> Self {
+        Self { inner, name }
+    }
+
+    /// The service inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, taken out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, Request> Service<Request> for IdempotencyKey<S>
+where
+    S: Service<Request>,
+    Request: RequestHead,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    /// Passes through.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> S::Future {
+        if !request.method().is_idempotent() && !request.headers().contains_key(&self.name) {
+            if let Some(key) = Key::random().to_header() {
+                // Fails only where there are tens of thousands of headers, with which nothing can be sent.
+                let _ = request.headers_mut().try_insert(self.name.clone(), key);
+            }
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,58 @@
+use std::task::{Context, Poll};
+
+use http::Request;
+use http_body::Body;
+use tower_service::Service;
+
+use super::ReplayBody;
+
+/// A service whose requests have bodies that can be sent again. Made by a [`ReplayLayer`](super::ReplayLayer).
+#[derive(Debug, Clone)]
+pub struct Replay<S> {
+    inner: S,
+    max_bytes: usize,
+}
+
+// ===== impl Replay =====
+
+impl<S> Replay<S> {
+    pub(super) const fn new(inner: S, max_bytes: usize) -> Self {
+        Self { inner, max_bytes }
+    }
+
+    /// The service inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, taken out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B> Service<Request<B>> for Replay<S>
+where
+    S: Service<Request<ReplayBody<B>>>,
+    B: Body,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    /// Passes through.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let max_bytes = self.max_bytes;
+        let request = request.map(|body| ReplayBody::new(body, max_bytes));
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,159 @@
+//! What all attempts of a request have in common: the original body, and the record of it.
+
+use std::{
+    pin::Pin,
+    sync::{Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame};
+
+use super::{ReplayError, record::Record};
+use crate::BoxError;
+
+pub(super) struct Shared<B> {
+    state: Mutex<State<B>>,
+    /// The length, where the original told it.
+    pub(super) exact: Option<u64>,
+}
+
+pub(super) struct State<B> {
+    pub(super) source: Source<B>,
+    /// `None` once it was given up.
+    pub(super) record: Option<Record>,
+    /// Which attempt may read. It counts up with each that takes over.
+    pub(super) newest: u64,
+    /// Of the attempt that may read, where it waits for the original.
+    parked: Option<Waker>,
+}
+
+/// The body to record.
+pub(super) enum Source<B> {
+    Open(Pin<Box<B>>),
+    Ended,
+    Failed,
+}
+
+pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+// ===== impl Shared =====
+
+impl<B> Shared<B> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            // The original panicked in the middle of a frame. Nobody knows what is missing.
+            let mut state = poisoned.into_inner();
+            state.source = Source::Failed;
+            state.record = None;
+            state
+        })
+    }
+
+    /// Lets nobody read but whoever has the number that this gives back, if there is something to read.
+    pub(super) fn take_over(&self) -> Option<u64> {
+        let mut state = self.lock();
+        let record = state.record.as_mut()?;
+        record.seal();
+        state.newest += 1;
+        let newest = state.newest;
+        let parked = state.parked.take();
+        drop(state);
+        // It finds that it was superseded, and lets go of its connection.
+        if let Some(parked) = parked {
+            parked.wake();
+        }
+        Some(newest)
+    }
+}
+
+impl<B: Body> Shared<B> {
+    pub(super) fn new(body: B, max_bytes: usize) -> Self {
+        Self {
+            exact: body.size_hint().exact(),
+            state: Mutex::new(State {
+                source: match body.is_end_stream() {
+                    true => Source::Ended,
+                    false => Source::Open(Box::pin(body)),
+                },
+                record: Some(Record::new(max_bytes)),
+                newest: 0,
+                parked: None,
+            }),
+        }
+    }
+}
+
+// ===== impl State =====
+
+impl<B: Body> State<B>
+where
+    B::Error: Into<BoxError>,
+{
+    /// Polls the original, and records what comes of it.
+    pub(super) fn poll_source(&mut self, cx: &mut Context<'_>) -> Polled {
+        let body = match &mut self.source {
+            Source::Open(body) => body.as_mut(),
+            Source::Ended => return Poll::Ready(None),
+            Source::Failed => return Poll::Ready(Some(Err(ReplayError::NotWhole.into()))),
+        };
+        let Poll::Ready(frame) = body.poll_frame(cx) else {
+            self.park(cx);
+            return Poll::Pending;
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+                self.record(&frame);
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                self.source = Source::Failed;
+                self.record = None;
+                Some(Err(error.into()))
+            }
+            None => {
+                self.source = Source::Ended;
+                None
+            }
+        })
+    }
+
+    fn record(&mut self, frame: &Frame<Bytes>) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        let recorded = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) if self.source.is_ended() => record.push_all(data),
+            (Some(data), _) => record.push(data),
+            (None, Some(trailers)) => record.push_trailers(trailers),
+            (None, None) => Ok(()),
+        };
+        if recorded.is_err() {
+            self.record = None;
+            #[cfg(feature = "tracing")]
+            tracing::debug!("a request's body is too large to be replayed");
+        }
+    }
+}
+
+impl<B> State<B> {
+    fn park(&mut self, cx: &Context<'_>) {
+        match &mut self.parked {
+            Some(parked) => parked.clone_from(cx.waker()),
+            None => self.parked = Some(cx.waker().clone()),
+        }
+    }
+}
+
+// ===== impl Source =====
+
+impl<B: Body> Source<B> {
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Self::Open(body) => body.is_end_stream(),
+            Self::Ended => true,
+            Self::Failed => false,
+        }
+    }
+}
