@@ -117,7 +117,11 @@ where
     let reads = match UsageReader::of(response.headers()) {
         _ if is_failure => Reads::Failure,
         Some(reader) => Reads::Usage(Box::new(reader)),
-        None => Reads::Nothing,
+        None => {
+            #[cfg(feature = "tracing")]
+            tracing::debug!("an answer's usage can't be read: compressed, or of an unknown type");
+            Reads::Nothing
+        }
     };
     let settlement = Settlement::new(reservation, reads);
     let response = response.into_http();
