@@ -176,6 +176,7 @@ pub use self::{
     retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
     timed_out::TimedOut,
+    timeout::{Timeout, TimeoutLayer},
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
 };
 #[cfg(feature = "provider")]

@@ -17,4 +17,5 @@ mod rooms;
 mod simulator;
 mod sliding_window;
 mod support;
+mod timeout;
 mod token_bucket;
