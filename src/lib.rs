@@ -112,6 +112,9 @@ pub mod auto;
 pub mod cache;
 mod carry;
 mod causes;
+pub mod circuit;
+pub mod circuit_breaker;
+mod circuit_open;
 mod clock;
 pub mod concurrency;
 pub mod cost;
@@ -161,6 +164,9 @@ pub use self::adapter::{
 pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
 pub use self::{
     carry::{Carry, Guarded},
+    circuit::Circuit,
+    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer},
+    circuit_open::CircuitOpen,
     clock::Clock,
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,

@@ -19,7 +19,7 @@ use super::{
     usage::UsageReader,
 };
 use crate::{
-    BoxError, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
+    BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
     failure::Failure, limit::Hold, refusal::Fail,
 };
 
@@ -129,8 +129,8 @@ where
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {
-    // By a limit further in.
-    if causes(error).any(|cause| cause.is::<Rejected>()) {
+    // By a limit or a circuit further in: it was not sent.
+    if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
         return reservation.refund();
     }
     match Failure::of(error) {
