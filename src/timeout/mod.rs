@@ -72,7 +72,10 @@
 //! - The bound on the whole call goes outside of all, as a layer of its own: [`TimeoutLayer::whole`]. In one layer far inside
 //!   it would bound each attempt with its body.
 //!
-//! With the layer of a whole provider, whichever of the two is cut: see what comes back in the docs of its module.
+#![cfg_attr(
+    feature = "provider",
+    doc = "What was reserved of a provider's limits comes back: see [there](crate::provider#after-a-timeout)."
+)]
 //!
 //! # Readiness
 //!
