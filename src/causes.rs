@@ -9,8 +9,14 @@ use crate::BoxError;
 /// [`Error::source`] of an error that passes for the one that it wraps leads past that one: so it is with
 /// [`io::Error`], and with the error of `reqwest-middleware`. Here nothing is left out.
 pub(crate) fn causes(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let first: &(dyn Error + 'static) = &**error;
-    iter::successors(Some(first), |error| cause(*error))
+    causes_of(&**error)
+}
+
+/// The same.
+pub(crate) fn causes_of<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| cause(*error))
 }
 
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {

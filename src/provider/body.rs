@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Reservation, usage::UsageReader};
+use crate::timed_out;
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -47,6 +48,8 @@ pin_project! {
 pub(super) struct Settlement {
     reservation: Option<Reservation>,
     reads: Reads,
+    /// The body has ended with a timeout.
+    timed_out: bool,
 }
 
 /// Where the usage of an answer is found.
@@ -84,7 +87,11 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-impl<B: Body> Body for ResponseBody<B> {
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: 'static,
+{
     type Data = B::Data;
     type Error = B::Error;
 
@@ -98,8 +105,10 @@ impl<B: Body> Body for ResponseBody<B> {
         }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(settlement) = this.settlement {
-            if let Some(Ok(frame)) = &frame {
-                settlement.feed(frame);
+            match &frame {
+                Some(Ok(frame)) => settlement.feed(frame),
+                Some(Err(error)) => settlement.timed_out = timed_out::is_timeout(error),
+                None => {}
             }
             // Readers that trust `is_end_stream` never poll again after the last frame.
             if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
@@ -193,8 +202,11 @@ impl<B: Body> Inside<B> {
 
 impl Settlement {
     pub(super) fn new(reservation: Reservation, reads: Reads) -> Self {
-        let reservation = Some(reservation);
-        Self { reservation, reads }
+        Self {
+            reservation: Some(reservation),
+            reads,
+            timed_out: false,
+        }
     }
 
     #[inline]
@@ -222,14 +234,17 @@ impl Drop for Settlement {
         let Some(reservation) = self.reservation.take() else {
             return;
         };
-        match &self.reads {
+        let told = match &self.reads {
+            Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
+            Reads::Nothing => None,
+            Reads::Failure => return reservation.fail(),
+        };
+        let timed_out = self.timed_out || timed_out::is_cut();
+        match told {
+            Some((usage, true)) => reservation.settle(usage),
+            _ if timed_out => reservation.cut(told.unwrap_or_default().0),
             // Of one that was cut off at its beginning nobody knows how much was made of it.
-            Reads::Usage(reader) => match reader.usage().filter(|_| reader.is_final()) {
-                Some(usage) => reservation.settle(usage),
-                None => drop(reservation),
-            },
-            Reads::Nothing => drop(reservation),
-            Reads::Failure => reservation.fail(),
+            _ => drop(reservation),
         }
     }
 }

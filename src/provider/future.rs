@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
-    failure::Failure, limit::Hold, refusal::Fail,
+    failure::Failure, limit::Hold, refusal::Fail, timed_out,
 };
 
 /// A response whose body settles what its request used.
@@ -34,7 +34,8 @@ pin_project! {
     /// # Cancel safety
     ///
     /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called counts for what it
-    /// reserved, since nobody knows what the provider has counted.
+    /// reserved, since nobody knows what the provider has counted; but see [what comes back after a
+    /// timeout](crate::provider#after-a-timeout).
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request>,
@@ -135,6 +136,7 @@ fn after_error(reservation: Reservation, error: &BoxError) {
     }
     match Failure::of(error) {
         Failure::NotSent => reservation.refund(),
+        _ if timed_out::is_timeout(error) => reservation.fail(),
         Failure::Broken | Failure::Other => drop(reservation),
     }
 }

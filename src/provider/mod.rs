@@ -63,7 +63,8 @@
 //! | the request | requests | tokens |
 //! | --- | --- | --- |
 //! | was answered, and the answer tells its usage | count | settled to the usage, unless they count at [admission](Counting::Admission), as with OpenAI |
-//! | was answered, and nothing tells its usage; was dropped, timed out, or panicked | count | what was reserved counts |
+//! | was answered, and nothing tells its usage; was dropped, broke, or panicked | count | what was reserved counts |
+//! | [timed out](#after-a-timeout) | count | none but what a stream had told count, unless they count at [admission](Counting::Admission) |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
 //! | was refused by the provider (429 and its like) | count; come back if we [learn](#learning), since what is left is told | come back |
 //! | never left: no connection came about, or a limit further in refused it | come back | come back |
@@ -76,6 +77,17 @@
 //!
 //! A settlement moves units of the window that they were taken from, or of none if that has passed. However much an
 //! answer claims, it takes no more than one whole limit.
+//!
+//! # After a timeout
+//!
+//! A [`TimeoutLayer`](crate::TimeoutLayer) ends a request on this side, inside of this layer or outside of it. With the error the
+//! request is no longer in flight, and what it reserved comes back: a server that stalls would else hold the tokens of all
+//! who gave it up. What a stream had told by then counts, such as the input at the beginning of one of Anthropic's. So do errors of
+//! tower's `Timeout`, and of reqwest's, that come from inside.
+//!
+//! From outside it is the drop of the future, or of the body, that says so, in the same thread. Where something
+//! between the two layers moves the call into another task, as tower's `Buffer` does, and where `tokio::time::timeout`
+//! is what drops it, it is a drop like any other.
 //!
 //! # Learning
 //!

@@ -3,12 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Class, ask::Lesson, quota::Ticket, shared::Shared};
-use crate::{RateLimits, TokenUsage};
+use crate::{RateLimits, TokenUsage, timed_out};
 
 /// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
 ///
-/// Dropped without a word, as by an error, a timeout or a panic, it counts for what was reserved: nobody knows what the
-/// provider has counted.
+/// Dropped without a word, as by an error or a panic, it counts for what was reserved: nobody knows what the provider has
+/// counted. Dropped because a [`TimeoutLayer`](crate::TimeoutLayer) cuts what holds it, it counts no tokens, unless they count
+/// at [admission](super::Counting::Admission).
 #[must_use = "dropping it ends the request"]
 pub struct Reservation {
     shared: Arc<Shared>,
@@ -39,8 +40,13 @@ impl Reservation {
     }
 
     /// The answer is an error, for which no tokens count. It teaches nothing.
-    pub(super) fn fail(mut self) {
-        self.end(Some(TokenUsage::default()));
+    pub(super) fn fail(self) {
+        self.cut(TokenUsage::default());
+    }
+
+    /// Nobody waits for the rest of the answer, which had used so much as far as it told. It teaches nothing.
+    pub(super) fn cut(mut self, told: TokenUsage) {
+        self.end(Some(told));
     }
 
     /// The request was never sent: everything comes back.
@@ -103,7 +109,7 @@ impl Reservation {
 impl Drop for Reservation {
     #[inline]
     fn drop(&mut self) {
-        self.end(None);
+        self.end(timed_out::is_cut().then(TokenUsage::default));
     }
 }
 

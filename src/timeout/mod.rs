@@ -53,8 +53,8 @@
 //! - Only bytes are progress. A chunk of none, as a server may send for ever to seem alive, stops no clock, and is not passed
 //!   on where the wait for bytes is bounded. Trailers are.
 //! - An answer that drips a byte within each interval has no end. Nothing but `whole_call` bounds it.
-//! - What is there at the instant at which the time is over is in time. A frame that is there later is too late for
-//!   `whole_call`, and in time for all else; so is a response's head.
+//! - What is there at the instant at which the time is over is in time. What is there when it is asked for later is in time,
+//!   too, but for a frame of a body whose whole call is over.
 //!
 //! # Errors
 //!
@@ -65,6 +65,8 @@
 //! With a timeout the future, or the body, inside is dropped at once, before the error is returned: its connection is
 //! closed, or free, permits are back. The body has ended then.
 //!
+//! It is a layer for clients: on an axum `Router` it needs axum's `HandleErrorLayer` outside of it.
+//!
 //! # Order of layers
 //!
 //! - Bounds on attempts and bodies go inside of the retry, so that each attempt has its own, and inside of all limits: what
@@ -72,7 +74,10 @@
 //! - The bound on the whole call goes outside of all, as a layer of its own: [`TimeoutLayer::whole`]. In one layer far inside
 //!   it would bound each attempt with its body.
 //!
-//! With the layer of a whole provider, whichever of the two is cut: see what comes back in the docs of its module.
+#![cfg_attr(
+    feature = "provider",
+    doc = "What was reserved of a provider's limits comes back: see [there](super::provider#after-a-timeout)."
+)]
 //!
 //! # Readiness
 //!
@@ -87,9 +92,9 @@
 //! # What it costs
 //!
 //! Where the response is there at the first poll, and its chunks are there when they are asked for, nothing is
-//! allocated and no timer is set; a bound on the whole call reads the clock at each frame. One that has to be waited for allocates one timer,
-//! for all of its bounds and its body, and reads the clock each time that nothing is there. That timer is not set anew with
-//! each chunk but when it goes off too early, so a task may be woken once for nothing.
+//! allocated and no timer is set; a bound on the whole call reads the clock at each frame. A call that has to be waited for
+//! allocates one timer, for all of its bounds and its body, and reads the clock each time that nothing is there. The timer
+//! is not set anew with each chunk, but when it goes off too early: a task may be woken for nothing once in that time.
 //!
 //! # Cancellation
 //!

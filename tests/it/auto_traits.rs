@@ -145,8 +145,10 @@ fn the_futures_add_little_to_the_inner_one() {
     let bucket = size_of::<token_bucket::future::ResponseFuture<Inner, Req>>();
     let slot = size_of::<concurrency::future::ResponseFuture<Inner, Req>>();
     let retry = size_of::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
+    let timeout = size_of::<timeout::future::ResponseFuture<Answer>>();
     assert!(added(bucket) <= 16, "{}", added(bucket));
     assert!(added(slot) <= 24, "{}", added(slot));
+    assert!(added(timeout) <= 96, "{}", added(timeout));
     assert!(
         added(retry) <= size_of::<Req>() + 96,
         "{} over a request",

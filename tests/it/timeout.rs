@@ -19,11 +19,14 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use proptest::prelude::*;
-use tokio::time::{Instant, advance, sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, advance, sleep},
+};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, ConcurrencyLimiter, RetryAfterBackoffLayer, TimedOut, TimeoutLayer,
-    timeout::ResponseBody,
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, LayerMiddleware, RetryAfterBackoffLayer,
+    TimedOut, TimeoutLayer, timeout::ResponseBody,
 };
 
 use crate::support::{ms, poll_once};
@@ -339,6 +342,35 @@ async fn chunks_of_no_bytes_are_no_progress() {
         TimedOut::BetweenChunks(seconds(10))
     );
     assert_eq!(start.elapsed(), seconds(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_behind_many_chunks_of_none_is_not_held_up() {
+    let frames = std::iter::repeat_n("", 1_000).chain(["a"]);
+    let frames = frames.map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from(text))));
+    let layer = TimeoutLayer::new().between_chunks(seconds(10));
+    let mut body = bounded(layer, StreamBody::new(stream::iter(frames))).await;
+    let start = Instant::now();
+    assert_eq!(text(&mut body).await.unwrap().unwrap(), "a");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_ended_is_dropped_at_once() {
+    for breaks in [false, true] {
+        let dropped = Dropped::default();
+        let held = dropped.clone();
+        let frames = stream::poll_fn(move |_| {
+            let _held = &held;
+            let error = breaks.then(|| Err::<Frame<Bytes>, _>(io::Error::other("broken")));
+            Poll::Ready(error)
+        });
+        let mut body = bounded(TimeoutLayer::new(), StreamBody::new(frames)).await;
+        assert_eq!(dropped.times(), 0);
+        assert_eq!(text(&mut body).await.is_err(), breaks);
+        assert_eq!(dropped.times(), 1);
+        assert!(text(&mut body).await.unwrap().is_none());
+    }
 }
 
 /// On the real clock, since a task that never sleeps keeps a paused one where it is.
@@ -683,18 +715,58 @@ async fn a_slot_in_flight_is_free_after_each_kind_of_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_is_cut_while_it_waits_in_a_queue() {
-    let limiter = ConcurrencyLimiter::new(1);
-    let held = limiter.try_acquire().unwrap();
     let answers = service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     });
-    let service = TimeoutLayer::whole(seconds(5))
-        .layer(ConcurrencyLayer::from(limiter.clone()).layer(answers));
-    let outcome = service.clone().oneshot(get()).await;
-    assert_eq!(why(outcome), TimedOut::Call(seconds(5)));
-    drop(held);
-    service.oneshot(get()).await.unwrap();
-    assert_eq!(limiter.in_flight(), 0);
+    for (layer, expected) in [
+        (TimeoutLayer::whole(seconds(5)), TimedOut::Call(seconds(5))),
+        // So is an attempt whose layer is outside of the limit.
+        (TimeoutLayer::new(), TimedOut::Attempt(seconds(30))),
+    ] {
+        let limiter = ConcurrencyLimiter::new(1);
+        let held = limiter.try_acquire().unwrap();
+        let service = layer.layer(ConcurrencyLayer::from(limiter.clone()).layer(answers));
+        let outcome = service.clone().oneshot(get()).await;
+        assert_eq!(why(outcome), expected);
+        drop(held);
+        service.oneshot(get()).await.unwrap();
+        assert_eq!(limiter.in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn reqwest_middleware_has_its_timeouts() {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        for head in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+        pending::<()>().await;
+    });
+    let layer = TimeoutLayer::new().attempt(ms(100)).between_chunks(ms(50));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = reqwest_middleware::ClientBuilder::new(client)
+        .with(LayerMiddleware::new(layer))
+        .build();
+    let error = client.get(&url).send().await.unwrap_err();
+    assert_eq!(
+        TimedOut::of(&error.into()),
+        Some(TimedOut::Attempt(ms(100)))
+    );
+    let answer = client.get(&url).send().await.unwrap();
+    let error = answer.bytes().await.unwrap_err();
+    assert_eq!(
+        TimedOut::of(&error.into()),
+        Some(TimedOut::BetweenChunks(ms(50)))
+    );
 }
 
 /// What comes of frames that come so long after they are asked for: how many, when it is over, and why.

@@ -5,6 +5,7 @@ mod limiter;
 mod live;
 mod refusals;
 mod settlement;
+mod timeouts;
 
 use std::convert::Infallible;
 

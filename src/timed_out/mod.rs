@@ -1,7 +1,14 @@
 //! What took too long.
 
+#[cfg(feature = "provider")]
+mod cut;
+#[cfg(feature = "provider")]
+mod timeouts;
+
 use std::{error::Error, fmt, time::Duration};
 
+#[cfg(feature = "provider")]
+pub(crate) use self::{cut::is_cut, timeouts::is_timeout};
 use crate::{BoxError, causes::causes};
 
 /// Something took longer than it may.
@@ -44,6 +51,8 @@ impl TimedOut {
     pub(crate) fn after_drop(self, drops: impl FnOnce()) -> BoxError {
         #[cfg(feature = "tracing")]
         tracing::debug!(timed_out = ?self, "timed out");
+        #[cfg(feature = "provider")]
+        let _cutting = cut::Cutting::begin();
         drops();
         self.into()
     }
