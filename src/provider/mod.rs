@@ -134,6 +134,7 @@ mod ask;
 mod body;
 mod class;
 mod estimate;
+mod events;
 mod exhausted;
 pub mod future;
 mod include_usage;
@@ -164,4 +165,9 @@ pub use self::{
     service::ProviderService,
     snapshot::{LimitUsage, Usage},
     table::UnknownProvider,
+};
+pub(crate) use self::{
+    class::{Late, error_in, is_hollow, kind},
+    events::{Events, Sink},
+    refused::BOUNDS as REFUSAL,
 };

@@ -4,6 +4,7 @@
 mod auto_traits;
 mod batch;
 mod concurrency;
+mod diagnose;
 mod doors;
 mod fallback;
 mod idempotency_key;
