@@ -17,7 +17,8 @@ pub(super) enum Says {
 /// `is_error` where the event is called one.
 pub(super) fn says(root: &Value, is_error: bool) -> Says {
     if is_error || error_in(root).is_some() {
-        return if has_content(root) {
+        let is_of_another = !is_error && is_report(root);
+        return if has_content(root) || is_of_another {
             Says::Content
         } else {
             Says::Error
@@ -46,6 +47,20 @@ fn has_content(root: &Value) -> bool {
             .is_some_and(|content| !is_hollow(content))
 }
 
+/// Whether it was something else that failed, and this tells of it: a job, one request of a batch, a call of a procedure.
+fn is_report(root: &Value) -> bool {
+    let text = |name| root.get(name).and_then(Value::as_str);
+    let object = text("object").unwrap_or_default();
+    let is_answer = matches!(
+        object,
+        "" | "error" | "response" | "chat.completion" | "chat.completion.chunk" | "text_completion"
+    );
+    let has_state = object.is_empty()
+        && (text("status").is_some_and(|status| status != "error") || root.get("done").is_some());
+    let mut names = ["custom_id", "jsonrpc"].iter();
+    !is_answer || has_state || names.any(|name| root.get(name).is_some())
+}
+
 /// Whether an event comes before the first content.
 fn is_silent(root: &Value) -> bool {
     let Some(name) = root.get("type").and_then(Value::as_str) else {
@@ -53,6 +68,7 @@ fn is_silent(root: &Value) -> bool {
     };
     match name {
         "ping"
+        | "keepalive"
         | "message_start"
         | "message-start"
         | "content_block_stop"

@@ -29,6 +29,9 @@ pub(super) fn of(status: StatusCode, headers: &HeaderMap, error: &Error) -> Opti
     if let Some(told) = Told::of(status, headers, error) {
         return Some(of_class(told.class));
     }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return Some(ErrorKind::TooLarge);
+    }
     let named = late::named(error).and_then(ErrorKind::of_status);
     named
         .filter(|kind| *kind != ErrorKind::Server)

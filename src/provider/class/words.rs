@@ -30,15 +30,18 @@ const OTHERS: [&str; 8] = [
 ];
 
 /// Codes that say that the prompt does not fit.
-const CONTEXT: [&str; 3] = [
+const CONTEXT: [&str; 5] = [
     "context_length_exceeded",
+    "context_window_exceeded",
+    "ContextWindowExceededError",
     "exceed_context_size_error",
     "model_max_prompt_tokens_exceeded",
 ];
 
 /// Codes that say that a policy forbids the prompt, or the answer.
-const POLICY: [&str; 8] = [
+const POLICY: [&str; 9] = [
     "content_policy_violation",
+    "ContentPolicyViolationError",
     "content_filter",
     "content_policy",
     "ResponsibleAIPolicyViolation",

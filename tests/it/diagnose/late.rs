@@ -24,6 +24,7 @@ const SILENT: &[&str] = &[
     // Anthropic.
     "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"model\":\"m\",\"stop_reason\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
     "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    "data: {\"type\":\"keepalive\",\"sequence_number\":3}\n\n",
     "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
     "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n",
     "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"\"}}\n\n",
@@ -267,6 +268,12 @@ const CONTENT: &[&str] = &[
     "data: {\"candidates\":[{\"finishReason\":\"SAFETY\"}]}\n\n",
     "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
     "data: {\"type\":\"unheard_of\"}\n\n",
+    // These tell of something else that failed.
+    "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}\n\n",
+    "data: {\"custom_id\":\"r-1\",\"error\":{\"code\":\"server_error\"}}\n\n",
+    "data: {\"id\":\"p\",\"status\":\"failed\",\"error\":\"out of memory\"}\n\n",
+    "data: {\"error\":{}}\n\n",
+    "data: {\"error\":\"\"}\n\n",
     "data: [DONE]\n\n",
     "data: Hi\n\n",
     "data: 1\n\n",

@@ -1,6 +1,10 @@
 //! Errors of AI providers that come late, or badly labelled.
 
+mod inside;
+mod json;
 mod late;
+mod refusals;
+mod stacks;
 
 use std::{convert::Infallible, io};
 
