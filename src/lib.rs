@@ -134,6 +134,8 @@ pub mod idempotency_key;
 mod limit;
 mod message;
 #[cfg(feature = "provider")]
+mod opening;
+#[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod provider;
 mod quota;
@@ -188,6 +190,7 @@ pub use self::{
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::{
+    diagnose::{Diagnose, DiagnoseLayer},
     message::{PeekBody, ReplaceBody},
     rate_limits::{Dimension, RateLimits, Reported},
     tokens::{TokenUsage, Tokens},

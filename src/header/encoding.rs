@@ -1,10 +1,20 @@
-//! Whether a body is what it says, or has to be unpacked first.
+//! What a body is, and whether it has to be unpacked first.
 
-use http::{HeaderMap, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 
 /// Whether the body that `headers` announce is encoded in any way.
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     !encodings.all(|encoding| plain(encoding.as_bytes()))
+}
+
+/// The type of the body that `headers` announce, without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    Some(value[..end].trim_ascii())
 }

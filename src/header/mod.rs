@@ -11,7 +11,10 @@ mod rate_limits;
 mod retry_after;
 
 #[cfg(feature = "provider")]
-pub(crate) use self::{duration::duration, encoding::is_compressed};
+pub(crate) use self::{
+    duration::duration,
+    encoding::{is_compressed, media_type},
+};
 
 use std::time::SystemTime;
 

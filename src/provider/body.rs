@@ -1,9 +1,7 @@
 //! The body of an answer, which settles what its request used.
 
 use std::{
-    collections::VecDeque,
     fmt,
-    io::IoSlice,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,12 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Reservation, usage::UsageReader};
-use crate::timed_out;
-
-type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
-
-/// What was read of a body already.
-pub(super) type Frames<B> = VecDeque<Read<B>>;
+use crate::{
+    opening::{Opened, each_slice},
+    timed_out,
+};
 
 pin_project! {
     /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
@@ -26,20 +22,9 @@ pin_project! {
     /// The request is settled, and no longer in flight, with the last frame, the first error, or the drop of this.
     #[must_use = "dropping it ends the request"]
     pub struct ResponseBody<B: Body> {
-        // Frames that were read to find out what a refusal means.
-        read: Frames<B>,
         #[pin]
-        body: Inside<B>,
+        body: Opened<B>,
         settlement: Option<Settlement>,
-    }
-}
-
-pin_project! {
-    #[project = InsideProj]
-    enum Inside<B> {
-        Plain { #[pin] body: B },
-        // One that was polled already can't be moved any more.
-        Pinned { body: Pin<Box<B>>, has_ended: bool },
     }
 }
 
@@ -78,12 +63,9 @@ impl<B: Body> ResponseBody<B> {
     }
 
     /// A body of which some was read, or all, and nobody waits for the rest.
-    pub(super) fn of_refusal(read: Frames<B>, body: Pin<Box<B>>, has_ended: bool) -> Self {
-        Self {
-            read,
-            body: Inside::Pinned { body, has_ended },
-            settlement: None,
-        }
+    pub(super) const fn of_refusal(body: Opened<B>) -> Self {
+        let settlement = None;
+        Self { body, settlement }
     }
 }
 
@@ -100,9 +82,6 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        if let Some(frame) = this.read.pop_front() {
-            return Poll::Ready(Some(frame));
-        }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(settlement) = this.settlement {
             match &frame {
@@ -119,19 +98,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.read.iter().flatten().filter_map(Frame::data_ref);
-        let read = read.map(|data| data.remaining() as u64).sum::<u64>();
-        let inside = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(inside.lower().saturating_add(read));
-        if let Some(upper) = inside.upper().and_then(|upper| upper.checked_add(read)) {
-            hint.set_upper(upper);
-        }
-        hint
+        self.body.size_hint()
     }
 }
 
@@ -139,8 +110,7 @@ where
 impl<B: Body> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
         Self {
-            read: VecDeque::new(),
-            body: Inside::Plain { body },
+            body: body.into(),
             settlement: None,
         }
     }
@@ -161,43 +131,6 @@ impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
     }
 }
 
-// ===== impl Inside =====
-
-impl<B> Inside<B> {
-    fn get_ref(&self) -> &B {
-        match self {
-            Self::Plain { body } => body,
-            Self::Pinned { body, .. } => body,
-        }
-    }
-}
-
-impl<B: Body> Inside<B> {
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
-        match self.project() {
-            InsideProj::Plain { body } => body.poll_frame(cx),
-            // Some panic when they are polled after their end.
-            InsideProj::Pinned { has_ended, .. } if *has_ended => Poll::Ready(None),
-            InsideProj::Pinned { body, .. } => body.as_mut().poll_frame(cx),
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self, Self::Pinned { has_ended, .. } if *has_ended)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.has_ended() || self.get_ref().is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.has_ended() {
-            return SizeHint::with_exact(0);
-        }
-        self.get_ref().size_hint()
-    }
-}
-
 // ===== impl Settlement =====
 
 impl Settlement {
@@ -212,17 +145,8 @@ impl Settlement {
     #[inline]
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
-            if data.chunk().len() == data.remaining() {
-                return reader.feed(data.chunk());
-            }
-            let mut slices = [IoSlice::new(&[]); 16];
-            let count = data.chunks_vectored(&mut slices);
-            for slice in &slices[..count] {
-                reader.feed(slice);
-            }
-            let seen: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             // With a hole in it the rest would be misread.
-            if seen < data.remaining() {
+            if !each_slice(data, usize::MAX, |slice| reader.feed(slice)) {
                 self.reads = Reads::Nothing;
             }
         }

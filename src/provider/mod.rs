@@ -146,6 +146,7 @@ mod ask;
 mod body;
 mod class;
 mod estimate;
+mod events;
 mod exhausted;
 pub mod future;
 mod include_usage;
@@ -178,4 +179,9 @@ pub use self::{
     service::ProviderService,
     snapshot::{LimitUsage, Usage},
     table::UnknownProvider,
+};
+pub(crate) use self::{
+    class::{Late, error_in, is_hollow, kind},
+    events::{Events, Sink},
+    refused::BOUNDS as REFUSAL,
 };

@@ -15,6 +15,7 @@ use tower_throttle::{
     Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
     SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket, TokenBucketLayer,
     TokenBucketLimiter, TokenUsage, Tokens, concurrency,
+    diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     provider::{
@@ -96,6 +97,7 @@ const _: () = {
     guard::<ReplayBody<axum::body::Body>>();
     guard::<provider::ResponseBody<String>>();
     guard::<timeout::ResponseBody<String>>();
+    guard::<diagnose::ResponseBody<String>>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
@@ -103,6 +105,7 @@ const _: () = {
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<To<Inner>>>();
+    value::<DiagnoseLayer>();
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
@@ -116,6 +119,7 @@ const _: () = {
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, To<Inner>>>();
+    value::<Diagnose<Inner>>();
     value::<HttpClient>();
     value::<HttpRequest<Inner>>();
     value::<IdempotencyKey<Inner>>();
@@ -127,6 +131,7 @@ const _: () = {
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
+    shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     future::<fallback::future::ResponseFuture<Inner, Req, To<Inner>, fallback::Rule>>();
@@ -144,11 +149,13 @@ fn the_futures_add_little_to_the_inner_one() {
     let added = |size: usize| size - size_of::<Answer>();
     let bucket = size_of::<token_bucket::future::ResponseFuture<Inner, Req>>();
     let slot = size_of::<concurrency::future::ResponseFuture<Inner, Req>>();
+    let diagnose = size_of::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     let retry = size_of::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     let timeout = size_of::<timeout::future::ResponseFuture<Answer>>();
     assert!(added(bucket) <= 16, "{}", added(bucket));
     assert!(added(slot) <= 24, "{}", added(slot));
     assert!(added(timeout) <= 96, "{}", added(timeout));
+    assert!(added(diagnose) <= 32, "{}", added(diagnose));
     assert!(
         added(retry) <= size_of::<Req>() + 96,
         "{} over a request",

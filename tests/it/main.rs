@@ -5,6 +5,7 @@ mod auto_traits;
 mod batch;
 mod circuit_breaker;
 mod concurrency;
+mod diagnose;
 mod doors;
 mod fallback;
 mod idempotency_key;

@@ -15,6 +15,7 @@ const LEVELS: [&[&str]; 8] = [
         "failure",
         "hint",
         "message",
+        "opening",
         "quota",
         "refusal",
         "rate_limits",

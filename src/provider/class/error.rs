@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header::DATE};
 use serde_json::Value;
 
-use super::words;
+use super::{late::error_in, words};
 use crate::header::duration;
 
 /// No error is longer, and what may be is not parsed.
@@ -44,24 +44,39 @@ impl Error {
             .flatten();
         let mut error = match parsed {
             Some(root) => Self::parsed(&root),
-            None => Self::searched(&String::from_utf8_lossy(
+            None => Self::in_text(&String::from_utf8_lossy(
                 &body[..body.len().min(MOST_BYTES)],
             )),
         };
+        error.finish(headers);
+        error
+    }
+
+    /// What a value says that has been found to be, or to have in it, an error.
+    pub(super) fn of(root: &Value, headers: &HeaderMap) -> Self {
+        let mut error = Self::parsed(root);
+        error.finish(headers);
+        error
+    }
+
+    fn finish(&mut self, headers: &HeaderMap) {
         if let Some(date) = headers.get(DATE) {
-            error.headers.insert(DATE, date.clone());
+            self.headers.insert(DATE, date.clone());
         }
-        if let Some(words) = &mut error.words {
+        if let Some(words) = &mut self.words {
             let end = (0..=MOST_WORDS.min(words.len()))
                 .rev()
                 .find(|end| words.is_char_boundary(*end));
             words.truncate(end.unwrap_or_default());
         }
-        error
     }
 
     pub(super) fn code(&self) -> Option<&str> {
         self.codes.first().map(String::as_str)
+    }
+
+    pub(super) fn codes(&self) -> impl Iterator<Item = &str> {
+        self.codes.iter().map(String::as_str)
     }
 
     pub(super) fn has_code(&self, is: impl Fn(&str) -> bool) -> bool {
@@ -124,6 +139,17 @@ impl Error {
         self.retry_delay = self.retry_delay.or_else(|| duration(delay?));
     }
 
+    /// The last error of a stream of events; or else what can be found.
+    fn in_text(text: &str) -> Self {
+        let data = text
+            .lines()
+            .rev()
+            .filter_map(|line| line.strip_prefix("data:"));
+        let mut events = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        let error = events.find_map(|event| error_in(&event).map(Self::parsed));
+        error.unwrap_or_else(|| Self::searched(text))
+    }
+
     fn searched(text: &str) -> Self {
         // With its quotes: inside of a message these would be escaped.
         let codes = words::codes()
@@ -154,14 +180,17 @@ fn quota(id: &str) -> Quota {
 
 /// All that may be a code; a number last, for it only repeats the status.
 fn codes(error: &Value) -> Vec<String> {
-    const PLACES: [&str; 7] = [
+    const PLACES: [&str; 10] = [
         "/code",
+        "/innererror/code",
         "/metadata/provider_code",
         "/details/error_code",
         "/error_code",
+        "/error_type",
         "/type",
         "/__type",
         "/status",
+        "/status_code",
     ];
     let mut codes: Vec<String> = PLACES
         .iter()

@@ -1,7 +1,14 @@
 //! What a refusal of the provider's means.
 
 mod error;
+mod kind;
+mod late;
 mod words;
+
+pub(crate) use self::{
+    kind::kind,
+    late::{Late, error_in, is_hollow},
+};
 
 use std::time::Duration;
 
@@ -77,23 +84,28 @@ impl Told {
     /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
     /// empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        let is_forbidden = status == StatusCode::FORBIDDEN;
-        if !is_forbidden && !matches!(status.as_u16(), 402 | 429 | 503 | OVERLOADED) {
+        if !may_be_told_by(status) {
             return None;
         }
         let body = if is_compressed(headers) { &[] } else { body };
-        let error = Error::read(body, headers);
+        Self::of(status, headers, &Error::read(body, headers))
+    }
+
+    fn of(status: StatusCode, headers: &HeaderMap, error: &Error) -> Option<Self> {
+        if !may_be_told_by(status) {
+            return None;
+        }
         let limits = match RateLimits::from_headers(headers) {
             limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
             limits => limits,
         };
         let hint = Hint::from_headers(headers).retry_after();
         let is_limit = hint.is_some() || used_up(&limits).next().is_some() || error.is_of_limits();
-        if is_forbidden && !is_limit {
+        if status == StatusCode::FORBIDDEN && !is_limit {
             return None;
         }
-        let retry_after = hint.or_else(|| wait(&error, &limits));
-        let class = match class(status, &error, &limits) {
+        let retry_after = hint.or_else(|| wait(error, &limits));
+        let class = match class(status, error, &limits) {
             // A day's quota that refills as one watches.
             Class::Day
                 if error.quota != Some(Quota::Day)
@@ -110,6 +122,10 @@ impl Told {
             message: error.message.as_deref().and_then(cut),
         })
     }
+}
+
+fn may_be_told_by(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
 }
 
 /// By what is said in so many words first, and by the status last.

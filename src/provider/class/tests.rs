@@ -262,6 +262,7 @@ fn every_code_of_money_is_one() {
         "enforced_spend_limit_reached",
         "billing_hard_limit_reached",
         "billing_not_active",
+        "billing_error",
     ] {
         for body in [
             format!(r#"{{"error":{{"code":"{code}"}}}}"#),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::header::duration;
 
 /// Codes that say that the money is spent.
-const MONEY: [&str; 8] = [
+const MONEY: [&str; 9] = [
     "insufficient_quota",
     "credit_balance_exhausted",
     "organization_spend_limit_exceeded",
@@ -14,21 +14,107 @@ const MONEY: [&str; 8] = [
     "enforced_spend_limit_reached",
     "billing_hard_limit_reached",
     "billing_not_active",
+    "billing_error",
 ];
 
 /// Codes of everything else.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     "slow_down",
     "resource_unavailable",
     "overloaded_error",
     "rate_limit_exceeded",
     "rate_limit_error",
     "RESOURCE_EXHAUSTED",
+    "request_too_large",
+    "timeout_error",
+];
+
+/// Codes that say that the prompt does not fit.
+const CONTEXT: [&str; 5] = [
+    "context_length_exceeded",
+    "context_window_exceeded",
+    "ContextWindowExceededError",
+    "exceed_context_size_error",
+    "model_max_prompt_tokens_exceeded",
+];
+
+/// Codes that say that a policy forbids the prompt, or the answer.
+const POLICY: [&str; 9] = [
+    "content_policy_violation",
+    "ContentPolicyViolationError",
+    "content_filter",
+    "content_policy",
+    "ResponsibleAIPolicyViolation",
+    "moderation_blocked",
+    "cyber_policy_violation",
+    "data_inspection_failed",
+    "DataInspectionFailed",
 ];
 
 /// What a body that can't be parsed is searched for.
 pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-    MONEY.into_iter().chain(OTHERS)
+    let codes = [&MONEY[..], &CONTEXT, &POLICY, &OTHERS];
+    codes.into_iter().flatten().copied()
+}
+
+pub(super) fn is_context_code(code: &str) -> bool {
+    CONTEXT.contains(&code)
+}
+
+pub(super) fn is_policy_code(code: &str) -> bool {
+    POLICY.contains(&code)
+}
+
+/// Whether a message says that the prompt does not fit into what the model can read.
+pub(super) fn is_context(text: &str) -> bool {
+    [
+        "context length",
+        "context window",
+        "context limit",
+        "context size",
+        "prompt is too long",
+        "prompt too long",
+        "input is too long",
+        "maximum prompt length",
+        "maximum number of tokens",
+        "number of tokens in the prompt cannot exceed",
+        "`max_new_tokens` must be <=",
+    ]
+    .iter()
+    .any(|word| has(text, word))
+}
+
+/// Whether a message says that a policy forbids the prompt, or the answer.
+pub(super) fn is_policy(text: &str) -> bool {
+    [
+        "content management policy",
+        "content policy",
+        "content filter",
+        "usage policy",
+        "usage policies",
+        "usage guidelines",
+        "safety system",
+        "safety settings",
+        "content exists risk",
+        "input was flagged",
+        "prompt was flagged",
+        "requires moderation",
+    ]
+    .iter()
+    .any(|word| has(text, word))
+}
+
+/// Whether a message says that the money is spent. Of billing alone messages about other limits speak, too.
+pub(super) fn is_no_money(text: &str) -> bool {
+    [
+        "credit balance is too low",
+        "insufficient balance",
+        "insufficient credit",
+        "insufficient funds",
+        "used all available credits",
+    ]
+    .iter()
+    .any(|word| has(text, word))
 }
 
 pub(super) fn is_money(code: &str) -> bool {

@@ -12,10 +12,13 @@ mod sse;
 #[cfg(test)]
 mod tests;
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::HeaderMap;
 
 use self::{json::Json, sse::Sse};
-use crate::{TokenUsage, header::is_compressed};
+use crate::{
+    TokenUsage,
+    header::{is_compressed, media_type},
+};
 
 /// Reads the usage out of the bytes of an answer, however they are cut.
 #[derive(Debug)]
@@ -37,12 +40,10 @@ impl UsageReader {
         if is_compressed(headers) {
             return None;
         }
-        let Some(value) = headers.get(CONTENT_TYPE) else {
-            return Some(Self(Format::Json(Json::new())));
-        };
-        let value = value.as_bytes();
-        let end = memchr::memchr(b';', value).unwrap_or(value.len());
-        Format::of(value[..end].trim_ascii()).map(Self)
+        match media_type(headers) {
+            Some(media_type) => Format::of(media_type).map(Self),
+            None => Some(Self(Format::Json(Json::new()))),
+        }
     }
 
     /// The next bytes of the body.

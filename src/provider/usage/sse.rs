@@ -3,44 +3,26 @@
 //! Nearly all events say nothing of usage. Where a whole event is at hand, a search for the name tells that, and costs
 //! a fraction of what reading it would. Events that are cut are read as they come.
 
-use std::{mem, sync::LazyLock};
+use std::sync::LazyLock;
 
-use memchr::{memchr2, memmem::Finder, memrchr_iter};
+use memchr::{memmem::Finder, memrchr_iter};
 
 use super::json::Json;
-use crate::TokenUsage;
+use crate::{
+    TokenUsage,
+    provider::events::{Events, Sink},
+};
 
 /// What each name starts with that usage can be found under at the top, and in a wrapper.
 const NAME: &[u8] = b"\"usage";
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
-const FIELD: &[u8; 5] = b"data:";
-const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
-
 /// Reads the data of events, each event a JSON text.
 #[derive(Debug)]
 pub(super) struct Sse {
     json: Json,
-    line: Line,
-    /// The event at hand has had data.
-    begun: bool,
-    /// The last line ended in a carriage return: a line feed that comes next is of the same end.
-    after_return: bool,
-}
-
-/// How far the line at hand has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    /// So many bytes of the byte order mark; in the first line only.
-    Mark(usize),
-    /// So many bytes of the field's name.
-    Name(usize),
-    /// The name and its colon; a space may follow.
-    Colon,
-    Data,
-    /// No data: another field, or a comment.
-    Other,
+    events: Events,
 }
 
 // ===== impl Sse =====
@@ -49,9 +31,7 @@ impl Sse {
     pub(super) fn new() -> Self {
         Self {
             json: Json::new(),
-            line: Line::Mark(0),
-            begun: false,
-            after_return: false,
+            events: Events::new(),
         }
     }
 
@@ -60,21 +40,18 @@ impl Sse {
         // No byte is searched twice, however short the events are.
         let mut unsearched = bytes.len();
         while !rest.is_empty() {
-            if mem::take(&mut self.after_return) && rest[0] == b'\n' {
-                rest = &rest[1..];
-                continue;
-            }
-            if self.is_between_events() && rest.len() <= unsearched {
+            rest = self.events.skip_feed(rest);
+            if self.events.is_between_events() && rest.len() <= unsearched {
                 let silent = find_usage(rest).unwrap_or(rest.len());
                 unsearched = (rest.len() - silent).saturating_sub(1);
                 let end = last_event_end(&rest[..silent]);
                 if end > 0 {
-                    self.line = Line::Name(0);
+                    self.events.passed_over();
                     rest = &rest[end..];
                     continue;
                 }
             }
-            rest = self.line(rest);
+            rest = self.events.feed_line(rest, &mut self.json);
         }
     }
 
@@ -86,59 +63,16 @@ impl Sse {
     pub(super) fn is_final(&self) -> bool {
         self.json.is_final() && self.usage().is_some_and(|usage| usage.output > 0)
     }
+}
 
-    fn is_between_events(&self) -> bool {
-        !self.begun && matches!(self.line, Line::Mark(0) | Line::Name(0))
+/// Each event is another text.
+impl Sink for Json {
+    fn data(&mut self, bytes: &[u8]) {
+        self.feed(bytes);
     }
 
-    /// Reads to the end of the line, or all there is of it.
-    fn line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = memchr2(b'\n', b'\r', bytes) else {
-            self.part(bytes);
-            return &[];
-        };
-        self.part(&bytes[..end]);
-        self.end_line();
-        self.after_return = bytes[end] == b'\r';
-        &bytes[end + 1..]
-    }
-
-    fn part(&mut self, bytes: &[u8]) {
-        for (at, &byte) in bytes.iter().enumerate() {
-            if self.line == Line::Mark(0) && byte != BYTE_ORDER_MARK[0] {
-                self.line = Line::Name(0);
-            }
-            self.line = match self.line {
-                Line::Mark(2) if byte == BYTE_ORDER_MARK[2] => Line::Name(0),
-                Line::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => Line::Mark(seen + 1),
-                Line::Name(4) if byte == FIELD[4] => Line::Colon,
-                Line::Name(seen) if byte == FIELD[seen] => Line::Name(seen + 1),
-                Line::Colon if byte == b' ' => Line::Data,
-                Line::Colon | Line::Data => {
-                    self.begun = true;
-                    self.json.feed(&bytes[at..]);
-                    self.line = Line::Data;
-                    return;
-                }
-                Line::Mark(_) | Line::Name(_) | Line::Other => {
-                    self.line = Line::Other;
-                    return;
-                }
-            };
-        }
-    }
-
-    fn end_line(&mut self) {
-        match self.line {
-            Line::Mark(0) | Line::Name(0) => {
-                self.json.reset();
-                self.begun = false;
-            }
-            // Data of more than one line is joined by line feeds.
-            Line::Colon | Line::Data => self.json.feed(b"\n"),
-            Line::Mark(_) | Line::Name(_) | Line::Other => {}
-        }
-        self.line = Line::Name(0);
+    fn end(&mut self) {
+        self.reset();
     }
 }
 

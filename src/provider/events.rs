@@ -1,0 +1,203 @@
+//! Streams of server-sent events, in pieces that may be cut anywhere.
+
+use std::mem;
+
+use memchr::memchr2;
+
+const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
+
+/// Finds the fields and the ends of events. It keeps none of their bytes.
+#[derive(Debug)]
+pub(crate) struct Events {
+    line: Line,
+    /// The event at hand has had data.
+    begun: bool,
+    /// The last line ended in a carriage return: a line feed that comes next is of the same end.
+    after_return: bool,
+}
+
+/// Who is told what is in the events.
+pub(crate) trait Sink {
+    /// More of the event's data. Its lines are joined by line feeds, and have one at their end.
+    fn data(&mut self, bytes: &[u8]);
+
+    /// More of what the event is called.
+    fn name(&mut self, _bytes: &[u8]) {}
+
+    /// The event is over, whether it had any data or not.
+    fn end(&mut self);
+}
+
+/// How far the line at hand has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// So many bytes of the byte order mark; in the first line only.
+    Mark(usize),
+    Start,
+    /// So many bytes of the field's name and its colon.
+    Name(Field, usize),
+    /// The name and its colon; a space may follow.
+    Colon(Field),
+    Value(Field),
+    /// Another field, or a comment.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Data,
+    Event,
+}
+
+// ===== impl Events =====
+
+impl Events {
+    pub(crate) const fn new() -> Self {
+        Self {
+            line: Line::Mark(0),
+            begun: false,
+            after_return: false,
+        }
+    }
+
+    /// Reads to the end of the line, or all there is of it, and gives back what is left.
+    pub(crate) fn feed_line<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+        let bytes = self.skip_feed(bytes);
+        let Some(end) = memchr2(b'\n', b'\r', bytes) else {
+            self.part(bytes, sink);
+            return &[];
+        };
+        self.part(&bytes[..end], sink);
+        self.end_line(sink);
+        self.after_return = bytes[end] == b'\r';
+        &bytes[end + 1..]
+    }
+
+    /// What is left of `bytes` without the other half of a line's end.
+    pub(crate) fn skip_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match bytes {
+            [b'\n', rest @ ..] if mem::take(&mut self.after_return) => rest,
+            [] => bytes,
+            _ => {
+                self.after_return = false;
+                bytes
+            }
+        }
+    }
+
+    /// Whether no part of an event has been read yet that would make a difference.
+    pub(crate) const fn is_between_events(&self) -> bool {
+        !self.begun && matches!(self.line, Line::Mark(0) | Line::Start)
+    }
+
+    /// Some events were passed over: the next line is the first of another one.
+    pub(crate) const fn passed_over(&mut self) {
+        self.line = Line::Start;
+    }
+
+    fn part(&mut self, bytes: &[u8], sink: &mut impl Sink) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.line == Line::Mark(0) && byte != BYTE_ORDER_MARK[0] {
+                self.line = Line::Start;
+            }
+            self.line = match self.line {
+                Line::Mark(2) if byte == BYTE_ORDER_MARK[2] => Line::Start,
+                Line::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => Line::Mark(seen + 1),
+                Line::Start if byte == Field::Data.name()[0] => Line::Name(Field::Data, 1),
+                Line::Start if byte == Field::Event.name()[0] => Line::Name(Field::Event, 1),
+                Line::Name(field, seen) if byte == field.name()[seen] => {
+                    if seen + 1 == field.name().len() {
+                        Line::Colon(field)
+                    } else {
+                        Line::Name(field, seen + 1)
+                    }
+                }
+                Line::Colon(field) if byte == b' ' => Line::Value(field),
+                Line::Colon(field) | Line::Value(field) => {
+                    self.line = Line::Value(field);
+                    match field {
+                        Field::Data => {
+                            self.begun = true;
+                            sink.data(&bytes[at..]);
+                        }
+                        Field::Event => sink.name(&bytes[at..]),
+                    }
+                    return;
+                }
+                Line::Mark(_) | Line::Start | Line::Name(..) | Line::Other => {
+                    self.line = Line::Other;
+                    return;
+                }
+            };
+        }
+    }
+
+    fn end_line(&mut self, sink: &mut impl Sink) {
+        match self.line {
+            Line::Mark(0) | Line::Start => {
+                sink.end();
+                self.begun = false;
+            }
+            Line::Colon(Field::Data) | Line::Value(Field::Data) => sink.data(b"\n"),
+            Line::Mark(_) | Line::Name(..) | Line::Colon(_) | Line::Value(_) | Line::Other => {}
+        }
+        self.line = Line::Start;
+    }
+}
+
+// ===== impl Field =====
+
+impl Field {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Data => b"data:",
+            Self::Event => b"event:",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Taken(Vec<(String, String)>, String, String);
+
+    impl Sink for Taken {
+        fn data(&mut self, bytes: &[u8]) {
+            self.2.push_str(std::str::from_utf8(bytes).unwrap());
+        }
+
+        fn name(&mut self, bytes: &[u8]) {
+            self.1.push_str(std::str::from_utf8(bytes).unwrap());
+        }
+
+        fn end(&mut self) {
+            self.0
+                .push((mem::take(&mut self.1), mem::take(&mut self.2)));
+        }
+    }
+
+    #[test]
+    fn names_and_data_are_told_apart_however_they_are_cut() {
+        let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: d\r\rdata: 6";
+        let expected = [("a", "1\n2\n"), ("", ""), ("b", " 4\n"), ("d", "")];
+        for size in 1..stream.len() {
+            let mut taken = Taken::default();
+            let mut events = Events::new();
+            for piece in stream.as_bytes().chunks(size) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    rest = events.feed_line(rest, &mut taken);
+                }
+            }
+            let got: Vec<_> = taken
+                .0
+                .iter()
+                .map(|(name, data)| (&**name, &**data))
+                .collect();
+            assert_eq!(got, expected, "{size}");
+            assert_eq!(taken.2, "6");
+        }
+    }
+}
