@@ -3,6 +3,7 @@
 
 mod auto_traits;
 mod batch;
+mod cache;
 mod concurrency;
 mod doors;
 mod fallback;
