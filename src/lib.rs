@@ -164,6 +164,12 @@ pub use self::adapter::{
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{Cache, CacheLayer};
+#[cfg(any(feature = "cache", feature = "provider"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
+pub use self::message::PeekBody;
 pub use self::{
     carry::{Carry, Guarded},
     circuit::Circuit,
@@ -191,7 +197,7 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::{
     diagnose::{Diagnose, DiagnoseLayer},
-    message::{PeekBody, ReplaceBody},
+    message::ReplaceBody,
     rate_limits::{Dimension, RateLimits, Reported},
     tokens::{TokenUsage, Tokens},
 };

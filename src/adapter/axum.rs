@@ -3,9 +3,11 @@
 use axum_core::body::Body;
 use http_body::Body as _;
 
-use crate::TryClone;
+#[cfg(any(feature = "cache", feature = "provider"))]
+use crate::PeekBody;
 #[cfg(feature = "provider")]
-use crate::{PeekBody, ReplaceBody};
+use crate::ReplaceBody;
+use crate::TryClone;
 
 /// `None` unless the body has ended already: what it streams can be read once.
 impl TryClone for Body {
@@ -15,7 +17,7 @@ impl TryClone for Body {
 }
 
 /// `None` unless the body has ended already: it is boxed as a stream, whatever it was made of.
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Body {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.is_end_stream().then(|| look(&[]))

@@ -2,7 +2,7 @@
 
 use hyper::body::Incoming;
 
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 use crate::PeekBody;
 use crate::TryClone;
 
@@ -14,7 +14,7 @@ impl TryClone for Incoming {
 }
 
 /// `None` unless the body has ended already: what is received can be read once.
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Incoming {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         http_body::Body::is_end_stream(self).then(|| look(&[]))

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
+#[cfg(any(feature = "cache", feature = "provider"))]
+use crate::PeekBody;
 use crate::{BoxError, Carry, Guarded, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody};
 #[cfg(feature = "provider")]
-use crate::{PeekBody, ReplaceBody, message::correct_length};
+use crate::{ReplaceBody, message::correct_length};
 
 impl RequestHead for Request {
     fn method(&self) -> &Method {
@@ -50,7 +52,7 @@ impl TryClone for Body {
 }
 
 /// `None` where the body is a stream.
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Request {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self.body() {
@@ -61,7 +63,7 @@ impl PeekBody for Request {
 }
 
 /// `None` where the body is a stream.
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Body {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.as_bytes().map(look)

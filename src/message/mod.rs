@@ -1,6 +1,6 @@
 //! The little that the layers need to know of a request or response, whatever its type.
 
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 mod peek_body;
 #[cfg(feature = "provider")]
 mod replace_body;
@@ -8,11 +8,13 @@ mod with_body;
 
 use http::{Extensions, HeaderMap, Method, StatusCode};
 
+#[cfg(any(feature = "cache", feature = "provider"))]
+pub use self::peek_body::PeekBody;
+#[cfg(feature = "provider")]
+pub use self::replace_body::ReplaceBody;
 #[cfg(all(feature = "provider", feature = "reqwest"))]
 pub(crate) use self::replace_body::correct_length;
 pub use self::with_body::{IntoHttp, WithBody};
-#[cfg(feature = "provider")]
-pub use self::{peek_body::PeekBody, replace_body::ReplaceBody};
 
 /// A request that has a method, a URL and headers.
 ///

@@ -15,9 +15,11 @@ use super::{
     record::Item,
     shared::{Polled, Shared, Source},
 };
-use crate::{BoxError, TryClone};
+#[cfg(any(feature = "cache", feature = "provider"))]
+use crate::PeekBody;
 #[cfg(feature = "provider")]
-use crate::{PeekBody, ReplaceBody};
+use crate::ReplaceBody;
+use crate::{BoxError, TryClone};
 
 /// A body that is recorded while it is sent, so that its clones can be sent again.
 ///
@@ -132,7 +134,7 @@ impl<B> TryClone for ReplayBody<B> {
 
 /// Shows what the original does until some of it was sent, and then what was recorded, if it was sent to its end and is in one
 /// piece.
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match &self.0 {

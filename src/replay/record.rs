@@ -116,7 +116,7 @@ impl Record {
     }
 
     /// The data, where it is in one piece and all that there is.
-    #[cfg(feature = "provider")]
+    #[cfg(any(feature = "cache", feature = "provider"))]
     pub(super) fn whole(&self) -> Option<&[u8]> {
         match &*self.items {
             [] => Some(&self.tail),

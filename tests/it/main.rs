@@ -3,6 +3,7 @@
 
 mod auto_traits;
 mod batch;
+mod cache;
 mod circuit_breaker;
 mod concurrency;
 mod diagnose;

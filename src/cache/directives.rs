@@ -1,0 +1,162 @@
+//! `Cache-Control`, as far as it matters here.
+
+use http::{
+    HeaderMap,
+    header::{AGE, CACHE_CONTROL, PRAGMA},
+};
+
+/// What a request or a response says of caches. Where it says a thing twice, the stricter one counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Directives {
+    pub(super) no_store: bool,
+    pub(super) no_cache: bool,
+    pub(super) private: bool,
+    /// In seconds; nothing is fresh where it can't be read.
+    pub(super) max_age: Option<u64>,
+    pub(super) s_maxage: Option<u64>,
+}
+
+// ===== impl Directives =====
+
+impl Directives {
+    pub(super) fn of_request(headers: &HeaderMap) -> Self {
+        let mut directives = Self::read(headers);
+        if !headers.contains_key(CACHE_CONTROL) {
+            let mut pragmas = headers.get_all(PRAGMA).iter();
+            directives.no_cache =
+                pragmas.any(|value| value.as_bytes().eq_ignore_ascii_case(b"no-cache"));
+        }
+        directives
+    }
+
+    pub(super) fn read(headers: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        for value in headers.get_all(CACHE_CONTROL) {
+            for directive in value.as_bytes().split(|byte| *byte == b',') {
+                directives.add(directive.trim_ascii());
+            }
+        }
+        directives
+    }
+
+    fn add(&mut self, directive: &[u8]) {
+        let mut parts = directive.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let value = parts.next().unwrap_or_default();
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("no-store") {
+            self.no_store = true;
+        } else if is("no-cache") {
+            self.no_cache = true;
+        } else if is("private") {
+            self.private = true;
+        } else if is("max-age") {
+            shorten(&mut self.max_age, value);
+        } else if is("s-maxage") {
+            shorten(&mut self.s_maxage, value);
+        }
+    }
+}
+
+fn shorten(age: &mut Option<u64>, value: &[u8]) {
+    let value = value.trim_ascii();
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    let value = value.strip_suffix(b"\"").unwrap_or(value);
+    let seconds = seconds(value).unwrap_or(0);
+    *age = Some(age.map_or(seconds, |age| age.min(seconds)));
+}
+
+/// How long other caches had an answer already.
+pub(super) fn age(headers: &HeaderMap) -> u64 {
+    let age = headers.get(AGE);
+    age.and_then(|age| seconds(age.as_bytes().trim_ascii()))
+        .unwrap_or(0)
+}
+
+/// Digits alone; too many of them are the largest number.
+fn seconds(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |seconds, byte| {
+        byte.is_ascii_digit().then(|| {
+            seconds
+                .saturating_mul(10)
+                .saturating_add(u64::from(byte - b'0'))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(values: &[&'static str]) -> Directives {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CACHE_CONTROL, HeaderValue::from_static(value));
+        }
+        Directives::of_request(&headers)
+    }
+
+    #[test]
+    fn directives_are_read_from_every_line_and_the_stricter_one_counts() {
+        let nothing = Directives::default();
+        let max_age = |seconds| Directives {
+            max_age: Some(seconds),
+            ..nothing
+        };
+        let no_store = Directives {
+            no_store: true,
+            ..nothing
+        };
+        let table: &[(&[&'static str], Directives)] = &[
+            (&[], nothing),
+            (&["", ",,", "public, immutable"], nothing),
+            (&["No-Store"], no_store),
+            (&["public", " x=1 ,no-store"], no_store),
+            (&["max-age=60"], max_age(60)),
+            (&["max-age = \"60\""], max_age(60)),
+            (&["max-age=60, max-age=5", "max-age=7"], max_age(5)),
+            (
+                &["max-age=99999999999999999999999999999"],
+                max_age(u64::MAX),
+            ),
+            (&["max-age=-1"], max_age(0)),
+            (&["max-age"], max_age(0)),
+            (&["max-age=soon"], max_age(0)),
+            (
+                &["private=\"x\", no-cache=\"set-cookie\", s-maxage=1"],
+                Directives {
+                    private: true,
+                    no_cache: true,
+                    s_maxage: Some(1),
+                    ..nothing
+                },
+            ),
+        ];
+        for (values, expected) in table {
+            assert_eq!(read(values), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_pragma_counts_where_there_is_nothing_newer() {
+        let mut headers = HeaderMap::new();
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        assert!(Directives::of_request(&headers).no_cache);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=1"));
+        assert!(!Directives::of_request(&headers).no_cache);
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_read_is_none() {
+        for (value, expected) in [("17", 17), (" 1 ", 1), ("-1", 0), ("", 0), ("1.5", 0)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AGE, HeaderValue::from_static(value));
+            assert_eq!(age(&headers), expected, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Which requests are looked up, and which answers are kept.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, Method, StatusCode,
+    header::{CONTENT_LENGTH, RANGE, SET_COOKIE, VARY},
+    response::Parts,
+};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    directives::{self, Directives},
+    head::{Head, Vary},
+    key::{Key, Keyring},
+};
+use crate::{PeekBody, RequestHead};
+
+/// What the layer was told.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) ttl: Duration,
+    pub(super) max_entry: usize,
+    pub(super) headers: Vec<HeaderName>,
+    pub(super) statuses: Vec<StatusCode>,
+    pub(super) per_caller: bool,
+    pub(super) deterministic_only: bool,
+    pub(super) single_flight: bool,
+}
+
+/// A request that may be answered from the cache.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) key: Key,
+    /// How old an answer it takes, in seconds.
+    pub(super) max_age: u64,
+}
+
+/// What must be known of a request once its answer is there.
+#[derive(Debug)]
+pub(super) struct Asked {
+    headers: HeaderMap,
+    is_head: bool,
+    is_safe: bool,
+}
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It is shared, and kept if it ends well.
+    Keep(Arc<Head>),
+    /// It is not one of those that are kept; another attempt may bring one.
+    Failure,
+    /// It says itself that it must not be kept.
+    Private,
+}
+
+// ===== impl Rules =====
+
+impl Rules {
+    /// `None` for a request that the cache has nothing to do with.
+    pub(super) fn ask<R: RequestHead + PeekBody>(
+        &self,
+        request: &R,
+        keyring: &Keyring,
+    ) -> Option<Ask> {
+        if ![Method::POST, Method::GET, Method::HEAD].contains(request.method()) {
+            return None;
+        }
+        let headers = request.headers();
+        let directives = Directives::of_request(headers);
+        if directives.no_store || asks_for_a_part(headers) {
+            return None;
+        }
+        if self.deterministic_only && !is_deterministic(request) {
+            return None;
+        }
+        let key = keyring.key(request, &self.headers, self.per_caller)?;
+        let max_age = match directives.no_cache {
+            true => 0,
+            false => directives.max_age.unwrap_or(u64::MAX),
+        };
+        Some(Ask { key, max_age })
+    }
+
+    pub(super) fn judge(&self, parts: Parts, asked: &Asked, keyring: &Keyring) -> Judged {
+        let verdict = if self.statuses.contains(&parts.status) {
+            self.keep(&parts, asked, keyring)
+        } else {
+            Verdict::Failure
+        };
+        (parts, verdict)
+    }
+
+    fn keep(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
+        let headers = &parts.headers;
+        let directives = Directives::read(headers);
+        if directives.no_store || directives.private && !self.per_caller {
+            return Verdict::Private;
+        }
+        if headers.contains_key(SET_COOKIE) {
+            return Verdict::Private;
+        }
+        let length = declared_length(headers).filter(|_| !asked.is_head);
+        if length.is_some_and(|length| length > self.max_entry as u64) {
+            return Verdict::Private;
+        }
+        let Some(ttl) = self.fresh_for(directives, headers, asked) else {
+            return Verdict::Private;
+        };
+        let Some(vary) = Vary::new(headers, |names| keyring.digest(&asked.headers, names)) else {
+            return Verdict::Private;
+        };
+        let now = Instant::now();
+        Verdict::Keep(Arc::new(Head::new(parts, length, vary, now, ttl)))
+    }
+
+    /// How long an answer may be used, or `None` where it says that it must not be.
+    fn fresh_for(&self, said: Directives, headers: &HeaderMap, asked: &Asked) -> Option<Duration> {
+        if said.no_cache {
+            // Servers of AI say so of every stream, and mean proxies that would hold it up.
+            return (!asked.is_safe).then_some(self.ttl);
+        }
+        let max_age = match self.per_caller {
+            true => said.max_age,
+            false => said.s_maxage.or(said.max_age),
+        };
+        let Some(max_age) = max_age else {
+            return Some(self.ttl);
+        };
+        let left = max_age.saturating_sub(directives::age(headers));
+        (left > 0).then(|| self.ttl.min(Duration::from_secs(left)))
+    }
+}
+
+/// A head, and what becomes of the answer.
+pub(super) type Judged = (Parts, Verdict);
+
+// ===== impl Asked =====
+
+impl Asked {
+    pub(super) fn new<R: RequestHead>(request: &R) -> Self {
+        Self {
+            headers: request.headers().clone(),
+            is_head: request.method() == Method::HEAD,
+            is_safe: request.method() != Method::POST,
+        }
+    }
+}
+
+/// Such a request's answer may be a 206 or a 304, which say nothing to others.
+fn asks_for_a_part(headers: &HeaderMap) -> bool {
+    use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
+    [
+        RANGE,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+    ]
+    .iter()
+    .any(|name| headers.contains_key(name))
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl Vary {
+    /// `None` where an answer depends on more than headers.
+    fn new(headers: &HeaderMap, digest: impl FnOnce(&[HeaderName]) -> Key) -> Option<Option<Self>> {
+        let mut names = Vec::new();
+        for value in headers.get_all(VARY) {
+            for name in value.as_bytes().split(|byte| *byte == b',') {
+                let name = name.trim_ascii();
+                if !name.is_empty() {
+                    // An asterisk is no name, and is found here.
+                    names.push(HeaderName::from_bytes(name).ok().filter(|n| n != "*")?);
+                }
+            }
+        }
+        if names.is_empty() {
+            return Some(None);
+        }
+        let digest = digest(&names);
+        Some(Some(Self { names, digest }))
+    }
+}
+
+/// The places that providers have for a temperature.
+#[derive(Deserialize)]
+struct Sampling {
+    temperature: Option<f64>,
+    #[serde(alias = "generation_config", rename = "generationConfig")]
+    generation: Option<Temperature>,
+    #[serde(rename = "inferenceConfig")]
+    inference: Option<Temperature>,
+    options: Option<Temperature>,
+}
+
+#[derive(Deserialize)]
+struct Temperature {
+    temperature: Option<f64>,
+}
+
+/// Whether the same answer is to be expected each time.
+fn is_deterministic<R: RequestHead + PeekBody>(request: &R) -> bool {
+    if request.method() != Method::POST || request.path().contains("embed") {
+        return true;
+    }
+    let sampling = request.peek(|body| serde_json::from_slice::<Sampling>(body).ok());
+    let Some(Some(sampling)) = sampling else {
+        return false;
+    };
+    let nested = [sampling.generation, sampling.inference, sampling.options];
+    let nested = nested.into_iter().flatten().map(|place| place.temperature);
+    let mut told = nested.chain([sampling.temperature]).flatten().peekable();
+    told.peek().is_some() && told.all(|temperature| temperature == 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn only_a_temperature_of_zero_is_deterministic() {
+        let table: &[(&'static str, bool)] = &[
+            (r#"{"temperature": 0}"#, true),
+            (r#"{"temperature": 0.0, "x": {"temperature": 1}}"#, true),
+            (r#"{"generationConfig": {"temperature": 0}}"#, true),
+            (r#"{"generation_config": {"temperature": 0}}"#, true),
+            (r#"{"inferenceConfig": {"temperature": 0}}"#, true),
+            (r#"{"options": {"temperature": 0}}"#, true),
+            (
+                r#"{"temperature": 0, "options": {"temperature": 1}}"#,
+                false,
+            ),
+            (r#"{"temperature": 0.1}"#, false),
+            (r#"{"temperature": null}"#, false),
+            (r#"{"temperature": "0"}"#, false),
+            (r#"{"temperature": 1, "temperature": 0}"#, false),
+            ("{}", false),
+            ("", false),
+            ("temperature 0", false),
+        ];
+        for (body, expected) in table {
+            let request = Request::post("/v1/messages").body(*body).unwrap();
+            assert_eq!(is_deterministic(&request), *expected, "{body}");
+        }
+        let embedding = Request::post("/v1/embeddings").body("{}").unwrap();
+        assert!(is_deterministic(&embedding));
+        assert!(is_deterministic(
+            &Request::get("/v1/models").body("").unwrap()
+        ));
+    }
+}

@@ -1,0 +1,171 @@
+//! What is kept, for all services of a layer.
+
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::HeaderMap;
+use moka::{policy::EvictionPolicy, sync::Cache};
+use tokio::time::Instant;
+
+use super::{
+    entry::Entry,
+    key::{Key, Keyring},
+    rules::Ask,
+    status::{Told, Why},
+    usage::{Counts, Usage},
+};
+use crate::sync::{AtomicU64, Ordering};
+
+pub(super) struct Store {
+    pub(super) keyring: Keyring,
+    pub(super) counts: Counts,
+    entries: Cache<Key, Arc<Entry>, BuildHasherDefault<Prefix>>,
+    numbers: AtomicU64,
+    now: Mutex<Now>,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+struct Now {
+    /// Counts up each time that everything is forgotten.
+    generation: u64,
+}
+
+/// Takes the key's own bytes for its hash: they are as good as random, and nobody outside can choose them.
+#[derive(Default)]
+struct Prefix(u64);
+
+/// What was found for a request.
+pub(super) enum Found {
+    Hit(Arc<Entry>, Told),
+    Nothing(Why),
+}
+
+// ===== impl Store =====
+
+impl Store {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &Key, entry: &Arc<Entry>| entry.weight())
+            // What was asked last is what is asked next, as when a batch is run again.
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(BuildHasherDefault::default());
+        Self {
+            keyring: Keyring::random(),
+            counts: Counts::default(),
+            entries,
+            numbers: AtomicU64::new(0),
+            now: Mutex::default(),
+        }
+    }
+
+    pub(super) fn find(&self, ask: &Ask, headers: &HeaderMap) -> Found {
+        let Some(entry) = self.entries.get(&ask.key) else {
+            return Found::Nothing(Why::Missing);
+        };
+        let now = Instant::now();
+        let Some(ttl) = entry.head.fresh_for(now) else {
+            return Found::Nothing(Why::Stale);
+        };
+        if !entry.head.suits(headers, &self.keyring) {
+            return Found::Nothing(Why::Missing);
+        }
+        let age = entry.head.age(now);
+        // An answer of this very second is too old for who wants a new one.
+        if ask.max_age == 0 || age > ask.max_age {
+            return Found::Nothing(Why::Request);
+        }
+        Found::Hit(entry, Told::Hit { age, ttl })
+    }
+
+    /// One that nobody else has.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.now().generation
+    }
+
+    /// Keeps an answer to a request that began in this generation.
+    pub(super) fn keep(&self, key: Key, generation: u64, entry: Entry) {
+        let now = self.now();
+        if now.generation == generation && entry.head.fresh_for(Instant::now()).is_some() {
+            #[cfg(feature = "tracing")]
+            tracing::debug!(bytes = entry.weight(), "an answer is kept");
+            self.entries.insert(key, Arc::new(entry));
+            // Otherwise the bound would be kept some time later.
+            self.entries.run_pending_tasks();
+        }
+        drop(now);
+    }
+
+    pub(super) fn forget(&self, key: &Key) {
+        self.entries.invalidate(key);
+    }
+
+    pub(super) fn clear(&self) {
+        let mut now = self.now();
+        now.generation += 1;
+        // One by one: `invalidate_all` frees them later, and goes by a clock.
+        for (key, _) in &self.entries {
+            self.entries.invalidate(&*key);
+        }
+        self.entries.run_pending_tasks();
+        drop(now);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.entries.run_pending_tasks();
+        Usage {
+            entries: self.entries.entry_count(),
+            bytes: self.entries.weighted_size(),
+            hits: self.counts.hits.get(),
+            misses: self.counts.misses.get(),
+            collapsed: self.counts.collapsed.get(),
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("entries", &self.entries.entry_count())
+            .field("hits", &self.counts.hits)
+            .field("misses", &self.counts.misses)
+            .field("collapsed", &self.counts.collapsed)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Prefix =====
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.prefix());
+    }
+}
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,157 @@
+//! Which requests are equal.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use http_body_util::Full;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower::{Layer, service_fn};
+use tower_throttle::CacheLayer;
+
+use super::{ask, counting, post, post_with};
+
+/// What two requests get of a server that counts.
+async fn answers(layer: CacheLayer, one: super::Req, other: super::Req) -> (String, String) {
+    let (mut client, _) = counting(&layer);
+    let first = ask(&mut client, one).await.1;
+    (first, ask(&mut client, other).await.1)
+}
+
+async fn are_equal(layer: CacheLayer, one: super::Req, other: super::Req) -> bool {
+    let (first, second) = answers(layer, one, other).await;
+    assert_eq!(first, "1");
+    assert!(second == "1" || second == "2");
+    second == "1"
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_callers_never_share_an_answer_unless_they_are_told_to() {
+    for name in [
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "cookie",
+    ] {
+        let by = |caller| post_with("{}", &[(name, caller)]);
+        assert!(!are_equal(CacheLayer::new(), by("one"), by("other")).await);
+        assert!(!are_equal(CacheLayer::new(), by("one"), post("{}")).await);
+        assert!(are_equal(CacheLayer::new(), by("one"), by("one")).await);
+        let shared = CacheLayer::new().shared_between_callers();
+        assert!(are_equal(shared, by("one"), by("other")).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_was_chosen_tells_requests_apart() {
+    let by = |tenant| post_with("{}", &[("x-tenant", tenant)]);
+    assert!(are_equal(CacheLayer::new(), by("one"), by("other")).await);
+    let layer = CacheLayer::new().header(HeaderName::from_static("x-tenant"));
+    assert!(!are_equal(layer, by("one"), by("other")).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gemini_key_in_the_query_tells_callers_apart() {
+    let by = |uri: &'static str| Request::post(uri).body("{}").unwrap();
+    let (one, other) = (by("/v1beta/x?key=one"), by("/v1beta/x?key=other"));
+    assert!(!are_equal(CacheLayer::new(), one, other).await);
+}
+
+#[test]
+fn nothing_of_a_key_shows_in_debug() {
+    let layer = CacheLayer::new();
+    let (mut client, _) = counting(&layer);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(ask(
+        &mut client,
+        post_with("s3cret", &[("x-api-key", "s3cret")]),
+    ));
+    assert!(!format!("{layer:?}").contains("s3cret"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(".{0,4}", inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// The text of a JSON with the members of each object turned round by `turn`.
+fn turned(value: &Value, turn: usize) -> String {
+    match value {
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(|value| turned(value, turn)).collect();
+            format!("[\n{}\t]", values.join(" , "))
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members
+                .iter()
+                .map(|(key, value)| format!("{} : {}", json!(key), turned(value, turn)))
+                .collect();
+            let length = members.len().max(1);
+            members.rotate_left(turn % length);
+            format!("{{ {}}}", members.join(",\r\n"))
+        }
+        plain => plain.to_string(),
+    }
+}
+
+/// Changes the leaf number `at`, and says whether there was one.
+fn change(value: &mut Value, at: &mut usize) -> bool {
+    match value {
+        Value::Array(values) if !values.is_empty() => values.iter_mut().any(|v| change(v, at)),
+        Value::Object(members) if !members.is_empty() => {
+            members.iter_mut().any(|(_, value)| change(value, at))
+        }
+        leaf if *at == 0 => {
+            *leaf = json!([leaf.clone()]);
+            true
+        }
+        _ => {
+            *at -= 1;
+            false
+        }
+    }
+}
+
+fn second_answer(first: String, second: String) -> String {
+    let server = CacheLayer::new();
+    let number = std::cell::Cell::new(0);
+    let mut client = server.layer(service_fn(move |_: Request<String>| {
+        number.set(number.get() + 1);
+        let body = Full::new(Bytes::from(number.get().to_string()));
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    }));
+    futures::executor::block_on(async {
+        let request = |body| Request::post("/v1/messages").body(body).unwrap();
+        ask(&mut client, request(first)).await;
+        ask(&mut client, request(second)).await.1
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_spacing_of_the_same_json_hits(value in any_json(), turn: usize) {
+        prop_assert_eq!(second_answer(value.to_string(), turned(&value, turn)), "1");
+    }
+
+    #[test]
+    fn any_change_of_a_value_misses(value in any_json(), mut at in 0..8_usize) {
+        let mut changed = value.clone();
+        prop_assume!(change(&mut changed, &mut at));
+        prop_assert_eq!(second_answer(value.to_string(), changed.to_string()), "2");
+    }
+}
