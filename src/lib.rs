@@ -159,6 +159,14 @@ pub use self::adapter::{
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::{
+    auto::{Auto, AutoLayer},
+    message::{PeekBody, ReplaceBody},
+    rate_limits::{Dimension, RateLimits, Reported},
+    tokens::{TokenUsage, Tokens},
+};
 pub use self::{
     carry::{Carry, Guarded},
     clock::Clock,
@@ -175,13 +183,6 @@ pub use self::{
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
     timed_out::TimedOut,
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
-};
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::{
-    message::{PeekBody, ReplaceBody},
-    rate_limits::{Dimension, RateLimits, Reported},
-    tokens::{TokenUsage, Tokens},
 };
 
 /// The response future that the limiters share.

@@ -140,6 +140,7 @@ mod include_usage;
 mod layer;
 mod limiter;
 mod limits;
+mod outlook;
 mod plain;
 mod quota;
 mod refused;
@@ -150,6 +151,7 @@ mod snapshot;
 mod table;
 mod usage;
 
+pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
     body::ResponseBody,
