@@ -111,6 +111,11 @@ where
                     if has_failed && run.can_go_on() {
                         // Where no target takes it, the failure tells more than the refusal.
                         if let Ok(next) = run.next() {
+                            #[cfg(feature = "tracing")]
+                            tracing::debug!(
+                                kind = ?ErrorKind::of(outcome.as_ref()),
+                                "a target failed, and another one is asked"
+                            );
                             drop(outcome);
                             this.state.set(State::after(next, run));
                             continue;

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     run::{Admitted, Run},
-    waits::{Refusals, expected},
+    waits::Refusals,
 };
 use crate::{BoxError, limit::Stopped, provider::Lane};
 
@@ -37,22 +37,19 @@ impl<S: Clone> Race<S> {
     ///
     /// What is told where no queue takes the request.
     pub(super) fn join<Request>(run: &Run<S, Request>) -> Result<Self, BoxError> {
-        let limiters: Vec<_> = run.left().map(|(_, target)| &target.limiter).collect();
         let max_wait = run.patience();
         let mut race = Self {
-            lanes: Vec::with_capacity(limiters.len()),
+            lanes: Vec::new(),
             refusals: Refusals::default(),
             patience: None,
         };
-        let waits = expected(&limiters, run.tokens);
-        for ((number, target), wait) in run.left().zip(waits) {
+        for ((number, target), wait) in run.left().zip(run.expected()) {
             let lane = wait.and_then(|wait| {
-                if wait.is_some_and(|wait| wait > max_wait) {
-                    let max_wait = run.targets.max_wait.unwrap_or(max_wait);
-                    return Err(target.limiter.too_long(run.tokens, max_wait, wait));
+                if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
+                    return Err(run.too_long(target, wait));
                 }
                 let service = run.services.get(number);
-                target.limiter.queue(run.tokens, wait, max_wait, service)
+                target.limiter.queue(run.tokens, wait, service)
             });
             match lane {
                 Ok(lane) => race.lanes.push((number, lane)),
@@ -125,10 +122,8 @@ impl<S> Race<S> {
 
     /// Says how long it would still take.
     fn refuse<Request>(&mut self, run: &Run<S, Request>) {
-        let limiters: Vec<_> = run.left().map(|(_, target)| &target.limiter).collect();
-        let max_wait = run.targets.max_wait.unwrap_or_default();
-        for (limiter, wait) in limiters.iter().zip(expected(&limiters, run.tokens)) {
-            let rejected = wait.map(|wait| limiter.too_long(run.tokens, max_wait, wait));
+        for ((_, target), wait) in run.left().zip(run.expected()) {
+            let rejected = wait.map(|wait| run.too_long(target, wait));
             self.refusals.add(rejected.unwrap_or_else(|never| never));
         }
     }

@@ -10,11 +10,16 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Chosen, NoTarget, Target, health::Watch, named::Named, race::Race, services::Services,
+    Chosen, NoTarget, Target,
+    health::Watch,
+    named::Named,
+    race::Race,
+    services::Services,
     targets::Targets,
+    waits::{self, Expected},
 };
 use crate::{
-    BoxError, IntoHttp, PeekBody, ReplaceBody, ResponseHead, Tokens, TryClone,
+    BoxError, IntoHttp, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
     provider::{Reservation, future::ResponseFuture},
 };
 
@@ -96,6 +101,18 @@ impl<S, Request> Run<S, Request> {
         })
     }
 
+    /// How long it would wait at each of those that were not called yet.
+    pub(super) fn expected(&self) -> Vec<Expected> {
+        let limiters: Vec<_> = self.left().map(|(_, target)| &target.limiter).collect();
+        waits::expected(&limiters, self.tokens)
+    }
+
+    /// The refusal of one that would have to wait so long for a target.
+    pub(super) fn too_long(&self, target: &Target<Request>, wait: Option<Duration>) -> Rejected {
+        let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
+        target.limiter.too_long(self.tokens, max_wait, wait)
+    }
+
     /// Whether another target could be called with the request.
     pub(super) fn can_go_on(&self) -> bool
     where
@@ -109,6 +126,7 @@ impl<S, Request> Run<S, Request> {
         NoTarget::new(self.named.as_ref().and_then(Named::model))
     }
 
+    /// How many it was sent to.
     pub(super) fn tried(&self) -> usize {
         self.tried
     }
@@ -218,6 +236,14 @@ impl<S, Request> Run<S, Request> {
         self.tried += 1;
         if !self.left.is_empty() {
             self.request = request.try_clone();
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(to) = self.targets.list.get(target) {
+            tracing::debug!(
+                target_name = &*to.name,
+                attempt = self.tried,
+                "sending to a target"
+            );
         }
         let request = self.prepare(target, request);
         Sent {

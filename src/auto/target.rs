@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use crate::provider::ProviderLimiter;
 
@@ -98,7 +98,7 @@ impl<Request> fmt::Debug for Target<Request> {
             .field("model", &self.model.as_ref().map(|model| &model.name))
             .field("weight", &self.weight)
             .field("limiter", &self.limiter)
-            .field("map", &self.map.as_ref().map(|_| type_name::<Request>()))
+            .field("maps_requests", &self.map.is_some())
             .finish()
     }
 }

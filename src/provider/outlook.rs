@@ -54,15 +54,14 @@ impl ProviderLimiter {
         Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait)
     }
 
-    /// Joins the queue, to call `service` in its turn. Nothing is taken before that.
+    /// Joins the queue, for as long as it takes unless the limiter has a longest wait, to call `service` in its turn. Nothing is taken before that.
     pub(crate) fn queue<S>(
         &self,
         tokens: Tokens,
         expected: Option<Duration>,
-        max_wait: Duration,
         service: S,
     ) -> Result<Lane<S>, Rejected> {
-        let waiting = self.0.wait(Ask::plain(tokens), expected, max_wait)?;
+        let waiting = self.0.wait(Ask::plain(tokens), expected, Duration::MAX)?;
         Queueing::join(waiting, service)
     }
 

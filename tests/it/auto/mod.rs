@@ -1,6 +1,9 @@
 //! Several targets at once: their quotas, who is chosen, what is sent, and what is given back.
 
+mod choosing;
+mod handing_over;
 mod quotas;
+mod waiting;
 
 use std::{
     collections::VecDeque,
@@ -108,6 +111,19 @@ impl Ledger {
         self.tokens += tokens;
         true
     }
+}
+
+fn post(body: &str) -> Req {
+    Request::post("/v1").body(body.to_owned()).unwrap()
+}
+
+fn rpm(requests: u64) -> ProviderLimiter {
+    ProviderLimiter::new(Provider::new("test").rpm(requests))
+}
+
+/// A limiter that never makes anybody wait.
+fn plenty() -> ProviderLimiter {
+    rpm(1_000_000)
 }
 
 /// A request of so many tokens.
