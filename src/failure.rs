@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{BoxError, Rejected, TimedOut, causes::causes};
+use crate::{BoxError, CircuitOpen, Rejected, TimedOut, causes::causes};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -30,9 +30,9 @@ impl Failure {
         failure
     }
 
-    /// `None` for what no further attempt mends: a refusal by a limiter, a call whose time is over.
+    /// `None` for what no further attempt mends: a refusal by a limiter or a circuit, a call whose time is over.
     fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
-        if error.is::<Rejected>() {
+        if error.is::<Rejected>() || error.is::<CircuitOpen>() {
             return None;
         }
         if let Some(timed_out) = error.downcast_ref() {

@@ -112,6 +112,9 @@ pub mod auto;
 pub mod cache;
 mod carry;
 mod causes;
+pub mod circuit;
+pub mod circuit_breaker;
+mod circuit_open;
 mod clock;
 pub mod concurrency;
 pub mod cost;
@@ -169,6 +172,9 @@ pub use self::{
 };
 pub use self::{
     carry::{Carry, Guarded},
+    circuit::Circuit,
+    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer},
+    circuit_open::CircuitOpen,
     clock::Clock,
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
@@ -176,12 +182,15 @@ pub use self::{
     error_kind::ErrorKind,
     fallback::{Fallback, FallbackLayer},
     hint::Hint,
+    idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     message::{IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     quota::{InvalidQuota, Quota},
     rejected::{BoxError, Limit, Reason, Rejected},
+    replay::{Replay, ReplayLayer},
     retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
     sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
     timed_out::TimedOut,
+    timeout::{Timeout, TimeoutLayer},
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
 };
 

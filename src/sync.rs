@@ -1,10 +1,16 @@
-//! The one place that atomics come from, so that loom can stand in for them.
+//! The one place that atomics, and locks beside them, come from, so that loom can stand in for them.
 
 #[cfg(not(throttle_loom))]
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
 #[cfg(throttle_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Runs a model through every order of its steps in which a thread is interrupted up to three times.
 #[cfg(all(test, throttle_loom))]

@@ -39,6 +39,14 @@ impl TimedOut {
     pub fn of(error: &BoxError) -> Option<Self> {
         causes(error).find_map(|cause| cause.downcast_ref().copied())
     }
+
+    /// The error, once `drops` has dropped what took too long.
+    pub(crate) fn after_drop(self, drops: impl FnOnce()) -> BoxError {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(timed_out = ?self, "timed out");
+        drops();
+        self.into()
+    }
 }
 
 impl fmt::Display for TimedOut {

@@ -129,6 +129,18 @@ pub(crate) struct Args {
     /// Be down for the middle third of the run, with a second simulator to fall back to
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "serve", "down_from", "down_for"])]
     pub(crate) outage: bool,
+    /// Let some requests fail: with 500, 503 and 529, resets, stalls, and streams that begin with an error or break off
+    #[arg(long, help_heading = "Simulator", conflicts_with = "base_url")]
+    pub(crate) chaos: bool,
+    /// Which of them --chaos lets fail
+    #[arg(
+        long,
+        help_heading = "Simulator",
+        value_name = "N",
+        default_value_t = 1,
+        requires = "chaos"
+    )]
+    pub(crate) chaos_seed: u64,
 }
 
 /// The shape of limits. Without docs on its variants, so that the help stays short.

@@ -9,7 +9,7 @@ use tower_throttle::{
 
 use crate::{
     cli::{Args, Kind},
-    simulator::{self, Outage, Style, UsageShare},
+    simulator::{self, Chaos, Outage, Style, UsageShare},
 };
 
 /// What a simulated provider allows unless told otherwise: over in a quarter of a minute, and still hard on the careless.
@@ -92,6 +92,7 @@ impl Plan {
             usage: usage(args),
             latency: Duration::from_millis(args.latency_ms),
             outage,
+            chaos: args.chaos.then(|| Chaos::bad_day(args.chaos_seed)),
             ..simulator::Limits::default()
         };
         for (dimension, quota) in self.allows.limits() {

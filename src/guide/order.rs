@@ -10,6 +10,7 @@
 //!   RetryAfterBackoffLayer each attempt meets all of what follows
 //!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
 //!   SlidingWindowLayer     what starts: TokenBucketLayer, too          ┘ instant
+//!   CircuitBreakerLayer    who is down is not asked                    sees each attempt, and no time in line
 //!   DiagnoseLayer          errors that come late become what they are  before a limit or a retry looks at them
 //!   TimeoutLayer           bounds one attempt, not the time in line
 //!   the client
@@ -171,6 +172,188 @@
 //! right.oneshot(Request::new(())).await?;
 //! assert_eq!(begun.elapsed().as_secs(), 0);
 //! # drop(first);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The key goes outside of the retry
+//!
+//! Inside of it, each attempt is another request to the server, which acts on each:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{collections::HashSet, convert::Infallible, sync::{Arc, Mutex}};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{IdempotencyKeyLayer, RetryAfterBackoffLayer};
+//!
+//! // Acts once for each key, and loses its first answer.
+//! # let acted = Arc::new(Mutex::new((HashSet::new(), 0)));
+//! # let book = acted.clone();
+//! # let server = service_fn(move |request: Request<()>| {
+//! #     let mut book = book.lock().unwrap();
+//! #     book.0.insert(request.headers().get("idempotency-key").cloned());
+//! #     book.1 += 1;
+//! #     let status = if book.1 == 1 { 500 } else { 200 };
+//! #     async move { Ok::<_, Infallible>(Response::builder().status(status).body(()).unwrap()) }
+//! # });
+//! # let times_acted = || std::mem::take(&mut *acted.lock().unwrap()).0.len();
+//! let retry = RetryAfterBackoffLayer::new().repeat_unsafe();
+//! let key = IdempotencyKeyLayer::new();
+//!
+//! let wrong = ServiceBuilder::new().layer(retry.clone()).layer(key.clone()).service(server.clone());
+//! wrong.oneshot(Request::post("/").body(())?).await?;
+//! assert_eq!(times_acted(), 2);
+//!
+//! let right = ServiceBuilder::new().layer(key).layer(retry).service(server);
+//! right.oneshot(Request::post("/").body(())?).await?;
+//! assert_eq!(times_acted(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The recording of bodies goes outside of whoever repeats
+//!
+//! Inside of it, the retry sees a body that can't be sent twice, and sends it once:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body::Body;
+//! # use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+//! # use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! # use tower_throttle::BoxError;
+//! use tower_throttle::{ReplayLayer, RetryAfterBackoffLayer};
+//!
+//! # #[derive(Clone)]
+//! # struct Server(Arc<AtomicUsize>);
+//! # impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for Server where B::Data: Send {
+//! #     type Response = Response<usize>;
+//! #     type Error = BoxError;
+//! #     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<usize>, BoxError>> + Send>>;
+//! #     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> { Ok(()).into() }
+//! #     fn call(&mut self, request: Request<B>) -> Self::Future {
+//! #         let status = if self.0.fetch_add(1, Relaxed) == 0 { 503 } else { 200 };
+//! #         Box::pin(async move {
+//! #             let read = request.into_body().collect().await.map_err(Into::into)?.to_bytes().len();
+//! #             Ok(Response::builder().status(status).body(read)?)
+//! #         })
+//! #     }
+//! # }
+//! # let times = Arc::new(AtomicUsize::new(0));
+//! # let server = Server(times.clone());
+//! # let upload = || Request::put("/").body(UnsyncBoxBody::<Bytes, BoxError>::new(Full::from("a file").map_err(|never| match never {})));
+//! let retry = RetryAfterBackoffLayer::new();
+//!
+//! let wrong = ServiceBuilder::new().layer(retry.clone()).layer(ReplayLayer::new()).service(server.clone());
+//! assert_eq!(wrong.oneshot(upload()?).await?.status(), 503, "and no second attempt");
+//!
+//! # times.store(0, Relaxed);
+//! let right = ServiceBuilder::new().layer(ReplayLayer::new()).layer(retry).service(server);
+//! let response = right.oneshot(upload()?).await?;
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(*response.body(), "a file".len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The timeout of an attempt goes inside of the limits
+//!
+//! Outside of them, the time in line counts, and requests fail that nobody has been slow to answer:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, time::Duration};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{Quota, SlidingWindowLayer, TimedOut, TimeoutLayer};
+//!
+//! # let server = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
+//! let limit = || SlidingWindowLayer::new(Quota::per_minute(1));
+//! let timeout = TimeoutLayer::new(); // 30 s for an attempt
+//!
+//! let wrong = ServiceBuilder::new().layer(timeout.clone()).layer(limit()).service(server.clone());
+//! wrong.clone().oneshot(Request::new(())).await?;
+//! let second = wrong.oneshot(Request::new(())).await.unwrap_err();
+//! assert_eq!(TimedOut::of(&second), Some(TimedOut::Attempt(Duration::from_secs(30))));
+//!
+//! let right = ServiceBuilder::new().layer(limit()).layer(timeout).service(server);
+//! right.clone().oneshot(Request::new(())).await?;
+//! right.oneshot(Request::new(())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The timeout of an attempt goes inside of the retry, that of the whole call outside
+//!
+//! An attempt that is timed outside of the retry has no second one:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}, time::Duration};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{RetryAfterBackoffLayer, TimeoutLayer};
+//!
+//! // Never answers the first request.
+//! # let times = Arc::new(AtomicUsize::new(0));
+//! # let seen = times.clone();
+//! # let server = service_fn(move |_: Request<()>| {
+//! #     let is_first = seen.fetch_add(1, Relaxed) == 0;
+//! #     async move {
+//! #         if is_first { std::future::pending::<()>().await }
+//! #         Ok::<_, Infallible>(Response::new(String::new()))
+//! #     }
+//! # });
+//! let retry = RetryAfterBackoffLayer::new();
+//!
+//! let wrong = ServiceBuilder::new().layer(TimeoutLayer::new()).layer(retry.clone()).service(server.clone());
+//! assert!(wrong.oneshot(Request::new(())).await.is_err());
+//!
+//! # times.store(0, Relaxed);
+//! let right = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::whole(Duration::from_secs(120)))
+//!     .layer(retry)
+//!     .layer(TimeoutLayer::new())
+//!     .service(server);
+//! right.oneshot(Request::new(())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The circuit breaker goes inside of the retry
+//!
+//! Outside of it, what it counts are calls that have failed after all of their attempts, and the dead provider gets five for
+//! each of them:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{CircuitBreakerLayer, RetryAfterBackoffLayer};
+//!
+//! # let sent = Arc::new(AtomicUsize::new(0));
+//! # let count = sent.clone();
+//! # let dead = service_fn(move |_: Request<()>| { count.fetch_add(1, Relaxed); async {
+//! #     Ok::<_, Infallible>(Response::builder().status(500).body(()).unwrap())
+//! # }});
+//! let retry = RetryAfterBackoffLayer::new();
+//!
+//! let wrong = ServiceBuilder::new().layer(CircuitBreakerLayer::new()).layer(retry.clone()).service(dead.clone());
+//! futures::future::join_all((0..20).map(|_| wrong.clone().oneshot(Request::new(())))).await;
+//! let wrong = sent.swap(0, Relaxed);
+//!
+//! let right = ServiceBuilder::new().layer(retry).layer(CircuitBreakerLayer::new()).service(dead);
+//! futures::future::join_all((0..20).map(|_| right.clone().oneshot(Request::new(())))).await;
+//! assert!(sent.load(Relaxed) < wrong);
 //! # Ok(())
 //! # }
 //! ```

@@ -19,7 +19,7 @@ use super::{
     usage::UsageReader,
 };
 use crate::{
-    BoxError, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
+    BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
     failure::Failure, limit::Hold, refusal::Fail,
 };
 
@@ -122,7 +122,11 @@ where
     let reads = match UsageReader::of(response.headers()) {
         _ if is_failure => Reads::Failure,
         Some(reader) => Reads::Usage(Box::new(reader)),
-        None => Reads::Nothing,
+        None => {
+            #[cfg(feature = "tracing")]
+            tracing::debug!("an answer's usage can't be read: compressed, or of an unknown type");
+            Reads::Nothing
+        }
     };
     let settlement = Settlement::new(reservation, reads);
     let response = response.into_http();
@@ -130,8 +134,8 @@ where
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {
-    // By a limit further in.
-    if causes(error).any(|cause| cause.is::<Rejected>()) {
+    // By a limit or a circuit further in: it was not sent.
+    if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
         return reservation.refund();
     }
     match Failure::of(error) {

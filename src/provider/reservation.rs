@@ -69,10 +69,9 @@ impl Reservation {
         #[cfg(feature = "tracing")]
         tracing::debug!(?class, ?retry_after, "refused by the provider");
         if let Some(ticket) = self.ticket.take() {
-            let (mut quotas, now) = self.shared.quotas();
-            quotas.refuse(&ticket, class, retry_after, limits, now);
-            drop(quotas);
-            self.shared.tell();
+            self.shared.learn(|quotas, now| {
+                quotas.refuse(&ticket, class, retry_after, limits, now);
+            });
         }
     }
 
@@ -80,10 +79,8 @@ impl Reservation {
     /// [learns](super::ProviderLimiter::learn).
     pub fn observe(&self, limits: &RateLimits) {
         if let Some(ticket) = &self.ticket {
-            let (mut quotas, now) = self.shared.quotas();
-            quotas.observe(ticket, limits, now);
-            drop(quotas);
-            self.shared.tell();
+            self.shared
+                .learn(|quotas, now| quotas.observe(ticket, limits, now));
         }
     }
 

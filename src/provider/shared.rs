@@ -13,6 +13,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+#[cfg(feature = "tracing")]
+use super::learned::Known;
 use super::{
     Accounting, Provider, Reservation,
     ask::Ask,
@@ -81,6 +83,20 @@ impl Shared {
         if self.turnstile.waiting() > 0 {
             self.changed.notify_one();
         }
+    }
+
+    /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
+    pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
+        let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "tracing")]
+        let known = Known::of(&mut quotas, now);
+        hear(&mut quotas, now);
+        #[cfg(feature = "tracing")]
+        let learned = known.and_now(&mut quotas, now);
+        drop(quotas);
+        self.tell();
+        #[cfg(feature = "tracing")]
+        learned.tell();
     }
 
     /// What time it is for the quotas, while they are locked.

@@ -13,8 +13,8 @@ use tower_throttle::{
     Fallback, FallbackLayer, Guarded, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
     HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
     Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
-    SlidingWindowLimiter, TokenBucket, TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
-    concurrency,
+    SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket, TokenBucketLayer,
+    TokenBucketLimiter, TokenUsage, Tokens, concurrency,
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     provider::{
@@ -24,7 +24,7 @@ use tower_throttle::{
     },
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, ByStatus, Verdict},
-    sliding_window, token_bucket,
+    sliding_window, timeout, token_bucket,
 };
 
 type Req = Request<String>;
@@ -66,6 +66,7 @@ const _: () = {
     value::<ReplayError>();
     value::<Verdict>();
     value::<AnsweredBy>();
+    value::<TimedOut>();
 
     value::<Accounting>();
     value::<ByLength>();
@@ -94,6 +95,7 @@ const _: () = {
     // Whatever the original is not: it stands behind a lock.
     guard::<ReplayBody<axum::body::Body>>();
     guard::<provider::ResponseBody<String>>();
+    guard::<timeout::ResponseBody<String>>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
@@ -105,6 +107,7 @@ const _: () = {
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
     value::<ReplayLayer>();
+    value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
 
     value::<TokenBucket<Inner>>();
@@ -117,11 +120,13 @@ const _: () = {
     value::<HttpRequest<Inner>>();
     value::<IdempotencyKey<Inner>>();
     value::<Replay<Inner>>();
+    value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
+    shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<HttpClientFuture<Answer>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     future::<fallback::future::ResponseFuture<Inner, Req, To<Inner>, fallback::Rule>>();

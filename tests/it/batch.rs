@@ -484,6 +484,46 @@ async fn other_failures_stop_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() {
+    let mut attempts = Vec::new();
+    for (seed, latency) in [("1", "1"), ("1", "5"), ("2", "1")] {
+        let mut command = batch();
+        command.args([
+            "--json",
+            "--requests",
+            "150",
+            "--chaos",
+            "--chaos-seed",
+            seed,
+        ]);
+        command.args([
+            "--rpm",
+            "100000",
+            "--timeout",
+            "0.5",
+            "--latency-ms",
+            latency,
+        ]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0));
+        let report = report(&output);
+        assert_eq!(
+            (&report["succeeded"], &report["http_429"]),
+            (&150.into(), &0.into())
+        );
+        attempts.push(report["attempts"].as_u64().unwrap());
+    }
+    assert!(
+        attempts[0] == attempts[1] && attempts[0] != attempts[2],
+        "{attempts:?}"
+    );
+    assert!(
+        attempts.iter().all(|n| (155..200).contains(n)),
+        "{attempts:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_an_end_fails() {
     let url = always(200, vec![b' '; 65 << 20]).await;
     let mut command = batch();
@@ -768,6 +808,11 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
         (&["--learn", "--no-limits"], "cannot be used with"),
         (&["--real-usage", "50"], "give two shares in per cent"),
         (&["--input", "0"], "give a whole number from 1"),
+        (&["--chaos-seed", "2"], "not provided: --chaos"),
+        (
+            &["--chaos", "--base-url", "http://x"],
+            "cannot be used with",
+        ),
         (&["--max-tokens", "0"], "give at least 1"),
         (&["--no-such-flag"], "see --help"),
         (&["--base-url"], "see --help"),

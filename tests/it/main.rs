@@ -4,6 +4,7 @@
 mod auto;
 mod auto_traits;
 mod batch;
+mod circuit_breaker;
 mod concurrency;
 mod doors;
 mod fallback;
@@ -18,4 +19,5 @@ mod rooms;
 mod simulator;
 mod sliding_window;
 mod support;
+mod timeout;
 mod token_bucket;

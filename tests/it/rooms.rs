@@ -7,6 +7,7 @@ const LEVELS: [&[&str]; 8] = [
     &[
         "carry",
         "causes",
+        "circuit_open",
         "clock",
         "cost",
         "decision",
@@ -23,11 +24,12 @@ const LEVELS: [&[&str]; 8] = [
         "tokens",
     ],
     &["algorithm", "header"],
-    &["limit"],
+    &["limit", "circuit"],
     &[
         "token_bucket",
         "sliding_window",
         "concurrency",
+        "circuit_breaker",
         "retry_after_backoff",
         "fallback",
         "replay",

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::provider::{
-    Dimension, Kind, Ledger, Limits, Outage, Refusal, Simulator, Style, Tokens, UsageShare,
+    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Refusal, Simulator, Style,
+    Tokens, UsageShare,
 };
 use crate::support::ms;
 
@@ -472,6 +473,253 @@ async fn a_dropped_simulator_is_gone() {
     while client.post(&url).json(&body()).send().await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+// ===== mishaps =====
+
+/// A provider to whom nothing else happens.
+async fn always(mishap: Mishap, style: Style) -> Simulator {
+    let limits = limits(|l| {
+        l.requests = Some(100);
+        l.tokens = Some(1_000);
+        l.style = style;
+        l.chaos = Some(Chaos::calm(0).with(mishap, 1_000));
+    });
+    Simulator::start(limits).await.unwrap()
+}
+
+fn streamed() -> Value {
+    let mut body = body();
+    body["stream"] = true.into();
+    body
+}
+
+/// Whether any cause of an error is a reset.
+fn is_reset(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[tokio::test]
+async fn errors_are_those_of_the_providers_and_one_says_how_long_to_wait() {
+    for (mishap, style, status, kind, hints) in [
+        (Mishap::ServerError, Style::OPENAI, 500, "server_error", 0),
+        (Mishap::ServerError, Style::ANTHROPIC, 500, "api_error", 0),
+        (Mishap::Unavailable, Style::OPENAI, 503, "server_error", 2),
+        (Mishap::Unavailable, Style::ANTHROPIC, 503, "api_error", 1),
+        (
+            Mishap::Overloaded,
+            Style::OPENAI,
+            529,
+            "overloaded_error",
+            0,
+        ),
+        (
+            Mishap::Overloaded,
+            Style::ANTHROPIC,
+            529,
+            "overloaded_error",
+            0,
+        ),
+    ] {
+        let simulator = always(mishap, style).await;
+        for body in [body(), streamed()] {
+            let response = post(&client(), &simulator, &body).await;
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(names_with(&response, "retry-after").count(), hints);
+            if hints > 0 {
+                let hint = tower_throttle::Hint::from_headers(response.headers());
+                let least = if hints == 2 { ms(100) } else { ms(1_000) };
+                assert_eq!(hint.retry_after(), Some(least));
+            }
+            assert_eq!(error(response).await["error"]["type"], kind);
+        }
+        assert_eq!(simulator.counters().met(mishap), 2);
+        assert_eq!(simulator.answered().answers, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_reset_before_the_head_of_an_answer_or_after_it() {
+    let simulator = always(Mishap::ResetBeforeHead, Style::OPENAI).await;
+    let url = format!("{}/chat/completions", simulator.url());
+    for body in [body(), streamed()] {
+        let sent = client().post(&url).json(&body).send().await;
+        let error = sent.unwrap_err();
+        assert!(is_reset(&error) && !error.is_connect(), "{error:?}");
+    }
+
+    let simulator = always(Mishap::ResetAfterHead, Style::OPENAI).await;
+    for (body, beginning) in [(body(), "{"), (streamed(), "")] {
+        let mut response = post(&client(), &simulator, &body).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let (read, error) = to_its_break(&mut response).await;
+        assert_eq!(read, beginning);
+        assert!(is_reset(&error), "{error:?}");
+    }
+    let mut message = message(20);
+    message["stream"] = true.into();
+    let mut response = post_message(&client(), &simulator, &message).await;
+    let (read, _) = to_its_break(&mut response).await;
+    assert!(
+        read.contains("message_start") && !read.contains("delta"),
+        "{read}"
+    );
+    assert_eq!(simulator.counters().met(Mishap::ResetAfterHead), 3);
+}
+
+async fn to_its_break(response: &mut Response) -> (String, reqwest::Error) {
+    let mut read = String::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => read.push_str(std::str::from_utf8(&chunk).unwrap()),
+            Ok(None) => panic!("it came to its end: {read}"),
+            Err(error) => return (read, error),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stall_lasts_until_the_client_leaves_or_the_provider_does() {
+    for (mishap, has_head) in [
+        (Mishap::StallBeforeHead, false),
+        (Mishap::StallAfterHead, true),
+    ] {
+        let simulator = always(mishap, Style::OPENAI).await;
+        for body in [body(), streamed()] {
+            let client = client();
+            let response = tokio::time::timeout(ms(50), post(&client, &simulator, &body)).await;
+            assert_eq!(response.is_ok(), has_head);
+            if let Ok(response) = response {
+                let read = tokio::time::timeout(ms(50), response.bytes());
+                assert!(read.await.is_err());
+            }
+        }
+        // One more, and the provider is gone before its client.
+        let url = format!("{}/chat/completions", simulator.url());
+        let waits = tokio::spawn(async move {
+            let response = client().post(&url).json(&streamed()).send().await?;
+            response.bytes().await
+        });
+        while simulator.counters().accepted < 3 {
+            tokio::time::sleep(ms(1)).await;
+        }
+        drop(simulator);
+        let ended = tokio::time::timeout(Duration::from_secs(10), waits).await;
+        drop(ended.expect("the client still waits"));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_may_begin_with_an_error_or_break_off_and_nothing_else_may() {
+    let simulator = always(Mishap::ErrorStream, Style::OPENAI).await;
+    let response = post(&client(), &simulator, &streamed()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(field(&response, "content-type"), "text/event-stream");
+    let text = response.text().await.unwrap();
+    let data: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(data["error"]["type"], "server_error");
+    let mut message = message(20);
+    message["stream"] = true.into();
+    let response = post_message(&client(), &simulator, &message).await;
+    let text = response.text().await.unwrap();
+    let data = text.strip_prefix("event: error\ndata: ").unwrap();
+    let data: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data["error"]["type"], "overloaded_error");
+    assert_eq!(simulator.counters().met(Mishap::ErrorStream), 2);
+
+    let simulator = always(Mishap::CutStream, Style::OPENAI).await;
+    for max_tokens in [1, 6, 400] {
+        let mut body = streamed();
+        body["max_tokens"] = max_tokens.into();
+        let mut response = post(&client(), &simulator, &body).await;
+        let (read, error) = to_its_break(&mut response).await;
+        assert!(read.contains("word1 ") && !read.contains("stop"), "{read}");
+        assert!(is_reset(&error), "{error:?}");
+    }
+    assert_eq!(simulator.counters().met(Mishap::CutStream), 3);
+    assert_eq!(simulator.answered().answers, 0);
+
+    for mishap in [Mishap::ErrorStream, Mishap::CutStream] {
+        let simulator = always(mishap, Style::OPENAI).await;
+        let response = post(&client(), &simulator, &body()).await;
+        assert!(response.json::<Value>().await.is_ok());
+        assert_eq!(simulator.counters().met(mishap), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_failed_counts_as_a_request_and_its_tokens_do_only_if_there_were_some() {
+    for mishap in Mishap::ALL {
+        // One that gives nothing back, and one that does.
+        for (style, of_a_cut) in [(Style::OPENAI, 10), (Style::AIPOWER, 4 + 3)] {
+            let style = Style {
+                headers: Style::OPENAI.headers,
+                ..style
+            };
+            let simulator = Simulator::start(limits(|l| {
+                l.requests = Some(100);
+                l.tokens = Some(1_000);
+                l.style = style;
+                l.chaos = Some(Chaos::calm(0).with(mishap, 1_000));
+            }))
+            .await
+            .unwrap();
+            let url = format!("{}/chat/completions", simulator.url());
+            let request = client().post(url).json(&streamed()).timeout(ms(100));
+            if let Ok(response) = request.send().await {
+                drop(response.bytes().await);
+            }
+            let tokens = if mishap == Mishap::CutStream {
+                of_a_cut
+            } else {
+                0
+            };
+            let left = || {
+                let standing = simulator.standing();
+                let left = [standing.requests, standing.tokens].map(|left| left.unwrap().remaining);
+                assert_eq!(left[0], 99, "{mishap:?}");
+                left[1]
+            };
+            // The system needs a moment to tell the server that a client has left.
+            let settled = async {
+                while left() != 1_000 - tokens {
+                    tokio::time::sleep(ms(2)).await;
+                }
+            };
+            let settled = tokio::time::timeout(Duration::from_secs(10), settled).await;
+            assert!(settled.is_ok(), "{mishap:?} {style:?}: {}", left());
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_knows_how_often_each_prompt_was_answered() {
+    let simulator = Simulator::start(Limits::default()).await.unwrap();
+    let client = client();
+    for (content, stream) in [("a", false), ("b", true), ("a", true), ("c", false)] {
+        let mut body = body();
+        body["messages"][0]["content"] = content.into();
+        body["stream"] = stream.into();
+        post(&client, &simulator, &body)
+            .await
+            .bytes()
+            .await
+            .unwrap();
+    }
+    let answered = Answered {
+        prompts: 3,
+        answers: 4,
+        most: 2,
+    };
+    assert_eq!(simulator.answered(), answered);
 }
 
 // ===== styles =====

@@ -6,7 +6,7 @@ use std::{
     marker::PhantomData,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -131,4 +131,60 @@ pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+// ===== events =====
+
+/// What `tracing` was told, as lines.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<u8>>>);
+
+/// Listens until it is dropped, on this thread alone.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    events: Events,
+    _second: tracing::Dispatch,
+    _on: tracing::subscriber::DefaultGuard,
+}
+
+impl std::io::Write for Events {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Listening {
+    pub(crate) fn start() -> Self {
+        // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
+        // may be that of another test.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let events = Events::default();
+        let writer = events.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            events,
+            _second: second,
+            _on: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// This crate's lines since the last time, without what stands before the message.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let text = std::mem::take(&mut *self.events.0.lock().unwrap());
+        let text = String::from_utf8(text).unwrap();
+        let ours = text
+            .lines()
+            .filter(|line| line.contains("tower_throttle::"));
+        ours.map(|line| line.split_once(": ").unwrap().1.to_owned())
+            .collect()
+    }
 }

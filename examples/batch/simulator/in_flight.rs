@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{State, ledger::Admission, tokens::Tokens};
+use super::{Prompt, State, ledger::Admission, tokens::Tokens};
 
 /// A request that counts as in flight until this is dropped, when what it used so far is what it used.
 #[derive(Debug)]
@@ -12,18 +12,25 @@ pub(super) struct InFlight {
     state: Arc<State>,
     admission: Admission,
     used: Tokens,
+    is_paid_for: bool,
 }
 
 // ===== impl InFlight =====
 
 impl InFlight {
-    /// A request that has used its prompt.
-    pub(super) fn new(state: Arc<State>, admission: Admission, input: u64) -> Self {
+    /// A request that has used its prompt, or that will be forgiven its tokens.
+    pub(super) fn new(
+        state: Arc<State>,
+        admission: Admission,
+        input: u64,
+        is_paid_for: bool,
+    ) -> Self {
         let used = Tokens { input, output: 0 };
         Self {
             state,
             admission,
             used,
+            is_paid_for,
         }
     }
 
@@ -31,12 +38,22 @@ impl InFlight {
     pub(super) fn has_written(&mut self, output: u64) {
         self.used.output = output;
     }
+
+    /// All of the answer to this prompt is about to be sent.
+    pub(super) fn answers(self, prompt: Prompt) {
+        self.state.answers.add(prompt);
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut ledger = self.state.ledger();
         // Read under the lock, so that the log is in order.
-        ledger.end(Instant::now(), &self.admission, self.used);
+        let now = Instant::now();
+        if self.is_paid_for {
+            ledger.end(now, &self.admission, self.used);
+        } else {
+            ledger.forgive(now, &self.admission);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{style::Style, tokens::UsageShare};
+use super::{chaos::Chaos, style::Style, tokens::UsageShare};
 
 /// What the provider allows, and how it behaves.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) latency: Duration,
     /// When the provider is down.
     pub(crate) outage: Option<Outage>,
+    /// What else goes wrong.
+    pub(crate) chaos: Option<Chaos>,
     /// The key that every request must bear.
     pub(crate) key: Option<String>,
 }
@@ -75,6 +77,7 @@ impl Default for Limits {
             usage: UsageShare::Short,
             latency: Duration::ZERO,
             outage: None,
+            chaos: None,
             key: None,
         }
     }

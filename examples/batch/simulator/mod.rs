@@ -7,7 +7,8 @@
 //!
 //! `limits.rs` and `style.rs` say what the provider is told to be; `allowance/` keeps one limit, and `ledger/` all of
 //! them; `headers/` and `answer/` are what clients see; `in_flight.rs` is who waits for the rest of an answer, and
-//! `tokens.rs` says how long that is.
+//! `tokens.rs` says how long that is; `chaos/` says what goes wrong, and `line.rs` resets connections; `answers.rs` knows
+//! what was answered.
 #![allow(
     dead_code,
     reason = "each of the example and the tests uses what it needs"
@@ -15,10 +16,13 @@
 
 mod allowance;
 mod answer;
+mod answers;
+mod chaos;
 mod headers;
 mod in_flight;
 mod ledger;
 mod limits;
+mod line;
 mod style;
 mod tokens;
 
@@ -29,11 +33,18 @@ use std::{
 };
 
 use axum::{Router, routing};
-use tokio::{net::TcpListener, sync::oneshot, time::Instant};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use self::in_flight::InFlight;
+use self::{
+    answer::Ask,
+    answers::{Answers, Prompt},
+    in_flight::InFlight,
+    line::{Line, Lines},
+};
 #[allow(unused_imports, reason = "the same")]
 pub(crate) use self::{
+    answers::Answered,
+    chaos::{Chaos, Mishap},
     ledger::{Admission, Counters, Dimension, Ledger, Refusal, Standing},
     limits::{Kind, Limits, Outage},
     style::{Counting, RateHeaders, Style},
@@ -46,7 +57,7 @@ pub(crate) struct Simulator {
     address: SocketAddr,
     state: Arc<State>,
     /// Dropped with the rest, which tells the server to stop.
-    _stop: oneshot::Sender<()>,
+    _stop: watch::Sender<()>,
 }
 
 /// What the handlers of one provider share.
@@ -54,6 +65,9 @@ pub(crate) struct Simulator {
 struct State {
     limits: Limits,
     ledger: Mutex<Ledger>,
+    answers: Answers,
+    /// Closed when the provider is dropped.
+    open: watch::Receiver<()>,
 }
 
 /// What becomes of a request that has just arrived.
@@ -61,8 +75,17 @@ struct State {
 struct Arrival {
     /// What is left of the limits now.
     standing: Standing,
-    /// The request, and what it will have used at the end of its answer.
-    result: Result<(InFlight, Tokens), Refusal>,
+    result: Result<Admitted, Refusal>,
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+struct Admitted {
+    in_flight: InFlight,
+    /// What it will have used at the end of its answer.
+    used: Tokens,
+    /// What goes wrong before that.
+    mishap: Option<Mishap>,
 }
 
 // ===== impl Simulator =====
@@ -77,20 +100,24 @@ impl Simulator {
     pub(crate) async fn start_on(port: u16, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
+        let (stop, open) = watch::channel(());
         let state = Arc::new(State {
             ledger: Mutex::new(Ledger::new(&limits)),
             limits,
+            answers: Answers::default(),
+            open,
         });
         let app = Router::new()
             .route("/v1/chat/completions", routing::post(answer::chat))
             .route("/v1/messages", routing::post(answer::messages))
             .fallback(answer::no_such_url)
-            .with_state(state.clone());
-        let (stop, stopped) = oneshot::channel::<()>();
+            .with_state(state.clone())
+            .into_make_service_with_connect_info::<Line>();
+        let stopped = state.clone();
         // Idle connections are closed and answers that have begun are ended, also where nobody waits for it.
         tokio::spawn(async move {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(async { drop(stopped.await) })
+            axum::serve(Lines(listener), app)
+                .with_graceful_shutdown(async move { stopped.gone().await })
                 .await
         });
         Ok(Self {
@@ -110,6 +137,16 @@ impl Simulator {
         self.state.ledger().counters()
     }
 
+    /// What is left of the limits.
+    pub(crate) fn standing(&self) -> Standing {
+        self.state.ledger().standing(Instant::now())
+    }
+
+    /// Which prompts were answered in full so far.
+    pub(crate) fn answered(&self) -> Answered {
+        self.state.answers.sum()
+    }
+
     /// Makes all limits but that of requests in flight so many thousandths of what they were at the start, at once.
     ///
     /// What was taken stays taken, and a bucket that grows is not fuller for it.
@@ -126,8 +163,16 @@ impl State {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the ledger for a request that has just arrived, and may use so many tokens.
-    fn arrive(self: &Arc<Self>, reserved: Tokens) -> Arrival {
+    /// Waits until the provider is dropped.
+    async fn gone(&self) {
+        let mut open = self.open.clone();
+        // Nothing is ever sent: this is the end.
+        while open.changed().await.is_ok() {}
+    }
+
+    /// Asks the ledger for a request that has just arrived.
+    fn arrive(self: &Arc<Self>, ask: &Ask) -> Arrival {
+        let reserved = ask.reserved;
         let mut ledger = self.ledger();
         // Read under the lock, so that the log is in order.
         let now = Instant::now();
@@ -135,8 +180,18 @@ impl State {
         let standing = ledger.standing(now);
         let number = ledger.counters().accepted;
         let result = result.map(|admission| {
-            let real = self.limits.usage.draw(number, reserved);
-            (InFlight::new(self.clone(), admission, real.input), real)
+            let used = self.limits.usage.draw(number, reserved);
+            let chaos = self.limits.chaos;
+            let mishap = chaos.and_then(|chaos| chaos.draw(number, ask.stream));
+            if let Some(mishap) = mishap {
+                ledger.count(mishap);
+            }
+            let is_paid_for = mishap.is_none_or(Mishap::is_paid_for);
+            Admitted {
+                in_flight: InFlight::new(self.clone(), admission, used.input, is_paid_for),
+                used,
+                mishap,
+            }
         });
         Arrival { standing, result }
     }

@@ -63,7 +63,7 @@ pub(crate) fn per_mille(units: u64, share: u64) -> u64 {
 }
 
 /// A number that looks like chance: the output function of SplitMix64.
-fn scatter(n: u64) -> u64 {
+pub(super) fn scatter(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

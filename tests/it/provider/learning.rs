@@ -9,7 +9,7 @@ use tower_throttle::{
 };
 
 use super::nth;
-use crate::support::{ms, poll_once};
+use crate::support::{Listening, ms, poll_once};
 
 fn told(fields: &[(&'static str, &str)]) -> RateLimits {
     let mut headers = HeaderMap::new();
@@ -288,4 +288,31 @@ async fn a_refusal_while_all_are_in_flight_says_how_many_may_be() {
     assert_eq!(limits, [Dimension::Concurrency]);
     // By half at most, as for every refusal of that kind.
     assert_eq!(usage.limits().next().unwrap().limit, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_tells_of_each_limit_that_is_learned_and_none_of_what_was_known() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100)).learn(true);
+    let events = Listening::start();
+    hear(&limiter, &requests("100", "99"));
+    assert!(events.lines().is_empty());
+    hear(&limiter, &requests("50", "40"));
+    let lines = events.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].starts_with("learned a limit dimension=requests period="),
+        "{lines:?}"
+    );
+    assert!(lines[0].ends_with("limit=50 was=100"), "{lines:?}");
+    hear(
+        &limiter,
+        &told(&[
+            ("x-ratelimit-limit-tokens", "30000"),
+            ("x-ratelimit-remaining-tokens", "30000"),
+        ]),
+    );
+    let lines = events.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("dimension=tokens"), "{lines:?}");
+    assert!(lines[0].ends_with("limit=30000"), "{lines:?}");
 }

@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
-    Quota, Rejected, TokenBucketLayer, Tokens,
+    Circuit, CircuitBreakerLayer, CircuitOpen, Quota, Rejected, TokenBucketLayer, Tokens,
     provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
 };
 
@@ -235,6 +235,18 @@ async fn a_request_that_a_limit_further_in_refused_never_left() {
     let error = service.oneshot(ask("0123456789")).await.unwrap_err();
     assert!(error.is::<Rejected>());
     assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_circuit_further_in_turned_away_never_left() {
+    let circuit = Circuit::new().failures(1);
+    circuit.enter().unwrap().failed(None);
+    let (limiter, layer) = layer();
+    let inner = CircuitBreakerLayer::from(circuit);
+    let service = layer.layer(inner.layer(service_fn(async |_: Request<_>| json(USED_7))));
+    let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+    assert!(error.is::<CircuitOpen>());
+    assert_eq!((used(&limiter, 0), used(&limiter, 1)), (0, 0));
 }
 
 /// Data in two pieces that shows one at a time, as any `Buf` may.

@@ -2,18 +2,22 @@
 
 use serde_json::Value;
 
-use super::{super::tokens::Tokens, Api};
+use super::{
+    super::{answers::Prompt, tokens::Tokens},
+    Api,
+};
 
 /// What a request of OpenAI's may use that doesn't say.
 const DEFAULT_MAX_TOKENS: u64 = 16;
 
 /// The parts of a request that matter here.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(in super::super) struct Ask {
     pub(super) model: String,
+    pub(super) prompt: Prompt,
     /// The prompt, estimated at four characters a token, and what the answer may have.
-    pub(super) reserved: Tokens,
-    pub(super) stream: bool,
+    pub(in super::super) reserved: Tokens,
+    pub(in super::super) stream: bool,
     pub(super) include_usage: bool,
 }
 
@@ -46,6 +50,7 @@ impl Ask {
         };
         Ok(Self {
             model: model.to_owned(),
+            prompt: Prompt::of(messages),
             reserved: Tokens {
                 input: characters.div_ceil(4) as u64,
                 output,

@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{
     headers,
@@ -86,12 +86,37 @@ impl Failure {
         }
     }
 
+    pub(super) fn broken() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: "The server had an error while processing your request".to_owned(),
+            kind: "server_error",
+            code: "",
+        }
+    }
+
+    pub(super) fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: "The engine is currently overloaded, please try again later".to_owned(),
+            kind: "server_error",
+            code: "",
+        }
+    }
+
+    pub(super) fn overloaded() -> Self {
+        Self {
+            status: overloaded(),
+            message: "Overloaded".to_owned(),
+            kind: "overloaded_error",
+            code: "",
+        }
+    }
+
     fn down(style: Style) -> Self {
-        // Anthropic has a status of its own for it.
-        let overloaded = StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Self {
             status: match style.headers {
-                RateHeaders::Anthropic => overloaded,
+                RateHeaders::Anthropic => overloaded(),
                 RateHeaders::OpenAi | RateHeaders::None => StatusCode::SERVICE_UNAVAILABLE,
             },
             message: "The server is down for maintenance".to_owned(),
@@ -100,21 +125,28 @@ impl Failure {
         }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The answer to the request of this id.
     pub(super) fn response(&self, style: Style, id: &str) -> Response {
-        let message = &self.message;
         let body = match style.headers {
-            RateHeaders::Anthropic => {
-                let error = json!({ "type": self.anthropic_type(), "message": message });
-                json!({ "type": "error", "error": error, "request_id": id })
-            }
-            RateHeaders::OpenAi | RateHeaders::None => {
-                let code = (!self.code.is_empty()).then_some(self.code);
-                let kind = self.kind;
-                json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
-            }
+            RateHeaders::Anthropic => self.in_anthropics_form(id),
+            RateHeaders::OpenAi | RateHeaders::None => self.in_openais_form(),
         };
         (self.status, Json(body)).into_response()
+    }
+
+    pub(super) fn in_anthropics_form(&self, id: &str) -> Value {
+        let error = json!({ "type": self.anthropic_type(), "message": self.message });
+        json!({ "type": "error", "error": error, "request_id": id })
+    }
+
+    pub(super) fn in_openais_form(&self) -> Value {
+        let Self { message, kind, .. } = self;
+        let code = (!self.code.is_empty()).then_some(self.code);
+        json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
     }
 
     fn anthropic_type(&self) -> &'static str {
@@ -122,10 +154,16 @@ impl Failure {
             401 => "authentication_error",
             404 => "not_found_error",
             429 => "rate_limit_error",
+            500 | 503 => "api_error",
             529 => "overloaded_error",
             _ => "invalid_request_error",
         }
     }
+}
+
+/// Anthropic's own status for it.
+fn overloaded() -> StatusCode {
+    StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn name(dimension: Dimension) -> &'static str {

@@ -4,11 +4,15 @@ mod ask;
 mod chat;
 mod error;
 mod messages;
+mod mishap;
 mod stream;
 
 use std::{
-    sync::Arc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -20,8 +24,12 @@ use axum::{
 };
 use serde_json::Value;
 
-use self::{ask::Ask, error::Failure};
-use super::{Arrival, RateHeaders, State, Style, Tokens, headers};
+pub(super) use self::ask::Ask;
+use self::{
+    error::Failure,
+    stream::{Ending, Event},
+};
+use super::{Admitted, Arrival, Line, RateHeaders, State, Style, Tokens, headers};
 
 /// The language of a request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,19 +41,21 @@ enum Api {
 /// The handler of `POST /v1/chat/completions`.
 pub(super) async fn chat(
     extract::State(state): extract::State<Arc<State>>,
+    extract::ConnectInfo(line): extract::ConnectInfo<Line>,
     request_headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    respond(Api::Chat, &state, &request_headers, &body).await
+    respond(Api::Chat, &state, &line, &request_headers, &body).await
 }
 
 /// The handler of `POST /v1/messages`.
 pub(super) async fn messages(
     extract::State(state): extract::State<Arc<State>>,
+    extract::ConnectInfo(line): extract::ConnectInfo<Line>,
     request_headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    respond(Api::Messages, &state, &request_headers, &body).await
+    respond(Api::Messages, &state, &line, &request_headers, &body).await
 }
 
 /// The handler of everything else.
@@ -58,13 +68,14 @@ pub(super) async fn no_such_url(extract::State(state): extract::State<Arc<State>
 async fn respond(
     api: Api,
     state: &Arc<State>,
+    line: &Line,
     request_headers: &HeaderMap,
     body: &[u8],
 ) -> Response {
     let id = next_id();
     let style = state.limits.style;
     let response = match admit(api, state, request_headers, body) {
-        Ok(ask) => answer(api, &ask, state, &id).await,
+        Ok(ask) => answer(api, &ask, state, line, &id).await,
         Err(failure) => failure.response(style, &id),
     };
     with_id(response, style, &id)
@@ -89,39 +100,45 @@ fn admit(
     Ask::parse(api, body).map_err(|message| Failure::nonsense(&message))
 }
 
-async fn answer(api: Api, ask: &Ask, state: &Arc<State>, id: &str) -> Response {
+async fn answer(api: Api, ask: &Ask, state: &Arc<State>, line: &Line, id: &str) -> Response {
     let style = state.limits.style;
-    let Arrival { standing, result } = state.arrive(ask.reserved);
+    let Arrival { standing, result } = state.arrive(ask);
     // Before the answer takes its time: dates are counted from now.
     let mut told = HeaderMap::new();
     headers::set(&mut told, style, &standing, result.as_ref().err());
     let mut response = match result {
-        Ok((in_flight, used)) if ask.stream => {
-            let events = match api {
-                Api::Chat => chat::events(ask, used),
-                Api::Messages => messages::events(ask, used),
-            };
-            stream::spread(events, state.limits.latency, in_flight)
+        Ok(admitted) if admitted.mishap.is_some() => {
+            mishap::respond(api, ask, admitted, state, line, id).await
         }
-        Ok((mut in_flight, used)) => {
-            tokio::time::sleep(state.limits.latency).await;
-            in_flight.has_written(used.output);
-            // Before the client can see the end of the answer, and send the next request.
-            drop(in_flight);
-            whole(api, ask, used)
-        }
+        Ok(admitted) => complete(api, ask, admitted, state).await,
         Err(refusal) => Failure::refused(&refusal, style).response(style, id),
     };
     response.headers_mut().extend(told);
     response
 }
 
-fn whole(api: Api, ask: &Ask, used: Tokens) -> Response {
-    let body: Value = match api {
-        Api::Chat => chat::whole(ask, used),
-        Api::Messages => messages::whole(ask, used),
-    };
-    Json(body).into_response()
+async fn complete(api: Api, ask: &Ask, admitted: Admitted, state: &State) -> Response {
+    let Admitted {
+        mut in_flight,
+        used,
+        ..
+    } = admitted;
+    let latency = state.limits.latency;
+    if ask.stream {
+        let events = api.events(ask, used);
+        let pause = pause(&events, latency);
+        return stream::spread(events, pause, in_flight, Ending::Answer(ask.prompt));
+    }
+    tokio::time::sleep(latency).await;
+    in_flight.has_written(used.output);
+    // Before the client can see the end of the answer, and send the next request.
+    in_flight.answers(ask.prompt);
+    Json(api.whole(ask, used)).into_response()
+}
+
+/// What there is between events that are spread over the latency.
+fn pause(events: &[Event], latency: Duration) -> Duration {
+    latency / u32::try_from(events.len()).unwrap_or(u32::MAX).max(1)
 }
 
 fn next_id() -> String {
@@ -135,4 +152,22 @@ fn with_id(mut response: Response, style: Style, id: &str) -> Response {
         headers::put(response.headers_mut(), "request-id", id);
     }
     response
+}
+
+// ===== impl Api =====
+
+impl Api {
+    fn events(self, ask: &Ask, used: Tokens) -> Vec<Event> {
+        match self {
+            Self::Chat => chat::events(ask, used),
+            Self::Messages => messages::events(ask, used),
+        }
+    }
+
+    fn whole(self, ask: &Ask, used: Tokens) -> Value {
+        match self {
+            Self::Chat => chat::whole(ask, used),
+            Self::Messages => messages::whole(ask, used),
+        }
+    }
 }

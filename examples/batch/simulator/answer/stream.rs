@@ -1,6 +1,6 @@
 //! Server-sent events, spread over the latency.
 
-use std::{convert::Infallible, time::Duration, vec};
+use std::{io, sync::Arc, time::Duration, vec};
 
 use axum::{
     body::Body,
@@ -10,10 +10,12 @@ use axum::{
 use futures::stream;
 use tokio::time::Instant;
 
-use super::super::InFlight;
+use super::super::{InFlight, Line, Prompt, State};
 
 /// In how many pieces an answer comes at most, as timers tick only once a millisecond.
 const MOST_PIECES: u64 = 16;
+/// How long a client has to read what comes before a reset.
+const BEFORE_RESET: Duration = Duration::from_millis(5);
 
 /// One event, and how many tokens of the answer a client has that got as far as this.
 #[derive(Debug)]
@@ -22,9 +24,23 @@ pub(super) struct Event {
     written: u64,
 }
 
+/// How a stream ends.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It has answered this prompt.
+    Answer(Prompt),
+    /// It has said what it had to say.
+    Error,
+    /// It doesn't, until the client or the provider is gone.
+    Never(Arc<State>),
+    /// The connection is reset.
+    Reset(Line),
+}
+
 /// What is yet to be sent.
 struct Feed {
     events: vec::IntoIter<Event>,
+    ending: Ending,
     /// Until the last event; or until this is dropped, if that comes first.
     in_flight: Option<InFlight>,
     next: Instant,
@@ -45,18 +61,23 @@ pub(super) fn pieces(output: u64) -> impl Iterator<Item = (String, u64)> {
     })
 }
 
-/// Sends events over the latency, the last of them at its end.
-pub(super) fn spread(events: Vec<Event>, latency: Duration, in_flight: InFlight) -> Response {
-    let pause = latency / u32::try_from(events.len()).unwrap_or(u32::MAX).max(1);
+/// Sends events, each of them so long after the one before.
+pub(super) fn spread(
+    events: Vec<Event>,
+    pause: Duration,
+    in_flight: InFlight,
+    ending: Ending,
+) -> Response {
     let feed = Feed {
         events: events.into_iter(),
+        ending,
         in_flight: Some(in_flight),
         next: Instant::now(),
         pause,
     };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
-        Some((Ok::<_, Infallible>(event), feed))
+        Some((event, feed))
     });
     let content_type = [(header::CONTENT_TYPE, "text/event-stream")];
     (content_type, Body::from_stream(events)).into_response()
@@ -68,23 +89,55 @@ impl Event {
     pub(super) fn new(text: String, written: u64) -> Self {
         Self { text, written }
     }
+
+    /// How many tokens of the answer a client has that got as far as this.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
 }
 
 // ===== impl Feed =====
 
 impl Feed {
-    async fn next(&mut self) -> Option<String> {
-        let event = self.events.next()?;
+    async fn next(&mut self) -> Option<io::Result<String>> {
+        let Some(event) = self.events.next() else {
+            return self.end().await;
+        };
         self.next += self.pause;
         tokio::time::sleep_until(self.next).await;
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.has_written(event.written);
         }
         if self.events.as_slice().is_empty() {
-            // Before the client can see the last event, and send the next request.
-            self.in_flight = None;
+            self.leave();
         }
-        Some(event.text)
+        Some(Ok(event.text))
+    }
+
+    /// Before the client can see the last event, and send the next request.
+    fn leave(&mut self) {
+        match &self.ending {
+            Ending::Answer(prompt) => {
+                if let Some(in_flight) = self.in_flight.take() {
+                    in_flight.answers(*prompt);
+                }
+            }
+            Ending::Error => self.in_flight = None,
+            Ending::Never(_) | Ending::Reset(_) => {}
+        }
+    }
+
+    async fn end(&mut self) -> Option<io::Result<String>> {
+        match &self.ending {
+            Ending::Answer(_) | Ending::Error => return None,
+            Ending::Never(state) => state.gone().await,
+            Ending::Reset(line) => {
+                tokio::time::sleep(BEFORE_RESET).await;
+                line.cut();
+            }
+        }
+        self.in_flight = None;
+        Some(Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 

@@ -29,16 +29,21 @@ pub(super) fn set(
     }
     match refusal {
         Some(Refusal::Limited { retry_after, .. }) if style.retry_after => {
-            let millis = millis(*retry_after).max(1);
-            put(headers, "retry-after", millis.div_ceil(1_000));
-            if style.headers == RateHeaders::OpenAi {
-                put(headers, "retry-after-ms", millis);
-            }
+            set_wait(headers, style, *retry_after);
         }
         Some(Refusal::TooLarge(_)) if style.headers != RateHeaders::None => {
             put(headers, "x-should-retry", "false");
         }
         _ => {}
+    }
+}
+
+/// Sets how long to wait.
+pub(super) fn set_wait(headers: &mut HeaderMap, style: Style, wait: Duration) {
+    let millis = millis(wait).max(1);
+    put(headers, "retry-after", millis.div_ceil(1_000));
+    if style.headers == RateHeaders::OpenAi {
+        put(headers, "retry-after-ms", millis);
     }
 }
 

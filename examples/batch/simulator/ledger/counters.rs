@@ -1,6 +1,6 @@
 //! What a provider has seen.
 
-use super::{Dimension, Refusal, Tokens};
+use super::{Dimension, Mishap, Refusal, Tokens};
 
 /// What a provider has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     /// What all whose answers have ended did use.
     pub(crate) used_tokens: u64,
     refused_by: [u64; Dimension::ALL.len()],
+    met: [u64; Mishap::ALL.len()],
 }
 
 // ===== impl Counters =====
@@ -28,6 +29,15 @@ impl Counters {
     /// How many of the refusals named this limit.
     pub(crate) fn refused_by(&self, dimension: Dimension) -> u64 {
         self.refused_by[dimension as usize]
+    }
+
+    /// How many of those who were let in met this.
+    pub(crate) fn met(&self, mishap: Mishap) -> u64 {
+        self.met[mishap as usize]
+    }
+
+    pub(super) fn count(&mut self, mishap: Mishap) {
+        self.met[mishap as usize] += 1;
     }
 
     pub(super) fn accept(&mut self, reserved: Tokens, in_flight: usize) {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 pub(crate) use self::{counters::Counters, dimension::Dimension};
 use super::{
     allowance::{Allowance, Left, Room, Taken},
+    chaos::Mishap,
     limits::{Kind, Limits, Outage},
     style::Counting,
     tokens::{Tokens, per_mille},
@@ -157,6 +158,20 @@ impl Ledger {
                 let _: Taken = account.allowance.take(now, added);
             }
         }
+    }
+
+    /// One who was let in got no answer: it counts as a request, and its tokens do not.
+    pub(crate) fn forgive(&mut self, now: Instant, admission: &Admission) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        for (account, taken) in self.accounts.iter_mut().zip(&admission.taken) {
+            let held = account.dimension.held(self.counting, Tokens::default());
+            account.allowance.settle(now, taken, held);
+        }
+    }
+
+    /// This befalls one who was let in.
+    pub(crate) fn count(&mut self, mishap: Mishap) {
+        self.counters.count(mishap);
     }
 
     pub(crate) fn standing(&mut self, now: Instant) -> Standing {

@@ -158,6 +158,11 @@ impl<Request: PeekBody> Estimate<Request> for ByLength {
     fn estimate(&self, request: &Request) -> Tokens {
         request.peek(|body| self.of(body)).unwrap_or_else(|| {
             let input = self.default_input.unwrap_or(Self::UNSEEN);
+            #[cfg(feature = "tracing")]
+            tracing::debug!(
+                input,
+                "a request's body can't be looked at: its tokens are a guess"
+            );
             Tokens::new(input, self.default_output)
         })
     }

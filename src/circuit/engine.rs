@@ -1,0 +1,321 @@
+//! The states of a circuit, and what moves it from one to another. The time is given to it.
+//!
+//! ```text
+//!             too many failures                      cooldown over
+//!  ┌▶ Closed ───────────────────▶ Open until t ─────────────────────▶ HalfOpen, one probe
+//!  │                                  ▲    longer than the last time      │      │
+//!  │                                  └───────────── it failed ───────────┘      │
+//!  └──────────────────────────────────────────────── it succeeded ◀──────────────┘
+//! ```
+//!
+//! Each opening and each closing begins a new *age*. A call carries the number of the one in which it began, and what
+//! comes of it counts in that one alone.
+
+use std::{sync::PoisonError, time::Duration};
+
+use super::{State, tally::Tally};
+use crate::{
+    CircuitOpen,
+    algorithm::backoff::{Backoff, above_hint},
+    quota::nanos,
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+};
+
+/// How long one that is to find out keeps the next one from doing so.
+const PATIENCE_NANOS: u64 = 60_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    terms: Terms,
+    /// Even while closed. Written under the lock of `opening`; those who read a number here have seen all that
+    /// was done to the tally before it.
+    age: AtomicU64,
+    tally: Tally,
+    opening: Mutex<Opening>,
+}
+
+/// What was agreed, whatever state it is in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) failures: u64,
+    pub(super) cooldown: Backoff,
+    pub(super) longest_hint: Duration,
+}
+
+/// How it stands while it is open.
+#[derive(Debug)]
+struct Opening {
+    /// How often it has opened since it last was closed.
+    times: u32,
+    until: u64,
+    probe: Place,
+    scout: Place,
+    last_number: u64,
+}
+
+/// A place for one.
+#[derive(Debug, Default)]
+struct Place(Option<Taken>);
+
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    number: u64,
+    since: u64,
+}
+
+/// When a call began, and which place it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    age: u64,
+    number: u64,
+}
+
+/// What somebody sees who looks at a circuit from further out.
+#[derive(Debug)]
+pub(super) enum Look {
+    Closed,
+    /// It would not let a call through.
+    Open(CircuitOpen),
+    /// It would, and nobody else is on the way there.
+    Scout(Ticket),
+}
+
+// ===== impl Engine =====
+
+impl Engine {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            age: AtomicU64::new(0),
+            tally: Tally::new(),
+            opening: Mutex::new(Opening::new()),
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        is_closed(self.age())
+    }
+
+    /// Lets a call through, or not.
+    #[inline]
+    pub(super) fn enter(&self, now: impl FnOnce() -> u64) -> Result<Ticket, CircuitOpen> {
+        let age = self.age();
+        if is_closed(age) {
+            return Ok(Ticket { age, number: 0 });
+        }
+        self.enter_open(now())
+    }
+
+    #[cold]
+    fn enter_open(&self, now: u64) -> Result<Ticket, CircuitOpen> {
+        let mut opening = self.lock();
+        let age = self.age();
+        if is_closed(age) {
+            return Ok(Ticket { age, number: 0 });
+        }
+        opening.turned_away(now)?;
+        let number = opening.next_number();
+        opening.probe.take(number, now);
+        Ok(Ticket { age, number })
+    }
+
+    /// Looks whether a call would be let through, without being one.
+    pub(super) fn look(&self, now: impl FnOnce() -> u64) -> Look {
+        if self.is_closed() {
+            return Look::Closed;
+        }
+        let (mut opening, now) = (self.lock(), now());
+        let age = self.age();
+        if is_closed(age) {
+            return Look::Closed;
+        }
+        if let Err(open) = opening.turned_away(now) {
+            return Look::Open(open);
+        }
+        if opening.scout.is_taken(now) {
+            return Look::Open(CircuitOpen::new(None));
+        }
+        let number = opening.next_number();
+        opening.scout.take(number, now);
+        Look::Scout(Ticket { age, number })
+    }
+
+    /// Whether a call would be let through, or why not.
+    pub(super) fn check(&self, now: u64) -> Result<(), CircuitOpen> {
+        let opening = self.lock();
+        if self.is_closed() {
+            return Ok(());
+        }
+        opening.turned_away(now)
+    }
+
+    /// The state, and how long it is open for.
+    pub(super) fn state(&self, now: u64) -> (State, Option<Duration>) {
+        let opening = self.lock();
+        match opening.until.saturating_sub(now) {
+            _ if self.is_closed() => (State::Closed, None),
+            0 => (State::HalfOpen, Some(Duration::ZERO)),
+            left => (State::Open, Some(Duration::from_nanos(left))),
+        }
+    }
+
+    /// Counts a success. Says whether it has closed the circuit.
+    #[inline]
+    pub(super) fn succeeded(&self, ticket: Ticket, now: impl FnOnce() -> u64) -> bool {
+        if !is_closed(ticket.age) {
+            return self.close(ticket);
+        }
+        // One that races with an opening may count in the age after the next closing, where it does no harm.
+        if self.age() == ticket.age {
+            self.tally.succeeded(now());
+        }
+        false
+    }
+
+    #[cold]
+    fn close(&self, probe: Ticket) -> bool {
+        let mut opening = self.lock();
+        // Of an earlier opening: things have changed since. Any of this one will do, however long it took.
+        if self.age() != probe.age {
+            return false;
+        }
+        self.tally.clear();
+        *opening = Opening {
+            last_number: opening.last_number,
+            ..Opening::new()
+        };
+        self.age.store(probe.age.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Counts a failure. Says for how long it has opened the circuit, if it has.
+    #[cold]
+    pub(super) fn failed(
+        &self,
+        ticket: Ticket,
+        hint: Option<Duration>,
+        now: u64,
+        random: u64,
+    ) -> Option<Duration> {
+        let mut opening = self.lock();
+        if self.age() != ticket.age {
+            return None;
+        }
+        let hint = hint.map(|hint| above_hint(hint.min(self.terms.longest_hint), random));
+        let hinted = hint.map_or(0, |hint| now.saturating_add(nanos(hint)));
+        if is_closed(ticket.age) {
+            if !self.tally.failed(self.terms.failures, hinted, now) {
+                return None;
+            }
+            Some(self.open(&mut opening, self.tally.hinted(), now, random))
+        } else {
+            opening.probe.is(ticket.number).then_some(())?;
+            Some(self.open(&mut opening, hinted, now, random))
+        }
+    }
+
+    fn open(&self, opening: &mut Opening, hinted: u64, now: u64, random: u64) -> Duration {
+        let cooldown = self.terms.cooldown;
+        let cooldown = cooldown.wait(opening.times, Duration::ZERO, random);
+        *opening = Opening {
+            times: opening.times.saturating_add(1),
+            until: now.saturating_add(nanos(cooldown)).max(hinted),
+            last_number: opening.last_number,
+            ..Opening::new()
+        };
+        // The next odd number.
+        let age = self.age().wrapping_add(1) | 1;
+        self.age.store(age, Ordering::Release);
+        Duration::from_nanos(opening.until.saturating_sub(now))
+    }
+
+    /// Gives the place back of a call that says nothing.
+    #[inline]
+    pub(super) fn ignored(&self, ticket: Ticket) {
+        if !is_closed(ticket.age) {
+            self.leave(ticket);
+        }
+    }
+
+    /// Gives the place back of one that looked or entered while it was open.
+    #[cold]
+    pub(super) fn leave(&self, ticket: Ticket) {
+        // Numbers are never given twice, so the age need not be asked for.
+        let mut opening = self.lock();
+        opening.probe.leave(ticket.number);
+        opening.scout.leave(ticket.number);
+    }
+
+    #[inline]
+    fn age(&self) -> u64 {
+        self.age.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opening> {
+        // Nothing panics while it is held.
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn is_closed(age: u64) -> bool {
+    age & 1 == 0
+}
+
+// ===== impl Opening =====
+
+impl Opening {
+    const fn new() -> Self {
+        Self {
+            times: 0,
+            until: 0,
+            probe: Place(None),
+            scout: Place(None),
+            last_number: 0,
+        }
+    }
+
+    fn turned_away(&self, now: u64) -> Result<(), CircuitOpen> {
+        if self.until > now {
+            let left = Duration::from_nanos(self.until - now);
+            return Err(CircuitOpen::new(Some(left)));
+        }
+        match self.probe.is_taken(now) {
+            true => Err(CircuitOpen::new(None)),
+            false => Ok(()),
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}
+
+// ===== impl Place =====
+
+impl Place {
+    fn is_taken(&self, now: u64) -> bool {
+        self.0
+            .is_some_and(|taken| now.saturating_sub(taken.since) < PATIENCE_NANOS)
+    }
+
+    fn is(&self, number: u64) -> bool {
+        self.0.is_some_and(|taken| taken.number == number)
+    }
+
+    fn take(&mut self, number: u64, now: u64) {
+        let since = now;
+        self.0 = Some(Taken { number, since });
+    }
+
+    fn leave(&mut self, number: u64) {
+        if self.is(number) {
+            self.0 = None;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What has come of the calls of late, while the circuit is closed.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The parts of the time that is looked back on, and the length of one.
+const PARTS: u64 = if cfg!(throttle_loom) { 2 } else { 10 };
+const PART_NANOS: u64 = 1_000_000_000;
+
+/// Fewer outcomes than this say nothing about how many of them fail.
+const ENOUGH: u64 = 20;
+
+/// The outcomes of the last 10 seconds, and how many failures came one after the other.
+///
+/// Relaxed throughout: each is a lone number, and nothing else is read through it.
+#[derive(Debug)]
+pub(super) struct Tally {
+    in_a_row: AtomicU64,
+    /// The latest instant until which one of those in a row asked to be left alone.
+    hinted: AtomicU64,
+    successes: Recent,
+    failures: Recent,
+}
+
+/// How many there were in each of the last seconds: the low 32 bits of its number, and the count.
+#[derive(Debug)]
+struct Recent([AtomicU64; PARTS as usize]);
+
+// ===== impl Tally =====
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            in_a_row: AtomicU64::new(0),
+            hinted: AtomicU64::new(0),
+            successes: Recent::new(),
+            failures: Recent::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn succeeded(&self, now: u64) {
+        // Nearly always it is 0, and then it is read and not written.
+        if self.in_a_row.load(Ordering::Relaxed) != 0 {
+            self.in_a_row.store(0, Ordering::Relaxed);
+            self.hinted.store(0, Ordering::Relaxed);
+        }
+        self.successes.add(now);
+    }
+
+    /// Counts a failure, and says whether there are too many: `most` of them in a row, or half of all.
+    pub(super) fn failed(&self, most: u64, hinted: u64, now: u64) -> bool {
+        self.hinted.fetch_max(hinted, Ordering::Relaxed);
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        self.failures.add(now);
+        let failed = self.failures.sum(now);
+        let all = failed + self.successes.sum(now);
+        in_a_row >= most || (all >= ENOUGH && failed * 2 >= all)
+    }
+
+    pub(super) fn hinted(&self) -> u64 {
+        self.hinted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn clear(&self) {
+        self.in_a_row.store(0, Ordering::Relaxed);
+        self.hinted.store(0, Ordering::Relaxed);
+        self.successes.clear();
+        self.failures.clear();
+    }
+}
+
+// ===== impl Recent =====
+
+impl Recent {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    fn add(&self, now: u64) {
+        let part = now / PART_NANOS;
+        let place = &self.0[(part % PARTS) as usize];
+        let mut held = place.load(Ordering::Relaxed);
+        loop {
+            let next = match held >> 32 == part & 0xffff_ffff {
+                true if held & 0xffff_ffff == 0xffff_ffff => return,
+                true => held + 1,
+                false => part << 32 | 1,
+            };
+            match place.compare_exchange_weak(held, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => held = other,
+            }
+        }
+    }
+
+    /// How many there were in the part that `now` is in, and in those before it.
+    fn sum(&self, now: u64) -> u64 {
+        let part = now / PART_NANOS;
+        let held = self.0.iter().map(|place| place.load(Ordering::Relaxed));
+        held.filter(|held| (part & 0xffff_ffff).wrapping_sub(held >> 32) < PARTS)
+            .map(|held| held & 0xffff_ffff)
+            .sum()
+    }
+
+    fn clear(&self) {
+        for place in &self.0 {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = PART_NANOS;
+
+    #[test]
+    fn what_is_ten_seconds_old_does_not_count() {
+        let recent = Recent::new();
+        recent.add(0);
+        recent.add(SECOND / 2);
+        recent.add(3 * SECOND);
+        assert_eq!(recent.sum(3 * SECOND), 3);
+        assert_eq!(recent.sum(10 * SECOND - 1), 3);
+        assert_eq!(recent.sum(10 * SECOND), 1);
+        assert_eq!(recent.sum(13 * SECOND - 1), 1);
+        assert_eq!(recent.sum(13 * SECOND), 0);
+        recent.add(10 * SECOND);
+        assert_eq!(recent.sum(10 * SECOND), 2);
+        assert_eq!(recent.sum(u64::MAX), 0);
+        recent.add(u64::MAX);
+        assert_eq!(recent.sum(u64::MAX), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_read_late_counts_for_its_own_time() {
+        let recent = Recent::new();
+        recent.add(2 * SECOND);
+        recent.add(SECOND);
+        assert_eq!(recent.sum(2 * SECOND), 2);
+        assert_eq!(recent.sum(11 * SECOND), 1);
+    }
+
+    #[test]
+    fn half_of_twenty_is_too_many_and_half_of_nineteen_is_not() {
+        let tally = Tally::new();
+        for _ in 0..9 {
+            tally.succeeded(0);
+            assert!(!tally.failed(100, 0, 0));
+        }
+        assert!(!tally.failed(100, 0, 0), "10 of 19");
+        tally.succeeded(0);
+        assert!(tally.failed(100, 0, 0), "11 of 21");
+    }
+
+    #[test]
+    fn a_success_ends_the_row_and_what_it_asked_for() {
+        let tally = Tally::new();
+        assert!(!tally.failed(2, 7, 0));
+        assert_eq!(tally.hinted(), 7);
+        tally.succeeded(0);
+        assert_eq!(tally.hinted(), 0);
+        assert!(!tally.failed(2, 3, 0));
+        assert!(tally.failed(2, 1, 0));
+        assert_eq!(tally.hinted(), 3);
+    }
+}

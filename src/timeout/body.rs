@@ -1,0 +1,130 @@
+//! The response's body.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::watch::Watch;
+use crate::BoxError;
+
+/// As many chunks of no bytes are skipped at once.
+const MOST_EMPTY: usize = 32;
+
+type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
+pin_project! {
+    /// A body that ends with an error where it takes too long.
+    ///
+    /// See the [module docs](crate::timeout) for what is bounded. It may be dropped at any point.
+    pub struct ResponseBody<B> {
+        // Dropped as soon as it has ended.
+        #[pin]
+        body: Option<B>,
+        watch: Watch,
+    }
+}
+
+// ===== impl ResponseBody =====
+
+impl<B> ResponseBody<B> {
+    pub(super) const fn new(body: B, watch: Watch) -> Self {
+        let body = Some(body);
+        Self { body, watch }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let timed_out = match poll_bytes(body, this.watch.wants_bytes(), cx) {
+            Poll::Ready(Some(Ok(frame))) => match this.watch.passed(is_progress(&frame)) {
+                Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                Err(too_late) => too_late,
+            },
+            Poll::Ready(end) => {
+                this.body.set(None);
+                return Poll::Ready(end.map(|last| last.map_err(Into::into)));
+            }
+            Poll::Pending => ready!(this.watch.poll(cx)),
+        };
+        let error = timed_out.after_drop(|| this.body.set(None));
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// The next frame, or, where `wants_bytes`, the next that is not one of no bytes.
+fn poll_bytes<B: Body>(
+    mut body: Pin<&mut B>,
+    wants_bytes: bool,
+    cx: &mut Context<'_>,
+) -> Polled<B> {
+    for _ in 0..MOST_EMPTY {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) if wants_bytes && !is_progress(&frame) => {
+                // Some panic when they are polled after their end.
+                if body.is_end_stream() {
+                    return Poll::Ready(None);
+                }
+            }
+            frame => return Poll::Ready(frame),
+        }
+    }
+    // Whoever sends them without a pause must not keep the task from all else, its timers among it.
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+fn is_progress<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_none_or(Buf::has_remaining)
+}
+
+/// A body that may take as long as it likes, such as one of your own in place of an answer.
+impl<B> From<B> for ResponseBody<B> {
+    fn from(body: B) -> Self {
+        Self::new(body, Watch::default())
+    }
+}
+
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! What may take how long, and when it is over.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::TimedOut;
+
+/// From here on a duration is no bound: far beyond it an instant could not be represented.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) attempt: Option<Duration>,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) between_chunks: Option<Duration>,
+    pub(super) whole_call: Option<Duration>,
+}
+
+/// When it is too late, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) at: Instant,
+    pub(super) why: TimedOut,
+}
+
+// ===== impl Bounds =====
+
+impl Bounds {
+    pub(super) const fn new() -> Self {
+        Self {
+            attempt: None,
+            first_byte: None,
+            between_chunks: None,
+            whole_call: None,
+        }
+    }
+
+    /// When the head must be there, for a call that began then.
+    pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
+        let attempt = self.attempt.map(TimedOut::Attempt);
+        let attempt = attempt.and_then(|why| End::new(begun, why));
+        End::sooner(self.of_call(begun), attempt)
+    }
+
+    /// When the body must have ended, for a call that began then.
+    pub(super) fn of_call(&self, begun: Instant) -> Option<End> {
+        End::new(begun, TimedOut::Call(self.whole_call?))
+    }
+
+    /// What bounds the wait for the first byte.
+    pub(super) fn first_wait(&self) -> Option<TimedOut> {
+        let first_byte = self.first_byte.map(TimedOut::FirstByte);
+        first_byte.or_else(|| self.later_wait())
+    }
+
+    /// What bounds the wait for any other byte.
+    pub(super) fn later_wait(&self) -> Option<TimedOut> {
+        self.between_chunks.map(TimedOut::BetweenChunks)
+    }
+}
+
+// ===== impl End =====
+
+impl End {
+    pub(super) fn new(begun: Instant, why: TimedOut) -> Option<Self> {
+        let after = why.after();
+        let at = begun.checked_add(after).filter(|_| after < NEVER)?;
+        Some(Self { at, why })
+    }
+
+    /// The first of the two, if they are at one instant.
+    pub(super) fn sooner(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+        match (first, second) {
+            (Some(first), Some(second)) if second.at < first.at => Some(second),
+            (first, second) => first.or(second),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn huge_durations_are_no_bounds() {
+        let now = Instant::now();
+        for after in [NEVER, Duration::MAX, Duration::from_secs(i64::MAX as u64)] {
+            assert_eq!(End::new(now, TimedOut::Call(after)), None);
+        }
+        let why = TimedOut::Call(NEVER - SECOND);
+        let at = now + NEVER - SECOND;
+        assert_eq!(End::new(now, why), Some(End { at, why }));
+    }
+
+    #[test]
+    fn the_sooner_end_counts_and_that_of_the_call_if_they_are_one() {
+        let now = Instant::now();
+        for (attempt, whole_call, sooner) in [
+            (None, None, None),
+            (Some(1), None, Some(TimedOut::Attempt(SECOND))),
+            (None, Some(1), Some(TimedOut::Call(SECOND))),
+            (Some(1), Some(2), Some(TimedOut::Attempt(SECOND))),
+            (Some(2), Some(1), Some(TimedOut::Call(SECOND))),
+            (Some(1), Some(1), Some(TimedOut::Call(SECOND))),
+        ] {
+            let bounds = Bounds {
+                attempt: attempt.map(Duration::from_secs),
+                whole_call: whole_call.map(Duration::from_secs),
+                ..Bounds::new()
+            };
+            assert_eq!(bounds.of_head(now).map(|end| end.why), sooner);
+        }
+    }
+}

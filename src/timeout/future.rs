@@ -1,0 +1,118 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use super::{ResponseBody, bounds::Bounds, timer::Timer, watch::Watch};
+use crate::{BoxError, IntoHttp, TimedOut, WithBody};
+
+/// A response whose body is bounded.
+pub type Bounded<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
+
+pin_project! {
+    /// The response future of a [`Timeout`](super::Timeout).
+    ///
+    /// Polled again after a timeout, it times out again.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point, and drops the future inside. Its time begins when it is polled for the first time.
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+        bounds: Bounds,
+        // Read when it is first needed.
+        begun: Option<Instant>,
+        timer: Timer,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Calling { #[pin] future: F },
+        Over { why: TimedOut },
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn new(future: F, bounds: Bounds) -> Self {
+        Self {
+            state: State::Calling { future },
+            bounds,
+            begun: None,
+            timer: Timer::default(),
+        }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Bounded<R>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        match this.state.as_mut().project() {
+            StateProj::Calling { future } => {
+                if this.bounds.whole_call.is_some() {
+                    this.begun.get_or_insert_with(Instant::now);
+                }
+                if let Poll::Ready(outcome) = future.poll(cx) {
+                    let timer = mem::take(this.timer);
+                    let watch = Watch::new(this.bounds, *this.begun, timer);
+                    return Poll::Ready(match outcome {
+                        Ok(response) => Ok(watched(response, watch)),
+                        Err(error) => Err(error.into()),
+                    });
+                }
+            }
+            StateProj::Over { why } => return Poll::Ready(Err((*why).into())),
+        }
+        if this.bounds.attempt.is_none() && this.bounds.whole_call.is_none() {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        let begun = *this.begun.get_or_insert(now);
+        let Some(end) = this.bounds.of_head(begun) else {
+            return Poll::Pending;
+        };
+        let why = ready!(this.timer.poll(end, now, cx));
+        let error = why.after_drop(|| this.state.set(State::Over { why }));
+        Poll::Ready(Err(error))
+    }
+}
+
+fn watched<R>(response: R, watch: Watch) -> Bounded<R>
+where
+    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+{
+    let response = response.into_http();
+    R::from_http(response.map(|body| ResponseBody::new(body, watch)))
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timed_out = match &self.state {
+            State::Calling { .. } => None,
+            State::Over { why } => Some(why),
+        };
+        f.debug_struct("ResponseFuture")
+            .field("bounds", &self.bounds)
+            .field("timed_out", &timed_out)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::{
+    ResponseBody,
+    bounds::Bounds,
+    future::{Bounded, ResponseFuture},
+};
+use crate::{BoxError, IntoHttp, WithBody};
+
+/// A service that takes no longer than it may. Made by a [`TimeoutLayer`](super::TimeoutLayer).
+#[derive(Debug, Clone)]
+pub struct Timeout<S> {
+    inner: S,
+    bounds: Bounds,
+}
+
+// ===== impl Timeout =====
+
+impl<S> Timeout<S> {
+    pub(super) const fn new(inner: S, bounds: Bounds) -> Self {
+        Self { inner, bounds }
+    }
+
+    /// The service inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, taken out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, Request> Service<Request> for Timeout<S>
+where
+    S: Service<Request>,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Bounded<S::Response>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    /// Passes through, for as long as it takes.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        ResponseFuture::new(self.inner.call(request), self.bounds)
+    }
+}
