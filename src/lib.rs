@@ -170,6 +170,15 @@ pub use self::cache::{Cache, CacheLayer};
 #[cfg(any(feature = "cache", feature = "provider"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
 pub use self::message::PeekBody;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::{
+    auto::{Auto, AutoLayer},
+    diagnose::{Diagnose, DiagnoseLayer},
+    message::ReplaceBody,
+    rate_limits::{Dimension, RateLimits, Reported},
+    tokens::{TokenUsage, Tokens},
+};
 pub use self::{
     carry::{Carry, Guarded},
     circuit::Circuit,
@@ -192,14 +201,6 @@ pub use self::{
     timed_out::TimedOut,
     timeout::{Timeout, TimeoutLayer},
     token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
-};
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::{
-    diagnose::{Diagnose, DiagnoseLayer},
-    message::ReplaceBody,
-    rate_limits::{Dimension, RateLimits, Reported},
-    tokens::{TokenUsage, Tokens},
 };
 
 /// The response future that the limiters share.

@@ -47,10 +47,16 @@ pin_project! {
         G: Gate,
     {
         // Boxed, so that those who do not wait have a small future.
-        Queueing { queueing: Box<Queueing<S, Request, G>> },
+        Queueing { in_line: Box<InLine<S, Request, G>> },
         Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
         Refused { rejected: Option<Rejected> },
     }
+}
+
+/// A request in the queue.
+struct InLine<S, Request, G: Gate> {
+    queueing: Queueing<S, G>,
+    request: Option<Request>,
 }
 
 // ===== impl ResponseFuture =====
@@ -78,12 +84,15 @@ where
         refusal: F,
         hold: H,
     ) -> Self {
-        let queueing = match Queueing::join(waiting, service, request) {
-            Ok(queueing) => Box::new(queueing),
+        let in_line = match Queueing::join(waiting, service) {
+            Ok(queueing) => Box::new(InLine {
+                queueing,
+                request: Some(request),
+            }),
             Err(rejected) => return Self::refused(rejected, refusal, hold),
         };
         Self {
-            state: State::Queueing { queueing },
+            state: State::Queueing { in_line },
             refusal,
             hold,
         }
@@ -134,8 +143,12 @@ where
                     };
                 }
                 // ## Queueing => (Calling | done)
-                StateProj::Queueing { queueing } => match ready!(queueing.poll(cx)) {
-                    Ok((future, pass)) => {
+                StateProj::Queueing { in_line } => match ready!(in_line.queueing.poll(cx)) {
+                    Ok(pass) => {
+                        let Some(request) = in_line.request.take() else {
+                            unreachable!("polled after it was done")
+                        };
+                        let future = in_line.queueing.service_mut().call(request);
                         let pass = Some(pass);
                         this.state.set(State::Calling { future, pass });
                     }

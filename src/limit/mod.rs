@@ -15,8 +15,6 @@ mod rate;
 mod service;
 mod turnstile;
 
-#[cfg(feature = "provider")]
-pub(crate) use self::gate::Measure;
 pub(crate) use self::{
     faces::rate_limit,
     gate::{Entry, Gate, Waiting},
@@ -27,6 +25,11 @@ pub(crate) use self::{
 pub use self::{
     future::ResponseFuture,
     hold::{Hold, UntilBodyEnd, UntilResponse},
+};
+#[cfg(feature = "provider")]
+pub(crate) use self::{
+    gate::Measure,
+    queueing::{Queueing, Stopped},
 };
 
 /// Waits in line for a bare limiter, and takes what is asked for.

@@ -12,32 +12,27 @@ use tower_service::Service;
 use super::gate::{Gate, Waiting};
 use crate::Rejected;
 
-/// A request that waits its turn.
-pub(super) struct Queueing<S, Request, G: Gate> {
+/// The place of a request that waits its turn, and the service that it waits with.
+pub(crate) struct Queueing<S, G: Gate> {
     waiting: Waiting<G::Turn>,
     /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
     /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
     patience: Option<(Pin<Box<Sleep>>, Rejected)>,
     service: S,
-    request: Option<Request>,
 }
 
 /// Why a request that waited was not called.
-pub(super) enum Stopped<E> {
+pub(crate) enum Stopped<E> {
     Refused(Rejected),
     NotReady(E),
 }
 
 // ===== impl Queueing =====
 
-impl<S, Request, G: Gate> Queueing<S, Request, G> {
+impl<S, G: Gate> Queueing<S, G> {
     /// Takes a place in the queue, unless it is refused before it would have to wait.
-    pub(super) fn join(
-        mut waiting: Waiting<G::Turn>,
-        service: S,
-        request: Request,
-    ) -> Result<Self, Rejected> {
+    pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
         // The place is taken with the first poll. A waker is registered with the next one.
         let mut nobody = Context::from_waker(Waker::noop());
         let turn = match waiting.as_mut().poll(&mut nobody) {
@@ -49,22 +44,29 @@ impl<S, Request, G: Gate> Queueing<S, Request, G> {
             turn,
             patience: None,
             service,
-            request: Some(request),
         })
     }
-}
 
-impl<S, Request, G> Queueing<S, Request, G>
-where
-    S: Service<Request> + Clone,
-    G: Gate,
-{
+    /// The service, which has been polled ready if a pass was handed out.
+    pub(crate) fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The same, without its place.
+    #[cfg(feature = "provider")]
+    pub(crate) fn into_service(self) -> S {
+        self.service
+    }
+
+    /// Waits until it may be called: the service is ready then, and the limit has counted it.
     #[cold]
-    #[allow(clippy::type_complexity, reason = "named once, here")]
-    pub(super) fn poll(
+    pub(crate) fn poll<Request>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(S::Future, G::Pass), Stopped<S::Error>>> {
+    ) -> Poll<Result<G::Pass, Stopped<S::Error>>>
+    where
+        S: Service<Request> + Clone,
+    {
         loop {
             let turn = match self.turn.take() {
                 Some(turn) => turn,
@@ -78,12 +80,7 @@ where
             }
             self.patience = None;
             match G::take(turn) {
-                Ok(pass) => {
-                    let Some(request) = self.request.take() else {
-                        unreachable!("polled after it was done")
-                    };
-                    return Poll::Ready(Ok((self.service.call(request), pass)));
-                }
+                Ok(pass) => return Poll::Ready(Ok(pass)),
                 Err(again) => {
                     self.waiting = again;
                     // The ready instance must not be held while this sleeps.
@@ -94,11 +91,7 @@ where
     }
 
     /// Keeps the turn while the inner service is not ready, as long as the request may wait.
-    fn keep<T>(
-        &mut self,
-        turn: G::Turn,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, Stopped<S::Error>>> {
+    fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
         if self.patience.is_none() {
             self.patience = G::deadline(&turn)
                 .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));

@@ -70,6 +70,11 @@ where
         let refused = None;
         Self { inner, refused }
     }
+
+    /// That of a request that was admitted, and has been called.
+    pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
+        Self::new(Inner::called(future, reservation, Fail, Both))
+    }
 }
 
 impl<S, Request> Future for ResponseFuture<S, Request>

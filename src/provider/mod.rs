@@ -155,6 +155,7 @@ mod layer;
 mod learned;
 mod limiter;
 mod limits;
+mod outlook;
 mod plain;
 mod quota;
 mod refused;
@@ -165,6 +166,7 @@ mod snapshot;
 mod table;
 mod usage;
 
+pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
     body::ResponseBody,

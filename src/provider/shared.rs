@@ -18,7 +18,7 @@ use super::learned::Known;
 use super::{
     Accounting, Provider, Reservation,
     ask::Ask,
-    quota::{Decided, Due, Quotas},
+    quota::{Decided, Due, Never, Quotas},
 };
 use crate::{
     Clock, Limit, Reason, Rejected, Tokens,
@@ -113,14 +113,9 @@ impl Shared {
                 Entry::Pass(Reservation::new(self.clone(), ticket, ask.lesson.clone()))
             }
             Decided::Wait(due) => Entry::Wait(due.wait()),
-            Decided::Never {
-                dimension,
-                cost,
-                capacity,
-            } => {
+            Decided::Never(never) => {
                 quotas.count_refusal();
-                let reason = Reason::NeverFits { cost, capacity };
-                Entry::Never(Rejected::new(Limit::Quota(dimension), reason, None))
+                Entry::Never(never.rejected())
             }
         }
     }
@@ -191,7 +186,7 @@ impl Gate for Arc<Shared> {
                 turn.ask.lesson.clone(),
             )),
             // The place, and with it the turn, is kept.
-            Decided::Wait(_) | Decided::Never { .. } => Err(Box::pin(until_due(turn))),
+            Decided::Wait(_) | Decided::Never(_) => Err(Box::pin(until_due(turn))),
         }
     }
 }
@@ -242,5 +237,17 @@ impl Due {
             Self::In(nanos) => Some(Duration::from_nanos(nanos)),
             Self::Unknown => None,
         }
+    }
+}
+
+// ===== impl Never =====
+
+impl Never {
+    pub(super) fn rejected(self) -> Rejected {
+        let reason = Reason::NeverFits {
+            cost: self.cost,
+            capacity: self.capacity,
+        };
+        Rejected::new(Limit::Quota(self.dimension), reason, None)
     }
 }

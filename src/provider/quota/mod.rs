@@ -41,6 +41,9 @@ pub(crate) struct Spec {
     pub(crate) shape: Shape,
 }
 
+/// All of those who wait, in parts.
+pub(crate) const WHOLE: u64 = 1 << 16;
+
 /// The state.
 #[derive(Debug)]
 pub(crate) struct Quotas {
@@ -63,12 +66,15 @@ pub(crate) struct Quotas {
 pub(crate) enum Decided {
     Admit(Ticket),
     Wait(Due),
-    /// It costs more than the limit on a dimension ever holds.
-    Never {
-        dimension: Dimension,
-        cost: u64,
-        capacity: u64,
-    },
+    Never(Never),
+}
+
+/// It costs more than the limit on a dimension ever holds.
+#[derive(Debug)]
+pub(crate) struct Never {
+    pub(crate) dimension: Dimension,
+    pub(crate) cost: u64,
+    pub(crate) capacity: u64,
 }
 
 // ===== impl Quotas =====
@@ -111,7 +117,20 @@ impl Quotas {
             // Behind somebody, so never now.
             later => self
                 .never_fits(tokens)
-                .unwrap_or(Decided::Wait(later.max(Due::In(1)))),
+                .map_or(Decided::Wait(later.max(Due::In(1))), Decided::Never),
+        }
+    }
+
+    /// For a newcomer who does not come yet: whether there is room, and nobody waits.
+    pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
+        self.queued.requests == 0 && self.due(tokens, now, false).0 == Due::Now
+    }
+
+    /// How long a newcomer would wait behind a share of those who wait, in parts of [`WHOLE`]; or that it never fits.
+    pub(crate) fn outlook(&mut self, tokens: Tokens, share: u64, now: u64) -> Result<Due, Never> {
+        match self.never_fits(tokens) {
+            Some(never) => Err(never),
+            None => Ok(self.due_behind(tokens, now, false, share).0),
         }
     }
 
@@ -202,18 +221,17 @@ impl Quotas {
 
     /// The limit into which it never fits, if there is one.
     #[cold]
-    fn never_fits(&self, tokens: Tokens) -> Option<Decided> {
+    fn never_fits(&self, tokens: Tokens) -> Option<Never> {
         if self.flight.limit() == Some(0) {
-            let (dimension, cost, capacity) = (Dimension::Concurrency, 1, 0);
-            return Some(Decided::Never {
-                dimension,
-                cost,
-                capacity,
+            return Some(Never {
+                dimension: Dimension::Concurrency,
+                cost: 1,
+                capacity: 0,
             });
         }
         self.meters.iter().find_map(|meter| {
             let cost = meter.cost(tokens);
-            meter.never_fits(cost).then_some(Decided::Never {
+            meter.never_fits(cost).then_some(Never {
                 dimension: meter.dimension,
                 cost,
                 capacity: meter.capacity(),
@@ -224,6 +242,13 @@ impl Quotas {
     /// When there is room everywhere, and which limit is the last to have it.
     #[inline]
     fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Due, Limit) {
+        let share = if in_turn { 0 } else { WHOLE };
+        self.due_behind(tokens, now, in_turn, share)
+    }
+
+    /// The same behind a share of those who wait.
+    #[inline]
+    fn due_behind(&mut self, tokens: Tokens, now: u64, in_turn: bool, share: u64) -> (Due, Limit) {
         let Self {
             meters,
             flight,
@@ -237,11 +262,7 @@ impl Quotas {
         }
         for meter in meters {
             meter.advance(now);
-            let ahead = if in_turn {
-                0
-            } else {
-                queued.of(meter.dimension)
-            };
+            let ahead = queued.share_of(meter.dimension, share);
             let due = meter.due(ahead, meter.cost(tokens), now, in_turn);
             if due > last.0 {
                 last = (due, Limit::Quota(meter.dimension));

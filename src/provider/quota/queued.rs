@@ -1,5 +1,6 @@
 //! What those who wait ask for.
 
+use super::WHOLE;
 use crate::{Dimension, Tokens, provider::Accounting};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,7 +26,20 @@ impl Queued {
         self.tokens.output = self.tokens.output.wrapping_sub(tokens.output);
     }
 
-    pub(super) fn of(&self, dimension: Dimension) -> u64 {
+    /// So many parts of [`WHOLE`] of what is asked of a limit on `dimension`, rounded up.
+    #[inline]
+    pub(super) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
+        match share {
+            0 => 0,
+            WHOLE => self.of(dimension),
+            _ => {
+                let product = u128::from(self.of(dimension)) * u128::from(share);
+                product.div_ceil(u128::from(WHOLE)) as u64
+            }
+        }
+    }
+
+    fn of(&self, dimension: Dimension) -> u64 {
         match dimension {
             Dimension::Requests | Dimension::Concurrency => self.requests,
             _ => Accounting::reserved(dimension, self.tokens),

@@ -244,7 +244,7 @@ proptest! {
                                 }
                             }
                         }
-                        Decided::Never { dimension, cost, capacity } => {
+                        Decided::Never(Never { dimension, cost, capacity }) => {
                             let rule = rules.iter().find(|rule| rule.dimension == dimension).unwrap();
                             prop_assert_eq!(cost, rule.cost(tokens));
                             prop_assert_eq!(capacity, rule.limit);

@@ -1,0 +1,210 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    health::Watch,
+    race::Race,
+    run::{Next, Run, Sent},
+};
+use crate::{
+    BoxError, ErrorKind, IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody,
+    provider::{self, ResponseBody, future::Settling},
+};
+
+pin_project! {
+    /// The response future of an [`Auto`](super::Auto).
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet, and leaves the queues of all targets.
+    /// One that was sent counts for what it reserved, since nobody knows what the provider has counted.
+    ///
+    /// A request has its places from its call on. One that is kept but not polled holds up those behind it.
+    pub struct ResponseFuture<S, Request>
+    where
+        S: Service<Request>,
+        S::Response: IntoHttp,
+    {
+        #[pin]
+        state: State<S, Request>,
+        run: Box<Run<S, Request>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Request>
+    where
+        S: Service<Request>,
+        S::Response: IntoHttp,
+    {
+        Sent {
+            #[pin]
+            future: provider::future::ResponseFuture<S, Request>,
+            target: usize,
+            watch: Option<Watch>,
+        },
+        Waiting { race: Race<S> },
+        Stopped { error: Option<BoxError> },
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Request> ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    /// Sends the request at once if it can be, and takes its places in the queues if not.
+    pub(super) fn start(mut run: Box<Run<S, Request>>) -> Self
+    where
+        S: Clone,
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        let state = match run.next() {
+            Ok(next) => State::after(next, &mut run),
+            Err(error) => State::stopped(error),
+        };
+        Self { state, run }
+    }
+}
+
+impl<S, Request> Future for ResponseFuture<S, Request>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    Settling<S::Response>: ResponseHead,
+    Request: PeekBody + ReplaceBody + TryClone,
+{
+    type Output = Result<Settling<S::Response>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let run = this.run;
+        loop {
+            match this.state.as_mut().project() {
+                // ## Sent => (Sent | Waiting | done)
+                StateProj::Sent {
+                    future,
+                    target,
+                    watch,
+                } => {
+                    let mut outcome = ready!(future.poll(cx));
+                    let target = *target;
+                    let has_failed = is_failure(outcome.as_ref());
+                    if let Some(watch) = watch.take() {
+                        watch.ended(has_failed);
+                    }
+                    // What the call held may be what the next one needs.
+                    this.state.set(State::Stopped { error: None });
+                    if has_failed && run.can_go_on() {
+                        // Where no target takes it, the failure tells more than the refusal.
+                        if let Ok(next) = run.next() {
+                            #[cfg(feature = "tracing")]
+                            tracing::debug!(
+                                kind = ?ErrorKind::of(outcome.as_ref()),
+                                "a target failed, and another one is asked"
+                            );
+                            drop(outcome);
+                            this.state.set(State::after(next, run));
+                            continue;
+                        }
+                    }
+                    run.note(target, &mut outcome);
+                    return Poll::Ready(outcome);
+                }
+                // ## Waiting => (Sent | done)
+                StateProj::Waiting { race } => {
+                    let admitted = ready!(race.poll(run, cx))?;
+                    let next = Next::Send(admitted);
+                    this.state.set(State::after(next, run));
+                }
+                // ## Stopped => done
+                StateProj::Stopped { error } => {
+                    return match error.take() {
+                        Some(error) => Poll::Ready(Err(error)),
+                        None => unreachable!("polled after it was done"),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Whether another target may do better.
+fn is_failure<R: ResponseHead>(outcome: Result<&R, &BoxError>) -> bool {
+    match ErrorKind::of(outcome) {
+        Some(ErrorKind::ContextLength | ErrorKind::ContentPolicy) => false,
+        Some(_) => true,
+        None => outcome.is_err(),
+    }
+}
+
+impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Sent { .. } => "Sent",
+            State::Waiting { .. } => "Waiting",
+            State::Stopped { .. } => "Stopped",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .field("tried", &self.run.tried())
+            .finish()
+    }
+}
+
+// ===== impl State =====
+
+impl<S, Request> State<S, Request>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    fn after(next: Next<S>, run: &mut Run<S, Request>) -> Self
+    where
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        match next {
+            Next::Send(admitted) => {
+                let Sent {
+                    future,
+                    target,
+                    watch,
+                } = run.send(admitted);
+                Self::Sent {
+                    future,
+                    target,
+                    watch,
+                }
+            }
+            Next::Wait(race) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(targets = race.len(), "waiting for a target");
+                Self::Waiting { race }
+            }
+        }
+    }
+
+    fn stopped(error: BoxError) -> Self {
+        // Not the error itself: a service's own may show what is secret.
+        #[cfg(feature = "tracing")]
+        tracing::debug!("no target takes the request");
+        Self::Stopped { error: Some(error) }
+    }
+}

@@ -1,0 +1,273 @@
+//! A request on its way from target to target.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    Chosen, NoTarget, Target,
+    health::Watch,
+    named::Named,
+    race::Race,
+    services::Services,
+    targets::Targets,
+    waits::{self, Expected},
+};
+use crate::{
+    BoxError, IntoHttp, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
+    provider::{Reservation, future::ResponseFuture},
+};
+
+/// What is needed until a target has answered.
+pub(super) struct Run<S, Request> {
+    pub(super) services: Services<S>,
+    pub(super) targets: Arc<Targets<Request>>,
+    pub(super) tokens: Tokens,
+    /// Until when it may wait.
+    pub(super) deadline: Option<Instant>,
+    /// What is sent next, if anything can be.
+    request: Option<Request>,
+    named: Option<Named>,
+    /// Those that were not called yet.
+    left: Vec<usize>,
+    tried: usize,
+}
+
+/// A request that a target has let in, and that must be sent now.
+pub(super) struct Admitted<S> {
+    target: usize,
+    /// Polled ready.
+    service: S,
+    reservation: Reservation,
+    watch: Option<Watch>,
+}
+
+/// A request that was sent.
+pub(super) struct Sent<S: Service<Request, Response: IntoHttp>, Request> {
+    pub(super) future: ResponseFuture<S, Request>,
+    pub(super) target: usize,
+    pub(super) watch: Option<Watch>,
+}
+
+/// How it goes on.
+pub(super) enum Next<S> {
+    Send(Admitted<S>),
+    Wait(Race<S>),
+}
+
+// ===== impl Run =====
+
+impl<S, Request> Run<S, Request> {
+    pub(super) fn new(
+        services: &Services<S>,
+        targets: &Arc<Targets<Request>>,
+        request: Request,
+        tokens: Tokens,
+    ) -> Self
+    where
+        Request: PeekBody,
+    {
+        let named = request.peek(Named::read).flatten();
+        let deadline = |max_wait| Instant::now().checked_add(max_wait);
+        Self {
+            services: services.clone(),
+            left: targets.of(named.as_ref().and_then(Named::model)),
+            deadline: targets.max_wait.and_then(deadline),
+            targets: targets.clone(),
+            tokens,
+            request: Some(request),
+            named,
+            tried: 0,
+        }
+    }
+
+    /// Those that were not called yet, the best first.
+    pub(super) fn left(&self) -> impl Iterator<Item = (usize, &Target<Request>)> {
+        let list = &self.targets.list;
+        self.left
+            .iter()
+            .filter_map(|number| Some((*number, list.get(*number)?)))
+    }
+
+    /// How much longer it may wait.
+    pub(super) fn patience(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// How long it would wait at each of those that were not called yet.
+    pub(super) fn expected(&self) -> Vec<Expected> {
+        let limiters: Vec<_> = self.left().map(|(_, target)| &target.limiter).collect();
+        waits::expected(&limiters, self.tokens)
+    }
+
+    /// The refusal of one that would have to wait so long for a target.
+    pub(super) fn too_long(&self, target: &Target<Request>, wait: Option<Duration>) -> Rejected {
+        let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
+        target.limiter.too_long(self.tokens, max_wait, wait)
+    }
+
+    /// Whether another target could be called with the request.
+    pub(super) fn can_go_on(&self) -> bool
+    where
+        Request: TryClone,
+    {
+        !self.left.is_empty() && self.request.as_ref().is_some_and(TryClone::take_over)
+    }
+
+    /// What is told where there is no target at all.
+    pub(super) fn no_target(&self) -> NoTarget {
+        NoTarget::new(self.named.as_ref().and_then(Named::model))
+    }
+
+    /// How many it was sent to.
+    pub(super) fn tried(&self) -> usize {
+        self.tried
+    }
+
+    /// Leaves a note of who answers.
+    pub(super) fn note<R: ResponseHead>(&self, target: usize, outcome: &mut Result<R, BoxError>) {
+        if let (Some(target), Ok(response)) = (self.targets.list.get(target), outcome) {
+            response.extensions_mut().insert(Chosen {
+                target: target.name.clone(),
+                model: target.model.as_ref().map(|model| model.name.clone()),
+                tried: self.tried.saturating_sub(1),
+            });
+        }
+    }
+
+    pub(super) fn admitted(
+        &self,
+        target: usize,
+        service: S,
+        reservation: Reservation,
+    ) -> Admitted<S> {
+        let watch = self
+            .targets
+            .health
+            .get(target)
+            .and_then(|health| health.enter());
+        Admitted {
+            target,
+            service,
+            reservation,
+            watch,
+        }
+    }
+
+    /// Finds a target that lets the request in now, or a place in the queue of each.
+    ///
+    /// # Errors
+    ///
+    /// What is told where no target does.
+    pub(super) fn next(&self) -> Result<Next<S>, BoxError>
+    where
+        S: Service<Request> + Clone,
+    {
+        let started = match &self.targets.weights {
+            None => self.left.iter().find_map(|target| self.start(*target)),
+            Some(weights) => {
+                let able =
+                    |(_, target): &(usize, &Target<Request>)| target.limiter.can_start(self.tokens);
+                let able = self.left().filter(able);
+                let mut able: Vec<_> = able
+                    .map(|(number, target)| (number, target.weight))
+                    .collect();
+                std::iter::from_fn(|| {
+                    let place = weights.pick(&able)?;
+                    Some(able.remove(place).0)
+                })
+                .find_map(|target| self.start(target))
+            }
+        };
+        match started {
+            Some(admitted) => Ok(Next::Send(admitted)),
+            None => Race::join(self).map(Next::Wait),
+        }
+    }
+
+    /// Takes from the target's limits, if there is room now.
+    fn start(&self, number: usize) -> Option<Admitted<S>>
+    where
+        S: Service<Request> + Clone,
+    {
+        let target = self.targets.list.get(number)?;
+        if !target.limiter.can_start(self.tokens) {
+            return None;
+        }
+        let watch = self.targets.health.get(number)?.enter()?;
+        // Ready first and taken after: what is taken is used at once. One that is not ready, or has failed, is polled
+        // again in its turn.
+        let mut service = self.services.get(number);
+        let mut nobody = Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(())) = service.poll_ready(&mut nobody) else {
+            return None;
+        };
+        Some(Admitted {
+            target: number,
+            service,
+            reservation: target.limiter.start(self.tokens)?,
+            watch: Some(watch),
+        })
+    }
+
+    /// Sends the request.
+    pub(super) fn send(&mut self, admitted: Admitted<S>) -> Sent<S, Request>
+    where
+        S: Service<Request, Response: IntoHttp>,
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        let Admitted {
+            target,
+            mut service,
+            reservation,
+            watch,
+        } = admitted;
+        let Some(request) = self.request.take() else {
+            unreachable!("polled after it was done")
+        };
+        self.left.retain(|left| *left != target);
+        self.tried += 1;
+        if !self.left.is_empty() {
+            self.request = request.try_clone();
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(to) = self.targets.list.get(target) {
+            tracing::debug!(
+                target_name = &*to.name,
+                attempt = self.tried,
+                "sending to a target"
+            );
+        }
+        let request = self.prepare(target, request);
+        Sent {
+            future: ResponseFuture::called(service.call(request), reservation),
+            target,
+            watch,
+        }
+    }
+
+    /// What the target needs in place of the request.
+    fn prepare(&self, target: usize, mut request: Request) -> Request
+    where
+        Request: PeekBody + ReplaceBody,
+    {
+        let Some(target) = self.targets.list.get(target) else {
+            return request;
+        };
+        if let (Some(named), Some(model)) = (&self.named, &target.model) {
+            let body = request.peek(|body| named.put(body, &model.json)).flatten();
+            if let Some(body) = body {
+                // Where it can't be replaced, it is sent as it was.
+                let _ = request.replace_body(body.into());
+            }
+        }
+        target.map(request)
+    }
+}

@@ -1,0 +1,85 @@
+use std::{
+    any::type_name,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{future::ResponseFuture, run::Run, services::Services, targets::Targets};
+use crate::{
+    BoxError, IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody,
+    provider::{ByLength, Estimate, ResponseBody, future::Settling},
+};
+
+/// A service that sends each request to whichever target can answer soonest. Made by an
+/// [`AutoLayer`](super::AutoLayer).
+///
+/// A clone shares the targets with their limits.
+pub struct Auto<S, Request, E = ByLength> {
+    services: Services<S>,
+    targets: Arc<Targets<Request>>,
+    estimate: E,
+}
+
+// ===== impl Auto =====
+
+impl<S, Request, E> Auto<S, Request, E> {
+    pub(super) const fn new(
+        services: Services<S>,
+        targets: Arc<Targets<Request>>,
+        estimate: E,
+    ) -> Self {
+        Self {
+            services,
+            targets,
+            estimate,
+        }
+    }
+}
+
+impl<S, Request, E> Service<Request> for Auto<S, Request, E>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    Settling<S::Response>: ResponseHead,
+    E: Estimate<Request>,
+    Request: PeekBody + ReplaceBody + TryClone,
+{
+    type Response = Settling<S::Response>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Request>;
+
+    /// Always ready: which service a request needs is in the request, and none is held before it is called.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let tokens = self.estimate.estimate(&request);
+        let run = Run::new(&self.services, &self.targets, request, tokens);
+        ResponseFuture::start(Box::new(run))
+    }
+}
+
+impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
+    fn clone(&self) -> Self {
+        Self {
+            services: self.services.clone(),
+            targets: self.targets.clone(),
+            estimate: self.estimate.clone(),
+        }
+    }
+}
+
+impl<S, Request, E> fmt::Debug for Auto<S, Request, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auto")
+            .field("services", &type_name::<S>())
+            .field("targets", &self.targets)
+            .field("estimate", &type_name::<E>())
+            .finish()
+    }
+}

@@ -1,0 +1,94 @@
+//! Whose turn it is, where several have room: smooth weighted round robin, in which the turns of a target lie as far
+//! apart as they can.
+
+use std::sync::{Mutex, PoisonError};
+
+/// How far each target is behind what is due to it.
+#[derive(Debug)]
+pub(super) struct Weights(Mutex<Vec<i64>>);
+
+// ===== impl Weights =====
+
+impl Weights {
+    pub(super) fn new(targets: usize) -> Self {
+        Self(Mutex::new(vec![0; targets]))
+    }
+
+    /// Which of those with room is next: its place in `able`, which has the number and the weight of each.
+    pub(super) fn pick(&self, able: &[(usize, u32)]) -> Option<usize> {
+        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut total = 0_i64;
+        for (target, weight) in able {
+            let weight = i64::from(*weight);
+            total = total.saturating_add(weight);
+            let due = due.get_mut(*target)?;
+            *due = due.saturating_add(weight);
+        }
+        let place = first_with_most(able, &due)?;
+        let due = due.get_mut(able.get(place)?.0)?;
+        *due = due.saturating_sub(total);
+        Some(place)
+    }
+}
+
+/// Without a weight only where there is nobody else; of equals the first.
+fn first_with_most(able: &[(usize, u32)], due: &[i64]) -> Option<usize> {
+    let rank = |(target, weight): &(usize, u32)| (*weight > 0, due.get(*target).copied());
+    let mut best = None;
+    for (place, one) in able.iter().enumerate() {
+        if best.is_none_or(|(_, most)| rank(one) > most) {
+            best = Some((place, rank(one)));
+        }
+    }
+    best.map(|(place, _)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn turns_lie_apart() {
+        let weights = Weights::new(3);
+        let able = [(0, 5), (1, 1), (2, 1)];
+        let picks: Vec<_> = (0..14).map(|_| weights.pick(&able).unwrap()).collect();
+        assert_eq!(picks, [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn no_weight_is_for_when_there_is_nobody_else() {
+        let weights = Weights::new(2);
+        for _ in 0..5 {
+            assert_eq!(weights.pick(&[(0, 0), (1, 3)]), Some(1));
+        }
+        assert_eq!(weights.pick(&[(0, 0)]), Some(0));
+        assert_eq!(weights.pick(&[(1, 0), (0, 0)]), Some(0));
+        assert_eq!(weights.pick(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn each_gets_its_part(given in prop::collection::vec(1_u32..20, 1..6)) {
+            let weights = Weights::new(given.len());
+            let able: Vec<_> = given.iter().copied().enumerate().collect();
+            let total: u32 = given.iter().sum();
+            let mut picked = vec![0; given.len()];
+            for _ in 0..total {
+                picked[weights.pick(&able).unwrap()] += 1;
+            }
+            prop_assert_eq!(picked, given);
+        }
+
+        #[test]
+        fn some_one_with_room_is_picked(
+            rounds in prop::collection::vec(prop::collection::vec((0_usize..4, any::<u32>()), 0..4), 0..50),
+        ) {
+            let weights = Weights::new(4);
+            for able in rounds {
+                prop_assert_eq!(weights.pick(&able).is_some(), !able.is_empty());
+            }
+        }
+    }
+}

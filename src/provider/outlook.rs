@@ -1,0 +1,72 @@
+//! What a limiter has to say to one who compares several before taking from any of them.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    ProviderLimiter, Reservation,
+    ask::Ask,
+    quota::{Due, Never},
+    shared::Shared,
+};
+use crate::{
+    Reason, Rejected, Tokens,
+    limit::{Entry, Gate, Queued, Queueing},
+};
+
+/// A place in one limiter's queue, and the service that waits there.
+pub(crate) type Lane<S> = Queueing<S, Arc<Shared>>;
+
+pub(crate) use super::quota::WHOLE;
+
+// ===== impl ProviderLimiter =====
+
+impl ProviderLimiter {
+    /// Whether a request of so many tokens would be let in now.
+    pub(crate) fn can_start(&self, tokens: Tokens) -> bool {
+        let (mut quotas, now) = self.0.quotas();
+        quotas.can_start(tokens, now)
+    }
+
+    /// Takes from all limits if there is room now.
+    pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
+        match self.0.try_enter(&Ask::plain(tokens)) {
+            Entry::Pass(reservation) => Some(reservation),
+            Entry::Wait(_) | Entry::Never(_) => None,
+        }
+    }
+
+    /// How long a newcomer would wait, if so many parts of [`WHOLE`] of those ahead wait for this limiter and the others
+    /// go elsewhere; `None` where nobody knows. An error if it would wait for ever.
+    pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
+        let (mut quotas, now) = self.0.quotas();
+        let due = quotas.outlook(tokens, share, now);
+        due.map(Due::wait).map_err(Never::rejected)
+    }
+
+    /// The refusal of one who will not wait that long.
+    pub(crate) fn too_long(
+        &self,
+        tokens: Tokens,
+        max_wait: Duration,
+        wait: Option<Duration>,
+    ) -> Rejected {
+        let limit = self.0.waits_for(tokens);
+        Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait)
+    }
+
+    /// Joins the queue, for as long as it takes unless the limiter has a longest wait, to call `service` in its turn. Nothing is taken before that.
+    pub(crate) fn queue<S>(
+        &self,
+        tokens: Tokens,
+        expected: Option<Duration>,
+        service: S,
+    ) -> Result<Lane<S>, Rejected> {
+        let waiting = self.0.wait(Ask::plain(tokens), expected, Duration::MAX)?;
+        Queueing::join(waiting, service)
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.turnstile().waiting()
+    }
+}
