@@ -2,11 +2,16 @@
 
 use std::{error::Error, sync::atomic::Ordering::Relaxed};
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 use tower_throttle::{BoxError, fallback::AnsweredBy};
 
-use crate::{hopeless::Hopeless, meter::Meter, wire::Sent};
+use crate::{
+    hopeless::Hopeless,
+    joined::{self, Broken},
+    meter::Meter,
+    wire::Sent,
+};
 
 /// An answer that is longer than this is none.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
@@ -38,6 +43,7 @@ pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Fa
     let sent = response.extensions().get::<Sent>().copied();
     let elsewhere = u64::from(!AnsweredBy::of(&response).is_primary());
     let request_id = header(&response, "x-request-id");
+    let streams = header(&response, CONTENT_TYPE.as_str()).starts_with("text/event-stream");
     let body = to_its_end(response).await?;
     if !status.is_success() {
         return Err(Failed {
@@ -45,8 +51,12 @@ pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Fa
             ..Failed::for_good(explain(status, &body))
         });
     }
-    let body = serde_json::from_slice::<Value>(&body)
-        .map_err(|error| Failed::for_now(format!("the answer is not JSON: {error}")))?;
+    let body = if streams {
+        joined::join(&String::from_utf8_lossy(&body))?
+    } else {
+        serde_json::from_slice::<Value>(&body)
+            .map_err(|error| Failed::for_now(format!("the answer is not JSON: {error}")))?
+    };
     // Some providers say that they failed in a 200.
     if !body.is_object() || !body["error"].is_null() {
         let body = body.to_string();
@@ -124,6 +134,20 @@ impl Failed {
         Self {
             is_passing: true,
             ..Self::for_good(why)
+        }
+    }
+}
+
+/// A stream that is no answer.
+impl From<Broken> for Failed {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Said(event) => {
+                let event = event.to_string();
+                Self::for_now(explain(StatusCode::BAD_GATEWAY, event.as_bytes()))
+            }
+            Broken::Cut => Self::for_now("the answer broke off before its end".to_owned()),
+            Broken::Unknown => Self::for_good("the stream is of a kind unknown here".to_owned()),
         }
     }
 }

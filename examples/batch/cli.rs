@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// How many prompts to make up, where there is no --prompts
     #[arg(long, value_name = "N", value_parser = up_to_ten_million)]
     pub(crate) requests: Option<usize>,
+    /// Make up only N different prompts, and repeat them
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "prompts")]
+    pub(crate) distinct: Option<u64>,
     /// The prompts: plain lines, JSON lines {"prompt","max_tokens"}, or OpenAI's batch format
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
     pub(crate) prompts: Option<PathBuf>,
@@ -76,20 +79,23 @@ pub(crate) struct Args {
     /// How long one attempt may take, in seconds
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// A second provider, for what the first one fails to answer
+    /// Stream the answers, and put them together again
+    #[arg(long)]
+    pub(crate) stream: bool,
+    /// A second provider, for what the first one fails to answer. Once more: a third one, and so on
     #[arg(long, value_name = "URL")]
-    pub(crate) fallback_url: Option<String>,
-    /// The key for --fallback-url
+    pub(crate) fallback_url: Vec<String>,
+    /// The key for --fallback-url; for several, each in turn, and '' for one without
     #[arg(
         long,
         env = "FALLBACK_API_KEY",
         hide_env_values = true,
         value_name = "KEY"
     )]
-    pub(crate) fallback_api_key: Option<String>,
-    /// The model to ask --fallback-url for, where it has another name there
+    pub(crate) fallback_api_key: Vec<String>,
+    /// The model to ask --fallback-url for, where it has another name there; for several, each in turn, and '' for the same
     #[arg(long, value_name = "MODEL", requires = "fallback_url")]
-    pub(crate) fallback_model: Option<String>,
+    pub(crate) fallback_model: Vec<String>,
     /// End with one line of JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub(crate) json: bool,

@@ -50,6 +50,24 @@ impl Job {
         }
     }
 
+    /// Asks for the answer as a stream, where the API has streams.
+    pub(crate) fn stream(&mut self) {
+        let is_chat = self.url.ends_with("/chat/completions");
+        let Some(fields) = self.body.as_object_mut() else {
+            return;
+        };
+        if is_chat || self.url.ends_with("/messages") {
+            fields.insert("stream".to_owned(), true.into());
+        }
+        if is_chat {
+            // Only OpenAI's says nothing of the usage unless asked.
+            let options = fields.entry("stream_options").or_insert(json!({}));
+            if let Some(options) = options.as_object_mut() {
+                options.insert("include_usage".to_owned(), true.into());
+            }
+        }
+    }
+
     /// The tokens that a provider may count for it, as the limits on this side reserve them.
     pub(crate) fn tokens(&self) -> u64 {
         let request = http::Request::new(self.body.to_string());
@@ -57,12 +75,21 @@ impl Job {
     }
 }
 
-/// `count` prompts that differ, of `input` tokens each or of about 15.
-pub(crate) fn made_up(count: usize, model: &str, max_tokens: u64, input: Option<u64>) -> Vec<Job> {
+/// `count` prompts, of `input` tokens each or of about 15. After so many as are to be `distinct` they are the same again.
+pub(crate) fn made_up(
+    count: usize,
+    distinct: Option<u64>,
+    model: &str,
+    max_tokens: u64,
+    input: Option<u64>,
+) -> Vec<Job> {
     let length = input.map_or(0, |tokens| 4 * tokens as usize);
+    let distinct = distinct.unwrap_or(u64::MAX) as usize;
     (1..=count)
         .map(|n| {
-            let mut prompt = format!("Say in one sentence what is special about the number {n}.");
+            let about = (n - 1) % distinct + 1;
+            let mut prompt =
+                format!("Say in one sentence what is special about the number {about}.");
             let missing = length.saturating_sub(prompt.len());
             prompt.extend(PADDING.chars().cycle().take(missing));
             Job::prompt(format!("request-{n}"), &prompt, max_tokens, model)

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The layers are in `stack.rs`. What is around them: `cli.rs` and `plan.rs` say which limits there are, `jobs.rs` reads
-//! the prompts, `run.rs` has the workers, `answer.rs` reads what they get, `out.rs` keeps it, `hopeless.rs` knows when to
+//! the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read what they get, `out.rs` keeps it, `hopeless.rs` knows when to
 //! give up, `endpoint.rs` knows the URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and
 //! `report.rs` show, `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the letter.
 
@@ -22,6 +22,7 @@ mod endpoint;
 mod gauges;
 mod hopeless;
 mod jobs;
+mod joined;
 mod meter;
 mod naive;
 mod out;
@@ -132,16 +133,16 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         out,
     };
     let workers = args.workers as usize;
-    let wire = Wire::new(place.first.client(args.timeout)?, meter.clone());
+    let wire = Wire::new(0, place.first.client(args.timeout)?, meter.clone());
     let ended = match name {
         NAIVE => run::run(workers, naive::once(wire), shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
-        _ if place.fallback.is_none() => {
+        _ if place.backups.is_empty() => {
             run::run(workers, stack::client(limits, wire, false), shared).await
         }
         _ => {
             let first = stack::client(limits, wire, true);
-            let client = with_fallback(args, &plan, &place, first, meter.clone())?;
+            let client = with_backups(args, &plan, &place, first, &meter)?;
             run::run(workers, client, shared).await
         }
     };
@@ -157,21 +158,25 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     })
 }
 
-/// The client that turns to the second provider for what the first one fails to answer.
-fn with_fallback<S: Answers>(
+/// The client that turns to one backup after the other for what those before it fail to answer.
+fn with_backups(
     args: &Args,
     plan: &Plan,
     place: &Place,
-    client: S,
-    meter: Arc<Meter>,
-) -> Result<impl Answers + use<S>> {
-    let first = place.first.clone();
-    let second = place.fallback.clone().unwrap_or(first.clone());
-    let wire = Wire::new(second.client(args.timeout)?, meter);
-    let backup = stack::client(plan.limits(args), wire, false);
-    Ok(stack::with_fallback(client, backup, move |request| {
-        second.redirect(&first, request)
-    }))
+    first: impl Answers,
+    meter: &Arc<Meter>,
+) -> Result<stack::Boxed> {
+    let mut client = stack::Boxed::new(first);
+    for (n, backup) in (1..).zip(&place.backups) {
+        let wire = Wire::new(n, backup.client(args.timeout)?, meter.clone());
+        // Only the last of them has nobody behind it.
+        let has_backup = usize::from(n) < place.backups.len();
+        let answers = stack::client(plan.limits(args), wire, has_backup);
+        let (backup, first) = (backup.clone(), place.first.clone());
+        let redirect = move |request| backup.redirect(&first, request);
+        client = stack::Boxed::new(stack::with_fallback(client, answers, redirect));
+    }
+    Ok(client)
 }
 
 /// Runs a simulated provider until Ctrl-C.

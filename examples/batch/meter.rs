@@ -28,6 +28,7 @@ pub(crate) struct Meter {
     pub(crate) in_flight: AtomicU64,
     pub(crate) tokens: AtomicU64,
     pub(crate) fallbacks: AtomicU64,
+    pub(crate) retries: AtomicU64,
     /// The status of the last answer that said no for a while; 0 if none did.
     refused: AtomicU16,
     lists: Mutex<Lists>,
@@ -69,6 +70,7 @@ impl Meter {
             in_flight: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             refused: AtomicU16::new(0),
             lists: Mutex::default(),
             stop,
@@ -76,7 +78,8 @@ impl Meter {
     }
 
     /// An attempt leaves.
-    pub(crate) fn depart(&self) -> InFlight<'_> {
+    pub(crate) fn depart(&self, is_retry: bool) -> InFlight<'_> {
+        self.retries.fetch_add(u64::from(is_retry), Relaxed);
         self.attempts.fetch_add(1, Relaxed);
         self.hold()
     }

@@ -25,6 +25,7 @@ pub(crate) struct Report {
     tokens: u64,
     reserved_tokens: u64,
     fallbacks: u64,
+    retries: u64,
 }
 
 // ===== impl Report =====
@@ -51,6 +52,7 @@ impl Report {
             tokens: used,
             reserved_tokens: work.reserved,
             fallbacks: meter.fallbacks.load(Relaxed),
+            retries: meter.retries.load(Relaxed),
         }
     }
 
@@ -59,13 +61,14 @@ impl Report {
         serde_json::json!(self).to_string()
     }
 
-    fn cells(&self) -> [String; 11] {
+    fn cells(&self) -> [String; 12] {
         [
             self.requests.to_string(),
             self.succeeded.to_string(),
             self.failed.to_string(),
             self.http_429.to_string(),
             self.attempts.to_string(),
+            self.retries.to_string(),
             format!("{:.1} s", self.elapsed_s),
             format!("{:.1} s", self.ideal_s),
             format!("{:.0} ms", self.p50_ms),
@@ -76,12 +79,13 @@ impl Report {
     }
 }
 
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 12] = [
     "requests",
     "succeeded",
     "failed",
     "429s",
     "attempts",
+    "retries",
     "elapsed",
     "ideal",
     "p50",

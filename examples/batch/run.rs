@@ -17,6 +17,7 @@ use crate::{
     jobs::Job,
     meter::Meter,
     out::Out,
+    wire,
 };
 
 /// How often a request is sent whose answer breaks off. The layers have handed it on by then, so they can't repeat it.
@@ -73,7 +74,7 @@ where
         let begun = Instant::now();
         let answer = tokio::select! {
             biased;
-            answer = ask(&mut service, shared, &job) => answer,
+            answer = wire::one_prompt(ask(&mut service, shared, &job)) => answer,
             () = meter.quiet() => return Ok(()),
         };
         match answer {

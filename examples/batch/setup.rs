@@ -29,7 +29,8 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) first: Arc<Endpoint>,
-    pub(crate) fallback: Option<Arc<Endpoint>>,
+    /// Each for what those before it fail to answer.
+    pub(crate) backups: Vec<Arc<Endpoint>>,
     /// Those of them that are simulated, which end with this.
     _simulators: Vec<Simulator>,
 }
@@ -40,9 +41,13 @@ pub(crate) fn batch(args: &Args, plan: &Plan) -> Result<Batch> {
         Some(path) => jobs::from_file(path, &args.model)?,
         None => {
             let count = args.requests.unwrap_or(REQUESTS);
-            jobs::made_up(count, &args.model, args.max_tokens, args.input)
+            let model = &args.model;
+            jobs::made_up(count, args.distinct, model, args.max_tokens, args.input)
         }
     };
+    if args.stream {
+        jobs.iter_mut().for_each(Job::stream);
+    }
     let mut out = None;
     if let Some(path) = &args.out {
         let (file, answered) = Out::open(path)?;
@@ -82,36 +87,60 @@ pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place
         }
         None => simulated(args, plan, outage(args, work), &mut simulators).await?,
     };
-    let fallback = match &args.fallback_url {
-        Some(url) => Some(Endpoint::new(
-            "--fallback-url",
-            url,
-            args.fallback_api_key.as_deref(),
-        )?),
-        None if args.outage => Some(simulated(args, plan, None, &mut simulators).await?),
-        None => None,
-    };
-    reach(&first, fallback.as_ref()).await?;
+    let mut backups = backups(args)?;
+    if args.outage && backups.is_empty() {
+        backups.push(simulated(args, plan, None, &mut simulators).await?);
+    }
+    reach(&first, &backups).await?;
     Ok(Place {
         first: Arc::new(first),
-        fallback: fallback.map(|f| Arc::new(f.with_model(args.fallback_model.clone()))),
+        backups: backups.into_iter().map(Arc::new).collect(),
         _simulators: simulators,
     })
 }
 
-/// Whether anyone is there. Of two, one is enough.
-async fn reach(first: &Endpoint, fallback: Option<&Endpoint>) -> Result<()> {
-    let Some(second) = fallback else {
-        return first.reach().await;
-    };
-    match tokio::join!(first.reach(), second.reach()) {
-        (Err(error), Err(_)) => Err(error.context("neither provider answers")),
-        (Err(error), Ok(())) | (Ok(()), Err(error)) => {
-            tell(format_args!("warning: {error:#}"));
-            Ok(())
-        }
-        (Ok(()), Ok(())) => Ok(()),
+/// Those of the flags, each with its key and model.
+fn backups(args: &Args) -> Result<Vec<Endpoint>> {
+    let urls = &args.fallback_url;
+    for (flag, given) in [
+        ("--fallback-api-key", args.fallback_api_key.len()),
+        ("--fallback-model", args.fallback_model.len()),
+    ] {
+        // One key may come from the environment, where nobody needs it.
+        ensure!(
+            given <= urls.len().max(1),
+            "{flag} is given {given} times, and --fallback-url {}: give each URL one at most",
+            urls.len()
+        );
     }
+    let given = |values: &[String], n: usize| values.get(n).filter(|v| !v.is_empty()).cloned();
+    let backup = |(n, url): (usize, &String)| {
+        let key = given(&args.fallback_api_key, n);
+        let backup = Endpoint::new("--fallback-url", url, key.as_deref())?;
+        Ok(backup.with_model(given(&args.fallback_model, n)))
+    };
+    urls.iter().enumerate().map(backup).collect()
+}
+
+/// Whether anyone is there. Of several, one is enough.
+async fn reach(first: &Endpoint, backups: &[Endpoint]) -> Result<()> {
+    let all = std::iter::once(first).chain(backups);
+    let reached = futures::future::join_all(all.map(Endpoint::reach)).await;
+    let (reached, mut failed): (Vec<_>, Vec<_>) = reached.into_iter().partition(Result::is_ok);
+    if reached.is_empty() && failed.len() > 1 {
+        let error = failed.swap_remove(0);
+        return error.context(match failed.len() {
+            1 => "neither provider answers",
+            _ => "none of the providers answers",
+        });
+    }
+    for error in failed.into_iter().filter_map(Result::err) {
+        if backups.is_empty() {
+            return Err(error);
+        }
+        tell(format_args!("warning: {error:#}"));
+    }
+    Ok(())
 }
 
 /// The outage that the flags describe, if they do.

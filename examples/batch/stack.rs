@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Request, Response};
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
     BoxError, FallbackLayer, RetryAfterBackoffLayer,
     provider::ProviderLayer,
@@ -27,6 +27,9 @@ impl<S> Answers for S where
         + 'static
 {
 }
+
+/// One of which there may be another one behind it.
+pub(crate) type Boxed = BoxCloneService<Request, Response, BoxError>;
 
 /// A client that keeps all of a provider's `limits` at once, and repeats what is refused all the same.
 ///

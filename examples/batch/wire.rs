@@ -1,6 +1,7 @@
 //! The innermost service: a `reqwest::Client` whose attempts are counted.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -14,9 +15,16 @@ use tower_throttle::BoxError;
 
 use crate::meter::Meter;
 
+tokio::task_local! {
+    /// The providers that the prompt at hand was sent to, a bit for each.
+    static SENT_TO: Cell<u64>;
+}
+
 /// Sends each request once, and counts it.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
+    /// The bit of the provider at the other end.
+    bit: u64,
     client: Client,
     meter: Arc<Meter>,
 }
@@ -25,11 +33,24 @@ pub(crate) struct Wire {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent(pub(crate) Instant);
 
+/// Has one prompt answered, so that its retries can be told from what is sent first.
+pub(crate) async fn one_prompt<T>(asking: impl Future<Output = T>) -> T {
+    SENT_TO.scope(Cell::new(0), asking).await
+}
+
 // ===== impl Wire =====
 
 impl Wire {
-    pub(crate) fn new(client: Client, meter: Arc<Meter>) -> Self {
-        Self { client, meter }
+    /// The wire to the provider of this `number`, of which there may be 64.
+    pub(crate) fn new(number: u8, client: Client, meter: Arc<Meter>) -> Self {
+        let bit = 1 << (number % 64);
+        Self { bit, client, meter }
+    }
+
+    /// Whether the prompt at hand was sent here before.
+    fn is_retry(&self) -> bool {
+        let sent = SENT_TO.try_with(|sent_to| sent_to.replace(sent_to.get() | self.bit));
+        sent.is_ok_and(|sent_to| sent_to & self.bit != 0)
     }
 }
 
@@ -43,13 +64,14 @@ impl Service<Request> for Wire {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { client, meter } = self.clone();
+        let is_retry = self.is_retry();
+        let Self { client, meter, .. } = self.clone();
         Box::pin(async move {
             if meter.is_stopped() {
                 // Whoever waits for this is dropped as soon as all that is on the wire has arrived.
                 std::future::pending::<()>().await;
             }
-            let _in_flight = meter.depart();
+            let _in_flight = meter.depart(is_retry);
             let sent = Sent(Instant::now());
             let mut response = client.execute(request).await?;
             meter.arrive(response.status());

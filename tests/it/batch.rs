@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    simulator::provider::{Limits, Outage, Simulator, Style},
+    simulator::provider::{Answered, Chaos, Limits, Mishap, Outage, Simulator, Style},
     support::ms,
 };
 
@@ -202,6 +202,62 @@ async fn what_a_provider_that_is_down_fails_to_answer_the_fallback_does() {
     assert_eq!(report["succeeded"], 20);
     assert_eq!(report["fallbacks"], 20);
     assert_eq!(up.counters().accepted, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_fallbacks_each_answers_what_those_before_it_fail_to() {
+    let of = |key: &str, outage| Limits {
+        outage,
+        key: Some(key.into()),
+        ..Limits::default()
+    };
+    let down = Outage {
+        from: Duration::ZERO,
+        lasts: Duration::from_secs(3_600),
+    };
+    let first = simulator(of("first", Some(down))).await;
+    let second = simulator(of("second", Some(down))).await;
+    let third = simulator(of("", None)).await;
+    let fourth = simulator(of("fourth", None)).await;
+    let mut command = against(&first);
+    command.args(["--requests", "20", "--api-key", "first"]);
+    for (provider, key, model) in [
+        (&second, "second", "m2"),
+        (&third, "", ""),
+        (&fourth, "fourth", "m4"),
+    ] {
+        command.args(["--fallback-url", &provider.url(), "--fallback-api-key", key]);
+        command.args(["--fallback-model", model]);
+    }
+    let refused = output(command).await;
+
+    // The third wants a key, and is given none: it answers that, which is no reason to ask the fourth.
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(first.counters().unavailable > 0 && second.counters().unavailable > 0);
+    assert_eq!(third.counters().accepted + fourth.counters().accepted, 0);
+
+    let third = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = against(&first);
+    command
+        .args(["--requests", "20", "--api-key", "first", "--out"])
+        .arg(&out);
+    for (provider, key, model) in [(&second, "second", "m2"), (&third, "", "m3")] {
+        command.args(["--fallback-url", &provider.url(), "--fallback-api-key", key]);
+        command.args(["--fallback-model", model]);
+    }
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["fallbacks"], 20);
+    assert_eq!(third.counters().accepted, 20);
+    assert_eq!(
+        fs::read_to_string(&out)
+            .unwrap()
+            .matches(r#""model":"m3""#)
+            .count(),
+        20
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -397,6 +453,20 @@ async fn who_is_told_no_limits_of_the_simulated_provider_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prompts_can_be_made_up_that_repeat() {
+    let simulator = simulator(Limits::default()).await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "25", "--distinct", "10"]);
+    assert_eq!(report(&output(command).await)["succeeded"], 25);
+    let answered = Answered {
+        prompts: 10,
+        answers: 25,
+        most: 3,
+    };
+    assert_eq!(simulator.answered(), answered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_line_of_json_has_all_its_fields() {
     let mut command = batch();
     command.args([
@@ -411,11 +481,98 @@ async fn the_line_of_json_has_all_its_fields() {
     let report = report(&output(command).await);
     let fields: Vec<_> = report.as_object().unwrap().keys().collect();
     let expected = "attempts elapsed_s failed fallbacks http_429 ideal_s kind p50_ms p99_ms provider requests \
-                    reserved_tokens succeeded tokens";
+                    reserved_tokens retries succeeded tokens";
     assert_eq!(fields, expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["provider"], "yours");
     assert_eq!(report["reserved_tokens"], 2 * 1_016);
     assert_eq!(report["tokens"], 2 * 1_012);
+}
+
+// ===== streams =====
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_answer_is_the_one_that_comes_whole() {
+    let simulator = simulator(Limits::default()).await;
+    let folder = Folder::new();
+    let message = r#"{"url":"/v1/messages","body":{"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}}"#;
+    let prompts = folder.write("prompts.jsonl", &format!("say something\n{message}\n"));
+    let answers = [&[][..], &["--stream"]].map(async |args| {
+        let out = folder.path(&format!("out{}", args.len()));
+        let mut command = against(&simulator);
+        command
+            .args(args)
+            .arg("--prompts")
+            .arg(&prompts)
+            .arg("--out")
+            .arg(&out);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(0));
+        // OpenAI's only: Anthropic gives no sum.
+        assert_eq!(report(&output)["tokens"], 4 + 12);
+        let text = fs::read_to_string(out).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let bodies = lines.map(|mut line| {
+            (
+                line["custom_id"].to_string(),
+                line["response"]["body"].take(),
+            )
+        });
+        bodies.collect::<HashMap<_, _>>()
+    });
+    let [whole, streamed] = answers;
+    assert_eq!(whole.await, streamed.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_breaks_off_is_asked_for_again_and_is_no_answer_if_all_do() {
+    for (per_mille, code, failed) in [(100, 0, 0), (1_000, 1, 40)] {
+        let simulator = simulator(Limits {
+            chaos: Some(Chaos::calm(1).with(Mishap::CutStream, per_mille)),
+            ..Limits::default()
+        })
+        .await;
+        let mut command = against(&simulator);
+        command.args(["--stream", "--requests", "40", "--workers", "1"]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(code));
+        let (report, counters) = (report(&output), simulator.counters());
+        assert_eq!(report["failed"], failed);
+        assert_eq!(report["attempts"], counters.accepted);
+        assert_eq!(report["retries"], counters.accepted - 40);
+        assert!(counters.met(Mishap::CutStream) > 0);
+        let answered = Answered {
+            prompts: 40 - failed,
+            answers: 40 - failed as u64,
+            most: u64::from(failed == 0),
+        };
+        assert_eq!(simulator.answered(), answered);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            stderr.contains("the answer broke off"),
+            failed > 0,
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_says_that_it_failed_is_no_answer() {
+    let simulator = simulator(Limits {
+        chaos: Some(Chaos::calm(1).with(Mishap::ErrorStream, 1_000)),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--stream", "--requests", "1"]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("The server had an error while processing"),
+        "{stderr}"
+    );
 }
 
 // ===== failures =====
@@ -496,14 +653,7 @@ async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() 
             "--chaos-seed",
             seed,
         ]);
-        command.args([
-            "--rpm",
-            "100000",
-            "--timeout",
-            "0.5",
-            "--latency-ms",
-            latency,
-        ]);
+        command.args(["--rpm", "100000", "--timeout", "1", "--latency-ms", latency]);
         let output = output(command).await;
         assert_eq!(output.status.code(), Some(0));
         let report = report(&output);
@@ -808,6 +958,19 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
         (&["--learn", "--no-limits"], "cannot be used with"),
         (&["--real-usage", "50"], "give two shares in per cent"),
         (&["--input", "0"], "give a whole number from 1"),
+        (&["--distinct", "0"], "give at least 1"),
+        (&["--fallback-model", "m"], "not provided: --fallback-url"),
+        (
+            &[
+                "--fallback-api-key",
+                "a",
+                "--fallback-api-key",
+                "b",
+                "--fallback-url",
+                "http://x",
+            ],
+            "--fallback-api-key is given 2 times, and --fallback-url 1",
+        ),
         (&["--chaos-seed", "2"], "not provided: --chaos"),
         (
             &["--chaos", "--base-url", "http://x"],

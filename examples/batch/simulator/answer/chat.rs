@@ -38,12 +38,14 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
         });
         Event::new(format!("data: {chunk}\n\n"), written)
     };
-    let mut events: Vec<Event> = pieces(used.output)
-        .map(|(text, written)| {
-            let choice = json!({ "index": 0, "delta": { "content": text }, "finish_reason": null });
-            chunk(json!([choice]), Value::Null, written)
-        })
-        .collect();
+    let delta = |delta: Value, written| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
+        chunk(json!([choice]), Value::Null, written)
+    };
+    let mut events = vec![delta(json!({ "role": "assistant", "content": "" }), 0)];
+    events.extend(
+        pieces(used.output).map(|(text, written)| delta(json!({ "content": text }), written)),
+    );
     let end = json!({ "index": 0, "delta": {}, "finish_reason": "stop" });
     events.push(chunk(json!([end]), Value::Null, used.output));
     if ask.include_usage {
