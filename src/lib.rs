@@ -177,6 +177,7 @@ pub use self::{
     diagnose::{Diagnose, DiagnoseLayer},
     message::ReplaceBody,
     rate_limits::{Dimension, RateLimits, Reported},
+    stack::StackLayer,
     tokens::{TokenUsage, Tokens},
 };
 pub use self::{

@@ -357,3 +357,75 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # The diagnosis goes inside of whoever acts on it
+//!
+//! Outside of the retry, it finds the error after the retry has found a 200:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{DiagnoseLayer, RetryAfterBackoffLayer};
+//!
+//! // Opens a stream, and then says that it is overloaded; the second time it answers.
+//! # let times = Arc::new(AtomicUsize::new(0));
+//! # let seen = times.clone();
+//! # let server = service_fn(move |_: Request<()>| {
+//! #     let event = match seen.fetch_add(1, Relaxed) {
+//! #         0 => "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+//! #         _ => "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: [DONE]\n\n",
+//! #     };
+//! #     let response = Response::builder().header("content-type", "text/event-stream");
+//! #     async move { Ok::<_, Infallible>(response.body(Full::new(Bytes::from(event))).unwrap()) }
+//! # });
+//! let retry = RetryAfterBackoffLayer::new();
+//!
+//! let wrong = ServiceBuilder::new().layer(DiagnoseLayer::new()).layer(retry.clone()).service(server.clone());
+//! assert_eq!(wrong.oneshot(Request::new(())).await?.status(), 529);
+//!
+//! # times.store(0, Relaxed);
+//! let right = ServiceBuilder::new().layer(retry).layer(DiagnoseLayer::new()).service(server);
+//! assert_eq!(right.oneshot(Request::new(())).await?.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The cache goes outside of the limits
+//!
+//! Inside of them, a hit takes quota, and waits for it:
+//!
+#![cfg_attr(feature = "cache", doc = "```")]
+#![cfg_attr(not(feature = "cache"), doc = "```ignore")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}}};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::{BodyExt, Full};
+//! # use tokio::time::Instant;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{CacheLayer, Quota, SlidingWindowLayer};
+//!
+//! # let server = service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello")))));
+//! # let ask = || Request::post("/v1/chat/completions").body(Full::new(Bytes::from(r#"{"model":"m"}"#)));
+//! let limit = || SlidingWindowLayer::new(Quota::per_minute(1));
+//!
+//! # let begun = Instant::now();
+//! let wrong = ServiceBuilder::new().layer(limit()).layer(CacheLayer::new()).service(server);
+//! wrong.clone().oneshot(ask()?).await?.collect().await?;
+//! wrong.oneshot(ask()?).await?.collect().await?;
+//! assert!(begun.elapsed().as_secs() >= 60, "for an answer that was there");
+//!
+//! # let begun = Instant::now();
+//! let right = ServiceBuilder::new().layer(CacheLayer::new()).layer(limit()).service(server);
+//! right.clone().oneshot(ask()?).await?.collect().await?;
+//! right.oneshot(ask()?).await?.collect().await?;
+//! assert_eq!(begun.elapsed().as_secs(), 0);
+//! # Ok(())
+//! # }
+//! ```

@@ -1,1 +1,125 @@
-//! All layers of a client at once, in the right order.
+//! The ready-made stack: everything in front of a client of an AI provider, in the order that makes sense.
+//!
+//! From the outside in: the cache, if there is one; an idempotency key for all attempts; the fallback, if there is one; the
+//! retry; the provider's limits; the circuit breaker; the diagnosis of errors that come late; the timeout of an attempt; and the
+//! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::order)
+//!
+//! # Examples
+//!
+//! What a client of one provider needs:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::atomic::{AtomicUsize, Ordering::Relaxed}};
+//! # use bytes::Bytes;
+//! # use http_body_util::{BodyExt, Full};
+//! # use tower::service_fn;
+//! use http::{Request, Response};
+//! use tower::{Layer, ServiceExt};
+//! use tower_throttle::{StackLayer, provider::{Provider, ProviderLayer}};
+//!
+//! // A client whose first stream opens with an error.
+//! # static TIMES: AtomicUsize = AtomicUsize::new(0);
+//! # let client = service_fn(async |_: Request<Full<Bytes>>| {
+//! #     let events = match TIMES.fetch_add(1, Relaxed) {
+//! #         0 => "data: {\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+//! #         _ => "data: {\"choices\":[{\"delta\":{\"content\":\"because\"}}]}\n\ndata: [DONE]\n\n",
+//! #     };
+//! #     let response = Response::builder().header("content-type", "text/event-stream");
+//! #     Ok::<_, Infallible>(response.body(Full::new(Bytes::from(events))).unwrap())
+//! # });
+//! let client = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true)).layer(client);
+//!
+//! let body = r#"{"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}"#;
+//! let request = Request::post("https://api.openai.com/v1/chat/completions").body(Full::from(body))?;
+//! let answer = client.oneshot(request).await?.into_body().collect().await?.to_bytes();
+//! assert!(answer.starts_with(br#"data: {"choices""#), "of the second attempt");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With a second provider behind the first, a cache in front of both, and a bound on the whole:
+//!
+#![cfg_attr(all(feature = "cache", feature = "reqwest"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "cache", feature = "reqwest")), doc = "```ignore")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceBuilder, ServiceExt};
+//! use tower_throttle::{
+//!     CacheLayer, FallbackLayer, RetryAfterBackoffLayer, StackLayer, TimeoutLayer,
+//!     provider::{Provider, ProviderLayer},
+//! };
+//!
+//! let http = reqwest::Client::new();
+//! let second = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK)).layer(http.clone());
+//! let first = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true))
+//!     .retry(RetryAfterBackoffLayer::new().repeat_unsafe().attempts(3))
+//!     .timeout(TimeoutLayer::new().between_chunks(Duration::from_secs(20)))
+//!     .fallback(FallbackLayer::new(second).map_request(|mut request: reqwest::Request| {
+//!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and the key, and the model
+//!         request
+//!     }))
+//!     .cache(CacheLayer::new());
+//! let client = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::whole(Duration::from_secs(180)))
+//!     .layer(first)
+//!     .service(http);
+//!
+//! let request = reqwest::Client::new().post("https://api.openai.com/v1/chat/completions").body("{}").build()?;
+//! let response = client.oneshot(request).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # By hand
+//!
+//! The stack does nothing that the layers don't. This is the same one, of the very same type:
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use bytes::Bytes;
+//! # use tower::service_fn;
+//! use tower::{Layer, ServiceBuilder};
+//! use tower_throttle::{
+//!     Circuit, CircuitBreakerLayer, DiagnoseLayer, FallbackLayer, IdempotencyKeyLayer, RetryAfterBackoffLayer,
+//!     StackLayer, TimeoutLayer, provider::{Provider, ProviderLayer},
+//! };
+//!
+//! # let http_client = service_fn(async |_: Request<Full<Bytes>>| Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default())));
+//! let limits = ProviderLayer::new(Provider::DEEPSEEK);
+//! # let backup = StackLayer::new(limits.clone()).layer(http_client);
+//! let circuit = Circuit::new();
+//! let by_hand = ServiceBuilder::new()
+//!     .layer(IdempotencyKeyLayer::new())
+//!     .layer(FallbackLayer::new(backup.clone()).remember(circuit.clone()))
+//!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+//!     .layer(limits.clone())
+//!     .layer(CircuitBreakerLayer::from(circuit))
+//!     .layer(DiagnoseLayer::new())
+//!     .layer(TimeoutLayer::new())
+//!     .service(http_client);
+//!
+//! let mut stack = StackLayer::new(limits).fallback(FallbackLayer::new(backup)).layer(http_client);
+//! stack = by_hand;
+//! # let _ = stack;
+//! ```
+//!
+//! So take it apart where you want something else in the middle, such as an [`Estimate`](crate::provider::Estimate) of your own or
+//! a [`ConcurrencyLayer`](crate::ConcurrencyLayer) that several stacks share.
+//!
+//! # What goes around it
+//!
+//! - A [`ReplayLayer`](crate::ReplayLayer), where bodies stream: it changes the type of requests, so it is added by hand.
+//! - [`TimeoutLayer::whole`](crate::TimeoutLayer::whole), for the whole call with all that is tried, and its body.
+//!
+//! # What is shared
+//!
+//! All that the layers inside share: limits, budget, circuit and cache, by every service that a stack makes, and by its clones.
+//! A second provider gets a stack of its own, as the limits are.
+
+mod layer;
+
+pub use self::layer::{Attempts, StackLayer};

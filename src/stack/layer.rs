@@ -1,0 +1,155 @@
+use std::{any::type_name, fmt};
+
+use tower_layer::{Identity, Layer};
+
+#[cfg(feature = "cache")]
+use crate::cache::CacheLayer;
+use crate::{
+    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, FallbackLayer,
+    IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer, Timeout,
+    TimeoutLayer,
+    provider::{ProviderLayer, ProviderService},
+};
+
+/// All layers in front of a client, in the order that makes sense. See the [module docs](crate::stack) for examples.
+///
+/// `F` is the fallback, and `C` the cache; without them they are nothing.
+#[derive(Clone)]
+#[must_use]
+pub struct StackLayer<F = Identity, C = Identity> {
+    limits: ProviderLayer,
+    retry: RetryAfterBackoffLayer,
+    key: IdempotencyKeyLayer,
+    circuit: Circuit,
+    diagnose: DiagnoseLayer,
+    timeout: TimeoutLayer,
+    fallback: F,
+    cache: C,
+}
+
+/// What repeats, limits and times the attempts of a client `S`.
+pub type Attempts<S> = RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>;
+
+// ===== impl StackLayer =====
+
+impl StackLayer {
+    /// A stack that keeps these limits.
+    ///
+    /// Unless told otherwise it repeats POST as it does GET, since completions may be asked for twice, keys its requests, gives an
+    /// attempt 30 s, leaves the provider alone once it is down, finds errors that come late, and has neither a fallback nor a
+    /// cache.
+    pub fn new(limits: ProviderLayer) -> Self {
+        Self {
+            limits,
+            retry: RetryAfterBackoffLayer::new().repeat_unsafe(),
+            key: IdempotencyKeyLayer::new(),
+            circuit: Circuit::new(),
+            diagnose: DiagnoseLayer::new(),
+            timeout: TimeoutLayer::new(),
+            fallback: Identity::new(),
+            cache: Identity::new(),
+        }
+    }
+}
+
+impl<F, C> StackLayer<F, C> {
+    /// How attempts are repeated. [`repeat_unsafe`](RetryAfterBackoffLayer::repeat_unsafe) unless told otherwise.
+    pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How long an attempt may take, and its body. 30 s for an attempt unless told otherwise.
+    ///
+    /// A timeout of the [whole call](TimeoutLayer::whole) goes around the stack.
+    pub fn timeout(mut self, timeout: TimeoutLayer) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What remembers that the provider is down.
+    pub fn circuit(mut self, circuit: Circuit) -> Self {
+        self.circuit = circuit;
+        self
+    }
+
+    /// How errors that come late are found.
+    pub fn diagnose(mut self, diagnose: DiagnoseLayer) -> Self {
+        self.diagnose = diagnose;
+        self
+    }
+
+    /// Which idempotency keys requests get.
+    pub fn idempotency_key(mut self, key: IdempotencyKeyLayer) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Who answers where the provider does not. While the circuit is open, it is asked at once.
+    pub fn fallback<B, R>(self, fallback: FallbackLayer<B, R>) -> StackLayer<FallbackLayer<B, R>, C>
+    where
+        B: Clone,
+        R: Clone,
+    {
+        StackLayer {
+            fallback,
+            limits: self.limits,
+            retry: self.retry,
+            key: self.key,
+            circuit: self.circuit,
+            diagnose: self.diagnose,
+            timeout: self.timeout,
+            cache: self.cache,
+        }
+    }
+
+    /// What keeps answers.
+    #[cfg(feature = "cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+    pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer> {
+        StackLayer {
+            cache,
+            limits: self.limits,
+            retry: self.retry,
+            key: self.key,
+            circuit: self.circuit,
+            diagnose: self.diagnose,
+            timeout: self.timeout,
+            fallback: self.fallback,
+        }
+    }
+}
+
+impl<S, F, C> Layer<S> for StackLayer<F, C>
+where
+    F: Layer<Attempts<S>>,
+    C: Layer<IdempotencyKey<F::Service>>,
+{
+    type Service = C::Service;
+
+    /// From the inside out.
+    fn layer(&self, client: S) -> C::Service {
+        let timed = self.timeout.layer(client);
+        let diagnosed = self.diagnose.layer(timed);
+        let broken = CircuitBreakerLayer::from(self.circuit.clone()).layer(diagnosed);
+        let limited = self.limits.layer(broken);
+        let attempts = self.retry.layer(limited);
+        let answered = self.fallback.layer(attempts);
+        self.cache.layer(self.key.layer(answered))
+    }
+}
+
+impl<F, C> fmt::Debug for StackLayer<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackLayer")
+            .field("cache", &type_name::<C>())
+            .field("key", &self.key)
+            .field("fallback", &type_name::<F>())
+            .field("retry", &self.retry)
+            .field("limits", &self.limits)
+            .field("circuit", &self.circuit)
+            .field("diagnose", &self.diagnose)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
