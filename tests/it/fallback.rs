@@ -33,7 +33,7 @@ use tower_throttle::{
     },
 };
 
-use crate::support::{ms, poll_once, probe, probe_of, start};
+use crate::support::{events, ms, poll_once, probe, probe_of, start};
 
 type Req = Request<String>;
 type Res = Response<String>;
@@ -828,30 +828,11 @@ async fn a_hyper_client_falls_back_to_another_host() {
 
 #[tokio::test]
 async fn it_says_what_it_falls_back_to_and_why() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
     let client = FallbackLayer::new(answers(503, "second"))
         .named("smaller")
         .or(answers(200, "third"))
         .layer(fails("no route to http://host/?key=secret"));
-    let _on = tracing::subscriber::set_default(subscriber);
-    client.oneshot(request("a secret")).await.unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = events(|| client.clone().oneshot(request("a secret"))).await;
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].contains("DEBUG"), "{text}");

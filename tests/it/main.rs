@@ -8,6 +8,7 @@ mod concurrency;
 mod doors;
 mod fallback;
 mod idempotency_key;
+mod left_alone;
 mod patience;
 mod provider;
 mod readiness;

@@ -3,10 +3,11 @@
 use std::{
     convert::Infallible,
     future::{Future, Ready, poll_fn, ready},
+    io,
     marker::PhantomData,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -131,4 +132,31 @@ pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// What is written of the events of `run`, which is run twice: an event that another test is the first to come across just when
+/// a subscriber is set may be left out for good, so each is come across before.
+pub(crate) async fn events<F: Future>(run: impl Fn() -> F) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    run().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _on = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
+    run().await;
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
