@@ -13,16 +13,13 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use super::{State, tally::Tally};
+use super::{State, opening::Opening, tally::Tally};
 use crate::{
     CircuitOpen,
     algorithm::backoff::{Backoff, above_hint},
     quota::nanos,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
 };
-
-/// How long one that is to find out keeps the next one from doing so.
-const PATIENCE_NANOS: u64 = 60_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -40,27 +37,6 @@ pub(super) struct Terms {
     pub(super) failures: u64,
     pub(super) cooldown: Backoff,
     pub(super) longest_hint: Duration,
-}
-
-/// How it stands while it is open.
-#[derive(Debug)]
-struct Opening {
-    /// How often it has opened since it last was closed.
-    times: u32,
-    until: u64,
-    probe: Place,
-    scout: Place,
-    last_number: u64,
-}
-
-/// A place for one.
-#[derive(Debug, Default)]
-struct Place(Option<Taken>);
-
-#[derive(Debug, Clone, Copy)]
-struct Taken {
-    number: u64,
-    since: u64,
 }
 
 /// When a call began, and which place it has.
@@ -185,10 +161,7 @@ impl Engine {
             return false;
         }
         self.tally.clear();
-        *opening = Opening {
-            last_number: opening.last_number,
-            ..Opening::new()
-        };
+        opening.follow(0, 0);
         self.age.store(probe.age.wrapping_add(1), Ordering::Release);
         true
     }
@@ -222,16 +195,12 @@ impl Engine {
     fn open(&self, opening: &mut Opening, hinted: u64, now: u64, random: u64) -> Duration {
         let cooldown = self.terms.cooldown;
         let cooldown = cooldown.wait(opening.times, Duration::ZERO, random);
-        *opening = Opening {
-            times: opening.times.saturating_add(1),
-            until: now.saturating_add(nanos(cooldown)).max(hinted),
-            last_number: opening.last_number,
-            ..Opening::new()
-        };
+        let until = now.saturating_add(nanos(cooldown)).max(hinted);
+        opening.follow(opening.times.saturating_add(1), until);
         // The next odd number.
         let age = self.age().wrapping_add(1) | 1;
         self.age.store(age, Ordering::Release);
-        Duration::from_nanos(opening.until.saturating_sub(now))
+        Duration::from_nanos(until.saturating_sub(now))
     }
 
     /// Gives the place back of a call that says nothing.
@@ -264,58 +233,4 @@ impl Engine {
 
 const fn is_closed(age: u64) -> bool {
     age & 1 == 0
-}
-
-// ===== impl Opening =====
-
-impl Opening {
-    const fn new() -> Self {
-        Self {
-            times: 0,
-            until: 0,
-            probe: Place(None),
-            scout: Place(None),
-            last_number: 0,
-        }
-    }
-
-    fn turned_away(&self, now: u64) -> Result<(), CircuitOpen> {
-        if self.until > now {
-            let left = Duration::from_nanos(self.until - now);
-            return Err(CircuitOpen::new(Some(left)));
-        }
-        match self.probe.is_taken(now) {
-            true => Err(CircuitOpen::new(None)),
-            false => Ok(()),
-        }
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
-    }
-}
-
-// ===== impl Place =====
-
-impl Place {
-    fn is_taken(&self, now: u64) -> bool {
-        self.0
-            .is_some_and(|taken| now.saturating_sub(taken.since) < PATIENCE_NANOS)
-    }
-
-    fn is(&self, number: u64) -> bool {
-        self.0.is_some_and(|taken| taken.number == number)
-    }
-
-    fn take(&mut self, number: u64, now: u64) {
-        let since = now;
-        self.0 = Some(Taken { number, since });
-    }
-
-    fn leave(&mut self, number: u64) {
-        if self.is(number) {
-            self.0 = None;
-        }
-    }
 }

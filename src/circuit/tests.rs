@@ -308,6 +308,12 @@ proptest! {
 }
 
 #[test]
+fn it_is_as_small_as_its_page_says() {
+    let size = size_of::<super::Shared>();
+    assert!(size < 400, "{size}");
+}
+
+#[test]
 fn durations_at_the_edge() {
     for (first, most) in [
         (Duration::ZERO, Duration::ZERO),

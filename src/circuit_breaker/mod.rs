@@ -46,7 +46,11 @@
 //! Next to the client, inside of a retry and of the limits, so that each attempt counts, and a refusal by your own limits is
 //! none of the service's. A timeout of each attempt goes further in still, so that it counts as well. From the outside in:
 //! fallback, retry, limits, circuit breaker, timeout, client. A retry does not repeat a `CircuitOpen`, and a
-//! `ProviderLayer` gives back what it had counted for it.
+//! `ProviderLayer` gives back what it had counted for it. A request whose attempt has failed waits as the retry says before it
+//! learns that the circuit is open by now; the retry's `max_wait` bounds that.
+//!
+//! A request waits in the queues of the limits before it gets here.
+//! [`FallbackLayer::remember`](crate::FallbackLayer::remember) spares it that: it looks at the circuit before the request joins them.
 //!
 //! # What is shared
 //!

@@ -40,13 +40,22 @@ use crate::ResponseHead;
 pub struct AnsweredBy {
     index: usize,
     name: Option<Arc<str>>,
+    is_primary_left_alone: bool,
 }
 
 // ===== impl AnsweredBy =====
 
 impl AnsweredBy {
-    pub(super) const fn new(index: usize, name: Option<Arc<str>>) -> Self {
-        Self { index, name }
+    pub(super) const fn new(
+        index: usize,
+        name: Option<Arc<str>>,
+        is_primary_left_alone: bool,
+    ) -> Self {
+        Self {
+            index,
+            name,
+            is_primary_left_alone,
+        }
     }
 
     /// Who gave this response.
@@ -71,6 +80,14 @@ impl AnsweredBy {
     #[must_use]
     pub const fn is_primary(&self) -> bool {
         self.index == 0
+    }
+
+    /// Whether the primary was left alone, since its [`Circuit`](crate::Circuit) was open.
+    ///
+    /// With a retry between the two, earlier attempts may have reached it.
+    #[must_use]
+    pub const fn is_primary_left_alone(&self) -> bool {
+        self.is_primary_left_alone
     }
 
     /// Leaves a note in `response`. Where one is there already, since a fallback has fallbacks of its own, its name

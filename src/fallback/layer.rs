@@ -4,15 +4,16 @@ use tower_layer::Layer;
 
 use super::{
     Fallback,
-    backup::{Chain, Cloned, FromFn, Or, Outcome, To, Value},
-    rule::{Plan, Rule, Told, Untold},
+    backup::{FromFn, Outcome, To, Value},
+    rule::{Forgets, Plan, Remembers, Rule, Told, Untold},
     when::{self, AnyError, Condition},
 };
+use crate::Circuit;
 
 /// Answers from elsewhere where a service fails. See the [module docs](crate::fallback) for examples.
 #[must_use]
 pub struct FallbackLayer<B, R = Rule> {
-    plan: Arc<Plan<B, R>>,
+    pub(super) plan: Arc<Plan<B, R>>,
 }
 
 // ===== impl FallbackLayer =====
@@ -68,6 +69,7 @@ impl<B> FallbackLayer<B> {
         let rule = Rule {
             when: when::failure(),
             told: Told,
+            memory: Forgets,
         };
         Self {
             plan: Arc::new(Plan { backup, rule }),
@@ -75,17 +77,42 @@ impl<B> FallbackLayer<B> {
     }
 }
 
-impl<B: Clone, W: Clone, T: Clone> FallbackLayer<B, Rule<W, T>> {
+impl<B: Clone, W: Clone, T: Clone, M: Clone> FallbackLayer<B, Rule<W, T, M>> {
     /// Which outcomes are failures. See [`when`](crate::fallback::when).
     ///
     /// Unless told, any error, and the statuses 429, 500, 502, 503, 504 and 529. It is asked about the outcome of each
-    /// fallback but the last one, too.
-    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, Rule<W2, T>> {
+    /// fallback but the last one, too. A fallback with a [condition of its own](Self::only) goes by that alone.
+    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, Rule<W2, T, M>> {
         self.change(|Plan { backup, rule }| Plan {
             backup,
             rule: Rule {
                 when,
                 told: rule.told,
+                memory: rule.memory,
+            },
+        })
+    }
+
+    /// Leaves the primary alone while `circuit` is open: the request goes to a fallback at once, and does not wait in the queues
+    /// of the primary's limits first.
+    ///
+    /// This only looks. Somebody has to tell the circuit what comes of the calls, and that is a
+    /// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) made from it, next to the primary's client: without one it never
+    /// opens. Without `remember` the breaker by itself does as well where the primary has no limits to wait for. The
+    /// [module docs](crate::fallback#a-primary-that-keeps-failing) have both.
+    ///
+    /// - The outcome that the fallbacks are chosen by is the error [`CircuitOpen`](crate::CircuitOpen). Where none of them is for
+    ///   it, or can answer, the primary is asked all the same.
+    /// - The request itself goes to the first fallback, so that one that can't be cloned has one as well.
+    /// - When the cooldown is over one request at a time goes to the primary, to find out whether all is well again.
+    /// - The primary has to be [`Clone`], so that nothing that was polled ready is held meanwhile.
+    pub fn remember(self, circuit: Circuit) -> FallbackLayer<B, Rule<W, T, Remembers>> {
+        self.change(|Plan { backup, rule }| Plan {
+            backup,
+            rule: Rule {
+                when: rule.when,
+                told: rule.told,
+                memory: Remembers(circuit),
             },
         })
     }
@@ -110,112 +137,27 @@ impl<B: Clone, W: Clone, T: Clone> FallbackLayer<B, Rule<W, T>> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn any_response(self) -> FallbackLayer<B, Rule<Condition<AnyError>, Untold>> {
-        self.change(|Plan { backup, .. }| Plan {
+    pub fn any_response(self) -> FallbackLayer<B, Rule<Condition<AnyError>, Untold, M>> {
+        self.change(|Plan { backup, rule }| Plan {
             backup,
             rule: Rule {
                 when: when::any_error(),
                 told: Untold,
+                memory: rule.memory,
             },
         })
     }
 }
 
-/// Each of these adds one that is tried where those before it have failed.
 impl<B: Clone, R: Clone> FallbackLayer<B, R> {
-    /// Sends the request to `backup` where all before it have failed.
-    pub fn or<B2>(self, backup: B2) -> FallbackLayer<Or<B, To<B2>>, R> {
-        self.add(To::new(backup))
-    }
-
-    /// Answers with a clone of `value` where all before it have failed.
-    pub fn or_value<V>(self, value: V) -> FallbackLayer<Or<B, Value<V>>, R> {
-        self.add(Value::new(value))
-    }
-
-    /// Answers with what `f` makes of the last failure where all before it have failed.
-    pub fn or_from_fn<Response, F>(self, f: F) -> FallbackLayer<Or<B, FromFn<F>>, R>
-    where
-        F: Fn(Outcome<Response>) -> Response,
-    {
-        self.add(FromFn::new(f))
-    }
-
-    /// Names the fallback that was added last, as [`AnsweredBy`](super::AnsweredBy) and events tell it.
-    pub fn named(self, name: impl Into<Arc<str>>) -> Self
-    where
-        B: Chain,
-    {
-        self.change(|mut plan| {
-            plan.backup.name_last(name.into());
-            plan
-        })
-    }
-
-    fn add<B2>(self, next: B2) -> FallbackLayer<Or<B, B2>, R> {
-        self.change(|Plan { backup, rule }| Plan {
-            backup: Or::new(backup, next),
-            rule,
-        })
-    }
-
-    fn change<B2, R2>(self, f: impl FnOnce(Plan<B, R>) -> Plan<B2, R2>) -> FallbackLayer<B2, R2> {
+    pub(super) fn change<B2, R2>(
+        self,
+        f: impl FnOnce(Plan<B, R>) -> Plan<B2, R2>,
+    ) -> FallbackLayer<B2, R2> {
         let plan = f(Arc::unwrap_or_clone(self.plan));
         FallbackLayer {
             plan: Arc::new(plan),
         }
-    }
-}
-
-impl<B: Clone, R: Clone> FallbackLayer<To<B>, R> {
-    /// Makes the request one for the backup: another model, host or key. The primary's is left as it is.
-    ///
-    /// It is called only when the backup is, with the request as it came to this layer.
-    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<To<B, M>, R>
-    where
-        M: Fn(Request) -> Request,
-    {
-        self.change(|Plan { backup, rule }| Plan {
-            backup: backup.map(map),
-            rule,
-        })
-    }
-}
-
-impl<B: Clone, M: Clone, R: Clone> FallbackLayer<To<B, M>, R> {
-    /// Lets the request be of any type that is [`Clone`], also where it is not [`TryClone`](crate::TryClone).
-    ///
-    /// To be called after [`map_request`](Self::map_request).
-    pub fn clone_request(self) -> FallbackLayer<To<B, Cloned<M>>, R> {
-        self.change(|Plan { backup, rule }| Plan {
-            backup: backup.cloned(),
-            rule,
-        })
-    }
-}
-
-impl<A: Clone, B: Clone, R: Clone> FallbackLayer<Or<A, To<B>>, R> {
-    /// Makes the request one for the backup that was added last. Those before it see it as it came to this layer.
-    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<Or<A, To<B, M>>, R>
-    where
-        M: Fn(Request) -> Request,
-    {
-        self.change(|Plan { backup, rule }| Plan {
-            backup: backup.map_second(|last| last.map(map)),
-            rule,
-        })
-    }
-}
-
-impl<A: Clone, B: Clone, M: Clone, R: Clone> FallbackLayer<Or<A, To<B, M>>, R> {
-    /// Lets the request of the backup that was added last be of any type that is [`Clone`].
-    ///
-    /// To be called after [`map_request`](Self::map_request).
-    pub fn clone_request(self) -> FallbackLayer<Or<A, To<B, Cloned<M>>>, R> {
-        self.change(|Plan { backup, rule }| Plan {
-            backup: backup.map_second(To::cloned),
-            rule,
-        })
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! # Which failures
 //!
-//! Unless told: any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`when`] for conditions of your own.
+//! Unless told: any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`when`] for conditions of your own, and
+//! [`only`](FallbackLayer::only) for a fallback that is for one class of errors alone.
 //! A failure in the middle of a response's body is none: the caller has the response by then. An error of the primary's
 //! `poll_ready` is returned, as there is no request to answer yet.
 //!
@@ -21,10 +22,80 @@
 //! A request that failed may have been acted upon: what must not happen twice needs a condition that says that it did
 //! not, such as [`when::rejected`].
 //!
+//! # A primary that keeps failing
+//!
+//! Each request asks the primary first, also where it has been down for an hour, and waits for it to fail. A
+//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) around the primary's client knows better. While its circuit is open it
+//! fails at once, and the fallback answers; now and then it lets one request through to find out whether the
+//! primary is well again:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::{convert::Infallible, sync::atomic::{AtomicU32, Ordering}};
+//! # use http::{Request, Response};
+//! # use tower::{Service, ServiceExt, service_fn};
+//! # static CALLS: AtomicU32 = AtomicU32::new(0);
+//! # let primary = service_fn(async |_: Request<()>| {
+//! #     CALLS.fetch_add(1, Ordering::Relaxed);
+//! #     Ok::<_, Infallible>(Response::builder().status(503).body("down").unwrap())
+//! # });
+//! # let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
+//! use tower::ServiceBuilder;
+//! use tower_throttle::{CircuitBreakerLayer, FallbackLayer};
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup))
+//!     .layer(CircuitBreakerLayer::new())
+//!     .service(primary);
+//!
+//! for _ in 0..100 {
+//!     assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "backup");
+//! }
+//! assert_eq!(CALLS.load(Ordering::Relaxed), 5);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where the primary has limits, a request waits in their queue before it gets to the breaker.
+//! [`remember`](FallbackLayer::remember) looks at the breaker's circuit first, and then the request waits for nothing:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::{Service, ServiceExt, service_fn};
+//! # use tower_throttle::{Quota, TokenBucketLayer, RetryAfterBackoffLayer, fallback::AnsweredBy};
+//! # let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
+//! # let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
+//! use tower::ServiceBuilder;
+//! use tower_throttle::{Circuit, CircuitBreakerLayer, FallbackLayer};
+//!
+//! let circuit = Circuit::new();
+//! let mut client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup).remember(circuit.clone())) // looks
+//!     .layer(RetryAfterBackoffLayer::new())
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(60)))
+//!     .layer(CircuitBreakerLayer::from(circuit.clone())) // judges
+//!     .service(primary);
+//!
+//! # for _ in 0..5 { circuit.enter()?.failed(None); }
+//! # let start = tokio::time::Instant::now();
+//! // Once it is open:
+//! let response = client.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(*response.body(), "backup");
+//! assert!(AnsweredBy::of(&response).is_primary_left_alone());
+//! # assert!(start.elapsed().is_zero());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it costs
 //!
 //! A request clones itself, where a service may have to answer it, and counts a reference. The rest is allocated
-//! only once the primary has failed. A backup is cloned and readied then; nothing of it is held before. The primary's
+//! only once the primary has failed. To [remember](FallbackLayer::remember) is to read an atomic number while the circuit is
+//! closed, and takes a lock while it is not. A backup is cloned and readied then; nothing of it is held before. The primary's
 //! future and its failed response are dropped before the backup is called, unless a closure takes the response.
 //!
 //! # Who answered
@@ -33,7 +104,7 @@
 //!
 //! # What is shared
 //!
-//! Nothing but the backup, of which each use is a clone.
+//! Nothing but the backup, of which each use is a clone, and the circuit that it may have been told to remember.
 //!
 //! # Which order
 //!
@@ -76,7 +147,8 @@
 //! # }
 //! ```
 //!
-//! Elsewhere only where our own limit says no, instead of waiting for it:
+//! Elsewhere where our own limit would make a request wait for more than two seconds, and at once then. A refusal by a limit
+//! opens no circuit, as it says nothing of the primary:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -90,7 +162,7 @@
 //! let abroad = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("abroad")));
 //! let mut client = ServiceBuilder::new()
 //!     .layer(FallbackLayer::new(abroad).when(when::rejected()))
-//!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
+//!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::from_secs(2)))
 //!     .service(at_home);
 //!
 //! assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "home");
@@ -101,6 +173,8 @@
 
 mod answered_by;
 pub mod backup;
+mod chain;
+mod falling;
 pub mod future;
 mod layer;
 mod rule;
@@ -110,6 +184,6 @@ pub mod when;
 pub use self::{
     answered_by::AnsweredBy,
     layer::FallbackLayer,
-    rule::{Judge, Rule, Tell, Told, Untold},
+    rule::{Forgets, Judge, Memory, Remembers, Rule, Tell, Told, Untold},
     service::Fallback,
 };

@@ -1,4 +1,5 @@
-//! What a layer was told about outcomes: which of them are failures, and whether an answer says who gave it.
+//! What a layer was told about outcomes: which of them are failures, whether an answer says who gave it, and whether they
+//! are remembered.
 
 use std::fmt;
 
@@ -6,15 +7,17 @@ use super::{
     AnsweredBy,
     when::{Condition, Failure, When},
 };
-use crate::{BoxError, ResponseHead};
+use crate::{BoxError, Circuit, ResponseHead};
 
 /// When a fallback answers, and whether its answer says so.
 ///
-/// `T` is [`Told`], unless the layer is for [responses of any type](super::FallbackLayer::any_response).
+/// `T` is [`Told`], unless the layer is for [responses of any type](super::FallbackLayer::any_response), and `M` is
+/// [`Forgets`], unless it [remembers](super::FallbackLayer::remember).
 #[derive(Clone, Copy)]
-pub struct Rule<W = Condition<Failure>, T = Told> {
+pub struct Rule<W = Condition<Failure>, T = Told, M = Forgets> {
     pub(super) when: W,
     pub(super) told: T,
+    pub(super) memory: M,
 }
 
 /// A fallback's answer has an [`AnsweredBy`] in its extensions.
@@ -24,6 +27,14 @@ pub struct Told;
 /// A fallback's answer is left as it is, whatever its type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Untold;
+
+/// The primary is asked every time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgets;
+
+/// The primary is left alone while its circuit is open.
+#[derive(Debug, Clone)]
+pub struct Remembers(pub(super) Circuit);
 
 /// A [`Rule`] that can judge a type of responses. Sealed.
 #[diagnostic::on_unimplemented(
@@ -48,11 +59,26 @@ pub trait Tell<Response>: sealed::Sealed {
     fn tell(&self, response: &mut Response, by: AnsweredBy);
 }
 
+/// Whether a primary of the type `S` can be left alone. Sealed.
+///
+/// One that is to be left alone has to be [`Clone`], so that the instance that was polled ready is not held meanwhile.
+pub trait Memory<S>: sealed::Sealed {
+    /// What is looked at before the primary is asked.
+    #[doc(hidden)]
+    fn circuit(&self) -> Option<&Circuit>;
+
+    /// Lets go of what the primary that was polled ready holds.
+    #[doc(hidden)]
+    fn let_go(&self, primary: &mut S);
+}
+
 mod sealed {
     pub trait Sealed {}
-    impl<W, T> Sealed for super::Rule<W, T> {}
+    impl<W, T, M> Sealed for super::Rule<W, T, M> {}
     impl Sealed for super::Told {}
     impl Sealed for super::Untold {}
+    impl Sealed for super::Forgets {}
+    impl Sealed for super::Remembers {}
 }
 
 /// All that a layer was told. It does not change once a service is made.
@@ -64,7 +90,7 @@ pub(super) struct Plan<B, R> {
 
 // ===== impl Rule =====
 
-impl<W, T, Response> Judge<Response> for Rule<W, T>
+impl<W, T, M, Response> Judge<Response> for Rule<W, T, M>
 where
     W: When<Response>,
     T: Tell<Response>,
@@ -79,11 +105,23 @@ where
     }
 }
 
-impl<W, T: fmt::Debug> fmt::Debug for Rule<W, T> {
+impl<W, T, M: Memory<S>, S> Memory<S> for Rule<W, T, M> {
+    #[inline]
+    fn circuit(&self) -> Option<&Circuit> {
+        self.memory.circuit()
+    }
+
+    fn let_go(&self, primary: &mut S) {
+        self.memory.let_go(primary);
+    }
+}
+
+impl<W, T: fmt::Debug, M: fmt::Debug> fmt::Debug for Rule<W, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rule")
             .field("when", &std::any::type_name::<W>())
             .field("told", &self.told)
+            .field("memory", &self.memory)
             .finish()
     }
 }
@@ -98,4 +136,26 @@ impl<Response: ResponseHead> Tell<Response> for Told {
 
 impl<Response> Tell<Response> for Untold {
     fn tell(&self, _: &mut Response, _: AnsweredBy) {}
+}
+
+// ===== impl Forgets, Remembers =====
+
+impl<S> Memory<S> for Forgets {
+    #[inline]
+    fn circuit(&self) -> Option<&Circuit> {
+        None
+    }
+
+    fn let_go(&self, _: &mut S) {}
+}
+
+impl<S: Clone> Memory<S> for Remembers {
+    #[inline]
+    fn circuit(&self) -> Option<&Circuit> {
+        Some(&self.0)
+    }
+
+    fn let_go(&self, primary: &mut S) {
+        *primary = primary.clone();
+    }
 }

@@ -11,6 +11,7 @@ mod diagnose;
 mod doors;
 mod fallback;
 mod idempotency_key;
+mod left_alone;
 mod patience;
 mod provider;
 mod readiness;

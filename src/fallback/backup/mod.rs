@@ -1,5 +1,7 @@
 //! What can answer in the primary's stead: a service, a value, a closure, or several of them in turn.
 
+mod map;
+mod only;
 mod or;
 mod to;
 mod value;
@@ -7,8 +9,10 @@ mod value;
 use std::{future::Future, sync::Arc};
 
 pub use self::{
+    map::{Cloned, Map, Same},
+    only::{Only, Restrict},
     or::{Or, OrFuture},
-    to::{Cloned, Map, Same, To, ToFuture},
+    to::{To, ToFuture},
     value::{FromFn, Value},
 };
 use crate::BoxError;
@@ -16,7 +20,7 @@ use crate::BoxError;
 /// What came of a request.
 pub type Outcome<Response> = Result<Response, BoxError>;
 
-/// Something that answers where the primary failed. Sealed: [`To`], [`Value`], [`FromFn`] and [`Or`].
+/// Something that answers where the primary failed. Sealed: [`To`], [`Value`], [`FromFn`], [`Only`] and [`Or`].
 pub trait Backup<Request, Response>: Chain {
     /// The response future.
     #[doc(hidden)]
@@ -25,6 +29,14 @@ pub trait Backup<Request, Response>: Chain {
     /// What has to be kept of a request before it is given away.
     #[doc(hidden)]
     fn keep(&self, request: &Request) -> Option<Request>;
+
+    /// Whether number `index` is for this outcome; `None` where it has no condition of its own.
+    #[doc(hidden)]
+    #[inline]
+    fn is_for(&self, index: usize, outcome: Result<&Response, &BoxError>) -> Option<bool> {
+        let _ = (index, outcome);
+        None
+    }
 
     /// Lets number `index` of the chain answer, or gives the failure back where that one can't.
     ///
@@ -45,6 +57,13 @@ pub trait Chain: sealed::Sealed {
     #[doc(hidden)]
     fn count(&self) -> usize;
 
+    /// Whether any of them has a condition of its own.
+    #[doc(hidden)]
+    #[inline]
+    fn is_choosy(&self) -> bool {
+        false
+    }
+
     /// The name of number `index`.
     #[doc(hidden)]
     fn name(&self, index: usize) -> Option<Arc<str>>;
@@ -61,6 +80,7 @@ mod sealed {
     impl<V> Sealed for super::Value<V> {}
     impl<F> Sealed for super::FromFn<F> {}
     impl<A, B> Sealed for super::Or<A, B> {}
+    impl<B, W> Sealed for super::Only<B, W> {}
 }
 
 /// Writes [`Chain`] for one that stands alone, with a field for its name.

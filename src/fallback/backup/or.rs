@@ -8,6 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{Backup, Chain, Outcome};
+use crate::BoxError;
 
 /// Answers with the first, and where that fails, too, with the second.
 #[derive(Debug, Clone)]
@@ -45,6 +46,11 @@ impl<A: Chain, B: Chain> Chain for Or<A, B> {
         self.first.count() + self.second.count()
     }
 
+    #[inline]
+    fn is_choosy(&self) -> bool {
+        self.first.is_choosy() || self.second.is_choosy()
+    }
+
     fn name(&self, index: usize) -> Option<Arc<str>> {
         match index.checked_sub(self.first.count()) {
             None => self.first.name(index),
@@ -68,6 +74,13 @@ where
         self.first
             .keep(request)
             .or_else(|| self.second.keep(request))
+    }
+
+    fn is_for(&self, index: usize, outcome: Result<&Response, &BoxError>) -> Option<bool> {
+        match index.checked_sub(self.first.count()) {
+            None => self.first.is_for(index, outcome),
+            Some(index) => self.second.is_for(index, outcome),
+        }
     }
 
     fn answer(

@@ -10,8 +10,8 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Backup, Outcome, chain_of_one};
-use crate::{BoxError, TryClone};
+use super::{Backup, Cloned, Map, Outcome, Same, chain_of_one};
+use crate::BoxError;
 
 /// Answers by sending the request to another service.
 ///
@@ -21,23 +21,6 @@ pub struct To<B, M = Same> {
     service: Shared<B>,
     map: M,
     name: Option<Arc<str>>,
-}
-
-/// Leaves the request as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Same;
-
-/// Keeps the request by its [`Clone`], where it has no [`TryClone`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cloned<M>(M);
-
-/// How a service comes to its request. Implemented for closures, which change it.
-pub trait Map<Request> {
-    /// What is kept of a request that is given to the primary, if anything can be.
-    fn keep(&self, request: &Request) -> Option<Request>;
-
-    /// Makes of what was kept the request for the backup.
-    fn map(&self, kept: Request) -> Request;
 }
 
 /// A service to clone, by whoever comes.
@@ -115,7 +98,7 @@ where
         request: &mut Option<Request>,
         failed: Outcome<Response>,
     ) -> Result<Self::Future, Outcome<Response>> {
-        let Some(request) = request.take() else {
+        let Some(request) = request.take_if(|it| self.map.can_send(it)) else {
             return Err(failed);
         };
         // Its body may hold the very connection or permit that this one needs.
@@ -136,52 +119,6 @@ impl<B, M> fmt::Debug for To<B, M> {
             .field("map", &type_name::<M>())
             .field("name", &self.name)
             .finish()
-    }
-}
-
-// ===== impl Map =====
-
-impl<Request: TryClone> Map<Request> for Same {
-    #[inline]
-    fn keep(&self, request: &Request) -> Option<Request> {
-        request.try_clone()
-    }
-
-    fn map(&self, kept: Request) -> Request {
-        kept
-    }
-}
-
-impl<F: Fn(Request) -> Request, Request: TryClone> Map<Request> for F {
-    #[inline]
-    fn keep(&self, request: &Request) -> Option<Request> {
-        request.try_clone()
-    }
-
-    fn map(&self, kept: Request) -> Request {
-        self(kept)
-    }
-}
-
-impl<Request: Clone> Map<Request> for Cloned<Same> {
-    #[inline]
-    fn keep(&self, request: &Request) -> Option<Request> {
-        Some(request.clone())
-    }
-
-    fn map(&self, kept: Request) -> Request {
-        kept
-    }
-}
-
-impl<F: Fn(Request) -> Request, Request: Clone> Map<Request> for Cloned<F> {
-    #[inline]
-    fn keep(&self, request: &Request) -> Option<Request> {
-        Some(request.clone())
-    }
-
-    fn map(&self, kept: Request) -> Request {
-        self.0(kept)
     }
 }
 

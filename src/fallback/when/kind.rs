@@ -5,7 +5,7 @@ use std::{any::type_name, error::Error, fmt, marker::PhantomData};
 use http::StatusCode;
 
 use super::When;
-use crate::{BoxError, ResponseHead, causes::causes};
+use crate::{BoxError, ErrorKind, ResponseHead, causes::causes};
 
 /// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
 ///
@@ -32,6 +32,10 @@ pub struct Status<const N: usize>(pub(super) [u16; N]);
 /// Responses whose status a closure picks. See [`status_where`](super::status_where).
 #[derive(Clone, Copy)]
 pub struct StatusWhere<F>(pub(super) F);
+
+/// Outcomes of some kinds. See [`kind`](super::kind()).
+#[derive(Debug, Clone, Copy)]
+pub struct OfKind<const N: usize>(pub(super) [ErrorKind; N]);
 
 /// Responses that a closure picks. See [`response_where`](super::response_where).
 #[derive(Clone, Copy)]
@@ -90,6 +94,12 @@ impl<const N: usize, Response: ResponseHead> When<Response> for Status<N> {
 impl<F: Fn(StatusCode) -> bool, Response: ResponseHead> When<Response> for StatusWhere<F> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         outcome.is_ok_and(|response| (self.0)(response.status()))
+    }
+}
+
+impl<const N: usize, Response: ResponseHead> When<Response> for OfKind<N> {
+    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
+        ErrorKind::of(outcome).is_some_and(|kind| self.0.contains(&kind))
     }
 }
 

@@ -29,9 +29,10 @@ use std::{any::type_name, error::Error, fmt, marker::PhantomData};
 use http::StatusCode;
 
 pub use self::kind::{
-    AnyError, Both, Either, ErrorOf, ErrorWhere, Failure, Not, ResponseWhere, Status, StatusWhere,
+    AnyError, Both, Either, ErrorOf, ErrorWhere, Failure, Not, OfKind, ResponseWhere, Status,
+    StatusWhere,
 };
-use crate::{BoxError, Rejected};
+use crate::{BoxError, ErrorKind, Rejected};
 
 /// Says which outcomes a fallback is for.
 ///
@@ -75,6 +76,14 @@ pub const fn error_where<F: Fn(&BoxError) -> bool>(f: F) -> Condition<ErrorWhere
 /// A response that has one of these statuses.
 pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> {
     Condition(Status(statuses))
+}
+
+/// A failure of one of these kinds, be it a response or an error; see [`ErrorKind::of`].
+///
+/// Some kinds can only be told by who has read the body: a prompt that is too long is a 400 as a mistake is, and
+/// [`ErrorKind::ContextLength`] only once a layer further in has left that note in the response.
+pub const fn kind<const N: usize>(kinds: [ErrorKind; N]) -> Condition<OfKind<N>> {
+    Condition(OfKind(kinds))
 }
 
 /// A response whose status the closure says yes to, as `when::status_where(|status| status.is_server_error())` does.
