@@ -87,7 +87,6 @@ impl<B: Body> Opening<B> {
     /// Reads another frame, unless the end or a bound is reached. Not to be polled again after a failure.
     pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.has_ended || self.body.is_end_stream() {
-            self.has_ended = true;
             return Poll::Ready(Step::End);
         }
         if self.bytes >= self.bounds.bytes || self.read.len() >= self.bounds.frames {

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -100,8 +101,11 @@ async fn a_body_that_lies_about_its_end_and_length_does_no_harm() {
         };
         let answer = through(answer(status, liar)).await;
         assert_eq!(answer.status().as_u16(), status);
-        assert!(answer.body().is_end_stream());
-        let _ = answer.body().size_hint();
+        let body = answer.into_body();
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(u64::MAX));
+        // Who asks all the same gets what there is.
+        assert_eq!(body.collect().await.unwrap().to_bytes(), OVERLOADED);
     }
 }
 
@@ -203,6 +207,9 @@ fn what_is_at_hand_needs_no_timer() {
         for (status, text) in [(200, OVERLOADED), (200, TOLD), (503, "{}"), (200, "")] {
             through(answer(status, text.to_owned())).await;
         }
+        let layer = DiagnoseLayer::new().patience(Duration::ZERO);
+        let answer = super::response(200, EVENTS, super::stalled([]));
+        assert_eq!(super::diagnose(layer, answer).await.unwrap().status(), 200);
     });
 }
 

@@ -137,6 +137,21 @@ const LATE: &[(&str, u16, Option<ErrorKind>)] = &[
         500,
         Some(ErrorKind::Server),
     ),
+    (
+        "event: error\ndata: {\"status\":\"failed\",\"message\":\"m\"}\n\n",
+        500,
+        Some(ErrorKind::Server),
+    ),
+    (
+        "event: error\r\ndata: {\"code\":503}\r\n\r\n",
+        503,
+        Some(ErrorKind::Overload),
+    ),
+    (
+        "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"tokens\",\"status_code\":413}}\n\n",
+        413,
+        Some(ErrorKind::TooLarge),
+    ),
     // Azure.
     (
         "data: {\"error\":{\"message\":\"The response was filtered\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400,\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}\n\n",
@@ -266,6 +281,7 @@ const CONTENT: &[&str] = &[
     "data: {\"type\":\"response.incomplete\",\"response\":{\"error\":null}}\n\n",
     "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}],\"role\":\"model\"}}]}\n\n",
     "data: {\"candidates\":[{\"finishReason\":\"SAFETY\"}]}\n\n",
+    "data: {\"candidates\":[],\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
     "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
     "data: {\"type\":\"unheard_of\"}\n\n",
     // These tell of something else that failed.
@@ -361,7 +377,7 @@ async fn what_has_no_content_is_held_back_until_the_patience_is_over() {
             let start = Instant::now();
             let answer = response(200, EVENTS, stalled([piece(silent)]));
             let answer = diagnose(layer, answer).await.unwrap();
-            assert_eq!(start.elapsed().as_secs(), patience, "{silent}");
+            assert_eq!(start.elapsed(), Duration::from_secs(patience), "{silent}");
             assert_eq!(answer.status(), 200);
             assert_eq!(answer.extensions().get::<ErrorKind>(), None);
             let frame = answer.into_body().frame().await.unwrap().unwrap();
