@@ -8,7 +8,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, ErrorKind};
+use tower_throttle::{DiagnoseLayer, ErrorKind, TimedOut};
 
 use super::{EVENTS, OVERLOADED, TOLD, body, broken, diagnose, piece, response, stalled, text};
 
@@ -455,6 +455,19 @@ async fn a_body_that_fails_before_content_is_a_broken_attempt() {
         let answer = response(200, EVENTS, body([piece(before), broken()]));
         let error = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
         assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+    }
+    // A timeout further in says so still, and what no attempt mends is not taken for a broken one.
+    for (error, kind) in [
+        (
+            TimedOut::FirstByte(Duration::ZERO),
+            Some(ErrorKind::Timeout),
+        ),
+        (TimedOut::Call(Duration::ZERO), Some(ErrorKind::Timeout)),
+    ] {
+        let answer = response(200, EVENTS, body([Err(std::io::Error::other(error))]));
+        let failed = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
+        assert_eq!(TimedOut::of(&failed), Some(error));
+        assert_eq!(ErrorKind::of_error(&failed), kind);
     }
     // After content it is the body that fails, where it failed.
     let answer = response(200, EVENTS, body([piece(TOLD), broken()]));
