@@ -58,20 +58,21 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.patient.is_none() {
-            let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
-            let watch = Watch::of(&response, *this.settings);
-            let (parts, body) = response.into_http().into_parts();
-            // Of an error the head may tell something, too.
-            let is_of_use = |watch: &Watch| watch.is_of_error() || !body.is_end_stream();
-            let Some((watch, bounds)) = watch.filter(|(watch, _)| is_of_use(watch)) else {
-                let response = http::Response::from_parts(parts, body.into());
-                return Poll::Ready(Ok(R::from_http(response)));
-            };
-            *this.patient = Some(Box::new(Patient::new(parts, body, watch, bounds)));
-        }
-        let Some(patient) = this.patient else {
-            unreachable!("set above")
+        let patient = match this.patient {
+            Some(patient) => patient,
+            None => {
+                let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
+                let watch = Watch::of(&response, *this.settings);
+                let (parts, body) = response.into_http().into_parts();
+                // Of an error the head may tell something, too.
+                let is_of_use = |watch: &Watch| watch.is_of_error() || !body.is_end_stream();
+                let Some((watch, bounds)) = watch.filter(|(watch, _)| is_of_use(watch)) else {
+                    let response = http::Response::from_parts(parts, body.into());
+                    return Poll::Ready(Ok(R::from_http(response)));
+                };
+                let patient = Patient::new(parts, body, watch, bounds);
+                this.patient.insert(Box::new(patient))
+            }
         };
         let response = ready!(patient.poll(cx))?;
         Poll::Ready(Ok(R::from_http(response)))

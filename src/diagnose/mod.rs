@@ -39,24 +39,35 @@
 //! # }
 //! ```
 //!
-//! A fallback to a model that reads longer prompts, where the kind of failure says that it helps:
+//! And where the kind of an error says that another model helps:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower_throttle::BoxError> {
 //! use std::convert::Infallible;
 //! use http::{Request, Response};
-//! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_throttle::{DiagnoseLayer, ErrorKind};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{
+//!     DiagnoseLayer, ErrorKind, FallbackLayer, diagnose::ResponseBody, fallback::when::response_where,
+//! };
 //!
-//! let server = service_fn(async |_: Request<()>| {
-//!     let error = r#"{"error":{"code":"context_length_exceeded","message":"…"}}"#;
+//! let server = service_fn(async |_: Request<String>| {
+//!     let error = r#"{"error":{"code":"context_length_exceeded","message":"Too long."}}"#;
 //!     Ok::<_, Infallible>(Response::builder().status(400).body(error.to_owned()).unwrap())
 //! });
-//! let client = DiagnoseLayer::new().layer(server);
+//! let reads_more = service_fn(async |_: Request<String>| {
+//!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
+//! });
+//! let is_too_long = |response: &Response<ResponseBody<String>>| {
+//!     ErrorKind::of(Ok(response)) == Some(ErrorKind::ContextLength)
+//! };
+//! let client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(reads_more).when(response_where(is_too_long)))
+//!     .layer(DiagnoseLayer::new())
+//!     .service(server);
 //!
-//! let response = client.oneshot(Request::new(())).await?;
-//! assert_eq!(ErrorKind::of(Ok(&response)), Some(ErrorKind::ContextLength));
+//! let response = client.oneshot(Request::new(String::from("a long book"))).await?;
+//! assert_eq!(response.status(), 200);
 //! # Ok(())
 //! # }
 //! ```
@@ -115,8 +126,8 @@
 //! # Order of layers
 //!
 //! Inside of [`ProviderLayer`](crate::provider::ProviderLayer), [`RetryAfterBackoff`](crate::RetryAfterBackoff) and
-//! [`Fallback`](crate::Fallback): they judge the status. Outside of a timeout of one attempt and of the time between two frames,
-//! which count while the beginning is held back.
+//! [`Fallback`](crate::Fallback): they judge the status. Outside of a
+//! [timeout](crate::timeout) of one attempt, and of the time between two frames, which go on while the beginning is held back.
 //!
 //! The response's type changes to one with a [`ResponseBody`], so a fallback service needs
 //! `.map_response(|response| response.map(ResponseBody::from))`; with `reqwest` both are the same. Limits further in see the
@@ -124,9 +135,12 @@
 //!
 //! # What it costs
 //!
-//! For a stream three or four small allocations, and the events up to the first content parsed as JSON: for most answers
-//! one or two. The caller gets the head of a stream with its first content, not before. Nothing is read of later frames.
-//! Other answers pass with no more than a look at their head.
+//! Of a stream the events up to the first content are parsed, most often one to four: three to five microseconds and some sixty small
+//! allocations in all. The caller gets the head of a stream with its first content, not before. Later frames are not looked at.
+//! Of an error as much is parsed as is read. Other answers pass with no more than a look at their head, and no allocation.
+//!
+//! What is held back of one response is the frames that came, a copy of the event at hand, and that parsed, which for JSON that is
+//! made for it may take twenty times its bytes for a moment.
 //!
 //! # What is shared
 //!

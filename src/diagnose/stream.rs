@@ -76,7 +76,7 @@ impl Stream {
         self.event.beginning.as_ref()
     }
 
-    /// What all of it is, where it has ended. `text` is what was fed.
+    /// What all of it is, where it has ended without content or an error so far. `text` is what was fed.
     pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Option<&Beginning> {
         // Some forget the line that ends the last event.
         self.event.end();
@@ -91,7 +91,7 @@ impl Stream {
 /// The error that a body as a whole is.
 pub(super) fn error_alone(text: &[u8]) -> Option<Beginning> {
     let root: Value = serde_json::from_slice(text).ok()?;
-    let is_error = root.is_object() && says(&root, false) == Says::Error;
+    let is_error = says(&root, false) == Says::Error;
     is_error.then_some(Beginning::Error(root))
 }
 
@@ -123,7 +123,7 @@ impl Sink for Event {
         let name = mem::take(&mut self.name);
         let mut data = mem::take(&mut self.data);
         let text = data.trim_ascii();
-        if text.is_empty() || self.beginning.is_some() {
+        if text.is_empty() {
             return;
         }
         self.is_stream = true;

@@ -3,7 +3,9 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -100,8 +102,11 @@ async fn a_body_that_lies_about_its_end_and_length_does_no_harm() {
         };
         let answer = through(answer(status, liar)).await;
         assert_eq!(answer.status().as_u16(), status);
-        assert!(answer.body().is_end_stream());
-        let _ = answer.body().size_hint();
+        let body = answer.into_body();
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(u64::MAX));
+        // Who asks all the same gets what there is.
+        assert_eq!(body.collect().await.unwrap().to_bytes(), OVERLOADED);
     }
 }
 
@@ -203,6 +208,9 @@ fn what_is_at_hand_needs_no_timer() {
         for (status, text) in [(200, OVERLOADED), (200, TOLD), (503, "{}"), (200, "")] {
             through(answer(status, text.to_owned())).await;
         }
+        let layer = DiagnoseLayer::new().patience(Duration::ZERO);
+        let answer = super::response(200, EVENTS, super::stalled([]));
+        assert_eq!(super::diagnose(layer, answer).await.unwrap().status(), 200);
     });
 }
 
@@ -216,4 +224,52 @@ async fn nothing_is_said_while_nothing_is_known() {
     assert!(poll_once(call.as_mut()).await.is_none());
     assert!(poll_once(call.as_mut()).await.is_none());
     assert_eq!(call.await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_tells_what_was_found_and_nothing_of_what_was_said() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
+    // may be that of another test.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let secret = OVERLOADED.replace("Overloaded", "s3cret");
+    for (status, text) in [
+        (200, &*secret),
+        (200, TOLD),
+        (400, "s3cret"),
+        (400, "content policy"),
+    ] {
+        through(answer(status, text.to_owned())).await;
+    }
+    drop(guard);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].contains("status=529") && lines[0].contains("Overload"),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("status=400") && lines[1].contains("ContentPolicy"),
+        "{text}"
+    );
+    assert!(!text.contains("s3cret"), "{text}");
 }

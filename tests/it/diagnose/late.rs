@@ -8,7 +8,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, ErrorKind};
+use tower_throttle::{DiagnoseLayer, ErrorKind, TimedOut};
 
 use super::{EVENTS, OVERLOADED, TOLD, body, broken, diagnose, piece, response, stalled, text};
 
@@ -136,6 +136,21 @@ const LATE: &[(&str, u16, Option<ErrorKind>)] = &[
         "event: error\ndata: {\"code\":\"server_error\",\"message\":\"m\"}\n\n",
         500,
         Some(ErrorKind::Server),
+    ),
+    (
+        "event: error\ndata: {\"status\":\"failed\",\"message\":\"m\"}\n\n",
+        500,
+        Some(ErrorKind::Server),
+    ),
+    (
+        "event: error\r\ndata: {\"code\":503}\r\n\r\n",
+        503,
+        Some(ErrorKind::Overload),
+    ),
+    (
+        "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"tokens\",\"status_code\":413}}\n\n",
+        413,
+        Some(ErrorKind::TooLarge),
     ),
     // Azure.
     (
@@ -266,6 +281,7 @@ const CONTENT: &[&str] = &[
     "data: {\"type\":\"response.incomplete\",\"response\":{\"error\":null}}\n\n",
     "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}],\"role\":\"model\"}}]}\n\n",
     "data: {\"candidates\":[{\"finishReason\":\"SAFETY\"}]}\n\n",
+    "data: {\"candidates\":[],\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
     "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
     "data: {\"type\":\"unheard_of\"}\n\n",
     // These tell of something else that failed.
@@ -361,7 +377,7 @@ async fn what_has_no_content_is_held_back_until_the_patience_is_over() {
             let start = Instant::now();
             let answer = response(200, EVENTS, stalled([piece(silent)]));
             let answer = diagnose(layer, answer).await.unwrap();
-            assert_eq!(start.elapsed().as_secs(), patience, "{silent}");
+            assert_eq!(start.elapsed(), Duration::from_secs(patience), "{silent}");
             assert_eq!(answer.status(), 200);
             assert_eq!(answer.extensions().get::<ErrorKind>(), None);
             let frame = answer.into_body().frame().await.unwrap().unwrap();
@@ -439,6 +455,19 @@ async fn a_body_that_fails_before_content_is_a_broken_attempt() {
         let answer = response(200, EVENTS, body([piece(before), broken()]));
         let error = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
         assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+    }
+    // A timeout further in says so still, and what no attempt mends is not taken for a broken one.
+    for (error, kind) in [
+        (
+            TimedOut::FirstByte(Duration::ZERO),
+            Some(ErrorKind::Timeout),
+        ),
+        (TimedOut::Call(Duration::ZERO), Some(ErrorKind::Timeout)),
+    ] {
+        let answer = response(200, EVENTS, body([Err(std::io::Error::other(error))]));
+        let failed = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
+        assert_eq!(TimedOut::of(&failed), Some(error));
+        assert_eq!(ErrorKind::of_error(&failed), kind);
     }
     // After content it is the body that fails, where it failed.
     let answer = response(200, EVENTS, body([piece(TOLD), broken()]));

@@ -3,6 +3,7 @@
 mod inside;
 mod json;
 mod late;
+mod loopback;
 mod refusals;
 mod stacks;
 

@@ -1,20 +1,21 @@
 //! The beginning of a body, read before the body is passed on.
 
+mod opened;
+
 use std::{
     collections::VecDeque,
-    fmt,
     future::Future,
     io::IoSlice,
-    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
+
+pub(crate) use self::opened::Opened;
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -52,24 +53,6 @@ pub(crate) enum Step {
     Enough,
 }
 
-pin_project! {
-    /// A body of which the beginning may have been read: it passes that on, and then the rest.
-    pub(crate) struct Opened<B: Body> {
-        read: VecDeque<Read<B>>,
-        #[pin]
-        body: Inside<B>,
-    }
-}
-
-pin_project! {
-    #[project = InsideProj]
-    enum Inside<B> {
-        Plain { #[pin] body: B },
-        // One that was polled already can't be moved any more.
-        Pinned { body: Pin<Box<B>>, has_ended: bool },
-    }
-}
-
 // ===== impl Opening =====
 
 impl<B: Body> Opening<B> {
@@ -87,7 +70,6 @@ impl<B: Body> Opening<B> {
     /// Reads another frame, unless the end or a bound is reached. Not to be polled again after a failure.
     pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.has_ended || self.body.is_end_stream() {
-            self.has_ended = true;
             return Poll::Ready(Step::End);
         }
         if self.bytes >= self.bounds.bytes || self.read.len() >= self.bounds.frames {
@@ -156,13 +138,7 @@ impl<B: Body> Opening<B> {
 
     /// The body, from its first byte on.
     pub(crate) fn into_body(self) -> Opened<B> {
-        Opened {
-            read: self.read,
-            body: Inside::Pinned {
-                body: self.body,
-                has_ended: self.has_ended,
-            },
-        }
+        Opened::new(self.read, self.body, self.has_ended)
     }
 }
 
@@ -187,85 +163,4 @@ pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u
         seen += end;
     }
     seen == wanted
-}
-
-// ===== impl Opened =====
-
-impl<B: Body> Opened<B> {
-    pub(crate) fn get_ref(&self) -> &B {
-        match &self.body {
-            Inside::Plain { body } => body,
-            Inside::Pinned { body, .. } => body,
-        }
-    }
-}
-
-/// A body of which nothing was read.
-impl<B: Body> From<B> for Opened<B> {
-    fn from(body: B) -> Self {
-        Self {
-            read: VecDeque::new(),
-            body: Inside::Plain { body },
-        }
-    }
-}
-
-impl<B: Body> Body for Opened<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    #[inline]
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
-        let this = self.project();
-        if let Some(frame) = this.read.pop_front() {
-            if this.read.is_empty() {
-                // A stream may go on for long after its beginning.
-                drop(mem::take(this.read));
-            }
-            return Poll::Ready(Some(frame));
-        }
-        match this.body.project() {
-            InsideProj::Plain { body } => body.poll_frame(cx),
-            // Some panic when they are polled after their end.
-            InsideProj::Pinned { has_ended, .. } if *has_ended => Poll::Ready(None),
-            InsideProj::Pinned { body, .. } => body.as_mut().poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.is_empty()
-            && match &self.body {
-                Inside::Plain { body } => body.is_end_stream(),
-                Inside::Pinned { body, has_ended } => *has_ended || body.is_end_stream(),
-            }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let read = self.read.iter().filter_map(data);
-        let read = read
-            .map(|data| data.remaining() as u64)
-            .fold(0, u64::saturating_add);
-        let inside = match &self.body {
-            Inside::Plain { body } => body.size_hint(),
-            Inside::Pinned {
-                has_ended: true, ..
-            } => SizeHint::with_exact(0),
-            Inside::Pinned { body, .. } => body.size_hint(),
-        };
-        let mut hint = SizeHint::new();
-        hint.set_lower(inside.lower().saturating_add(read));
-        if let Some(upper) = inside.upper().and_then(|upper| upper.checked_add(read)) {
-            hint.set_upper(upper);
-        }
-        hint
-    }
-}
-
-impl<B: Body + fmt::Debug> fmt::Debug for Opened<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened")
-            .field("body", self.get_ref())
-            .field("read", &self.read.len())
-            .finish()
-    }
 }
