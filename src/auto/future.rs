@@ -11,12 +11,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    health::Watch,
+    choose::Next,
     race::Race,
-    run::{Next, Run, Sent},
+    run::{Run, Sent},
 };
 use crate::{
     BoxError, ErrorKind, IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody,
+    circuit::Watch,
+    circuit_breaker::{ByKind, Judge, Judgement},
     provider::{self, ResponseBody, future::Settling},
 };
 
@@ -53,7 +55,8 @@ pin_project! {
             target: usize,
             watch: Option<Watch>,
         },
-        Waiting { race: Race<S> },
+        // Boxed, so that those who need not wait have a small future.
+        Waiting { race: Box<Race<S>> },
         Stopped { error: Option<BoxError> },
     }
 }
@@ -104,7 +107,7 @@ where
                     let target = *target;
                     let has_failed = is_failure(outcome.as_ref());
                     if let Some(watch) = watch.take() {
-                        watch.ended(has_failed);
+                        tell(watch, outcome.as_ref());
                     }
                     // What the call held may be what the next one needs.
                     this.state.set(State::Stopped { error: None });
@@ -139,6 +142,22 @@ where
                 }
             }
         }
+    }
+}
+
+/// Tells the target's circuit. A refusal for going too fast is for its limiter, which pauses.
+fn tell<R: ResponseHead>(watch: Watch, outcome: Result<&R, &BoxError>) {
+    let kinds = [
+        ErrorKind::Overload,
+        ErrorKind::Server,
+        ErrorKind::Timeout,
+        ErrorKind::Connection,
+        ErrorKind::Money,
+    ];
+    match ByKind::new(kinds).judge(outcome) {
+        Judgement::Success => watch.succeeded(),
+        Judgement::Failure { retry_after } => watch.failed(retry_after),
+        Judgement::Nothing => watch.ignored(),
     }
 }
 
@@ -196,7 +215,9 @@ where
             Next::Wait(race) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(targets = race.len(), "waiting for a target");
-                Self::Waiting { race }
+                Self::Waiting {
+                    race: Box::new(race),
+                }
             }
         }
     }

@@ -136,13 +136,24 @@
 //! - ended with an error, but one of these two kinds: no connection, a timeout, a
 //!   [`QuotaExhausted`](crate::provider::QuotaExhausted), a [`Rejected`](crate::Rejected) of a limit further in.
 //!
-//! None is called twice. What the last one said is what the caller gets, and so it is where the others could not take it
-//! in the time that is left. A 429 pauses the limiter of its target for all who share it, as behind a
+//! None is called twice. What the last one said is what the caller gets, and so it is where no other may take the request, or
+//! could take it in the time that is left. Other answers pass as they are, a 401 or a 404 among them: a wrong key or path is
+//! there to be seen. A 429 pauses the limiter of its target for all who share it, as behind a
 //! [`ProviderLayer`](crate::provider::ProviderLayer), and the other targets take over until then. A request that can't be
 //! [cloned](crate::TryClone) is sent once: a [`Replay`](crate::replay) outside of this lets bodies that stream be sent again.
 //!
-//! It may have been acted on where it failed, as with every retry. A failure in the middle of a body is none: the caller
+//! It may have been acted on where it failed, as with every retry, whichever its method. A failure in the middle of a body is none: the caller
 //! has the response by then.
+//!
+//! # Left alone
+//!
+//! Each target has a [`Circuit`](crate::Circuit), its [own](Target::circuit) if need be. One that fails time after time, by
+//! its answers, by silence, for want of connection or of money, is left alone for a while, and then one request finds out
+//! whether it is well again. Where all that may take a request are left alone, they are asked all the same, one of them:
+//! an answer may be had, and the failure says more than a refusal.
+//!
+//! One that waits has a place there, too, so that it need not wait elsewhere for longer than the target is left alone; but
+//! nobody waits for its sake.
 //!
 //! # Waiting
 //!
@@ -180,10 +191,11 @@
 //! The [response future](future::ResponseFuture) may be dropped at any point. One that waits leaves all queues and has taken
 //! nothing; one that was sent counts for what it reserved where it was sent.
 
+mod choose;
 mod chosen;
 mod error;
 pub mod future;
-mod health;
+mod guarded;
 mod layer;
 mod named;
 mod race;

@@ -12,10 +12,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
+    guarded::Guarded,
     run::{Admitted, Run},
-    waits::Refusals,
+    waits::{Expected, Refusals},
 };
-use crate::{BoxError, limit::Stopped, provider::Lane};
+use crate::{BoxError, Circuit, limit::Stopped, provider::Lane};
 
 /// How much longer than it may wait a request is kept: the lateness of the timers of those ahead of it.
 const GRACE: Duration = Duration::from_millis(10);
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(10);
 /// A place in the queue of each target that a request may go to. The first one in which it is its turn has it, and the
 /// other places are left: nothing has been taken there.
 pub(super) struct Race<S> {
-    lanes: Vec<(usize, Lane<S>)>,
+    lanes: Vec<(usize, Lane<Guarded<S>>)>,
     refusals: Refusals,
     patience: Option<Pin<Box<Sleep>>>,
 }
@@ -33,33 +34,57 @@ pub(super) struct Race<S> {
 impl<S: Clone> Race<S> {
     /// Joins the queues.
     ///
+    /// A target that is left alone has a place, too, for when it is well again; but none is joined for its sake, unless
+    /// `asks_all` are asked, whatever has come of those before.
+    ///
     /// # Errors
     ///
     /// What is told where no queue takes the request.
-    pub(super) fn join<Request>(run: &Run<S, Request>) -> Result<Self, BoxError> {
-        let max_wait = run.patience();
+    pub(super) fn join<Request>(run: &Run<S, Request>, asks_all: bool) -> Result<Self, BoxError> {
         let mut race = Self {
             lanes: Vec::new(),
             refusals: Refusals::default(),
             patience: None,
         };
-        for ((number, target), wait) in run.left().zip(run.expected()) {
-            let lane = wait.and_then(|wait| {
-                if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
-                    return Err(run.too_long(target, wait));
-                }
-                let service = run.services.get(number);
-                target.limiter.queue(run.tokens, wait, service)
-            });
-            match lane {
-                Ok(lane) => race.lanes.push((number, lane)),
-                Err(rejected) => race.refusals.add(rejected),
-            }
+        let (left_alone, well) = run
+            .left()
+            .zip(run.expected())
+            .partition::<Vec<_>, _>(|((_, target), _)| !asks_all && target.circuit.is_open());
+        for ((number, target), wait) in well {
+            let circuit = (!asks_all).then(|| target.circuit.clone());
+            race.add(run, number, wait, circuit);
         }
         if race.lanes.is_empty() {
             return Err(race.stop(run));
         }
+        for ((number, target), wait) in left_alone {
+            race.add(run, number, wait, Some(target.circuit.clone()));
+        }
         Ok(race)
+    }
+
+    fn add<Request>(
+        &mut self,
+        run: &Run<S, Request>,
+        number: usize,
+        wait: Expected,
+        circuit: Option<Circuit>,
+    ) {
+        let Some(target) = run.targets.list.get(number) else {
+            return;
+        };
+        let max_wait = run.patience();
+        let lane = wait.and_then(|wait| {
+            if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
+                return Err(run.too_long(target, wait));
+            }
+            let service = Guarded::new(run.services.get(number), circuit);
+            target.limiter.queue(run.tokens, wait, service)
+        });
+        match lane {
+            Ok(lane) => self.lanes.push((number, lane)),
+            Err(rejected) => self.refusals.add(rejected),
+        }
     }
 }
 
@@ -86,7 +111,7 @@ impl<S> Race<S> {
                 Poll::Pending => place += 1,
                 Poll::Ready(Ok(reservation)) => {
                     let number = *number;
-                    let service = self.lanes.swap_remove(place).1.into_service();
+                    let service = self.lanes.swap_remove(place).1.into_service().into_inner();
                     self.lanes.clear();
                     return Poll::Ready(Ok(run.admitted(number, service, reservation)));
                 }

@@ -1,25 +1,20 @@
 //! A request on its way from target to target.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
     Chosen, NoTarget, Target,
-    health::Watch,
     named::Named,
-    race::Race,
     services::Services,
     targets::Targets,
-    waits::{self, Expected},
+    waits::{self, Expected, Line},
 };
 use crate::{
     BoxError, IntoHttp, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
+    circuit::Watch,
     provider::{Reservation, future::ResponseFuture},
 };
 
@@ -40,11 +35,12 @@ pub(super) struct Run<S, Request> {
 
 /// A request that a target has let in, and that must be sent now.
 pub(super) struct Admitted<S> {
-    target: usize,
+    pub(super) target: usize,
     /// Polled ready.
-    service: S,
-    reservation: Reservation,
-    watch: Option<Watch>,
+    pub(super) service: S,
+    pub(super) reservation: Reservation,
+    /// Where its circuit is closed.
+    pub(super) watch: Option<Watch>,
 }
 
 /// A request that was sent.
@@ -52,12 +48,6 @@ pub(super) struct Sent<S: Service<Request, Response: IntoHttp>, Request> {
     pub(super) future: ResponseFuture<S, Request>,
     pub(super) target: usize,
     pub(super) watch: Option<Watch>,
-}
-
-/// How it goes on.
-pub(super) enum Next<S> {
-    Send(Admitted<S>),
-    Wait(Race<S>),
 }
 
 // ===== impl Run =====
@@ -103,8 +93,11 @@ impl<S, Request> Run<S, Request> {
 
     /// How long it would wait at each of those that were not called yet.
     pub(super) fn expected(&self) -> Vec<Expected> {
-        let limiters: Vec<_> = self.left().map(|(_, target)| &target.limiter).collect();
-        waits::expected(&limiters, self.tokens)
+        let lines = self.left().map(|(_, target)| Line {
+            limiter: &target.limiter,
+            is_closed: target.circuit.is_open(),
+        });
+        waits::expected(&lines.collect::<Vec<_>>(), self.tokens)
     }
 
     /// The refusal of one that would have to wait so long for a target.
@@ -142,79 +135,20 @@ impl<S, Request> Run<S, Request> {
         }
     }
 
+    /// That a target has let it in.
     pub(super) fn admitted(
         &self,
         target: usize,
         service: S,
         reservation: Reservation,
     ) -> Admitted<S> {
-        let watch = self
-            .targets
-            .health
-            .get(target)
-            .and_then(|health| health.enter());
+        let circuit = self.targets.list.get(target).map(|target| &target.circuit);
         Admitted {
             target,
             service,
             reservation,
-            watch,
+            watch: circuit.and_then(|circuit| circuit.enter().ok()),
         }
-    }
-
-    /// Finds a target that lets the request in now, or a place in the queue of each.
-    ///
-    /// # Errors
-    ///
-    /// What is told where no target does.
-    pub(super) fn next(&self) -> Result<Next<S>, BoxError>
-    where
-        S: Service<Request> + Clone,
-    {
-        let started = match &self.targets.weights {
-            None => self.left.iter().find_map(|target| self.start(*target)),
-            Some(weights) => {
-                let able =
-                    |(_, target): &(usize, &Target<Request>)| target.limiter.can_start(self.tokens);
-                let able = self.left().filter(able);
-                let mut able: Vec<_> = able
-                    .map(|(number, target)| (number, target.weight))
-                    .collect();
-                std::iter::from_fn(|| {
-                    let place = weights.pick(&able)?;
-                    Some(able.remove(place).0)
-                })
-                .find_map(|target| self.start(target))
-            }
-        };
-        match started {
-            Some(admitted) => Ok(Next::Send(admitted)),
-            None => Race::join(self).map(Next::Wait),
-        }
-    }
-
-    /// Takes from the target's limits, if there is room now.
-    fn start(&self, number: usize) -> Option<Admitted<S>>
-    where
-        S: Service<Request> + Clone,
-    {
-        let target = self.targets.list.get(number)?;
-        if !target.limiter.can_start(self.tokens) {
-            return None;
-        }
-        let watch = self.targets.health.get(number)?.enter()?;
-        // Ready first and taken after: what is taken is used at once. One that is not ready, or has failed, is polled
-        // again in its turn.
-        let mut service = self.services.get(number);
-        let mut nobody = Context::from_waker(Waker::noop());
-        let Poll::Ready(Ok(())) = service.poll_ready(&mut nobody) else {
-            return None;
-        };
-        Some(Admitted {
-            target: number,
-            service,
-            reservation: target.limiter.start(self.tokens)?,
-            watch: Some(watch),
-        })
     }
 
     /// Sends the request.

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::provider::ProviderLimiter;
+use crate::{Circuit, provider::ProviderLimiter};
 
 /// A provider, and a model there, that requests can go to.
 ///
@@ -12,6 +12,7 @@ pub struct Target<Request> {
     pub(super) limiter: ProviderLimiter,
     pub(super) model: Option<Model>,
     pub(super) weight: u32,
+    pub(super) circuit: Circuit,
     map: Option<Map<Request>>,
 }
 
@@ -34,6 +35,7 @@ impl<Request> Target<Request> {
             limiter,
             model: None,
             weight: 1,
+            circuit: Circuit::new(),
             map: None,
         }
     }
@@ -66,6 +68,13 @@ impl<Request> Target<Request> {
         self
     }
 
+    /// When it is [left alone](crate::auto#left-alone) because it fails. A [`Circuit`] of its own with the defaults unless
+    /// told; one that is handed in may be shared with others.
+    pub fn circuit(mut self, circuit: Circuit) -> Self {
+        self.circuit = circuit;
+        self
+    }
+
     pub(super) fn map(&self, request: Request) -> Request {
         match &self.map {
             Some(map) => map(request),
@@ -86,6 +95,7 @@ impl<Request> Clone for Target<Request> {
             limiter: self.limiter.clone(),
             model: self.model.clone(),
             weight: self.weight,
+            circuit: self.circuit.clone(),
             map: self.map.clone(),
         }
     }
@@ -98,6 +108,7 @@ impl<Request> fmt::Debug for Target<Request> {
             .field("model", &self.model.as_ref().map(|model| &model.name))
             .field("weight", &self.weight)
             .field("limiter", &self.limiter)
+            .field("circuit", &self.circuit)
             .field("maps_requests", &self.map.is_some())
             .finish()
     }

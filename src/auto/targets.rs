@@ -2,12 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Target, health::Health, weights::Weights};
+use super::{Target, weights::Weights};
 
 /// What all services of a layer share.
 pub(super) struct Targets<Request> {
     pub(super) list: Vec<Target<Request>>,
-    pub(super) health: Vec<Health>,
     /// `None` where they are ranked.
     pub(super) weights: Option<Weights>,
     pub(super) takes_all: bool,
@@ -20,7 +19,6 @@ impl<Request> Targets<Request> {
     pub(super) fn new(is_weighted: bool) -> Self {
         Self {
             list: Vec::new(),
-            health: Vec::new(),
             weights: is_weighted.then(|| Weights::new(0)),
             takes_all: false,
             max_wait: None,
@@ -29,7 +27,6 @@ impl<Request> Targets<Request> {
 
     pub(super) fn add(&mut self, target: Target<Request>) {
         self.list.push(target);
-        self.health.push(Health::new());
         if self.weights.is_some() {
             self.weights = Some(Weights::new(self.list.len()));
         }
@@ -53,7 +50,7 @@ impl<Request> Targets<Request> {
     }
 }
 
-/// The same targets, with nothing known of them.
+/// The same targets, which take turns of their own.
 impl<Request> Clone for Targets<Request> {
     fn clone(&self) -> Self {
         let mut clone = Self::new(self.weights.is_some());

@@ -10,6 +10,14 @@ use crate::{
 /// How long a wait is expected to be; `None` where nobody knows. An error if it would be for ever.
 pub(super) type Expected = Result<Option<Duration>, Rejected>;
 
+/// What one may wait for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) limiter: &'a ProviderLimiter,
+    /// Nobody knows until when.
+    pub(super) is_closed: bool,
+}
+
 /// Why no target takes the request: of all refusals the one that tells most.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
@@ -17,14 +25,13 @@ pub(super) struct Refusals {
     error: Option<BoxError>,
 }
 
-/// How long one would wait at each of `limiters`.
+/// How long one would wait in each of `lines`.
 ///
-/// Those who wait for several of them wait in the queue of each, and leave all queues when it is their turn in one. So
-/// each limiter serves a part of its queue alone: the larger, the sooner it would be done with all.
-pub(super) fn expected(limiters: &[&ProviderLimiter], tokens: Tokens) -> Vec<Expected> {
-    let alone = limiters.iter().map(|one| one.outlook(tokens, WHOLE));
-    let alone: Vec<Expected> = alone.collect();
-    if limiters.len() < 2 || limiters.iter().all(|one| one.waiting() == 0) {
+/// Those who wait for several targets wait in the line of each, and leave all lines when it is their turn in one. So each
+/// target serves a part of its line alone: the larger, the sooner it would be done with all.
+pub(super) fn expected(lines: &[Line<'_>], tokens: Tokens) -> Vec<Expected> {
+    let alone: Vec<_> = lines.iter().map(|line| line.wait(tokens, WHOLE)).collect();
+    if lines.len() < 2 || lines.iter().all(|line| line.limiter.waiting() == 0) {
         return alone;
     }
     let speed = |wait: &Expected| match wait {
@@ -32,14 +39,21 @@ pub(super) fn expected(limiters: &[&ProviderLimiter], tokens: Tokens) -> Vec<Exp
         Ok(None) | Err(_) => 0,
     };
     let all = alone.iter().map(speed).sum::<u128>().max(1);
-    let shared = limiters.iter().zip(&alone).map(|(one, alone)| {
+    let shared = lines.iter().zip(&alone).map(|(line, alone)| {
         let share = (u128::from(WHOLE) * speed(alone)).div_ceil(all);
-        match alone {
-            Ok(Some(_)) => one.outlook(tokens, share.min(u128::from(WHOLE)) as u64),
-            _ => alone.clone(),
-        }
+        line.wait(tokens, share.min(u128::from(WHOLE)) as u64)
     });
     shared.collect()
+}
+
+// ===== impl Line =====
+
+impl Line<'_> {
+    /// Behind so many parts of those who wait there.
+    fn wait(&self, tokens: Tokens, share: u64) -> Expected {
+        let wait = self.limiter.outlook(tokens, share)?;
+        Ok(wait.filter(|_| !self.is_closed))
+    }
 }
 
 // ===== impl Refusals =====

@@ -9,12 +9,14 @@ use std::{
 use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
-    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, Guarded, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
-    HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
-    Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
-    SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket, TokenBucketLayer,
-    TokenBucketLimiter, TokenUsage, Tokens, concurrency,
+    Auto, AutoLayer, BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision,
+    Dimension, Fallback, FallbackLayer, Guarded, Hint, HttpClient, HttpClientFuture,
+    HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits,
+    Rejected, Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow,
+    SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
+    TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    auto::{self, Chosen, NoTarget, Target},
+    concurrency,
     diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
@@ -67,6 +69,9 @@ const _: () = {
     value::<ReplayError>();
     value::<Verdict>();
     value::<AnsweredBy>();
+    value::<Chosen>();
+    value::<NoTarget>();
+    value::<Target<Req>>();
     value::<TimedOut>();
 
     value::<Accounting>();
@@ -112,6 +117,7 @@ const _: () = {
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
+    value::<AutoLayer<Req>>();
 
     value::<TokenBucket<Inner>>();
     value::<SlidingWindow<Inner>>();
@@ -124,11 +130,13 @@ const _: () = {
     value::<HttpRequest<Inner>>();
     value::<IdempotencyKey<Inner>>();
     value::<Replay<Inner>>();
+    value::<Auto<Inner, Req>>();
     value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
+    shared_future::<auto::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
@@ -152,6 +160,9 @@ fn the_futures_add_little_to_the_inner_one() {
     let diagnose = size_of::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     let retry = size_of::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
     let timeout = size_of::<timeout::future::ResponseFuture<Answer>>();
+    let auto = size_of::<auto::future::ResponseFuture<Inner, Req>>();
+    let provider = size_of::<provider::future::ResponseFuture<Inner, Req>>();
+    assert!(auto <= provider + 64, "{auto} over {provider}");
     assert!(added(bucket) <= 16, "{}", added(bucket));
     assert!(added(slot) <= 24, "{}", added(slot));
     assert!(added(timeout) <= 96, "{}", added(timeout));

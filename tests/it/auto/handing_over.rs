@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,7 +25,7 @@ use tower_throttle::{
 };
 
 use super::{Body, Req, plenty, post, rpm};
-use crate::support::{ms, start};
+use crate::support::{Listening, ms, start};
 
 /// What a target does with a request.
 type Act = Arc<dyn Fn() -> Result<Response<Body>, BoxError> + Send + Sync>;
@@ -339,4 +342,132 @@ async fn limits_are_learned_from_the_answers_of_each_target() {
         .unwrap()
         .limit;
     assert_eq!(limit, 10);
+}
+
+/// Fails while it is told to.
+macro_rules! fails_while {
+    ($is_down:expr, $calls:expr) => {{
+        let (is_down, calls) = ($is_down.clone(), $calls.clone());
+        let acts: Act = Arc::new(move || {
+            let code = if is_down.load(Ordering::SeqCst) {
+                500
+            } else {
+                200
+            };
+            let response = Response::builder().status(code);
+            Ok(response.body(Full::default()).unwrap())
+        });
+        acts!([acts, status(200), status(200)], calls)
+    }};
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_is_left_alone_and_asked_again_later() {
+    for layer in [ranked([&plenty(), &plenty()]), {
+        let layer = AutoLayer::weighted();
+        layer
+            .target(target("a", plenty()).weight(1_000))
+            .target(target("b", plenty()))
+    }] {
+        let calls: Arc<Mutex<String>> = Arc::default();
+        let is_down = Arc::new(AtomicBool::new(true));
+        let client = layer.layer(fails_while!(is_down, calls));
+        for _ in 0..20 {
+            assert_eq!(
+                client.clone().oneshot(post("{}")).await.unwrap().status(),
+                200
+            );
+        }
+        let seen = calls.lock().unwrap().clone();
+        assert_eq!(seen.matches('a').count(), 5, "{seen}");
+        is_down.store(false, Ordering::SeqCst);
+        sleep(ms(1_500)).await;
+        calls.lock().unwrap().clear();
+        for _ in 0..3 {
+            client.clone().oneshot(post("{}")).await.unwrap();
+        }
+        assert_eq!(*calls.lock().unwrap(), "aaa");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_are_left_alone_the_first_is_asked_all_the_same() {
+    let calls: Arc<Mutex<String>> = Arc::default();
+    let client = ranked([&plenty(), &plenty()]).layer(acts!([status(500), status(502)], calls));
+    for _ in 0..5 {
+        client.clone().oneshot(post("{}")).await.unwrap();
+    }
+    assert_eq!(*calls.lock().unwrap(), "ab".repeat(5));
+    calls.lock().unwrap().clear();
+    let answer = client.clone().oneshot(post("{}")).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &**calls.lock().unwrap()),
+        (500, "a")
+    );
+    let pinned = client.oneshot(post(r#"{"model":"b"}"#)).await.unwrap();
+    assert_eq!(pinned.status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_goes_to_a_target_that_is_well_again() {
+    let calls: Arc<Mutex<String>> = Arc::default();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let (a, b) = (plenty(), rpm(5));
+    let mut client = ranked([&a, &b]).layer(fails_while!(is_down, calls));
+    for _ in 0..5 {
+        let answer = client.ready().await.unwrap().call(post("{}")).await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    let begin = Instant::now();
+    let waiting = [
+        start(&mut client, post("{}")).await,
+        start(&mut client, post("{}")).await,
+    ];
+    assert!(waiting.iter().all(crate::support::Started::waits));
+    is_down.store(false, Ordering::SeqCst);
+    for one in waiting {
+        let answer = one.end().await.unwrap();
+        assert_eq!(Chosen::of(&answer).unwrap().target(), "a");
+    }
+    // A cooldown of a second at most; B would have had room after a minute.
+    assert!(begin.elapsed() < ms(2_000), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_sake_of_one_that_is_left_alone() {
+    let calls: Arc<Mutex<String>> = Arc::default();
+    let client = ranked([&plenty(), &rpm(5)])
+        .max_wait(ms(30_000))
+        .layer(acts!([status(500), status(200)], calls));
+    for _ in 0..5 {
+        client.clone().oneshot(post("{}")).await.unwrap();
+    }
+    let begin = Instant::now();
+    let error = client.oneshot(post("{}")).await.unwrap_err();
+    let wait = error
+        .downcast_ref::<Rejected>()
+        .unwrap()
+        .retry_after()
+        .unwrap();
+    assert!(wait > ms(59_000) && begin.elapsed() < ms(1), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_step_is_told_and_nothing_that_is_secret() {
+    let secret = "https://a.example/?key=secret";
+    let calls: Arc<Mutex<String>> = Arc::default();
+    let fails = error(move || io::Error::new(io::ErrorKind::ConnectionReset, secret).into());
+    let client = ranked([&plenty(), &rpm(1)]).layer(acts!([fails, status(200)], calls));
+    let events = Listening::start();
+    for _ in 0..2 {
+        let request = http::Request::post(secret).body("secret".to_owned());
+        client.clone().oneshot(request.unwrap()).await.unwrap();
+    }
+    let sent =
+        |name, attempt| format!("sending to a target target_name=\"{name}\" attempt={attempt}");
+    let failed = "a target failed, and another one is asked kind=Some(Connection)".to_owned();
+    let once = [sent("a", 1), failed.clone(), sent("b", 2)];
+    let waited = "waiting for a target targets=1".to_owned();
+    let again = [sent("a", 1), failed, waited, sent("b", 2)];
+    assert_eq!(events.lines(), [&once[..], &again[..]].concat());
 }

@@ -1,6 +1,7 @@
 //! Several targets at once: their quotas, who is chosen, what is sent, and what is given back.
 
 mod choosing;
+mod clients;
 mod handing_over;
 mod quotas;
 mod waiting;
