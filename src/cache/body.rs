@@ -3,37 +3,35 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use bytes::Bytes;
+use http_body::{Body, SizeHint};
+use http_body_util::Empty;
 
 use super::{
-    channel::{Channel, Polled},
+    channel::{Channel, Patience, Polled},
     entry::Entry,
+    head::Head,
+    original::{Original, erase},
 };
 use crate::BoxError;
 
-pin_project! {
-    /// The body of a response that passed a [`Cache`](super::Cache): the inner service's own, one that is shared with
-    /// other requests and taken down, or one that was kept.
-    #[must_use = "dropping it ends the request"]
-    pub struct ResponseBody<B> {
-        #[pin]
-        inside: Inside<B>,
-    }
-}
+/// The body of a response that passed a [`Cache`](super::Cache): the inner service's own, one that is shared with other
+/// requests and taken down, or one that was kept.
+#[must_use = "dropping it ends the request"]
+pub struct ResponseBody(Inside);
 
-pin_project! {
-    #[project = InsideProj]
-    enum Inside<B> {
-        Plain { #[pin] body: B },
-        Shared { reader: Reader },
-        Kept { entry: Arc<Entry>, at: usize },
-    }
+enum Inside {
+    /// Behind a lock that is never waited for, so that it can be looked at from anywhere.
+    Plain(Mutex<Original>),
+    Shared(Reader),
+    Kept {
+        entry: Arc<Entry>,
+        at: usize,
+    },
 }
 
 /// One who reads a [`Channel`].
@@ -43,42 +41,42 @@ pub(super) struct Reader {
     at: usize,
     sent: u64,
     has_ended: bool,
+    patience: Option<Patience>,
 }
 
 // ===== impl ResponseBody =====
 
-impl<B> ResponseBody<B> {
-    pub(super) fn shared(reader: Reader) -> Self {
-        let inside = Inside::Shared { reader };
-        Self { inside }
+impl ResponseBody {
+    /// A body that passes as it is, such as one of your own in place of an answer.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Inside::Plain(Mutex::new(erase(body))))
     }
 
-    pub(super) fn kept(entry: Arc<Entry>) -> Self {
-        let inside = Inside::Kept { entry, at: 0 };
-        Self { inside }
+    pub(super) const fn shared(reader: Reader) -> Self {
+        Self(Inside::Shared(reader))
+    }
+
+    pub(super) const fn kept(entry: Arc<Entry>) -> Self {
+        Self(Inside::Kept { entry, at: 0 })
     }
 }
 
-impl<B> Body for ResponseBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        match self.project().inside.project() {
-            InsideProj::Plain { body } => {
-                let frame = ready!(body.poll_frame(cx));
-                let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-                Poll::Ready(frame.map(|frame| match frame {
-                    Ok(frame) => Ok(frame.map_data(bytes)),
-                    Err(error) => Err(error.into()),
-                }))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        match &mut self.0 {
+            Inside::Plain(body) => {
+                let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
+                Pin::new(body).poll_frame(cx)
             }
-            InsideProj::Shared { reader } => reader.poll_frame(cx),
-            InsideProj::Kept { entry, at } => {
+            Inside::Shared(reader) => reader.poll_frame(cx),
+            Inside::Kept { entry, at } => {
                 let frame = entry.body.frame(*at);
                 *at += usize::from(frame.is_some());
                 Poll::Ready(frame.map(Ok))
@@ -87,23 +85,27 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inside {
-            Inside::Plain { body } => body.is_end_stream(),
-            Inside::Shared { reader } => reader.is_end_stream(),
+        match &self.0 {
+            Inside::Plain(body) => lock(body).is_end_stream(),
+            Inside::Shared(reader) => reader.is_end_stream(),
             Inside::Kept { entry, at } => *at >= entry.body.frames(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inside {
-            Inside::Plain { body } => body.size_hint(),
-            Inside::Shared { reader } => reader.size_hint(),
+        match &self.0 {
+            Inside::Plain(body) => lock(body).size_hint(),
+            Inside::Shared(reader) => reader.size_hint(),
             Inside::Kept { entry, at } => {
                 let left = entry.body.data_from(*at);
                 hint(left, !entry.body.has_trailers())
             }
         }
     }
+}
+
+fn lock(body: &Mutex<Original>) -> MutexGuard<'_, Original> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hint(left: u64, is_exact: bool) -> SizeHint {
@@ -115,25 +117,17 @@ fn hint(left: u64, is_exact: bool) -> SizeHint {
     hint
 }
 
-/// A body that passes as it is, such as one of your own in place of an answer.
-impl<B> From<B> for ResponseBody<B> {
-    fn from(body: B) -> Self {
-        let inside = Inside::Plain { body };
-        Self { inside }
-    }
-}
-
-impl<B: Default> Default for ResponseBody<B> {
+impl Default for ResponseBody {
     fn default() -> Self {
-        B::default().into()
+        Self::new(Empty::<Bytes>::new())
     }
 }
 
-impl<B> fmt::Debug for ResponseBody<B> {
+impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inside = match &self.inside {
-            Inside::Plain { .. } => "Plain",
-            Inside::Shared { .. } => "Shared",
+        let inside = match &self.0 {
+            Inside::Plain(_) => "Plain",
+            Inside::Shared(_) => "Shared",
             Inside::Kept { .. } => "Kept",
         };
         f.debug_tuple("ResponseBody").field(&inside).finish()
@@ -151,15 +145,28 @@ impl Reader {
             at: 0,
             sent: 0,
             has_ended: false,
+            patience: None,
         }
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.channel.head
+    }
+
+    /// The answer with its head as others have it.
+    pub(super) fn respond(self) -> http::Response<ResponseBody> {
+        let head = self.channel.head.clone();
+        head.respond(ResponseBody::shared(self))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let frame: Option<Result<Frame<Bytes>, BoxError>> =
-            ready!(self.channel.poll_frame(self.id, self.at, cx));
+        let polled = self
+            .channel
+            .poll_frame(self.id, self.at, &mut self.patience, cx);
+        let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 self.at += 1;
@@ -181,6 +188,14 @@ impl Reader {
         }
         let (left, is_all) = self.channel.left(self.at);
         hint(left, is_all)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 

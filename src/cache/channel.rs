@@ -1,36 +1,36 @@
 //! A body under way, which is recorded while it passes, and read by whoever polls.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use tokio::time::{Sleep, sleep};
 
 use super::{
-    entry::Entry, error::SharedBodyError, head::Head, landing::Landing, record::Record,
-    wakers::Wakers,
+    entry::Entry, error::SharedBodyError, head::Head, landing::Landing, original::Original,
+    record::Record, wakers::Wakers,
 };
 use crate::BoxError;
 
-type Source = UnsyncBoxBody<Bytes, BoxError>;
+/// How long those ahead wait for one behind who does not read on.
+const GRACE: Duration = Duration::from_secs(10);
+
 pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-
-/// What a body that is shared, and boxed, must be.
-pub(super) trait Shareable: Body<Error: Into<BoxError>> + Send + 'static {}
-
-impl<B: Body<Error: Into<BoxError>> + Send + 'static> Shareable for B {}
 
 pub(super) struct Channel {
     pub(super) head: Arc<Head>,
     /// The length, where the original told it.
     pub(super) exact: Option<u64>,
-    pub(super) wakers: Arc<Wakers>,
+    wakers: Arc<Wakers>,
     /// Of the wakers, for the original.
     waker: Waker,
     landing: Landing,
@@ -42,43 +42,58 @@ struct State {
     record: Record,
     /// How far each of those who read has come.
     readers: BTreeMap<u64, usize>,
+    /// Somebody ahead waits for those behind.
+    is_blocking: bool,
+}
+
+/// How long one ahead waits for those behind.
+pub(super) struct Patience {
+    sleep: Pin<Box<Sleep>>,
+    /// Where they were.
+    base: usize,
 }
 
 /// How far the original has come.
 enum Progress {
-    Open(Source),
+    Open(Original),
     Ended,
     /// With what those are told who did not meet the error.
     Failed(SharedBodyError),
 }
 
+// ===== impl Patience =====
+
+impl Patience {
+    fn new(base: usize) -> Self {
+        let sleep = Box::pin(sleep(GRACE));
+        Self { sleep, base }
+    }
+}
+
 // ===== impl Channel =====
 
 impl Channel {
-    /// Lets those with the given numbers read `body` from its beginning.
-    pub(super) fn open<B: Shareable>(
+    /// Lets those with the given numbers read a body from its beginning.
+    pub(super) fn open(
         head: Arc<Head>,
-        body: B,
+        original: Original,
         max: usize,
         landing: Landing,
-        readers: impl IntoIterator<Item = u64>,
+        readers: BTreeSet<u64>,
     ) -> Arc<Self> {
-        let exact = body.size_hint().exact();
-        let has_ended = body.is_end_stream();
-        let body = body
-            .map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
-            .map_err(Into::into);
         let wakers = Arc::new(Wakers::new());
+        let has_ended = original.is_end_stream();
         let channel = Self {
             head,
-            exact,
+            exact: original.size_hint().exact(),
             waker: wakers.clone().into(),
             wakers,
             landing,
             state: Mutex::new(State {
-                source: Progress::Open(UnsyncBoxBody::new(body)),
+                source: Progress::Open(original),
                 record: Record::new(max),
                 readers: readers.into_iter().map(|id| (id, 0)).collect(),
+                is_blocking: false,
             }),
         };
         if has_ended {
@@ -89,17 +104,59 @@ impl Channel {
     }
 
     /// The next frame for the reader `id`, who has read `at` of them.
-    pub(super) fn poll_frame(&self, id: u64, at: usize, cx: &mut Context<'_>) -> Polled {
+    pub(super) fn poll_frame(
+        &self,
+        id: u64,
+        at: usize,
+        patience: &mut Option<Patience>,
+        cx: &mut Context<'_>,
+    ) -> Polled {
         // Of any type: dropped when the lock is free again.
         let mut dead = None;
         let mut state = self.lock();
         loop {
             if let Some(read) = state.read(id, at) {
+                self.wake_blocked(&mut state);
                 return Poll::Ready(read);
             }
+            ready!(self.room(&mut state, id, patience, cx));
             if let Err(error) = ready!(self.drive(&mut state, id, cx, &mut dead)) {
                 return Poll::Ready(Some(Err(error)));
             }
+        }
+    }
+
+    /// Ready where the record takes one more frame. Where it is full, those ahead wait for those behind, for a while.
+    fn room(
+        &self,
+        state: &mut State,
+        id: u64,
+        patience: &mut Option<Patience>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while !state.has_room() {
+            let base = state.record.base();
+            let patience = patience.get_or_insert_with(|| Patience::new(base));
+            if patience.base != base {
+                *patience = Patience::new(base);
+            }
+            if patience.sleep.as_mut().poll(cx).is_pending() {
+                state.is_blocking = true;
+                self.wakers.wait(id, cx);
+                return Poll::Pending;
+            }
+            #[cfg(feature = "tracing")]
+            tracing::debug!("passing over who reads too slowly");
+            state.readers.retain(|_, at| *at > base);
+        }
+        *patience = None;
+        Poll::Ready(())
+    }
+
+    /// Lets those ahead look again whether there is room.
+    fn wake_blocked(&self, state: &mut State) {
+        if mem::take(&mut state.is_blocking) {
+            self.wakers.wake_all();
         }
     }
 
@@ -123,7 +180,11 @@ impl Channel {
             Poll::Ready(Some(Ok(frame))) => {
                 self.wakers.again();
                 let has_ended = source.is_end_stream();
+                let was_whole = state.record.is_whole();
                 state.record.push(frame);
+                if was_whole && !state.record.is_whole() {
+                    self.landing.abandon();
+                }
                 // Readers that trust `is_end_stream` never poll again after the last frame.
                 if has_ended {
                     *dead = Some(self.end(state));
@@ -154,6 +215,22 @@ impl Channel {
         mem::replace(&mut state.source, Progress::Ended)
     }
 
+    /// Lets one more read, unless some of the record is gone.
+    pub(super) fn join(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let is_open = state.record.is_whole() && !matches!(state.source, Progress::Failed(_));
+        if is_open {
+            state.readers.insert(id, 0);
+        }
+        is_open
+    }
+
+    /// Whether a reader who has read nothing yet can read on.
+    pub(super) fn is_open_to(&self, id: u64) -> bool {
+        let state = self.lock();
+        state.readers.contains_key(&id) && !matches!(state.source, Progress::Failed(_))
+    }
+
     /// Whether the reader has nothing more to come.
     pub(super) fn has_ended(&self, id: u64, at: usize) -> bool {
         let state = self.lock();
@@ -174,6 +251,7 @@ impl Channel {
         let mut dead = None;
         let mut state = self.lock();
         state.readers.remove(&id);
+        self.wake_blocked(&mut state);
         if state.readers.is_empty() && matches!(state.source, Progress::Open(_)) {
             dead = Some(state.fail(SharedBodyError::dropped()));
             self.landing.abandon();
@@ -195,6 +273,12 @@ impl Channel {
     }
 }
 
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}
+
 // ===== impl State =====
 
 impl State {
@@ -212,6 +296,17 @@ impl State {
             Progress::Ended => Some(None),
             Progress::Failed(error) => Some(Some(Err(error.clone().into()))),
         }
+    }
+
+    /// Forgets what everybody has read, where not all is kept anyway.
+    fn has_room(&mut self) -> bool {
+        if self.record.is_whole() {
+            return true;
+        }
+        let slowest = self.readers.values().copied().min();
+        self.record
+            .forget_before(slowest.unwrap_or_else(|| self.record.end()));
+        !self.record.is_full()
     }
 
     fn fail(&mut self, error: SharedBodyError) -> Progress {

@@ -94,7 +94,6 @@ impl Record {
         self.is_whole
     }
 
-    #[allow(dead_code, reason = "for requests that share an answer")]
     /// Where the record begins.
     pub(super) const fn base(&self) -> usize {
         self.base
@@ -123,7 +122,6 @@ impl Record {
             .sum()
     }
 
-    #[allow(dead_code, reason = "for requests that share an answer")]
     /// Forgets what everybody has read. Only for one that is not whole any more.
     pub(super) fn forget_before(&mut self, at: usize) {
         while self.base < at {

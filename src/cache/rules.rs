@@ -84,13 +84,11 @@ impl Rules {
         Some(Ask { key, max_age })
     }
 
-    pub(super) fn judge(&self, parts: Parts, asked: &Asked, keyring: &Keyring) -> Judged {
-        let verdict = if self.statuses.contains(&parts.status) {
-            self.keep(&parts, asked, keyring)
-        } else {
-            Verdict::Failure
-        };
-        (parts, verdict)
+    pub(super) fn judge(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
+        match self.statuses.contains(&parts.status) {
+            true => self.keep(parts, asked, keyring),
+            false => Verdict::Failure,
+        }
     }
 
     fn keep(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
@@ -133,9 +131,6 @@ impl Rules {
         (left > 0).then(|| self.ttl.min(Duration::from_secs(left)))
     }
 }
-
-/// A head, and what becomes of the answer.
-pub(super) type Judged = (Parts, Verdict);
 
 // ===== impl Asked =====
 

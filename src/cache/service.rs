@@ -7,11 +7,12 @@ use tower_service::Service;
 
 use super::{
     body::ResponseBody,
-    channel::Shareable,
+    follow::Following,
     future::ResponseFuture,
     lead::Lead,
+    original::Shareable,
     rules::{Asked, Rules},
-    store::{Found, Store},
+    store::{Entered, Store},
 };
 use crate::{IntoHttp, PeekBody, RequestHead, WithBody};
 
@@ -62,12 +63,12 @@ impl<S, Request, R, B> Service<Request> for Cache<S>
 where
     S: Service<Request, Response = R> + Clone,
     Request: RequestHead + PeekBody,
-    R: IntoHttp<Body = B> + WithBody<ResponseBody<B>>,
+    R: IntoHttp<Body = B> + WithBody<ResponseBody>,
     B: Shareable,
 {
-    type Response = <R as WithBody<ResponseBody<B>>>::Output;
+    type Response = <R as WithBody<ResponseBody>>::Output;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S, Request>;
 
     /// Passes through: whether the inner service is needed is in the request.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -78,25 +79,25 @@ where
         let Some(ask) = self.rules.ask(&request, &self.store.keyring) else {
             return ResponseFuture::calling(self.inner.call(request), None);
         };
-        let why = match self.store.find(&ask, request.headers()) {
-            Found::Hit(entry, told) => {
+        match self.store.enter(&ask, request.headers(), &self.rules) {
+            Entered::Hit(entry, told) => {
                 self.store.counts.hits.add();
                 #[cfg(feature = "tracing")]
                 tracing::debug!("answered from the cache");
                 self.let_go();
-                return ResponseFuture::hit(entry, told);
+                ResponseFuture::hit(entry, told)
             }
-            Found::Nothing(why) => why,
-        };
-        self.store.counts.misses.add();
-        let lead = Lead {
-            key: ask.key,
-            why,
-            asked: Asked::new(&request),
-            rules: self.rules.clone(),
-            store: self.store.clone(),
-            generation: self.store.generation(),
-        };
-        ResponseFuture::calling(self.inner.call(request), Some(lead))
+            Entered::Lead(landing, charge, why) => {
+                let asked = Asked::new(&request);
+                let lead = Lead::new(landing, charge, why, asked, self.rules.clone());
+                ResponseFuture::calling(self.inner.call(request), Some(lead))
+            }
+            Entered::Follow(ticket, why) => {
+                self.let_go();
+                let (service, rules) = (self.inner.clone(), self.rules.clone());
+                let following = Following::new(service, request, ticket, rules, why);
+                ResponseFuture::following(following)
+            }
+        }
     }
 }

@@ -39,15 +39,8 @@ pub enum Status {
 /// What a response is told.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Told {
-    Hit {
-        age: u64,
-        ttl: Duration,
-    },
-    Miss {
-        why: Why,
-        is_stored: bool,
-    },
-    #[allow(dead_code, reason = "for requests that share an answer")]
+    Hit { age: u64, ttl: Duration },
+    Miss { why: Why, is_stored: bool },
     Collapsed,
     Bypass,
 }

@@ -1,8 +1,10 @@
 //! What is kept, for all services of a layer.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,8 +14,10 @@ use tokio::time::Instant;
 
 use super::{
     entry::Entry,
+    flight::{Charge, Flight, Ticket},
     key::{Key, Keyring},
-    rules::Ask,
+    landing::Landing,
+    rules::{Ask, Rules},
     status::{Told, Why},
     usage::{Counts, Usage},
 };
@@ -30,6 +34,7 @@ pub(super) struct Store {
 /// What is under way.
 #[derive(Debug, Default)]
 struct Now {
+    flights: HashMap<Key, (u64, Arc<Flight>), BuildHasherDefault<Prefix>>,
     /// Counts up each time that everything is forgotten.
     generation: u64,
 }
@@ -38,8 +43,15 @@ struct Now {
 #[derive(Default)]
 struct Prefix(u64);
 
+/// What becomes of a request.
+pub(super) enum Entered {
+    Hit(Arc<Entry>, Told),
+    Lead(Landing, Option<Charge>, Why),
+    Follow(Ticket, Why),
+}
+
 /// What was found for a request.
-pub(super) enum Found {
+enum Found {
     Hit(Arc<Entry>, Told),
     Nothing(Why),
 }
@@ -63,7 +75,45 @@ impl Store {
         }
     }
 
-    pub(super) fn find(&self, ask: &Ask, headers: &HeaderMap) -> Found {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        ask: &Ask,
+        headers: &HeaderMap,
+        rules: &Rules,
+    ) -> Entered {
+        let why = match self.find(ask, headers) {
+            Found::Hit(entry, told) => return Entered::Hit(entry, told),
+            Found::Nothing(why) => why,
+        };
+        // Who wants a new answer wants none that is under way either.
+        if !rules.single_flight || ask.max_age != u64::MAX {
+            let landing = self.landing(ask.key, None, self.now().generation);
+            return Entered::Lead(landing, None, why);
+        }
+        loop {
+            let mut now = self.now();
+            let Some((number, flight)) = now.flights.get(&ask.key) else {
+                // It may have landed in between.
+                if let Found::Hit(entry, told) = self.find(ask, headers) {
+                    return Entered::Hit(entry, told);
+                }
+                let number = self.number();
+                let landing = self.landing(ask.key, Some(number), now.generation);
+                let charge = Flight::begin(landing.clone());
+                let flight = charge.flight.clone();
+                now.flights.insert(ask.key, (number, flight));
+                return Entered::Lead(landing, Some(charge), why);
+            };
+            let (number, flight) = (*number, flight.clone());
+            drop(now);
+            match flight.follow(self.number()) {
+                Some(ticket) => return Entered::Follow(ticket, why),
+                None => self.land(&ask.key, number),
+            }
+        }
+    }
+
+    fn find(&self, ask: &Ask, headers: &HeaderMap) -> Found {
         let Some(entry) = self.entries.get(&ask.key) else {
             return Found::Nothing(Why::Missing);
         };
@@ -82,13 +132,18 @@ impl Store {
         Found::Hit(entry, Told::Hit { age, ttl })
     }
 
+    fn landing(self: &Arc<Self>, key: Key, number: Option<u64>, generation: u64) -> Landing {
+        Landing {
+            store: self.clone(),
+            key,
+            number,
+            generation,
+        }
+    }
+
     /// One that nobody else has.
     pub(super) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.now().generation
     }
 
     /// Keeps an answer to a request that began in this generation.
@@ -104,6 +159,15 @@ impl Store {
         drop(now);
     }
 
+    /// Lets nobody else follow.
+    pub(super) fn land(&self, key: &Key, number: u64) {
+        let mut now = self.now();
+        let is_it = now.flights.get(key).is_some_and(|(n, _)| *n == number);
+        let landed = is_it.then(|| now.flights.remove(key));
+        drop(now);
+        drop(landed);
+    }
+
     pub(super) fn forget(&self, key: &Key) {
         self.entries.invalidate(key);
     }
@@ -111,12 +175,14 @@ impl Store {
     pub(super) fn clear(&self) {
         let mut now = self.now();
         now.generation += 1;
+        let flights = mem::take(&mut now.flights);
         // One by one: `invalidate_all` frees them later, and goes by a clock.
         for (key, _) in &self.entries {
             self.entries.invalidate(&*key);
         }
         self.entries.run_pending_tasks();
         drop(now);
+        drop(flights);
     }
 
     pub(super) fn usage(&self) -> Usage {

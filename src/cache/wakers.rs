@@ -50,7 +50,6 @@ impl Wakers {
         }
     }
 
-    #[allow(dead_code, reason = "for requests that share an answer")]
     /// Waits for something else that ends in [`wake_all`](Self::wake_all).
     pub(super) fn wait(&self, id: u64, cx: &Context<'_>) {
         self.lock().park(id, cx);

@@ -104,7 +104,7 @@ async fn what_an_answer_says_of_itself_decides() {
     let shared = CacheLayer::new().shared_between_callers();
     let answer = with(text("{}"), &[("cache-control", "private")]);
     assert!(!is_kept(&shared, &post("{}"), answer).await);
-    let get = Request::get("/v1/models").body("").unwrap();
+    let get = Request::get("/v1/models").body(String::new()).unwrap();
     let answer = with(text("{}"), &[("cache-control", "no-cache")]);
     assert!(!is_kept(&CacheLayer::new(), &get, answer).await);
     assert!(is_kept(&CacheLayer::new(), &get, text("{}")).await);
@@ -171,7 +171,7 @@ async fn what_a_request_says_decides() {
     assert_eq!(ask(&mut client, asks("max-age=4")).await.1, "4");
     let ranged = post_with("{}", &[("range", "bytes=0-1")]);
     assert_eq!(ask(&mut client, ranged).await.1, "5");
-    let put = Request::put("/").body("{}").unwrap();
+    let put = Request::put("/").body("{}".to_owned()).unwrap();
     assert_eq!(ask(&mut client, put.clone()).await.1, "6");
     assert_eq!(ask(&mut client, put).await.1, "7");
 }

@@ -54,7 +54,7 @@ async fn a_header_that_was_chosen_tells_requests_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gemini_key_in_the_query_tells_callers_apart() {
-    let by = |uri: &'static str| Request::post(uri).body("{}").unwrap();
+    let by = |uri: &'static str| Request::post(uri).body("{}".to_owned()).unwrap();
     let (one, other) = (by("/v1beta/x?key=one"), by("/v1beta/x?key=other"));
     assert!(!are_equal(CacheLayer::new(), one, other).await);
 }

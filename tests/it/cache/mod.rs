@@ -1,7 +1,9 @@
 //! Answers that were given before.
 
+mod flight;
 mod keeping;
 mod keys;
+mod server;
 
 use std::{
     convert::Infallible,
@@ -17,9 +19,9 @@ use http_body_util::{BodyExt, Full};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use tower_throttle::{BoxError, CacheLayer, cache::ResponseBody};
 
-pub(crate) type Req = Request<&'static str>;
+pub(crate) type Req = Request<String>;
 pub(crate) type Answer = Response<Full<Bytes>>;
-pub(crate) type Client = BoxCloneSyncService<Req, Response<ResponseBody<Full<Bytes>>>, Infallible>;
+pub(crate) type Client = BoxCloneSyncService<Req, Response<ResponseBody>, Infallible>;
 
 /// A client whose server answers with what `answer` makes of a request and its number, counted from 1.
 pub(crate) fn client(
@@ -61,7 +63,7 @@ pub(crate) fn with(
 
 pub(crate) fn post(body: &'static str) -> Req {
     Request::post("https://api.example.com/v1/chat/completions")
-        .body(body)
+        .body(body.to_owned())
         .unwrap()
 }
 

@@ -1,0 +1,713 @@
+//! Equal requests at one time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::join_all, stream};
+use http::Response;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::time::{sleep, timeout};
+use tower::{
+    Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn,
+    util::BoxCloneSyncService,
+};
+use tower_throttle::{
+    BoxError, CacheLayer, ConcurrencyLayer,
+    cache::{SharedBodyError, Status},
+};
+
+use super::{
+    Req, ask, cache_status, post, post_with,
+    server::{Answered, Begun, Calls, Client, Feed, begin, call, server},
+};
+use crate::support::{ms, poll_once};
+
+/// The next frame, which must be there.
+async fn next(response: &mut Answered) -> Bytes {
+    let frame = poll_once(response.body_mut().frame()).await;
+    frame
+        .expect("must wait")
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap()
+}
+
+async fn waits(response: &mut Answered) -> bool {
+    poll_once(response.body_mut().frame()).await.is_none()
+}
+
+async fn rest(response: Answered) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn status(response: &Answered) -> Status {
+    Status::of(response).unwrap()
+}
+
+async fn done(begun: Begun) -> Answered {
+    timeout(Duration::from_secs(60), begun)
+        .await
+        .expect("hangs")
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_equal_requests_at_once_are_one() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let server = service_fn(move |_: Req| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(ms(500)).await;
+            let frames = stream::unfold(0, |n| async move {
+                sleep(ms(100)).await;
+                let frame = Frame::data(Bytes::from(format!("{n},")));
+                (n < 5).then_some((Ok::<_, BoxError>(frame), n + 1))
+            });
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
+        }
+    });
+    let layer = CacheLayer::new();
+    let client = BoxCloneSyncService::new(layer.layer(server));
+    let requests = (0..10_000).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move { ask(&mut client, post("{}")).await.1 })
+    });
+    let bodies = join_all(requests).await;
+    assert!(bodies.into_iter().all(|body| body.unwrap() == "0,1,2,3,4,"));
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let usage = layer.usage();
+    assert_eq!((usage.misses, usage.collapsed), (1, 9_999));
+    assert_eq!(ask(&mut client.clone(), post("{}")).await.1, "0,1,2,3,4,");
+    assert_eq!(layer.usage().hits, 1);
+}
+
+#[tokio::test]
+async fn many_threads_see_one_call_and_the_whole_body() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    for _ in 0..20 {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let server = service_fn(move |_: Req| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {
+                let frames = stream::unfold(0, |n| async move {
+                    tokio::task::yield_now().await;
+                    let frame = Frame::data(Bytes::from(vec![b'x'; n]));
+                    (n < 100).then_some((Ok::<_, BoxError>(frame), n + 1))
+                });
+                Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
+            }
+        });
+        let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+        let readers: Vec<_> = (0..200)
+            .map(|_| {
+                let mut client = client.clone();
+                runtime.spawn(async move { ask(&mut client, post("{}")).await.1 })
+            })
+            .collect();
+        let bodies = timeout(Duration::from_secs(30), join_all(readers));
+        for body in bodies.await.expect("hangs") {
+            assert_eq!(body.unwrap().len(), 4_950);
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+    }
+    runtime.shutdown_background();
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_follow_stream_too() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    let follower = begin(&client, post("{ }")).await;
+    let feed = calls.next().answer_with(&[("x-id", "7")]);
+    feed.data("one");
+    let (mut lead, mut follower) = (done(lead).await, done(follower).await);
+    assert_eq!(
+        (status(&lead), status(&follower)),
+        (Status::Miss, Status::Collapsed)
+    );
+    assert_eq!(follower.headers()["x-id"], "7");
+    assert_eq!(
+        follower.headers()["cache-status"],
+        "tower-throttle; fwd=miss; collapsed"
+    );
+    assert_eq!(next(&mut follower).await, "one");
+    assert!(waits(&mut follower).await && !waits(&mut lead).await);
+    feed.data("two");
+    // Who comes later begins at the beginning.
+    let mut late = done(call(&client, post("{}")).await).await;
+    assert_eq!(
+        (next(&mut late).await, next(&mut late).await),
+        ("one".into(), "two".into())
+    );
+    drop(feed);
+    assert_eq!(rest(lead).await, "two");
+    assert_eq!(rest(follower).await, "two");
+    assert_eq!(rest(late).await, "");
+    let hit = done(call(&client, post("{}")).await).await;
+    assert_eq!(
+        (status(&hit), rest(hit).await),
+        (Status::Hit, "onetwo".into())
+    );
+    assert_eq!(calls.count(), 0);
+}
+
+/// A lead and two followers, with an answer that is under way.
+async fn three(layer: &CacheLayer) -> ((Client, Calls), Feed, [Answered; 3]) {
+    let (client, mut calls) = server(layer);
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        begun.push(begin(&client, post("{}")).await);
+    }
+    let feed = calls.next().answer();
+    let mut answered = Vec::new();
+    for begun in begun {
+        answered.push(done(begun).await);
+    }
+    ((client, calls), feed, answered.try_into().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lead_that_does_not_read_on_holds_nobody_up() {
+    let (_server, feed, [mut lead, mut second, third]) = three(&CacheLayer::new()).await;
+    // Both were polled, and wait.
+    assert!(waits(&mut lead).await && waits(&mut second).await);
+    let reading = tokio::spawn(rest(third));
+    tokio::task::yield_now().await;
+    feed.data("one");
+    drop(feed);
+    assert_eq!(
+        timeout(ms(100), reading).await.expect("hangs").unwrap(),
+        "one"
+    );
+    assert_eq!(rest(lead).await, "one");
+    assert_eq!(rest(second).await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_left_reads_to_the_end_and_the_answer_is_kept() {
+    for stays in 0..3 {
+        let layer = CacheLayer::new();
+        let ((client, _calls), feed, mut answered) = three(&layer).await;
+        feed.data("one");
+        for response in &mut answered {
+            assert_eq!(next(response).await, "one");
+            assert!(waits(response).await);
+        }
+        let mut answered = Vec::from(answered);
+        let last = answered.remove(stays);
+        let reading = tokio::spawn(rest(last));
+        tokio::task::yield_now().await;
+        drop(answered);
+        feed.data("two");
+        drop(feed);
+        assert_eq!(
+            timeout(ms(100), reading).await.expect("hangs").unwrap(),
+            "two"
+        );
+        assert_eq!(
+            rest(done(call(&client, post("{}")).await).await).await,
+            "onetwo"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_on_is_let_go_and_not_kept() {
+    let layer = CacheLayer::new();
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    feed.data("one");
+    drop(answered);
+    assert!(feed.is_dropped());
+    assert_eq!(layer.usage().entries, 0);
+    let mut calling = call(&client, post("{}")).await;
+    assert!(poll_once(&mut calling).await.is_none(), "it asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_that_were_not_polled_since_the_head_came_still_get_the_body() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    let follower = begin(&client, post("{}")).await;
+    let never_polled = call(&client, post("{}")).await;
+    let feed = calls.next().answer();
+    drop(done(lead).await);
+    assert!(!feed.is_dropped());
+    drop(never_polled);
+    assert!(!feed.is_dropped());
+    feed.data("one");
+    drop(feed);
+    assert_eq!(rest(done(follower).await).await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    let mut followers = Vec::new();
+    for _ in 0..10 {
+        let begun = begin(&client, post("{}")).await;
+        followers.push(tokio::spawn(async { rest(done(begun).await).await }));
+    }
+    tokio::task::yield_now().await;
+    let first = calls.next();
+    drop(lead);
+    sleep(ms(1)).await;
+    assert!(first.is_forgotten());
+    let second = calls.next();
+    assert_eq!(calls.count(), 0, "one asks, and no more");
+    second.answer().data("two");
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), "two");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lead_and_followers_can_be_dropped_in_any_order() {
+    let layer = CacheLayer::new();
+    for first in 0..3 {
+        for second in 0..2 {
+            let (client, mut calls) = server(&layer);
+            let mut begun = Vec::new();
+            for _ in 0..3 {
+                begun.push(begin(&client, post("{}")).await);
+            }
+            drop(begun.remove(first));
+            drop(begun.remove(second));
+            let mut last = begun.remove(0);
+            assert!(poll_once(&mut last).await.is_none());
+            // Whoever asked last is still there.
+            let call = calls.all().pop().unwrap();
+            let feed = call.answer_with(&[("cache-control", "no-store")]);
+            feed.data("x");
+            drop(feed);
+            assert_eq!(rest(done(last).await).await, "x");
+        }
+    }
+    // Nothing is left of them.
+    let (client, mut calls) = server(&layer);
+    let begun = begin(&client, post("{}")).await;
+    assert_eq!(calls.count(), 1);
+    drop(begun);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lead_that_is_never_polled_is_passed_over() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let _lead = call(&client, post("{}")).await;
+    let _first = calls.next();
+    let follower = tokio::spawn(call(&client, post("{}")).await);
+    let other = tokio::spawn(call(&client, post("{}")).await);
+    sleep(ms(2_500)).await;
+    let second = calls.next();
+    assert_eq!(
+        calls.count(),
+        0,
+        "one passes it over, and the others wait for that one"
+    );
+    second.answer().data("two");
+    assert_eq!(rest(follower.await.unwrap().unwrap()).await, "two");
+    assert_eq!(rest(other.await.unwrap().unwrap()).await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lead_that_is_answered_and_not_polled_is_passed_over() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    let follower = tokio::spawn(call(&client, post("{}")).await);
+    // It waits for the server as long as it takes.
+    sleep(Duration::from_secs(3_600)).await;
+    let first = calls.next();
+    assert_eq!(calls.count(), 0);
+    first.answer().data("one");
+    sleep(ms(2_500)).await;
+    calls.next().answer().data("two");
+    assert_eq!(rest(follower.await.unwrap().unwrap()).await, "two");
+    // And it has its own answer.
+    assert_eq!(rest(done(lead).await).await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_one_follower_asks_and_after_two_each_does() {
+    for by_status in [true, false] {
+        let (client, mut calls) = server(&CacheLayer::new());
+        let mut begun = Vec::new();
+        for _ in 0..5 {
+            let begin = begin(&client, post("{}")).await;
+            begun.push(tokio::spawn(begin));
+        }
+        for _ in 0..2 {
+            sleep(ms(1)).await;
+            let call = calls.next();
+            assert_eq!(calls.count(), 0);
+            match by_status {
+                true => call.status(503),
+                false => call.fail(),
+            }
+        }
+        sleep(ms(1)).await;
+        let last = calls.all();
+        assert_eq!(last.len(), 3);
+        for call in last {
+            call.answer().data("x");
+        }
+        let outcomes = join_all(begun).await;
+        let good = outcomes.into_iter().filter(|outcome| {
+            let response = outcome.as_ref().unwrap().as_ref();
+            response.is_ok_and(|response| response.status() == 200)
+        });
+        assert_eq!(good.count(), 3, "a failure is its own request's alone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_must_not_be_shared_is_not_and_nobody_waits_for_another() {
+    for headers in [
+        ("cache-control", "no-store"),
+        ("set-cookie", "a=b"),
+        ("vary", "*"),
+        ("content-length", "9999999"),
+    ] {
+        let (client, mut calls) = server(&CacheLayer::new());
+        let mut begun = Vec::new();
+        for _ in 0..5 {
+            let begin = begin(&client, post("{}")).await;
+            begun.push(tokio::spawn(begin));
+        }
+        calls.next().answer_with(&[headers]);
+        sleep(ms(1)).await;
+        let rest = calls.all();
+        assert_eq!(rest.len(), 4, "{headers:?}");
+        for call in rest {
+            call.answer_with(&[headers]);
+        }
+        for response in join_all(begun).await {
+            assert_eq!(status(&response.unwrap().unwrap()), Status::Miss);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_the_answer_does_not_suit_asks_for_itself() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let from = |region| post_with("{}", &[("x-region", region)]);
+    let lead = begin(&client, from("eu")).await;
+    let same = begin(&client, from("eu")).await;
+    let mut other = begin(&client, from("us")).await;
+    let varies = [("vary", "x-region")];
+    calls.next().answer_with(&varies).data("eu");
+    let lead = done(lead).await;
+    assert!(poll_once(&mut other).await.is_none());
+    let call = calls.next();
+    assert_eq!(call.request.headers()["x-region"], "us");
+    call.answer_with(&varies).data("us");
+    assert_eq!(rest(done(other).await).await, "us");
+    assert_eq!(rest(lead).await, "eu");
+    assert_eq!(rest(done(same).await).await, "eu");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_breaks_for_all_and_is_not_kept() {
+    let layer = CacheLayer::new();
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    feed.data("one");
+    feed.fail();
+    for mut response in answered {
+        assert_eq!(next(&mut response).await, "one");
+        let error = response.body_mut().frame().await.unwrap().unwrap_err();
+        let error = error.downcast::<SharedBodyError>().unwrap();
+        assert!(!error.is_too_slow());
+        let source = std::error::Error::source(&*error).unwrap();
+        assert_eq!(source.to_string(), "cut");
+        assert!(response.body_mut().frame().await.is_none());
+    }
+    assert_eq!(layer.usage().entries, 0);
+    let mut again = call(&client, post("{}")).await;
+    assert!(poll_once(&mut again).await.is_none(), "it asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_one_alone_meets_is_its_own() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    calls.next().answer().fail();
+    let error = done(lead).await.into_body().collect().await.unwrap_err();
+    assert_eq!(error.to_string(), "cut");
+    assert!(!error.is::<SharedBodyError>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_whose_answer_broke_off_before_it_was_polled_asks_itself() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let lead = begin(&client, post("{}")).await;
+    let mut follower = begin(&client, post("{}")).await;
+    let feed = calls.next().answer();
+    feed.data("one");
+    feed.fail();
+    assert!(done(lead).await.into_body().collect().await.is_err());
+    assert!(poll_once(&mut follower).await.is_none());
+    calls.next().answer().data("two");
+    assert_eq!(rest(done(follower).await).await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_bound_reaches_all_who_read_it_and_is_not_kept() {
+    let layer = CacheLayer::new().max_entry(10_000);
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    let readers = answered.map(|response| tokio::spawn(rest(response)));
+    for n in 0..100 {
+        feed.data(vec![b'a' + n % 26; 1_000]);
+    }
+    drop(feed);
+    for reader in readers {
+        let body = reader.await.unwrap();
+        assert_eq!(body.len(), 100_000);
+        assert!((0..100).all(|n| body.as_bytes()[n * 1_000] == b'a' + (n % 26) as u8));
+    }
+    assert_eq!(layer.usage().entries, 0);
+    let mut again = call(&client, post("{}")).await;
+    assert!(poll_once(&mut again).await.is_none(), "it asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_bound_nobody_joins_and_those_ahead_wait_for_those_behind() {
+    let layer = CacheLayer::new().max_entry(10_000);
+    let ((client, _calls), feed, [mut first, mut second, third]) = three(&layer).await;
+    drop(third);
+    for _ in 0..30 {
+        feed.data(vec![b'x'; 1_000]);
+    }
+    let mut read = 0;
+    while poll_once(first.body_mut().frame()).await.is_some() {
+        read += 1;
+    }
+    assert_eq!(read, 11, "the record is full");
+    let mut late = call(&client, post("{}")).await;
+    assert!(poll_once(&mut late).await.is_none(), "it asks for itself");
+    let reading = tokio::spawn(rest(first));
+    for _ in 0..30 {
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(
+            next(&mut second).await.len(),
+            1_000,
+            "slow, and not too slow"
+        );
+    }
+    drop(feed);
+    assert_eq!(rest(second).await, "");
+    assert_eq!(reading.await.unwrap().len(), 19_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_reads_nothing_holds_up_the_others_for_ten_seconds_only() {
+    let layer = CacheLayer::new().max_entry(10_000);
+    let (_server, feed, [stalled, mut second, third]) = three(&layer).await;
+    let mut stalled = stalled;
+    for _ in 0..30 {
+        feed.data(vec![b'x'; 1_000]);
+    }
+    drop(feed);
+    let start = tokio::time::Instant::now();
+    let (second_body, third_body) = tokio::join!(second.body_mut().collect(), rest(third));
+    assert_eq!(second_body.unwrap().to_bytes().len(), 30_000);
+    assert_eq!(third_body.len(), 30_000);
+    assert!(
+        start.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        start.elapsed()
+    );
+    let error = stalled.body_mut().frame().await.unwrap().unwrap_err();
+    assert!(error.downcast::<SharedBodyError>().unwrap().is_too_slow());
+    assert!(stalled.body_mut().frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_in_between_keeps_nothing_of_before() {
+    let layer = CacheLayer::new();
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    feed.data("old");
+    layer.clear();
+    let mut again = call(&client, post("{}")).await;
+    assert!(poll_once(&mut again).await.is_none(), "it asks anew");
+    drop(feed);
+    for response in answered {
+        assert_eq!(rest(response).await, "old");
+    }
+    assert_eq!(layer.usage().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_a_new_answer_does_not_follow() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let _lead = begin(&client, post("{}")).await;
+    let _fresh = begin(&client, post_with("{}", &[("cache-control", "no-cache")])).await;
+    assert_eq!(calls.count(), 2);
+    let (client, mut calls) = server(&CacheLayer::new().single_flight(false));
+    let _lead = begin(&client, post("{}")).await;
+    let _second = begin(&client, post("{}")).await;
+    assert_eq!(calls.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_time_to_live_answers_are_shared_and_not_kept() {
+    let layer = CacheLayer::new().ttl(Duration::ZERO);
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    feed.data("one");
+    drop(feed);
+    for response in answered {
+        assert_eq!(rest(response).await, "one");
+    }
+    let mut again = call(&client, post("{}")).await;
+    assert!(poll_once(&mut again).await.is_none(), "it asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_limit_of_one_nothing_deadlocks() {
+    let server = service_fn(async |request: Req| {
+        sleep(ms(1)).await;
+        let body = http_body_util::Full::new(Bytes::from(request.into_body()));
+        Ok::<_, BoxError>(Response::new(body))
+    });
+    let layer = CacheLayer::new();
+    let client = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(ConcurrencyLayer::new(1))
+        .layer_fn(|inner| ConcurrencyLimit::new(inner, 1))
+        .service(server);
+    let requests = (0..300).map(|n| {
+        let mut client = client.clone();
+        async move { ask(&mut client, post(["[1]", "[2]", "[3]"][n % 3])).await.1 }
+    });
+    let bodies = timeout(Duration::from_secs(60), join_all(requests)).await;
+    assert_eq!(bodies.expect("a deadlock").len(), 300);
+    assert_eq!(layer.usage().misses, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_and_a_follower_hold_no_ready_service() {
+    let server = service_fn(async |_: Req| {
+        sleep(ms(1)).await;
+        Ok::<_, BoxError>(Response::new(http_body_util::Full::new(Bytes::new())))
+    });
+    let inner = ConcurrencyLimit::new(server, 2);
+    let mut others = [inner.clone(), inner.clone()];
+    let mut client = CacheLayer::new().layer(inner);
+    let lead = client.ready().await.unwrap().call(post("{}"));
+    let follower = client.ready().await.unwrap().call(post("{}"));
+    assert!(
+        poll_once(others[0].ready()).await.is_some(),
+        "the follower holds a permit"
+    );
+    lead.await.unwrap();
+    assert_eq!(
+        cache_status(&follower.await.unwrap().into_parts().0),
+        "tower-throttle; fwd=miss; collapsed"
+    );
+    let hit = client.ready().await.unwrap().call(post("{}"));
+    assert!(
+        poll_once(others[1].ready()).await.is_some(),
+        "the hit holds a permit"
+    );
+    hit.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_inner_service_lets_another_ask() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let server = service_fn(move |_: Req| {
+        let number = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            sleep(ms(1)).await;
+            assert!(number > 0, "the first one panics");
+            Ok::<_, BoxError>(Response::new(http_body_util::Full::new(Bytes::from("x"))))
+        }
+    });
+    let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+    let begin = || {
+        let mut client = client.clone();
+        tokio::spawn(async move { ask(&mut client, post("{}")).await.1 })
+    };
+    let (lead, follower) = (begin(), begin());
+    assert!(lead.await.unwrap_err().is_panic());
+    assert_eq!(
+        timeout(ms(100), follower).await.expect("hangs").unwrap(),
+        "x"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_body_ends_it_for_all() {
+    let server = service_fn(async |_: Req| {
+        let frames = stream::unfold(0, |n| async move {
+            sleep(ms(1)).await;
+            assert!(n < 2, "the third frame panics");
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from("x"))), n + 1))
+        });
+        Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
+    });
+    let layer = CacheLayer::new();
+    let client = BoxCloneSyncService::new(layer.layer(server));
+    let begin = || {
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            let response = client
+                .ready()
+                .await
+                .unwrap()
+                .call(post("{}"))
+                .await
+                .unwrap();
+            response.into_body().collect().await.map(drop)
+        })
+    };
+    let outcomes = timeout(ms(100), join_all([begin(), begin(), begin()])).await;
+    let outcomes = outcomes.expect("hangs");
+    let panicked = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    let failed = outcomes
+        .iter()
+        .flatten()
+        .filter(|read| read.is_err())
+        .count();
+    assert_eq!((panicked, failed), (1, 2));
+    assert_eq!(layer.usage().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_and_trailers_come_again_as_they_came() {
+    let layer = CacheLayer::new();
+    let ((client, _calls), feed, answered) = three(&layer).await;
+    for frame in ["one", "", "two"] {
+        feed.data(frame);
+    }
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-end", http::HeaderValue::from_static("yes"));
+    feed.trailers(trailers.clone());
+    drop(feed);
+    let mut all = Vec::from(answered);
+    rest(all.pop().unwrap()).await;
+    all.push(done(call(&client, post("{}")).await).await);
+    assert_eq!(status(&all[2]), Status::Hit);
+    for mut response in all {
+        for frame in ["one", "", "two"] {
+            assert_eq!(next(&mut response).await, frame);
+        }
+        let last = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(last.into_trailers().unwrap(), trailers);
+        assert!(response.body_mut().frame().await.is_none());
+        assert!(response.body_mut().frame().await.is_none());
+    }
+}
