@@ -133,15 +133,16 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         out,
     };
     let workers = args.workers as usize;
-    let wire = Wire::new(0, place.first.client(args.timeout)?, meter.clone());
+    let wire = Wire::new(0, place.first.client()?, meter.clone());
     let ended = match name {
         NAIVE => run::run(workers, naive::once(wire), shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
         _ if place.backups.is_empty() => {
-            run::run(workers, stack::client(limits, wire, false), shared).await
+            let client = stack::client(limits, args.timeout, wire, false);
+            run::run(workers, client, shared).await
         }
         _ => {
-            let first = stack::client(limits, wire, true);
+            let first = stack::client(limits, args.timeout, wire, true);
             let client = with_backups(args, &plan, &place, first, &meter)?;
             run::run(workers, client, shared).await
         }
@@ -168,10 +169,10 @@ fn with_backups(
 ) -> Result<stack::Boxed> {
     let mut client = stack::Boxed::new(first);
     for (n, backup) in (1..).zip(&place.backups) {
-        let wire = Wire::new(n, backup.client(args.timeout)?, meter.clone());
+        let wire = Wire::new(n, backup.client()?, meter.clone());
         // Only the last of them has nobody behind it.
         let has_backup = usize::from(n) < place.backups.len();
-        let answers = stack::client(plan.limits(args), wire, has_backup);
+        let answers = stack::client(plan.limits(args), args.timeout, wire, has_backup);
         let (backup, first) = (backup.clone(), place.first.clone());
         let redirect = move |request| backup.redirect(&first, request);
         client = stack::Boxed::new(stack::with_fallback(client, answers, redirect));

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a request is sent whose answer breaks off. The layers have handed it on by then, so they can't repeat it.
-const BODY_TRIES: usize = 3;
+const BODY_TRIES: usize = 5;
 
 /// What every worker of a run shares.
 #[derive(Debug)]

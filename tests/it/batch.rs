@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let n = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-throttle-batch-{}-{n}", std::process::id());
@@ -36,7 +36,7 @@ impl Folder {
         path
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -48,7 +48,7 @@ impl Drop for Folder {
 }
 
 /// The example, without what the environment might tell it.
-fn batch() -> Command {
+pub(crate) fn batch() -> Command {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().unwrap().parent().unwrap();
     let name = format!("batch{}", std::env::consts::EXE_SUFFIX);
@@ -66,21 +66,21 @@ fn batch() -> Command {
     command
 }
 
-fn against(simulator: &Simulator) -> Command {
+pub(crate) fn against(simulator: &Simulator) -> Command {
     let mut command = batch();
     command.args(["--base-url", &simulator.url(), "--json"]);
     command
 }
 
 /// Runs it beside the simulator, which needs this thread.
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
 }
 
 /// The last line of stdout, which must be the only one.
-fn report(output: &Output) -> Value {
+pub(crate) fn report(output: &Output) -> Value {
     let stdout = std::str::from_utf8(&output.stdout).unwrap();
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     serde_json::from_str(stdout).unwrap()
@@ -101,7 +101,7 @@ fn answers(path: &Path) -> HashMap<String, usize> {
     answers
 }
 
-fn assert_each_answered_once(path: &Path, count: usize) {
+pub(crate) fn assert_each_answered_once(path: &Path, count: usize) {
     let answers = answers(path);
     for n in 1..=count {
         assert_eq!(
@@ -121,7 +121,7 @@ async fn lines(path: &Path, count: usize) {
     }
 }
 
-async fn simulator(limits: Limits) -> Simulator {
+pub(crate) async fn simulator(limits: Limits) -> Simulator {
     Simulator::start(limits).await.unwrap()
 }
 
@@ -1018,7 +1018,7 @@ fn assert_refuses(output: &Output, says: &str) {
     assert!(output.stdout.is_empty());
 }
 
-fn quiet(mut command: Command) -> Child {
+pub(crate) fn quiet(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
 }
