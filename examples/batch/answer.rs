@@ -97,7 +97,14 @@ async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
 
 /// The provider's own words, if it has any.
 fn explain(status: StatusCode, body: &[u8]) -> String {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body = serde_json::from_slice(body).or_else(|_| {
+        // It may be one that was to be a stream.
+        match joined::join(&String::from_utf8_lossy(body)) {
+            Err(Broken::Said(event)) => Ok(event),
+            other => other,
+        }
+    });
+    let body = body.unwrap_or_default();
     let message = body["error"]["message"].as_str().unwrap_or_default();
     format!("{status} {message}").trim_end().replace('\n', " ")
 }

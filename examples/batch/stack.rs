@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, CircuitBreakerLayer, CircuitOpen, ErrorKind, FallbackLayer, Quota,
+    BoxError, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind, FallbackLayer, Quota,
     RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
     retry_after_backoff::{Budget, ByStatus, Classify, Verdict},
@@ -49,6 +49,8 @@ pub(crate) fn client(
         .option_layer((!has_backup).then(come_back_later))
         .option_layer(limits)
         .layer(leave_alone())
+        // An answer that opens well and says then that it failed is no better than one that says so at once.
+        .layer(DiagnoseLayer::new())
         .layer(in_time(timeout))
         .service(wire)
 }

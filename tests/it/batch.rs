@@ -10,6 +10,11 @@ use std::{
     time::Duration,
 };
 
+use axum::{
+    body::Bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+};
 use serde_json::Value;
 
 use crate::{
@@ -559,31 +564,36 @@ async fn a_stream_that_breaks_off_is_asked_for_again_and_is_no_answer_if_all_do(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_says_that_it_failed_is_no_answer() {
-    let simulator = simulator(Limits {
-        chaos: Some(Chaos::calm(1).with(Mishap::ErrorStream, 1_000)),
-        ..Limits::default()
-    })
-    .await;
-    let mut command = against(&simulator);
-    command.args(["--stream", "--requests", "1"]);
-    let output = output(command).await;
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains("The server had an error while processing"),
-        "{stderr}"
-    );
+    let type_of = [(CONTENT_TYPE, "text/event-stream")];
+    let error = r#"data: {"error":{"type":"invalid_request_error","message":"I can't"}}"#;
+    let begun = r#"data: {"choices":[{"index":0,"delta":{"content":"Well"}}]}"#;
+    for (stream, attempts, says) in [
+        (format!("{error}\n\n"), 1, "400 Bad Request I can't"),
+        // It is too late to be told from one that had bad luck.
+        (
+            format!("{begun}\n\n{error}\n\n"),
+            5,
+            "502 Bad Gateway I can't",
+        ),
+    ] {
+        let url = always((type_of.clone(), stream)).await;
+        let mut command = batch();
+        command.args(["--json", "--stream", "--requests", "1", "--base-url", &url]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(report(&output)["attempts"], attempts);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(says), "{stderr}");
+    }
 }
 
 // ===== failures =====
 
 /// Answers everything in the same way, on loopback.
-async fn always(status: u16, body: impl Into<axum::body::Bytes>) -> String {
-    let status = axum::http::StatusCode::from_u16(status).unwrap();
-    let body = body.into();
+async fn always(answer: impl IntoResponse + Clone + Send + Sync + 'static) -> String {
     let app = axum::Router::new().fallback(move || {
-        let body = body.clone();
-        async move { (status, body) }
+        let answer = answer.clone();
+        async move { answer }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -612,7 +622,8 @@ async fn where_no_prompt_will_fare_better_no_more_are_sent() {
         (401, key, "Incorrect API key", "does not know the API key"),
         (403, key, "Incorrect API key", "forbids this"),
     ] {
-        let url = always(status, body).await;
+        let status = StatusCode::from_u16(status).unwrap();
+        let url = always((status, body)).await;
         let mut command = batch();
         command.args(["--json", "--requests", "200", "--workers", "1"]);
         command.args(["--base-url", &url]);
@@ -632,7 +643,7 @@ async fn where_no_prompt_will_fare_better_no_more_are_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_failures_stop_nothing() {
-    let url = always(400, r#"{"error":{"message":"no"}}"#).await;
+    let url = always((StatusCode::BAD_REQUEST, r#"{"error":{"message":"no"}}"#)).await;
     let mut command = batch();
     command.args(["--json", "--requests", "30", "--base-url", &url]);
     let output = output(command).await;
@@ -675,7 +686,7 @@ async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_an_end_fails() {
-    let url = always(200, vec![b' '; 65 << 20]).await;
+    let url = always(Bytes::from(vec![b' '; 65 << 20])).await;
     let mut command = batch();
     command.args(["--json", "--requests", "1", "--base-url", &url]);
     let output = output(command).await;
