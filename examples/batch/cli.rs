@@ -81,6 +81,9 @@ pub(crate) struct Args {
     /// How long to wait for an answer to begin, and for each further part of it, in seconds
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// Ask equal prompts once
+    #[arg(long)]
+    pub(crate) cache: bool,
     /// Stream the answers, and put them together again
     #[arg(long)]
     pub(crate) stream: bool,

@@ -137,14 +137,15 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     let ended = match name {
         NAIVE => run::run(workers, naive::once(wire), shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
-        _ if place.backups.is_empty() => {
-            let client = stack::client(limits, args.timeout, wire, false);
-            run::run(workers, client, shared).await
-        }
         _ => {
-            let first = stack::client(limits, args.timeout, wire, true);
+            let has_backup = !place.backups.is_empty();
+            let first = stack::client(limits, args.timeout, wire, has_backup);
             let client = with_backups(args, &plan, &place, first, &meter)?;
-            run::run(workers, client, shared).await
+            if args.cache {
+                run::run(workers, stack::with_cache(client), shared).await
+            } else {
+                run::run(workers, client, shared).await
+            }
         }
     };
     let report = Report::of(name, &meter, &work);
@@ -159,7 +160,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     })
 }
 
-/// The client that turns to one backup after the other for what those before it fail to answer.
+/// The client that turns, if there are any, to one backup after the other for what those before it fail to answer.
 fn with_backups(
     args: &Args,
     plan: &Plan,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind, FallbackLayer, Quota,
-    RetryAfterBackoffLayer, TimeoutLayer,
+    BoxError, CacheLayer, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
+    FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
     retry_after_backoff::{Budget, ByStatus, Classify, Verdict},
 };
@@ -64,6 +64,13 @@ pub(crate) fn with_fallback(
     ServiceBuilder::new()
         .layer(FallbackLayer::new(backup).map_request(redirect))
         .service(first)
+}
+
+/// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.
+pub(crate) fn with_cache(client: impl Answers) -> impl Answers {
+    ServiceBuilder::new()
+        .layer(CacheLayer::new())
+        .service(client)
 }
 
 /// Repeats whatever may have been bad luck, a few times.

@@ -458,17 +458,36 @@ async fn who_is_told_no_limits_of_the_simulated_provider_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prompts_can_be_made_up_that_repeat() {
-    let simulator = simulator(Limits::default()).await;
-    let mut command = against(&simulator);
-    command.args(["--requests", "25", "--distinct", "10"]);
-    assert_eq!(report(&output(command).await)["succeeded"], 25);
-    let answered = Answered {
-        prompts: 10,
-        answers: 25,
-        most: 3,
-    };
-    assert_eq!(simulator.answered(), answered);
+async fn prompts_that_repeat_are_asked_once_with_a_cache() {
+    for (args, answers, most) in [
+        (&[][..], 25, 3),
+        (&["--cache"], 10, 1),
+        (&["--cache", "--stream"], 10, 1),
+    ] {
+        let simulator = simulator(Limits::default()).await;
+        let folder = Folder::new();
+        let out = folder.path("out.jsonl");
+        let mut command = against(&simulator);
+        command
+            .args(args)
+            .args(["--requests", "25", "--distinct", "10"]);
+        command.args(["--workers", "1", "--out"]).arg(&out);
+        let report = report(&output(command).await);
+        assert_eq!(report["succeeded"], 25);
+        assert_eq!(report["hits"], 25 - answers);
+        assert_eq!(report["attempts"], answers);
+        // 15 or 16 of each prompt, and 12 of its answer.
+        let used = simulator.counters().used_tokens;
+        assert_eq!(report["tokens"], used);
+        assert!((26 * answers..=28 * answers).contains(&used), "{used}");
+        let answered = Answered {
+            prompts: 10,
+            answers,
+            most,
+        };
+        assert_eq!(simulator.answered(), answered);
+        assert_each_answered_once(&out, 25);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -485,7 +504,7 @@ async fn the_line_of_json_has_all_its_fields() {
     ]);
     let report = report(&output(command).await);
     let fields: Vec<_> = report.as_object().unwrap().keys().collect();
-    let expected = "attempts elapsed_s failed fallbacks http_429 ideal_s kind p50_ms p99_ms provider requests \
+    let expected = "attempts elapsed_s failed fallbacks hits http_429 ideal_s kind p50_ms p99_ms provider requests \
                     reserved_tokens retries succeeded tokens";
     assert_eq!(fields, expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["provider"], "yours");
