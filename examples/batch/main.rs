@@ -44,10 +44,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
+use tower_throttle::Circuit;
 
 use crate::{
     cli::Args,
     console::{say, tell},
+    gauges::Gauges,
     meter::Meter,
     plan::Plan,
     progress::Progress,
@@ -125,7 +127,12 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     let is_ours = name == STACK;
     let limits = plan.limits(args).filter(|_| is_ours);
     let limiter = limits.as_ref().map(|layer| layer.limiter().clone());
-    let progress = Progress::start(name, meter.clone(), work, limiter, is_ours);
+    let circuit = Circuit::new();
+    let gauges = Gauges {
+        limiter,
+        circuit: circuit.clone(),
+    };
+    let progress = Progress::start(name, meter.clone(), work, gauges, is_ours);
     let shared = Shared {
         jobs: Mutex::new(jobs.into_iter()),
         endpoint: place.first.clone(),
@@ -139,7 +146,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
         _ => {
             let has_backup = !place.backups.is_empty();
-            let first = stack::client(limits, args.timeout, wire, has_backup);
+            let first = stack::client(limits, circuit, args.timeout, wire, has_backup);
             let client = with_backups(args, &plan, &place, first, &meter)?;
             if args.cache {
                 run::run(workers, stack::with_cache(client), shared).await
@@ -173,7 +180,13 @@ fn with_backups(
         let wire = Wire::new(n, backup.client()?, meter.clone());
         // Only the last of them has nobody behind it.
         let has_backup = usize::from(n) < place.backups.len();
-        let answers = stack::client(plan.limits(args), args.timeout, wire, has_backup);
+        let answers = stack::client(
+            plan.limits(args),
+            Circuit::new(),
+            args.timeout,
+            wire,
+            has_backup,
+        );
         let (backup, first) = (backup.clone(), place.first.clone());
         let redirect = move |request| backup.redirect(&first, request);
         client = stack::Boxed::new(stack::with_fallback(client, answers, redirect));

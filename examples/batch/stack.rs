@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, CacheLayer, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
+    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
     FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
     retry_after_backoff::{Budget, ByStatus, Classify, Verdict},
@@ -36,10 +36,11 @@ pub(crate) type Boxed = BoxCloneService<Request, Response, BoxError>;
 
 /// A client that keeps all of a provider's `limits` at once, and repeats what is refused all the same.
 ///
-/// No part of an answer may take longer than `timeout`. With somebody behind it, it gives up soon. Without, it waits out
-/// an outage.
+/// A provider that fails is left alone while the `circuit` is open, and no part of an answer may take longer than `timeout`.
+/// With somebody behind it, it gives up soon. Without, it waits out an outage.
 pub(crate) fn client(
     limits: Option<ProviderLayer>,
+    circuit: Circuit,
     timeout: Duration,
     wire: Wire,
     has_backup: bool,
@@ -48,7 +49,7 @@ pub(crate) fn client(
         .layer(try_again(has_backup))
         .option_layer((!has_backup).then(come_back_later))
         .option_layer(limits)
-        .layer(leave_alone())
+        .layer(leave_alone(circuit))
         // An answer that opens well and says then that it failed is no better than one that says so at once.
         .layer(DiagnoseLayer::new())
         .layer(in_time(timeout))
@@ -111,9 +112,9 @@ fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) 
 }
 
 /// Asks a provider that fails no more but now and then, to see whether it is well again.
-fn leave_alone() -> CircuitBreakerLayer {
+fn leave_alone(circuit: Circuit) -> CircuitBreakerLayer {
     // That there were too many requests is a matter of the limits.
-    CircuitBreakerLayer::new().kinds([
+    CircuitBreakerLayer::from(circuit).kinds([
         ErrorKind::Overload,
         ErrorKind::Server,
         ErrorKind::Timeout,

@@ -75,6 +75,39 @@ async fn on_a_bad_day_each_prompt_gets_one_answer_for_little_more_than_one_attem
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_two_have_a_bad_day_one_answers_what_the_other_does_not() {
+    let of = |seed| Limits {
+        latency: ms(20),
+        chaos: Some(Chaos::bad_day(seed)),
+        ..Limits::default()
+    };
+    let (first, second) = (simulator(of(3)).await, simulator(of(4)).await);
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = against(&first);
+    with_requests(&mut command, REQUESTS);
+    command.args([
+        "--stream",
+        "--timeout",
+        "2",
+        "--fallback-url",
+        &second.url(),
+    ]);
+    command.arg("--out").arg(&out);
+    let output = in_time(output(command)).await;
+
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_each_answered_once(&out, REQUESTS);
+    assert!(report["fallbacks"].as_u64() > Some(0));
+    let answers = first.answered().answers + second.answered().answers;
+    assert_eq!(answers, REQUESTS as u64);
+    assert_eq!(report["fallbacks"], second.answered().answers);
+    let attempts = report["attempts"].as_u64().unwrap();
+    assert!(attempts * 100 <= 125 * REQUESTS as u64, "{report}");
+}
+
 // ===== a provider that is down =====
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
