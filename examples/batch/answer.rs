@@ -4,7 +4,7 @@ use std::{error::Error, sync::atomic::Ordering::Relaxed};
 
 use reqwest::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
-use tower_throttle::{BoxError, fallback::AnsweredBy};
+use tower_throttle::{BoxError, cache::Status, fallback::AnsweredBy};
 
 use crate::{
     hopeless::Hopeless,
@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) request_id: String,
     pub(crate) body: Value,
+    /// Whether it was asked for by another prompt.
+    pub(crate) is_hit: bool,
 }
 
 /// Why there is none.
@@ -41,7 +43,8 @@ pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Fa
     let _reading = meter.hold();
     let status = response.status();
     let sent = response.extensions().get::<Sent>().copied();
-    let elsewhere = u64::from(!AnsweredBy::of(&response).is_primary());
+    let is_hit = matches!(Status::of(&response), Some(Status::Hit | Status::Collapsed));
+    let elsewhere = !is_hit && !AnsweredBy::of(&response).is_primary();
     let request_id = header(&response, "x-request-id");
     let streams = header(&response, CONTENT_TYPE.as_str()).starts_with("text/event-stream");
     let body = to_its_end(response).await?;
@@ -65,14 +68,16 @@ pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Fa
             body.as_bytes(),
         )));
     }
-    if let Some(Sent(at)) = sent {
+    if let Some(Sent(at)) = sent.filter(|_| !is_hit) {
         meter.serve(at.elapsed());
     }
-    meter.fallbacks.fetch_add(elsewhere, Relaxed);
+    meter.fallbacks.fetch_add(elsewhere.into(), Relaxed);
+    meter.hits.fetch_add(is_hit.into(), Relaxed);
     Ok(Answer {
         status,
         request_id,
         body,
+        is_hit,
     })
 }
 
@@ -97,7 +102,14 @@ async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
 
 /// The provider's own words, if it has any.
 fn explain(status: StatusCode, body: &[u8]) -> String {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body = serde_json::from_slice(body).or_else(|_| {
+        // It may be one that was to be a stream.
+        match joined::join(&String::from_utf8_lossy(body)) {
+            Err(Broken::Said(event)) => Ok(event),
+            other => other,
+        }
+    });
+    let body = body.unwrap_or_default();
     let message = body["error"]["message"].as_str().unwrap_or_default();
     format!("{status} {message}").trim_end().replace('\n', " ")
 }

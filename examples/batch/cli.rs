@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum, error::ErrorKind};
 use tower_throttle::provider::Provider;
 
-use crate::values::{at_least_one, seconds, shares, up_to_a_million, up_to_ten_million};
+use crate::values::{
+    at_least_one, seconds, seconds_or_none, shares, up_to_a_million, up_to_ten_million,
+};
 
 /// What a user can say.
 #[derive(Debug, Clone, Parser)]
@@ -76,9 +78,12 @@ pub(crate) struct Args {
     /// Keep no limits on this side: send at once, and repeat what is refused
     #[arg(long)]
     pub(crate) no_limits: bool,
-    /// How long one attempt may take, in seconds
+    /// How long to wait for an answer to begin, and for each further part of it, in seconds
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// Ask equal prompts once
+    #[arg(long)]
+    pub(crate) cache: bool,
     /// Stream the answers, and put them together again
     #[arg(long)]
     pub(crate) stream: bool,
@@ -127,7 +132,7 @@ pub(crate) struct Args {
     )]
     pub(crate) latency_ms: u64,
     /// Go down this long after the first request, in seconds
-    #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]
+    #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds_or_none)]
     pub(crate) down_from: Option<Duration>,
     /// Stay down this long, in seconds
     #[arg(long, help_heading = "Simulator", value_name = "SECS", value_parser = seconds)]

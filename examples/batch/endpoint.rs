@@ -76,13 +76,12 @@ impl Endpoint {
         self.key.is_some()
     }
 
-    /// A client that gives each attempt so much time.
-    pub(crate) fn client(&self, timeout: Duration) -> Result<Client> {
+    /// A client for it. How long an attempt may take is a matter of the layers.
+    pub(crate) fn client(&self) -> Result<Client> {
         let mut builder = Client::builder()
             // A redirect would be followed outside of the limits, with the key in hand.
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(timeout)
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
+            .connect_timeout(Duration::from_secs(10))
             .user_agent(concat!("tower-throttle/", env!("CARGO_PKG_VERSION")));
         if self.is_local() {
             builder = builder.no_proxy();

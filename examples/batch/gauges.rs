@@ -3,17 +3,40 @@
 use std::{fmt::Write, time::Duration};
 
 use tower_throttle::{
-    Dimension,
-    provider::{LimitUsage, Usage},
+    Circuit, Dimension,
+    provider::{LimitUsage, ProviderLimiter, Usage},
 };
 
 /// Limits over longer than this are named by the day.
 const LONGEST_MINUTE: Duration = Duration::from_secs(60 * 60);
 
+/// What can be read of the first provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Gauges {
+    pub(crate) limiter: Option<ProviderLimiter>,
+    pub(crate) circuit: Circuit,
+}
+
+// ===== impl Gauges =====
+
+impl Gauges {
+    /// The limits, or if there are none the attempts in flight, and whether it is left alone.
+    pub(crate) fn line(&self, in_flight: u64, refused: Option<u16>) -> String {
+        let mut text = match &self.limiter {
+            Some(limiter) => line(&limiter.usage(), refused),
+            None => format!("in flight {in_flight}"),
+        };
+        if let Some(wait) = self.circuit.retry_after() {
+            let _ = write!(text, ", left alone for {:.1} s", wait.as_secs_f64());
+        }
+        text
+    }
+}
+
 /// Such as `requests 412/500, tokens 181k/200k (12k reserved), in flight 32, paused 1.2 s (429)`.
 ///
 /// `refused` is the status of the last refusal, which is what a pause waits out.
-pub(crate) fn line(usage: &Usage, refused: Option<u16>) -> String {
+fn line(usage: &Usage, refused: Option<u16>) -> String {
     let mut parts: Vec<String> = usage.limits().map(limit).collect();
     if !usage.limits().any(is_of_flight) {
         parts.push(format!("in flight {}", usage.in_flight));
@@ -68,7 +91,7 @@ fn short(n: u64) -> String {
 mod tests {
     use tower_throttle::{
         Tokens,
-        provider::{Class, Provider, ProviderLimiter},
+        provider::{Class, Provider},
     };
 
     use super::*;
@@ -89,6 +112,31 @@ mod tests {
                 && said.ends_with(" s (429)"),
             "{said}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_is_left_alone_is_told_with_or_without_limits() {
+        let provider = Provider::new("mine").rpm(9);
+        for (limiter, limits) in [
+            (None, "in flight 7"),
+            (
+                Some(ProviderLimiter::new(provider)),
+                "requests 0/9, in flight 0",
+            ),
+        ] {
+            let circuit = Circuit::new().failures(1);
+            let gauges = Gauges {
+                limiter,
+                circuit: circuit.clone(),
+            };
+            assert_eq!(gauges.line(7, None), limits);
+            let call = circuit.enter().unwrap();
+            call.failed(Some(Duration::from_secs(20)));
+            // A little longer than it asked for.
+            let told = format!("{limits}, left alone for 2");
+            let line = gauges.line(7, None);
+            assert!(line.starts_with(&told) && line.ends_with(" s"), "{line}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,11 @@
 //! What is to be sent: read from a file, or made up.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -66,6 +71,13 @@ impl Job {
                 options.insert("include_usage".to_owned(), true.into());
             }
         }
+    }
+
+    /// What tells it from others, as far as its answer depends on that.
+    pub(crate) fn content(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.url, &self.body).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The tokens that a provider may count for it, as the limits on this side reserve them.

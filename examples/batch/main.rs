@@ -44,10 +44,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
+use tower_throttle::Circuit;
 
 use crate::{
     cli::Args,
     console::{say, tell},
+    gauges::Gauges,
     meter::Meter,
     plan::Plan,
     progress::Progress,
@@ -125,7 +127,12 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     let is_ours = name == STACK;
     let limits = plan.limits(args).filter(|_| is_ours);
     let limiter = limits.as_ref().map(|layer| layer.limiter().clone());
-    let progress = Progress::start(name, meter.clone(), work, limiter, is_ours);
+    let circuit = Circuit::new();
+    let gauges = Gauges {
+        limiter,
+        circuit: circuit.clone(),
+    };
+    let progress = Progress::start(name, meter.clone(), work, gauges, is_ours);
     let shared = Shared {
         jobs: Mutex::new(jobs.into_iter()),
         endpoint: place.first.clone(),
@@ -133,17 +140,19 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         out,
     };
     let workers = args.workers as usize;
-    let wire = Wire::new(0, place.first.client(args.timeout)?, meter.clone());
+    let wire = Wire::new(0, place.first.client()?, meter.clone());
     let ended = match name {
         NAIVE => run::run(workers, naive::once(wire), shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
-        _ if place.backups.is_empty() => {
-            run::run(workers, stack::client(limits, wire, false), shared).await
-        }
         _ => {
-            let first = stack::client(limits, wire, true);
+            let has_backup = !place.backups.is_empty();
+            let first = stack::client(limits, circuit, args.timeout, wire, has_backup);
             let client = with_backups(args, &plan, &place, first, &meter)?;
-            run::run(workers, client, shared).await
+            if args.cache {
+                run::run(workers, stack::with_cache(client), shared).await
+            } else {
+                run::run(workers, client, shared).await
+            }
         }
     };
     let report = Report::of(name, &meter, &work);
@@ -158,7 +167,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     })
 }
 
-/// The client that turns to one backup after the other for what those before it fail to answer.
+/// The client that turns, if there are any, to one backup after the other for what those before it fail to answer.
 fn with_backups(
     args: &Args,
     plan: &Plan,
@@ -168,10 +177,16 @@ fn with_backups(
 ) -> Result<stack::Boxed> {
     let mut client = stack::Boxed::new(first);
     for (n, backup) in (1..).zip(&place.backups) {
-        let wire = Wire::new(n, backup.client(args.timeout)?, meter.clone());
+        let wire = Wire::new(n, backup.client()?, meter.clone());
         // Only the last of them has nobody behind it.
         let has_backup = usize::from(n) < place.backups.len();
-        let answers = stack::client(plan.limits(args), wire, has_backup);
+        let answers = stack::client(
+            plan.limits(args),
+            Circuit::new(),
+            args.timeout,
+            wire,
+            has_backup,
+        );
         let (backup, first) = (backup.clone(), place.first.clone());
         let redirect = move |request| backup.redirect(&first, request);
         client = stack::Boxed::new(stack::with_fallback(client, answers, redirect));

@@ -28,6 +28,7 @@ pub(crate) struct Meter {
     pub(crate) in_flight: AtomicU64,
     pub(crate) tokens: AtomicU64,
     pub(crate) fallbacks: AtomicU64,
+    pub(crate) hits: AtomicU64,
     pub(crate) retries: AtomicU64,
     /// The status of the last answer that said no for a while; 0 if none did.
     refused: AtomicU16,
@@ -70,6 +71,7 @@ impl Meter {
             in_flight: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             refused: AtomicU16::new(0),
             lists: Mutex::default(),

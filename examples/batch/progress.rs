@@ -12,9 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use tower_throttle::provider::ProviderLimiter;
-
-use crate::{console::tell, gauges, meter::Meter, work::Work};
+use crate::{console::tell, gauges::Gauges, meter::Meter, work::Work};
 
 /// How many failures are told one by one. Who sees these knows what the rest are like.
 const TOLD: usize = 20;
@@ -31,7 +29,7 @@ struct View {
     name: &'static str,
     meter: Arc<Meter>,
     work: Work,
-    limiter: Option<ProviderLimiter>,
+    gauges: Gauges,
     bar: Option<ProgressBar>,
     tells_failures: bool,
 }
@@ -44,7 +42,7 @@ impl Progress {
         name: &'static str,
         meter: Arc<Meter>,
         work: Work,
-        limiter: Option<ProviderLimiter>,
+        gauges: Gauges,
         tells_failures: bool,
     ) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -58,7 +56,7 @@ impl Progress {
             name,
             meter,
             work,
-            limiter,
+            gauges,
             bar,
             tells_failures,
         };
@@ -134,10 +132,7 @@ impl View {
             .taken
             .load(Relaxed)
             .saturating_sub(self.done() + in_flight);
-        let limits = match &self.limiter {
-            Some(limiter) => gauges::line(&limiter.usage(), meter.refused()),
-            None => format!("in flight {in_flight}"),
-        };
+        let limits = self.gauges.line(in_flight, meter.refused());
         let refused = meter.http_429.load(Relaxed);
         let eta = self.eta(elapsed, rate);
         format!("{rate:.1}/s, {waiting} waiting, {limits}, {refused} × 429, {eta}")

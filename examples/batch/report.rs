@@ -24,6 +24,7 @@ pub(crate) struct Report {
     p99_ms: f64,
     tokens: u64,
     reserved_tokens: u64,
+    hits: u64,
     fallbacks: u64,
     retries: u64,
 }
@@ -51,6 +52,7 @@ impl Report {
             p99_ms: millis(meter.percentile(0.99)),
             tokens: used,
             reserved_tokens: work.reserved,
+            hits: meter.hits.load(Relaxed),
             fallbacks: meter.fallbacks.load(Relaxed),
             retries: meter.retries.load(Relaxed),
         }
@@ -61,7 +63,7 @@ impl Report {
         serde_json::json!(self).to_string()
     }
 
-    fn cells(&self) -> [String; 12] {
+    fn cells(&self) -> [String; 13] {
         [
             self.requests.to_string(),
             self.succeeded.to_string(),
@@ -74,12 +76,13 @@ impl Report {
             format!("{:.0} ms", self.p50_ms),
             format!("{:.0} ms", self.p99_ms),
             self.tokens.to_string(),
+            self.hits.to_string(),
             self.fallbacks.to_string(),
         ]
     }
 }
 
-const ROWS: [&str; 12] = [
+const ROWS: [&str; 13] = [
     "requests",
     "succeeded",
     "failed",
@@ -91,6 +94,7 @@ const ROWS: [&str; 12] = [
     "p50",
     "p99",
     "tokens",
+    "hits",
     "fallbacks",
 ];
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a request is sent whose answer breaks off. The layers have handed it on by then, so they can't repeat it.
-const BODY_TRIES: usize = 3;
+const BODY_TRIES: usize = 5;
 
 /// What every worker of a run shares.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ where
         match answer {
             Ok(answer) => {
                 let tokens = answer.body["usage"]["total_tokens"].as_u64();
+                // Those of a hit were used by another one.
+                let tokens = tokens.filter(|_| !answer.is_hit);
                 if let Some(out) = &shared.out {
                     let (status, id) = (answer.status.as_u16(), &answer.request_id);
                     out.write(&job.custom_id, status, id, &answer.body)

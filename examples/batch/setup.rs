@@ -1,6 +1,6 @@
 //! From flags to what a run needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -63,9 +63,16 @@ pub(crate) fn batch(args: &Args, plan: &Plan) -> Result<Batch> {
         }
         out = Some(file);
     }
+    // Of equal ones the cache lets only one through.
+    let mut seen = HashSet::new();
+    let to_ask = jobs
+        .iter()
+        .filter(|job| !args.cache || seen.insert(job.content()));
+    let tokens: Vec<u64> = to_ask.map(Job::tokens).collect();
     let work = Work {
-        requests: jobs.len() as u64,
-        reserved: jobs.iter().map(Job::tokens).fold(0, u64::saturating_add),
+        prompts: jobs.len() as u64,
+        requests: tokens.len() as u64,
+        reserved: tokens.into_iter().fold(0, u64::saturating_add),
         workers: args.workers,
         allows: plan.allows,
         window: plan.window,

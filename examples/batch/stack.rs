@@ -5,14 +5,17 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, FallbackLayer, RetryAfterBackoffLayer,
+    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
+    FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
-    retry_after_backoff::{ByStatus, Classify, Verdict},
+    retry_after_backoff::{Budget, ByStatus, Classify, Verdict},
 };
 
 use crate::wire::Wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long it takes to find out whether a provider is well again, about.
+const PROBE: Duration = Duration::from_millis(250);
 
 /// A service that answers requests, however the layers are called that it is made of.
 pub(crate) trait Answers:
@@ -33,16 +36,23 @@ pub(crate) type Boxed = BoxCloneService<Request, Response, BoxError>;
 
 /// A client that keeps all of a provider's `limits` at once, and repeats what is refused all the same.
 ///
-/// With a fallback behind it, it gives up soon. Without one it waits out an outage.
+/// A provider that fails is left alone while the `circuit` is open, and no part of an answer may take longer than `timeout`.
+/// With somebody behind it, it gives up soon. Without, it waits out an outage.
 pub(crate) fn client(
     limits: Option<ProviderLayer>,
+    circuit: Circuit,
+    timeout: Duration,
     wire: Wire,
-    has_fallback: bool,
+    has_backup: bool,
 ) -> impl Answers {
     ServiceBuilder::new()
-        .layer(try_again(has_fallback))
-        .option_layer((!has_fallback).then(come_back_later))
+        .layer(try_again(has_backup))
+        .option_layer((!has_backup).then(come_back_later))
         .option_layer(limits)
+        .layer(leave_alone(circuit))
+        // An answer that opens well and says then that it failed is no better than one that says so at once.
+        .layer(DiagnoseLayer::new())
+        .layer(in_time(timeout))
         .service(wire)
 }
 
@@ -57,23 +67,31 @@ pub(crate) fn with_fallback(
         .service(first)
 }
 
+/// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.
+pub(crate) fn with_cache(client: impl Answers) -> impl Answers {
+    ServiceBuilder::new()
+        .layer(CacheLayer::new())
+        .service(client)
+}
+
 /// Repeats whatever may have been bad luck, a few times.
-fn try_again(has_fallback: bool) -> RetryAfterBackoffLayer {
+fn try_again(has_backup: bool) -> RetryAfterBackoffLayer {
     // A completion that is asked for twice does no harm, but it may be paid for twice: not too often.
     let layer = RetryAfterBackoffLayer::new().repeat_unsafe();
-    if has_fallback {
-        // Somebody else can answer: one more try, and the budget keeps even that from a provider that is down.
+    if has_backup {
+        // Somebody else can answer: one more try.
         return layer.attempts(2);
     }
-    // A fixed number of workers can't make a storm of retries: there is nothing for a budget to prevent.
-    layer.attempts(5).deadline(DAY).no_budget()
+    // Many begin at once with nothing saved, and nobody else will answer them: a reserve that is enough for all of them.
+    let budget = Budget::new(20, Quota::per_second(5).burst(100));
+    layer.attempts(8).deadline(DAY).budget(budget)
 }
 
 /// Repeats what the provider did not act upon for as long as that takes. Nobody waits for the answer.
 fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> + Clone + Send> {
     RetryAfterBackoffLayer::new()
         .classify(was_not_acted_upon)
-        .attempts(10_000)
+        .attempts(u32::MAX)
         .max_wait(DAY)
         .deadline(DAY)
         .no_budget()
@@ -85,8 +103,29 @@ fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> 
 fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
     let is_down =
         outcome.is_ok_and(|response| matches!(response.status().as_u16(), 502 | 503 | 529));
-    if is_down {
-        return ByStatus::new().repeat_unsafe().classify(request, outcome);
+    let open = outcome.err().and_then(|error| error.downcast_ref());
+    match open.map(CircuitOpen::retry_after) {
+        Some(wait) => Verdict::retry_after(wait.unwrap_or(PROBE)),
+        None if is_down => ByStatus::new().repeat_unsafe().classify(request, outcome),
+        None => ByStatus::new().classify(request, outcome),
     }
-    ByStatus::new().classify(request, outcome)
+}
+
+/// Asks a provider that fails no more but now and then, to see whether it is well again.
+fn leave_alone(circuit: Circuit) -> CircuitBreakerLayer {
+    // That there were too many requests is a matter of the limits.
+    CircuitBreakerLayer::from(circuit).kinds([
+        ErrorKind::Overload,
+        ErrorKind::Server,
+        ErrorKind::Timeout,
+        ErrorKind::Connection,
+    ])
+}
+
+/// Ends what stalls, and what never ends.
+fn in_time(timeout: Duration) -> TimeoutLayer {
+    TimeoutLayer::new()
+        .attempt(timeout)
+        .between_chunks(timeout)
+        .whole_call(timeout.saturating_mul(10))
 }

@@ -35,6 +35,14 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// The same, or none.
+pub(crate) fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0.0) => Ok(Duration::ZERO),
+        _ => seconds(text),
+    }
+}
+
 /// Two shares in per cent, such as `30-100`.
 pub(crate) fn shares(text: &str) -> Result<(u64, u64), String> {
     let share = |text: &str| text.parse().ok().filter(|share| *share <= 100);
@@ -47,6 +55,18 @@ pub(crate) fn shares(text: &str) -> Result<(u64, u64), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_seconds_are_a_number_only_where_they_mean_at_once() {
+        for text in ["0", "0.0", "-0"] {
+            assert_eq!(seconds_or_none(text), Ok(Duration::ZERO));
+            assert!(seconds(text).is_err());
+        }
+        assert_eq!(seconds_or_none("1.5"), Ok(Duration::from_millis(1_500)));
+        for text in ["", "-1", "NaN", "inf", "1e99", "0.0001"] {
+            assert!(seconds_or_none(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn shares_are_two_numbers_up_to_a_hundred_in_order() {

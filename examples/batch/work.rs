@@ -10,8 +10,10 @@ use tower_throttle::{
 /// What there is to do, as far as the least time for it depends on that.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Work {
+    pub(crate) prompts: u64,
+    /// As many of them as have to be asked.
     pub(crate) requests: u64,
-    /// The tokens of all prompts, and those that the answers may have.
+    /// The tokens of those, and those that the answers may have.
     pub(crate) reserved: u64,
     pub(crate) workers: u64,
     /// What the provider allows, as far as it is known.
@@ -90,7 +92,7 @@ impl Work {
 
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} prompts, {} workers", self.requests, self.workers)?;
+        write!(f, "{} prompts, {} workers", self.prompts, self.workers)?;
         for (dimension, quota) in self.allows.limits() {
             let (units, window) = (quota.units(), self.window.as_secs_f64());
             write!(f, ", at most {units} {dimension} in {window} s")?;
@@ -115,6 +117,7 @@ mod tests {
 
     fn seconds(allows: Provider, requests: u64, reserved: u64, used: u64) -> f64 {
         let work = Work {
+            prompts: requests,
             requests,
             reserved,
             workers: 1_000,

@@ -10,6 +10,11 @@ use std::{
     time::Duration,
 };
 
+use axum::{
+    body::Bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+};
 use serde_json::Value;
 
 use crate::{
@@ -18,10 +23,10 @@ use crate::{
 };
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let n = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-throttle-batch-{}-{n}", std::process::id());
@@ -36,7 +41,7 @@ impl Folder {
         path
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -48,7 +53,7 @@ impl Drop for Folder {
 }
 
 /// The example, without what the environment might tell it.
-fn batch() -> Command {
+pub(crate) fn batch() -> Command {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().unwrap().parent().unwrap();
     let name = format!("batch{}", std::env::consts::EXE_SUFFIX);
@@ -66,21 +71,21 @@ fn batch() -> Command {
     command
 }
 
-fn against(simulator: &Simulator) -> Command {
+pub(crate) fn against(simulator: &Simulator) -> Command {
     let mut command = batch();
     command.args(["--base-url", &simulator.url(), "--json"]);
     command
 }
 
 /// Runs it beside the simulator, which needs this thread.
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
 }
 
 /// The last line of stdout, which must be the only one.
-fn report(output: &Output) -> Value {
+pub(crate) fn report(output: &Output) -> Value {
     let stdout = std::str::from_utf8(&output.stdout).unwrap();
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     serde_json::from_str(stdout).unwrap()
@@ -101,7 +106,7 @@ fn answers(path: &Path) -> HashMap<String, usize> {
     answers
 }
 
-fn assert_each_answered_once(path: &Path, count: usize) {
+pub(crate) fn assert_each_answered_once(path: &Path, count: usize) {
     let answers = answers(path);
     for n in 1..=count {
         assert_eq!(
@@ -121,7 +126,7 @@ async fn lines(path: &Path, count: usize) {
     }
 }
 
-async fn simulator(limits: Limits) -> Simulator {
+pub(crate) async fn simulator(limits: Limits) -> Simulator {
     Simulator::start(limits).await.unwrap()
 }
 
@@ -453,17 +458,36 @@ async fn who_is_told_no_limits_of_the_simulated_provider_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prompts_can_be_made_up_that_repeat() {
-    let simulator = simulator(Limits::default()).await;
-    let mut command = against(&simulator);
-    command.args(["--requests", "25", "--distinct", "10"]);
-    assert_eq!(report(&output(command).await)["succeeded"], 25);
-    let answered = Answered {
-        prompts: 10,
-        answers: 25,
-        most: 3,
-    };
-    assert_eq!(simulator.answered(), answered);
+async fn prompts_that_repeat_are_asked_once_with_a_cache() {
+    for (args, answers, most) in [
+        (&[][..], 25, 3),
+        (&["--cache"], 10, 1),
+        (&["--cache", "--stream"], 10, 1),
+    ] {
+        let simulator = simulator(Limits::default()).await;
+        let folder = Folder::new();
+        let out = folder.path("out.jsonl");
+        let mut command = against(&simulator);
+        command
+            .args(args)
+            .args(["--requests", "25", "--distinct", "10"]);
+        command.args(["--workers", "1", "--out"]).arg(&out);
+        let report = report(&output(command).await);
+        assert_eq!(report["succeeded"], 25);
+        assert_eq!(report["hits"], 25 - answers);
+        assert_eq!(report["attempts"], answers);
+        // 15 or 16 of each prompt, and 12 of its answer.
+        let used = simulator.counters().used_tokens;
+        assert_eq!(report["tokens"], used);
+        assert!((26 * answers..=28 * answers).contains(&used), "{used}");
+        let answered = Answered {
+            prompts: 10,
+            answers,
+            most,
+        };
+        assert_eq!(simulator.answered(), answered);
+        assert_each_answered_once(&out, 25);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -480,7 +504,7 @@ async fn the_line_of_json_has_all_its_fields() {
     ]);
     let report = report(&output(command).await);
     let fields: Vec<_> = report.as_object().unwrap().keys().collect();
-    let expected = "attempts elapsed_s failed fallbacks http_429 ideal_s kind p50_ms p99_ms provider requests \
+    let expected = "attempts elapsed_s failed fallbacks hits http_429 ideal_s kind p50_ms p99_ms provider requests \
                     reserved_tokens retries succeeded tokens";
     assert_eq!(fields, expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["provider"], "yours");
@@ -559,31 +583,36 @@ async fn a_stream_that_breaks_off_is_asked_for_again_and_is_no_answer_if_all_do(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_says_that_it_failed_is_no_answer() {
-    let simulator = simulator(Limits {
-        chaos: Some(Chaos::calm(1).with(Mishap::ErrorStream, 1_000)),
-        ..Limits::default()
-    })
-    .await;
-    let mut command = against(&simulator);
-    command.args(["--stream", "--requests", "1"]);
-    let output = output(command).await;
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains("The server had an error while processing"),
-        "{stderr}"
-    );
+    let type_of = [(CONTENT_TYPE, "text/event-stream")];
+    let error = r#"data: {"error":{"type":"invalid_request_error","message":"I can't"}}"#;
+    let begun = r#"data: {"choices":[{"index":0,"delta":{"content":"Well"}}]}"#;
+    for (stream, attempts, says) in [
+        (format!("{error}\n\n"), 1, "400 Bad Request I can't"),
+        // It is too late to be told from one that had bad luck.
+        (
+            format!("{begun}\n\n{error}\n\n"),
+            5,
+            "502 Bad Gateway I can't",
+        ),
+    ] {
+        let url = always((type_of.clone(), stream)).await;
+        let mut command = batch();
+        command.args(["--json", "--stream", "--requests", "1", "--base-url", &url]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(report(&output)["attempts"], attempts);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(says), "{stderr}");
+    }
 }
 
 // ===== failures =====
 
 /// Answers everything in the same way, on loopback.
-async fn always(status: u16, body: impl Into<axum::body::Bytes>) -> String {
-    let status = axum::http::StatusCode::from_u16(status).unwrap();
-    let body = body.into();
+async fn always(answer: impl IntoResponse + Clone + Send + Sync + 'static) -> String {
     let app = axum::Router::new().fallback(move || {
-        let body = body.clone();
-        async move { (status, body) }
+        let answer = answer.clone();
+        async move { answer }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -612,7 +641,8 @@ async fn where_no_prompt_will_fare_better_no_more_are_sent() {
         (401, key, "Incorrect API key", "does not know the API key"),
         (403, key, "Incorrect API key", "forbids this"),
     ] {
-        let url = always(status, body).await;
+        let status = StatusCode::from_u16(status).unwrap();
+        let url = always((status, body)).await;
         let mut command = batch();
         command.args(["--json", "--requests", "200", "--workers", "1"]);
         command.args(["--base-url", &url]);
@@ -632,7 +662,7 @@ async fn where_no_prompt_will_fare_better_no_more_are_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_failures_stop_nothing() {
-    let url = always(400, r#"{"error":{"message":"no"}}"#).await;
+    let url = always((StatusCode::BAD_REQUEST, r#"{"error":{"message":"no"}}"#)).await;
     let mut command = batch();
     command.args(["--json", "--requests", "30", "--base-url", &url]);
     let output = output(command).await;
@@ -675,7 +705,7 @@ async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_an_end_fails() {
-    let url = always(200, vec![b' '; 65 << 20]).await;
+    let url = always(Bytes::from(vec![b' '; 65 << 20])).await;
     let mut command = batch();
     command.args(["--json", "--requests", "1", "--base-url", &url]);
     let output = output(command).await;
@@ -1018,7 +1048,7 @@ fn assert_refuses(output: &Output, says: &str) {
     assert!(output.stdout.is_empty());
 }
 
-fn quiet(mut command: Command) -> Child {
+pub(crate) fn quiet(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
 }

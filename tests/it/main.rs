@@ -5,6 +5,7 @@ mod auto;
 mod auto_traits;
 mod batch;
 mod cache;
+mod chaos;
 mod circuit_breaker;
 mod concurrency;
 mod diagnose;
