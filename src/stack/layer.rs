@@ -8,6 +8,7 @@ use crate::{
     Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, FallbackLayer,
     IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer, Timeout,
     TimeoutLayer,
+    fallback::{Remembers, Rule},
     provider::{ProviderLayer, ProviderService},
 };
 
@@ -52,6 +53,14 @@ impl StackLayer {
     }
 }
 
+impl<C> StackLayer<Identity, C> {
+    /// What remembers that the provider is down: to be told before the fallback, which looks at it.
+    pub fn circuit(mut self, circuit: Circuit) -> Self {
+        self.circuit = circuit;
+        self
+    }
+}
+
 impl<F, C> StackLayer<F, C> {
     /// How attempts are repeated. [`repeat_unsafe`](RetryAfterBackoffLayer::repeat_unsafe) unless told otherwise.
     pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
@@ -67,12 +76,6 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// What remembers that the provider is down.
-    pub fn circuit(mut self, circuit: Circuit) -> Self {
-        self.circuit = circuit;
-        self
-    }
-
     /// How errors that come late are found.
     pub fn diagnose(mut self, diagnose: DiagnoseLayer) -> Self {
         self.diagnose = diagnose;
@@ -85,12 +88,20 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Who answers where the provider does not. While the circuit is open, it is asked at once.
-    pub fn fallback<B, R>(self, fallback: FallbackLayer<B, R>) -> StackLayer<FallbackLayer<B, R>, C>
+    /// Who answers where the provider does not. While the circuit is open it is asked at once.
+    ///
+    /// Its answers have to be of the type that the attempts' are: those of another stack of this kind are.
+    pub fn fallback<B, W, T, M>(
+        self,
+        fallback: FallbackLayer<B, Rule<W, T, M>>,
+    ) -> StackLayer<FallbackLayer<B, Rule<W, T, Remembers>>, C>
     where
         B: Clone,
-        R: Clone,
+        W: Clone,
+        T: Clone,
+        M: Clone,
     {
+        let fallback = fallback.remember(self.circuit.clone());
         StackLayer {
             fallback,
             limits: self.limits,

@@ -22,6 +22,7 @@ mod retry_after_backoff;
 mod rooms;
 mod simulator;
 mod sliding_window;
+mod stack;
 mod support;
 mod timeout;
 mod token_bucket;
