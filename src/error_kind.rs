@@ -16,7 +16,7 @@ use crate::{BoxError, ResponseHead, TimedOut, causes::causes, failure::Failure};
 pub enum ErrorKind {
     /// A limit of the caller's was reached: 429.
     RateLimit,
-    /// The provider has more to do than it can: 503 and 529.
+    /// The provider has more to do than it can: 503, 529, and [`CircuitOpen`](crate::CircuitOpen).
     Overload,
     /// The prompt does not fit into what the model can read.
     ContextLength,

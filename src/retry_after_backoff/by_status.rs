@@ -18,7 +18,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
 /// | 408, 500, 502, 503, 504, 529 (overloaded) | yes | no | yes |
 /// | any other status | no | no | no |
-/// | refused by one of this crate's limiters: [`Rejected`](crate::Rejected) | no | no | no |
+/// | refused by one of this crate's limiters or circuits: [`Rejected`](crate::Rejected), [`CircuitOpen`](crate::CircuitOpen) | no | no | no |
 /// | no connection came about | yes | yes | yes |
 /// | the connection broke, or timed out | yes | no | yes |
 /// | any other error | no | no | no |
@@ -166,7 +166,7 @@ mod tests {
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::{Limit, Reason, Rejected, TimedOut};
+    use crate::{CircuitOpen, Limit, Reason, Rejected, TimedOut};
 
     const YES: Verdict = Verdict::retry();
     const NO: Verdict = Verdict::Forbid;
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_a_limiter_is_never_repeated_whatever_it_stands_in() {
+    fn a_refusal_by_a_limiter_or_a_circuit_is_never_repeated_whatever_it_stands_in() {
         let rejected = || {
             let max_wait = std::time::Duration::ZERO;
             Rejected::new(Limit::TokenBucket, Reason::WaitTooLong { max_wait }, None)
@@ -401,7 +401,9 @@ mod tests {
         let plain: BoxError = rejected().into();
         let deep: BoxError = Outer(Outer(rejected().into()).into()).into();
         let in_io: BoxError = io::Error::new(Kind::ConnectionRefused, rejected()).into();
-        for error in [plain, deep, in_io] {
+        let open = CircuitOpen::new(None);
+        let open_in_io: BoxError = io::Error::new(Kind::ConnectionRefused, open).into();
+        for error in [plain, deep, in_io, open.into(), open_in_io] {
             assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");
         }
     }

@@ -107,7 +107,8 @@
 //!     .layer(RetryAfterBackoffLayer::new())                       2,500
 //! ```
 //!
-//! A [`Rejected`](crate::Rejected) of a limiter inside is never repeated: the limiter has waited as long as it may. A
+//! A [`Rejected`](crate::Rejected) of a limiter inside is never repeated: the limiter has waited as long as it may. Nor is a
+//! [`CircuitOpen`](crate::CircuitOpen): the service is to be left alone. A
 //! [`Concurrency`](crate::Concurrency) limit inside gives its permit back before the wait, and so does any other layer
 //! that frees what it holds when its response is dropped. A fallback goes outside: it answers when the attempts are used
 //! up.

@@ -59,6 +59,8 @@ pub const fn any_error() -> Condition<AnyError> {
 }
 
 /// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
+///
+/// A request that a circuit turned away was not sent either: that is `when::error::<CircuitOpen>()`.
 pub const fn rejected() -> Condition<ErrorOf<Rejected>> {
     error()
 }
