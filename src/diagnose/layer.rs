@@ -39,7 +39,7 @@ impl DiagnoseLayer {
     }
 
     /// Whether answers that are JSON, and no streams, are read too: an object that has an `error` and no content is one
-    /// under whatever status. No, unless told otherwise.
+    /// under whatever status, and gets its status as a stream does. No, unless told otherwise.
     ///
     /// They are held back until all of them is there, which is no loss to whoever reads them whole. One that turns out to be
     /// larger than 64 KiB, to be anything but an object, or to take longer than the [patience](DiagnoseLayer::patience), is

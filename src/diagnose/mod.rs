@@ -79,8 +79,8 @@
 //! `response.created` and their like, a first chunk that tells a role alone, empty text, comments. Whatever is not known to be
 //! silent is content.
 //!
-//! An error before any content gives the response the status that it has where it comes as one, and its [`ErrorKind`] as an
-//! extension:
+//! An error before any content gives the response the status that it has where it comes as one, and its
+//! [`ErrorKind`](crate::ErrorKind) as an extension:
 //!
 //! | the error's code, type or status | status |
 //! | --- | --- |
@@ -98,11 +98,11 @@
 //! | `overloaded_error` | 529 |
 //!
 //! Of an error that has no code that is known, the words count. Known are the forms of OpenAI's completions and responses,
-//! Azure, Anthropic, Gemini, OpenRouter, and of servers that imitate them.
+//! Azure, Anthropic, Gemini, OpenRouter, and of servers that imitate them. What tells of something else that failed, a job, one
+//! request of a batch, a call of JSON-RPC, is no error of the answer.
 //!
 //! Nothing else of the response changes: its headers stay, and the body is what came, byte for byte and frame by frame, with
-//! its trailers. A body that *fails* before any content is an error of the call, as a connection is that breaks
-//! before the head: an [`io::Error`](std::io::Error) of the kind `UnexpectedEof` around what it failed with.
+//! its trailers. A wait that the error names is in its body alone, then, where a `ProviderLayer` reads it and a retry does not.
 //!
 //! Once content was passed on, nothing is changed any more: an error that comes later passes as the event that it is, for half
 //! an answer can't be taken back.
@@ -112,10 +112,17 @@
 //! # What kind of error
 //!
 //! Of a response with one of the statuses 400, 402, 403, 413, 422, 429 and 5xx, up to 16 KiB of the body are read, for up to 5 s,
-//! and what it says is left in the response's extensions as an [`ErrorKind`], where
-//! [`ErrorKind::of`] finds it: a prompt that is too long, one that a policy forbids, money that is spent, a rate limit, an
-//! overload. The response passes on as it came. Where the body says nothing, the status counts. A kind that a layer further
-//! in has left there stays.
+//! and what it says is left in the response's extensions as an [`ErrorKind`](crate::ErrorKind), where
+//! [`ErrorKind::of`](crate::ErrorKind::of) finds it: a prompt that is too long, one that a policy forbids, money that is
+//! spent, a rate limit, an overload. The response passes on as it came. Where the body says nothing, the status counts. A kind
+//! that a layer further in has left there stays.
+//!
+//! # Errors
+//!
+//! The service's error is a [`BoxError`](crate::BoxError): the inner one's, unchanged, or what a body failed with before any
+//! content, as a connection that breaks before the head is an error of the call. That one comes inside an
+//! [`io::Error`](std::io::Error) of the kind `UnexpectedEof`, so that a retry knows it for a broken attempt whatever its type.
+//! The body of an *error* that fails is passed on as it is.
 //!
 //! # Bounds
 //!
@@ -126,8 +133,8 @@
 //! # Order of layers
 //!
 //! Inside of [`ProviderLayer`](crate::provider::ProviderLayer), [`RetryAfterBackoff`](crate::RetryAfterBackoff) and
-//! [`Fallback`](crate::Fallback): they judge the status. Outside of a
-//! [timeout](crate::timeout) of one attempt, and of the time between two frames, which go on while the beginning is held back.
+//! [`Fallback`](crate::Fallback): they judge the status. Outside of a [timeout](crate::timeout) of one attempt, and of the
+//! time between two frames, which goes on while the beginning is held back.
 //!
 //! The response's type changes to one with a [`ResponseBody`], so a fallback service needs
 //! `.map_response(|response| response.map(ResponseBody::from))`; with `reqwest` both are the same. Limits further in see the
@@ -135,8 +142,8 @@
 //!
 //! # What it costs
 //!
-//! Of a stream the events up to the first content are parsed, most often one to four: three to five microseconds and some sixty small
-//! allocations in all. The caller gets the head of a stream with its first content, not before. Later frames are not looked at.
+//! Of a stream the events up to the first content are parsed, most often one to four: three to five microseconds and some
+//! sixty small allocations in all. The caller gets the head of a stream with its first content, not before. Later frames are not looked at.
 //! Of an error as much is parsed as is read. Other answers pass with no more than a look at their head, and no allocation.
 //!
 //! What is held back of one response is the frames that came, a copy of the event at hand, and that parsed, which for JSON that is
@@ -158,8 +165,5 @@ mod patient;
 mod service;
 mod stream;
 mod watch;
-
-#[cfg(doc)]
-use crate::ErrorKind;
 
 pub use self::{body::ResponseBody, layer::DiagnoseLayer, service::Diagnose};
