@@ -14,6 +14,7 @@ use tower_throttle::{
     HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
     Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow, SlidingWindowLayer,
     SlidingWindowLimiter, TokenBucket, TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency,
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
@@ -64,6 +65,9 @@ const _: () = {
     value::<Budget>();
     value::<Budgets>();
     value::<ReplayError>();
+    value::<SharedBodyError>();
+    value::<cache::Status>();
+    value::<cache::Usage>();
     value::<Verdict>();
     value::<AnsweredBy>();
 
@@ -94,10 +98,12 @@ const _: () = {
     // Whatever the original is not: it stands behind a lock.
     guard::<ReplayBody<axum::body::Body>>();
     guard::<provider::ResponseBody<String>>();
+    guard::<cache::ResponseBody>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
     value::<ConcurrencyLayer>();
+    value::<CacheLayer>();
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<To<Inner>>>();
@@ -110,6 +116,7 @@ const _: () = {
     value::<TokenBucket<Inner>>();
     value::<SlidingWindow<Inner>>();
     value::<Concurrency<Inner>>();
+    value::<Cache<Inner>>();
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, To<Inner>>>();
@@ -121,6 +128,7 @@ const _: () = {
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
+    shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<HttpClientFuture<Answer>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
