@@ -12,10 +12,11 @@ use http_body::{Body, SizeHint};
 use http_body_util::Empty;
 
 use super::{
-    channel::{Channel, Patience, Polled},
+    channel::{Channel, Polled},
     entry::Entry,
     head::Head,
     original::{Original, erase},
+    patience::Patience,
 };
 use crate::BoxError;
 
@@ -41,7 +42,7 @@ pub(super) struct Reader {
     at: usize,
     sent: u64,
     has_ended: bool,
-    patience: Option<Patience>,
+    patience: Patience,
 }
 
 // ===== impl ResponseBody =====
@@ -145,7 +146,7 @@ impl Reader {
             at: 0,
             sent: 0,
             has_ended: false,
-            patience: None,
+            patience: Patience::default(),
         }
     }
 

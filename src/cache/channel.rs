@@ -1,28 +1,27 @@
 //! A body under way, which is recorded while it passes, and read by whoever polls.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    future::Future,
-    mem,
+    collections::BTreeSet,
+    fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::time::{Sleep, sleep};
 
 use super::{
-    entry::Entry, error::SharedBodyError, head::Head, landing::Landing, original::Original,
-    record::Record, wakers::Wakers,
+    entry::Entry,
+    error::SharedBodyError,
+    head::Head,
+    landing::Landing,
+    original::Original,
+    patience::Patience,
+    state::{Progress, State},
+    wakers::Wakers,
 };
 use crate::BoxError;
-
-/// How long those ahead wait for one behind who does not read on.
-const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
@@ -35,39 +34,6 @@ pub(super) struct Channel {
     waker: Waker,
     landing: Landing,
     state: Mutex<State>,
-}
-
-struct State {
-    source: Progress,
-    record: Record,
-    /// How far each of those who read has come.
-    readers: BTreeMap<u64, usize>,
-    /// Somebody ahead waits for those behind.
-    is_blocking: bool,
-}
-
-/// How long one ahead waits for those behind.
-pub(super) struct Patience {
-    sleep: Pin<Box<Sleep>>,
-    /// Where they were.
-    base: usize,
-}
-
-/// How far the original has come.
-enum Progress {
-    Open(Original),
-    Ended,
-    /// With what those are told who did not meet the error.
-    Failed(SharedBodyError),
-}
-
-// ===== impl Patience =====
-
-impl Patience {
-    fn new(base: usize) -> Self {
-        let sleep = Box::pin(sleep(GRACE));
-        Self { sleep, base }
-    }
 }
 
 // ===== impl Channel =====
@@ -89,12 +55,7 @@ impl Channel {
             waker: wakers.clone().into(),
             wakers,
             landing,
-            state: Mutex::new(State {
-                source: Progress::Open(original),
-                record: Record::new(max),
-                readers: readers.into_iter().map(|id| (id, 0)).collect(),
-                is_blocking: false,
-            }),
+            state: Mutex::new(State::new(original, max, readers)),
         };
         if has_ended {
             let dead = channel.end(&mut channel.lock());
@@ -108,7 +69,7 @@ impl Channel {
         &self,
         id: u64,
         at: usize,
-        patience: &mut Option<Patience>,
+        patience: &mut Patience,
         cx: &mut Context<'_>,
     ) -> Polled {
         // Of any type: dropped when the lock is free again.
@@ -131,16 +92,12 @@ impl Channel {
         &self,
         state: &mut State,
         id: u64,
-        patience: &mut Option<Patience>,
+        patience: &mut Patience,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         while !state.has_room() {
             let base = state.record.base();
-            let patience = patience.get_or_insert_with(|| Patience::new(base));
-            if patience.base != base {
-                *patience = Patience::new(base);
-            }
-            if patience.sleep.as_mut().poll(cx).is_pending() {
+            if patience.poll(base, cx).is_pending() {
                 state.is_blocking = true;
                 self.wakers.wait(id, cx);
                 return Poll::Pending;
@@ -149,7 +106,7 @@ impl Channel {
             tracing::debug!("passing over who reads too slowly");
             state.readers.retain(|_, at| *at > base);
         }
-        *patience = None;
+        patience.reset();
         Poll::Ready(())
     }
 
@@ -276,40 +233,5 @@ impl Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").finish_non_exhaustive()
-    }
-}
-
-// ===== impl State =====
-
-impl State {
-    /// What there is for a reader without polling the original.
-    fn read(&mut self, id: u64, at: usize) -> Option<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(place) = self.readers.get_mut(&id) else {
-            return Some(Some(Err(SharedBodyError::fell_behind().into())));
-        };
-        if let Some(frame) = self.record.get(at) {
-            *place = at + 1;
-            return Some(Some(Ok(frame)));
-        }
-        match &self.source {
-            Progress::Open(_) => None,
-            Progress::Ended => Some(None),
-            Progress::Failed(error) => Some(Some(Err(error.clone().into()))),
-        }
-    }
-
-    /// Forgets what everybody has read, where not all is kept anyway.
-    fn has_room(&mut self) -> bool {
-        if self.record.is_whole() {
-            return true;
-        }
-        let slowest = self.readers.values().copied().min();
-        self.record
-            .forget_before(slowest.unwrap_or_else(|| self.record.end()));
-        !self.record.is_full()
-    }
-
-    fn fail(&mut self, error: SharedBodyError) -> Progress {
-        mem::replace(&mut self.source, Progress::Failed(error))
     }
 }

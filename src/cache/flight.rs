@@ -4,11 +4,10 @@ use std::{
     collections::BTreeSet,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
 };
 
 use super::{
-    body::Reader, channel::Channel, landing::Landing, original::Original, pulse::Pulse,
+    channel::Channel, landing::Landing, original::Original, pulse::Pulse, ticket::Ticket,
     wakers::Wakers,
 };
 
@@ -18,23 +17,23 @@ const MOST_FAILURES: u32 = 2;
 /// One request that asks, the lead, and those who wait for its answer.
 #[derive(Debug)]
 pub(super) struct Flight {
-    landing: Landing,
-    wakers: Wakers,
+    pub(super) landing: Landing,
+    pub(super) wakers: Wakers,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct State {
-    phase: Phase,
+pub(super) struct State {
+    pub(super) phase: Phase,
     /// Which lead is in charge. One that was passed over has an older number.
     term: u64,
     pulse: Arc<Pulse>,
     failures: u32,
-    followers: BTreeSet<u64>,
+    pub(super) followers: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// The lead is out.
     Asking,
     /// It gave up: who is polled first takes over.
@@ -71,22 +70,6 @@ pub(super) enum Report {
     Private,
 }
 
-/// A place among those who wait.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    flight: Arc<Flight>,
-    id: u64,
-    is_used: bool,
-}
-
-/// What a follower is to do.
-#[derive(Debug)]
-pub(super) enum Turn {
-    Read(Reader),
-    Lead(Charge),
-    Alone,
-}
-
 // ===== impl Flight =====
 
 impl Flight {
@@ -120,14 +103,10 @@ impl Flight {
             Phase::Streaming(channel) => channel.join(id),
             Phase::Over => false,
         };
-        is_let_in.then(|| Ticket {
-            flight: self.clone(),
-            id,
-            is_used: false,
-        })
+        is_let_in.then(|| Ticket::new(self.clone(), id))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,7 +114,7 @@ impl Flight {
 // ===== impl State =====
 
 impl State {
-    fn owed(&self) -> Option<Owed> {
+    pub(super) fn owed(&self) -> Option<Owed> {
         if !matches!(self.phase, Phase::Asking) {
             return None;
         }
@@ -145,7 +124,7 @@ impl State {
     }
 
     /// Gives the charge to a follower.
-    fn appoint(&mut self, flight: &Arc<Flight>, id: u64) -> Charge {
+    pub(super) fn appoint(&mut self, flight: &Arc<Flight>, id: u64) -> Charge {
         self.followers.remove(&id);
         self.phase = Phase::Asking;
         self.term += 1;
@@ -211,70 +190,5 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // Of no account where it has reported, or got an answer.
         self.report(Report::Gone);
-    }
-}
-
-// ===== impl Ticket =====
-
-impl Ticket {
-    pub(super) fn landing(&self) -> &Landing {
-        &self.flight.landing
-    }
-
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Turn> {
-        let mut state = self.flight.lock();
-        let turn = match &state.phase {
-            Phase::Asking => {
-                self.flight.wakers.wait(self.id, cx);
-                return Poll::Pending;
-            }
-            Phase::Vacant => Turn::Lead(state.appoint(&self.flight, self.id)),
-            Phase::Streaming(channel) => {
-                // Nothing was given to the caller yet: one that has broken off already does not matter.
-                match channel.is_open_to(self.id) {
-                    true => Turn::Read(Reader::new(channel.clone(), self.id)),
-                    false => Turn::Alone,
-                }
-            }
-            Phase::Over => Turn::Alone,
-        };
-        drop(state);
-        self.is_used = true;
-        Poll::Ready(turn)
-    }
-
-    /// The poll that the lead owes, if it owes one.
-    pub(super) fn owed(&self) -> Option<Owed> {
-        self.flight.lock().owed()
-    }
-
-    /// Passes a lead over that still owes that poll.
-    pub(super) fn take_over(&mut self, owed: Owed) -> Option<Charge> {
-        let mut state = self.flight.lock();
-        let is_stalled = state.owed() == Some(owed);
-        let charge = is_stalled.then(|| state.appoint(&self.flight, self.id));
-        drop(state);
-        self.is_used |= charge.is_some();
-        charge
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.flight.wakers.leave(self.id);
-        if self.is_used {
-            return;
-        }
-        let mut state = self.flight.lock();
-        state.followers.remove(&self.id);
-        if let Phase::Streaming(channel) = &state.phase {
-            let channel = channel.clone();
-            drop(state);
-            channel.leave(self.id);
-        } else if matches!(state.phase, Phase::Vacant) && state.followers.is_empty() {
-            state.phase = Phase::Over;
-            drop(state);
-            self.flight.landing.abandon();
-        }
     }
 }

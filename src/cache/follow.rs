@@ -14,11 +14,12 @@ use tower_service::Service;
 
 use super::{
     body::Reader,
-    flight::{Charge, Owed, Ticket, Turn},
+    flight::{Charge, Owed},
     landing::Landing,
     lead::Lead,
     rules::{Asked, Rules},
     status::Why,
+    ticket::{Ticket, Turn},
 };
 use crate::RequestHead;
 

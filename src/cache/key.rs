@@ -79,6 +79,12 @@ impl Keyring {
         fields.add(request.authority().unwrap_or_default().as_bytes());
         fields.add(request.path().as_bytes());
         fields.add_option(request.query().map(str::as_bytes));
+        // Layers that were told differently, and share what they keep, have no key in common.
+        fields.0.push(u8::from(per_caller));
+        fields.add(&chosen.len().to_le_bytes());
+        for name in chosen {
+            fields.add(name.as_str().as_bytes());
+        }
         let credentials: &[HeaderName] = if per_caller { &CREDENTIALS } else { &[] };
         for name in COMMON.iter().chain(credentials).chain(chosen) {
             fields.header(headers, name);

@@ -33,9 +33,111 @@
 //! # }
 //! ```
 //!
+//! # When to use it
+//!
+//! Where the same is asked again: a batch that is run a second time, tests and evaluations, many users with the same question,
+//! embeddings. An answer costs tokens and seconds, and one from here costs microseconds and no quota.
+//!
+//! Where each answer has to be drawn anew, it is the wrong layer: an answer that came at a temperature of 1 is given again like any
+//! other, unless the layer is told to be [`deterministic_only`](CacheLayer::deterministic_only).
+//!
 //! # What is equal
 //!
+//! Two requests are equal if their method, authority, path, query and body are, and these headers:
+//!
+//! - those that answers depend on: `Accept`, `Accept-Encoding`, `Accept-Language`, `Content-Encoding`, `Content-Type`, `Host`,
+//!   `anthropic-beta`, `anthropic-version`, `openai-beta`, `openai-organization`, `openai-project`, `x-goog-user-project`;
+//! - those that tell who asks, so that nobody gets what another one was told: `Authorization`, `Cookie`, `Proxy-Authorization`,
+//!   `api-key`, `x-api-key`, `x-goog-api-key`, `ocp-apim-subscription-key`, `x-amz-security-token`, `x-auth-token`. With
+//!   [`shared_between_callers`](CacheLayer::shared_between_callers) they don't count. A key in the query, as Gemini takes it,
+//!   counts always, and so does a password in the URL;
+//! - those that were [chosen](CacheLayer::header). **If your callers are told apart by any other header, choose it.**
+//!
+//! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Of
+//! members with the same name the last one counts. Numbers count as they are written: `1.0` is not `1`, and long ones lose no
+//! digit. Arrays have an order. A body that is no JSON, says by its `Content-Type` that it is none, or is nested more than 128 deep
+//! is compared byte by byte.
+//!
+//! What is kept is found by a hash of all this (BLAKE3, with a key that each layer draws at random), so no secret and no prompt is kept
+//! with it. The answers themselves are kept in plain.
+//!
+//! # What is kept
+//!
+//! Answers with status 200, or those that [`statuses`](CacheLayer::statuses) names, to GET, HEAD and POST, whose body came to its
+//! end and is not longer than [`max_entry`](CacheLayer::max_entry). Not kept is an answer
+//!
+//! - to a request whose body can't be [looked at](crate::PeekBody) because it is streamed, or that asks for a part
+//!   (`Range`) or under a condition (`If-None-Match` and the like);
+//! - that has `Cache-Control: no-store`, or whose request has it; with `private` where answers are shared between callers;
+//! - that sets a cookie, or varies with everything (`Vary: *`). One that varies with named headers is kept for requests
+//!   that have the same, one for each key;
+//! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
+//! - that tells an error under a good status: a JSON text that begins with `{"error":` or `{"type":"error"`, or a stream of
+//!   events that has such an event, or one of the name `error`, or that ends within a line.
+//!
+//! An answer is used for [`ttl`](CacheLayer::ttl), or for its `max-age` (`s-maxage` where answers are shared) if that is less.
+//! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it
+//! on everything that they stream, and mean proxies that would hold it up.
+//!
+//! A request with `Cache-Control: no-cache` asks anew, and its answer takes the place of what was there. With `max-age` it takes
+//! no answer that is older.
+//!
 //! # One request for many
+//!
+//! Of equal requests that come while none has been answered, the first one asks, and the others wait for its answer. They
+//! *stream* it, too: each gets the head when it is there, and each frame when it comes. None depends on another:
+//! whoever is polled drives the body, so a caller that stops reading, or goes away, holds nobody up, and the answer is kept
+//! if any of them reads it to its end.
+//!
+//! | the first request | the others |
+//! | --- | --- |
+//! | is dropped or panics before its answer's head | one of them asks in its place, and the rest wait for that one |
+//! | fails, or gets a status that is not kept | one of them asks; after a second failure in a row all of them do |
+//! | gets an answer that must not be kept | each asks for itself, at once |
+//! | could go on, and is not polled for one to two seconds | one of them asks in its place: its caller may be waiting for this very request |
+//! | gets a body that breaks off | those that have its head get a [`SharedBodyError`]; the rest ask |
+//!
+//! A failure is given to nobody but the request that met it. A body that outgrows `max_entry` is not kept, and nobody joins any
+//! more. Those who read it already get all of it; those ahead wait for those behind, so that no more than `max_entry` is held. One
+//! that reads nothing for ten seconds meanwhile is passed over, with a `SharedBodyError` that says so.
+//!
+//! [`single_flight(false)`](CacheLayer::single_flight) turns this off. With a `ttl` of zero nothing else is left of the layer.
+//!
+//! # Who answered
+//!
+//! [`Status::of`] tells, and so does the header `Cache-Status`; an answer that was kept has an `Age` as well. A stored answer has the head
+//! of the first one, without what belongs to its connection, and its extensions.
+//!
+//! # Order of layers
+//!
+//! Outermost, outside of [`Fallback`](crate::Fallback) and [`RetryAfterBackoff`](crate::RetryAfterBackoff): then a hit takes no quota, and
+//! those that wait for another request wait for all of its attempts. On a server, inside of what checks who is asking.
+//!
+//! # Errors
+//!
+//! Those of the inner service, unchanged. The body's error is a [`BoxError`](crate::BoxError): that of the inner body, or a
+//! [`SharedBodyError`].
+//!
+//! # What is shared
+//!
+//! A layer, its clones, and all services that they make have one store. The answers of two services of one layer are the same if the
+//! requests are: give services that answer differently layers of their own.
+//!
+//! # What it costs
+//!
+//! A hit takes no lock for longer than a look-up, and about a microsecond and what reading the request's body takes. Anything else pays
+//! for a copy of the request's headers, a box for the body, and a lock and a copy for each frame. What is kept weighs what it takes: body,
+//! head, and about a kilobyte. The bound in bytes is kept at each step; what was used longest ago goes first. What is under way takes up to
+//! `max_entry` for each answer more.
+//!
+//! # Cancellation
+//!
+//! Everything can be dropped at any point. An inner service that was called may have acted on its request.
+//!
+//! # Values at the edge
+//!
+//! With `max_bytes(0)` nothing is kept, and with `max_entry(0)` only what is empty. A `ttl` too long to count is for ever. Requests that
+//! wait for others need tokio's timer.
 
 mod body;
 mod canonical;
@@ -51,12 +153,15 @@ mod landing;
 mod layer;
 mod lead;
 mod original;
+mod patience;
 mod pulse;
 mod record;
 mod rules;
 mod service;
+mod state;
 mod status;
 mod store;
+mod ticket;
 mod usage;
 mod wakers;
 

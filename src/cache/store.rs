@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::{
     entry::Entry,
-    flight::{Charge, Flight, Ticket},
+    flight::{Charge, Flight},
     key::{Key, Keyring},
     landing::Landing,
     rules::{Ask, Rules},
     status::{Told, Why},
+    ticket::Ticket,
     usage::{Counts, Usage},
 };
 use crate::sync::{AtomicU64, Ordering};

@@ -16,6 +16,7 @@ use tower_throttle::{
     SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
     TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
     auto::{self, Chosen, NoTarget, Target},
+    cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency,
     diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::To},
@@ -67,6 +68,9 @@ const _: () = {
     value::<Budget>();
     value::<Budgets>();
     value::<ReplayError>();
+    value::<SharedBodyError>();
+    value::<cache::Status>();
+    value::<cache::Usage>();
     value::<Verdict>();
     value::<AnsweredBy>();
     value::<Chosen>();
@@ -103,10 +107,12 @@ const _: () = {
     guard::<provider::ResponseBody<String>>();
     guard::<timeout::ResponseBody<String>>();
     guard::<diagnose::ResponseBody<String>>();
+    guard::<cache::ResponseBody>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
     value::<ConcurrencyLayer>();
+    value::<CacheLayer>();
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<To<Inner>>>();
@@ -122,6 +128,7 @@ const _: () = {
     value::<TokenBucket<Inner>>();
     value::<SlidingWindow<Inner>>();
     value::<Concurrency<Inner>>();
+    value::<Cache<Inner>>();
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, To<Inner>>>();
@@ -137,6 +144,7 @@ const _: () = {
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
     shared_future::<auto::future::ResponseFuture<Inner, Req>>();
+    shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
