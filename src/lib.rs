@@ -12,6 +12,26 @@
 //! | [`RetryAfterBackoffLayer`] | repeats what failed for a while only, when the server says so, or after a growing wait |
 //! | [`FallbackLayer`] | answers from elsewhere where a service fails |
 //!
+//! Around the five:
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`TimeoutLayer`] | bounds an attempt, its answer's first byte, the time between two chunks, and the whole call |
+//! | [`CircuitBreakerLayer`] | leaves a service alone that fails, and lets one request at a time find out when it is well again |
+//! | [`ReplayLayer`] | records bodies while they are streamed, so that they can be sent again |
+//! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` |
+#![cfg_attr(
+    feature = "cache",
+    doc = "| [`CacheLayer`] | answers what was asked before, and asks once for many |"
+)]
+#![cfg_attr(
+    feature = "provider",
+    doc = "| [`ProviderLayer`](provider::ProviderLayer) | keeps all limits of an AI provider at once, and learns them from its answers |
+| [`DiagnoseLayer`] | finds errors that come late, such as a stream that opens with 200 and then fails |
+| [`AutoLayer`] | chooses, of several providers and models, whichever can answer soonest |
+| [`StackLayer`] | all of these in the right order |"
+)]
+//!
 //! # A client
 //!
 //! ```
@@ -69,8 +89,10 @@
 //! 2. [`RetryAfterBackoffLayer`], so that each attempt takes from the limits. Inside of them, five attempts of each request
 //!    would be five times the limit.
 //! 3. [`ConcurrencyLayer`], so that no request that was counted for a rate waits for a slot.
-//! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`], next to the client. A request is counted when it leaves this layer;
-//!    one that waits further in starts in a later period than the one it was counted in.
+//! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`]. A request is counted when it leaves this layer; one that waits further in
+//!    starts in a later period than the one it was counted in.
+//! 5. [`CircuitBreakerLayer`], where it sees each attempt.
+//! 6. [`TimeoutLayer`], next to the client, so that it times the attempt and not the time in line.
 //!
 //! A `ProviderLayer` stands in place of 3 and 4.
 //!
@@ -96,6 +118,7 @@
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
+//! | `cache` | answers that were given before, and one request for many equal ones |
 //! | `provider` | whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
 //! | `full` | all of these |
