@@ -9,7 +9,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Reason, Rejected, Tokens,
+    Limit, Reason, Rejected, Tokens,
     limit::{Entry, Gate, Queued, Queueing},
 };
 
@@ -68,5 +68,17 @@ impl ProviderLimiter {
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.turnstile().waiting()
+    }
+}
+
+// ===== impl Never =====
+
+impl Never {
+    pub(super) fn rejected(self) -> Rejected {
+        let reason = Reason::NeverFits {
+            cost: self.cost,
+            capacity: self.capacity,
+        };
+        Rejected::new(Limit::Quota(self.dimension), reason, None)
     }
 }

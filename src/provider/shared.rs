@@ -18,10 +18,10 @@ use super::learned::Known;
 use super::{
     Accounting, Provider, Reservation,
     ask::Ask,
-    quota::{Decided, Due, Never, Quotas},
+    quota::{Decided, Due, Quotas},
 };
 use crate::{
-    Clock, Limit, Reason, Rejected, Tokens,
+    Clock, Limit, Rejected, Tokens,
     limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
 };
 
@@ -237,17 +237,5 @@ impl Due {
             Self::In(nanos) => Some(Duration::from_nanos(nanos)),
             Self::Unknown => None,
         }
-    }
-}
-
-// ===== impl Never =====
-
-impl Never {
-    pub(super) fn rejected(self) -> Rejected {
-        let reason = Reason::NeverFits {
-            cost: self.cost,
-            capacity: self.capacity,
-        };
-        Rejected::new(Limit::Quota(self.dimension), reason, None)
     }
 }

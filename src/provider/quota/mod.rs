@@ -13,6 +13,7 @@ mod feel;
 mod flight;
 mod learn;
 mod meter;
+mod outlook;
 mod pause;
 mod queued;
 mod share;
@@ -26,7 +27,11 @@ mod window;
 use std::time::Duration;
 
 use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
-pub(crate) use self::{meter::Due, ticket::Ticket};
+pub(crate) use self::{
+    meter::Due,
+    outlook::{Never, WHOLE},
+    ticket::Ticket,
+};
 use super::{Accounting, Class, Counting, Provider, Shape};
 use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens, quota::nanos};
 
@@ -40,9 +45,6 @@ pub(crate) struct Spec {
     pub(crate) quota: Quota,
     pub(crate) shape: Shape,
 }
-
-/// All of those who wait, in parts.
-pub(crate) const WHOLE: u64 = 1 << 16;
 
 /// The state.
 #[derive(Debug)]
@@ -67,14 +69,6 @@ pub(crate) enum Decided {
     Admit(Ticket),
     Wait(Due),
     Never(Never),
-}
-
-/// It costs more than the limit on a dimension ever holds.
-#[derive(Debug)]
-pub(crate) struct Never {
-    pub(crate) dimension: Dimension,
-    pub(crate) cost: u64,
-    pub(crate) capacity: u64,
 }
 
 // ===== impl Quotas =====
@@ -118,19 +112,6 @@ impl Quotas {
             later => self
                 .never_fits(tokens)
                 .map_or(Decided::Wait(later.max(Due::In(1))), Decided::Never),
-        }
-    }
-
-    /// For a newcomer who does not come yet: whether there is room, and nobody waits.
-    pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
-        self.queued.requests == 0 && self.due(tokens, now, false).0 == Due::Now
-    }
-
-    /// How long a newcomer would wait behind a share of those who wait, in parts of [`WHOLE`]; or that it never fits.
-    pub(crate) fn outlook(&mut self, tokens: Tokens, share: u64, now: u64) -> Result<Due, Never> {
-        match self.never_fits(tokens) {
-            Some(never) => Err(never),
-            None => Ok(self.due_behind(tokens, now, false, share).0),
         }
     }
 
@@ -217,26 +198,6 @@ impl Quotas {
             }
         }
         self.heed(ticket, class, wait, told, now);
-    }
-
-    /// The limit into which it never fits, if there is one.
-    #[cold]
-    fn never_fits(&self, tokens: Tokens) -> Option<Never> {
-        if self.flight.limit() == Some(0) {
-            return Some(Never {
-                dimension: Dimension::Concurrency,
-                cost: 1,
-                capacity: 0,
-            });
-        }
-        self.meters.iter().find_map(|meter| {
-            let cost = meter.cost(tokens);
-            meter.never_fits(cost).then_some(Never {
-                dimension: meter.dimension,
-                cost,
-                capacity: meter.capacity(),
-            })
-        })
     }
 
     /// When there is room everywhere, and which limit is the last to have it.

@@ -249,7 +249,11 @@ async fn what_the_failed_one_held_is_free_for_the_next_one() {
     let acts = [status(500), status(200)];
     let inner = ConcurrencyLimit::new(acts!(acts, calls), 1);
     let client = ranked([&a, &b]).layer(inner);
+    let events = Listening::start();
     assert_eq!(client.oneshot(post("{}")).await.unwrap().status(), 200);
+    let waits = |line: &String| line.starts_with("waiting");
+    assert!(!events.lines().iter().any(waits), "{:?}", events.lines());
+    drop(events);
 
     // Here the failed response's body holds the permit.
     let acts = [status(500), status(200)];

@@ -232,6 +232,14 @@ async fn one_that_has_waited_too_long_is_refused_then() {
     assert_eq!(rejected.retry_after(), None);
     assert!(begin.elapsed() >= ms(1_000) && begin.elapsed() < ms(1_020));
     assert_eq!(a.usage().waiting, 0);
+    // Nobody knows how long it would be, and no wait was allowed.
+    let client = AutoLayer::ranked()
+        .target(Target::new("a", a.clone()))
+        .max_wait(Duration::ZERO)
+        .layer(client!());
+    let begin = Instant::now();
+    client.oneshot(post("{}")).await.unwrap_err();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
