@@ -7,6 +7,8 @@
 //!     --prompts prompts.jsonl --out answers.jsonl                a real one; run it again to go on where it ended
 //! cargo run --release --example batch -- \
 //!     --provider openai-tier-1 --requests 2000               a simulated one, with the limits of a real one
+//! cargo run --release --example batch -- \
+//!     --chaos --stream --timeout 5                           one that has a bad day, and --outage for one that goes down
 //! cargo run --release --example batch -- --help                  all the rest
 //! ```
 //!
@@ -146,8 +148,8 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
         _ => {
             let has_backup = !place.backups.is_empty();
-            let first = stack::client(limits, circuit, args.timeout, wire, has_backup);
-            let client = with_backups(args, &plan, &place, first, &meter)?;
+            let first = stack::client(limits, circuit.clone(), args.timeout, wire, has_backup);
+            let client = with_backups(args, &plan, &place, first, circuit, &meter)?;
             if args.cache {
                 run::run(workers, stack::with_cache(client), shared).await
             } else {
@@ -173,9 +175,11 @@ fn with_backups(
     plan: &Plan,
     place: &Place,
     first: impl Answers,
+    circuit: Circuit,
     meter: &Arc<Meter>,
 ) -> Result<stack::Boxed> {
     let mut client = stack::Boxed::new(first);
+    let mut circuit = Some(circuit);
     for (n, backup) in (1..).zip(&place.backups) {
         let wire = Wire::new(n, backup.client()?, meter.clone());
         // Only the last of them has nobody behind it.
@@ -189,7 +193,7 @@ fn with_backups(
         );
         let (backup, first) = (backup.clone(), place.first.clone());
         let redirect = move |request| backup.redirect(&first, request);
-        client = stack::Boxed::new(stack::with_fallback(client, answers, redirect));
+        client = stack::with_fallback(client, circuit.take(), answers, redirect);
     }
     Ok(client)
 }

@@ -17,6 +17,9 @@ use crate::{
 
 /// How many prompts are made up unless told otherwise.
 const REQUESTS: usize = 500;
+/// So many providers can be told apart, and the first of all.
+const MOST_BACKUPS: usize = 63;
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -109,6 +112,11 @@ pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place
 /// Those of the flags, each with its key and model.
 fn backups(args: &Args) -> Result<Vec<Endpoint>> {
     let urls = &args.fallback_url;
+    ensure!(
+        urls.len() <= MOST_BACKUPS,
+        "--fallback-url is given {} times: {MOST_BACKUPS} are enough",
+        urls.len()
+    );
     for (flag, given) in [
         ("--fallback-api-key", args.fallback_api_key.len()),
         ("--fallback-model", args.fallback_model.len()),

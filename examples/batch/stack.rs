@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Request, Response};
-use tower::{Service, ServiceBuilder, util::BoxCloneService};
+use tower::{Layer, Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
     BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
     FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
@@ -56,15 +56,19 @@ pub(crate) fn client(
         .service(wire)
 }
 
-/// Hands to `backup` what `first` fails to answer, changed by `redirect` into a request of its own.
+/// Hands to `backup` what `first` fails to answer, changed by `redirect` into a request of its own. While the `circuit` of
+/// `first` is open, if it is one provider that has one, it hands over at once.
 pub(crate) fn with_fallback(
-    first: impl Answers,
+    first: Boxed,
+    circuit: Option<Circuit>,
     backup: impl Answers,
     redirect: impl Fn(Request) -> Request + Clone + Send + Sync + 'static,
-) -> impl Answers {
-    ServiceBuilder::new()
-        .layer(FallbackLayer::new(backup).map_request(redirect))
-        .service(first)
+) -> Boxed {
+    let layer = FallbackLayer::new(backup).map_request(redirect);
+    match circuit {
+        Some(circuit) => Boxed::new(layer.remember(circuit).layer(first)),
+        None => Boxed::new(layer.layer(first)),
+    }
 }
 
 /// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.

@@ -1025,6 +1025,20 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
 }
 
 #[test]
+fn there_is_an_end_of_fallbacks() {
+    for (count, says) in [
+        (63, "none of the providers answers"),
+        (300, "--fallback-url is given 300 times: 63 are enough"),
+    ] {
+        let mut command = batch();
+        for url in ["--base-url"].iter().chain(&vec!["--fallback-url"; count]) {
+            command.args([url, "http://127.0.0.1:1"]);
+        }
+        assert_refuses(&command.output().unwrap(), says);
+    }
+}
+
+#[test]
 fn an_address_with_a_password_is_refused_and_not_shown() {
     for flag in ["--base-url", "--fallback-url"] {
         for url in [
