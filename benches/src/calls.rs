@@ -103,7 +103,7 @@ pub(crate) fn echoes<S: Service<u64> + 'static>(service: S) -> Contender {
     call_with(service, || 7)
 }
 
-fn call_with<S, R>(mut service: S, request: impl Fn() -> R + 'static) -> Contender
+pub(crate) fn call_with<S, R>(mut service: S, request: impl Fn() -> R + 'static) -> Contender
 where
     S: Service<R> + 'static,
 {

@@ -8,6 +8,7 @@
 //! the same number of calls, one contender after the other. A ratio is the median over the rounds of what the two took in the same
 //! round. `ns` is the median time of a call, and `allocs` the allocations of a call, counted.
 
+mod cache;
 mod calls;
 mod groups;
 mod measure;
@@ -27,7 +28,11 @@ fn main() {
         "{:<44} {:>8} {:>8} {:>8} {:>7}",
         "", "ns", "ratio", "goal", "allocs"
     );
-    for group in groups::all().into_iter().chain(provider::all(runtime)) {
+    for group in groups::all()
+        .into_iter()
+        .chain(provider::all(runtime))
+        .chain(cache::all())
+    {
         if group.name().contains(&only) {
             group.run();
         }

@@ -1,0 +1,69 @@
+//! What an answer costs that was given before.
+
+use std::{convert::Infallible, future::ready};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_throttle::CacheLayer;
+
+use crate::{
+    calls::call_with,
+    measure::{Contender, Group},
+};
+
+pub(crate) fn all() -> Vec<Group> {
+    vec![hit()]
+}
+
+fn hit() -> Group {
+    Group::new("an answer out of the cache")
+        .calls(500)
+        .contender("nothing", hits(None))
+        .contender("a question of 1 KB", hits(Some(1_000)))
+        .contender("a question of 10 KB", hits(Some(10_000)))
+        .contender("a question of 100 KB", hits(Some(100_000)))
+        .nanoseconds("a question of 1 KB", "nothing", 5_000.0)
+}
+
+/// Asks the same, with a prompt of a length, of a cache; without one, of a service that answers at once.
+fn hits(prompt: Option<usize>) -> Contender {
+    let server = service_fn(|_: Request<Full<Bytes>>| {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"an answer")));
+        for name in ["content-type", "date", "server", "x-request-id", "via"] {
+            let value = http::HeaderValue::from_static("text");
+            response.headers_mut().insert(name, value);
+        }
+        ready(Ok::<_, Infallible>(response))
+    });
+    let request = request(prompt.unwrap_or(1_000));
+    if prompt.is_none() {
+        return call_with(server, move || request.clone());
+    }
+    let client = CacheLayer::new().layer(server);
+    let first = block_on(client.clone().oneshot(request.clone())).expect("infallible");
+    block_on(first.into_body().collect()).expect("a body");
+    call_with(client, move || request.clone())
+}
+
+/// A chat of eight messages, as the SDKs write it.
+fn request(length: usize) -> Request<Full<Bytes>> {
+    let text = "all work and no play ".repeat(length / 168);
+    let message = format!(r#"{{"role": "user", "content": "{text}"}}"#);
+    let messages = vec![message; 8].join(", ");
+    let body = format!(
+        r#"{{"model": "gpt-5", "messages": [{messages}], "temperature": 0, "max_tokens": 100}}"#
+    );
+    Request::post("https://api.example.com/v1/chat/completions")
+        .header(
+            "authorization",
+            "Bearer sk-0123456789012345678901234567890123456789",
+        )
+        .header("content-type", "application/json")
+        .header("accept", "application/json")
+        .header("user-agent", "bench")
+        .body(Full::new(Bytes::from(body)))
+        .expect("a request")
+}
