@@ -464,14 +464,19 @@ async fn prompts_that_repeat_are_asked_once_with_a_cache() {
         (&["--cache"], 10, 1),
         (&["--cache", "--stream"], 10, 1),
     ] {
-        let simulator = simulator(Limits::default()).await;
+        let simulator = simulator(Limits {
+            latency: ms(30),
+            ..Limits::default()
+        })
+        .await;
         let folder = Folder::new();
         let out = folder.path("out.jsonl");
         let mut command = against(&simulator);
         command
             .args(args)
             .args(["--requests", "25", "--distinct", "10"]);
-        command.args(["--workers", "1", "--out"]).arg(&out);
+        // Some ask while the first is being answered.
+        command.args(["--workers", "16", "--out"]).arg(&out);
         let report = report(&output(command).await);
         assert_eq!(report["succeeded"], 25);
         assert_eq!(report["hits"], 25 - answers);

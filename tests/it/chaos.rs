@@ -112,6 +112,35 @@ async fn where_two_have_a_bad_day_one_answers_what_the_other_does_not() {
     assert!(attempts * 100 <= 125 * REQUESTS as u64, "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_bad_day_equal_prompts_still_share_one_answer() {
+    let distinct = REQUESTS / 10;
+    let simulator = simulator(Limits {
+        latency: ms(20),
+        chaos: Some(Chaos::bad_day(5)),
+        ..Limits::default()
+    })
+    .await;
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = against(&simulator);
+    with_requests(&mut command, REQUESTS);
+    command.args(["--distinct", &distinct.to_string(), "--cache", "--stream"]);
+    command.args(["--timeout", "2", "--out"]).arg(&out);
+    let output = in_time(output(command)).await;
+
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_each_answered_once(&out, REQUESTS);
+    assert_eq!(report["hits"], REQUESTS - distinct);
+    let answered = Answered {
+        prompts: distinct,
+        answers: distinct as u64,
+        most: 1,
+    };
+    assert_eq!(simulator.answered(), answered);
+}
+
 // ===== a provider that is down =====
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
