@@ -3,9 +3,7 @@
 
 mod auto;
 mod auto_traits;
-mod batch;
 mod cache;
-mod chaos;
 mod circuit_breaker;
 mod concurrency;
 mod diagnose;
@@ -20,7 +18,6 @@ mod refusal;
 mod replay;
 mod retry_after_backoff;
 mod rooms;
-mod simulator;
 mod sliding_window;
 mod stack;
 mod support;

@@ -2,7 +2,6 @@
 
 mod learning;
 mod limiter;
-mod live;
 mod refusals;
 mod settlement;
 mod timeouts;

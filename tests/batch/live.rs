@@ -14,7 +14,6 @@ use tower_throttle::{
     provider::{Accounting, Provider, ProviderLayer, ProviderLimiter, include_usage},
 };
 
-use super::nth;
 use crate::{
     simulator::provider::{Kind, Limits, Simulator},
     support::ms,
@@ -65,7 +64,7 @@ fn ask_on(
 
 async fn until(limiter: &ProviderLimiter, limit: u64) -> std::time::Duration {
     let start = Instant::now();
-    while nth(&limiter.usage(), 0).limit != limit {
+    while limiter.usage().limits().next().unwrap().limit != limit {
         assert!(start.elapsed() < 10 * WINDOW, "{:?}", limiter.usage());
         tokio::time::sleep(ms(5)).await;
     }
@@ -89,7 +88,7 @@ async fn a_limit_that_is_halved_and_doubled_is_found_within_two_windows() {
         while limiter.usage().limits().next().is_none() {
             tokio::time::sleep(ms(5)).await;
         }
-        assert_eq!(nth(&limiter.usage(), 0).limit, 100);
+        assert_eq!(limiter.usage().limits().next().unwrap().limit, 100);
         tokio::time::sleep(WINDOW).await;
         for (per_mille, limit) in [(500, 50), (1_000, 100), (2_000, 200)] {
             simulator.scale(per_mille);
@@ -123,10 +122,10 @@ async fn a_reqwest_response_stays_itself_and_settles() {
         .service(client);
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.url().as_str(), url);
-    assert_eq!(nth(&limiter.usage(), 0).used, 604);
+    assert_eq!(limiter.usage().limits().next().unwrap().used, 604);
     let text = response.text().await.unwrap();
     assert!(text.ends_with("data: [DONE]\n\n"));
     // 4 for the prompt, and an answer of 12.
-    assert_eq!(nth(&limiter.usage(), 0).used, 16);
+    assert_eq!(limiter.usage().limits().next().unwrap().used, 16);
     assert_eq!(limiter.usage().in_flight, 0);
 }
