@@ -35,7 +35,7 @@ pub(super) enum Watch {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing is changed.
     Pass,
@@ -164,8 +164,10 @@ impl Verdict {
                     kind = ?late.kind,
                     "an answer turned out to be an error"
                 );
+                let kind = late.kind;
                 parts.status = late.status;
-                late.kind
+                parts.extensions.insert(late);
+                kind
             }
             Self::Kind(kind) => {
                 #[cfg(feature = "tracing")]

@@ -7,7 +7,11 @@ use std::{
 
 use http::{StatusCode, response::Parts};
 
-use super::{QuotaExhausted, Reservation, ResponseBody, class::Told, future::Settling};
+use super::{
+    QuotaExhausted, Reservation, ResponseBody,
+    class::{Late, Told},
+    future::Settling,
+};
 use crate::{
     BoxError, IntoHttp, RateLimits, WithBody,
     opening::{Bounds, Opening, Step},
@@ -48,8 +52,9 @@ impl<R: IntoHttp> Refused<R> {
     where
         R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
     {
-        if let Some((_, opening)) = &mut self.refusal {
-            while ready!(opening.poll_step(cx)) == Step::Frame {}
+        if let Some((parts, opening)) = &mut self.refusal {
+            let is_known = parts.extensions.get::<Late>().is_some();
+            while !is_known && ready!(opening.poll_step(cx)) == Step::Frame {}
         }
         let Some((parts, opening)) = self.refusal.take() else {
             unreachable!("polled after it was done")
@@ -65,7 +70,11 @@ impl<R: IntoHttp> Refused<R> {
     fn judge(&mut self, parts: &Parts, opening: &Opening<R::Body>) -> Option<QuotaExhausted> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(&parts.headers);
-        let Some(told) = Told::read(parts.status, &parts.headers, &opening.text()) else {
+        let told = match parts.extensions.get::<Late>() {
+            Some(late) => late.told.clone(),
+            None => Told::read(parts.status, &parts.headers, &opening.text()),
+        };
+        let Some(told) = told else {
             // An error like any other.
             reservation.observe(&limits);
             reservation.fail();

@@ -3,14 +3,18 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::{error::Error, kind, words};
+use super::{Told, error::Error, kind, words};
 use crate::ErrorKind;
 
 /// An error as it would have been, had it come in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Who has found it leaves it in the response's extensions: around it in the body there may be much that is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Late {
     pub(crate) status: StatusCode,
     pub(crate) kind: Option<ErrorKind>,
+    /// What it means where it is a refusal.
+    pub(crate) told: Option<Told>,
 }
 
 // ===== impl Late =====
@@ -29,8 +33,11 @@ impl Late {
 
     fn new(error: &Error, headers: &HeaderMap) -> Self {
         let status = status(error);
-        let kind = kind::of(status, headers, error);
-        Self { status, kind }
+        Self {
+            status,
+            kind: kind::of(status, headers, error),
+            told: Told::of(status, headers, error),
+        }
     }
 }
 
