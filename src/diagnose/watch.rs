@@ -118,6 +118,7 @@ impl Watch {
     pub(super) fn end<B: Body>(&mut self, opening: &Opening<B>, parts: &Parts) -> Verdict {
         let text = || opening.text();
         match self {
+            Self::Stream(_) | Self::Json { .. } if opening.is_cut() => Verdict::Pass,
             Self::Stream(stream) => Verdict::of_answer(stream.end(text), &parts.headers),
             Self::Json { .. } => Verdict::of_answer(error_alone(&text()).as_ref(), &parts.headers),
             Self::Error => Verdict::of_error(parts, &text()),

@@ -130,6 +130,11 @@ impl<B: Body> Opening<B> {
         text
     }
 
+    /// Whether more has come than the bound lets be read.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.bytes > self.bounds.bytes
+    }
+
     /// What the body failed with, if it did: it is passed on no more.
     pub(crate) fn take_error(&mut self) -> Option<B::Error> {
         match self.read.pop_back()? {
