@@ -115,6 +115,10 @@ impl Sink for Event {
         self.data.extend_from_slice(bytes);
     }
 
+    fn rename(&mut self) {
+        self.name.clear();
+    }
+
     fn name(&mut self, bytes: &[u8]) {
         self.name.extend_from_slice(bytes);
     }

@@ -502,6 +502,21 @@ async fn half_an_answer_that_comes_with_its_error_is_content() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_name_of_an_event_counts() {
+    for (names, status) in [
+        ("event: message\nevent: error", 500),
+        ("event: error\nevent: message", 200),
+        ("event: err\nevent: or", 200),
+        ("event: error\n\nevent: error", 500),
+    ] {
+        let stream = format!("{names}\ndata: it broke\n\n");
+        for size in [1_000, 1] {
+            assert_eq!(check(EVENTS, &stream, size).await.0, status, "{names}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn trailers_pass() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
