@@ -10,7 +10,7 @@ use crate::{
     ErrorKind, ResponseHead,
     header::{is_compressed, media_type},
     opening::{Bounds, Opening},
-    provider::{Late, REFUSAL, kind},
+    provider::{Diagnosis, REFUSAL},
 };
 
 /// As much of the beginning of an answer is read.
@@ -40,9 +40,9 @@ pub(super) enum Verdict {
     /// Nothing is changed.
     Pass,
     /// It is an error.
-    Late(Late),
-    /// It is the error that it says it is, of this kind.
-    Kind(ErrorKind),
+    Late(Diagnosis),
+    /// It is the error that it says it is.
+    InTime(Diagnosis),
 }
 
 // ===== impl Watch =====
@@ -151,13 +151,13 @@ impl Verdict {
     }
 
     fn of_error(parts: &Parts, text: &[u8]) -> Self {
-        kind(parts.status, &parts.headers, text).map_or(Self::Pass, Self::Kind)
+        Self::InTime(Diagnosis::in_time(parts.status, &parts.headers, text))
     }
 
     /// Makes the head say so.
     pub(super) fn write(self, parts: &mut Parts) {
-        let kind = match self {
-            Self::Pass => None,
+        let diagnosis = match self {
+            Self::Pass => return,
             Self::Late(late) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(
@@ -165,19 +165,20 @@ impl Verdict {
                     kind = ?late.kind,
                     "an answer turned out to be an error"
                 );
-                let kind = late.kind;
                 parts.status = late.status;
-                parts.extensions.insert(late);
-                kind
+                late
             }
-            Self::Kind(kind) => {
+            Self::InTime(error) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!(status = parts.status.as_u16(), ?kind, "an error was read");
-                Some(kind)
+                if let Some(kind) = error.kind {
+                    tracing::debug!(status = parts.status.as_u16(), ?kind, "an error was read");
+                }
+                error
             }
         };
-        if let Some(kind) = kind {
+        if let Some(kind) = diagnosis.kind {
             parts.extensions.insert(kind);
         }
+        parts.extensions.insert(diagnosis);
     }
 }

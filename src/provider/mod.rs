@@ -123,7 +123,8 @@
 //! | [`Day`](Class::Day), [`Money`](Class::Money), [`TooLarge`](Class::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
 //! A refusal that comes late, in a stream that opened with 200, is one with a
-//! [`DiagnoseLayer`](crate::DiagnoseLayer) inside of this layer. What that has read is not read again, nor waited for.
+//! [`DiagnoseLayer`](crate::DiagnoseLayer) inside of this layer. What that has read of a refusal, late or not, is not read
+//! again, nor waited for.
 //!
 //! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
 //! given, and beyond that where it is learned.
@@ -186,7 +187,7 @@ pub use self::{
     table::UnknownProvider,
 };
 pub(crate) use self::{
-    class::{Late, error_in, is_hollow, kind},
+    class::{Diagnosis, error_in, is_hollow},
     events::{Events, Sink},
     refused::BOUNDS as REFUSAL,
 };

@@ -9,7 +9,7 @@ use http::{StatusCode, response::Parts};
 
 use super::{
     QuotaExhausted, Reservation, ResponseBody,
-    class::{Late, Told},
+    class::{Diagnosis, Told},
     future::Settling,
 };
 use crate::{
@@ -36,6 +36,12 @@ pub(super) fn may_be_one(status: StatusCode) -> bool {
     matches!(status.as_u16(), 402 | 403 | 429 | 503 | 529)
 }
 
+/// What a layer further in has read.
+fn known(parts: &Parts) -> Option<&Diagnosis> {
+    let known = parts.extensions.get::<Diagnosis>();
+    known.filter(|known| known.status == parts.status)
+}
+
 // ===== impl Refused =====
 
 impl<R: IntoHttp> Refused<R> {
@@ -53,7 +59,7 @@ impl<R: IntoHttp> Refused<R> {
         R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
     {
         if let Some((parts, opening)) = &mut self.refusal {
-            let is_known = parts.extensions.get::<Late>().is_some();
+            let is_known = known(parts).is_some();
             while !is_known && ready!(opening.poll_step(cx)) == Step::Frame {}
         }
         let Some((parts, opening)) = self.refusal.take() else {
@@ -70,8 +76,8 @@ impl<R: IntoHttp> Refused<R> {
     fn judge(&mut self, parts: &Parts, opening: &Opening<R::Body>) -> Option<QuotaExhausted> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(&parts.headers);
-        let told = match parts.extensions.get::<Late>() {
-            Some(late) => late.told.clone(),
+        let told = match known(parts) {
+            Some(diagnosis) => diagnosis.told.clone(),
             None => Told::read(parts.status, &parts.headers, &opening.text()),
         };
         let Some(told) = told else {

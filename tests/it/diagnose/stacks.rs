@@ -177,6 +177,25 @@ async fn a_provider_outside_hears_the_error_and_not_what_stands_around_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_that_stalls_is_waited_for_by_one_layer_alone() {
+    let limiter = ProviderLimiter::new(Provider::new("test"));
+    let client = ServiceBuilder::new()
+        .layer(ProviderLayer::from(limiter.clone()))
+        .layer(DiagnoseLayer::new())
+        .service_fn(async |_: Request<&'static str>| {
+            let says = "{\"error\":{\"message\":\"Please try again in 20s. See";
+            let answer = response(429, "application/json", stalled([piece(says)]));
+            Ok::<_, Infallible>(answer)
+        });
+    let start = Instant::now();
+    let answer = client.oneshot(post()).await.unwrap();
+    assert_eq!(ErrorKind::of(Ok(&answer)), Some(ErrorKind::RateLimit));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let paused = limiter.usage().paused_for.as_secs();
+    assert!((19..=22).contains(&paused), "{paused}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_error_that_is_no_refusal_is_none_whatever_stands_around_it() {
     const DENIED: &str = "{\"type\":\"response.created\",\"response\":{\"instructions\":\"What is a rate limit?\"}}\n{\"error\":{\"status\":\"PERMISSION_DENIED\"}}\n";
     let limiter = ProviderLimiter::new(Provider::new("test"));
