@@ -26,7 +26,7 @@ pub enum ErrorKind {
     Money,
     /// The request is larger than the provider, or a limit, ever lets in: 413.
     TooLarge,
-    /// It took too long, here or there: 408, 504, and [`TimedOut`].
+    /// It took too long, here or there: 408, 504, [`TimedOut`], and the timeouts of tokio, tower and reqwest.
     Timeout,
     /// Something broke on the provider's side: any other 5xx.
     Server,
@@ -70,10 +70,7 @@ impl ErrorKind {
             if let Some(kind) = cause.downcast_ref() {
                 return Some(*kind);
             }
-            if cause.is::<TimedOut>()
-                || cause.is::<tokio::time::error::Elapsed>()
-                || cause.is::<tower::timeout::error::Elapsed>()
-            {
+            if is_timeout(cause) {
                 return Some(Self::Timeout);
             }
         }
@@ -96,6 +93,17 @@ impl ErrorKind {
             Self::Connection => "connection",
         }
     }
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        // One that found no connection in time has none.
+        return error.is_timeout() && !error.is_connect();
+    }
+    error.is::<TimedOut>()
+        || error.is::<tokio::time::error::Elapsed>()
+        || error.is::<tower::timeout::error::Elapsed>()
 }
 
 impl fmt::Display for ErrorKind {

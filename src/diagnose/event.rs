@@ -42,9 +42,10 @@ fn has_content(root: &Value) -> bool {
     places.any(|place| !is_member_hollow(root, place))
         || elements(root, "choices").any(in_choice)
         || elements(root, "candidates").any(in_candidate)
-        || root
-            .pointer("/message/content")
-            .is_some_and(|content| !is_hollow(content))
+        || ["/message/content", "/response/output"]
+            .iter()
+            .filter_map(|place| root.pointer(place))
+            .any(|content| !is_hollow(content))
 }
 
 /// Whether it was something else that failed, and this tells of it: a job, one request of a batch, a call of a procedure.

@@ -7,7 +7,7 @@ use memchr::memchr3;
 use serde_json::Value;
 
 use super::event::{Says, says};
-use crate::provider::{Events, Late, Sink};
+use crate::provider::{Diagnosis, Events, Sink};
 
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
@@ -115,6 +115,10 @@ impl Sink for Event {
         self.data.extend_from_slice(bytes);
     }
 
+    fn rename(&mut self) {
+        self.name.clear();
+    }
+
     fn name(&mut self, bytes: &[u8]) {
         self.name.extend_from_slice(bytes);
     }
@@ -145,11 +149,11 @@ impl Sink for Event {
 
 impl Beginning {
     /// The error, as if it had come in time.
-    pub(super) fn late(&self, headers: &HeaderMap) -> Option<Late> {
+    pub(super) fn late(&self, headers: &HeaderMap) -> Option<Diagnosis> {
         match self {
             Self::Content => None,
-            Self::Error(root) => Some(Late::of(root, headers)),
-            Self::Text(text) => Some(Late::of_text(text, headers)),
+            Self::Error(root) => Some(Diagnosis::of(root, headers)),
+            Self::Text(text) => Some(Diagnosis::of_text(text, headers)),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     ErrorKind, ResponseHead,
     header::{is_compressed, media_type},
     opening::{Bounds, Opening},
-    provider::{Late, REFUSAL, kind},
+    provider::{Diagnosis, REFUSAL},
 };
 
 /// As much of the beginning of an answer is read.
@@ -35,14 +35,14 @@ pub(super) enum Watch {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing is changed.
     Pass,
     /// It is an error.
-    Late(Late),
-    /// It is the error that it says it is, of this kind.
-    Kind(ErrorKind),
+    Late(Diagnosis),
+    /// It is the error that it says it is.
+    InTime(Diagnosis),
 }
 
 // ===== impl Watch =====
@@ -118,6 +118,7 @@ impl Watch {
     pub(super) fn end<B: Body>(&mut self, opening: &Opening<B>, parts: &Parts) -> Verdict {
         let text = || opening.text();
         match self {
+            Self::Stream(_) | Self::Json { .. } if opening.is_cut() => Verdict::Pass,
             Self::Stream(stream) => Verdict::of_answer(stream.end(text), &parts.headers),
             Self::Json { .. } => Verdict::of_answer(error_alone(&text()).as_ref(), &parts.headers),
             Self::Error => Verdict::of_error(parts, &text()),
@@ -150,13 +151,13 @@ impl Verdict {
     }
 
     fn of_error(parts: &Parts, text: &[u8]) -> Self {
-        kind(parts.status, &parts.headers, text).map_or(Self::Pass, Self::Kind)
+        Self::InTime(Diagnosis::in_time(parts.status, &parts.headers, text))
     }
 
     /// Makes the head say so.
     pub(super) fn write(self, parts: &mut Parts) {
-        let kind = match self {
-            Self::Pass => None,
+        let diagnosis = match self {
+            Self::Pass => return,
             Self::Late(late) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(
@@ -165,16 +166,19 @@ impl Verdict {
                     "an answer turned out to be an error"
                 );
                 parts.status = late.status;
-                late.kind
+                late
             }
-            Self::Kind(kind) => {
+            Self::InTime(error) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!(status = parts.status.as_u16(), ?kind, "an error was read");
-                Some(kind)
+                if let Some(kind) = error.kind {
+                    tracing::debug!(status = parts.status.as_u16(), ?kind, "an error was read");
+                }
+                error
             }
         };
-        if let Some(kind) = kind {
+        if let Some(kind) = diagnosis.kind {
             parts.extensions.insert(kind);
         }
+        parts.extensions.insert(diagnosis);
     }
 }

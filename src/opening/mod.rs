@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Buf;
 use http_body::{Body, Frame};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 pub(crate) use self::opened::Opened;
 
@@ -100,6 +100,11 @@ impl<B: Body> Opening<B> {
             return Poll::Ready(());
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
+        // Not left to the timer alone, which does not go off for a task that has used up its budget of tokio's: the body might
+        // use up all of it each time.
+        if Instant::now() >= timer.deadline() {
+            return Poll::Ready(());
+        }
         timer.as_mut().poll(cx)
     }
 
@@ -123,6 +128,11 @@ impl<B: Body> Opening<B> {
             }
         }
         text
+    }
+
+    /// Whether more has come than the bound lets be read.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.bytes > self.bounds.bytes
     }
 
     /// What the body failed with, if it did: it is passed on no more.

@@ -21,6 +21,9 @@ pub(crate) trait Sink {
     /// More of the event's data. Its lines are joined by line feeds, and have one at their end.
     fn data(&mut self, bytes: &[u8]);
 
+    /// What the event is called comes next, in place of what it was called before.
+    fn rename(&mut self) {}
+
     /// More of what the event is called.
     fn name(&mut self, _bytes: &[u8]) {}
 
@@ -106,10 +109,13 @@ impl Events {
                 Line::Start if byte == Field::Data.name()[0] => Line::Name(Field::Data, 1),
                 Line::Start if byte == Field::Event.name()[0] => Line::Name(Field::Event, 1),
                 Line::Name(field, seen) if byte == field.name()[seen] => {
-                    if seen + 1 == field.name().len() {
-                        Line::Colon(field)
-                    } else {
+                    if seen + 1 < field.name().len() {
                         Line::Name(field, seen + 1)
+                    } else {
+                        if field == Field::Event {
+                            sink.rename();
+                        }
+                        Line::Colon(field)
                     }
                 }
                 Line::Colon(field) if byte == b' ' => Line::Value(field),
@@ -168,6 +174,10 @@ mod tests {
             self.2.push_str(std::str::from_utf8(bytes).unwrap());
         }
 
+        fn rename(&mut self) {
+            self.1.clear();
+        }
+
         fn name(&mut self, bytes: &[u8]) {
             self.1.push_str(std::str::from_utf8(bytes).unwrap());
         }
@@ -180,8 +190,14 @@ mod tests {
 
     #[test]
     fn names_and_data_are_told_apart_however_they_are_cut() {
-        let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: d\r\rdata: 6";
-        let expected = [("a", "1\n2\n"), ("", ""), ("b", " 4\n"), ("d", "")];
+        let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\nevent: x\nevent: y\ndata: 3\n\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: d\r\rdata: 6";
+        let expected = [
+            ("a", "1\n2\n"),
+            ("y", "3\n"),
+            ("", ""),
+            ("b", " 4\n"),
+            ("d", ""),
+        ];
         for size in 1..stream.len() {
             let mut taken = Taken::default();
             let mut events = Events::new();

@@ -81,9 +81,10 @@
 //! # After a timeout
 //!
 //! A [`TimeoutLayer`](crate::TimeoutLayer) ends a request on this side, inside of this layer or outside of it. With the error the
-//! request is no longer in flight, and what it reserved comes back: a server that stalls would else hold the tokens of all
-//! who gave it up. What a stream had told by then counts, such as the input at the beginning of one of Anthropic's. So do errors of
-//! tower's `Timeout`, and of reqwest's, that come from inside.
+//! request is no longer in flight, and the tokens that it reserved come back, unless they count at
+//! [admission](Counting::Admission): a server that stalls would else hold the tokens of all who gave it up. It stays one
+//! request. What a stream had told by then counts, such as the input at the beginning of one of Anthropic's. Errors of tower's
+//! `Timeout`, and of reqwest's, that come from inside do the same.
 //!
 //! From outside it is the drop of the future, or of the body, that says so, in the same thread. Where something
 //! between the two layers moves the call into another task, as tower's `Buffer` does, and where `tokio::time::timeout`
@@ -123,7 +124,8 @@
 //! | [`Day`](Class::Day), [`Money`](Class::Money), [`TooLarge`](Class::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
 //! A refusal that comes late, in a stream that opened with 200, is one with a
-//! [`DiagnoseLayer`](crate::DiagnoseLayer) inside of this layer.
+//! [`DiagnoseLayer`](crate::DiagnoseLayer) inside of this layer. What that has read of a refusal, late or not, is not read
+//! again, nor waited for.
 //!
 //! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
 //! given, and beyond that where it is learned.
@@ -186,7 +188,7 @@ pub use self::{
     table::UnknownProvider,
 };
 pub(crate) use self::{
-    class::{Late, error_in, is_hollow, kind},
+    class::{Diagnosis, error_in, is_hollow},
     events::{Events, Sink},
     refused::BOUNDS as REFUSAL,
 };

@@ -7,7 +7,11 @@ use std::{
 
 use http::{StatusCode, response::Parts};
 
-use super::{QuotaExhausted, Reservation, ResponseBody, class::Told, future::Settling};
+use super::{
+    QuotaExhausted, Reservation, ResponseBody,
+    class::{Diagnosis, Told},
+    future::Settling,
+};
 use crate::{
     BoxError, IntoHttp, RateLimits, WithBody,
     opening::{Bounds, Opening, Step},
@@ -32,6 +36,12 @@ pub(super) fn may_be_one(status: StatusCode) -> bool {
     matches!(status.as_u16(), 402 | 403 | 429 | 503 | 529)
 }
 
+/// What a layer further in has read.
+fn known(parts: &Parts) -> Option<&Diagnosis> {
+    let known = parts.extensions.get::<Diagnosis>();
+    known.filter(|known| known.status == parts.status)
+}
+
 // ===== impl Refused =====
 
 impl<R: IntoHttp> Refused<R> {
@@ -48,8 +58,9 @@ impl<R: IntoHttp> Refused<R> {
     where
         R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
     {
-        if let Some((_, opening)) = &mut self.refusal {
-            while ready!(opening.poll_step(cx)) == Step::Frame {}
+        if let Some((parts, opening)) = &mut self.refusal {
+            let is_known = known(parts).is_some();
+            while !is_known && ready!(opening.poll_step(cx)) == Step::Frame {}
         }
         let Some((parts, opening)) = self.refusal.take() else {
             unreachable!("polled after it was done")
@@ -65,7 +76,11 @@ impl<R: IntoHttp> Refused<R> {
     fn judge(&mut self, parts: &Parts, opening: &Opening<R::Body>) -> Option<QuotaExhausted> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(&parts.headers);
-        let Some(told) = Told::read(parts.status, &parts.headers, &opening.text()) else {
+        let told = match known(parts) {
+            Some(diagnosis) => diagnosis.told.clone(),
+            None => Told::read(parts.status, &parts.headers, &opening.text()),
+        };
+        let Some(told) = told else {
             // An error like any other.
             reservation.observe(&limits);
             reservation.fail();

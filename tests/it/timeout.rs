@@ -25,8 +25,8 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, ConcurrencyLimiter, LayerMiddleware, RetryAfterBackoffLayer,
-    TimedOut, TimeoutLayer, timeout::ResponseBody,
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, ErrorKind, LayerMiddleware,
+    RetryAfterBackoffLayer, TimedOut, TimeoutLayer, timeout::ResponseBody,
 };
 
 use crate::support::{ms, poll_once};
@@ -732,6 +732,25 @@ async fn a_call_is_cut_while_it_waits_in_a_queue() {
         service.oneshot(get()).await.unwrap();
         assert_eq!(limiter.in_flight(), 0);
     }
+}
+
+#[tokio::test]
+async fn reqwest_s_own_timeouts_are_of_that_kind_too() {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(ms(50))
+        .build()
+        .unwrap();
+    let error: BoxError = client.get(&url).send().await.unwrap_err().into();
+    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Timeout));
+    drop(listener);
+    let error: BoxError = client.get(&url).send().await.unwrap_err().into();
+    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
 }
 
 #[tokio::test]

@@ -3,16 +3,9 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{Class, Told, error::Error, late, words};
-use crate::{ErrorKind, header::is_compressed};
+use crate::ErrorKind;
 
 /// What kind of failure an error response is, by what its body says and else by its status; `None` where neither tells.
-///
-/// The body may be empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
-pub(crate) fn kind(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<ErrorKind> {
-    let body = if is_compressed(headers) { &[] } else { body };
-    of(status, headers, &Error::read(body, headers))
-}
-
 pub(super) fn of(status: StatusCode, headers: &HeaderMap, error: &Error) -> Option<ErrorKind> {
     // In the message of a refusal by a limit these words are of something else.
     let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);

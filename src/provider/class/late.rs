@@ -1,36 +1,55 @@
-//! Errors that come under a status that says that all is well.
+//! What errors are, those too that come under a status that says that all is well.
 
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::{error::Error, kind, words};
-use crate::ErrorKind;
+use super::{Told, error::Error, kind, words};
+use crate::{ErrorKind, header::is_compressed};
 
-/// An error as it would have been, had it come in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Late {
+/// An error as it is, or would have been, had it come in time.
+///
+/// Who has found it leaves it in the response's extensions: the body need not be read again, and around an error in it there
+/// may be much that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
     pub(crate) kind: Option<ErrorKind>,
+    /// What it means where it is a refusal.
+    pub(crate) told: Option<Told>,
 }
 
-// ===== impl Late =====
+// ===== impl Diagnosis =====
 
-impl Late {
+impl Diagnosis {
     /// What the error [in](error_in) an event, or in an answer with these headers, is.
     pub(crate) fn of(root: &Value, headers: &HeaderMap) -> Self {
         let error = error_in(root).unwrap_or(root);
-        Self::new(&Error::of(error, headers), headers)
+        Self::late(&Error::of(error, headers), headers)
     }
 
     /// The same of one that is not JSON.
     pub(crate) fn of_text(text: &[u8], headers: &HeaderMap) -> Self {
-        Self::new(&Error::read(text, headers), headers)
+        Self::late(&Error::read(text, headers), headers)
     }
 
-    fn new(error: &Error, headers: &HeaderMap) -> Self {
-        let status = status(error);
-        let kind = kind::of(status, headers, error);
-        Self { status, kind }
+    /// What an error is that came in time.
+    ///
+    /// The body may be empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
+    pub(crate) fn in_time(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let body = if is_compressed(headers) { &[] } else { body };
+        Self::new(status, &Error::read(body, headers), headers)
+    }
+
+    fn late(error: &Error, headers: &HeaderMap) -> Self {
+        Self::new(status(error), error, headers)
+    }
+
+    fn new(status: StatusCode, error: &Error, headers: &HeaderMap) -> Self {
+        Self {
+            status,
+            kind: kind::of(status, headers, error),
+            told: Told::of(status, headers, error),
+        }
     }
 }
 

@@ -5,10 +5,7 @@ mod kind;
 mod late;
 mod words;
 
-pub(crate) use self::{
-    kind::kind,
-    late::{Late, error_in, is_hollow},
-};
+pub(crate) use self::late::{Diagnosis, error_in, is_hollow};
 
 use std::time::Duration;
 

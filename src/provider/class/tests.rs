@@ -575,9 +575,10 @@ proptest! {
             let fields = [("retry-after", &*fields), ("x-ratelimit-remaining", &*fields)];
             let told = told(status, &fields, body);
             prop_assert!(told.is_some() || status == 403 || status == 200);
-            let known = kind(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body);
-            prop_assert!(known.is_some() || status == 403 || status == 200);
-            let late = Late::of_text(body, &HeaderMap::new()).status;
+            let status_code = StatusCode::from_u16(status).unwrap();
+            let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
+            prop_assert!(known.kind.is_some() || status == 403 || status == 200);
+            let late = Diagnosis::of_text(body, &HeaderMap::new()).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {
                 prop_assert!(!text.is_empty() && text.chars().count() <= 200);

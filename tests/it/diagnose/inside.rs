@@ -273,3 +273,28 @@ async fn one_event_tells_what_was_found_and_nothing_of_what_was_said() {
     );
     assert!(!text.contains("s3cret"), "{text}");
 }
+
+/// On the real clock, since a task that never sleeps keeps a paused one where it is.
+#[tokio::test]
+async fn a_body_that_uses_up_its_task_s_budget_is_held_back_no_longer() {
+    let frames = futures::stream::unfold((), async |()| {
+        loop {
+            tokio::task::consume_budget().await;
+            if false {
+                return Some((Ok::<_, Infallible>(Frame::data(Bytes::new())), ()));
+            }
+        }
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(frames));
+    let mut body = Some(body);
+    let open = service_fn(move |_: Request<()>| {
+        let answer = answer(200, body.take().unwrap());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let client = DiagnoseLayer::new()
+        .patience(Duration::from_millis(20))
+        .layer(open);
+    let answer = client.oneshot(Request::new(()));
+    let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
+    assert_eq!(answer.unwrap().unwrap().status(), 200);
+}

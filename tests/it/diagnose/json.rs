@@ -109,6 +109,14 @@ async fn what_is_no_object_or_too_slow_or_too_large_is_not_held_back() {
     assert_eq!(said(ON, &large, 1_000).await, (200, None));
     let fits = format!("{}{ERROR}", " ".repeat(64 * 1024 - ERROR.len()));
     assert_eq!(said(ON, &fits[1..], 1_000).await.0, 429);
+
+    // Of a body of one frame, too, of which the part that is read would be an error by itself.
+    let large = format!("{ERROR}{}{{\"answer\":1}}", " ".repeat(64 * 1024));
+    let whole = http_body_util::Full::from(large.clone());
+    let whole = whole.map_err(|never| match never {}).boxed_unsync();
+    let answer = diagnose(ON, response(200, JSON, whole)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(text(answer.into_body()).await, large);
 }
 
 #[tokio::test(start_paused = true)]

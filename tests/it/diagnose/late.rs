@@ -488,6 +488,35 @@ async fn a_stream_that_ends_without_content_is_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_an_answer_that_comes_with_its_error_is_content() {
+    let failed = |output: &str| {
+        format!(
+            "data: {{\"type\":\"response.failed\",\"response\":{{\"error\":{{\"code\":\"server_error\"}},\"output\":[{output}]}}}}\n\n"
+        )
+    };
+    let half = failed("{\"type\":\"message\",\"content\":[{\"text\":\"Once\"}]}");
+    assert_eq!(check(EVENTS, &half, 1_000).await, (200, None));
+    let none = failed("{\"type\":\"message\",\"content\":[]}");
+    let expected = (500, Some(ErrorKind::Server));
+    assert_eq!(check(EVENTS, &none, 1_000).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_name_of_an_event_counts() {
+    for (names, status) in [
+        ("event: message\nevent: error", 500),
+        ("event: error\nevent: message", 200),
+        ("event: err\nevent: or", 200),
+        ("event: error\n\nevent: error", 500),
+    ] {
+        let stream = format!("{names}\ndata: it broke\n\n");
+        for size in [1_000, 1] {
+            assert_eq!(check(EVENTS, &stream, size).await.0, status, "{names}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn trailers_pass() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());

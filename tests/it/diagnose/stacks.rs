@@ -138,6 +138,79 @@ async fn a_provider_outside_makes_an_error_of_money_that_is_found_spent_late() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
 
+/// The answer of OpenAI's responses begins with what was asked.
+#[tokio::test(start_paused = true)]
+async fn a_provider_outside_hears_the_error_and_not_what_stands_around_it() {
+    let limited = "{\"error\":{\"message\":\"Rate limit reached on tokens per min (TPM). Please try again in 20s.\",\"code\":\"rate_limit_exceeded\"}}";
+    let asked = format!("Tell 5 jokes per day. {}", "Be brief. ".repeat(4_000));
+    let begun = format!(
+        "{{\"type\":\"response.created\",\"response\":{{\"instructions\":\"{asked}\",\"message\":\"\"}}}}"
+    );
+    for (media_type, text) in [
+        (EVENTS, format!("data: {begun}\n\ndata: {limited}\n\n")),
+        (
+            EVENTS,
+            format!(
+                "data: {begun}\n\nevent: error\ndata: Rate limit. Please try again in 20s.\n\n"
+            ),
+        ),
+        ("application/x-ndjson", format!("{begun}\n{limited}\n")),
+    ] {
+        let limiter = ProviderLimiter::new(Provider::new("test"));
+        let client = ServiceBuilder::new()
+            .layer(ProviderLayer::from(limiter.clone()))
+            .layer(DiagnoseLayer::new())
+            .service_fn(async |_: Request<&'static str>| {
+                // Which is open for longer than anybody reads.
+                let answer = response(200, media_type, stalled([piece(&text)]));
+                Ok::<_, Infallible>(answer)
+            });
+        let start = Instant::now();
+        let answer = client.oneshot(post()).await.unwrap();
+        assert_eq!(answer.status(), 429);
+        assert_eq!(start.elapsed(), Duration::ZERO, "all of it is known");
+        let paused = limiter.usage().paused_for.as_secs();
+        assert!((19..=22).contains(&paused), "{paused} {media_type}");
+        let frame = answer.into_body().frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_stalls_is_waited_for_by_one_layer_alone() {
+    let limiter = ProviderLimiter::new(Provider::new("test"));
+    let client = ServiceBuilder::new()
+        .layer(ProviderLayer::from(limiter.clone()))
+        .layer(DiagnoseLayer::new())
+        .service_fn(async |_: Request<&'static str>| {
+            let says = "{\"error\":{\"message\":\"Please try again in 20s. See";
+            let answer = response(429, "application/json", stalled([piece(says)]));
+            Ok::<_, Infallible>(answer)
+        });
+    let start = Instant::now();
+    let answer = client.oneshot(post()).await.unwrap();
+    assert_eq!(ErrorKind::of(Ok(&answer)), Some(ErrorKind::RateLimit));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let paused = limiter.usage().paused_for.as_secs();
+    assert!((19..=22).contains(&paused), "{paused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_error_that_is_no_refusal_is_none_whatever_stands_around_it() {
+    const DENIED: &str = "{\"type\":\"response.created\",\"response\":{\"instructions\":\"What is a rate limit?\"}}\n{\"error\":{\"status\":\"PERMISSION_DENIED\"}}\n";
+    let limiter = ProviderLimiter::new(Provider::new("test"));
+    let client = ServiceBuilder::new()
+        .layer(ProviderLayer::from(limiter.clone()))
+        .layer(DiagnoseLayer::new())
+        .service_fn(async |_: Request<&'static str>| {
+            let answer = response(200, "application/x-ndjson", body([piece(DENIED)]));
+            Ok::<_, Infallible>(answer)
+        });
+    let answer = client.oneshot(post()).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(limiter.usage().paused_for, Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fallback_outside_answers_for_what_failed_late() {
     for failure in [OVERLOADED, ""] {
