@@ -12,7 +12,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// | outcome | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and all with an `Idempotency-Key` | POST, PATCH, … | all, with [`repeat_unsafe`](ByStatus::repeat_unsafe) |
 /// | --- | --- | --- | --- |
 /// | `x-should-retry: false` | no | no | no |
-/// | 402 Payment Required, 413 Content Too Large | no | no | no |
+/// | 402 Payment Required, 413 Content Too Large, and what is [known](ErrorKind::of) to be *money*, *too large*, *context length* or *content policy* | no | no | no |
 /// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
 /// | 429 Too Many Requests | yes | yes | yes |
 /// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
@@ -37,7 +37,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// another one. Where that matters, let the client follow no redirects, or bring a [`Classify`] of your own.
 ///
 /// Bodies are not read. A 429 that means that the money is spent, such as OpenAI's `insufficient_quota`, looks like
-/// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up.
+/// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up. A
+/// `DiagnoseLayer` further in reads it, and leaves the kind in the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct ByStatus {
@@ -114,9 +115,10 @@ impl ByStatus {
             Ok(response) => Self::status(repeats, response.status(), response.headers()),
             Err(error) => Self::error(repeats, error),
         };
-        match ErrorKind::of(outcome) {
-            Some(kind) => verdict.because(kind),
-            None => verdict,
+        match (ErrorKind::of(outcome), verdict) {
+            (Some(kind), Verdict::Retry { .. }) if lasts(kind) => Verdict::Forbid,
+            (Some(kind), verdict) => verdict.because(kind),
+            (None, verdict) => verdict,
         }
     }
 
@@ -127,6 +129,17 @@ impl ByStatus {
         };
         self.repeat_unsafe || request.method().is_idempotent() || has_key()
     }
+}
+
+/// Whether the same request would fail in the same way at any other time.
+const fn lasts(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Money
+            | ErrorKind::TooLarge
+            | ErrorKind::ContextLength
+            | ErrorKind::ContentPolicy
+    )
 }
 
 impl<Request, Response> Classify<Request, Response> for ByStatus
