@@ -5,9 +5,10 @@ use tower_layer::{Identity, Layer};
 #[cfg(feature = "cache")]
 use crate::cache::CacheLayer;
 use crate::{
-    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, FallbackLayer,
-    IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer, Timeout,
-    TimeoutLayer,
+    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, ErrorKind,
+    FallbackLayer, IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer,
+    Timeout, TimeoutLayer,
+    circuit_breaker::ByKind,
     fallback::{Remembers, Rule},
     provider::{ProviderLayer, ProviderService},
 };
@@ -22,11 +23,20 @@ pub struct StackLayer<F = Identity, C = Identity> {
     retry: RetryAfterBackoffLayer,
     key: IdempotencyKeyLayer,
     circuit: Circuit,
+    failures: ByKind,
     diagnose: DiagnoseLayer,
     timeout: TimeoutLayer,
     fallback: F,
     cache: C,
 }
+
+/// What opens the circuit where nobody else can answer.
+const DOWN: [ErrorKind; 4] = [
+    ErrorKind::Overload,
+    ErrorKind::Server,
+    ErrorKind::Timeout,
+    ErrorKind::Connection,
+];
 
 /// What repeats, limits and times the attempts of a client `S`.
 pub type Attempts<S> = RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>;
@@ -39,12 +49,16 @@ impl StackLayer {
     /// Unless told otherwise it repeats POST as it does GET, since completions may be asked for twice, keys its requests, gives an
     /// attempt 30 s, leaves the provider alone once it is down, finds errors that come late, and has neither a fallback nor a
     /// cache.
+    ///
+    /// A rate limit does not open the circuit as long as there is no fallback: the limits and the retry wait it out, and who
+    /// is turned away instead has nobody else to ask.
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
             limits,
             retry: RetryAfterBackoffLayer::new().repeat_unsafe(),
             key: IdempotencyKeyLayer::new(),
             circuit: Circuit::new(),
+            failures: ByKind::new(DOWN),
             diagnose: DiagnoseLayer::new(),
             timeout: TimeoutLayer::new(),
             fallback: Identity::new(),
@@ -88,7 +102,8 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Who answers where the provider does not. While the circuit is open it is asked at once.
+    /// Who answers where the provider does not. While the circuit is open it is asked at once, and from now on a rate limit
+    /// opens that as well.
     ///
     /// Its answers have to be of the type that the attempts' are: those of another stack of this kind are.
     pub fn fallback<B, W, T, M>(
@@ -108,6 +123,7 @@ impl<F, C> StackLayer<F, C> {
             retry: self.retry,
             key: self.key,
             circuit: self.circuit,
+            failures: ByKind::default(),
             diagnose: self.diagnose,
             timeout: self.timeout,
             cache: self.cache,
@@ -124,6 +140,7 @@ impl<F, C> StackLayer<F, C> {
             retry: self.retry,
             key: self.key,
             circuit: self.circuit,
+            failures: self.failures,
             diagnose: self.diagnose,
             timeout: self.timeout,
             fallback: self.fallback,
@@ -142,8 +159,8 @@ where
     fn layer(&self, client: S) -> C::Service {
         let timed = self.timeout.layer(client);
         let diagnosed = self.diagnose.layer(timed);
-        let broken = CircuitBreakerLayer::from(self.circuit.clone()).layer(diagnosed);
-        let limited = self.limits.layer(broken);
+        let breaker = CircuitBreakerLayer::from(self.circuit.clone()).judge(self.failures);
+        let limited = self.limits.layer(breaker.layer(diagnosed));
         let attempts = self.retry.layer(limited);
         let answered = self.fallback.layer(attempts);
         self.cache.layer(self.key.layer(answered))

@@ -182,6 +182,38 @@ async fn a_dead_provider_is_left_alone_by_all_and_asked_again_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_waited_out_by_all_where_nobody_else_can_answer() {
+    let provider = Scripted::new(&[&[Act::Refuse; 100][..], &[Act::Answer]].concat());
+    // All are on the way before the first is refused.
+    let slow = provider.client().map_future(|answer| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        answer.await
+    });
+    let client = StackLayer::new(limits()).layer(slow);
+    let calls = (0..100).map(|_| client.clone().oneshot(ask("why")));
+    for response in futures::future::join_all(calls).await {
+        assert_eq!(response.unwrap().status(), 200);
+    }
+    assert_eq!(provider.sent(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_left_alone_where_somebody_else_can_answer() {
+    let (first, second) = (Scripted::new(&[Act::Refuse]), Scripted::new(&[Act::Answer]));
+    let circuit = Circuit::new();
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .circuit(circuit.clone())
+        .fallback(FallbackLayer::new(backup))
+        .layer(first.client());
+    for _ in 0..10 {
+        let response = client.clone().oneshot(ask("why")).await.unwrap();
+        assert_eq!(AnsweredBy::of(&response).index(), 1);
+    }
+    assert!(circuit.is_open());
+}
+
+#[tokio::test(start_paused = true)]
 async fn its_parts_can_be_chosen() {
     let name = http::HeaderName::from_static("x-key");
     let provider = Scripted::new(&[Act::Stall]);
