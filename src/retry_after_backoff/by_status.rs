@@ -414,7 +414,7 @@ mod tests {
         let plain: BoxError = rejected().into();
         let deep: BoxError = Outer(Outer(rejected().into()).into()).into();
         let in_io: BoxError = io::Error::new(Kind::ConnectionRefused, rejected()).into();
-        let open = CircuitOpen::new(None);
+        let open = CircuitOpen::new(None, None);
         let open_in_io: BoxError = io::Error::new(Kind::ConnectionRefused, open).into();
         for error in [plain, deep, in_io, open.into(), open_in_io] {
             assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");
