@@ -3,7 +3,10 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{Attempts, Classify, Verdict};
-use crate::{BoxError, ErrorKind, Hint, RequestHead, ResponseHead, failure::Failure};
+use crate::{
+    BoxError, CircuitOpen, ErrorKind, Hint, RequestHead, ResponseHead, causes::causes,
+    failure::Failure,
+};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -18,7 +21,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
 /// | 408, 500, 502, 503, 504, 529 (overloaded) | yes | no | yes |
 /// | any other status | no | no | no |
-/// | refused by one of this crate's limiters or circuits: [`Rejected`](crate::Rejected), [`CircuitOpen`](crate::CircuitOpen) | no | no | no |
+/// | refused by one of this crate's limiters or circuits: [`Rejected`](crate::Rejected), [`CircuitOpen`](crate::CircuitOpen) | no, but see [`wait_for_circuit`](ByStatus::wait_for_circuit) | no | no |
 /// | no connection came about | yes | yes | yes |
 /// | the connection broke, or timed out | yes | no | yes |
 /// | any other error | no | no | no |
@@ -43,6 +46,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[must_use]
 pub struct ByStatus {
     repeat_unsafe: bool,
+    wait_for_circuit: bool,
 }
 
 // ===== impl ByStatus =====
@@ -52,6 +56,7 @@ impl ByStatus {
     pub const fn new() -> Self {
         Self {
             repeat_unsafe: false,
+            wait_for_circuit: false,
         }
     }
 
@@ -62,6 +67,17 @@ impl ByStatus {
     /// both answers are paid for.
     pub const fn repeat_unsafe(mut self) -> Self {
         self.repeat_unsafe = true;
+        self
+    }
+
+    /// Waits while a circuit further in is open, and then asks again, in place of failing at once. Where nobody else can answer
+    /// that is what is left to do.
+    ///
+    /// Nothing was sent, so it is free for every method. The wait is what is left of the circuit's cooldown, and has the bounds of
+    /// one that a server asks for; while another request finds out whether all is well again, it is a backoff. Each counts as
+    /// an attempt.
+    pub const fn wait_for_circuit(mut self) -> Self {
+        self.wait_for_circuit = true;
         self
     }
 
@@ -93,7 +109,13 @@ impl ByStatus {
         }
     }
 
-    fn error(repeats: bool, error: &BoxError) -> Verdict {
+    fn error(self, repeats: bool, error: &BoxError) -> Verdict {
+        if self.wait_for_circuit {
+            let open = causes(error).find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+            if let Some(open) = open {
+                return Verdict::retry_after(open.retry_after().unwrap_or_default());
+            }
+        }
         match Failure::of(error) {
             Failure::NotSent => Verdict::retry(),
             Failure::Broken if repeats => Verdict::retry(),
@@ -113,7 +135,7 @@ impl ByStatus {
         let repeats = self.repeats(request);
         let verdict = match outcome {
             Ok(response) => Self::status(repeats, response.status(), response.headers()),
-            Err(error) => Self::error(repeats, error),
+            Err(error) => self.error(repeats, error),
         };
         match (ErrorKind::of(outcome), verdict) {
             (Some(kind), Verdict::Retry { .. }) if lasts(kind) => Verdict::Forbid,
@@ -179,7 +201,7 @@ mod tests {
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::{CircuitOpen, Limit, Reason, Rejected, TimedOut};
+    use crate::{Limit, Reason, Rejected, TimedOut};
 
     const YES: Verdict = Verdict::retry();
     const NO: Verdict = Verdict::Forbid;

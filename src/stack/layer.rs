@@ -24,6 +24,7 @@ pub struct StackLayer<F = Identity, C = Identity> {
     key: IdempotencyKeyLayer,
     circuit: Circuit,
     failures: ByKind,
+    has_fallback: bool,
     diagnose: DiagnoseLayer,
     timeout: TimeoutLayer,
     fallback: F,
@@ -50,8 +51,9 @@ impl StackLayer {
     /// attempt 30 s, leaves the provider alone once it is down, finds errors that come late, and has neither a fallback nor a
     /// cache.
     ///
-    /// A rate limit does not open the circuit as long as there is no fallback: the limits and the retry wait it out, and who
-    /// is turned away instead has nobody else to ask.
+    /// As long as there is no fallback, who is turned away has nobody else to ask. So the retry
+    /// [waits](RetryAfterBackoffLayer::wait_for_circuit) while the circuit is open, and a rate limit does not open it: the limits
+    /// wait that out.
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
             limits,
@@ -59,6 +61,7 @@ impl StackLayer {
             key: IdempotencyKeyLayer::new(),
             circuit: Circuit::new(),
             failures: ByKind::new(DOWN),
+            has_fallback: false,
             diagnose: DiagnoseLayer::new(),
             timeout: TimeoutLayer::new(),
             fallback: Identity::new(),
@@ -124,6 +127,7 @@ impl<F, C> StackLayer<F, C> {
             key: self.key,
             circuit: self.circuit,
             failures: ByKind::default(),
+            has_fallback: true,
             diagnose: self.diagnose,
             timeout: self.timeout,
             cache: self.cache,
@@ -141,6 +145,7 @@ impl<F, C> StackLayer<F, C> {
             key: self.key,
             circuit: self.circuit,
             failures: self.failures,
+            has_fallback: self.has_fallback,
             diagnose: self.diagnose,
             timeout: self.timeout,
             fallback: self.fallback,
@@ -161,7 +166,11 @@ where
         let diagnosed = self.diagnose.layer(timed);
         let breaker = CircuitBreakerLayer::from(self.circuit.clone()).judge(self.failures);
         let limited = self.limits.layer(breaker.layer(diagnosed));
-        let attempts = self.retry.layer(limited);
+        let retry = match self.has_fallback {
+            true => self.retry.clone(),
+            false => self.retry.clone().wait_for_circuit(),
+        };
+        let attempts = retry.layer(limited);
         let answered = self.fallback.layer(attempts);
         self.cache.layer(self.key.layer(answered))
     }

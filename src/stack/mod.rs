@@ -76,7 +76,8 @@
 //! # By hand
 //!
 //! The stack does nothing that the layers don't. This is the same one, of the very same type; without a fallback its
-//! circuit breaker has [`kinds`](crate::CircuitBreakerLayer::kinds) without [`RateLimit`](crate::ErrorKind::RateLimit):
+//! retry has [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit), and its circuit breaker
+//! [`kinds`](crate::CircuitBreakerLayer::kinds) without [`RateLimit`](crate::ErrorKind::RateLimit):
 //!
 //! ```
 //! # use http::{Request, Response};
