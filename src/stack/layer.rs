@@ -39,8 +39,9 @@ const DOWN: [ErrorKind; 4] = [
     ErrorKind::Connection,
 ];
 
-/// What repeats, limits and times the attempts of a client `S`.
-pub type Attempts<S> = RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>;
+/// What keys, repeats, limits and times the attempts of a client `S`.
+pub type Attempts<S> =
+    IdempotencyKey<RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>>;
 
 // ===== impl StackLayer =====
 
@@ -156,7 +157,7 @@ impl<F, C> StackLayer<F, C> {
 impl<S, F, C> Layer<S> for StackLayer<F, C>
 where
     F: Layer<Attempts<S>>,
-    C: Layer<IdempotencyKey<F::Service>>,
+    C: Layer<F::Service>,
 {
     type Service = C::Service;
 
@@ -170,9 +171,8 @@ where
             true => self.retry.clone(),
             false => self.retry.clone().wait_for_circuit(),
         };
-        let attempts = retry.layer(limited);
-        let answered = self.fallback.layer(attempts);
-        self.cache.layer(self.key.layer(answered))
+        let attempts = self.key.layer(retry.layer(limited));
+        self.cache.layer(self.fallback.layer(attempts))
     }
 }
 
@@ -180,8 +180,8 @@ impl<F, C> fmt::Debug for StackLayer<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StackLayer")
             .field("cache", &type_name::<C>())
-            .field("key", &self.key)
             .field("fallback", &type_name::<F>())
+            .field("key", &self.key)
             .field("retry", &self.retry)
             .field("limits", &self.limits)
             .field("circuit", &self.circuit)

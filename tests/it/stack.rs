@@ -256,6 +256,39 @@ async fn a_rate_limit_is_left_alone_where_somebody_else_can_answer() {
     assert!(circuit.is_open());
 }
 
+/// A server that keeps to the IETF's draft refuses a key that it knows from another body.
+#[tokio::test(start_paused = true)]
+async fn a_fallback_asks_for_another_model_with_another_key() {
+    let (first, second) = (Scripted::new(&[Act::Break]), Scripted::new(&[Act::Answer]));
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .retry(RetryAfterBackoffLayer::new().attempts(2))
+        .fallback(
+            FallbackLayer::new(backup).map_request(|request: Request<Body>| {
+                request.map(|_| Full::from(r#"{"model":"smaller"}"#))
+            }),
+        )
+        .layer(first.client());
+    client.clone().oneshot(ask("why")).await.unwrap();
+    let [first, second] = [&first, &second].map(|of| of.keys.lock().unwrap().clone());
+    assert_eq!(first.len(), 2);
+    assert!(first[0].is_some() && first[0] == first[1]);
+    assert!(second[0].is_some() && second[0] != first[0]);
+    // One of the caller's own goes to both.
+    let mut request = ask("why");
+    let own = HeaderValue::from_static("own");
+    request.headers_mut().insert("idempotency-key", own.clone());
+    let (first, second) = (Scripted::new(&[Act::Break]), Scripted::new(&[Act::Answer]));
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .fallback(FallbackLayer::new(backup))
+        .layer(first.client());
+    client.oneshot(request).await.unwrap();
+    for of in [first, second] {
+        assert_eq!(of.keys.lock().unwrap()[0].as_ref(), Some(&own));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn its_parts_can_be_chosen() {
     let name = http::HeaderName::from_static("x-key");
