@@ -11,13 +11,17 @@ use crate::ErrorKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CircuitOpen {
     retry_after: Option<Duration>,
+    opened_by: Option<ErrorKind>,
 }
 
 // ===== impl CircuitOpen =====
 
 impl CircuitOpen {
-    pub(crate) const fn new(retry_after: Option<Duration>) -> Self {
-        Self { retry_after }
+    pub(crate) const fn new(retry_after: Option<Duration>, opened_by: Option<ErrorKind>) -> Self {
+        Self {
+            retry_after,
+            opened_by,
+        }
     }
 
     /// How long from the refusal until a call is let through to find out whether all is well again.
@@ -26,6 +30,12 @@ impl CircuitOpen {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// What kind of failure the last of those was that opened the circuit; `None` where nobody said it.
+    #[must_use]
+    pub const fn opened_by(&self) -> Option<ErrorKind> {
+        self.opened_by
     }
 }
 

@@ -4,7 +4,11 @@ use std::{error::Error, fmt};
 
 use http::StatusCode;
 
-use crate::{BoxError, ResponseHead, TimedOut, causes::causes, failure::Failure};
+use crate::{
+    BoxError, ResponseHead, TimedOut,
+    causes::causes,
+    failure::{Failure, is_of_own_body},
+};
 
 /// What kind of failure an outcome is, whichever provider it comes from.
 ///
@@ -64,6 +68,8 @@ impl ErrorKind {
     }
 
     /// What an error says, by the first in its chain of sources that says anything.
+    ///
+    /// With the features `hyper` and `reqwest`: nothing where the client says that the request's own body has failed.
     #[must_use]
     pub fn of_error(error: &BoxError) -> Option<Self> {
         for cause in causes(error) {
@@ -72,6 +78,9 @@ impl ErrorKind {
             }
             if is_timeout(cause) {
                 return Some(Self::Timeout);
+            }
+            if is_of_own_body(cause) {
+                return None;
             }
         }
         match Failure::of(error) {

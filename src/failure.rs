@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+#[cfg(feature = "reqwest")]
+use crate::causes::causes_of;
 use crate::{BoxError, CircuitOpen, Rejected, TimedOut, causes::causes};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +32,10 @@ impl Failure {
         failure
     }
 
-    /// `None` for what no further attempt mends: a refusal by a limiter or a circuit, a call whose time is over.
+    /// `None` for what no further attempt mends: a refusal by a limiter or a circuit, a call whose time is over, a request whose
+    /// own body has failed.
     fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
-        if error.is::<Rejected>() || error.is::<CircuitOpen>() {
+        if error.is::<Rejected>() || error.is::<CircuitOpen>() || is_of_own_body(error) {
             return None;
         }
         if let Some(timed_out) = error.downcast_ref() {
@@ -100,4 +103,26 @@ impl Failure {
             || error.is_timeout();
         is_broken.then_some(Self::Broken)
     }
+}
+
+/// Whether the client says that the body of the request failed, which is nothing of the other side's. What that one failed
+/// with is among the causes.
+#[cfg_attr(
+    not(any(feature = "reqwest", feature = "hyper")),
+    allow(unused_variables, reason = "only clients tell it")
+)]
+pub(crate) fn is_of_own_body(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        let is_of_body = |cause: &(dyn Error + 'static)| {
+            let cause = cause.downcast_ref::<reqwest::Error>();
+            cause.is_some_and(reqwest::Error::is_body)
+        };
+        return error.is_request() && causes_of(error).any(is_of_body);
+    }
+    #[cfg(feature = "hyper")]
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return error.is_user();
+    }
+    false
 }

@@ -156,7 +156,7 @@ fn tell<R: ResponseHead>(watch: Watch, outcome: Result<&R, &BoxError>) {
     ];
     match ByKind::new(kinds).judge(outcome) {
         Judgement::Success => watch.succeeded(),
-        Judgement::Failure { retry_after } => watch.failed(retry_after),
+        Judgement::Failure { retry_after } => watch.failed_as(ErrorKind::of(outcome), retry_after),
         Judgement::Nothing => watch.ignored(),
     }
 }

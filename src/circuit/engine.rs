@@ -15,7 +15,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use super::{State, opening::Opening, tally::Tally};
 use crate::{
-    CircuitOpen,
+    CircuitOpen, ErrorKind,
     algorithm::backoff::{Backoff, above_hint},
     quota::nanos,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
@@ -114,7 +114,7 @@ impl Engine {
             return Look::Open(open);
         }
         if opening.scout.is_taken(now) {
-            return Look::Open(CircuitOpen::new(None));
+            return Look::Open(CircuitOpen::new(None, opening.kind));
         }
         let number = opening.next_number();
         opening.scout.take(number, now);
@@ -172,6 +172,7 @@ impl Engine {
         &self,
         ticket: Ticket,
         hint: Option<Duration>,
+        kind: Option<ErrorKind>,
         now: u64,
         random: u64,
     ) -> Option<Duration> {
@@ -181,15 +182,17 @@ impl Engine {
         }
         let hint = hint.map(|hint| above_hint(hint.min(self.terms.longest_hint), random));
         let hinted = hint.map_or(0, |hint| now.saturating_add(nanos(hint)));
-        if is_closed(ticket.age) {
+        let cooldown = if is_closed(ticket.age) {
             if !self.tally.failed(self.terms.failures, hinted, now) {
                 return None;
             }
-            Some(self.open(&mut opening, self.tally.hinted(), now, random))
+            self.open(&mut opening, self.tally.hinted(), now, random)
         } else {
             opening.probe.is(ticket.number).then_some(())?;
-            Some(self.open(&mut opening, hinted, now, random))
-        }
+            self.open(&mut opening, hinted, now, random)
+        };
+        opening.kind = kind;
+        Some(cooldown)
     }
 
     fn open(&self, opening: &mut Opening, hinted: u64, now: u64, random: u64) -> Duration {

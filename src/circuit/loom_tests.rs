@@ -20,7 +20,7 @@ fn engine(failures: u64) -> Arc<Engine> {
 /// Opens it at 0, for 10 ns.
 fn open(engine: &Engine) {
     while let Ok(ticket) = engine.enter(|| 0) {
-        engine.failed(ticket, None, 0, u64::MAX);
+        engine.failed(ticket, None, None, 0, u64::MAX);
     }
 }
 
@@ -42,8 +42,8 @@ fn loom_failures_that_race_open_it_once() {
         let engine = engine(2);
         let other = engine.clone();
         let (first, second) = (engine.enter(|| 0).unwrap(), engine.enter(|| 0).unwrap());
-        let failed = thread::spawn(move || other.failed(first, None, 0, 0).is_some());
-        let mine = engine.failed(second, None, 0, 0).is_some();
+        let failed = thread::spawn(move || other.failed(first, None, None, 0, 0).is_some());
+        let mine = engine.failed(second, None, None, 0, 0).is_some();
         assert!(mine != failed.join().unwrap());
         assert!(!engine.is_closed());
     });
@@ -59,7 +59,7 @@ fn loom_who_sees_it_closed_sees_the_tally_cleared() {
         let closes = thread::spawn(move || assert!(other.succeeded(probe, || 10)));
         if let Ok(ticket) = engine.enter(|| 5) {
             // One failure, and the two before it are forgotten.
-            assert!(engine.failed(ticket, None, 10, 0).is_none());
+            assert!(engine.failed(ticket, None, None, 10, 0).is_none());
         }
         closes.join().unwrap();
         assert!(engine.is_closed());
@@ -76,7 +76,7 @@ fn loom_a_straggler_that_races_with_a_closing_does_not_undo_it() {
         let other = engine.clone();
         let straggler = thread::spawn(move || {
             assert!(!other.succeeded(early, || 10));
-            assert!(other.failed(late, None, 10, 0).is_none());
+            assert!(other.failed(late, None, None, 10, 0).is_none());
         });
         assert!(engine.succeeded(probe, || 10));
         straggler.join().unwrap();

@@ -263,7 +263,7 @@ fn run(failures: u64, steps: Vec<Step>) {
                         model.succeeds(call, closed);
                     }
                     Step::Fail(_, hint, random) => {
-                        let opened = engine.failed(call.ticket, hint, model.now, random);
+                        let opened = engine.failed(call.ticket, hint, None, model.now, random);
                         model.fails(call, hint, opened);
                     }
                     _ => {
@@ -299,7 +299,7 @@ proptest! {
             let now = n * gap;
             let ticket = engine.enter(|| now).unwrap();
             if failed {
-                prop_assert_eq!(engine.failed(ticket, None, now, 0), None);
+                prop_assert_eq!(engine.failed(ticket, None, None, now, 0), None);
             } else {
                 engine.succeeded(ticket, || now);
             }
@@ -332,7 +332,11 @@ fn durations_at_the_edge() {
             (Duration::MAX, u64::MAX),
         ] {
             if let Ok(ticket) = engine.enter(|| now) {
-                assert!(engine.failed(ticket, Some(hint), now, u64::MAX).is_some());
+                assert!(
+                    engine
+                        .failed(ticket, Some(hint), None, now, u64::MAX)
+                        .is_some()
+                );
             }
         }
         // So far off that there is no time after it.

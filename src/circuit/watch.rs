@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Circuit, engine::Ticket};
+use crate::ErrorKind;
 
 /// A call that its [`Circuit`] has let through, and that is to say what came of it.
 ///
@@ -45,9 +46,14 @@ impl Watch {
     }
 
     /// The call failed; `hint` is how long the other side asked to be left alone for.
-    pub fn failed(mut self, hint: Option<Duration>) {
+    pub fn failed(self, hint: Option<Duration>) {
+        self.failed_as(None, hint);
+    }
+
+    /// The call failed in this way.
+    pub(crate) fn failed_as(mut self, kind: Option<ErrorKind>, hint: Option<Duration>) {
         self.is_told = true;
-        self.circuit.failed(self.ticket, hint);
+        self.circuit.failed(self.ticket, hint, kind);
     }
 
     /// The call says nothing about the other side, as one that was never sent.

@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{ByKind, Judge, Judgement};
-use crate::{BoxError, CircuitOpen, circuit::Watch};
+use crate::{BoxError, CircuitOpen, ErrorKind, circuit::Watch};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).
@@ -74,7 +74,7 @@ where
                 let outcome = ready!(future.poll(cx)).map_err(Into::into);
                 let judgement = judge.judge(outcome.as_ref());
                 if let Some(watch) = watch.take() {
-                    tell(watch, judgement);
+                    tell(watch, judgement, || judge.kind(outcome.as_ref()));
                 }
                 Poll::Ready(outcome)
             }
@@ -84,10 +84,10 @@ where
 }
 
 #[inline]
-fn tell(watch: Watch, judgement: Judgement) {
+fn tell(watch: Watch, judgement: Judgement, kind: impl FnOnce() -> Option<ErrorKind>) {
     match judgement {
         Judgement::Success => watch.succeeded(),
-        Judgement::Failure { retry_after } => watch.failed(retry_after),
+        Judgement::Failure { retry_after } => watch.failed_as(kind(), retry_after),
         Judgement::Nothing => watch.ignored(),
     }
 }

@@ -41,6 +41,12 @@ pub enum Judgement {
 pub trait Judge<Response> {
     /// What this outcome means.
     fn judge(&self, outcome: Result<&Response, &BoxError>) -> Judgement;
+
+    /// What kind of failure it is, where it is one: [`CircuitOpen::opened_by`] tells it. Of an error what that says, unless told
+    /// otherwise.
+    fn kind(&self, outcome: Result<&Response, &BoxError>) -> Option<ErrorKind> {
+        outcome.err().and_then(ErrorKind::of_error)
+    }
 }
 
 /// Judges by the [`ErrorKind`]: some kinds are failures, any other response is a success, and any other error says nothing.
@@ -115,6 +121,10 @@ impl<Response: ResponseHead> Judge<Response> for ByKind {
             },
             Ok(_) => Judgement::Success,
         }
+    }
+
+    fn kind(&self, outcome: Result<&Response, &BoxError>) -> Option<ErrorKind> {
+        ErrorKind::of(outcome)
     }
 }
 

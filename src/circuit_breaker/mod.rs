@@ -47,7 +47,8 @@
 //! none of the service's. A timeout of each attempt goes further in still, so that it counts as well. From the outside in:
 //! fallback, retry, limits, circuit breaker, timeout, client. A retry does not repeat a `CircuitOpen`, and a
 //! `ProviderLayer` gives back what it had counted for it. A request whose attempt has failed waits as the retry says before it
-//! learns that the circuit is open by now; the retry's `max_wait` bounds that.
+//! learns that the circuit is open by now; the retry's `max_wait` bounds that. Without a fallback
+//! [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit) lets it wait on, until the service may be asked again.
 //!
 //! A request waits in the queues of the limits before it gets here.
 //! [`FallbackLayer::remember`](crate::FallbackLayer::remember) spares it that: it looks at the circuit before the request joins them.

@@ -5,8 +5,8 @@
 //! ```text
 //!   ReplayLayer            bodies that stream can be sent again        whoever repeats must find them so
 //!   CacheLayer             what was asked before is not asked again    a hit meets nothing of what follows
-//!   IdempotencyKeyLayer    one key for all attempts                    outside of whoever repeats
 //!   FallbackLayer          somebody else, where all of this fails
+//!   IdempotencyKeyLayer    one key for all attempts                    outside of whoever repeats the same
 //!   RetryAfterBackoffLayer each attempt meets all of what follows
 //!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
 //!   SlidingWindowLayer     what starts: TokenBucketLayer, too          ┘ instant

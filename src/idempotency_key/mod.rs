@@ -54,8 +54,9 @@
 //!
 //! # Order of layers
 //!
-//! Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff). Inside of it each attempt would be a request of its own. Outside of
-//! a [`Fallback`](crate::Fallback) the other service gets the same key, which does no harm there.
+//! Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff). Inside of it each attempt would be a request of its own. And inside of
+//! a [`Fallback`](crate::Fallback): one that asks the same server for something else, such as another model, would send it
+//! the same key with another body, which a server that keeps to the IETF's draft refuses.
 //!
 //! # What it costs
 //!

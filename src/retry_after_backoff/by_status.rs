@@ -3,7 +3,10 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{Attempts, Classify, Verdict};
-use crate::{BoxError, ErrorKind, Hint, RequestHead, ResponseHead, failure::Failure};
+use crate::{
+    BoxError, CircuitOpen, ErrorKind, Hint, RequestHead, ResponseHead, causes::causes,
+    failure::Failure,
+};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -12,13 +15,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// | outcome | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and all with an `Idempotency-Key` | POST, PATCH, … | all, with [`repeat_unsafe`](ByStatus::repeat_unsafe) |
 /// | --- | --- | --- | --- |
 /// | `x-should-retry: false` | no | no | no |
-/// | 402 Payment Required, 413 Content Too Large | no | no | no |
+/// | 402 Payment Required, 413 Content Too Large, and what is [known](ErrorKind::of) to be *money*, *too large*, *context length* or *content policy* | no | no | no |
 /// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
 /// | 429 Too Many Requests | yes | yes | yes |
 /// | 503 Service Unavailable with a hint when to retry | yes | yes | yes |
 /// | 408, 500, 502, 503, 504, 529 (overloaded) | yes | no | yes |
 /// | any other status | no | no | no |
-/// | refused by one of this crate's limiters or circuits: [`Rejected`](crate::Rejected), [`CircuitOpen`](crate::CircuitOpen) | no | no | no |
+/// | refused by one of this crate's limiters or circuits: [`Rejected`](crate::Rejected), [`CircuitOpen`](crate::CircuitOpen) | no, but see [`wait_for_circuit`](ByStatus::wait_for_circuit) | no | no |
 /// | no connection came about | yes | yes | yes |
 /// | the connection broke, or timed out | yes | no | yes |
 /// | any other error | no | no | no |
@@ -37,11 +40,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// another one. Where that matters, let the client follow no redirects, or bring a [`Classify`] of your own.
 ///
 /// Bodies are not read. A 429 that means that the money is spent, such as OpenAI's `insufficient_quota`, looks like
-/// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up.
+/// any other one unless the server sends `x-should-retry: false`; it is repeated until the attempts are used up. A
+/// `DiagnoseLayer` further in reads it, and leaves the kind in the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct ByStatus {
     repeat_unsafe: bool,
+    wait_for_circuit: bool,
 }
 
 // ===== impl ByStatus =====
@@ -51,6 +56,7 @@ impl ByStatus {
     pub const fn new() -> Self {
         Self {
             repeat_unsafe: false,
+            wait_for_circuit: false,
         }
     }
 
@@ -61,6 +67,17 @@ impl ByStatus {
     /// both answers are paid for.
     pub const fn repeat_unsafe(mut self) -> Self {
         self.repeat_unsafe = true;
+        self
+    }
+
+    /// Waits while a circuit further in is open, and then asks again, in place of failing at once. Where nobody else can answer
+    /// that is what is left to do.
+    ///
+    /// Nothing was sent, so it is free for every method. The wait is what is left of the circuit's cooldown, and has the bounds of
+    /// one that a server asks for; while another request finds out whether all is well again, it is a backoff. Each counts as
+    /// an attempt.
+    pub const fn wait_for_circuit(mut self) -> Self {
+        self.wait_for_circuit = true;
         self
     }
 
@@ -92,7 +109,13 @@ impl ByStatus {
         }
     }
 
-    fn error(repeats: bool, error: &BoxError) -> Verdict {
+    fn error(self, repeats: bool, error: &BoxError) -> Verdict {
+        if self.wait_for_circuit {
+            let open = causes(error).find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+            if let Some(open) = open {
+                return Verdict::retry_after(open.retry_after().unwrap_or_default());
+            }
+        }
         match Failure::of(error) {
             Failure::NotSent => Verdict::retry(),
             Failure::Broken if repeats => Verdict::retry(),
@@ -112,11 +135,12 @@ impl ByStatus {
         let repeats = self.repeats(request);
         let verdict = match outcome {
             Ok(response) => Self::status(repeats, response.status(), response.headers()),
-            Err(error) => Self::error(repeats, error),
+            Err(error) => self.error(repeats, error),
         };
-        match ErrorKind::of(outcome) {
-            Some(kind) => verdict.because(kind),
-            None => verdict,
+        match (ErrorKind::of(outcome), verdict) {
+            (Some(kind), Verdict::Retry { .. }) if lasts(kind) => Verdict::Forbid,
+            (Some(kind), verdict) => verdict.because(kind),
+            (None, verdict) => verdict,
         }
     }
 
@@ -127,6 +151,17 @@ impl ByStatus {
         };
         self.repeat_unsafe || request.method().is_idempotent() || has_key()
     }
+}
+
+/// Whether the same request would fail in the same way at any other time.
+const fn lasts(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Money
+            | ErrorKind::TooLarge
+            | ErrorKind::ContextLength
+            | ErrorKind::ContentPolicy
+    )
 }
 
 impl<Request, Response> Classify<Request, Response> for ByStatus
@@ -166,7 +201,7 @@ mod tests {
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::{CircuitOpen, Limit, Reason, Rejected, TimedOut};
+    use crate::{Limit, Reason, Rejected, TimedOut};
 
     const YES: Verdict = Verdict::retry();
     const NO: Verdict = Verdict::Forbid;
@@ -401,7 +436,7 @@ mod tests {
         let plain: BoxError = rejected().into();
         let deep: BoxError = Outer(Outer(rejected().into()).into()).into();
         let in_io: BoxError = io::Error::new(Kind::ConnectionRefused, rejected()).into();
-        let open = CircuitOpen::new(None);
+        let open = CircuitOpen::new(None, None);
         let open_in_io: BoxError = io::Error::new(Kind::ConnectionRefused, open).into();
         for error in [plain, deep, in_io, open.into(), open_in_io] {
             assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");

@@ -266,7 +266,11 @@ where
             attempt = self.progress.attempts.attempts(),
             failed = if is_response { "response" } else { "error" },
             wait = ?plan.wait,
-            reason = if after.is_some() { "the server's hint" } else { "backoff" },
+            reason = match after {
+                Some(_) if is_response => "the server's hint",
+                Some(_) => "a hint",
+                None => "backoff",
+            },
             "retrying"
         );
         Some(plan)

@@ -35,6 +35,14 @@ impl RetryAfterBackoffLayer {
         self.classifier = self.classifier.repeat_unsafe();
         self
     }
+
+    /// Waits while a circuit further in is open, in place of failing at once: for where there is no fallback further out.
+    ///
+    /// See [`ByStatus::wait_for_circuit`].
+    pub fn wait_for_circuit(mut self) -> Self {
+        self.classifier = self.classifier.wait_for_circuit();
+        self
+    }
 }
 
 impl<C> RetryAfterBackoffLayer<C> {

@@ -108,7 +108,8 @@
 //! ```
 //!
 //! A [`Rejected`](crate::Rejected) of a limiter inside is never repeated: the limiter has waited as long as it may. Nor is a
-//! [`CircuitOpen`](crate::CircuitOpen): the service is to be left alone. A
+//! [`CircuitOpen`](crate::CircuitOpen): the service is to be left alone, and a fallback further out answers at once. Without one
+//! [`wait_for_circuit`](RetryAfterBackoffLayer::wait_for_circuit) waits until it may be asked again. A
 //! [`Concurrency`](crate::Concurrency) limit inside gives its permit back before the wait, and so does any other layer
 //! that frees what it holds when its response is dropped. A fallback goes outside: it answers when the attempts are used
 //! up.

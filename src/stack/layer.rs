@@ -5,9 +5,10 @@ use tower_layer::{Identity, Layer};
 #[cfg(feature = "cache")]
 use crate::cache::CacheLayer;
 use crate::{
-    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, FallbackLayer,
-    IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer, Timeout,
-    TimeoutLayer,
+    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, ErrorKind,
+    FallbackLayer, IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer,
+    Timeout, TimeoutLayer,
+    circuit_breaker::ByKind,
     fallback::{Remembers, Rule},
     provider::{ProviderLayer, ProviderService},
 };
@@ -22,14 +23,25 @@ pub struct StackLayer<F = Identity, C = Identity> {
     retry: RetryAfterBackoffLayer,
     key: IdempotencyKeyLayer,
     circuit: Circuit,
+    failures: ByKind,
+    has_fallback: bool,
     diagnose: DiagnoseLayer,
     timeout: TimeoutLayer,
     fallback: F,
     cache: C,
 }
 
-/// What repeats, limits and times the attempts of a client `S`.
-pub type Attempts<S> = RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>;
+/// What opens the circuit where nobody else can answer.
+const DOWN: [ErrorKind; 4] = [
+    ErrorKind::Overload,
+    ErrorKind::Server,
+    ErrorKind::Timeout,
+    ErrorKind::Connection,
+];
+
+/// What keys, repeats, limits and times the attempts of a client `S`.
+pub type Attempts<S> =
+    IdempotencyKey<RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>>;
 
 // ===== impl StackLayer =====
 
@@ -39,12 +51,18 @@ impl StackLayer {
     /// Unless told otherwise it repeats POST as it does GET, since completions may be asked for twice, keys its requests, gives an
     /// attempt 30 s, leaves the provider alone once it is down, finds errors that come late, and has neither a fallback nor a
     /// cache.
+    ///
+    /// As long as there is no fallback, who is turned away has nobody else to ask. So the retry
+    /// [waits](RetryAfterBackoffLayer::wait_for_circuit) while the circuit is open, and a rate limit does not open it: the limits
+    /// wait that out.
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
             limits,
             retry: RetryAfterBackoffLayer::new().repeat_unsafe(),
             key: IdempotencyKeyLayer::new(),
             circuit: Circuit::new(),
+            failures: ByKind::new(DOWN),
+            has_fallback: false,
             diagnose: DiagnoseLayer::new(),
             timeout: TimeoutLayer::new(),
             fallback: Identity::new(),
@@ -88,7 +106,8 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Who answers where the provider does not. While the circuit is open it is asked at once.
+    /// Who answers where the provider does not. While the circuit is open it is asked at once, and from now on a rate limit
+    /// opens that as well.
     ///
     /// Its answers have to be of the type that the attempts' are: those of another stack of this kind are.
     pub fn fallback<B, W, T, M>(
@@ -108,6 +127,8 @@ impl<F, C> StackLayer<F, C> {
             retry: self.retry,
             key: self.key,
             circuit: self.circuit,
+            failures: ByKind::default(),
+            has_fallback: true,
             diagnose: self.diagnose,
             timeout: self.timeout,
             cache: self.cache,
@@ -124,6 +145,8 @@ impl<F, C> StackLayer<F, C> {
             retry: self.retry,
             key: self.key,
             circuit: self.circuit,
+            failures: self.failures,
+            has_fallback: self.has_fallback,
             diagnose: self.diagnose,
             timeout: self.timeout,
             fallback: self.fallback,
@@ -134,7 +157,7 @@ impl<F, C> StackLayer<F, C> {
 impl<S, F, C> Layer<S> for StackLayer<F, C>
 where
     F: Layer<Attempts<S>>,
-    C: Layer<IdempotencyKey<F::Service>>,
+    C: Layer<F::Service>,
 {
     type Service = C::Service;
 
@@ -142,11 +165,14 @@ where
     fn layer(&self, client: S) -> C::Service {
         let timed = self.timeout.layer(client);
         let diagnosed = self.diagnose.layer(timed);
-        let broken = CircuitBreakerLayer::from(self.circuit.clone()).layer(diagnosed);
-        let limited = self.limits.layer(broken);
-        let attempts = self.retry.layer(limited);
-        let answered = self.fallback.layer(attempts);
-        self.cache.layer(self.key.layer(answered))
+        let breaker = CircuitBreakerLayer::from(self.circuit.clone()).judge(self.failures);
+        let limited = self.limits.layer(breaker.layer(diagnosed));
+        let retry = match self.has_fallback {
+            true => self.retry.clone(),
+            false => self.retry.clone().wait_for_circuit(),
+        };
+        let attempts = self.key.layer(retry.layer(limited));
+        self.cache.layer(self.fallback.layer(attempts))
     }
 }
 
@@ -154,8 +180,8 @@ impl<F, C> fmt::Debug for StackLayer<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StackLayer")
             .field("cache", &type_name::<C>())
-            .field("key", &self.key)
             .field("fallback", &type_name::<F>())
+            .field("key", &self.key)
             .field("retry", &self.retry)
             .field("limits", &self.limits)
             .field("circuit", &self.circuit)

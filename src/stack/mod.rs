@@ -1,6 +1,6 @@
 //! The ready-made stack: everything in front of a client of an AI provider, in the order that makes sense.
 //!
-//! From the outside in: the cache, if there is one; an idempotency key for all attempts; the fallback, if there is one; the
+//! From the outside in: the cache, if there is one; the fallback, if there is one; an idempotency key for all attempts; the
 //! retry; the provider's limits; the circuit breaker; the diagnosis of errors that come late; the timeout of an attempt; and the
 //! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::order)
 //!
@@ -75,7 +75,9 @@
 //!
 //! # By hand
 //!
-//! The stack does nothing that the layers don't. This is the same one, of the very same type:
+//! The stack does nothing that the layers don't. This is the same one, of the very same type; without a fallback its
+//! retry has [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit), and its circuit breaker
+//! [`kinds`](crate::CircuitBreakerLayer::kinds) without [`RateLimit`](crate::ErrorKind::RateLimit):
 //!
 //! ```
 //! # use http::{Request, Response};
@@ -93,8 +95,8 @@
 //! # let backup = StackLayer::new(limits.clone()).layer(http_client);
 //! let circuit = Circuit::new();
 //! let by_hand = ServiceBuilder::new()
-//!     .layer(IdempotencyKeyLayer::new())
 //!     .layer(FallbackLayer::new(backup.clone()).remember(circuit.clone()))
+//!     .layer(IdempotencyKeyLayer::new())
 //!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
 //!     .layer(limits.clone())
 //!     .layer(CircuitBreakerLayer::from(circuit))

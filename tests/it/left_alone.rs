@@ -324,6 +324,42 @@ async fn where_no_backup_is_for_it_the_primary_is_asked_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() {
+    for (status, kind, other) in [
+        (429, ErrorKind::RateLimit, ErrorKind::Timeout),
+        (504, ErrorKind::Timeout, ErrorKind::RateLimit),
+    ] {
+        let (circuit, primary) = (Circuit::new(), Primary::new(status));
+        let fallback = |kind| {
+            ServiceBuilder::new()
+                .layer(FallbackLayer::value(backup()).only(when::kind([kind])))
+                .layer(CircuitBreakerLayer::from(circuit.clone()))
+                .service(primary.service())
+        };
+        for n in 0..10 {
+            let answer = fallback(kind).oneshot(request()).await.unwrap();
+            assert_eq!(*answer.body(), "backup", "{n}");
+        }
+        let remembers = FallbackLayer::value(backup())
+            .only(when::kind([kind]))
+            .remember(circuit.clone())
+            .layer(primary.service());
+        let answer = remembers.oneshot(request()).await.unwrap();
+        assert!(AnsweredBy::of(&answer).is_primary_left_alone());
+        assert_eq!(primary.calls(), 5);
+        let error = fallback(other).oneshot(request()).await.unwrap_err();
+        let open = error.downcast_ref::<CircuitOpen>().unwrap();
+        assert_eq!(open.opened_by(), Some(kind));
+        // It stays so for those who come while one finds out.
+        tokio::time::sleep(open.retry_after().unwrap()).await;
+        let probe = circuit.enter().unwrap();
+        assert_eq!(circuit.enter().unwrap_err().opened_by(), Some(kind));
+        probe.failed(None);
+        assert_eq!(circuit.enter().unwrap_err().opened_by(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closure_is_told_that_the_primary_was_left_alone() {
     let circuit = Circuit::new();
     open(&circuit);

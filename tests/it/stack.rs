@@ -30,6 +30,7 @@ enum Act {
     Late,
     Stall,
     Refuse,
+    Busy,
     Break,
 }
 
@@ -86,11 +87,12 @@ impl Scripted {
                     ),
                     Act::Stall => pending().await,
                     Act::Refuse => (429, "{}"),
+                    Act::Busy => (503, "{}"),
                     Act::Break => (500, "{}"),
                 };
                 let response = response.status(status);
                 let response = match act {
-                    Act::Refuse => response.header("retry-after", "7"),
+                    Act::Refuse | Act::Busy => response.header("retry-after", "7"),
                     _ => response,
                 };
                 Ok(response.body(Full::from(text)).unwrap())
@@ -111,6 +113,25 @@ fn ask(prompt: &str) -> Request<Body> {
     Request::post("http://provider/v1/chat/completions")
         .body(Full::from(body))
         .unwrap()
+}
+
+/// A client whose requests are all on the way before the first is answered.
+fn slow(
+    provider: &Scripted,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ use<> {
+    provider.client().map_future(|answer| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        answer.await
+    })
+}
+
+fn is_ok<B>(answer: &Result<Response<B>, BoxError>) -> bool {
+    answer
+        .as_ref()
+        .is_ok_and(|response| response.status().is_success())
 }
 
 fn requests(limiter: &ProviderLimiter) -> u64 {
@@ -179,6 +200,93 @@ async fn a_dead_provider_is_left_alone_by_all_and_asked_again_by_one() {
     let response = client.clone().oneshot(ask("why")).await.unwrap();
     assert!(AnsweredBy::of(&response).is_primary());
     assert!(!circuit.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_waited_out_by_all_where_nobody_else_can_answer() {
+    let provider = Scripted::new(&[&[Act::Refuse; 100][..], &[Act::Answer]].concat());
+    let client = StackLayer::new(limits()).layer(slow(&provider));
+    let calls = (0..100).map(|_| client.clone().oneshot(ask("why")));
+    for response in futures::future::join_all(calls).await {
+        assert_eq!(response.unwrap().status(), 200);
+    }
+    assert_eq!(provider.sent(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_else_can_answer_all_wait_until_the_provider_may_be_asked_again() {
+    for (act, requests, refused) in [(Act::Break, 4, 5), (Act::Busy, 5, 5), (Act::Busy, 50, 50)] {
+        let provider = Scripted::new(&[&vec![act; refused][..], &[Act::Answer]].concat());
+        let circuit = Circuit::new();
+        // Who finds that another one finds out waits for a time that chance draws.
+        let retry = RetryAfterBackoffLayer::new().repeat_unsafe().attempts(20);
+        let client = StackLayer::new(limits())
+            .circuit(circuit.clone())
+            .retry(retry)
+            .layer(slow(&provider));
+        let calls = (0..requests).map(|_| client.clone().oneshot(ask("why")));
+        for response in futures::future::join_all(calls).await {
+            assert_eq!(response.unwrap().status(), 200, "{act:?} {requests}");
+        }
+        assert_eq!(provider.sent(), refused + requests);
+        assert!(!circuit.is_open());
+    }
+    // One that stays down is asked by few.
+    let provider = Scripted::new(&[Act::Break]);
+    let client = StackLayer::new(limits()).layer(slow(&provider));
+    let calls = (0..50).map(|_| client.clone().oneshot(ask("why")));
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| !is_ok(answer)));
+    assert!(provider.sent() < 60, "{}", provider.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_left_alone_where_somebody_else_can_answer() {
+    let (first, second) = (Scripted::new(&[Act::Refuse]), Scripted::new(&[Act::Answer]));
+    let circuit = Circuit::new();
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .circuit(circuit.clone())
+        .fallback(FallbackLayer::new(backup))
+        .layer(first.client());
+    for _ in 0..10 {
+        let response = client.clone().oneshot(ask("why")).await.unwrap();
+        assert_eq!(AnsweredBy::of(&response).index(), 1);
+    }
+    assert!(circuit.is_open());
+}
+
+/// A server that keeps to the IETF's draft refuses a key that it knows from another body.
+#[tokio::test(start_paused = true)]
+async fn a_fallback_asks_for_another_model_with_another_key() {
+    let (first, second) = (Scripted::new(&[Act::Break]), Scripted::new(&[Act::Answer]));
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .retry(RetryAfterBackoffLayer::new().attempts(2))
+        .fallback(
+            FallbackLayer::new(backup).map_request(|request: Request<Body>| {
+                request.map(|_| Full::from(r#"{"model":"smaller"}"#))
+            }),
+        )
+        .layer(first.client());
+    client.clone().oneshot(ask("why")).await.unwrap();
+    let [first, second] = [&first, &second].map(|of| of.keys.lock().unwrap().clone());
+    assert_eq!(first.len(), 2);
+    assert!(first[0].is_some() && first[0] == first[1]);
+    assert!(second[0].is_some() && second[0] != first[0]);
+    // One of the caller's own goes to both.
+    let mut request = ask("why");
+    let own = HeaderValue::from_static("own");
+    request.headers_mut().insert("idempotency-key", own.clone());
+    let (first, second) = (Scripted::new(&[Act::Break]), Scripted::new(&[Act::Answer]));
+    let backup = StackLayer::new(limits()).layer(second.client());
+    let client = StackLayer::new(limits())
+        .fallback(FallbackLayer::new(backup))
+        .layer(first.client());
+    client.oneshot(request).await.unwrap();
+    for of in [first, second] {
+        assert_eq!(of.keys.lock().unwrap()[0].as_ref(), Some(&own));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::{any::type_name, error::Error, fmt, marker::PhantomData};
 use http::StatusCode;
 
 use super::When;
-use crate::{BoxError, ErrorKind, ResponseHead, causes::causes};
+use crate::{BoxError, CircuitOpen, ErrorKind, ResponseHead, causes::causes};
 
 /// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
 ///
@@ -99,7 +99,13 @@ impl<F: Fn(StatusCode) -> bool, Response: ResponseHead> When<Response> for Statu
 
 impl<const N: usize, Response: ResponseHead> When<Response> for OfKind<N> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        ErrorKind::of(outcome).is_some_and(|kind| self.0.contains(&kind))
+        let has = |kind: Option<ErrorKind>| kind.is_some_and(|kind| self.0.contains(&kind));
+        // One that is left alone would fail as it did when that began.
+        let opened_by = || {
+            let open = causes(outcome.err()?).find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+            open.and_then(CircuitOpen::opened_by)
+        };
+        has(ErrorKind::of(outcome)) || has(opened_by())
     }
 }
 

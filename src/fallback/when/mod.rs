@@ -84,6 +84,10 @@ pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> 
 ///
 /// Some kinds can only be told by who has read the body: a prompt that is too long is a 400 as a mistake is, and
 /// [`ErrorKind::ContextLength`] only once a layer further in has left that note in the response.
+///
+/// A [`CircuitOpen`](crate::CircuitOpen) is an overload, and of the kind of the failure that
+/// [opened](crate::CircuitOpen::opened_by) the circuit as well: what is for rate limits stays so while the primary is left
+/// alone for one.
 pub const fn kind<const N: usize>(kinds: [ErrorKind; N]) -> Condition<OfKind<N>> {
     Condition(OfKind(kinds))
 }

@@ -212,6 +212,36 @@ async fn a_late_error_that_is_no_refusal_is_none_whatever_stands_around_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_outside_does_not_repeat_what_no_repetition_mends() {
+    const SPENT: &str =
+        r#"{"error":{"message":"You exceeded your current quota.","code":"insufficient_quota"}}"#;
+    const TOO_LONG: &str = r#"{"error":{"message":"This model's maximum context length is 4096 tokens.","code":"context_length_exceeded"}}"#;
+    const BUSY: &str = r#"{"error":{"message":"Slow down.","code":"rate_limit_exceeded"}}"#;
+    for (status, text, sent, kind) in [
+        (429, SPENT, 1, ErrorKind::Money),
+        (500, TOO_LONG, 1, ErrorKind::ContextLength),
+        (429, BUSY, 5, ErrorKind::RateLimit),
+    ] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let server = service_fn(move |_: Request<&'static str>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let answer = response(status, "application/json", body([piece(text)]));
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let client = ServiceBuilder::new()
+            .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+            .layer(DiagnoseLayer::new())
+            .service(server);
+        let answer = client.oneshot(post()).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.extensions().get(), Some(&kind));
+        assert_eq!(calls.load(Ordering::Relaxed), sent, "{kind:?}");
+        assert_eq!(read(answer).await, text.as_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fallback_outside_answers_for_what_failed_late() {
     for failure in [OVERLOADED, ""] {
         let backup = service_fn(async |_: Request<&'static str>| {
