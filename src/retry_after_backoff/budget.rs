@@ -23,10 +23,10 @@ const RETRY: u64 = 100;
 /// - Each success puts in a share of a retry: 20 % unless told otherwise. Up to 100 retries are
 ///   [saved](Budget::saved_at_most) for worse times.
 /// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 1 retry a second and
-///   10 at once unless told otherwise.
+///   20 at once unless told otherwise.
 ///
-/// - A retry after a timeout or a broken connection costs as much as two, since it may double work that is still being done;
-///   any other costs one. [`price`](Budget::price) changes that.
+/// - A retry after a timeout costs as much as two, since it may double work that is still being done; any other costs one.
+///   [`price`](Budget::price) changes that.
 ///
 /// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of a request that can't be cloned is not
 /// looked at and puts in nothing.
@@ -112,8 +112,8 @@ impl Budget {
         })
     }
 
-    /// How many retries one after a failure of a kind counts as. Unless told otherwise 2 after a timeout or a broken connection, and
-    /// 1 after anything else, or what is of no kind. 0 is free.
+    /// How many retries one after a failure of a kind counts as. Unless told otherwise 2 after a timeout, and 1
+    /// after anything else, or what is of no kind. 0 is free.
     ///
     /// A price above what may be saved, or above the reserve's burst, is cut to that. This makes a new budget with
     /// nothing saved, so call it before the budget is cloned.
@@ -230,7 +230,7 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::new(20, Quota::per_second(1).burst(10))
+        Self::new(20, Quota::per_second(1).burst(20))
     }
 }
 
@@ -247,7 +247,7 @@ impl fmt::Debug for Budget {
 
 fn by_kind(kind: Option<ErrorKind>) -> u32 {
     match kind {
-        Some(ErrorKind::Timeout | ErrorKind::Connection) => 2,
+        Some(ErrorKind::Timeout) => 2,
         _ => 1,
     }
 }
@@ -319,10 +319,10 @@ mod tests {
         for _ in 0..5 {
             budget.deposit();
         }
-        assert_eq!(withdrawn(&budget, now), 11);
+        assert_eq!(withdrawn(&budget, now), 21);
         assert_eq!(withdrawn(&budget, now + Duration::from_millis(999)), 0);
         assert_eq!(withdrawn(&budget, now + Duration::from_secs(3)), 3);
-        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3_600)), 10);
+        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3_600)), 20);
     }
 
     #[tokio::test(start_paused = true)]
@@ -367,7 +367,7 @@ mod tests {
         budget.pay(Some(ErrorKind::Server), now).unwrap().spend();
         budget.pay(Some(ErrorKind::Overload), now).unwrap().spend();
         assert_eq!(budget.saved(), 1);
-        assert!(budget.pay(Some(ErrorKind::Connection), now).is_none());
+        assert!(budget.pay(Some(ErrorKind::Timeout), now).is_none());
         drop(timeout);
         assert_eq!(budget.saved(), 3);
 

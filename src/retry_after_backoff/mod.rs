@@ -87,8 +87,8 @@
 //! When a server is down, every request of every client fails, and with five attempts each its load is five times what
 //! brought it down. So retries are paid for from a [`Budget`], into which only successes pay. A retry that waits out the
 //! server's own hint is free: it was invited, and attempts and deadline bound it. So the budget never fails a request
-//! that the server would have let through at the time it named. One after a timeout or a broken connection costs
-//! [twice as much](Budget::price), for what timed out may still be worked on.
+//! that the server would have let through at the time it named. One after a timeout costs [twice as much](Budget::price), for
+//! what timed out may still be worked on.
 //!
 //! A layer for many hosts should have [a budget for each](RetryAfterBackoffLayer::budget_by_host), and layers for one provider
 //! one [in common](Budgets::named).

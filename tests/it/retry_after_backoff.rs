@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    BoxError, ErrorKind, Quota, Rejected, RetryAfterBackoffLayer, TokenBucketLayer,
+    BoxError, ErrorKind, Quota, Rejected, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     TokenBucketLimiter, TryClone,
     retry_after_backoff::{Attempts, Backoff, Budget, Budgets, Classify, Jitter, Plain, Verdict},
 };
@@ -436,12 +436,11 @@ async fn in_a_total_outage_2_000_requests_are_not_sent_more_than_2_400_times() {
         let sent = sent_in_an_outage(fails, ms(apart), waits_for_each).await;
         assert!((2_010..=2_400).contains(&sent), "{sent}, {apart} ms apart");
         // What may double the work that is being done costs twice as much.
-        let breaks =
-            |_: usize| Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
-        let broken = sent_in_an_outage(breaks, ms(apart), waits_for_each).await;
+        let stalls = |_: usize| Err(TimedOut::Attempt(ms(0)).into());
+        let stalled = sent_in_an_outage(stalls, ms(apart), waits_for_each).await;
         assert!(
-            (2_005..=2_200).contains(&broken),
-            "{broken}, {apart} ms apart"
+            (2_005..=2_200).contains(&stalled),
+            "{stalled}, {apart} ms apart"
         );
     }
 }
@@ -473,7 +472,9 @@ async fn a_retry_costs_what_its_kind_of_failure_does() {
     assert_eq!(spent(|| Ok(answer(503, &[])), layer()).await, 1);
     assert_eq!(spent(|| Ok(answer(529, &[])), layer()).await, 1);
     assert_eq!(spent(|| Ok(answer(504, &[])), layer()).await, 2);
-    assert_eq!(spent(broken, layer()).await, 2);
+    assert_eq!(spent(broken, layer()).await, 1);
+    let stalled = || Err(TimedOut::Attempt(ms(0)).into());
+    assert_eq!(spent(stalled, layer()).await, 2);
     let hint = || Ok(answer(504, &[("retry-after", "1")]));
     assert_eq!(spent(hint, layer()).await, 0);
 }
