@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     io::IoSlice,
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -29,6 +30,8 @@ pub(crate) struct Opening<B: Body> {
     bounds: Bounds,
     /// Set once the body has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The patience was over the last time, and the body is asked once more.
+    asked_again: bool,
 }
 
 /// How much of a body is read, and for how long it is waited for.
@@ -64,6 +67,7 @@ impl<B: Body> Opening<B> {
             bytes: 0,
             bounds,
             timer: None,
+            asked_again: false,
         }
     }
 
@@ -100,12 +104,19 @@ impl<B: Body> Opening<B> {
             return Poll::Ready(());
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        // Not left to the timer alone, which does not go off for a task that has used up its budget of tokio's: the body might
-        // use up all of it each time.
-        if Instant::now() >= timer.deadline() {
+        if timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        timer.as_mut().poll(cx)
+        if Instant::now() < timer.deadline() {
+            return Poll::Pending;
+        }
+        // In a task that has used up its budget of tokio's nothing is found, whatever is there, and no timer goes off. There
+        // the body is asked again, with a new budget; but once, since it might use up all of it each time.
+        if mem::replace(&mut self.asked_again, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The data of the newest frame, as far as the bound lets it be read. Whether that is all of what it should be.

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,19 +14,24 @@ use crate::TimedOut;
 
 /// A timer that is made when something has to be waited for, and kept from then on.
 #[derive(Debug, Default)]
-pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+pub(super) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// It was too late the last time, and what is waited for is asked once more.
+    asked_again: bool,
+}
 
 // ===== impl Timer =====
 
 impl Timer {
     /// Ready once `end` has come; wakes the task then, and perhaps once before.
     pub(super) fn poll(&mut self, end: End, now: Instant, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        // Not left to the timer, which does not go off for a task that has used up its budget of tokio's: what is waited for
-        // might use up all of it each time.
         if now >= end.at {
-            return Poll::Ready(end.why);
+            return self.poll_late(cx).map(|()| end.why);
         }
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(end.at)));
+        self.asked_again = false;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(end.at)));
         // One that goes off too early is left alone until it does: to set it costs more than all else here.
         if sleep.deadline() > end.at {
             sleep.as_mut().reset(end.at);
@@ -36,6 +42,20 @@ impl Timer {
             }
             sleep.as_mut().reset(end.at);
         }
+        Poll::Pending
+    }
+
+    /// In a task that has used up its budget of tokio's nothing is found, whatever is there, and no timer goes off. There
+    /// what is waited for is asked again, with a new budget; but once, since it might use up all of it each time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_sure = match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx).is_ready(),
+            None => true,
+        };
+        if is_sure || mem::replace(&mut self.asked_again, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{pending, poll_fn, ready},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, executor::block_on, stream};
+use futures::{Stream, StreamExt, TryFutureExt, executor::block_on, stream};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -322,6 +322,45 @@ async fn a_slow_reader_is_not_a_slow_answer() {
         TimedOut::BetweenChunks(seconds(10))
     );
     assert_eq!(start.elapsed(), seconds(10));
+}
+
+/// Uses up the budget that tokio gives a task for each time that it is polled.
+async fn use_up_the_budget() {
+    while poll_once(pin!(tokio::task::consume_budget()))
+        .await
+        .is_some()
+    {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_is_in_time_for_a_task_that_has_used_up_its_budget() {
+    let (sender, body) = channel();
+    let layer = TimeoutLayer::new().between_chunks(seconds(10));
+    let mut body = bounded(layer, body).await;
+    for _ in 0..3 {
+        assert!(poll_once(body.frame()).await.is_none());
+        sender.send("chunk").unwrap();
+        sleep(seconds(60)).await;
+        use_up_the_budget().await;
+        assert_eq!(text(&mut body).await.unwrap().unwrap(), "chunk");
+    }
+    let start = Instant::now();
+    use_up_the_budget().await;
+    let outcome = text(&mut body).await;
+    assert_eq!(why(outcome), TimedOut::BetweenChunks(seconds(10)));
+    assert_eq!(start.elapsed(), seconds(10));
+    drop(sender);
+
+    // And so is the head of an answer.
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let mut answered = Some(answered);
+    let service = service_fn(move |_: Request<()>| answered.take().unwrap().map_ok(Response::new));
+    let mut call = pin!(TimeoutLayer::new().layer(service).oneshot(get()));
+    assert!(poll_once(call.as_mut()).await.is_none());
+    answer.send(Full::new(Bytes::new())).unwrap();
+    sleep(seconds(60)).await;
+    use_up_the_budget().await;
+    assert!(call.await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -298,3 +298,25 @@ async fn a_body_that_uses_up_its_task_s_budget_is_held_back_no_longer() {
     let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
     assert_eq!(answer.unwrap().unwrap().status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_there_is_found_by_a_task_that_has_used_up_its_budget() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let frames = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    let body = http_body_util::StreamBody::new(frames);
+    let mut answer = Some(answer(200, body));
+    let open = service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+    });
+    let call = DiagnoseLayer::new().layer(open).oneshot(Request::new(()));
+    let mut call = std::pin::pin!(call);
+    assert!(poll_once(call.as_mut()).await.is_none());
+    let error = Frame::data(Bytes::from(OVERLOADED));
+    sender.send(Ok::<_, Infallible>(error)).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    while poll_once(std::pin::pin!(tokio::task::consume_budget()))
+        .await
+        .is_some()
+    {}
+    assert_eq!(call.await.unwrap().status(), 529);
+}
