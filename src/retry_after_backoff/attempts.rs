@@ -44,8 +44,11 @@ impl Attempts {
         self.waited
     }
 
-    pub(super) fn add(&mut self, wait: Duration) {
+    pub(super) fn add(&mut self) {
         self.attempts = self.attempts.saturating_add(1);
+    }
+
+    pub(super) fn wait(&mut self, wait: Duration) {
         self.waited = self.waited.saturating_add(wait);
     }
 }

@@ -1,5 +1,7 @@
 //! The default classifier: HTTP statuses, and errors of the connection.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 
 use super::{Attempts, Classify, Verdict};
@@ -9,6 +11,9 @@ use crate::{
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Less than a tenth of the usual backoff, which is taken in its place; and where there is no backoff it does not spin.
+const LEAST_LOOK: Duration = Duration::from_millis(40);
 
 /// Repeats what failed for a while only, and only where a repetition does no harm.
 ///
@@ -73,9 +78,9 @@ impl ByStatus {
     /// Waits while a circuit further in is open, and then asks again, in place of failing at once. Where nobody else can answer
     /// that is what is left to do.
     ///
-    /// Nothing was sent, so it is free for every method. The wait is what is left of the circuit's cooldown, and has the bounds of
-    /// one that a server asks for; while another request finds out whether all is well again, it is a backoff. Each counts as
-    /// an attempt.
+    /// Nothing was sent, so it is free for every method. The wait is what is left of the circuit's cooldown, has the bounds of
+    /// one that a server asks for, and counts as an attempt. While another request finds out whether all is well again it is a
+    /// backoff, and counts as none before the last: that one may take as long as any answer does.
     pub const fn wait_for_circuit(mut self) -> Self {
         self.wait_for_circuit = true;
         self
@@ -113,7 +118,7 @@ impl ByStatus {
         if self.wait_for_circuit {
             let open = causes(error).find_map(|cause| cause.downcast_ref::<CircuitOpen>());
             if let Some(open) = open {
-                return Verdict::retry_after(open.retry_after().unwrap_or_default());
+                return Verdict::retry_after(open.retry_after().unwrap_or(LEAST_LOOK));
             }
         }
         match Failure::of(error) {

@@ -18,7 +18,7 @@ use super::{
     budget::Withdrawal,
     settings::{Paid, Plan, Progress, Settings},
 };
-use crate::{BoxError, ErrorKind, TryClone};
+use crate::{BoxError, CircuitOpen, ErrorKind, TryClone, causes::causes};
 
 pin_project! {
     /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
@@ -114,9 +114,12 @@ where
                         kept.record(&mut result);
                         return Poll::Ready(result);
                     };
+                    match is_found_out(&result) {
+                        true => kept.progress.waited_for_another(plan.wait),
+                        false => kept.progress.waited(plan.wait),
+                    }
                     // What the response and the future hold, such as permits, is not held while this sleeps.
                     drop(result);
-                    kept.progress.waited(plan.wait);
                     let between = Between::new(plan);
                     state.set(State::Between { between });
                 }
@@ -152,6 +155,13 @@ where
             .field("attempts", &self.kept.progress.attempts)
             .finish()
     }
+}
+
+/// Whether it is left to another request to find out whether a circuit further in may close.
+fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
+    let mut causes = result.as_ref().err().into_iter().flat_map(causes);
+    let open = causes.find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+    open.is_some_and(|open| open.retry_after().is_none())
 }
 
 // ===== impl Between =====

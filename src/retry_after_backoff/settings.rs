@@ -166,8 +166,14 @@ impl Progress {
     }
 
     pub(super) fn waited(&mut self, wait: Duration) {
+        self.waited_for_another(wait);
+        self.attempts.add();
+    }
+
+    /// What was waited for is another request's attempt.
+    pub(super) fn waited_for_another(&mut self, wait: Duration) {
         self.pending();
-        self.attempts.add(wait);
+        self.attempts.wait(wait);
         self.last_wait = wait;
     }
 }

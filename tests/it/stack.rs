@@ -241,6 +241,24 @@ async fn where_nobody_else_can_answer_all_wait_until_the_provider_may_be_asked_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn they_wait_however_long_the_one_takes_that_finds_out() {
+    let provider = Scripted::new(&[&[Act::Busy; 20][..], &[Act::Answer]].concat());
+    let inner = provider.client();
+    let begun = Instant::now();
+    let client = StackLayer::new(limits()).layer(inner.map_future(move |answer| async move {
+        let takes = if begun.elapsed().is_zero() { 1 } else { 20 };
+        tokio::time::sleep(Duration::from_secs(takes)).await;
+        answer.await
+    }));
+    let calls = (0..20).map(|_| client.clone().oneshot(ask("why")));
+    let answers = futures::future::join_all(calls).await;
+    // Chance may make a few come back twice before the cooldown is over.
+    let answered = answers.iter().filter(|answer| is_ok(answer)).count();
+    assert!(answered >= 18, "{answered}");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_limit_is_left_alone_where_somebody_else_can_answer() {
     let (first, second) = (Scripted::new(&[Act::Refuse]), Scripted::new(&[Act::Answer]));
     let circuit = Circuit::new();
