@@ -148,6 +148,8 @@ fn the_futures_add_little_to_the_inner_one() {
     let bucket = size_of::<token_bucket::future::ResponseFuture<Inner, Req>>();
     let slot = size_of::<concurrency::future::ResponseFuture<Inner, Req>>();
     let retry = size_of::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
+    let cache = size_of::<cache::future::ResponseFuture<Inner, Req>>();
+    assert!(added(cache) <= 16, "{}", added(cache));
     assert!(added(bucket) <= 16, "{}", added(bucket));
     assert!(added(slot) <= 24, "{}", added(slot));
     assert!(
