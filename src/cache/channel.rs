@@ -105,6 +105,7 @@ impl Channel {
             #[cfg(feature = "tracing")]
             tracing::debug!("passing over who reads too slowly");
             state.readers.retain(|_, at| *at > base);
+            self.wakers.wake_all();
         }
         patience.reset();
         Poll::Ready(())
@@ -161,10 +162,11 @@ impl Channel {
 
     /// The original has come to its end.
     fn end(&self, state: &mut State) -> Progress {
-        let entry = state
-            .record
-            .is_whole()
-            .then(|| Entry::new(self.head.clone(), state.record.body()));
+        let entry = state.record.is_whole().then(|| {
+            let body = state.record.body();
+            let is_as_long = self.exact.is_none_or(|exact| exact == body.data_from(0));
+            Entry::new(self.head.clone(), body).filter(|_| is_as_long)
+        });
         match entry.flatten() {
             Some(entry) => self.landing.keep(entry),
             None => self.landing.abandon(),

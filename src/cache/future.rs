@@ -43,8 +43,8 @@ pin_project! {
         S: Service<Request>,
     {
         Hit { entry: Option<(Arc<Entry>, Told)> },
-        Calling { #[pin] future: S::Future, lead: Option<Lead> },
-        // Boxed, so that the others have a small future.
+        // Boxed, so that hits have a small future.
+        Calling { #[pin] future: S::Future, lead: Option<Box<Lead>> },
         Following { following: Box<Following<S, Request>> },
     }
 }
@@ -60,6 +60,7 @@ impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
 
     /// Without a lead the cache has nothing to do with the request.
     pub(super) fn calling(future: S::Future, lead: Option<Lead>) -> Self {
+        let lead = lead.map(Box::new);
         let state = State::Calling { future, lead };
         Self { state }
     }
@@ -102,7 +103,7 @@ where
                         response
                     }
                     Followed::Called(future, lead) => {
-                        let lead = Some(lead);
+                        let lead = Some(Box::new(lead));
                         this.state.set(State::Calling { future, lead });
                         continue;
                     }
@@ -124,7 +125,7 @@ fn hit(entry: Option<(Arc<Entry>, Told)>) -> http::Response<ResponseBody> {
 
 fn answer<R, E>(
     outcome: Result<R, E>,
-    lead: Option<Lead>,
+    lead: Option<Box<Lead>>,
 ) -> Result<http::Response<ResponseBody>, E>
 where
     R: IntoHttp<Body: Shareable>,

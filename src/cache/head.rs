@@ -96,6 +96,10 @@ impl Head {
         self.age.saturating_add(here)
     }
 
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        self.born > other.born
+    }
+
     /// How long it may still be used, if it may be.
     pub(super) fn fresh_for(&self, now: Instant) -> Option<Duration> {
         match self.expires {

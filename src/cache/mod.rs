@@ -136,7 +136,8 @@
 //!
 //! # Values at the edge
 //!
-//! With `max_bytes(0)` nothing is kept, and with `max_entry(0)` only what is empty. A `ttl` too long to count is for ever. Requests that
+//! With `max_bytes(0)` nothing is kept, and with `max_entry(0)` only what is empty. A body in more frames than one for
+//! each 40 bytes of `max_entry` counts as too long. A `ttl` too long to count is for ever. Requests that
 //! wait for others need tokio's timer.
 
 mod body;

@@ -30,7 +30,7 @@ pub(super) struct Record {
 #[derive(Debug, Clone)]
 pub(super) enum Item {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
 }
 
 // ===== impl Record =====
@@ -52,7 +52,7 @@ impl Record {
         let item = match frame.into_data() {
             Ok(data) => self.data(data),
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => Item::Trailers(trailers),
+                Ok(trailers) => Item::Trailers(Box::new(trailers)),
                 // There is no third kind.
                 Err(_) => return,
             },
@@ -142,7 +142,7 @@ impl Record {
         Body::new(
             data,
             self.items.iter().find_map(|item| match item {
-                Item::Trailers(trailers) => Some(trailers.clone()),
+                Item::Trailers(trailers) => Some(HeaderMap::clone(trailers)),
                 Item::Data(_) => None,
             }),
         )
@@ -164,7 +164,7 @@ impl From<Item> for Frame<Bytes> {
     fn from(item: Item) -> Self {
         match item {
             Item::Data(data) => Self::data(data),
-            Item::Trailers(trailers) => Self::trailers(trailers),
+            Item::Trailers(trailers) => Self::trailers(*trailers),
         }
     }
 }

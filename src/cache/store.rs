@@ -150,7 +150,10 @@ impl Store {
     /// Keeps an answer to a request that began in this generation.
     pub(super) fn keep(&self, key: Key, generation: u64, entry: Entry) {
         let now = self.now();
-        if now.generation == generation && entry.head.fresh_for(Instant::now()).is_some() {
+        let newer = self.entries.get(&key);
+        let is_newest = newer.is_none_or(|other| !other.head.is_newer_than(&entry.head));
+        let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
+        if now.generation == generation && is_newest && is_fresh {
             #[cfg(feature = "tracing")]
             tracing::debug!(bytes = entry.weight(), "an answer is kept");
             self.entries.insert(key, Arc::new(entry));

@@ -171,6 +171,8 @@ fn the_futures_add_little_to_the_inner_one() {
     let auto = size_of::<auto::future::ResponseFuture<Inner, Req>>();
     let provider = size_of::<provider::future::ResponseFuture<Inner, Req>>();
     assert!(auto <= provider + 64, "{auto} over {provider}");
+    let cache = size_of::<cache::future::ResponseFuture<Inner, Req>>();
+    assert!(added(cache) <= 16, "{}", added(cache));
     assert!(added(bucket) <= 16, "{}", added(bucket));
     assert!(added(slot) <= 24, "{}", added(slot));
     assert!(added(timeout) <= 96, "{}", added(timeout));

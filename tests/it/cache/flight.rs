@@ -711,3 +711,116 @@ async fn frames_and_trailers_come_again_as_they_came() {
         assert!(response.body_mut().frame().await.is_none());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_asks_and_goes_before_its_service_is_ready_leaves_it_to_the_next() {
+    let (inner, mut calls) = super::server::plain();
+    let inner = ConcurrencyLimit::new(inner, 2);
+    let mut blockers = [inner.clone(), inner.clone()];
+    let client = BoxCloneSyncService::new(CacheLayer::new().layer(inner));
+    let lead = begin(&client, post("{}")).await;
+    let mut second = begin(&client, post("{}")).await;
+    let third = begin(&client, post("{}")).await;
+    calls.next();
+    drop(lead);
+    // Both permits are free, and somebody else takes them.
+    for blocker in &mut blockers {
+        blocker.ready().await.unwrap();
+    }
+    assert!(poll_once(&mut second).await.is_none());
+    assert_eq!(calls.count(), 0);
+    let third = tokio::spawn(third);
+    tokio::task::yield_now().await;
+    drop(second);
+    drop(blockers);
+    sleep(ms(1)).await;
+    calls.next().answer().data("three");
+    assert_eq!(rest(third.await.unwrap().unwrap()).await, "three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tiny_frames_without_end_take_no_more_than_the_bound() {
+    let layer = CacheLayer::new().max_entry(10_000);
+    let ((client, mut calls), feed, [mut first, second, third]) = three(&layer).await;
+    drop(third);
+    for _ in 0..100_000 {
+        feed.data("");
+        feed.data("x");
+    }
+    let mut read = 0;
+    while poll_once(first.body_mut().frame()).await.is_some() {
+        read += 1;
+    }
+    assert!((100..1_000).contains(&read), "{read} frames are held");
+    // Those who are alone wait for nobody.
+    drop(second);
+    drop(feed);
+    assert!(rest(first).await.len() > 99_000);
+    drop(call(&client, post("{}")).await);
+    assert_eq!(calls.count(), 1, "it was not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_as_long_as_it_said_is_not_kept() {
+    struct Lying(Option<&'static str>);
+    impl http_body::Body for Lying {
+        type Data = Bytes;
+        type Error = BoxError;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            std::task::Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data.into()))))
+        }
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(3)
+        }
+    }
+    for (data, expected) in [("abc", 1), ("ab", 0), ("abcd", 0)] {
+        let server =
+            service_fn(async move |_: Req| Ok::<_, BoxError>(Response::new(Lying(Some(data)))));
+        let layer = CacheLayer::new();
+        let mut client = BoxCloneSyncService::new(layer.layer(server));
+        assert_eq!(ask(&mut client, post("{}")).await.1, data);
+        assert_eq!(layer.usage().entries, expected, "{data}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_began_earlier_does_not_take_the_place_of_a_newer_one() {
+    let layer = CacheLayer::new();
+    let ((client, mut calls), old, [lead, ..]) = three(&layer).await;
+    sleep(ms(1)).await;
+    let fresh = begin(&client, post_with("{}", &[("cache-control", "no-cache")])).await;
+    let new = calls.next().answer();
+    new.data("new");
+    drop(new);
+    assert_eq!(rest(done(fresh).await).await, "new");
+    old.data("old");
+    drop(old);
+    assert_eq!(rest(lead).await, "old");
+    assert_eq!(
+        rest(done(call(&client, post("{}")).await).await).await,
+        "new"
+    );
+}
+
+// Real time: a paused clock stands still as long as anything is busy.
+#[tokio::test]
+async fn a_body_that_wakes_itself_lets_others_run() {
+    let server = service_fn(async |_: Req| {
+        let frames = stream::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            std::task::Poll::<Option<Result<Frame<Bytes>, BoxError>>>::Pending
+        });
+        Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
+    });
+    let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+    let reading = (0..3).map(|_| {
+        let mut client = client.clone();
+        async move { ask(&mut client, post("{}")).await }
+    });
+    // The runtime gets to its timer.
+    let reading = timeout(ms(10), join_all(reading)).await;
+    assert!(reading.is_err());
+}

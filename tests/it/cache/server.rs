@@ -39,6 +39,12 @@ pub(crate) struct Call {
 pub(crate) struct Calls(mpsc::UnboundedReceiver<Call>);
 
 pub(crate) fn server(layer: &CacheLayer) -> (Client, Calls) {
+    let (server, calls) = plain();
+    (BoxCloneSyncService::new(layer.layer(server)), calls)
+}
+
+/// The server without a cache.
+pub(crate) fn plain() -> (BoxCloneSyncService<Req, Response<Fed>, BoxError>, Calls) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let server = tower::service_fn(move |request: Req| {
         let (answer, answered) = oneshot::channel();
@@ -46,10 +52,7 @@ pub(crate) fn server(layer: &CacheLayer) -> (Client, Calls) {
         sender.send(Call { request, answer }).unwrap();
         async move { answered.await? }
     });
-    (
-        BoxCloneSyncService::new(layer.layer(server)),
-        Calls(receiver),
-    )
+    (BoxCloneSyncService::new(server), Calls(receiver))
 }
 
 /// Calls, and polls once.
