@@ -81,7 +81,7 @@
 //! let layer = RetryAfterBackoffLayer::new()
 //!     .attempts(5)
 //!     .deadline(Duration::from_secs(120))
-//!     .budget(Budget::new(20, Quota::per_second(1).burst(20))); // what it is unless told
+//!     .budget(Budget::new(20, Quota::per_minute(30).burst(10))); // what it is unless told
 //! # let _ = layer;
 //! ```
 //!

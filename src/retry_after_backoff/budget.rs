@@ -22,8 +22,8 @@ const RETRY: u64 = 100;
 ///
 /// - Each success puts in a share of a retry: 20 % unless told otherwise. Up to 100 retries are
 ///   [saved](Budget::saved_at_most) for worse times.
-/// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 1 retry a second and
-///   20 at once unless told otherwise.
+/// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 30 retries a minute and
+///   10 at once unless told otherwise.
 ///
 /// - A retry after a timeout costs as much as two, since it may double work that is still being done; any other costs one.
 ///   [`price`](Budget::price) changes that.
@@ -230,7 +230,7 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::new(20, Quota::per_second(1).burst(20))
+        Self::new(20, Quota::per_minute(30).burst(10))
     }
 }
 
@@ -319,10 +319,10 @@ mod tests {
         for _ in 0..5 {
             budget.deposit();
         }
-        assert_eq!(withdrawn(&budget, now), 21);
-        assert_eq!(withdrawn(&budget, now + Duration::from_millis(999)), 0);
-        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3)), 3);
-        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3_600)), 20);
+        assert_eq!(withdrawn(&budget, now), 11);
+        assert_eq!(withdrawn(&budget, now + Duration::from_millis(1_999)), 0);
+        assert_eq!(withdrawn(&budget, now + Duration::from_secs(6)), 3);
+        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3_600)), 10);
     }
 
     #[tokio::test(start_paused = true)]
