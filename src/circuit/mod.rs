@@ -33,11 +33,11 @@
 //!
 //! # When it opens
 //!
-//! - After 5 [failures in a row](Circuit::failures), or
+//! - After 6 [failures in a row](Circuit::failures), which are more than the attempts of one request, or
 //! - when of the outcomes of the last 10 s, which must be 20 or more, half are failures.
 //!
-//! So a share of 15 % of failures, spread among the successes, does not open it. By chance five come in a row once in some
-//! fifteen thousand; then it is open for a second.
+//! So a share of 15 % of failures, spread among the successes, does not open it. By chance six come in a row once in some
+//! ninety thousand; then it is open for a second.
 //!
 //! What comes of a call counts for the time in which it began. When it opens with a hundred calls under way, those can
 //! neither close it nor make it stay open for longer.
@@ -116,14 +116,14 @@ impl Circuit {
     /// A circuit that reads another clock.
     pub fn with_clock(clock: Clock) -> Self {
         let terms = Terms {
-            failures: 5,
+            failures: 6,
             cooldown: cooldown(Duration::from_secs(1), Duration::from_secs(60)),
             longest_hint: Duration::from_secs(5 * 60),
         };
         Self::on(terms, clock)
     }
 
-    /// How many failures one after the other open it. 5 unless told otherwise; 0 counts as 1.
+    /// How many failures one after the other open it. 6 unless told otherwise; 0 counts as 1.
     pub fn failures(self, failures: u32) -> Self {
         self.set(|terms| terms.failures = failures.max(1).into())
     }

@@ -1111,7 +1111,9 @@ async fn ctrl_c_waits_for_what_was_sent_and_reports() {
     assert_eq!(report["requests"], 100);
     assert_eq!(report["succeeded"], 4);
     assert_eq!(report["failed"], 0);
-    assert_each_answered_once(&out, 4);
+    // Whichever of the eight workers were the first four.
+    let answers = answers(&out);
+    assert!(answers.len() == 4 && answers.values().all(|times| *times == 1));
 }
 
 #[cfg(unix)]

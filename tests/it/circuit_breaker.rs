@@ -91,13 +91,13 @@ fn open(circuit: &Circuit, hint: Option<Duration>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_five_failures_in_a_row_it_is_called_no_more_until_the_cooldown_is_over() {
+async fn after_six_failures_in_a_row_it_is_called_no_more_until_the_cooldown_is_over() {
     let primary = Primary::new(500);
     let layer = CircuitBreakerLayer::new();
     let circuit = layer.circuit();
     let client = layer.layer(primary.clone());
     let send = || client.clone().oneshot(Request::new(()));
-    for _ in 0..5 {
+    for _ in 0..6 {
         assert_eq!(circuit.state(), State::Closed);
         assert_eq!(send().await.unwrap().status(), 500);
     }
@@ -109,13 +109,13 @@ async fn after_five_failures_in_a_row_it_is_called_no_more_until_the_cooldown_is
         let wait = open.retry_after().unwrap();
         assert!(wait >= ms(500) && wait <= ms(1_000), "{wait:?}");
     }
-    assert_eq!(primary.calls(), 5);
+    assert_eq!(primary.calls(), 6);
 
     sleep(circuit.retry_after().unwrap()).await;
     assert_eq!(circuit.state(), State::HalfOpen);
     assert!(!circuit.is_open());
     assert_eq!(send().await.unwrap().status(), 500);
-    assert_eq!(primary.calls(), 6);
+    assert_eq!(primary.calls(), 7);
     let longer = circuit.retry_after().unwrap();
     assert!(longer >= ms(1_000) && longer <= ms(2_000), "{longer:?}");
 
@@ -125,7 +125,7 @@ async fn after_five_failures_in_a_row_it_is_called_no_more_until_the_cooldown_is
     assert_eq!(circuit.state(), State::Closed);
     // What was before is forgotten, the length of the cooldown too.
     primary.set(500);
-    for _ in 0..5 {
+    for _ in 0..6 {
         assert_eq!(send().await.unwrap().status(), 500);
     }
     assert!(circuit.retry_after().unwrap() <= ms(1_000));
@@ -184,7 +184,7 @@ async fn a_response_with_a_retry_after_is_obeyed() {
     });
     let layer = CircuitBreakerLayer::new();
     let client = layer.layer(busy);
-    for _ in 0..5 {
+    for _ in 0..6 {
         client.clone().oneshot(Request::new(())).await.unwrap();
     }
     let wait = layer.circuit().retry_after().unwrap();
@@ -331,7 +331,7 @@ async fn clones_and_layers_made_from_one_circuit_share_it() {
     let first = CircuitBreakerLayer::from(circuit.clone()).layer(Primary::new(500));
     let second = CircuitBreakerLayer::from(circuit.clone()).layer(Primary::new(200));
     let apart = CircuitBreakerLayer::new().layer(Primary::new(200));
-    for _ in 0..5 {
+    for _ in 0..6 {
         first.clone().oneshot(Request::new(())).await.unwrap();
     }
     assert!(circuit.is_open() && first.circuit().is_open() && second.circuit().is_open());
@@ -459,7 +459,20 @@ async fn a_fallback_answers_at_once_while_it_is_open() {
         assert_eq!(*response.body(), "backup");
         assert_eq!(AnsweredBy::of(&response).index(), 1);
     }
-    assert_eq!(primary.calls(), 5);
+    assert_eq!(primary.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_attempts_of_one_request_open_nothing_for_others() {
+    let primary = Primary::new(500);
+    let layer = CircuitBreakerLayer::new();
+    let circuit = layer.circuit();
+    let client = ServiceBuilder::new()
+        .layer(RetryAfterBackoffLayer::new())
+        .layer(layer)
+        .service(primary.clone());
+    client.oneshot(Request::new(())).await.unwrap();
+    assert_eq!((primary.calls(), circuit.state()), (5, State::Closed));
 }
 
 #[tokio::test(start_paused = true)]

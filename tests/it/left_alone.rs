@@ -346,7 +346,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             .layer(primary.service());
         let answer = remembers.oneshot(request()).await.unwrap();
         assert!(AnsweredBy::of(&answer).is_primary_left_alone());
-        assert_eq!(primary.calls(), 5);
+        assert_eq!(primary.calls(), 6);
         let error = fallback(other).oneshot(request()).await.unwrap_err();
         let open = error.downcast_ref::<CircuitOpen>().unwrap();
         assert_eq!(open.opened_by(), Some(kind));

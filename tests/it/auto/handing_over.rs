@@ -383,7 +383,7 @@ async fn one_that_fails_is_left_alone_and_asked_again_later() {
             );
         }
         let seen = calls.lock().unwrap().clone();
-        assert_eq!(seen.matches('a').count(), 5, "{seen}");
+        assert_eq!(seen.matches('a').count(), 6, "{seen}");
         is_down.store(false, Ordering::SeqCst);
         sleep(ms(1_500)).await;
         calls.lock().unwrap().clear();
@@ -398,10 +398,10 @@ async fn one_that_fails_is_left_alone_and_asked_again_later() {
 async fn where_all_are_left_alone_the_first_is_asked_all_the_same() {
     let calls: Arc<Mutex<String>> = Arc::default();
     let client = ranked([&plenty(), &plenty()]).layer(acts!([status(500), status(502)], calls));
-    for _ in 0..5 {
+    for _ in 0..6 {
         client.clone().oneshot(post("{}")).await.unwrap();
     }
-    assert_eq!(*calls.lock().unwrap(), "ab".repeat(5));
+    assert_eq!(*calls.lock().unwrap(), "ab".repeat(6));
     calls.lock().unwrap().clear();
     let answer = client.clone().oneshot(post("{}")).await.unwrap();
     assert_eq!(
@@ -416,9 +416,9 @@ async fn where_all_are_left_alone_the_first_is_asked_all_the_same() {
 async fn one_that_waits_goes_to_a_target_that_is_well_again() {
     let calls: Arc<Mutex<String>> = Arc::default();
     let is_down = Arc::new(AtomicBool::new(true));
-    let (a, b) = (plenty(), rpm(5));
+    let (a, b) = (plenty(), rpm(6));
     let mut client = ranked([&a, &b]).layer(fails_while!(is_down, calls));
-    for _ in 0..5 {
+    for _ in 0..6 {
         let answer = client.ready().await.unwrap().call(post("{}")).await;
         assert_eq!(answer.unwrap().status(), 200);
     }
@@ -440,10 +440,10 @@ async fn one_that_waits_goes_to_a_target_that_is_well_again() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_the_sake_of_one_that_is_left_alone() {
     let calls: Arc<Mutex<String>> = Arc::default();
-    let client = ranked([&plenty(), &rpm(5)])
+    let client = ranked([&plenty(), &rpm(6)])
         .max_wait(ms(30_000))
         .layer(acts!([status(500), status(200)], calls));
-    for _ in 0..5 {
+    for _ in 0..6 {
         client.clone().oneshot(post("{}")).await.unwrap();
     }
     let begin = Instant::now();
