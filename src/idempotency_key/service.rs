@@ -56,6 +56,8 @@ where
             if let Some(key) = Key::random().to_header() {
                 // Fails only where there are tens of thousands of headers, with which nothing can be sent.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
+                #[cfg(feature = "tracing")]
+                tracing::debug!(header = %self.name, "gave a request an idempotency key");
             }
         }
         self.inner.call(request)

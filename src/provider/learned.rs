@@ -2,28 +2,36 @@
 
 use super::{Usage, quota::Quotas};
 
-/// What was known of the limits before an answer was heard, where somebody wants to know what it changed.
+/// What was known of the limits before an answer was heard.
 #[derive(Debug)]
-pub(super) struct Known(Option<Usage>);
+pub(super) struct Known(Usage);
 
 /// What an answer changed, to be told once the quotas are not locked any more.
 #[derive(Debug)]
 #[must_use = "it is told to nobody yet"]
-pub(super) struct Learned(Option<(Usage, Usage)>);
+pub(super) struct Learned {
+    before: Usage,
+    after: Usage,
+}
 
 // ===== impl Known =====
 
 impl Known {
+    /// Whether somebody listens: nobody else should pay for two looks at all limits for each answer.
     #[inline]
-    pub(super) fn of(quotas: &mut Quotas, now: u64) -> Self {
-        // Two looks at all limits for each answer, which nobody should pay for who does not listen.
-        let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
-        Self(is_wanted.then(|| quotas.usage(now)))
+    pub(super) fn is_wanted() -> bool {
+        tracing::enabled!(tracing::Level::DEBUG)
     }
 
-    #[inline]
+    pub(super) fn of(quotas: &mut Quotas, now: u64) -> Self {
+        Self(quotas.usage(now))
+    }
+
     pub(super) fn and_now(self, quotas: &mut Quotas, now: u64) -> Learned {
-        Learned(self.0.map(|before| (before, quotas.usage(now))))
+        Learned {
+            before: self.0,
+            after: quotas.usage(now),
+        }
     }
 }
 
@@ -31,9 +39,7 @@ impl Known {
 
 impl Learned {
     pub(super) fn tell(self) {
-        let Some((before, after)) = self.0 else {
-            return;
-        };
+        let Self { before, after } = self;
         for limit in after.limits() {
             let same = |other: &&super::LimitUsage| {
                 other.dimension == limit.dimension && other.period == limit.period

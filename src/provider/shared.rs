@@ -87,16 +87,21 @@ impl Shared {
 
     /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
     pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
+        // Asked before the lock is taken: it may take as long as whoever listens likes.
+        #[cfg(feature = "tracing")]
+        let is_heard = Known::is_wanted();
         let (mut quotas, now) = self.quotas();
         #[cfg(feature = "tracing")]
-        let known = Known::of(&mut quotas, now);
+        let known = is_heard.then(|| Known::of(&mut quotas, now));
         hear(&mut quotas, now);
         #[cfg(feature = "tracing")]
-        let learned = known.and_now(&mut quotas, now);
+        let learned = known.map(|known| known.and_now(&mut quotas, now));
         drop(quotas);
         self.tell();
         #[cfg(feature = "tracing")]
-        learned.tell();
+        if let Some(learned) = learned {
+            learned.tell();
+        }
     }
 
     /// What time it is for the quotas, while they are locked.

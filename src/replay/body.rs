@@ -190,6 +190,16 @@ impl<B> Attempt<B> {
     fn begin(&mut self) -> Result<(), ReplayError> {
         if self.number == 0 {
             self.number = self.shared.take_over().ok_or(ReplayError::NotWhole)?;
+            #[cfg(feature = "tracing")]
+            if self.number > 1 {
+                let recorded = self
+                    .shared
+                    .lock()
+                    .record
+                    .as_ref()
+                    .map(|record| record.data());
+                tracing::debug!(recorded, "sending a recorded body again");
+            }
         }
         Ok(())
     }

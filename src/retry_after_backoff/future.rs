@@ -203,7 +203,12 @@ impl fmt::Display for DeadlinePassed {
     }
 }
 
-impl std::error::Error for DeadlinePassed {}
+/// The source is [`ErrorKind::Timeout`].
+impl std::error::Error for DeadlinePassed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&ErrorKind::Timeout)
+    }
+}
 
 // ===== impl Kept =====
 

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{RetryAfterBackoffLayer, idempotency_key::IdempotencyKeyLayer};
 
+use crate::support::Listening;
+
 type Log = Arc<Mutex<Vec<HeaderMap>>>;
 
 /// Notes the headers of each request, and answers the first ones with these statuses, the others with 200.
@@ -146,4 +148,19 @@ async fn a_request_of_reqwest_gets_one_too() {
     let sent = reqwest::Request::new(Method::POST, url);
     service.oneshot(sent).await.unwrap();
     assert_eq!(log.lock().unwrap().as_ref().unwrap().len(), 36);
+}
+
+#[tokio::test]
+async fn an_event_says_that_a_request_got_a_key_and_not_which() {
+    let (server, log) = server(&[]);
+    let service = IdempotencyKeyLayer::new().layer(server);
+    let events = Listening::start();
+    for method in [Method::GET, Method::POST] {
+        service.clone().oneshot(request(method)).await.unwrap();
+    }
+    assert_eq!(
+        events.lines(),
+        ["gave a request an idempotency key header=idempotency-key"]
+    );
+    assert!(log.lock().unwrap()[1].contains_key("idempotency-key"));
 }

@@ -29,6 +29,8 @@ use tower_throttle::{
     retry_after_backoff::Attempts,
 };
 
+use crate::support::Listening;
+
 use crate::support::poll_once;
 
 /// What a body does when it is polled.
@@ -571,6 +573,30 @@ async fn a_retry_sends_a_streamed_body_again_wherever_the_attempt_before_stopped
         );
         assert_eq!(sent.lock().unwrap().last().unwrap(), b"abcd");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_tells_of_each_body_that_is_sent_again_or_is_too_large_for_it() {
+    let sends = async |max_bytes| {
+        let (server, _) = reading(&[2]);
+        let client = ServiceBuilder::new()
+            .layer(ReplayLayer::new().max_bytes(max_bytes))
+            .layer(RetryAfterBackoffLayer::new())
+            .service(service_fn(server));
+        let events = Listening::start();
+        client.oneshot(streamed(&["s3", "cr", "et"])).await.unwrap();
+        let mut lines = events.lines();
+        lines.retain(|line| !line.starts_with("retrying"));
+        lines
+    };
+    assert_eq!(
+        sends(100).await,
+        ["sending a recorded body again recorded=4"]
+    );
+    assert_eq!(
+        sends(3).await,
+        ["a request's body is too large to be replayed"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1136,6 +1136,7 @@ async fn no_attempt_begins_after_the_deadline_however_long_the_inner_service_tak
     let (result, ()) = tokio::join!(call, block);
     let error = result.unwrap_err();
     assert!(error.is::<tower_throttle::retry_after_backoff::future::DeadlinePassed>());
+    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Timeout));
     assert_eq!(begin.elapsed(), Duration::from_secs(5));
 }
 
