@@ -52,7 +52,7 @@
 //! for _ in 0..100 {
 //!     assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "backup");
 //! }
-//! assert_eq!(CALLS.load(Ordering::Relaxed), 5);
+//! assert_eq!(CALLS.load(Ordering::Relaxed), 6);
 //! # Ok(())
 //! # }
 //! ```
@@ -80,7 +80,7 @@
 //!     .layer(CircuitBreakerLayer::from(circuit.clone())) // judges
 //!     .service(primary);
 //!
-//! # for _ in 0..5 { circuit.enter()?.failed(None); }
+//! # for _ in 0..6 { circuit.enter()?.failed(None); }
 //! # let start = tokio::time::Instant::now();
 //! // Once it is open:
 //! let response = client.ready().await?.call(Request::new(())).await?;
