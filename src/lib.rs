@@ -125,6 +125,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
+mod accessors;
 mod adapter;
 mod algorithm;
 #[cfg(feature = "provider")]

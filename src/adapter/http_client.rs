@@ -82,20 +82,7 @@ impl<S> HttpClient<S> {
         Self { inner }
     }
 
-    /// The client inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The client inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The client inside, taken out.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S, B> Service<http::Request<B>> for HttpClient<S>
@@ -155,20 +142,7 @@ impl<S> HttpRequest<S> {
         Self { inner }
     }
 
-    /// The service inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, taken out.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S> Service<reqwest::Request> for HttpRequest<S>

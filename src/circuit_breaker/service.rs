@@ -30,20 +30,7 @@ impl<S, J> CircuitBreaker<S, J> {
         }
     }
 
-    /// The inner service.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The inner service, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The inner service, without the circuit.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 
     /// The circuit that this service shares with its clones.
     pub fn circuit(&self) -> Circuit {

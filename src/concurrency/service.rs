@@ -36,20 +36,7 @@ impl<S, F, H> Concurrency<S, F, H> {
         })
     }
 
-    /// The inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.0.inner
-    }
-
-    /// The inner service, to change.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.0.inner
-    }
-
-    /// The inner service, without the limit.
-    pub fn into_inner(self) -> S {
-        self.0.inner
-    }
+    crate::accessors::inner!(0.inner);
 
     /// The limiter that this service shares with its clones.
     #[must_use]

@@ -26,20 +26,7 @@ impl<S, B, R> Fallback<S, B, R> {
         Self { inner, plan }
     }
 
-    /// The primary.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The primary, to change.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The primary, without its fallback.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S, B, R, Request> Service<Request> for Fallback<S, B, R>

@@ -21,20 +21,7 @@ impl<S> IdempotencyKey<S> {
         Self { inner, name }
     }
 
-    /// The service inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, taken out.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S, Request> Service<Request> for IdempotencyKey<S>

@@ -36,20 +36,7 @@ impl<S, C> RetryAfterBackoff<S, C> {
         }
     }
 
-    /// The service inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, taken out.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S, C, Request> Service<Request> for RetryAfterBackoff<S, C>

@@ -23,20 +23,7 @@ impl<S> Timeout<S> {
         Self { inner, bounds }
     }
 
-    /// The service inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, taken out.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::accessors::inner!(inner);
 }
 
 impl<S, Request> Service<Request> for Timeout<S>
