@@ -27,21 +27,10 @@ use tower_throttle::{
     retry_after_backoff::Attempts,
 };
 
-use crate::support::ms;
-
-async fn serve(app: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
-
-fn reqwest_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
+use crate::{
+    loopback::{reqwest_client, serve},
+    support::ms,
+};
 
 /// Refuses the first `refusals` requests, with a hint of a millisecond.
 fn refusing(refusals: usize) -> Router {

@@ -33,7 +33,10 @@ use tower_throttle::{
     },
 };
 
-use crate::support::{Listening, ms, poll_once, probe, probe_of, start};
+use crate::{
+    loopback::{reqwest_client, serve},
+    support::{Listening, ms, poll_once, probe, probe_of, start},
+};
 
 type Req = Request<String>;
 type Res = Response<String>;
@@ -742,17 +745,7 @@ const _: () = {
 async fn echo_at(status: u16) -> String {
     let echo = move |body: String| async move { (StatusCode::from_u16(status).unwrap(), body) };
     let app = axum::Router::new().route("/", axum::routing::post(echo));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
-
-fn reqwest_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    serve(app).await
 }
 
 /// Sends a request of reqwest elsewhere, with another model.

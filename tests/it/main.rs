@@ -11,6 +11,7 @@ mod doors;
 mod fallback;
 mod idempotency_key;
 mod left_alone;
+mod loopback;
 mod own_body;
 mod patience;
 mod provider;

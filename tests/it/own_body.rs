@@ -19,6 +19,8 @@ use tokio::{net::TcpListener, time::error::Elapsed};
 use tower::{Layer, Service, ServiceExt};
 use tower_throttle::{BoxError, CircuitBreakerLayer, ErrorKind};
 
+use crate::loopback::reqwest_client;
+
 type Chunk = Result<Bytes, BoxError>;
 
 /// Reads what it is sent to the end, and answers.
@@ -71,9 +73,8 @@ where
 
 #[tokio::test]
 async fn a_body_that_breaks_off_opens_no_circuit_whatever_its_error() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{}/", server().await);
-    let reqwest = reqwest::Client::new();
+    let reqwest = reqwest_client();
     let hyper = Client::builder(TokioExecutor::new()).build_http();
     for kind in [
         Some(io::ErrorKind::UnexpectedEof),
@@ -102,11 +103,10 @@ async fn a_body_that_breaks_off_opens_no_circuit_whatever_its_error() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_come_about_still_does() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let client = reqwest::Client::new();
+    let client = reqwest_client();
     let request = client.post(&url).body("whole").build().unwrap();
     let error = client.oneshot(request).await.unwrap_err().into();
     assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));

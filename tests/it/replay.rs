@@ -29,9 +29,7 @@ use tower_throttle::{
     retry_after_backoff::Attempts,
 };
 
-use crate::support::Listening;
-
-use crate::support::poll_once;
+use crate::support::{Listening, poll_once};
 
 /// What a body does when it is polled.
 #[derive(Debug, Clone)]
@@ -709,12 +707,13 @@ mod wire {
     use axum::{Router, extract::State, routing::post};
     use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     use reqwest_middleware::ClientBuilder;
-    use tokio::{net::TcpListener, sync::watch};
+    use tokio::sync::watch;
     use tower_throttle::{
         HttpClient, HttpClientLayer, HttpRequestLayer, InvalidUrl, LayerMiddleware,
     };
 
     use super::*;
+    use crate::loopback::{reqwest_client, serve};
 
     const MIB: usize = 1 << 20;
 
@@ -764,7 +763,7 @@ mod wire {
         response
     }
 
-    async fn serve(refusals: usize, after: usize) -> (String, Plan) {
+    async fn serve_refusing(refusals: usize, after: usize) -> (String, Plan) {
         let plan = Plan {
             refusals,
             after,
@@ -774,10 +773,7 @@ mod wire {
         let app = Router::new()
             .route("/", post(handle))
             .with_state(plan.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, app).await });
-        (url, plan)
+        (serve(app).await, plan)
     }
 
     /// So many MiB, of which those after the first `before` are there once `requests` requests have arrived.
@@ -807,7 +803,7 @@ mod wire {
 
     #[tokio::test]
     async fn after_an_early_503_all_of_64_mib_arrive() {
-        let (url, plan) = serve(1, MIB).await;
+        let (url, plan) = serve_refusing(1, MIB).await;
         let body = upload(64, 1, 2, &plan);
         assert_eq!(send(body, &url, 8 * MIB).await, 200);
         let seen = plan.seen.lock().unwrap();
@@ -819,7 +815,7 @@ mod wire {
 
     #[tokio::test]
     async fn after_an_early_503_past_the_bound_the_caller_gets_it_at_once() {
-        let (url, plan) = serve(1, 9 * MIB).await;
+        let (url, plan) = serve_refusing(1, 9 * MIB).await;
         let body = upload(64, 9, 2, &plan);
         assert_eq!(send(body, &url, 8 * MIB).await, 503);
         assert_eq!(*plan.requests.borrow(), 1);
@@ -828,7 +824,7 @@ mod wire {
     #[tokio::test]
     async fn nothing_that_looks_complete_is_cut_however_the_connections_end() {
         // The server reads nothing and hangs up, while the client is writing: it gets an answer, or a broken pipe.
-        let (url, plan) = serve(2, 0).await;
+        let (url, plan) = serve_refusing(2, 0).await;
         let body = upload(64, 64, 0, &plan);
         assert_eq!(send(body, &url, 64 * MIB).await, 200);
         let seen = plan.seen.lock().unwrap();
@@ -839,7 +835,7 @@ mod wire {
 
     #[tokio::test]
     async fn a_length_that_is_known_is_sent_each_time() {
-        let (url, plan) = serve(1, 3).await;
+        let (url, plan) = serve_refusing(1, 3).await;
         let client = ServiceBuilder::new()
             .layer(ReplayLayer::new())
             .layer(RetryAfterBackoffLayer::new())
@@ -856,20 +852,13 @@ mod wire {
         assert_eq!((seen[1].bytes, seen[1].is_complete), (7, true));
     }
 
-    fn reqwest_client() -> reqwest::Client {
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
-        reqwest::Client::builder().no_proxy().build().unwrap()
-    }
-
     fn chunks() -> reqwest::Body {
         reqwest::Body::wrap_stream(stream::iter(["ab", "c"].map(Ok::<_, Infallible>)))
     }
 
     #[tokio::test]
     async fn reqwest_sends_a_streamed_body_again() {
-        let (url, plan) = serve(1, 2).await;
+        let (url, plan) = serve_refusing(1, 2).await;
         let reqwest = reqwest_client();
         let client = ServiceBuilder::new()
             .layer(HttpRequestLayer::new())
@@ -886,7 +875,7 @@ mod wire {
 
     #[tokio::test]
     async fn so_does_reqwest_middleware() {
-        let (url, plan) = serve(1, 2).await;
+        let (url, plan) = serve_refusing(1, 2).await;
         let layers = ServiceBuilder::new()
             .layer(HttpRequestLayer::new())
             .layer(ReplayLayer::new())

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 /// From the top: a module may use those above it and its own level.
 const LEVELS: [&[&str]; 8] = [
     &[
+        "accessors",
         "carry",
         "causes",
         "circuit_open",

@@ -21,6 +21,8 @@ use tower_throttle::{
     retry_after_backoff::Attempts,
 };
 
+use crate::loopback::reqwest_client;
+
 type Body = Full<Bytes>;
 
 /// What a provider does with a request.
@@ -357,8 +359,7 @@ async fn streamed_bodies_and_a_bound_on_the_whole_go_around_it() {
 /// What can't be built is no stack. Nothing is called.
 #[test]
 fn it_stands_in_front_of_every_client() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::new();
+    let http = reqwest_client();
     let backup = StackLayer::new(limits()).layer(http.clone());
     let layer = StackLayer::new(limits())
         .fallback(FallbackLayer::new(backup))

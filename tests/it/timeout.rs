@@ -29,7 +29,10 @@ use tower_throttle::{
     RetryAfterBackoffLayer, TimedOut, TimeoutLayer, timeout::ResponseBody,
 };
 
-use crate::support::{ms, poll_once};
+use crate::{
+    loopback::{reqwest_builder, reqwest_client},
+    support::{ms, poll_once},
+};
 
 const NEVER: Duration = Duration::MAX;
 
@@ -775,16 +778,9 @@ async fn a_call_is_cut_while_it_waits_in_a_queue() {
 
 #[tokio::test]
 async fn reqwest_s_own_timeouts_are_of_that_kind_too() {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(ms(50))
-        .build()
-        .unwrap();
+    let client = reqwest_builder().timeout(ms(50)).build().unwrap();
     let error: BoxError = client.get(&url).send().await.unwrap_err().into();
     assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Timeout));
     drop(listener);
@@ -794,9 +790,6 @@ async fn reqwest_s_own_timeouts_are_of_that_kind_too() {
 
 #[tokio::test]
 async fn reqwest_middleware_has_its_timeouts() {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -810,7 +803,7 @@ async fn reqwest_middleware_has_its_timeouts() {
         pending::<()>().await;
     });
     let layer = TimeoutLayer::new().attempt(ms(100)).between_chunks(ms(50));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = reqwest_client();
     let client = reqwest_middleware::ClientBuilder::new(client)
         .with(LayerMiddleware::new(layer))
         .build();

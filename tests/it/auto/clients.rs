@@ -5,7 +5,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
-use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
     AutoLayer, LayerMiddleware, RetryAfterBackoffLayer,
@@ -13,28 +12,19 @@ use tower_throttle::{
 };
 
 use super::plenty;
+use crate::loopback::{reqwest_client, serve};
 
 /// One path that is overloaded, and one that tells what it got.
-async fn serve() -> String {
+async fn serve_both() -> String {
     let app = Router::new()
         .route("/busy", post(async || StatusCode::SERVICE_UNAVAILABLE))
         .route("/free", post(async |body: String| body));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
-
-fn reqwest_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    serve(app).await
 }
 
 fn reqwest_auto(url: &str) -> AutoLayer<reqwest::Request> {
     let to = |path: &str| {
-        let url: reqwest::Url = format!("{url}/{path}").parse().unwrap();
+        let url: reqwest::Url = format!("{url}{path}").parse().unwrap();
         move |mut request: reqwest::Request| {
             *request.url_mut() = url.clone();
             request
@@ -63,7 +53,7 @@ fn is_by_the_second(response: &reqwest::Response) -> bool {
 
 #[tokio::test]
 async fn reqwest() {
-    let url = serve().await;
+    let url = serve_both().await;
     let client = reqwest_client();
     let request = client.post("http://nowhere.invalid").body(BODY).build();
     let mut service = ServiceBuilder::new()
@@ -78,7 +68,7 @@ async fn reqwest() {
 
 #[tokio::test]
 async fn reqwest_middleware() {
-    let auto = reqwest_auto(&serve().await);
+    let auto = reqwest_auto(&serve_both().await);
     let client = ClientBuilder::new(reqwest_client())
         .with(LayerMiddleware::new(auto))
         .build();
@@ -95,9 +85,9 @@ async fn reqwest_middleware() {
 #[tokio::test]
 async fn hyper() {
     type Request = http::Request<Full<Bytes>>;
-    let url = serve().await;
+    let url = serve_both().await;
     let to = |path: &str| {
-        let uri: http::Uri = format!("{url}/{path}").parse().unwrap();
+        let uri: http::Uri = format!("{url}{path}").parse().unwrap();
         move |mut request: Request| {
             *request.uri_mut() = uri.clone();
             request

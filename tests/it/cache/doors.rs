@@ -12,19 +12,13 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
-use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
     CacheLayer, ConcurrencyLayer, LayerMiddleware, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
     cache::Status,
 };
 
-async fn serve(app: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
+use crate::loopback::{reqwest_client, serve};
 
 /// Echoes a body in events, and counts.
 fn echo() -> (Router, Arc<AtomicUsize>) {
@@ -51,13 +45,6 @@ fn echo() -> (Router, Arc<AtomicUsize>) {
 }
 
 const ANSWER: &str = "data: 0{}\n\ndata: 1{}\n\ndata: 2{}\n\n";
-
-fn reqwest_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
 
 #[tokio::test]
 async fn reqwest_answers_again_and_its_response_stays_its_own() {

@@ -15,7 +15,6 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
-use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_throttle::{
     DiagnoseLayer, LayerMiddleware, RetryAfterBackoffLayer,
@@ -23,10 +22,13 @@ use tower_throttle::{
 };
 
 use super::{EVENTS, OVERLOADED, TOLD};
-use crate::support::ms;
+use crate::{
+    loopback::{reqwest_client, serve},
+    support::ms,
+};
 
 /// Fails late, then breaks the connection, and then answers.
-async fn serve() -> String {
+async fn serve_events() -> String {
     let calls = Arc::new(AtomicUsize::new(0));
     let answer = move || {
         let last = match calls.fetch_add(1, Ordering::Relaxed) {
@@ -38,18 +40,8 @@ async fn serve() -> String {
         let response = Response::builder().header("content-type", EVENTS);
         std::future::ready(response.body(Body::from_stream(pieces)).unwrap())
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
     let app = Router::new().route("/", post(answer));
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
-
-fn reqwest_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    serve(app).await
 }
 
 fn retry() -> RetryAfterBackoffLayer {
@@ -61,7 +53,7 @@ fn retry() -> RetryAfterBackoffLayer {
 
 #[tokio::test]
 async fn a_client_of_reqwest_gets_the_answer_in_the_end() {
-    let url = serve().await;
+    let url = serve_events().await;
     let client = ServiceBuilder::new()
         .layer(retry())
         .layer(DiagnoseLayer::new())
@@ -75,7 +67,7 @@ async fn a_client_of_reqwest_gets_the_answer_in_the_end() {
 
 #[tokio::test]
 async fn a_client_of_reqwest_middleware_gets_the_answer_in_the_end() {
-    let url = serve().await;
+    let url = serve_events().await;
     let layers = ServiceBuilder::new()
         .layer(retry())
         .layer(DiagnoseLayer::new());
@@ -89,7 +81,7 @@ async fn a_client_of_reqwest_middleware_gets_the_answer_in_the_end() {
 
 #[tokio::test]
 async fn a_client_of_hyper_gets_the_answer_in_the_end() {
-    let url = serve().await;
+    let url = serve_events().await;
     let client = ServiceBuilder::new()
         .layer(retry())
         .layer(DiagnoseLayer::new())

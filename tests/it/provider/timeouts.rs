@@ -22,7 +22,10 @@ use tower_throttle::{
 };
 
 use super::{ask, nth};
-use crate::support::{ms, poll_once};
+use crate::{
+    loopback::{reqwest_builder, reqwest_client},
+    support::{ms, poll_once},
+};
 
 type Req = Request<&'static str>;
 type Answer = UnsyncBoxBody<Bytes, Infallible>;
@@ -335,19 +338,12 @@ async fn a_server_that_stalls_holds_nothing_of_hypers() {
     }
 }
 
-fn reqwest_client() -> reqwest::ClientBuilder {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder().no_proxy()
-}
-
 #[tokio::test]
 async fn a_server_that_stalls_holds_nothing_of_reqwests() {
     for (outside, inside, sends, why) in cuts() {
         let (url, is_gone) = slowloris(sends).await;
         let (limiter, _) = limits(Accounting::ANTHROPIC);
-        let client = reqwest_client().build().unwrap();
+        let client = reqwest_client();
         let request = client.post(url).body(ASKS).build().unwrap();
         let service = ServiceBuilder::new()
             .layer(outside.unwrap_or(TimeoutLayer::new()))
@@ -367,7 +363,7 @@ async fn reqwests_own_timeout_is_one_as_well() {
     for sends in [b"", STALLS] {
         let (url, is_gone) = slowloris(sends).await;
         let (limiter, layer) = limits(Accounting::ANTHROPIC);
-        let client = reqwest_client().read_timeout(ms(150)).build().unwrap();
+        let client = reqwest_builder().read_timeout(ms(150)).build().unwrap();
         let request = client.post(url).body(ASKS).build().unwrap();
         let layer = layer.estimate(|_: &reqwest::Request| Tokens::new(40, 60));
         let answer = async {
