@@ -124,8 +124,8 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
 mod accessors;
+#[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
 mod adapter;
 mod algorithm;
 #[cfg(feature = "provider")]
