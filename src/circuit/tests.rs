@@ -41,9 +41,16 @@ struct Model {
     /// Openings and closings so far.
     age: u64,
     in_a_row: usize,
-    hinted: u64,
+    hinted: Hinted,
     outcomes: Vec<(u64, bool)>,
     open: Option<Open>,
+}
+
+/// Until when it asked to be left alone, and with the most that is added to that.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hinted {
+    least: u64,
+    most: u64,
 }
 
 #[derive(Debug)]
@@ -111,11 +118,12 @@ impl Model {
     }
 
     /// Opens after the engine said for how long, which has to be what was agreed.
-    fn opens(&mut self, cooldown: Duration, hinted: u64, times: u32) {
+    fn opens(&mut self, cooldown: Duration, hinted: Hinted, times: u32) {
         let doubled = FIRST.saturating_mul(1 << times.min(20)).min(MOST);
-        let hint = Duration::from_nanos(hinted.saturating_sub(self.now));
-        assert!(cooldown >= (doubled / 2).max(hint), "{cooldown:?} {hint:?}");
-        let most = doubled.max(hint + (hint / 10).min(Duration::from_secs(1)));
+        let left = |until: u64| Duration::from_nanos(until.saturating_sub(self.now));
+        let least = (doubled / 2).max(left(hinted.least));
+        assert!(cooldown >= least, "{cooldown:?} {least:?}");
+        let most = doubled.max(left(hinted.most));
         assert!(cooldown <= most, "{cooldown:?} {most:?}");
         self.age += 1;
         self.open = Some(Open {
@@ -131,7 +139,11 @@ impl Model {
             return assert_eq!(opened, None, "a straggler");
         }
         let hint = hint.map_or(0, |hint| hint.min(LONGEST_HINT).as_nanos() as u64);
-        let hinted = if hint == 0 { 0 } else { self.now + hint };
+        let until = |hint: u64| if hint == 0 { 0 } else { self.now + hint };
+        let hinted = Hinted {
+            least: until(hint),
+            most: until(hint + (hint / 10).min(SECOND)),
+        };
         if let Some(open) = &self.open {
             let is_probe = open.probe.is_some_and(|(id, _)| id == call.id);
             let times = open.times;
@@ -142,7 +154,8 @@ impl Model {
             return;
         }
         self.in_a_row += 1;
-        self.hinted = self.hinted.max(hinted);
+        self.hinted.least = self.hinted.least.max(hinted.least);
+        self.hinted.most = self.hinted.most.max(hinted.most);
         self.outcomes.push((self.now, false));
         assert_eq!(opened.is_some(), self.too_many());
         if let Some(cooldown) = opened {
@@ -163,7 +176,7 @@ impl Model {
             return;
         }
         self.in_a_row = 0;
-        self.hinted = 0;
+        self.hinted = Hinted::default();
     }
 
     fn leaves(&mut self, id: usize) {
@@ -235,7 +248,7 @@ fn run(failures: u64, steps: Vec<Step>) {
         now: 0,
         age: 0,
         in_a_row: 0,
-        hinted: 0,
+        hinted: Hinted::default(),
         outcomes: Vec::new(),
         open: None,
     };
