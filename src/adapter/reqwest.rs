@@ -23,6 +23,10 @@ impl RequestHead for Request {
         self.headers_mut()
     }
 
+    fn scheme(&self) -> Option<&str> {
+        Some(self.url().scheme())
+    }
+
     fn path(&self) -> &str {
         self.url().path()
     }

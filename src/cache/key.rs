@@ -2,45 +2,10 @@
 
 use std::fmt;
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE,
-        COOKIE, HOST, PROXY_AUTHORIZATION,
-    },
-};
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
-use super::canonical;
+use super::{canonical, role::Role};
 use crate::{PeekBody, RequestHead};
-
-/// Headers that an answer may depend on, whoever asks.
-const COMMON: [HeaderName; 12] = [
-    HOST,
-    ACCEPT,
-    ACCEPT_ENCODING,
-    ACCEPT_LANGUAGE,
-    CONTENT_ENCODING,
-    CONTENT_TYPE,
-    HeaderName::from_static("anthropic-beta"),
-    HeaderName::from_static("anthropic-version"),
-    HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("x-goog-user-project"),
-];
-
-/// Headers that tell who asks.
-const CREDENTIALS: [HeaderName; 9] = [
-    AUTHORIZATION,
-    COOKIE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("ocp-apim-subscription-key"),
-    HeaderName::from_static("x-amz-security-token"),
-    HeaderName::from_static("x-auth-token"),
-];
 
 /// What equal requests have in common, and nobody can read a request out of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +41,7 @@ impl Keyring {
         let is_json = says_json(headers);
         request.peek(|body| fields.body(body, is_json))?;
         fields.add(request.method().as_str().as_bytes());
+        fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
         fields.add(request.path().as_bytes());
         fields.add_option(request.query().map(str::as_bytes));
@@ -85,8 +51,18 @@ impl Keyring {
         for name in chosen {
             fields.add(name.as_str().as_bytes());
         }
-        let credentials: &[HeaderName] = if per_caller { &CREDENTIALS } else { &[] };
-        for name in COMMON.iter().chain(credentials).chain(chosen) {
+        let counts = |name: &HeaderName| {
+            let mut roles = headers
+                .get_all(name)
+                .iter()
+                .map(|value| Role::of(name, value));
+            chosen.contains(name)
+                || roles.any(|role| role == Some(Role::What) || per_caller && role.is_some())
+        };
+        let mut names: Vec<_> = headers.keys().filter(|name| counts(name)).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        for name in names {
+            fields.add(name.as_str().as_bytes());
             fields.header(headers, name);
         }
         Some(self.hash(&fields))
@@ -179,7 +155,7 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::{HeaderValue, Request, header::AUTHORIZATION};
 
     use super::*;
 
@@ -212,6 +188,7 @@ mod tests {
             post("http://a/b?c", "{"),
             post("http://a/b?", "{}"),
             post("http://a/b", "{}"),
+            post("https://a/b", "{}"),
             post("http://a/bc", "{}"),
             post("http://ab/c", "{}"),
             post("/b?c", "{}"),

@@ -43,20 +43,22 @@
 //!
 //! # What is equal
 //!
-//! Two requests are equal if their method, authority, path, query and body are, and these headers:
+//! Two requests are equal if their method, scheme, authority, path, query and body are, and these headers:
 //!
-//! - those that answers depend on: `Accept`, `Accept-Encoding`, `Accept-Language`, `Content-Encoding`, `Content-Type`, `Host`,
-//!   `anthropic-beta`, `anthropic-version`, `openai-beta`, `openai-organization`, `openai-project`, `x-goog-user-project`;
-//! - those that tell who asks, so that nobody gets what another one was told: `Authorization`, `Cookie`, `Proxy-Authorization`,
-//!   `api-key`, `x-api-key`, `x-goog-api-key`, `ocp-apim-subscription-key`, `x-amz-security-token`, `x-auth-token`. With
-//!   [`shared_between_callers`](CacheLayer::shared_between_callers) they don't count. A key in the query, as Gemini takes it,
-//!   counts always, and so does a password in the URL;
+//! - those that say what is asked for: `Accept`, `Accept-Encoding`, `Accept-Language`, `Content-Encoding`, `Content-Type`, and all
+//!   whose names end with `host`, `url`, `uri`, `target`, `override`, `model`, `deployment`, `provider`, `config`, `organization`, `project`,
+//!   `beta`, `api-version` or `anthropic-version`;
+//! - those that say who asks, so that nobody gets what another one was told: all whose names end with `key`, `token`, `secret`, `auth`,
+//!   `authorization`, `authentication`, `assertion`, `jwt`, `cookie`, `credential`, `credentials`, `password`, `session`, `session-id`, `principal`,
+//!   `identity`, `user`, `user-id` or `email`, but not `Idempotency-Key`; and all whose value is
+//!   [marked as sensitive](http::HeaderValue::set_sensitive). With [`shared_between_callers`](CacheLayer::shared_between_callers) they don't
+//!   count. A key in the query, as Gemini takes it, counts always, and so does a password in the URL;
 //! - those that were [chosen](CacheLayer::header). **If your callers are told apart by any other header, choose it.**
 //!
-//! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Of
-//! members with the same name the last one counts. Numbers count as they are written: `1.0` is not `1`, and long ones lose no
-//! digit. Arrays have an order. A body that is no JSON, says by its `Content-Type` that it is none, or is nested more than 128 deep
-//! is compared byte by byte.
+//! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Numbers
+//! count as they are written: `1.0` is not `1`, and long ones lose no digit. Arrays have an order. A body that is no JSON, says by its
+//! `Content-Type` that it is none, is nested more than 128 deep, or has an object with two members of one name, of which servers
+//! see one or the other, is compared byte by byte.
 //!
 //! What is kept is found by a hash of all this (BLAKE3, with a key that each layer draws at random), so no secret and no prompt is kept
 //! with it. The answers themselves are kept in plain.
@@ -157,6 +159,7 @@ mod original;
 mod patience;
 mod pulse;
 mod record;
+mod role;
 mod rules;
 mod service;
 mod state;

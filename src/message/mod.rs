@@ -30,6 +30,11 @@ pub trait RequestHead {
     /// The request's headers, to change.
     fn headers_mut(&mut self) -> &mut HeaderMap;
 
+    /// The scheme of the request's URL, such as `https`. None unless told otherwise, or where the URL is a path alone.
+    fn scheme(&self) -> Option<&str> {
+        None
+    }
+
     /// The path of the request's URL. Empty unless told otherwise.
     fn path(&self) -> &str {
         ""
@@ -101,6 +106,10 @@ impl<B> RequestHead for http::Request<B> {
 
     fn headers_mut(&mut self) -> &mut HeaderMap {
         self.headers_mut()
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        self.uri().scheme_str()
     }
 
     fn path(&self) -> &str {

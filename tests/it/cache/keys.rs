@@ -45,6 +45,89 @@ async fn two_callers_never_share_an_answer_unless_they_are_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_header_that_looks_like_a_credential_tells_callers_apart() {
+    for name in [
+        "xi-api-key",
+        "x-rapidapi-key",
+        "x-litellm-api-key",
+        "x-portkey-virtual-key",
+        "helicone-auth",
+        "cf-aig-authorization",
+        "x-amzn-oidc-accesstoken",
+        "x-session-token",
+        "x-client-secret",
+        "x-forwarded-user",
+        "x-auth-request-email",
+    ] {
+        let by = |caller| post_with("{}", &[(name, caller)]);
+        assert!(
+            !are_equal(CacheLayer::new(), by("one"), by("other")).await,
+            "{name}"
+        );
+        let shared = CacheLayer::new().shared_between_callers();
+        assert!(are_equal(shared, by("one"), by("other")).await, "{name}");
+    }
+    // A key of the request, and not of who sends it.
+    let with = |key| post_with("{}", &[("idempotency-key", key)]);
+    assert!(are_equal(CacheLayer::new(), with("one"), with("other")).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_marked_as_secret_tells_callers_apart() {
+    let by = |caller: &'static str| {
+        let mut value = http::HeaderValue::from_static(caller);
+        value.set_sensitive(true);
+        let mut request = post("{}");
+        request.headers_mut().insert("x-tenant", value);
+        request
+    };
+    assert!(!are_equal(CacheLayer::new(), by("one"), by("other")).await);
+    assert!(are_equal(CacheLayer::new(), by("one"), by("one")).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_says_what_is_asked_for_counts() {
+    for name in [
+        "x-http-method-override",
+        "x-original-url",
+        "x-forwarded-host",
+        "x-amz-target",
+        "azureml-model-deployment",
+    ] {
+        let to = |what| post_with("{}", &[(name, what)]);
+        let shared = CacheLayer::new().shared_between_callers();
+        assert!(!are_equal(shared, to("one"), to("other")).await, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_of_headers_does_not_count() {
+    let one = post_with(
+        "{}",
+        &[("x-api-key", "1"), ("accept", "a"), ("cookie", "c")],
+    );
+    let other = post_with(
+        "{}",
+        &[("cookie", "c"), ("accept", "a"), ("x-api-key", "1")],
+    );
+    assert!(are_equal(CacheLayer::new(), one, other).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_in_the_clear_is_not_given_to_who_asks_over_tls() {
+    let by = |uri: &'static str| Request::get(uri).body(String::new()).unwrap();
+    let (one, other) = (by("http://example.com/x"), by("https://example.com/x"));
+    assert!(!are_equal(CacheLayer::new(), one, other).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_some_servers_do_not_see_are_not_left_out() {
+    let plain = post(r#"{"prompt": "good"}"#);
+    let twice = post(r#"{"prompt": "evil", "prompt": "good"}"#);
+    assert!(!are_equal(CacheLayer::new(), twice, plain).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_header_that_was_chosen_tells_requests_apart() {
     let by = |tenant| post_with("{}", &[("x-tenant", tenant)]);
     assert!(are_equal(CacheLayer::new(), by("one"), by("other")).await);
