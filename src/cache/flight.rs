@@ -95,12 +95,12 @@ impl Flight {
         }
     }
 
-    /// A place for one more, with an id that nobody else has; none where it is too late.
-    pub(super) fn follow(self: &Arc<Self>, id: u64) -> Option<Ticket> {
+    /// A place for one more, with an id that nobody else has; none where it is too late, or the answer too old.
+    pub(super) fn follow(self: &Arc<Self>, id: u64, max_age: u64) -> Option<Ticket> {
         let mut state = self.lock();
         let is_let_in = match &state.phase {
             Phase::Asking | Phase::Vacant => state.followers.insert(id),
-            Phase::Streaming(channel) => channel.join(id),
+            Phase::Streaming(channel) => channel.head.is_young(max_age) && channel.join(id),
             Phase::Over => false,
         };
         is_let_in.then(|| Ticket::new(self.clone(), id))

@@ -87,7 +87,7 @@ impl Store {
             Found::Nothing(why) => why,
         };
         // Who wants a new answer wants none that is under way either.
-        if !rules.single_flight || ask.max_age != u64::MAX {
+        if !rules.single_flight || ask.max_age == 0 {
             let landing = self.landing(ask.key, None, self.now().generation);
             return Entered::Lead(landing, None, why);
         }
@@ -107,8 +107,9 @@ impl Store {
             };
             let (number, flight) = (*number, flight.clone());
             drop(now);
-            match flight.follow(self.number()) {
+            match flight.follow(self.number(), ask.max_age) {
                 Some(ticket) => return Entered::Follow(ticket, why),
+                // Who comes next finds no place either, and begins with this one anew.
                 None => self.land(&ask.key, number),
             }
         }

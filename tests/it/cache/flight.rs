@@ -166,6 +166,55 @@ async fn those_who_follow_stream_too() {
     assert_eq!(calls.count(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_old_is_joined_by_nobody() {
+    let hour = Duration::from_secs(3_600);
+    for (headers, time) in [
+        (
+            &[("cache-control", "max-age=5")][..],
+            Duration::from_secs(5),
+        ),
+        (&[][..], hour),
+    ] {
+        let (client, mut calls) = server(&CacheLayer::new().ttl(hour));
+        let lead = begin(&client, post("{}")).await;
+        let old = calls.next().answer_with(headers);
+        old.data("old");
+        let lead = done(lead).await;
+        sleep(time - ms(1)).await;
+        let joined = done(call(&client, post("{}")).await).await;
+        assert_eq!(status(&joined), Status::Collapsed);
+        sleep(ms(1)).await;
+        let late = begin(&client, post("{}")).await;
+        let new = calls.next().answer();
+        new.data("new");
+        drop((old, new));
+        assert_eq!(rest(done(late).await).await, "new");
+        assert_eq!(
+            (rest(lead).await, rest(joined).await),
+            ("old".into(), "old".into())
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_an_answer_of_some_age_waits_for_one_that_is_under_way() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let asks = |directive| post_with("{}", &[("cache-control", directive)]);
+    let lead = begin(&client, asks("max-age=5")).await;
+    let follower = begin(&client, asks("max-age=5")).await;
+    let feed = calls.next().answer();
+    feed.data("one");
+    let lead = done(lead).await;
+    assert_eq!(status(&done(follower).await), Status::Collapsed);
+    sleep(Duration::from_secs(6)).await;
+    let late = begin(&client, asks("max-age=5")).await;
+    calls.next().answer().data("two");
+    assert_eq!(rest(done(late).await).await, "two");
+    drop(feed);
+    assert_eq!(rest(lead).await, "one");
+}
+
 /// A lead and two followers, with an answer that is under way.
 async fn three(layer: &CacheLayer) -> ((Client, Calls), Feed, [Answered; 3]) {
     let (client, mut calls) = server(layer);
