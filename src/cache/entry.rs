@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::HeaderMap;
 use http_body::Frame;
 
 use super::{
     head::{Head, size_of_headers},
     key::Key,
+    sound::is_sound,
 };
 
 /// What an entry costs beside what is in it: the cache's own book-keeping, and allocations.
@@ -37,7 +38,7 @@ impl Entry {
         let is_as_long = head
             .length
             .is_none_or(|length| length == body.data.len() as u64);
-        let is_sound = is_as_long && !body.tells_an_error(is_event_stream(head.headers()));
+        let is_sound = is_as_long && is_sound(head.headers(), &body.data);
         is_sound.then_some(Self { head, body })
     }
 
@@ -46,14 +47,6 @@ impl Entry {
         let size = OVERHEAD + size_of::<Key>() + self.head.size() + self.body.size();
         u32::try_from(size).unwrap_or(u32::MAX)
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENTS: &[u8] = b"text/event-stream";
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let start = value.as_bytes().get(..EVENTS.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
-    })
 }
 
 // ===== impl Body =====
@@ -109,89 +102,11 @@ impl Body {
         let trailers = self.trailers.as_ref().map_or(0, size_of_headers);
         self.data.len() + size_of_val(&*self.ends) + trailers
     }
-
-    /// Whether an error was told under a status that says that all is well.
-    fn tells_an_error(&self, is_event_stream: bool) -> bool {
-        if !is_event_stream {
-            return is_error(&self.data);
-        }
-        let is_cut = !self.data.is_empty()
-            && !self.data.ends_with(b"\n")
-            && !self.data.ends_with(b"\r")
-            && !self.data.ends_with(b"[DONE]");
-        let mut lines = self.data.split(|byte| matches!(byte, b'\n' | b'\r'));
-        is_cut || lines.any(is_error_line)
-    }
-}
-
-/// A line of a stream of events that says that the answer broke off.
-fn is_error_line(line: &[u8]) -> bool {
-    if let Some(event) = line.strip_prefix(b"event:") {
-        return event.trim_ascii() == b"error" || event.trim_ascii() == b"response.failed";
-    }
-    line.strip_prefix(b"data:").is_some_and(is_error)
-}
-
-/// Whether a JSON text begins as errors do.
-fn is_error(json: &[u8]) -> bool {
-    let mut rest = json;
-    let mut take = |token: &[u8]| {
-        rest = rest.trim_ascii_start();
-        let after = rest.strip_prefix(token);
-        rest = after.unwrap_or(rest);
-        after.is_some()
-    };
-    if !take(b"{") {
-        return false;
-    }
-    if take(b"\"error\"") {
-        return take(b":") && !take(b"null");
-    }
-    take(b"\"type\"") && take(b":") && take(b"\"error\"")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn body(data: &'static str) -> Body {
-        Body::new([Bytes::from_static(data.as_bytes())].iter(), None)
-    }
-
-    #[test]
-    fn an_error_under_a_good_status_is_found() {
-        for (data, expected) in [
-            ("", false),
-            ("{}", false),
-            (r#"{"error": {"message": "x"}}"#, true),
-            (" {\n \"error\" : \"x\"}", true),
-            (r#"{"error": null, "id": 1}"#, false),
-            (r#"{"type":"error","error":{}}"#, true),
-            (r#"{"type":"message"}"#, false),
-            (r#"{"text": "{\"error\": 1}"}"#, false),
-            (r#"["error"]"#, false),
-        ] {
-            assert_eq!(body(data).tells_an_error(false), expected, "{data}");
-        }
-    }
-
-    #[test]
-    fn an_error_in_a_stream_of_events_is_found_and_so_is_a_cut() {
-        for (data, expected) in [
-            ("", false),
-            ("data: {\"a\":1}\n\ndata: [DONE]\n\n", false),
-            ("data: [DONE]", false),
-            ("data: {\"a\":1}\n\ndata: {\"a", true),
-            ("data: {\"a\":1}\n\ndata: {\"error\":{}}\n\n", true),
-            ("event: error\ndata: {}\n\n", true),
-            ("event:error\r\ndata:{}\r\n\r\n", true),
-            ("event: message\rdata: {\"type\":\"error\"}\r\r", true),
-            ("data: the error\n\n", false),
-            ("event: errors\ndata: 1\n\n", false),
-        ] {
-            assert_eq!(body(data).tells_an_error(true), expected, "{data:?}");
-        }
-    }
 
     #[test]
     fn frames_come_back_as_they_were() {

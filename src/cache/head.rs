@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, response::Parts};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header::SET_COOKIE,
+    response::Parts,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -143,7 +146,8 @@ fn own(headers: &HeaderMap) -> HeaderMap {
     };
     let mut owned = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) {
+        // A cookie that was let through is one of a proxy, and for the first caller alone.
+        if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) || name == SET_COOKIE {
             continue;
         }
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {

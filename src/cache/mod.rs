@@ -71,11 +71,15 @@
 //! - to a request whose body can't be [looked at](crate::PeekBody) because it is streamed, or that asks for a part
 //!   (`Range`) or under a condition (`If-None-Match` and the like);
 //! - that has `Cache-Control: no-store`, or whose request has it; with `private` where answers are shared between callers;
-//! - that sets a cookie, or varies with everything (`Vary: *`). One that varies with named headers is kept for requests
-//!   that have the same, one for each key;
+//! - that sets a cookie, but for those that proxies set to tell machines from people and one machine from another (`__cf_bm`, `_cfuvid`,
+//!   `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`, `GCLB`), which are not kept with it;
+//! - that varies with everything (`Vary: *`). One that varies with named headers is kept for requests that have the same, one for
+//!   each key;
 //! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
-//! - that tells an error under a good status: a JSON text that begins with `{"error":` or `{"type":"error"`, or a stream of
-//!   events that has such an event, or one of the name `error`, or that ends within a line.
+//! - that tells an error under a good status: a JSON text, or an event of a stream, with an `error` that is something, or of the
+//!   `type` `error`;
+//! - that was cut where no connection says so: JSON that is not whole, or a stream of events that ends within a line, or, of
+//!   OpenAI's, Anthropic's and Gemini's, without the event that ends it.
 //!
 //! An answer is used for [`ttl`](CacheLayer::ttl), or for its `max-age` (`s-maxage` where answers are shared) if that is less.
 //! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it
@@ -145,6 +149,7 @@
 mod body;
 mod canonical;
 mod channel;
+mod cookies;
 mod directives;
 mod entry;
 mod error;
@@ -162,6 +167,7 @@ mod record;
 mod role;
 mod rules;
 mod service;
+mod sound;
 mod state;
 mod status;
 mod store;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
+    cookies::is_of_a_proxy,
     directives::{self, Directives},
     head::{Head, Vary},
     key::{Key, Keyring},
@@ -97,7 +98,8 @@ impl Rules {
         if directives.no_store || directives.private && !self.per_caller {
             return Verdict::Private;
         }
-        if headers.contains_key(SET_COOKIE) {
+        let mut cookies = headers.get_all(SET_COOKIE).iter();
+        if !cookies.all(is_of_a_proxy) {
             return Verdict::Private;
         }
         let length = declared_length(headers).filter(|_| !asked.is_head);

@@ -144,6 +144,107 @@ async fn only_good_answers_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_with_the_cookies_of_a_proxy_is_kept_without_them() {
+    const PROXY: [(&str, &str); 3] = [
+        (
+            "set-cookie",
+            "__cf_bm=x.1-1.0.1; path=/; domain=.api.openai.com; HttpOnly; Secure",
+        ),
+        (
+            "set-cookie",
+            "_cfuvid=y; path=/; domain=.api.openai.com; HttpOnly; Secure",
+        ),
+        ("x-request-id", "7"),
+    ];
+    let (mut proxied, _) = client(&CacheLayer::new(), |_, number| {
+        with(text(number.to_string()), &PROXY)
+    });
+    let (first, _) = ask(&mut proxied, post("{}")).await;
+    assert_eq!(first.headers.get_all("set-cookie").iter().count(), 2);
+    let (second, body) = ask(&mut proxied, post("{}")).await;
+    assert_eq!(body, "1");
+    assert_eq!(second.headers["x-request-id"], "7");
+    assert!(!second.headers.contains_key("set-cookie"));
+    // With one of its own it may be about a session.
+    let mixed = with(with(text("{}"), &PROXY), &[("set-cookie", "session=1")]);
+    assert!(!is_kept(&CacheLayer::new(), &post("{}"), mixed).await);
+    let alike = with(text("{}"), &[("set-cookie", "__cf_bmx=1")]);
+    assert!(!is_kept(&CacheLayer::new(), &post("{}"), alike).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_anywhere_in_a_good_answer_is_found() {
+    for (body, expected) in [
+        (
+            r#"{"id": 1, "status": "failed", "error": {"code": "server_error"}}"#,
+            false,
+        ),
+        (r#"{"id": 1, "error": null, "output": []}"#, true),
+        (r#"{"id": 1, "error": false}"#, true),
+        (r#"{"request_id": "r", "type": "error"}"#, false),
+        (
+            r#"{"choices": [{"message": {"content": "\"error\": 1"}}]}"#,
+            true,
+        ),
+        (r#"{"steps": [{"error": "tried and went on"}]}"#, true),
+    ] {
+        let answer = text(body);
+        assert_eq!(
+            is_kept(&CacheLayer::new(), &post("{}"), answer).await,
+            expected,
+            "{body}"
+        );
+    }
+    let middle = "data: {\"id\": 1, \"choices\": []}\n\n\
+        data: {\"id\": 1, \"error\": {\"code\": 502}, \"choices\": [{\"finish_reason\": \"error\"}]}\n\n\
+        data: [DONE]\n\n";
+    let events = with(text(middle), &[("content-type", "text/event-stream")]);
+    assert!(!is_kept(&CacheLayer::new(), &post("{}"), events).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_cut_where_nobody_sees_it_is_not_kept() {
+    let json = |body: &'static str| with(text(body), &[("content-type", "application/json")]);
+    assert!(is_kept(&CacheLayer::new(), &post("{}"), json("{\"a\": [1]}\n")).await);
+    for cut in ["{\"a\": [1", "{\"a\": [1]", "[{\"a\": 1}, ", "{"] {
+        assert!(
+            !is_kept(&CacheLayer::new(), &post("{}"), json(cut)).await,
+            "{cut}"
+        );
+    }
+    // A server whose connection ends with the answer, and a provider that died between two events.
+    for (events, end) in [
+        (
+            "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+            "data: [DONE]\n\n",
+        ),
+        (
+            "event: message_start\ndata: {\"type\":\"message_start\"}\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        (
+            "event: response.created\ndata: {\"type\":\"response.created\"}\n\n",
+            "event: response.completed\ndata: {\"type\":\"response.completed\"}\n\n",
+        ),
+        (
+            "data: {\"candidates\": [{\"content\": {}}]}\r\n\r\n",
+            "data: {\"candidates\": [{\"finishReason\": \"STOP\"}]}\r\n\r\n",
+        ),
+        ("data: {\"n\": 1}\n\n", ""),
+    ] {
+        let stream = |body: String| with(text(body), &[("content-type", "text/event-stream")]);
+        let whole = stream(format!("{events}{end}"));
+        assert!(
+            is_kept(&CacheLayer::new(), &post("{}"), whole).await,
+            "{events}"
+        );
+        let cut = stream(events.to_owned());
+        let kept = is_kept(&CacheLayer::new(), &post("{}"), cut).await;
+        assert_eq!(kept, end.is_empty(), "{events}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_request_says_decides() {
     let layer = CacheLayer::new();
     let (mut client, _) = counting(&layer);

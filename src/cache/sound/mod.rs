@@ -1,0 +1,105 @@
+//! Whether an answer that has come to its end, under a good status, is a good one.
+
+mod report;
+mod stream;
+
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+use memchr::memmem;
+
+use self::report::Report;
+
+/// Before each text of a JSON sequence.
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Not where it tells an error, or was cut where no connection says so: where its end is that of the connection, or a provider died
+/// between two events.
+pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
+    if body.is_empty() || headers.contains_key(CONTENT_ENCODING) {
+        return true;
+    }
+    let media_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    if media_type.starts_with(b"text/event-stream") {
+        return stream::is_sound(body);
+    }
+    let says_json = memmem::find(&media_type, b"json").is_some();
+    match tells_an_error(body) {
+        Ok(is_error) => !is_error,
+        Err(_) => !says_json,
+    }
+}
+
+/// Of one JSON text, or of several, one after the other.
+fn tells_an_error(body: &[u8]) -> serde_json::Result<bool> {
+    let mut is_error = false;
+    for texts in body.split(|byte| *byte == RECORD_SEPARATOR) {
+        for report in serde_json::Deserializer::from_slice(texts).into_iter::<Report>() {
+            is_error |= report?.is_error;
+        }
+    }
+    Ok(is_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn is_good(media_type: &'static str, body: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        if !media_type.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        is_sound(&headers, body.as_bytes())
+    }
+
+    #[test]
+    fn an_error_under_a_good_status_is_found() {
+        for (body, expected) in [
+            ("", true),
+            ("{}", true),
+            (r#"{"error": {"message": "x"}}"#, false),
+            (" {\n \"error\" : \"x\"}", false),
+            (r#"{"error": null, "id": 1}"#, true),
+            (r#"{"error": false, "id": 1}"#, true),
+            (r#"{"error": "", "id": 1}"#, true),
+            (r#"{"id": 1, "error": 0}"#, false),
+            (r#"{"type":"error","error":{}}"#, false),
+            (r#"{"request_id":"r","type":"error"}"#, false),
+            (r#"{"type":"message"}"#, true),
+            (r#"{"text": "{\"error\": 1}"}"#, true),
+            (r#"{"steps": [{"error": 1}]}"#, true),
+            (r#"["error", 1, 1.5, -1, null, true]"#, true),
+            (r#"[{"candidates": []}, {"error": {"code": 503}}]"#, false),
+            ("{\"done\": false}\n{\"error\": \"x\"}\n", false),
+            ("{\"done\": false}\n{\"done\": true}\n", true),
+            ("\u{1e}{\"done\": false}\n\u{1e}{\"error\": \"x\"}\n", false),
+        ] {
+            for media_type in ["", "application/json", "application/x-ndjson"] {
+                assert_eq!(is_good(media_type, body), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_found_where_it_says_what_it_is() {
+        for body in ["{", "{\"a\": [1]", "[1, ", "{\"a\": 1}\n{\"b\"", "nul"] {
+            assert!(!is_good("application/json", body), "{body}");
+            assert!(is_good("text/plain", body), "{body}");
+            assert!(is_good("", body), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_alone() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(is_sound(&headers, b"\x1f\x8b\x08"));
+        assert!(!is_good("application/json", &"[".repeat(1_000_000)));
+    }
+}

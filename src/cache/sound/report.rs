@@ -1,0 +1,115 @@
+//! What the members say that are at the top of a JSON text.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Report {
+    pub(super) is_error: bool,
+    /// It is part of an answer whose end is told.
+    pub(super) begins: bool,
+    /// It tells the end.
+    pub(super) ends: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Name {
+    Error,
+    Type,
+    Object,
+    Candidates,
+    #[serde(other)]
+    Other,
+}
+
+struct Reader;
+
+// ===== impl Report =====
+
+impl Report {
+    fn member(&mut self, name: &Name, value: &str) {
+        match (name, value) {
+            (Name::Error, "null" | "false" | "\"\"") | (Name::Other, _) => {}
+            (Name::Error, _) | (Name::Type, "\"error\"" | "\"response.failed\"") => {
+                self.is_error = true;
+            }
+            (Name::Type, "\"message_start\"" | "\"response.created\"")
+            | (Name::Object, "\"chat.completion.chunk\"") => self.begins = true,
+            (
+                Name::Type,
+                "\"message_stop\"" | "\"response.completed\"" | "\"response.incomplete\"",
+            ) => self.ends = true,
+            (Name::Type | Name::Object, _) => {}
+            (Name::Candidates, candidates) => {
+                self.begins = true;
+                self.ends |= candidates.contains("\"finishReason\"");
+            }
+        }
+    }
+}
+
+/// Any JSON; what is neither an object nor a list of them says nothing.
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Reader)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Report;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Report, A::Error> {
+        let mut report = Report::default();
+        while let Some(name) = members.next_key()? {
+            match name {
+                Name::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+                name => report.member(&name, members.next_value::<&RawValue>()?.get()),
+            }
+        }
+        Ok(report)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Report, A::Error> {
+        let mut report = Report::default();
+        while let Some(element) = elements.next_element::<Report>()? {
+            report.is_error |= element.is_error;
+        }
+        Ok(report)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Report, E> {
+        Ok(Report::default())
+    }
+}
