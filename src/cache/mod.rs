@@ -131,7 +131,7 @@
 //!
 //! # What it costs
 //!
-//! A hit takes three microseconds where the question has a kilobyte, and forty where it has a hundred. Anything else pays for
+//! A hit takes three microseconds where the question has a kilobyte, and fifty where it has a hundred. Anything else pays for
 //! a copy of the request's headers, a box for the body, and a lock and a copy for each frame. What is kept weighs what it takes: body,
 //! head, and about a kilobyte. The bound in bytes is kept at each step; what was used longest ago goes first. What is under way takes up to
 //! `max_entry` for each answer more.
