@@ -6,7 +6,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
 };
+use futures::StreamExt;
 use serde_json::Value;
 
 use crate::{
@@ -1114,6 +1118,49 @@ async fn ctrl_c_waits_for_what_was_sent_and_reports() {
     // Whichever of the eight workers were the first four.
     let answers = answers(&out);
     assert!(answers.len() == 4 && answers.values().all(|times| *times == 1));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_waits_for_a_stream_that_has_not_said_anything_yet() {
+    let has_begun = Arc::new(tokio::sync::Notify::new());
+    let begins = has_begun.clone();
+    let app = axum::Router::new().fallback(move || {
+        begins.notify_one();
+        let parts = [
+            (ms(0), ": hello\n\n"),
+            (
+                ms(1_500),
+                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"yes\"}}]}\n\ndata: [DONE]\n\n",
+            ),
+        ];
+        let parts = futures::stream::iter(parts).then(async |(wait, text)| {
+            tokio::time::sleep(wait).await;
+            Ok::<_, std::io::Error>(text)
+        });
+        let body = axum::body::Body::from_stream(parts);
+        async { ([("content-type", "text/event-stream")], body) }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = batch();
+    command.args(["--base-url", &url, "--json", "--stream"]);
+    command.args(["--requests", "9", "--workers", "1", "--out"]);
+    let command = command.arg(&out);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    has_begun.notified().await;
+    // Its head has arrived by then.
+    tokio::time::sleep(ms(500)).await;
+    interrupt(&child);
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["succeeded"], 1);
+    assert_eq!(answers(&out), HashMap::from([("request-1".to_owned(), 1)]));
 }
 
 #[cfg(unix)]
