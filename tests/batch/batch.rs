@@ -1033,6 +1033,16 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
     assert_eq!(fs::read_to_string(prompts).unwrap(), "not an answer\n");
 }
 
+#[tokio::test]
+async fn the_longest_prompts_that_can_be_asked_for_are_answered() {
+    let mut command = batch();
+    command.args(["--requests", "2", "--input", "1000000", "--json"]);
+    let output = output(command).await;
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 2, "{report}");
+    assert!(report["reserved_tokens"].as_u64() > Some(2_000_000));
+}
+
 #[test]
 fn there_is_an_end_of_fallbacks() {
     for (count, says) in [
