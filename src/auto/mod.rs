@@ -178,6 +178,10 @@
 //! the next one: with a layer around the client, or with [`services`](AutoLayer::services) for one that differs between
 //! targets.
 //!
+//! An [idempotency key](crate::idempotency_key) that was set further out goes to each target, with another model in the
+//! body. A server that has two of them may refuse the second for that: there, [`map_request`](Target::map_request) gives
+//! the key an end of the target's own, which stays the same over attempts.
+//!
 //! # What is shared
 //!
 //! A layer has one list of targets. Each service that it makes and each clone of those share it. A

@@ -1,6 +1,7 @@
 //! Who waits while a target is left alone, and who does not.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -149,4 +150,48 @@ async fn a_circuit_that_opens_while_a_target_is_chosen_leaves_a_target() {
         .layer(service);
     let answer = client.oneshot(post("{}")).await.unwrap();
     assert_eq!(Chosen::of(&answer).unwrap().target(), "a");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_end_whatever_opens_and_closes_meanwhile() {
+    let (shared, own) = (at_a_time(2), at_a_time(1));
+    let short = || Circuit::new().failures(1).cooldown(ms(2), ms(4));
+    let target = |name: &'static str, limiter: &ProviderLimiter| {
+        Target::new(name, limiter.clone()).circuit(short())
+    };
+    let layer = AutoLayer::weighted()
+        .target(target("a", &shared))
+        .target(target("b", &shared))
+        .target(target("c", &own));
+    let calls = Arc::new(AtomicU32::new(0));
+    let client = layer.services(|_| {
+        let calls = calls.clone();
+        service_fn(move |_: Req| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            async move {
+                sleep(Duration::from_micros(200)).await;
+                Ok::<_, Infallible>(answer(if call % 3 == 0 { 200 } else { 500 }))
+            }
+        })
+    });
+    let mut tasks = JoinSet::new();
+    for number in 0..2_000 {
+        let model = ["a", "b", "c", "auto"][number % 4];
+        let request = post(&format!(r#"{{"model":"{model}"}}"#));
+        let client = client.clone();
+        tasks.spawn(async move {
+            let answer = client.oneshot(request);
+            if number % 7 == 0 {
+                drop(timeout(ms(number as u64 % 50), answer).await);
+            } else {
+                answer.await.unwrap();
+            }
+        });
+    }
+    let all = timeout(Duration::from_secs(120), tasks.join_all()).await;
+    all.expect("somebody was forgotten");
+    for limiter in [shared, own] {
+        assert_eq!((limiter.usage().waiting, limiter.usage().in_flight), (0, 0));
+        assert!(limiter.try_acquire(Tokens::default()).is_ok());
+    }
 }
