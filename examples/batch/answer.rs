@@ -96,7 +96,7 @@ async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
             Err(error) => {
-                let why = format!("the answer broke off: {error}");
+                let why = format!("the answer broke off: {}", with_sources(&error));
                 return Err(Failed::for_now(why));
             }
         }

@@ -713,6 +713,21 @@ async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_an_answer_broke_off_is_told() {
+    let simulator = simulator(Limits {
+        chaos: Some(Chaos::calm(1).with(Mishap::StallAfterHead, 1_000)),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "1", "--timeout", "0.3"]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the answer stalled for 300ms"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_an_end_fails() {
     let url = always(Bytes::from(vec![b' '; 65 << 20])).await;
     let mut command = batch();
