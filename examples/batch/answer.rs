@@ -1,6 +1,9 @@
 //! Reading an answer: to its end, but not for ever, and whether it is one.
 
-use std::{error::Error, sync::atomic::Ordering::Relaxed};
+use std::{
+    error::Error,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use reqwest::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
@@ -38,12 +41,12 @@ pub(crate) struct Failed {
 }
 
 /// Reads the rest of a response.
-pub(crate) async fn read(response: Response, meter: &Meter) -> Result<Answer, Failed> {
-    // The wire has let go of it, but the answer isn't here yet.
-    let _reading = meter.hold();
+pub(crate) async fn read(response: Response, meter: &Arc<Meter>) -> Result<Answer, Failed> {
     let status = response.status();
     let sent = response.extensions().get::<Sent>().copied();
     let is_hit = matches!(Status::of(&response), Some(Status::Hit | Status::Collapsed));
+    // It comes over no wire of its own.
+    let _reading = is_hit.then(|| meter.hold());
     let elsewhere = !is_hit && !AnsweredBy::of(&response).is_primary();
     let request_id = header(&response, "x-request-id");
     let streams = header(&response, CONTENT_TYPE.as_str()).starts_with("text/event-stream");
@@ -93,7 +96,7 @@ async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
             Err(error) => {
-                let why = format!("the answer broke off: {error}");
+                let why = format!("the answer broke off: {}", with_sources(&error));
                 return Err(Failed::for_now(why));
             }
         }

@@ -78,7 +78,7 @@ pub(crate) struct Args {
     /// Keep no limits on this side: send at once, and repeat what is refused
     #[arg(long)]
     pub(crate) no_limits: bool,
-    /// How long to wait for an answer to begin, and for each further part of it, in seconds
+    /// Seconds to wait for an answer to begin, and for each further part of it; ten times as long for all of it
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// Ask equal prompts once

@@ -134,8 +134,7 @@ impl Endpoint {
     /// Sends a request of `first`'s here instead, without showing this provider the other one's key.
     pub(crate) fn redirect(&self, first: &Self, mut request: Request) -> Request {
         let path = request.url().path();
-        let path = path.strip_prefix(first.base.path()).unwrap_or(path);
-        let url = self.url(path);
+        let url = self.url(behind(path, first.base.path()));
         *request.url_mut() = url;
         self.authorize(&mut request);
         if let Some(model) = &self.model {
@@ -150,7 +149,7 @@ impl Endpoint {
 
     /// The base is where `/v1` is, so a path doesn't say it again.
     fn url(&self, path: &str) -> Url {
-        let path = path.strip_prefix("/v1").unwrap_or(path);
+        let path = behind(path, "/v1");
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path()));
         url
@@ -161,5 +160,57 @@ impl Endpoint {
             Some(key) => request.headers_mut().insert(AUTHORIZATION, key.clone()),
             None => request.headers_mut().remove(AUTHORIZATION),
         };
+    }
+}
+
+/// What of a path comes behind these whole parts, if it begins with them.
+fn behind<'a>(path: &'a str, parts: &str) -> &'a str {
+    let rest = path.strip_prefix(parts);
+    let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    rest.unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint::new("the URL", url, None).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_put_behind_the_base_without_the_version_that_both_have() {
+        for (base, path, is) in [
+            ("http://a", "/v1/embeddings", "http://a/v1/embeddings"),
+            ("http://a/v1/", "/v1/embeddings", "http://a/v1/embeddings"),
+            (
+                "http://a/api/v1",
+                "/embeddings",
+                "http://a/api/v1/embeddings",
+            ),
+            ("http://a/api", "/v1beta/chat", "http://a/api/v1beta/chat"),
+            ("http://a/v1", "/v1beta/chat", "http://a/v1/v1beta/chat"),
+            ("http://a/p?v=1", "/v1/chat", "http://a/p/chat?v=1"),
+        ] {
+            assert_eq!(endpoint(base).url(path).as_str(), is);
+        }
+    }
+
+    #[test]
+    fn what_goes_elsewhere_has_the_path_of_there() {
+        for (first, path, backup, is) in [
+            (
+                "http://a/v1",
+                "/v1/chat",
+                "http://b/api",
+                "http://b/api/chat",
+            ),
+            ("http://a/x", "/v1/chat", "http://b", "http://b/v1/chat"),
+            ("http://a/x", "/xy", "http://b/api", "http://b/api/xy"),
+        ] {
+            let (first, backup) = (endpoint(first), endpoint(backup));
+            let request = Request::new(Method::POST, first.url(path));
+            assert_eq!(backup.redirect(&first, request).url().as_str(), is);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -53,7 +53,7 @@ struct Lists {
 
 /// Something is on the wire until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InFlight<'a>(&'a Meter);
+pub(crate) struct InFlight(Arc<Meter>);
 
 // ===== impl Meter =====
 
@@ -80,16 +80,16 @@ impl Meter {
     }
 
     /// An attempt leaves.
-    pub(crate) fn depart(&self, is_retry: bool) -> InFlight<'_> {
+    pub(crate) fn depart(self: &Arc<Self>, is_retry: bool) -> InFlight {
         self.retries.fetch_add(u64::from(is_retry), Relaxed);
         self.attempts.fetch_add(1, Relaxed);
         self.hold()
     }
 
     /// Something is on the wire.
-    pub(crate) fn hold(&self) -> InFlight<'_> {
+    pub(crate) fn hold(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight(self)
+        InFlight(self.clone())
     }
 
     /// The answer to an attempt begins.
@@ -194,7 +194,7 @@ impl Meter {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }

@@ -8,12 +8,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use reqwest::{Client, Request, Response};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use reqwest::{Body, Client, Request, Response};
 use tokio::time::Instant;
 use tower::Service;
 use tower_throttle::BoxError;
 
-use crate::meter::Meter;
+use crate::meter::{InFlight, Meter};
 
 tokio::task_local! {
     /// The providers that the prompt at hand was sent to, a bit for each.
@@ -27,6 +30,15 @@ pub(crate) struct Wire {
     bit: u64,
     client: Client,
     meter: Arc<Meter>,
+}
+
+pin_project! {
+    /// A body that is on the wire until it has ended, whichever layer it is that reads it.
+    struct OnTheWire {
+        #[pin]
+        body: Body,
+        in_flight: InFlight,
+    }
 }
 
 /// When the request of a response was sent; among its extensions.
@@ -71,12 +83,41 @@ impl Service<Request> for Wire {
                 // Whoever waits for this is dropped as soon as all that is on the wire has arrived.
                 std::future::pending::<()>().await;
             }
-            let _in_flight = meter.depart(is_retry);
+            let in_flight = meter.depart(is_retry);
             let sent = Sent(Instant::now());
             let mut response = client.execute(request).await?;
             meter.arrive(response.status());
             response.extensions_mut().insert(sent);
-            Ok(response)
+            Ok(until_its_end(response, in_flight))
         })
+    }
+}
+
+// ===== impl OnTheWire =====
+
+/// The same response, in flight for as long as its body is there.
+fn until_its_end(response: Response, in_flight: InFlight) -> Response {
+    let response = http::Response::<Body>::from(response);
+    let response = response.map(|body| Body::wrap(OnTheWire { body, in_flight }));
+    response.into()
+}
+
+impl http_body::Body for OnTheWire {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

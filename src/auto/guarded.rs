@@ -1,4 +1,4 @@
-//! A service that is not ready while its target is left alone.
+//! A service that is not called while its target is left alone.
 
 use std::{
     fmt,
@@ -8,21 +8,45 @@ use std::{
     time::Duration,
 };
 
+use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::Circuit;
 
-/// While somebody else finds out whether all is well again, it is looked at so often.
+/// While somebody else finds out whether all is well again, it is looked at so often at first, and then less and less.
 const LOOKS: Duration = Duration::from_millis(100);
+const LONGEST_LOOKS: Duration = Duration::from_secs(1);
 
 /// A service, and the circuit that is asked before it.
-///
-/// One whose turn it is keeps it until the circuit lets somebody through: those behind it would have to wait as well.
 pub(super) struct Guarded<S> {
     service: S,
     circuit: Option<Circuit>,
-    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a guarded service is not to be called.
+#[derive(Debug)]
+pub(super) enum NotReady<E> {
+    /// Its target is left alone.
+    LeftAlone(Circuit),
+    Failed(E),
+}
+
+pin_project! {
+    /// What becomes of a call.
+    pub(super) struct Called<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+/// Until a target is no longer left alone.
+///
+/// It is waited for outside of the limiter's queue, which may serve others: another target, or somebody who has no circuit.
+pub(super) struct Aside {
+    circuit: Circuit,
+    sleep: Pin<Box<Sleep>>,
+    looks: Duration,
 }
 
 // ===== impl Guarded =====
@@ -30,43 +54,34 @@ pub(super) struct Guarded<S> {
 impl<S> Guarded<S> {
     /// Asks no circuit where there is none.
     pub(super) const fn new(service: S, circuit: Option<Circuit>) -> Self {
-        Self {
-            service,
-            circuit,
-            sleep: None,
-        }
+        Self { service, circuit }
     }
 
     pub(super) fn into_inner(self) -> S {
         self.service
     }
 
-    fn poll_circuit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(circuit) = &self.circuit else {
-            return Poll::Ready(());
-        };
-        while circuit.is_open() {
-            let wait = || circuit.retry_after().unwrap_or_default().max(LOOKS);
-            let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(wait())));
-            ready!(timer.as_mut().poll(cx));
-            self.sleep = None;
-        }
-        Poll::Ready(())
+    /// Asks no circuit any more.
+    pub(super) fn ask_always(&mut self) {
+        self.circuit = None;
     }
 }
 
 impl<S: Service<Request>, Request> Service<Request> for Guarded<S> {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Error = NotReady<S::Error>;
+    type Future = Called<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        ready!(self.poll_circuit(cx));
-        self.service.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if let Some(open) = self.circuit.as_ref().filter(|circuit| circuit.is_open()) {
+            return Poll::Ready(Err(NotReady::LeftAlone(open.clone())));
+        }
+        self.service.poll_ready(cx).map_err(NotReady::Failed)
     }
 
-    fn call(&mut self, request: Request) -> S::Future {
-        self.service.call(request)
+    fn call(&mut self, request: Request) -> Self::Future {
+        let future = self.service.call(request);
+        Called { future }
     }
 }
 
@@ -81,6 +96,45 @@ impl<S: fmt::Debug> fmt::Debug for Guarded<S> {
         f.debug_struct("Guarded")
             .field("service", &self.service)
             .field("circuit", &self.circuit)
-            .finish_non_exhaustive()
+            .finish()
     }
+}
+
+// ===== impl Called =====
+
+impl<F: Future<Output = Result<T, E>>, T, E> Future for Called<F> {
+    type Output = Result<T, NotReady<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx).map_err(NotReady::Failed)
+    }
+}
+
+// ===== impl Aside =====
+
+impl Aside {
+    pub(super) fn new(circuit: Circuit) -> Self {
+        let sleep = Box::pin(sleep(until_next_look(&circuit, LOOKS)));
+        Self {
+            circuit,
+            sleep,
+            looks: LOOKS,
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            if !self.circuit.is_open() {
+                return Poll::Ready(());
+            }
+            self.looks = (self.looks * 2).min(LONGEST_LOOKS);
+            let wait = until_next_look(&self.circuit, self.looks);
+            self.sleep.as_mut().set(sleep(wait));
+        }
+    }
+}
+
+fn until_next_look(circuit: &Circuit, at_least: Duration) -> Duration {
+    circuit.retry_after().unwrap_or_default().max(at_least)
 }

@@ -136,11 +136,13 @@
 //! - ended with an error, but one of these two kinds: no connection, a timeout, a
 //!   [`QuotaExhausted`](crate::provider::QuotaExhausted), a [`Rejected`](crate::Rejected) of a limit further in.
 //!
-//! None is called twice. What the last one said is what the caller gets, and so it is where no other may take the request, or
-//! could take it in the time that is left. Other answers pass as they are, a 401 or a 404 among them: a wrong key or path is
-//! there to be seen. A 429 pauses the limiter of its target for all who share it, as behind a
-//! [`ProviderLayer`](crate::provider::ProviderLayer), and the other targets take over until then. A request that can't be
-//! [cloned](crate::TryClone) is sent once: a [`Replay`](crate::replay) outside of this lets bodies that stream be sent again.
+//! None is called twice. What the last one said is what the caller gets, and so it is where no other may take the
+//! request, or is expected to take it in the time that is left. One that has begun to wait for another has let go of
+//! the failure, with all that it held: if it waits in vain, it gets the refusal. Other answers pass as they are, a 401
+//! or a 404 among them: a wrong key or path is there to be seen. A 429 pauses the limiter of its target for all who
+//! share it, as behind a [`ProviderLayer`](crate::provider::ProviderLayer), and the other targets take over until then.
+//! A request that can't be [cloned](crate::TryClone) is sent once: a [`Replay`](crate::replay) outside of this lets
+//! bodies that stream be sent again.
 //!
 //! It may have been acted on where it failed, as with every retry, whichever its method. A failure in the middle of a body is none: the caller
 //! has the response by then.
@@ -152,8 +154,10 @@
 //! whether it is well again. Where all that may take a request are left alone, they are asked all the same, one of them:
 //! an answer may be had, and the failure says more than a refusal.
 //!
-//! One that waits has a place there, too, so that it need not wait elsewhere for longer than the target is left alone; but
-//! nobody waits for its sake.
+//! One that waits elsewhere looks there again, and joins the queue when the target is well, so that it need not wait for
+//! longer than that. Until then it has no place there: what the limiter has room for goes to others. So it is, too, for one
+//! whose target begins to fail while it waits; it joins at the end again. And nobody waits for the sake of one that is left
+//! alone: those who wait for no other ask it in their turn, all the same.
 //!
 //! # Waiting
 //!
@@ -173,6 +177,10 @@
 //! [`Fallback`](crate::Fallback) answers where they refuse. A timeout goes inside, so that a target that hangs gives way to
 //! the next one: with a layer around the client, or with [`services`](AutoLayer::services) for one that differs between
 //! targets.
+//!
+//! An [idempotency key](crate::idempotency_key) that was set further out goes to each target, with another model in the
+//! body. A server that has two of them may refuse the second for that: there, [`map_request`](Target::map_request) gives
+//! the key an end of the target's own, which stays the same over attempts.
 //!
 //! # What is shared
 //!

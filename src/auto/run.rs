@@ -15,7 +15,7 @@ use super::{
 use crate::{
     BoxError, IntoHttp, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
     circuit::Watch,
-    provider::{Reservation, future::ResponseFuture},
+    provider::{Reservation, WHOLE, future::ResponseFuture},
 };
 
 /// What is needed until a target has answered.
@@ -98,6 +98,14 @@ impl<S, Request> Run<S, Request> {
             is_closed: target.circuit.is_open(),
         });
         waits::expected(&lines.collect::<Vec<_>>(), self.tokens)
+    }
+
+    /// How long it would wait at that one alone.
+    pub(super) fn expected_at(&self, number: usize) -> Expected {
+        let Some(target) = self.targets.list.get(number) else {
+            return Ok(None);
+        };
+        target.limiter.outlook(self.tokens, WHOLE)
     }
 
     /// The refusal of one that would have to wait so long for a target.

@@ -6,7 +6,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
 };
+use futures::StreamExt;
 use serde_json::Value;
 
 use crate::{
@@ -709,6 +713,21 @@ async fn what_goes_wrong_by_chance_is_sent_again_and_is_the_same_in_every_run() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_an_answer_broke_off_is_told() {
+    let simulator = simulator(Limits {
+        chaos: Some(Chaos::calm(1).with(Mishap::StallAfterHead, 1_000)),
+        ..Limits::default()
+    })
+    .await;
+    let mut command = against(&simulator);
+    command.args(["--requests", "1", "--timeout", "0.3"]);
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the answer stalled for 300ms"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_an_end_fails() {
     let url = always(Bytes::from(vec![b' '; 65 << 20])).await;
     let mut command = batch();
@@ -1029,6 +1048,16 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
     assert_eq!(fs::read_to_string(prompts).unwrap(), "not an answer\n");
 }
 
+#[tokio::test]
+async fn the_longest_prompts_that_can_be_asked_for_are_answered() {
+    let mut command = batch();
+    command.args(["--requests", "2", "--input", "1000000", "--json"]);
+    let output = output(command).await;
+    let report = report(&output);
+    assert_eq!(report["succeeded"], 2, "{report}");
+    assert!(report["reserved_tokens"].as_u64() > Some(2_000_000));
+}
+
 #[test]
 fn there_is_an_end_of_fallbacks() {
     for (count, says) in [
@@ -1114,6 +1143,49 @@ async fn ctrl_c_waits_for_what_was_sent_and_reports() {
     // Whichever of the eight workers were the first four.
     let answers = answers(&out);
     assert!(answers.len() == 4 && answers.values().all(|times| *times == 1));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_waits_for_a_stream_that_has_not_said_anything_yet() {
+    let has_begun = Arc::new(tokio::sync::Notify::new());
+    let begins = has_begun.clone();
+    let app = axum::Router::new().fallback(move || {
+        begins.notify_one();
+        let parts = [
+            (ms(0), ": hello\n\n"),
+            (
+                ms(1_500),
+                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"yes\"}}]}\n\ndata: [DONE]\n\n",
+            ),
+        ];
+        let parts = futures::stream::iter(parts).then(async |(wait, text)| {
+            tokio::time::sleep(wait).await;
+            Ok::<_, std::io::Error>(text)
+        });
+        let body = axum::body::Body::from_stream(parts);
+        async { ([("content-type", "text/event-stream")], body) }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    let folder = Folder::new();
+    let out = folder.path("out.jsonl");
+    let mut command = batch();
+    command.args(["--base-url", &url, "--json", "--stream"]);
+    command.args(["--requests", "9", "--workers", "1", "--out"]);
+    let command = command.arg(&out);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    has_begun.notified().await;
+    // Its head has arrived by then.
+    tokio::time::sleep(ms(500)).await;
+    interrupt(&child);
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&output)["succeeded"], 1);
+    assert_eq!(answers(&out), HashMap::from([("request-1".to_owned(), 1)]));
 }
 
 #[cfg(unix)]

@@ -32,7 +32,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::{Router, routing};
+use axum::{Router, extract::DefaultBodyLimit, routing};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use self::{
@@ -50,6 +50,9 @@ pub(crate) use self::{
     style::{Counting, RateHeaders, Style},
     tokens::{Tokens, UsageShare},
 };
+
+/// The longest request that is read. Prompts of a million tokens are far below it.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// A provider that runs until it is dropped.
 #[derive(Debug)]
@@ -111,6 +114,7 @@ impl Simulator {
             .route("/v1/chat/completions", routing::post(answer::chat))
             .route("/v1/messages", routing::post(answer::messages))
             .fallback(answer::no_such_url)
+            .layer(DefaultBodyLimit::max(MOST_BYTES))
             .with_state(state.clone())
             .into_make_service_with_connect_info::<Line>();
         let stopped = state.clone();

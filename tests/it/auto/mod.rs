@@ -3,6 +3,7 @@
 mod choosing;
 mod clients;
 mod handing_over;
+mod left_alone;
 mod quotas;
 mod waiting;
 
