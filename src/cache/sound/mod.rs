@@ -25,22 +25,23 @@ pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if media_type.starts_with(b"text/event-stream") {
         return stream::is_sound(body);
     }
-    let says_json = memmem::find(&media_type, b"json").is_some();
-    match tells_an_error(body) {
-        Ok(is_error) => !is_error,
-        Err(_) => !says_json,
+    let says = |name: &[u8]| memmem::find(&media_type, name).is_some();
+    match read(body) {
+        Ok(report) if says(b"ndjson") => report.is_sound(),
+        Ok(report) => !report.is_error,
+        Err(_) => !says(b"json"),
     }
 }
 
-/// Of one JSON text, or of several, one after the other.
-fn tells_an_error(body: &[u8]) -> serde_json::Result<bool> {
-    let mut is_error = false;
+/// Reads one JSON text, or several, one after the other.
+fn read(body: &[u8]) -> serde_json::Result<Report> {
+    let mut all = Report::default();
     for texts in body.split(|byte| *byte == RECORD_SEPARATOR) {
-        for report in serde_json::Deserializer::from_slice(texts).into_iter::<Report>() {
-            is_error |= report?.is_error;
+        for report in serde_json::Deserializer::from_slice(texts).into_iter() {
+            all = all.and(report?);
         }
     }
-    Ok(is_error)
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -92,6 +93,15 @@ mod tests {
             assert!(is_good("text/plain", body), "{body}");
             assert!(is_good("", body), "{body}");
         }
+    }
+
+    #[test]
+    fn lines_of_json_have_an_end_where_they_say_so() {
+        let begun = "{\"done\": false}\n{\"done\": false}\n";
+        assert!(!is_good("application/x-ndjson", begun));
+        let whole = format!("{begun}{{\"done\": true}}\n");
+        assert!(is_good("application/x-ndjson", &whole));
+        assert!(is_good("application/json", "{\"done\": false}"));
     }
 
     #[test]

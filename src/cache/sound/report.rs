@@ -24,6 +24,7 @@ enum Name {
     Type,
     Object,
     Candidates,
+    Done,
     #[serde(other)]
     Other,
 }
@@ -33,19 +34,38 @@ struct Reader;
 // ===== impl Report =====
 
 impl Report {
+    /// Of both, one after the other.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            is_error: self.is_error || other.is_error,
+            begins: self.begins || other.begins,
+            ends: self.ends || other.ends,
+        }
+    }
+
+    /// Whether that is all of a stream, and a good one.
+    pub(super) const fn is_sound(self) -> bool {
+        !self.is_error && (!self.begins || self.ends)
+    }
+
     fn member(&mut self, name: &Name, value: &str) {
         match (name, value) {
             (Name::Error, "null" | "false" | "\"\"") | (Name::Other, _) => {}
             (Name::Error, _) | (Name::Type, "\"error\"" | "\"response.failed\"") => {
                 self.is_error = true;
             }
-            (Name::Type, "\"message_start\"" | "\"response.created\"")
-            | (Name::Object, "\"chat.completion.chunk\"") => self.begins = true,
+            (Name::Type, "\"message_start\"" | "\"message-start\"" | "\"response.created\"")
+            | (Name::Object, "\"chat.completion.chunk\"" | "\"text_completion\"")
+            | (Name::Done, "false") => self.begins = true,
             (
                 Name::Type,
-                "\"message_stop\"" | "\"response.completed\"" | "\"response.incomplete\"",
-            ) => self.ends = true,
-            (Name::Type | Name::Object, _) => {}
+                "\"message_stop\""
+                | "\"message-end\""
+                | "\"response.completed\""
+                | "\"response.incomplete\"",
+            )
+            | (Name::Done, "true") => self.ends = true,
+            (Name::Type | Name::Object | Name::Done, _) => {}
             (Name::Candidates, candidates) => {
                 self.begins = true;
                 self.ends |= candidates.contains("\"finishReason\"");
@@ -84,7 +104,7 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Report, A::Error> {
         let mut report = Report::default();
         while let Some(element) = elements.next_element::<Report>()? {
-            report.is_error |= element.is_error;
+            report = report.and(element);
         }
         Ok(report)
     }

@@ -7,14 +7,12 @@ pub(super) fn is_sound(body: &[u8]) -> bool {
     let is_cut = ![&b"\n"[..], b"\r", b"[DONE]"]
         .iter()
         .any(|end| body.ends_with(end));
-    let mut all = Report::default();
-    for line in body.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        let report = read(line);
-        all.is_error |= report.is_error;
-        all.begins |= report.begins;
-        all.ends |= report.ends;
-    }
-    !is_cut && !all.is_error && (!all.begins || all.ends)
+    let lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
+    !is_cut
+        && lines
+            .map(read)
+            .fold(Report::default(), Report::and)
+            .is_sound()
 }
 
 fn read(line: &[u8]) -> Report {
@@ -65,6 +63,11 @@ mod tests {
             (
                 r#"{"id":"1","object":"chat.completion.chunk","choices":[]}"#,
                 &["[DONE]"][..],
+            ),
+            (r#"{"object":"text_completion","choices":[]}"#, &["[DONE]"]),
+            (
+                r#"{"type":"message-start"}"#,
+                &[r#"{"type":"message-end"}"#],
             ),
             (
                 r#"{"type":"message_start"}"#,
