@@ -118,8 +118,8 @@
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
-//! | `cache` | answers that were given before, and one request for many equal ones |
-//! | `provider` | whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
+//! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
+//! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]

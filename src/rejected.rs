@@ -3,6 +3,8 @@
 use std::{fmt, time::Duration};
 
 /// A boxed error, as tower's own layers return it.
+///
+/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request that one of this crate's limiters refused, and why.

@@ -16,6 +16,9 @@ impl<B: Clone, R: Clone> FallbackLayer<B, R> {
     }
 
     /// Answers with a clone of `value` where all before it have failed.
+    ///
+    /// The value has to be a response of the type that the service's are, and [`Clone`]. A `reqwest::Response` is not: there,
+    /// [`or_from_fn`](Self::or_from_fn) makes one, as with `or_from_fn(|_| http::Response::new("sorry").into())`.
     pub fn or_value<V>(self, value: V) -> FallbackLayer<Or<B, Value<V>>, R> {
         self.add(Value::new(value))
     }

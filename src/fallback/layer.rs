@@ -29,6 +29,9 @@ impl<B> FallbackLayer<To<B>> {
 
 impl<V> FallbackLayer<Value<V>> {
     /// Answers with a clone of `value` where the service fails.
+    ///
+    /// The value has to be a response of the type that the service's are, and [`Clone`]. A `reqwest::Response` is not: there,
+    /// [`from_fn`](FallbackLayer::from_fn) makes one, as with `from_fn(|_| http::Response::new("sorry").into())`.
     pub fn value(value: V) -> Self {
         Self::from_backup(Value::new(value))
     }

@@ -117,6 +117,41 @@
 //! - A [`ReplayLayer`](crate::ReplayLayer), where bodies stream: it changes the type of requests, so it is added by hand.
 //! - [`TimeoutLayer::whole`](crate::TimeoutLayer::whole), for the whole call with all that is tried, and its body.
 //!
+//! # In a field
+//!
+//! Without a fallback and a cache the client has a name, [`Attempts`]. With them, and with closures inside, it is shorter to box it.
+//! Either way a clone for each task is all that it takes to share it:
+//!
+#![cfg_attr(all(feature = "cache", feature = "reqwest"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "cache", feature = "reqwest")), doc = "```ignore")]
+//! use reqwest::{Client, Request, Response};
+//! use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+//! use tower_throttle::{BoxError, CacheLayer, StackLayer, provider::{Provider, ProviderLayer}, stack::Attempts};
+//!
+//! #[derive(Clone)]
+//! struct App {
+//!     plain: Attempts<Client>,
+//!     cached: BoxCloneSyncService<Request, Response, BoxError>,
+//! }
+//!
+//! impl App {
+//!     fn new(http: &Client) -> Self {
+//!         let stack = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK));
+//!         Self {
+//!             plain: stack.layer(http.clone()),
+//!             cached: BoxCloneSyncService::new(stack.cache(CacheLayer::new()).layer(http.clone())),
+//!         }
+//!     }
+//!
+//!     async fn ask(&self, request: Request) -> Result<Response, BoxError> {
+//!         self.cached.clone().oneshot(request).await
+//!     }
+//! }
+//! # let app = App::new(&Client::new());
+//! # let ask = |request| async move { app.plain.clone().oneshot(request).await };
+//! # tokio::spawn(ask(Request::new(reqwest::Method::GET, "http://localhost".parse().unwrap())));
+//! ```
+//!
 //! # What is shared
 //!
 //! All that the layers inside share: limits, budget, circuit and cache, by every service that a stack makes, and by its clones.
