@@ -124,7 +124,7 @@ impl fmt::Display for Rejected {
         write!(f, "refused by the {} limit: ", self.limit)?;
         match self.reason {
             Reason::WaitTooLong { max_wait } => match self.retry_after {
-                Some(wait) => write!(f, "would wait {wait:?}, which is over {max_wait:?}"),
+                Some(wait) => write!(f, "would wait {wait:.3?}, which is over {max_wait:?}"),
                 None => write!(f, "no room within {max_wait:?}"),
             },
             Reason::QueueFull { max_waiting } => {
@@ -153,5 +153,23 @@ impl fmt::Display for Limit {
             #[cfg(feature = "provider")]
             Self::Pause => "provider's pause",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_no_more_digits_than_anybody_reads() {
+        let reason = Reason::WaitTooLong {
+            max_wait: Duration::from_secs(2),
+        };
+        let wait = Duration::from_nanos(60_479_839_591);
+        let rejected = Rejected::new(Limit::Pause, reason, Some(wait)).to_string();
+        assert!(
+            rejected.ends_with("would wait 60.480s, which is over 2s"),
+            "{rejected}"
+        );
     }
 }

@@ -40,7 +40,7 @@ const DOWN: [ErrorKind; 4] = [
 ];
 
 /// What keys, repeats, limits and times the attempts of a client `S`.
-pub type Attempts<S> =
+pub type Stack<S> =
     IdempotencyKey<RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>>;
 
 // ===== impl StackLayer =====
@@ -156,7 +156,7 @@ impl<F, C> StackLayer<F, C> {
 
 impl<S, F, C> Layer<S> for StackLayer<F, C>
 where
-    F: Layer<Attempts<S>>,
+    F: Layer<Stack<S>>,
     C: Layer<F::Service>,
 {
     type Service = C::Service;

@@ -119,18 +119,18 @@
 //!
 //! # In a field
 //!
-//! Without a fallback and a cache the client has a name, [`Attempts`]. With them, and with closures inside, it is shorter to box it.
+//! Without a fallback and a cache the client has a name, [`Stack`]. With them, and with closures inside, it is shorter to box it.
 //! Either way a clone for each task is all that it takes to share it:
 //!
 #![cfg_attr(all(feature = "cache", feature = "reqwest"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "cache", feature = "reqwest")), doc = "```ignore")]
 //! use reqwest::{Client, Request, Response};
 //! use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
-//! use tower_throttle::{BoxError, CacheLayer, StackLayer, provider::{Provider, ProviderLayer}, stack::Attempts};
+//! use tower_throttle::{BoxError, CacheLayer, StackLayer, provider::{Provider, ProviderLayer}, stack::Stack};
 //!
 //! #[derive(Clone)]
 //! struct App {
-//!     plain: Attempts<Client>,
+//!     plain: Stack<Client>,
 //!     cached: BoxCloneSyncService<Request, Response, BoxError>,
 //! }
 //!
@@ -159,4 +159,4 @@
 
 mod layer;
 
-pub use self::layer::{Attempts, StackLayer};
+pub use self::layer::{Stack, StackLayer};
