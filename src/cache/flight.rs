@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    channel::Channel, landing::Landing, original::Original, pulse::Pulse, ticket::Ticket,
-    wakers::Wakers,
+    channel::Channel, head::Head, landing::Landing, original::Original, pulse::Pulse,
+    ticket::Ticket, wakers::Wakers,
 };
 
 /// After so many failures in a row nobody waits for another attempt.
@@ -95,12 +95,17 @@ impl Flight {
         }
     }
 
-    /// A place for one more, with an id that nobody else has; none where it is too late, or the answer too old.
-    pub(super) fn follow(self: &Arc<Self>, id: u64, max_age: u64) -> Option<Ticket> {
+    /// A place for one more, with an id that nobody else has; none where it is too late, or an answer is there that it does
+    /// not take.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        id: u64,
+        takes: impl FnOnce(&Head) -> bool,
+    ) -> Option<Ticket> {
         let mut state = self.lock();
         let is_let_in = match &state.phase {
             Phase::Asking | Phase::Vacant => state.followers.insert(id),
-            Phase::Streaming(channel) => channel.head.is_young(max_age) && channel.join(id),
+            Phase::Streaming(channel) => takes(&channel.head) && channel.join(id),
             Phase::Over => false,
         };
         is_let_in.then(|| Ticket::new(self.clone(), id))

@@ -103,12 +103,6 @@ impl Head {
         self.born > other.born
     }
 
-    /// Whether a request gets it that takes none of more than so many seconds.
-    pub(super) fn is_young(&self, max_age: u64) -> bool {
-        let now = Instant::now();
-        self.fresh_for(now).is_some() && self.age(now) <= max_age
-    }
-
     /// How long it may still be used, if it may be.
     pub(super) fn fresh_for(&self, now: Instant) -> Option<Duration> {
         match self.expires {

@@ -85,6 +85,14 @@ impl Rules {
         Some(Ask { key, max_age })
     }
 
+    /// Whether a request joins those that read an answer with this head: not where that is too old to be given again. Where nothing is
+    /// given again, all are joined that have not ended.
+    pub(super) fn joins(&self, ask: &Ask, head: &Head) -> bool {
+        let now = Instant::now();
+        let is_fresh = self.ttl.is_zero() || head.fresh_for(now).is_some();
+        is_fresh && head.age(now) <= ask.max_age
+    }
+
     pub(super) fn judge(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
         match self.statuses.contains(&parts.status) {
             true => self.keep(parts, asked, keyring),

@@ -198,6 +198,25 @@ async fn an_answer_that_is_too_old_is_joined_by_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nothing_is_kept_an_answer_is_joined_to_its_end() {
+    let (client, mut calls) = server(&CacheLayer::new().ttl(Duration::ZERO));
+    let lead = begin(&client, post("{}")).await;
+    let feed = calls.next().answer();
+    feed.data("one");
+    let lead = done(lead).await;
+    sleep(Duration::from_secs(60)).await;
+    let late = done(call(&client, post("{}")).await).await;
+    assert_eq!(status(&late), Status::Collapsed);
+    drop(feed);
+    assert_eq!(
+        (rest(lead).await, rest(late).await),
+        ("one".into(), "one".into())
+    );
+    let _next = begin(&client, post("{}")).await;
+    assert_eq!(calls.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_takes_an_answer_of_some_age_waits_for_one_that_is_under_way() {
     let (client, mut calls) = server(&CacheLayer::new());
     let asks = |directive| post_with("{}", &[("cache-control", directive)]);
