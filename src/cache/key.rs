@@ -5,7 +5,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{canonical, role::Role};
-use crate::{PeekBody, RequestHead};
+use crate::{PeekBody, RequestHead, header::type_says};
 
 /// What equal requests have in common, and nobody can read a request out of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,12 +84,7 @@ impl Keyring {
 
 /// Whether the body may be read as JSON: unless it says that it is something else.
 fn says_json(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_none_or(|value| {
-        let value = value.as_bytes();
-        value
-            .windows(4)
-            .any(|part| part.eq_ignore_ascii_case(b"json"))
-    })
+    !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json")
 }
 
 impl fmt::Debug for Keyring {

@@ -12,7 +12,17 @@ pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     !encodings.all(|encoding| plain(encoding.as_bytes()))
 }
 
+/// Whether the type of the body that `headers` announce has this word in it, such as the `json` of `application/problem+json`.
+#[cfg(feature = "cache")]
+pub(crate) fn type_says(headers: &HeaderMap, word: &[u8]) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let mut parts = value.as_bytes().windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word))
+    })
+}
+
 /// The type of the body that `headers` announce, without its parameters.
+#[cfg(feature = "provider")]
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(CONTENT_TYPE)?.as_bytes();
     let end = memchr::memchr(b';', value).unwrap_or(value.len());

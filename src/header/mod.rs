@@ -4,17 +4,18 @@ mod date;
 mod decimal;
 #[cfg(feature = "provider")]
 mod duration;
-#[cfg(feature = "provider")]
+#[cfg(any(feature = "cache", feature = "provider"))]
 mod encoding;
 #[cfg(feature = "provider")]
 mod rate_limits;
 mod retry_after;
 
+#[cfg(any(feature = "cache", feature = "provider"))]
+pub(crate) use self::encoding::is_compressed;
+#[cfg(feature = "cache")]
+pub(crate) use self::encoding::type_says;
 #[cfg(feature = "provider")]
-pub(crate) use self::{
-    duration::duration,
-    encoding::{is_compressed, media_type},
-};
+pub(crate) use self::{duration::duration, encoding::media_type};
 
 use std::time::SystemTime;
 

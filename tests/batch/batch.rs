@@ -617,16 +617,21 @@ async fn a_stream_that_says_that_it_failed_is_no_answer() {
 
 // ===== failures =====
 
+/// On loopback, for as long as the test runs.
+async fn serve(app: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    url
+}
+
 /// Answers everything in the same way, on loopback.
 async fn always(answer: impl IntoResponse + Clone + Send + Sync + 'static) -> String {
     let app = axum::Router::new().fallback(move || {
         let answer = answer.clone();
         async move { answer }
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
+    serve(app).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1166,9 +1171,7 @@ async fn ctrl_c_waits_for_a_stream_that_has_not_said_anything_yet() {
         let body = axum::body::Body::from_stream(parts);
         async { ([("content-type", "text/event-stream")], body) }
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
+    let url = serve(app).await;
     let folder = Folder::new();
     let out = folder.path("out.jsonl");
     let mut command = batch();

@@ -3,13 +3,10 @@
 mod report;
 mod stream;
 
-use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
-use memchr::memmem;
+use http::HeaderMap;
 
 use self::report::Report;
+use crate::header::{is_compressed, type_says};
 
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
@@ -17,15 +14,13 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 /// Not where it tells an error, or was cut where no connection says so: where its end is that of the connection, or a provider died
 /// between two events.
 pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
-    if body.is_empty() || headers.contains_key(CONTENT_ENCODING) {
+    if body.is_empty() || is_compressed(headers) {
         return true;
     }
-    let media_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
-    if media_type.starts_with(b"text/event-stream") {
+    let says = |word: &[u8]| type_says(headers, word);
+    if says(b"text/event-stream") {
         return stream::is_sound(body);
     }
-    let says = |name: &[u8]| memmem::find(&media_type, name).is_some();
     match read(body) {
         Ok(report) if says(b"ndjson") => report.is_sound(),
         Ok(report) => !report.is_error,
@@ -46,7 +41,10 @@ fn read(body: &[u8]) -> serde_json::Result<Report> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{
+        HeaderValue,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    };
 
     use super::*;
 
@@ -110,6 +108,8 @@ mod tests {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert!(is_sound(&headers, b"\x1f\x8b\x08"));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        assert!(!is_sound(&headers, b"{\"error\": 1}"));
         assert!(!is_good("application/json", &"[".repeat(1_000_000)));
     }
 }

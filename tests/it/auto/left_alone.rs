@@ -19,15 +19,11 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
     AutoLayer, BoxError, Circuit, Tokens,
     auto::{Chosen, Target},
-    provider::{Provider, ProviderLimiter},
+    provider::ProviderLimiter,
 };
 
-use super::{Body, Req, plenty, post, rpm};
+use super::{Body, Req, at_a_time, plenty, post, rpm};
 use crate::support::{ms, poll_once, start};
-
-fn at_a_time(requests: u64) -> ProviderLimiter {
-    ProviderLimiter::new(Provider::new("test").concurrent(requests))
-}
 
 fn answer(status: u16) -> Response<Body> {
     Response::builder()

@@ -123,6 +123,10 @@ fn rpm(requests: u64) -> ProviderLimiter {
     ProviderLimiter::new(Provider::new("test").rpm(requests))
 }
 
+fn at_a_time(requests: u64) -> ProviderLimiter {
+    ProviderLimiter::new(Provider::new("test").concurrent(requests))
+}
+
 /// A limiter that never makes anybody wait.
 fn plenty() -> ProviderLimiter {
     rpm(1_000_000)

@@ -23,7 +23,7 @@ use tower_throttle::{
     provider::{Provider, ProviderLimiter},
 };
 
-use super::{Body, Req, Server, ask, over, plenty, post, rpm, targets};
+use super::{Body, Req, Server, ask, at_a_time, over, plenty, post, rpm, targets};
 use crate::support::{ms, poll_once, start};
 
 /// Answers at once.
@@ -31,10 +31,6 @@ macro_rules! client {
     () => {
         service_fn(async |_: Req| Ok::<_, Infallible>(Response::new(Full::new(&b"{}"[..]))))
     };
-}
-
-fn at_a_time(requests: u64) -> ProviderLimiter {
-    ProviderLimiter::new(Provider::new("test").concurrent(requests))
 }
 
 fn waiting(limiters: &[&ProviderLimiter]) -> Vec<u64> {
