@@ -100,6 +100,7 @@ impl Flight {
     pub(super) fn follow(
         self: &Arc<Self>,
         id: u64,
+        max_age: u64,
         takes: impl FnOnce(&Head) -> bool,
     ) -> Option<Ticket> {
         let mut state = self.lock();
@@ -108,7 +109,7 @@ impl Flight {
             Phase::Streaming(channel) => takes(&channel.head) && channel.join(id),
             Phase::Over => false,
         };
-        is_let_in.then(|| Ticket::new(self.clone(), id))
+        is_let_in.then(|| Ticket::new(self.clone(), id, max_age))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -32,6 +32,7 @@ pub(super) struct Following<S, Request> {
     request: Option<Request>,
     stage: Stage,
     landing: Landing,
+    max_age: u64,
     rules: Arc<Rules>,
     why: Why,
 }
@@ -73,13 +74,14 @@ impl<S, Request> Following<S, Request> {
     ) -> Self {
         #[cfg(feature = "tracing")]
         tracing::debug!("waiting for the answer of an equal request");
-        let landing = ticket.landing().clone();
+        let (landing, max_age) = (ticket.landing().clone(), ticket.max_age);
         let watch = Watch::default();
         Self {
             service,
             request: Some(request),
             stage: Stage::Waiting { ticket, watch },
             landing,
+            max_age,
             rules,
             why,
         }
@@ -116,12 +118,12 @@ where
         }
     }
 
-    /// Whether the answer is one to this request's headers, too.
+    /// Whether the answer is one to this request's headers, too, and did not come too old from another cache.
     fn suits(&self, reader: &Reader) -> bool {
         let request = self.request.as_ref();
         request.is_some_and(|request| {
-            let keyring = &self.landing.store.keyring;
-            reader.head().suits(request.headers(), keyring)
+            let (head, keyring) = (reader.head(), &self.landing.store.keyring);
+            head.was_young(self.max_age) && head.suits(request.headers(), keyring)
         })
     }
 

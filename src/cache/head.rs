@@ -103,6 +103,11 @@ impl Head {
         self.born > other.born
     }
 
+    /// Whether it was no older than so many seconds when it came, for those who had waited for it.
+    pub(super) const fn was_young(&self, max_age: u64) -> bool {
+        self.age <= max_age
+    }
+
     /// How long it may still be used, if it may be.
     pub(super) fn fresh_for(&self, now: Instant) -> Option<Duration> {
         match self.expires {

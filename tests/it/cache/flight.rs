@@ -234,6 +234,42 @@ async fn who_takes_an_answer_of_some_age_waits_for_one_that_is_under_way() {
     assert_eq!(rest(lead).await, "one");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_old_when_it_came_is_given_to_none_who_wants_a_younger_one() {
+    let (client, mut calls) = server(&CacheLayer::new());
+    let asks = |directive| post_with("{}", &[("cache-control", directive)]);
+    let lead = begin(&client, post("{}")).await;
+    let mut strict = begin(&client, asks("max-age=5")).await;
+    let easy = begin(&client, asks("max-age=60")).await;
+    calls.next().answer_with(&[("age", "30")]).data("old");
+    assert_eq!(rest(done(lead).await).await, "old");
+    assert_eq!(rest(done(easy).await).await, "old");
+    assert!(poll_once(&mut strict).await.is_none(), "it asks itself");
+    calls.next().answer().data("new");
+    let strict = done(strict).await;
+    assert_eq!(
+        cache_status(&strict.into_parts().0),
+        "tower-throttle; fwd=miss; stored"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_time_to_live_an_answer_is_joined_as_long_as_it_is_under_way() {
+    let (client, mut calls) = server(&CacheLayer::new().ttl(Duration::ZERO));
+    let lead = begin(&client, post("{}")).await;
+    let feed = calls.next().answer();
+    feed.data("one");
+    let lead = done(lead).await;
+    sleep(Duration::from_secs(60)).await;
+    let late = done(call(&client, post("{}")).await).await;
+    assert_eq!(status(&late), Status::Collapsed);
+    drop(feed);
+    assert_eq!(
+        (rest(lead).await, rest(late).await),
+        ("one".into(), "one".into())
+    );
+}
+
 /// A lead and two followers, with an answer that is under way.
 async fn three(layer: &CacheLayer) -> ((Client, Calls), Feed, [Answered; 3]) {
     let (client, mut calls) = server(layer);
