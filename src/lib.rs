@@ -147,6 +147,8 @@ mod decision;
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod diagnose;
 mod error_kind;
+#[cfg(any(feature = "cache", feature = "provider"))]
+mod events;
 mod failure;
 pub mod fallback;
 #[cfg(feature = "provider")]

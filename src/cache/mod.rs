@@ -77,9 +77,11 @@
 //!   each key;
 //! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
 //! - that tells an error under a good status: a JSON text, or an event of a stream, with an `error` that is something, or of the
-//!   `type` `error`;
-//! - that was cut where no connection says so: JSON that is not whole, or a stream that ends within a line, or, of
-//!   OpenAI's, Anthropic's, Gemini's, Cohere's and Ollama's, without what ends it.
+//!   `type` or `object` `error`, or one of whose `choices` is such, or its `response`;
+//! - that was cut where no connection says so: JSON that is empty or not whole, or a stream that brings nothing, ends within a line, or,
+//!   of OpenAI's, Anthropic's, Gemini's, Cohere's and Ollama's, lacks what ends it.
+//!
+//! Nobody looks into an answer with a `Content-Encoding`: where you ask for one, undo it further in.
 //!
 //! An answer is used for [`ttl`](CacheLayer::ttl), or for its `max-age` (`s-maxage` where answers are shared) if that is less.
 //! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it

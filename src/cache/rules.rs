@@ -110,7 +110,10 @@ impl Rules {
         if !cookies.all(is_of_a_proxy) {
             return Verdict::Private;
         }
-        let length = declared_length(headers).filter(|_| !asked.is_head);
+        let length = match asked.is_head || parts.status == StatusCode::NO_CONTENT {
+            true => Some(0),
+            false => declared_length(headers),
+        };
         if length.is_some_and(|length| length > self.max_entry as u64) {
             return Verdict::Private;
         }

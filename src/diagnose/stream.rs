@@ -7,7 +7,10 @@ use memchr::memchr3;
 use serde_json::Value;
 
 use super::event::{Says, says};
-use crate::provider::{Diagnosis, Events, Sink};
+use crate::{
+    events::{Events, Sink},
+    provider::Diagnosis,
+};
 
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;

@@ -7,9 +7,12 @@ use http::{
 
 /// Whether the body that `headers` announce is encoded in any way.
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
-    let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
-    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    !encodings.all(|encoding| plain(encoding.as_bytes()))
+    let lists = headers.get_all(CONTENT_ENCODING).iter();
+    let mut encodings = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    encodings.any(|encoding| {
+        let encoding = encoding.trim_ascii();
+        !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// Whether the type of the body that `headers` announce has this word in it, such as the `json` of `application/problem+json`.

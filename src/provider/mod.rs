@@ -151,7 +151,6 @@ mod ask;
 mod body;
 mod class;
 mod estimate;
-mod events;
 mod exhausted;
 pub mod future;
 mod include_usage;
@@ -189,6 +188,5 @@ pub use self::{
 };
 pub(crate) use self::{
     class::{Diagnosis, error_in, is_hollow},
-    events::{Events, Sink},
     refused::BOUNDS as REFUSAL,
 };

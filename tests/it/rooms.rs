@@ -13,6 +13,7 @@ const LEVELS: [&[&str]; 8] = [
         "cost",
         "decision",
         "error_kind",
+        "events",
         "failure",
         "hint",
         "message",

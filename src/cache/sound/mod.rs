@@ -10,30 +10,33 @@ use crate::header::{is_compressed, type_says};
 
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Not where it tells an error, or was cut where no connection says so: where its end is that of the connection, or a provider died
-/// between two events.
+/// before or between two events. To be asked of no body that is empty because it has to be.
 pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
-    if body.is_empty() || is_compressed(headers) {
+    if is_compressed(headers) {
         return true;
     }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let says = |word: &[u8]| type_says(headers, word);
     if says(b"text/event-stream") {
         return stream::is_sound(body);
     }
     match read(body) {
-        Ok(report) if says(b"ndjson") => report.is_sound(),
-        Ok(report) => !report.is_error,
-        Err(_) => !says(b"json"),
+        Ok(Some(report)) if says(b"ndjson") => report.is_sound(),
+        Ok(Some(report)) => !report.is_error,
+        Ok(None) => !says(b"json"),
+        Err(_) => !says(b"json") && (!stream::is_one(body) || stream::is_sound(body)),
     }
 }
 
-/// Reads one JSON text, or several, one after the other.
-fn read(body: &[u8]) -> serde_json::Result<Report> {
-    let mut all = Report::default();
+/// Reads one JSON text, or several, one after the other. None where there is none.
+fn read(body: &[u8]) -> serde_json::Result<Option<Report>> {
+    let mut all = None;
     for texts in body.split(|byte| *byte == RECORD_SEPARATOR) {
-        for report in serde_json::Deserializer::from_slice(texts).into_iter() {
-            all = all.and(report?);
+        if let Some(report) = report::read(texts)? {
+            all = Some(report.and(all.unwrap_or_default()));
         }
     }
     Ok(all)
@@ -59,7 +62,6 @@ mod tests {
     #[test]
     fn an_error_under_a_good_status_is_found() {
         for (body, expected) in [
-            ("", true),
             ("{}", true),
             (r#"{"error": {"message": "x"}}"#, false),
             (" {\n \"error\" : \"x\"}", false),
@@ -90,6 +92,11 @@ mod tests {
             assert!(!is_good("application/json", body), "{body}");
             assert!(is_good("text/plain", body), "{body}");
             assert!(is_good("", body), "{body}");
+        }
+        for body in ["", "\n\n", "\u{feff}"] {
+            assert!(!is_good("application/json", body), "{body:?}");
+            assert!(!is_good("text/event-stream", body), "{body:?}");
+            assert!(is_good("text/plain", body), "{body:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Deserializer as Texts, value::RawValue};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Report {
@@ -25,11 +25,24 @@ enum Name {
     Object,
     Candidates,
     Done,
+    Choices,
+    #[serde(rename = "finish_reason")]
+    FinishReason,
+    Response,
     #[serde(other)]
     Other,
 }
 
 struct Reader;
+
+/// What JSON texts say that come one after the other, or `None` where there are none.
+pub(super) fn read(texts: &[u8]) -> serde_json::Result<Option<Report>> {
+    let mut all = None;
+    for report in Texts::from_slice(texts).into_iter::<Report>() {
+        all = Some(report?.and(all.unwrap_or_default()));
+    }
+    Ok(all)
+}
 
 // ===== impl Report =====
 
@@ -50,10 +63,10 @@ impl Report {
 
     fn member(&mut self, name: &Name, value: &str) {
         match (name, value) {
-            (Name::Error, "null" | "false" | "\"\"") | (Name::Other, _) => {}
-            (Name::Error, _) | (Name::Type, "\"error\"" | "\"response.failed\"") => {
-                self.is_error = true;
-            }
+            (Name::Error, "null" | "false" | "\"\"") => {}
+            (Name::Error, _)
+            | (Name::Type | Name::Object | Name::FinishReason, "\"error\"")
+            | (Name::Type, "\"response.failed\"") => self.is_error = true,
             (Name::Type, "\"message_start\"" | "\"message-start\"" | "\"response.created\"")
             | (Name::Object, "\"chat.completion.chunk\"" | "\"text_completion\"")
             | (Name::Done, "false") => self.begins = true,
@@ -65,11 +78,11 @@ impl Report {
                 | "\"response.incomplete\"",
             )
             | (Name::Done, "true") => self.ends = true,
-            (Name::Type | Name::Object | Name::Done, _) => {}
             (Name::Candidates, candidates) => {
                 self.begins = true;
                 self.ends |= candidates.contains("\"finishReason\"");
             }
+            _ => {}
         }
     }
 }
@@ -94,6 +107,10 @@ impl<'de> Visitor<'de> for Reader {
             match name {
                 Name::Other => {
                     members.next_value::<IgnoredAny>()?;
+                }
+                // An error may be one of these alone.
+                Name::Choices | Name::Response => {
+                    report.is_error |= members.next_value::<Report>()?.is_error;
                 }
                 name => report.member(&name, members.next_value::<&RawValue>()?.get()),
             }

@@ -1,36 +1,77 @@
 //! A stream of events, all of it.
 
-use super::report::Report;
+use super::report::{self, Report};
+use crate::events::{Events, Sink};
 
-/// Whether it tells no error, and its end, where those of its kind do. One that ends within a line was cut.
-pub(super) fn is_sound(body: &[u8]) -> bool {
-    let is_cut = ![&b"\n"[..], b"\r", b"[DONE]"]
-        .iter()
-        .any(|end| body.ends_with(end));
-    let lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
-    !is_cut
-        && lines
-            .map(read)
-            .fold(Report::default(), Report::and)
-            .is_sound()
+const DONE: &[u8] = b"[DONE]";
+
+/// Whether it is one, whatever it is called.
+pub(super) fn is_one(body: &[u8]) -> bool {
+    body.starts_with(b"data:") || body.starts_with(b"event:")
 }
 
-fn read(line: &[u8]) -> Report {
-    if let Some(event) = line.strip_prefix(b"event:") {
-        let is_error = matches!(event.trim_ascii(), b"error" | b"response.failed");
-        return Report {
+/// Whether something is in it, no error, and its end, where those of its kind have one. One that ends within a line was cut.
+pub(super) fn is_sound(body: &[u8]) -> bool {
+    let is_cut = ![&b"\n"[..], b"\r", DONE]
+        .iter()
+        .any(|end| body.ends_with(end));
+    let mut events = Events::new();
+    let mut seen = Seen::default();
+    let mut rest = body;
+    while !rest.is_empty() {
+        rest = events.feed_line(rest, &mut seen);
+    }
+    // Some servers leave out the empty line behind the last one.
+    seen.end();
+    !is_cut && seen.all.is_some_and(Report::is_sound)
+}
+
+/// What the events say, once there was one with data, or an error.
+#[derive(Default)]
+struct Seen {
+    all: Option<Report>,
+    /// Of the event at hand.
+    name: Vec<u8>,
+    data: Vec<u8>,
+}
+
+// ===== impl Seen =====
+
+impl Seen {
+    fn add(&mut self, report: Report) {
+        self.all = Some(report.and(self.all.unwrap_or_default()));
+    }
+}
+
+impl Sink for Seen {
+    fn data(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    fn rename(&mut self) {
+        self.name.clear();
+    }
+
+    fn name(&mut self, bytes: &[u8]) {
+        self.name.extend_from_slice(bytes);
+    }
+
+    fn end(&mut self) {
+        let is_error = matches!(self.name.trim_ascii(), b"error" | b"response.failed");
+        let data = self.data.trim_ascii();
+        let json = data.strip_suffix(DONE);
+        let report = Report {
             is_error,
+            ends: json.is_some(),
             ..Report::default()
         };
-    }
-    match line.strip_prefix(b"data:").map(<[u8]>::trim_ascii) {
-        Some(b"[DONE]") => Report {
-            ends: true,
-            ..Report::default()
-        },
-        // Data of several lines, or no JSON, says nothing.
-        Some(data) => serde_json::from_slice(data).unwrap_or_default(),
-        None => Report::default(),
+        // What is no JSON says nothing.
+        let read = report::read(json.unwrap_or(data)).ok().flatten();
+        if is_error || !data.is_empty() {
+            self.add(report.and(read.unwrap_or_default()));
+        }
+        self.name.clear();
+        self.data.clear();
     }
 }
 
@@ -52,6 +93,12 @@ mod tests {
             ("event: message\rdata: {\"type\":\"error\"}\r\r", false),
             ("data: the error\n\n", true),
             ("event: errors\ndata: 1\n\n", true),
+            (": alive\n\nevent: ping\n\n", false),
+            ("data: {\ndata: \"error\": 1}\n\n", false),
+            ("data: {\r\ndata: \"error\": 1}\r\n\r\n", false),
+            ("data: {\rdata: \"error\": 1}\r\r", false),
+            ("data: {\"a\": 1}\ndata: {\"error\": 1}\n", false),
+            ("{\"error\": 1}\n", false),
         ] {
             assert_eq!(is_sound(body.as_bytes()), expected, "{body:?}");
         }

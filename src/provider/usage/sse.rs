@@ -10,7 +10,7 @@ use memchr::{memmem::Finder, memrchr_iter};
 use super::json::Json;
 use crate::{
     TokenUsage,
-    provider::events::{Events, Sink},
+    events::{Events, Sink},
 };
 
 /// What each name starts with that usage can be found under at the top, and in a wrapper.

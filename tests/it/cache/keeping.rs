@@ -66,7 +66,11 @@ async fn times_at_the_edge_are_taken_as_they_are() {
 }
 
 /// Whether the second of two equal requests gets the first one's answer.
-async fn is_kept(layer: &CacheLayer, request: &super::Req, answer: super::Answer) -> bool {
+pub(super) async fn is_kept(
+    layer: &CacheLayer,
+    request: &super::Req,
+    answer: super::Answer,
+) -> bool {
     let (mut client, _) = client(layer, move |_, number| {
         let mut answer = answer.clone();
         answer.headers_mut().insert("x-number", number.into());

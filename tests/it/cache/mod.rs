@@ -6,6 +6,7 @@ mod flight;
 mod keeping;
 mod keys;
 mod server;
+mod sound;
 
 use std::{
     convert::Infallible,

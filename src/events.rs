@@ -89,11 +89,13 @@ impl Events {
     }
 
     /// Whether no part of an event has been read yet that would make a difference.
+    #[cfg(feature = "provider")]
     pub(crate) const fn is_between_events(&self) -> bool {
         !self.begun && matches!(self.line, Line::Mark(0) | Line::Start)
     }
 
     /// Some events were passed over: the next line is the first of another one.
+    #[cfg(feature = "provider")]
     pub(crate) const fn passed_over(&mut self) {
         self.line = Line::Start;
     }
