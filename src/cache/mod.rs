@@ -45,14 +45,16 @@
 //!
 //! Two requests are equal if their method, scheme, authority, path, query and body are, and these headers:
 //!
-//! - those that say what is asked for: `Accept`, `Accept-Encoding`, `Accept-Language`, `Content-Encoding`, `Content-Type`, and all
-//!   whose names end with `host`, `url`, `uri`, `target`, `override`, `model`, `deployment`, `provider`, `config`, `organization`, `project`,
-//!   `beta`, `api-version` or `anthropic-version`;
-//! - those that say who asks, so that nobody gets what another one was told: all whose names end with `key`, `token`, `secret`, `auth`,
-//!   `authorization`, `authentication`, `assertion`, `jwt`, `cookie`, `credential`, `credentials`, `password`, `session`, `session-id`, `principal`,
-//!   `identity`, `user`, `user-id` or `email`, but not `Idempotency-Key`; and all whose value is
+//! - those that say what is asked for: `Content-Encoding`, `Content-Type`, all whose names begin with `accept`, and all whose names
+//!   end with `host`, `url`, `uri`, `proto`, `scheme`, `prefix`, `target`, `override`, `model`, `deployment`, `provider`, `config`,
+//!   `organization`, `project`, `beta`, `version`, `fieldmask` or `prefer`;
+//! - those that say who asks, so that nobody gets what another one was told: all whose names end with `key`, `token`, `secret`,
+//!   `auth`, `authorization`, `authentication`, `assertion`, `bearer`, `jwt`, `dpop`, `signature`, `cert`, `certificate`, `cookie`,
+//!   `credential`, `credentials`, `password`, `session`, `sessionid`, `principal`, `identity`, `subject`, `user`, `userid`,
+//!   `username`, `login`, `email`, `groups`, `roles`, `account` or `tenant`, but not `Idempotency-Key`; and all whose value is
 //!   [marked as sensitive](http::HeaderValue::set_sensitive). With [`shared_between_callers`](CacheLayer::shared_between_callers) they don't
 //!   count. A key in the query, as Gemini takes it, counts always, and so does a password in the URL;
+//! - those whose names go on with `-id` or `-name` after such an end;
 //! - those that were [chosen](CacheLayer::header). **If your callers are told apart by any other header, choose it.**
 //!
 //! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Numbers

@@ -11,10 +11,13 @@ pub(super) enum Role {
 }
 
 /// Names of headers that say what is asked for; of a gateway's there are too many to list, and these are how they end.
-const WHAT: [&str; 14] = [
+const WHAT: [&str; 18] = [
     "host",
     "url",
     "uri",
+    "proto",
+    "scheme",
+    "prefix",
     "target",
     "override",
     "model",
@@ -24,13 +27,14 @@ const WHAT: [&str; 14] = [
     "organization",
     "project",
     "beta",
-    "api-version",
-    "anthropic-version",
+    "version",
+    "fieldmask",
+    "prefer",
 ];
 
 /// How the names of those end that say who asks. To take one for it that is not costs a call, and not to take one that is gives an answer
 /// to who must not have it.
-const WHO: [&str; 19] = [
+const WHO: [&str; 31] = [
     "key",
     "token",
     "secret",
@@ -38,31 +42,49 @@ const WHO: [&str; 19] = [
     "authorization",
     "authentication",
     "assertion",
+    "bearer",
     "jwt",
+    "dpop",
+    "signature",
+    "cert",
+    "certificate",
     "cookie",
     "credential",
     "credentials",
     "password",
     "session",
-    "session-id",
+    "sessionid",
     "principal",
     "identity",
+    "subject",
     "user",
-    "user-id",
+    "userid",
+    "username",
+    "login",
     "email",
+    "groups",
+    "roles",
+    "account",
+    "tenant",
 ];
+
+/// What may stand after that.
+const AFTER: [&str; 4] = ["-id", "_id", "-name", "_name"];
 
 // ===== impl Role =====
 
 impl Role {
     pub(super) fn of(name: &HeaderName, value: &HeaderValue) -> Option<Self> {
-        match name.as_str() {
-            "accept" | "accept-encoding" | "accept-language" | "content-encoding"
-            | "content-type" => Some(Self::What),
+        let name = name.as_str();
+        let stem = AFTER.iter().find_map(|after| name.strip_suffix(after));
+        let stem = stem.unwrap_or(name);
+        match name {
+            "content-encoding" | "content-type" => Some(Self::What),
             // Of the request itself: another one each time, or the same for the attempts of one.
             "idempotency-key" | "x-idempotency-key" => None,
-            name if WHAT.iter().any(|end| name.ends_with(end)) => Some(Self::What),
-            name if value.is_sensitive() || WHO.iter().any(|end| name.ends_with(end)) => {
+            name if name.starts_with("accept") => Some(Self::What),
+            _ if WHAT.iter().any(|end| stem.ends_with(end)) => Some(Self::What),
+            _ if value.is_sensitive() || WHO.iter().any(|end| stem.ends_with(end)) => {
                 Some(Self::Who)
             }
             _ => None,
