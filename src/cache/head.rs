@@ -130,7 +130,7 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 }
 
 /// A copy that keeps nothing else alive: a value may be a slice of all that its connection has read.
-fn own(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
     let named = headers.get_all("connection");
     let is_named = |name: &HeaderName| {
         let mut lists = named.iter().map(HeaderValue::as_bytes);

@@ -6,7 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 
-use super::{entry::Body, head::size_of_headers};
+use super::{
+    entry::Body,
+    head::{own, size_of_headers},
+};
 
 /// What a frame costs beside its bytes.
 pub(super) const FRAME: usize = size_of::<Item>();
@@ -142,7 +145,7 @@ impl Record {
         Body::new(
             data,
             self.items.iter().find_map(|item| match item {
-                Item::Trailers(trailers) => Some(HeaderMap::clone(trailers)),
+                Item::Trailers(trailers) => Some(own(trailers)),
                 Item::Data(_) => None,
             }),
         )

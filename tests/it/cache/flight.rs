@@ -817,6 +817,23 @@ async fn frames_and_trailers_come_again_as_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn trailers_that_are_kept_do_not_keep_what_they_were_cut_from() {
+    let layer = CacheLayer::new();
+    let (client, mut calls) = server(&layer);
+    let lead = begin(&client, post("{}")).await;
+    let feed = calls.next().answer();
+    let read = Bytes::from(vec![b'x'; 100_000]);
+    let value = http::HeaderValue::from_maybe_shared(read.slice(..10)).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-end", value);
+    feed.trailers(trailers);
+    drop(feed);
+    rest(done(lead).await).await;
+    assert_eq!(layer.usage().entries, 1);
+    assert!(read.is_unique());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_follower_that_asks_and_goes_before_its_service_is_ready_leaves_it_to_the_next() {
     let (inner, mut calls) = super::server::plain();
     let inner = ConcurrencyLimit::new(inner, 2);
