@@ -38,8 +38,7 @@ impl Entry {
         let is_as_long = head
             .length
             .is_none_or(|length| length == body.data.len() as u64);
-        let is_sound =
-            is_as_long && (head.length == Some(0) || is_sound(head.headers(), &body.data));
+        let is_sound = is_as_long && (!head.has_body || is_sound(head.headers(), &body.data));
         is_sound.then_some(Self { head, body })
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Head {
     extensions: Extensions,
     /// Of the body, where it is told.
     pub(super) length: Option<u64>,
+    /// Whether there may be one.
+    pub(super) has_body: bool,
     vary: Option<Vary>,
     born: Instant,
     /// How old it was then, in seconds.
@@ -57,6 +59,7 @@ impl Head {
     pub(super) fn new(
         parts: &Parts,
         length: Option<u64>,
+        has_body: bool,
         vary: Option<Vary>,
         now: Instant,
         ttl: Duration,
@@ -67,6 +70,7 @@ impl Head {
             headers: own(&parts.headers),
             extensions: parts.extensions.clone(),
             length,
+            has_body,
             vary,
             born: now,
             age: directives::age(&parts.headers),

@@ -46,15 +46,17 @@
 //! Two requests are equal if their method, scheme, authority, path, query and body are, and these headers:
 //!
 //! - those that say what is asked for: `Content-Encoding`, `Content-Type`, all whose names begin with `accept`, and all whose names
-//!   end with `host`, `url`, `uri`, `proto`, `scheme`, `prefix`, `target`, `override`, `model`, `deployment`, `provider`, `config`,
-//!   `organization`, `project`, `beta`, `version`, `fieldmask` or `prefer`;
+//!   end with `host`, `url`, `uri`, `proto`, `scheme`, `prefix`, `method`, `target`, `override`, `model`, `deployment`, `provider`,
+//!   `config`, `policy`, `guardrailidentifier`, `organization`, `project`, `beta`, `version`, `fieldmask`, `prefer`, `-accept` or `-sse`;
 //! - those that say who asks, so that nobody gets what another one was told: all whose names end with `key`, `token`, `secret`,
-//!   `auth`, `authorization`, `authentication`, `assertion`, `bearer`, `jwt`, `dpop`, `signature`, `cert`, `certificate`, `cookie`,
-//!   `credential`, `credentials`, `password`, `session`, `sessionid`, `principal`, `identity`, `subject`, `user`, `userid`,
-//!   `username`, `login`, `email`, `groups`, `roles`, `account` or `tenant`, but not `Idempotency-Key`; and all whose value is
+//!   `auth`, `authorization`, `authentication`, `assertion`, `bearer`, `jwt`, `signature`, `cert`, `certificate`, `cookie`,
+//!   `credential`, `credentials`, `password`, `session`, `sessionid`, `principal`, `identity`, `subject`, `sub`, `user`, `-uid`,
+//!   `userid`, `username`, `userinfo`, `login`, `email`, `client-id`, `consumer`, `customer`, `account`, `tenant`, `workspace`, `org`,
+//!   `orgid`, `team`, `group`, `groups`, `role` or `roles`; and all whose value is
 //!   [marked as sensitive](http::HeaderValue::set_sensitive). With [`shared_between_callers`](CacheLayer::shared_between_callers) they don't
 //!   count. A key in the query, as Gemini takes it, counts always, and so does a password in the URL;
-//! - those whose names go on with `-id` or `-name` after such an end;
+//! - those whose names go on with `-id`, `-name`, `-info` or `-identifier` after such an end;
+//! - but none that tell of the client's program (`x-stainless-`, `x-fern-`, `sec-`) or are another one each time, as `Idempotency-Key` is;
 //! - those that were [chosen](CacheLayer::header). **If your callers are told apart by any other header, choose it.**
 //!
 //! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Numbers
@@ -80,8 +82,8 @@
 //! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
 //! - that tells an error under a good status: a JSON text, or an event of a stream, with an `error` that is something, or of the
 //!   `type` or `object` `error`, or one of whose `choices` is such, or its `response`;
-//! - that was cut where no connection says so: JSON that is empty or not whole, or a stream that brings nothing, ends within a line, or,
-//!   of OpenAI's, Anthropic's, Gemini's, Cohere's and Ollama's, lacks what ends it.
+//! - that was cut where no connection says so: JSON that is empty or not whole, or a stream that brings nothing but signs of life, ends
+//!   within a line, or, of OpenAI's, Anthropic's, Gemini's, Mistral's, Cohere's and Ollama's, lacks what ends it.
 //!
 //! Nobody looks into an answer with a `Content-Encoding`: where you ask for one, undo it further in.
 //!

@@ -11,30 +11,35 @@ pub(super) enum Role {
 }
 
 /// Names of headers that say what is asked for; of a gateway's there are too many to list, and these are how they end.
-const WHAT: [&str; 18] = [
+const WHAT: [&str; 23] = [
     "host",
     "url",
     "uri",
     "proto",
     "scheme",
     "prefix",
+    "method",
     "target",
     "override",
     "model",
     "deployment",
     "provider",
     "config",
+    "policy",
+    "guardrailidentifier",
     "organization",
     "project",
     "beta",
     "version",
     "fieldmask",
     "prefer",
+    "-accept",
+    "-sse",
 ];
 
 /// How the names of those end that say who asks. To take one for it that is not costs a call, and not to take one that is gives an answer
 /// to who must not have it.
-const WHO: [&str; 31] = [
+const WHO: [&str; 42] = [
     "key",
     "token",
     "secret",
@@ -44,7 +49,6 @@ const WHO: [&str; 31] = [
     "assertion",
     "bearer",
     "jwt",
-    "dpop",
     "signature",
     "cert",
     "certificate",
@@ -57,37 +61,72 @@ const WHO: [&str; 31] = [
     "principal",
     "identity",
     "subject",
+    "sub",
     "user",
+    "-uid",
     "userid",
     "username",
+    "userinfo",
     "login",
     "email",
-    "groups",
-    "roles",
+    "client-id",
+    "consumer",
+    "customer",
     "account",
     "tenant",
+    "workspace",
+    "org",
+    "orgid",
+    "team",
+    "group",
+    "groups",
+    "role",
+    "roles",
 ];
 
 /// What may stand after that.
-const AFTER: [&str; 4] = ["-id", "_id", "-name", "_name"];
+const AFTER: [&str; 6] = ["-id", "_id", "-name", "_name", "-info", "-identifier"];
+
+/// How the names of those begin that tell of the client's program.
+const PROGRAM: [&str; 3] = ["x-stainless-", "x-fern-", "sec-"];
+
+/// Of the request itself: another one each time, or the same for the attempts of one.
+const OF_ONE_REQUEST: [&str; 3] = [
+    "idempotency-key",
+    "x-idempotency-key",
+    "x-vercel-proxy-signature",
+];
 
 // ===== impl Role =====
 
 impl Role {
     pub(super) fn of(name: &HeaderName, value: &HeaderValue) -> Option<Self> {
         let name = name.as_str();
-        let stem = AFTER.iter().find_map(|after| name.strip_suffix(after));
-        let stem = stem.unwrap_or(name);
-        match name {
-            "content-encoding" | "content-type" => Some(Self::What),
-            // Of the request itself: another one each time, or the same for the attempts of one.
-            "idempotency-key" | "x-idempotency-key" => None,
-            name if name.starts_with("accept") => Some(Self::What),
-            _ if WHAT.iter().any(|end| stem.ends_with(end)) => Some(Self::What),
-            _ if value.is_sensitive() || WHO.iter().any(|end| stem.ends_with(end)) => {
-                Some(Self::Who)
-            }
-            _ => None,
+        let begins = |start: &&str| name.starts_with(*start);
+        if OF_ONE_REQUEST.contains(&name) || PROGRAM.iter().any(begins) {
+            None
+        } else if name.starts_with("accept")
+            || matches!(name, "content-encoding" | "content-type")
+            || ends(name, &WHAT)
+        {
+            Some(Self::What)
+        } else if value.is_sensitive() || ends(name, &WHO) {
+            Some(Self::Who)
+        } else {
+            None
         }
     }
+}
+
+/// Whether the name ends so, or goes on with no more than may stand after that.
+fn ends(name: &str, ends: &[&str]) -> bool {
+    let stem = AFTER.iter().find_map(|after| name.strip_suffix(after));
+    is_one_of(name, ends) || stem.is_some_and(|stem| is_one_of(stem, ends))
+}
+
+fn is_one_of(name: &str, ends: &[&str]) -> bool {
+    let last = name.as_bytes().last();
+    // To look at the last letter first saves most of the comparisons.
+    let mut ends = ends.iter().filter(|end| end.as_bytes().last() == last);
+    ends.any(|end| name.ends_with(end))
 }

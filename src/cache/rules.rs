@@ -110,10 +110,8 @@ impl Rules {
         if !cookies.all(is_of_a_proxy) {
             return Verdict::Private;
         }
-        let length = match asked.is_head || parts.status == StatusCode::NO_CONTENT {
-            true => Some(0),
-            false => declared_length(headers),
-        };
+        let has_body = !asked.is_head && parts.status != StatusCode::NO_CONTENT;
+        let length = declared_length(headers).filter(|_| has_body);
         if length.is_some_and(|length| length > self.max_entry as u64) {
             return Verdict::Private;
         }
@@ -124,7 +122,7 @@ impl Rules {
             return Verdict::Private;
         };
         let now = Instant::now();
-        Verdict::Keep(Arc::new(Head::new(parts, length, vary, now, ttl)))
+        Verdict::Keep(Arc::new(Head::new(parts, length, has_body, vary, now, ttl)))
     }
 
     /// How long an answer may be used, or `None` where it says that it must not be.

@@ -11,7 +11,11 @@ pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     let mut encodings = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
     encodings.any(|encoding| {
         let encoding = encoding.trim_ascii();
-        !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity")
+        // The latter is registered nowhere, and what streams are often sent with, so that no proxy packs them.
+        let plain = [&b""[..], b"identity", b"none"];
+        !plain
+            .iter()
+            .any(|plain| encoding.eq_ignore_ascii_case(plain))
     })
 }
 

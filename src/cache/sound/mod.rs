@@ -16,7 +16,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// before or between two events. To be asked of no body that is empty because it has to be.
 pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if is_compressed(headers) {
-        return true;
+        // Whatever is packed, nothing comes out of nothing.
+        return !body.is_empty();
     }
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let says = |word: &[u8]| type_says(headers, word);

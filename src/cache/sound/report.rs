@@ -15,6 +15,8 @@ pub(super) struct Report {
     pub(super) begins: bool,
     /// It tells the end.
     pub(super) ends: bool,
+    /// It says nothing but that the server is alive.
+    pub(super) is_idle: bool,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +31,7 @@ enum Name {
     #[serde(rename = "finish_reason")]
     FinishReason,
     Response,
+    Delta,
     #[serde(other)]
     Other,
 }
@@ -39,7 +42,8 @@ struct Reader;
 pub(super) fn read(texts: &[u8]) -> serde_json::Result<Option<Report>> {
     let mut all = None;
     for report in Texts::from_slice(texts).into_iter::<Report>() {
-        all = Some(report?.and(all.unwrap_or_default()));
+        let report = report?;
+        all = Some(all.map_or(report, |all: Report| all.and(report)));
     }
     Ok(all)
 }
@@ -53,6 +57,7 @@ impl Report {
             is_error: self.is_error || other.is_error,
             begins: self.begins || other.begins,
             ends: self.ends || other.ends,
+            is_idle: self.is_idle && other.is_idle,
         }
     }
 
@@ -66,8 +71,22 @@ impl Report {
             (Name::Error, "null" | "false" | "\"\"") => {}
             (Name::Error, _)
             | (Name::Type | Name::Object | Name::FinishReason, "\"error\"")
-            | (Name::Type, "\"response.failed\"") => self.is_error = true,
-            (Name::Type, "\"message_start\"" | "\"message-start\"" | "\"response.created\"")
+            | (Name::FinishReason, "\"ERROR\"" | "\"TIMEOUT\"")
+            | (Name::Type, "\"response.failed\"" | "\"conversation.response.error\"") => {
+                self.is_error = true;
+            }
+            (Name::Type, "\"ping\"" | "\"keepalive\"") => self.is_idle = true,
+            (
+                Name::Type,
+                "\"message_start\""
+                | "\"message-start\""
+                | "\"response.created\""
+                | "\"conversation.response.started\""
+                | "\"transcript.text.delta\""
+                | "\"speech.audio.delta\""
+                | "\"image_generation.partial_image\""
+                | "\"image_edit.partial_image\"",
+            )
             | (Name::Object, "\"chat.completion.chunk\"" | "\"text_completion\"")
             | (Name::Done, "false") => self.begins = true,
             (
@@ -75,7 +94,12 @@ impl Report {
                 "\"message_stop\""
                 | "\"message-end\""
                 | "\"response.completed\""
-                | "\"response.incomplete\"",
+                | "\"response.incomplete\""
+                | "\"conversation.response.done\""
+                | "\"transcript.text.done\""
+                | "\"speech.audio.done\""
+                | "\"image_generation.completed\""
+                | "\"image_edit.completed\"",
             )
             | (Name::Done, "true") => self.ends = true,
             (Name::Candidates, candidates) => {
@@ -109,7 +133,7 @@ impl<'de> Visitor<'de> for Reader {
                     members.next_value::<IgnoredAny>()?;
                 }
                 // An error may be one of these alone.
-                Name::Choices | Name::Response => {
+                Name::Choices | Name::Response | Name::Delta => {
                     report.is_error |= members.next_value::<Report>()?.is_error;
                 }
                 name => report.member(&name, members.next_value::<&RawValue>()?.get()),

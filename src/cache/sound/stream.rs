@@ -5,9 +5,20 @@ use crate::events::{Events, Sink};
 
 const DONE: &[u8] = b"[DONE]";
 
-/// Whether it is one, whatever it is called.
+/// Whether it is one, whatever it is called: the first data are JSON, or of an event that has a name. Prose and a `data:` URL begin alike.
 pub(super) fn is_one(body: &[u8]) -> bool {
-    body.starts_with(b"data:") || body.starts_with(b"event:")
+    let mut is_named = false;
+    for line in body.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        if let Some(data) = line.strip_prefix(b"data:") {
+            return is_named || matches!(data.trim_ascii_start().first(), Some(b'{' | b'['));
+        }
+        is_named |= line.starts_with(b"event:");
+        let others = [&b"event:"[..], b":", b"id:", b"retry:"];
+        if !line.is_empty() && !others.iter().any(|other| line.starts_with(other)) {
+            return false;
+        }
+    }
+    false
 }
 
 /// Whether something is in it, no error, and its end, where those of its kind have one. One that ends within a line was cut.
@@ -23,13 +34,15 @@ pub(super) fn is_sound(body: &[u8]) -> bool {
     }
     // Some servers leave out the empty line behind the last one.
     seen.end();
-    !is_cut && seen.all.is_some_and(Report::is_sound)
+    !is_cut && seen.has_data && seen.all.is_sound()
 }
 
-/// What the events say, once there was one with data, or an error.
+/// What the events say.
 #[derive(Default)]
 struct Seen {
-    all: Option<Report>,
+    all: Report,
+    /// There was more than signs of life and an end.
+    has_data: bool,
     /// Of the event at hand.
     name: Vec<u8>,
     data: Vec<u8>,
@@ -37,18 +50,16 @@ struct Seen {
 
 // ===== impl Seen =====
 
-impl Seen {
-    fn add(&mut self, report: Report) {
-        self.all = Some(report.and(self.all.unwrap_or_default()));
-    }
-}
-
 impl Sink for Seen {
     fn data(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
     }
 
     fn rename(&mut self) {
+        // Some servers leave out the empty line between two events.
+        if !self.data.is_empty() {
+            self.end();
+        }
         self.name.clear();
     }
 
@@ -57,22 +68,32 @@ impl Sink for Seen {
     }
 
     fn end(&mut self) {
-        let is_error = matches!(self.name.trim_ascii(), b"error" | b"response.failed");
+        let name = self.name.trim_ascii();
         let data = self.data.trim_ascii();
         let json = data.strip_suffix(DONE);
         let report = Report {
-            is_error,
+            is_error: matches!(name, b"error" | b"response.failed"),
             ends: json.is_some(),
             ..Report::default()
         };
-        // What is no JSON says nothing.
-        let read = report::read(json.unwrap_or(data)).ok().flatten();
-        if is_error || !data.is_empty() {
-            self.add(report.and(read.unwrap_or_default()));
-        }
+        let json = json.unwrap_or(data).trim_ascii();
+        let read = read(json);
+        self.has_data |=
+            !(json.is_empty() || read.is_idle || matches!(name, b"ping" | b"keepalive"));
+        self.all = self.all.and(report).and(read);
         self.name.clear();
         self.data.clear();
     }
+}
+
+/// Of data that are not JSON as a whole, each line that is; what is none says nothing.
+fn read(data: &[u8]) -> Report {
+    let report = report::read(data).unwrap_or_else(|_| {
+        let lines = data.split(|byte| *byte == b'\n');
+        let reports = lines.filter_map(|line| report::read(line).ok()?);
+        reports.reduce(Report::and)
+    });
+    report.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -83,7 +104,16 @@ mod tests {
     fn an_error_in_a_stream_of_events_is_found_and_so_is_a_cut() {
         for (body, expected) in [
             ("data: {\"a\":1}\n\ndata: [DONE]\n\n", true),
-            ("data: [DONE]", true),
+            ("data: 1\n\ndata: [DONE]", true),
+            ("data: [DONE]\n\n", false),
+            ("event: ping\ndata: {\"type\": \"ping\"}\n\n", false),
+            ("data: {\"type\": \"keepalive\"}\n\n", false),
+            (
+                "data: {\"type\": \"ping\"}\ndata: {\"type\": \"x\"}\n",
+                true,
+            ),
+            ("event: error\ndata: {}\nevent: done\ndata: {}\n\n", false),
+            ("data: {\"error\": 1}\ndata: closed\n\n", false),
             ("data: {\"a\":1}\n\n", true),
             ("data: {\"a\":1}\n\ndata: {\"a", false),
             ("data: {\"a\":1}\n\ndata: {\"error\":{}}\n\n", false),
