@@ -8,15 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use pin_project_lite::pin_project;
-use reqwest::{Body, Client, Request, Response};
+use reqwest::{Client, Request, Response};
 use tokio::time::Instant;
 use tower::Service;
-use tower_throttle::BoxError;
+use tower_throttle::{BoxError, Carry};
 
-use crate::meter::{InFlight, Meter};
+use crate::meter::Meter;
 
 tokio::task_local! {
     /// The providers that the prompt at hand was sent to, a bit for each.
@@ -30,15 +27,6 @@ pub(crate) struct Wire {
     bit: u64,
     client: Client,
     meter: Arc<Meter>,
-}
-
-pin_project! {
-    /// A body that is on the wire until it has ended, whichever layer it is that reads it.
-    struct OnTheWire {
-        #[pin]
-        body: Body,
-        in_flight: InFlight,
-    }
 }
 
 /// When the request of a response was sent; among its extensions.
@@ -88,36 +76,8 @@ impl Service<Request> for Wire {
             let mut response = client.execute(request).await?;
             meter.arrive(response.status());
             response.extensions_mut().insert(sent);
-            Ok(until_its_end(response, in_flight))
+            // To the end of the body, whichever layer it is that reads it.
+            Ok(response.carry(in_flight))
         })
-    }
-}
-
-// ===== impl OnTheWire =====
-
-/// The same response, in flight for as long as its body is there.
-fn until_its_end(response: Response, in_flight: InFlight) -> Response {
-    let response = http::Response::<Body>::from(response);
-    let response = response.map(|body| Body::wrap(OnTheWire { body, in_flight }));
-    response.into()
-}
-
-impl http_body::Body for OnTheWire {
-    type Data = Bytes;
-    type Error = reqwest::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
