@@ -4,7 +4,7 @@ use std::mem;
 
 use memchr::memchr2;
 
-const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
 
 /// Finds the fields and the ends of events. It keeps none of their bytes.
 #[derive(Debug)]

@@ -100,7 +100,6 @@ impl Flight {
     pub(super) fn follow(
         self: &Arc<Self>,
         id: u64,
-        max_age: u64,
         takes: impl FnOnce(&Head) -> bool,
     ) -> Option<Ticket> {
         let mut state = self.lock();
@@ -109,7 +108,7 @@ impl Flight {
             Phase::Streaming(channel) => takes(&channel.head) && channel.join(id),
             Phase::Over => false,
         };
-        is_let_in.then(|| Ticket::new(self.clone(), id, max_age))
+        is_let_in.then(|| Ticket::new(self.clone(), id))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -32,6 +32,7 @@ pub(super) struct Following<S, Request> {
     request: Option<Request>,
     stage: Stage,
     landing: Landing,
+    /// How old an answer it takes, in seconds.
     max_age: u64,
     rules: Arc<Rules>,
     why: Why,
@@ -69,12 +70,13 @@ impl<S, Request> Following<S, Request> {
         service: S,
         request: Request,
         ticket: Ticket,
+        max_age: u64,
         rules: Arc<Rules>,
         why: Why,
     ) -> Self {
         #[cfg(feature = "tracing")]
         tracing::debug!("waiting for the answer of an equal request");
-        let (landing, max_age) = (ticket.landing().clone(), ticket.max_age);
+        let landing = ticket.landing().clone();
         let watch = Watch::default();
         Self {
             service,

@@ -85,7 +85,7 @@
 //! - that was cut where no connection says so: JSON that is empty or not whole, or a stream that brings nothing but signs of life, ends
 //!   within a line, or, of OpenAI's, Anthropic's, Gemini's, Mistral's, Cohere's and Ollama's, lacks what ends it.
 //!
-//! Nobody looks into an answer with a `Content-Encoding`: where you ask for one, undo it further in.
+//! Nobody looks into an answer with a `Content-Encoding` that packs it: where you ask for one, undo it further in.
 //!
 //! An answer is used for [`ttl`](CacheLayer::ttl), or for its `max-age` (`s-maxage` where answers are shared) if that is less.
 //! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it

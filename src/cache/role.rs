@@ -102,15 +102,18 @@ const OF_ONE_REQUEST: [&str; 3] = [
 impl Role {
     pub(super) fn of(name: &HeaderName, value: &HeaderValue) -> Option<Self> {
         let name = name.as_str();
+        let stem = AFTER.iter().find_map(|after| name.strip_suffix(after));
         let begins = |start: &&str| name.starts_with(*start);
+        let ends =
+            |ends: &[&str]| is_one_of(name, ends) || stem.is_some_and(|stem| is_one_of(stem, ends));
         if OF_ONE_REQUEST.contains(&name) || PROGRAM.iter().any(begins) {
             None
         } else if name.starts_with("accept")
             || matches!(name, "content-encoding" | "content-type")
-            || ends(name, &WHAT)
+            || ends(&WHAT)
         {
             Some(Self::What)
-        } else if value.is_sensitive() || ends(name, &WHO) {
+        } else if value.is_sensitive() || ends(&WHO) {
             Some(Self::Who)
         } else {
             None
@@ -118,12 +121,7 @@ impl Role {
     }
 }
 
-/// Whether the name ends so, or goes on with no more than may stand after that.
-fn ends(name: &str, ends: &[&str]) -> bool {
-    let stem = AFTER.iter().find_map(|after| name.strip_suffix(after));
-    is_one_of(name, ends) || stem.is_some_and(|stem| is_one_of(stem, ends))
-}
-
+/// Whether the name ends with one of these.
 fn is_one_of(name: &str, ends: &[&str]) -> bool {
     let last = name.as_bytes().last();
     // To look at the last letter first saves most of the comparisons.

@@ -82,7 +82,7 @@ where
             Entered::Follow(ticket, why) => {
                 self.let_go();
                 let (service, rules) = (self.inner.clone(), self.rules.clone());
-                let following = Following::new(service, request, ticket, rules, why);
+                let following = Following::new(service, request, ticket, ask.max_age, rules, why);
                 ResponseFuture::following(following)
             }
         }

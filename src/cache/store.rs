@@ -107,7 +107,7 @@ impl Store {
             };
             let (number, flight) = (*number, flight.clone());
             drop(now);
-            match flight.follow(self.number(), ask.max_age, |head| rules.joins(ask, head)) {
+            match flight.follow(self.number(), |head| rules.joins(ask, head)) {
                 Some(ticket) => return Entered::Follow(ticket, why),
                 // Who comes next finds no place either, and begins with this one anew.
                 None => self.land(&ask.key, number),

@@ -16,8 +16,6 @@ use super::{
 pub(super) struct Ticket {
     flight: Arc<Flight>,
     id: u64,
-    /// How old an answer it takes, in seconds.
-    pub(super) max_age: u64,
     is_used: bool,
 }
 
@@ -33,11 +31,10 @@ pub(super) enum Turn {
 // ===== impl Ticket =====
 
 impl Ticket {
-    pub(super) const fn new(flight: Arc<Flight>, id: u64, max_age: u64) -> Self {
+    pub(super) const fn new(flight: Arc<Flight>, id: u64) -> Self {
         Self {
             flight,
             id,
-            max_age,
             is_used: false,
         }
     }

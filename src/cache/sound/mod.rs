@@ -5,12 +5,13 @@ mod stream;
 
 use http::HeaderMap;
 
-use self::report::Report;
-use crate::header::{is_compressed, type_says};
+use crate::{
+    events::BYTE_ORDER_MARK,
+    header::{is_compressed, type_says},
+};
 
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Not where it tells an error, or was cut where no connection says so: where its end is that of the connection, or a provider died
 /// before or between two events. To be asked of no body that is empty because it has to be.
@@ -24,23 +25,12 @@ pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if says(b"text/event-stream") {
         return stream::is_sound(body);
     }
-    match read(body) {
+    match report::read(body.split(|byte| *byte == RECORD_SEPARATOR)) {
         Ok(Some(report)) if says(b"ndjson") => report.is_sound(),
         Ok(Some(report)) => !report.is_error,
         Ok(None) => !says(b"json"),
         Err(_) => !says(b"json") && (!stream::is_one(body) || stream::is_sound(body)),
     }
-}
-
-/// Reads one JSON text, or several, one after the other. None where there is none.
-fn read(body: &[u8]) -> serde_json::Result<Option<Report>> {
-    let mut all = None;
-    for texts in body.split(|byte| *byte == RECORD_SEPARATOR) {
-        if let Some(report) = report::read(texts)? {
-            all = Some(report.and(all.unwrap_or_default()));
-        }
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -38,10 +38,13 @@ enum Name {
 
 struct Reader;
 
-/// What JSON texts say that come one after the other, or `None` where there are none.
-pub(super) fn read(texts: &[u8]) -> serde_json::Result<Option<Report>> {
+/// What all JSON texts say in these pieces, of which each may have several, or `None` where there are none.
+pub(super) fn read<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> serde_json::Result<Option<Report>> {
     let mut all = None;
-    for report in Texts::from_slice(texts).into_iter::<Report>() {
+    let texts = |piece| Texts::from_slice(piece).into_iter::<Report>();
+    for report in pieces.into_iter().flat_map(texts) {
         let report = report?;
         all = Some(all.map_or(report, |all: Report| all.and(report)));
     }

@@ -88,9 +88,9 @@ impl Sink for Seen {
 
 /// Of data that are not JSON as a whole, each line that is; what is none says nothing.
 fn read(data: &[u8]) -> Report {
-    let report = report::read(data).unwrap_or_else(|_| {
+    let report = report::read([data]).unwrap_or_else(|_| {
         let lines = data.split(|byte| *byte == b'\n');
-        let reports = lines.filter_map(|line| report::read(line).ok()?);
+        let reports = lines.filter_map(|line| report::read([line]).ok()?);
         reports.reduce(Report::and)
     });
     report.unwrap_or_default()

@@ -253,23 +253,6 @@ async fn an_answer_that_was_old_when_it_came_is_given_to_none_who_wants_a_younge
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn with_no_time_to_live_an_answer_is_joined_as_long_as_it_is_under_way() {
-    let (client, mut calls) = server(&CacheLayer::new().ttl(Duration::ZERO));
-    let lead = begin(&client, post("{}")).await;
-    let feed = calls.next().answer();
-    feed.data("one");
-    let lead = done(lead).await;
-    sleep(Duration::from_secs(60)).await;
-    let late = done(call(&client, post("{}")).await).await;
-    assert_eq!(status(&late), Status::Collapsed);
-    drop(feed);
-    assert_eq!(
-        (rest(lead).await, rest(late).await),
-        ("one".into(), "one".into())
-    );
-}
-
 /// A lead and two followers, with an answer that is under way.
 async fn three(layer: &CacheLayer) -> ((Client, Calls), Feed, [Answered; 3]) {
     let (client, mut calls) = server(layer);
