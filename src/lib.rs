@@ -157,6 +157,9 @@ pub mod guide;
 mod header;
 mod hint;
 pub mod idempotency_key;
+#[cfg(feature = "per-key")]
+#[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+pub mod key;
 mod limit;
 mod message;
 #[cfg(feature = "provider")]

@@ -16,6 +16,7 @@ const LEVELS: [&[&str]; 8] = [
         "events",
         "failure",
         "hint",
+        "key",
         "message",
         "opening",
         "quota",
