@@ -1,6 +1,6 @@
 //! Where a limiter reads the time.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -54,6 +54,15 @@ impl Clock {
             Source::Quanta(clock, start) => clock.delta_as_nanos(*start, clock.raw()),
         }
     }
+}
+
+/// What time it is, for the dates that HTTP tells.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an HTTP-date is a date of the wall clock"
+)]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 impl Default for Clock {

@@ -164,6 +164,9 @@ mod limit;
 mod message;
 #[cfg(feature = "provider")]
 mod opening;
+#[cfg(feature = "per-key")]
+#[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+pub mod per_key;
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod provider;

@@ -4,7 +4,7 @@ use std::{any::type_name, fmt, time::Duration};
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
-use crate::{BoxError, Limit, Rejected};
+use crate::{BoxError, Limit, Reason, Rejected};
 
 /// How a limiter's service tells the caller that it refused.
 ///
@@ -33,7 +33,7 @@ pub struct Fail;
 ///
 /// The face of a server: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
 /// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
-/// that never fits is told no `Retry-After`. Concurrency can't know when others finish, and says 1.
+/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 400. Concurrency can't know when others finish, and says 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Respond;
 
@@ -87,10 +87,7 @@ impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut response = http::Response::new(B::default());
-        *response.status_mut() = match rejected.limit() {
-            Limit::Concurrency => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::TOO_MANY_REQUESTS,
-        };
+        *response.status_mut() = status(&rejected);
         if !rejected.never_fits() {
             let seconds = whole_seconds(rejected.retry_after().unwrap_or_default());
             let headers = response.headers_mut();
@@ -102,6 +99,15 @@ impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
 
     fn pass(error: Error) -> Error {
         error
+    }
+}
+
+/// The status that says what was refused.
+fn status(rejected: &Rejected) -> StatusCode {
+    match (rejected.reason(), rejected.limit()) {
+        (Reason::NoKey, _) => StatusCode::BAD_REQUEST,
+        (_, Limit::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 

@@ -34,6 +34,19 @@ pub struct Rejected {
     limit: Limit,
     reason: Reason,
     retry_after: Option<Duration>,
+    /// Where a caller's own limit stands, to be told in the answer.
+    #[cfg(feature = "per-key")]
+    standing: Option<Box<Standing>>,
+}
+
+/// Where a caller's limit stands.
+#[cfg(feature = "per-key")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) quota: crate::Quota,
+    pub(crate) remaining: u64,
+    /// How long until all of it is there again.
+    pub(crate) reset: Duration,
 }
 
 /// Which kind of limit refused.
@@ -77,6 +90,8 @@ pub enum Reason {
         /// The most that the limit ever admits at once.
         capacity: u64,
     },
+    /// It does not say whose it is, and the limit by caller refuses those.
+    NoKey,
 }
 
 // ===== impl Rejected =====
@@ -87,7 +102,20 @@ impl Rejected {
             limit,
             reason,
             retry_after,
+            #[cfg(feature = "per-key")]
+            standing: None,
         }
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn standing_at(mut self, standing: Standing) -> Self {
+        self.standing = Some(Box::new(standing));
+        self
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn standing(&self) -> Option<&Standing> {
+        self.standing.as_deref()
     }
 
     /// Which kind of limit refused.
@@ -115,7 +143,7 @@ impl Rejected {
     /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
     #[must_use]
     pub const fn never_fits(&self) -> bool {
-        matches!(self.reason, Reason::NeverFits { .. })
+        matches!(self.reason, Reason::NeverFits { .. } | Reason::NoKey)
     }
 }
 
@@ -134,6 +162,7 @@ impl fmt::Display for Rejected {
                 f,
                 "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
             ),
+            Reason::NoKey => f.write_str("the request does not say whose it is"),
         }
     }
 }

@@ -22,45 +22,80 @@ const LATENESS: u64 = 10_000_000;
 /// Half of the range, so that adding a burst to an instant can't overflow.
 const LONGEST_BURST: u64 = u64::MAX / 2;
 
-#[derive(Debug)]
-pub struct Gcra {
-    full_at: AtomicU64,
+/// How a bucket refills; the sums without the number that they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refill {
     capacity: u64,
     /// How long a unit takes to refill, rounded up so that rounding never lets more through.
     unit_nanos: u64,
 }
 
-// ===== impl Gcra =====
+#[derive(Debug)]
+pub struct Gcra {
+    full_at: AtomicU64,
+    refill: Refill,
+}
 
-impl Gcra {
+// ===== impl Refill =====
+
+impl Refill {
     pub(crate) fn new(quota: &Quota) -> Self {
         let unit_nanos = quota.period_nanos().div_ceil(quota.units().max(1));
         let unit_nanos = unit_nanos.min(LONGEST_BURST);
         Self {
-            full_at: AtomicU64::new(0),
             capacity: quota.burst_size().min(LONGEST_BURST / unit_nanos),
             unit_nanos,
         }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn unit_nanos(&self) -> u64 {
+        self.unit_nanos
     }
 
     fn burst_nanos(&self) -> u64 {
         self.capacity * self.unit_nanos
     }
 
+    /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it at
+    /// `now`. Where they don't fit, how many nanoseconds until they do. For a `cost` of no more than the capacity.
+    #[inline]
+    pub(crate) fn take(&self, full_at: u64, start: u64, cost: u64, now: u64) -> Result<u64, u64> {
+        let latest = now.saturating_add(self.burst_nanos());
+        let next = full_at.max(start).saturating_add(cost * self.unit_nanos);
+        if next > latest {
+            return Err(next - latest);
+        }
+        Ok(next)
+    }
+}
+
+// ===== impl Gcra =====
+
+impl Gcra {
+    pub(crate) fn new(quota: &Quota) -> Self {
+        Self {
+            full_at: AtomicU64::new(0),
+            refill: Refill::new(quota),
+        }
+    }
+
     #[inline]
     fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Decision {
-        if cost > self.capacity {
+        if cost > self.refill.capacity {
             return Decision::Never;
         }
-        let refill = cost * self.unit_nanos;
-        let latest = now.saturating_add(self.burst_nanos());
         // Relaxed: a lone number, and nothing else is read through it.
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
-            let next = full_at.max(start).saturating_add(refill);
-            if next > latest {
-                return Decision::Wait(Duration::from_nanos(next - latest));
-            }
+            let next = match self.refill.take(full_at, start, cost, now) {
+                Ok(next) => next,
+                Err(wait) => return Decision::Wait(Duration::from_nanos(wait)),
+            };
             match self.full_at.compare_exchange_weak(
                 full_at,
                 next,
@@ -76,7 +111,7 @@ impl Gcra {
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        self.capacity
+        self.refill.capacity
     }
 
     #[inline]
@@ -91,8 +126,8 @@ impl Algorithm for Gcra {
 
     fn wait(&self, units: u64, now: u64) -> u64 {
         let full_at = self.full_at.load(Ordering::Relaxed).max(now);
-        let last = full_at.saturating_add(units.saturating_mul(self.unit_nanos));
-        last.saturating_sub(now.saturating_add(self.burst_nanos()))
+        let last = full_at.saturating_add(units.saturating_mul(self.refill.unit_nanos));
+        last.saturating_sub(now.saturating_add(self.refill.burst_nanos()))
     }
 }
 

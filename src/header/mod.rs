@@ -40,7 +40,7 @@ impl Hint {
     /// number, is as if it weren't there.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        Self::read(headers, &wall_clock)
+        Self::read(headers, &crate::clock::wall)
     }
 
     /// Like [`Hint::from_headers`], with `now` in place of the wall clock.
@@ -52,14 +52,6 @@ impl Hint {
     fn read(headers: &HeaderMap, now: &dyn Fn() -> SystemTime) -> Self {
         Self::new(retry_after::wait(headers, now), should_retry(headers))
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "an HTTP-date is a date of the wall clock"
-)]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {

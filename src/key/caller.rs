@@ -91,6 +91,17 @@ impl Caller {
         Self::hashed(&bytes)
     }
 
+    /// All that it is, to be hashed.
+    pub(crate) fn words(&self) -> (u64, u64) {
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte))
+        };
+        let (first, second) = self.bytes.split_at(8);
+        (word(first), (word(second) << 8) | u64::from(self.kind))
+    }
+
     fn v4(address: Ipv4Addr, prefix: u8) -> Self {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
         let mut bytes = [0; 5];

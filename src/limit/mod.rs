@@ -15,6 +15,10 @@ mod rate;
 mod service;
 mod turnstile;
 
+#[cfg(any(feature = "per-key", feature = "provider"))]
+pub(crate) use self::gate::Measure;
+#[cfg(feature = "provider")]
+pub(crate) use self::queueing::{Queueing, Stopped};
 pub(crate) use self::{
     faces::rate_limit,
     gate::{Entry, Gate, Waiting},
@@ -25,11 +29,6 @@ pub(crate) use self::{
 pub use self::{
     future::ResponseFuture,
     hold::{Hold, UntilBodyEnd, UntilResponse},
-};
-#[cfg(feature = "provider")]
-pub(crate) use self::{
-    gate::Measure,
-    queueing::{Queueing, Stopped},
 };
 
 /// Waits in line for a bare limiter, and takes what is asked for.

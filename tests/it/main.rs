@@ -14,6 +14,7 @@ mod left_alone;
 mod loopback;
 mod own_body;
 mod patience;
+mod per_key;
 mod provider;
 mod readiness;
 mod refusal;

@@ -41,7 +41,7 @@ const LEVELS: [&[&str]; 8] = [
         "timeout",
         "cache",
     ],
-    &["provider"],
+    &["provider", "per_key"],
     &["diagnose", "auto"],
     &["stack", "guide"],
     &["adapter"],

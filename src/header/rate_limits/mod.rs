@@ -58,7 +58,7 @@ impl RateLimits {
     /// An instant is read against the response's own `Date` header, or else the wall clock; one that has passed is zero.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        Self::read(headers, &super::wall_clock)
+        Self::read(headers, &crate::clock::wall)
     }
 
     /// Like [`RateLimits::from_headers`], with `now` in place of the wall clock.

@@ -1,0 +1,171 @@
+//! Keys that are found in a request: headers, extensions, routes, closures, and several of these together.
+
+use std::marker::PhantomData;
+
+use http::{HeaderMap, HeaderName, Request, header::AUTHORIZATION};
+
+use super::{Caller, Key};
+
+/// All requests are one caller's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Global;
+
+/// A caller is whose API key a request bears: in a header of its own, or as a bearer token. Only a [hash](Caller::secret) of it
+/// is kept.
+///
+/// A header that is empty, or there more than once, is none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ApiKey(HeaderName);
+
+/// A caller is who a header names, such as `x-user-id`, which a proxy in front sets. Who may set it himself can be anybody.
+///
+/// A header that is empty, or there more than once, is none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Header(HeaderName);
+
+/// A caller is what an extension of the request says, which some layer further out has put there: `T` is `Into<Caller>`.
+#[derive(Debug)]
+pub struct Extension<T>(PhantomData<fn() -> T>);
+
+// ===== impl ApiKey =====
+
+impl ApiKey {
+    /// The key stands in the header `name`, such as `x-api-key`.
+    ///
+    /// # Panics
+    ///
+    /// When `name` is no name of a header in lower case.
+    #[must_use]
+    pub fn header(name: &'static str) -> Self {
+        Self(HeaderName::from_static(name))
+    }
+
+    /// The key is the token of `Authorization: Bearer ..`.
+    #[must_use]
+    pub const fn bearer() -> Self {
+        Self(AUTHORIZATION)
+    }
+
+    fn find<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+        let value = only(headers, &self.0)?;
+        if self.0 != AUTHORIZATION {
+            return Some(value);
+        }
+        // The scheme is told in any case.
+        let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
+        let token = token.trim_ascii();
+        (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+    }
+}
+
+// ===== impl Header =====
+
+impl Header {
+    /// The header `name`.
+    ///
+    /// # Panics
+    ///
+    /// When `name` is no name of a header in lower case.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self(HeaderName::from_static(name))
+    }
+}
+
+// ===== impl Extension =====
+
+impl<T> Extension<T> {
+    /// The extension of type `T`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Clone for Extension<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Extension<T> {}
+
+impl<T> Default for Extension<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The value of a header that is there once, and says something.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.as_bytes().trim_ascii();
+    (values.next().is_none() && !value.is_empty()).then_some(value)
+}
+
+impl<Request> Key<Request> for Global {
+    fn caller(&self, _: &Request) -> Option<Caller> {
+        Some(Caller::EVERYONE)
+    }
+}
+
+impl<B> Key<Request<B>> for ApiKey {
+    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+        self.find(request.headers()).map(Caller::secret)
+    }
+}
+
+impl<B> Key<Request<B>> for Header {
+    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+        only(request.headers(), &self.0).map(Caller::name)
+    }
+}
+
+impl<T, B> Key<Request<B>> for Extension<T>
+where
+    T: Into<Caller> + Clone + Send + Sync + 'static,
+{
+    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+        request.extensions().get::<T>().cloned().map(Into::into)
+    }
+}
+
+impl<F, Request> Key<Request> for F
+where
+    F: Fn(&Request) -> Option<Caller>,
+{
+    fn caller(&self, request: &Request) -> Option<Caller> {
+        self(request)
+    }
+}
+
+/// Both together are one caller; where one is missing, so is the key.
+impl<A, B, Request> Key<Request> for (A, B)
+where
+    A: Key<Request>,
+    B: Key<Request>,
+{
+    fn caller(&self, request: &Request) -> Option<Caller> {
+        Some(Caller::joined(&[
+            self.0.caller(request)?,
+            self.1.caller(request)?,
+        ]))
+    }
+}
+
+/// All three together are one caller; where one is missing, so is the key.
+impl<A, B, C, Request> Key<Request> for (A, B, C)
+where
+    A: Key<Request>,
+    B: Key<Request>,
+    C: Key<Request>,
+{
+    fn caller(&self, request: &Request) -> Option<Caller> {
+        let all = [
+            self.0.caller(request)?,
+            self.1.caller(request)?,
+            self.2.caller(request)?,
+        ];
+        Some(Caller::joined(&all))
+    }
+}

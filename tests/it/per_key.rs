@@ -1,0 +1,331 @@
+//! Limits by caller, in front of a service that says hello.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::time::advance;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_throttle::{
+    Decision, Quota, Reason, Rejected, TokenBucketLayer,
+    key::{self, Caller},
+    per_key::{Fields, MissingKey, PerKeyLayer, PerKeyLimiter, XReset},
+};
+
+fn hello()
+-> impl Service<Request<()>, Response = Response<String>, Error = Infallible, Future: Send> + Clone
+{
+    service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::from("hello"))))
+}
+
+fn from(name: &str) -> Request<()> {
+    Request::get("/")
+        .header("x-api-key", name)
+        .body(())
+        .unwrap()
+}
+
+async fn ask<L, B>(layer: &L, request: Request<()>) -> (StatusCode, HeaderMap)
+where
+    L: Layer<BoxedHello>,
+    L::Service: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+{
+    let hello = tower::util::BoxCloneSyncService::new(hello());
+    let response = layer.layer(hello).oneshot(request).await.unwrap();
+    (response.status(), response.headers().clone())
+}
+
+type BoxedHello = tower::util::BoxCloneSyncService<Request<()>, Response<String>, Infallible>;
+
+const API_KEY: fn() -> key::ApiKey = || key::ApiKey::header("x-api-key");
+
+#[tokio::test(start_paused = true)]
+async fn each_caller_has_a_bucket_of_its_own_and_retry_after_is_true_to_the_second() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(2))
+        .per(API_KEY())
+        .respond();
+    for caller in ["ann", "bob"] {
+        assert_eq!(ask(&layer, from(caller)).await.0, 200);
+        assert_eq!(ask(&layer, from(caller)).await.0, 200);
+        let (status, headers) = ask(&layer, from(caller)).await;
+        assert_eq!(status, 429);
+        assert_eq!(headers["retry-after"], "30");
+        assert_eq!(headers["ratelimit"], r#""default";r=0;t=60"#);
+    }
+    advance(Duration::from_secs(29)).await;
+    let (status, headers) = ask(&layer, from("ann")).await;
+    assert_eq!(
+        (status.as_u16(), &headers["retry-after"]),
+        (429, &"1".parse().unwrap())
+    );
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn admitted_answers_say_what_is_left_in_the_fields_that_were_asked_for() {
+    let fields = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+    let layer = TokenBucketLayer::new(Quota::per_minute(4))
+        .per(API_KEY())
+        .respond()
+        .fields(fields)
+        .name("burst");
+    let (_, headers) = ask(&layer, from("ann")).await;
+    for (name, value) in [
+        ("ratelimit-policy", r#""burst";q=4;w=60"#),
+        ("ratelimit", r#""burst";r=3;t=15"#),
+        ("ratelimit-limit", "4"),
+        ("ratelimit-remaining", "3"),
+        ("ratelimit-reset", "15"),
+        ("x-ratelimit-limit", "4"),
+        ("x-ratelimit-remaining", "3"),
+        ("x-ratelimit-reset", "15"),
+    ] {
+        assert_eq!(headers[name], value, "{name}");
+    }
+    let silent = layer.fields(Fields::NONE);
+    assert!(ask(&silent, from("ann")).await.1.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stacked_limits_tell_both_and_the_wait_of_the_one_that_refused() {
+    let inner = TokenBucketLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .respond()
+        .name("burst");
+    let outer = TokenBucketLayer::new(Quota::per_hour(2))
+        .per(API_KEY())
+        .respond()
+        .name("hour");
+    let both = (outer, inner);
+    let (_, headers) = ask(&both, from("ann")).await;
+    let all: Vec<_> = headers
+        .get_all("ratelimit")
+        .iter()
+        .map(|value| value.to_str().unwrap())
+        .collect();
+    assert_eq!(all.join(", "), r#""burst";r=9;t=1, "hour";r=1;t=1800"#);
+    assert_eq!(headers.get_all("ratelimit-policy").iter().count(), 2);
+    ask(&both, from("ann")).await;
+    let (status, headers) = ask(&both, from("ann")).await;
+    assert_eq!(status, 429);
+    assert_eq!(headers["retry-after"], "1800");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_its_key_is_what_was_told() {
+    let layer = || TokenBucketLayer::new(Quota::per_minute(1)).per(API_KEY());
+    let bare = || Request::get("/").body(()).unwrap();
+
+    let shared = layer().respond();
+    assert_eq!(ask(&shared, bare()).await.0, 200);
+    assert_eq!(ask(&shared, bare()).await.0, 429);
+    assert_eq!(ask(&shared, from("ann")).await.0, 200);
+
+    let passed = layer().missing_key(MissingKey::Pass).respond();
+    for _ in 0..3 {
+        assert_eq!(ask(&passed, bare()).await.0, 200);
+    }
+
+    let refused = layer().missing_key(MissingKey::Refuse);
+    let (status, headers) = ask(&refused.clone().respond(), bare()).await;
+    assert_eq!(status, 400);
+    assert!(!headers.contains_key("retry-after"));
+    let error = refused.layer(hello()).oneshot(bare()).await.unwrap_err();
+    let rejected = error.downcast_ref::<Rejected>().unwrap();
+    assert_eq!(rejected.reason(), Reason::NoKey);
+    assert!(rejected.never_fits());
+}
+
+#[tokio::test(start_paused = true)]
+async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_what_was_used() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(10))
+        .per(API_KEY())
+        .cost(|request: &Request<()>| {
+            if request.uri().path() == "/report" {
+                5
+            } else {
+                1
+            }
+        })
+        .quota(
+            |request: &Request<()>| match request.headers().get("x-plan") {
+                Some(_) => Quota::per_minute(20),
+                None => Quota::per_minute(10),
+            },
+        )
+        .exempt(|request: &Request<()>| request.uri().path() == "/health")
+        .respond();
+    let left = |headers: &HeaderMap| headers["ratelimit"].to_str().unwrap().to_owned();
+    let report = Request::get("/report")
+        .header("x-api-key", "ann")
+        .body(())
+        .unwrap();
+    let (_, headers) = ask(&layer, report).await;
+    assert_eq!(left(&headers), r#""default";r=5;t=30"#);
+
+    let mut pro = from("ann");
+    pro.headers_mut().insert("x-plan", "pro".parse().unwrap());
+    let (_, headers) = ask(&layer, pro).await;
+    assert_eq!(left(&headers), r#""default";r=14;t=18"#);
+
+    let health = Request::get("/health")
+        .header("x-api-key", "ann")
+        .body(())
+        .unwrap();
+    let (_, headers) = ask(&layer, health).await;
+    assert!(headers.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_quota_at_run_time_keeps_what_was_used() {
+    let limiter = PerKeyLimiter::new(Quota::per_minute(10));
+    assert_eq!(limiter.try_acquire("ann".into(), 8), Decision::Admit);
+    limiter.set_quota(Quota::per_minute(5));
+    // Three over the new quota, and one more: four times 12 s.
+    let wait = Decision::Wait(Duration::from_secs(48));
+    assert_eq!(limiter.try_acquire("ann".into(), 1), wait);
+    limiter.set_quota(Quota::per_minute(20));
+    assert_eq!(limiter.try_acquire("ann".into(), 12), Decision::Admit);
+    assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadow_counts_and_reports_and_lets_pass() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let hook = told.clone();
+    let layer = TokenBucketLayer::new(Quota::per_minute(1))
+        .per(API_KEY())
+        .shadow()
+        .on_refused(move |refused| {
+            assert!(refused.passed);
+            assert_eq!(refused.caller, Some(Caller::secret("ann")));
+            hook.fetch_add(1, Ordering::Relaxed);
+        })
+        .respond();
+    for _ in 0..3 {
+        assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    }
+    assert_eq!(told.load(Ordering::Relaxed), 2);
+    assert_eq!(layer.limiter().refused(), 2);
+    layer.limiter().set_shadow(false);
+    assert_eq!(layer.limiter().refused(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_top_callers_are_those_who_used_the_most() {
+    let limiter = PerKeyLimiter::new(Quota::per_minute(100));
+    for number in 0..50 {
+        assert!(limiter.try_acquire(number.into(), number + 1).is_admit());
+    }
+    let top: Vec<_> = limiter
+        .top(3)
+        .iter()
+        .map(|usage| (usage.caller, usage.used))
+        .collect();
+    assert_eq!(top, [(49.into(), 50), (48.into(), 49), (47.into(), 48)]);
+    assert!(limiter.top(0).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
+    let limiter = PerKeyLimiter::with_max_callers(Quota::per_minute(2), 1_000);
+    let blocked = Caller::from("blocked");
+    assert!(limiter.try_acquire(blocked, 2).is_admit());
+    let mut admitted = 0;
+    for number in 0..100_000 {
+        admitted += usize::from(limiter.try_acquire(number.into(), 1).is_admit());
+        assert!(limiter.callers() <= 1_000);
+        if number % 100 == 0 {
+            assert!(!limiter.try_acquire(blocked, 1).is_admit());
+        }
+    }
+    // One each of those with a place, and two of each of the 32 shared buckets.
+    assert_eq!(admitted, 999 + 64);
+    // All are idle after a minute: newcomers find places again.
+    advance(Duration::from_secs(60)).await;
+    for number in 200_000..200_500 {
+        assert!(limiter.try_acquire(number.into(), 2).is_admit(), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_callers_are_let_go_though_nobody_new_comes() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(1));
+    for number in 0..10_000 {
+        assert!(limiter.try_acquire(number.into(), 1).is_admit());
+    }
+    assert_eq!(limiter.callers(), 10_000);
+    for _ in 0..2_000 {
+        advance(Duration::from_millis(100)).await;
+        let _ = limiter.try_acquire(Caller::from("the only one"), 1);
+    }
+    assert_eq!(limiter.callers(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_places_is_all_newcomers() {
+    let limiter = PerKeyLimiter::with_max_callers(Quota::per_minute(1), 0);
+    let admitted = (0..1_000).filter(|number| limiter.try_acquire((*number).into(), 1).is_admit());
+    assert_eq!(admitted.count(), 32);
+    assert_eq!(limiter.callers(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_told_apart_and_what_is_no_key_is_none() {
+    use tower_throttle::key::Key;
+
+    let with =
+        |name: &'static str, value: &str| Request::get("/").header(name, value).body(()).unwrap();
+    let bearer = key::ApiKey::bearer();
+    assert_eq!(
+        bearer.caller(&with("authorization", "Bearer t")),
+        Some(Caller::secret("t"))
+    );
+    assert_eq!(
+        bearer.caller(&with("authorization", "bearer  t ")),
+        Some(Caller::secret("t"))
+    );
+    for none in ["", "Bearer", "Bearer ", "Basic t", "t"] {
+        assert_eq!(bearer.caller(&with("authorization", none)), None, "{none}");
+    }
+    let mut twice = with("x-api-key", "one");
+    twice
+        .headers_mut()
+        .append("x-api-key", "two".parse().unwrap());
+    assert_eq!(API_KEY().caller(&twice), None);
+    assert_eq!(API_KEY().caller(&with("x-api-key", "")), None);
+
+    let both = (key::Header::new("x-tenant"), API_KEY());
+    let mut request = from("k");
+    assert_eq!(both.caller(&request), None);
+    request
+        .headers_mut()
+        .insert("x-tenant", "acme".parse().unwrap());
+    let acme = both.caller(&request).unwrap();
+    assert_ne!(Some(acme), key::Header::new("x-tenant").caller(&request));
+
+    request.extensions_mut().insert(7_u64);
+    assert_eq!(
+        key::Extension::<u64>::new().caller(&request),
+        Some(7.into())
+    );
+    assert_eq!(key::Extension::<String>::new().caller(&request), None);
+    assert_eq!(key::Global.caller(&request), Some(Caller::EVERYONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_service_can_be_limited_by_what_a_closure_finds() {
+    let key = |user: &u64| Some(Caller::from(*user));
+    let layer = PerKeyLayer::new(PerKeyLimiter::new(Quota::per_minute(1)), key);
+    let service = layer.layer(service_fn(async |user: u64| Ok::<_, Infallible>(user + 1)));
+    assert_eq!(service.clone().oneshot(1).await.unwrap(), 2);
+    assert!(service.clone().oneshot(1).await.is_err());
+    assert_eq!(service.oneshot(2).await.unwrap(), 3);
+}
