@@ -151,6 +151,9 @@ mod error_kind;
 mod events;
 mod failure;
 pub mod fallback;
+#[cfg(feature = "per-key")]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+mod fields;
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod guide;

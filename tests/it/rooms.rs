@@ -27,7 +27,7 @@ const LEVELS: [&[&str]; 8] = [
         "timed_out",
         "tokens",
     ],
-    &["algorithm", "header"],
+    &["algorithm", "fields", "header"],
     &["limit", "circuit"],
     &[
         "token_bucket",

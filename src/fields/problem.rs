@@ -1,0 +1,117 @@
+//! The body of a refusal: problem details (RFC 9457).
+
+use http::StatusCode;
+
+/// Says as JSON why a request was refused, and by which limits. The types are those that the IETF's draft registers.
+pub(crate) fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
+    let (kind, title) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (
+            "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        ),
+        // RFC 9457 §4.2.1: nothing but what the status says.
+        other => (
+            "about:blank",
+            other.canonical_reason().unwrap_or("Unknown status"),
+        ),
+    };
+    let listed: usize = names.iter().map(|name| name.len() + 3).sum();
+    let mut json = String::with_capacity(80 + kind.len() + title.len() + detail.len() + listed);
+    json.push_str("{\"type\":");
+    push_string(&mut json, kind);
+    json.push_str(",\"title\":");
+    push_string(&mut json, title);
+    json.push_str(",\"status\":");
+    json.push_str(status.as_str());
+    json.push_str(",\"detail\":");
+    push_string(&mut json, detail);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        json.push_str(",\"violated-policies\":[");
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            push_string(&mut json, name);
+        }
+        json.push(']');
+    }
+    json.push('}');
+    json
+}
+
+fn push_string(json: &mut String, text: &str) {
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    json.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => json.extend(['\\', char]),
+            '\0'..='\x1f' => {
+                let code = char as usize;
+                json.push_str("\\u00");
+                json.extend([HEX[code >> 4], HEX[code & 15]]);
+            }
+            _ => json.push(char),
+        }
+    }
+    json.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parsed(status: StatusCode, names: &[&str], detail: &str) -> Value {
+        serde_json::from_str(&problem_json(status, names, detail)).unwrap()
+    }
+
+    #[test]
+    fn each_status_has_its_type() {
+        let quota = parsed(StatusCode::TOO_MANY_REQUESTS, &["day", "hour"], "wait");
+        let expected = json!({
+            "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "title": "Request cannot be satisfied as assigned quota has been exceeded",
+            "status": 429,
+            "detail": "wait",
+            "violated-policies": ["day", "hour"],
+        });
+        assert_eq!(quota, expected);
+        let capacity = parsed(StatusCode::SERVICE_UNAVAILABLE, &["day"], "wait");
+        let expected = json!({
+            "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "title": "Request cannot be satisfied due to temporary server capacity constraints",
+            "status": 503,
+            "detail": "wait",
+        });
+        assert_eq!(capacity, expected);
+        let other = parsed(StatusCode::FORBIDDEN, &[], "");
+        assert_eq!(other["type"], "about:blank");
+        assert_eq!(other["title"], "Forbidden");
+    }
+
+    #[test]
+    fn every_control_is_escaped() {
+        let all: String = ('\0'..='\u{a0}').collect();
+        let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &[&all], &all);
+        assert_eq!(problem["detail"], all);
+        assert_eq!(problem["violated-policies"], json!([all]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(names in vec(any::<String>(), 0..4), detail in any::<String>()) {
+            let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+            let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &borrowed, &detail);
+            prop_assert_eq!(&problem["detail"], &json!(detail));
+            prop_assert_eq!(&problem["violated-policies"], &json!(names));
+        }
+    }
+}

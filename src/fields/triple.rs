@@ -1,0 +1,149 @@
+//! Three fields with a number each, which have place for one limit.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{
+    Standing,
+    number::{Digits, MOST, parse},
+};
+
+/// The names of the three.
+#[derive(Debug)]
+pub(super) struct Triple {
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+impl Triple {
+    pub(super) const DRAFT_03: Self = Self {
+        limit: HeaderName::from_static("ratelimit-limit"),
+        remaining: HeaderName::from_static("ratelimit-remaining"),
+        reset: HeaderName::from_static("ratelimit-reset"),
+    };
+
+    pub(super) const X: Self = Self {
+        limit: HeaderName::from_static("x-ratelimit-limit"),
+        remaining: HeaderName::from_static("x-ratelimit-remaining"),
+        reset: HeaderName::from_static("x-ratelimit-reset"),
+    };
+
+    /// What remains and when it resets, where all three can be read.
+    fn read(&self, headers: &HeaderMap) -> Option<(u64, u64)> {
+        let value = |name| Some(headers.get(name)?.as_bytes().trim_ascii());
+        // Draft 03 lets policies follow the limit: `10, 10;w=1, 50;w=60`.
+        let mut limit = value(&self.limit)?.split(|byte| matches!(byte, b',' | b';'));
+        parse(limit.next()?.trim_ascii())?;
+        Some((parse(value(&self.remaining)?)?, parse(value(&self.reset)?)?))
+    }
+}
+
+/// Writes `standing`, unless what is there already is at least as restrictive.
+pub(super) fn write(headers: &mut HeaderMap, names: &Triple, standing: &Standing<'_>, reset: u64) {
+    let remaining = standing.remaining.min(MOST);
+    if let Some((theirs, their_reset)) = names.read(headers) {
+        if theirs < remaining || (theirs == remaining && their_reset >= reset) {
+            return;
+        }
+    }
+    let numbers = [
+        (&names.limit, standing.quota),
+        (&names.remaining, remaining),
+        (&names.reset, reset),
+    ];
+    for (name, number) in numbers {
+        if let Ok(value) = HeaderValue::from_bytes(Digits::new(number).as_bytes()) {
+            // A map that is full stays as it is: the response matters more.
+            let _ = headers.try_insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use sfv::{BareItem, Item, Parser};
+
+    use super::*;
+
+    fn number(headers: &HeaderMap, name: &str) -> u64 {
+        let text = headers.get(name).unwrap().to_str().unwrap();
+        let item: Item = Parser::new(text).parse().unwrap();
+        assert!(item.params.is_empty());
+        let BareItem::Integer(number) = item.bare_item else {
+            panic!("{text:?} is no integer");
+        };
+        i64::from(number).try_into().unwrap()
+    }
+
+    fn standing(quota: u64, remaining: u64) -> Standing<'static> {
+        Standing {
+            name: "any",
+            quota,
+            window: Duration::from_secs(60),
+            remaining,
+            reset: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn the_more_restrictive_stays_and_what_is_garbled_does_not() {
+        // What is there, and whether 5 of 100 for 30 seconds take its place.
+        let table = [
+            (["10", "4", "1"], false),
+            (["10", "5", "31"], false),
+            (["10", "5", "30"], false),
+            (["10", "5", "29"], true),
+            (["10", "6", "99"], true),
+            (["10, 10;w=60", " 4 ", "1"], false),
+            (["10;w=60", "4", "1"], false),
+            (["", "4", "1"], true),
+            (["10", "-4", "1"], true),
+            (["10", "4.0", "1"], true),
+            (["10", "4", "soon"], true),
+            (["ten", "4", "1"], true),
+            (["10", "99999999999999999999", "1"], true),
+        ];
+        for (there, replaced) in table {
+            for names in [Triple::DRAFT_03, Triple::X] {
+                let mut headers = HeaderMap::new();
+                headers.insert(&names.limit, there[0].parse().unwrap());
+                headers.insert(&names.remaining, there[1].parse().unwrap());
+                headers.insert(&names.reset, there[2].parse().unwrap());
+                write(&mut headers, &names, &standing(100, 5), 30);
+                let after = [&names.limit, &names.remaining, &names.reset]
+                    .map(|name| headers.get(name).unwrap().to_str().unwrap());
+                let expected = if replaced { ["100", "5", "30"] } else { there };
+                assert_eq!(after, expected, "{there:?}");
+                assert_eq!(headers.len(), 3);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_made_whole() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-ratelimit-remaining", "0".parse().unwrap());
+        headers.append("x-ratelimit-remaining", "1".parse().unwrap());
+        write(&mut headers, &Triple::X, &standing(100, 5), 30);
+        assert_eq!(headers.len(), 3);
+        assert_eq!(number(&headers, "x-ratelimit-remaining"), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn each_field_is_read_back(
+            quota in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
+            remaining in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
+            reset in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
+        ) {
+            let mut headers = HeaderMap::new();
+            write(&mut headers, &Triple::DRAFT_03, &standing(quota, remaining), reset);
+            prop_assert_eq!(number(&headers, "ratelimit-limit"), quota.min(MOST));
+            prop_assert_eq!(number(&headers, "ratelimit-remaining"), remaining.min(MOST));
+            prop_assert_eq!(number(&headers, "ratelimit-reset"), reset.min(MOST));
+        }
+    }
+}
