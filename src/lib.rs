@@ -152,7 +152,6 @@ mod events;
 mod failure;
 pub mod fallback;
 #[cfg(feature = "per-key")]
-#[allow(dead_code, unreachable_pub, unused_imports)]
 mod fields;
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]

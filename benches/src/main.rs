@@ -12,6 +12,7 @@ mod cache;
 mod calls;
 mod groups;
 mod measure;
+mod per_key;
 mod provider;
 
 fn main() {
@@ -32,9 +33,14 @@ fn main() {
         .into_iter()
         .chain(provider::all(runtime))
         .chain(cache::all())
+        .chain(per_key::all())
     {
         if group.name().contains(&only) {
             group.run();
         }
+    }
+    if "bytes a key".contains(&only) || "a flood of new keys".contains(&only) {
+        per_key::memory();
+        per_key::flood();
     }
 }

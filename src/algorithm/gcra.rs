@@ -111,7 +111,7 @@ impl Gcra {
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        self.refill.capacity
+        self.refill.capacity()
     }
 
     #[inline]

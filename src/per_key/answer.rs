@@ -1,10 +1,12 @@
 //! What callers are told, in an answer's fields.
 
+use http::{HeaderValue, header::CONTENT_TYPE};
+
 use crate::{
     Rejected,
-    fields::{Fields, Standing},
+    fields::{Fields, Standing, problem_json},
     limit::{Hold, UntilResponse},
-    refusal::{Fail, Refusal, Sealed},
+    refusal::{Fail, Refusal, Respond, Sealed},
     rejected,
 };
 
@@ -26,6 +28,12 @@ pub struct Answer<R> {
     refusal: R,
     pub(super) tell: Tell,
 }
+
+/// A refusal is a problem of RFC 9457 in JSON, which names the limit: 429, with a `Retry-After`.
+///
+/// For bodies that can be made of a `String`, such as axum's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Problem;
 
 /// Writes into each answer where its caller stands.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +87,31 @@ where
 
     fn pass(error: Error) -> R::Error {
         R::pass(error)
+    }
+}
+
+impl<B, Error> Refusal<http::Response<B>, Error> for Answer<Problem>
+where
+    B: From<String>,
+{
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let detail = rejected.to_string();
+        let answer = Answer {
+            refusal: Respond,
+            tell: self.tell,
+        };
+        let response = Refusal::<http::Response<()>, Error>::refuse(&answer, rejected)?;
+        let (mut head, ()) = response.into_parts();
+        let json = problem_json(head.status, &[self.tell.name], &detail);
+        let problem = HeaderValue::from_static("application/problem+json");
+        head.headers.insert(CONTENT_TYPE, problem);
+        Ok(http::Response::from_parts(head, json.into()))
+    }
+
+    fn pass(error: Error) -> Error {
+        error
     }
 }
 

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     PerKey, PerKeyLimiter, Refused,
-    answer::{Answer, Face},
+    answer::{Answer, Face, Problem},
     ask::{ByKey, Except, MissingKey, WithQuota},
 };
 use crate::{
@@ -134,6 +134,11 @@ impl<A, F> PerKeyLayer<A, F> {
     /// Answers with the response that `respond` makes of the [`Rejected`](crate::Rejected). The fields of a rate limit are added.
     pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<RespondWith<R>>> {
         self.face(Answer::new(RespondWith(respond)))
+    }
+
+    /// Answers with a problem in JSON (RFC 9457) instead of an error: see [`Problem`].
+    pub fn problem_json(self) -> PerKeyLayer<A, Answer<Problem>> {
+        self.face(Answer::new(Problem))
     }
 
     fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2> {

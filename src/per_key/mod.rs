@@ -60,7 +60,7 @@ mod service;
 mod table;
 
 pub use self::{
-    answer::{Answer, Face},
+    answer::{Answer, Face, Problem},
     ask::{Ask, ByKey, Except, MissingKey, WithQuota},
     layer::PerKeyLayer,
     limiter::{CallerUsage, PerKeyLimiter, Refused},

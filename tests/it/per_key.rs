@@ -329,3 +329,27 @@ async fn any_service_can_be_limited_by_what_a_closure_finds() {
     assert!(service.clone().oneshot(1).await.is_err());
     assert_eq!(service.oneshot(2).await.unwrap(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_problem_names_the_limit_and_the_wait() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(1))
+        .per(API_KEY())
+        .problem_json()
+        .name("minute");
+    let service = layer.layer(hello());
+    assert_eq!(
+        service.clone().oneshot(from("ann")).await.unwrap().status(),
+        200
+    );
+    let refused = service.oneshot(from("ann")).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(
+        refused.headers()["content-type"],
+        "application/problem+json"
+    );
+    assert_eq!(refused.headers()["retry-after"], "60");
+    assert_eq!(refused.headers()["ratelimit"], r#""minute";r=0;t=60"#);
+    let problem: serde_json::Value = serde_json::from_str(refused.body()).unwrap();
+    assert_eq!(problem["status"], 429);
+    assert_eq!(problem["violated-policies"][0], "minute");
+}

@@ -1,0 +1,172 @@
+//! Limits by caller: a known key, the whole layer with its fields, memory, and a flood of new keys.
+
+#![allow(clippy::disallowed_types, reason = "what is measured is real time")]
+
+use std::{
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+use governor::{
+    Quota as TheirQuota, RateLimiter,
+    clock::{DefaultClock, QuantaClock},
+    state::keyed::DefaultKeyedStateStore,
+};
+use tower::Layer;
+use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
+use tower_throttle::{
+    Clock, Quota, TokenBucketLayer,
+    key::Caller,
+    per_key::{PerKeyLayer, PerKeyLimiter},
+};
+
+use crate::{
+    calls::{calls_from_peer, nothing},
+    measure::{Contender, Group},
+};
+
+const QUOTA: Quota = Quota::per_second(1_000_000_000);
+const PLENTY: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
+const MILLION: u32 = 1_000_000;
+
+type Theirs = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, QuantaClock>;
+
+fn theirs() -> Theirs {
+    RateLimiter::dashmap_with_clock(TheirQuota::per_second(PLENTY), QuantaClock::default())
+}
+
+fn address(number: u32) -> IpAddr {
+    Ipv4Addr::from(number).into()
+}
+
+pub(crate) fn all() -> Vec<Group> {
+    vec![known_keys(1_000), known_keys(MILLION), layer()]
+}
+
+/// One of `keys` that are all there, each in its turn.
+fn known_keys(keys: u32) -> Group {
+    let ours = PerKeyLimiter::with_clock(QUOTA, 2 * keys as usize, Clock::quanta());
+    let theirs = theirs();
+    for number in 0..keys {
+        assert!(
+            ours.try_acquire(address(number).into(), 1_000_000_000)
+                .is_admit()
+        );
+        theirs.check_key(&address(number)).expect("plenty");
+    }
+    let ours = PerKeyLimiter::clone(&ours);
+    let name = if keys == MILLION {
+        "a known key, of 1,000,000"
+    } else {
+        "a known key, of 1,000"
+    };
+    Group::new(name)
+        .contender(
+            "PerKeyLimiter",
+            each(keys, move |key| ours.try_acquire(key.into(), 1).is_admit()),
+        )
+        .contender(
+            "governor",
+            each(keys, move |key| theirs.check_key(&key).is_ok()),
+        )
+        .ratio("PerKeyLimiter", "governor", 1.0)
+}
+
+fn each(keys: u32, check: impl Fn(IpAddr) -> bool + 'static) -> Contender {
+    let mut number = 0u32;
+    Box::new(move |count| {
+        for _ in 0..count {
+            // Odd, so that all have their turn, in an order that no cache foresees.
+            number = number.wrapping_add(2_654_435_761);
+            black_box(check(address(number % keys)));
+        }
+    })
+}
+
+fn layer() -> Group {
+    let limiter = PerKeyLimiter::with_clock(QUOTA, MILLION as usize, Clock::quanta());
+    let ours = PerKeyLayer::new(limiter, |request: &http::Request<()>| {
+        let peer = request
+            .extensions()
+            .get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()?;
+        Some(Caller::from(peer.0.ip()))
+    })
+    .respond();
+    let theirs = GovernorConfigBuilder::default()
+        .per_nanosecond(1)
+        .burst_size(PLENTY.get())
+        .use_headers()
+        .finish()
+        .expect("a configuration");
+    let theirs: GovernorLayer<_, _, Body> = GovernorLayer::new(theirs);
+    let _ = TokenBucketLayer::new(QUOTA);
+    Group::new("a layer by address, with fields")
+        .contender("nothing", calls_from_peer(nothing::<Body>()))
+        .contender("PerKey", calls_from_peer(ours.layer(nothing::<Body>())))
+        .contender(
+            "tower_governor",
+            calls_from_peer(theirs.layer(nothing::<Body>())),
+        )
+        .added("PerKey", "tower_governor", "nothing", 0.5)
+}
+
+/// What a million callers hold, as counted by the allocator.
+pub(crate) fn memory() {
+    let held = |fill: &mut dyn FnMut()| {
+        allocation_counter::measure(fill).bytes_current as f64 / f64::from(MILLION)
+    };
+    let mut ours = None;
+    let our_bytes = held(&mut || {
+        let limiter = PerKeyLimiter::with_max_callers(Quota::per_day(10), MILLION as usize);
+        for number in 0..MILLION {
+            black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
+        }
+        ours = Some(limiter);
+    });
+    let mut theirs = None;
+    let their_bytes = held(&mut || {
+        let limiter: RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock> =
+            RateLimiter::keyed(TheirQuota::per_hour(NonZeroU32::MIN));
+        for number in 0..MILLION {
+            let _ = black_box(limiter.check_key(&address(number)));
+        }
+        theirs = Some(limiter);
+    });
+    println!("bytes a key, of 1,000,000 addresses");
+    println!("  {:<42} {our_bytes:>8.1}", "PerKeyLimiter");
+    println!("  {:<42} {their_bytes:>8.1}", "governor");
+    let ratio = our_bytes / their_bytes;
+    let verdict = if ratio <= 1.2 { "" } else { "  missed" };
+    println!(
+        "  {:<42} {:>8} {ratio:>8.2} {:>8.2}{verdict}",
+        "PerKeyLimiter / governor", "", 1.2
+    );
+}
+
+/// Ten million new keys against a bound of one: the slowest look-up, and whether a blocked caller stays so.
+pub(crate) fn flood() {
+    let limiter = PerKeyLimiter::with_max_callers(Quota::per_hour(2), MILLION as usize);
+    let blocked = Caller::from("blocked");
+    assert!(limiter.try_acquire(blocked, 2).is_admit());
+    let mut slowest = Duration::ZERO;
+    let start = Instant::now();
+    for number in 0..10 * MILLION {
+        let before = Instant::now();
+        black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
+        slowest = slowest.max(before.elapsed());
+        if number % 1_000 == 0 {
+            assert!(
+                !limiter.try_acquire(blocked, 1).is_admit(),
+                "a flood freed a blocked caller"
+            );
+        }
+    }
+    let mean = start.elapsed() / (10 * MILLION);
+    println!("a flood of new keys: 10,000,000 against a bound of 1,000,000");
+    println!("  {:<42} {:>8}", "callers kept", limiter.callers());
+    println!("  {:<42} {:>8}", "mean, ns", mean.as_nanos());
+    println!("  {:<42} {:>8}", "slowest, µs", slowest.as_micros());
+}
