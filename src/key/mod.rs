@@ -1,8 +1,16 @@
 //! Whom a request is counted for: the keys of limits by caller.
 
 mod caller;
+mod client_ip;
+mod networks;
+mod peer_ip;
 
-pub use self::caller::Caller;
+pub use self::{
+    caller::Caller,
+    client_ip::{ClientIp, ForwardedBy, Unreadable},
+    networks::{InvalidNetwork, Networks},
+    peer_ip::{PeerAddr, PeerIp},
+};
 
 /// Says which caller a request is counted for.
 ///
