@@ -94,8 +94,8 @@ impl<'a> Iterator for Elements<'a> {
         let mut inside = false;
         for (at, byte) in line.iter().enumerate().rev() {
             if *byte == b'"' && self.quoted {
-                // An escaped quote is part of the text; the one that ends it is met first, from outside.
-                inside = !inside || is_escaped(&line[..at]);
+                // The quote that ends a text is met from outside, and none that begins one follows a backslash.
+                inside = !inside || line[..at].ends_with(b"\\");
             } else if *byte == self.separator && !inside {
                 self.rest = Some(&line[..at]);
                 return Some(&line[at + 1..]);
@@ -103,10 +103,4 @@ impl<'a> Iterator for Elements<'a> {
         }
         Some(line)
     }
-}
-
-/// Whether what comes after these bytes is escaped by the last of them.
-fn is_escaped(before: &[u8]) -> bool {
-    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
-    backslashes.count() % 2 == 1
 }
