@@ -93,13 +93,10 @@ impl Caller {
 
     /// All that it is, to be hashed.
     pub(crate) fn words(&self) -> (u64, u64) {
-        let word = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte))
-        };
-        let (first, second) = self.bytes.split_at(8);
-        (word(first), (word(second) << 8) | u64::from(self.kind))
+        let mut all = [self.kind; 16];
+        all[..Self::BYTES].copy_from_slice(&self.bytes);
+        let all = u128::from_ne_bytes(all);
+        (all as u64, (all >> 64) as u64)
     }
 
     fn v4(address: Ipv4Addr, prefix: u8) -> Self {

@@ -1,7 +1,22 @@
 //! Whom a request is counted for: the keys of limits by caller.
+//!
+//! | key | the caller is |
+//! | --- | --- |
+//! | [`PeerIp`] | the address that is connected: right where no proxy stands in front |
+//! | [`ClientIp`] | the address behind so many proxies, or behind proxies of these networks |
+//! | [`ApiKey`] | whoever bears this key, in a header or as a bearer token |
+//! | [`Header`] | what a header says that a proxy in front sets |
+//! | [`Extension`] | what a layer further out has found out |
+//! | `Route`, with the feature `axum` | nobody: each method and route has one limit |
+//! | [`Global`] | everybody: one limit for all |
+//! | a tuple of two or three | all of these together |
+//! | a closure | what it returns |
 
 mod caller;
+mod client_ip;
 mod found;
+mod networks;
+mod peer_ip;
 #[cfg(feature = "axum")]
 mod route;
 
@@ -10,7 +25,10 @@ mod route;
 pub use self::route::Route;
 pub use self::{
     caller::Caller,
+    client_ip::{ClientIp, ForwardedBy, Unreadable},
     found::{ApiKey, Extension, Global, Header},
+    networks::{InvalidNetwork, Networks},
+    peer_ip::{PeerAddr, PeerIp},
 };
 
 /// Says which caller a request is counted for.

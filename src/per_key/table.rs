@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::HashTable;
 
 use super::bucket::{Bucket, Taken};
 use crate::{Quota, algorithm::gcra::Refill, key::Caller};
@@ -83,12 +83,15 @@ impl Table {
     pub(super) fn take(&self, caller: Caller, cost: u64, quota: Option<Quota>, now: u64) -> Taken {
         let hash = self.hash(&caller);
         let taken = {
-            let mut shard = self.lock(hash);
+            let shard = &mut *self.lock(hash);
             let (quota, refill) = match quota {
                 Some(quota) => (quota, Refill::new(&quota)),
                 None => (shard.quota, shard.refill),
             };
-            let bucket = self.bucket(&mut shard, caller, hash, now);
+            let bucket = match shard.rows.find_mut(hash, |row| row.caller == caller) {
+                Some(row) => &mut row.bucket,
+                None => self.admit(shard, caller, hash, now),
+            };
             bucket.take(cost, quota, refill, now)
         };
         self.look_around(now);
@@ -123,29 +126,22 @@ impl Table {
         }
     }
 
-    /// The bucket of `caller`: its own, or in a full table that of all newcomers of the shard.
-    fn bucket<'a>(
+    /// A bucket for one who has none: its own, or in a full table that of all newcomers of the shard.
+    #[cold]
+    fn admit<'a>(
         &self,
         shard: &'a mut Shard,
         caller: Caller,
         hash: u64,
         now: u64,
     ) -> &'a mut Bucket {
-        let is_new = shard.rows.find(hash, |row| row.caller == caller).is_none();
-        if is_new && !self.make_room(shard, now) {
+        if !self.make_room(shard, now) {
             return &mut shard.newcomers;
         }
-        let is_caller = |row: &Row| row.caller == caller;
-        match shard
-            .rows
-            .entry(hash, is_caller, |row| self.hash(&row.caller))
-        {
-            Entry::Occupied(row) => &mut row.into_mut().bucket,
-            Entry::Vacant(place) => {
-                let bucket = Bucket::FULL;
-                &mut place.insert(Row { caller, bucket }).into_mut().bucket
-            }
-        }
+        let bucket = Bucket::FULL;
+        let row = Row { caller, bucket };
+        let place = shard.rows.insert_unique(hash, row, |row| self.hash(&row.caller));
+        &mut place.into_mut().bucket
     }
 
     /// Counts one caller more, if there is room for it.

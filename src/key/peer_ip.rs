@@ -1,0 +1,135 @@
+//! Callers by the address that the connection comes from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Extensions, Request};
+
+use super::{Caller, Key};
+
+/// The address at the other end of the connection, as a server puts it into the extensions of its requests.
+///
+/// Servers that are run by axum need it not: its `ConnectInfo<SocketAddr>` is read, too, with the feature `axum`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Callers by the address at the other end of the connection, whatever headers say.
+///
+/// Right where nothing stands between clients and the server; behind a proxy, all requests are the proxy's, and
+/// [`ClientIp`](super::ClientIp) is what it takes. The address is that of the extension [`PeerAddr`], or else, with the
+/// feature `axum`, of axum's `ConnectInfo<SocketAddr>`; a request that has neither says no caller.
+///
+/// IPv6 addresses are counted by their /64, as that is the least that one caller has, and IPv4 addresses each for itself.
+///
+/// ```
+/// use tower_throttle::key::{Caller, Key, PeerAddr, PeerIp};
+///
+/// let mut request = http::Request::new(());
+/// assert_eq!(PeerIp::default().caller(&request), None);
+/// request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
+/// assert_eq!(PeerIp::default().caller(&request).map(|caller| caller.to_string()).as_deref(), Some("192.0.2.7"));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PeerIp {
+    prefixes: Prefixes,
+}
+
+/// How much of an address makes a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Prefixes {
+    pub(super) v4: u8,
+    pub(super) v6: u8,
+}
+
+/// The peer of a request, in the form in which addresses are compared.
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let own = extensions.get::<PeerAddr>().map(|peer| peer.0);
+    #[cfg(feature = "axum")]
+    let own = own.or_else(|| {
+        let info = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
+        info.map(|info| info.0)
+    });
+    own.map(|peer| peer.ip().to_canonical())
+}
+
+// ===== impl PeerIp =====
+
+impl PeerIp {
+    /// Counts IPv4 addresses together that share so many bits; 32 unless told.
+    #[must_use]
+    pub fn ipv4_prefix(mut self, bits: u8) -> Self {
+        self.prefixes.v4 = bits;
+        self
+    }
+
+    /// Counts IPv6 addresses together that share so many bits; 64 unless told.
+    #[must_use]
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.prefixes.v6 = bits;
+        self
+    }
+}
+
+impl<B> Key<Request<B>> for PeerIp {
+    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+        Some(self.prefixes.caller(peer(request.extensions())?))
+    }
+}
+
+// ===== impl Prefixes =====
+
+impl Prefixes {
+    pub(super) fn caller(self, address: IpAddr) -> Caller {
+        let bits = if address.is_ipv4() { self.v4 } else { self.v6 };
+        Caller::network(address, bits)
+    }
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { v4: 32, v6: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(key: PeerIp, peer: &str) -> String {
+        let mut request = Request::new(());
+        let address = peer.parse().unwrap();
+        request
+            .extensions_mut()
+            .insert(PeerAddr(SocketAddr::new(address, 1)));
+        key.caller(&request).unwrap().to_string()
+    }
+
+    #[test]
+    fn addresses_are_counted_by_their_prefix() {
+        let key = PeerIp::default();
+        assert_eq!(caller(key, "192.0.2.7"), "192.0.2.7");
+        assert_eq!(caller(key, "2001:db8::7"), "2001:db8::/64");
+        let key = key.ipv4_prefix(24).ipv6_prefix(48);
+        assert_eq!(caller(key, "192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(caller(key, "::ffff:192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(caller(key, "2001:db8:0:1::7"), "2001:db8::/48");
+    }
+
+    #[test]
+    fn a_request_without_a_peer_says_no_caller() {
+        assert_eq!(PeerIp::default().caller(&Request::new(())), None);
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn what_axum_says_counts_after_the_own_extension() {
+        let mut request = Request::new(());
+        let axums = SocketAddr::from(([192, 0, 2, 1], 1));
+        request
+            .extensions_mut()
+            .insert(axum::extract::ConnectInfo(axums));
+        assert_eq!(peer(request.extensions()), Some(axums.ip()));
+        let own = SocketAddr::from(([192, 0, 2, 2], 1));
+        request.extensions_mut().insert(PeerAddr(own));
+        assert_eq!(peer(request.extensions()), Some(own.ip()));
+    }
+}
