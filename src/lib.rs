@@ -81,6 +81,11 @@
 //! # let _ = app;
 //! ```
 //!
+#![cfg_attr(
+    feature = "per-key",
+    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a bucket of its own: see [`per_key`](mod@per_key)."
+)]
+//!
 //! # Which order
 //!
 //! The layer that is added first sees a request first. From the outside in:
@@ -113,11 +118,12 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `axum` | axum's body can be sent again by a retry or a fallback if it is empty |
+//! | `axum` | axum's body can be sent again by a retry or a fallback if it is empty; keys read its `ConnectInfo` and `MatchedPath` |
 //! | `hyper` | a retry understands the errors of hyper and of hyper-util's client, and lets its bodies through |
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
+//! | `per-key` | `TokenBucketLayer::per`: a bucket for each caller of a server, in bounded memory |
 //! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
 //! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |

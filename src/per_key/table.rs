@@ -140,7 +140,9 @@ impl Table {
         }
         let bucket = Bucket::FULL;
         let row = Row { caller, bucket };
-        let place = shard.rows.insert_unique(hash, row, |row| self.hash(&row.caller));
+        let place = shard
+            .rows
+            .insert_unique(hash, row, |row| self.hash(&row.caller));
         &mut place.into_mut().bucket
     }
 
