@@ -1,15 +1,30 @@
 //! An axum app with a limit for each API key, by its plan: `cargo run --example server_axum_per_key`.
 
-use axum::{Router, extract::Request, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey};
 
-/// What a key has paid for. Where this is looked up in a database, a layer further out does it, and puts the plan into the
-/// request's extensions.
-fn plan(request: &Request) -> Quota {
-    match request.headers().get("x-api-key").map(|key| key.as_bytes()) {
-        Some(key) if key.starts_with(b"pro-") => Quota::per_minute(600).burst(6),
-        _ => Quota::per_minute(60).burst(3),
-    }
+/// What a caller has paid for.
+#[derive(Clone)]
+struct Plan(Quota);
+
+/// Knows the keys, as a database would. Without this, whoever makes up a key would be a new caller.
+async fn authenticate(mut request: Request, next: Next) -> Response {
+    let key = request.headers().get("x-api-key");
+    let plan = match key.map(|key| key.as_bytes()) {
+        Some(b"bob") => Quota::per_minute(600).burst(6),
+        Some(b"ann") => Quota::per_minute(60).burst(3),
+        Some(_) => return StatusCode::UNAUTHORIZED.into_response(),
+        None => return next.run(request).await,
+    };
+    request.extensions_mut().insert(Plan(plan));
+    next.run(request).await
 }
 
 #[tokio::main]
@@ -24,7 +39,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 1
             }
         })
-        .quota(plan)
+        .quota(|request: &Request| {
+            let plan: Option<&Plan> = request.extensions().get();
+            plan.map_or(Quota::per_minute(1), |plan| plan.0)
+        })
         .exempt(|request: &Request| request.uri().path() == "/health")
         .on_refused(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
         .problem_json();
@@ -33,7 +51,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/", get(|| async { "hello\n" }))
         .route("/report", get(|| async { "a report\n" }))
         .route("/health", get(|| async { "ok\n" }))
-        .layer(limits);
+        .layer(limits)
+        .layer(from_fn(authenticate));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -44,22 +63,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok();
     let client = reqwest::Client::builder().no_proxy().build()?;
     for (key, path) in [
-        ("free-ann", "/"),
-        ("free-ann", "/report"),
-        ("free-ann", "/health"),
-        ("pro-bob", "/report"),
-        ("pro-bob", "/report"),
-        ("pro-bob", "/"),
-        ("", "/"),
+        (Some("ann"), "/"),
+        (Some("ann"), "/report"),
+        (Some("ann"), "/health"),
+        (Some("bob"), "/report"),
+        (Some("bob"), "/report"),
+        (Some("bob"), "/"),
+        (Some("eve"), "/"),
+        (None, "/"),
     ] {
-        let request = client.get(format!("{url}{path}")).header("x-api-key", key);
+        let mut request = client.get(format!("{url}{path}"));
+        if let Some(key) = key {
+            request = request.header("x-api-key", key);
+        }
         let response = request.send().await?;
-        let left = response
-            .headers()
-            .get("ratelimit")
-            .map(|left| format!(", RateLimit: {left:?}"));
+        let left = response.headers().get("ratelimit");
+        let left = left.map(|left| format!(", RateLimit: {left:?}"));
         println!(
-            "{key:>8} {path:<8} {}{}",
+            "{:>6} {path:<8} {}{}",
+            key.unwrap_or("-"),
             response.status(),
             left.unwrap_or_default()
         );

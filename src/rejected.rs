@@ -43,7 +43,10 @@ pub struct Rejected {
 #[cfg(feature = "per-key")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    pub(crate) quota: crate::Quota,
+    /// The most that may start at once.
+    pub(crate) quota: u64,
+    /// How long that takes to be there again.
+    pub(crate) window: Duration,
     pub(crate) remaining: u64,
     /// How long until all of it is there again.
     pub(crate) reset: Duration,
@@ -152,6 +155,7 @@ impl fmt::Display for Rejected {
         write!(f, "refused by the {} limit: ", self.limit)?;
         match self.reason {
             Reason::WaitTooLong { max_wait } => match self.retry_after {
+                Some(wait) if max_wait.is_zero() => write!(f, "would have to wait {wait:.3?}"),
                 Some(wait) => write!(f, "would wait {wait:.3?}, which is over {max_wait:?}"),
                 None => write!(f, "no room within {max_wait:?}"),
             },

@@ -23,12 +23,13 @@ pub(crate) struct Standing<'a> {
     pub window: Duration,
     /// How much of the quota is left.
     pub remaining: u64,
-    /// How long until there is more.
+    /// How long until all of it is there again.
     pub reset: Duration,
 }
 
 /// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum XReset {
     /// In seconds from now.
     Delta,

@@ -53,7 +53,7 @@ impl Caller {
     /// A caller by something that must not be kept, such as an API key: a hash of it is.
     #[must_use]
     pub fn secret(secret: impl AsRef<[u8]>) -> Self {
-        Self::hashed(secret.as_ref())
+        Self::hashed(b's', secret.as_ref())
     }
 
     /// A caller by the bytes of its name.
@@ -62,7 +62,7 @@ impl Caller {
         let name = name.as_ref();
         // What can't be printed is no name to read.
         if name.len() > Self::BYTES || !name.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-            return Self::hashed(name);
+            return Self::hashed(b'n', name);
         }
         Self::of(kind::TEXT + name.len() as u8, name)
     }
@@ -88,7 +88,7 @@ impl Caller {
             bytes.extend_from_slice(&caller.bytes);
             bytes.push(caller.kind);
         }
-        Self::hashed(&bytes)
+        Self::hashed(b'j', &bytes)
     }
 
     /// All that it is, to be hashed.
@@ -114,17 +114,19 @@ impl Caller {
         bytes[14] = prefix;
         if prefix > 112 {
             // The last two bytes find no room.
-            return Self::hashed(&network);
+            return Self::hashed(prefix | 0x80, &network);
         }
         bytes[..14].copy_from_slice(&network[..14]);
         Self::of(kind::V6, &bytes)
     }
 
-    fn hashed(secret: &[u8]) -> Self {
+    /// `what` it is comes first, so that a name is never taken for a key that reads the same.
+    fn hashed(what: u8, secret: &[u8]) -> Self {
         static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
         let (first, second) = KEYS.get_or_init(Default::default);
         let hash = |keys: &RandomState| {
             let mut hasher = keys.build_hasher();
+            hasher.write_u8(what);
             hasher.write(secret);
             hasher.finish().to_be_bytes()
         };

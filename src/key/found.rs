@@ -1,6 +1,6 @@
 //! Keys that are found in a request: headers, extensions, routes, closures, and several of these together.
 
-use std::marker::PhantomData;
+use std::{any::type_name, fmt, marker::PhantomData};
 
 use http::{HeaderMap, HeaderName, Request, header::AUTHORIZATION};
 
@@ -13,7 +13,8 @@ pub struct Global;
 /// A caller is whose API key a request bears: in a header of its own, or as a bearer token. Only a [hash](Caller::secret) of it
 /// is kept.
 ///
-/// A header that is empty, or there more than once, is none.
+/// A header that is empty, or there more than once, is none. Whoever makes up a key is a new caller: refuse unknown keys further
+/// out, or limit addresses, too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ApiKey(HeaderName);
 
@@ -24,7 +25,6 @@ pub struct ApiKey(HeaderName);
 pub struct Header(HeaderName);
 
 /// A caller is what an extension of the request says, which some layer further out has put there: `T` is `Into<Caller>`.
-#[derive(Debug)]
 pub struct Extension<T>(PhantomData<fn() -> T>);
 
 // ===== impl ApiKey =====
@@ -89,6 +89,12 @@ impl<T> Clone for Extension<T> {
 }
 
 impl<T> Copy for Extension<T> {}
+
+impl<T> fmt::Debug for Extension<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Extension").field(&type_name::<T>()).finish()
+    }
+}
 
 impl<T> Default for Extension<T> {
     fn default() -> Self {

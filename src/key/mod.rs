@@ -40,7 +40,7 @@ pub use self::{
 /// use tower_throttle::{Quota, TokenBucketLayer, key::Caller};
 ///
 /// let layer = TokenBucketLayer::new(Quota::per_second(5))
-///     .per(|request: &Request<String>| request.uri().query().map(Caller::from));
+///     .per(|request: &Request<String>| request.uri().host().map(Caller::from));
 /// # let _ = layer;
 /// ```
 pub trait Key<Request> {

@@ -69,6 +69,13 @@ macro_rules! rate_limit {
                 self.0.quota()
             }
 
+            /// The clock that it reads.
+            #[cfg(feature = "per-key")]
+            #[allow(dead_code, reason = "only a token bucket can be kept by caller")]
+            pub(crate) fn clock(&self) -> crate::Clock {
+                self.0.clock().clone()
+            }
+
             /// How many wait now.
             #[must_use]
             pub fn waiting(&self) -> usize {

@@ -37,6 +37,11 @@ impl<A: Algorithm> Rate<A> {
         self.quota
     }
 
+    #[cfg(feature = "per-key")]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     #[inline]
     pub(crate) fn decide(&self, cost: u64) -> Decision {
         if cost == 0 {

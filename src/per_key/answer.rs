@@ -121,8 +121,8 @@ impl Tell {
     fn write(self, headers: &mut http::HeaderMap, standing: &rejected::Standing) {
         let standing = Standing {
             name: self.name,
-            quota: standing.quota.units(),
-            window: standing.quota.period(),
+            quota: standing.quota,
+            window: standing.window,
             remaining: standing.remaining,
             reset: standing.reset,
         };

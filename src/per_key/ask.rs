@@ -106,8 +106,14 @@ where
 {
     fn ask(&self, request: &Request) -> Asked {
         let asked = self.ask.ask(request);
-        let quota = Some((self.quota)(request));
-        Asked { quota, ..asked }
+        match asked.who {
+            // Who shares a bucket shares its quota.
+            Who::Unknown | Who::Exempt | Who::Caller(Caller::EVERYONE) => asked,
+            Who::Caller(_) => {
+                let quota = Some((self.quota)(request));
+                Asked { quota, ..asked }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Decision, Quota, algorithm::gcra::Refill, rejected::Standing};
+use crate::{Decision, algorithm::gcra::Refill, rejected::Standing};
 
 /// A token bucket that may change its quota: what was used stays used, in units.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,6 @@ pub(super) struct Bucket {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
     pub(super) decision: Decision,
-    pub(super) quota: Quota,
     refill: Refill,
     /// Nanoseconds until it is full.
     debt: u64,
@@ -40,9 +39,11 @@ impl Bucket {
         self.full_at.saturating_sub(now).div_ceil(self.unit_nanos)
     }
 
-    pub(super) fn take(&mut self, cost: u64, quota: Quota, refill: Refill, now: u64) -> Taken {
+    pub(super) fn take(&mut self, cost: u64, refill: Refill, now: u64) -> Taken {
         self.refill_by(&refill, now);
-        let decision = if cost > refill.capacity() {
+        let decision = if cost == 0 {
+            Decision::Admit
+        } else if cost > refill.capacity() {
             Decision::Never
         } else {
             match refill.take(self.full_at, now, cost, now) {
@@ -56,21 +57,27 @@ impl Bucket {
         let debt = self.full_at.saturating_sub(now);
         Taken {
             decision,
-            quota,
             refill,
             debt,
         }
     }
 
-    /// Says in the time of another quota what has been used in that of the last one, rounded up.
-    fn refill_by(&mut self, refill: &Refill, now: u64) {
+    /// Whether it was last taken from by a quota that refills like this.
+    pub(super) fn refills_by(&self, refill: &Refill) -> bool {
+        self.unit_nanos == refill.unit_nanos()
+    }
+
+    /// Says in the time of another quota what has been used in that of the last one, rounded up. More than an empty bucket's
+    /// worth can't be used, so that nobody is locked out for longer than the new quota takes to refill whole.
+    pub(super) fn refill_by(&mut self, refill: &Refill, now: u64) {
         let unit_nanos = refill.unit_nanos();
         if unit_nanos == self.unit_nanos {
             return;
         }
         let debt = u128::from(self.full_at.saturating_sub(now));
         let debt = (debt * u128::from(unit_nanos)).div_ceil(u128::from(self.unit_nanos));
-        let debt = u64::try_from(debt).unwrap_or(u64::MAX);
+        let most = refill.capacity().saturating_mul(unit_nanos);
+        let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(most);
         self.full_at = now.saturating_add(debt);
         self.unit_nanos = unit_nanos;
     }
@@ -84,10 +91,11 @@ impl Taken {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let used = self.debt.div_ceil(self.refill.unit_nanos());
+        let (capacity, unit_nanos) = (self.refill.capacity(), self.refill.unit_nanos());
         Standing {
-            quota: self.quota,
-            remaining: self.refill.capacity().saturating_sub(used),
+            quota: capacity,
+            window: Duration::from_nanos(capacity.saturating_mul(unit_nanos)),
+            remaining: capacity.saturating_sub(self.debt.div_ceil(unit_nanos)),
             reset: Duration::from_nanos(self.debt),
         }
     }

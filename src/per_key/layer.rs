@@ -6,9 +6,9 @@ use super::{
     PerKey, PerKeyLimiter, Refused,
     answer::{Answer, Face, Problem},
     ask::{ByKey, Except, MissingKey, WithQuota},
+    limiter::MAX_CALLERS,
 };
 use crate::{
-    Quota,
     cost::One,
     fields::Fields,
     refusal::{Fail, Respond, RespondWith},
@@ -56,8 +56,12 @@ impl<K, C, F> PerKeyLayer<ByKey<K, C>, F> {
 }
 
 impl<A, F> PerKeyLayer<A, F> {
-    /// Gives each request the quota that `quota` says: that of its caller's plan, say. It is the caller's bucket that is
-    /// measured by it; a caller whose plan changes keeps what it has used.
+    /// Gives each caller the quota that `quota` says of its request: that of its plan, say. A caller whose plan changes keeps what it
+    /// has used. Those who share a bucket, since they have no key or found no room, share the limiter's own quota.
+    ///
+    /// Say the same of all requests of a caller: it has one bucket, which refills by what was said last. For a limit of each
+    /// route the route belongs into the key, `(key, route)`. And go by what was verified: a plan that a header claims is
+    /// anybody's.
     ///
     /// ```
     /// use http::Request;
@@ -107,7 +111,8 @@ impl<A, F> PerKeyLayer<A, F> {
         }
     }
 
-    /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`].
+    /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
+    /// who shares the limiter.
     pub fn shadow(self) -> Self {
         self.limiter.set_shadow(true);
         self
@@ -182,13 +187,11 @@ impl<S, A: Clone, F: Face> Layer<S> for PerKeyLayer<A, F> {
     }
 }
 
-impl<C, F> crate::TokenBucketLayer<C, F> {
+impl crate::TokenBucketLayer {
     /// A bucket of this layer's quota for each caller, as `key` tells them apart, for up to 1,000,000 of them. See
-    /// [`per_key`](crate::per_key).
-    ///
-    /// What this layer was told of costs and answers, and its own limiter, stay behind: tell the new one.
+    /// [`per_key`](crate::per_key). The clock is this layer's; costs and answers are for the new one to be told.
     pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>> {
-        let quota: Quota = self.limiter().quota();
-        PerKeyLayer::new(PerKeyLimiter::new(quota), key)
+        let (quota, clock) = (self.limiter().quota(), self.limiter().clock());
+        PerKeyLayer::new(PerKeyLimiter::with_clock(quota, MAX_CALLERS, clock), key)
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many callers are told apart unless told otherwise.
-const MAX_CALLERS: usize = 1_000_000;
+pub(super) const MAX_CALLERS: usize = 1_000_000;
 
 /// A token bucket for each caller, on its own. A clone is another handle to the same buckets.
 ///
@@ -120,9 +120,10 @@ impl PerKeyLimiter {
         self.0.table.quota()
     }
 
-    /// Gives every caller without a quota of its own another one, at once. What was used stays used, in units.
+    /// Gives every caller without a quota of its own another one, at once. What was used stays used, in units, up to all of the
+    /// new quota. Looks at each caller that is kept.
     pub fn set_quota(&self, quota: Quota) {
-        self.0.table.set_quota(quota);
+        self.0.table.set_quota(quota, self.0.clock.now());
     }
 
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.

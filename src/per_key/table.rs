@@ -7,7 +7,7 @@
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -24,8 +24,17 @@ const A_SHARD: usize = 3_300;
 /// So many shards at the least, for as many threads.
 const FEWEST_SHARDS: usize = 32;
 
+/// So many at the most: a bound that is no bound must not cost memory before anybody comes.
+const MOST_SHARDS: usize = 4_096;
+
 /// How long it takes at the least until every shard has been looked at.
 const ROUND_NANOS: u64 = 10_000_000_000;
+
+/// How long nobody looks at a shard that was looked at, so that a flood of new callers costs a look now and then and not each.
+const PAUSE_NANOS: u64 = 100_000_000;
+
+/// How long a table counts as full in which no room was found.
+const FULL_NANOS: u64 = 1_000_000;
 
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
@@ -35,6 +44,8 @@ pub(super) struct Table {
     /// When the next shard is to be looked at, and which one that is.
     next_look: AtomicU64,
     next_shard: AtomicUsize,
+    /// Until when it is known that there is no room.
+    full_until: AtomicU64,
 }
 
 struct Shard {
@@ -44,9 +55,7 @@ struct Shard {
     quota: Quota,
     refill: Refill,
     /// When the first of those seen at the last look is idle, or soon enough after it.
-    none_idle_before: u64,
-    /// How many new callers must come before the next look for idle ones.
-    patience: usize,
+    look_again_at: u64,
 }
 
 struct Row {
@@ -58,15 +67,16 @@ struct Row {
 
 impl Table {
     pub(super) fn new(quota: Quota, max_callers: usize) -> Self {
-        let shards = max_callers.div_ceil(A_SHARD).max(FEWEST_SHARDS);
+        let shards = max_callers
+            .div_ceil(A_SHARD)
+            .clamp(FEWEST_SHARDS, MOST_SHARDS);
         let shard = || {
             Mutex::new(Shard {
                 rows: HashTable::new(),
                 newcomers: Bucket::FULL,
                 quota,
                 refill: Refill::new(&quota),
-                none_idle_before: 0,
-                patience: 0,
+                look_again_at: 0,
             })
         };
         Self {
@@ -76,6 +86,7 @@ impl Table {
             max_callers,
             next_look: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
+            full_until: AtomicU64::new(0),
         }
     }
 
@@ -84,26 +95,42 @@ impl Table {
         let hash = self.hash(&caller);
         let taken = {
             let shard = &mut *self.lock(hash);
-            let (quota, refill) = match quota {
-                Some(quota) => (quota, Refill::new(&quota)),
-                None => (shard.quota, shard.refill),
-            };
-            let bucket = match shard.rows.find_mut(hash, |row| row.caller == caller) {
-                Some(row) => &mut row.bucket,
-                None => self.admit(shard, caller, hash, now),
-            };
-            bucket.take(cost, quota, refill, now)
+            let refill = quota.map_or(shard.refill, |quota| Refill::new(&quota));
+            match shard.rows.find_mut(hash, |row| row.caller == caller) {
+                Some(row) => row.bucket.take(cost, refill, now),
+                None => {
+                    let mut bucket = Bucket::FULL;
+                    let taken = bucket.take(cost, refill, now);
+                    if self.keep(shard, Row { caller, bucket }, hash, now) {
+                        taken
+                    } else {
+                        // Who shares a bucket shares its quota: a better one would fill it for all the others, too.
+                        let refill = shard.refill;
+                        shard.newcomers.take(cost, refill, now)
+                    }
+                }
+            }
         };
         self.look_around(now);
         taken
     }
 
     /// Gives every caller without a quota of its own another one. What they have used stays used.
-    pub(super) fn set_quota(&self, quota: Quota) {
+    pub(super) fn set_quota(&self, quota: Quota, now: u64) {
+        let refill = Refill::new(&quota);
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.quota = quota;
-            shard.refill = Refill::new(&quota);
+            let shard = &mut *lock(shard);
+            let before = shard.refill;
+            let shared = std::iter::once(&mut shard.newcomers);
+            let own = shard.rows.iter_mut().map(|row| &mut row.bucket);
+            for bucket in shared
+                .chain(own)
+                .filter(|bucket| bucket.refills_by(&before))
+            {
+                bucket.refill_by(&refill, now);
+            }
+            (shard.quota, shard.refill) = (quota, refill);
+            shard.look_again_at = 0;
         }
     }
 
@@ -126,64 +153,74 @@ impl Table {
         }
     }
 
-    /// A bucket for one who has none: its own, or in a full table that of all newcomers of the shard.
+    /// Keeps the bucket of one who had none, if there is room for it.
     #[cold]
-    fn admit<'a>(
-        &self,
-        shard: &'a mut Shard,
-        caller: Caller,
-        hash: u64,
-        now: u64,
-    ) -> &'a mut Bucket {
-        if !self.make_room(shard, now) {
-            return &mut shard.newcomers;
+    fn keep(&self, shard: &mut Shard, row: Row, hash: u64, now: u64) -> bool {
+        let full_at = row.bucket.full_at();
+        if full_at <= now && self.max_callers > 0 {
+            // Nothing was taken: the same as not kept.
+            return true;
         }
-        let bucket = Bucket::FULL;
-        let row = Row { caller, bucket };
-        let place = shard
+        if !self.make_room(shard, now) {
+            return false;
+        }
+        let soonest = now.saturating_add(PAUSE_NANOS);
+        shard.look_again_at = shard.look_again_at.min(full_at.max(soonest));
+        shard
             .rows
             .insert_unique(hash, row, |row| self.hash(&row.caller));
-        &mut place.into_mut().bucket
+        true
     }
 
     /// Counts one caller more, if there is room for it.
     fn make_room(&self, shard: &mut Shard, now: u64) -> bool {
-        let one_more = || {
-            let relaxed = Ordering::Relaxed;
-            let more = |callers| (callers < self.max_callers).then(|| callers + 1);
-            self.callers.fetch_update(relaxed, relaxed, more).is_ok()
-        };
-        // Before the table of the shard grows, and where the whole is full. A look at n rows each n / 8 new callers at
-        // the most is eight rows a caller.
-        let is_tight =
-            shard.rows.len() == shard.rows.capacity() || self.callers() >= self.max_callers;
-        if is_tight && shard.patience == 0 {
+        // Before the table of the shard grows, and where the whole is full.
+        if shard.rows.len() == shard.rows.capacity() || self.callers() >= self.max_callers {
             self.let_go(shard, now);
-            shard.patience = shard.rows.len() / 8;
         }
-        shard.patience = shard.patience.saturating_sub(1);
-        one_more()
+        self.one_more() || self.make_room_elsewhere(now)
     }
 
-    /// Lets go of the callers that are idle.
-    fn let_go(&self, shard: &mut Shard, now: u64) {
-        if now < shard.none_idle_before {
-            return;
+    /// Looks for idle callers in other shards: all of a small table, and some of a large one, of which the next who comes looks at
+    /// the next. Where there are none, nobody does again for a while.
+    fn make_room_elsewhere(&self, now: u64) -> bool {
+        if now < self.full_until.load(Ordering::Relaxed) {
+            return false;
+        }
+        let found = (0..FEWEST_SHARDS).any(|_| self.look_at_next(now) && self.one_more());
+        if !found {
+            let until = now.saturating_add(FULL_NANOS);
+            self.full_until.store(until, Ordering::Relaxed);
+        }
+        found
+    }
+
+    fn one_more(&self) -> bool {
+        let relaxed = Ordering::Relaxed;
+        let more = |callers| (callers < self.max_callers).then(|| callers + 1);
+        self.callers.fetch_update(relaxed, relaxed, more).is_ok()
+    }
+
+    /// Lets go of the callers that are idle, unless somebody has just done so. Whether there were any.
+    fn let_go(&self, shard: &mut Shard, now: u64) -> bool {
+        if now < shard.look_again_at {
+            return false;
         }
         let before = shard.rows.len();
-        let mut next = u64::MAX;
+        let mut next_idle = u64::MAX;
         shard.rows.retain(|row| {
             let full_at = row.bucket.full_at();
-            next = next.min(full_at.max(now + 1));
-            full_at > now
+            let is_idle = full_at <= now;
+            if !is_idle {
+                next_idle = next_idle.min(full_at);
+            }
+            !is_idle
         });
-        shard.none_idle_before = if shard.rows.is_empty() {
-            0
-        } else {
-            next.min(now.saturating_add(ROUND_NANOS))
-        };
-        self.callers
-            .fetch_sub(before - shard.rows.len(), Ordering::Relaxed);
+        let soonest = now.saturating_add(PAUSE_NANOS);
+        shard.look_again_at = next_idle.clamp(soonest, soonest.saturating_add(ROUND_NANOS));
+        let idle = before - shard.rows.len();
+        self.callers.fetch_sub(idle, Ordering::Relaxed);
+        idle > 0
     }
 
     /// Looks for idle callers in one shard, if nobody has for a while, so that a table that nobody new comes to shrinks, too.
@@ -191,26 +228,33 @@ impl Table {
     fn look_around(&self, now: u64) {
         // Relaxed: lone numbers. Two who look at the same time look at two shards.
         if now >= self.next_look.load(Ordering::Relaxed) {
-            self.look_at_next(now);
+            self.look_and_wait(now);
         }
     }
 
     #[cold]
-    fn look_at_next(&self, now: u64) {
-        let shards = self.shards.len();
-        let pause = ROUND_NANOS / shards as u64;
+    fn look_and_wait(&self, now: u64) {
+        let pause = ROUND_NANOS / self.shards.len() as u64;
         self.next_look
             .store(now.saturating_add(pause), Ordering::Relaxed);
-        let next = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards;
-        // Whoever holds it is busy with it.
-        let Ok(mut shard) = self.shards[next].try_lock() else {
-            return;
+        self.look_at_next(now);
+    }
+
+    /// Looks for idle callers in the shard whose turn it is. Whether there were any.
+    fn look_at_next(&self, now: u64) -> bool {
+        let next = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        // Whoever holds it is busy with it; it may be the one who asks.
+        let mut shard = match self.shards[next].try_lock() {
+            Ok(shard) => shard,
+            Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
         };
-        self.let_go(&mut shard, now);
+        let freed = self.let_go(&mut shard, now);
         if shard.rows.len() < shard.rows.capacity() / 4 {
             let few = shard.rows.len() * 2;
             shard.rows.shrink_to(few, |row| self.hash(&row.caller));
         }
+        freed
     }
 
     fn hash(&self, caller: &Caller) -> u64 {

@@ -21,6 +21,8 @@ use tower_throttle::{
     diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
+    key::{ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route},
+    per_key::{self, ByKey, CallerUsage, Fields, PerKey, PerKeyLayer, PerKeyLimiter, Refused},
     provider::{
         self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
         ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
@@ -94,7 +96,18 @@ const _: () = {
     value::<UnknownProvider>();
     value::<Usage>();
 
+    value::<Caller>();
+    value::<CallerUsage>();
+    value::<Fields>();
+    value::<Refused>();
+    value::<(ApiKey, Header)>();
+    value::<(PeerIp, ClientIp)>();
+    value::<(Global, Route)>();
+    value::<Extension<u64>>();
+    value::<Networks>();
+
     value::<TokenBucketLimiter>();
+    value::<PerKeyLimiter>();
     value::<SlidingWindowLimiter>();
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
@@ -120,6 +133,7 @@ const _: () = {
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
+    value::<PerKeyLayer<ByKey<ApiKey>>>();
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
@@ -138,6 +152,7 @@ const _: () = {
     value::<IdempotencyKey<Inner>>();
     value::<Replay<Inner>>();
     value::<Auto<Inner, Req>>();
+    value::<PerKey<Inner, ByKey<ApiKey>>>();
     value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
@@ -146,6 +161,7 @@ const _: () = {
     shared_future::<auto::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
+    shared_future::<per_key::future::ResponseFuture<Inner, Req>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
@@ -155,8 +171,8 @@ const _: () = {
 
 #[test]
 fn a_refusal_stays_small() {
-    // It travels in every result of every limiter. Think before it grows.
-    assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());
+    // It travels in every result of every limiter. Think before it grows. One word is for where a caller stands.
+    assert!(size_of::<Rejected>() <= 56, "{}", size_of::<Rejected>());
 }
 
 #[test]

@@ -188,11 +188,11 @@ async fn a_new_quota_at_run_time_keeps_what_was_used() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(10));
     assert_eq!(limiter.try_acquire("ann".into(), 8), Decision::Admit);
     limiter.set_quota(Quota::per_minute(5));
-    // Three over the new quota, and one more: four times 12 s.
-    let wait = Decision::Wait(Duration::from_secs(48));
+    // All of the new quota: more than that nobody can have used.
+    let wait = Decision::Wait(Duration::from_secs(12));
     assert_eq!(limiter.try_acquire("ann".into(), 1), wait);
     limiter.set_quota(Quota::per_minute(20));
-    assert_eq!(limiter.try_acquire("ann".into(), 12), Decision::Admit);
+    assert_eq!(limiter.try_acquire("ann".into(), 15), Decision::Admit);
     assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
 }
 
@@ -352,4 +352,90 @@ async fn a_problem_names_the_limit_and_the_wait() {
     let problem: serde_json::Value = serde_json::from_str(refused.body()).unwrap();
     assert_eq!(problem["status"], 429);
     assert_eq!(problem["violated-policies"][0], "minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_free_is_found_soon_though_few_come_who_are_new() {
+    let limiter = PerKeyLimiter::with_max_callers(Quota::per_second(1), 1_000);
+    for number in 0..2_000 {
+        let _ = limiter.try_acquire(number.into(), 1);
+    }
+    advance(Duration::from_secs(2)).await;
+    // Far fewer a shard than it has idle rows, so that none of them may go by how many have come.
+    for number in 10_000..10_064 {
+        assert!(limiter.try_acquire(number.into(), 1).is_admit(), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(10));
+    assert!(limiter.try_acquire("ann".into(), 10).is_admit());
+    limiter.set_quota(Quota::per_hour(10));
+    advance(Duration::from_secs(1)).await;
+    assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
+    limiter.set_quota(Quota::per_second(10));
+    advance(Duration::from_secs(1)).await;
+    assert!(limiter.try_acquire("ann".into(), 10).is_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_a_bucket_shares_its_quota() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(1))
+        .per(API_KEY())
+        .quota(|_: &Request<()>| Quota::per_second(1_000))
+        .respond();
+    let bare = || Request::get("/").body(()).unwrap();
+    assert_eq!(ask(&layer, bare()).await.0, 200);
+    let (status, headers) = ask(&layer, bare()).await;
+    assert_eq!(status, 429);
+    assert_eq!(headers["retry-after"], "60");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_nothing_is_admitted_and_keeps_no_place() {
+    let limiter = PerKeyLimiter::new(Quota::per_minute(1));
+    assert!(limiter.try_acquire("ann".into(), 1).is_admit());
+    assert!(limiter.try_acquire("ann".into(), 0).is_admit());
+    assert!(limiter.try_acquire("bob".into(), 0).is_admit());
+    assert_eq!(limiter.try_acquire("eve".into(), 2), Decision::Never);
+    assert_eq!(limiter.callers(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn edges_neither_panic_nor_pass() {
+    for quota in [
+        Quota::per_second(0),
+        Quota::per_second(5).burst(0),
+        Quota::new(0, Duration::ZERO),
+        Quota::new(u64::MAX, Duration::MAX).burst(u64::MAX),
+        Quota::new(1, Duration::MAX).burst(u64::MAX),
+        Quota::new(u64::MAX, Duration::ZERO).burst(u64::MAX),
+    ] {
+        let limiter = PerKeyLimiter::with_max_callers(quota, usize::MAX);
+        assert!(!limiter.try_acquire("ann".into(), u64::MAX).is_admit());
+        let _ = limiter.try_acquire("ann".into(), 1);
+        limiter.set_quota(Quota::per_hour(1));
+        let _ = limiter.try_acquire("ann".into(), 1);
+        limiter.set_quota(quota);
+        let _ = limiter.try_acquire("ann".into(), 1);
+        assert!(limiter.top(usize::MAX).len() <= 1);
+    }
+}
+
+#[test]
+fn what_reads_the_same_is_not_the_same_caller() {
+    let long = "a name of more than fifteen bytes";
+    assert_ne!(Caller::from(long), Caller::secret(long));
+    assert_eq!(Caller::from(long), Caller::from(long));
+    let loopback = "2001:db8::1:0:0".parse().unwrap();
+    assert_ne!(
+        Caller::network(loopback, 120),
+        Caller::network(loopback, 128)
+    );
+    assert_eq!(Caller::network(loopback, 64).to_string(), "2001:db8::/64");
+    let mapped = "::ffff:192.0.2.1".parse::<std::net::IpAddr>().unwrap();
+    assert_eq!(Caller::from(mapped).to_string(), "192.0.2.1");
+    assert_eq!(Caller::from(u64::MAX).to_string(), u64::MAX.to_string());
+    assert_eq!(Caller::from("").to_string(), "");
 }
