@@ -113,8 +113,13 @@ fn status(rejected: &Rejected) -> StatusCode {
 
 /// Rounded up, so that whoever obeys is admitted, and never 0, which means at once.
 fn whole_seconds(wait: Duration) -> u64 {
-    let part = u64::from(wait.subsec_nanos() > 0);
-    wait.as_secs().saturating_add(part).max(1)
+    seconds_begun(wait).max(1)
+}
+
+/// Whole seconds, rounded up, so that whoever waits them out has waited long enough.
+pub(crate) fn seconds_begun(time: Duration) -> u64 {
+    let part = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(part)
 }
 
 // ===== impl RespondWith =====

@@ -18,7 +18,7 @@ use governor::{
 use tower::Layer;
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
 use tower_throttle::{
-    Clock, Quota, TokenBucketLayer,
+    Clock, Quota,
     key::Caller,
     per_key::{PerKeyLayer, PerKeyLimiter},
 };
@@ -57,7 +57,6 @@ fn known_keys(keys: u32) -> Group {
         );
         theirs.check_key(&address(number)).expect("plenty");
     }
-    let ours = PerKeyLimiter::clone(&ours);
     let name = if keys == MILLION {
         "a known key, of 1,000,000"
     } else {
@@ -102,7 +101,6 @@ fn layer() -> Group {
         .finish()
         .expect("a configuration");
     let theirs: GovernorLayer<_, _, Body> = GovernorLayer::new(theirs);
-    let _ = TokenBucketLayer::new(QUOTA);
     Group::new("a layer by address, with fields")
         .contender("nothing", calls_from_peer(nothing::<Body>()))
         .contender("PerKey", calls_from_peer(ours.layer(nothing::<Body>())))

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::refusal::seconds_begun;
+
 /// The greatest integer of a structured field, which has 15 digits (RFC 9651 §3.3.1).
 pub(super) const MOST: u64 = 999_999_999_999_999;
 
@@ -34,10 +36,9 @@ impl Digits {
     }
 }
 
-/// Whole seconds, rounded up, so that whoever waits them out has waited long enough.
+/// Whole seconds, rounded up, as far as they can be written.
 pub(super) fn seconds(time: Duration) -> u64 {
-    let begun = u64::from(time.subsec_nanos() > 0);
-    time.as_secs().saturating_add(begun).min(MOST)
+    seconds_begun(time).min(MOST)
 }
 
 /// The seconds since 1970 at which `wait` is over.

@@ -195,10 +195,9 @@ impl fmt::Display for Caller {
         match self.kind {
             kind::EVERYONE => f.write_str("everyone"),
             kind::NUMBER => {
-                let number = self.bytes[..8]
-                    .iter()
-                    .fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte));
-                write!(f, "{number}")
+                let mut number = [0; 8];
+                number.copy_from_slice(&self.bytes[..8]);
+                write!(f, "{}", u64::from_be_bytes(number))
             }
             kind::HASH => {
                 f.write_str("#")?;

@@ -157,7 +157,7 @@ impl Table {
     #[cold]
     fn keep(&self, shard: &mut Shard, row: Row, hash: u64, now: u64) -> bool {
         let full_at = row.bucket.full_at();
-        if full_at <= now && self.max_callers > 0 {
+        if full_at <= now {
             // Nothing was taken: the same as not kept.
             return true;
         }
