@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 1
             }
         })
-        .quota(|request: &Request| {
+        .plan(|request: &Request| {
             let plan: Option<&Plan> = request.extensions().get();
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })

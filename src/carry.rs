@@ -20,6 +20,9 @@ pub trait Carry<G> {
 
     /// Puts `guard` into the response's body.
     fn carry(self, guard: G) -> Self::Output;
+
+    /// The response with nothing inside, such as that of a request that was refused.
+    fn carry_nothing(self) -> Self::Output;
 }
 
 pin_project! {
@@ -114,5 +117,9 @@ impl<B: Body, G> Carry<G> for http::Response<B> {
 
     fn carry(self, guard: G) -> Self::Output {
         self.map(|body| Guarded::new(body, guard))
+    }
+
+    fn carry_nothing(self) -> Self::Output {
+        self.map(Guarded::from)
     }
 }

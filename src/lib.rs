@@ -83,7 +83,7 @@
 //!
 #![cfg_attr(
     feature = "per-key",
-    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a bucket of its own: see [`per_key`](mod@per_key)."
+    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key)."
 )]
 //!
 //! # Which order
@@ -123,7 +123,7 @@
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
-//! | `per-key` | `TokenBucketLayer::per`: a bucket for each caller of a server, in bounded memory |
+//! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
 //! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
 //! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |

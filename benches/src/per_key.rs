@@ -48,7 +48,9 @@ pub(crate) fn all() -> Vec<Group> {
 
 /// One of `keys` that are all there, each in its turn.
 fn known_keys(keys: u32) -> Group {
-    let ours = PerKeyLimiter::with_clock(QUOTA, 2 * keys as usize, Clock::quanta());
+    let ours = PerKeyLimiter::new(QUOTA)
+        .max_callers(2 * keys as usize)
+        .clock(Clock::quanta());
     let theirs = theirs();
     for number in 0..keys {
         assert!(
@@ -86,7 +88,7 @@ fn each(keys: u32, check: impl Fn(IpAddr) -> bool + 'static) -> Contender {
 }
 
 fn layer() -> Group {
-    let limiter = PerKeyLimiter::with_clock(QUOTA, MILLION as usize, Clock::quanta());
+    let limiter = PerKeyLimiter::new(QUOTA).clock(Clock::quanta());
     let ours = PerKeyLayer::new(limiter, |request: &http::Request<()>| {
         let peer = request
             .extensions()
@@ -118,7 +120,7 @@ pub(crate) fn memory() {
     };
     let mut ours = None;
     let our_bytes = held(&mut || {
-        let limiter = PerKeyLimiter::with_max_callers(Quota::per_day(10), MILLION as usize);
+        let limiter = PerKeyLimiter::new(Quota::per_day(10)).max_callers(MILLION as usize);
         for number in 0..MILLION {
             black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
         }
@@ -146,7 +148,7 @@ pub(crate) fn memory() {
 
 /// Ten million new keys against a bound of one: the slowest look-up, and whether a blocked caller stays so.
 pub(crate) fn flood() {
-    let limiter = PerKeyLimiter::with_max_callers(Quota::per_hour(2), MILLION as usize);
+    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
     let blocked = Caller::from("blocked");
     assert!(limiter.try_acquire(blocked, 2).is_admit());
     let mut slowest = Duration::ZERO;

@@ -118,6 +118,10 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
             .map(|body| Body::wrap(Guarded::new(body, guard)))
             .into()
     }
+
+    fn carry_nothing(self) -> Self {
+        self
+    }
 }
 
 impl IntoHttp for Response {

@@ -48,7 +48,7 @@ impl<S, F, H> Concurrency<S, F, H> {
 impl<S, F, H, Request> Service<Request> for Concurrency<S, F, H>
 where
     S: Service<Request> + Clone,
-    F: Refusal<H::Output, S::Error> + Clone,
+    F: Refusal<S::Response, S::Error> + Clone,
     H: Hold<S::Response, Permit>,
 {
     type Response = H::Output;

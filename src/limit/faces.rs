@@ -69,11 +69,14 @@ macro_rules! rate_limit {
                 self.0.quota()
             }
 
-            /// The clock that it reads.
             #[cfg(feature = "per-key")]
-            #[allow(dead_code, reason = "only a token bucket can be kept by caller")]
             pub(crate) fn clock(&self) -> crate::Clock {
                 self.0.clock().clone()
+            }
+
+            #[cfg(feature = "per-key")]
+            pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
+                crate::limit::Queued::turnstile(&*self.0)
             }
 
             /// How many wait now.

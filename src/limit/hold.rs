@@ -3,12 +3,15 @@
 use crate::Carry;
 
 /// Puts what an admitted request holds where it belongs once there is a response.
-pub trait Hold<Response, P>: Copy {
+pub trait Hold<Response, P>: Clone {
     /// The response that the caller gets.
     type Output;
 
     /// Decides how long `pass` lives on.
     fn hold(self, response: Response, pass: P) -> Self::Output;
+
+    /// The answer of a request that was refused, and so holds nothing.
+    fn empty(self, response: Response) -> Self::Output;
 }
 
 /// Until the response: for limits that hold nothing, and for responses without a body.
@@ -25,6 +28,10 @@ impl<Response, P> Hold<Response, P> for UntilResponse {
     fn hold(self, response: Response, _: P) -> Response {
         response
     }
+
+    fn empty(self, response: Response) -> Response {
+        response
+    }
 }
 
 impl<Response, P> Hold<Response, P> for UntilBodyEnd
@@ -35,5 +42,9 @@ where
 
     fn hold(self, response: Response, pass: P) -> Self::Output {
         response.carry(pass)
+    }
+
+    fn empty(self, response: Response) -> Self::Output {
+        response.carry_nothing()
     }
 }

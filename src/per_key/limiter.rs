@@ -1,33 +1,35 @@
-//! The limiter, and what its service asks of it.
+//! The limiter on its own.
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::{
+    admitted::Admitted,
     ask::{Asked, Who},
-    bucket::Taken,
+    callers::{Callers, Hook, Settings},
+    kind::{Bucket, InFlight, Joint, Kind, Rate, Wait, Want, Window},
+    several::OneOfSeveral,
     table::Table,
 };
 use crate::{
-    Clock, Decision, Limit, Quota, Reason, Rejected,
+    Clock, Decision, Quota, Rejected,
     key::Caller,
-    limit::{Entry, Gate, Waiting},
-    rejected::Standing,
+    limit::{Entry, Gate, Turnstile, acquire},
 };
 
 /// How many callers are told apart unless told otherwise.
-pub(super) const MAX_CALLERS: usize = 1_000_000;
+const MAX_CALLERS: usize = 1_000_000;
 
-/// A token bucket for each caller, on its own. A clone is another handle to the same buckets.
+/// What the first limit is called unless told otherwise.
+pub(super) const DEFAULT: &str = "default";
+
+/// A limit for each caller, on its own: a [`Bucket`] unless `K` says otherwise. A clone is another handle to the same limit.
 ///
 /// ```
 /// use tower_throttle::{Decision, Quota, key::Caller, per_key::PerKeyLimiter};
@@ -37,23 +39,11 @@ pub(super) const MAX_CALLERS: usize = 1_000_000;
 /// assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
 /// assert_eq!(limiter.try_acquire("bob".into(), 1), Decision::Admit);
 ///
-/// limiter.set_quota(Quota::per_minute(2));
+/// limiter.set_plan(Quota::per_minute(2));
 /// assert_eq!(limiter.try_acquire("ann".into(), 1), Decision::Admit);
 /// assert_eq!(limiter.top(1)[0].caller, Caller::from("ann"));
 /// ```
-#[derive(Clone)]
-pub struct PerKeyLimiter(pub(super) Arc<Callers>);
-
-/// The state that all handles share.
-pub struct Callers {
-    table: Table,
-    clock: Clock,
-    refused: AtomicU64,
-    shadow: AtomicBool,
-    hook: OnceLock<Hook>,
-}
-
-pub(super) type Hook = Box<dyn Fn(&Refused) + Send + Sync>;
+pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
 
 /// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_refused) is told.
 #[derive(Debug, Clone)]
@@ -73,63 +63,221 @@ pub struct Refused {
 pub struct CallerUsage {
     /// Who.
     pub caller: Caller,
-    /// The units that it has taken and that have not refilled.
+    /// The units that it has taken and that are not there again; of several limits the most.
     pub used: u64,
 }
-
-/// What an admitted request holds: where the caller's limit stands, if it was asked.
-#[derive(Debug)]
-pub struct Admitted(Option<Taken>);
 
 // ===== impl PerKeyLimiter =====
 
 impl PerKeyLimiter {
-    /// A limiter with `quota` for each of up to 1,000,000 callers.
+    /// A token bucket of `quota` for each of up to 1,000,000 callers.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self::with_max_callers(quota, MAX_CALLERS)
+        Self::from_plan(quota, DEFAULT)
     }
+}
 
-    /// A limiter with `quota` for each of up to `max_callers`.
+impl PerKeyLimiter<Window> {
+    /// A sliding window of `quota` for each of up to 1,000,000 callers.
     ///
-    /// Those who come when as many as that are not idle share a few buckets: see the [module docs](super#memory). With 0, all do.
+    /// ```
+    /// use tower_throttle::{Quota, per_key::PerKeyLimiter};
+    ///
+    /// let limiter = PerKeyLimiter::window(Quota::per_minute(1));
+    /// assert!(limiter.try_acquire("ann".into(), 1).is_admit());
+    /// assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
+    /// ```
     #[must_use]
-    pub fn with_max_callers(quota: Quota, max_callers: usize) -> Self {
-        Self::with_clock(quota, max_callers, Clock::tokio())
+    pub fn window(quota: Quota) -> Self {
+        Self::from_plan(quota, DEFAULT)
+    }
+}
+
+impl PerKeyLimiter<InFlight> {
+    /// A limit of `limit` in flight for each of up to 1,000,000 callers. With 0 every request is refused.
+    ///
+    /// ```
+    /// use tower_throttle::per_key::PerKeyLimiter;
+    ///
+    /// let limiter = PerKeyLimiter::in_flight(1);
+    /// let first = limiter.try_enter("ann".into())?;
+    /// assert!(limiter.try_enter("ann".into()).is_err());
+    /// drop(first);
+    /// assert!(limiter.try_enter("ann".into()).is_ok());
+    /// # Ok::<(), tower_throttle::Rejected>(())
+    /// ```
+    #[must_use]
+    pub fn in_flight(limit: usize) -> Self {
+        Self::from_plan(limit, ())
+    }
+}
+
+impl<H> PerKeyLimiter<InFlight<H>>
+where
+    InFlight<H>: Kind,
+{
+    /// Takes a place of `caller` until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
+    pub fn try_enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
+        match self.0.enter(&asked(caller, 1)) {
+            Entry::Pass(admitted) => Ok(admitted),
+            Entry::Never(rejected) => Err(rejected),
+            Entry::Wait(_) => {
+                let max_wait = Duration::ZERO;
+                let reason = crate::Reason::WaitTooLong { max_wait };
+                Err(Rejected::new(InFlight::<H>::LIMIT, reason, None))
+            }
+        }
     }
 
-    /// The same, reading `clock`.
+    /// Waits in the line of `caller` for a place, and takes it until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it has waited for [`max_wait`](Self::max_wait), which is not at all unless told, when
+    /// [`max_waiting`](Self::max_waiting) of the caller wait, or when the limit is 0.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait outside a tokio runtime with time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the line and takes nothing.
+    pub async fn enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
+        acquire(&self.0, asked(caller, 1)).await
+    }
+}
+
+impl<K: Rate> PerKeyLimiter<K> {
+    /// A limiter of this limit and another one at once, called `name` in answers: a request takes from both at one instant, or from
+    /// neither. Its settings are this one's, and nothing has been taken from it yet.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, SlidingWindowLayer, per_key::PerKeyLimiter};
+    ///
+    /// let limiter = PerKeyLimiter::new(Quota::per_second(10))
+    ///     .and("hour", SlidingWindowLayer::new(Quota::per_hour(12)));
+    /// assert!(limiter.try_acquire("ann".into(), 10).is_admit());
+    /// assert_eq!(limiter.plan(), (Quota::per_second(10), Quota::per_hour(12)));
+    /// ```
     #[must_use]
-    pub fn with_clock(quota: Quota, max_callers: usize, clock: Clock) -> Self {
+    pub fn and<L: OneOfSeveral>(
+        &self,
+        name: &'static str,
+        other: L,
+    ) -> PerKeyLimiter<Joint<K, L::Kind>> {
+        let (plan, names) = (self.plan(), self.0.table.names());
+        let (plan, names) = ((plan, other.plan()), (names, L::names(name)));
+        let table = Table::new(plan, names, self.0.table.max_callers());
+        self.with(table, self.0.clock.clone())
+    }
+
+    /// Takes `cost` units of `caller` now, or says how long it would take. Never overtakes those of its requests that wait.
+    pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
+        match self.0.take(caller, None, Want::at_once(cost)).mark {
+            Ok(_) => Decision::Admit,
+            Err(short) => match short.wait {
+                Wait::For(nanos) => Decision::Wait(Duration::from_nanos(nanos)),
+                Wait::Unknown | Wait::Never { .. } => Decision::Never,
+            },
+        }
+    }
+
+    /// Waits in the line of `caller` for `cost` units, and takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when `cost` never fits, when it would wait longer than [`max_wait`](Self::max_wait), which is not at all unless
+    /// told, or when [`max_waiting`](Self::max_waiting) of its requests wait.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait outside a tokio runtime with time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the line and takes nothing.
+    pub async fn acquire(&self, caller: Caller, cost: u64) -> Result<(), Rejected> {
+        acquire(&self.0, asked(caller, cost)).await.map(drop)
+    }
+
+    /// What the first limit is called in answers, `default` unless told. For everyone who shares it.
+    pub(super) fn rename(&self, name: &'static str) {
+        self.0.table.rename(|names| K::rename(names, name));
+    }
+}
+
+impl<K: Kind> PerKeyLimiter<K> {
+    pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
         Self(Arc::new(Callers {
-            table: Table::new(quota, max_callers),
-            clock,
+            table: Table::new(plan, names, MAX_CALLERS),
+            clock: Clock::tokio(),
             refused: AtomicU64::new(0),
-            shadow: AtomicBool::new(false),
-            hook: OnceLock::new(),
+            settings: Settings::new(),
         }))
     }
 
-    /// Takes `cost` units of `caller` now, or says how long it would take.
-    pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
-        self.0.take(caller, cost, None).decision
+    /// A limiter with the same settings and another table.
+    fn with<K2: Kind>(&self, table: Table<K2>, clock: Clock) -> PerKeyLimiter<K2> {
+        PerKeyLimiter(Arc::new(Callers {
+            table,
+            clock,
+            refused: AtomicU64::new(0),
+            settings: self.0.settings.copy(),
+        }))
     }
 
-    /// The quota of each caller that has none of its own.
-    pub fn quota(&self) -> Quota {
-        self.0.table.quota()
+    /// A limiter like this one that tells up to `max_callers` apart, and from which nothing has been taken yet.
+    ///
+    /// Those who come when as many as that are not idle share what a few have: see the [module docs](super#memory). With 0, all do.
+    #[must_use]
+    pub fn max_callers(&self, max_callers: usize) -> Self {
+        let table = Table::new(self.plan(), self.0.table.names(), max_callers);
+        self.with(table, self.0.clock.clone())
     }
 
-    /// Gives every caller without a quota of its own another one, at once. What was used stays used, in units, up to all of the
-    /// new quota. Looks at each caller that is kept.
-    pub fn set_quota(&self, quota: Quota) {
-        self.0.table.set_quota(quota, self.0.clock.now());
+    /// A limiter like this one that reads `clock`, and from which nothing has been taken yet.
+    #[must_use]
+    pub fn clock(&self, clock: Clock) -> Self {
+        let (plan, names) = (self.plan(), self.0.table.names());
+        let table = Table::new(plan, names, self.0.table.max_callers());
+        self.with(table, clock)
+    }
+
+    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be late; nothing waits unless told. What
+    /// would wait longer is refused at once. For everyone who shares the limiter and begins to wait after this.
+    #[must_use]
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.0.settings.set_max_wait(max_wait);
+        self
+    }
+
+    /// How many requests of a caller may wait. One more is refused at once. For everyone who shares the limiter.
+    #[must_use]
+    pub fn max_waiting(self, max_waiting: usize) -> Self {
+        self.0.settings.set_max_waiting(max_waiting);
+        self
+    }
+
+    /// What each caller is allowed that has no plan of its own.
+    #[must_use]
+    pub fn plan(&self) -> K::Plan {
+        self.0.table.plan()
+    }
+
+    /// Gives every caller without a plan of its own another one, at once. What was used stays used, in units. Of a token bucket
+    /// no more than all of the new quota. Looks at each caller that is kept.
+    pub fn set_plan(&self, plan: K::Plan) {
+        self.0.table.set_plan(plan, self.0.clock.now());
     }
 
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.
     pub fn set_shadow(&self, shadow: bool) {
-        // Relaxed, as with all of these: lone values.
-        self.0.shadow.store(shadow, Ordering::Relaxed);
+        self.0.settings.shadow.store(shadow, Ordering::Relaxed);
     }
 
     /// How many requests were refused, or would have been.
@@ -142,6 +290,12 @@ impl PerKeyLimiter {
     #[must_use]
     pub fn callers(&self) -> usize {
         self.0.table.callers()
+    }
+
+    /// The units that `caller` has taken and that are not there again.
+    #[must_use]
+    pub fn used(&self, caller: Caller) -> u64 {
+        self.0.table.used(caller, self.0.clock.now())
     }
 
     /// The `most` callers that have used the most, the first first. Reads the whole table, one part after the other.
@@ -164,110 +318,41 @@ impl PerKeyLimiter {
         top
     }
 
+    /// Takes over how long, and how many, may wait for another limiter.
+    pub(super) fn bound_waiting(&self, turnstile: &Turnstile) {
+        let settings = &self.0.settings;
+        settings.set_max_wait(turnstile.max_wait_or(Duration::ZERO));
+        settings.set_max_waiting(turnstile.max_waiting());
+    }
+
     pub(super) fn set_hook(&self, hook: Hook) {
         // Whoever shares the limiter shares the hook: the first stays.
-        let _ = self.0.hook.set(hook);
+        let _ = self.0.settings.hook.set(hook);
     }
 }
 
-impl fmt::Debug for PerKeyLimiter {
+/// What somebody asks for who comes without a request.
+fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
+    Asked {
+        who: Who::Caller(caller),
+        cost,
+        plan: None,
+        settles: false,
+    }
+}
+
+impl<K: Kind> Clone for PerKeyLimiter<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Kind> fmt::Debug for PerKeyLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerKeyLimiter")
-            .field("quota", &self.quota())
+            .field("plan", &self.plan())
             .field("callers", &self.callers())
             .field("refused", &self.refused())
             .finish_non_exhaustive()
-    }
-}
-
-// ===== impl Callers =====
-
-impl Callers {
-    #[inline]
-    fn take(&self, caller: Caller, cost: u64, quota: Option<Quota>) -> Taken {
-        self.table.take(caller, cost, quota, self.clock.now())
-    }
-
-    #[cold]
-    fn refuse(&self, caller: Option<Caller>, rejected: Rejected) -> Entry<Admitted> {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let passed = self.shadow.load(Ordering::Relaxed);
-        let refused = Refused {
-            caller,
-            rejected,
-            passed,
-        };
-        if let Some(hook) = self.hook.get() {
-            hook(&refused);
-        }
-        if passed {
-            return Entry::Pass(Admitted(None));
-        }
-        Entry::Never(refused.rejected)
-    }
-}
-
-impl Gate for Arc<Callers> {
-    type Ask = Asked;
-    type Pass = Admitted;
-    type Turn = Infallible;
-
-    #[inline]
-    fn enter(&self, asked: &Asked) -> Entry<Admitted> {
-        let caller = match asked.who {
-            Who::Caller(caller) => caller,
-            Who::Exempt => return Entry::Pass(Admitted(None)),
-            Who::Unknown => {
-                return self.refuse(None, Rejected::new(Limit::TokenBucket, Reason::NoKey, None));
-            }
-        };
-        let cost = asked.cost;
-        let taken = self.take(caller, cost, asked.quota);
-        let (reason, retry_after) = match taken.decision {
-            Decision::Admit => return Entry::Pass(Admitted(Some(taken))),
-            Decision::Wait(wait) => {
-                let max_wait = Duration::ZERO;
-                (Reason::WaitTooLong { max_wait }, Some(wait))
-            }
-            Decision::Never => {
-                let capacity = taken.capacity();
-                (Reason::NeverFits { cost, capacity }, None)
-            }
-        };
-        let rejected = Rejected::new(Limit::TokenBucket, reason, retry_after);
-        self.refuse(Some(caller), rejected.standing_at(taken.standing()))
-    }
-
-    fn wait(
-        &self,
-        asked: Asked,
-        _: Option<Duration>,
-        _: Duration,
-    ) -> Result<Waiting<Infallible>, Rejected> {
-        // Nobody waits: `enter` refuses at once.
-        let _ = asked;
-        Err(Rejected::new(Limit::TokenBucket, Reason::NoKey, None))
-    }
-
-    fn deadline(turn: &Infallible) -> Option<(Instant, Rejected)> {
-        match *turn {}
-    }
-
-    fn take(turn: Infallible) -> Result<Admitted, Waiting<Infallible>> {
-        match turn {}
-    }
-}
-
-impl fmt::Debug for Callers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callers").finish_non_exhaustive()
-    }
-}
-
-// ===== impl Admitted =====
-
-impl Admitted {
-    pub(super) fn standing(&self) -> Option<Standing> {
-        self.0.as_ref().map(Taken::standing)
     }
 }

@@ -1,21 +1,24 @@
-//! A bounded table of buckets, one for each caller that is not idle.
+//! A bounded table of what is counted, one row for each caller that is not idle.
 //!
-//! It is cut into shards, each with a lock of its own that is held for a look-up. A caller whose bucket is full again is as
+//! It is cut into shards, each with a lock of its own that is held for a look-up. An idle caller is as
 //! good as one who never came, so its place is free; whoever brings a new caller looks for such places once in a while, and so does
 //! anybody now and then, one shard at a time.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use hashbrown::HashTable;
 
-use super::bucket::{Bucket, Taken};
-use crate::{Quota, algorithm::gcra::Refill, key::Caller};
+use super::{
+    kind::{Kind, Short, Want},
+    line::{Line, Lines},
+};
+use crate::{Rejected, key::Caller, limit::Place};
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
 /// seven eighths, 3,584; five standard deviations lie between.
@@ -36,8 +39,8 @@ const PAUSE_NANOS: u64 = 100_000_000;
 /// How long a table counts as full in which no room was found.
 const FULL_NANOS: u64 = 1_000_000;
 
-pub(super) struct Table {
-    shards: Box<[Mutex<Shard>]>,
+pub(super) struct Table<K: Kind> {
+    shards: Box<[Mutex<Shard<K>>]>,
     keys: RandomState,
     callers: AtomicUsize,
     max_callers: usize,
@@ -48,35 +51,46 @@ pub(super) struct Table {
     full_until: AtomicU64,
 }
 
-struct Shard {
-    rows: HashTable<Row>,
-    /// The bucket of those who came when the table was full.
-    newcomers: Bucket,
-    quota: Quota,
-    refill: Refill,
+struct Shard<K: Kind> {
+    rows: HashTable<Row<K>>,
+    /// What those share who came when the table was full.
+    newcomers: K,
+    plan: K::Plan,
+    rule: K::Rule,
     /// When the first of those seen at the last look is idle, or soon enough after it.
     look_again_at: u64,
+    /// The callers of whom somebody waits.
+    lines: Lines,
 }
 
-struct Row {
+struct Row<K> {
     caller: Caller,
-    bucket: Bucket,
+    count: K,
+}
+
+/// What became of a request, and how its caller stands after.
+pub(super) struct Taken<K: Kind> {
+    pub(super) mark: Result<K::Mark, Short>,
+    pub(super) left: K::Left,
+    /// Whether it was taken from what newcomers to a full table share.
+    pub(super) shared: bool,
 }
 
 // ===== impl Table =====
 
-impl Table {
-    pub(super) fn new(quota: Quota, max_callers: usize) -> Self {
+impl<K: Kind> Table<K> {
+    pub(super) fn new(plan: K::Plan, names: K::Names, max_callers: usize) -> Self {
         let shards = max_callers
             .div_ceil(A_SHARD)
             .clamp(FEWEST_SHARDS, MOST_SHARDS);
         let shard = || {
             Mutex::new(Shard {
                 rows: HashTable::new(),
-                newcomers: Bucket::FULL,
-                quota,
-                refill: Refill::new(&quota),
+                newcomers: K::default(),
+                plan,
+                rule: K::rule(plan, names),
                 look_again_at: 0,
+                lines: Lines::default(),
             })
         };
         Self {
@@ -90,53 +104,197 @@ impl Table {
         }
     }
 
-    /// Takes `cost` units from the bucket of `caller`, by the table's quota unless another one is given.
-    pub(super) fn take(&self, caller: Caller, cost: u64, quota: Option<Quota>, now: u64) -> Taken {
+    /// Takes what is wanted of what `caller` has, by the table's plan unless another one is given.
+    pub(super) fn take(
+        &self,
+        caller: Caller,
+        plan: Option<K::Plan>,
+        mut want: Want,
+        now: u64,
+    ) -> Taken<K> {
         let hash = self.hash(&caller);
         let taken = {
             let shard = &mut *self.lock(hash);
-            let refill = quota.map_or(shard.refill, |quota| Refill::new(&quota));
+            let rule = shard.rule_of(plan);
+            if !want.in_turn {
+                want.ahead = shard.lines.units(hash, caller);
+            }
             match shard.rows.find_mut(hash, |row| row.caller == caller) {
-                Some(row) => row.bucket.take(cost, refill, now),
-                None => {
-                    let mut bucket = Bucket::FULL;
-                    let taken = bucket.take(cost, refill, now);
-                    if self.keep(shard, Row { caller, bucket }, hash, now) {
-                        taken
-                    } else {
-                        // Who shares a bucket shares its quota: a better one would fill it for all the others, too.
-                        let refill = shard.refill;
-                        shard.newcomers.take(cost, refill, now)
-                    }
-                }
+                Some(row) => Taken::of(&mut row.count, &rule, want, now),
+                None => self.take_first(shard, caller, hash, &rule, want, now),
             }
         };
         self.look_around(now);
         taken
     }
 
-    /// Gives every caller without a quota of its own another one. What they have used stays used.
-    pub(super) fn set_quota(&self, quota: Quota, now: u64) {
-        let refill = Refill::new(&quota);
-        for shard in &self.shards {
-            let shard = &mut *lock(shard);
-            let before = shard.refill;
-            let shared = std::iter::once(&mut shard.newcomers);
-            let own = shard.rows.iter_mut().map(|row| &mut row.bucket);
-            for bucket in shared
-                .chain(own)
-                .filter(|bucket| bucket.refills_by(&before))
-            {
-                bucket.refill_by(&refill, now);
-            }
-            (shard.quota, shard.refill) = (quota, refill);
-            shard.look_again_at = 0;
+    /// For one who has no row: gives it one, or else takes from what newcomers share.
+    #[cold]
+    fn take_first(
+        &self,
+        shard: &mut Shard<K>,
+        caller: Caller,
+        hash: u64,
+        rule: &K::Rule,
+        want: Want,
+        now: u64,
+    ) -> Taken<K> {
+        let mut count = K::default();
+        let taken = Taken::of(&mut count, rule, want, now);
+        if self.keep(shard, Row { caller, count }, hash, now) {
+            return taken;
+        }
+        // Who shares what there is shares its plan: a better one would fill it for all the others, too.
+        let rule = shard.rule;
+        let shared = true;
+        Taken {
+            shared,
+            ..Taken::of(&mut shard.newcomers, &rule, want, now)
         }
     }
 
-    pub(super) fn quota(&self) -> Quota {
+    /// Whether one request of `caller` that is next in line would find room.
+    pub(super) fn room(
+        &self,
+        caller: Caller,
+        plan: Option<K::Plan>,
+        cost: u64,
+        now: u64,
+    ) -> Result<(), Short> {
+        let hash = self.hash(&caller);
+        let shard = &mut *self.lock(hash);
+        let want = Want::at_once(cost);
+        let rule = shard.rule_of(plan);
+        if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
+            row.count.adopt(&rule, now);
+            return row.count.room(&rule, want, now);
+        }
+        if self.callers() < self.max_callers {
+            return K::default().room(&rule, want, now);
+        }
+        let rule = shard.rule;
+        shard.newcomers.adopt(&rule, now);
+        shard.newcomers.room(&rule, want, now)
+    }
+
+    /// Changes what is counted of a caller, and lets whoever waits look again.
+    pub(super) fn change<T>(
+        &self,
+        caller: Caller,
+        plan: Option<K::Plan>,
+        shared: bool,
+        now: u64,
+        change: impl Fn(&mut K, &K::Rule) -> T,
+    ) -> T {
+        let hash = self.hash(&caller);
+        let (changed, waiting) = {
+            let shard = &mut *self.lock(hash);
+            let rule = shard.rule_of(plan.filter(|_| !shared));
+            let changed = if shared {
+                change(&mut shard.newcomers, &rule)
+            } else {
+                self.change_row(shard, caller, hash, &rule, now, change)
+            };
+            (changed, shard.lines.of(hash, caller, shared))
+        };
+        waiting.iter().for_each(|line| line.look_again());
+        changed
+    }
+
+    fn change_row<T>(
+        &self,
+        shard: &mut Shard<K>,
+        caller: Caller,
+        hash: u64,
+        rule: &K::Rule,
+        now: u64,
+        change: impl Fn(&mut K, &K::Rule) -> T,
+    ) -> T {
+        if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
+            let changed = change(&mut row.get_mut().count, rule);
+            if row.get().count.idle_at() <= now {
+                row.remove();
+                self.callers.fetch_sub(1, Ordering::Relaxed);
+            }
+            return changed;
+        }
+        // It was idle, and let go of.
+        let mut count = K::default();
+        let changed = change(&mut count, rule);
+        if self.keep(shard, Row { caller, count }, hash, now) {
+            return changed;
+        }
+        let rule = shard.rule;
+        change(&mut shard.newcomers, &rule)
+    }
+
+    /// Puts a request at the end of its caller's line, or says why not.
+    pub(super) fn join(
+        &self,
+        caller: Caller,
+        join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
+    ) -> Result<Place<Line>, Rejected> {
+        let hash = self.hash(&caller);
+        // Under the lock, so that nobody lets go of the line meanwhile.
+        self.lock(hash).lines.join(hash, caller, join)
+    }
+
+    /// Lets go of the line of a caller of whom nobody waits any more.
+    pub(super) fn leave(&self, caller: Caller) {
+        let hash = self.hash(&caller);
+        self.lock(hash).lines.leave(hash, caller);
+    }
+
+    /// Gives every caller without a plan of its own another one. What they have used stays used.
+    pub(super) fn set_plan(&self, plan: K::Plan, now: u64) {
+        self.set(plan, |_| {}, now);
+    }
+
+    /// Changes what the limits are called in answers.
+    pub(super) fn rename(&self, rename: impl Fn(&mut K::Names)) {
+        self.set(self.plan(), rename, 0);
+    }
+
+    fn set(&self, plan: K::Plan, rename: impl Fn(&mut K::Names), now: u64) {
+        for shard in &self.shards {
+            let waiting = {
+                let shard = &mut *lock(shard);
+                let before = shard.rule;
+                let mut names = K::names(&before);
+                rename(&mut names);
+                let rule = K::rule(plan, names);
+                let shared = std::iter::once(&mut shard.newcomers);
+                let own = shard.rows.iter_mut().map(|row| &mut row.count);
+                for count in shared.chain(own).filter(|count| count.follows(&before)) {
+                    count.adopt(&rule, now);
+                }
+                (shard.plan, shard.rule) = (plan, rule);
+                shard.look_again_at = 0;
+                shard.lines.all()
+            };
+            waiting.iter().for_each(|line| line.look_again());
+        }
+    }
+
+    pub(super) fn plan(&self) -> K::Plan {
         // There is at least one shard, and all have the same.
-        lock(&self.shards[0]).quota
+        lock(&self.shards[0]).plan
+    }
+
+    pub(super) fn names(&self) -> K::Names {
+        K::names(&lock(&self.shards[0]).rule)
+    }
+
+    pub(super) fn max_callers(&self) -> usize {
+        self.max_callers
+    }
+
+    /// The units that one caller has in use.
+    pub(super) fn used(&self, caller: Caller, now: u64) -> u64 {
+        let hash = self.hash(&caller);
+        let shard = self.lock(hash);
+        let row = shard.rows.find(hash, |row| row.caller == caller);
+        row.map_or(0, |row| row.count.used(now))
     }
 
     /// How many callers have a place. Relaxed: a lone number.
@@ -148,16 +306,16 @@ impl Table {
     pub(super) fn each(&self, now: u64, mut show: impl FnMut(Caller, u64)) {
         for shard in &self.shards {
             for row in &lock(shard).rows {
-                show(row.caller, row.bucket.used(now));
+                show(row.caller, row.count.used(now));
             }
         }
     }
 
-    /// Keeps the bucket of one who had none, if there is room for it.
+    /// Keeps what is counted of one who had no row, if there is room for it.
     #[cold]
-    fn keep(&self, shard: &mut Shard, row: Row, hash: u64, now: u64) -> bool {
-        let full_at = row.bucket.full_at();
-        if full_at <= now {
+    fn keep(&self, shard: &mut Shard<K>, row: Row<K>, hash: u64, now: u64) -> bool {
+        let idle_at = row.count.idle_at();
+        if idle_at <= now {
             // Nothing was taken: the same as not kept.
             return true;
         }
@@ -165,7 +323,7 @@ impl Table {
             return false;
         }
         let soonest = now.saturating_add(PAUSE_NANOS);
-        shard.look_again_at = shard.look_again_at.min(full_at.max(soonest));
+        shard.look_again_at = shard.look_again_at.min(idle_at.max(soonest));
         shard
             .rows
             .insert_unique(hash, row, |row| self.hash(&row.caller));
@@ -173,7 +331,7 @@ impl Table {
     }
 
     /// Counts one caller more, if there is room for it.
-    fn make_room(&self, shard: &mut Shard, now: u64) -> bool {
+    fn make_room(&self, shard: &mut Shard<K>, now: u64) -> bool {
         // Before the table of the shard grows, and where the whole is full.
         if shard.rows.len() == shard.rows.capacity() || self.callers() >= self.max_callers {
             self.let_go(shard, now);
@@ -202,17 +360,17 @@ impl Table {
     }
 
     /// Lets go of the callers that are idle, unless somebody has just done so. Whether there were any.
-    fn let_go(&self, shard: &mut Shard, now: u64) -> bool {
+    fn let_go(&self, shard: &mut Shard<K>, now: u64) -> bool {
         if now < shard.look_again_at {
             return false;
         }
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
         shard.rows.retain(|row| {
-            let full_at = row.bucket.full_at();
-            let is_idle = full_at <= now;
+            let idle_at = row.count.idle_at();
+            let is_idle = idle_at <= now;
             if !is_idle {
-                next_idle = next_idle.min(full_at);
+                next_idle = next_idle.min(idle_at);
             }
             !is_idle
         });
@@ -265,7 +423,7 @@ impl Table {
         hasher.finish()
     }
 
-    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<K>> {
         // By the middle bits: hashbrown goes by the lowest and the highest.
         let part = (hash >> 16) & 0xffff_ffff;
         let shard = (part * self.shards.len() as u64) >> 32;
@@ -273,7 +431,29 @@ impl Table {
     }
 }
 
+// ===== impl Shard =====
+
+impl<K: Kind> Shard<K> {
+    fn rule_of(&self, plan: Option<K::Plan>) -> K::Rule {
+        plan.map_or(self.rule, |plan| K::rule(plan, K::names(&self.rule)))
+    }
+}
+
+// ===== impl Taken =====
+
+impl<K: Kind> Taken<K> {
+    #[inline]
+    fn of(count: &mut K, rule: &K::Rule, want: Want, now: u64) -> Self {
+        let mark = count.take(rule, want, now);
+        Self {
+            mark,
+            left: count.left(rule, now),
+            shared: false,
+        }
+    }
+}
+
 /// Nothing that is done under the lock leaves a shard half changed.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,12 +22,16 @@ use tower_throttle::{
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route},
-    per_key::{self, ByKey, CallerUsage, Fields, PerKey, PerKeyLayer, PerKeyLimiter, Refused},
+    per_key::{
+        self, Admitted, Bucket, ByBytes, ByKey, CallerUsage, Fields, InFlight, Joint, Metered,
+        PerKey, PerKeyLayer, PerKeyLimiter, Refused, Window,
+    },
     provider::{
         self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
         ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
         Usage,
     },
+    refusal::Fail,
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, ByStatus, Verdict},
     sliding_window, timeout, token_bucket,
@@ -108,11 +112,15 @@ const _: () = {
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();
+    value::<PerKeyLimiter<InFlight>>();
+    value::<PerKeyLimiter<Joint<Bucket, Window>>>();
     value::<SlidingWindowLimiter>();
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
     guard::<Guarded<String, concurrency::Permit>>();
+    guard::<Admitted<InFlight>>();
+    guard::<Metered<String, Window>>();
     guard::<Reservation>();
     guard::<InvalidUrl>();
     // Whatever the original is not: it stands behind a lock.
@@ -134,6 +142,7 @@ const _: () = {
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
+    value::<PerKeyLayer<ByBytes<ByKey<ApiKey>>, Fail, Window>>();
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
@@ -153,6 +162,7 @@ const _: () = {
     value::<Replay<Inner>>();
     value::<Auto<Inner, Req>>();
     value::<PerKey<Inner, ByKey<ApiKey>>>();
+    value::<PerKey<Inner, ByKey<ApiKey>, Fail, InFlight>>();
     value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
@@ -161,7 +171,7 @@ const _: () = {
     shared_future::<auto::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
-    shared_future::<per_key::future::ResponseFuture<Inner, Req>>();
+    shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
