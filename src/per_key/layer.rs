@@ -146,6 +146,12 @@ impl<A, F> PerKeyLayer<A, F> {
         self.face(Answer::new(Problem))
     }
 
+    /// Answers in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal). The fields of a
+    /// rate limit are added; in gRPC they are metadata.
+    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>> {
+        self.face(Answer::new(refusal))
+    }
+
     fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2> {
         PerKeyLayer {
             limiter: self.limiter,
