@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey};
+use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, refusal::Problem};
 
 /// What a caller has paid for.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .exempt(|request: &Request| request.uri().path() == "/health")
         .on_refused(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
-        .problem_json();
+        .respond_as(Problem);
     let limiter = limits.limiter().clone();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))

@@ -81,6 +81,8 @@
 //! # let _ = app;
 //! ```
 //!
+//! Plain text, gRPC and answers of your own are in [`refusal`](mod@refusal).
+//!
 #![cfg_attr(
     feature = "per-key",
     doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key)."
@@ -124,6 +126,7 @@
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
 //! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
+//! | `grpc` | `refusal::Grpc`: a refusal is a gRPC status with `RetryInfo` |
 //! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
 //! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |

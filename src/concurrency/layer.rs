@@ -62,6 +62,11 @@ impl<F, H> ConcurrencyLayer<F, H> {
         self.refuse(RespondWith(respond))
     }
 
+    /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H> {
+        self.refuse(refusal)
+    }
+
     /// The limiter that everything made by this layer shares.
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {

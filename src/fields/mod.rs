@@ -1,15 +1,13 @@
-//! What a server says of a caller's limit on its responses: header fields, and the body of a refusal.
+//! What a server says of a caller's limit in the header fields of its responses.
 
 mod list;
 mod number;
-mod problem;
 mod triple;
 
 use std::time::SystemTime;
 
 use http::HeaderMap;
 
-pub(crate) use self::problem::problem_json;
 use self::triple::Triple;
 use crate::rejected::Standing;
 

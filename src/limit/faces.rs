@@ -165,6 +165,12 @@ macro_rules! rate_limit {
                 $Layer { limiter, cost, refusal: crate::refusal::RespondWith(respond) }
             }
 
+            /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
+                let Self { limiter, cost, .. } = self;
+                $Layer { limiter, cost, refusal }
+            }
+
             /// The limiter that everything made by this layer shares.
             #[must_use]
             pub fn limiter(&self) -> &$Limiter {

@@ -1,12 +1,12 @@
 //! What callers are told, in an answer's fields.
 
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::HeaderMap;
 
 use crate::{
     Rejected,
-    fields::{Fields, problem_json},
+    fields::Fields,
     limit::Hold,
-    refusal::{Fail, Refusal, Respond, Sealed},
+    refusal::{Fail, Refusal, Sealed},
     rejected::Standing,
 };
 
@@ -28,12 +28,6 @@ pub struct Answer<R> {
     refusal: R,
     pub(super) fields: Fields,
 }
-
-/// A refusal is a problem of RFC 9457 in JSON, which names the limit: 429, with a `Retry-After`.
-///
-/// For bodies that can be made of a `String`, such as axum's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Problem;
 
 /// Writes into each answer where its caller stands.
 #[derive(Debug, Clone, Copy)]
@@ -87,34 +81,6 @@ where
 
     fn pass(error: Error) -> R::Error {
         R::pass(error)
-    }
-}
-
-impl<B, Error> Refusal<http::Response<B>, Error> for Answer<Problem>
-where
-    B: From<String>,
-{
-    type Error = Error;
-
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        let detail = rejected.to_string();
-        let standings = rejected.standings();
-        let answer = Answer {
-            refusal: Respond,
-            fields: self.fields,
-        };
-        let response = Refusal::<http::Response<()>, Error>::refuse(&answer, rejected)?;
-        let (mut head, ()) = response.into_parts();
-        let short = standings.iter().flat_map(|standings| standings.short());
-        let names: Vec<_> = short.map(|standing| standing.name).collect();
-        let json = problem_json(head.status, &names, &detail);
-        let problem = HeaderValue::from_static("application/problem+json");
-        head.headers.insert(CONTENT_TYPE, problem);
-        Ok(http::Response::from_parts(head, json.into()))
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{admitted::Admitted, kind::Rate};
+use crate::refusal::TextBody;
 
 pin_project! {
     /// A body whose bytes are what its request cost. It is settled at the last frame, the first error, or the drop.
@@ -95,6 +96,12 @@ impl<B, K: Rate> From<B> for Metered<B, K> {
         let (bytes, admitted) = (0, None);
         let meter = Meter { bytes, admitted };
         Self { body, meter }
+    }
+}
+
+impl<B: TextBody, K: Rate> TextBody for Metered<B, K> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
     }
 }
 

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     PerKey, PerKeyLimiter, Refused,
-    answer::{Answer, Face, Problem},
+    answer::{Answer, Face},
     ask::{ByKey, Except, MissingKey, WithPlan},
     kind::{Bucket, Joint, Kind, Rate},
     settle::{ByBytes, ByResponse, Settle},
@@ -151,9 +151,10 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self.face(Answer::new(RespondWith(respond)))
     }
 
-    /// Answers with a problem in JSON (RFC 9457) instead of an error: see [`Problem`].
-    pub fn problem_json(self) -> PerKeyLayer<A, Answer<Problem>, K> {
-        self.face(Answer::new(Problem))
+    /// Answers in the form of `refusal`, such as [`Problem`](crate::refusal::Problem); see [`refusal`](crate::refusal). The fields of a
+    /// rate limit are added; in gRPC they are metadata.
+    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
+        self.face(Answer::new(refusal))
     }
 
     fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2, K> {

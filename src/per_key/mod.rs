@@ -84,7 +84,7 @@ mod turn;
 
 pub use self::{
     admitted::Admitted,
-    answer::{Answer, Face, Problem},
+    answer::{Answer, Face},
     ask::{Ask, ByKey, Except, MissingKey, WithPlan},
     body::Metered,
     kind::{Bucket, InFlight, Joint, Kind, Rate, Window},

@@ -31,7 +31,7 @@ use tower_throttle::{
         ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
         Usage,
     },
-    refusal::Fail,
+    refusal::{Fail, Grpc, Respond, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, ByStatus, Verdict},
     sliding_window, timeout, token_bucket,
@@ -109,6 +109,8 @@ const _: () = {
     value::<(Global, Route)>();
     value::<Extension<u64>>();
     value::<Networks>();
+
+    value::<(Fail, Respond, Text, Grpc)>();
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();

@@ -8,7 +8,7 @@ use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     ConcurrencyLayer, Decision, Limit, Quota, Reason, Rejected, SlidingWindowLayer,
-    TokenBucketLayer, key::Caller, per_key::PerKeyLimiter,
+    TokenBucketLayer, key::Caller, per_key::PerKeyLimiter, refusal::Problem,
 };
 
 use super::{API_KEY, ask, from, hello};
@@ -85,7 +85,7 @@ async fn several_limits_take_all_or_none() {
         .per(API_KEY())
         .name("second")
         .and("hour", SlidingWindowLayer::new(Quota::per_hour(3)))
-        .problem_json();
+        .respond_as(Problem);
     let (_, headers) = ask(&layer, from("ann")).await;
     let told: Vec<_> = headers.get_all("ratelimit").iter().collect();
     assert_eq!(told, [r#""second";r=1;t=1"#, r#""hour";r=2;t=3600"#]);

@@ -20,6 +20,7 @@ use tower_throttle::{
     Decision, Quota, Reason, Rejected, TokenBucketLayer,
     key::{self, Caller},
     per_key::{Fields, MissingKey, PerKeyLayer, PerKeyLimiter, XReset},
+    refusal::Problem,
 };
 
 fn hello()
@@ -338,7 +339,7 @@ async fn any_service_can_be_limited_by_what_a_closure_finds() {
 async fn a_problem_names_the_limit_and_the_wait() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
-        .problem_json()
+        .respond_as(Problem)
         .name("minute");
     let service = layer.layer(hello());
     assert_eq!(
