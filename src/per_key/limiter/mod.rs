@@ -1,5 +1,8 @@
 //! The limiter on its own.
 
+mod in_flight;
+mod rates;
+
 use std::{
     fmt,
     sync::{
@@ -10,18 +13,12 @@ use std::{
 };
 
 use super::{
-    admitted::Admitted,
     ask::{Asked, Who},
     callers::{Callers, Hook, Settings},
-    kind::{Bucket, InFlight, Joint, Kind, Rate, Wait, Want, Window},
-    several::OneOfSeveral,
+    kind::{Bucket, Kind},
     table::Table,
 };
-use crate::{
-    Clock, Decision, Quota, Rejected,
-    key::Caller,
-    limit::{Entry, Gate, Turnstile, acquire},
-};
+use crate::{Clock, Rejected, key::Caller, limit::Turnstile};
 
 /// How many callers are told apart unless told otherwise.
 const MAX_CALLERS: usize = 1_000_000;
@@ -68,148 +65,6 @@ pub struct CallerUsage {
 }
 
 // ===== impl PerKeyLimiter =====
-
-impl PerKeyLimiter {
-    /// A token bucket of `quota` for each of up to 1,000,000 callers.
-    #[must_use]
-    pub fn new(quota: Quota) -> Self {
-        Self::from_plan(quota, DEFAULT)
-    }
-}
-
-impl PerKeyLimiter<Window> {
-    /// A sliding window of `quota` for each of up to 1,000,000 callers.
-    ///
-    /// ```
-    /// use tower_throttle::{Quota, per_key::PerKeyLimiter};
-    ///
-    /// let limiter = PerKeyLimiter::window(Quota::per_minute(1));
-    /// assert!(limiter.try_acquire("ann".into(), 1).is_admit());
-    /// assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
-    /// ```
-    #[must_use]
-    pub fn window(quota: Quota) -> Self {
-        Self::from_plan(quota, DEFAULT)
-    }
-}
-
-impl PerKeyLimiter<InFlight> {
-    /// A limit of `limit` in flight for each of up to 1,000,000 callers. With 0 every request is refused.
-    ///
-    /// ```
-    /// use tower_throttle::per_key::PerKeyLimiter;
-    ///
-    /// let limiter = PerKeyLimiter::in_flight(1);
-    /// let first = limiter.try_enter("ann".into())?;
-    /// assert!(limiter.try_enter("ann".into()).is_err());
-    /// drop(first);
-    /// assert!(limiter.try_enter("ann".into()).is_ok());
-    /// # Ok::<(), tower_throttle::Rejected>(())
-    /// ```
-    #[must_use]
-    pub fn in_flight(limit: usize) -> Self {
-        Self::from_plan(limit, ())
-    }
-}
-
-impl<H> PerKeyLimiter<InFlight<H>>
-where
-    InFlight<H>: Kind,
-{
-    /// Takes a place of `caller` until what is returned is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
-    pub fn try_enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
-        match self.0.enter(&asked(caller, 1)) {
-            Entry::Pass(admitted) => Ok(admitted),
-            Entry::Never(rejected) => Err(rejected),
-            Entry::Wait(_) => {
-                let max_wait = Duration::ZERO;
-                let reason = crate::Reason::WaitTooLong { max_wait };
-                Err(Rejected::new(InFlight::<H>::LIMIT, reason, None))
-            }
-        }
-    }
-
-    /// Waits in the line of `caller` for a place, and takes it until what is returned is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] when it has waited for [`max_wait`](Self::max_wait), which is not at all unless told, when
-    /// [`max_waiting`](Self::max_waiting) of the caller wait, or when the limit is 0.
-    ///
-    /// # Panics
-    ///
-    /// When it has to wait outside a tokio runtime with time enabled.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the line and takes nothing.
-    pub async fn enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
-        acquire(&self.0, asked(caller, 1)).await
-    }
-}
-
-impl<K: Rate> PerKeyLimiter<K> {
-    /// A limiter of this limit and another one at once, called `name` in answers: a request takes from both at one instant, or from
-    /// neither. Its settings are this one's, and nothing has been taken from it yet.
-    ///
-    /// ```
-    /// use tower_throttle::{Quota, SlidingWindowLayer, per_key::PerKeyLimiter};
-    ///
-    /// let limiter = PerKeyLimiter::new(Quota::per_second(10))
-    ///     .and("hour", SlidingWindowLayer::new(Quota::per_hour(12)));
-    /// assert!(limiter.try_acquire("ann".into(), 10).is_admit());
-    /// assert_eq!(limiter.plan(), (Quota::per_second(10), Quota::per_hour(12)));
-    /// ```
-    #[must_use]
-    pub fn and<L: OneOfSeveral>(
-        &self,
-        name: &'static str,
-        other: L,
-    ) -> PerKeyLimiter<Joint<K, L::Kind>> {
-        let (plan, names) = (self.plan(), self.0.table.names());
-        let (plan, names) = ((plan, other.plan()), (names, L::names(name)));
-        let table = Table::new(plan, names, self.0.table.max_callers());
-        self.with(table, self.0.clock.clone())
-    }
-
-    /// Takes `cost` units of `caller` now, or says how long it would take. Never overtakes those of its requests that wait.
-    pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
-        match self.0.take(caller, None, Want::at_once(cost)).mark {
-            Ok(_) => Decision::Admit,
-            Err(short) => match short.wait {
-                Wait::For(nanos) => Decision::Wait(Duration::from_nanos(nanos)),
-                Wait::Unknown | Wait::Never { .. } => Decision::Never,
-            },
-        }
-    }
-
-    /// Waits in the line of `caller` for `cost` units, and takes them.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] when `cost` never fits, when it would wait longer than [`max_wait`](Self::max_wait), which is not at all unless
-    /// told, or when [`max_waiting`](Self::max_waiting) of its requests wait.
-    ///
-    /// # Panics
-    ///
-    /// When it has to wait outside a tokio runtime with time enabled.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the line and takes nothing.
-    pub async fn acquire(&self, caller: Caller, cost: u64) -> Result<(), Rejected> {
-        acquire(&self.0, asked(caller, cost)).await.map(drop)
-    }
-
-    /// What the first limit is called in answers, `default` unless told. For everyone who shares it.
-    pub(super) fn rename(&self, name: &'static str) {
-        self.0.table.rename(|names| K::rename(names, name));
-    }
-}
 
 impl<K: Kind> PerKeyLimiter<K> {
     pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
