@@ -31,6 +31,8 @@ use crate::{
 const QUOTA: Quota = Quota::per_second(1_000_000_000);
 const PLENTY: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
 const MILLION: u32 = 1_000_000;
+/// The longest that a look-up of a flood may take.
+const SLOWEST: Duration = Duration::from_millis(10);
 
 type Theirs = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, QuantaClock>;
 
@@ -166,5 +168,13 @@ pub(crate) fn flood() {
     println!("a flood of new keys: 10,000,000 against a bound of 1,000,000");
     println!("  {:<42} {:>8}", "callers kept", limiter.callers());
     println!("  {:<42} {:>8}", "mean, ns", mean.as_nanos());
-    println!("  {:<42} {:>8}", "slowest, µs", slowest.as_micros());
+    // Upkeep is done by those who bring new callers, and none of them may notice.
+    let verdict = if slowest <= SLOWEST { "" } else { "  missed" };
+    println!(
+        "  {:<42} {:>8} {:>8} {:>8}{verdict}",
+        "slowest, µs",
+        slowest.as_micros(),
+        "",
+        SLOWEST.as_micros()
+    );
 }
