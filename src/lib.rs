@@ -85,7 +85,8 @@
 //!
 #![cfg_attr(
     feature = "per-key",
-    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key)."
+    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key), and
+[`guide::migration`] if you come from `tower_governor` or from tower's `RateLimit`."
 )]
 //!
 //! # Which order
@@ -162,8 +163,8 @@ mod failure;
 pub mod fallback;
 #[cfg(feature = "per-key")]
 mod fields;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+#[cfg(any(feature = "per-key", feature = "provider"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "per-key", feature = "provider"))))]
 pub mod guide;
 mod header;
 mod hint;

@@ -37,6 +37,8 @@
 //! After [`respond`](PerKeyLayer::respond) a refusal is a 429 with a `Retry-After` that is rounded up and true, and answers of
 //! either kind say in [`RateLimit` fields](Fields) what is left. `t` is the time until all of the quota is there again.
 //!
+//! The [guide](crate::guide::migration) has the lines of `tower_governor` beside those that take their place.
+//!
 //! # Examples
 //!
 //! ```
