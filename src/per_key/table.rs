@@ -49,6 +49,8 @@ pub(super) struct Table<K: Kind> {
     next_shard: AtomicUsize,
     /// Until when it is known that there is no room.
     full_until: AtomicU64,
+    /// Held while all shards are told the same, so that of two plans one is in force in all of them.
+    telling: Mutex<()>,
 }
 
 struct Shard<K: Kind> {
@@ -101,6 +103,7 @@ impl<K: Kind> Table<K> {
             next_look: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             full_until: AtomicU64::new(0),
+            telling: Mutex::new(()),
         }
     }
 
@@ -247,17 +250,20 @@ impl<K: Kind> Table<K> {
 
     /// Gives every caller without a plan of its own another one. What they have used stays used.
     pub(super) fn set_plan(&self, plan: K::Plan, now: u64) {
-        self.set(plan, |_| {}, now);
+        self.set(Some(plan), |_| {}, now);
     }
 
     /// Changes what the limits are called in answers.
     pub(super) fn rename(&self, rename: impl Fn(&mut K::Names)) {
-        self.set(self.plan(), rename, 0);
+        self.set(None, rename, 0);
     }
 
-    fn set(&self, plan: K::Plan, rename: impl Fn(&mut K::Names), now: u64) {
-        for shard in &self.shards {
-            let waiting = {
+    fn set(&self, plan: Option<K::Plan>, rename: impl Fn(&mut K::Names), now: u64) {
+        let mut waiting = Vec::new();
+        {
+            let _one_at_a_time = lock(&self.telling);
+            let plan = plan.unwrap_or_else(|| self.plan());
+            for shard in &self.shards {
                 let shard = &mut *lock(shard);
                 let before = shard.rule;
                 let mut names = K::names(&before);
@@ -270,15 +276,16 @@ impl<K: Kind> Table<K> {
                 }
                 (shard.plan, shard.rule) = (plan, rule);
                 shard.look_again_at = 0;
-                shard.lines.all()
-            };
-            waiting.iter().for_each(|line| line.look_again());
+                waiting.extend(shard.lines.all());
+            }
         }
     }
 
     pub(super) fn plan(&self) -> K::Plan {
         // There is at least one shard, and all have the same.
         lock(&self.shards[0]).plan
+        // Under no lock: whoever is woken may set another plan at once.
+        waiting.iter().for_each(|line| line.look_again());
     }
 
     pub(super) fn names(&self) -> K::Names {
