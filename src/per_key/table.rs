@@ -194,6 +194,7 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan.filter(|_| !shared));
             let changed = if shared {
+                shard.newcomers.adopt(&rule, now);
                 change(&mut shard.newcomers, &rule)
             } else {
                 self.change_row(shard, caller, hash, &rule, now, change)
@@ -223,11 +224,13 @@ impl<K: Kind> Table<K> {
         }
         // It was idle, and let go of.
         let mut count = K::default();
+        count.adopt(rule, now);
         let changed = change(&mut count, rule);
         if self.keep(shard, Row { caller, count }, hash, now) {
             return changed;
         }
         let rule = shard.rule;
+        shard.newcomers.adopt(&rule, now);
         change(&mut shard.newcomers, &rule)
     }
 

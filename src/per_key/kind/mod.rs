@@ -120,7 +120,9 @@ pub trait Rate: Kind {
     #[doc(hidden)]
     fn settle(&mut self, rule: &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, mark) = reserved;
-        self.adopt(rule, now);
+        if self.follows(rule) {
+            self.adopt(rule, now);
+        }
         if real < reserved {
             self.give_back(reserved - real, mark, now);
         } else {
