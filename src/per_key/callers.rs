@@ -133,9 +133,7 @@ impl<K: Kind> Callers<K> {
             Wait::For(_) | Wait::Unknown => Reason::WaitTooLong { max_wait },
         };
         let rejected = Rejected::new(short.limit, reason, wait);
-        let mut standings = Standings::new(cost);
-        K::standings(left, &mut |standing| standings.push(standing));
-        self.refuse(Some(caller), rejected.standing_at(standings))
+        self.refuse(Some(caller), standing_at::<K>(rejected, cost, left))
     }
 }
 
@@ -171,12 +169,17 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         };
         let max_wait = self.settings.max_wait();
         let max_waiting = self.settings.max_waiting.load(Ordering::Relaxed);
+        let now = self.clock.now();
+        let (room, left) = self.table.room(caller, asked.plan, asked.cost, now);
+        let limit = room.err().map_or(K::LIMIT, |short| short.limit);
         let place = self.table.join(caller, |line| {
             line.set_max_waiting(max_waiting);
-            Place::join(line, K::LIMIT, asked.cost, expected, max_wait)
+            Place::join(line, limit, asked.cost, expected, max_wait)
         });
-        let place = place.inspect_err(|rejected| {
-            self.tell(Some(caller), rejected);
+        let place = place.map_err(|rejected| {
+            let rejected = standing_at::<K>(rejected, asked.cost, &left);
+            self.tell(Some(caller), &rejected);
+            rejected
         })?;
         let turn = Turn::new(self.clone(), caller, asked, place);
         Ok(Box::pin(async move {
@@ -190,6 +193,10 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         turn.deadline()
     }
 
+    fn expired(turn: &Turn<K>, rejected: &Rejected) {
+        turn.tell(rejected);
+    }
+
     fn take(turn: Turn<K>) -> Result<Admitted<K>, Waiting<Turn<K>>> {
         match turn.take() {
             Some(admitted) => Ok(admitted),
@@ -197,6 +204,13 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
             None => Err(Box::pin(until_due(turn))),
         }
     }
+}
+
+/// Adds where the caller stands to the refusal of a request.
+pub(super) fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+    let mut standings = Standings::new(cost);
+    K::standings(left, &mut |standing| standings.push(standing));
+    rejected.standing_at(standings)
 }
 
 impl<K: Kind> fmt::Debug for Callers<K> {

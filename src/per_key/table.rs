@@ -156,28 +156,30 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    /// Whether one request of `caller` that is next in line would find room.
+    /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
     pub(super) fn room(
         &self,
         caller: Caller,
         plan: Option<K::Plan>,
         cost: u64,
         now: u64,
-    ) -> Result<(), Short> {
+    ) -> (Result<(), Short>, K::Left) {
         let hash = self.hash(&caller);
         let shard = &mut *self.lock(hash);
         let want = Want::at_once(cost);
         let rule = shard.rule_of(plan);
+        let look = |count: &mut K, rule: &K::Rule| {
+            count.adopt(rule, now);
+            (count.room(rule, want, now), count.left(rule, now))
+        };
         if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
-            row.count.adopt(&rule, now);
-            return row.count.room(&rule, want, now);
+            return look(&mut row.count, &rule);
         }
         if self.callers() < self.max_callers {
-            return K::default().room(&rule, want, now);
+            return look(&mut K::default(), &rule);
         }
         let rule = shard.rule;
-        shard.newcomers.adopt(&rule, now);
-        shard.newcomers.room(&rule, want, now)
+        look(&mut shard.newcomers, &rule)
     }
 
     /// Changes what is counted of a caller, and lets whoever waits look again.
@@ -282,13 +284,13 @@ impl<K: Kind> Table<K> {
                 waiting.extend(shard.lines.all());
             }
         }
+        // Under no lock: whoever is woken may set another plan at once.
+        waiting.iter().for_each(|line| line.look_again());
     }
 
     pub(super) fn plan(&self) -> K::Plan {
         // There is at least one shard, and all have the same.
         lock(&self.shards[0]).plan
-        // Under no lock: whoever is woken may set another plan at once.
-        waiting.iter().for_each(|line| line.look_again());
     }
 
     pub(super) fn names(&self) -> K::Names {
