@@ -176,12 +176,12 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
             line.set_max_waiting(max_waiting);
             Place::join(line, limit, asked.cost, expected, max_wait)
         });
-        let place = place.map_err(|rejected| {
+        let (place, whose) = place.map_err(|rejected| {
             let rejected = standing_at::<K>(rejected, asked.cost, &left);
             self.tell(Some(caller), &rejected);
             rejected
         })?;
-        let turn = Turn::new(self.clone(), caller, asked, place);
+        let turn = Turn::new(self.clone(), caller, asked, place, whose);
         Ok(Box::pin(async move {
             let mut turn = turn;
             turn.reach_head().await;

@@ -16,7 +16,7 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Short, Want},
-    line::{Line, Lines},
+    line::{Line, Lines, Whose},
 };
 use crate::{Rejected, key::Caller, limit::Place};
 
@@ -120,7 +120,7 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.lines.units(hash, caller);
+                want.ahead = shard.lines.units(hash, Whose::Caller(caller));
             }
             match shard.rows.find_mut(hash, |row| row.caller == caller) {
                 Some(row) => Taken::of(&mut row.count, &rule, want, now),
@@ -139,7 +139,7 @@ impl<K: Kind> Table<K> {
         caller: Caller,
         hash: u64,
         rule: &K::Rule,
-        want: Want,
+        mut want: Want,
         now: u64,
     ) -> Taken<K> {
         let mut count = K::default();
@@ -147,12 +147,18 @@ impl<K: Kind> Table<K> {
         if self.keep(shard, Row { caller, count }, hash, now) {
             return taken;
         }
+        if !want.in_turn {
+            let ahead = shard.lines.units(hash, Whose::Newcomers);
+            want.ahead = want.ahead.saturating_add(ahead);
+        }
         // Who shares what there is shares its plan: a better one would fill it for all the others, too.
         let rule = shard.rule;
-        let shared = true;
+        let taken = Taken::of(&mut shard.newcomers, &rule, want, now);
         Taken {
-            shared,
-            ..Taken::of(&mut shard.newcomers, &rule, want, now)
+            // It fits into what is its own as soon as there is a place.
+            mark: taken.mark.map_err(Short::not_for_ever),
+            shared: true,
+            ..taken
         }
     }
 
@@ -175,11 +181,13 @@ impl<K: Kind> Table<K> {
         if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
             return look(&mut row.count, &rule);
         }
-        if self.callers() < self.max_callers {
-            return look(&mut K::default(), &rule);
+        let own = look(&mut K::default(), &rule);
+        if self.callers() < self.max_callers || own.0.is_err() {
+            return own;
         }
         let rule = shard.rule;
-        look(&mut shard.newcomers, &rule)
+        let (room, left) = look(&mut shard.newcomers, &rule);
+        (room.map_err(Short::not_for_ever), left)
     }
 
     /// Changes what is counted of a caller, and lets whoever waits look again.
@@ -195,13 +203,14 @@ impl<K: Kind> Table<K> {
         let (changed, waiting) = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan.filter(|_| !shared));
-            let changed = if shared {
+            if shared {
                 shard.newcomers.adopt(&rule, now);
-                change(&mut shard.newcomers, &rule)
+                let changed = change(&mut shard.newcomers, &rule);
+                (changed, shard.lines.all())
             } else {
-                self.change_row(shard, caller, hash, &rule, now, change)
-            };
-            (changed, shard.lines.of(hash, caller, shared))
+                let changed = self.change_row(shard, caller, hash, &rule, now, change);
+                (changed, shard.lines.of(hash, caller))
+            }
         };
         waiting.iter().for_each(|line| line.look_again());
         changed
@@ -218,7 +227,9 @@ impl<K: Kind> Table<K> {
     ) -> T {
         if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
             let changed = change(&mut row.get_mut().count, rule);
-            if row.get().count.idle_at() <= now {
+            // A place that somebody waits for is kept for them.
+            let waits = shard.lines.units(hash, Whose::Caller(caller)) > 0;
+            if row.get().count.idle_at() <= now && !waits {
                 row.remove();
                 self.callers.fetch_sub(1, Ordering::Relaxed);
             }
@@ -236,21 +247,36 @@ impl<K: Kind> Table<K> {
         change(&mut shard.newcomers, &rule)
     }
 
-    /// Puts a request at the end of its caller's line, or says why not.
+    /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
     pub(super) fn join(
         &self,
         caller: Caller,
         join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<Place<Line>, Rejected> {
+    ) -> Result<(Place<Line>, Whose), Rejected> {
         let hash = self.hash(&caller);
         // Under the lock, so that nobody lets go of the line meanwhile.
-        self.lock(hash).lines.join(hash, caller, join)
+        let shard = &mut *self.lock(hash);
+        let own = Whose::Caller(caller);
+        let has_own = self.callers() < self.max_callers
+            || shard.rows.find(hash, |row| row.caller == caller).is_some()
+            || shard.lines.units(hash, own) > 0;
+        let whose = if has_own { own } else { Whose::Newcomers };
+        Ok((shard.lines.join(hash, whose, join)?, whose))
     }
 
-    /// Lets go of the line of a caller of whom nobody waits any more.
-    pub(super) fn leave(&self, caller: Caller) {
+    /// Lets go of a line in which nobody waits any more, and of what was kept for those.
+    pub(super) fn leave(&self, caller: Caller, whose: Whose, now: u64) {
         let hash = self.hash(&caller);
-        self.lock(hash).lines.leave(hash, caller);
+        let shard = &mut *self.lock(hash);
+        shard.lines.leave(hash, whose);
+        if shard.lines.units(hash, Whose::Caller(caller)) > 0 {
+            return;
+        }
+        let is_idle = |row: &Row<K>| row.caller == caller && row.count.idle_at() <= now;
+        if let Ok(row) = shard.rows.find_entry(hash, is_idle) {
+            row.remove();
+            self.callers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Gives every caller without a plan of its own another one. What they have used stays used.
@@ -378,13 +404,17 @@ impl<K: Kind> Table<K> {
         }
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
+        let lines = &shard.lines;
+        let is_waited_for = |caller: Caller| {
+            !lines.is_empty() && lines.units(self.hash(&caller), Whose::Caller(caller)) > 0
+        };
         shard.rows.retain(|row| {
             let idle_at = row.count.idle_at();
-            let is_idle = idle_at <= now;
-            if !is_idle {
+            let stays = idle_at > now || is_waited_for(row.caller);
+            if stays {
                 next_idle = next_idle.min(idle_at);
             }
-            !is_idle
+            stays
         });
         let soonest = now.saturating_add(PAUSE_NANOS);
         shard.look_again_at = next_idle.clamp(soonest, soonest.saturating_add(ROUND_NANOS));

@@ -9,7 +9,7 @@ use super::{
     ask::Asked,
     callers::{Callers, standing_at},
     kind::{Kind, Short, Wait, Want},
-    line::Line,
+    line::{Line, Whose},
 };
 use crate::{Limit, Reason, Rejected, key::Caller, limit::Place};
 
@@ -20,7 +20,11 @@ pub struct Turn<K: Kind> {
     asked: Asked<K::Plan>,
     /// There until it is dropped.
     place: Option<Place<Line>>,
+    whose: Whose,
 }
+
+/// How long newcomers to a full table wait for what they share before they look whether there are places again.
+const NEWCOMERS_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 // ===== impl Turn =====
 
@@ -30,6 +34,7 @@ impl<K: Kind> Turn<K> {
         caller: Caller,
         asked: Asked<K::Plan>,
         place: Place<Line>,
+        whose: Whose,
     ) -> Self {
         let place = Some(place);
         Self {
@@ -37,6 +42,7 @@ impl<K: Kind> Turn<K> {
             caller,
             asked,
             place,
+            whose,
         }
     }
 
@@ -81,15 +87,20 @@ impl<K: Kind> Turn<K> {
         self.callers.table.room(self.caller, plan, cost, now)
     }
 
-    /// Waits until the line is told that something has changed, or until `at`: whether it was told.
+    /// Waits until something may have changed, or until `at`: whether it may have.
     async fn changed_before(&self, at: Option<Instant>) -> bool {
         let Some(place) = &self.place else {
             return false;
         };
+        let look_again = match self.whose {
+            Whose::Caller(_) => None,
+            Whose::Newcomers => Instant::now().checked_add(NEWCOMERS_LOOK_AGAIN),
+        };
+        let first = at.into_iter().chain(look_again).min();
         let changed = place.queue().changed();
-        match at {
+        match first {
             None => changed.await,
-            Some(at) => return timeout_at(at, changed).await.is_ok(),
+            Some(first) => return timeout_at(first, changed).await.is_ok() || at != Some(first),
         }
         true
     }
@@ -150,7 +161,8 @@ impl<K: Kind> Drop for Turn<K> {
     fn drop(&mut self) {
         // First the place, so that the line is seen to be empty.
         self.place = None;
-        self.callers.table.leave(self.caller);
+        let now = self.callers.clock.now();
+        self.callers.table.leave(self.caller, self.whose, now);
     }
 }
 

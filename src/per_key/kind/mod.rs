@@ -198,4 +198,12 @@ impl Short {
     fn new(limit: Limit, wait: Wait) -> Self {
         Self { limit, wait }
     }
+
+    /// The same where it may fit later, though it never fits into what it would share now.
+    pub(in crate::per_key) fn not_for_ever(self) -> Self {
+        match self.wait {
+            Wait::Never { .. } => Self::new(self.limit, Wait::Unknown),
+            Wait::For(_) | Wait::Unknown => self,
+        }
+    }
 }
