@@ -113,7 +113,14 @@ impl<K: Kind> Callers<K> {
 
     /// For one who finds no room: whether it may wait.
     #[cold]
-    fn short(&self, caller: Caller, cost: u64, short: Short, left: &K::Left) -> Entry<Admitted<K>> {
+    fn short(
+        &self,
+        caller: Caller,
+        asked: &Asked<K::Plan>,
+        short: Short,
+        taken: &Taken<K>,
+    ) -> Entry<Admitted<K>> {
+        let (cost, left) = (asked.cost, &taken.left);
         let max_wait = self.settings.max_wait();
         let wait = match short.wait {
             Wait::For(nanos) => Some(Duration::from_nanos(nanos)),
@@ -121,12 +128,21 @@ impl<K: Kind> Callers<K> {
         };
         let is_patient = !max_wait.is_zero() && wait.is_none_or(|wait| wait <= max_wait);
         if is_patient && !matches!(short.wait, Wait::Never { .. }) {
-            // A limit that only watches lets nobody wait, either.
-            return if self.settings.shadow.load(Ordering::Relaxed) {
-                Entry::Pass(Admitted::uncounted())
-            } else {
-                Entry::Wait(wait)
-            };
+            if !self.settings.shadow.load(Ordering::Relaxed) {
+                return Entry::Wait(wait);
+            }
+            // A limit that only watches lets nobody wait, either. It takes for it what it would get then, for else nobody who comes
+            // after it would ever be seen to wait too long.
+            if let Some(wait) = wait {
+                let now = self.clock.now();
+                let then = now.saturating_add(nanos(wait));
+                let take = |count: &mut K, rule: &K::Rule| {
+                    count.add(rule, Want::at_once(cost), then);
+                };
+                self.table
+                    .change(caller, asked.plan, taken.shared, now, take);
+            }
+            return Entry::Pass(Admitted::uncounted());
         }
         let reason = match short.wait {
             Wait::Never { capacity } => Reason::NeverFits { cost, capacity },
@@ -154,7 +170,7 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         let taken = self.take(caller, asked.plan, Want::at_once(asked.cost));
         match taken.mark {
             Ok(_) => Entry::Pass(Admitted::new(self, caller, asked, &taken)),
-            Err(short) => self.short(caller, asked.cost, short, &taken.left),
+            Err(short) => self.short(caller, asked, short, &taken),
         }
     }
 

@@ -200,18 +200,28 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shadow_lets_nobody_wait() {
-    let layer = TokenBucketLayer::new(Quota::per_second(1))
-        .per(API_KEY())
-        .max_wait(SECOND)
-        .shadow()
-        .respond();
-    let start = Instant::now();
-    for _ in 0..3 {
-        assert_eq!(ask(&layer, from("ann")).await.0, 200);
+async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() {
+    let bucket = || TokenBucketLayer::new(Quota::per_second(1)).per(API_KEY());
+    let window = || SlidingWindowLayer::new(Quota::per_second(1)).per(API_KEY());
+    for (shadow, took) in [(false, 2 * SECOND), (true, Duration::ZERO)] {
+        for max_callers in [0, 1] {
+            let (bucket, window) = (
+                bucket().max_callers(max_callers),
+                window().max_callers(max_callers),
+            );
+            let (bucket, window) = (bucket.max_wait(2 * SECOND), window.max_wait(2 * SECOND));
+            bucket.limiter().set_shadow(shadow);
+            window.limiter().set_shadow(shadow);
+            let start = Instant::now();
+            let all = (0..100).map(|_| bucket.layer(hello()).oneshot(from("ann")));
+            futures::future::join_all(all).await;
+            assert_eq!((bucket.limiter().refused(), start.elapsed()), (97, took));
+            let start = Instant::now();
+            let all = (0..100).map(|_| window.layer(hello()).oneshot(from("ann")));
+            futures::future::join_all(all).await;
+            assert_eq!((window.limiter().refused(), start.elapsed()), (97, took));
+        }
     }
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(layer.limiter().refused(), 0);
 }
 
 #[tokio::test(start_paused = true)]
