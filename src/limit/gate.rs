@@ -36,6 +36,9 @@ pub trait Gate: Clone {
     /// Until when the turn may be kept from those behind, and what to say when that has passed.
     fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)>;
 
+    /// Is told when that has passed, and the request is refused.
+    fn expired(_turn: &Self::Turn, _rejected: &Rejected) {}
+
     /// Takes what the turn is for. Where the room is gone, waits for it again without losing the turn.
     fn take(turn: Self::Turn) -> Result<Self::Pass, Waiting<Self::Turn>>;
 }

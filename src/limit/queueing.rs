@@ -98,6 +98,7 @@ impl<S, G: Gate> Queueing<S, G> {
         }
         if let Some((sleep, rejected)) = &mut self.patience {
             if sleep.as_mut().poll(cx).is_ready() {
+                G::expired(&turn, rejected);
                 return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
             }
         }

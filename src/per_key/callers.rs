@@ -113,7 +113,14 @@ impl<K: Kind> Callers<K> {
 
     /// For one who finds no room: whether it may wait.
     #[cold]
-    fn short(&self, caller: Caller, cost: u64, short: Short, left: &K::Left) -> Entry<Admitted<K>> {
+    fn short(
+        &self,
+        caller: Caller,
+        asked: &Asked<K::Plan>,
+        short: Short,
+        taken: &Taken<K>,
+    ) -> Entry<Admitted<K>> {
+        let (cost, left) = (asked.cost, &taken.left);
         let max_wait = self.settings.max_wait();
         let wait = match short.wait {
             Wait::For(nanos) => Some(Duration::from_nanos(nanos)),
@@ -121,21 +128,28 @@ impl<K: Kind> Callers<K> {
         };
         let is_patient = !max_wait.is_zero() && wait.is_none_or(|wait| wait <= max_wait);
         if is_patient && !matches!(short.wait, Wait::Never { .. }) {
-            // A limit that only watches lets nobody wait, either.
-            return if self.settings.shadow.load(Ordering::Relaxed) {
-                Entry::Pass(Admitted::uncounted())
-            } else {
-                Entry::Wait(wait)
-            };
+            if !self.settings.shadow.load(Ordering::Relaxed) {
+                return Entry::Wait(wait);
+            }
+            // A limit that only watches lets nobody wait, either. It takes for it what it would get then, for else nobody who comes
+            // after it would ever be seen to wait too long.
+            if let Some(wait) = wait {
+                let now = self.clock.now();
+                let then = now.saturating_add(nanos(wait));
+                let take = |count: &mut K, rule: &K::Rule| {
+                    count.add(rule, Want::at_once(cost), then);
+                };
+                self.table
+                    .change(caller, asked.plan, taken.shared, now, take);
+            }
+            return Entry::Pass(Admitted::uncounted());
         }
         let reason = match short.wait {
             Wait::Never { capacity } => Reason::NeverFits { cost, capacity },
             Wait::For(_) | Wait::Unknown => Reason::WaitTooLong { max_wait },
         };
         let rejected = Rejected::new(short.limit, reason, wait);
-        let mut standings = Standings::new(cost);
-        K::standings(left, &mut |standing| standings.push(standing));
-        self.refuse(Some(caller), rejected.standing_at(standings))
+        self.refuse(Some(caller), standing_at::<K>(rejected, cost, left))
     }
 }
 
@@ -156,7 +170,7 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         let taken = self.take(caller, asked.plan, Want::at_once(asked.cost));
         match taken.mark {
             Ok(_) => Entry::Pass(Admitted::new(self, caller, asked, &taken)),
-            Err(short) => self.short(caller, asked.cost, short, &taken.left),
+            Err(short) => self.short(caller, asked, short, &taken),
         }
     }
 
@@ -171,14 +185,19 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         };
         let max_wait = self.settings.max_wait();
         let max_waiting = self.settings.max_waiting.load(Ordering::Relaxed);
+        let now = self.clock.now();
+        let (room, left) = self.table.room(caller, asked.plan, asked.cost, now);
+        let limit = room.err().map_or(K::LIMIT, |short| short.limit);
         let place = self.table.join(caller, |line| {
             line.set_max_waiting(max_waiting);
-            Place::join(line, K::LIMIT, asked.cost, expected, max_wait)
+            Place::join(line, limit, asked.cost, expected, max_wait)
         });
-        let place = place.inspect_err(|rejected| {
-            self.tell(Some(caller), rejected);
+        let (place, whose) = place.map_err(|rejected| {
+            let rejected = standing_at::<K>(rejected, asked.cost, &left);
+            self.tell(Some(caller), &rejected);
+            rejected
         })?;
-        let turn = Turn::new(self.clone(), caller, asked, place);
+        let turn = Turn::new(self.clone(), caller, asked, place, whose);
         Ok(Box::pin(async move {
             let mut turn = turn;
             turn.reach_head().await;
@@ -190,6 +209,10 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         turn.deadline()
     }
 
+    fn expired(turn: &Turn<K>, rejected: &Rejected) {
+        turn.tell(rejected);
+    }
+
     fn take(turn: Turn<K>) -> Result<Admitted<K>, Waiting<Turn<K>>> {
         match turn.take() {
             Some(admitted) => Ok(admitted),
@@ -197,6 +220,13 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
             None => Err(Box::pin(until_due(turn))),
         }
     }
+}
+
+/// Adds where the caller stands to the refusal of a request.
+pub(super) fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+    let mut standings = Standings::new(cost);
+    K::standings(left, &mut |standing| standings.push(standing));
+    rejected.standing_at(standings)
 }
 
 impl<K: Kind> fmt::Debug for Callers<K> {

@@ -21,7 +21,8 @@
 //!
 //! A caller whose bucket is full again, whose window is empty, or of whom nothing is in flight takes nothing in the end. There is a
 //! [bound](PerKeyLimiter::max_callers) on their number, 1,000,000 unless told. Someone new who comes when that many are not idle
-//! finds no place: such newcomers share what a few callers have, one for each part of the table, until there are places again. So a flood
+//! finds no place: such newcomers share what a few callers have, one for each part of the table, and its line, until there are places
+//! again. So a flood
 //! of new keys neither costs more memory than the bound nor resets anybody's count. It does cost those who were idle, and
 //! come back while it lasts, a limit of their own.
 //!

@@ -7,11 +7,11 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     admitted::Admitted,
     ask::Asked,
-    callers::Callers,
-    kind::{Kind, Wait, Want},
-    line::Line,
+    callers::{Callers, standing_at},
+    kind::{Kind, Short, Wait, Want},
+    line::{Line, Whose},
 };
-use crate::{Reason, Rejected, key::Caller, limit::Place};
+use crate::{Limit, Reason, Rejected, key::Caller, limit::Place};
 
 /// A place in the line of a caller. Dropping it leaves the line, from whatever place.
 pub struct Turn<K: Kind> {
@@ -20,7 +20,11 @@ pub struct Turn<K: Kind> {
     asked: Asked<K::Plan>,
     /// There until it is dropped.
     place: Option<Place<Line>>,
+    whose: Whose,
 }
+
+/// How long newcomers to a full table wait for what they share before they look whether there are places again.
+const NEWCOMERS_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 // ===== impl Turn =====
 
@@ -30,6 +34,7 @@ impl<K: Kind> Turn<K> {
         caller: Caller,
         asked: Asked<K::Plan>,
         place: Place<Line>,
+        whose: Whose,
     ) -> Self {
         let place = Some(place);
         Self {
@@ -37,6 +42,7 @@ impl<K: Kind> Turn<K> {
             caller,
             asked,
             place,
+            whose,
         }
     }
 
@@ -47,8 +53,10 @@ impl<K: Kind> Turn<K> {
     }
 
     pub(super) fn deadline(&self) -> Option<(Instant, Rejected)> {
-        let refusal = self.too_late(Some(Duration::ZERO));
-        Some((self.last_instant()?, refusal))
+        let last = self.last_instant()?;
+        let (_, left) = self.room();
+        let refusal = self.refusal(K::LIMIT, self.too_late(), Some(Duration::ZERO), &left);
+        Some((last, refusal))
     }
 
     /// Takes what there was room for a moment ago, if there still is.
@@ -68,34 +76,47 @@ impl<K: Kind> Turn<K> {
         self.place.as_ref()?.last_instant()
     }
 
-    fn too_late(&self, wait: Option<Duration>) -> Rejected {
+    fn too_late(&self) -> Reason {
         let max_wait = self.callers.settings.max_wait();
-        Rejected::new(K::LIMIT, Reason::WaitTooLong { max_wait }, wait)
+        Reason::WaitTooLong { max_wait }
     }
 
-    fn wait(&self) -> Option<Wait> {
+    fn room(&self) -> (Result<(), Short>, K::Left) {
         let now = self.callers.clock.now();
         let (plan, cost) = (self.asked.plan, self.asked.cost);
-        let room = self.callers.table.room(self.caller, plan, cost, now);
-        room.err().map(|short| short.wait)
+        self.callers.table.room(self.caller, plan, cost, now)
     }
 
-    /// Waits until the line is told that something has changed, or until `at`: whether it was told.
+    /// Waits until something may have changed, or until `at`: whether it may have.
     async fn changed_before(&self, at: Option<Instant>) -> bool {
         let Some(place) = &self.place else {
             return false;
         };
+        let look_again = match self.whose {
+            Whose::Caller(_) => None,
+            Whose::Newcomers => Instant::now().checked_add(NEWCOMERS_LOOK_AGAIN),
+        };
+        let first = at.into_iter().chain(look_again).min();
         let changed = place.queue().changed();
-        match at {
+        match first {
             None => changed.await,
-            Some(at) => return timeout_at(at, changed).await.is_ok(),
+            Some(first) => return timeout_at(first, changed).await.is_ok() || at != Some(first),
         }
         true
     }
 
-    fn refused(&self, rejected: Rejected) -> Rejected {
-        self.callers.tell(Some(self.caller), &rejected);
-        rejected
+    pub(super) fn tell(&self, rejected: &Rejected) {
+        self.callers.tell(Some(self.caller), rejected);
+    }
+
+    fn refusal(
+        &self,
+        limit: Limit,
+        reason: Reason,
+        wait: Option<Duration>,
+        left: &K::Left,
+    ) -> Rejected {
+        standing_at::<K>(Rejected::new(limit, reason, wait), self.asked.cost, left)
     }
 }
 
@@ -103,29 +124,36 @@ impl<K: Kind> Turn<K> {
 pub(super) async fn until_due<K: Kind>(turn: Turn<K>) -> Result<Turn<K>, Rejected> {
     let last = turn.last_instant();
     loop {
-        match turn.wait() {
-            None => return Ok(turn),
-            Some(Wait::For(nanos)) => {
+        let (room, left) = turn.room();
+        let Err(Short { limit, wait }) = room else {
+            return Ok(turn);
+        };
+        let (reason, wait) = match wait {
+            Wait::For(nanos) => {
                 let wait = Duration::from_nanos(nanos);
                 let due = Instant::now().checked_add(wait);
-                if last.is_some_and(|last| due.is_none_or(|due| due > last)) {
-                    return Err(turn.refused(turn.too_late(Some(wait))));
+                if last.is_none_or(|last| due.is_some_and(|due| due <= last)) {
+                    turn.changed_before(due).await;
+                    continue;
                 }
-                turn.changed_before(due).await;
+                (turn.too_late(), Some(wait))
             }
-            Some(Wait::Unknown) => {
+            Wait::Unknown => {
                 // A place that comes free as the time ends is taken, so no timer is late for it.
                 let deadline = turn.place.as_ref().and_then(Place::deadline);
-                if !turn.changed_before(deadline).await {
-                    return Err(turn.refused(turn.too_late(None)));
+                if turn.changed_before(deadline).await {
+                    continue;
                 }
+                (turn.too_late(), None)
             }
-            Some(Wait::Never { capacity }) => {
+            Wait::Never { capacity } => {
                 let cost = turn.asked.cost;
-                let reason = Reason::NeverFits { cost, capacity };
-                return Err(turn.refused(Rejected::new(K::LIMIT, reason, None)));
+                (Reason::NeverFits { cost, capacity }, None)
             }
-        }
+        };
+        let rejected = turn.refusal(limit, reason, wait, &left);
+        turn.tell(&rejected);
+        return Err(rejected);
     }
 }
 
@@ -133,7 +161,8 @@ impl<K: Kind> Drop for Turn<K> {
     fn drop(&mut self) {
         // First the place, so that the line is seen to be empty.
         self.place = None;
-        self.callers.table.leave(self.caller);
+        let now = self.callers.clock.now();
+        self.callers.table.leave(self.caller, self.whose, now);
     }
 }
 

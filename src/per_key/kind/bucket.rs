@@ -26,6 +26,15 @@ pub struct Rule {
     refill: Refill,
 }
 
+/// What one request took, as far as it has not refilled.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// When that will have refilled at the earliest: as if nothing had been missing before.
+    refilled_at: u64,
+    /// By which quota.
+    unit_nanos: u64,
+}
+
 /// How a bucket stands.
 #[derive(Debug, Clone, Copy)]
 pub struct Left {
@@ -50,8 +59,7 @@ impl Kind for Bucket {
     type Rule = Rule;
     type Names = &'static str;
     type Left = Left;
-    /// When the bucket would have been full after that request.
-    type Mark = u64;
+    type Mark = Mark;
     type Until = UntilResponse;
 
     const LIMIT: Limit = Limit::TokenBucket;
@@ -101,17 +109,26 @@ impl Kind for Bucket {
     }
 
     #[inline]
-    fn add(&mut self, rule: &Rule, want: Want, now: u64) -> u64 {
-        let since = since(want, now);
-        self.full_at = rule.refill.after(self.full_at, since, want.cost);
-        self.full_at
+    fn add(&mut self, _: &Rule, want: Want, now: u64) -> Mark {
+        // By the quota that it follows, which may be a newer one than that of a request that is settled.
+        let unit_nanos = self.unit_nanos;
+        let (since, taken) = (since(want, now), want.cost.saturating_mul(unit_nanos));
+        self.full_at = self.full_at.max(since).saturating_add(taken);
+        let refilled_at = since.saturating_add(taken);
+        Mark {
+            refilled_at,
+            unit_nanos,
+        }
     }
 
-    /// What was taken first has refilled first.
-    fn give_back(&mut self, units: u64, mark: u64, now: u64) {
-        let missing = mark.saturating_sub(now);
-        let back = units.saturating_mul(self.unit_nanos).min(missing);
-        self.full_at = self.full_at.saturating_sub(back);
+    /// No more than is missing still in any case. Where others had taken something before, more of it may be missing; but they may have
+    /// got that back, and what has refilled must not be given back on top.
+    fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
+        if mark.unit_nanos == self.unit_nanos {
+            let missing = mark.refilled_at.saturating_sub(now);
+            let back = units.saturating_mul(self.unit_nanos).min(missing);
+            self.full_at = self.full_at.saturating_sub(back);
+        }
     }
 
     fn idle_at(&self) -> u64 {

@@ -120,7 +120,9 @@ pub trait Rate: Kind {
     #[doc(hidden)]
     fn settle(&mut self, rule: &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, mark) = reserved;
-        self.adopt(rule, now);
+        if self.follows(rule) {
+            self.adopt(rule, now);
+        }
         if real < reserved {
             self.give_back(reserved - real, mark, now);
         } else {
@@ -195,5 +197,13 @@ impl Want {
 impl Short {
     fn new(limit: Limit, wait: Wait) -> Self {
         Self { limit, wait }
+    }
+
+    /// The same where it may fit later, though it never fits into what it would share now.
+    pub(in crate::per_key) fn not_for_ever(self) -> Self {
+        match self.wait {
+            Wait::Never { .. } => Self::new(self.limit, Wait::Unknown),
+            Wait::For(_) | Wait::Unknown => self,
+        }
     }
 }

@@ -239,4 +239,61 @@ proptest! {
             let _ = (both.idle_at(), both.used(now));
         }
     }
+
+    /// With what each request really cost, no more starts than the burst and the refill, in whatever order costs are settled.
+    #[test]
+    fn a_bucket_that_was_settled_is_never_over(
+        units in 2..12u64,
+        steps in prop::collection::vec((0..4u8, any::<prop::sample::Index>(), 1..12u64, any::<bool>()), 1..200),
+    ) {
+        let rule = Bucket::rule(Quota::per_second(units), "a");
+        let (mut bucket, mut now) = (Bucket::default(), SECOND);
+        let mut under_way = Vec::new();
+        let mut starts: Vec<(u64, u64)> = Vec::new();
+        for (step, which, cost, counts) in steps {
+            match step {
+                0 | 1 => {
+                    let want = Want::at_once(cost.min(units));
+                    if let Ok(mark) = bucket.take(&rule, want, now) {
+                        under_way.push((starts.len(), want.cost, mark));
+                        starts.push((now, want.cost));
+                    }
+                }
+                2 if !under_way.is_empty() => {
+                    let (start, cost, mark) = under_way.swap_remove(which.index(under_way.len()));
+                    let real = if counts { cost } else { 0 };
+                    bucket.settle(&rule, (cost, mark), real, now);
+                    starts[start].1 = real;
+                }
+                _ => now += cost * SECOND / units / 4,
+            }
+        }
+        for (start, cost, mark) in under_way {
+            bucket.settle(&rule, (cost, mark), 0, now);
+            starts[start].1 = 0;
+        }
+        for (first, &(from, _)) in starts.iter().enumerate() {
+            let mut sum = 0;
+            for &(to, cost) in &starts[first..] {
+                sum += u128::from(cost);
+                let refilled = u128::from(to - from) * u128::from(units);
+                prop_assert!(sum * u128::from(SECOND) <= u128::from(units) * u128::from(SECOND) + refilled);
+            }
+        }
+    }
+}
+
+/// Of two that took five each, the first was nothing after all, and all is there again when the second is known to be nothing, too.
+#[test]
+fn what_has_refilled_is_not_given_back_on_top() {
+    let rule = Bucket::rule(Quota::per_second(10), "a");
+    let mut bucket = Bucket::default();
+    let [first, second] = [5, 5].map(|cost| bucket.take(&rule, Want::at_once(cost), 0).unwrap());
+    bucket.settle(&rule, (5, first), 0, 0);
+    let later = SECOND / 2;
+    assert_eq!(bucket.used(later), 0);
+    assert!(bucket.take(&rule, Want::at_once(10), later).is_ok());
+    bucket.settle(&rule, (5, second), 0, later);
+    assert_eq!(bucket.used(later), 10);
+    assert!(bucket.take(&rule, Want::at_once(1), later).is_err());
 }

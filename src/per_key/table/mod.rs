@@ -19,7 +19,7 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Short, Want},
-    line::{Line, Lines},
+    line::{Line, Lines, Whose},
 };
 use crate::{Rejected, key::Caller, limit::Place};
 
@@ -43,6 +43,8 @@ pub(super) struct Table<K: Kind> {
     next_shard: AtomicUsize,
     /// Until when it is known that there is no room.
     full_until: AtomicU64,
+    /// Held while all shards are told the same, so that of two plans one is in force in all of them.
+    telling: Mutex<()>,
 }
 
 struct Shard<K: Kind> {
@@ -95,6 +97,7 @@ impl<K: Kind> Table<K> {
             next_look: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             full_until: AtomicU64::new(0),
+            telling: Mutex::new(()),
         }
     }
 
@@ -111,7 +114,7 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.lines.units(hash, caller);
+                want.ahead = shard.lines.units(hash, Whose::Caller(caller));
             }
             match shard.rows.find_mut(hash, |row| row.caller == caller) {
                 Some(row) => Taken::of(&mut row.count, &rule, want, now),
@@ -130,7 +133,7 @@ impl<K: Kind> Table<K> {
         caller: Caller,
         hash: u64,
         rule: &K::Rule,
-        want: Want,
+        mut want: Want,
         now: u64,
     ) -> Taken<K> {
         let mut count = K::default();
@@ -138,37 +141,47 @@ impl<K: Kind> Table<K> {
         if self.keep(shard, Row { caller, count }, hash, now) {
             return taken;
         }
+        if !want.in_turn {
+            let ahead = shard.lines.units(hash, Whose::Newcomers);
+            want.ahead = want.ahead.saturating_add(ahead);
+        }
         // Who shares what there is shares its plan: a better one would fill it for all the others, too.
         let rule = shard.rule;
-        let shared = true;
+        let taken = Taken::of(&mut shard.newcomers, &rule, want, now);
         Taken {
-            shared,
-            ..Taken::of(&mut shard.newcomers, &rule, want, now)
+            // It fits into what is its own as soon as there is a place.
+            mark: taken.mark.map_err(Short::not_for_ever),
+            shared: true,
+            ..taken
         }
     }
 
-    /// Whether one request of `caller` that is next in line would find room.
+    /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
     pub(super) fn room(
         &self,
         caller: Caller,
         plan: Option<K::Plan>,
         cost: u64,
         now: u64,
-    ) -> Result<(), Short> {
+    ) -> (Result<(), Short>, K::Left) {
         let hash = self.hash(&caller);
         let shard = &mut *self.lock(hash);
         let want = Want::at_once(cost);
         let rule = shard.rule_of(plan);
+        let look = |count: &mut K, rule: &K::Rule| {
+            count.adopt(rule, now);
+            (count.room(rule, want, now), count.left(rule, now))
+        };
         if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
-            row.count.adopt(&rule, now);
-            return row.count.room(&rule, want, now);
+            return look(&mut row.count, &rule);
         }
-        if self.callers() < self.max_callers {
-            return K::default().room(&rule, want, now);
+        let own = look(&mut K::default(), &rule);
+        if self.callers() < self.max_callers || own.0.is_err() {
+            return own;
         }
         let rule = shard.rule;
-        shard.newcomers.adopt(&rule, now);
-        shard.newcomers.room(&rule, want, now)
+        let (room, left) = look(&mut shard.newcomers, &rule);
+        (room.map_err(Short::not_for_ever), left)
     }
 
     /// Changes what is counted of a caller, and lets whoever waits look again.
@@ -184,12 +197,14 @@ impl<K: Kind> Table<K> {
         let (changed, waiting) = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan.filter(|_| !shared));
-            let changed = if shared {
-                change(&mut shard.newcomers, &rule)
+            if shared {
+                shard.newcomers.adopt(&rule, now);
+                let changed = change(&mut shard.newcomers, &rule);
+                (changed, shard.lines.all())
             } else {
-                self.change_row(shard, caller, hash, &rule, now, change)
-            };
-            (changed, shard.lines.of(hash, caller, shared))
+                let changed = self.change_row(shard, caller, hash, &rule, now, change);
+                (changed, shard.lines.of(hash, caller))
+            }
         };
         waiting.iter().for_each(|line| line.look_again());
         changed
@@ -206,7 +221,9 @@ impl<K: Kind> Table<K> {
     ) -> T {
         if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
             let changed = change(&mut row.get_mut().count, rule);
-            if row.get().count.idle_at() <= now {
+            // A place that somebody waits for is kept for them.
+            let waits = shard.lines.units(hash, Whose::Caller(caller)) > 0;
+            if row.get().count.idle_at() <= now && !waits {
                 row.remove();
                 self.callers.fetch_sub(1, Ordering::Relaxed);
             }
@@ -214,29 +231,46 @@ impl<K: Kind> Table<K> {
         }
         // It was idle, and let go of.
         let mut count = K::default();
+        count.adopt(rule, now);
         let changed = change(&mut count, rule);
         if self.keep(shard, Row { caller, count }, hash, now) {
             return changed;
         }
         let rule = shard.rule;
+        shard.newcomers.adopt(&rule, now);
         change(&mut shard.newcomers, &rule)
     }
 
-    /// Puts a request at the end of its caller's line, or says why not.
+    /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
     pub(super) fn join(
         &self,
         caller: Caller,
         join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<Place<Line>, Rejected> {
+    ) -> Result<(Place<Line>, Whose), Rejected> {
         let hash = self.hash(&caller);
         // Under the lock, so that nobody lets go of the line meanwhile.
-        self.lock(hash).lines.join(hash, caller, join)
+        let shard = &mut *self.lock(hash);
+        let own = Whose::Caller(caller);
+        let has_own = self.callers() < self.max_callers
+            || shard.rows.find(hash, |row| row.caller == caller).is_some()
+            || shard.lines.units(hash, own) > 0;
+        let whose = if has_own { own } else { Whose::Newcomers };
+        Ok((shard.lines.join(hash, whose, join)?, whose))
     }
 
-    /// Lets go of the line of a caller of whom nobody waits any more.
-    pub(super) fn leave(&self, caller: Caller) {
+    /// Lets go of a line in which nobody waits any more, and of what was kept for those.
+    pub(super) fn leave(&self, caller: Caller, whose: Whose, now: u64) {
         let hash = self.hash(&caller);
-        self.lock(hash).lines.leave(hash, caller);
+        let shard = &mut *self.lock(hash);
+        shard.lines.leave(hash, whose);
+        if shard.lines.units(hash, Whose::Caller(caller)) > 0 {
+            return;
+        }
+        let is_idle = |row: &Row<K>| row.caller == caller && row.count.idle_at() <= now;
+        if let Ok(row) = shard.rows.find_entry(hash, is_idle) {
+            row.remove();
+            self.callers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn max_callers(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::{TryLockError, atomic::Ordering};
 
-use super::{FEWEST_SHARDS, Kind, Row, Shard, Table};
+use super::{Caller, FEWEST_SHARDS, Kind, Row, Shard, Table, Whose};
 
 /// How long it takes at the least until every shard has been looked at.
 const ROUND_NANOS: u64 = 10_000_000_000;
@@ -69,13 +69,17 @@ impl<K: Kind> Table<K> {
         }
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
+        let lines = &shard.lines;
+        let is_waited_for = |caller: Caller| {
+            !lines.is_empty() && lines.units(self.hash(&caller), Whose::Caller(caller)) > 0
+        };
         shard.rows.retain(|row| {
             let idle_at = row.count.idle_at();
-            let is_idle = idle_at <= now;
-            if !is_idle {
+            let stays = idle_at > now || is_waited_for(row.caller);
+            if stays {
                 next_idle = next_idle.min(idle_at);
             }
-            !is_idle
+            stays
         });
         let soonest = now.saturating_add(PAUSE_NANOS);
         shard.look_again_at = next_idle.clamp(soonest, soonest.saturating_add(ROUND_NANOS));

@@ -5,17 +5,20 @@ use super::{Kind, Table, lock};
 impl<K: Kind> Table<K> {
     /// Gives every caller without a plan of its own another one. What they have used stays used.
     pub(in crate::per_key) fn set_plan(&self, plan: K::Plan, now: u64) {
-        self.set(plan, |_| {}, now);
+        self.set(Some(plan), |_| {}, now);
     }
 
     /// Changes what the limits are called in answers.
     pub(in crate::per_key) fn rename(&self, rename: impl Fn(&mut K::Names)) {
-        self.set(self.plan(), rename, 0);
+        self.set(None, rename, 0);
     }
 
-    fn set(&self, plan: K::Plan, rename: impl Fn(&mut K::Names), now: u64) {
-        for shard in &self.shards {
-            let waiting = {
+    fn set(&self, plan: Option<K::Plan>, rename: impl Fn(&mut K::Names), now: u64) {
+        let mut waiting = Vec::new();
+        {
+            let _one_at_a_time = lock(&self.telling);
+            let plan = plan.unwrap_or_else(|| self.plan());
+            for shard in &self.shards {
                 let shard = &mut *lock(shard);
                 let before = shard.rule;
                 let mut names = K::names(&before);
@@ -28,10 +31,11 @@ impl<K: Kind> Table<K> {
                 }
                 (shard.plan, shard.rule) = (plan, rule);
                 shard.look_again_at = 0;
-                shard.lines.all()
-            };
-            waiting.iter().for_each(|line| line.look_again());
+                waiting.extend(shard.lines.all());
+            }
         }
+        // Under no lock: whoever is woken may set another plan at once.
+        waiting.iter().for_each(|line| line.look_again());
     }
 
     pub(in crate::per_key) fn plan(&self) -> K::Plan {

@@ -220,3 +220,23 @@ fn a_place_that_outlives_its_plan_is_given_back_all_the_same() {
     let refused = limiter.try_enter("ann".into()).unwrap_err();
     assert!(refused.never_fits());
 }
+
+#[test]
+fn two_new_plans_at_once_leave_one_in_force() {
+    for round in 0..200 {
+        let limiter = PerKeyLimiter::in_flight(1);
+        std::thread::scope(|scope| {
+            for plan in [3, 5] {
+                let limiter = &limiter;
+                scope.spawn(move || limiter.set_plan(plan));
+            }
+        });
+        let plan = limiter.plan();
+        for caller in 0..200_u64 {
+            let held: Vec<_> = (0..6)
+                .filter_map(|_| limiter.try_enter(caller.into()).ok())
+                .collect();
+            assert_eq!(held.len(), plan, "round {round}");
+        }
+    }
+}

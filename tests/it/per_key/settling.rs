@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     Quota, SlidingWindowLayer, TokenBucketLayer,
@@ -165,4 +165,86 @@ async fn a_request_that_fails_or_is_dropped_has_cost_what_was_reserved() {
     assert!(futures::poll!(&mut call).is_pending());
     drop(call);
     assert_eq!(layer.limiter().used(Caller::secret("ann")), 8);
+}
+
+#[derive(Clone, Copy)]
+struct Pro;
+
+fn pro() -> Request<()> {
+    let mut request = from("ann");
+    request.extensions_mut().insert(Pro);
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_bucket() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(10))
+        .per(API_KEY())
+        .cost(|r: &Request<()>| {
+            if r.extensions().get::<Pro>().is_some() {
+                900
+            } else {
+                1
+            }
+        })
+        .plan(|r: &Request<()>| match r.extensions().get() {
+            Some(Pro) => Quota::per_minute(1_000),
+            None => Quota::per_minute(10),
+        })
+        .settle(|r: &Response<String>| r.body().len() as u64);
+    let caller = Caller::secret("ann");
+    let service = layer.layer(service_fn(async |r: Request<()>| {
+        let n = if r.extensions().get::<Pro>().is_some() {
+            900
+        } else {
+            sleep(Duration::from_secs(1)).await;
+            1
+        };
+        Ok::<_, Infallible>(Response::new("x".repeat(n)))
+    }));
+    let slow = service.clone().oneshot(from("ann"));
+    let upgraded = async {
+        sleep(Duration::from_millis(500)).await;
+        service.clone().oneshot(pro()).await.unwrap();
+    };
+    let (slow, ()) = tokio::join!(slow, upgraded);
+    slow.unwrap();
+    assert!(
+        layer.limiter().used(caller) > 800,
+        "{}",
+        layer.limiter().used(caller)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_window() {
+    let layer = SlidingWindowLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .plan(|r: &Request<()>| match r.extensions().get() {
+            Some(Pro) => Quota::per_hour(10),
+            None => Quota::per_second(10),
+        })
+        .settle(|r: &Response<String>| r.body().len() as u64);
+    let caller = Caller::secret("ann");
+    let service = layer.layer(service_fn(async |r: Request<()>| {
+        if r.extensions().get::<Pro>().is_none() {
+            sleep(Duration::from_secs(5)).await;
+        }
+        Ok::<_, Infallible>(Response::new("x".to_owned()))
+    }));
+    let slow = service.clone().oneshot(from("ann"));
+    let upgraded = async {
+        sleep(Duration::from_millis(500)).await;
+        for _ in 0..8 {
+            service.clone().oneshot(pro()).await.unwrap();
+        }
+    };
+    let (slow, ()) = tokio::join!(slow, upgraded);
+    slow.unwrap();
+    service.clone().oneshot(pro()).await.unwrap();
+    assert!(
+        layer.limiter().used(caller) >= 9,
+        "{}",
+        layer.limiter().used(caller)
+    );
 }

@@ -1,18 +1,22 @@
 //! Requests that wait in their caller's line.
 
 use std::{
+    convert::Infallible,
+    future::{Ready, ready},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use http::{Request, Response};
 use tokio::time::{Instant, advance, sleep};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer, key::Caller,
-    per_key::PerKeyLimiter,
+    ConcurrencyLayer, Limit, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer,
+    key::Caller, per_key::PerKeyLimiter, refusal::Problem,
 };
 
 use super::{API_KEY, ask, from, hello};
@@ -196,18 +200,28 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shadow_lets_nobody_wait() {
-    let layer = TokenBucketLayer::new(Quota::per_second(1))
-        .per(API_KEY())
-        .max_wait(SECOND)
-        .shadow()
-        .respond();
-    let start = Instant::now();
-    for _ in 0..3 {
-        assert_eq!(ask(&layer, from("ann")).await.0, 200);
+async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() {
+    let bucket = || TokenBucketLayer::new(Quota::per_second(1)).per(API_KEY());
+    let window = || SlidingWindowLayer::new(Quota::per_second(1)).per(API_KEY());
+    for (shadow, took) in [(false, 2 * SECOND), (true, Duration::ZERO)] {
+        for max_callers in [0, 1] {
+            let (bucket, window) = (
+                bucket().max_callers(max_callers),
+                window().max_callers(max_callers),
+            );
+            let (bucket, window) = (bucket.max_wait(2 * SECOND), window.max_wait(2 * SECOND));
+            bucket.limiter().set_shadow(shadow);
+            window.limiter().set_shadow(shadow);
+            let start = Instant::now();
+            let all = (0..100).map(|_| bucket.layer(hello()).oneshot(from("ann")));
+            futures::future::join_all(all).await;
+            assert_eq!((bucket.limiter().refused(), start.elapsed()), (97, took));
+            let start = Instant::now();
+            let all = (0..100).map(|_| window.layer(hello()).oneshot(from("ann")));
+            futures::future::join_all(all).await;
+            assert_eq!((window.limiter().refused(), start.elapsed()), (97, took));
+        }
     }
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(layer.limiter().refused(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,4 +246,67 @@ async fn newcomers_to_a_full_table_wait_for_what_they_share() {
     let took = start.elapsed();
     assert!((9 * SECOND..30 * SECOND).contains(&took), "{took:?}");
     assert_eq!(limiter.callers(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_finds_the_line_full_is_told_where_it_stands() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .max_wait(10 * SECOND)
+        .max_waiting(1)
+        .respond_as(Problem);
+    let service = layer.layer(hello());
+    service.clone().oneshot(from("ann")).await.unwrap();
+    let mut waits = Box::pin(service.clone().oneshot(from("ann")));
+    assert!(futures::poll!(&mut waits).is_pending());
+    let refused = service.clone().oneshot(from("ann")).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["ratelimit"], r#""default";r=0;t=1"#);
+    assert!(refused.body().contains("violated-policies"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_waited_in_vain_is_told_where_it_stands_and_by_which_limit() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(10)))
+        .max_wait(2 * SECOND)
+        .respond_as(Problem);
+    let limiter = layer.limiter().clone();
+    let service = layer.layer(hello());
+    service.clone().oneshot(from("ann")).await.unwrap();
+    let mut waits = Box::pin(service.clone().oneshot(from("ann")));
+    assert!(futures::poll!(&mut waits).is_pending());
+    limiter.set_plan((Quota::per_second(1), Quota::per_hour(1)));
+    let refused = waits.await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let rejected: &Rejected = refused.extensions().get().unwrap();
+    assert_eq!(rejected.limit(), Limit::SlidingWindow);
+    assert_eq!(refused.headers().get_all("ratelimit").iter().count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_service_was_never_ready_is_told_like_any_other() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .max_wait(2 * SECOND);
+    let limiter = layer.limiter().clone();
+    #[derive(Clone)]
+    struct Never;
+    impl Service<Request<()>> for Never {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<String>, Infallible>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Pending
+        }
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            ready(Ok(Response::new(String::new())))
+        }
+    }
+    let mut service = layer.layer(Never);
+    service.call(from("ann")).await.unwrap();
+    let refused = service.call(from("ann")).await;
+    assert!(refused.is_err());
+    assert_eq!(limiter.refused(), 1);
 }
