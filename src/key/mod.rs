@@ -18,6 +18,7 @@ mod client_ip;
 mod found;
 mod networks;
 mod peer_ip;
+mod prefixes;
 pub mod resolve;
 #[cfg(feature = "axum")]
 mod route;
