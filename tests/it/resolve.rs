@@ -160,6 +160,27 @@ async fn a_look_up_can_answer_itself_and_nothing_further_in_is_called_or_held() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_of_the_look_up_fits_under_a_layer_that_wraps_bodies() {
+    let limit = ConcurrencyLayer::new(1)
+        .per(Extension::<Caller>::new())
+        .respond();
+    let mut service = ServiceBuilder::new()
+        .layer(ResolveLayer::new(|request: &Req| {
+            let found = token(request).map(Caller::from);
+            async move {
+                let down = Response::new("down".to_owned());
+                found.map(Some).ok_or(down.map(Into::into))
+            }
+        }))
+        .layer(limit)
+        .service(who());
+    let answer = call(&mut service, Request::new(())).await.unwrap();
+    assert_eq!(answer.body().get_ref(), "down");
+    let answer = call(&mut service, from("ann")).await.unwrap();
+    assert_eq!(answer.body().get_ref(), "ann");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_layers_find_two_things_each_of_a_type_of_its_own() {
     #[derive(Clone)]
     struct Organisation(u64);
@@ -351,6 +372,36 @@ async fn a_request_that_is_dropped_in_its_look_up_ends_it_and_is_never_called() 
     assert_eq!(Arc::strong_count(&connection), 2);
     assert_eq!(calls.load(Ordering::Relaxed), 0);
     assert!(poll_once(inner.clone().ready()).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_anywhere_leaves_the_inner_service_free() {
+    let called = Arc::new(AtomicUsize::new(0));
+    let calls = called.clone();
+    let inner = service_fn(move |_: Req| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(ms(5)).await;
+            Ok::<_, Infallible>(())
+        }
+    });
+    let inner = ConcurrencyLimit::new(inner, 1);
+    let mut service = after(5).layer(inner.clone());
+    // In the look-up until 5, waiting for the permit until 10, and called until 15.
+    for (dropped_at, called_by_then) in [(2, 0), (7, 0), (12, 1)] {
+        called.store(0, Ordering::Relaxed);
+        let waiting = start(&mut service, from("ann")).await;
+        let mut blocker = inner.clone();
+        blocker.ready().await.unwrap();
+        let unblock = tokio::spawn(async move {
+            sleep(ms(10)).await;
+            drop(blocker);
+        });
+        assert!(timeout(ms(dropped_at), waiting.end()).await.is_err());
+        assert_eq!(called.load(Ordering::Relaxed), called_by_then);
+        unblock.await.unwrap();
+        assert!(poll_once(inner.clone().ready()).await.is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,9 @@
 /// What a look-up comes to: something that it found, nothing, or an answer in the service's stead.
 ///
 /// Sealed. It is an `Option<T>`, or a `Result<Option<T>, Response>` whose error is a response of the service, such as a 503 where
-/// the database is down or a 401 for a key that is nobody's. So the service's own error type stays what it is.
+/// the database is down or a 401 for a key that is nobody's. So the service's own error type stays what it is. Where a layer
+/// further in gives responses another body, as a [`ConcurrencyLayer`](crate::ConcurrencyLayer) does, `response.map(Into::into)`
+/// is of that type.
 #[diagnostic::on_unimplemented(
     message = "a look-up can't come to `{Self}`",
     note = "it comes to an `Option<T>`, or to a `Result<Option<T>, Response>` with the response type of the service inside"

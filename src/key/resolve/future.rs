@@ -20,7 +20,8 @@ pin_project! {
     ///
     /// It may be dropped at any point. The look-up is dropped with it, and the inner service is not called if it was not yet.
     ///
-    /// The look-up makes progress only while this is polled. Nothing that was polled ready is held while it waits.
+    /// The look-up makes progress only while this is polled. Nothing that was polled ready is held while it waits. Before the first
+    /// poll, and once the look-up is over, one that is kept but not polled may hold a place in the inner service.
     pub struct ResponseFuture<S, Request, L>
     where
         S: Service<Request>,

@@ -123,7 +123,7 @@
 //!
 //! # What it costs
 //!
-//! A clone of the inner service for each request, and nothing on the heap. A look-up that is ready when it is first polled, as from a
+//! A clone of the inner service for each request; nothing else is allocated. A look-up that is ready when it is first polled, as from a
 //! cache, is followed by the call of the instance that was polled ready. One that has to wait lets go of that instance, so that
 //! nothing which a service further in holds once it is ready is held meanwhile, and readies a second clone.
 //!
