@@ -7,6 +7,7 @@
 //! | [`ApiKey`] | whoever bears this key, in a header or as a bearer token |
 //! | [`Header`] | what a header says that a proxy in front sets |
 //! | [`Extension`] | what a layer further out has found out |
+//! | `Extension` inside of a [`ResolveLayer`](resolve::ResolveLayer) | what a database or another service says: a look-up that takes a while |
 //! | `Route`, with the feature `axum` | nobody: each method and route has one limit |
 //! | [`Global`] | everybody: one limit for all |
 //! | a tuple of two or three | all of these together |
@@ -17,6 +18,8 @@ mod client_ip;
 mod found;
 mod networks;
 mod peer_ip;
+mod prefixes;
+pub mod resolve;
 #[cfg(feature = "axum")]
 mod route;
 
@@ -43,6 +46,8 @@ pub use self::{
 ///     .per(|request: &Request<String>| request.uri().host().map(Caller::from));
 /// # let _ = layer;
 /// ```
+///
+/// A key that has to be waited for is looked up further out: see [`resolve`].
 pub trait Key<Request> {
     /// The caller, or `None` where the request does not say.
     fn caller(&self, request: &Request) -> Option<Caller>;

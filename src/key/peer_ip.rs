@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, Request};
 
-use super::{Caller, Key};
+use super::{Caller, Key, prefixes::Prefixes};
 
 /// The address at the other end of the connection, as a server puts it into the extensions of its requests.
 ///
@@ -33,13 +33,6 @@ pub struct PeerIp {
     prefixes: Prefixes,
 }
 
-/// How much of an address makes a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Prefixes {
-    pub(super) v4: u8,
-    pub(super) v6: u8,
-}
-
 /// The peer of a request, in the form in which addresses are compared.
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let own = extensions.get::<PeerAddr>().map(|peer| peer.0);
@@ -54,39 +47,12 @@ pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
 // ===== impl PeerIp =====
 
 impl PeerIp {
-    /// Counts IPv4 addresses together that share so many bits; 32 unless told.
-    #[must_use]
-    pub fn ipv4_prefix(mut self, bits: u8) -> Self {
-        self.prefixes.v4 = bits;
-        self
-    }
-
-    /// Counts IPv6 addresses together that share so many bits; 64 unless told.
-    #[must_use]
-    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
-        self.prefixes.v6 = bits;
-        self
-    }
+    super::prefixes::setters!();
 }
 
 impl<B> Key<Request<B>> for PeerIp {
     fn caller(&self, request: &Request<B>) -> Option<Caller> {
         Some(self.prefixes.caller(peer(request.extensions())?))
-    }
-}
-
-// ===== impl Prefixes =====
-
-impl Prefixes {
-    pub(super) fn caller(self, address: IpAddr) -> Caller {
-        let bits = if address.is_ipv4() { self.v4 } else { self.v6 };
-        Caller::network(address, bits)
-    }
-}
-
-impl Default for Prefixes {
-    fn default() -> Self {
-        Self { v4: 32, v6: 64 }
     }
 }
 

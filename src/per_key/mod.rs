@@ -2,7 +2,7 @@
 //!
 //! `.per(key)` makes of a [token bucket](crate::TokenBucketLayer::per), a [sliding window](crate::SlidingWindowLayer::per) or a
 //! [concurrency limit](crate::ConcurrencyLayer::per) one for each caller, as a [key](crate::key) tells them apart: by address,
-//! by API key, by whatever a closure finds in the request. [`and`](PerKeyLayer::and) adds another limit on the rate, and a request
+//! by API key, by whatever a closure finds in the request, or [looks up](crate::key::resolve) further out. [`and`](PerKeyLayer::and) adds another limit on the rate, and a request
 //! takes from all of them at one instant or from none.
 //!
 //! A request that does not fit is refused at once, or with a [`max_wait`](PerKeyLayer::max_wait) waits in its caller's line, behind those

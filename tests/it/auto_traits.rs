@@ -21,7 +21,10 @@ use tower_throttle::{
     diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
-    key::{ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route},
+    key::{
+        ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route,
+        resolve::{self, Resolve, ResolveLayer},
+    },
     per_key::{
         self, Admitted, Bucket, ByBytes, ByKey, CallerUsage, Fields, InFlight, Joint, Metered,
         PerKey, PerKeyLayer, PerKeyLimiter, Refused, Window,
@@ -39,6 +42,7 @@ use tower_throttle::{
 
 type Req = Request<String>;
 type Answer = Ready<Result<Response<String>, BoxError>>;
+type LookUp = fn(&Req) -> Ready<Option<Caller>>;
 
 /// An inner service that is everything that a service can be.
 #[derive(Debug, Clone)]
@@ -143,6 +147,7 @@ const _: () = {
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
+    value::<ResolveLayer<LookUp>>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
     value::<PerKeyLayer<ByBytes<ByKey<ApiKey>>, Fail, Window>>();
     value::<ReplayLayer>();
@@ -161,6 +166,7 @@ const _: () = {
     value::<HttpClient>();
     value::<HttpRequest<Inner>>();
     value::<IdempotencyKey<Inner>>();
+    value::<Resolve<Inner, LookUp>>();
     value::<Replay<Inner>>();
     value::<Auto<Inner, Req>>();
     value::<PerKey<Inner, ByKey<ApiKey>>>();
@@ -174,6 +180,7 @@ const _: () = {
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
+    shared_future::<resolve::future::ResponseFuture<Inner, Req, Ready<Option<Caller>>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();

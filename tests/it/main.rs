@@ -21,6 +21,7 @@ mod refusal;
 mod refusal_grpc;
 mod refusal_text;
 mod replay;
+mod resolve;
 mod retry_after_backoff;
 mod rooms;
 mod sliding_window;

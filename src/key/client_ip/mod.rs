@@ -11,10 +11,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Request};
 
 pub use self::forwarded::ForwardedBy;
-use super::{
-    Caller, InvalidNetwork, Key, Networks,
-    peer_ip::{Prefixes, peer},
-};
+use super::{Caller, InvalidNetwork, Key, Networks, peer_ip::peer, prefixes::Prefixes};
 
 /// No chain of proxies is longer, and whoever sends more entries wants to keep the server busy.
 const MAX_HOPS: usize = 64;
@@ -125,19 +122,7 @@ impl ClientIp {
         self
     }
 
-    /// Counts IPv4 addresses together that share so many bits; 32 unless told.
-    #[must_use]
-    pub fn ipv4_prefix(mut self, bits: u8) -> Self {
-        self.prefixes.v4 = bits;
-        self
-    }
-
-    /// Counts IPv6 addresses together that share so many bits; 64 unless told.
-    #[must_use]
-    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
-        self.prefixes.v6 = bits;
-        self
-    }
+    super::prefixes::setters!();
 
     /// The whole address that a request is counted for, such as for a log or for [`Networks`] that are exempt.
     #[must_use]
