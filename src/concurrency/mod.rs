@@ -69,12 +69,14 @@
 //! # }
 //! ```
 
+mod adaptive;
 mod layer;
 mod limiter;
 mod service;
 mod slots;
 
 pub use self::{
+    adaptive::{Adaptive, Latency},
     layer::ConcurrencyLayer, limiter::ConcurrencyLimiter, service::Concurrency, slots::Permit,
 };
 #[doc(no_inline)]
