@@ -118,6 +118,12 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
             .map(|body| Body::wrap(Guarded::new(body, guard)))
             .into()
     }
+
+    fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self {
+        with_url(self)
+            .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
+            .into()
+    }
 }
 
 impl IntoHttp for Response {

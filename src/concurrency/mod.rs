@@ -70,14 +70,22 @@
 //! ```
 
 mod adaptive;
+mod hold;
 mod layer;
 mod limiter;
+mod permit;
+mod priority;
+mod queue;
 mod service;
 mod slots;
 
 pub use self::{
     adaptive::{Adaptive, Latency},
-    layer::ConcurrencyLayer, limiter::ConcurrencyLimiter, service::Concurrency, slots::Permit,
+    layer::ConcurrencyLayer,
+    limiter::ConcurrencyLimiter,
+    permit::Permit,
+    priority::{AllAlike, Prioritize, Priority},
+    service::Concurrency,
 };
 #[doc(no_inline)]
 pub use crate::limit::{UntilBodyEnd, UntilResponse};
@@ -86,11 +94,11 @@ pub use crate::limit::{UntilBodyEnd, UntilResponse};
 pub mod future {
     use std::sync::Arc;
 
-    use super::slots::Slots;
+    use super::{hold::Held, slots::Slots};
     use crate::{limit::UntilBodyEnd, refusal::Fail};
 
     /// The response future of a [`Concurrency`](super::Concurrency). See
     /// [`ResponseFuture`](crate::future::ResponseFuture).
     pub type ResponseFuture<S, Request, F = Fail, H = UntilBodyEnd> =
-        crate::future::ResponseFuture<S, Request, Arc<Slots>, F, H>;
+        crate::future::ResponseFuture<S, Request, Arc<Slots>, F, Held<H>>;
 }

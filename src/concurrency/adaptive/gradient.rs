@@ -12,6 +12,8 @@ const MOST_DOWN: f64 = 0.5;
 const MOST_UP: f64 = 0.5;
 /// But this part of the limit may be added where slots are held for much longer than the latency.
 const LEAST_UP: f64 = 0.1;
+/// So many steps down end any queue.
+const MANY_STEPS: u32 = 5;
 /// How many windows at the limit lie between two probes: after the baseline was raised, and in the long run.
 const PROBE_EVERY: (u32, u32) = (4, 32);
 /// The part of the limit that is left in a probe, in which there should be no queue.
@@ -27,11 +29,19 @@ pub(super) struct Gradient {
     baseline: Option<f64>,
     /// How many steps upward went unhindered.
     streak: i32,
-    /// The latency and the requests in flight with which it began to go down.
-    before: Option<(f64, f64)>,
+    /// Where it began to go down.
+    descent: Option<Descent>,
     until_probe: u32,
     probe_every: u32,
     probing: Option<Probe>,
+}
+
+/// Where it began to go down.
+#[derive(Debug, Clone, Copy)]
+struct Descent {
+    latency: f64,
+    in_flight: f64,
+    steps: u32,
 }
 
 /// Where a probe began.
@@ -49,7 +59,7 @@ impl Gradient {
             tolerance,
             baseline: None,
             streak: 0,
-            before: None,
+            descent: None,
             // The first latency may be that of an overload.
             until_probe: 0,
             probe_every: PROBE_EVERY.0,
@@ -71,7 +81,7 @@ impl Gradient {
     /// The limit has been changed by something else.
     pub(super) fn interrupt(&mut self) {
         self.streak = 0;
-        self.before = None;
+        self.descent = None;
         self.probing = None;
     }
 
@@ -97,10 +107,16 @@ impl Gradient {
         let target = moved * self.tolerance.max(1.0 + 1.5 * seen.error);
         if latency > target {
             self.streak = 0;
-            self.before.get_or_insert((latency, seen.in_flight));
+            self.descent
+                .get_or_insert(Descent {
+                    latency,
+                    in_flight: seen.in_flight,
+                    steps: 0,
+                })
+                .steps += 1;
             return limit * (1.0 - ((latency - target) / seen.hold).min(MOST_DOWN));
         }
-        self.before = None;
+        self.descent = None;
         if !seen.is_used {
             self.streak = 0;
             return limit;
@@ -146,13 +162,10 @@ impl Gradient {
         if is_least {
             return baseline + (latency - baseline) / 2.0;
         }
-        if let Some((before, in_flight)) = self.before {
-            let left = seen.in_flight / in_flight;
-            // Less load has made no difference, so it was not a queue that made it slow.
-            if left < 0.8 && latency > before * (1.0 + left) / 2.0 {
-                self.before = None;
-                return latency;
-            }
+        // Less load has made no difference, so it was not a queue that made it slow.
+        if self.descent.is_some_and(|descent| descent.is_vain(latency, seen.in_flight)) {
+            self.descent = None;
+            return latency;
         }
         baseline
     }
@@ -181,5 +194,17 @@ impl Gradient {
         self.baseline = Some(learned);
         // What was too much by the old baseline is too much by that factor more.
         (probe.limit * (learned / probe.baseline).min(1.0)).max(limit)
+    }
+}
+
+// ===== impl Descent =====
+
+impl Descent {
+    /// Whether the latency is not that of a queue: it has fallen by less than half as much as the load, or hardly after many
+    /// steps, each of which should have ended the queue.
+    fn is_vain(&self, latency: f64, in_flight: f64) -> bool {
+        let left = in_flight / self.in_flight;
+        let has_stayed = self.steps >= MANY_STEPS && latency > self.latency * 0.9;
+        has_stayed || left < 0.8 && latency > self.latency * (1.0 + left) / 2.0
     }
 }
