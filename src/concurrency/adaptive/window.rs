@@ -2,8 +2,6 @@
 
 /// A window is open for this long at least, in nanoseconds, however fast the answers.
 const SHORTEST: f64 = 10e6;
-/// One that has seen nothing for this long, in nanoseconds, begins again.
-const STALE: u64 = 10_000_000_000;
 /// How many samples a window has, at least, and at most where their mean is not certain yet.
 const SAMPLES: (usize, usize) = (10, 200);
 /// A mean is certain where its standard error is at most this, of 1.
@@ -57,7 +55,6 @@ pub(super) struct Window {
     round_trip: f64,
     /// When the first of its requests started. Under a lowered limit that takes a while.
     first: u64,
-    latest: u64,
     logarithms: f64,
     squares: f64,
     answered: usize,
@@ -83,7 +80,6 @@ impl Window {
             opened: now,
             round_trip,
             first: u64::MAX,
-            latest: now,
             logarithms: 0.0,
             squares: 0.0,
             answered: 0,
@@ -98,10 +94,6 @@ impl Window {
         if sample.started < self.opened {
             return;
         }
-        if sample.now.saturating_sub(self.latest) > STALE {
-            *self = Self::open(sample.started, self.round_trip);
-        }
-        self.latest = sample.now;
         self.first = self.first.min(sample.started);
         match sample.outcome {
             Outcome::Overloaded => self.overloaded += 1,

@@ -1,0 +1,6 @@
+//! Limits on what is in flight that find themselves, and priorities.
+
+mod backend;
+mod priorities;
+mod signals;
+mod simulation;
