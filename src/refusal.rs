@@ -24,6 +24,7 @@ pub trait Refusal<Response, Error>: sealed::Sealed {
 
     /// The same error, where it can be looked into.
     #[doc(hidden)]
+    #[must_use]
     fn as_boxed(_: &Self::Error) -> Option<&BoxError> {
         None
     }

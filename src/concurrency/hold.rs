@@ -69,10 +69,7 @@ fn judge_error(error: Option<&BoxError>, permit: &mut Permit) {
 fn judge(kind: Option<ErrorKind>, permit: &mut Permit) {
     match kind {
         Some(
-            ErrorKind::RateLimit
-            | ErrorKind::Overload
-            | ErrorKind::Timeout
-            | ErrorKind::Connection,
+            ErrorKind::RateLimit | ErrorKind::Overload | ErrorKind::Timeout | ErrorKind::Connection,
         ) => permit.overloaded(),
         // Other failures are often faster than answers, and say as little of the load.
         _ => permit.ignored(),

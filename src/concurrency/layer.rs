@@ -124,6 +124,12 @@ impl<S, F: Clone, H: Copy, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let priority = self.priority.clone();
-        Concurrency::new(inner, &self.limiter, self.refusal.clone(), self.hold, priority)
+        Concurrency::new(
+            inner,
+            &self.limiter,
+            self.refusal.clone(),
+            self.hold,
+            priority,
+        )
     }
 }

@@ -1,10 +1,6 @@
 //! Those who wait for a slot, by priority.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout_at;
 

@@ -1,27 +1,18 @@
 //! The slots that requests in flight hold.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::{
-    sync::{Notify, Semaphore, futures::Notified},
-    time::Instant,
-};
+use tokio::sync::{Notify, Semaphore, futures::Notified};
 
 use super::{
     Permit, Priority,
     adaptive::{Adaptive, Outcome, Sampler},
-    queue::{self, Lane},
+    queue::Lane,
 };
-use crate::{
-    Limit, Reason, Rejected,
-    limit::{Entry, Gate, Queued, Turnstile, Waiting},
-};
+use crate::limit::{Queued, Turnstile};
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
@@ -164,8 +155,19 @@ impl Slots {
         Some(Permit::new(self.clone()))
     }
 
+    /// Takes a slot if one is free and nobody waits for one with the highest priority.
+    #[inline]
+    pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
+        if self.turnstile.waiting() > 0 {
+            return None;
+        }
+        let slot = self.free.try_acquire().ok()?;
+        slot.forget();
+        Some(Permit::new(self.clone()))
+    }
+
     /// Takes a slot whether there is one or not.
-    fn take_over(self: &Arc<Self>) -> Permit {
+    pub(super) fn take_over(self: &Arc<Self>) -> Permit {
         match self.free.try_acquire() {
             Ok(slot) => slot.forget(),
             Err(_) => {
@@ -230,52 +232,5 @@ impl Queued for Slots {
     #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
-    }
-}
-
-impl Gate for Arc<Slots> {
-    type Ask = Priority;
-    type Pass = Permit;
-    type Turn = Permit;
-
-    #[inline]
-    fn enter(&self, priority: &Priority) -> Entry<Permit> {
-        let taken = match self.lane(*priority) {
-            None if *priority == Priority::Critical => Some(self.take_over()),
-            None if self.turnstile.waiting() > 0 => None,
-            None => self.free.try_acquire().ok().map(|slot| {
-                slot.forget();
-                Permit::new(self.clone())
-            }),
-            Some(lane) if lane.turnstile().waiting() > 0 => None,
-            Some(_) => self.take_share(*priority),
-        };
-        if let Some(permit) = taken {
-            return Entry::Pass(permit);
-        }
-        if self.limit() == 0 {
-            let (cost, capacity) = (1, 0);
-            let reason = Reason::NeverFits { cost, capacity };
-            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
-        }
-        Entry::Wait(None)
-    }
-
-    fn wait(
-        &self,
-        priority: Priority,
-        expected: Option<Duration>,
-        default_max_wait: Duration,
-    ) -> Result<Waiting<Permit>, Rejected> {
-        queue::join(self, priority, expected, default_max_wait)
-    }
-
-    /// A slot is kept from nobody but by the limit itself.
-    fn deadline(_: &Permit) -> Option<(Instant, Rejected)> {
-        None
-    }
-
-    fn take(turn: Permit) -> Result<Permit, Waiting<Permit>> {
-        Ok(turn)
     }
 }

@@ -75,7 +75,11 @@ impl Control {
         let (sum, count) = held();
         if count > 0 {
             let hold = sum as f64 / count as f64;
-            self.hold = if self.hold > 0.0 { (self.hold + hold) / 2.0 } else { hold };
+            self.hold = if self.hold > 0.0 {
+                (self.hold + hold) / 2.0
+            } else {
+                hold
+            };
         }
         seen.hold = seen.hold.max(self.hold);
         self.latency = seen.latency.unwrap_or(self.latency);
@@ -100,7 +104,9 @@ impl Control {
     fn is_slow(&self, latency: f64) -> bool {
         match &self.law {
             Law::Aimd(aimd) => latency > aimd.threshold,
-            Law::Gradient(gradient) => gradient.target().is_some_and(|target| latency > target),
+            Law::Gradient(gradient) => gradient
+                .baseline()
+                .is_some_and(|baseline| latency > 2.0 * baseline),
         }
     }
 

@@ -71,13 +71,6 @@ impl Gradient {
         self.baseline
     }
 
-    pub(super) const fn target(&self) -> Option<f64> {
-        match self.baseline {
-            Some(baseline) => Some(baseline * self.tolerance),
-            None => None,
-        }
-    }
-
     /// The limit has been changed by something else.
     pub(super) fn interrupt(&mut self) {
         self.streak = 0;
@@ -163,7 +156,10 @@ impl Gradient {
             return baseline + (latency - baseline) / 2.0;
         }
         // Less load has made no difference, so it was not a queue that made it slow.
-        if self.descent.is_some_and(|descent| descent.is_vain(latency, seen.in_flight)) {
+        if self
+            .descent
+            .is_some_and(|descent| descent.is_vain(latency, seen.in_flight))
+        {
             self.descent = None;
             return latency;
         }

@@ -4,9 +4,24 @@ use std::time::Duration;
 
 use crate::quota::nanos;
 
-/// How a limit adapts, and within which bounds. See the [module docs](super) for examples.
+/// How a limit finds itself, and within which bounds. See the [module docs](crate::concurrency#limits-that-find-themselves).
 ///
-/// Numbers that make no sense are moved to the nearest that do: no limit is below 1, `max` is never below `min`.
+/// Numbers that make no sense are moved to the nearest that do: no limit is below 1 or above 2³² − 1, and of `min` and `max` the one
+/// that was said last moves the other.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_throttle::{ConcurrencyLayer, concurrency::{Adaptive, Latency}};
+///
+/// // Between 4 and 200, and as many as can be in flight without a queue on the other side.
+/// let layer = ConcurrencyLayer::adaptive(Adaptive::gradient().min(4).max(200));
+/// assert_eq!(layer.limiter().limit(), 20);
+///
+/// // As many as get their whole answer within 300 ms on average.
+/// let adaptive = Adaptive::aimd(Duration::from_millis(300)).measure(Latency::End);
+/// let layer = ConcurrencyLayer::adaptive(adaptive).max_waiting(100);
+/// # let _ = layer;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[must_use]
 pub struct Adaptive {
@@ -23,7 +38,9 @@ pub struct Adaptive {
 pub(super) enum Kind {
     Gradient,
     /// In nanoseconds.
-    Aimd { threshold: f64 },
+    Aimd {
+        threshold: f64,
+    },
 }
 
 /// Which part of a request's time is its latency. It begins with the call of the inner service, after the time in the queue.
@@ -36,7 +53,8 @@ pub enum Latency {
     ///
     /// An answer that streams for a minute is no slower for it. Where headers are sent before the work is done, as those of AI
     /// providers are, this is when it has begun; elsewhere it is all but the same as the headers. What can't be seen inside of, such
-    /// as a response that is not HTTP, is measured to its headers.
+    /// as a response that is not HTTP, is measured to its headers. Bodies that are dropped unread say nothing: where nobody reads
+    /// them, measure to the headers.
     #[default]
     FirstByte,
     /// To the end of the response's body. For answers that are all alike.
@@ -46,7 +64,10 @@ pub enum Latency {
 // ===== impl Adaptive =====
 
 impl Adaptive {
-    /// Finds the limit from which on latency rises, whatever the latency is.
+    /// Finds the limit above which latency rises, whatever the latency is. The one to begin with.
+    ///
+    /// It learns what the latency is without a queue, and keeps the mean within [`tolerance`](Self::tolerance) of that. About every
+    /// 32 steps it goes down to three quarters for one step to learn it anew.
     pub const fn gradient() -> Self {
         Self {
             kind: Kind::Gradient,
@@ -59,7 +80,11 @@ impl Adaptive {
         }
     }
 
-    /// Raises the limit as long as the mean latency is at most `threshold`, and lowers it by a part where it is over that.
+    /// Raises the limit, by its square root, as long as the mean latency is at most `threshold`, and lowers it to nine tenths where
+    /// it is over that.
+    ///
+    /// For where it is known how long an answer may take. With a threshold below what an answer takes without a queue the limit
+    /// goes down to `min` and stays there.
     pub fn aimd(threshold: Duration) -> Self {
         let kind = Kind::Aimd {
             threshold: nanos(threshold) as f64,
@@ -72,7 +97,7 @@ impl Adaptive {
 
     /// The lowest that the limit gets. 1 unless told, and never 0.
     pub const fn min(mut self, min: usize) -> Self {
-        self.min = if min == 0 { 1 } else { min };
+        self.min = sound(min);
         if self.max < self.min {
             self.max = self.min;
         }
@@ -81,7 +106,7 @@ impl Adaptive {
 
     /// The highest that the limit gets. 1,000 unless told.
     pub const fn max(mut self, max: usize) -> Self {
-        self.max = if max == 0 { 1 } else { max };
+        self.max = sound(max);
         if self.min > self.max {
             self.min = self.max;
         }
@@ -118,6 +143,17 @@ impl Adaptive {
 
     pub(super) fn first_limit(&self) -> usize {
         self.initial.clamp(self.min, self.max)
+    }
+}
+
+/// Not 0, and exact as a float.
+const fn sound(limit: usize) -> usize {
+    if limit == 0 {
+        1
+    } else if limit > u32::MAX as usize {
+        u32::MAX as usize
+    } else {
+        limit
     }
 }
 

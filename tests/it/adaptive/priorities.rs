@@ -125,7 +125,13 @@ async fn under_overload_low_is_shed_before_normal_and_normal_before_high() {
             }
         }
     }
-    let first = |priority| refused.iter().find(|refused| refused.1 == priority).unwrap().0;
+    let first = |priority| {
+        refused
+            .iter()
+            .find(|refused| refused.1 == priority)
+            .unwrap()
+            .0
+    };
     assert!(first(Priority::Low) < first(Priority::Normal));
     assert!(first(Priority::Normal) < first(Priority::High));
     assert_eq!(running.len(), 100);
@@ -252,7 +258,9 @@ fn threads_of_all_priorities_lose_no_wake_up() {
             })
             .collect();
         let all = join_all(tasks);
-        tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for ever");
+        tokio::time::timeout(Duration::from_secs(60), all)
+            .await
+            .expect("nobody waits for ever");
         assert_eq!((limiter.waiting(), limiter.in_flight()), (0, 0));
     });
 }

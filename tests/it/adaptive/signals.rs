@@ -21,8 +21,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Uses the whole limit for a while, with answers that take so long.
 async fn answered(limiter: &ConcurrencyLimiter, rounds: usize, took: Duration) {
     for _ in 0..rounds {
-        let mut permits: Vec<_> =
-            std::iter::from_fn(|| limiter.try_acquire().ok()).take(10_000).collect();
+        let mut permits: Vec<_> = std::iter::from_fn(|| limiter.try_acquire().ok())
+            .take(10_000)
+            .collect();
         advance(took).await;
         for permit in &mut permits {
             permit.succeeded();
@@ -63,7 +64,9 @@ async fn the_limit_stays_within_its_bounds_and_is_never_0() {
 async fn settings_that_make_no_sense_do_no_harm() {
     let senseless = [
         Adaptive::aimd(Duration::ZERO),
-        Adaptive::aimd(Duration::MAX).min(usize::MAX).initial(usize::MAX),
+        Adaptive::aimd(Duration::MAX)
+            .min(usize::MAX)
+            .initial(usize::MAX),
         Adaptive::gradient().max(0).min(0).initial(usize::MAX),
         Adaptive::gradient().min(9).max(3),
         Adaptive::gradient().tolerance(f64::NAN).backoff(f64::NAN),
@@ -214,7 +217,10 @@ async fn a_stream_is_as_slow_as_its_first_byte_unless_told() {
     // The headers come at once, and the first byte is late: an empty frame is no byte.
     assert!(after_streams(adaptive, ms(500), minute).await < 20);
     assert!(after_streams(headers, ms(500), minute).await > 60);
-    assert!(after_streams(end, ms(20), ms(50)).await > 60, "no stream at all");
+    assert!(
+        after_streams(end, ms(20), ms(50)).await > 60,
+        "no stream at all"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,9 +248,8 @@ async fn requests_that_are_dropped_early_say_nothing_and_those_dropped_late_say_
         });
         let limited = ConcurrencyLayer::from(limiter.clone()).layer(hangs);
         let storm = |patience: Duration| {
-            let calls = (0..30).map(|_| {
-                timeout(patience, limited.clone().oneshot(Request::new(())))
-            });
+            let calls =
+                (0..30).map(|_| timeout(patience, limited.clone().oneshot(Request::new(()))));
             join_all(calls.collect::<Vec<_>>())
         };
         for _ in 0..100 {
@@ -280,7 +285,9 @@ async fn after_an_hour_without_requests_a_burst_meets_the_limit_that_was() {
         answered(&limiter, 50, ms(100)).await;
         advance(HOUR).await;
         assert_eq!(limiter.limit(), 30);
-        let burst: Vec<_> = (0..100).filter_map(|_| limiter.try_acquire().ok()).collect();
+        let burst: Vec<_> = (0..100)
+            .filter_map(|_| limiter.try_acquire().ok())
+            .collect();
         assert_eq!(burst.len(), 30);
         drop(burst);
         answered(&limiter, 50, ms(100)).await;
