@@ -7,8 +7,20 @@ use tokio::time::Instant;
 use super::{Permit, Priority, queue, slots::Slots};
 use crate::{
     Limit, Reason, Rejected,
-    limit::{Entry, Gate, Queued, Waiting},
+    limit::{Entry, Gate, Waiting},
 };
+
+impl Slots {
+    #[cold]
+    fn full(&self) -> Entry<Permit> {
+        if self.limit() == 0 {
+            let (cost, capacity) = (1, 0);
+            let reason = Reason::NeverFits { cost, capacity };
+            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
+        }
+        Entry::Wait(None)
+    }
+}
 
 impl Gate for Arc<Slots> {
     type Ask = Priority;
@@ -17,21 +29,15 @@ impl Gate for Arc<Slots> {
 
     #[inline]
     fn enter(&self, priority: &Priority) -> Entry<Permit> {
-        let taken = match self.lane(*priority) {
-            None if *priority == Priority::Critical => Some(self.take_over()),
-            None => self.take(),
-            Some(lane) if lane.turnstile().waiting() > 0 => None,
-            Some(_) => self.take_share(*priority),
+        let taken = match priority {
+            Priority::High => self.take(),
+            Priority::Critical => Some(self.take_over()),
+            Priority::Normal | Priority::Low => self.take_behind(*priority),
         };
-        if let Some(permit) = taken {
-            return Entry::Pass(permit);
+        match taken {
+            Some(permit) => Entry::Pass(permit),
+            None => self.full(),
         }
-        if self.limit() == 0 {
-            let (cost, capacity) = (1, 0);
-            let reason = Reason::NeverFits { cost, capacity };
-            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
-        }
-        Entry::Wait(None)
     }
 
     fn wait(

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    adaptive::{Latency, Outcome},
+    adaptive::{Latency, Outcome, Sampler},
     slots::Slots,
 };
 
@@ -29,7 +29,7 @@ impl Permit {
     pub(super) fn new(slots: Arc<Slots>) -> Self {
         let watch = match slots.sampler() {
             None => Watch::NOTHING,
-            Some(sampler) => Watch::since(sampler.now()),
+            Some(sampler) => Watch::now(sampler),
         };
         Self { slots, watch }
     }
@@ -49,6 +49,7 @@ impl Permit {
     /// The request was answered: its latency ends here. The permit may be held for longer, such as for the rest of a stream.
     ///
     /// Only the first word counts. Without effect where the limit is fixed.
+    #[inline]
     pub fn succeeded(&mut self) {
         self.tell(Outcome::Answered);
     }
@@ -72,11 +73,17 @@ impl Permit {
         Some(sampler.latency())
     }
 
+    #[inline]
     fn tell(&mut self, outcome: Outcome) {
         if !self.watch.has(Watch::TOLD) {
-            self.ignored();
-            self.slots.report(self.watch.started(), outcome);
+            self.report(outcome);
         }
+    }
+
+    #[cold]
+    fn report(&mut self, outcome: Outcome) {
+        self.ignored();
+        self.slots.report(self.watch.started(), outcome);
     }
 
     #[cold]
@@ -91,6 +98,7 @@ impl Permit {
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
         if self.watch != Watch::NOTHING {
             self.end();
@@ -117,9 +125,11 @@ impl Watch {
     /// A drop says nothing.
     const BARE: u64 = 1 << 63;
 
-    const fn since(now: u64) -> Self {
+    /// Out of the way of fixed limits.
+    #[cold]
+    fn now(sampler: &Sampler) -> Self {
         // 146 years are enough.
-        Self(now & (Self::TOLD - 1))
+        Self(sampler.now() & (Self::TOLD - 1))
     }
 
     const fn started(self) -> u64 {

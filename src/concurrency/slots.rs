@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::{Notify, Semaphore, futures::Notified};
@@ -24,6 +24,8 @@ pub struct Slots {
     /// The limit; the lock is for changing it.
     limit: Mutex<usize>,
     turnstile: Turnstile,
+    /// Whether anyone has ever waited in one of the queues below: where nobody has, nobody looks there.
+    has_lower: AtomicBool,
     /// The queues of the priorities below the highest.
     lower: [Arc<Lane>; 2],
     /// Tells those in them that there may be room.
@@ -41,6 +43,7 @@ impl Slots {
             owed: AtomicUsize::new(0),
             limit: Mutex::new(limit),
             turnstile: Turnstile::new(),
+            has_lower: AtomicBool::new(false),
             lower: [Arc::new(Lane::new()), Arc::new(Lane::new())],
             freed: Notify::new(),
             sampler: None,
@@ -139,9 +142,21 @@ impl Slots {
         Some(Permit::new(self.clone()))
     }
 
+    /// The same for a priority below the highest, behind those who wait with the same one.
+    #[cold]
+    pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
+        let lane = self.lane(priority)?;
+        if lane.turnstile().waiting() > 0 {
+            return None;
+        }
+        self.take_share(priority)
+    }
+
     /// Takes a slot for a priority below the highest, if there is room in its share and nobody goes before it.
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        // Written to, for the sake of `give_back`: either that one sees who waits, or this one sees what is free.
+        // Both written to, and in this order, for the sake of `give_back`: either that one sees that somebody may wait, or this
+        // one sees what is free.
+        self.has_lower.store(true, Ordering::Relaxed);
         self.owed.fetch_add(0, Ordering::AcqRel);
         let [normal, _] = &self.lower;
         let is_behind = self.turnstile.waiting() > 0
@@ -167,6 +182,7 @@ impl Slots {
     }
 
     /// Takes a slot whether there is one or not.
+    #[cold]
     pub(super) fn take_over(self: &Arc<Self>) -> Permit {
         match self.free.try_acquire() {
             Ok(slot) => slot.forget(),
@@ -180,12 +196,13 @@ impl Slots {
     }
 
     /// Gives a slot back.
+    #[inline]
     pub(super) fn give_back(&self) {
         // Where something is owed, more than the limit are in flight, and there is room for nobody.
         if !self.pay_off() {
             self.free.add_permits(1);
             self.settle();
-            if self.lower.iter().any(|lane| lane.turnstile().waiting() > 0) {
+            if self.has_lower.load(Ordering::Relaxed) {
                 self.nudge();
             }
         }
@@ -195,7 +212,7 @@ impl Slots {
         self.freed.notified()
     }
 
-    /// Lets those in the lower queues look again.
+    /// Lets those in the lower queues look again. Costs little where there are none.
     pub(super) fn nudge(&self) {
         self.freed.notify_waiters();
     }

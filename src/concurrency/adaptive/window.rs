@@ -112,18 +112,24 @@ impl Window {
 
     /// What was seen, once it is enough for a step: a round trip of it, so that the step before this one has had its effect.
     pub(super) fn close(&self, now: u64, limit: usize) -> Option<Seen> {
-        let answered = self.answered as f64;
-        let mean = self.logarithms / answered.max(1.0);
-        let variance = (self.squares / answered.max(1.0) - mean * mean).max(0.0);
-        let error = (variance / answered.max(1.0)).sqrt();
         let age = now.saturating_sub(self.first) as f64;
-        let latency = (self.answered > 0).then(|| mean.exp());
-        let round_trip = latency.unwrap_or(0.0).max(self.round_trip);
-        let is_certain = error <= CERTAIN || self.answered >= SAMPLES.1;
-        let enough = self.answered >= SAMPLES.0 && (is_certain || age >= PATIENCE * round_trip);
         // The second round trip is what is measured. A refusal needs no more than one.
         let trips = if self.overloaded > 0 { 1.0 } else { 2.0 };
-        if !(enough || self.overloaded > 0) || age < (trips * round_trip).max(SHORTEST) {
+        let is_few = self.answered < SAMPLES.0 && self.overloaded == 0;
+        if is_few || age < (trips * self.round_trip).max(SHORTEST) {
+            return None;
+        }
+        let answered = (self.answered as f64).max(1.0);
+        let mean = self.logarithms / answered;
+        let variance = (self.squares / answered - mean * mean).max(0.0);
+        let error = (variance / answered).sqrt();
+        let latency = (self.answered > 0).then(|| mean.exp());
+        let round_trip = latency.unwrap_or(0.0).max(self.round_trip);
+        let is_certain = error <= CERTAIN
+            || self.answered >= SAMPLES.1
+            || self.overloaded > 0
+            || age >= PATIENCE * round_trip;
+        if !is_certain || age < trips * round_trip {
             return None;
         }
         Some(Seen {
