@@ -11,12 +11,35 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Held<H>(pub(super) H);
 
+/// Until the headers of an HTTP response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct UntilHeaders;
+
 impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
     type Output = Response;
 
     #[inline]
     fn hold(self, response: Response, mut permit: Permit) -> Response {
         permit.succeeded();
+        response
+    }
+
+    fn failed(self, error: Option<&BoxError>, permit: &mut Permit) {
+        judge_error(error, permit);
+    }
+}
+
+impl<Response> Hold<Response, Permit> for Held<UntilHeaders>
+where
+    Response: ResponseHead,
+{
+    type Output = Response;
+
+    #[inline]
+    fn hold(self, response: Response, mut permit: Permit) -> Response {
+        if permit.awaited().is_some() {
+            judge_response(&response, &mut permit);
+        }
         response
     }
 
@@ -36,11 +59,10 @@ where
         let Some(latency) = permit.awaited() else {
             return self.0.hold(response, permit);
         };
-        match ErrorKind::of(Ok(&response)) {
-            None if latency == Latency::Headers => permit.succeeded(),
-            None => return response.carry_watched(permit, watch),
-            failed => judge(failed, &mut permit),
+        if latency != Latency::Headers && ErrorKind::of(Ok(&response)).is_none() {
+            return response.carry_watched(permit, watch);
         }
+        judge_response(&response, &mut permit);
         self.0.hold(response, permit)
     }
 
@@ -53,6 +75,13 @@ where
 fn watch(permit: &mut Permit, has_ended: bool) {
     if has_ended || permit.awaited() == Some(Latency::FirstByte) {
         permit.succeeded();
+    }
+}
+
+fn judge_response<Response: ResponseHead>(response: &Response, permit: &mut Permit) {
+    match ErrorKind::of(Ok(response)) {
+        None => permit.succeeded(),
+        failed => judge(failed, permit),
     }
 }
 

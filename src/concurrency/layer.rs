@@ -2,7 +2,7 @@ use std::{any::type_name, fmt, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter};
+use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
 use crate::{
     limit::{UntilBodyEnd, UntilResponse},
     refusal::{Fail, Respond, RespondWith},
@@ -49,16 +49,18 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
 
     /// Lets a request count until its response is there, not until the end of the response's body.
     ///
-    /// For services whose responses are not HTTP, or where only the time to the headers is to count.
+    /// For services whose responses are not HTTP.
     ///
-    /// Under an adaptive limit, every response is an answer then, whatever its status.
+    /// Under an adaptive limit, every response is an answer then: for HTTP there is [`until_headers`](Self::until_headers).
     pub fn until_response(self) -> ConcurrencyLayer<F, UntilResponse, P> {
-        ConcurrencyLayer {
-            limiter: self.limiter,
-            refusal: self.refusal,
-            hold: UntilResponse,
-            priority: self.priority,
-        }
+        self.hold(UntilResponse)
+    }
+
+    /// Lets a request count until the headers of its response are there, and leaves the response's type alone.
+    ///
+    /// An adaptive limit looks at the status, and measures to the headers.
+    pub fn until_headers(self) -> ConcurrencyLayer<F, UntilHeaders, P> {
+        self.hold(UntilHeaders)
     }
 
     /// Says which priority a request has. See the [module docs](crate::concurrency#priorities) for an example.
@@ -85,6 +87,15 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {
         &self.limiter
+    }
+
+    fn hold<H2>(self, hold: H2) -> ConcurrencyLayer<F, H2, P> {
+        ConcurrencyLayer {
+            limiter: self.limiter,
+            refusal: self.refusal,
+            hold,
+            priority: self.priority,
+        }
     }
 
     fn refuse<F2>(self, refusal: F2) -> ConcurrencyLayer<F2, H, P> {

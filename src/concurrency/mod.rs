@@ -42,7 +42,7 @@
 //!   otherwise. So neither callers that run out of patience nor those that change their minds deceive it.
 //!
 //! It moves once in a round trip or slower, never in the time of a single request, and does not rise while less than three quarters of it
-//! are used. With times that are all alike it is within some twenty round trips where it has to be; the more they differ, the more
+//! are used. With times that are all alike it is within some thirty round trips where it has to be; the more they differ, the more
 //! answers it takes. It needs ten for a step, so it suits tens of answers a second better than one a minute.
 //!
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
@@ -111,7 +111,8 @@
 //!
 //! `http::Response<B>` becomes `http::Response<Guarded<B, Permit>>`, whose body is a body like the one inside. With the
 //! feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For all else there is
-//! [`until_response`](ConcurrencyLayer::until_response).
+//! [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose bodies are not to count
+//! [`until_headers`](ConcurrencyLayer::until_headers).
 //!
 //! # Examples
 //!
@@ -171,6 +172,7 @@ mod slots;
 
 pub use self::{
     adaptive::{Adaptive, Latency},
+    hold::UntilHeaders,
     layer::ConcurrencyLayer,
     limiter::ConcurrencyLimiter,
     permit::Permit,

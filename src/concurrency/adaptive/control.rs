@@ -13,6 +13,8 @@ pub(super) struct Control {
     limit: f64,
     min: f64,
     max: f64,
+    /// What the limit was before refusals lowered it.
+    before: f64,
     backoff: f64,
     law: Law,
     window: Window,
@@ -37,8 +39,10 @@ impl Control {
                 backoff: settings.backoff,
             }),
         };
+        let limit = settings.first_limit() as f64;
         Self {
-            limit: settings.first_limit() as f64,
+            limit,
+            before: limit,
             min: settings.min as f64,
             max: settings.max as f64,
             backoff: settings.backoff,
@@ -58,6 +62,7 @@ impl Control {
     /// Moves the limit by hand. It goes on from there.
     pub(super) fn force(&mut self, limit: usize, now: u64) {
         self.move_to(limit as f64, now);
+        self.before = self.limit;
         self.interrupt();
     }
 
@@ -92,13 +97,19 @@ impl Control {
             self.interrupt();
             return self.limit * self.backoff;
         }
-        match &mut self.law {
+        let next = match &mut self.law {
             Law::Aimd(aimd) => aimd.step(self.limit, seen),
             Law::Gradient(gradient) => {
                 let is_least = self.limit < self.min + 1.0;
                 gradient.step(self.limit, is_least, seen)
             }
+        };
+        if seen.is_used || next < self.limit {
+            self.before = next;
+            return next;
         }
+        // Or a failure now and then, under a load far below the limit, would take it down for good.
+        next.max(self.before.min(self.limit + (self.limit / 10.0).max(1.0)))
     }
 
     fn is_slow(&self, latency: f64) -> bool {

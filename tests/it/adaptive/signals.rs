@@ -100,6 +100,23 @@ async fn after_nothing_but_failures_the_limit_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_now_and_then_does_not_take_an_unused_limit_down_for_good() {
+    for adaptive in both() {
+        let limiter = ConcurrencyLimiter::adaptive(adaptive.initial(50));
+        for _ in 0..50 {
+            overloaded(&limiter, 1).await;
+            assert!(limiter.limit() >= 45);
+            for _ in 0..100 {
+                let mut permit = limiter.acquire().await.unwrap();
+                advance(ms(20)).await;
+                permit.succeeded();
+            }
+            assert_eq!(limiter.limit(), 50);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_failures_at_once_are_one_step_and_not_many() {
     for adaptive in both() {
         let limiter = ConcurrencyLimiter::adaptive(adaptive.initial(100));
@@ -128,12 +145,16 @@ async fn a_refusal_of_the_other_side_lowers_the_limit_and_other_failures_do_not(
             *response.status_mut() = status;
             Ok::<_, Infallible>(response)
         });
-        let mut limited = ConcurrencyLayer::adaptive(Adaptive::gradient()).layer(service);
+        let layer = || ConcurrencyLayer::adaptive(Adaptive::gradient());
+        let mut limited = layer().layer(service.clone());
+        let mut until_headers = layer().until_headers().layer(service);
         for _ in 0..5 {
             let response = call(&mut limited, Request::new(())).await.unwrap();
             assert_eq!(response.status(), status);
+            call(&mut until_headers, Request::new(())).await.unwrap();
         }
         assert_eq!(limited.limiter().limit() < 20, lowers, "{status}");
+        assert_eq!(until_headers.limiter().limit() < 20, lowers, "{status}");
     }
 }
 
