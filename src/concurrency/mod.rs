@@ -6,8 +6,9 @@
 //! # What it costs
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
-//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the whole queue, and none where nothing limits the waiting.
-//! An adaptive limit reads the clock three times for each request, and takes a lock of its own once, for some sums.
+//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
+//! nothing limits the waiting. An adaptive limit reads the clock three times for each request, and takes a lock of its own once, for some
+//! sums: a few hundred nanoseconds.
 //!
 //! # What it promises
 //!

@@ -72,6 +72,8 @@ impl Slots {
             Some(sampler) => {
                 sampler.force(limit);
                 self.apply(|| sampler.limit());
+                #[cfg(feature = "tracing")]
+                tracing::trace!(limit = sampler.limit(), "a limit has moved");
             }
         }
     }
@@ -115,8 +117,7 @@ impl Slots {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        let lower = self.lower.iter().map(|lane| lane.turnstile().waiting());
-        self.turnstile.waiting() + lower.sum::<usize>()
+        self.turnstiles().map(Turnstile::waiting).sum()
     }
 
     /// All queues.

@@ -146,7 +146,7 @@ async fn a_refusal_of_the_other_side_lowers_the_limit_and_other_failures_do_not(
             Ok::<_, Infallible>(response)
         });
         let layer = || ConcurrencyLayer::adaptive(Adaptive::gradient());
-        let mut limited = layer().layer(service.clone());
+        let mut limited = layer().layer(service);
         let mut until_headers = layer().until_headers().layer(service);
         for _ in 0..5 {
             let response = call(&mut limited, Request::new(())).await.unwrap();
