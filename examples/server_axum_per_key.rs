@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey};
+use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, refusal::Problem};
 
 /// What a caller has paid for.
 #[derive(Clone)]
@@ -39,13 +39,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 1
             }
         })
-        .quota(|request: &Request| {
+        .plan(|request: &Request| {
             let plan: Option<&Plan> = request.extensions().get();
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })
         .exempt(|request: &Request| request.uri().path() == "/health")
         .on_refused(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
-        .problem_json();
+        .respond_as(Problem);
     let limiter = limits.limiter().clone();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))

@@ -31,6 +31,9 @@ pub trait Carry<G> {
         watch(&mut guard, true);
         self.carry(guard)
     }
+
+    /// The response with nothing inside, such as that of a request that was refused.
+    fn carry_nothing(self) -> Self::Output;
 }
 
 pin_project! {
@@ -154,5 +157,9 @@ impl<B: Body, G> Carry<G> for http::Response<B> {
 
     fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self::Output {
         self.map(|body| Guarded::watched(body, guard, watch))
+    }
+
+    fn carry_nothing(self) -> Self::Output {
+        self.map(Guarded::from)
     }
 }

@@ -56,6 +56,12 @@ impl<B> Cost<http::Request<B>> for FromExtension {
     }
 }
 
+impl<B> Cost<http::Response<B>> for FromExtension {
+    fn cost(&self, response: &http::Response<B>) -> u64 {
+        response.extensions().get().map_or(1, |Units(units)| *units)
+    }
+}
+
 impl<F, Request> Cost<Request> for F
 where
     F: Fn(&Request) -> u64,

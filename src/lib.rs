@@ -81,9 +81,12 @@
 //! # let _ = app;
 //! ```
 //!
+//! Plain text, gRPC and answers of your own are in [`refusal`](mod@refusal).
+//!
 #![cfg_attr(
     feature = "per-key",
-    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a bucket of its own: see [`per_key`](mod@per_key)."
+    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key), and
+[`guide::migration`] if you come from `tower_governor` or from tower's `RateLimit`."
 )]
 //!
 //! # Which order
@@ -123,7 +126,8 @@
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
-//! | `per-key` | `TokenBucketLayer::per`: a bucket for each caller of a server, in bounded memory |
+//! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
+//! | `grpc` | `refusal::Grpc`: a refusal is a gRPC status with `RetryInfo` |
 //! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
 //! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
@@ -159,8 +163,8 @@ mod failure;
 pub mod fallback;
 #[cfg(feature = "per-key")]
 mod fields;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+#[cfg(any(feature = "per-key", feature = "provider"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "per-key", feature = "provider"))))]
 pub mod guide;
 mod header;
 mod hint;

@@ -34,22 +34,32 @@ pub struct Rejected {
     limit: Limit,
     reason: Reason,
     retry_after: Option<Duration>,
-    /// Where a caller's own limit stands, to be told in the answer.
+    /// Where a caller's own limits stand, to be told in the answer.
     #[cfg(feature = "per-key")]
-    standing: Option<Box<Standing>>,
+    standings: Option<std::sync::Arc<Standings>>,
 }
 
-/// Where a caller's limit stands.
+/// Where a caller stands with one limit.
 #[cfg(feature = "per-key")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub struct Standing<'a> {
+    /// What an answer calls the limit.
+    pub(crate) name: &'a str,
     /// The most that may start at once.
     pub(crate) quota: u64,
-    /// How long that takes to be there again.
+    /// The time that the quota is for.
     pub(crate) window: Duration,
     pub(crate) remaining: u64,
     /// How long until all of it is there again.
     pub(crate) reset: Duration,
+}
+
+/// Where a caller stood with each of its limits when a request was refused.
+#[cfg(feature = "per-key")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standings {
+    cost: u64,
+    all: Vec<Standing<'static>>,
 }
 
 /// Which kind of limit refused.
@@ -106,19 +116,19 @@ impl Rejected {
             reason,
             retry_after,
             #[cfg(feature = "per-key")]
-            standing: None,
+            standings: None,
         }
     }
 
     #[cfg(feature = "per-key")]
-    pub(crate) fn standing_at(mut self, standing: Standing) -> Self {
-        self.standing = Some(Box::new(standing));
+    pub(crate) fn standing_at(mut self, standings: Standings) -> Self {
+        self.standings = Some(std::sync::Arc::new(standings));
         self
     }
 
     #[cfg(feature = "per-key")]
-    pub(crate) fn standing(&self) -> Option<&Standing> {
-        self.standing.as_deref()
+    pub(crate) fn standings(&self) -> Option<std::sync::Arc<Standings>> {
+        self.standings.clone()
     }
 
     /// Which kind of limit refused.
@@ -172,6 +182,32 @@ impl fmt::Display for Rejected {
 }
 
 impl std::error::Error for Rejected {}
+
+// ===== impl Standings =====
+
+#[cfg(feature = "per-key")]
+impl Standings {
+    /// None yet, for a request that cost as much.
+    pub(crate) fn new(cost: u64) -> Self {
+        let all = Vec::new();
+        Self { cost, all }
+    }
+
+    pub(crate) fn push(&mut self, standing: Standing<'static>) {
+        self.all.push(standing);
+    }
+
+    pub(crate) fn all(&self) -> &[Standing<'static>] {
+        &self.all
+    }
+
+    /// Those that had no room for the request.
+    pub(crate) fn short(&self) -> impl Iterator<Item = &Standing<'static>> {
+        self.all
+            .iter()
+            .filter(|standing| standing.remaining < self.cost)
+    }
+}
 
 // ===== impl Limit =====
 

@@ -14,6 +14,7 @@ mod groups;
 mod measure;
 mod per_key;
 mod provider;
+mod stores;
 
 fn main() {
     // tower's layers ask for a runtime to keep their timers in.
@@ -38,6 +39,9 @@ fn main() {
         if group.name().contains(&only) {
             group.run();
         }
+    }
+    if stores::NAME.contains(&only) {
+        stores::all().run();
     }
     if "bytes a key".contains(&only) || "a flood of new keys".contains(&only) {
         per_key::memory();

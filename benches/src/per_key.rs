@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::body::Body;
+use cpu_time::ThreadTime;
 use governor::{
     Quota as TheirQuota, RateLimiter,
     clock::{DefaultClock, QuantaClock},
@@ -30,7 +31,9 @@ use crate::{
 
 const QUOTA: Quota = Quota::per_second(1_000_000_000);
 const PLENTY: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
-const MILLION: u32 = 1_000_000;
+pub(crate) const MILLION: u32 = 1_000_000;
+/// The longest that a look-up of a flood may take.
+const SLOWEST: Duration = Duration::from_millis(10);
 
 type Theirs = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, QuantaClock>;
 
@@ -38,7 +41,7 @@ fn theirs() -> Theirs {
     RateLimiter::dashmap_with_clock(TheirQuota::per_second(PLENTY), QuantaClock::default())
 }
 
-fn address(number: u32) -> IpAddr {
+pub(crate) fn address(number: u32) -> IpAddr {
     Ipv4Addr::from(number).into()
 }
 
@@ -48,7 +51,9 @@ pub(crate) fn all() -> Vec<Group> {
 
 /// One of `keys` that are all there, each in its turn.
 fn known_keys(keys: u32) -> Group {
-    let ours = PerKeyLimiter::with_clock(QUOTA, 2 * keys as usize, Clock::quanta());
+    let ours = PerKeyLimiter::new(QUOTA)
+        .max_callers(2 * keys as usize)
+        .clock(Clock::quanta());
     let theirs = theirs();
     for number in 0..keys {
         assert!(
@@ -74,7 +79,7 @@ fn known_keys(keys: u32) -> Group {
         .ratio("PerKeyLimiter", "governor", 1.0)
 }
 
-fn each(keys: u32, check: impl Fn(IpAddr) -> bool + 'static) -> Contender {
+pub(crate) fn each(keys: u32, check: impl Fn(IpAddr) -> bool + 'static) -> Contender {
     let mut number = 0u32;
     Box::new(move |count| {
         for _ in 0..count {
@@ -86,7 +91,7 @@ fn each(keys: u32, check: impl Fn(IpAddr) -> bool + 'static) -> Contender {
 }
 
 fn layer() -> Group {
-    let limiter = PerKeyLimiter::with_clock(QUOTA, MILLION as usize, Clock::quanta());
+    let limiter = PerKeyLimiter::new(QUOTA).clock(Clock::quanta());
     let ours = PerKeyLayer::new(limiter, |request: &http::Request<()>| {
         let peer = request
             .extensions()
@@ -118,7 +123,7 @@ pub(crate) fn memory() {
     };
     let mut ours = None;
     let our_bytes = held(&mut || {
-        let limiter = PerKeyLimiter::with_max_callers(Quota::per_day(10), MILLION as usize);
+        let limiter = PerKeyLimiter::new(Quota::per_day(10)).max_callers(MILLION as usize);
         for number in 0..MILLION {
             black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
         }
@@ -144,17 +149,17 @@ pub(crate) fn memory() {
     );
 }
 
-/// Ten million new keys against a bound of one: the slowest look-up, and whether a blocked caller stays so.
+/// Ten million new keys against a bound of one: the mean look-up, the slowest one, and whether a blocked caller stays so.
 pub(crate) fn flood() {
-    let limiter = PerKeyLimiter::with_max_callers(Quota::per_hour(2), MILLION as usize);
+    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
     let blocked = Caller::from("blocked");
     assert!(limiter.try_acquire(blocked, 2).is_admit());
-    let mut slowest = Duration::ZERO;
+    let bring = |limiter: &PerKeyLimiter, number| {
+        black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
+    };
     let start = Instant::now();
     for number in 0..10 * MILLION {
-        let before = Instant::now();
-        black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
-        slowest = slowest.max(before.elapsed());
+        bring(&limiter, number);
         if number % 1_000 == 0 {
             assert!(
                 !limiter.try_acquire(blocked, 1).is_admit(),
@@ -163,8 +168,27 @@ pub(crate) fn flood() {
         }
     }
     let mean = start.elapsed() / (10 * MILLION);
+
+    // Upkeep is done by those who bring new callers, and none of them may notice. In the time of this thread, so that it is not
+    // whatever else the machine does that is measured; and apart from the mean, since that time takes long to read.
+    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
+    let mut slowest = Duration::ZERO;
+    let mut before = ThreadTime::now();
+    for number in 0..10 * MILLION {
+        bring(&limiter, number);
+        let after = ThreadTime::now();
+        slowest = slowest.max(after.duration_since(before));
+        before = after;
+    }
     println!("a flood of new keys: 10,000,000 against a bound of 1,000,000");
     println!("  {:<42} {:>8}", "callers kept", limiter.callers());
     println!("  {:<42} {:>8}", "mean, ns", mean.as_nanos());
-    println!("  {:<42} {:>8}", "slowest, µs", slowest.as_micros());
+    let verdict = if slowest <= SLOWEST { "" } else { "  missed" };
+    println!(
+        "  {:<42} {:>8} {:>8} {:>8}{verdict}",
+        "slowest, µs",
+        slowest.as_micros(),
+        "",
+        SLOWEST.as_micros()
+    );
 }

@@ -7,12 +7,18 @@ use http_body::Body as _;
 use crate::PeekBody;
 #[cfg(feature = "provider")]
 use crate::ReplaceBody;
-use crate::TryClone;
+use crate::{TryClone, refusal::TextBody};
 
 /// `None` unless the body has ended already: what it streams can be read once.
 impl TryClone for Body {
     fn try_clone(&self) -> Option<Self> {
         self.is_end_stream().then(Self::empty)
+    }
+}
+
+impl TextBody for Body {
+    fn from_text(text: String) -> Self {
+        text.into()
     }
 }
 

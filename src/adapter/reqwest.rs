@@ -124,6 +124,10 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
             .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
             .into()
     }
+
+    fn carry_nothing(self) -> Self {
+        self
+    }
 }
 
 impl IntoHttp for Response {

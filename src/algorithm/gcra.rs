@@ -17,7 +17,7 @@ use crate::{
 /// Timers tick once a millisecond, so at 2,000 a second with a burst of 1 every other wake-up is late by half a
 /// millisecond; counted from the wake-up, a quarter of the rate would be lost. Ten milliseconds cover a tick and
 /// a busy scheduler, and bound what can start at once after a longer stall.
-const LATENESS: u64 = 10_000_000;
+pub(crate) const LATENESS: u64 = 10_000_000;
 
 /// Half of the range, so that adding a burst to an instant can't overflow.
 const LONGEST_BURST: u64 = u64::MAX / 2;
@@ -57,20 +57,16 @@ impl Refill {
         self.unit_nanos
     }
 
-    fn burst_nanos(&self) -> u64 {
+    /// How long an empty bucket takes to be full.
+    pub(crate) fn burst_nanos(&self) -> u64 {
         self.capacity * self.unit_nanos
     }
 
-    /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it at
-    /// `now`. Where they don't fit, how many nanoseconds until they do. For a `cost` of no more than the capacity.
+    /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it.
     #[inline]
-    pub(crate) fn take(&self, full_at: u64, start: u64, cost: u64, now: u64) -> Result<u64, u64> {
-        let latest = now.saturating_add(self.burst_nanos());
-        let next = full_at.max(start).saturating_add(cost * self.unit_nanos);
-        if next > latest {
-            return Err(next - latest);
-        }
-        Ok(next)
+    pub(crate) fn after(&self, full_at: u64, start: u64, cost: u64) -> u64 {
+        let taken = cost.saturating_mul(self.unit_nanos);
+        full_at.max(start).saturating_add(taken)
     }
 }
 
@@ -89,13 +85,14 @@ impl Gcra {
         if cost > self.refill.capacity {
             return Decision::Never;
         }
+        let latest = now.saturating_add(self.refill.burst_nanos());
         // Relaxed: a lone number, and nothing else is read through it.
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
-            let next = match self.refill.take(full_at, start, cost, now) {
-                Ok(next) => next,
-                Err(wait) => return Decision::Wait(Duration::from_nanos(wait)),
-            };
+            let next = self.refill.after(full_at, start, cost);
+            if next > latest {
+                return Decision::Wait(Duration::from_nanos(next - latest));
+            }
             match self.full_at.compare_exchange_weak(
                 full_at,
                 next,
@@ -125,8 +122,8 @@ impl Algorithm for Gcra {
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {
-        let full_at = self.full_at.load(Ordering::Relaxed).max(now);
-        let last = full_at.saturating_add(units.saturating_mul(self.refill.unit_nanos));
+        let full_at = self.full_at.load(Ordering::Relaxed);
+        let last = self.refill.after(full_at, now, units);
         last.saturating_sub(now.saturating_add(self.refill.burst_nanos()))
     }
 }

@@ -24,7 +24,11 @@ impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
         response
     }
 
-    fn failed(self, error: Option<&BoxError>, permit: &mut Permit) {
+    fn empty(self, response: Response) -> Response {
+        response
+    }
+
+    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
         judge_error(error, permit);
     }
 }
@@ -43,7 +47,11 @@ where
         response
     }
 
-    fn failed(self, error: Option<&BoxError>, permit: &mut Permit) {
+    fn empty(self, response: Response) -> Response {
+        response
+    }
+
+    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
         judge_error(error, permit);
     }
 }
@@ -66,7 +74,11 @@ where
         self.0.hold(response, permit)
     }
 
-    fn failed(self, error: Option<&BoxError>, permit: &mut Permit) {
+    fn empty(self, response: Response) -> Self::Output {
+        response.carry_nothing()
+    }
+
+    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
         judge_error(error, permit);
     }
 }

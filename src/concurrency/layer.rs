@@ -28,7 +28,8 @@ impl ConcurrencyLayer {
         ConcurrencyLimiter::new(limit).into()
     }
 
-    /// A layer with a limiter of its own that finds its limit by itself: see [`Adaptive`].
+    /// A layer with a limiter of its own that finds its limit by itself: see [`Adaptive`]. It is one for all: where it is made one
+    /// for each caller, each has the limit of that moment, which is fixed then.
     pub fn adaptive(adaptive: Adaptive) -> Self {
         ConcurrencyLimiter::adaptive(adaptive).into()
     }
@@ -83,6 +84,11 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         self.refuse(RespondWith(respond))
     }
 
+    /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
+        self.refuse(refusal)
+    }
+
     /// The limiter that everything made by this layer shares.
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {
@@ -130,7 +136,7 @@ impl<F, H, P> fmt::Debug for ConcurrencyLayer<F, H, P> {
     }
 }
 
-impl<S, F: Clone, H: Copy, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
+impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
     type Service = Concurrency<S, F, H, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -139,7 +145,7 @@ impl<S, F: Clone, H: Copy, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
             inner,
             &self.limiter,
             self.refusal.clone(),
-            self.hold,
+            self.hold.clone(),
             priority,
         )
     }

@@ -106,6 +106,11 @@ impl ConcurrencyLimiter {
         self.0.in_flight()
     }
 
+    #[cfg(feature = "per-key")]
+    pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
+        self.0.main_queue()
+    }
+
     /// How many wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {

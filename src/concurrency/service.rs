@@ -70,7 +70,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
 impl<S, F, H, P, Request> Service<Request> for Concurrency<S, F, H, P>
 where
     S: Service<Request> + Clone,
-    F: Refusal<<Held<H> as Hold<S::Response, Permit>>::Output, S::Error> + Clone,
+    F: Refusal<S::Response, S::Error> + Clone,
     Held<H>: Hold<S::Response, Permit>,
     P: Prioritize<Request>,
 {

@@ -120,6 +120,11 @@ impl Slots {
         self.turnstiles().map(Turnstile::waiting).sum()
     }
 
+    #[cfg(feature = "per-key")]
+    pub(super) fn main_queue(&self) -> &Turnstile {
+        &self.turnstile
+    }
+
     /// All queues.
     pub(super) fn turnstiles(&self) -> impl Iterator<Item = &Turnstile> {
         let lower = self.lower.iter().map(|lane| lane.turnstile());

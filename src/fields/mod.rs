@@ -1,31 +1,15 @@
-//! What a server says of a caller's limit on its responses: header fields, and the body of a refusal.
+//! What a server says of a caller's limit in the header fields of its responses.
 
 mod list;
 mod number;
-mod problem;
 mod triple;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 
-pub(crate) use self::problem::problem_json;
 use self::triple::Triple;
-
-/// Where a caller stands with one limit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing<'a> {
-    /// The limit's name.
-    pub name: &'a str,
-    /// How much is allowed in a window.
-    pub quota: u64,
-    /// The time that the quota is for.
-    pub window: Duration,
-    /// How much of the quota is left.
-    pub remaining: u64,
-    /// How long until all of it is there again.
-    pub reset: Duration,
-}
+use crate::rejected::Standing;
 
 /// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +92,8 @@ impl Default for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const HOURLY: Standing<'_> = Standing {

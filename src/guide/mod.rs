@@ -1,6 +1,6 @@
 //! Patterns and rules of practice for calling a limited API, each with the lines that do it here.
 //!
-//! Which layer goes where is in [`order`].
+//! Which layer goes where is in [`order`], and how to come here from other crates in [`migration`].
 //!
 //! Guides of the field name the same few things, such as the one that the first rows of the
 //! [table of providers](crate::provider::Provider#impl-Provider-1) are from. This page says where they are.
@@ -105,5 +105,15 @@
 //!     println!("{} of {} {}", limit.used, limit.limit, limit.dimension);
 //! }
 //! ```
+// Without a feature its page has no link to what is behind it.
+#![cfg_attr(
+    not(all(feature = "per-key", feature = "provider")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
+#[cfg(feature = "per-key")]
+#[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+pub mod migration;
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod order;

@@ -24,12 +24,9 @@ use std::{
 /// assert!(!key.to_string().contains("1234"));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caller {
-    bytes: [u8; Caller::BYTES],
-    kind: u8,
-}
+pub struct Caller([u8; Caller::BYTES + 1]);
 
-/// What the bytes are; kinds from [`kind::TEXT`] on are a text whose length comes on top.
+/// What the last byte says that the others are; kinds from [`kind::TEXT`] on are a text whose length comes on top.
 mod kind {
     pub(super) const EVERYONE: u8 = 0;
     pub(super) const HASH: u8 = 1;
@@ -45,10 +42,7 @@ impl Caller {
     const BYTES: usize = 15;
 
     /// The one caller that all requests are counted for where nothing tells them apart.
-    pub const EVERYONE: Self = Self {
-        bytes: [0; Self::BYTES],
-        kind: kind::EVERYONE,
-    };
+    pub const EVERYONE: Self = Self([kind::EVERYONE; Self::BYTES + 1]);
 
     /// A caller by something that must not be kept, such as an API key: a hash of it is.
     #[must_use]
@@ -83,20 +77,13 @@ impl Caller {
     /// A caller that is all of these together.
     #[must_use]
     pub fn joined(callers: &[Self]) -> Self {
-        let mut bytes = Vec::with_capacity(callers.len() * 16);
-        for caller in callers {
-            bytes.extend_from_slice(&caller.bytes);
-            bytes.push(caller.kind);
-        }
-        Self::hashed(b'j', &bytes)
+        let all: Vec<u8> = callers.iter().flat_map(|caller| caller.0).collect();
+        Self::hashed(b'j', &all)
     }
 
     /// All that it is, to be hashed.
-    pub(crate) fn words(&self) -> (u64, u64) {
-        let mut all = [self.kind; 16];
-        all[..Self::BYTES].copy_from_slice(&self.bytes);
-        let all = u128::from_ne_bytes(all);
-        (all as u64, (all >> 64) as u64)
+    pub(crate) fn bytes(&self) -> &[u8; Self::BYTES + 1] {
+        &self.0
     }
 
     fn v4(address: Ipv4Addr, prefix: u8) -> Self {
@@ -137,14 +124,19 @@ impl Caller {
     }
 
     fn of(kind: u8, used: &[u8]) -> Self {
-        let mut bytes = [0; Self::BYTES];
+        let mut bytes = [0; Self::BYTES + 1];
         bytes[..used.len()].copy_from_slice(used);
-        Self { bytes, kind }
+        bytes[Self::BYTES] = kind;
+        Self(bytes)
+    }
+
+    fn kind(&self) -> u8 {
+        self.0[Self::BYTES]
     }
 
     fn address(&self) -> Option<(IpAddr, u8)> {
-        let b = &self.bytes;
-        match self.kind {
+        let b = &self.0;
+        match self.kind() {
             kind::V4 => Some((Ipv4Addr::new(b[0], b[1], b[2], b[3]).into(), b[4])),
             kind::V6 => {
                 let mut octets = [0; 16];
@@ -192,22 +184,22 @@ impl fmt::Display for Caller {
                 Ok(())
             };
         }
-        match self.kind {
+        match self.kind() {
             kind::EVERYONE => f.write_str("everyone"),
             kind::NUMBER => {
                 let mut number = [0; 8];
-                number.copy_from_slice(&self.bytes[..8]);
+                number.copy_from_slice(&self.0[..8]);
                 write!(f, "{}", u64::from_be_bytes(number))
             }
             kind::HASH => {
                 f.write_str("#")?;
-                self.bytes
+                self.0[..Self::BYTES]
                     .iter()
                     .try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             text => {
                 let length = usize::from(text - kind::TEXT);
-                f.write_str(&String::from_utf8_lossy(&self.bytes[..length]))
+                f.write_str(&String::from_utf8_lossy(&self.0[..length]))
             }
         }
     }

@@ -69,11 +69,14 @@ macro_rules! rate_limit {
                 self.0.quota()
             }
 
-            /// The clock that it reads.
             #[cfg(feature = "per-key")]
-            #[allow(dead_code, reason = "only a token bucket can be kept by caller")]
             pub(crate) fn clock(&self) -> crate::Clock {
                 self.0.clock().clone()
+            }
+
+            #[cfg(feature = "per-key")]
+            pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
+                crate::limit::Queued::turnstile(&*self.0)
             }
 
             /// How many wait now.
@@ -160,6 +163,12 @@ macro_rules! rate_limit {
             pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::refusal::RespondWith<R>> {
                 let Self { limiter, cost, .. } = self;
                 $Layer { limiter, cost, refusal: crate::refusal::RespondWith(respond) }
+            }
+
+            /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
+                let Self { limiter, cost, .. } = self;
+                $Layer { limiter, cost, refusal }
             }
 
             /// The limiter that everything made by this layer shares.

@@ -121,7 +121,7 @@ impl<S, Request, G, F, H> Future for ResponseFuture<S, Request, G, F, H>
 where
     S: Service<Request> + Clone,
     G: Gate,
-    F: Refusal<H::Output, S::Error>,
+    F: Refusal<S::Response, S::Error>,
     H: Hold<S::Response, G::Pass>,
 {
     type Output = Result<H::Output, F::Error>;
@@ -136,7 +136,7 @@ where
                 StateProj::Calling { future, pass } => {
                     return match ready!(future.poll(cx)) {
                         Ok(response) => match pass.take() {
-                            Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
+                            Some(pass) => Poll::Ready(Ok(this.hold.clone().hold(response, pass))),
                             None => unreachable!("polled after it was done"),
                         },
                         Err(error) => {
@@ -159,14 +159,18 @@ where
                         this.state.set(State::Calling { future, pass });
                     }
                     Err(Stopped::Refused(rejected)) => {
-                        return Poll::Ready(this.refusal.refuse(rejected));
+                        let refused = this.refusal.refuse(rejected);
+                        return Poll::Ready(refused.map(|answer| this.hold.clone().empty(answer)));
                     }
                     Err(Stopped::NotReady(error)) => return Poll::Ready(Err(F::pass(error))),
                 },
                 // ## Refused => done
                 StateProj::Refused { rejected } => {
                     return match rejected.take() {
-                        Some(rejected) => Poll::Ready(this.refusal.refuse(rejected)),
+                        Some(rejected) => {
+                            let refused = this.refusal.refuse(rejected);
+                            Poll::Ready(refused.map(|answer| this.hold.clone().empty(answer)))
+                        }
                         None => unreachable!("polled after it was done"),
                     };
                 }

@@ -3,7 +3,7 @@
 use crate::{BoxError, Carry};
 
 /// Puts what an admitted request holds where it belongs once there is a response.
-pub trait Hold<Response, P>: Copy {
+pub trait Hold<Response, P>: Clone {
     /// The response that the caller gets.
     type Output;
 
@@ -11,9 +11,12 @@ pub trait Hold<Response, P>: Copy {
     fn hold(self, response: Response, pass: P) -> Self::Output;
 
     /// Hears that the call has failed, and with which error where that can be known.
-    fn failed(self, error: Option<&BoxError>, pass: &mut P) {
+    fn failed(&self, error: Option<&BoxError>, pass: &mut P) {
         let _ = (error, pass);
     }
+
+    /// The answer of a request that was refused, and so holds nothing.
+    fn empty(self, response: Response) -> Self::Output;
 }
 
 /// Until the response: for limits that hold nothing, and for responses without a body.
@@ -30,6 +33,10 @@ impl<Response, P> Hold<Response, P> for UntilResponse {
     fn hold(self, response: Response, _: P) -> Response {
         response
     }
+
+    fn empty(self, response: Response) -> Response {
+        response
+    }
 }
 
 impl<Response, P> Hold<Response, P> for UntilBodyEnd
@@ -40,5 +47,9 @@ where
 
     fn hold(self, response: Response, pass: P) -> Self::Output {
         response.carry(pass)
+    }
+
+    fn empty(self, response: Response) -> Self::Output {
+        response.carry_nothing()
     }
 }

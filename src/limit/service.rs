@@ -32,7 +32,7 @@ where
     S: Service<Request> + Clone,
     G: Gate,
     C: Measure<Request, G::Ask>,
-    F: Refusal<H::Output, S::Error> + Clone,
+    F: Refusal<S::Response, S::Error> + Clone,
     H: Hold<S::Response, G::Pass>,
 {
     type Response = H::Output;
@@ -51,7 +51,7 @@ where
         match self.gate.enter(&ask) {
             Entry::Pass(pass) => {
                 let future = self.inner.call(request);
-                ResponseFuture::called(future, pass, self.refusal.clone(), self.hold)
+                ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
             }
             Entry::Wait(expected) => self.wait(request, ask, expected),
             Entry::Never(rejected) => self.refuse(rejected),
@@ -64,7 +64,7 @@ where
     S: Clone,
     G: Gate,
     F: Sealed + Clone,
-    H: Copy,
+    H: Clone,
 {
     #[cold]
     fn wait<Request>(
@@ -86,7 +86,7 @@ where
                 tracing::debug!(?cost, ?expected, "waiting for a limit");
                 self.let_go();
                 let (service, refusal) = (self.inner.clone(), self.refusal.clone());
-                ResponseFuture::waiting(turn, service, request, refusal, self.hold)
+                ResponseFuture::waiting(turn, service, request, refusal, self.hold.clone())
             }
         }
     }
@@ -99,7 +99,7 @@ where
         #[cfg(feature = "tracing")]
         tracing::debug!(%rejected, "refused");
         self.let_go();
-        ResponseFuture::refused(rejected, self.refusal.clone(), self.hold)
+        ResponseFuture::refused(rejected, self.refusal.clone(), self.hold.clone())
     }
 
     /// Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit

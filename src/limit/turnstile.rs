@@ -73,6 +73,11 @@ impl Turnstile {
         self.max_waiting.store(max_waiting, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "per-key")]
+    pub(crate) fn max_waiting(&self) -> usize {
+        self.max_waiting.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
         match self.max_wait.load(Ordering::Relaxed) {
             UNSET => default,

@@ -1,22 +1,22 @@
 //! What callers are told, in an answer's fields.
 
-use http::{HeaderValue, header::CONTENT_TYPE};
+use http::HeaderMap;
 
 use crate::{
     Rejected,
-    fields::{Fields, Standing, problem_json},
-    limit::{Hold, UntilResponse},
-    refusal::{Fail, Refusal, Respond, Sealed},
-    rejected,
+    fields::Fields,
+    limit::Hold,
+    refusal::{Fail, Refusal, Sealed},
+    rejected::Standing,
 };
 
-use super::limiter::Admitted;
+use super::{admitted::Admitted, kind::Kind};
 
 /// How a limit by caller shows itself: as an error, or in answers. Sealed.
-pub trait Face: Clone + Sealed {
+pub trait Face<K: Kind>: Clone + Sealed {
     /// What is done to the response of an admitted request.
     #[doc(hidden)]
-    type Hold: Copy;
+    type Hold: Clone;
 
     #[doc(hidden)]
     fn hold(&self) -> Self::Hold;
@@ -26,27 +26,21 @@ pub trait Face: Clone + Sealed {
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<R> {
     refusal: R,
-    pub(super) tell: Tell,
+    pub(super) fields: Fields,
 }
-
-/// A refusal is a problem of RFC 9457 in JSON, which names the limit: 429, with a `Retry-After`.
-///
-/// For bodies that can be made of a `String`, such as axum's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Problem;
 
 /// Writes into each answer where its caller stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Tell {
-    pub(super) fields: Fields,
-    pub(super) name: &'static str,
+pub struct Tell<H> {
+    fields: Fields,
+    until: H,
 }
 
-impl Face for Fail {
-    type Hold = UntilResponse;
+impl<K: Kind> Face<K> for Fail {
+    type Hold = K::Until;
 
-    fn hold(&self) -> UntilResponse {
-        UntilResponse
+    fn hold(&self) -> K::Until {
+        K::Until::default()
     }
 }
 
@@ -54,19 +48,19 @@ impl Face for Fail {
 
 impl<R> Answer<R> {
     pub(super) fn new(refusal: R) -> Self {
-        let (fields, name) = (Fields::default(), "default");
-        let tell = Tell { fields, name };
-        Self { refusal, tell }
+        let fields = Fields::default();
+        Self { refusal, fields }
     }
 }
 
 impl<R> Sealed for Answer<R> {}
 
-impl<R: Clone> Face for Answer<R> {
-    type Hold = Tell;
+impl<R: Clone, K: Kind> Face<K> for Answer<R> {
+    type Hold = Tell<K::Until>;
 
-    fn hold(&self) -> Tell {
-        self.tell
+    fn hold(&self) -> Self::Hold {
+        let (fields, until) = (self.fields, K::Until::default());
+        Tell { fields, until }
     }
 }
 
@@ -77,10 +71,10 @@ where
     type Error = R::Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, R::Error> {
-        let standing = rejected.standing().copied();
+        let standings = rejected.standings();
         let mut response = self.refusal.refuse(rejected)?;
-        if let Some(standing) = standing {
-            self.tell.write(response.headers_mut(), &standing);
+        for standing in standings.iter().flat_map(|standings| standings.all()) {
+            write(self.fields, response.headers_mut(), standing);
         }
         Ok(response)
     }
@@ -90,53 +84,26 @@ where
     }
 }
 
-impl<B, Error> Refusal<http::Response<B>, Error> for Answer<Problem>
-where
-    B: From<String>,
-{
-    type Error = Error;
-
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        let detail = rejected.to_string();
-        let answer = Answer {
-            refusal: Respond,
-            tell: self.tell,
-        };
-        let response = Refusal::<http::Response<()>, Error>::refuse(&answer, rejected)?;
-        let (mut head, ()) = response.into_parts();
-        let json = problem_json(head.status, &[self.tell.name], &detail);
-        let problem = HeaderValue::from_static("application/problem+json");
-        head.headers.insert(CONTENT_TYPE, problem);
-        Ok(http::Response::from_parts(head, json.into()))
-    }
-
-    fn pass(error: Error) -> Error {
-        error
-    }
-}
-
 // ===== impl Tell =====
 
-impl Tell {
-    fn write(self, headers: &mut http::HeaderMap, standing: &rejected::Standing) {
-        let standing = Standing {
-            name: self.name,
-            quota: standing.quota,
-            window: standing.window,
-            remaining: standing.remaining,
-            reset: standing.reset,
-        };
-        self.fields.write(headers, &standing, crate::clock::wall);
+impl<B, K, H> Hold<http::Response<B>, Admitted<K>> for Tell<H>
+where
+    K: Kind,
+    H: Hold<http::Response<B>, Admitted<K>>,
+{
+    type Output = H::Output;
+
+    fn hold(self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
+        let headers = response.headers_mut();
+        admitted.standings(&mut |standing| write(self.fields, headers, &standing));
+        self.until.hold(response, admitted)
+    }
+
+    fn empty(self, response: http::Response<B>) -> H::Output {
+        self.until.empty(response)
     }
 }
 
-impl<B> Hold<http::Response<B>, Admitted> for Tell {
-    type Output = http::Response<B>;
-
-    fn hold(self, mut response: http::Response<B>, admitted: Admitted) -> http::Response<B> {
-        if let Some(standing) = admitted.standing() {
-            self.write(response.headers_mut(), &standing);
-        }
-        response
-    }
+fn write(fields: Fields, headers: &mut HeaderMap, standing: &Standing<'_>) {
+    fields.write(headers, standing, crate::clock::wall);
 }

@@ -1,27 +1,30 @@
-//! What a request asks of a limit by caller: whose it is, what it costs, and by which quota.
+//! What a request asks of a limit by caller: whose it is, what it costs, and by which plan.
 
 use crate::{
-    Cost, Quota,
+    Cost,
     cost::One,
     key::{Caller, Key},
     limit::Measure,
 };
 
-/// What a limit by caller asks of each request: its key, its cost, its quota, and whether it counts at all.
+/// What a limit by caller asks of each request: its key, its cost, its plan, and whether it counts at all.
 ///
 /// Sealed: the methods of a [`PerKeyLayer`](super::PerKeyLayer) make all there are.
-pub trait Ask<Request>: sealed::Sealed {
+pub trait Ask<Request, Plan>: sealed::Sealed {
     /// What `request` asks for.
     #[doc(hidden)]
-    fn ask(&self, request: &Request) -> Asked;
+    fn ask(&self, request: &Request) -> Asked<Plan>;
 }
 
 /// What one request asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct Asked<Plan> {
     pub(super) who: Who,
     pub(super) cost: u64,
-    pub(super) quota: Option<Quota>,
+    /// Its caller's own, where it is not the limiter's.
+    pub(super) plan: Option<Plan>,
+    /// Whether the cost is settled once there is an answer.
+    pub(super) settles: bool,
 }
 
 /// Whose a request is.
@@ -55,11 +58,11 @@ pub struct ByKey<K, C = One> {
     pub(super) missing: MissingKey,
 }
 
-/// A request is asked for its quota, too.
+/// A request is asked for its plan, too.
 #[derive(Debug, Clone, Copy)]
-pub struct WithQuota<A, Q> {
+pub struct WithPlan<A, P> {
     pub(super) ask: A,
-    pub(super) quota: Q,
+    pub(super) plan: P,
 }
 
 /// Some requests don't count.
@@ -69,74 +72,78 @@ pub struct Except<A, E> {
     pub(super) exempt: E,
 }
 
-mod sealed {
+pub(super) mod sealed {
     /// Keeps [`Ask`](super::Ask) ours, so that it may grow.
     pub trait Sealed {}
 
     impl<K, C> Sealed for super::ByKey<K, C> {}
-    impl<A, Q> Sealed for super::WithQuota<A, Q> {}
+    impl<A, P> Sealed for super::WithPlan<A, P> {}
     impl<A, E> Sealed for super::Except<A, E> {}
 }
 
-impl<K, C, Request> Ask<Request> for ByKey<K, C>
+impl<K, C, Request, Plan> Ask<Request, Plan> for ByKey<K, C>
 where
     K: Key<Request>,
     C: Cost<Request>,
 {
-    fn ask(&self, request: &Request) -> Asked {
+    fn ask(&self, request: &Request) -> Asked<Plan> {
         let who = match (self.key.caller(request), self.missing) {
             (Some(caller), _) => Who::Caller(caller),
             (None, MissingKey::Share) => Who::Caller(Caller::EVERYONE),
             (None, MissingKey::Refuse) => Who::Unknown,
             (None, MissingKey::Pass) => Who::Exempt,
         };
-        let cost = self.cost.cost(request);
         Asked {
             who,
-            cost,
-            quota: None,
+            cost: self.cost.cost(request),
+            plan: None,
+            settles: false,
         }
     }
 }
 
-impl<A, Q, Request> Ask<Request> for WithQuota<A, Q>
+impl<A, P, Request, Plan> Ask<Request, Plan> for WithPlan<A, P>
 where
-    A: Ask<Request>,
-    Q: Fn(&Request) -> Quota,
+    A: Ask<Request, Plan>,
+    P: Fn(&Request) -> Plan,
 {
-    fn ask(&self, request: &Request) -> Asked {
+    fn ask(&self, request: &Request) -> Asked<Plan> {
         let asked = self.ask.ask(request);
         match asked.who {
-            // Who shares a bucket shares its quota.
+            // Who shares what there is shares its plan.
             Who::Unknown | Who::Exempt | Who::Caller(Caller::EVERYONE) => asked,
             Who::Caller(_) => {
-                let quota = Some((self.quota)(request));
-                Asked { quota, ..asked }
+                let plan = Some((self.plan)(request));
+                Asked { plan, ..asked }
             }
         }
     }
 }
 
-impl<A, E, Request> Ask<Request> for Except<A, E>
+impl<A, E, Request, Plan> Ask<Request, Plan> for Except<A, E>
 where
-    A: Ask<Request>,
+    A: Ask<Request, Plan>,
     E: Fn(&Request) -> bool,
 {
-    fn ask(&self, request: &Request) -> Asked {
+    fn ask(&self, request: &Request) -> Asked<Plan> {
         if (self.exempt)(request) {
-            let (who, cost, quota) = (Who::Exempt, 0, None);
-            return Asked { who, cost, quota };
+            return Asked {
+                who: Who::Exempt,
+                cost: 0,
+                plan: None,
+                settles: false,
+            };
         }
         self.ask.ask(request)
     }
 }
 
-impl<A, Request> Measure<Request, Asked> for A
+impl<A, Request, Plan> Measure<Request, Asked<Plan>> for A
 where
-    A: Ask<Request>,
+    A: Ask<Request, Plan>,
 {
     #[inline]
-    fn measure(&self, request: &Request) -> Asked {
+    fn measure(&self, request: &Request) -> Asked<Plan> {
         self.ask(request)
     }
 }

@@ -1,12 +1,14 @@
-use std::{any::type_name, fmt};
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
     PerKey, PerKeyLimiter, Refused,
-    answer::{Answer, Face, Problem},
-    ask::{ByKey, Except, MissingKey, WithQuota},
-    limiter::MAX_CALLERS,
+    answer::{Answer, Face},
+    ask::{ByKey, Except, MissingKey, WithPlan},
+    kind::{Bucket, Joint, Kind, Rate},
+    settle::{ByBytes, ByResponse, Settle},
+    several::OneOfSeveral,
 };
 use crate::{
     cost::One,
@@ -14,20 +16,21 @@ use crate::{
     refusal::{Fail, Respond, RespondWith},
 };
 
-/// Limits the rate at which each caller's requests start. See the [module docs](crate::per_key) for examples.
-#[derive(Clone)]
+/// A limit for each caller. See the [module docs](crate::per_key) for examples.
+///
+/// `A` says what is asked of a request, `F` how a refusal looks, `K` what is counted.
 #[must_use]
-pub struct PerKeyLayer<A, F = Fail> {
-    limiter: PerKeyLimiter,
+pub struct PerKeyLayer<A, F = Fail, K: Kind = Bucket> {
+    limiter: PerKeyLimiter<K>,
     ask: A,
     face: F,
 }
 
 // ===== impl PerKeyLayer =====
 
-impl<K> PerKeyLayer<ByKey<K>> {
+impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, Fail, K> {
     /// A layer of `limiter` that counts each request for the caller that `key` finds.
-    pub fn new(limiter: PerKeyLimiter, key: K) -> Self {
+    pub fn new(limiter: PerKeyLimiter<K>, key: Key) -> Self {
         let (cost, missing) = (One, MissingKey::Share);
         Self {
             limiter,
@@ -37,15 +40,15 @@ impl<K> PerKeyLayer<ByKey<K>> {
     }
 }
 
-impl<K, C, F> PerKeyLayer<ByKey<K, C>, F> {
-    /// What becomes of a request without a key. Unless told, all of those share one bucket.
+impl<Key, C, F, K: Kind> PerKeyLayer<ByKey<Key, C>, F, K> {
+    /// What becomes of a request without a key. Unless told, all of those share what one caller has.
     pub fn missing_key(mut self, missing: MissingKey) -> Self {
         self.ask.missing = missing;
         self
     }
 
     /// What a request costs: a closure that looks at its route, or any other [`Cost`](crate::Cost). One unit unless told.
-    pub fn cost<C2>(self, cost: C2) -> PerKeyLayer<ByKey<K, C2>, F> {
+    pub fn cost<C2>(self, cost: C2) -> PerKeyLayer<ByKey<Key, C2>, F, K> {
         let ByKey { key, missing, .. } = self.ask;
         PerKeyLayer {
             limiter: self.limiter,
@@ -55,11 +58,12 @@ impl<K, C, F> PerKeyLayer<ByKey<K, C>, F> {
     }
 }
 
-impl<A, F> PerKeyLayer<A, F> {
-    /// Gives each caller the quota that `quota` says of its request: that of its plan, say. A caller whose plan changes keeps what it
-    /// has used. Those who share a bucket, since they have no key or found no room, share the limiter's own quota.
+impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
+    /// Gives each caller the plan that `plan` says of its request: a [`Quota`](crate::Quota), or how many may be in flight, or with several
+    /// limits one for each. A caller whose plan changes keeps what it has used. Those who share, since they have no key or found
+    /// no room, share the limiter's own plan.
     ///
-    /// Say the same of all requests of a caller: it has one bucket, which refills by what was said last. For a limit of each
+    /// Say the same of all requests of a caller: it is counted once, by what was said last. For a limit of each
     /// route the route belongs into the key, `(key, route)`. And go by what was verified: a plan that a header claims is
     /// anybody's.
     ///
@@ -72,21 +76,14 @@ impl<A, F> PerKeyLayer<A, F> {
     ///
     /// let layer = TokenBucketLayer::new(Quota::per_minute(60))
     ///     .per(key::ApiKey::header("x-api-key"))
-    ///     .quota(|request: &Request<String>| match request.extensions().get::<Pro>() {
+    ///     .plan(|request: &Request<String>| match request.extensions().get::<Pro>() {
     ///         Some(Pro) => Quota::per_minute(6_000),
     ///         None => Quota::per_minute(60),
     ///     });
     /// # let _ = layer;
     /// ```
-    pub fn quota<Q>(self, quota: Q) -> PerKeyLayer<WithQuota<A, Q>, F> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            ask: WithQuota {
-                ask: self.ask,
-                quota,
-            },
-            face: self.face,
-        }
+    pub fn plan<P>(self, plan: P) -> PerKeyLayer<WithPlan<A, P>, F, K> {
+        self.ask(|ask| WithPlan { ask, plan })
     }
 
     /// Lets requests pass uncounted for which `exempt` says `true`. Asked before the key and the cost.
@@ -100,15 +97,27 @@ impl<A, F> PerKeyLayer<A, F> {
     ///     .exempt(|request: &Request<String>| request.uri().path() == "/health");
     /// # let _ = layer;
     /// ```
-    pub fn exempt<E>(self, exempt: E) -> PerKeyLayer<Except<A, E>, F> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            ask: Except {
-                ask: self.ask,
-                exempt,
-            },
-            face: self.face,
-        }
+    pub fn exempt<E>(self, exempt: E) -> PerKeyLayer<Except<A, E>, F, K> {
+        self.ask(|ask| Except { ask, exempt })
+    }
+
+    /// How many callers are told apart, 1,000,000 unless told: see [`PerKeyLimiter::max_callers`]. It makes another limiter.
+    pub fn max_callers(mut self, max_callers: usize) -> Self {
+        self.limiter = self.limiter.max_callers(max_callers);
+        self
+    }
+
+    /// The longest that a request waits in its caller's line: see [`PerKeyLimiter::max_wait`]. Unless told nothing waits. For
+    /// everyone who shares the limiter.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limiter = self.limiter.max_wait(max_wait);
+        self
+    }
+
+    /// How many requests of a caller may wait. One more is refused at once. For everyone who shares the limiter.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limiter = self.limiter.max_waiting(max_waiting);
+        self
     }
 
     /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
@@ -121,55 +130,143 @@ impl<A, F> PerKeyLayer<A, F> {
     /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
     /// For everyone who shares the limiter; one that has a hook keeps it.
     pub fn on_refused(self, hook: impl Fn(&Refused) + Send + Sync + 'static) -> Self {
-        self.limiter.set_hook(Box::new(hook));
+        self.limiter.set_hook(Arc::new(hook));
         self
     }
 
     /// The limiter that everything made by this layer shares.
     #[must_use]
-    pub fn limiter(&self) -> &PerKeyLimiter {
+    pub fn limiter(&self) -> &PerKeyLimiter<K> {
         &self.limiter
     }
 
-    /// Answers with an HTTP 429 instead of an error, and tells callers in `RateLimit` fields where they stand.
-    pub fn respond(self) -> PerKeyLayer<A, Answer<Respond>> {
+    /// Answers with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and tells callers in `RateLimit`
+    /// fields where they stand.
+    pub fn respond(self) -> PerKeyLayer<A, Answer<Respond>, K> {
         self.face(Answer::new(Respond))
     }
 
     /// Answers with the response that `respond` makes of the [`Rejected`](crate::Rejected). The fields of a rate limit are added.
-    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<RespondWith<R>>> {
+    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<RespondWith<R>>, K> {
         self.face(Answer::new(RespondWith(respond)))
     }
 
-    /// Answers with a problem in JSON (RFC 9457) instead of an error: see [`Problem`].
-    pub fn problem_json(self) -> PerKeyLayer<A, Answer<Problem>> {
-        self.face(Answer::new(Problem))
+    /// Answers in the form of `refusal`, such as [`Problem`](crate::refusal::Problem); see [`refusal`](crate::refusal). The fields of a
+    /// rate limit are added; in gRPC they are metadata.
+    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
+        self.face(Answer::new(refusal))
     }
 
-    fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2> {
+    fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2, K> {
         PerKeyLayer {
             limiter: self.limiter,
             ask: self.ask,
             face,
         }
     }
+
+    fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            ask: ask(self.ask),
+            face: self.face,
+        }
+    }
 }
 
-impl<A, R> PerKeyLayer<A, Answer<R>> {
+impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
+    /// Another limit of each caller beside this one, called `name` in answers. A request takes from both at one instant, or from
+    /// neither. It makes another limiter, so it comes before anything is taken.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, SlidingWindowLayer, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(10))
+    ///     .per(key::ApiKey::bearer())
+    ///     .name("second")
+    ///     .and("hour", SlidingWindowLayer::new(Quota::per_hour(1_000)))
+    ///     .respond();
+    /// # let _ = layer;
+    /// ```
+    pub fn and<L: OneOfSeveral>(
+        self,
+        name: &'static str,
+        other: L,
+    ) -> PerKeyLayer<A, F, Joint<K, L::Kind>> {
+        PerKeyLayer {
+            limiter: self.limiter.and(name, other),
+            ask: self.ask,
+            face: self.face,
+        }
+    }
+
+    /// What answers call the first limit, `default` unless told. Limits that are stacked need a name each. For everyone who shares the
+    /// limiter.
+    pub fn name(self, name: &'static str) -> Self {
+        self.limiter.rename(name);
+        self
+    }
+
+    /// Counts what `cost` says of the response in place of what was reserved for the request, which is its
+    /// [`cost`](PerKeyLayer::cost): the tokens it used, or one for a failed login and nothing for a good one.
+    ///
+    /// What is left over goes back to the instant that it was taken from. What is over counts from then on, until twice as much is
+    /// in use as the limit holds. A request whose response never comes has cost what was reserved. Reserve at least 1: a
+    /// request that costs 0 is admitted at any time.
+    ///
+    /// ```
+    /// use http::{Response, StatusCode};
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// // Five failed logins, and one more each minute. A good one costs nothing.
+    /// let layer = TokenBucketLayer::new(Quota::per_minute(1).burst(5))
+    ///     .per(key::ClientIp::behind(1))
+    ///     .settle(|response: &Response<String>| u64::from(response.status() == StatusCode::UNAUTHORIZED))
+    ///     .respond();
+    /// # let _ = layer;
+    /// ```
+    pub fn settle<C>(self, cost: C) -> PerKeyLayer<ByResponse<A, C>, F, K> {
+        self.ask(|ask| ByResponse { ask, cost })
+    }
+
+    /// Counts the bytes of the response's body in place of what was reserved, at its last frame, its first error, or its drop. Else as
+    /// [`settle`](Self::settle).
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// // 10 MB an hour. Each request reserves 1 KB.
+    /// let layer = TokenBucketLayer::new(Quota::per_hour(10_000_000))
+    ///     .per(key::ApiKey::bearer())
+    ///     .cost(|_: &http::Request<String>| 1_000)
+    ///     .settle_bytes()
+    ///     .respond();
+    /// # let _ = layer;
+    /// ```
+    pub fn settle_bytes(self) -> PerKeyLayer<ByBytes<A>, F, K> {
+        self.ask(|ask| ByBytes { ask })
+    }
+}
+
+impl<A, R, K: Kind> PerKeyLayer<A, Answer<R>, K> {
     /// Which fields an answer says it in; those of the newest draft unless told.
     pub fn fields(mut self, fields: Fields) -> Self {
-        self.face.tell.fields = fields;
-        self
-    }
-
-    /// The name that the fields give this limit, `default` unless told. Limits that are stacked need a name each.
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.face.tell.name = name;
+        self.face.fields = fields;
         self
     }
 }
 
-impl<A, F> fmt::Debug for PerKeyLayer<A, F> {
+impl<A: Clone, F: Clone, K: Kind> Clone for PerKeyLayer<A, F, K> {
+    fn clone(&self) -> Self {
+        Self {
+            limiter: self.limiter.clone(),
+            ask: self.ask.clone(),
+            face: self.face.clone(),
+        }
+    }
+}
+
+impl<A, F, K: Kind> fmt::Debug for PerKeyLayer<A, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerKeyLayer")
             .field("limiter", &self.limiter)
@@ -179,19 +276,10 @@ impl<A, F> fmt::Debug for PerKeyLayer<A, F> {
     }
 }
 
-impl<S, A: Clone, F: Face> Layer<S> for PerKeyLayer<A, F> {
-    type Service = PerKey<S, A, F>;
+impl<S, A: Settle + Clone, F: Face<K>, K: Kind> Layer<S> for PerKeyLayer<A, F, K> {
+    type Service = PerKey<S, A, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         PerKey::new(inner, &self.limiter, self.ask.clone(), self.face.clone())
-    }
-}
-
-impl crate::TokenBucketLayer {
-    /// A bucket of this layer's quota for each caller, as `key` tells them apart, for up to 1,000,000 of them. See
-    /// [`per_key`](crate::per_key). The clock is this layer's; costs and answers are for the new one to be told.
-    pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>> {
-        let (quota, clock) = (self.limiter().quota(), self.limiter().clock());
-        PerKeyLayer::new(PerKeyLimiter::with_clock(quota, MAX_CALLERS, clock), key)
     }
 }

@@ -1,25 +1,43 @@
-//! Limit the rate at which each caller's requests start, in bounded memory.
+//! Limit each caller on its own, in bounded memory.
 //!
-//! [`.per(key)`](crate::TokenBucketLayer::per) makes of a token bucket one for each caller, as a [key](crate::key) tells them apart: by address,
-//! by API key, by whatever a closure finds in the request. A request that does not fit is refused at once.
+//! `.per(key)` makes of a [token bucket](crate::TokenBucketLayer::per), a [sliding window](crate::SlidingWindowLayer::per) or a
+//! [concurrency limit](crate::ConcurrencyLayer::per) one for each caller, as a [key](crate::key) tells them apart: by address,
+//! by API key, by whatever a closure finds in the request. [`and`](PerKeyLayer::and) adds another limit on the rate, and a request
+//! takes from all of them at one instant or from none.
+//!
+//! A request that does not fit is refused at once, or with a [`max_wait`](PerKeyLayer::max_wait) waits in its caller's line, behind those
+//! of that caller only. What it costs may be known [when it is over](PerKeyLayer::settle).
 //!
 //! # Memory
 //!
-//! A caller takes 32 bytes, whatever its key is made of, and about 41 in a full table of a million; a caller whose bucket is full
-//! again takes nothing in the end. There is a [bound](PerKeyLimiter::with_max_callers) on their number, 1,000,000 unless told. Someone new who comes when that many are not idle
-//! finds no place: such newcomers share a few buckets, one for each part of the table, until there are places again. So a flood
+//! A caller takes a row, whatever its key is made of, of which a full table of a million takes 1.3 times as much:
+//!
+//! | counted | bytes in a row |
+//! | --- | --- |
+//! | [`Bucket`] | 32, so about 41 a caller |
+//! | [`InFlight`] | 24 |
+//! | [`Window`] | 64, and 16 for each start of the last period, with room for up to twice as many: 8 KiB at the most |
+//! | [`Joint`] | 16, and what each adds to that |
+//!
+//! A caller whose bucket is full again, whose window is empty, or of whom nothing is in flight takes nothing in the end. There is a
+//! [bound](PerKeyLimiter::max_callers) on their number, 1,000,000 unless told. Someone new who comes when that many are not idle
+//! finds no place: such newcomers share what a few callers have, one for each part of the table, until there are places again. So a flood
 //! of new keys neither costs more memory than the bound nor resets anybody's count. It does cost those who were idle, and
-//! come back while it lasts, a bucket of their own.
+//! come back while it lasts, a limit of their own.
 //!
 //! # What it costs
 //!
-//! A look-up takes the lock of one part of the table, of 32 or more. Nothing is allocated for a caller that is known. No thread
-//! and no timer looks after the table: who brings a new caller looks for idle ones in one part now and then.
+//! A look-up takes the lock of one part of the table, of 32 or more. Nothing is allocated for a caller that is known, but by a window, which
+//! grows, and for what is to be given back or settled, which is a small box. No thread
+//! and no timer looks after the table: who brings a new caller looks for idle ones in one part now and then. One timer runs for each
+//! line of those who wait.
 //!
 //! # What callers are told
 //!
 //! After [`respond`](PerKeyLayer::respond) a refusal is a 429 with a `Retry-After` that is rounded up and true, and answers of
 //! either kind say in [`RateLimit` fields](Fields) what is left. `t` is the time until all of the quota is there again.
+//!
+//! The [guide](crate::guide::migration) has the lines of `tower_governor` beside those that take their place.
 //!
 //! # Examples
 //!
@@ -51,20 +69,32 @@
 //! # }
 //! ```
 
+mod admitted;
 mod answer;
 mod ask;
-mod bucket;
+mod body;
+mod callers;
+mod kind;
 mod layer;
 mod limiter;
+mod line;
 mod service;
+mod settle;
+mod several;
 mod table;
+mod turn;
 
 pub use self::{
-    answer::{Answer, Face, Problem},
-    ask::{Ask, ByKey, Except, MissingKey, WithQuota},
+    admitted::Admitted,
+    answer::{Answer, Face},
+    ask::{Ask, ByKey, Except, MissingKey, WithPlan},
+    body::Metered,
+    kind::{Bucket, InFlight, Joint, Kind, Rate, Window},
     layer::PerKeyLayer,
     limiter::{CallerUsage, PerKeyLimiter, Refused},
     service::PerKey,
+    settle::{ByBytes, ByResponse, Settle},
+    several::OneOfSeveral,
 };
 #[doc(inline)]
 pub use crate::fields::{Fields, XReset};
@@ -73,10 +103,15 @@ pub use crate::fields::{Fields, XReset};
 pub mod future {
     use std::sync::Arc;
 
-    use super::{answer::Face, limiter::Callers};
+    use super::{answer::Face, callers::Callers, kind::Bucket, settle::Settle};
     use crate::refusal::Fail;
 
     /// The response future of a [`PerKey`](super::PerKey). See [`ResponseFuture`](crate::future::ResponseFuture).
-    pub type ResponseFuture<S, Request, F = Fail> =
-        crate::future::ResponseFuture<S, Request, Arc<Callers>, F, <F as Face>::Hold>;
+    pub type ResponseFuture<S, Request, A, F = Fail, K = Bucket> = crate::future::ResponseFuture<
+        S,
+        Request,
+        Arc<Callers<K>>,
+        F,
+        <A as Settle>::Hold<<F as Face<K>>::Hold>,
+    >;
 }

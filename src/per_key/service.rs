@@ -8,32 +8,40 @@ use tower_service::Service;
 
 use super::{
     PerKeyLimiter,
+    admitted::Admitted,
     answer::Face,
     ask::Ask,
+    callers::Callers,
     future::ResponseFuture,
-    limiter::{Admitted, Callers},
+    kind::{Bucket, Kind},
+    settle::Settle,
 };
 use crate::{
     limit::{Hold, Limited},
     refusal::{Fail, Refusal},
 };
 
-/// A service with a limit on the rate at which each caller's requests start. See the [module docs](crate::per_key) for
-/// examples.
+/// A service with a limit for each caller. See the [module docs](crate::per_key) for examples.
 ///
 /// A clone shares the limit.
-#[derive(Clone)]
-pub struct PerKey<S, A, F: Face = Fail>(Limited<S, Arc<Callers>, A, F, F::Hold>);
+pub struct PerKey<S, A, F = Fail, K = Bucket>(Inner<S, A, F, K>)
+where
+    A: Settle,
+    F: Face<K>,
+    K: Kind;
+
+type Inner<S, A, F, K> =
+    Limited<S, Arc<Callers<K>>, A, F, <A as Settle>::Hold<<F as Face<K>>::Hold>>;
 
 // ===== impl PerKey =====
 
-impl<S, A, F: Face> PerKey<S, A, F> {
-    pub(super) fn new(inner: S, limiter: &PerKeyLimiter, ask: A, face: F) -> Self {
+impl<S, A: Settle, F: Face<K>, K: Kind> PerKey<S, A, F, K> {
+    pub(super) fn new(inner: S, limiter: &PerKeyLimiter<K>, ask: A, face: F) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
+            hold: ask.hold(face.hold()),
             cost: ask,
-            hold: face.hold(),
             refusal: face,
         })
     }
@@ -42,21 +50,22 @@ impl<S, A, F: Face> PerKey<S, A, F> {
 
     /// The limiter that this service shares with its clones.
     #[must_use]
-    pub fn limiter(&self) -> PerKeyLimiter {
+    pub fn limiter(&self) -> PerKeyLimiter<K> {
         PerKeyLimiter(self.0.gate.clone())
     }
 }
 
-impl<S, A, F, Request> Service<Request> for PerKey<S, A, F>
+impl<S, A, F, K, Request> Service<Request> for PerKey<S, A, F, K>
 where
     S: Service<Request> + Clone,
-    A: Ask<Request>,
-    F: Face + Refusal<<F::Hold as Hold<S::Response, Admitted>>::Output, S::Error>,
-    F::Hold: Hold<S::Response, Admitted>,
+    A: Ask<Request, K::Plan> + Settle,
+    F: Face<K> + Refusal<S::Response, S::Error>,
+    K: Kind,
+    A::Hold<F::Hold>: Hold<S::Response, Admitted<K>>,
 {
-    type Response = <F::Hold as Hold<S::Response, Admitted>>::Output;
+    type Response = <A::Hold<F::Hold> as Hold<S::Response, Admitted<K>>>::Output;
     type Error = F::Error;
-    type Future = ResponseFuture<S, Request, F>;
+    type Future = ResponseFuture<S, Request, A, F, K>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -69,7 +78,13 @@ where
     }
 }
 
-impl<S: fmt::Debug, A, F: Face> fmt::Debug for PerKey<S, A, F> {
+impl<S: Clone, A: Settle + Clone, F: Face<K>, K: Kind> Clone for PerKey<S, A, F, K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: fmt::Debug, A: Settle, F: Face<K>, K: Kind> fmt::Debug for PerKey<S, A, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerKey")
             .field("inner", &self.0.inner)

@@ -57,6 +57,10 @@ impl<Response> Hold<Response, Reservation> for Both {
     fn hold(self, response: Response, reservation: Reservation) -> Self::Output {
         (response, reservation)
     }
+
+    fn empty(self, _: Response) -> Self::Output {
+        unreachable!("a refusal is an error here")
+    }
 }
 
 // ===== impl ResponseFuture =====

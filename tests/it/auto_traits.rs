@@ -22,12 +22,16 @@ use tower_throttle::{
     fallback::{self, AnsweredBy, backup::To},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route},
-    per_key::{self, ByKey, CallerUsage, Fields, PerKey, PerKeyLayer, PerKeyLimiter, Refused},
+    per_key::{
+        self, Admitted, Bucket, ByBytes, ByKey, CallerUsage, Fields, InFlight, Joint, Metered,
+        PerKey, PerKeyLayer, PerKeyLimiter, Refused, Window,
+    },
     provider::{
         self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
         ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
         Usage,
     },
+    refusal::{Fail, Grpc, Respond, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, ByStatus, Verdict},
     sliding_window, timeout, token_bucket,
@@ -106,13 +110,19 @@ const _: () = {
     value::<Extension<u64>>();
     value::<Networks>();
 
+    value::<(Fail, Respond, Text, Grpc)>();
+
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();
+    value::<PerKeyLimiter<InFlight>>();
+    value::<PerKeyLimiter<Joint<Bucket, Window>>>();
     value::<SlidingWindowLimiter>();
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
     guard::<Guarded<String, concurrency::Permit>>();
+    guard::<Admitted<InFlight>>();
+    guard::<Metered<String, Window>>();
     guard::<Reservation>();
     guard::<InvalidUrl>();
     // Whatever the original is not: it stands behind a lock.
@@ -137,6 +147,7 @@ const _: () = {
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
+    value::<PerKeyLayer<ByBytes<ByKey<ApiKey>>, Fail, Window>>();
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
@@ -156,6 +167,7 @@ const _: () = {
     value::<Replay<Inner>>();
     value::<Auto<Inner, Req>>();
     value::<PerKey<Inner, ByKey<ApiKey>>>();
+    value::<PerKey<Inner, ByKey<ApiKey>, Fail, InFlight>>();
     value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
@@ -164,7 +176,7 @@ const _: () = {
     shared_future::<auto::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
-    shared_future::<per_key::future::ResponseFuture<Inner, Req>>();
+    shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();

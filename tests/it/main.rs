@@ -19,6 +19,8 @@ mod per_key;
 mod provider;
 mod readiness;
 mod refusal;
+mod refusal_grpc;
+mod refusal_text;
 mod replay;
 mod retry_after_backoff;
 mod rooms;

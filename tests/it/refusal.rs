@@ -5,9 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response, StatusCode};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_throttle::{
-    ConcurrencyLayer, Guarded, Quota, Rejected, SlidingWindowLayer, TokenBucketLayer,
-};
+use tower_throttle::{ConcurrencyLayer, Quota, Rejected, SlidingWindowLayer, TokenBucketLayer};
 
 use crate::support::{call, ms, start};
 
@@ -86,9 +84,8 @@ async fn a_responding_limit_waits_when_told_to() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_can_be_the_users_own() {
-    let layer = ConcurrencyLayer::new(0).respond_with(|rejected: &Rejected| {
-        Response::new(Guarded::from(format!("sorry: {rejected}")))
-    });
+    let layer = ConcurrencyLayer::new(0)
+        .respond_with(|rejected: &Rejected| Response::new(format!("sorry: {rejected}")));
     let refused = layer
         .layer(service_fn(hello))
         .oneshot(Request::new(()))

@@ -1,11 +1,12 @@
 //! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
 mod item;
+mod policy;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
 use self::item::{Item, items, push_name, quoted_len};
 use super::{
@@ -36,12 +37,10 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>) {
     if stays {
         return;
     }
-    let window = seconds(standing.window).max(1);
-    let policy = format(
-        standing.name,
-        quoted,
-        [(b";q=", standing.quota), (b";w=", window)],
-    );
+    let limit = HeaderValue::from_maybe_shared(Bytes::from(limit)).ok();
+    let (Some(policy), Some(limit)) = (policy::value(standing), limit) else {
+        return;
+    };
     put(headers, &RATE_LIMIT_POLICY, policy, quoted);
     put(headers, &RATE_LIMIT, limit, quoted);
 }
@@ -70,29 +69,35 @@ fn format(name: &str, quoted: usize, parameters: [(&[u8; 3], u64); 2]) -> Vec<u8
 }
 
 /// Appends a line, in place of any item of the same name, and of lines that would spoil the whole list.
-fn put(headers: &mut HeaderMap, field: &HeaderName, item: Vec<u8>, quoted: usize) {
-    let name = &item[..quoted];
-    let stays = |line: &HeaderValue| {
-        items(line.as_bytes()).is_some_and(|mut items| items.all(|item| item.head() != name))
-    };
-    if !headers.get_all(field).iter().all(stays) {
-        let lines = headers.get_all(field).into_iter();
-        let kept: Vec<HeaderValue> = lines.filter_map(|line| without(line, name)).collect();
-        headers.remove(field);
-        for line in kept {
-            let _ = headers.try_append(field, line);
+fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, quoted: usize) {
+    // A map that is full stays as it is: the response matters more.
+    match headers.try_entry(field) {
+        Ok(Entry::Vacant(none)) => {
+            let _ = none.try_insert(value);
         }
-    }
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(item)) {
-        // A map that is full stays as it is: the response matters more.
-        let _ = headers.try_append(field, value);
+        Ok(Entry::Occupied(lines)) => {
+            let name = &value.as_bytes()[..quoted];
+            let kept = lines.iter().filter_map(|line| without(line, name));
+            let kept: Vec<HeaderValue> = kept.collect();
+            lines.remove_entry_mult();
+            for line in kept.into_iter().chain([value]) {
+                let _ = headers.try_append(field, line);
+            }
+        }
+        Err(_) => {}
     }
 }
 
 /// A line without the items of a name; `None` if nothing is left of it, or nobody could read it.
 fn without(line: &HeaderValue, name: &[u8]) -> Option<HeaderValue> {
-    let others = || items(line.as_bytes()).map(|items| items.filter(|item| item.head() != name));
-    let kept: Vec<&[u8]> = others()?.map(|item| item.text()).collect();
+    let is_other = |item: &Item<'_>| item.head() != name;
+    if items(line.as_bytes())?.all(|item| is_other(&item)) {
+        return Some(line.clone());
+    }
+    let kept: Vec<&[u8]> = items(line.as_bytes())?
+        .filter(is_other)
+        .map(|item| item.text())
+        .collect();
     if kept.is_empty() {
         return None;
     }

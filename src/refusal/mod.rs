@@ -1,15 +1,45 @@
 //! The two faces of a refusal: an error, or an answer.
+//!
+//! A limiter's service [fails](Fail) unless told otherwise, which suits a client. In front of a server it answers:
+//!
+//! | on the layer | what the caller gets |
+//! | --- | --- |
+//! | `.respond()` | the status and `Retry-After`, and no body: [`Respond`] |
+//! | `.respond_as(Text)` | the same, and why in plain words: [`Text`] |
+//! | `.respond_as(Problem)` | the same, and why in JSON (RFC 9457): [`Problem`] |
+#![cfg_attr(
+    feature = "grpc",
+    doc = "| `.respond_as(Grpc)` | a gRPC status with `RetryInfo`: [`Grpc`] |"
+)]
+//! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`RespondWith`] |
+//!
+//! Plain text and gRPC say why and when to come back, and neither of which kind the limit is nor how large. A closure is given all of
+//! that.
+
+#[cfg(feature = "grpc")]
+mod grpc;
+mod problem;
+#[cfg(feature = "grpc")]
+mod protobuf;
+mod text;
+mod words;
 
 use std::{any::type_name, fmt, time::Duration};
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+pub use self::grpc::Grpc;
+pub use self::{
+    problem::Problem,
+    text::{Text, TextBody},
+};
 use crate::{BoxError, Limit, Reason, Rejected};
 
 /// How a limiter's service tells the caller that it refused.
 ///
-/// Sealed: [`Fail`], [`Respond`] and [`RespondWith`] are all there are. [`RespondWith`] takes a closure for everything
-/// else.
+/// Sealed. [`RespondWith`] takes a closure for everything that is not there.
 pub trait Refusal<Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;
@@ -97,20 +127,24 @@ impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
     type Error = Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        let mut response = http::Response::new(B::default());
-        *response.status_mut() = status(&rejected);
-        if !rejected.never_fits() {
-            let seconds = whole_seconds(rejected.retry_after().unwrap_or_default());
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response.extensions_mut().insert(rejected);
-        Ok(response)
+        Ok(head(rejected).map(|()| B::default()))
     }
 
     fn pass(error: Error) -> Error {
         error
     }
+}
+
+/// An answer in HTTP, but for its body.
+fn head(rejected: Rejected) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = status(&rejected);
+    if let Some(wait) = wait(&rejected) {
+        let seconds = HeaderValue::from(seconds_begun(wait));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response.extensions_mut().insert(rejected);
+    response
 }
 
 /// The status that says what was refused.
@@ -122,9 +156,11 @@ fn status(rejected: &Rejected) -> StatusCode {
     }
 }
 
-/// Rounded up, so that whoever obeys is admitted, and never 0, which means at once.
-fn whole_seconds(wait: Duration) -> u64 {
-    seconds_begun(wait).max(1)
+/// How long to wait before the request is worth another try, where it ever is. Never 0, which means at once.
+fn wait(rejected: &Rejected) -> Option<Duration> {
+    // Nobody knows when others finish.
+    let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
+    (!rejected.never_fits()).then(|| known.max(Duration::from_millis(1)))
 }
 
 /// Whole seconds, rounded up, so that whoever waits them out has waited long enough.
@@ -164,18 +200,41 @@ impl<F> fmt::Debug for RespondWith<F> {
 mod tests {
     use super::*;
 
+    /// A refusal of each kind, of one who is to wait where that can be known.
+    pub(super) fn all(wait: Duration) -> [Rejected; 5] {
+        let (max_wait, max_waiting) = (Duration::ZERO, 7);
+        let never = Reason::NeverFits {
+            cost: 41,
+            capacity: 40,
+        };
+        let too_long = Reason::WaitTooLong { max_wait };
+        let full = Reason::QueueFull { max_waiting };
+        [
+            Rejected::new(Limit::TokenBucket, too_long, Some(wait)),
+            Rejected::new(Limit::SlidingWindow, full, Some(wait)),
+            Rejected::new(Limit::Concurrency, too_long, None),
+            Rejected::new(Limit::Concurrency, never, None),
+            Rejected::new(Limit::TokenBucket, Reason::NoKey, None),
+        ]
+    }
+
     #[test]
     fn seconds_are_rounded_up_and_never_zero() {
         for (millis, seconds) in [
-            (0, 1),
-            (1, 1),
-            (999, 1),
-            (1_000, 1),
-            (1_001, 2),
-            (59_001, 60),
+            (0, "1"),
+            (1, "1"),
+            (999, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_001, "60"),
         ] {
-            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+            let [rejected, ..] = all(Duration::from_millis(millis));
+            assert_eq!(head(rejected).headers()[RETRY_AFTER], seconds);
         }
-        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
+        let [longest, ..] = all(Duration::MAX);
+        assert_eq!(
+            head(longest).headers()[RETRY_AFTER],
+            u64::MAX.to_string().as_str()
+        );
     }
 }

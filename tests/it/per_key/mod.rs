@@ -1,5 +1,9 @@
 //! Limits by caller, in front of a service that says hello.
 
+mod kinds;
+mod settling;
+mod waiting;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -16,6 +20,7 @@ use tower_throttle::{
     Decision, Quota, Reason, Rejected, TokenBucketLayer,
     key::{self, Caller},
     per_key::{Fields, MissingKey, PerKeyLayer, PerKeyLimiter, XReset},
+    refusal::Problem,
 };
 
 fn hello()
@@ -154,7 +159,7 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
                 1
             }
         })
-        .quota(
+        .plan(
             |request: &Request<()>| match request.headers().get("x-plan") {
                 Some(_) => Quota::per_minute(20),
                 None => Quota::per_minute(10),
@@ -187,11 +192,11 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
 async fn a_new_quota_at_run_time_keeps_what_was_used() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(10));
     assert_eq!(limiter.try_acquire("ann".into(), 8), Decision::Admit);
-    limiter.set_quota(Quota::per_minute(5));
+    limiter.set_plan(Quota::per_minute(5));
     // All of the new quota: more than that nobody can have used.
     let wait = Decision::Wait(Duration::from_secs(12));
     assert_eq!(limiter.try_acquire("ann".into(), 1), wait);
-    limiter.set_quota(Quota::per_minute(20));
+    limiter.set_plan(Quota::per_minute(20));
     assert_eq!(limiter.try_acquire("ann".into(), 15), Decision::Admit);
     assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
 }
@@ -235,7 +240,7 @@ async fn the_top_callers_are_those_who_used_the_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
-    let limiter = PerKeyLimiter::with_max_callers(Quota::per_minute(2), 1_000);
+    let limiter = PerKeyLimiter::new(Quota::per_minute(2)).max_callers(1_000);
     let blocked = Caller::from("blocked");
     assert!(limiter.try_acquire(blocked, 2).is_admit());
     let mut admitted = 0;
@@ -271,7 +276,7 @@ async fn idle_callers_are_let_go_though_nobody_new_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_table_without_places_is_all_newcomers() {
-    let limiter = PerKeyLimiter::with_max_callers(Quota::per_minute(1), 0);
+    let limiter = PerKeyLimiter::new(Quota::per_minute(1)).max_callers(0);
     let admitted = (0..1_000).filter(|number| limiter.try_acquire((*number).into(), 1).is_admit());
     assert_eq!(admitted.count(), 32);
     assert_eq!(limiter.callers(), 0);
@@ -334,7 +339,7 @@ async fn any_service_can_be_limited_by_what_a_closure_finds() {
 async fn a_problem_names_the_limit_and_the_wait() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
-        .problem_json()
+        .respond_as(Problem)
         .name("minute");
     let service = layer.layer(hello());
     assert_eq!(
@@ -356,7 +361,7 @@ async fn a_problem_names_the_limit_and_the_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_free_is_found_soon_though_few_come_who_are_new() {
-    let limiter = PerKeyLimiter::with_max_callers(Quota::per_second(1), 1_000);
+    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_callers(1_000);
     for number in 0..2_000 {
         let _ = limiter.try_acquire(number.into(), 1);
     }
@@ -371,10 +376,10 @@ async fn a_place_that_is_free_is_found_soon_though_few_come_who_are_new() {
 async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10));
     assert!(limiter.try_acquire("ann".into(), 10).is_admit());
-    limiter.set_quota(Quota::per_hour(10));
+    limiter.set_plan(Quota::per_hour(10));
     advance(Duration::from_secs(1)).await;
     assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
-    limiter.set_quota(Quota::per_second(10));
+    limiter.set_plan(Quota::per_second(10));
     advance(Duration::from_secs(1)).await;
     assert!(limiter.try_acquire("ann".into(), 10).is_admit());
 }
@@ -383,7 +388,7 @@ async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
 async fn who_shares_a_bucket_shares_its_quota() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
-        .quota(|_: &Request<()>| Quota::per_second(1_000))
+        .plan(|_: &Request<()>| Quota::per_second(1_000))
         .respond();
     let bare = || Request::get("/").body(()).unwrap();
     assert_eq!(ask(&layer, bare()).await.0, 200);
@@ -412,12 +417,12 @@ async fn edges_neither_panic_nor_pass() {
         Quota::new(1, Duration::MAX).burst(u64::MAX),
         Quota::new(u64::MAX, Duration::ZERO).burst(u64::MAX),
     ] {
-        let limiter = PerKeyLimiter::with_max_callers(quota, usize::MAX);
+        let limiter = PerKeyLimiter::new(quota).max_callers(usize::MAX);
         assert!(!limiter.try_acquire("ann".into(), u64::MAX).is_admit());
         let _ = limiter.try_acquire("ann".into(), 1);
-        limiter.set_quota(Quota::per_hour(1));
+        limiter.set_plan(Quota::per_hour(1));
         let _ = limiter.try_acquire("ann".into(), 1);
-        limiter.set_quota(quota);
+        limiter.set_plan(quota);
         let _ = limiter.try_acquire("ann".into(), 1);
         assert!(limiter.top(usize::MAX).len() <= 1);
     }

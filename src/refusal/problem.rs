@@ -1,9 +1,72 @@
-//! The body of a refusal: problem details (RFC 9457).
+//! A refusal as problem details in JSON (RFC 9457).
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+
+use super::{Refusal, TextBody, head, sealed::Sealed, words::words};
+use crate::Rejected;
+
+/// A refusal is an HTTP response with a problem in JSON, as RFC 9457 has it: what kind of problem it is, why in plain words, and which
+/// limits of a caller were short, by the names that its `RateLimit` fields give them.
+///
+/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond), the body can be any [`TextBody`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), std::convert::Infallible> {
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{ConcurrencyLayer, refusal::Problem};
+///
+/// let mut server = ServiceBuilder::new()
+///     .layer(ConcurrencyLayer::new(0).respond_as(Problem))
+///     .service(service_fn(async |_: Request<()>| {
+///         Ok::<_, Infallible>(Response::new(String::from("hello")))
+///     }));
+///
+/// let refused = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(refused.headers()["content-type"], "application/problem+json");
+/// assert!(refused.body().get_ref().contains(r#""status":503"#));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Problem;
+
+// ===== impl Problem =====
+
+impl Sealed for Problem {}
+
+impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Problem {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let detail = words(&rejected);
+        #[cfg(feature = "per-key")]
+        let standings = rejected.standings();
+        #[cfg(feature = "per-key")]
+        let names: Vec<_> = standings
+            .iter()
+            .flat_map(|all| all.short())
+            .map(|short| short.name)
+            .collect();
+        #[cfg(not(feature = "per-key"))]
+        let names = Vec::new();
+        let response = head(rejected);
+        let json = problem_json(response.status(), &names, &detail);
+        let mut response = response.map(|()| B::from_text(json));
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, problem);
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
 
 /// Says as JSON why a request was refused, and by which limits. The types are those that the IETF's draft registers.
-pub(crate) fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
+fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
     let (kind, title) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
             "https://iana.org/assignments/http-problem-types#quota-exceeded",
@@ -29,7 +92,7 @@ pub(crate) fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> 
     json.push_str(status.as_str());
     json.push_str(",\"detail\":");
     push_string(&mut json, detail);
-    if status == StatusCode::TOO_MANY_REQUESTS {
+    if status == StatusCode::TOO_MANY_REQUESTS && !names.is_empty() {
         json.push_str(",\"violated-policies\":[");
         for (index, name) in names.iter().enumerate() {
             if index > 0 {
@@ -107,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_back(names in vec(any::<String>(), 0..4), detail in any::<String>()) {
+        fn any_text_is_read_back(names in vec(any::<String>(), 1..4), detail in any::<String>()) {
             let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
             let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &borrowed, &detail);
             prop_assert_eq!(&problem["detail"], &json!(detail));

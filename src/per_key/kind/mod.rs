@@ -1,0 +1,199 @@
+//! What is counted of a caller, and by which rule: the sums, without a clock or a lock.
+
+mod bucket;
+mod in_flight;
+mod joint;
+mod window;
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests;
+
+use std::fmt::Debug;
+
+use crate::{Limit, rejected::Standing};
+
+pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
+
+/// What a limit by caller counts: a [`Bucket`], a [`Window`], what is [`InFlight`], or two of them [at once](Joint).
+///
+/// Sealed: these are all there are.
+pub trait Kind: Default + Send + sealed::Sealed + 'static {
+    /// What a caller is allowed: a [`Quota`](crate::Quota), or how many requests in flight.
+    type Plan: Copy + Debug + Send + Sync + 'static;
+
+    /// A plan and its names, made ready for sums.
+    #[doc(hidden)]
+    type Rule: Copy + Send + Sync;
+
+    /// What an answer calls the limits.
+    #[doc(hidden)]
+    type Names: Copy + Send + Sync;
+
+    /// What is left, to be told in an answer.
+    #[doc(hidden)]
+    type Left: Copy + Debug + Send + Sync;
+
+    /// Where that which one request took is found again.
+    #[doc(hidden)]
+    type Mark: Copy + Debug + Send + Sync;
+
+    /// How long an admitted request holds what it took.
+    #[doc(hidden)]
+    type Until: Clone + Default;
+
+    /// Which limit refuses, where it is not one of several.
+    #[doc(hidden)]
+    const LIMIT: Limit;
+
+    /// Whether what was taken is there again only when it is given back.
+    #[doc(hidden)]
+    const HELD: bool;
+
+    #[doc(hidden)]
+    fn rule(plan: Self::Plan, names: Self::Names) -> Self::Rule;
+
+    #[doc(hidden)]
+    fn names(rule: &Self::Rule) -> Self::Names;
+
+    /// Whether it was last counted by a rule like this.
+    #[doc(hidden)]
+    fn follows(&self, rule: &Self::Rule) -> bool;
+
+    /// Counts by `rule` from now on. What was used stays used.
+    #[doc(hidden)]
+    fn adopt(&mut self, rule: &Self::Rule, now: u64);
+
+    /// Whether there is room, once it counts by `rule`.
+    #[doc(hidden)]
+    fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Short>;
+
+    /// Takes `units`, whether there is room or not.
+    #[doc(hidden)]
+    fn add(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Self::Mark;
+
+    /// Gives back `units` of what was taken at `mark`, as far as they are not back already.
+    #[doc(hidden)]
+    fn give_back(&mut self, units: u64, mark: Self::Mark, now: u64);
+
+    /// From when on it is as if nobody had ever come.
+    #[doc(hidden)]
+    fn idle_at(&self) -> u64;
+
+    /// The units in use.
+    #[doc(hidden)]
+    fn used(&self, now: u64) -> u64;
+
+    /// The most that it ever admits at once.
+    #[doc(hidden)]
+    fn capacity(rule: &Self::Rule) -> u64;
+
+    #[doc(hidden)]
+    fn left(&self, rule: &Self::Rule, now: u64) -> Self::Left;
+
+    #[doc(hidden)]
+    fn standings(left: &Self::Left, show: &mut dyn FnMut(Standing<'static>));
+
+    /// Takes what is wanted if there is room.
+    #[doc(hidden)]
+    #[inline]
+    fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Short> {
+        self.adopt(rule, now);
+        if want.cost > 0 {
+            self.room(rule, want, now)?;
+            if want.ahead > 0 {
+                let wait = Wait::For(1);
+                return Err(Short::new(Self::LIMIT, wait));
+            }
+        }
+        Ok(self.add(rule, want, now))
+    }
+}
+
+/// A kind that limits the rate at which requests start: it can be one of several, and settled.
+pub trait Rate: Kind {
+    /// Gives the first of the limits another name.
+    #[doc(hidden)]
+    fn rename(names: &mut Self::Names, name: &'static str);
+
+    /// Makes of the `reserved` units at a mark what it really was. What is over that counts from now on, until twice as much is in
+    /// use as the limit holds, so that nobody is locked out for ever.
+    #[doc(hidden)]
+    fn settle(&mut self, rule: &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
+        let (reserved, mark) = reserved;
+        self.adopt(rule, now);
+        if real < reserved {
+            self.give_back(reserved - real, mark, now);
+        } else {
+            let most = Self::capacity(rule).saturating_mul(2);
+            let over = (real - reserved).min(most.saturating_sub(self.used(now)));
+            self.add(rule, Want::at_once(over), now);
+        }
+    }
+}
+
+/// What one request asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Want {
+    pub(in crate::per_key) cost: u64,
+    /// What those want who came before it and wait.
+    pub(in crate::per_key) ahead: u64,
+    /// Whether it has waited its turn, and may be late because a timer was.
+    pub(in crate::per_key) in_turn: bool,
+}
+
+/// There is no room, by which limit, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    pub(in crate::per_key) limit: Limit,
+    pub(in crate::per_key) wait: Wait,
+}
+
+/// How long there is no room: from the shortest to the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::per_key) enum Wait {
+    /// For so many nanoseconds.
+    For(u64),
+    /// Until something is given back.
+    Unknown,
+    /// For ever: it costs more than there ever is.
+    Never { capacity: u64 },
+}
+
+mod sealed {
+    /// Keeps [`Kind`](super::Kind) ours, so that it may grow.
+    pub trait Sealed {}
+}
+
+// ===== impl Want =====
+
+impl Want {
+    pub(in crate::per_key) fn at_once(cost: u64) -> Self {
+        let (ahead, in_turn) = (0, false);
+        Self {
+            cost,
+            ahead,
+            in_turn,
+        }
+    }
+
+    pub(in crate::per_key) fn in_turn(cost: u64) -> Self {
+        let in_turn = true;
+        Self {
+            in_turn,
+            ..Self::at_once(cost)
+        }
+    }
+
+    /// All that must fit until its own does.
+    fn units(&self) -> u64 {
+        self.ahead.saturating_add(self.cost)
+    }
+}
+
+// ===== impl Short =====
+
+impl Short {
+    fn new(limit: Limit, wait: Wait) -> Self {
+        Self { limit, wait }
+    }
+}

@@ -1,0 +1,242 @@
+//! Each kind against a simple model of it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Quota, algorithm::Algorithm, algorithm::gcra::Gcra};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Every start, kept for ever, and the rule read aloud.
+#[derive(Default)]
+struct Model {
+    starts: Vec<(u64, u64)>,
+}
+
+impl Model {
+    fn in_period(&self, now: u64) -> u64 {
+        let recent = self.starts.iter().filter(|(at, _)| at + SECOND > now);
+        recent.map(|(_, units)| units).sum()
+    }
+
+    /// The most that started within any period, at whatever offset.
+    fn fullest(&self) -> u64 {
+        let within = |from: u64| {
+            let starts = self.starts.iter();
+            let starts = starts.filter(move |(at, _)| (from..from + SECOND).contains(at));
+            starts.map(|(_, units)| units).sum()
+        };
+        let sums = self.starts.iter().map(|&(from, _)| within(from));
+        sums.max().unwrap_or(0)
+    }
+}
+
+fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
+    let rule = Window::rule(Quota::per_second(units), "a");
+    (Window::default(), rule)
+}
+
+fn wait(short: Short) -> u64 {
+    match short.wait {
+        Wait::For(nanos) => nanos,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
+    let pause = prop_oneof![
+        0..10_000_000u64,
+        0..2 * SECOND,
+        Just(SECOND),
+        0..100 * SECOND
+    ];
+    prop::collection::vec((0..=most, pause), 1..150)
+}
+
+#[test]
+fn a_row_is_as_small_as_the_documentation_says() {
+    let caller = size_of::<crate::key::Caller>();
+    assert_eq!(caller, 16);
+    assert_eq!(size_of::<Bucket>(), 32 - caller);
+    assert_eq!(size_of::<InFlight>(), 24 - caller);
+    assert_eq!(size_of::<Window>(), 64 - caller);
+    assert_eq!(size_of::<window::Start>(), 16);
+}
+
+proptest! {
+    #[test]
+    fn a_small_window_is_exact_and_its_promised_wait_too(units in 1..40u64, steps in steps(12)) {
+        let (mut window, rule) = window(units);
+        let (mut model, mut now) = (Model::default(), 0);
+        for (cost, pause) in steps {
+            now += pause;
+            let want = Want::at_once(cost.min(units));
+            let fits = want.cost == 0 || model.in_period(now) + want.cost <= units;
+            match window.take(&rule, want, now) {
+                Ok(_) => prop_assert!(fits),
+                Err(short) => {
+                    prop_assert!(!fits);
+                    let wait = wait(short);
+                    prop_assert!(window.take(&rule, want, now + wait - 1).is_err());
+                    now += wait;
+                    prop_assert!(window.take(&rule, want, now).is_ok());
+                }
+            }
+            model.starts.push((now, want.cost));
+            prop_assert_eq!(window.used(now), model.in_period(now));
+        }
+        prop_assert!(model.fullest() <= units);
+        prop_assert!(window.starts() <= units as usize);
+    }
+
+    #[test]
+    fn a_large_window_is_never_over_and_holds_a_unit_a_part_too_long_at_most(
+        units in 257..2_000u64,
+        steps in steps(600),
+    ) {
+        let (mut window, rule) = window(units);
+        let (mut model, mut now) = (Model::default(), 0);
+        for (cost, pause) in steps {
+            now += pause;
+            let want = Want::at_once(cost.min(units));
+            let could = model.in_period(now.saturating_sub(SECOND / 256 + 1)) + want.cost <= units;
+            match window.take(&rule, want, now) {
+                Ok(_) => {}
+                Err(short) => {
+                    prop_assert!(!could);
+                    now += wait(short);
+                    prop_assert!(window.take(&rule, want, now).is_ok());
+                }
+            }
+            model.starts.push((now, want.cost));
+        }
+        prop_assert!(model.fullest() <= units, "{} of {units}", model.fullest());
+        prop_assert!(window.starts() <= 258, "{}", window.starts());
+    }
+
+    #[test]
+    fn a_line_is_told_when_its_last_unit_starts(
+        units in 1..20u64,
+        ahead in 0..100u64,
+        started in prop::collection::vec(0..SECOND / 10, 0..20),
+    ) {
+        let (mut window, rule) = window(units);
+        let mut now = 0;
+        for pause in started {
+            now += pause;
+            let _ = window.take(&rule, Want::at_once(1), now);
+        }
+        window.adopt(&rule, now);
+        let want = Want { ahead, ..Want::at_once(1) };
+        let promised = now + window.room(&rule, want, now).map_or_else(wait, |()| 0);
+        let mut at = now;
+        for _ in 0..=ahead {
+            while let Err(short) = window.take(&rule, Want::at_once(1), at) {
+                at += wait(short);
+            }
+        }
+        prop_assert_eq!(at, promised);
+    }
+
+    #[test]
+    fn a_bucket_decides_as_the_plain_one_does(units in 1..40u64, burst in 1..20u64, steps in steps(12)) {
+        let quota = Quota::per_second(units).burst(burst);
+        let (plain, rule) = (Gcra::new(&quota), Bucket::rule(quota, "a"));
+        let (mut bucket, mut now) = (Bucket::default(), 0);
+        for (cost, pause) in steps {
+            now += pause;
+            let want = Want::at_once(cost.min(burst));
+            let expected = plain.take(want.cost, now);
+            prop_assert_eq!(bucket.take(&rule, want, now).is_ok(), expected.is_admit());
+        }
+    }
+
+    #[test]
+    fn two_at_once_take_all_or_nothing(one in 1..20u64, two in 1..20u64, steps in steps(12)) {
+        type Both = Joint<Bucket, Window>;
+        let (bucket, window) = (Quota::per_second(one), Quota::per_second(two));
+        let rule = Both::rule((bucket, window), ("a", "b"));
+        let (mut both, mut now) = (Both::default(), 0);
+        let (mut alone, mut beside) = (Bucket::default(), Window::default());
+        for (cost, pause) in steps {
+            now += pause;
+            let want = Want::at_once(cost.min(one).min(two));
+            alone.adopt(&rule.0, now);
+            beside.adopt(&rule.1, now);
+            let fits = alone.room(&rule.0, want, now).is_ok() && beside.room(&rule.1, want, now).is_ok();
+            prop_assert_eq!(both.take(&rule, want, now).is_ok(), fits || want.cost == 0);
+            if fits {
+                alone.add(&rule.0, want, now);
+                beside.add(&rule.1, want, now);
+            }
+            prop_assert_eq!(both.used(now), alone.used(now).max(beside.used(now)));
+        }
+    }
+
+    /// What was settled lower than reserved counts as if it had been reserved so at first.
+    #[test]
+    fn a_window_that_was_settled_holds_what_it_really_was(
+        units in 1..40u64,
+        steps in prop::collection::vec((0..12u64, 0..12u64, 0..SECOND / 2, 0..2 * SECOND), 1..100),
+    ) {
+        let (mut window, rule) = window(units);
+        let (mut model, mut now) = (Model::default(), 0);
+        for (cost, real, pause, took) in steps {
+            now += pause;
+            let want = Want::at_once(cost.min(units));
+            let Ok(mark) = window.take(&rule, want, now) else { continue };
+            let real = real.min(want.cost);
+            model.starts.push((now, real));
+            // The next one comes while this one is under way, or after it.
+            now += took;
+            window.settle(&rule, (want.cost, mark), real, now);
+            window.adopt(&rule, now);
+            prop_assert_eq!(window.used(now), model.in_period(now));
+        }
+    }
+
+    #[test]
+    fn no_settlement_owes_more_than_twice_what_there_is(
+        units in 1..40u64,
+        reals in prop::collection::vec(any::<u64>(), 1..20),
+    ) {
+        let quota = Quota::per_second(units);
+        let rule = <Joint<Bucket, Window>>::rule((quota, quota), ("a", "b"));
+        let mut both = <Joint<Bucket, Window>>::default();
+        for real in reals {
+            if let Ok(mark) = both.take(&rule, Want::at_once(0), 0) {
+                both.settle(&rule, (0, mark), real, 0);
+            }
+            prop_assert!(both.used(0) <= 2 * units);
+        }
+        prop_assert!(both.take(&rule, Want::at_once(units), 2 * SECOND + SECOND / 100).is_ok());
+    }
+
+    #[test]
+    fn no_quota_and_no_instant_is_too_large(
+        plan in (any::<u64>(), any::<u64>(), any::<u64>()),
+        other in (any::<u64>(), any::<u64>(), any::<u64>()),
+        steps in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>()), 1..30),
+    ) {
+        let quota = |(units, nanos, burst): (u64, u64, u64)| {
+            Quota::new(units, std::time::Duration::from_nanos(nanos)).burst(burst)
+        };
+        type Both = Joint<Bucket, Window>;
+        let rule = |plan| Both::rule((quota(plan), quota(plan)), ("a", "b"));
+        let rules = [rule(plan), rule(other)];
+        let mut both = Both::default();
+        let mut instants: Vec<u64> = steps.iter().map(|(.., now, _)| *now).collect();
+        instants.sort_unstable();
+        for ((cost, real, _, first), now) in steps.into_iter().zip(instants) {
+            let rule = &rules[usize::from(first)];
+            let want = Want { ahead: real, ..Want::at_once(cost) };
+            let _ = both.take(rule, want, now);
+            if let Ok(mark) = both.take(rule, Want::at_once(cost), now) {
+                both.settle(rule, (cost, mark), real, now);
+            }
+            let left = both.left(rule, now);
+            Both::standings(&left, &mut |_| {});
+            let _ = (both.idle_at(), both.used(now));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the callers are allowed that have no plan of their own, which may change while they come.
+
+use super::{Kind, Table, lock};
+
+impl<K: Kind> Table<K> {
+    /// Gives every caller without a plan of its own another one. What they have used stays used.
+    pub(in crate::per_key) fn set_plan(&self, plan: K::Plan, now: u64) {
+        self.set(plan, |_| {}, now);
+    }
+
+    /// Changes what the limits are called in answers.
+    pub(in crate::per_key) fn rename(&self, rename: impl Fn(&mut K::Names)) {
+        self.set(self.plan(), rename, 0);
+    }
+
+    fn set(&self, plan: K::Plan, rename: impl Fn(&mut K::Names), now: u64) {
+        for shard in &self.shards {
+            let waiting = {
+                let shard = &mut *lock(shard);
+                let before = shard.rule;
+                let mut names = K::names(&before);
+                rename(&mut names);
+                let rule = K::rule(plan, names);
+                let shared = std::iter::once(&mut shard.newcomers);
+                let own = shard.rows.iter_mut().map(|row| &mut row.count);
+                for count in shared.chain(own).filter(|count| count.follows(&before)) {
+                    count.adopt(&rule, now);
+                }
+                (shard.plan, shard.rule) = (plan, rule);
+                shard.look_again_at = 0;
+                shard.lines.all()
+            };
+            waiting.iter().for_each(|line| line.look_again());
+        }
+    }
+
+    pub(in crate::per_key) fn plan(&self) -> K::Plan {
+        // There is at least one shard, and all have the same.
+        lock(&self.shards[0]).plan
+    }
+
+    pub(in crate::per_key) fn names(&self) -> K::Names {
+        K::names(&lock(&self.shards[0]).rule)
+    }
+}

@@ -1,0 +1,120 @@
+//! A refusal in plain text.
+
+use std::convert::Infallible;
+
+use bytes::Buf;
+use http::{HeaderValue, header::CONTENT_TYPE};
+use http_body_util::{
+    BodyExt, Full,
+    combinators::{BoxBody, UnsyncBoxBody},
+};
+
+use super::{Refusal, head, sealed::Sealed, words::words};
+use crate::{Guarded, Rejected};
+
+/// A refusal is an HTTP response that says in plain words why, and when to come back.
+///
+/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond); the body is a sentence or two of English in
+/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the kind of the limit nor its size, nor what a
+/// request costs.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), std::convert::Infallible> {
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{Quota, TokenBucketLayer, refusal::Text};
+///
+/// let mut server = ServiceBuilder::new()
+///     .layer(TokenBucketLayer::new(Quota::per_minute(2)).respond_as(Text))
+///     .service(service_fn(async |_: Request<()>| {
+///         Ok::<_, Infallible>(Response::new(String::from("hello")))
+///     }));
+///
+/// for _ in 0..2 {
+///     assert_eq!(server.ready().await?.call(Request::new(())).await?.status(), 200);
+/// }
+/// let refused = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(refused.status(), 429);
+/// assert_eq!(refused.body(), "Too many requests. Try again in 30 seconds.\n");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Text;
+
+/// A response's body that can be made of a text.
+///
+/// There for the bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and inside of a
+/// [`Guarded`]. For your own it is a line to write; for somebody else's there is
+/// [`RespondWith`](super::RespondWith).
+pub trait TextBody {
+    /// A body of all of `text`.
+    fn from_text(text: String) -> Self;
+}
+
+// ===== impl Text =====
+
+impl Sealed for Text {}
+
+impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Text {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let mut text = words(&rejected);
+        text.push('\n');
+        let mut response = head(rejected).map(|()| B::from_text(text));
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, plain);
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+// ===== impl TextBody =====
+
+impl TextBody for String {
+    fn from_text(text: String) -> Self {
+        text
+    }
+}
+
+impl<D: Buf + From<String>> TextBody for Full<D> {
+    fn from_text(text: String) -> Self {
+        Full::new(text.into())
+    }
+}
+
+impl<D, E> TextBody for BoxBody<D, E>
+where
+    D: Buf + From<String> + Send + Sync + 'static,
+    E: 'static,
+{
+    fn from_text(text: String) -> Self {
+        Full::from_text(text).map_err(never).boxed()
+    }
+}
+
+impl<D, E> TextBody for UnsyncBoxBody<D, E>
+where
+    D: Buf + From<String> + Send + 'static,
+    E: 'static,
+{
+    fn from_text(text: String) -> Self {
+        Full::from_text(text).map_err(never).boxed_unsync()
+    }
+}
+
+impl<B: TextBody, G> TextBody for Guarded<B, G> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
+    }
+}
+
+fn never<E>(error: Infallible) -> E {
+    match error {}
+}

@@ -1,0 +1,222 @@
+//! What may be counted of a caller: a window, what is in flight, and several limits at once.
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_throttle::{
+    ConcurrencyLayer, Decision, Limit, Quota, Reason, Rejected, SlidingWindowLayer,
+    TokenBucketLayer, key::Caller, per_key::PerKeyLimiter, refusal::Problem,
+};
+
+use super::{API_KEY, ask, from, hello};
+use crate::support::ms;
+
+#[tokio::test(start_paused = true)]
+async fn a_window_admits_its_quota_and_then_nothing_until_the_first_is_a_period_old() {
+    let layer = SlidingWindowLayer::new(Quota::per_minute(2))
+        .per(API_KEY())
+        .respond();
+    let (_, headers) = ask(&layer, from("ann")).await;
+    assert_eq!(headers["ratelimit-policy"], r#""default";q=2;w=60"#);
+    assert_eq!(headers["ratelimit"], r#""default";r=1;t=60"#);
+    advance(Duration::from_secs(20)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    let (status, headers) = ask(&layer, from("ann")).await;
+    assert_eq!(status, 429);
+    assert_eq!(headers["retry-after"], "40");
+    assert_eq!(headers["ratelimit"], r#""default";r=0;t=60"#);
+    assert_eq!(ask(&layer, from("bob")).await.0, 200);
+    advance(ms(39_999)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 429);
+    advance(ms(1)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    assert_eq!(ask(&layer, from("ann")).await.0, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_of_any_size_is_never_over_and_takes_a_256th_more_at_the_most() {
+    for units in [256, 257, 100_000] {
+        let limiter = PerKeyLimiter::window(Quota::per_second(units));
+        let caller = Caller::from("ann");
+        assert_eq!(limiter.try_acquire(caller, units), Decision::Admit);
+        assert_eq!(limiter.try_acquire(caller, units + 1), Decision::Never);
+        advance(ms(999)).await;
+        assert!(!limiter.try_acquire(caller, 1).is_admit(), "{units}");
+        advance(ms(5)).await;
+        assert_eq!(limiter.try_acquire(caller, units), Decision::Admit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_let_go_once_it_is_empty() {
+    let limiter = PerKeyLimiter::window(Quota::per_second(5)).max_callers(100);
+    for number in 0..100 {
+        assert!(limiter.try_acquire(number.into(), 5).is_admit());
+    }
+    assert_eq!(limiter.callers(), 100);
+    advance(Duration::from_secs(1)).await;
+    for number in 1_000..1_100 {
+        assert!(limiter.try_acquire(number.into(), 5).is_admit(), "{number}");
+    }
+    assert_eq!(limiter.callers(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_keeps_its_starts_when_its_plan_changes() {
+    let limiter = PerKeyLimiter::window(Quota::per_minute(10));
+    let caller = Caller::from("ann");
+    assert!(limiter.try_acquire(caller, 8).is_admit());
+    limiter.set_plan(Quota::per_minute(4));
+    assert!(!limiter.try_acquire(caller, 1).is_admit());
+    assert_eq!(limiter.used(caller), 8);
+    limiter.set_plan(Quota::per_minute(10));
+    assert!(limiter.try_acquire(caller, 2).is_admit());
+    limiter.set_plan(Quota::per_second(10));
+    advance(Duration::from_secs(1)).await;
+    assert!(limiter.try_acquire(caller, 10).is_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_limits_take_all_or_none() {
+    let layer = TokenBucketLayer::new(Quota::per_second(2))
+        .per(API_KEY())
+        .name("second")
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(3)))
+        .respond_as(Problem);
+    let (_, headers) = ask(&layer, from("ann")).await;
+    let told: Vec<_> = headers.get_all("ratelimit").iter().collect();
+    assert_eq!(told, [r#""second";r=1;t=1"#, r#""hour";r=2;t=3600"#]);
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    for _ in 0..5 {
+        // Refused by the bucket, so the hour keeps its last one.
+        let (status, headers) = ask(&layer, from("ann")).await;
+        assert_eq!(
+            (status.as_u16(), headers["retry-after"].to_str().unwrap()),
+            (429, "1")
+        );
+    }
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    let refused = layer.layer(hello()).oneshot(from("ann")).await.unwrap();
+    assert_eq!(refused.headers()["retry-after"], "3599");
+    let rejected: &Rejected = refused.extensions().get().unwrap();
+    assert_eq!(rejected.limit(), Limit::SlidingWindow);
+    let problem: serde_json::Value = serde_json::from_str(refused.body()).unwrap();
+    assert_eq!(problem["violated-policies"], serde_json::json!(["hour"]));
+    assert_eq!(ask(&layer, from("bob")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_limits_have_a_plan_each() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(1)))
+        .plan(|_: &Request<()>| (Quota::per_second(5), Quota::per_hour(3)))
+        .respond();
+    for _ in 0..3 {
+        assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    }
+    assert_eq!(ask(&layer, from("ann")).await.0, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_one_of_several_never_holds_is_never_admitted() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(10))
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(5)));
+    assert_eq!(limiter.try_acquire("ann".into(), 6), Decision::Never);
+    assert_eq!(limiter.try_acquire("ann".into(), 5), Decision::Admit);
+    assert_eq!(limiter.used("ann".into()), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_is_counted_for_each_caller_to_the_end_of_the_body() {
+    let layer = ConcurrencyLayer::new(1).per(API_KEY()).respond();
+    let limiter = layer.limiter().clone();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<&[u8]>::from(&b"hello"[..])))
+    }));
+    let first = service.clone().oneshot(from("ann")).await.unwrap();
+    assert_eq!(limiter.used(Caller::secret("ann")), 1);
+    let refused = service.clone().oneshot(from("ann")).await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert!(!refused.headers().contains_key("ratelimit"));
+    let bob = service.clone().oneshot(from("bob")).await.unwrap();
+    assert_eq!(bob.status(), 200);
+    assert_eq!(limiter.callers(), 2);
+    first.into_body().collect().await.unwrap();
+    drop(bob);
+    assert_eq!(limiter.callers(), 0);
+    assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_gives_its_place_back() {
+    let layer = ConcurrencyLayer::new(1).until_response().per(API_KEY());
+    let limiter = layer.limiter().clone();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        std::future::pending::<()>().await;
+        Ok::<_, Infallible>(())
+    }));
+    let caller = Caller::secret("ann");
+    let mut call = Box::pin(service.clone().oneshot(from("ann")));
+    assert!(futures::poll!(&mut call).is_pending());
+    assert_eq!(limiter.used(caller), 1);
+    let error = service.oneshot(from("ann")).await.unwrap_err();
+    let rejected = error.downcast_ref::<Rejected>().unwrap();
+    let max_wait = Duration::ZERO;
+    assert_eq!(rejected.reason(), Reason::WaitTooLong { max_wait });
+    drop(call);
+    assert_eq!((limiter.used(caller), limiter.callers()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_may_be_weighed_and_planned() {
+    let layer = ConcurrencyLayer::new(0)
+        .until_response()
+        .per(API_KEY())
+        .cost(|request: &Request<()>| request.uri().path().len() as u64)
+        .plan(|_: &Request<()>| 3_usize)
+        .respond();
+    let weighing = |path: &str| {
+        let request = Request::get(path).header("x-api-key", "ann");
+        request.body(()).unwrap()
+    };
+    assert_eq!(ask(&layer, weighing("/ab")).await.0, 200);
+    assert_eq!(ask(&layer, weighing("/abc")).await.0, 503);
+    // Who has no key has the limiter's own plan, which is nothing.
+    assert_eq!(ask(&layer, Request::new(())).await.0, 503);
+}
+
+#[test]
+fn callers_that_come_to_a_full_table_share_places_and_give_them_back() {
+    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
+    let first = limiter.try_enter("first".into()).unwrap();
+    let others: Vec<_> = (0..1_000)
+        .filter_map(|number| limiter.try_enter(number.into()).ok())
+        .collect();
+    assert_eq!(others.len(), 32);
+    drop(others);
+    let again = (0..1_000).filter_map(|number| limiter.try_enter(number.into()).ok());
+    assert_eq!(again.collect::<Vec<_>>().len(), 32);
+    drop(first);
+    assert_eq!(limiter.callers(), 0);
+}
+
+#[test]
+fn a_place_that_outlives_its_plan_is_given_back_all_the_same() {
+    let limiter = PerKeyLimiter::in_flight(3);
+    let held: Vec<_> = (0..3)
+        .map(|_| limiter.try_enter("ann".into()).unwrap())
+        .collect();
+    limiter.set_plan(1);
+    assert!(limiter.try_enter("ann".into()).is_err());
+    drop(held);
+    assert!(limiter.try_enter("ann".into()).is_ok());
+    limiter.set_plan(0);
+    let refused = limiter.try_enter("ann".into()).unwrap_err();
+    assert!(refused.never_fits());
+}

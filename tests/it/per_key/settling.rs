@@ -1,0 +1,168 @@
+//! Costs that are known after the request.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_throttle::{
+    Quota, SlidingWindowLayer, TokenBucketLayer,
+    cost::{FromExtension, Units},
+    key::Caller,
+};
+
+use super::{API_KEY, ask, from};
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_login_counts_and_a_good_one_does_not() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(1).burst(3))
+        .per(API_KEY())
+        .settle(|response: &Response<String>| u64::from(response.status() == 401))
+        .respond();
+    let login = |good: bool| {
+        let service = layer.layer(service_fn(move |_: Request<()>| async move {
+            let mut response = Response::new(String::new());
+            if !good {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+            }
+            Ok::<_, Infallible>(response)
+        }));
+        async move { service.oneshot(from("ann")).await.unwrap() }
+    };
+    for _ in 0..10 {
+        let answer = login(true).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["ratelimit"], r#""default";r=3;t=0"#);
+    }
+    assert_eq!(layer.limiter().callers(), 0);
+    for left in [2, 1, 0] {
+        let answer = login(false).await;
+        let expected = format!(r#""default";r={left};t={}"#, (3 - left) * 60);
+        assert_eq!(answer.headers()["ratelimit"], expected);
+    }
+    assert_eq!(login(true).await.status(), 429);
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(login(true).await.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_used_are_told_by_an_extension_of_the_response() {
+    let layer = SlidingWindowLayer::new(Quota::per_minute(1_000))
+        .per(API_KEY())
+        .cost(|_: &Request<()>| 100)
+        .settle(FromExtension)
+        .respond();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        let mut response = Response::new(String::new());
+        response.extensions_mut().insert(Units(950));
+        Ok::<_, Infallible>(response)
+    }));
+    let answer = service.clone().oneshot(from("ann")).await.unwrap();
+    assert_eq!(answer.headers()["ratelimit"], r#""default";r=50;t=60"#);
+    assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 429);
+    assert_eq!(layer.limiter().used(Caller::secret("ann")), 950);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_counted_as_they_pass_and_settled_at_the_end_or_the_drop() {
+    let layer = TokenBucketLayer::new(Quota::per_hour(1_000))
+        .per(API_KEY())
+        .settle_bytes()
+        .respond();
+    let used = |name| layer.limiter().used(Caller::secret(name));
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![0; 300]))))
+    }));
+    let answer = service.clone().oneshot(from("ann")).await.unwrap();
+    assert_eq!(used("ann"), 1);
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes().len(),
+        300
+    );
+    assert_eq!(used("ann"), 300);
+    // Dropped before its first byte: it cost nothing.
+    drop(service.oneshot(from("ann")).await.unwrap());
+    assert_eq!(used("ann"), 300);
+
+    let empty = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    }));
+    let _held = empty.oneshot(from("bob")).await.unwrap();
+    assert_eq!(used("bob"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_owed_and_bounded() {
+    let layer = TokenBucketLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .settle(|_: &Response<String>| u64::MAX)
+        .respond();
+    let (status, headers) = ask(&layer, from("ann")).await;
+    assert_eq!(
+        (status.as_u16(), headers["ratelimit"].to_str().unwrap()),
+        (200, r#""default";r=0;t=2"#)
+    );
+    // Ten are missing below nothing, and the eleventh is the next.
+    advance(Duration::from_millis(1_099)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 429);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(ask(&layer, from("ann")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_back_goes_where_it_came_from() {
+    // The answer takes longer than the window is long: what was reserved is back already, and goes back to nobody.
+    let layer = SlidingWindowLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .cost(|_: &Request<()>| 10)
+        .settle(|_: &Response<String>| 0);
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok::<_, Infallible>(Response::new(String::new()))
+    }));
+    let slow = service.clone().oneshot(from("ann"));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let limiter = layer.limiter().clone();
+        assert!(limiter.try_acquire(Caller::secret("ann"), 10).is_admit());
+    };
+    let (slow, ()) = tokio::join!(slow, other);
+    assert!(slow.is_ok());
+    assert_eq!(layer.limiter().used(Caller::secret("ann")), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surplus_of_one_who_was_let_go_counts_too() {
+    let layer = TokenBucketLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .settle(|_: &Response<String>| 10)
+        .respond();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok::<_, Infallible>(Response::new(String::new()))
+    }));
+    let answer = service.oneshot(from("ann")).await.unwrap();
+    assert_eq!(answer.headers()["ratelimit"], r#""default";r=1;t=1"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_or_is_dropped_has_cost_what_was_reserved() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(10))
+        .per(API_KEY())
+        .cost(|_: &Request<()>| 4)
+        .settle(|_: &Response<String>| 0);
+    let fails = layer.layer(service_fn(async |_: Request<()>| {
+        Err::<Response<String>, _>(std::io::Error::other("broken"))
+    }));
+    assert!(fails.oneshot(from("ann")).await.is_err());
+    assert_eq!(layer.limiter().used(Caller::secret("ann")), 4);
+    let hangs = layer.layer(service_fn(async |_: Request<()>| {
+        std::future::pending::<Result<Response<String>, Infallible>>().await
+    }));
+    let mut call = Box::pin(hangs.oneshot(from("ann")));
+    assert!(futures::poll!(&mut call).is_pending());
+    drop(call);
+    assert_eq!(layer.limiter().used(Caller::secret("ann")), 8);
+}

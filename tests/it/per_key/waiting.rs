@@ -1,0 +1,235 @@
+//! Requests that wait in their caller's line.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, advance, sleep};
+use tower::{Layer, ServiceExt};
+use tower_throttle::{
+    ConcurrencyLayer, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer, key::Caller,
+    per_key::PerKeyLimiter,
+};
+
+use super::{API_KEY, ask, from, hello};
+use crate::support::{ms, poll_once};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_its_turn_and_nobody_else_does() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .max_wait(3 * SECOND)
+        .respond();
+    let start = Instant::now();
+    let all = (0..5).map(|_| ask(&layer, from("ann")));
+    let all = futures::future::join_all(all);
+    let bob = async {
+        sleep(ms(500)).await;
+        assert_eq!(ask(&layer, from("bob")).await.0, 200);
+        assert_eq!(start.elapsed(), ms(500));
+    };
+    let (answers, ()) = tokio::join!(all, bob);
+    let status: Vec<_> = answers.iter().map(|(status, _)| status.as_u16()).collect();
+    assert_eq!(status, [200, 200, 200, 200, 429]);
+    assert_eq!(answers[4].1["retry-after"], "4");
+    assert_eq!(start.elapsed(), 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plain_layer_was_told_of_waiting_goes_for_each_caller() {
+    let layer = SlidingWindowLayer::new(Quota::per_second(1))
+        .max_wait(SECOND)
+        .max_waiting(1)
+        .per(API_KEY());
+    let limiter = layer.limiter().clone();
+    let service = layer.layer(hello());
+    let call = |name| service.clone().oneshot(from(name));
+    assert!(call("ann").await.is_ok());
+    let mut second = Box::pin(call("ann"));
+    assert!(futures::poll!(&mut second).is_pending());
+    let error = call("ann").await.unwrap_err();
+    let rejected = error.downcast_ref::<Rejected>().unwrap();
+    // The wait of two is over a second, which is told before the queue is looked at.
+    assert_eq!(rejected.retry_after(), Some(2 * SECOND));
+    assert!(call("bob").await.is_ok());
+    assert!(second.await.is_ok());
+    assert_eq!(limiter.refused(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_is_first_come_first_served_whatever_it_costs() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(10)).max_wait(Duration::MAX);
+    let ann = Caller::from("ann");
+    assert!(limiter.try_acquire(ann, 10).is_admit());
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let calls = [8, 1, 4, 1].map(|cost| {
+        let (limiter, order) = (limiter.clone(), order.clone());
+        async move {
+            limiter.acquire(ann, cost).await.unwrap();
+            order.lock().unwrap().push(cost);
+        }
+    });
+    let newcomer = async {
+        sleep(ms(100)).await;
+        // One is there, but it is the line's.
+        assert!(!limiter.try_acquire(ann, 1).is_admit());
+    };
+    tokio::join!(futures::future::join_all(calls), newcomer);
+    assert_eq!(*order.lock().unwrap(), [8, 1, 4, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_wait(Duration::MAX);
+    let ann = Caller::from("ann");
+    assert!(limiter.try_acquire(ann, 1).is_admit());
+    let mut head = Box::pin(limiter.acquire(ann, 1));
+    assert!(futures::poll!(&mut head).is_pending());
+    let mut second = Box::pin(limiter.acquire(ann, 1));
+    assert!(futures::poll!(&mut second).is_pending());
+    advance(ms(500)).await;
+    drop(head);
+    let start = Instant::now();
+    assert!(second.await.is_ok());
+    assert_eq!(start.elapsed(), ms(500));
+    // Nobody is left, and the line is gone.
+    advance(SECOND).await;
+    assert!(limiter.try_acquire(ann, 1).is_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_flight_goes_to_the_first_of_the_line() {
+    let limiter = PerKeyLimiter::in_flight(1).max_wait(10 * SECOND);
+    let ann = Caller::from("ann");
+    let held = limiter.try_enter(ann).unwrap();
+    let mut first = Box::pin(limiter.enter(ann));
+    let mut second = Box::pin(limiter.enter(ann));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(held);
+    assert!(limiter.try_enter(ann).is_err(), "overtook the line");
+    let held = first.await.unwrap();
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(held);
+    let start = Instant::now();
+    let held = second.await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let late = limiter.enter(ann).await.unwrap_err();
+    assert_eq!(
+        late.reason(),
+        Reason::WaitTooLong {
+            max_wait: 10 * SECOND
+        }
+    );
+    assert_eq!(start.elapsed(), 10 * SECOND);
+    drop(held);
+    assert_eq!(limiter.callers(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_has_an_end() {
+    let layer = ConcurrencyLayer::new(1)
+        .max_wait(SECOND)
+        .max_waiting(2)
+        .per(API_KEY());
+    let limiter = layer.limiter().clone();
+    let ann = Caller::from("ann");
+    let held = limiter.try_enter(ann).unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(limiter.enter(ann))).collect();
+    let refused = poll_once(waiting[2].as_mut()).await;
+    assert!(refused.is_none());
+    let mut last = Box::pin(limiter.enter(ann));
+    assert!(poll_once(waiting[0].as_mut()).await.is_none());
+    let refused = poll_once(last.as_mut()).await.unwrap().unwrap_err();
+    assert_eq!(refused.reason(), Reason::QueueFull { max_waiting: 2 });
+    assert_eq!(limiter.refused(), 1);
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_raised_is_seen_by_those_who_wait() {
+    let limiter = PerKeyLimiter::new(Quota::per_hour(1)).max_wait(Duration::MAX);
+    let places = PerKeyLimiter::in_flight(1).max_wait(Duration::MAX);
+    let ann = Caller::from("ann");
+    assert!(limiter.try_acquire(ann, 1).is_admit());
+    let held = places.try_enter(ann).unwrap();
+    let mut waits = Box::pin(limiter.acquire(ann, 1));
+    let mut queues = Box::pin(places.enter(ann));
+    assert!(futures::poll!(&mut waits).is_pending());
+    assert!(futures::poll!(&mut queues).is_pending());
+    limiter.set_plan(Quota::per_second(1));
+    places.set_plan(2);
+    let start = Instant::now();
+    assert!(waits.await.is_ok());
+    assert_eq!(start.elapsed(), SECOND);
+    assert!(futures::poll!(&mut queues).is_ready());
+    drop(held);
+    // A cost that the new plan never holds waits no longer, either.
+    let mut waits = Box::pin(limiter.acquire(ann, 1));
+    assert!(futures::poll!(&mut waits).is_pending());
+    limiter.set_plan(Quota::per_second(0));
+    assert!(waits.await.unwrap_err().never_fits());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let hook = told.clone();
+    let layer = ConcurrencyLayer::new(1)
+        .per(API_KEY())
+        .max_wait(SECOND)
+        .on_refused(move |refused| {
+            assert_eq!(refused.caller, Some(Caller::from("ann")));
+            hook.fetch_add(1, Ordering::Relaxed);
+        });
+    let limiter = layer.limiter().clone();
+    let held = limiter.try_enter("ann".into()).unwrap();
+    assert!(limiter.enter("ann".into()).await.is_err());
+    assert_eq!((told.load(Ordering::Relaxed), limiter.refused()), (1, 1));
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadow_lets_nobody_wait() {
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
+        .max_wait(SECOND)
+        .shadow()
+        .respond();
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(ask(&layer, from("ann")).await.0, 200);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(layer.limiter().refused(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_drains_at_the_full_rate_where_it_is_faster_than_a_timer() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(2_000).burst(1)).max_wait(Duration::MAX);
+    let start = Instant::now();
+    let all = (0..2_000).map(|_| limiter.acquire("ann".into(), 1));
+    futures::future::join_all(all).await;
+    let took = start.elapsed();
+    assert!((ms(985)..=ms(1_001)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn newcomers_to_a_full_table_wait_for_what_they_share() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(1))
+        .max_callers(0)
+        .max_wait(Duration::MAX);
+    let start = Instant::now();
+    let all = (0..320_u64).map(|number| limiter.acquire(number.into(), 1));
+    futures::future::join_all(all).await;
+    // About ten for each of 32 buckets, one a second.
+    let took = start.elapsed();
+    assert!((9 * SECOND..30 * SECOND).contains(&took), "{took:?}");
+    assert_eq!(limiter.callers(), 0);
+}
