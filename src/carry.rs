@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -21,6 +22,16 @@ pub trait Carry<G> {
     /// Puts `guard` into the response's body.
     fn carry(self, guard: G) -> Self::Output;
 
+    /// The same, and lets `watch` know, as long as the guard is held, that the body has had a byte (`false`), and that it has come
+    /// to its end (`true`). Neither is told where it breaks off. Unless told otherwise, the response is at its end at once.
+    fn carry_watched(self, mut guard: G, watch: fn(&mut G, bool)) -> Self::Output
+    where
+        Self: Sized,
+    {
+        watch(&mut guard, true);
+        self.carry(guard)
+    }
+
     /// The response with nothing inside, such as that of a request that was refused.
     fn carry_nothing(self) -> Self::Output;
 }
@@ -32,6 +43,7 @@ pin_project! {
         #[pin]
         body: B,
         guard: Option<G>,
+        watch: Option<fn(&mut G, bool)>,
     }
 }
 
@@ -42,7 +54,18 @@ impl<B: Body, G> Guarded<B, G> {
     #[inline]
     pub fn new(body: B, guard: G) -> Self {
         let guard = (!body.is_end_stream()).then_some(guard);
-        Self { body, guard }
+        let watch = None;
+        Self { body, guard, watch }
+    }
+
+    /// The same, and lets `watch` know how the body gets on: see [`Carry::carry_watched`].
+    pub fn watched(body: B, mut guard: G, watch: fn(&mut G, bool)) -> Self {
+        if body.is_end_stream() {
+            watch(&mut guard, true);
+        }
+        let mut guarded = Self::new(body, guard);
+        guarded.watch = Some(watch);
+        guarded
     }
 }
 
@@ -75,7 +98,15 @@ impl<B: Body, G> Body for Guarded<B, G> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         // Readers that trust `is_end_stream` never poll again after the last frame.
-        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+        let has_ended = !matches!(frame, Some(Ok(_))) || this.body.is_end_stream();
+        if let (Some(watch), Some(guard)) = (this.watch, &mut this.guard) {
+            match &frame {
+                Some(Err(_)) => {}
+                Some(Ok(next)) if !has_ended && is_empty(next) => {}
+                _ => watch(guard, has_ended),
+            }
+        }
+        if has_ended {
             *this.guard = None;
         }
         Poll::Ready(frame)
@@ -90,6 +121,10 @@ impl<B: Body, G> Body for Guarded<B, G> {
     }
 }
 
+fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_some_and(|data| !data.has_remaining())
+}
+
 impl<B: Default, G> Default for Guarded<B, G> {
     fn default() -> Self {
         B::default().into()
@@ -99,7 +134,8 @@ impl<B: Default, G> Default for Guarded<B, G> {
 /// A body that holds nothing, such as that of a refusal.
 impl<B, G> From<B> for Guarded<B, G> {
     fn from(body: B) -> Self {
-        Self { body, guard: None }
+        let (guard, watch) = (None, None);
+        Self { body, guard, watch }
     }
 }
 
@@ -117,6 +153,10 @@ impl<B: Body, G> Carry<G> for http::Response<B> {
 
     fn carry(self, guard: G) -> Self::Output {
         self.map(|body| Guarded::new(body, guard))
+    }
+
+    fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self::Output {
+        self.map(|body| Guarded::watched(body, guard, watch))
     }
 
     fn carry_nothing(self) -> Self::Output {

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`TokenBucketLayer`] | limits the rate at which requests start, with a burst |
 //! | [`SlidingWindowLayer`] | limits how many start within any period |
-//! | [`ConcurrencyLayer`] | limits how many are in flight, to the end of their bodies |
+//! | [`ConcurrencyLayer`] | limits how many are in flight, to the end of their bodies; the limit is yours, or finds itself |
 //! | [`RetryAfterBackoffLayer`] | repeats what failed for a while only, when the server says so, or after a growing wait |
 //! | [`FallbackLayer`] | answers from elsewhere where a service fails |
 //!

@@ -119,6 +119,12 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
             .into()
     }
 
+    fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self {
+        with_url(self)
+            .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
+            .into()
+    }
+
     fn carry_nothing(self) -> Self {
         self
     }

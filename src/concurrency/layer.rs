@@ -2,7 +2,7 @@ use std::{any::type_name, fmt, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Concurrency, ConcurrencyLimiter};
+use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
 use crate::{
     limit::{UntilBodyEnd, UntilResponse},
     refusal::{Fail, Respond, RespondWith},
@@ -11,10 +11,11 @@ use crate::{
 /// Limits how many requests are in flight. See the [module docs](crate::concurrency) for an example.
 #[derive(Clone)]
 #[must_use]
-pub struct ConcurrencyLayer<F = Fail, H = UntilBodyEnd> {
+pub struct ConcurrencyLayer<F = Fail, H = UntilBodyEnd, P = AllAlike> {
     limiter: ConcurrencyLimiter,
     refusal: F,
     hold: H,
+    priority: P,
 }
 
 // ===== impl ConcurrencyLayer =====
@@ -26,16 +27,22 @@ impl ConcurrencyLayer {
     pub fn new(limit: usize) -> Self {
         ConcurrencyLimiter::new(limit).into()
     }
+
+    /// A layer with a limiter of its own that finds its limit by itself: see [`Adaptive`]. It is one for all: where it is made one
+    /// for each caller, each has the limit of that moment, which is fixed then.
+    pub fn adaptive(adaptive: Adaptive) -> Self {
+        ConcurrencyLimiter::adaptive(adaptive).into()
+    }
 }
 
-impl<F, H> ConcurrencyLayer<F, H> {
+impl<F, H, P> ConcurrencyLayer<F, H, P> {
     /// The longest that a request waits. For everyone who shares the limiter.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.limiter = self.limiter.max_wait(max_wait);
         self
     }
 
-    /// How many requests may wait. One more is refused at once. For everyone who shares the limiter.
+    /// How many requests may wait, of each priority. One more is refused at once. For everyone who shares the limiter.
     pub fn max_waiting(mut self, max_waiting: usize) -> Self {
         self.limiter = self.limiter.max_waiting(max_waiting);
         self
@@ -43,27 +50,42 @@ impl<F, H> ConcurrencyLayer<F, H> {
 
     /// Lets a request count until its response is there, not until the end of the response's body.
     ///
-    /// For services whose responses are not HTTP, or where only the time to the headers is to count.
-    pub fn until_response(self) -> ConcurrencyLayer<F, UntilResponse> {
+    /// For services whose responses are not HTTP.
+    ///
+    /// Under an adaptive limit, every response is an answer then: for HTTP there is [`until_headers`](Self::until_headers).
+    pub fn until_response(self) -> ConcurrencyLayer<F, UntilResponse, P> {
+        self.hold(UntilResponse)
+    }
+
+    /// Lets a request count until the headers of its response are there, and leaves the response's type alone.
+    ///
+    /// An adaptive limit looks at the status, and measures to the headers.
+    pub fn until_headers(self) -> ConcurrencyLayer<F, UntilHeaders, P> {
+        self.hold(UntilHeaders)
+    }
+
+    /// Says which priority a request has. See the [module docs](crate::concurrency#priorities) for an example.
+    pub fn priority<P2>(self, priority: P2) -> ConcurrencyLayer<F, H, P2> {
         ConcurrencyLayer {
             limiter: self.limiter,
             refusal: self.refusal,
-            hold: UntilResponse,
+            hold: self.hold,
+            priority,
         }
     }
 
     /// Refuses with an HTTP 503 instead of an error; see [`Respond`].
-    pub fn respond(self) -> ConcurrencyLayer<Respond, H> {
+    pub fn respond(self) -> ConcurrencyLayer<Respond, H, P> {
         self.refuse(Respond)
     }
 
     /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
-    pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<RespondWith<R>, H> {
+    pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<RespondWith<R>, H, P> {
         self.refuse(RespondWith(respond))
     }
 
     /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
-    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H> {
+    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
         self.refuse(refusal)
     }
 
@@ -73,11 +95,21 @@ impl<F, H> ConcurrencyLayer<F, H> {
         &self.limiter
     }
 
-    fn refuse<F2>(self, refusal: F2) -> ConcurrencyLayer<F2, H> {
+    fn hold<H2>(self, hold: H2) -> ConcurrencyLayer<F, H2, P> {
+        ConcurrencyLayer {
+            limiter: self.limiter,
+            refusal: self.refusal,
+            hold,
+            priority: self.priority,
+        }
+    }
+
+    fn refuse<F2>(self, refusal: F2) -> ConcurrencyLayer<F2, H, P> {
         ConcurrencyLayer {
             limiter: self.limiter,
             refusal,
             hold: self.hold,
+            priority: self.priority,
         }
     }
 }
@@ -88,24 +120,33 @@ impl From<ConcurrencyLimiter> for ConcurrencyLayer {
             limiter,
             refusal: Fail,
             hold: UntilBodyEnd,
+            priority: AllAlike,
         }
     }
 }
 
-impl<F, H> fmt::Debug for ConcurrencyLayer<F, H> {
+impl<F, H, P> fmt::Debug for ConcurrencyLayer<F, H, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLayer")
             .field("limiter", &self.limiter)
             .field("refusal", &type_name::<F>())
             .field("hold", &type_name::<H>())
+            .field("priority", &type_name::<P>())
             .finish()
     }
 }
 
-impl<S, F: Clone, H: Copy> Layer<S> for ConcurrencyLayer<F, H> {
-    type Service = Concurrency<S, F, H>;
+impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
+    type Service = Concurrency<S, F, H, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Concurrency::new(inner, &self.limiter, self.refusal.clone(), self.hold)
+        let priority = self.priority.clone();
+        Concurrency::new(
+            inner,
+            &self.limiter,
+            self.refusal.clone(),
+            self.hold.clone(),
+            priority,
+        )
     }
 }

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::slots::{Permit, Slots};
+use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
     Limit, Reason, Rejected,
-    limit::{Entry, Gate, Queued, acquire},
+    limit::{Entry, Gate, acquire},
 };
 
 /// A limit on what is in flight, on its own. A clone is another handle to the same limit.
@@ -38,21 +38,52 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::new(limit)))
     }
 
+    /// A limiter that finds its limit by itself: see [`Adaptive`].
+    ///
+    /// Whoever takes a permit by hand [says](Permit::succeeded) what came of it, or nothing is learned from it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_throttle::Rejected> {
+    /// use tower_throttle::{ConcurrencyLimiter, concurrency::Adaptive};
+    ///
+    /// let limiter = ConcurrencyLimiter::adaptive(Adaptive::gradient().initial(30).max(200));
+    /// assert_eq!(limiter.limit(), 30);
+    ///
+    /// let mut permit = limiter.acquire().await?;
+    /// // The answer is there. The latency ends, and the work goes on.
+    /// permit.succeeded();
+    /// assert_eq!(limiter.in_flight(), 1);
+    /// drop(permit);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn adaptive(adaptive: Adaptive) -> Self {
+        Self(Arc::new(Slots::adaptive(&adaptive)))
+    }
+
     /// The longest that anything waits for this limiter. For everyone who shares it and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.turnstile().set_max_wait(max_wait);
+        for queue in self.0.turnstiles() {
+            queue.set_max_wait(max_wait);
+        }
         self
     }
 
     /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
+    ///
+    /// Each [`Priority`] has as many places of its own, so that those with a low one keep nobody else from waiting.
     #[must_use]
     pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.turnstile().set_max_waiting(max_waiting);
+        for queue in self.0.turnstiles() {
+            queue.set_max_waiting(max_waiting);
+        }
         self
     }
 
-    /// How many may be in flight at a time.
+    /// How many may be in flight at a time. What an adaptive limit has come to.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.limit()
@@ -62,11 +93,14 @@ impl ConcurrencyLimiter {
     ///
     /// A raised limit lets those who wait start. Under a lowered one nothing in flight is stopped: nothing new starts
     /// until enough of it has ended. With a limit of 0 those who wait go on waiting, and newcomers are refused.
+    ///
+    /// An adaptive limit goes on from there, and never leaves its bounds.
     pub fn set_limit(&self, limit: usize) {
         self.0.set_limit(limit);
     }
 
-    /// How many are in flight now. Over the limit for a while after it was lowered.
+    /// How many are in flight now. Over the limit for a while after it was lowered, and where some are
+    /// [`Critical`](Priority::Critical).
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
@@ -74,13 +108,13 @@ impl ConcurrencyLimiter {
 
     #[cfg(feature = "per-key")]
     pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
-        self.0.turnstile()
+        self.0.main_queue()
     }
 
     /// How many wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.turnstile().waiting()
+        self.0.waiting()
     }
 
     /// Takes a slot if one is free. Never overtakes those who wait.
@@ -89,8 +123,17 @@ impl ConcurrencyLimiter {
     ///
     /// [`Rejected`] when no slot is free, or when some are waiting for one.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
-        match self.0.enter(&1) {
-            Entry::Pass(permit) => Ok(permit),
+        self.try_acquire_as(Priority::High)
+    }
+
+    /// Takes a slot of the share of a priority if one is free. Never overtakes those who wait with the same priority.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when no slot is free for it, or when some with the same priority are waiting for one.
+    pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
+        match self.0.enter(&priority) {
+            Entry::Pass(permit) => Ok(permit.bare()),
             Entry::Never(rejected) => Err(rejected),
             Entry::Wait(_) => {
                 let max_wait = Duration::ZERO;
@@ -116,7 +159,24 @@ impl ConcurrencyLimiter {
     /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place,
     /// and with it everyone behind it, waiting.
     pub async fn acquire(&self) -> Result<Permit, Rejected> {
-        acquire(&self.0, 1).await
+        self.acquire_as(Priority::High).await
+    }
+
+    /// Waits in the line of a priority for a slot of its share. Otherwise like [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never refused, and never waits.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait for a limited time outside a tokio runtime with time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`acquire`](Self::acquire).
+    pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
+        acquire(&self.0, priority).await.map(Permit::bare)
     }
 }
 

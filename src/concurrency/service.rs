@@ -7,13 +7,11 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    ConcurrencyLimiter,
-    future::ResponseFuture,
-    slots::{Permit, Slots},
+    AllAlike, ConcurrencyLimiter, Permit, Prioritize, Priority, future::ResponseFuture, hold::Held,
+    slots::Slots,
 };
 use crate::{
-    cost::One,
-    limit::{Hold, Limited, UntilBodyEnd},
+    limit::{Hold, Limited, Measure, UntilBodyEnd},
     refusal::{Fail, Refusal},
 };
 
@@ -21,18 +19,42 @@ use crate::{
 ///
 /// A clone shares the limit.
 #[derive(Clone)]
-pub struct Concurrency<S, F = Fail, H = UntilBodyEnd>(Limited<S, Arc<Slots>, One, F, H>);
+pub struct Concurrency<S, F = Fail, H = UntilBodyEnd, P = AllAlike>(
+    Limited<S, Arc<Slots>, Asking<P>, F, Held<H>>,
+);
+
+/// Asks for a slot by the priority of a request.
+#[derive(Debug, Clone)]
+struct Asking<P>(P);
+
+// ===== impl Asking =====
+
+impl<P, Request> Measure<Request, Priority> for Asking<P>
+where
+    P: Prioritize<Request>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> Priority {
+        self.0.priority(request)
+    }
+}
 
 // ===== impl Concurrency =====
 
-impl<S, F, H> Concurrency<S, F, H> {
-    pub(super) fn new(inner: S, limiter: &ConcurrencyLimiter, refusal: F, hold: H) -> Self {
+impl<S, F, H, P> Concurrency<S, F, H, P> {
+    pub(super) fn new(
+        inner: S,
+        limiter: &ConcurrencyLimiter,
+        refusal: F,
+        hold: H,
+        priority: P,
+    ) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
-            cost: One,
+            cost: Asking(priority),
             refusal,
-            hold,
+            hold: Held(hold),
         })
     }
 
@@ -45,13 +67,14 @@ impl<S, F, H> Concurrency<S, F, H> {
     }
 }
 
-impl<S, F, H, Request> Service<Request> for Concurrency<S, F, H>
+impl<S, F, H, P, Request> Service<Request> for Concurrency<S, F, H, P>
 where
     S: Service<Request> + Clone,
     F: Refusal<S::Response, S::Error> + Clone,
-    H: Hold<S::Response, Permit>,
+    Held<H>: Hold<S::Response, Permit>,
+    P: Prioritize<Request>,
 {
-    type Response = H::Output;
+    type Response = <Held<H> as Hold<S::Response, Permit>>::Output;
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, F, H>;
 
@@ -66,7 +89,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, F, H> fmt::Debug for Concurrency<S, F, H> {
+impl<S: fmt::Debug, F, H, P> fmt::Debug for Concurrency<S, F, H, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Concurrency")
             .field("inner", &self.0.inner)

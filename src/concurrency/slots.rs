@@ -1,38 +1,37 @@
-//! The slots that requests in flight hold, and the queue for them.
+//! The slots that requests in flight hold.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::{Notify, Semaphore, futures::Notified};
 
-use crate::{
-    Limit, Reason, Rejected,
-    limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
+use super::{
+    Permit, Priority,
+    adaptive::{Adaptive, Outcome, Sampler},
+    queue::Lane,
 };
+use crate::limit::{Queued, Turnstile};
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
 pub struct Slots {
     free: Semaphore,
-    /// Slots that must vanish when they are given back, since the limit was lowered while they were held.
+    /// Slots that must vanish when they are given back, since the limit was lowered while they were held, or since they were
+    /// taken over the limit.
     owed: AtomicUsize,
     /// The limit; the lock is for changing it.
     limit: Mutex<usize>,
     turnstile: Turnstile,
+    /// Whether anyone has ever waited in one of the queues below: where nobody has, nobody looks there.
+    has_lower: AtomicBool,
+    /// The queues of the priorities below the highest.
+    lower: [Arc<Lane>; 2],
+    /// Tells those in them that there may be room.
+    freed: Notify,
+    sampler: Option<Box<Sampler>>,
 }
-
-/// One request in flight. Dropping it lets the next one start.
-#[must_use = "dropping it lets the next request start"]
-pub struct Permit(Arc<Slots>);
 
 // ===== impl Slots =====
 
@@ -44,16 +43,55 @@ impl Slots {
             owed: AtomicUsize::new(0),
             limit: Mutex::new(limit),
             turnstile: Turnstile::new(),
+            has_lower: AtomicBool::new(false),
+            lower: [Arc::new(Lane::new()), Arc::new(Lane::new())],
+            freed: Notify::new(),
+            sampler: None,
         }
     }
 
+    pub(super) fn adaptive(settings: &Adaptive) -> Self {
+        let sampler = Sampler::new(settings);
+        let mut slots = Self::new(sampler.limit());
+        slots.sampler = Some(Box::new(sampler));
+        slots
+    }
+
+    #[inline]
+    pub(super) fn sampler(&self) -> Option<&Sampler> {
+        self.sampler.as_deref()
+    }
+
     pub(super) fn limit(&self) -> usize {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock()
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        let mut current = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.sampler {
+            None => self.apply(|| limit),
+            Some(sampler) => {
+                sampler.force(limit);
+                self.apply(|| sampler.limit());
+                #[cfg(feature = "tracing")]
+                tracing::trace!(limit = sampler.limit(), "a limit has moved");
+            }
+        }
+    }
+
+    /// Takes in what came of a request, and changes the limit if it is time to.
+    pub(super) fn report(&self, started: u64, outcome: Outcome) {
+        if let Some(sampler) = &self.sampler {
+            let in_flight = self.in_flight_of(sampler.limit());
+            if sampler.sample(started, in_flight, outcome) {
+                self.apply(|| sampler.limit());
+            }
+        }
+    }
+
+    /// Changes the limit to what `limit` says under the lock.
+    fn apply(&self, limit: impl FnOnce() -> usize) {
+        let mut current = self.lock();
+        let limit = limit().min(Semaphore::MAX_PERMITS);
         if limit < *current {
             self.owed.fetch_add(*current - limit, Ordering::AcqRel);
             self.settle();
@@ -65,11 +103,124 @@ impl Slots {
             self.free.add_permits(more);
         }
         *current = limit;
+        drop(current);
+        self.nudge();
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        (*limit + self.owed.load(Ordering::Acquire)).saturating_sub(self.free.available_permits())
+        let limit = self.lock();
+        self.in_flight_of(*limit)
+    }
+
+    fn in_flight_of(&self, limit: usize) -> usize {
+        (limit + self.owed.load(Ordering::Acquire)).saturating_sub(self.free.available_permits())
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.turnstiles().map(Turnstile::waiting).sum()
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(super) fn main_queue(&self) -> &Turnstile {
+        &self.turnstile
+    }
+
+    /// All queues.
+    pub(super) fn turnstiles(&self) -> impl Iterator<Item = &Turnstile> {
+        let lower = self.lower.iter().map(|lane| lane.turnstile());
+        std::iter::once(&self.turnstile).chain(lower)
+    }
+
+    /// The queue of a priority, where it is not the main one.
+    pub(super) fn lane(&self, priority: Priority) -> Option<&Arc<Lane>> {
+        let [normal, low] = &self.lower;
+        match priority {
+            Priority::Low => Some(low),
+            Priority::Normal => Some(normal),
+            Priority::High | Priority::Critical => None,
+        }
+    }
+
+    /// Waits for a slot. The semaphore is never closed.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
+        let slot = self.free.acquire().await.ok()?;
+        slot.forget();
+        Some(Permit::new(self.clone()))
+    }
+
+    /// The same for a priority below the highest, behind those who wait with the same one.
+    #[cold]
+    pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
+        let lane = self.lane(priority)?;
+        if lane.turnstile().waiting() > 0 {
+            return None;
+        }
+        self.take_share(priority)
+    }
+
+    /// Takes a slot for a priority below the highest, if there is room in its share and nobody goes before it.
+    pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
+        // Both written to, and in this order, for the sake of `give_back`: either that one sees that somebody may wait, or this
+        // one sees what is free.
+        self.has_lower.store(true, Ordering::Relaxed);
+        self.owed.fetch_add(0, Ordering::AcqRel);
+        let [normal, _] = &self.lower;
+        let is_behind = self.turnstile.waiting() > 0
+            || priority == Priority::Low && normal.turnstile().waiting() > 0;
+        let limit = self.limit();
+        if is_behind || self.in_flight_of(limit) >= priority.share(limit) {
+            return None;
+        }
+        let slot = self.free.try_acquire().ok()?;
+        slot.forget();
+        Some(Permit::new(self.clone()))
+    }
+
+    /// Takes a slot if one is free and nobody waits for one with the highest priority.
+    #[inline]
+    pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
+        if self.turnstile.waiting() > 0 {
+            return None;
+        }
+        let slot = self.free.try_acquire().ok()?;
+        slot.forget();
+        Some(Permit::new(self.clone()))
+    }
+
+    /// Takes a slot whether there is one or not.
+    #[cold]
+    pub(super) fn take_over(self: &Arc<Self>) -> Permit {
+        match self.free.try_acquire() {
+            Ok(slot) => slot.forget(),
+            Err(_) => {
+                // A slot more, and one that vanishes with the next that is given back.
+                self.owed.fetch_add(1, Ordering::AcqRel);
+                self.settle();
+            }
+        }
+        Permit::unwatched(self.clone())
+    }
+
+    /// Gives a slot back.
+    #[inline]
+    pub(super) fn give_back(&self) {
+        // Where something is owed, more than the limit are in flight, and there is room for nobody.
+        if !self.pay_off() {
+            self.free.add_permits(1);
+            self.settle();
+            if self.has_lower.load(Ordering::Relaxed) {
+                self.nudge();
+            }
+        }
+    }
+
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
+    /// Lets those in the lower queues look again. Costs little where there are none.
+    pub(super) fn nudge(&self) {
+        self.freed.notify_waiters();
     }
 
     /// Lets free slots vanish as long as some are owed.
@@ -94,92 +245,15 @@ impl Slots {
                 })
                 .is_ok()
     }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Queued for Slots {
     #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
-    }
-}
-
-impl Gate for Arc<Slots> {
-    type Ask = u64;
-    type Pass = Permit;
-    type Turn = Permit;
-
-    fn enter(&self, _: &u64) -> Entry<Permit> {
-        if self.turnstile.waiting() == 0 {
-            if let Ok(slot) = self.free.try_acquire() {
-                slot.forget();
-                return Entry::Pass(Permit(self.clone()));
-            }
-        }
-        if self.limit() == 0 {
-            let (cost, capacity) = (1, 0);
-            let reason = Reason::NeverFits { cost, capacity };
-            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
-        }
-        Entry::Wait(None)
-    }
-
-    fn wait(
-        &self,
-        cost: u64,
-        expected: Option<Duration>,
-        default_max_wait: Duration,
-    ) -> Result<Waiting<Permit>, Rejected> {
-        let limit = Limit::Concurrency;
-        let place = Place::join(self.clone(), limit, cost, expected, default_max_wait)?;
-        Ok(Box::pin(slot(place)))
-    }
-
-    /// A slot is kept from nobody but by the limit itself.
-    fn deadline(_: &Permit) -> Option<(Instant, Rejected)> {
-        None
-    }
-
-    fn take(turn: Permit) -> Result<Permit, Waiting<Permit>> {
-        Ok(turn)
-    }
-}
-
-/// Waits to be the head of the queue, and then for a slot.
-async fn slot(mut place: Place<Slots>) -> Result<Permit, Rejected> {
-    place.reach_head().await;
-    let slots = place.queue();
-    // The semaphore is never closed. A slot that comes free as the time ends is taken.
-    let taken = match place.deadline() {
-        None => slots.free.acquire().await.ok(),
-        Some(deadline) => timeout_at(deadline, slots.free.acquire())
-            .await
-            .ok()
-            .and_then(Result::ok),
-    };
-    match taken {
-        Some(slot) => {
-            slot.forget();
-            Ok(Permit(slots.clone()))
-        }
-        None => Err(place.waited_too_long(Limit::Concurrency, None)),
-    }
-}
-
-// ===== impl Permit =====
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if !self.0.pay_off() {
-            self.0.free.add_permits(1);
-            self.0.settle();
-        }
-    }
-}
-
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("in_flight", &self.0.in_flight())
-            .finish_non_exhaustive()
     }
 }

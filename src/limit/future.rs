@@ -139,7 +139,13 @@ where
                             Some(pass) => Poll::Ready(Ok(this.hold.clone().hold(response, pass))),
                             None => unreachable!("polled after it was done"),
                         },
-                        Err(error) => Poll::Ready(Err(F::pass(error))),
+                        Err(error) => {
+                            let error = F::pass(error);
+                            if let Some(pass) = pass {
+                                this.hold.failed(F::as_boxed(&error), pass);
+                            }
+                            Poll::Ready(Err(error))
+                        }
                     };
                 }
                 // ## Queueing => (Calling | done)

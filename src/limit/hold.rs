@@ -1,6 +1,6 @@
 //! What becomes of the thing that an admitted request holds.
 
-use crate::Carry;
+use crate::{BoxError, Carry};
 
 /// Puts what an admitted request holds where it belongs once there is a response.
 pub trait Hold<Response, P>: Clone {
@@ -9,6 +9,11 @@ pub trait Hold<Response, P>: Clone {
 
     /// Decides how long `pass` lives on.
     fn hold(self, response: Response, pass: P) -> Self::Output;
+
+    /// Hears that the call has failed, and with which error where that can be known.
+    fn failed(&self, error: Option<&BoxError>, pass: &mut P) {
+        let _ = (error, pass);
+    }
 
     /// The answer of a request that was refused, and so holds nothing.
     fn empty(self, response: Response) -> Self::Output;

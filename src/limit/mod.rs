@@ -15,13 +15,11 @@ mod rate;
 mod service;
 mod turnstile;
 
-#[cfg(any(feature = "per-key", feature = "provider"))]
-pub(crate) use self::gate::Measure;
 #[cfg(feature = "provider")]
 pub(crate) use self::queueing::{Queueing, Stopped};
 pub(crate) use self::{
     faces::rate_limit,
-    gate::{Entry, Gate, Waiting},
+    gate::{Entry, Gate, Measure, Waiting},
     rate::Rate,
     service::Limited,
     turnstile::{Place, Queued, Turnstile},

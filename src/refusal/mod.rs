@@ -51,6 +51,13 @@ pub trait Refusal<Response, Error>: sealed::Sealed {
     /// An error of the inner service.
     #[doc(hidden)]
     fn pass(error: Error) -> Self::Error;
+
+    /// The same error, where it can be looked into.
+    #[doc(hidden)]
+    #[must_use]
+    fn as_boxed(_: &Self::Error) -> Option<&BoxError> {
+        None
+    }
 }
 
 /// A refusal is an error: a [`BoxError`] that holds a [`Rejected`]. Requests wait, without a bound unless told.
@@ -105,6 +112,10 @@ where
 
     fn pass(error: Error) -> BoxError {
         error.into()
+    }
+
+    fn as_boxed(error: &BoxError) -> Option<&BoxError> {
+        Some(error)
     }
 }
 

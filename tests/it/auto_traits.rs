@@ -139,6 +139,9 @@ const _: () = {
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();
     value::<ConcurrencyLayer>();
+    value::<concurrency::Adaptive>();
+    value::<concurrency::Latency>();
+    value::<concurrency::Priority>();
     value::<CacheLayer>();
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();

@@ -1,6 +1,7 @@
 //! Behaviour, in one binary: one link step.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adaptive;
 mod auto;
 mod auto_traits;
 mod cache;

@@ -1,0 +1,104 @@
+//! Those who wait for a slot, by priority.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout_at;
+
+use super::{Permit, Priority, slots::Slots};
+use crate::{
+    Limit, Rejected,
+    limit::{Place, Queued, Turnstile, Waiting},
+};
+
+/// The queue of a priority below the highest.
+#[derive(Debug)]
+pub(super) struct Lane(Turnstile);
+
+/// Lets those with lower priorities look again, once all that was declared after it has been dropped.
+struct Nudge(Arc<Slots>);
+
+// ===== impl Lane =====
+
+impl Lane {
+    pub(super) const fn new() -> Self {
+        Self(Turnstile::new())
+    }
+}
+
+impl Queued for Lane {
+    #[allow(private_interfaces)]
+    fn turnstile(&self) -> &Turnstile {
+        &self.0
+    }
+}
+
+impl Drop for Nudge {
+    fn drop(&mut self) {
+        self.0.nudge();
+    }
+}
+
+/// Joins the end of the queue of its priority.
+pub(super) fn join(
+    slots: &Arc<Slots>,
+    priority: Priority,
+    expected: Option<Duration>,
+    default_max_wait: Duration,
+) -> Result<Waiting<Permit>, Rejected> {
+    let (limit, units) = (Limit::Concurrency, 1);
+    Ok(match slots.lane(priority) {
+        None => {
+            let queue = slots.clone();
+            let place = Place::join(queue, limit, units, expected, default_max_wait)?;
+            Box::pin(slot(place))
+        }
+        Some(lane) => {
+            let queue = lane.clone();
+            let place = Place::join(queue, limit, units, expected, default_max_wait)?;
+            Box::pin(share(slots.clone(), place, priority))
+        }
+    })
+}
+
+/// Waits to be the head of the queue, and then for a slot.
+async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
+    let _nudge = Nudge(place.queue().clone());
+    let mut place = place;
+    place.reach_head().await;
+    let slots = place.queue();
+    // A slot that comes free as the time ends is taken.
+    let taken = match place.deadline() {
+        None => slots.acquire().await,
+        Some(deadline) => timeout_at(deadline, slots.acquire()).await.ok().flatten(),
+    };
+    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+}
+
+/// Waits to be the head of its queue, and then until there is room in the share of its priority.
+async fn share(
+    slots: Arc<Slots>,
+    place: Place<Lane>,
+    priority: Priority,
+) -> Result<Permit, Rejected> {
+    let _nudge = Nudge(slots.clone());
+    let mut place = place;
+    place.reach_head().await;
+    let room = room(&slots, priority);
+    let taken = match place.deadline() {
+        None => Some(room.await),
+        Some(deadline) => timeout_at(deadline, room).await.ok(),
+    };
+    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+}
+
+async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {
+    loop {
+        // Listens before it looks.
+        let mut freed = pin!(slots.freed());
+        freed.as_mut().enable();
+        if let Some(permit) = slots.take_share(priority) {
+            return permit;
+        }
+        freed.await;
+    }
+}
