@@ -31,6 +31,8 @@ pub struct Asked<Plan> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Who {
     Caller(Caller),
+    /// Nobody's that is known, and all such are one caller.
+    Nobody,
     /// Nobody's that is known, and such are refused.
     Unknown,
     /// It is not limited.
@@ -89,7 +91,7 @@ where
     fn ask(&self, request: &Request) -> Asked<Plan> {
         let who = match (self.key.caller(request), self.missing) {
             (Some(caller), _) => Who::Caller(caller),
-            (None, MissingKey::Share) => Who::Caller(Caller::EVERYONE),
+            (None, MissingKey::Share) => Who::Nobody,
             (None, MissingKey::Refuse) => Who::Unknown,
             (None, MissingKey::Pass) => Who::Exempt,
         };
@@ -111,7 +113,7 @@ where
         let asked = self.ask.ask(request);
         match asked.who {
             // Who shares what there is shares its plan.
-            Who::Unknown | Who::Exempt | Who::Caller(Caller::EVERYONE) => asked,
+            Who::Nobody | Who::Unknown | Who::Exempt => asked,
             Who::Caller(_) => {
                 let plan = Some((self.plan)(request));
                 Asked { plan, ..asked }

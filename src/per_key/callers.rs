@@ -162,6 +162,7 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
     fn enter(&self, asked: &Asked<K::Plan>) -> Entry<Admitted<K>> {
         let caller = match asked.who {
             Who::Caller(caller) => caller,
+            Who::Nobody => Caller::EVERYONE,
             Who::Exempt => return Entry::Pass(Admitted::uncounted()),
             Who::Unknown => {
                 return self.refuse(None, Rejected::new(K::LIMIT, Reason::NoKey, None));
@@ -180,8 +181,9 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         expected: Option<Duration>,
         _: Duration,
     ) -> Result<Waiting<Turn<K>>, Rejected> {
-        let Who::Caller(caller) = asked.who else {
-            unreachable!("only a caller is told to wait")
+        let caller = match asked.who {
+            Who::Caller(caller) => caller,
+            _ => Caller::EVERYONE,
         };
         let max_wait = self.settings.max_wait();
         let max_waiting = self.settings.max_waiting.load(Ordering::Relaxed);

@@ -210,9 +210,8 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     /// Counts what `cost` says of the response in place of what was reserved for the request, which is its
     /// [`cost`](PerKeyLayer::cost): the tokens it used, or one for a failed login and nothing for a good one.
     ///
-    /// What is left over goes back to the instant that it was taken from, and what has refilled since does not: of a window after a
-    /// period, of a token bucket after the time that as much as was reserved takes to refill, whatever else is missing. So where answers
-    /// take longer than that, as those of a model do, take a window. What is over counts from then on, until twice as much is
+    /// What is left over goes back to the instant that it was taken from, and what is there again since does not. What is over counts
+    /// from then on, until twice as much is
     /// in use as the limit holds. A request whose response never comes has cost what was reserved. Reserve at least 1: a
     /// request that costs 0 is admitted at any time.
     ///

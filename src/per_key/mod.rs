@@ -14,7 +14,7 @@
 //!
 //! | counted | bytes in a row |
 //! | --- | --- |
-//! | [`Bucket`] | 32, so about 41 a caller |
+//! | [`Bucket`] | 40, so about 51 a caller |
 //! | [`InFlight`] | 24 |
 //! | [`Window`] | 64, and 16 for each start of the last period, with room for up to twice as many: 8 KiB at the most |
 //! | [`Joint`] | 16, and what each adds to that |

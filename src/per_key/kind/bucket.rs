@@ -8,7 +8,7 @@ use crate::{
     rejected::Standing,
 };
 
-/// A token bucket, in two numbers.
+/// A token bucket, in three numbers.
 ///
 /// It may change its quota: what was used stays used, in units.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,9 @@ pub struct Bucket {
     full_at: u64,
     /// What a unit took to refill when that was written.
     unit_nanos: u64,
+    /// Since when it has not been full, less what has been given back meanwhile. It grows only when what was taken before counts no
+    /// more: the bucket was full, or another quota came.
+    origin: i64,
 }
 
 /// How a bucket refills, and what it is called.
@@ -29,10 +32,10 @@ pub struct Rule {
 /// What one request took, as far as it has not refilled.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
-    /// When that will have refilled at the earliest: as if nothing had been missing before.
+    /// When that will have refilled, with all that was taken before it.
     refilled_at: u64,
-    /// By which quota.
-    unit_nanos: u64,
+    /// The bucket's, when that was said.
+    origin: i64,
 }
 
 /// How a bucket stands.
@@ -48,6 +51,7 @@ impl Default for Bucket {
         Self {
             full_at: 0,
             unit_nanos: 1,
+            origin: 0,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Kind for Bucket {
         let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(most);
         self.full_at = now.saturating_add(debt);
         self.unit_nanos = unit_nanos;
+        self.origin = self.origin.max(signed(now));
     }
 
     #[inline]
@@ -112,23 +117,28 @@ impl Kind for Bucket {
     fn add(&mut self, _: &Rule, want: Want, now: u64) -> Mark {
         // By the quota that it follows, which may be a newer one than that of a request that is settled.
         let unit_nanos = self.unit_nanos;
-        let (since, taken) = (since(want, now), want.cost.saturating_mul(unit_nanos));
+        let since = since(want, now);
+        if self.full_at <= since {
+            self.origin = signed(since);
+        }
+        let taken = want.cost.saturating_mul(unit_nanos);
         self.full_at = self.full_at.max(since).saturating_add(taken);
-        let refilled_at = since.saturating_add(taken);
         Mark {
-            refilled_at,
-            unit_nanos,
+            refilled_at: self.full_at,
+            origin: self.origin,
         }
     }
 
-    /// No more than is missing still in any case. Where others had taken something before, more of it may be missing; but they may have
-    /// got that back, and what has refilled must not be given back on top.
+    /// What was taken first refills first, and earlier by all that has been given back since: that may have been taken before.
     fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
-        if mark.unit_nanos == self.unit_nanos {
-            let missing = mark.refilled_at.saturating_sub(now);
-            let back = units.saturating_mul(self.unit_nanos).min(missing);
-            self.full_at = self.full_at.saturating_sub(back);
+        if mark.origin < self.origin {
+            return;
         }
+        let earlier = mark.origin.abs_diff(self.origin);
+        let missing = mark.refilled_at.saturating_sub(earlier).saturating_sub(now);
+        let back = units.saturating_mul(self.unit_nanos).min(missing);
+        self.full_at = self.full_at.saturating_sub(back);
+        self.origin = self.origin.saturating_sub_unsigned(back);
     }
 
     fn idle_at(&self) -> u64 {
@@ -176,4 +186,8 @@ fn since(want: Want, now: u64) -> u64 {
     } else {
         now
     }
+}
+
+fn signed(instant: u64) -> i64 {
+    i64::try_from(instant).unwrap_or(i64::MAX)
 }

@@ -57,7 +57,7 @@ fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
 fn a_row_is_as_small_as_the_documentation_says() {
     let caller = size_of::<crate::key::Caller>();
     assert_eq!(caller, 16);
-    assert_eq!(size_of::<Bucket>(), 32 - caller);
+    assert_eq!(size_of::<Bucket>(), 40 - caller);
     assert_eq!(size_of::<InFlight>(), 24 - caller);
     assert_eq!(size_of::<Window>(), 64 - caller);
     assert_eq!(size_of::<window::Start>(), 16);
@@ -296,4 +296,17 @@ fn what_has_refilled_is_not_given_back_on_top() {
     bucket.settle(&rule, (5, second), 0, later);
     assert_eq!(bucket.used(later), 10);
     assert!(bucket.take(&rule, Want::at_once(1), later).is_err());
+}
+
+/// However long answers take: what was taken before them refills first.
+#[test]
+fn a_bucket_in_debt_gives_back_what_slow_answers_did_not_cost() {
+    let rule = Bucket::rule(Quota::per_second(10), "a");
+    let mut bucket = Bucket::default();
+    let first = bucket.take(&rule, Want::at_once(9), 0);
+    let second = bucket.take(&rule, Want::at_once(1), 0).unwrap();
+    assert!(first.is_ok());
+    // After half a second the second's one unit has its turn in another half.
+    bucket.settle(&rule, (1, second), 0, SECOND / 2);
+    assert_eq!(bucket.used(SECOND / 2), 4);
 }

@@ -132,7 +132,7 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.
     ///
-    /// One that would wait passes, too, and takes ahead of time what it would get then. Of [in flight](InFlight) nobody knows when that
+    /// One that would wait passes, too, and takes ahead of time what it would get then. Of what is [in flight](super::InFlight) nobody knows when that
     /// would be, so what would wait for a place is not counted: watch with no [`max_wait`](Self::max_wait).
     pub fn set_shadow(&self, shadow: bool) {
         self.0.settings.shadow.store(shadow, Ordering::Relaxed);

@@ -445,3 +445,14 @@ fn what_reads_the_same_is_not_the_same_caller() {
     assert_eq!(Caller::from(u64::MAX).to_string(), u64::MAX.to_string());
     assert_eq!(Caller::from("").to_string(), "");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_one_caller_of_a_global_key_has_a_plan_and_those_without_a_key_have_not() {
+    let layer = TokenBucketLayer::new(Quota::per_minute(1))
+        .per(key::Global)
+        .plan(|_: &Request<()>| Quota::per_minute(3))
+        .respond();
+    for status in [200, 200, 200, 429] {
+        assert_eq!(ask(&layer, from("ann")).await.0, status);
+    }
+}
