@@ -19,12 +19,12 @@ impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
     type Output = Response;
 
     #[inline]
-    fn hold(self, response: Response, mut permit: Permit) -> Response {
+    fn hold(&self, response: Response, mut permit: Permit) -> Response {
         permit.succeeded();
         response
     }
 
-    fn empty(self, response: Response) -> Response {
+    fn empty(&self, response: Response) -> Response {
         response
     }
 
@@ -40,14 +40,14 @@ where
     type Output = Response;
 
     #[inline]
-    fn hold(self, response: Response, mut permit: Permit) -> Response {
+    fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.awaited().is_some() {
             judge_response(&response, &mut permit);
         }
         response
     }
 
-    fn empty(self, response: Response) -> Response {
+    fn empty(&self, response: Response) -> Response {
         response
     }
 
@@ -63,7 +63,7 @@ where
     type Output = Response::Output;
 
     #[inline]
-    fn hold(self, response: Response, mut permit: Permit) -> Self::Output {
+    fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
         let Some(latency) = permit.awaited() else {
             return self.0.hold(response, permit);
         };
@@ -74,7 +74,7 @@ where
         self.0.hold(response, permit)
     }
 
-    fn empty(self, response: Response) -> Self::Output {
+    fn empty(&self, response: Response) -> Self::Output {
         response.carry_nothing()
     }
 

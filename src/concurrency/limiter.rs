@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
-    Limit, Reason, Rejected,
-    limit::{Entry, Gate, acquire},
+    Limit, Rejected,
+    limit::{Gate, acquire},
 };
 
 /// A limit on what is in flight, on its own. A clone is another handle to the same limit.
@@ -31,7 +31,7 @@ pub struct ConcurrencyLimiter(pub(super) Arc<Slots>);
 impl ConcurrencyLimiter {
     /// A limiter that lets `limit` be in flight at a time.
     ///
-    /// A limit of 0 refuses whoever asks, with [`Reason::NeverFits`]. One of over 2⁶¹ − 1 (on a machine of 64 bits)
+    /// A limit of 0 refuses whoever asks, with [`Reason::NeverFits`](crate::Reason::NeverFits). One of over 2⁶¹ − 1 (on a machine of 64 bits)
     /// counts as that.
     #[must_use]
     pub fn new(limit: usize) -> Self {
@@ -108,7 +108,7 @@ impl ConcurrencyLimiter {
 
     #[cfg(feature = "per-key")]
     pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
-        self.0.main_queue()
+        crate::limit::Queued::turnstile(&*self.0)
     }
 
     /// How many wait now.
@@ -132,15 +132,8 @@ impl ConcurrencyLimiter {
     ///
     /// [`Rejected`] when no slot is free for it, or when some with the same priority are waiting for one.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        match self.0.enter(&priority) {
-            Entry::Pass(permit) => Ok(permit.bare()),
-            Entry::Never(rejected) => Err(rejected),
-            Entry::Wait(_) => {
-                let max_wait = Duration::ZERO;
-                let reason = Reason::WaitTooLong { max_wait };
-                Err(Rejected::new(Limit::Concurrency, reason, None))
-            }
-        }
+        let entry = self.0.enter(&priority);
+        entry.at_once(Limit::Concurrency).map(Permit::bare)
     }
 
     /// Waits in line for a slot, and takes it until the permit is dropped.

@@ -7,30 +7,11 @@ use tokio::time::timeout_at;
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Place, Queued, Turnstile, Waiting},
+    limit::{Place, Turnstile, Waiting},
 };
-
-/// The queue of a priority below the highest.
-#[derive(Debug)]
-pub(super) struct Lane(Turnstile);
 
 /// Lets those with lower priorities look again, once all that was declared after it has been dropped.
 struct Nudge(Arc<Slots>);
-
-// ===== impl Lane =====
-
-impl Lane {
-    pub(super) const fn new() -> Self {
-        Self(Turnstile::new())
-    }
-}
-
-impl Queued for Lane {
-    #[allow(private_interfaces)]
-    fn turnstile(&self) -> &Turnstile {
-        &self.0
-    }
-}
 
 impl Drop for Nudge {
     fn drop(&mut self) {
@@ -77,7 +58,7 @@ async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
 /// Waits to be the head of its queue, and then until there is room in the share of its priority.
 async fn share(
     slots: Arc<Slots>,
-    place: Place<Lane>,
+    place: Place<Turnstile>,
     priority: Priority,
 ) -> Result<Permit, Rejected> {
     let _nudge = Nudge(slots.clone());

@@ -10,7 +10,6 @@ use tokio::sync::{Notify, Semaphore, futures::Notified};
 use super::{
     Permit, Priority,
     adaptive::{Adaptive, Outcome, Sampler},
-    queue::Lane,
 };
 use crate::limit::{Queued, Turnstile};
 
@@ -27,7 +26,7 @@ pub struct Slots {
     /// Whether anyone has ever waited in one of the queues below: where nobody has, nobody looks there.
     has_lower: AtomicBool,
     /// The queues of the priorities below the highest.
-    lower: [Arc<Lane>; 2],
+    lower: [Arc<Turnstile>; 2],
     /// Tells those in them that there may be room.
     freed: Notify,
     sampler: Option<Box<Sampler>>,
@@ -44,7 +43,7 @@ impl Slots {
             limit: Mutex::new(limit),
             turnstile: Turnstile::new(),
             has_lower: AtomicBool::new(false),
-            lower: [Arc::new(Lane::new()), Arc::new(Lane::new())],
+            lower: [Arc::new(Turnstile::new()), Arc::new(Turnstile::new())],
             freed: Notify::new(),
             sampler: None,
         }
@@ -120,19 +119,14 @@ impl Slots {
         self.turnstiles().map(Turnstile::waiting).sum()
     }
 
-    #[cfg(feature = "per-key")]
-    pub(super) fn main_queue(&self) -> &Turnstile {
-        &self.turnstile
-    }
-
     /// All queues.
     pub(super) fn turnstiles(&self) -> impl Iterator<Item = &Turnstile> {
-        let lower = self.lower.iter().map(|lane| lane.turnstile());
+        let lower = self.lower.iter().map(|lane| &**lane);
         std::iter::once(&self.turnstile).chain(lower)
     }
 
     /// The queue of a priority, where it is not the main one.
-    pub(super) fn lane(&self, priority: Priority) -> Option<&Arc<Lane>> {
+    pub(super) fn lane(&self, priority: Priority) -> Option<&Arc<Turnstile>> {
         let [normal, low] = &self.lower;
         match priority {
             Priority::Low => Some(low),
@@ -152,7 +146,7 @@ impl Slots {
     #[cold]
     pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
         let lane = self.lane(priority)?;
-        if lane.turnstile().waiting() > 0 {
+        if lane.waiting() > 0 {
             return None;
         }
         self.take_share(priority)
@@ -165,8 +159,8 @@ impl Slots {
         self.has_lower.store(true, Ordering::Relaxed);
         self.owed.fetch_add(0, Ordering::AcqRel);
         let [normal, _] = &self.lower;
-        let is_behind = self.turnstile.waiting() > 0
-            || priority == Priority::Low && normal.turnstile().waiting() > 0;
+        let is_behind =
+            self.turnstile.waiting() > 0 || priority == Priority::Low && normal.waiting() > 0;
         let limit = self.limit();
         if is_behind || self.in_flight_of(limit) >= priority.share(limit) {
             return None;

@@ -136,7 +136,7 @@ where
                 StateProj::Calling { future, pass } => {
                     return match ready!(future.poll(cx)) {
                         Ok(response) => match pass.take() {
-                            Some(pass) => Poll::Ready(Ok(this.hold.clone().hold(response, pass))),
+                            Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
                             None => unreachable!("polled after it was done"),
                         },
                         Err(error) => {
@@ -160,7 +160,7 @@ where
                     }
                     Err(Stopped::Refused(rejected)) => {
                         let refused = this.refusal.refuse(rejected);
-                        return Poll::Ready(refused.map(|answer| this.hold.clone().empty(answer)));
+                        return Poll::Ready(refused.map(|answer| this.hold.empty(answer)));
                     }
                     Err(Stopped::NotReady(error)) => return Poll::Ready(Err(F::pass(error))),
                 },
@@ -169,7 +169,7 @@ where
                     return match rejected.take() {
                         Some(rejected) => {
                             let refused = this.refusal.refuse(rejected);
-                            Poll::Ready(refused.map(|answer| this.hold.clone().empty(answer)))
+                            Poll::Ready(refused.map(|answer| this.hold.empty(answer)))
                         }
                         None => unreachable!("polled after it was done"),
                     };

@@ -4,7 +4,7 @@ use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{Cost, Rejected};
+use crate::{Cost, Limit, Reason, Rejected};
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
@@ -52,6 +52,20 @@ pub enum Entry<P> {
     Wait(Option<Duration>),
     /// It never will.
     Never(Rejected),
+}
+
+impl<P> Entry<P> {
+    /// What it comes to for one who does not wait.
+    pub(crate) fn at_once(self, limit: Limit) -> Result<P, Rejected> {
+        match self {
+            Self::Pass(pass) => Ok(pass),
+            Self::Never(rejected) => Err(rejected),
+            Self::Wait(wait) => {
+                let max_wait = Duration::ZERO;
+                Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait))
+            }
+        }
+    }
 }
 
 /// Says what a request asks of a gate.

@@ -8,7 +8,7 @@ pub trait Hold<Response, P>: Clone {
     type Output;
 
     /// Decides how long `pass` lives on.
-    fn hold(self, response: Response, pass: P) -> Self::Output;
+    fn hold(&self, response: Response, pass: P) -> Self::Output;
 
     /// Hears that the call has failed, and with which error where that can be known.
     fn failed(&self, error: Option<&BoxError>, pass: &mut P) {
@@ -16,7 +16,7 @@ pub trait Hold<Response, P>: Clone {
     }
 
     /// The answer of a request that was refused, and so holds nothing.
-    fn empty(self, response: Response) -> Self::Output;
+    fn empty(&self, response: Response) -> Self::Output;
 }
 
 /// Until the response: for limits that hold nothing, and for responses without a body.
@@ -30,11 +30,11 @@ pub struct UntilBodyEnd;
 impl<Response, P> Hold<Response, P> for UntilResponse {
     type Output = Response;
 
-    fn hold(self, response: Response, _: P) -> Response {
+    fn hold(&self, response: Response, _: P) -> Response {
         response
     }
 
-    fn empty(self, response: Response) -> Response {
+    fn empty(&self, response: Response) -> Response {
         response
     }
 }
@@ -45,11 +45,11 @@ where
 {
     type Output = Response::Output;
 
-    fn hold(self, response: Response, pass: P) -> Self::Output {
+    fn hold(&self, response: Response, pass: P) -> Self::Output {
         response.carry(pass)
     }
 
-    fn empty(self, response: Response) -> Self::Output {
+    fn empty(&self, response: Response) -> Self::Output {
         response.carry_nothing()
     }
 }

@@ -95,6 +95,14 @@ impl Turnstile {
     }
 }
 
+/// A queue that is in front of nothing else of its own.
+impl Queued for Turnstile {
+    #[allow(private_interfaces)]
+    fn turnstile(&self) -> &Turnstile {
+        self
+    }
+}
+
 // ===== impl Place =====
 
 impl<Q: Queued> Place<Q> {

@@ -93,13 +93,13 @@ where
 {
     type Output = H::Output;
 
-    fn hold(self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
+    fn hold(&self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
         let headers = response.headers_mut();
         admitted.standings(&mut |standing| write(self.fields, headers, &standing));
         self.until.hold(response, admitted)
     }
 
-    fn empty(self, response: http::Response<B>) -> H::Output {
+    fn empty(&self, response: http::Response<B>) -> H::Output {
         self.until.empty(response)
     }
 }

@@ -25,15 +25,14 @@ pin_project! {
 /// What has passed, and of whom.
 struct Meter<K: Rate> {
     bytes: u64,
-    admitted: Option<Admitted<K>>,
+    admitted: Admitted<K>,
 }
 
 // ===== impl Metered =====
 
 impl<B: Body, K: Rate> Metered<B, K> {
     pub(super) fn new(body: B, admitted: Admitted<K>) -> Self {
-        let (bytes, admitted) = (0, Some(admitted));
-        let mut meter = Meter { bytes, admitted };
+        let mut meter = Meter { bytes: 0, admitted };
         if body.is_end_stream() {
             meter.settle();
         }
@@ -93,7 +92,7 @@ impl<B: Default, K: Rate> Default for Metered<B, K> {
 /// A body of nobody's, such as that of a refusal.
 impl<B, K: Rate> From<B> for Metered<B, K> {
     fn from(body: B) -> Self {
-        let (bytes, admitted) = (0, None);
+        let (bytes, admitted) = (0, Admitted::uncounted());
         let meter = Meter { bytes, admitted };
         Self { body, meter }
     }
@@ -117,10 +116,9 @@ impl<B: fmt::Debug, K: Rate> fmt::Debug for Metered<B, K> {
 // ===== impl Meter =====
 
 impl<K: Rate> Meter<K> {
+    /// The first time that it is called.
     fn settle(&mut self) {
-        if let Some(mut admitted) = self.admitted.take() {
-            admitted.settle(|| self.bytes);
-        }
+        self.admitted.settle(|| self.bytes);
     }
 }
 

@@ -122,10 +122,7 @@ impl<K: Kind> Callers<K> {
     ) -> Entry<Admitted<K>> {
         let (cost, left) = (asked.cost, &taken.left);
         let max_wait = self.settings.max_wait();
-        let wait = match short.wait {
-            Wait::For(nanos) => Some(Duration::from_nanos(nanos)),
-            Wait::Unknown | Wait::Never { .. } => None,
-        };
+        let wait = short.wait.known();
         let is_patient = !max_wait.is_zero() && wait.is_none_or(|wait| wait <= max_wait);
         if is_patient && !matches!(short.wait, Wait::Never { .. }) {
             if !self.settings.shadow.load(Ordering::Relaxed) {
@@ -144,12 +141,14 @@ impl<K: Kind> Callers<K> {
             }
             return Entry::Pass(Admitted::uncounted());
         }
-        let reason = match short.wait {
-            Wait::Never { capacity } => Reason::NeverFits { cost, capacity },
-            Wait::For(_) | Wait::Unknown => Reason::WaitTooLong { max_wait },
-        };
-        let rejected = Rejected::new(short.limit, reason, wait);
-        self.refuse(Some(caller), standing_at::<K>(rejected, cost, left))
+        self.refuse(Some(caller), self.rejected(cost, short, left))
+    }
+
+    /// The refusal of a request that finds no room, and may not wait for it, or no longer.
+    pub(super) fn rejected(&self, cost: u64, short: Short, left: &K::Left) -> Rejected {
+        let reason = short.reason(cost, self.settings.max_wait());
+        let rejected = Rejected::new(short.limit, reason, short.wait.known());
+        standing_at::<K>(rejected, cost, left)
     }
 }
 
@@ -225,7 +224,7 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
 }
 
 /// Adds where the caller stands to the refusal of a request.
-pub(super) fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
     let mut standings = Standings::new(cost);
     K::standings(left, &mut |standing| standings.push(standing));
     rejected.standing_at(standings)

@@ -7,7 +7,7 @@ use super::{
     answer::{Answer, Face},
     ask::{ByKey, Except, MissingKey, WithPlan},
     kind::{Bucket, Joint, Kind, Rate},
-    settle::{ByBytes, ByResponse, Settle},
+    settle::{ByBytes, ByResponse, Settle, Settled},
     several::OneOfSeveral,
 };
 use crate::{
@@ -211,9 +211,8 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     /// [`cost`](PerKeyLayer::cost): the tokens it used, or one for a failed login and nothing for a good one.
     ///
     /// What is left over goes back to the instant that it was taken from, and what is there again since does not. What is over counts
-    /// from then on, until twice as much is
-    /// in use as the limit holds. A request whose response never comes has cost what was reserved. Reserve at least 1: a
-    /// request that costs 0 is admitted at any time.
+    /// from then on, until twice as much is in use as the limit holds. A request whose response never comes has cost what was reserved.
+    /// Reserve at least 1: a request that costs 0 is admitted at any time.
     ///
     /// ```
     /// use http::{Response, StatusCode};
@@ -226,8 +225,9 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     ///     .respond();
     /// # let _ = layer;
     /// ```
-    pub fn settle<C>(self, cost: C) -> PerKeyLayer<ByResponse<A, C>, F, K> {
-        self.ask(|ask| ByResponse { ask, cost })
+    pub fn settle<C>(self, cost: C) -> PerKeyLayer<Settled<A, ByResponse<C>>, F, K> {
+        let way = ByResponse(cost);
+        self.ask(|ask| Settled { ask, way })
     }
 
     /// Counts the bytes of the response's body in place of what was reserved, at its last frame, its first error, or its drop. Else as
@@ -244,8 +244,9 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     ///     .respond();
     /// # let _ = layer;
     /// ```
-    pub fn settle_bytes(self) -> PerKeyLayer<ByBytes<A>, F, K> {
-        self.ask(|ask| ByBytes { ask })
+    pub fn settle_bytes(self) -> PerKeyLayer<Settled<A, ByBytes>, F, K> {
+        let way = ByBytes;
+        self.ask(|ask| Settled { ask, way })
     }
 }
 

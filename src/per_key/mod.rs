@@ -94,7 +94,7 @@ pub use self::{
     layer::PerKeyLayer,
     limiter::{CallerUsage, PerKeyLimiter, Refused},
     service::PerKey,
-    settle::{ByBytes, ByResponse, Settle},
+    settle::{ByBytes, ByResponse, Settle, Settled},
     several::OneOfSeveral,
 };
 #[doc(inline)]

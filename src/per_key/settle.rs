@@ -19,47 +19,31 @@ pub trait Settle: Sealed {
     fn hold<H: Clone>(&self, hold: H) -> Self::Hold<H>;
 }
 
-/// The cost is what a [`Cost`] says of the response.
+/// The cost is settled, in a way that says when and by what: [`ByResponse`] or [`ByBytes`].
 #[derive(Debug, Clone, Copy)]
-pub struct ByResponse<A, C> {
+pub struct Settled<A, W> {
     pub(super) ask: A,
-    pub(super) cost: C,
+    pub(super) way: W,
 }
 
-/// The cost is the bytes of the response's body.
+/// By what a [`Cost`] says of the response, before anything else is done with that.
 #[derive(Debug, Clone, Copy)]
-pub struct ByBytes<A> {
-    pub(super) ask: A,
-}
+pub struct ByResponse<C>(pub(super) C);
 
-/// Settles by what is known of the response, before anything else is done with it.
+/// By the bytes that have gone through the response's body.
 #[derive(Debug, Clone, Copy)]
-pub struct AtResponse<H, C> {
+pub struct ByBytes;
+
+/// Settles, and does what else there is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling<H, W> {
     hold: H,
-    cost: C,
+    way: W,
 }
 
-/// Settles by what has gone through the body.
-#[derive(Debug, Clone, Copy)]
-pub struct AtBodyEnd<H> {
-    hold: H,
-}
+impl<A, W> Sealed for Settled<A, W> {}
 
-impl<A, C> Sealed for ByResponse<A, C> {}
-impl<A> Sealed for ByBytes<A> {}
-
-impl<A, C, Request, Plan> Ask<Request, Plan> for ByResponse<A, C>
-where
-    A: Ask<Request, Plan>,
-{
-    fn ask(&self, request: &Request) -> Asked<Plan> {
-        let settles = true;
-        let asked = self.ask.ask(request);
-        Asked { settles, ..asked }
-    }
-}
-
-impl<A, Request, Plan> Ask<Request, Plan> for ByBytes<A>
+impl<A, W, Request, Plan> Ask<Request, Plan> for Settled<A, W>
 where
     A: Ask<Request, Plan>,
 {
@@ -96,28 +80,19 @@ impl<A: Settle, E> Settle for Except<A, E> {
     }
 }
 
-impl<A: Settle, C: Clone> Settle for ByResponse<A, C> {
-    type Hold<H: Clone> = AtResponse<A::Hold<H>, C>;
+impl<A: Settle, W: Clone> Settle for Settled<A, W> {
+    type Hold<H: Clone> = Settling<A::Hold<H>, W>;
 
     fn hold<H: Clone>(&self, hold: H) -> Self::Hold<H> {
-        let cost = self.cost.clone();
+        let way = self.way.clone();
         let hold = self.ask.hold(hold);
-        AtResponse { hold, cost }
-    }
-}
-
-impl<A: Settle> Settle for ByBytes<A> {
-    type Hold<H: Clone> = AtBodyEnd<A::Hold<H>>;
-
-    fn hold<H: Clone>(&self, hold: H) -> Self::Hold<H> {
-        let hold = self.ask.hold(hold);
-        AtBodyEnd { hold }
+        Settling { hold, way }
     }
 }
 
 // ===== impl Hold =====
 
-impl<Response, K, H, C> Hold<Response, Admitted<K>> for AtResponse<H, C>
+impl<Response, K, H, C> Hold<Response, Admitted<K>> for Settling<H, ByResponse<C>>
 where
     K: Rate,
     H: Hold<Response, Admitted<K>>,
@@ -125,17 +100,17 @@ where
 {
     type Output = H::Output;
 
-    fn hold(self, response: Response, mut admitted: Admitted<K>) -> H::Output {
-        admitted.settle(|| self.cost.cost(&response));
+    fn hold(&self, response: Response, mut admitted: Admitted<K>) -> H::Output {
+        admitted.settle(|| self.way.0.cost(&response));
         self.hold.hold(response, admitted)
     }
 
-    fn empty(self, response: Response) -> H::Output {
+    fn empty(&self, response: Response) -> H::Output {
         self.hold.empty(response)
     }
 }
 
-impl<B, C, K, H> Hold<http::Response<B>, Admitted<K>> for AtBodyEnd<H>
+impl<B, C, K, H> Hold<http::Response<B>, Admitted<K>> for Settling<H, ByBytes>
 where
     C: http_body::Body,
     K: Rate,
@@ -143,13 +118,13 @@ where
 {
     type Output = http::Response<Metered<C, K>>;
 
-    fn hold(self, response: http::Response<B>, admitted: Admitted<K>) -> Self::Output {
+    fn hold(&self, response: http::Response<B>, admitted: Admitted<K>) -> Self::Output {
         let (admitted, later) = admitted.split();
         let response = self.hold.hold(response, admitted);
         response.map(|body| Metered::new(body, later))
     }
 
-    fn empty(self, response: http::Response<B>) -> Self::Output {
+    fn empty(&self, response: http::Response<B>) -> Self::Output {
         self.hold.empty(response).map(Metered::from)
     }
 }

@@ -7,19 +7,24 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     admitted::Admitted,
     ask::Asked,
-    callers::{Callers, standing_at},
+    callers::Callers,
     kind::{Kind, Short, Wait, Want},
     line::{Line, Whose},
 };
-use crate::{Limit, Reason, Rejected, key::Caller, limit::Place};
+use crate::{Rejected, key::Caller, limit::Place};
 
 /// A place in the line of a caller. Dropping it leaves the line, from whatever place.
 pub struct Turn<K: Kind> {
+    /// Dropped before the next, so that the line is seen to be empty.
+    place: Place<Line>,
+    line: InLine<K>,
+    asked: Asked<K::Plan>,
+}
+
+/// Lets go of a line when the last who was in it has left.
+struct InLine<K: Kind> {
     callers: Arc<Callers<K>>,
     caller: Caller,
-    asked: Asked<K::Plan>,
-    /// There until it is dropped.
-    place: Option<Place<Line>>,
     whose: Whose,
 }
 
@@ -36,131 +41,101 @@ impl<K: Kind> Turn<K> {
         place: Place<Line>,
         whose: Whose,
     ) -> Self {
-        let place = Some(place);
-        Self {
+        let line = InLine {
             callers,
             caller,
-            asked,
-            place,
             whose,
-        }
+        };
+        Self { place, line, asked }
     }
 
     pub(super) async fn reach_head(&mut self) {
-        if let Some(place) = &mut self.place {
-            place.reach_head().await;
-        }
+        self.place.reach_head().await;
     }
 
     pub(super) fn deadline(&self) -> Option<(Instant, Rejected)> {
-        let last = self.last_instant()?;
+        let last = self.place.last_instant()?;
         let (_, left) = self.room();
-        let refusal = self.refusal(K::LIMIT, self.too_late(), Some(Duration::ZERO), &left);
-        Some((last, refusal))
+        let (limit, wait) = (K::LIMIT, Wait::For(0));
+        Some((last, self.rejected(Short { limit, wait }, &left)))
     }
 
     /// Takes what there was room for a moment ago, if there still is.
     pub(super) fn take(&self) -> Option<Admitted<K>> {
+        let (callers, caller) = (&self.line.callers, self.line.caller);
         let want = Want::in_turn(self.asked.cost);
-        let taken = self.callers.take(self.caller, self.asked.plan, want);
+        let taken = callers.take(caller, self.asked.plan, want);
         taken.mark.ok()?;
-        Some(Admitted::new(
-            &self.callers,
-            self.caller,
-            &self.asked,
-            &taken,
-        ))
-    }
-
-    fn last_instant(&self) -> Option<Instant> {
-        self.place.as_ref()?.last_instant()
-    }
-
-    fn too_late(&self) -> Reason {
-        let max_wait = self.callers.settings.max_wait();
-        Reason::WaitTooLong { max_wait }
+        Some(Admitted::new(callers, caller, &self.asked, &taken))
     }
 
     fn room(&self) -> (Result<(), Short>, K::Left) {
-        let now = self.callers.clock.now();
+        let InLine {
+            callers, caller, ..
+        } = &self.line;
+        let now = callers.clock.now();
         let (plan, cost) = (self.asked.plan, self.asked.cost);
-        self.callers.table.room(self.caller, plan, cost, now)
+        callers.table.room(*caller, plan, cost, now)
+    }
+
+    /// Waits until there may be room, if that is in time: whether to look again.
+    async fn bears(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::For(nanos) => {
+                let due = Instant::now().checked_add(Duration::from_nanos(nanos));
+                let last = self.place.last_instant();
+                let in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
+                if in_time {
+                    self.changed_before(due).await;
+                }
+                in_time
+            }
+            // A place that comes free as the time ends is taken, so no timer is late for it.
+            Wait::Unknown => self.changed_before(self.place.deadline()).await,
+            Wait::Never { .. } => false,
+        }
     }
 
     /// Waits until something may have changed, or until `at`: whether it may have.
     async fn changed_before(&self, at: Option<Instant>) -> bool {
-        let Some(place) = &self.place else {
-            return false;
-        };
-        let look_again = match self.whose {
+        let look_again = match self.line.whose {
             Whose::Caller(_) => None,
             Whose::Newcomers => Instant::now().checked_add(NEWCOMERS_LOOK_AGAIN),
         };
-        let first = at.into_iter().chain(look_again).min();
-        let changed = place.queue().changed();
-        match first {
-            None => changed.await,
-            Some(first) => return timeout_at(first, changed).await.is_ok() || at != Some(first),
-        }
-        true
+        let changed = self.place.queue().changed();
+        let Some(first) = at.into_iter().chain(look_again).min() else {
+            changed.await;
+            return true;
+        };
+        timeout_at(first, changed).await.is_ok() || at != Some(first)
     }
 
     pub(super) fn tell(&self, rejected: &Rejected) {
-        self.callers.tell(Some(self.caller), rejected);
+        self.line.callers.tell(Some(self.line.caller), rejected);
     }
 
-    fn refusal(
-        &self,
-        limit: Limit,
-        reason: Reason,
-        wait: Option<Duration>,
-        left: &K::Left,
-    ) -> Rejected {
-        standing_at::<K>(Rejected::new(limit, reason, wait), self.asked.cost, left)
+    fn rejected(&self, short: Short, left: &K::Left) -> Rejected {
+        self.line.callers.rejected(self.asked.cost, short, left)
     }
 }
 
 /// Waits, as the head of its line, until there is room.
 pub(super) async fn until_due<K: Kind>(turn: Turn<K>) -> Result<Turn<K>, Rejected> {
-    let last = turn.last_instant();
     loop {
         let (room, left) = turn.room();
-        let Err(Short { limit, wait }) = room else {
+        let Err(short) = room else {
             return Ok(turn);
         };
-        let (reason, wait) = match wait {
-            Wait::For(nanos) => {
-                let wait = Duration::from_nanos(nanos);
-                let due = Instant::now().checked_add(wait);
-                if last.is_none_or(|last| due.is_some_and(|due| due <= last)) {
-                    turn.changed_before(due).await;
-                    continue;
-                }
-                (turn.too_late(), Some(wait))
-            }
-            Wait::Unknown => {
-                // A place that comes free as the time ends is taken, so no timer is late for it.
-                let deadline = turn.place.as_ref().and_then(Place::deadline);
-                if turn.changed_before(deadline).await {
-                    continue;
-                }
-                (turn.too_late(), None)
-            }
-            Wait::Never { capacity } => {
-                let cost = turn.asked.cost;
-                (Reason::NeverFits { cost, capacity }, None)
-            }
-        };
-        let rejected = turn.refusal(limit, reason, wait, &left);
-        turn.tell(&rejected);
-        return Err(rejected);
+        if !turn.bears(short.wait).await {
+            let rejected = turn.rejected(short, &left);
+            turn.tell(&rejected);
+            return Err(rejected);
+        }
     }
 }
 
-impl<K: Kind> Drop for Turn<K> {
+impl<K: Kind> Drop for InLine<K> {
     fn drop(&mut self) {
-        // First the place, so that the line is seen to be empty.
-        self.place = None;
         let now = self.callers.clock.now();
         self.callers.table.leave(self.caller, self.whose, now);
     }
@@ -169,7 +144,7 @@ impl<K: Kind> Drop for Turn<K> {
 impl<K: Kind> fmt::Debug for Turn<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Turn")
-            .field("caller", &self.caller)
+            .field("caller", &self.line.caller)
             .finish_non_exhaustive()
     }
 }

@@ -54,11 +54,11 @@ pub struct Both;
 impl<Response> Hold<Response, Reservation> for Both {
     type Output = (Response, Reservation);
 
-    fn hold(self, response: Response, reservation: Reservation) -> Self::Output {
+    fn hold(&self, response: Response, reservation: Reservation) -> Self::Output {
         (response, reservation)
     }
 
-    fn empty(self, _: Response) -> Self::Output {
+    fn empty(&self, _: Response) -> Self::Output {
         unreachable!("a refusal is an error here")
     }
 }

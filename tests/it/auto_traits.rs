@@ -27,7 +27,7 @@ use tower_throttle::{
     },
     per_key::{
         self, Admitted, Bucket, ByBytes, ByKey, CallerUsage, Fields, InFlight, Joint, Metered,
-        PerKey, PerKeyLayer, PerKeyLimiter, Refused, Window,
+        PerKey, PerKeyLayer, PerKeyLimiter, Refused, Settled, Window,
     },
     provider::{
         self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
@@ -152,7 +152,7 @@ const _: () = {
     value::<IdempotencyKeyLayer>();
     value::<ResolveLayer<LookUp>>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
-    value::<PerKeyLayer<ByBytes<ByKey<ApiKey>>, Fail, Window>>();
+    value::<PerKeyLayer<Settled<ByKey<ApiKey>, ByBytes>, Fail, Window>>();
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();

@@ -8,9 +8,9 @@ mod window;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use crate::{Limit, rejected::Standing};
+use crate::{Limit, Reason, rejected::Standing};
 
 pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
 
@@ -199,11 +199,31 @@ impl Short {
         Self { limit, wait }
     }
 
+    /// Why a request of that cost is refused by a limit that lets nobody wait for longer.
+    pub(in crate::per_key) fn reason(self, cost: u64, max_wait: Duration) -> Reason {
+        match self.wait {
+            Wait::Never { capacity } => Reason::NeverFits { cost, capacity },
+            Wait::For(_) | Wait::Unknown => Reason::WaitTooLong { max_wait },
+        }
+    }
+
     /// The same where it may fit later, though it never fits into what it would share now.
     pub(in crate::per_key) fn not_for_ever(self) -> Self {
         match self.wait {
             Wait::Never { .. } => Self::new(self.limit, Wait::Unknown),
             Wait::For(_) | Wait::Unknown => self,
+        }
+    }
+}
+
+// ===== impl Wait =====
+
+impl Wait {
+    /// How long, where anybody knows.
+    pub(in crate::per_key) fn known(self) -> Option<Duration> {
+        match self {
+            Self::For(nanos) => Some(Duration::from_nanos(nanos)),
+            Self::Unknown | Self::Never { .. } => None,
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Limiters of what is in flight.
 
-use std::time::Duration;
-
 use super::{PerKeyLimiter, asked};
 use crate::{
-    Reason, Rejected,
+    Rejected,
     key::Caller,
-    limit::{Entry, Gate, acquire},
+    limit::{Gate, acquire},
     per_key::{
         admitted::Admitted,
         kind::{InFlight, Kind},
@@ -42,15 +40,8 @@ where
     ///
     /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
     pub fn try_enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
-        match self.0.enter(&asked(caller, 1)) {
-            Entry::Pass(admitted) => Ok(admitted),
-            Entry::Never(rejected) => Err(rejected),
-            Entry::Wait(_) => {
-                let max_wait = Duration::ZERO;
-                let reason = Reason::WaitTooLong { max_wait };
-                Err(Rejected::new(InFlight::<H>::LIMIT, reason, None))
-            }
-        }
+        let entry = self.0.enter(&asked(caller, 1));
+        entry.at_once(InFlight::<H>::LIMIT)
     }
 
     /// Waits in the line of `caller` for a place, and takes it until what is returned is dropped.

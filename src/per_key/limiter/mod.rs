@@ -103,8 +103,8 @@ impl<K: Kind> PerKeyLimiter<K> {
         self.with(table, clock)
     }
 
-    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be late; nothing waits unless told. What
-    /// would wait longer is refused at once. For everyone who shares the limiter and begins to wait after this.
+    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be late; nothing waits unless
+    /// told. What would wait longer is refused at once. For everyone who shares the limiter and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.0.settings.set_max_wait(max_wait);
@@ -132,8 +132,8 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.
     ///
-    /// One that would wait passes, too, and takes ahead of time what it would get then. Of what is [in flight](super::InFlight) nobody knows when that
-    /// would be, so what would wait for a place is not counted: watch with no [`max_wait`](Self::max_wait).
+    /// One that would wait passes, too, and takes ahead of time what it would get then. Of what is [in flight](super::InFlight) nobody
+    /// knows when that would be, so what would wait for a place is not counted: watch with no [`max_wait`](Self::max_wait).
     pub fn set_shadow(&self, shadow: bool) {
         self.0.settings.shadow.store(shadow, Ordering::Relaxed);
     }

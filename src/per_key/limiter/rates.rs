@@ -1,14 +1,12 @@
 //! Limiters of rates: one, or several at once.
 
-use std::time::Duration;
-
 use super::{DEFAULT, PerKeyLimiter, asked};
 use crate::{
     Decision, Quota, Rejected,
     key::Caller,
     limit::acquire,
     per_key::{
-        kind::{Joint, Rate, Wait, Want, Window},
+        kind::{Joint, Rate, Want, Window},
         several::OneOfSeveral,
         table::Table,
     },
@@ -66,10 +64,7 @@ impl<K: Rate> PerKeyLimiter<K> {
     pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
         match self.0.take(caller, None, Want::at_once(cost)).mark {
             Ok(_) => Decision::Admit,
-            Err(short) => match short.wait {
-                Wait::For(nanos) => Decision::Wait(Duration::from_nanos(nanos)),
-                Wait::Unknown | Wait::Never { .. } => Decision::Never,
-            },
+            Err(short) => short.wait.known().map_or(Decision::Never, Decision::Wait),
         }
     }
 

@@ -6,11 +6,12 @@
 
 mod places;
 mod plans;
+mod waiting;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -19,9 +20,9 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Short, Want},
-    line::{Line, Lines, Whose},
+    line::{Lines, Whose},
 };
-use crate::{Rejected, key::Caller, limit::Place};
+use crate::key::Caller;
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
 /// seven eighths, 3,584; five standard deviations lie between.
@@ -156,34 +157,6 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
-    pub(super) fn room(
-        &self,
-        caller: Caller,
-        plan: Option<K::Plan>,
-        cost: u64,
-        now: u64,
-    ) -> (Result<(), Short>, K::Left) {
-        let hash = self.hash(&caller);
-        let shard = &mut *self.lock(hash);
-        let want = Want::at_once(cost);
-        let rule = shard.rule_of(plan);
-        let look = |count: &mut K, rule: &K::Rule| {
-            count.adopt(rule, now);
-            (count.room(rule, want, now), count.left(rule, now))
-        };
-        if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
-            return look(&mut row.count, &rule);
-        }
-        let own = look(&mut K::default(), &rule);
-        if self.callers() < self.max_callers || own.0.is_err() {
-            return own;
-        }
-        let rule = shard.rule;
-        let (room, left) = look(&mut shard.newcomers, &rule);
-        (room.map_err(Short::not_for_ever), left)
-    }
-
     /// Changes what is counted of a caller, and lets whoever waits look again.
     pub(super) fn change<T>(
         &self,
@@ -221,12 +194,7 @@ impl<K: Kind> Table<K> {
     ) -> T {
         if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
             let changed = change(&mut row.get_mut().count, rule);
-            // A place that somebody waits for is kept for them.
-            let waits = shard.lines.units(hash, Whose::Caller(caller)) > 0;
-            if row.get().count.idle_at() <= now && !waits {
-                row.remove();
-                self.callers.fetch_sub(1, Ordering::Relaxed);
-            }
+            self.let_go_if_idle(row, &shard.lines, hash, now);
             return changed;
         }
         // It was idle, and let go of.
@@ -239,38 +207,6 @@ impl<K: Kind> Table<K> {
         let rule = shard.rule;
         shard.newcomers.adopt(&rule, now);
         change(&mut shard.newcomers, &rule)
-    }
-
-    /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
-    pub(super) fn join(
-        &self,
-        caller: Caller,
-        join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<(Place<Line>, Whose), Rejected> {
-        let hash = self.hash(&caller);
-        // Under the lock, so that nobody lets go of the line meanwhile.
-        let shard = &mut *self.lock(hash);
-        let own = Whose::Caller(caller);
-        let has_own = self.callers() < self.max_callers
-            || shard.rows.find(hash, |row| row.caller == caller).is_some()
-            || shard.lines.units(hash, own) > 0;
-        let whose = if has_own { own } else { Whose::Newcomers };
-        Ok((shard.lines.join(hash, whose, join)?, whose))
-    }
-
-    /// Lets go of a line in which nobody waits any more, and of what was kept for those.
-    pub(super) fn leave(&self, caller: Caller, whose: Whose, now: u64) {
-        let hash = self.hash(&caller);
-        let shard = &mut *self.lock(hash);
-        shard.lines.leave(hash, whose);
-        if shard.lines.units(hash, Whose::Caller(caller)) > 0 {
-            return;
-        }
-        let is_idle = |row: &Row<K>| row.caller == caller && row.count.idle_at() <= now;
-        if let Ok(row) = shard.rows.find_entry(hash, is_idle) {
-            row.remove();
-            self.callers.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 
     pub(super) fn max_callers(&self) -> usize {

@@ -2,7 +2,9 @@
 
 use std::sync::{TryLockError, atomic::Ordering};
 
-use super::{Caller, FEWEST_SHARDS, Kind, Row, Shard, Table, Whose};
+use hashbrown::hash_table::OccupiedEntry;
+
+use super::{Caller, FEWEST_SHARDS, Kind, Lines, Row, Shard, Table, Whose};
 
 /// How long it takes at the least until every shard has been looked at.
 const ROUND_NANOS: u64 = 10_000_000_000;
@@ -31,6 +33,21 @@ impl<K: Kind> Table<K> {
             .rows
             .insert_unique(hash, row, |row| self.hash(&row.caller));
         true
+    }
+
+    /// Lets go of a caller that is idle. A place that somebody waits for is kept for them.
+    pub(super) fn let_go_if_idle(
+        &self,
+        row: OccupiedEntry<'_, Row<K>>,
+        lines: &Lines,
+        hash: u64,
+        now: u64,
+    ) {
+        let Row { caller, count } = row.get();
+        if count.idle_at() <= now && lines.units(hash, Whose::Caller(*caller)) == 0 {
+            row.remove();
+            self.callers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts one caller more, if there is room for it.
