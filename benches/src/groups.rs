@@ -25,7 +25,8 @@ use tower_governor::{
 };
 use tower_throttle::{
     Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
-    SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter, concurrency::Permit,
+    SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
+    concurrency::{Adaptive, Permit},
     fallback::backup::Outcome,
 };
 
@@ -144,9 +145,14 @@ fn sliding_window() -> Group {
 
 fn concurrency() -> Group {
     let ours = ConcurrencyLayer::new(1_000);
+    let adaptive = ConcurrencyLayer::adaptive(Adaptive::gradient());
     let theirs = ConcurrencyLimitLayer::new(1_000);
     Group::new("concurrency")
         .contender("Concurrency", echoes(ours.until_response().layer(Echo)))
+        .contender(
+            "Concurrency, adaptive",
+            echoes(adaptive.until_response().layer(Echo)),
+        )
         .contender("tower ConcurrencyLimit", echoes(theirs.layer(Echo)))
         .ratio("Concurrency", "tower ConcurrencyLimit", 1.2)
 }
