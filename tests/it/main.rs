@@ -11,6 +11,7 @@ mod diagnose;
 mod doors;
 mod fallback;
 mod idempotency_key;
+mod keys;
 mod left_alone;
 mod loopback;
 mod own_body;
