@@ -21,6 +21,7 @@ mod provider;
 mod readiness;
 mod refusal;
 mod refusal_grpc;
+mod refusal_problem;
 mod refusal_text;
 mod replay;
 mod resolve;
