@@ -46,8 +46,8 @@ pub struct Text;
 
 /// A response's body that can be made of a text.
 ///
-/// There for the bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and inside of a
-/// [`Guarded`]. For your own it is a line to write; for somebody else's there is
+/// There for bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and for what the layers of this crate
+/// make of these, such as a [`Guarded`]. For your own it is a line to write; for somebody else's there is
 /// [`RespondWith`](super::RespondWith).
 pub trait TextBody {
     /// A body of all of `text`.
