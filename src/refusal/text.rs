@@ -15,8 +15,7 @@ use crate::{Guarded, Rejected};
 /// A refusal is an HTTP response that says in plain words why, and when to come back.
 ///
 /// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond); the body is a sentence or two of English in
-/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the kind of the limit nor its size, nor what a
-/// request costs.
+/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
