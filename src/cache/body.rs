@@ -18,7 +18,7 @@ use super::{
     original::{Original, erase},
     patience::Patience,
 };
-use crate::BoxError;
+use crate::{BoxError, refusal::TextBody};
 
 /// The body of a response that passed a [`Cache`](super::Cache): the inner service's own, one that is shared with other
 /// requests and taken down, or one that was kept.
@@ -121,6 +121,12 @@ fn hint(left: u64, is_exact: bool) -> SizeHint {
 impl Default for ResponseBody {
     fn default() -> Self {
         Self::new(Empty::<Bytes>::new())
+    }
+}
+
+impl TextBody for ResponseBody {
+    fn from_text(text: String) -> Self {
+        Self::new(text)
     }
 }
 

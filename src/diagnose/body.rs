@@ -7,7 +7,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::opening::Opened;
+use crate::{opening::Opened, refusal::TextBody};
 
 pin_project! {
     /// A body of which the beginning may have been read already. Every frame passes as it came.
@@ -56,6 +56,12 @@ impl<B: Body> From<B> for ResponseBody<B> {
 impl<B: Body + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         B::default().into()
+    }
+}
+
+impl<B: Body + TextBody> TextBody for ResponseBody<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
     }
 }
 

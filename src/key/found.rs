@@ -16,7 +16,10 @@ pub struct Global;
 /// A header that is empty, or there more than once, is none. Whoever makes up a key is a new caller: refuse unknown keys further
 /// out, or limit addresses, too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ApiKey(HeaderName);
+pub struct ApiKey {
+    header: HeaderName,
+    is_bearer: bool,
+}
 
 /// A caller is who a header names, such as `x-user-id`, which a proxy in front sets. Who may set it himself can be anybody.
 ///
@@ -30,25 +33,30 @@ pub struct Extension<T>(PhantomData<fn() -> T>);
 // ===== impl ApiKey =====
 
 impl ApiKey {
-    /// The key stands in the header `name`, such as `x-api-key`.
+    /// The key is all that stands in the header `name`, such as `x-api-key`.
     ///
     /// # Panics
     ///
     /// When `name` is no name of a header in lower case.
     #[must_use]
     pub fn header(name: &'static str) -> Self {
-        Self(HeaderName::from_static(name))
+        let header = HeaderName::from_static(name);
+        let is_bearer = false;
+        Self { header, is_bearer }
     }
 
     /// The key is the token of `Authorization: Bearer ..`.
     #[must_use]
     pub const fn bearer() -> Self {
-        Self(AUTHORIZATION)
+        Self {
+            header: AUTHORIZATION,
+            is_bearer: true,
+        }
     }
 
     fn find<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-        let value = only(headers, &self.0)?;
-        if self.0 != AUTHORIZATION {
+        let value = only(headers, &self.header)?;
+        if !self.is_bearer {
             return Some(value);
         }
         // The scheme is told in any case.

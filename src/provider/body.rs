@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::{Reservation, usage::UsageReader};
 use crate::{
     opening::{Opened, each_slice},
+    refusal::TextBody,
     timed_out,
 };
 
@@ -119,6 +120,12 @@ impl<B: Body> From<B> for ResponseBody<B> {
 impl<B: Body + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         B::default().into()
+    }
+}
+
+impl<B: Body + TextBody> TextBody for ResponseBody<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
     }
 }
 

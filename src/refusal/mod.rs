@@ -13,8 +13,11 @@
 )]
 //! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`RespondWith`] |
 //!
-//! Plain text and gRPC say why and when to come back, and neither of which kind the limit is nor how large. A closure is given all of
-//! that.
+//! Plain text and gRPC say why and when to come back, and nothing of how large the limit is. A closure is given the kind of the
+//! limit, too.
+//!
+//! A `HEAD` is refused like a `GET`. A text in answer to it is left out by axum's router and by hyper in HTTP/1, as any body is. In HTTP/2 hyper
+//! leaves that to the service: there let the limit stand inside of what cuts the bodies of answers to `HEAD`, or answer without one.
 
 #[cfg(feature = "grpc")]
 mod grpc;

@@ -106,20 +106,14 @@ fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
     json
 }
 
+/// As a `RateLimit` field has a string (RFC 9651 §3.3.3), so that a name reads the same in both. All of that is JSON, too.
 fn push_string(json: &mut String, text: &str) {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
     json.push('"');
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => json.extend(['\\', char]),
-            '\0'..='\x1f' => {
-                let code = char as usize;
-                json.push_str("\\u00");
-                json.extend([HEX[code >> 4], HEX[code & 15]]);
-            }
-            _ => json.push(char),
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => json.extend(['\\', byte.into()]),
+            b' '..=b'~' => json.push(byte.into()),
+            _ => json.push('_'),
         }
     }
     json.push('"');
@@ -160,21 +154,15 @@ mod tests {
         assert_eq!(other["title"], "Forbidden");
     }
 
-    #[test]
-    fn every_control_is_escaped() {
-        let all: String = ('\0'..='\u{a0}').collect();
-        let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &[&all], &all);
-        assert_eq!(problem["detail"], all);
-        assert_eq!(problem["violated-policies"], json!([all]));
-    }
-
     proptest! {
         #[test]
-        fn any_text_is_read_back(names in vec(any::<String>(), 1..4), detail in any::<String>()) {
+        fn a_name_is_read_back_as_far_as_a_field_can_have_it(names in vec(any::<String>(), 1..4)) {
             let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-            let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &borrowed, &detail);
-            prop_assert_eq!(&problem["detail"], &json!(detail));
-            prop_assert_eq!(&problem["violated-policies"], &json!(names));
+            let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &borrowed, "wait");
+            let plain = |byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '_' };
+            let told = names.iter().map(|name| name.bytes().map(plain).collect());
+            let told: Vec<String> = told.collect();
+            prop_assert_eq!(&problem["violated-policies"], &json!(told));
         }
     }
 }

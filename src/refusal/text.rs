@@ -15,8 +15,7 @@ use crate::{Guarded, Rejected};
 /// A refusal is an HTTP response that says in plain words why, and when to come back.
 ///
 /// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond); the body is a sentence or two of English in
-/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the kind of the limit nor its size, nor what a
-/// request costs.
+/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -46,8 +45,8 @@ pub struct Text;
 
 /// A response's body that can be made of a text.
 ///
-/// There for the bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and inside of a
-/// [`Guarded`]. For your own it is a line to write; for somebody else's there is
+/// There for bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and for what the layers of this crate
+/// make of these, such as a [`Guarded`]. For your own it is a line to write; for somebody else's there is
 /// [`RespondWith`](super::RespondWith).
 pub trait TextBody {
     /// A body of all of `text`.

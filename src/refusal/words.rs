@@ -4,7 +4,7 @@ use crate::{Limit, Reason, Rejected};
 
 use super::{seconds_begun, wait};
 
-/// Why the request was refused, and when to come back, in printable ASCII. Neither of which kind the limit is nor how large.
+/// Why the request was refused, and when to come back, in printable ASCII. Nothing of how large the limit is.
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
         (Reason::NoKey, _) => "The request does not say whose it is.",

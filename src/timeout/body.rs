@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::Watch;
-use crate::BoxError;
+use crate::{BoxError, refusal::TextBody};
 
 /// As many chunks of no bytes are skipped at once.
 const MOST_EMPTY: usize = 32;
@@ -118,6 +118,12 @@ impl<B> From<B> for ResponseBody<B> {
 impl<B: Default> Default for ResponseBody<B> {
     fn default() -> Self {
         B::default().into()
+    }
+}
+
+impl<B: TextBody> TextBody for ResponseBody<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
     }
 }
 

@@ -6,11 +6,13 @@ use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, Rejected, TokenBucketLayer, key,
+    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, diagnose, key,
     per_key::MissingKey,
+    provider,
     refusal::{Text, TextBody},
+    timeout,
 };
 
 use crate::{
@@ -112,6 +114,26 @@ async fn a_limit_by_caller_keeps_its_fields() {
         text(nobody).await,
         "The request does not say whose it is.\n"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fits_into_the_body_of_each_layer_that_may_stand_further_in() {
+    async fn written<B: TextBody + http_body::Body<Error: std::fmt::Debug>>() -> String {
+        text(Response::new(B::from_text("wait".to_owned()))).await
+    }
+    assert_eq!(written::<timeout::ResponseBody<String>>().await, "wait");
+    assert_eq!(written::<provider::ResponseBody<String>>().await, "wait");
+    assert_eq!(written::<diagnose::ResponseBody<String>>().await, "wait");
+    assert_eq!(written::<cache::ResponseBody>().await, "wait");
+    let mut server = ServiceBuilder::new()
+        .layer(TokenBucketLayer::new(Quota::per_hour(0)).respond_as(Text))
+        .layer(TimeoutLayer::new())
+        .service(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(String::from("hello")))
+        }));
+    let refused = call(&mut server, Request::new(())).await.unwrap();
+    let words = "The request asks for more than is ever allowed at once.\n";
+    assert_eq!(text(refused).await, words);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Items of a list, as far as names and numbers go.
 
-use super::super::number::parse;
+use super::{super::number::parse, grammar::is_item};
 
 /// An item with its parameters.
 #[derive(Debug, Clone, Copy)]
@@ -37,14 +37,7 @@ impl<'a> Item<'a> {
 ///
 /// Among those are the dictionaries of drafts 04 to 07: `limit=10, remaining=5, reset=1`.
 pub(super) fn items(line: &[u8]) -> Option<impl Iterator<Item = Item<'_>>> {
-    let printable = line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-    let readable = printable
-        && split(line).all(|item| {
-            let head = item.head();
-            let string = head.first() == Some(&b'"');
-            let closed = !string || is_string(head);
-            !head.is_empty() && closed && (string || !head.contains(&b'='))
-        });
+    let readable = split(line).all(|item| is_item(item.text()));
     readable.then(|| split(line))
 }
 
@@ -74,18 +67,6 @@ fn split(line: &[u8]) -> impl Iterator<Item = Item<'_>> {
         rest = after;
         Some(Item(item.trim_ascii()))
     })
-}
-
-/// Whether this is one string, from its first quote to its last byte.
-fn is_string(text: &[u8]) -> bool {
-    let mut escaped = false;
-    let inner = text.iter().skip(1);
-    let end = inner.clone().position(|byte| {
-        let ends = *byte == b'"' && !escaped;
-        escaped = *byte == b'\\' && !escaped;
-        ends
-    });
-    end.is_some_and(|end| end + 1 == inner.len())
 }
 
 /// What is before a separator and what is after; those inside of strings do not count.

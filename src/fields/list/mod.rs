@@ -1,5 +1,6 @@
 //! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
+mod grammar;
 mod item;
 mod policy;
 #[cfg(test)]

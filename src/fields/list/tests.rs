@@ -88,6 +88,8 @@ fn lists_grow_and_of_one_name_the_more_restrictive_stays() {
             vec![r#""c";r=1"#, ours],
         ),
         (vec!["", r#""c";r=1,"#], vec![ours]),
+        (vec![r#""c";r=1;"#, "10/min"], vec![ours]),
+        (vec![r#""c";r=1, "d";R=1"#, "10;w=1"], vec!["10;w=1", ours]),
     ];
     for (before, after) in table {
         let mut headers = HeaderMap::new();
@@ -176,11 +178,20 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_there_panics(line in "[a\"\\\\,;=r0-9 é]{0,24}") {
+    fn whatever_is_there_our_own_can_be_read(lines in proptest::collection::vec("[a\"\\\\,;=r0-9 é]{0,24}", 0..3)) {
         let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
-        headers.append(&RATE_LIMIT, value.clone());
-        headers.append(&RATE_LIMIT_POLICY, value);
-        write(&mut headers, &standing("a", 5, 30));
+        for line in &lines {
+            let value = HeaderValue::from_bytes(line.trim().as_bytes()).unwrap();
+            headers.append(&RATE_LIMIT, value.clone());
+            headers.append(&RATE_LIMIT_POLICY, value);
+        }
+        write(&mut headers, &standing("b", 5, 30));
+        for field in [&RATE_LIMIT, &RATE_LIMIT_POLICY] {
+            let list: List = Parser::new(&joined(&headers, field)).parse().unwrap();
+            let Some(ListEntry::Item(last)) = list.last() else {
+                panic!("{lines:?}");
+            };
+            prop_assert_eq!(last.bare_item.as_string().map(|name| name.as_str()), Some("b"));
+        }
     }
 }
