@@ -1,55 +1,49 @@
-//! Items of a list, as far as names and numbers go.
+//! Items of a list: how a name is written, and what others have written.
 
-use super::{super::number::parse, grammar::is_item};
+use http::HeaderValue;
+use sfv::{FieldType, Item, KeyRef, List, ListEntry, Parser};
 
-/// An item with its parameters.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'a>(&'a [u8]);
-
-impl<'a> Item<'a> {
-    /// All of it.
-    pub(super) fn text(self) -> &'a [u8] {
-        self.0
-    }
-
-    /// The item without its parameters: its name, in quotes.
-    pub(super) fn head(self) -> &'a [u8] {
-        cut(self.0, b';').0.trim_ascii()
-    }
-
-    /// A parameter, the last one of a key, as the grammar has it.
-    pub(super) fn number(self, key: &[u8]) -> Option<u64> {
-        let (_, mut rest) = cut(self.0, b';');
-        let mut found = None;
-        while let Some(text) = rest {
-            let (parameter, after) = cut(text, b';');
-            let (name, value) = cut(parameter.trim_ascii(), b'=');
-            if name == key {
-                found = value.and_then(parse);
-            }
-            rest = after;
-        }
-        found
-    }
-}
-
-/// The items of a line, or `None` if that line makes the whole list unreadable.
+/// The members of a line, or `None` if it breaks the grammar, as it would make the whole list unreadable.
 ///
 /// Among those are the dictionaries of drafts 04 to 07: `limit=10, remaining=5, reset=1`.
-pub(super) fn items(line: &[u8]) -> Option<impl Iterator<Item = Item<'_>>> {
-    let readable = split(line).all(|item| is_item(item.text()));
-    readable.then(|| split(line))
+pub(super) fn members(line: &HeaderValue) -> Option<List> {
+    Parser::new(line.as_bytes()).parse().ok()
 }
 
-/// Writes a name as a string (RFC 9651 §3.3.3), which has printable ASCII only.
+/// A member as an item, if it has this name.
+pub(super) fn named<'a>(member: &'a ListEntry, name: &str) -> Option<&'a Item> {
+    let ListEntry::Item(item) = member else {
+        return None;
+    };
+    let theirs = item.bare_item.as_string()?;
+    theirs.as_str().bytes().eq(printable(name)).then_some(item)
+}
+
+/// A parameter that is a number, and not a negative one.
+pub(super) fn number(item: &Item, key: &KeyRef) -> Option<u64> {
+    let number = item.params.get(key)?.as_integer()?;
+    u64::try_from(i64::from(number)).ok()
+}
+
+/// A line without the items of a name; `None` if nothing is left of it, or nobody could read it.
+pub(super) fn without(line: &HeaderValue, name: &str) -> Option<HeaderValue> {
+    let mut kept = members(line)?;
+    let all = kept.len();
+    kept.retain(|member| named(member, name).is_none());
+    if kept.len() == all && all > 0 {
+        return Some(line.clone());
+    }
+    HeaderValue::try_from(kept.serialize()?).ok()
+}
+
+/// Writes a name as a string (RFC 9651 §3.3.3).
 pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');
-    for byte in name.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => out.push(byte),
-            _ => out.push(b'_'),
+    for byte in printable(name) {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
+        out.push(byte);
     }
     out.push(b'"');
 }
@@ -60,29 +54,9 @@ pub(super) fn quoted_len(name: &str) -> usize {
     name.len() + escaped.count() + 2
 }
 
-fn split(line: &[u8]) -> impl Iterator<Item = Item<'_>> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let (item, after) = cut(rest?, b',');
-        rest = after;
-        Some(Item(item.trim_ascii()))
-    })
-}
-
-/// What is before a separator and what is after; those inside of strings do not count.
-fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.iter().enumerate() {
-        if escaped {
-            escaped = false;
-        } else if quoted {
-            escaped = *byte == b'\\';
-            quoted = *byte != b'"';
-        } else if *byte == separator {
-            return (&text[..at], Some(&text[at + 1..]));
-        } else {
-            quoted = *byte == b'"';
-        }
-    }
-    (text, None)
+/// A string has printable ASCII only.
+fn printable(name: &str) -> impl Iterator<Item = u8> + '_ {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    name.bytes()
+        .map(move |byte| if is_plain(&byte) { byte } else { b'_' })
 }

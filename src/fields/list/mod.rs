@@ -1,6 +1,5 @@
 //! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
-mod grammar;
 mod item;
 mod policy;
 #[cfg(test)]
@@ -8,8 +7,9 @@ mod tests;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
+use sfv::{Item, KeyRef, key_ref};
 
-use self::item::{Item, items, push_name, quoted_len};
+use self::item::{members, named, number, push_name, quoted_len, without};
 use super::{
     Standing,
     number::{Digits, MOST, seconds},
@@ -18,41 +18,43 @@ use super::{
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// What is left, which a later draft calls available.
+const REMAINING: [&KeyRef; 2] = [key_ref("r"), key_ref("a")];
+const RESET: &KeyRef = key_ref("t");
+
 /// Adds an item to each list. Where one of that name is there already, the more restrictive stays, with its policy.
 pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>) {
-    let quoted = quoted_len(standing.name);
+    let name = standing.name;
     let remaining = standing.remaining.min(MOST);
     let reset = seconds(standing.reset);
-    let limit = format(
-        standing.name,
-        quoted,
-        [(b";r=", remaining), (b";t=", reset)],
-    );
-    let name = &limit[..quoted];
+    let binds = |item: &Item| binds(item, remaining, reset);
     let lines = headers.get_all(&RATE_LIMIT).into_iter();
     let stays = lines
-        .filter_map(|line| items(line.as_bytes()))
+        .filter_map(members)
         .flatten()
-        .filter(|item| item.head() == name)
-        .any(|item| binds(&item, remaining, reset));
+        .any(|member| named(&member, name).is_some_and(binds));
     if stays {
         return;
     }
+    let limit = format(
+        name,
+        quoted_len(name),
+        [(b";r=", remaining), (b";t=", reset)],
+    );
     let limit = HeaderValue::from_maybe_shared(Bytes::from(limit)).ok();
     let (Some(policy), Some(limit)) = (policy::value(standing), limit) else {
         return;
     };
-    put(headers, &RATE_LIMIT_POLICY, policy, quoted);
-    put(headers, &RATE_LIMIT, limit, quoted);
+    put(headers, &RATE_LIMIT_POLICY, policy, name);
+    put(headers, &RATE_LIMIT, limit, name);
 }
 
 /// Whether an item is at least as restrictive.
-fn binds(item: &Item<'_>, remaining: u64, reset: u64) -> bool {
-    // A later draft says `a` for what is available.
-    let theirs = item.number(b"r").or_else(|| item.number(b"a"));
+fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
+    let theirs = REMAINING.iter().find_map(|key| number(item, key));
     theirs.is_some_and(|theirs| {
         theirs < remaining
-            || (theirs == remaining && item.number(b"t").unwrap_or_default() >= reset)
+            || (theirs == remaining && number(item, RESET).unwrap_or_default() >= reset)
     })
 }
 
@@ -70,14 +72,13 @@ fn format(name: &str, quoted: usize, parameters: [(&[u8; 3], u64); 2]) -> Vec<u8
 }
 
 /// Appends a line, in place of any item of the same name, and of lines that would spoil the whole list.
-fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, quoted: usize) {
+fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, name: &str) {
     // A map that is full stays as it is: the response matters more.
     match headers.try_entry(field) {
         Ok(Entry::Vacant(none)) => {
             let _ = none.try_insert(value);
         }
         Ok(Entry::Occupied(lines)) => {
-            let name = &value.as_bytes()[..quoted];
             let kept = lines.iter().filter_map(|line| without(line, name));
             let kept: Vec<HeaderValue> = kept.collect();
             lines.remove_entry_mult();
@@ -87,20 +88,4 @@ fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, quoted: 
         }
         Err(_) => {}
     }
-}
-
-/// A line without the items of a name; `None` if nothing is left of it, or nobody could read it.
-fn without(line: &HeaderValue, name: &[u8]) -> Option<HeaderValue> {
-    let is_other = |item: &Item<'_>| item.head() != name;
-    if items(line.as_bytes())?.all(|item| is_other(&item)) {
-        return Some(line.clone());
-    }
-    let kept: Vec<&[u8]> = items(line.as_bytes())?
-        .filter(is_other)
-        .map(|item| item.text())
-        .collect();
-    if kept.is_empty() {
-        return None;
-    }
-    HeaderValue::from_bytes(&kept.join(&b", "[..])).ok()
 }
