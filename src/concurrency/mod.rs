@@ -165,6 +165,8 @@ mod gate;
 mod hold;
 mod layer;
 mod limiter;
+#[cfg(all(test, throttle_loom))]
+mod loom_tests;
 mod permit;
 mod priority;
 mod queue;

@@ -10,12 +10,12 @@ use crate::{
     limit::{Place, Turnstile, Waiting},
 };
 
-/// Lets those with lower priorities look again, once all that was declared after it has been dropped.
-struct Nudge(Arc<Slots>);
+/// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
+struct Settle(Arc<Slots>);
 
-impl Drop for Nudge {
+impl Drop for Settle {
     fn drop(&mut self) {
-        self.0.nudge();
+        self.0.settle();
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn join(
 
 /// Waits to be the head of the queue, and then for a slot.
 async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
-    let _nudge = Nudge(place.queue().clone());
+    let _settle = Settle(place.queue().clone());
     let mut place = place;
     place.reach_head().await;
     let slots = place.queue();
@@ -61,7 +61,7 @@ async fn share(
     place: Place<Turnstile>,
     priority: Priority,
 ) -> Result<Permit, Rejected> {
-    let _nudge = Nudge(slots.clone());
+    let _settle = Settle(slots.clone());
     let mut place = place;
     place.reach_head().await;
     let room = room(&slots, priority);

@@ -1,6 +1,7 @@
 //! Limits on what is in flight that find themselves, and priorities.
 
 mod backend;
+mod debts;
 mod doors;
 mod priorities;
 mod signals;

@@ -1,0 +1,20 @@
+//! A limit that changes while slots are on their way from one to the next.
+
+use tower_throttle::ConcurrencyLimiter;
+
+use crate::support::poll_once;
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_was_on_its_way_to_one_who_goes_away_vanishes_with_a_lowered_limit() {
+    let limiter = ConcurrencyLimiter::new(2);
+    let [first, second] = [(); 2].map(|()| limiter.try_acquire().unwrap());
+    let mut waits = Box::pin(limiter.acquire());
+    assert!(poll_once(waits.as_mut()).await.is_none());
+    drop(first);
+    limiter.set_limit(1);
+    drop(waits);
+    assert_eq!((limiter.in_flight(), limiter.limit()), (1, 1));
+    assert!(limiter.try_acquire().is_err());
+    drop(second);
+    assert!(limiter.try_acquire().is_ok());
+}
