@@ -28,8 +28,8 @@ impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
         response
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        judge_error(error, &mut permit);
     }
 }
 
@@ -51,8 +51,8 @@ where
         response
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        judge_error(error, &mut permit);
     }
 }
 
@@ -78,8 +78,8 @@ where
         response.carry_nothing()
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        judge_error(error, &mut permit);
     }
 }
 
