@@ -7,7 +7,7 @@ use tokio::time::timeout_at;
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Place, Turnstile, Waiting},
+    limit::{Place, Queued, Turnstile, Waiting},
 };
 
 /// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
@@ -52,7 +52,14 @@ async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
         None => slots.acquire().await,
         Some(deadline) => timeout_at(deadline, slots.acquire()).await.ok().flatten(),
     };
-    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+    turn(taken, &place)
+}
+
+/// A permit is no more than a turn until the request is called: the inner service may not be ready yet.
+fn turn<Q: Queued>(taken: Option<Permit>, place: &Place<Q>) -> Result<Permit, Rejected> {
+    let mut permit = taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))?;
+    permit.pause();
+    Ok(permit)
 }
 
 /// Waits to be the head of its queue, and then until there is room in the share of its priority.
@@ -69,7 +76,7 @@ async fn share(
         None => Some(room.await),
         Some(deadline) => timeout_at(deadline, room).await.ok(),
     };
-    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+    turn(taken, &place)
 }
 
 async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {

@@ -78,10 +78,10 @@ impl Slots {
     }
 
     /// Takes in what came of a request, and changes the limit if it is time to.
-    pub(super) fn report(&self, started: u64, outcome: Outcome) {
+    pub(super) fn report(&self, started: u64, idle: u64, outcome: Outcome) {
         if let Some(sampler) = &self.sampler {
             let in_flight = self.in_flight_of(sampler.limit());
-            if sampler.sample(started, in_flight, outcome) {
+            if sampler.sample(started, idle, in_flight, outcome) {
                 self.apply(|| sampler.limit());
             }
         }

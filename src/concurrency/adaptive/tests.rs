@@ -46,12 +46,15 @@ fn sample() -> impl Strategy<Value = Sample> {
         Just(Outcome::Dropped)
     ];
     let in_flight = prop_oneof![any::<usize>(), 0..100_usize];
-    (time(), time(), in_flight, outcome).prop_map(|(started, now, in_flight, outcome)| Sample {
-        started,
-        now,
-        in_flight,
-        outcome,
-    })
+    (time(), time(), time(), in_flight, outcome).prop_map(
+        |(started, idle, now, in_flight, outcome)| Sample {
+            started,
+            idle,
+            now,
+            in_flight,
+            outcome,
+        },
+    )
 }
 
 proptest! {
@@ -82,7 +85,7 @@ proptest! {
             for number in 0..500 {
                 let started = number * took;
                 let outcome = Outcome::Answered;
-                control.sample(&Sample { started, now: started + took, in_flight, outcome }, || (took, 1));
+                control.sample(&Sample { started, idle: 0, now: started + took, in_flight, outcome }, || (took, 1));
             }
             prop_assert_eq!(control.limit(), 100);
         }
@@ -94,7 +97,7 @@ proptest! {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
         for number in 0..failures {
             let now = 20_000_000 + number;
-            let sample = Sample { started: 1, now, in_flight: 100, outcome: Outcome::Overloaded };
+            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: Outcome::Overloaded };
             control.sample(&sample, || (0, 0));
         }
         prop_assert_eq!(control.limit(), 90);
@@ -187,6 +190,7 @@ impl Backend {
                     let (now, in_flight, outcome) = (at, self.in_flight, Outcome::Answered);
                     let sample = Sample {
                         started,
+                        idle: 0,
                         now,
                         in_flight,
                         outcome,

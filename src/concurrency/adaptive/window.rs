@@ -1,5 +1,7 @@
 //! What the requests between two changes of the limit have shown.
 
+use crate::concurrency::Priority;
+
 /// A window is open for this long at least, in nanoseconds, however fast the answers.
 const SHORTEST: f64 = 10e6;
 /// How many samples a window has, at least, and at most where their mean is not certain yet.
@@ -24,6 +26,8 @@ pub(in crate::concurrency) enum Outcome {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) started: u64,
+    /// How long nobody worked for it since then.
+    pub(super) idle: u64,
     pub(super) now: u64,
     /// How many are in flight, this one among them.
     pub(super) in_flight: usize,
@@ -67,8 +71,9 @@ pub(super) struct Window {
 
 impl Sample {
     pub(super) fn latency(&self) -> f64 {
+        let took = self.now.saturating_sub(self.started);
         // Never 0, which has no logarithm.
-        self.now.saturating_sub(self.started).max(1) as f64
+        took.saturating_sub(self.idle).max(1) as f64
     }
 }
 
@@ -137,7 +142,8 @@ impl Window {
             error,
             is_overloaded: self.overloaded > 0,
             in_flight: self.in_flight / (self.answered + self.overloaded) as f64,
-            is_used: self.peak >= limit - limit / 5,
+            // The share of the lowest priority, or a limit that only that one uses would never rise.
+            is_used: self.peak >= Priority::Low.share(limit),
             hold: latency.unwrap_or(1.0),
         })
     }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod debts;
+mod deceived;
 mod doors;
 mod priorities;
 mod signals;
