@@ -50,7 +50,9 @@
 //! answers it takes. It needs ten for a step, so it suits tens of answers a second better than one a minute.
 //!
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
-//! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
+//! at once; where most answers come out of a cache; where some twentieth of
+//! the answers or more are refusals whatever the load, such as those of one broken machine of many, since each of them lowers the limit;
+//! and where the latency has nothing to do with what is in flight. Limits of
 //! several processes in front of one backend see each other's load as the backend's, and share it by chance.
 //!
 //! ```

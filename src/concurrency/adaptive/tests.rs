@@ -91,6 +91,23 @@ proptest! {
         }
     }
 
+    /// Such as when the machine stood still.
+    #[test]
+    fn answers_that_took_for_ever_once_do_not_hold_up_the_limit(hours in 1..10_000_u64, in_flight in 75..101_usize) {
+        let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
+        let outcome = Outcome::Answered;
+        let mut now = hours * 3_600_000_000_000;
+        for _ in 0..100 {
+            control.sample(&Sample { started: 1, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        for _ in 0..10_000 {
+            let started = now;
+            now += 1_000_000;
+            control.sample(&Sample { started, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        prop_assert!(control.limit() > 100);
+    }
+
     /// However many failures there are, they are one step in a round trip.
     #[test]
     fn failures_lower_the_limit_once_in_a_round_trip(failures in 1..2_000_u64) {
