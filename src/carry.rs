@@ -22,18 +22,30 @@ pub trait Carry<G> {
     /// Puts `guard` into the response's body.
     fn carry(self, guard: G) -> Self::Output;
 
-    /// The same, and lets `watch` know, as long as the guard is held, that the body has had a byte (`false`), and that it has come
-    /// to its end (`true`). Neither is told where it breaks off. Unless told otherwise, the response is at its end at once.
-    fn carry_watched(self, mut guard: G, watch: fn(&mut G, bool)) -> Self::Output
+    /// The same, and lets `watch` know, as long as the guard is held, how the body gets on. Unless told otherwise, the response is at
+    /// its end at once.
+    fn carry_watched(self, mut guard: G, watch: fn(&mut G, Progress)) -> Self::Output
     where
         Self: Sized,
     {
-        watch(&mut guard, true);
+        watch(&mut guard, Progress::Ended);
         self.carry(guard)
     }
 
     /// The response with nothing inside, such as that of a request that was refused.
     fn carry_nothing(self) -> Self::Output;
+}
+
+/// How the reading of a body gets on. Nothing is told where the body breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Somebody asks for more of it.
+    Asked,
+    /// There was a byte of it.
+    Read,
+    /// It has come to its end.
+    Ended,
 }
 
 pin_project! {
@@ -43,7 +55,7 @@ pin_project! {
         #[pin]
         body: B,
         guard: Option<G>,
-        watch: Option<fn(&mut G, bool)>,
+        watch: Option<fn(&mut G, Progress)>,
     }
 }
 
@@ -59,9 +71,9 @@ impl<B: Body, G> Guarded<B, G> {
     }
 
     /// The same, and lets `watch` know how the body gets on: see [`Carry::carry_watched`].
-    pub fn watched(body: B, mut guard: G, watch: fn(&mut G, bool)) -> Self {
+    pub fn watched(body: B, mut guard: G, watch: fn(&mut G, Progress)) -> Self {
         if body.is_end_stream() {
-            watch(&mut guard, true);
+            watch(&mut guard, Progress::Ended);
         }
         let mut guarded = Self::new(body, guard);
         guarded.watch = Some(watch);
@@ -96,14 +108,18 @@ impl<B: Body, G> Body for Guarded<B, G> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
+            watch(guard, Progress::Asked);
+        }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         // Readers that trust `is_end_stream` never poll again after the last frame.
         let has_ended = !matches!(frame, Some(Ok(_))) || this.body.is_end_stream();
-        if let (Some(watch), Some(guard)) = (this.watch, &mut this.guard) {
+        if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
             match &frame {
                 Some(Err(_)) => {}
-                Some(Ok(next)) if !has_ended && is_empty(next) => {}
-                _ => watch(guard, has_ended),
+                _ if has_ended => watch(guard, Progress::Ended),
+                Some(Ok(next)) if is_empty(next) => {}
+                _ => watch(guard, Progress::Read),
             }
         }
         if has_ended {
@@ -155,7 +171,7 @@ impl<B: Body, G> Carry<G> for http::Response<B> {
         self.map(|body| Guarded::new(body, guard))
     }
 
-    fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self::Output {
+    fn carry_watched(self, guard: G, watch: fn(&mut G, Progress)) -> Self::Output {
         self.map(|body| Guarded::watched(body, guard, watch))
     }
 

@@ -225,7 +225,7 @@ pub use self::{
     tokens::{TokenUsage, Tokens},
 };
 pub use self::{
-    carry::{Carry, Guarded},
+    carry::{Carry, Guarded, Progress},
     circuit::Circuit,
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer},
     circuit_open::CircuitOpen,

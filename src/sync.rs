@@ -3,14 +3,23 @@
 #[cfg(not(throttle_loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
+
+#[cfg(not(throttle_loom))]
+pub(crate) use tokio::sync::Semaphore;
 
 #[cfg(throttle_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
+
+#[cfg(throttle_loom)]
+pub(crate) use self::semaphore::Semaphore;
+
+#[cfg(throttle_loom)]
+mod semaphore;
 
 /// Runs a model through every order of its steps in which a thread is interrupted up to three times.
 #[cfg(all(test, throttle_loom))]

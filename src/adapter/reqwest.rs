@@ -6,7 +6,9 @@ use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 #[cfg(any(feature = "cache", feature = "provider"))]
 use crate::PeekBody;
-use crate::{BoxError, Carry, Guarded, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody};
+use crate::{
+    BoxError, Carry, Guarded, IntoHttp, Progress, RequestHead, ResponseHead, TryClone, WithBody,
+};
 #[cfg(feature = "provider")]
 use crate::{ReplaceBody, message::correct_length};
 
@@ -119,7 +121,7 @@ impl<G: Send + Sync + 'static> Carry<G> for Response {
             .into()
     }
 
-    fn carry_watched(self, guard: G, watch: fn(&mut G, bool)) -> Self {
+    fn carry_watched(self, guard: G, watch: fn(&mut G, Progress)) -> Self {
         with_url(self)
             .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
             .into()

@@ -54,7 +54,8 @@ impl Gate for Arc<Slots> {
         None
     }
 
-    fn take(turn: Permit) -> Result<Permit, Waiting<Permit>> {
+    fn take(mut turn: Permit) -> Result<Permit, Waiting<Permit>> {
+        turn.resume();
         Ok(turn)
     }
 }

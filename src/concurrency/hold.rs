@@ -2,7 +2,7 @@
 
 use super::{Permit, adaptive::Latency};
 use crate::{
-    BoxError, Carry, CircuitOpen, ErrorKind, Rejected, ResponseHead,
+    BoxError, Carry, CircuitOpen, ErrorKind, Progress, Rejected, ResponseHead,
     causes::causes,
     limit::{Hold, UntilBodyEnd, UntilResponse},
 };
@@ -28,8 +28,8 @@ impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
         response
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
     }
 }
 
@@ -42,7 +42,7 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.awaited().is_some() {
-            judge_response(&response, &mut permit);
+            Verdict::of(&response).tell(&mut permit);
         }
         response
     }
@@ -51,8 +51,8 @@ where
         response
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
     }
 }
 
@@ -67,10 +67,13 @@ where
         let Some(latency) = permit.awaited() else {
             return self.0.hold(response, permit);
         };
-        if latency != Latency::Headers && ErrorKind::of(Ok(&response)).is_none() {
+        let verdict = Verdict::of(&response);
+        if latency != Latency::Headers && verdict == Verdict::Answer {
+            // Whoever has got the response may let its body wait.
+            permit.pause();
             return response.carry_watched(permit, watch);
         }
-        judge_response(&response, &mut permit);
+        verdict.tell(&mut permit);
         self.0.hold(response, permit)
     }
 
@@ -78,41 +81,86 @@ where
         response.carry_nothing()
     }
 
-    fn failed(&self, error: Option<&BoxError>, permit: &mut Permit) {
-        judge_error(error, permit);
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
     }
 }
 
-/// The body has had its first byte, or its end.
-fn watch(permit: &mut Permit, has_ended: bool) {
-    if has_ended || permit.awaited() == Some(Latency::FirstByte) {
-        permit.succeeded();
+/// Only while somebody asks for more of the body is anybody waiting for the other side.
+fn watch(permit: &mut Permit, progress: Progress) {
+    permit.resume();
+    match progress {
+        Progress::Asked => {}
+        Progress::Read if permit.awaited() == Some(Latency::End) => permit.pause(),
+        Progress::Read | Progress::Ended => permit.succeeded(),
     }
 }
 
-fn judge_response<Response: ResponseHead>(response: &Response, permit: &mut Permit) {
-    match ErrorKind::of(Ok(response)) {
-        None => permit.succeeded(),
-        failed => judge(failed, permit),
+/// What the end of a call says of the other side's load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Answer,
+    Overload,
+    /// Failures are often faster than answers, and refusals that were made on this side are none of the other one.
+    Nothing,
+}
+
+// ===== impl Verdict =====
+
+impl Verdict {
+    fn of<Response: ResponseHead>(response: &Response) -> Self {
+        if response.extensions().get::<Rejected>().is_some() {
+            return Self::Nothing;
+        }
+        match ErrorKind::of(Ok(response)) {
+            Some(kind) => Self::of_kind(kind),
+            None if response.status().is_client_error() => Self::Nothing,
+            None => match response.headers().get("grpc-status") {
+                None => Self::Answer,
+                Some(status) => Self::of_grpc(status.as_bytes()),
+            },
+        }
+    }
+
+    /// By the status of a gRPC call that has nothing but that.
+    fn of_grpc(status: &[u8]) -> Self {
+        match status {
+            b"0" => Self::Answer,
+            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE.
+            b"4" | b"8" | b"14" => Self::Overload,
+            _ => Self::Nothing,
+        }
+    }
+
+    #[cold]
+    fn of_error(error: &BoxError) -> Self {
+        if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
+            return Self::Nothing;
+        }
+        ErrorKind::of_error(error).map_or(Self::Nothing, Self::of_kind)
+    }
+
+    const fn of_kind(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::RateLimit
+            | ErrorKind::Overload
+            | ErrorKind::Timeout
+            | ErrorKind::Connection => Self::Overload,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn tell(self, permit: &mut Permit) {
+        match self {
+            Self::Answer => permit.succeeded(),
+            Self::Overload => permit.overloaded(),
+            Self::Nothing => permit.ignored(),
+        }
     }
 }
 
-/// Refusals that were made on this side say nothing of the other one.
-#[cold]
-fn judge_error(error: Option<&BoxError>, permit: &mut Permit) {
-    let is_ours = |error: &BoxError| {
-        causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>())
-    };
-    let theirs = error.filter(|error| !is_ours(error));
-    judge(theirs.and_then(ErrorKind::of_error), permit);
-}
-
-fn judge(kind: Option<ErrorKind>, permit: &mut Permit) {
-    match kind {
-        Some(
-            ErrorKind::RateLimit | ErrorKind::Overload | ErrorKind::Timeout | ErrorKind::Connection,
-        ) => permit.overloaded(),
-        // Other failures are often faster than answers, and say as little of the load.
-        _ => permit.ignored(),
-    }
+fn failed(error: Option<&BoxError>, permit: &mut Permit) {
+    error
+        .map_or(Verdict::Nothing, Verdict::of_error)
+        .tell(permit);
 }

@@ -7,7 +7,7 @@
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
 //! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
-//! nothing limits the waiting. An adaptive limit reads the clock three times for each request, and takes a lock of its own once, for some
+//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request, and takes a lock of its own once, for some
 //! sums: a few hundred nanoseconds.
 //!
 //! # What it promises
@@ -35,9 +35,12 @@
 //!
 //! - **Latency**, from the call of the inner service, after the time in the queue, to the [first byte](Latency) of the body. An answer
 //!   that is streamed for a minute is no slower for that, and where an AI provider sends its headers at once, the first byte still
-//!   says when the work has begun. Its permit is held to the end of the body all the same.
+//!   says when the work has begun. Its permit is held to the end of the body all the same. The time in which nobody asks for more
+//!   of the body, since its reader does something else, is not counted.
 //! - **Refusals**: a response with 429, 503, 529, 408 or 504, a timeout, and a connection that can't be made or breaks, lower the limit
-//!   to nine tenths, at most once in a round trip. Other failures say nothing; they are often fast. What an error is can be
+//!   to nine tenths, at most once in a round trip. So does a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
+//!   `UNAVAILABLE` without an answer. Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do
+//!   refusals by a layer of this crate further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be
 //!   seen where it is a [`BoxError`](crate::BoxError): with [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
 //! - **Drops**: a request that is dropped before its first byte counts as an answer if that took twice as long as usual already, and says nothing
 //!   otherwise. So neither callers that run out of patience nor those that change their minds deceive it.
@@ -47,7 +50,9 @@
 //! answers it takes. It needs ten for a step, so it suits tens of answers a second better than one a minute.
 //!
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
-//! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
+//! at once; where most answers come out of a cache; where some twentieth of
+//! the answers or more are refusals whatever the load, such as those of one broken machine of many, since each of them lowers the limit;
+//! and where the latency has nothing to do with what is in flight. Limits of
 //! several processes in front of one backend see each other's load as the backend's, and share it by chance.
 //!
 //! ```
@@ -165,6 +170,8 @@ mod gate;
 mod hold;
 mod layer;
 mod limiter;
+#[cfg(all(test, throttle_loom))]
+mod loom_tests;
 mod permit;
 mod priority;
 mod queue;

@@ -15,6 +15,8 @@ use super::{
 pub struct Permit {
     slots: Arc<Slots>,
     watch: Watch,
+    /// How long nobody worked for the request; while nobody does, the instant since when, as if that had been in one piece.
+    idle: u64,
 }
 
 /// When the request started, in nanoseconds, and what is known of it: one word, since it travels in every future.
@@ -31,19 +33,48 @@ impl Permit {
             None => Watch::NOTHING,
             Some(sampler) => Watch::now(sampler),
         };
-        Self { slots, watch }
+        Self {
+            slots,
+            watch,
+            idle: 0,
+        }
     }
 
     /// For a slot that was taken by a request from which nothing is learned.
     pub(super) const fn unwatched(slots: Arc<Slots>) -> Self {
-        let watch = Watch::NOTHING;
-        Self { slots, watch }
+        Self {
+            slots,
+            watch: Watch::NOTHING,
+            idle: 0,
+        }
     }
 
     /// Whoever holds this may drop it without a word.
     pub(super) const fn bare(mut self) -> Self {
         self.watch = self.watch.with(Watch::BARE);
         self
+    }
+
+    /// From here on nobody works for the request: the time that passes is no latency, and a drop says nothing.
+    pub(super) fn pause(&mut self) {
+        if !self.watch.has(Watch::BARE) {
+            self.turn_over();
+        }
+    }
+
+    /// Ends a pause.
+    pub(super) fn resume(&mut self) {
+        if self.watch.has(Watch::BARE) {
+            self.turn_over();
+        }
+    }
+
+    fn turn_over(&mut self) {
+        let is_awaited = !self.watch.has(Watch::TOLD);
+        if let Some(sampler) = self.slots.sampler().filter(|_| is_awaited) {
+            self.idle = sampler.now().saturating_sub(self.idle);
+            self.watch = Watch(self.watch.0 ^ Watch::BARE);
+        }
     }
 
     /// The request was answered: its latency ends here. The permit may be held for longer, such as for the rest of a stream.
@@ -83,7 +114,7 @@ impl Permit {
     #[cold]
     fn report(&mut self, outcome: Outcome) {
         self.ignored();
-        self.slots.report(self.watch.started(), outcome);
+        self.slots.report(self.watch.started(), self.idle, outcome);
     }
 
     #[cold]

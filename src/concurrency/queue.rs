@@ -7,15 +7,15 @@ use tokio::time::timeout_at;
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Place, Turnstile, Waiting},
+    limit::{Place, Queued, Turnstile, Waiting},
 };
 
-/// Lets those with lower priorities look again, once all that was declared after it has been dropped.
-struct Nudge(Arc<Slots>);
+/// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
+struct Settle(Arc<Slots>);
 
-impl Drop for Nudge {
+impl Drop for Settle {
     fn drop(&mut self) {
-        self.0.nudge();
+        self.0.settle();
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn join(
 
 /// Waits to be the head of the queue, and then for a slot.
 async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
-    let _nudge = Nudge(place.queue().clone());
+    let _settle = Settle(place.queue().clone());
     let mut place = place;
     place.reach_head().await;
     let slots = place.queue();
@@ -52,7 +52,14 @@ async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
         None => slots.acquire().await,
         Some(deadline) => timeout_at(deadline, slots.acquire()).await.ok().flatten(),
     };
-    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+    turn(taken, &place)
+}
+
+/// A permit is no more than a turn until the request is called: the inner service may not be ready yet.
+fn turn<Q: Queued>(taken: Option<Permit>, place: &Place<Q>) -> Result<Permit, Rejected> {
+    let mut permit = taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))?;
+    permit.pause();
+    Ok(permit)
 }
 
 /// Waits to be the head of its queue, and then until there is room in the share of its priority.
@@ -61,7 +68,7 @@ async fn share(
     place: Place<Turnstile>,
     priority: Priority,
 ) -> Result<Permit, Rejected> {
-    let _nudge = Nudge(slots.clone());
+    let _settle = Settle(slots.clone());
     let mut place = place;
     place.reach_head().await;
     let room = room(&slots, priority);
@@ -69,7 +76,7 @@ async fn share(
         None => Some(room.await),
         Some(deadline) => timeout_at(deadline, room).await.ok(),
     };
-    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
+    turn(taken, &place)
 }
 
 async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {

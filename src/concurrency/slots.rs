@@ -1,17 +1,17 @@
 //! The slots that requests in flight hold.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::{Arc, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, futures::Notified};
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{
     Permit, Priority,
     adaptive::{Adaptive, Outcome, Sampler},
 };
-use crate::limit::{Queued, Turnstile};
+use crate::{
+    limit::{Queued, Turnstile},
+    sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
+};
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
@@ -78,10 +78,10 @@ impl Slots {
     }
 
     /// Takes in what came of a request, and changes the limit if it is time to.
-    pub(super) fn report(&self, started: u64, outcome: Outcome) {
+    pub(super) fn report(&self, started: u64, idle: u64, outcome: Outcome) {
         if let Some(sampler) = &self.sampler {
             let in_flight = self.in_flight_of(sampler.limit());
-            if sampler.sample(started, in_flight, outcome) {
+            if sampler.sample(started, idle, in_flight, outcome) {
                 self.apply(|| sampler.limit());
             }
         }
@@ -93,7 +93,6 @@ impl Slots {
         let limit = limit().min(Semaphore::MAX_PERMITS);
         if limit < *current {
             self.owed.fetch_add(*current - limit, Ordering::AcqRel);
-            self.settle();
         } else {
             let mut more = limit - *current;
             while more > 0 && self.pay_off() {
@@ -103,7 +102,8 @@ impl Slots {
         }
         *current = limit;
         drop(current);
-        self.nudge();
+        // Also where it was raised: another slot may have been owed before these were free.
+        self.settle();
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -154,7 +154,7 @@ impl Slots {
 
     /// Takes a slot for a priority below the highest, if there is room in its share and nobody goes before it.
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        // Both written to, and in this order, for the sake of `give_back`: either that one sees that somebody may wait, or this
+        // Both written to, and in this order, for the sake of `settle`: either that one sees that somebody may wait, or this
         // one sees what is free.
         self.has_lower.store(true, Ordering::Relaxed);
         self.owed.fetch_add(0, Ordering::AcqRel);
@@ -202,9 +202,6 @@ impl Slots {
         if !self.pay_off() {
             self.free.add_permits(1);
             self.settle();
-            if self.has_lower.load(Ordering::Relaxed) {
-                self.nudge();
-            }
         }
     }
 
@@ -212,19 +209,18 @@ impl Slots {
         self.freed.notified()
     }
 
-    /// Lets those in the lower queues look again. Costs little where there are none.
-    pub(super) fn nudge(&self) {
-        self.freed.notify_waiters();
-    }
-
-    /// Lets free slots vanish as long as some are owed.
-    fn settle(&self) {
+    /// Lets free slots vanish as long as some are owed, and those in the lower queues look again: after every change of either, and
+    /// whenever someone leaves a queue, who may have been given a slot already.
+    pub(super) fn settle(&self) {
         // Written to, not only read: of one who gives a slot back and one who lowers the limit at the same time, the one
         // that writes later sees both the free slot and the debt. AcqRel for the same reason.
         while self.owed.fetch_add(0, Ordering::AcqRel) > 0 && self.free.forget_permits(1) == 1 {
             if !self.pay_off() {
                 self.free.add_permits(1);
             }
+        }
+        if self.has_lower.load(Ordering::Relaxed) {
+            self.freed.notify_waiters();
         }
     }
 

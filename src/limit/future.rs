@@ -98,15 +98,6 @@ where
         }
     }
 
-    /// What the request holds whose call has failed.
-    #[cfg(feature = "provider")]
-    pub(crate) fn take_pass(self: Pin<&mut Self>) -> Option<G::Pass> {
-        match self.project().state.project() {
-            StateProj::Calling { pass, .. } => pass.take(),
-            StateProj::Queueing { .. } | StateProj::Refused { .. } => None,
-        }
-    }
-
     pub(crate) fn refused(rejected: Rejected, refusal: F, hold: H) -> Self {
         let rejected = Some(rejected);
         Self {
@@ -141,7 +132,8 @@ where
                         },
                         Err(error) => {
                             let error = F::pass(error);
-                            if let Some(pass) = pass {
+                            // At once: whoever has the error may keep this future for long.
+                            if let Some(pass) = pass.take() {
                                 this.hold.failed(F::as_boxed(&error), pass);
                             }
                             Poll::Ready(Err(error))

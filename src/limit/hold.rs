@@ -11,7 +11,7 @@ pub trait Hold<Response, P>: Clone {
     fn hold(&self, response: Response, pass: P) -> Self::Output;
 
     /// Hears that the call has failed, and with which error where that can be known.
-    fn failed(&self, error: Option<&BoxError>, pass: &mut P) {
+    fn failed(&self, error: Option<&BoxError>, pass: P) {
         let _ = (error, pass);
     }
 

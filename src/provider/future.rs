@@ -58,6 +58,12 @@ impl<Response> Hold<Response, Reservation> for Both {
         (response, reservation)
     }
 
+    fn failed(&self, error: Option<&BoxError>, reservation: Reservation) {
+        if let Some(error) = error {
+            after_error(reservation, error);
+        }
+    }
+
     fn empty(&self, _: Response) -> Self::Output {
         unreachable!("a refusal is an error here")
     }
@@ -102,12 +108,7 @@ where
                 Ok((response, reservation)) => {
                     return Poll::Ready(Ok(settled_by_body(response, reservation)));
                 }
-                Err(error) => {
-                    if let Some(reservation) = this.inner.take_pass() {
-                        after_error(reservation, &error);
-                    }
-                    return Poll::Ready(Err(error));
-                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }

@@ -60,6 +60,7 @@ impl Sampler {
     pub(in crate::concurrency) fn sample(
         &self,
         started: u64,
+        idle: u64,
         in_flight: usize,
         outcome: Outcome,
     ) -> bool {
@@ -67,6 +68,7 @@ impl Sampler {
         // Read under the lock, so that samples come in the order of their times.
         let sample = Sample {
             started,
+            idle,
             now: self.now(),
             in_flight,
             outcome,

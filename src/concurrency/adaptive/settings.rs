@@ -43,7 +43,8 @@ pub(super) enum Kind {
     },
 }
 
-/// Which part of a request's time is its latency. It begins with the call of the inner service, after the time in the queue.
+/// Which part of a request's time is its latency. It begins with the call of the inner service, after the time in the queue,
+/// and goes on only while somebody waits for the answer: not while a response lies there and nobody reads its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Latency {

@@ -46,12 +46,15 @@ fn sample() -> impl Strategy<Value = Sample> {
         Just(Outcome::Dropped)
     ];
     let in_flight = prop_oneof![any::<usize>(), 0..100_usize];
-    (time(), time(), in_flight, outcome).prop_map(|(started, now, in_flight, outcome)| Sample {
-        started,
-        now,
-        in_flight,
-        outcome,
-    })
+    (time(), time(), time(), in_flight, outcome).prop_map(
+        |(started, idle, now, in_flight, outcome)| Sample {
+            started,
+            idle,
+            now,
+            in_flight,
+            outcome,
+        },
+    )
 }
 
 proptest! {
@@ -82,10 +85,27 @@ proptest! {
             for number in 0..500 {
                 let started = number * took;
                 let outcome = Outcome::Answered;
-                control.sample(&Sample { started, now: started + took, in_flight, outcome }, || (took, 1));
+                control.sample(&Sample { started, idle: 0, now: started + took, in_flight, outcome }, || (took, 1));
             }
             prop_assert_eq!(control.limit(), 100);
         }
+    }
+
+    /// Such as when the machine stood still.
+    #[test]
+    fn answers_that_took_for_ever_once_do_not_hold_up_the_limit(hours in 1..10_000_u64, in_flight in 75..101_usize) {
+        let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
+        let outcome = Outcome::Answered;
+        let mut now = hours * 3_600_000_000_000;
+        for _ in 0..100 {
+            control.sample(&Sample { started: 1, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        for _ in 0..10_000 {
+            let started = now;
+            now += 1_000_000;
+            control.sample(&Sample { started, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        prop_assert!(control.limit() > 100);
     }
 
     /// However many failures there are, they are one step in a round trip.
@@ -94,7 +114,7 @@ proptest! {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
         for number in 0..failures {
             let now = 20_000_000 + number;
-            let sample = Sample { started: 1, now, in_flight: 100, outcome: Outcome::Overloaded };
+            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: Outcome::Overloaded };
             control.sample(&sample, || (0, 0));
         }
         prop_assert_eq!(control.limit(), 90);
@@ -187,6 +207,7 @@ impl Backend {
                     let (now, in_flight, outcome) = (at, self.in_flight, Outcome::Answered);
                     let sample = Sample {
                         started,
+                        idle: 0,
                         now,
                         in_flight,
                         outcome,

@@ -1,5 +1,7 @@
 //! What the requests between two changes of the limit have shown.
 
+use crate::concurrency::Priority;
+
 /// A window is open for this long at least, in nanoseconds, however fast the answers.
 const SHORTEST: f64 = 10e6;
 /// How many samples a window has, at least, and at most where their mean is not certain yet.
@@ -8,6 +10,9 @@ const SAMPLES: (usize, usize) = (10, 200);
 const CERTAIN: f64 = 0.08;
 /// Nor is more certainty waited for longer than so many round trips.
 const PATIENCE: f64 = 10.0;
+/// Where so many times as many as are in flight have ended within a round trip, it is none: by Little's law they take less than one of
+/// so many parts of it.
+const SURELY_SHORTER: usize = 10;
 
 /// What a request says of the other side's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub(in crate::concurrency) enum Outcome {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) started: u64,
+    /// How long nobody worked for it since then.
+    pub(super) idle: u64,
     pub(super) now: u64,
     /// How many are in flight, this one among them.
     pub(super) in_flight: usize,
@@ -61,14 +68,24 @@ pub(super) struct Window {
     overloaded: usize,
     in_flight: f64,
     peak: usize,
+    early: Early,
+}
+
+/// The samples of the first round trip.
+#[derive(Debug, Clone, Copy)]
+struct Early {
+    count: usize,
+    logarithms: f64,
+    peak: usize,
 }
 
 // ===== impl Sample =====
 
 impl Sample {
     pub(super) fn latency(&self) -> f64 {
+        let took = self.now.saturating_sub(self.started);
         // Never 0, which has no logarithm.
-        self.now.saturating_sub(self.started).max(1) as f64
+        took.saturating_sub(self.idle).max(1) as f64
     }
 }
 
@@ -86,6 +103,7 @@ impl Window {
             overloaded: 0,
             in_flight: 0.0,
             peak: 0,
+            early: Early::NONE,
         }
     }
 
@@ -98,7 +116,9 @@ impl Window {
         match sample.outcome {
             Outcome::Overloaded => self.overloaded += 1,
             // Only the fast ones end in the first round trip.
-            _ if (sample.now.saturating_sub(self.first) as f64) < self.round_trip => return,
+            _ if (sample.now.saturating_sub(self.first) as f64) < self.round_trip => {
+                return self.add_early(sample);
+            }
             Outcome::Answered | Outcome::Dropped => {
                 let logarithm = sample.latency().ln();
                 self.logarithms += logarithm;
@@ -108,6 +128,21 @@ impl Window {
         }
         self.in_flight += sample.in_flight as f64;
         self.peak = self.peak.max(sample.in_flight);
+    }
+
+    /// A round trip that was learned from an outage, or while the machine stood still, must not be waited for where answers have become
+    /// fast again.
+    fn add_early(&mut self, sample: &Sample) {
+        let early = &mut self.early;
+        early.count += 1;
+        early.logarithms += sample.latency().ln();
+        early.peak = early.peak.max(sample.in_flight);
+        if early.count > SURELY_SHORTER.saturating_mul(early.peak) {
+            self.round_trip = (early.logarithms / early.count as f64).exp();
+            self.opened = sample.now;
+            self.first = u64::MAX;
+            self.early = Early::NONE;
+        }
     }
 
     /// What was seen, once it is enough for a step: a round trip of it, so that the step before this one has had its effect.
@@ -137,8 +172,19 @@ impl Window {
             error,
             is_overloaded: self.overloaded > 0,
             in_flight: self.in_flight / (self.answered + self.overloaded) as f64,
-            is_used: self.peak >= limit - limit / 5,
+            // The share of the lowest priority, or a limit that only that one uses would never rise.
+            is_used: self.peak >= Priority::Low.share(limit),
             hold: latency.unwrap_or(1.0),
         })
     }
+}
+
+// ===== impl Early =====
+
+impl Early {
+    const NONE: Self = Self {
+        count: 0,
+        logarithms: 0.0,
+        peak: 0,
+    };
 }

@@ -1,0 +1,53 @@
+//! Slots under every order of what threads do with them.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::{permit::Permit, slots::Slots};
+use crate::sync::model;
+
+/// As many permits as a limit has.
+fn full(limit: usize) -> (Arc<Slots>, Vec<Permit>) {
+    let slots = Arc::new(Slots::new(limit));
+    let held: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+    assert_eq!(held.len(), limit);
+    (slots, held)
+}
+
+/// Once nothing moves any more, as many can be taken as the limit says.
+fn is_sound(slots: &Arc<Slots>, held: Vec<Permit>) {
+    assert_eq!(slots.in_flight(), held.len());
+    let mut all = held;
+    while let Some(permit) = slots.take() {
+        all.push(permit);
+        assert!(all.len() <= slots.limit());
+    }
+    assert!(all.len() >= slots.limit());
+    drop(all);
+    assert_eq!(slots.in_flight(), 0);
+}
+
+#[test]
+fn loom_a_limit_that_is_raised_beside_one_taken_over_it_admits_no_more() {
+    model(|| {
+        let (slots, mut held) = full(1);
+        let other = slots.clone();
+        let taker = thread::spawn(move || other.take_over());
+        slots.set_limit(2);
+        held.push(taker.join().unwrap());
+        is_sound(&slots, held);
+    });
+}
+
+#[test]
+fn loom_a_limit_that_is_lowered_beside_one_that_is_given_back_loses_one() {
+    model(|| {
+        let (slots, mut held) = full(2);
+        let gone = held.pop();
+        let giver = thread::spawn(move || drop(gone));
+        slots.set_limit(1);
+        giver.join().unwrap();
+        is_sound(&slots, held);
+    });
+}
