@@ -14,6 +14,9 @@ use crate::{Limit, Reason, rejected::Standing};
 
 pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
 
+/// The bit of a count that says that it is by a plan of the caller's own, which no plan for all takes the place of.
+const OWN: u64 = 1 << 63;
+
 /// What a limit by caller counts: a [`Bucket`], a [`Window`], what is [`InFlight`], or two of them [at once](Joint).
 ///
 /// Sealed: these are all there are.
@@ -52,6 +55,12 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn rule(plan: Self::Plan, names: Self::Names) -> Self::Rule;
 
+    /// The same rule as that of a plan of the caller's own.
+    #[doc(hidden)]
+    fn own(rule: Self::Rule) -> Self::Rule {
+        rule
+    }
+
     #[doc(hidden)]
     fn names(rule: &Self::Rule) -> Self::Names;
 
@@ -75,9 +84,23 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn give_back(&mut self, units: u64, mark: Self::Mark, now: u64);
 
-    /// From when on it is as if nobody had ever come.
+    /// From when on it is as if nobody had ever come, but for what it has [given](Self::given) back.
     #[doc(hidden)]
     fn idle_at(&self) -> u64;
+
+    /// What was given back so far, and comes [after](later) all that before. A caller that comes anew goes on from there or later, so that
+    /// a mark of before is not taken for one of since.
+    #[doc(hidden)]
+    fn given(&self) -> u64 {
+        0
+    }
+
+    /// What is counted of one who comes anew.
+    #[doc(hidden)]
+    #[must_use]
+    fn after(_given: u64) -> Self {
+        Self::default()
+    }
 
     /// The units in use.
     #[doc(hidden)]
@@ -159,6 +182,15 @@ pub(in crate::per_key) enum Wait {
     Unknown,
     /// For ever: it costs more than there ever is.
     Never { capacity: u64 },
+}
+
+/// Which of two counts that go round and round is further on.
+pub(in crate::per_key) fn later(one: u64, other: u64) -> u64 {
+    if other.wrapping_sub(one) < 1 << 63 {
+        other
+    } else {
+        one
+    }
 }
 
 mod sealed {
