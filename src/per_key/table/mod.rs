@@ -256,7 +256,8 @@ impl<K: Kind> Table<K> {
 
 impl<K: Kind> Shard<K> {
     fn rule_of(&self, plan: Option<K::Plan>) -> K::Rule {
-        plan.map_or(self.rule, |plan| K::rule(plan, K::names(&self.rule)))
+        let own = |plan| K::own(K::rule(plan, K::names(&self.rule)));
+        plan.map_or(self.rule, own)
     }
 }
 

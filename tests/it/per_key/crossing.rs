@@ -11,13 +11,13 @@ use http::{Request, Response};
 use tokio::{sync::watch, time::advance};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_throttle::{
-    Quota, TokenBucketLayer,
+    Quota, SlidingWindowLayer, TokenBucketLayer,
     cost::{FromExtension, Units},
     key::{self, Caller},
     per_key::{ByKey, PerKeyLayer, PerKeyLimiter},
 };
 
-use super::{API_KEY, from};
+use super::{API_KEY, from, hello};
 use crate::support::ms;
 
 type Server = BoxCloneSyncService<Request<()>, Response<String>, BoxError>;
@@ -145,4 +145,26 @@ async fn what_was_taken_by_another_plan_at_the_same_instant_is_not_given_back_af
     let used = limiter.used(ann());
     late.ends(0).await;
     assert_eq!(limiter.used(ann()), used);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_plan_for_all_leaves_alone_what_was_counted_by_a_plan_of_its_own() {
+    // Each as fast, or over as long, as the plan for all is before.
+    let bucket = TokenBucketLayer::new(Quota::per_minute(60))
+        .per(API_KEY())
+        .plan(|_: &Request<()>| Quota::per_minute(60).burst(600));
+    let window = SlidingWindowLayer::new(Quota::per_hour(10))
+        .per(API_KEY())
+        .plan(|_: &Request<()>| Quota::per_hour(600));
+    for _ in 0..600 {
+        bucket.layer(hello()).oneshot(from("ann")).await.unwrap();
+        window.layer(hello()).oneshot(from("ann")).await.unwrap();
+    }
+    advance(Duration::from_secs(120)).await;
+    bucket.limiter().set_plan(Quota::per_second(100));
+    window.limiter().set_plan(Quota::per_minute(10));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(bucket.limiter().used(ann()), 600 - 121);
+    assert_eq!(window.limiter().used(ann()), 600);
+    assert!(window.layer(hello()).oneshot(from("ann")).await.is_err());
 }
