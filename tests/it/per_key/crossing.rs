@@ -168,3 +168,54 @@ async fn a_new_plan_for_all_leaves_alone_what_was_counted_by_a_plan_of_its_own()
     assert_eq!(window.limiter().used(ann()), 600);
     assert!(window.layer(hello()).oneshot(from("ann")).await.is_err());
 }
+
+/// Two limits, one of which has room: whoever gives up, in whatever place, has taken from neither.
+#[tokio::test(start_paused = true)]
+async fn one_of_several_limits_takes_nothing_of_those_who_give_up_waiting_for_another() {
+    let limiter = PerKeyLimiter::new(Quota::per_second(1))
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(10)))
+        .max_wait(Duration::MAX);
+    assert!(limiter.try_acquire(ann(), 1).is_admit());
+    let mut all: Vec<_> = (0..5)
+        .map(|_| Box::pin(limiter.acquire(ann(), 1)))
+        .collect();
+    for waits in &mut all {
+        assert!(futures::poll!(waits).is_pending());
+    }
+    for gone in [0, 1, 2] {
+        drop(all.remove(gone));
+    }
+    advance(Duration::from_secs(1)).await;
+    drop(all.remove(0));
+    // The last one is woken, and goes before it takes.
+    drop(all);
+    assert_eq!(limiter.used(ann()), 1);
+    for _ in 0..9 {
+        assert!(limiter.try_acquire(ann(), 1).is_admit());
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!(!limiter.try_acquire(ann(), 1).is_admit());
+}
+
+/// A refund goes back to both, each by its own sums.
+#[tokio::test(start_paused = true)]
+async fn what_one_of_several_limits_gets_back_the_other_does_too() {
+    let layer = TokenBucketLayer::new(Quota::per_second(10))
+        .per(API_KEY())
+        .name("second")
+        .and("hour", SlidingWindowLayer::new(Quota::per_hour(100)))
+        .cost(FromExtension)
+        .settle(FromExtension)
+        .respond();
+    let server: Server = BoxCloneSyncService::new(layer.layer(slow()).map_err(Into::into));
+    let [first, second] = [6, 4].map(|cost| UnderWay::of(&server, cost));
+    second.ends(0).await;
+    assert_eq!(layer.limiter().used(ann()), 6);
+    advance(Duration::from_secs(1)).await;
+    // The bucket is full again, and the hour gets back what it kept.
+    assert_eq!(layer.limiter().used(ann()), 6);
+    first.ends(1).await;
+    assert_eq!(layer.limiter().used(ann()), 1);
+    assert!(layer.limiter().try_acquire(ann(), 10).is_admit());
+    assert!(!layer.limiter().try_acquire(ann(), 1).is_admit());
+}
