@@ -90,9 +90,15 @@ impl<K: Kind> Callers<K> {
 
     /// Tells of a request that is refused, or would be: whether it passes all the same.
     #[cold]
-    pub(super) fn tell(&self, caller: Option<Caller>, rejected: &Rejected) -> bool {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn passes(&self, caller: Option<Caller>, rejected: &Rejected) -> bool {
         let passed = self.settings.shadow.load(Ordering::Relaxed);
+        self.tell(caller, rejected, passed);
+        passed
+    }
+
+    #[cold]
+    pub(super) fn tell(&self, caller: Option<Caller>, rejected: &Rejected, passed: bool) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = self.settings.hook.get() {
             let rejected = rejected.clone();
             hook(&Refused {
@@ -101,11 +107,10 @@ impl<K: Kind> Callers<K> {
                 passed,
             });
         }
-        passed
     }
 
     fn refuse(&self, caller: Option<Caller>, rejected: Rejected) -> Entry<Admitted<K>> {
-        if self.tell(caller, &rejected) {
+        if self.passes(caller, &rejected) {
             return Entry::Pass(Admitted::uncounted());
         }
         Entry::Never(rejected)
@@ -195,7 +200,7 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
         });
         let (place, whose) = place.map_err(|rejected| {
             let rejected = standing_at::<K>(rejected, asked.cost, &left);
-            self.tell(Some(caller), &rejected);
+            self.tell(Some(caller), &rejected, false);
             rejected
         })?;
         let turn = Turn::new(self.clone(), caller, asked, place, whose);

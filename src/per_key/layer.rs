@@ -210,9 +210,12 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     /// Counts what `cost` says of the response in place of what was reserved for the request, which is its
     /// [`cost`](PerKeyLayer::cost): the tokens it used, or one for a failed login and nothing for a good one.
     ///
-    /// What is left over goes back to the instant that it was taken from, and what is there again since does not. What is over counts
-    /// from then on, until twice as much is in use as the limit holds. A request whose response never comes has cost what was reserved.
-    /// Reserve at least 1: a request that costs 0 is admitted at any time.
+    /// What is left over goes back to the instant that it was taken from, and what is there again since does not. In a bucket what was
+    /// taken first is there again first, all of it after the time that a burst takes to refill: where answers take longer than that, as
+    /// those of a model may, take a window. Nothing goes back to a bucket whose quota has changed meanwhile.
+    ///
+    /// What is over counts from then on, until twice as much is in use as the limit holds. A request whose response never comes has
+    /// cost what was reserved. Reserve at least 1: a request that costs 0 is admitted at any time.
     ///
     /// ```
     /// use http::{Response, StatusCode};

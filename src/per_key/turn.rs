@@ -19,6 +19,8 @@ pub struct Turn<K: Kind> {
     place: Place<Line>,
     line: InLine<K>,
     asked: Asked<K::Plan>,
+    /// It would be refused, but the limit only watches by now.
+    passes: bool,
 }
 
 /// Lets go of a line when the last who was in it has left.
@@ -46,7 +48,13 @@ impl<K: Kind> Turn<K> {
             caller,
             whose,
         };
-        Self { place, line, asked }
+        let passes = false;
+        Self {
+            place,
+            line,
+            asked,
+            passes,
+        }
     }
 
     pub(super) async fn reach_head(&mut self) {
@@ -54,6 +62,9 @@ impl<K: Kind> Turn<K> {
     }
 
     pub(super) fn deadline(&self) -> Option<(Instant, Rejected)> {
+        if self.passes {
+            return None;
+        }
         let last = self.place.last_instant()?;
         let (_, left) = self.room();
         let (limit, wait) = (K::LIMIT, Wait::For(0));
@@ -62,6 +73,9 @@ impl<K: Kind> Turn<K> {
 
     /// Takes what there was room for a moment ago, if there still is.
     pub(super) fn take(&self) -> Option<Admitted<K>> {
+        if self.passes {
+            return Some(Admitted::uncounted());
+        }
         let (callers, caller) = (&self.line.callers, self.line.caller);
         let want = Want::in_turn(self.asked.cost);
         let taken = callers.take(caller, self.asked.plan, want);
@@ -110,8 +124,12 @@ impl<K: Kind> Turn<K> {
         timeout_at(first, changed).await.is_ok() || at != Some(first)
     }
 
+    /// Tells of a refusal that nothing changes any more.
     pub(super) fn tell(&self, rejected: &Rejected) {
-        self.line.callers.tell(Some(self.line.caller), rejected);
+        let InLine {
+            callers, caller, ..
+        } = &self.line;
+        callers.tell(Some(*caller), rejected, false);
     }
 
     fn rejected(&self, short: Short, left: &K::Left) -> Rejected {
@@ -120,7 +138,7 @@ impl<K: Kind> Turn<K> {
 }
 
 /// Waits, as the head of its line, until there is room.
-pub(super) async fn until_due<K: Kind>(turn: Turn<K>) -> Result<Turn<K>, Rejected> {
+pub(super) async fn until_due<K: Kind>(mut turn: Turn<K>) -> Result<Turn<K>, Rejected> {
     loop {
         let (room, left) = turn.room();
         let Err(short) = room else {
@@ -128,8 +146,11 @@ pub(super) async fn until_due<K: Kind>(turn: Turn<K>) -> Result<Turn<K>, Rejecte
         };
         if !turn.bears(short.wait).await {
             let rejected = turn.rejected(short, &left);
-            turn.tell(&rejected);
-            return Err(rejected);
+            let InLine {
+                callers, caller, ..
+            } = &turn.line;
+            turn.passes = callers.passes(Some(*caller), &rejected);
+            return if turn.passes { Ok(turn) } else { Err(rejected) };
         }
     }
 }

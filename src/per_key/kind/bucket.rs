@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Kind, Rate, Short, Wait, Want, sealed::Sealed};
+use super::{Kind, OWN, Rate, Short, Wait, Want, sealed::Sealed};
 use crate::{
     Limit, Quota,
     algorithm::gcra::{LATENESS, Refill},
@@ -15,18 +15,22 @@ use crate::{
 pub struct Bucket {
     /// The instant at which it will be full.
     full_at: u64,
-    /// What a unit took to refill when that was written.
-    unit_nanos: u64,
-    /// Since when it has not been full, less what has been given back meanwhile. It grows only when what was taken before counts no
-    /// more: the bucket was full, or another quota came.
-    origin: i64,
+    /// What a unit took to refill when that was written, and whether by a plan of its own: [`OWN`]. None takes as long as that bit.
+    unit: u64,
+    /// The nanoseconds that were given back, and how often another quota came: [`ERA`].
+    given: u64,
 }
+
+/// So much may be given back, about 208 days' worth, before nothing more is given back of what was taken until then. As much is
+/// added when another quota comes, since marks are in the time of the last one.
+const ERA: u64 = 1 << 54;
 
 /// How a bucket refills, and what it is called.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     name: &'static str,
     refill: Refill,
+    unit: u64,
 }
 
 /// What one request took, as far as it has not refilled.
@@ -34,8 +38,10 @@ pub struct Rule {
 pub struct Mark {
     /// When that will have refilled, with all that was taken before it.
     refilled_at: u64,
-    /// The bucket's, when that was said.
-    origin: i64,
+    /// The same as if nothing had been missing before.
+    alone_at: u64,
+    /// What the bucket had given back by then.
+    given: u64,
 }
 
 /// How a bucket stands.
@@ -50,9 +56,15 @@ impl Default for Bucket {
     fn default() -> Self {
         Self {
             full_at: 0,
-            unit_nanos: 1,
-            origin: 0,
+            unit: 1,
+            given: 0,
         }
+    }
+}
+
+impl Bucket {
+    fn unit_nanos(&self) -> u64 {
+        self.unit & !OWN
     }
 }
 
@@ -71,7 +83,13 @@ impl Kind for Bucket {
 
     fn rule(plan: Quota, name: &'static str) -> Rule {
         let refill = Refill::new(&plan);
-        Rule { name, refill }
+        let unit = refill.unit_nanos();
+        Rule { name, refill, unit }
+    }
+
+    fn own(rule: Rule) -> Rule {
+        let unit = rule.unit | OWN;
+        Rule { unit, ..rule }
     }
 
     fn names(rule: &Rule) -> &'static str {
@@ -79,23 +97,28 @@ impl Kind for Bucket {
     }
 
     fn follows(&self, rule: &Rule) -> bool {
-        self.unit_nanos == rule.refill.unit_nanos()
+        self.unit == rule.unit
     }
 
     /// Says in the time of another quota what has been used in that of the last one, rounded up. It is no more than an
     /// empty bucket's worth, so that nobody is locked out for longer than the new quota takes to refill whole.
     fn adopt(&mut self, rule: &Rule, now: u64) {
-        let unit_nanos = rule.refill.unit_nanos();
-        if unit_nanos == self.unit_nanos {
+        if rule.unit == self.unit {
+            return;
+        }
+        let (before, unit_nanos) = (self.unit_nanos(), rule.refill.unit_nanos());
+        self.unit = rule.unit;
+        if unit_nanos == before {
             return;
         }
         let debt = u128::from(self.full_at.saturating_sub(now));
-        let debt = (debt * u128::from(unit_nanos)).div_ceil(u128::from(self.unit_nanos));
+        if debt > 0 {
+            self.given = (self.given | (ERA - 1)).wrapping_add(1);
+        }
+        let debt = (debt * u128::from(unit_nanos)).div_ceil(u128::from(before));
         let most = rule.refill.burst_nanos();
         let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(most);
         self.full_at = now.saturating_add(debt);
-        self.unit_nanos = unit_nanos;
-        self.origin = self.origin.max(signed(now));
     }
 
     #[inline]
@@ -116,29 +139,39 @@ impl Kind for Bucket {
     #[inline]
     fn add(&mut self, _: &Rule, want: Want, now: u64) -> Mark {
         // By the quota that it follows, which may be a newer one than that of a request that is settled.
-        let unit_nanos = self.unit_nanos;
+        let taken = want.cost.saturating_mul(self.unit_nanos());
         let since = since(want, now);
-        if self.full_at <= since {
-            self.origin = signed(since);
-        }
-        let taken = want.cost.saturating_mul(unit_nanos);
         self.full_at = self.full_at.max(since).saturating_add(taken);
         Mark {
             refilled_at: self.full_at,
-            origin: self.origin,
+            alone_at: since.saturating_add(taken),
+            given: self.given,
         }
     }
 
-    /// What was taken first refills first, and earlier by all that has been given back since: that may have been taken before.
+    /// What was taken first refills first, and earlier by all that has been given back since: that may have been taken before. Where
+    /// the bucket was full meanwhile, no instant is left that is still to come.
     fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
-        if mark.origin < self.origin {
+        if mark.given / ERA != self.given / ERA {
             return;
         }
-        let earlier = mark.origin.abs_diff(self.origin);
-        let missing = mark.refilled_at.saturating_sub(earlier).saturating_sub(now);
-        let back = units.saturating_mul(self.unit_nanos).min(missing);
+        let earlier = self.given.saturating_sub(mark.given);
+        let refilled_at = mark.refilled_at.saturating_sub(earlier).max(mark.alone_at);
+        let missing = refilled_at.saturating_sub(now);
+        let back = units.saturating_mul(self.unit_nanos()).min(missing);
         self.full_at = self.full_at.saturating_sub(back);
-        self.origin = self.origin.saturating_sub_unsigned(back);
+        self.given = self.given.wrapping_add(back);
+    }
+
+    fn given(&self) -> u64 {
+        self.given
+    }
+
+    fn after(given: u64) -> Self {
+        Self {
+            given,
+            ..Self::default()
+        }
     }
 
     fn idle_at(&self) -> u64 {
@@ -146,7 +179,7 @@ impl Kind for Bucket {
     }
 
     fn used(&self, now: u64) -> u64 {
-        self.full_at.saturating_sub(now).div_ceil(self.unit_nanos)
+        self.full_at.saturating_sub(now).div_ceil(self.unit_nanos())
     }
 
     fn capacity(rule: &Rule) -> u64 {
@@ -160,7 +193,7 @@ impl Kind for Bucket {
     }
 
     fn standings(left: &Left, show: &mut dyn FnMut(Standing<'static>)) {
-        let Rule { name, refill } = left.rule;
+        let Rule { name, refill, .. } = left.rule;
         let quota = refill.capacity();
         let used = left.debt.div_ceil(refill.unit_nanos());
         show(Standing {
@@ -186,8 +219,4 @@ fn since(want: Want, now: u64) -> u64 {
     } else {
         now
     }
-}
-
-fn signed(instant: u64) -> i64 {
-    i64::try_from(instant).unwrap_or(i64::MAX)
 }

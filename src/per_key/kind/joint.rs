@@ -1,4 +1,4 @@
-use super::{Kind, Rate, Short, Want, sealed::Sealed};
+use super::{Kind, Rate, Short, Want, later, sealed::Sealed};
 use crate::{Limit, limit::UntilResponse, rejected::Standing};
 
 /// Two limits at once: a request takes from both at one instant, or from neither.
@@ -22,6 +22,10 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
 
     fn rule((a, b): Self::Plan, (a_names, b_names): Self::Names) -> Self::Rule {
         (A::rule(a, a_names), B::rule(b, b_names))
+    }
+
+    fn own((a, b): Self::Rule) -> Self::Rule {
+        (A::own(a), B::own(b))
     }
 
     fn names((a, b): &Self::Rule) -> Self::Names {
@@ -55,6 +59,14 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
 
     fn idle_at(&self) -> u64 {
         self.0.idle_at().max(self.1.idle_at())
+    }
+
+    fn given(&self) -> u64 {
+        later(self.0.given(), self.1.given())
+    }
+
+    fn after(given: u64) -> Self {
+        Self(A::after(given), B::after(given))
     }
 
     fn used(&self, now: u64) -> u64 {

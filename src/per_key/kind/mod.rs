@@ -3,16 +3,21 @@
 mod bucket;
 mod in_flight;
 mod joint;
+mod want;
 mod window;
 
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
-use crate::{Limit, Reason, rejected::Standing};
+use crate::{Limit, rejected::Standing};
 
+pub(in crate::per_key) use self::want::{Short, Wait, Want};
 pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
+
+/// The bit of a count that says that it is by a plan of the caller's own, which no plan for all takes the place of.
+const OWN: u64 = 1 << 63;
 
 /// What a limit by caller counts: a [`Bucket`], a [`Window`], what is [`InFlight`], or two of them [at once](Joint).
 ///
@@ -52,6 +57,12 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn rule(plan: Self::Plan, names: Self::Names) -> Self::Rule;
 
+    /// The same rule as that of a plan of the caller's own.
+    #[doc(hidden)]
+    fn own(rule: Self::Rule) -> Self::Rule {
+        rule
+    }
+
     #[doc(hidden)]
     fn names(rule: &Self::Rule) -> Self::Names;
 
@@ -75,9 +86,23 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn give_back(&mut self, units: u64, mark: Self::Mark, now: u64);
 
-    /// From when on it is as if nobody had ever come.
+    /// From when on it is as if nobody had ever come, but for what it has [given](Self::given) back.
     #[doc(hidden)]
     fn idle_at(&self) -> u64;
+
+    /// What was given back so far, and comes [after](later) all that before. A caller that comes anew goes on from there or later, so that
+    /// a mark of before is not taken for one of since.
+    #[doc(hidden)]
+    fn given(&self) -> u64 {
+        0
+    }
+
+    /// What is counted of one who comes anew.
+    #[doc(hidden)]
+    #[must_use]
+    fn after(_given: u64) -> Self {
+        Self::default()
+    }
 
     /// The units in use.
     #[doc(hidden)]
@@ -133,97 +158,16 @@ pub trait Rate: Kind {
     }
 }
 
-/// What one request asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct Want {
-    pub(in crate::per_key) cost: u64,
-    /// What those want who came before it and wait.
-    pub(in crate::per_key) ahead: u64,
-    /// Whether it has waited its turn, and may be late because a timer was.
-    pub(in crate::per_key) in_turn: bool,
-}
-
-/// There is no room, by which limit, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Short {
-    pub(in crate::per_key) limit: Limit,
-    pub(in crate::per_key) wait: Wait,
-}
-
-/// How long there is no room: from the shortest to the longest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::per_key) enum Wait {
-    /// For so many nanoseconds.
-    For(u64),
-    /// Until something is given back.
-    Unknown,
-    /// For ever: it costs more than there ever is.
-    Never { capacity: u64 },
+/// Which of two counts that go round and round is further on.
+pub(in crate::per_key) fn later(one: u64, other: u64) -> u64 {
+    if other.wrapping_sub(one) < 1 << 63 {
+        other
+    } else {
+        one
+    }
 }
 
 mod sealed {
     /// Keeps [`Kind`](super::Kind) ours, so that it may grow.
     pub trait Sealed {}
-}
-
-// ===== impl Want =====
-
-impl Want {
-    pub(in crate::per_key) fn at_once(cost: u64) -> Self {
-        let (ahead, in_turn) = (0, false);
-        Self {
-            cost,
-            ahead,
-            in_turn,
-        }
-    }
-
-    pub(in crate::per_key) fn in_turn(cost: u64) -> Self {
-        let in_turn = true;
-        Self {
-            in_turn,
-            ..Self::at_once(cost)
-        }
-    }
-
-    /// All that must fit until its own does.
-    fn units(&self) -> u64 {
-        self.ahead.saturating_add(self.cost)
-    }
-}
-
-// ===== impl Short =====
-
-impl Short {
-    fn new(limit: Limit, wait: Wait) -> Self {
-        Self { limit, wait }
-    }
-
-    /// Why a request of that cost is refused by a limit that lets nobody wait for longer.
-    pub(in crate::per_key) fn reason(self, cost: u64, max_wait: Duration) -> Reason {
-        match self.wait {
-            Wait::Never { capacity } => Reason::NeverFits { cost, capacity },
-            Wait::For(_) | Wait::Unknown => Reason::WaitTooLong { max_wait },
-        }
-    }
-
-    /// The same where it may fit later, though it never fits into what it would share now.
-    pub(in crate::per_key) fn not_for_ever(self) -> Self {
-        match self.wait {
-            Wait::Never { .. } => Self::new(self.limit, Wait::Unknown),
-            Wait::For(_) | Wait::Unknown => self,
-        }
-    }
-}
-
-// ===== impl Wait =====
-
-impl Wait {
-    /// How long, where anybody knows.
-    pub(in crate::per_key) fn known(self) -> Option<Duration> {
-        match self {
-            Self::For(nanos) => Some(Duration::from_nanos(nanos)),
-            Self::Unknown | Self::Never { .. } => None,
-        }
-    }
 }

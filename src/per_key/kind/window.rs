@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Kind, Rate, Short, Wait, Want, sealed::Sealed};
+use super::{Kind, OWN, Rate, Short, Wait, Want, sealed::Sealed};
 use crate::{Limit, Quota, limit::UntilResponse, rejected::Standing};
 
 /// Up to so many units each start is kept, and the window is exact.
@@ -20,7 +20,8 @@ pub struct Window {
     /// The oldest first.
     starts: VecDeque<Start>,
     used: u64,
-    period: u64,
+    /// How long a start counts, and whether by a plan of its own: [`OWN`]. As long as that bit is as good as for ever.
+    lasts: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,7 @@ pub struct Rule {
     period: u64,
     /// Starts are rounded up to a multiple of that.
     part: u64,
+    lasts: u64,
 }
 
 /// How a window stands.
@@ -52,6 +54,10 @@ impl Window {
     #[cfg(test)]
     pub(super) fn starts(&self) -> usize {
         self.starts.len()
+    }
+
+    fn period(&self) -> u64 {
+        self.lasts & !OWN
     }
 
     /// How long until `units` more have all started, each as early as it can.
@@ -104,7 +110,13 @@ impl Kind for Window {
             units,
             period,
             part,
+            lasts: period.min(OWN - 1),
         }
+    }
+
+    fn own(rule: Rule) -> Rule {
+        let lasts = rule.lasts | OWN;
+        Rule { lasts, ..rule }
     }
 
     fn names(rule: &Rule) -> &'static str {
@@ -112,11 +124,11 @@ impl Kind for Window {
     }
 
     fn follows(&self, rule: &Rule) -> bool {
-        self.period == rule.period
+        self.lasts == rule.lasts
     }
 
     fn adopt(&mut self, rule: &Rule, now: u64) {
-        self.period = rule.period;
+        self.lasts = rule.lasts;
         while let Some(first) = self.starts.front() {
             if first.at.saturating_add(rule.period) > now {
                 break;
@@ -169,11 +181,11 @@ impl Kind for Window {
 
     fn idle_at(&self) -> u64 {
         let last = self.starts.back();
-        last.map_or(0, |last| last.at.saturating_add(self.period))
+        last.map_or(0, |last| last.at.saturating_add(self.period()))
     }
 
     fn used(&self, now: u64) -> u64 {
-        let counts = |start: &&Start| start.at.saturating_add(self.period) > now;
+        let counts = |start: &&Start| start.at.saturating_add(self.period()) > now;
         self.starts
             .iter()
             .filter(counts)

@@ -56,6 +56,8 @@ struct Shard<K: Kind> {
     rule: K::Rule,
     /// When the first of those seen at the last look is idle, or soon enough after it.
     look_again_at: u64,
+    /// What had been given back to the one of those who were let go to whom the most had.
+    given: u64,
     /// The callers of whom somebody waits.
     lines: Lines,
 }
@@ -87,6 +89,7 @@ impl<K: Kind> Table<K> {
                 plan,
                 rule: K::rule(plan, names),
                 look_again_at: 0,
+                given: 0,
                 lines: Lines::default(),
             })
         };
@@ -137,7 +140,7 @@ impl<K: Kind> Table<K> {
         mut want: Want,
         now: u64,
     ) -> Taken<K> {
-        let mut count = K::default();
+        let mut count = K::after(shard.given);
         let taken = Taken::of(&mut count, rule, want, now);
         if self.keep(shard, Row { caller, count }, hash, now) {
             return taken;
@@ -194,11 +197,11 @@ impl<K: Kind> Table<K> {
     ) -> T {
         if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
             let changed = change(&mut row.get_mut().count, rule);
-            self.let_go_if_idle(row, &shard.lines, hash, now);
+            self.let_go_if_idle(row, &shard.lines, &mut shard.given, hash, now);
             return changed;
         }
         // It was idle, and let go of.
-        let mut count = K::default();
+        let mut count = K::after(shard.given);
         count.adopt(rule, now);
         let changed = change(&mut count, rule);
         if self.keep(shard, Row { caller, count }, hash, now) {
@@ -253,7 +256,8 @@ impl<K: Kind> Table<K> {
 
 impl<K: Kind> Shard<K> {
     fn rule_of(&self, plan: Option<K::Plan>) -> K::Rule {
-        plan.map_or(self.rule, |plan| K::rule(plan, K::names(&self.rule)))
+        let own = |plan| K::own(K::rule(plan, K::names(&self.rule)));
+        plan.map_or(self.rule, own)
     }
 }
 

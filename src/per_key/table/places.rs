@@ -5,6 +5,7 @@ use std::sync::{TryLockError, atomic::Ordering};
 use hashbrown::hash_table::OccupiedEntry;
 
 use super::{Caller, FEWEST_SHARDS, Kind, Lines, Row, Shard, Table, Whose};
+use crate::per_key::kind::later;
 
 /// How long it takes at the least until every shard has been looked at.
 const ROUND_NANOS: u64 = 10_000_000_000;
@@ -40,11 +41,13 @@ impl<K: Kind> Table<K> {
         &self,
         row: OccupiedEntry<'_, Row<K>>,
         lines: &Lines,
+        given: &mut u64,
         hash: u64,
         now: u64,
     ) {
         let Row { caller, count } = row.get();
         if count.idle_at() <= now && lines.units(hash, Whose::Caller(*caller)) == 0 {
+            *given = later(*given, count.given());
             row.remove();
             self.callers.fetch_sub(1, Ordering::Relaxed);
         }
@@ -86,7 +89,7 @@ impl<K: Kind> Table<K> {
         }
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
-        let lines = &shard.lines;
+        let (lines, given) = (&shard.lines, &mut shard.given);
         let is_waited_for = |caller: Caller| {
             !lines.is_empty() && lines.units(self.hash(&caller), Whose::Caller(caller)) > 0
         };
@@ -95,6 +98,8 @@ impl<K: Kind> Table<K> {
             let stays = idle_at > now || is_waited_for(row.caller);
             if stays {
                 next_idle = next_idle.min(idle_at);
+            } else {
+                *given = later(*given, row.count.given());
             }
             stays
         });

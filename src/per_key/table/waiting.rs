@@ -57,7 +57,7 @@ impl<K: Kind> Table<K> {
         let shard = &mut *self.lock(hash);
         shard.lines.leave(hash, whose);
         if let Ok(row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
-            self.let_go_if_idle(row, &shard.lines, hash, now);
+            self.let_go_if_idle(row, &shard.lines, &mut shard.given, hash, now);
         }
     }
 }

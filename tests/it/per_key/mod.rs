@@ -1,5 +1,6 @@
 //! Limits by caller, in front of a service that says hello.
 
+mod crossing;
 mod full;
 mod kinds;
 mod settling;

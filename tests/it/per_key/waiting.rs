@@ -310,3 +310,28 @@ async fn one_whose_service_was_never_ready_is_told_like_any_other() {
     assert!(refused.is_err());
     assert_eq!(limiter.refused(), 1);
 }
+
+/// Whoever waits when the limit begins to watch passes in the end, as the hook is told.
+#[tokio::test(start_paused = true)]
+async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = told.clone();
+    let layer = ConcurrencyLayer::new(1)
+        .per(API_KEY())
+        .max_wait(SECOND)
+        .on_refused(move |refused| hook.lock().unwrap().push(refused.passed));
+    let limiter = layer.limiter().clone();
+    let ann = Caller::secret("ann");
+    let held = limiter.try_enter(ann).unwrap();
+    let mut first = Box::pin(layer.layer(hello()).oneshot(from("ann")));
+    let mut second = Box::pin(limiter.enter(ann));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    limiter.set_shadow(true);
+    assert!(first.await.is_ok());
+    assert!(second.await.is_ok());
+    assert_eq!(*told.lock().unwrap(), [true, true]);
+    assert_eq!(limiter.used(ann), 1);
+    drop(held);
+    assert_eq!((limiter.used(ann), limiter.callers()), (0, 0));
+}

@@ -1,5 +1,7 @@
 //! Each kind against a simple model of it.
 
+mod settling;
+
 use proptest::prelude::*;
 
 use super::*;
