@@ -37,11 +37,14 @@
 //!   that is streamed for a minute is no slower for that, and where an AI provider sends its headers at once, the first byte still
 //!   says when the work has begun. Its permit is held to the end of the body all the same. The time in which nobody asks for more
 //!   of the body, since its reader does something else, is not counted.
-//! - **Refusals**: a response with 429, 503, 529, 408 or 504, a timeout, and a connection that can't be made or breaks, lower the limit
-//!   to nine tenths, at most once in a round trip. So does a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
-//!   `UNAVAILABLE` without an answer. Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do
-//!   refusals by a layer of this crate further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be
-//!   seen where it is a [`BoxError`](crate::BoxError): with [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
+//! - **Refusals**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
+//!   `UNAVAILABLE` without an answer, a timeout, and a connection that can't be made or breaks, lower the limit to nine tenths, at most
+//!   once in a round trip. Where two thirds of the limit are refused as much as all of it, as by one broken machine of ten, it was not the
+//!   load: the limit goes back, and heeds only what is clearly more than that. With more than half refused it goes down all the same.
+//!
+//!   Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do refusals by a layer of this crate
+//!   further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be seen where it is a
+//!   [`BoxError`](crate::BoxError): with [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
 //! - **Drops**: a request that is dropped before its first byte counts as an answer if that took twice as long as usual already, and says nothing
 //!   otherwise. So neither callers that run out of patience nor those that change their minds deceive it.
 //!
@@ -50,9 +53,7 @@
 //! answers it takes. It needs ten for a step, so it suits tens of answers a second better than one a minute.
 //!
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
-//! at once; where most answers come out of a cache; where some twentieth of
-//! the answers or more are refusals whatever the load, such as those of one broken machine of many, since each of them lowers the limit;
-//! and where the latency has nothing to do with what is in flight. Limits of
+//! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
 //! several processes in front of one backend see each other's load as the backend's, and share it by chance.
 //!
 //! ```

@@ -3,6 +3,7 @@
 use super::{
     aimd::Aimd,
     gradient::Gradient,
+    refusals::Refusals,
     settings::{Adaptive, Kind},
     window::{Outcome, Sample, Seen, Window},
 };
@@ -17,6 +18,7 @@ pub(super) struct Control {
     before: f64,
     backoff: f64,
     law: Law,
+    refusals: Refusals,
     window: Window,
     hold: f64,
     latency: f64,
@@ -47,6 +49,7 @@ impl Control {
             max: settings.max as f64,
             backoff: settings.backoff,
             law,
+            refusals: Refusals::default(),
             window: Window::open(now, 0.0),
             hold: 0.0,
             latency: 0.0,
@@ -73,8 +76,11 @@ impl Control {
             // Who goes away early says nothing.
             return;
         }
+        let is_refused = sample.outcome == Outcome::Overloaded;
+        self.refusals.count(self.limit, is_refused);
         self.window.add(sample);
-        let Some(mut seen) = self.window.close(sample.now, self.limit()) else {
+        let limit = self.limit();
+        let Some(mut seen) = self.window.close(sample.now, limit, &self.refusals) else {
             return;
         };
         let (sum, count) = held();
@@ -93,6 +99,11 @@ impl Control {
     }
 
     fn step(&mut self, seen: &Seen) -> f64 {
+        if let Some(limit) = self.refusals.step(self.limit, seen.is_overloaded) {
+            self.interrupt();
+            self.before = limit;
+            return limit;
+        }
         if seen.is_overloaded {
             self.interrupt();
             return self.limit * self.backoff;

@@ -128,6 +128,17 @@ struct Phase {
     workers: usize,
     to_first_byte: f64,
     rest: f64,
+    refuses: Refuses,
+}
+
+/// What a backend refuses, in a tenth of the time that an answer takes.
+#[derive(Clone, Copy)]
+enum Refuses {
+    Nothing,
+    /// A part of what it gets, whatever that is.
+    Part(f64),
+    /// What is more than so many in flight.
+    Over(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +146,7 @@ enum Event {
     Call,
     FirstByte(u64),
     End(u64),
+    Refused(u64),
 }
 
 struct Backend {
@@ -181,6 +193,18 @@ impl Backend {
         self.events.push(Reverse((at, event)));
     }
 
+    fn sample(&mut self, started: u64, outcome: Outcome) {
+        let sample = Sample {
+            started,
+            idle: 0,
+            now: self.now,
+            in_flight: self.in_flight,
+            outcome,
+        };
+        let held = &mut self.held;
+        self.control.sample(&sample, || std::mem::take(held));
+    }
+
     /// Calls come thrice as often as can be answered. Returns the part of what could have been answered that was, and the mean
     /// limit, both in the second half.
     fn run(&mut self, phase: Phase) -> (f64, f64) {
@@ -200,20 +224,23 @@ impl Backend {
                     limits.extend((since > half).then(|| self.control.limit() as f64));
                     if self.in_flight < self.control.limit() {
                         self.in_flight += 1;
-                        self.queue.push_back(at);
+                        let refuses = match phase.refuses {
+                            Refuses::Nothing => false,
+                            Refuses::Part(part) => self.roll() < part,
+                            Refuses::Over(most) => self.in_flight > most,
+                        };
+                        if refuses {
+                            self.after(phase.to_first_byte / 10.0, Event::Refused(at));
+                        } else {
+                            self.queue.push_back(at);
+                        }
                     }
                 }
-                Event::FirstByte(started) => {
-                    let (now, in_flight, outcome) = (at, self.in_flight, Outcome::Answered);
-                    let sample = Sample {
-                        started,
-                        idle: 0,
-                        now,
-                        in_flight,
-                        outcome,
-                    };
-                    let held = &mut self.held;
-                    self.control.sample(&sample, || std::mem::take(held));
+                Event::FirstByte(started) => self.sample(started, Outcome::Answered),
+                Event::Refused(started) => {
+                    self.sample(started, Outcome::Overloaded);
+                    self.in_flight -= 1;
+                    self.held = (self.held.0 + (at - started), self.held.1 + 1);
                 }
                 Event::End(started) => {
                     self.in_flight -= 1;
@@ -266,6 +293,7 @@ fn a_gradient_finds_the_workers_though_times_differ_much() {
         workers,
         to_first_byte,
         rest: 0.0,
+        refuses: Refuses::Nothing,
     };
     let phases = [
         phase(10, 0.01),
@@ -283,6 +311,64 @@ fn a_gradient_finds_the_workers_by_the_first_byte_of_long_streams() {
         workers,
         to_first_byte: 0.5,
         rest: 9.5,
+        refuses: Refuses::Nothing,
     };
     follows(&Adaptive::gradient(), &[phase(20), phase(60), phase(20)]);
+}
+
+const FAST: Phase = Phase {
+    lasts: 60.0,
+    workers: 50,
+    to_first_byte: 0.1,
+    rest: 0.0,
+    refuses: Refuses::Nothing,
+};
+
+fn both() -> [Adaptive; 2] {
+    [
+        Adaptive::gradient(),
+        Adaptive::aimd(Duration::from_millis(150)),
+    ]
+}
+
+#[test]
+fn what_is_refused_whatever_the_load_does_not_lower_the_limit_for_good() {
+    for settings in both() {
+        for part in [0.02, 0.05, 0.1, 0.2, 0.3, 0.45] {
+            let mut backend = Backend::new(&settings);
+            backend.run(FAST);
+            for _ in 0..2 {
+                let refuses = Refuses::Part(part);
+                let (answered, limit) = backend.run(Phase { refuses, ..FAST });
+                println!("{part}: {answered:.2}, limit {limit:.1}");
+                assert!(answered > 0.75, "{answered} where {part} is refused");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_over_a_number_is_not_asked_for_whatever_was_refused_before() {
+    for settings in both() {
+        let mut backend = Backend::new(&settings);
+        let broken = Refuses::Part(0.1);
+        for (refuses, most) in [
+            (Refuses::Over(20), 20.0),
+            (broken, 100.0),
+            (Refuses::Nothing, 100.0),
+            (Refuses::Over(35), 35.0),
+            (Refuses::Over(10), 10.0),
+        ] {
+            let (answered, limit) = backend.run(Phase { refuses, ..FAST });
+            println!("{answered:.2}, limit {limit:.1} of {most}");
+            assert!(
+                limit < most * 1.25,
+                "{limit} where more than {most} are refused"
+            );
+            assert!(
+                answered > 0.7 * (most / 50.0).min(1.0),
+                "{answered} of {most}"
+            );
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What the requests between two changes of the limit have shown.
 
+use super::refusals::Refusals;
 use crate::concurrency::Priority;
 
 /// A window is open for this long at least, in nanoseconds, however fast the answers.
@@ -68,6 +69,8 @@ pub(super) struct Window {
     overloaded: usize,
     in_flight: f64,
     peak: usize,
+    /// How many of the answered were not measured.
+    unmeasured: usize,
     early: Early,
 }
 
@@ -103,6 +106,7 @@ impl Window {
             overloaded: 0,
             in_flight: 0.0,
             peak: 0,
+            unmeasured: 0,
             early: Early::NONE,
         }
     }
@@ -133,6 +137,7 @@ impl Window {
     /// A round trip that was learned from an outage, or while the machine stood still, must not be waited for where answers have become
     /// fast again.
     fn add_early(&mut self, sample: &Sample) {
+        self.unmeasured += 1;
         let early = &mut self.early;
         early.count += 1;
         early.logarithms += sample.latency().ln();
@@ -146,11 +151,14 @@ impl Window {
     }
 
     /// What was seen, once it is enough for a step: a round trip of it, so that the step before this one has had its effect.
-    pub(super) fn close(&self, now: u64, limit: usize) -> Option<Seen> {
+    pub(super) fn close(&self, now: u64, limit: usize, refusals: &Refusals) -> Option<Seen> {
         let age = now.saturating_sub(self.first) as f64;
-        // The second round trip is what is measured. A refusal needs no more than one.
-        let trips = if self.overloaded > 0 { 1.0 } else { 2.0 };
-        let is_few = self.answered < SAMPLES.0 && self.overloaded == 0;
+        let all = self.answered + self.unmeasured + self.overloaded;
+        let is_overloaded = refusals.are_many(self.overloaded, all);
+        // The second round trip is what is measured. A refusal needs no more than one, unless there always are some.
+        let is_early = is_overloaded && !refusals.are_usual();
+        let trips = if is_early { 1.0 } else { 2.0 };
+        let is_few = self.answered < SAMPLES.0 && !is_overloaded;
         if is_few || age < (trips * self.round_trip).max(SHORTEST) {
             return None;
         }
@@ -162,7 +170,7 @@ impl Window {
         let round_trip = latency.unwrap_or(0.0).max(self.round_trip);
         let is_certain = error <= CERTAIN
             || self.answered >= SAMPLES.1
-            || self.overloaded > 0
+            || is_overloaded
             || age >= PATIENCE * round_trip;
         if !is_certain || age < trips * round_trip {
             return None;
@@ -170,7 +178,7 @@ impl Window {
         Some(Seen {
             latency,
             error,
-            is_overloaded: self.overloaded > 0,
+            is_overloaded,
             in_flight: self.in_flight / (self.answered + self.overloaded) as f64,
             // The share of the lowest priority, or a limit that only that one uses would never rise.
             is_used: self.peak >= Priority::Low.share(limit),
