@@ -66,6 +66,7 @@ impl Control {
     pub(super) fn force(&mut self, limit: usize, now: u64) {
         self.move_to(limit as f64, now);
         self.before = self.limit;
+        self.refusals.interrupt();
         self.interrupt();
     }
 

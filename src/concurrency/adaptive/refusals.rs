@@ -70,6 +70,11 @@ impl Refusals {
         self.usual > 0.0
     }
 
+    /// The limit has been changed by something else.
+    pub(super) fn interrupt(&mut self) {
+        self.descent = None;
+    }
+
     /// Hears of a step, before it is done. Returns the limit to go back to where all those before were in vain.
     pub(super) fn step(&mut self, limit: f64, are_many: bool) -> Option<f64> {
         let Some(descent) = self.descent else {

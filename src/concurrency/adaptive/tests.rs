@@ -348,6 +348,38 @@ fn what_is_refused_whatever_the_load_does_not_lower_the_limit_for_good() {
 }
 
 #[test]
+fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
+    for settings in both() {
+        let mut control = Control::new(&settings.initial(100), 0);
+        let round_trip = |control: &mut Control, trip: u64| {
+            let in_flight = control.limit();
+            let started = trip * 200_000_000;
+            let now = started + 100_000_000;
+            for number in 0..in_flight.max(40) {
+                let is_refused = number % 10 == 0;
+                let outcome = [Outcome::Answered, Outcome::Overloaded][usize::from(is_refused)];
+                let idle = 0;
+                let sample = Sample {
+                    started,
+                    idle,
+                    now,
+                    in_flight,
+                    outcome,
+                };
+                control.sample(&sample, || (0, 0));
+            }
+        };
+        round_trip(&mut control, 1);
+        assert!(control.limit() < 100);
+        control.force(5, 350_000_000);
+        for trip in 2..7 {
+            round_trip(&mut control, trip);
+            assert!(control.limit() <= 5, "{}", control.limit());
+        }
+    }
+}
+
+#[test]
 fn what_is_refused_over_a_number_is_not_asked_for_whatever_was_refused_before() {
     for settings in both() {
         let mut backend = Backend::new(&settings);
