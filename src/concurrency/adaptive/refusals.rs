@@ -88,7 +88,7 @@ impl Refusals {
         if has_come_back || !descent.is_vain() {
             return None;
         }
-        self.usual = descent.above.share().max(descent.below.share()).min(0.5);
+        self.usual = descent.above.share().max(descent.below.share());
         Some(descent.from)
     }
 }
@@ -104,7 +104,8 @@ impl Descent {
     /// Of up to a half, two thirds of the load would have left less than half, had it been of load.
     fn is_vain(&self) -> bool {
         let (before, after) = (self.above.share(), self.below.share());
-        self.below.of >= ENOUGH && before <= 0.5 && after > 0.0 && after >= before / 2.0
+        let is_part = before.max(after) <= 0.5 && after > 0.0;
+        self.below.of >= ENOUGH && is_part && after >= before / 2.0
     }
 }
 
