@@ -183,6 +183,7 @@ pub mod per_key;
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod provider;
 mod quota;
+mod quoted;
 #[cfg(feature = "provider")]
 mod rate_limits;
 pub mod refusal;

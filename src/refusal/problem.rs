@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
 use super::{Refusal, TextBody, head, sealed::Sealed, words::words};
-use crate::Rejected;
+use crate::{Rejected, quoted::quote};
 
 /// A refusal is an HTTP response with a problem in JSON, as RFC 9457 has it: what kind of problem it is, why in plain words, and which
 /// limits of a caller were short, by the names that its `RateLimit` fields give them.
@@ -106,17 +106,9 @@ fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
     json
 }
 
-/// As a `RateLimit` field has a string (RFC 9651 §3.3.3), so that a name reads the same in both. All of that is JSON, too.
+/// As a `RateLimit` field has it, so that a name reads the same in both.
 fn push_string(json: &mut String, text: &str) {
-    json.push('"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => json.extend(['\\', byte.into()]),
-            b' '..=b'~' => json.push(byte.into()),
-            _ => json.push('_'),
-        }
-    }
-    json.push('"');
+    quote(text, |byte| json.push(byte.into()));
 }
 
 #[cfg(test)]

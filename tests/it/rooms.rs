@@ -20,6 +20,7 @@ const LEVELS: [&[&str]; 8] = [
         "message",
         "opening",
         "quota",
+        "quoted",
         "refusal",
         "rate_limits",
         "rejected",

@@ -1,7 +1,9 @@
-//! Items of a list: how a name is written, and what others have written.
+//! Items of a list, as others have written them.
 
 use http::HeaderValue;
 use sfv::{FieldType, Item, KeyRef, List, ListEntry, Parser};
+
+use crate::quoted::printable;
 
 /// The members of a line, or `None` if it breaks the grammar, as it would make the whole list unreadable.
 ///
@@ -36,27 +38,8 @@ pub(super) fn without(line: &HeaderValue, name: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(kept.serialize()?).ok()
 }
 
-/// Writes a name as a string (RFC 9651 §3.3.3).
-pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
-    out.push(b'"');
-    for byte in printable(name) {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-    out.push(b'"');
-}
-
-/// How many bytes [`push_name`] writes.
+/// How many bytes a name has in quotes.
 pub(super) fn quoted_len(name: &str) -> usize {
     let escaped = name.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
     name.len() + escaped.count() + 2
-}
-
-/// A string has printable ASCII only.
-fn printable(name: &str) -> impl Iterator<Item = u8> + '_ {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
-    name.bytes()
-        .map(move |byte| if is_plain(&byte) { byte } else { b'_' })
 }

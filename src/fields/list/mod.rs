@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 use sfv::{Item, KeyRef, key_ref};
 
-use self::item::{members, named, number, push_name, quoted_len, without};
+use self::item::{members, named, number, quoted_len, without};
 use super::{
     Standing,
     number::{Digits, MOST, seconds},
 };
+use crate::quoted::quote;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -63,7 +64,7 @@ fn format(name: &str, quoted: usize, parameters: [(&[u8; 3], u64); 2]) -> Vec<u8
     let [first, second] = parameters.map(|(key, number)| (key, Digits::new(number)));
     let numbers = first.1.as_bytes().len() + second.1.as_bytes().len();
     let mut item = Vec::with_capacity(quoted + 6 + numbers);
-    push_name(&mut item, name);
+    quote(name, |byte| item.push(byte));
     for (key, digits) in [first, second] {
         item.extend_from_slice(key);
         item.extend_from_slice(digits.as_bytes());
