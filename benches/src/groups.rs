@@ -26,7 +26,7 @@ use tower_governor::{
 use tower_throttle::{
     Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
     SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
-    concurrency::{Adaptive, Permit},
+    concurrency::{Adaptive, Reading},
     fallback::backup::Outcome,
 };
 
@@ -233,7 +233,7 @@ fn stack() -> Group {
         .ratio("our five, quanta", "tower's four", 1.0)
 }
 
-fn apology(_: Outcome<Response<Guarded<String, Permit>>>) -> Response<Guarded<String, Permit>> {
+fn apology(_: Outcome<Response<Guarded<String, Reading>>>) -> Response<Guarded<String, Reading>> {
     Response::new(Guarded::from(String::from("sorry")))
 }
 

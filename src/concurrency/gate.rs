@@ -55,7 +55,7 @@ impl Gate for Arc<Slots> {
     }
 
     fn take(mut turn: Permit) -> Result<Permit, Waiting<Permit>> {
-        turn.resume();
+        turn.start();
         Ok(turn)
     }
 }

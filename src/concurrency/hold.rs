@@ -1,8 +1,8 @@
 //! How long a permit is held, and what is said of the request meanwhile.
 
-use super::{Permit, adaptive::Latency};
+use super::{Permit, Reading, adaptive::Latency};
 use crate::{
-    BoxError, Carry, CircuitOpen, ErrorKind, Progress, Rejected, ResponseHead,
+    BoxError, Carry, CircuitOpen, ErrorKind, Rejected, ResponseHead,
     causes::causes,
     limit::{Hold, UntilBodyEnd, UntilResponse},
 };
@@ -41,7 +41,7 @@ where
 
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
-        if permit.awaited().is_some() {
+        if permit.sampler().is_some() {
             Verdict::of(&response).tell(&mut permit);
         }
         response
@@ -58,23 +58,20 @@ where
 
 impl<Response> Hold<Response, Permit> for Held<UntilBodyEnd>
 where
-    Response: ResponseHead + Carry<Permit>,
+    Response: ResponseHead + Carry<Reading>,
 {
     type Output = Response::Output;
 
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
-        let Some(latency) = permit.awaited() else {
-            return self.0.hold(response, permit);
-        };
-        let verdict = Verdict::of(&response);
-        if latency != Latency::Headers && verdict == Verdict::Answer {
-            // Whoever has got the response may let its body wait.
-            permit.pause();
-            return response.carry_watched(permit, watch);
+        if let Some(sampler) = permit.sampler() {
+            let verdict = Verdict::of(&response);
+            if sampler.latency() != Latency::Headers && verdict == Verdict::Answer {
+                return response.carry_watched(Reading::idle(permit), Reading::watch);
+            }
+            verdict.tell(&mut permit);
         }
-        verdict.tell(&mut permit);
-        self.0.hold(response, permit)
+        response.carry(Reading::told(permit))
     }
 
     fn empty(&self, response: Response) -> Self::Output {
@@ -83,16 +80,6 @@ where
 
     fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
         failed(error, &mut permit);
-    }
-}
-
-/// Only while somebody asks for more of the body is anybody waiting for the other side.
-fn watch(permit: &mut Permit, progress: Progress) {
-    permit.resume();
-    match progress {
-        Progress::Asked => {}
-        Progress::Read if permit.awaited() == Some(Latency::End) => permit.pause(),
-        Progress::Read | Progress::Ended => permit.succeeded(),
     }
 }
 

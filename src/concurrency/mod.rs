@@ -116,7 +116,7 @@
 //!
 //! # Responses
 //!
-//! `http::Response<B>` becomes `http::Response<Guarded<B, Permit>>`, whose body is a body like the one inside. With the
+//! `http::Response<B>` becomes `http::Response<Guarded<B, Reading>>`, whose body is a body like the one inside. With the
 //! feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For all else there is
 //! [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose bodies are not to count
 //! [`until_headers`](ConcurrencyLayer::until_headers).
@@ -176,6 +176,7 @@ mod loom_tests;
 mod permit;
 mod priority;
 mod queue;
+mod reading;
 mod service;
 mod slots;
 
@@ -186,6 +187,7 @@ pub use self::{
     limiter::ConcurrencyLimiter,
     permit::Permit,
     priority::{AllAlike, Prioritize, Priority},
+    reading::Reading,
     service::Concurrency,
 };
 #[doc(no_inline)]

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    adaptive::{Latency, Outcome, Sampler},
+    adaptive::{Outcome, Sampler},
     slots::Slots,
 };
 
@@ -15,11 +15,10 @@ use super::{
 pub struct Permit {
     slots: Arc<Slots>,
     watch: Watch,
-    /// How long nobody worked for the request; while nobody does, the instant since when, as if that had been in one piece.
-    idle: u64,
 }
 
-/// When the request started, in nanoseconds, and what is known of it: one word, since it travels in every future.
+/// When the request started, in nanoseconds, and what is known of it. One word: of two words a permit travels in registers, of three
+/// through memory, which fixed limits would pay for, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Watch(u64);
 
@@ -33,20 +32,13 @@ impl Permit {
             None => Watch::NOTHING,
             Some(sampler) => Watch::now(sampler),
         };
-        Self {
-            slots,
-            watch,
-            idle: 0,
-        }
+        Self { slots, watch }
     }
 
     /// For a slot that was taken by a request from which nothing is learned.
     pub(super) const fn unwatched(slots: Arc<Slots>) -> Self {
-        Self {
-            slots,
-            watch: Watch::NOTHING,
-            idle: 0,
-        }
+        let watch = Watch::NOTHING;
+        Self { slots, watch }
     }
 
     /// Whoever holds this may drop it without a word.
@@ -55,26 +47,21 @@ impl Permit {
         self
     }
 
-    /// From here on nobody works for the request: the time that passes is no latency, and a drop says nothing.
-    pub(super) fn pause(&mut self) {
-        if !self.watch.has(Watch::BARE) {
-            self.turn_over();
+    /// The request starts only now. Until then the permit was no more than a turn.
+    pub(super) fn start(&mut self) {
+        if let Some(sampler) = self.sampler() {
+            self.watch = Watch::now(sampler);
         }
     }
 
-    /// Ends a pause.
-    pub(super) fn resume(&mut self) {
-        if self.watch.has(Watch::BARE) {
-            self.turn_over();
-        }
+    /// Whether a drop says nothing.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.watch.has(Watch::BARE)
     }
 
-    fn turn_over(&mut self) {
-        let is_awaited = !self.watch.has(Watch::TOLD);
-        if let Some(sampler) = self.slots.sampler().filter(|_| is_awaited) {
-            self.idle = sampler.now().saturating_sub(self.idle);
-            self.watch = Watch(self.watch.0 ^ Watch::BARE);
-        }
+    /// From here on a drop says something if it said nothing, and nothing if it said something.
+    pub(super) const fn turn_over(&mut self) {
+        self.watch = Watch(self.watch.0 ^ Watch::BARE);
     }
 
     /// The request was answered: its latency ends here. The permit may be held for longer, such as for the rest of a stream.
@@ -82,14 +69,14 @@ impl Permit {
     /// Only the first word counts. Without effect where the limit is fixed.
     #[inline]
     pub fn succeeded(&mut self) {
-        self.tell(Outcome::Answered);
+        self.tell(Outcome::Answered, 0);
     }
 
     /// The request has failed because of too much load on the other side, such as by a timeout or a refusal. The limit goes down.
     ///
     /// Only the first word counts. Without effect where the limit is fixed.
     pub fn overloaded(&mut self) {
-        self.tell(Outcome::Overloaded);
+        self.tell(Outcome::Overloaded, 0);
     }
 
     /// Nothing is to be learned from this one.
@@ -97,30 +84,30 @@ impl Permit {
         self.watch = self.watch.with(Watch::TOLD);
     }
 
-    /// Which latency somebody waits to be told, if somebody does.
-    pub(super) fn awaited(&self) -> Option<Latency> {
+    /// What waits to be told, if anything does.
+    pub(super) fn sampler(&self) -> Option<&Sampler> {
         let is_awaited = !self.watch.has(Watch::TOLD);
-        let sampler = self.slots.sampler().filter(|_| is_awaited)?;
-        Some(sampler.latency())
+        self.slots.sampler().filter(|_| is_awaited)
     }
 
+    /// Tells the outcome of a request for which nobody worked for so many nanoseconds.
     #[inline]
-    fn tell(&mut self, outcome: Outcome) {
+    pub(super) fn tell(&mut self, outcome: Outcome, idle: u64) {
         if !self.watch.has(Watch::TOLD) {
-            self.report(outcome);
+            self.report(outcome, idle);
         }
     }
 
     #[cold]
-    fn report(&mut self, outcome: Outcome) {
+    fn report(&mut self, outcome: Outcome, idle: u64) {
         self.ignored();
-        self.slots.report(self.watch.started(), self.idle, outcome);
+        self.slots.report(self.watch.started(), idle, outcome);
     }
 
     #[cold]
     fn end(&mut self) {
-        if !self.watch.has(Watch::BARE) {
-            self.tell(Outcome::Dropped);
+        if !self.is_bare() {
+            self.tell(Outcome::Dropped, 0);
         }
         if let Some(sampler) = self.slots.sampler() {
             sampler.release(self.watch.started());

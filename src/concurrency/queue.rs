@@ -57,9 +57,8 @@ async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
 
 /// A permit is no more than a turn until the request is called: the inner service may not be ready yet.
 fn turn<Q: Queued>(taken: Option<Permit>, place: &Place<Q>) -> Result<Permit, Rejected> {
-    let mut permit = taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))?;
-    permit.pause();
-    Ok(permit)
+    let taken = taken.map(Permit::bare);
+    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
 }
 
 /// Waits to be the head of its queue, and then until there is room in the share of its priority.

@@ -124,7 +124,7 @@ const _: () = {
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
-    guard::<Guarded<String, concurrency::Permit>>();
+    guard::<Guarded<String, concurrency::Reading>>();
     guard::<Admitted<InFlight>>();
     guard::<Metered<String, Window>>();
     guard::<Reservation>();
