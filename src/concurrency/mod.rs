@@ -39,8 +39,9 @@
 //!   of the body, since its reader does something else, is not counted.
 //! - **Refusals**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
 //!   `UNAVAILABLE` without an answer, a timeout, and a connection that can't be made or breaks, lower the limit to nine tenths, at most
-//!   once in a round trip. Where two thirds of the limit are refused as much as all of it, as by one broken machine of ten, it was not the
-//!   load: the limit goes back, and heeds only what is clearly more than that. With more than half refused it goes down all the same.
+//!   once in a round trip. Where as large a part is refused of a limit that is lower by a third, as by one broken machine of ten, it was
+//!   not the load: the limit goes back, heeds only what is clearly more than that, and tries again after a while. So it is where there
+//!   is no lower limit to try. With more than half refused it goes down all the same.
 //!
 //!   Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do refusals by a layer of this crate
 //!   further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be seen where it is a

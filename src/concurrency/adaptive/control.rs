@@ -78,7 +78,9 @@ impl Control {
             return;
         }
         let is_refused = sample.outcome == Outcome::Overloaded;
-        self.refusals.count(self.limit, is_refused);
+        let is_least = self.is_least();
+        self.refusals
+            .count(self.limit, is_least, sample.in_flight, is_refused);
         self.window.add(sample);
         let limit = self.limit();
         let Some(mut seen) = self.window.close(sample.now, limit, &self.refusals) else {
@@ -100,7 +102,8 @@ impl Control {
     }
 
     fn step(&mut self, seen: &Seen) -> f64 {
-        if let Some(limit) = self.refusals.step(self.limit, seen.is_overloaded) {
+        let is_least = self.is_least();
+        if let Some(limit) = self.refusals.step(self.limit, is_least, seen.is_overloaded) {
             self.interrupt();
             self.before = limit;
             return limit;
@@ -111,10 +114,7 @@ impl Control {
         }
         let next = match &mut self.law {
             Law::Aimd(aimd) => aimd.step(self.limit, seen),
-            Law::Gradient(gradient) => {
-                let is_least = self.limit < self.min + 1.0;
-                gradient.step(self.limit, is_least, seen)
-            }
+            Law::Gradient(gradient) => gradient.step(self.limit, is_least, seen),
         };
         if seen.is_used || next < self.limit {
             self.before = next;
@@ -122,6 +122,11 @@ impl Control {
         }
         // Or a failure now and then, under a load far below the limit, would take it down for good.
         next.max(self.before.min(self.limit + (self.limit / 10.0).max(1.0)))
+    }
+
+    /// Whether there is no less load to try.
+    fn is_least(&self) -> bool {
+        self.limit < self.min + 1.0
     }
 
     fn is_slow(&self, latency: f64) -> bool {

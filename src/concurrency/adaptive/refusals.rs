@@ -4,24 +4,33 @@
 //! each refusal lowers the limit, the other nine would have hardly anything to do.
 
 /// So many requests tell how large a part of them is refused.
-const ENOUGH: u64 = 100;
-/// How much less in flight shows what refusals are of.
-const LESS: f64 = 2.0 / 3.0;
+const ENOUGH: f64 = 100.0;
+/// Where that many are expected, hardly a third of them comes by chance.
+const SURE: f64 = 20.0;
+/// To how much a limit has to be lowered, and what is in flight with it, to show what refusals are of.
+const LESS: (f64, f64) = (2.0 / 3.0, 0.8);
+/// After so many requests it is tried once more what refusals are of, were all refused. The fewer are, the less it matters: it takes as
+/// many more as the square of their part is less.
+const DOUBT: f64 = 1_200.0;
 
 /// What is known of refusals.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Refusals {
     /// The part that is refused whatever is in flight. No more than a half.
     usual: f64,
+    /// So many requests from now it is to be doubted.
+    until_doubt: f64,
+    /// What has come since it was last seen whether still as many are refused.
     recent: Part,
     descent: Option<Descent>,
 }
 
-/// How much was refused.
+/// What became of requests.
 #[derive(Debug, Clone, Copy, Default)]
 struct Part {
-    of: u64,
-    refused: u64,
+    of: f64,
+    refused: f64,
+    in_flight: f64,
 }
 
 /// What came of it that refusals lowered the limit.
@@ -29,7 +38,7 @@ struct Part {
 struct Descent {
     /// Where it began.
     from: f64,
-    /// Of the requests until the limit was so much [less](LESS).
+    /// Of the latest requests until the limit was so much [less](LESS).
     above: Part,
     /// And since then.
     below: Part,
@@ -39,20 +48,35 @@ struct Descent {
 
 impl Refusals {
     /// Takes in what became of a request under a limit.
-    pub(super) fn count(&mut self, limit: f64, refused: bool) {
-        self.recent.count(refused);
-        if self.recent.of == 2 * ENOUGH {
+    pub(super) fn count(&mut self, limit: f64, is_least: bool, in_flight: usize, refused: bool) {
+        if self.usual > 0.0 {
+            self.recent.count(in_flight, refused);
+            self.review();
+        }
+        if let Some(descent) = &mut self.descent {
+            let is_above = limit > descent.from * LESS.0 && !is_least;
+            let part = if is_above {
+                &mut descent.above
+            } else {
+                &mut descent.below
+            };
+            part.count(in_flight, refused);
+            part.age();
+        }
+    }
+
+    /// Forgets what is usual, or makes it less.
+    fn review(&mut self) {
+        self.until_doubt -= 1.0;
+        if self.until_doubt < 0.0 {
+            self.usual = 0.0;
+        }
+        let Part { of, .. } = self.recent;
+        if of >= 2.0 * ENOUGH && of * self.usual >= SURE {
             if self.recent.share() < self.usual / 3.0 {
                 self.usual = self.recent.share();
             }
             self.recent = Part::default();
-        }
-        if let Some(descent) = &mut self.descent {
-            if limit > descent.from * LESS {
-                descent.above.count(refused);
-            } else {
-                descent.below.count(refused);
-            }
         }
     }
 
@@ -62,7 +86,7 @@ impl Refusals {
             return refused > 0;
         }
         let most = (3.0 * self.usual).min(0.5 + self.usual / 2.0);
-        refused as f64 > most * of as f64 + 1.0
+        refused as f64 > most * of as f64 + 2.0
     }
 
     /// Whether there always are some.
@@ -76,19 +100,22 @@ impl Refusals {
     }
 
     /// Hears of a step, before it is done. Returns the limit to go back to where all those before were in vain.
-    pub(super) fn step(&mut self, limit: f64, are_many: bool) -> Option<f64> {
+    pub(super) fn step(&mut self, limit: f64, is_least: bool, are_many: bool) -> Option<f64> {
         let Some(descent) = self.descent else {
             self.descent = are_many.then(|| Descent::new(limit));
             return None;
         };
-        let has_come_back = !are_many && limit >= descent.from;
-        if has_come_back || descent.below.of >= ENOUGH {
+        let has_come_back = !are_many && limit >= descent.from && !is_least;
+        let is_over = descent.is_over(is_least);
+        if has_come_back || is_over {
             self.descent = None;
         }
-        if has_come_back || !descent.is_vain() {
+        if has_come_back || !is_over || !descent.is_vain() {
             return None;
         }
         self.usual = descent.above.share().max(descent.below.share());
+        self.until_doubt = DOUBT / self.usual.powi(2);
+        self.recent = Part::default();
         Some(descent.from)
     }
 }
@@ -101,23 +128,43 @@ impl Descent {
         Self { from, above, below }
     }
 
+    /// Whether it can be told what the refusals are of. A limit that nobody reaches keeps nothing from the other side.
+    fn is_over(&self, is_least: bool) -> bool {
+        let is_less = self.below.in_flight() < self.above.in_flight() * LESS.1;
+        self.below.of >= ENOUGH && (is_less || is_least)
+    }
+
     /// Of up to a half, two thirds of the load would have left less than half, had it been of load.
     fn is_vain(&self) -> bool {
         let (before, after) = (self.above.share(), self.below.share());
-        let is_part = before.max(after) <= 0.5 && after > 0.0;
-        self.below.of >= ENOUGH && is_part && after >= before / 2.0
+        before.max(after) <= 0.5 && after > 0.0 && after >= before / 2.0
     }
 }
 
 // ===== impl Part =====
 
 impl Part {
-    fn count(&mut self, refused: bool) {
-        self.of += 1;
-        self.refused += u64::from(refused);
+    fn count(&mut self, in_flight: usize, refused: bool) {
+        self.of += 1.0;
+        self.refused += f64::from(u8::from(refused));
+        self.in_flight += in_flight as f64;
+    }
+
+    /// Forgets, but no more than leaves enough.
+    fn age(&mut self) {
+        if self.of >= 2.0 * ENOUGH && self.refused >= SURE {
+            self.of /= 2.0;
+            self.refused /= 2.0;
+            self.in_flight /= 2.0;
+        }
     }
 
     fn share(&self) -> f64 {
-        self.refused as f64 / self.of.max(1) as f64
+        self.refused / self.of.max(1.0)
+    }
+
+    /// On average.
+    fn in_flight(&self) -> f64 {
+        self.in_flight / self.of.max(1.0)
     }
 }

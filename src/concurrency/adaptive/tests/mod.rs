@@ -1,0 +1,122 @@
+//! The laws alone: whatever the samples.
+
+mod backend;
+mod loads;
+mod vain;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{
+    Adaptive,
+    control::Control,
+    window::{Outcome, Sample},
+};
+
+fn settings() -> impl Strategy<Value = Adaptive> {
+    let kind = prop_oneof![
+        Just(Adaptive::gradient()),
+        any::<u64>().prop_map(|nanos| Adaptive::aimd(Duration::from_nanos(nanos))),
+    ];
+    let numbers = (
+        any::<f64>(),
+        any::<f64>(),
+        any::<[usize; 3]>(),
+        any::<bool>(),
+    );
+    (kind, numbers).prop_map(|(kind, (tolerance, backoff, sizes, is_small))| {
+        let [min, max, initial] = sizes.map(|size| if is_small { size % 100 } else { size });
+        kind.tolerance(tolerance)
+            .backoff(backoff)
+            .min(min)
+            .max(max)
+            .initial(initial)
+    })
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![any::<u64>(), 0..1_000_000_000_u64]
+}
+
+fn sample() -> impl Strategy<Value = Sample> {
+    let outcome = prop_oneof![
+        Just(Outcome::Answered),
+        Just(Outcome::Overloaded),
+        Just(Outcome::Dropped)
+    ];
+    let in_flight = prop_oneof![any::<usize>(), 0..100_usize];
+    (time(), time(), time(), in_flight, outcome).prop_map(
+        |(started, idle, now, in_flight, outcome)| Sample {
+            started,
+            idle,
+            now,
+            in_flight,
+            outcome,
+        },
+    )
+}
+
+proptest! {
+    /// Also where the clock goes back, and where nobody could have been in flight.
+    #[test]
+    fn the_limit_is_a_number_within_its_bounds(
+        settings in settings(),
+        samples in proptest::collection::vec((sample(), any::<(u64, u64)>(), 1..40_usize), 0..60),
+    ) {
+        let mut control = Control::new(&settings, 0);
+        for (sample, held, times) in samples {
+            for _ in 0..times {
+                control.sample(&sample, || held);
+                let limit = control.limit();
+                prop_assert!(limit >= 1 && limit >= settings.min && limit <= settings.max);
+            }
+        }
+        control.force(usize::MAX, 0);
+        prop_assert_eq!(control.limit(), settings.max);
+        control.force(0, 0);
+        prop_assert_eq!(control.limit(), settings.min);
+    }
+
+    #[test]
+    fn answers_to_a_few_do_not_raise_the_limit(took in 1..1_000_000_000_u64, in_flight in 1..70_usize) {
+        for settings in [Adaptive::gradient(), Adaptive::aimd(Duration::from_secs(1))] {
+            let mut control = Control::new(&settings.initial(100), 0);
+            for number in 0..500 {
+                let started = number * took;
+                let outcome = Outcome::Answered;
+                control.sample(&Sample { started, idle: 0, now: started + took, in_flight, outcome }, || (took, 1));
+            }
+            prop_assert_eq!(control.limit(), 100);
+        }
+    }
+
+    /// Such as when the machine stood still.
+    #[test]
+    fn answers_that_took_for_ever_once_do_not_hold_up_the_limit(hours in 1..10_000_u64, in_flight in 75..101_usize) {
+        let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
+        let outcome = Outcome::Answered;
+        let mut now = hours * 3_600_000_000_000;
+        for _ in 0..100 {
+            control.sample(&Sample { started: 1, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        for _ in 0..10_000 {
+            let started = now;
+            now += 1_000_000;
+            control.sample(&Sample { started, idle: 0, now, in_flight, outcome }, || (0, 0));
+        }
+        prop_assert!(control.limit() > 100);
+    }
+
+    /// However many failures there are, they are one step in a round trip.
+    #[test]
+    fn failures_lower_the_limit_once_in_a_round_trip(failures in 1..2_000_u64) {
+        let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
+        for number in 0..failures {
+            let now = 20_000_000 + number;
+            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: Outcome::Overloaded };
+            control.sample(&sample, || (0, 0));
+        }
+        prop_assert_eq!(control.limit(), 90);
+    }
+}

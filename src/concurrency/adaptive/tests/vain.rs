@@ -1,0 +1,138 @@
+//! Which refusals are held to be of load.
+
+use super::super::refusals::Refusals;
+
+/// Requests between two steps.
+const OF: usize = 100;
+
+struct Server {
+    refusals: Refusals,
+    limit: f64,
+}
+
+impl Server {
+    fn new() -> Self {
+        let refusals = Refusals::default();
+        let limit = 100.0;
+        Self { refusals, limit }
+    }
+
+    /// So many are in flight, of which a part is refused, by the limit. Returns where the limit went back to, if it did.
+    fn steps(&mut self, count: usize, busy: f64, part: impl Fn(f64) -> f64) -> Option<f64> {
+        (0..count).find_map(|_| {
+            let in_flight = self.limit.min(busy);
+            let refused = (part(self.limit) * OF as f64).round() as usize;
+            for number in 0..OF {
+                let is_refused = number < refused;
+                self.refusals
+                    .count(self.limit, false, in_flight as usize, is_refused);
+            }
+            let are_many = self.refusals.are_many(refused, OF);
+            let back = self.refusals.step(self.limit, false, are_many);
+            self.limit = back.unwrap_or(self.limit * if are_many { 0.9 } else { 1.0 });
+            back
+        })
+    }
+}
+
+#[test]
+fn the_same_part_of_less_is_not_of_load() {
+    for part in [0.01, 0.1, 0.3, 0.5] {
+        let mut server = Server::new();
+        assert_eq!(server.steps(30, 100.0, |_| part), Some(100.0), "{part}");
+        assert_eq!(server.steps(30, 100.0, |_| part), None);
+        assert_eq!(server.limit, 100.0, "{part}");
+    }
+}
+
+#[test]
+fn less_than_half_of_the_part_of_two_thirds_is_of_load() {
+    let part = |limit: f64| if limit > 67.0 { 0.5 } else { 0.2 };
+    assert_eq!(Server::new().steps(10, 100.0, part), None);
+    let part = |limit: f64| if limit > 67.0 { 0.5 } else { 0.3 };
+    assert_eq!(Server::new().steps(10, 100.0, part), Some(100.0));
+}
+
+#[test]
+fn more_than_half_is_of_load() {
+    assert_eq!(Server::new().steps(100, 100.0, |_| 0.6), None);
+    let part = |limit: f64| if limit > 67.0 { 0.4 } else { 0.6 };
+    assert_eq!(Server::new().steps(10, 100.0, part), None);
+}
+
+#[test]
+fn a_limit_that_nobody_reaches_shows_nothing() {
+    let mut server = Server::new();
+    assert_eq!(server.steps(10, 30.0, |_| 0.2), None);
+    assert!(server.limit < 50.0);
+    assert_eq!(server.steps(10, 30.0, |_| 0.2), Some(100.0));
+}
+
+#[test]
+fn what_is_refused_at_the_least_limit_is_not_of_load() {
+    let mut refusals = Refusals::default();
+    let mut step = |refused| {
+        for number in 0..OF {
+            refusals.count(1.0, true, 1, number < refused);
+        }
+        let are_many = refusals.are_many(refused, OF);
+        refusals.step(1.0, true, are_many)
+    };
+    // Of a hundred that are seen after the first.
+    assert_eq!(
+        [step(60), step(60), step(40), step(40)],
+        [None, None, None, Some(1.0)]
+    );
+}
+
+#[test]
+fn more_than_there_always_are_is_of_load() {
+    let mut server = Server::new();
+    assert_eq!(server.steps(30, 100.0, |_| 0.1), Some(100.0));
+    server.steps(1, 100.0, |_| 0.3);
+    assert_eq!(server.limit, 100.0);
+    server.steps(1, 100.0, |_| 0.4);
+    assert_eq!(server.limit, 90.0);
+}
+
+#[test]
+fn a_time_without_refusals_makes_them_of_load_again() {
+    let mut server = Server::new();
+    assert_eq!(server.steps(30, 100.0, |_| 0.3), Some(100.0));
+    server.steps(3, 100.0, |_| 0.0);
+    server.steps(1, 100.0, |_| 0.1);
+    assert_eq!(server.limit, 90.0);
+}
+
+/// Or a mistake would last as long as what it has brought about.
+#[test]
+fn after_a_while_it_is_tried_again() {
+    let mut server = Server::new();
+    assert_eq!(server.steps(30, 100.0, |_| 0.2), Some(100.0));
+    server.steps(299, 100.0, |_| 0.2);
+    assert_eq!(server.limit, 100.0);
+    server.steps(5, 100.0, |_| 0.2);
+    assert!(server.limit < 100.0);
+}
+
+#[test]
+fn where_nothing_is_refused_any_more_nothing_is_learned() {
+    let mut server = Server::new();
+    assert_eq!(server.steps(1, 100.0, |_| 0.05), None);
+    assert_eq!(server.steps(1, 100.0, |_| 0.0), None);
+    server.limit = 60.0;
+    assert_eq!(server.steps(9, 100.0, |_| 0.0), None);
+}
+
+/// An earlier state of the other side is no measure for the present one.
+#[test]
+fn what_was_refused_long_ago_is_forgotten() {
+    let mut server = Server::new();
+    // Steps down, and up again by something else, but never to where they began.
+    for _ in 0..20 {
+        assert_eq!(server.steps(2, 100.0, |_| 0.05), None);
+        server.limit = 95.0;
+    }
+    let part = |limit: f64| if limit > 67.0 { 0.5 } else { 0.1 };
+    assert_eq!(server.steps(10, 100.0, part), None);
+}
