@@ -7,8 +7,8 @@
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
 //! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
-//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request, and takes a lock of its own once, for some
-//! sums: a few hundred nanoseconds.
+//! nothing limits the waiting. An adaptive limit reads the clock up to six times for each request (with [`Latency::End`] twice more for each
+//! frame), and takes a lock of its own once, for some sums: a few hundred nanoseconds.
 //!
 //! # What it promises
 //!
@@ -39,9 +39,9 @@
 //!   of the body, since its reader does something else, is not counted.
 //! - **Refusals**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
 //!   `UNAVAILABLE` without an answer, a timeout, and a connection that can't be made or breaks, lower the limit to nine tenths, at most
-//!   once in a round trip. Where as large a part is refused of a limit that is lower by a third, as by one broken machine of ten, it was
-//!   not the load: the limit goes back, heeds only what is clearly more than that, and tries again after a while. So it is where there
-//!   is no lower limit to try. With more than half refused it goes down all the same.
+//!   once in a round trip. Where as large a part is refused of two thirds or less, as by one broken machine of ten, it was not the load: the
+//!   limit goes back, heeds only what is clearly more than that, and tries again after some thousands of requests. With more than a quarter
+//!   refused it was, whatever it was: the limit goes down.
 //!
 //!   Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do refusals by a layer of this crate
 //!   further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be seen where it is a
@@ -55,7 +55,9 @@
 //!
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
 //! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
-//! several processes in front of one backend see each other's load as the backend's, and share it by chance.
+//! several processes in front of one backend see each other's load as the backend's, and share it by chance. Where that backend refuses
+//! what is too much, each of them makes too little difference to tell that from a broken machine: together they may go on asking for up to
+//! twice as much as it takes. Latency holds them back as ever.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -18,7 +18,8 @@ pub enum Priority {
     /// Never waits and is never refused, whatever the limit. It counts as in flight, so that others wait for its sake. No latency
     /// is learned from it.
     ///
-    /// For health checks, and what an operator does while things go wrong. Not for anything that comes in numbers.
+    /// For health checks, and what an operator does while things go wrong. Not for anything that comes in numbers: an adaptive
+    /// limit learns nothing from it, so where it takes all of the limit, that stays what it is.
     Critical,
 }
 

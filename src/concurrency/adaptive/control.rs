@@ -49,7 +49,7 @@ impl Control {
             max: settings.max as f64,
             backoff: settings.backoff,
             law,
-            refusals: Refusals::default(),
+            refusals: Refusals::new(settings.backoff),
             window: Window::open(now, 0.0),
             hold: 0.0,
             latency: 0.0,

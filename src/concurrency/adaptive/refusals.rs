@@ -9,14 +9,23 @@ const ENOUGH: f64 = 100.0;
 const SURE: f64 = 20.0;
 /// To how much a limit has to be lowered, and what is in flight with it, to show what refusals are of.
 const LESS: (f64, f64) = (2.0 / 3.0, 0.8);
+/// No larger part than this is held to be refused whatever the load. Of what several clients ask of one server, each of them makes little
+/// difference, and what they all take for granted is refused.
+const MOST: f64 = 0.25;
+/// After so many steps without refusals there was nothing to go down for.
+const CALM: u32 = 30;
 /// After so many requests it is tried once more what refusals are of, were all refused. The fewer are, the less it matters: it takes as
 /// many more as the square of their part is less.
 const DOUBT: f64 = 1_200.0;
+/// But no sooner than after so many times the limit, and no later than after so many requests.
+const DOUBT_WITHIN: (f64, f64) = (60.0, 1e6);
 
 /// What is known of refusals.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Refusals {
-    /// The part that is refused whatever is in flight. No more than a half.
+    /// To how much a limit has to be lowered.
+    less: f64,
+    /// The part that is refused whatever is in flight.
     usual: f64,
     /// So many requests from now it is to be doubted.
     until_doubt: f64,
@@ -38,6 +47,8 @@ struct Part {
 struct Descent {
     /// Where it began.
     from: f64,
+    /// How many steps there were since the last one down.
+    calm: u32,
     /// Of the latest requests until the limit was so much [less](LESS).
     above: Part,
     /// And since then.
@@ -47,6 +58,18 @@ struct Descent {
 // ===== impl Refusals =====
 
 impl Refusals {
+    /// For a limit of which a refusal leaves so much.
+    pub(super) fn new(backoff: f64) -> Self {
+        Self {
+            // Or nothing would be known of before.
+            less: LESS.0.min(backoff * backoff),
+            usual: 0.0,
+            until_doubt: 0.0,
+            recent: Part::default(),
+            descent: None,
+        }
+    }
+
     /// Takes in what became of a request under a limit.
     pub(super) fn count(&mut self, limit: f64, is_least: bool, in_flight: usize, refused: bool) {
         if self.usual > 0.0 {
@@ -54,7 +77,7 @@ impl Refusals {
             self.review();
         }
         if let Some(descent) = &mut self.descent {
-            let is_above = limit > descent.from * LESS.0 && !is_least;
+            let is_above = limit > descent.from * self.less && !is_least;
             let part = if is_above {
                 &mut descent.above
             } else {
@@ -68,16 +91,24 @@ impl Refusals {
     /// Forgets what is usual, or makes it less.
     fn review(&mut self) {
         self.until_doubt -= 1.0;
-        if self.until_doubt < 0.0 {
-            self.usual = 0.0;
-        }
         let Part { of, .. } = self.recent;
         if of >= 2.0 * ENOUGH && of * self.usual >= SURE {
-            if self.recent.share() < self.usual / 3.0 {
-                self.usual = self.recent.share();
+            let share = self.recent.share();
+            if share > self.many() {
+                self.usual = 0.0;
+            } else if share < self.usual / 3.0 {
+                self.usual = share;
             }
             self.recent = Part::default();
         }
+        if self.until_doubt < 0.0 {
+            self.usual = 0.0;
+        }
+    }
+
+    /// The part that is more than there always is, however much chance adds.
+    fn many(&self) -> f64 {
+        (3.0 * self.usual).min(0.5 + self.usual / 2.0)
     }
 
     /// Whether so many are surely more than there always are.
@@ -85,8 +116,7 @@ impl Refusals {
         if self.usual == 0.0 {
             return refused > 0;
         }
-        let most = (3.0 * self.usual).min(0.5 + self.usual / 2.0);
-        refused as f64 > most * of as f64 + 2.0
+        refused as f64 > self.many() * of as f64 + 2.0
     }
 
     /// Whether there always are some.
@@ -101,20 +131,24 @@ impl Refusals {
 
     /// Hears of a step, before it is done. Returns the limit to go back to where all those before were in vain.
     pub(super) fn step(&mut self, limit: f64, is_least: bool, are_many: bool) -> Option<f64> {
-        let Some(descent) = self.descent else {
+        let Some(descent) = &mut self.descent else {
             self.descent = are_many.then(|| Descent::new(limit));
             return None;
         };
+        descent.calm = if are_many { 0 } else { descent.calm + 1 };
         let has_come_back = !are_many && limit >= descent.from && !is_least;
+        let descent = *descent;
         let is_over = descent.is_over(is_least);
-        if has_come_back || is_over {
+        if has_come_back || is_over || descent.calm > CALM {
             self.descent = None;
         }
-        if has_come_back || !is_over || !descent.is_vain() {
+        if has_come_back || !is_over || !descent.is_vain(is_least) {
             return None;
         }
         self.usual = descent.above.share().max(descent.below.share());
-        self.until_doubt = DOUBT / self.usual.powi(2);
+        let (soonest, latest) = DOUBT_WITHIN;
+        let after = DOUBT / self.usual.powi(2);
+        self.until_doubt = after.max(descent.from * soonest).min(latest);
         self.recent = Part::default();
         Some(descent.from)
     }
@@ -124,20 +158,27 @@ impl Refusals {
 
 impl Descent {
     fn new(from: f64) -> Self {
-        let (above, below) = Default::default();
-        Self { from, above, below }
+        let (calm, above, below) = Default::default();
+        Self {
+            from,
+            calm,
+            above,
+            below,
+        }
     }
 
     /// Whether it can be told what the refusals are of. A limit that nobody reaches keeps nothing from the other side.
     fn is_over(&self, is_least: bool) -> bool {
         let is_less = self.below.in_flight() < self.above.in_flight() * LESS.1;
-        self.below.of >= ENOUGH && (is_less || is_least)
+        let is_sure = is_least && self.below.refused >= SURE / 2.0;
+        self.below.of >= ENOUGH && (is_less || is_sure)
     }
 
-    /// Of up to a half, two thirds of the load would have left less than half, had it been of load.
-    fn is_vain(&self) -> bool {
+    /// Two thirds of the load would have left less than half, had it been of load; and the least load nothing.
+    fn is_vain(&self, is_least: bool) -> bool {
         let (before, after) = (self.above.share(), self.below.share());
-        before.max(after) <= 0.5 && after > 0.0 && after >= before / 2.0
+        let is_part = after > 0.0 && after <= MOST;
+        is_part && (is_least || before <= MOST && after >= before / 2.0)
     }
 }
 

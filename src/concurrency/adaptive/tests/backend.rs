@@ -48,33 +48,55 @@ pub(super) struct Run {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Call,
-    FirstByte(u64),
-    End(u64),
-    Refused(u64),
+    FirstByte(Call),
+    End(Call),
+    Refused(Call),
 }
 
-pub(super) struct Backend {
+/// When it started, and of which client it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Call {
+    started: u64,
+    client: usize,
+}
+
+/// A process with a limit of its own.
+struct Client {
     control: Control,
-    random: u64,
-    now: u64,
-    events: BinaryHeap<Reverse<(u64, Event)>>,
-    queue: VecDeque<u64>,
-    busy: usize,
     in_flight: usize,
     held: (u64, u64),
 }
 
+pub(super) struct Backend {
+    clients: Vec<Client>,
+    random: u64,
+    now: u64,
+    events: BinaryHeap<Reverse<(u64, Event)>>,
+    queue: VecDeque<Call>,
+    busy: usize,
+    in_flight: usize,
+}
+
 impl Backend {
     pub(super) fn new(settings: &Adaptive, seed: u64) -> Self {
-        Self {
+        Self::shared(settings, seed, 1)
+    }
+
+    /// By several clients that know nothing of each other.
+    pub(super) fn shared(settings: &Adaptive, seed: u64, clients: usize) -> Self {
+        let client = || Client {
             control: Control::new(settings, 0),
+            in_flight: 0,
+            held: (0, 0),
+        };
+        Self {
+            clients: (0..clients).map(|_| client()).collect(),
             random: 0x2545_F491_4F6C_DD1D ^ (seed << 32),
             now: 0,
             events: BinaryHeap::from([Reverse((0, Event::Call))]),
             queue: VecDeque::new(),
             busy: 0,
             in_flight: 0,
-            held: (0, 0),
         }
     }
 
@@ -97,16 +119,33 @@ impl Backend {
         self.events.push(Reverse((at, event)));
     }
 
-    fn sample(&mut self, started: u64, outcome: Outcome) {
+    fn sample(&mut self, call: Call, outcome: Outcome) {
+        let client = &mut self.clients[call.client];
         let sample = Sample {
-            started,
+            started: call.started,
             idle: 0,
             now: self.now,
-            in_flight: self.in_flight,
+            in_flight: client.in_flight,
             outcome,
         };
-        let held = &mut self.held;
-        self.control.sample(&sample, || std::mem::take(held));
+        let held = &mut client.held;
+        client.control.sample(&sample, || std::mem::take(held));
+    }
+
+    fn end(&mut self, call: Call) {
+        let client = &mut self.clients[call.client];
+        client.in_flight -= 1;
+        client.held.0 += self.now - call.started;
+        client.held.1 += 1;
+        self.in_flight -= 1;
+    }
+
+    /// The limits of all clients.
+    fn limit(&self) -> usize {
+        self.clients
+            .iter()
+            .map(|client| client.control.limit())
+            .sum()
     }
 
     pub(super) fn run(&mut self, phase: Phase) -> Run {
@@ -123,40 +162,50 @@ impl Backend {
                 Event::Call => {
                     let wait = -(1.0 - self.roll()).ln() / capacity / phase.load;
                     self.after(wait, Event::Call);
-                    limits.extend((since > half).then(|| self.control.limit() as f64));
-                    if self.in_flight < self.control.limit() {
+                    limits.extend((since > half).then(|| self.limit() as f64));
+                    let among = self.clients.len();
+                    let client = if among == 1 {
+                        0
+                    } else {
+                        (self.roll() * among as f64) as usize
+                    };
+                    let asking = &mut self.clients[client];
+                    if asking.in_flight < asking.control.limit() {
+                        asking.in_flight += 1;
                         self.in_flight += 1;
+                        let call = Call {
+                            started: at,
+                            client,
+                        };
                         let refuses = phase.refuses;
                         if self.roll() < refuses.part || self.in_flight > refuses.over {
-                            self.after(phase.to_first_byte * refuses.takes, Event::Refused(at));
+                            self.after(phase.to_first_byte * refuses.takes, Event::Refused(call));
                         } else {
-                            self.queue.push_back(at);
+                            self.queue.push_back(call);
                         }
                     }
                 }
-                Event::FirstByte(started) => self.sample(started, Outcome::Answered),
-                Event::Refused(started) => {
-                    self.sample(started, Outcome::Overloaded);
+                Event::FirstByte(call) => self.sample(call, Outcome::Answered),
+                Event::Refused(call) => {
+                    self.sample(call, Outcome::Overloaded);
+                    self.end(call);
                     refused += if since > half { 1.0 } else { 0.0 };
-                    self.in_flight -= 1;
-                    self.held = (self.held.0 + (at - started), self.held.1 + 1);
                 }
-                Event::End(started) => {
-                    self.in_flight -= 1;
+                Event::End(call) => {
+                    self.end(call);
                     self.busy -= 1;
-                    self.held = (self.held.0 + (at - started), self.held.1 + 1);
                     answers += if since > half { 1.0 } else { 0.0 };
                 }
             }
             while self.busy < phase.workers {
-                let Some(started) = self.queue.pop_front() else {
+                let Some(call) = self.queue.pop_front() else {
                     break;
                 };
                 self.busy += 1;
                 let first = phase.to_first_byte * self.factor();
                 let rest = phase.rest * self.factor();
-                self.after(first, Event::FirstByte(started));
-                self.after(first + rest, Event::End(started));
+                self.after(first, Event::FirstByte(call));
+                self.after(first + rest, Event::End(call));
             }
             if since > end {
                 break;

@@ -8,13 +8,19 @@ const OF: usize = 100;
 struct Server {
     refusals: Refusals,
     limit: f64,
+    backoff: f64,
 }
 
 impl Server {
     fn new() -> Self {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new(0.9);
         let limit = 100.0;
-        Self { refusals, limit }
+        let backoff = 0.9;
+        Self {
+            refusals,
+            limit,
+            backoff,
+        }
     }
 
     /// So many are in flight, of which a part is refused, by the limit. Returns where the limit went back to, if it did.
@@ -29,7 +35,7 @@ impl Server {
             }
             let are_many = self.refusals.are_many(refused, OF);
             let back = self.refusals.step(self.limit, false, are_many);
-            self.limit = back.unwrap_or(self.limit * if are_many { 0.9 } else { 1.0 });
+            self.limit = back.unwrap_or(self.limit * if are_many { self.backoff } else { 1.0 });
             back
         })
     }
@@ -37,7 +43,7 @@ impl Server {
 
 #[test]
 fn the_same_part_of_less_is_not_of_load() {
-    for part in [0.01, 0.1, 0.3, 0.5] {
+    for part in [0.01, 0.1, 0.25] {
         let mut server = Server::new();
         assert_eq!(server.steps(30, 100.0, |_| part), Some(100.0), "{part}");
         assert_eq!(server.steps(30, 100.0, |_| part), None);
@@ -47,16 +53,18 @@ fn the_same_part_of_less_is_not_of_load() {
 
 #[test]
 fn less_than_half_of_the_part_of_two_thirds_is_of_load() {
-    let part = |limit: f64| if limit > 67.0 { 0.5 } else { 0.2 };
+    let part = |limit: f64| if limit > 67.0 { 0.2 } else { 0.08 };
     assert_eq!(Server::new().steps(10, 100.0, part), None);
-    let part = |limit: f64| if limit > 67.0 { 0.5 } else { 0.3 };
+    let part = |limit: f64| if limit > 67.0 { 0.2 } else { 0.12 };
     assert_eq!(Server::new().steps(10, 100.0, part), Some(100.0));
 }
 
 #[test]
-fn more_than_half_is_of_load() {
-    assert_eq!(Server::new().steps(100, 100.0, |_| 0.6), None);
-    let part = |limit: f64| if limit > 67.0 { 0.4 } else { 0.6 };
+fn more_than_a_quarter_is_of_load() {
+    assert_eq!(Server::new().steps(100, 100.0, |_| 0.3), None);
+    let part = |limit: f64| if limit > 67.0 { 0.2 } else { 0.3 };
+    assert_eq!(Server::new().steps(10, 100.0, part), None);
+    let part = |limit: f64| if limit > 67.0 { 0.3 } else { 0.2 };
     assert_eq!(Server::new().steps(10, 100.0, part), None);
 }
 
@@ -70,7 +78,7 @@ fn a_limit_that_nobody_reaches_shows_nothing() {
 
 #[test]
 fn what_is_refused_at_the_least_limit_is_not_of_load() {
-    let mut refusals = Refusals::default();
+    let mut refusals = Refusals::new(0.9);
     let mut step = |refused| {
         for number in 0..OF {
             refusals.count(1.0, true, 1, number < refused);
@@ -78,11 +86,9 @@ fn what_is_refused_at_the_least_limit_is_not_of_load() {
         let are_many = refusals.are_many(refused, OF);
         refusals.step(1.0, true, are_many)
     };
-    // Of a hundred that are seen after the first.
-    assert_eq!(
-        [step(60), step(60), step(40), step(40)],
-        [None, None, None, Some(1.0)]
-    );
+    // Counted from the second step on; fewer than ten say nothing.
+    let steps = [step(60), step(9), step(0), step(2)];
+    assert_eq!(steps, [None, None, None, Some(1.0)]);
 }
 
 #[test]
@@ -96,23 +102,72 @@ fn more_than_there_always_are_is_of_load() {
 }
 
 #[test]
-fn a_time_without_refusals_makes_them_of_load_again() {
+fn more_than_that_is_of_load_again() {
     let mut server = Server::new();
-    assert_eq!(server.steps(30, 100.0, |_| 0.3), Some(100.0));
-    server.steps(3, 100.0, |_| 0.0);
-    server.steps(1, 100.0, |_| 0.1);
-    assert_eq!(server.limit, 90.0);
+    assert_eq!(server.steps(30, 100.0, |_| 0.1), Some(100.0));
+    server.steps(2, 100.0, |_| 0.31);
+    assert!(server.limit < 100.0);
+    // From then on each is, until it is tried again.
+    let limit = server.limit;
+    server.steps(1, 100.0, |_| 0.01);
+    assert!(server.limit < limit);
+}
+
+#[test]
+fn a_time_with_few_refusals_makes_them_of_load_again() {
+    for few in [0.0, 0.01] {
+        let mut server = Server::new();
+        assert_eq!(server.steps(30, 100.0, |_| 0.2), Some(100.0));
+        server.steps(3, 100.0, |_| few);
+        server.steps(1, 100.0, |_| 0.1);
+        assert_eq!(server.limit, 90.0, "{few}");
+    }
 }
 
 /// Or a mistake would last as long as what it has brought about.
 #[test]
 fn after_a_while_it_is_tried_again() {
+    for (part, steps) in [(0.2, 300), (0.01, 10_000)] {
+        let mut server = Server::new();
+        assert_eq!(server.steps(30, 100.0, |_| part), Some(100.0));
+        server.steps(steps - 1, 100.0, |_| part);
+        assert_eq!(server.limit, 100.0, "{part}");
+        server.steps(5, 100.0, |_| part);
+        assert!(server.limit < 100.0, "{part}");
+    }
+}
+
+#[test]
+fn a_large_limit_is_not_lowered_all_the_time() {
     let mut server = Server::new();
-    assert_eq!(server.steps(30, 100.0, |_| 0.2), Some(100.0));
-    server.steps(299, 100.0, |_| 0.2);
-    assert_eq!(server.limit, 100.0);
-    server.steps(5, 100.0, |_| 0.2);
-    assert!(server.limit < 100.0);
+    server.limit = 10_000.0;
+    assert_eq!(server.steps(30, 10_000.0, |_| 0.2), Some(10_000.0));
+    assert_eq!(server.steps(5_999, 10_000.0, |_| 0.2), None);
+    assert_eq!(server.limit, 10_000.0);
+}
+
+#[test]
+fn a_limit_that_each_refusal_halves_is_compared_with_what_it_was() {
+    for backoff in [0.1, 0.5, 0.66] {
+        let mut server = Server::new();
+        server.refusals = Refusals::new(backoff);
+        server.backoff = backoff;
+        server.limit = 10_000.0;
+        assert_eq!(
+            server.steps(10, 10_000.0, |_| 0.2),
+            Some(10_000.0),
+            "{backoff}"
+        );
+    }
+}
+
+#[test]
+fn a_descent_ends_where_nothing_is_refused_for_long() {
+    let mut server = Server::new();
+    server.steps(1, 100.0, |_| 0.1);
+    assert_eq!(server.limit, 90.0);
+    server.steps(40, 100.0, |_| 0.0);
+    assert_eq!(server.steps(30, 100.0, |_| 0.1), Some(90.0));
 }
 
 #[test]
