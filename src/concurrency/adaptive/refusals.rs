@@ -145,7 +145,9 @@ impl Refusals {
         if has_come_back || !is_over || !descent.is_vain(is_least) {
             return None;
         }
-        self.usual = descent.above.share().max(descent.below.share());
+        let (before, after) = (descent.above.share(), descent.below.share());
+        // At the least limit it is no matter what was refused before, such as by an outage.
+        self.usual = before.max(after).min(2.0 * after);
         let (soonest, latest) = DOUBT_WITHIN;
         let after = DOUBT / self.usual.powi(2);
         self.until_doubt = after.max(descent.from * soonest).min(latest);

@@ -9,6 +9,7 @@ struct Server {
     refusals: Refusals,
     limit: f64,
     backoff: f64,
+    is_least: bool,
 }
 
 impl Server {
@@ -20,6 +21,7 @@ impl Server {
             refusals,
             limit,
             backoff,
+            is_least: false,
         }
     }
 
@@ -31,10 +33,10 @@ impl Server {
             for number in 0..OF {
                 let is_refused = number < refused;
                 self.refusals
-                    .count(self.limit, false, in_flight as usize, is_refused);
+                    .count(self.limit, self.is_least, in_flight as usize, is_refused);
             }
             let are_many = self.refusals.are_many(refused, OF);
-            let back = self.refusals.step(self.limit, false, are_many);
+            let back = self.refusals.step(self.limit, self.is_least, are_many);
             self.limit = back.unwrap_or(self.limit * if are_many { self.backoff } else { 1.0 });
             back
         })
@@ -89,6 +91,17 @@ fn what_is_refused_at_the_least_limit_is_not_of_load() {
     // Counted from the second step on; fewer than ten say nothing.
     let steps = [step(60), step(9), step(0), step(2)];
     assert_eq!(steps, [None, None, None, Some(1.0)]);
+}
+
+#[test]
+fn what_an_outage_has_refused_before_is_not_usual() {
+    let mut server = Server::new();
+    server.steps(4, 100.0, |_| 0.9);
+    server.limit = 1.0;
+    server.is_least = true;
+    assert_eq!(server.steps(10, 100.0, |_| 0.1), Some(100.0));
+    assert!(!server.refusals.are_many(20, OF));
+    assert!(server.refusals.are_many(65, OF));
 }
 
 #[test]
