@@ -71,7 +71,7 @@ where
             }
             verdict.tell(&mut permit);
         }
-        response.carry(Reading::told(permit))
+        self.0.hold(response, Reading::told(permit))
     }
 
     fn empty(&self, response: Response) -> Self::Output {

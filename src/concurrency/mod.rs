@@ -56,7 +56,7 @@
 //! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
 //! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
 //! several processes in front of one backend see each other's load as the backend's, and share it by chance. Where that backend refuses
-//! what is too much, each of them makes too little difference to tell that from a broken machine: together they may go on asking for up to
+//! what is too much, each of them makes too little difference to tell that from a broken machine: together they may go on asking for about
 //! twice as much as it takes. Latency holds them back as ever.
 //!
 //! ```

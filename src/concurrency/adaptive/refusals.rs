@@ -142,17 +142,22 @@ impl Refusals {
         if has_come_back || is_over || descent.calm > CALM {
             self.descent = None;
         }
-        if has_come_back || !is_over || !descent.is_vain(is_least) {
-            return None;
-        }
+        let is_vain = is_over && !has_come_back && descent.is_vain(is_least);
+        is_vain.then(|| {
+            self.believe(&descent);
+            descent.from
+        })
+    }
+
+    /// From here on, until it is to be doubted, what a descent has not made less is usual.
+    fn believe(&mut self, descent: &Descent) {
         let (before, after) = (descent.above.share(), descent.below.share());
         // At the least limit it is no matter what was refused before, such as by an outage.
         self.usual = before.max(after).min(2.0 * after);
         let (soonest, latest) = DOUBT_WITHIN;
-        let after = DOUBT / self.usual.powi(2);
-        self.until_doubt = after.max(descent.from * soonest).min(latest);
+        let until_doubt = DOUBT / self.usual.powi(2);
+        self.until_doubt = until_doubt.max(descent.from * soonest).min(latest);
         self.recent = Part::default();
-        Some(descent.from)
     }
 }
 

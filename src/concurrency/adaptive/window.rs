@@ -51,7 +51,8 @@ pub(super) struct Seen {
     pub(super) in_flight: f64,
     /// Whether the limit was reached, or nearly.
     pub(super) is_used: bool,
-    /// How long a slot is held from the call on, on average, in nanoseconds: longer than the latency where that ends before the request does.
+    /// How long a slot is held from the call on, on average, in nanoseconds: longer than the latency where that ends before the request
+    /// does.
     pub(super) hold: f64,
 }
 

@@ -74,7 +74,6 @@ pub(super) struct Backend {
     events: BinaryHeap<Reverse<(u64, Event)>>,
     queue: VecDeque<Call>,
     busy: usize,
-    in_flight: usize,
 }
 
 impl Backend {
@@ -96,7 +95,6 @@ impl Backend {
             events: BinaryHeap::from([Reverse((0, Event::Call))]),
             queue: VecDeque::new(),
             busy: 0,
-            in_flight: 0,
         }
     }
 
@@ -137,15 +135,11 @@ impl Backend {
         client.in_flight -= 1;
         client.held.0 += self.now - call.started;
         client.held.1 += 1;
-        self.in_flight -= 1;
     }
 
-    /// The limits of all clients.
-    fn limit(&self) -> usize {
-        self.clients
-            .iter()
-            .map(|client| client.control.limit())
-            .sum()
+    /// Of all clients together.
+    fn sum(&self, of: fn(&Client) -> usize) -> usize {
+        self.clients.iter().map(of).sum()
     }
 
     pub(super) fn run(&mut self, phase: Phase) -> Run {
@@ -162,23 +156,20 @@ impl Backend {
                 Event::Call => {
                     let wait = -(1.0 - self.roll()).ln() / capacity / phase.load;
                     self.after(wait, Event::Call);
-                    limits.extend((since > half).then(|| self.limit() as f64));
-                    let among = self.clients.len();
-                    let client = if among == 1 {
-                        0
-                    } else {
-                        (self.roll() * among as f64) as usize
-                    };
+                    limits.extend(
+                        (since > half).then(|| self.sum(|client| client.control.limit()) as f64),
+                    );
+                    let client = (self.roll() * self.clients.len() as f64) as usize;
                     let asking = &mut self.clients[client];
                     if asking.in_flight < asking.control.limit() {
                         asking.in_flight += 1;
-                        self.in_flight += 1;
+                        let in_flight = self.sum(|client| client.in_flight);
                         let call = Call {
                             started: at,
                             client,
                         };
                         let refuses = phase.refuses;
-                        if self.roll() < refuses.part || self.in_flight > refuses.over {
+                        if self.roll() < refuses.part || in_flight > refuses.over {
                             self.after(phase.to_first_byte * refuses.takes, Event::Refused(call));
                         } else {
                             self.queue.push_back(call);

@@ -25,6 +25,14 @@ impl Server {
         }
     }
 
+    fn at_the_least() -> Self {
+        Self {
+            limit: 1.0,
+            is_least: true,
+            ..Self::new()
+        }
+    }
+
     /// So many are in flight, of which a part is refused, by the limit. Returns where the limit went back to, if it did.
     fn steps(&mut self, count: usize, busy: f64, part: impl Fn(f64) -> f64) -> Option<f64> {
         (0..count).find_map(|_| {
@@ -80,16 +88,10 @@ fn a_limit_that_nobody_reaches_shows_nothing() {
 
 #[test]
 fn what_is_refused_at_the_least_limit_is_not_of_load() {
-    let mut refusals = Refusals::new(0.9);
-    let mut step = |refused| {
-        for number in 0..OF {
-            refusals.count(1.0, true, 1, number < refused);
-        }
-        let are_many = refusals.are_many(refused, OF);
-        refusals.step(1.0, true, are_many)
-    };
+    let mut server = Server::at_the_least();
+    let mut step = |refused| server.steps(1, 1.0, |_| refused);
     // Counted from the second step on; fewer than ten say nothing.
-    let steps = [step(60), step(9), step(0), step(2)];
+    let steps = [step(0.6), step(0.09), step(0.0), step(0.02)];
     assert_eq!(steps, [None, None, None, Some(1.0)]);
 }
 
@@ -97,8 +99,10 @@ fn what_is_refused_at_the_least_limit_is_not_of_load() {
 fn what_an_outage_has_refused_before_is_not_usual() {
     let mut server = Server::new();
     server.steps(4, 100.0, |_| 0.9);
-    server.limit = 1.0;
-    server.is_least = true;
+    server = Server {
+        refusals: server.refusals,
+        ..Server::at_the_least()
+    };
     assert_eq!(server.steps(10, 100.0, |_| 0.1), Some(100.0));
     assert!(!server.refusals.are_many(20, OF));
     assert!(server.refusals.are_many(65, OF));
