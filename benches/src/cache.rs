@@ -42,7 +42,7 @@ fn hits(prompt: Option<usize>) -> Contender {
     if prompt.is_none() {
         return call_with(server, move || request.clone());
     }
-    let client = CacheLayer::new().layer(server);
+    let client = CacheLayer::completions().layer(server);
     let first = block_on(client.clone().oneshot(request.clone())).expect("infallible");
     block_on(first.into_body().collect()).expect("a body");
     call_with(client, move || request.clone())

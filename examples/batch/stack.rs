@@ -74,7 +74,7 @@ pub(crate) fn with_fallback(
 /// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.
 pub(crate) fn with_cache(client: impl Answers) -> impl Answers {
     ServiceBuilder::new()
-        .layer(CacheLayer::new())
+        .layer(CacheLayer::completions())
         .service(client)
 }
 

@@ -2,8 +2,10 @@
 
 use http::{
     HeaderMap,
-    header::{AGE, CACHE_CONTROL, PRAGMA},
+    header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA},
 };
+
+use crate::header::{date, until};
 
 /// What a request or a response says of caches. Where it says a thing twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +73,15 @@ pub(super) fn age(headers: &HeaderMap) -> u64 {
     let age = headers.get(AGE);
     age.and_then(|age| seconds(age.as_bytes().trim_ascii()))
         .unwrap_or(0)
+}
+
+/// Returns the seconds from the response's `Date` to its `Expires`. A date that cannot be read has
+/// passed (RFC 9111 §5.3).
+pub(super) fn expires(headers: &HeaderMap) -> Option<u64> {
+    let now = crate::clock::wall;
+    let expires = headers.get(EXPIRES)?.to_str().ok();
+    let expires = expires.and_then(|text| date(text.trim(), &now));
+    Some(expires.map_or(0, |expires| until(expires, headers, &now).as_secs()))
 }
 
 /// Digits alone; too many of them are the largest number.

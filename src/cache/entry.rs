@@ -8,7 +8,7 @@ use http_body::Frame;
 
 use super::{
     head::{Head, size_of_headers},
-    key::Key,
+    key::CacheKey,
     sound::is_sound,
 };
 
@@ -44,7 +44,7 @@ impl Entry {
 
     /// In bytes.
     pub(super) fn weight(&self) -> u32 {
-        let size = OVERHEAD + size_of::<Key>() + self.head.size() + self.body.size();
+        let size = OVERHEAD + size_of::<CacheKey>() + self.head.size() + self.body.size();
         u32::try_from(size).unwrap_or(u32::MAX)
     }
 }

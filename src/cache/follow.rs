@@ -110,7 +110,7 @@ where
                 Stage::Leading { .. } => return self.call(cx),
             };
             match turn {
-                Turn::Read(reader) if self.suits(&reader) => {
+                Turn::Read(reader) if reader.head().was_young(self.max_age) => {
                     self.landing.store.counts.collapsed.add();
                     return Poll::Ready(Ok(Followed::Read(reader)));
                 }
@@ -118,15 +118,6 @@ where
                 Turn::Read(_) | Turn::Alone => self.lead(None),
             }
         }
-    }
-
-    /// Whether the answer is one to this request's headers, too, and did not come too old from another cache.
-    fn suits(&self, reader: &Reader) -> bool {
-        let request = self.request.as_ref();
-        request.is_some_and(|request| {
-            let (head, keyring) = (reader.head(), &self.landing.store.keyring);
-            head.was_young(self.max_age) && head.suits(request.headers(), keyring)
-        })
     }
 
     fn lead(&mut self, charge: Option<Charge>) {

@@ -8,10 +8,7 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::{
-    directives,
-    key::{Key, Keyring},
-};
+use super::directives;
 
 /// What a header costs beside its text.
 const FIELD: usize = 64;
@@ -38,19 +35,11 @@ pub(super) struct Head {
     pub(super) length: Option<u64>,
     /// Whether there may be one.
     pub(super) has_body: bool,
-    vary: Option<Vary>,
     born: Instant,
     /// How old it was then, in seconds.
     age: u64,
     /// Never, where that is past all time.
     expires: Option<Instant>,
-}
-
-/// Which headers of its request an answer depends on, and what they were.
-#[derive(Debug)]
-pub(super) struct Vary {
-    pub(super) names: Vec<HeaderName>,
-    pub(super) digest: Key,
 }
 
 // ===== impl Head =====
@@ -60,7 +49,6 @@ impl Head {
         parts: &Parts,
         length: Option<u64>,
         has_body: bool,
-        vary: Option<Vary>,
         now: Instant,
         ttl: Duration,
     ) -> Self {
@@ -71,7 +59,6 @@ impl Head {
             extensions: parts.extensions.clone(),
             length,
             has_body,
-            vary,
             born: now,
             age: directives::age(&parts.headers),
             expires: now.checked_add(ttl),
@@ -90,12 +77,6 @@ impl Head {
 
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
-    }
-
-    /// Whether it answers a request with these headers, too.
-    pub(super) fn suits(&self, headers: &HeaderMap, keyring: &Keyring) -> bool {
-        let Some(vary) = &self.vary else { return true };
-        keyring.digest(headers, &vary.names) == vary.digest
     }
 
     pub(super) fn age(&self, now: Instant) -> u64 {
@@ -121,8 +102,7 @@ impl Head {
     }
 
     pub(super) fn size(&self) -> usize {
-        let vary = self.vary.as_ref().map_or(0, |vary| vary.names.len());
-        size_of::<Self>() + size_of_headers(&self.headers) + vary * FIELD
+        size_of::<Self>() + size_of_headers(&self.headers)
     }
 }
 

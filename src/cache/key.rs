@@ -1,41 +1,60 @@
-//! What makes two requests equal.
+//! The cache key.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
-use super::{canonical, role::Role};
+use super::{json, noise::is_noise};
 use crate::{PeekBody, RequestHead, header::type_says};
 
-/// What equal requests have in common, and nobody can read a request out of.
+/// A keyed hash of a request. Equal requests have the same key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key([u8; 32]);
+pub(super) struct CacheKey([u8; 32]);
 
-/// Makes keys that only this layer can make.
+/// What is part of the key.
 #[derive(Clone)]
-pub(super) struct Keyring {
+pub(super) struct KeyPolicy {
+    /// The key of the hash.
     secret: [u8; 32],
+    ignored: Vec<HeaderName>,
+    identities: Vec<Identity>,
 }
 
-/// Fields, each told from the next by its length.
+/// Returns the identity behind a request. Without one the request is not cached.
+type Identity = Arc<dyn Fn(&dyn RequestHead) -> Option<Vec<u8>> + Send + Sync>;
+
+/// Fields, each with its length before it.
 struct Fields(Vec<u8>);
 
-// ===== impl Keyring =====
+// ===== impl KeyPolicy =====
 
-impl Keyring {
-    pub(super) fn random() -> Self {
+impl KeyPolicy {
+    pub(super) fn new() -> Self {
         Self {
             secret: rand::random(),
+            ignored: Vec::new(),
+            identities: Vec::new(),
         }
     }
 
-    /// The key of a request, or `None` where its body can't be looked at.
-    pub(super) fn key<R: RequestHead + PeekBody>(
-        &self,
-        request: &R,
-        chosen: &[HeaderName],
-        per_caller: bool,
-    ) -> Option<Key> {
+    /// The layer's clones share a store. A new secret keeps keys of different policies apart.
+    pub(super) fn ignore(&mut self, name: HeaderName) {
+        self.secret = rand::random();
+        self.ignored.push(name);
+    }
+
+    pub(super) fn add_identity(&mut self, identity: Identity) {
+        self.secret = rand::random();
+        self.identities.push(identity);
+    }
+
+    /// Returns whether requests that differ in this header have different keys.
+    pub(super) fn includes(&self, name: &HeaderName) -> bool {
+        !is_noise(name) && !self.ignored.contains(name)
+    }
+
+    /// Returns `None` if the body cannot be read without consuming it, or an identity is missing.
+    pub(super) fn key<R: RequestHead + PeekBody>(&self, request: &R) -> Option<CacheKey> {
         let headers = request.headers();
         let mut fields = Fields(Vec::new());
         let is_json = says_json(headers);
@@ -45,58 +64,42 @@ impl Keyring {
         fields.add(request.authority().unwrap_or_default().as_bytes());
         fields.add(request.path().as_bytes());
         fields.add_option(request.query().map(str::as_bytes));
-        // Layers that were told differently, and share what they keep, have no key in common.
-        fields.0.push(u8::from(per_caller));
-        fields.add(&chosen.len().to_le_bytes());
-        for name in chosen {
-            fields.add(name.as_str().as_bytes());
+        for identity in &self.identities {
+            fields.add(&identity(request)?);
         }
-        let counts = |name: &HeaderName| {
-            let mut roles = headers
-                .get_all(name)
-                .iter()
-                .map(|value| Role::of(name, value));
-            chosen.contains(name)
-                || roles.any(|role| role == Some(Role::What) || per_caller && role.is_some())
-        };
-        let mut names: Vec<_> = headers.keys().filter(|name| counts(name)).collect();
+        let mut names: Vec<_> = headers.keys().filter(|name| self.includes(name)).collect();
         names.sort_unstable_by_key(|name| name.as_str());
         for name in names {
             fields.add(name.as_str().as_bytes());
-            fields.header(headers, name);
+            for value in headers.get_all(name) {
+                fields.add_option(Some(value.as_bytes()));
+            }
+            fields.add_option(None);
         }
-        Some(self.hash(&fields))
-    }
-
-    /// What these headers of a request come to.
-    pub(super) fn digest(&self, headers: &HeaderMap, names: &[HeaderName]) -> Key {
-        let mut fields = Fields(Vec::new());
-        for name in names {
-            fields.header(headers, name);
-        }
-        self.hash(&fields)
-    }
-
-    fn hash(&self, fields: &Fields) -> Key {
-        Key(*blake3::keyed_hash(&self.secret, &fields.0).as_bytes())
+        Some(CacheKey(
+            *blake3::keyed_hash(&self.secret, &fields.0).as_bytes(),
+        ))
     }
 }
 
-/// Whether the body may be read as JSON: unless it says that it is something else.
+/// Returns whether the body may be JSON: if its type says so, or nothing is said.
 fn says_json(headers: &HeaderMap) -> bool {
     !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json")
 }
 
-impl fmt::Debug for Keyring {
+impl fmt::Debug for KeyPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").finish_non_exhaustive()
+        f.debug_struct("KeyPolicy")
+            .field("ignored", &self.ignored)
+            .field("identities", &self.identities.len())
+            .finish_non_exhaustive()
     }
 }
 
-// ===== impl Key =====
+// ===== impl CacheKey =====
 
-impl Key {
-    /// Eight bytes of it, which are as good as random.
+impl CacheKey {
+    /// Returns eight bytes of the hash.
     pub(super) fn prefix(&self) -> u64 {
         let (first, _) = self.0.split_at(8);
         first
@@ -105,21 +108,21 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:016x})", self.prefix())
+        write!(f, "CacheKey({:016x})", self.prefix())
     }
 }
 
 // ===== impl Fields =====
 
 impl Fields {
-    /// The first one.
+    /// Must be the first field, so that its canonical form can be written in place.
     fn body(&mut self, body: &[u8], is_json: bool) {
         const LENGTH: usize = size_of::<u64>();
         self.0.reserve(body.len() + 512);
         self.0.extend_from_slice(&[0; LENGTH]);
-        let is_json = is_json && canonical::append(body, &mut self.0);
+        let is_json = is_json && json::append_canonical(body, &mut self.0);
         if !is_json {
             self.0.extend_from_slice(body);
         }
@@ -138,24 +141,16 @@ impl Fields {
         self.0.push(u8::from(field.is_some()));
         self.add(field.unwrap_or_default());
     }
-
-    /// All lines of a header, or that there is none.
-    fn header(&mut self, headers: &HeaderMap, name: &HeaderName) {
-        for value in headers.get_all(name) {
-            self.add_option(Some(value.as_bytes()));
-        }
-        self.0.push(0);
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request, header::AUTHORIZATION};
+    use http::{HeaderValue, Request};
 
     use super::*;
 
-    fn key_of(ring: &Keyring, request: &Request<&'static str>) -> Key {
-        ring.key(request, &[], true).unwrap()
+    fn key_of(policy: &KeyPolicy, request: &Request<&'static str>) -> CacheKey {
+        policy.key(request).unwrap()
     }
 
     fn post(uri: &str, body: &'static str) -> Request<&'static str> {
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_request_is_equal_to_itself_and_to_nothing_that_differs() {
-        let ring = Keyring::random();
+        let policy = KeyPolicy::new();
         let with = |name: &'static str, value: &'static str| {
             let mut request = post("http://a/b?c", "{}");
             request
@@ -201,11 +196,11 @@ mod tests {
             with("anthropic-beta", "a"),
         ];
         for (index, one) in requests.iter().enumerate() {
-            assert_eq!(key_of(&ring, one), key_of(&ring, one));
+            assert_eq!(key_of(&policy, one), key_of(&policy, one));
             for other in &requests[..index] {
                 assert_ne!(
-                    key_of(&ring, one),
-                    key_of(&ring, other),
+                    key_of(&policy, one),
+                    key_of(&policy, other),
                     "{one:?} and {other:?}"
                 );
             }
@@ -216,32 +211,40 @@ mod tests {
     fn nobody_else_makes_the_same_keys() {
         let request = post("http://a/b?c", "{}");
         assert_ne!(
-            key_of(&Keyring::random(), &request),
-            key_of(&Keyring::random(), &request)
+            key_of(&KeyPolicy::new(), &request),
+            key_of(&KeyPolicy::new(), &request)
         );
     }
 
     #[test]
-    fn a_header_counts_only_if_it_is_known_or_chosen() {
-        let ring = Keyring::random();
+    fn a_header_counts_unless_it_is_ignored() {
+        let policy = KeyPolicy::new();
         let mut traced = post("/", "");
         traced
             .headers_mut()
             .insert("x-trace", HeaderValue::from_static("1"));
-        assert_eq!(key_of(&ring, &traced), key_of(&ring, &post("/", "")));
-        let chosen = [HeaderName::from_static("x-trace")];
-        let key = |request: &Request<_>| ring.key(request, &chosen, true);
-        assert_ne!(key(&traced), key(&post("/", "")));
+        assert_ne!(key_of(&policy, &traced), key_of(&policy, &post("/", "")));
+        let mut ignoring = policy.clone();
+        ignoring.ignore(HeaderName::from_static("x-trace"));
+        assert_eq!(
+            key_of(&ignoring, &traced),
+            key_of(&ignoring, &post("/", ""))
+        );
+        // Clones of a layer share a store.
+        assert_ne!(
+            key_of(&ignoring, &post("/", "")),
+            key_of(&policy, &post("/", ""))
+        );
     }
 
     #[test]
     fn only_what_may_be_json_is_read_as_such() {
-        let ring = Keyring::random();
+        let policy = KeyPolicy::new();
         let typed = |content_type: &'static str, body| {
             let mut request = post("/", body);
             let value = HeaderValue::from_static(content_type);
             request.headers_mut().insert(CONTENT_TYPE, value);
-            key_of(&ring, &request)
+            key_of(&policy, &request)
         };
         for json in [
             "application/json",
@@ -251,22 +254,8 @@ mod tests {
         }
         assert_ne!(typed("text/plain", "[1, 2]"), typed("text/plain", "[1,2]"));
         assert_eq!(
-            key_of(&ring, &post("/", "[1, 2]")),
-            key_of(&ring, &post("/", "[1,2]"))
+            key_of(&policy, &post("/", "[1, 2]")),
+            key_of(&policy, &post("/", "[1,2]"))
         );
-    }
-
-    #[test]
-    fn callers_share_only_where_they_are_told_to() {
-        let ring = Keyring::random();
-        let by = |caller: &'static str| {
-            let mut request = post("/", "");
-            let value = HeaderValue::from_static(caller);
-            request.headers_mut().insert(AUTHORIZATION, value);
-            request
-        };
-        let shared = |request: &Request<_>| ring.key(request, &[], false);
-        assert_eq!(shared(&by("a")), shared(&by("b")));
-        assert_ne!(key_of(&ring, &by("a")), key_of(&ring, &by("b")));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{entry::Entry, key::Key, store::Store};
+use super::{entry::Entry, key::CacheKey, store::Store};
 
 /// A request's place in the store.
 #[derive(Debug, Clone)]
 pub(super) struct Landing {
     pub(super) store: Arc<Store>,
-    pub(super) key: Key,
+    pub(super) key: CacheKey,
     /// Of its flight, if others can find it.
     pub(super) number: Option<u64>,
     pub(super) generation: u64,

@@ -3,7 +3,12 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use super::{Cache, Usage, rules::Rules, store::Store};
+use super::{
+    Cache, Usage,
+    key::KeyPolicy,
+    rules::{Cacheable, Rules},
+    store::Store,
+};
 use crate::{PeekBody, RequestHead};
 
 /// 64 MiB.
@@ -27,20 +32,103 @@ pub struct CacheLayer {
 // ===== impl CacheLayer =====
 
 impl CacheLayer {
-    /// A layer that keeps 64 MiB of answers, each for an hour.
-    pub fn new() -> Self {
+    /// Creates a layer that caches requests to endpoints of model APIs that only read.
+    ///
+    /// A request is cached if it is a `POST`, its path ends with one of these, and its body is a JSON
+    /// object. Everything else is passed on as it is.
+    ///
+    /// - `/completions` (`/v1/chat/completions` included), `/embeddings`, `/moderations`, `/rerank`
+    /// - `/responses`, if the body says `"store": false`
+    /// - `/v1/messages`, `/v1/messages/count_tokens`
+    /// - `:generateContent`, `:streamGenerateContent`, `:embedContent`, `:batchEmbedContents`,
+    ///   `:countTokens`, `:predict`, `:rawPredict`, `:streamRawPredict`
+    /// - `/v2/chat`, `/v1/embed`, `/v2/embed`
+    ///
+    /// A request is not cached if its body has `background`, `container`, `conversation`,
+    /// `mcp_servers` or `store`, unless the value is `false` or `null`: it changes something at the
+    /// provider. Tools that the provider runs are not looked at. If yours change something, use
+    /// [`new`](Self::new).
+    ///
+    /// Defaults: 64 MiB of responses, each for an hour.
+    pub fn completions() -> Self {
+        Self::with(Cacheable::Completions)
+    }
+
+    /// Creates a layer that caches the `GET`, `HEAD` and `POST` requests for which a predicate
+    /// returns true.
+    ///
+    /// Choose requests that only read: a repeated request does not reach the inner service.
+    ///
+    /// Defaults: 64 MiB of responses, each for an hour.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{CacheLayer, RequestHead};
+    ///
+    /// let layer = CacheLayer::new(|request: &dyn RequestHead| request.path() == "/search");
+    /// ```
+    pub fn new(cacheable: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static) -> Self {
+        Self::with(Cacheable::Custom(Arc::new(cacheable)))
+    }
+
+    fn with(cacheable: Cacheable) -> Self {
         Self {
             rules: Arc::new(Rules {
                 ttl: TTL,
                 max_entry: MAX_ENTRY,
-                headers: Vec::new(),
+                cacheable,
+                key: KeyPolicy::new(),
                 statuses: vec![StatusCode::OK],
-                per_caller: true,
                 deterministic_only: false,
                 single_flight: true,
             }),
             store: Arc::new(Store::new(MAX_BYTES)),
         }
+    }
+
+    /// Removes a request header from the key. Can be called several times.
+    ///
+    /// All request headers are part of the key, except [a short list](crate::cache#the-key).
+    /// Requests that differ in an ignored header get each other's responses, so ignore only what
+    /// never changes a response and never says who the client is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_throttle::CacheLayer;
+    ///
+    /// let layer = CacheLayer::completions().ignore_header(HeaderName::from_static("x-job-id"));
+    /// ```
+    pub fn ignore_header(self, name: HeaderName) -> Self {
+        self.set(|rules| rules.key.ignore(name))
+    }
+
+    /// Adds an identity to the key that is not in the request's method, URL, headers or body, such as
+    /// one that an outer layer puts in the extensions. Can be called several times.
+    ///
+    /// A request for which the closure returns `None` is not cached.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{CacheLayer, RequestHead};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(u64);
+    ///
+    /// let layer = CacheLayer::completions().key_also(|request: &dyn RequestHead| {
+    ///     let tenant: &Tenant = request.extensions()?.get()?;
+    ///     Some(tenant.0.to_string())
+    /// });
+    /// ```
+    pub fn key_also<T: Into<Vec<u8>>>(
+        self,
+        identity: impl Fn(&dyn RequestHead) -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
+        let identity = Arc::new(move |request: &dyn RequestHead| identity(request).map(Into::into));
+        self.set(|rules| rules.key.add_identity(identity))
     }
 
     /// How long an answer is used. An hour unless told otherwise, and less where the answer's `Cache-Control` says so.
@@ -64,23 +152,9 @@ impl CacheLayer {
         self.set(|rules| rules.max_entry = max_entry)
     }
 
-    /// Takes two requests for equal only if this header is, too. Can be called several times.
-    ///
-    /// The headers that answers of AI providers depend on are among them anyway: see the [module docs](crate::cache#what-is-equal).
-    pub fn header(self, name: HeaderName) -> Self {
-        self.set(|rules| rules.headers.push(name))
-    }
-
     /// The statuses of answers that are kept and shared. 200 alone unless told otherwise.
     pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.set(|rules| rules.statuses = statuses.into_iter().collect())
-    }
-
-    /// Gives an answer to whoever asks the same, also with another API key or cookie.
-    ///
-    /// Only where all callers may see all answers, as those of one team. Answers that call themselves `private` are not kept then.
-    pub fn shared_between_callers(self) -> Self {
-        self.set(|rules| rules.per_caller = false)
     }
 
     /// Leaves POSTs alone unless they ask for a `temperature` of 0, or for embeddings.
@@ -105,7 +179,7 @@ impl CacheLayer {
     ///
     /// An answer that is under way is kept all the same.
     pub fn forget<R: RequestHead + PeekBody>(&self, request: &R) {
-        if let Some(ask) = self.rules.ask(request, &self.store.keyring) {
+        if let Some(ask) = self.rules.ask(request) {
             self.store.forget(&ask.key);
         }
     }
@@ -118,12 +192,6 @@ impl CacheLayer {
     fn set(mut self, set: impl FnOnce(&mut Rules)) -> Self {
         set(Arc::make_mut(&mut self.rules));
         self
-    }
-}
-
-impl Default for CacheLayer {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -76,9 +76,8 @@ impl Lead {
         mut self,
         response: http::Response<B>,
     ) -> http::Response<ResponseBody> {
-        let store = self.landing.store.clone();
         let (parts, body) = response.into_parts();
-        let verdict = self.rules.judge(&parts, &self.asked, &store.keyring);
+        let verdict = self.rules.judge(&parts, &self.asked);
         let (why, mut is_stored) = (self.why, false);
         let body = match verdict {
             Verdict::Keep(head) => {

@@ -17,7 +17,7 @@
 //! #     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(number.to_string()))))
 //! # });
 //! let mut client = ServiceBuilder::new()
-//!     .layer(CacheLayer::new())
+//!     .layer(CacheLayer::completions())
 //!     .service(http_client);
 //!
 //! for (body, expected) in [
@@ -41,44 +41,54 @@
 //! Where each answer has to be drawn anew, it is the wrong layer: an answer that came at a temperature of 1 is given again like any
 //! other, unless the layer is told to be [`deterministic_only`](CacheLayer::deterministic_only).
 //!
-//! # What is equal
+//! # What is cached
 //!
-//! Two requests are equal if their method, scheme, authority, path, query and body are, and these headers:
+//! The requests that you choose: [`CacheLayer::completions`] caches requests to endpoints of model APIs
+//! that only read, and [`CacheLayer::new`] takes a predicate. Everything else is passed on as it is.
+//! To cache `GET` by the rules of RFC 9111, with revalidation, use the crate `http-cache-tower`.
 //!
-//! - those that say what is asked for: `Content-Encoding`, `Content-Type`, all whose names begin with `accept`, and all whose names
-//!   end with `host`, `url`, `uri`, `proto`, `scheme`, `prefix`, `method`, `target`, `override`, `model`, `deployment`, `provider`,
-//!   `config`, `policy`, `guardrailidentifier`, `organization`, `project`, `beta`, `version`, `fieldmask`, `prefer`, `-accept` or `-sse`;
-//! - those that say who asks, so that nobody gets what another one was told: all whose names end with `key`, `token`, `secret`,
-//!   `auth`, `authorization`, `authentication`, `assertion`, `bearer`, `jwt`, `signature`, `cert`, `certificate`, `cookie`,
-//!   `credential`, `credentials`, `password`, `session`, `sessionid`, `principal`, `identity`, `subject`, `sub`, `user`, `-uid`,
-//!   `userid`, `username`, `userinfo`, `login`, `email`, `client-id`, `consumer`, `customer`, `account`, `tenant`, `workspace`, `org`,
-//!   `orgid`, `team`, `group`, `groups`, `role` or `roles`; and all whose value is
-//!   [marked as sensitive](http::HeaderValue::set_sensitive). With [`shared_between_callers`](CacheLayer::shared_between_callers) they don't
-//!   count. A key in the query, as Gemini takes it, counts always, and so does a password in the URL;
-//! - those whose names go on with `-id`, `-name`, `-info` or `-identifier` after such an end;
-//! - but none that tell of the client's program (`x-stainless-`, `x-fern-`, `sec-`) or are another one each time, as `Idempotency-Key` is;
-//! - those that were [chosen](CacheLayer::header). **If your callers are told apart by any other header, choose it.**
+//! # The key
 //!
-//! Of a JSON body it is the meaning that counts: white space, the order of members, and how a string is escaped do not. Numbers
-//! count as they are written: `1.0` is not `1`, and long ones lose no digit. Arrays have an order. A body that is no JSON, says by its
-//! `Content-Type` that it is none, is nested more than 128 deep, or has an object with two members of one name, of which servers
-//! see one or the other, is compared byte by byte.
+//! Two requests are equal if all of this is equal:
 //!
-//! What is kept is found by a hash of all this (BLAKE3, with a key that each layer draws at random), so no secret and no prompt is kept
-//! with it. The answers themselves are kept in plain.
+//! - method, scheme, authority, path and query
+//! - the body. In JSON, white space, the order of members and the escapes in strings do not count;
+//!   numbers are compared as they are written. A body that is not a JSON object or array, has a
+//!   `Content-Type` other than JSON, is nested more than 32 deep, or has an object in which a name
+//!   occurs twice is compared byte by byte.
+//! - **every request header**, with all its values in order, except those of this list and those
+//!   that you [ignore](CacheLayer::ignore_header):
 //!
-//! # What is kept
+//! | names | headers that are not part of the key |
+//! | --- | --- |
+//! | a request | `x-request-id`, `request-id`, `x-correlation-id`, `x-client-request-id`, `x-ms-client-request-id` |
+//! | a request at a proxy | `cf-ray`, `cf-request-id`, `x-amzn-requestid`, `x-amz-cf-id`, `x-vercel-id`, `fly-request-id` |
+//! | an attempt | `amz-sdk-invocation-id`, `amz-sdk-request`, `grpc-previous-rpc-attempts`, `x-envoy-attempt-count` |
+//! | a trace | `traceparent`, `tracestate`, `x-amzn-trace-id`, `x-cloud-trace-context`, `grpc-trace-bin`, `b3`, `x-b3-traceid`, `x-b3-spanid`, `x-b3-parentspanid`, `x-b3-sampled`, `x-b3-flags`, `uber-trace-id`, `x-datadog-trace-id`, `x-datadog-parent-id`, `x-datadog-sampling-priority`, `x-datadog-origin`, `x-datadog-tags`, `sentry-trace`, `newrelic`, `elastic-apm-traceparent` |
+//! | the client program | `user-agent`, all that begin with `x-stainless-`, `x-goog-api-client`, `x-amz-user-agent`, `x-ms-useragent` |
+//! | the connection, the framing | `connection`, `keep-alive`, `proxy-connection`, `te`, `transfer-encoding`, `content-length`, `expect`, `priority`, `early-data`, `date` |
+//! | how to use the cache | `cache-control`, `pragma` |
 //!
-//! Answers with status 200, or those that [`statuses`](CacheLayer::statuses) names, to GET, HEAD and POST, whose body came to its
-//! end and is not longer than [`max_entry`](CacheLayer::max_entry). Not kept is an answer
+//! So two clients share a response only if they send the same credentials, or none. A header that is
+//! signed for each request (AWS Signature Version 4) makes every key new: sign inside of the cache.
+//! A client's own `Idempotency-Key` counts: two keys are two requests. For an identity that is not
+//! in the request's head, such as one in its extensions, see [`CacheLayer::key_also`].
 //!
-//! - to a request whose body can't be [looked at](crate::PeekBody) because it is streamed, or that asks for a part
-//!   (`Range`) or under a condition (`If-None-Match` and the like);
-//! - that has `Cache-Control: no-store`, or whose request has it; with `private` where answers are shared between callers;
-//! - that sets a cookie, but for those that proxies set to tell machines from people and one machine from another (`__cf_bm`, `_cfuvid`,
-//!   `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`, `GCLB`), which are not kept with it;
-//! - that varies with everything (`Vary: *`). One that varies with named headers is kept for requests that have the same, one for
-//!   each key;
+//! The store holds a hash of the key (BLAKE3, keyed with a random secret for each layer), and no
+//! request. It holds responses in plain text.
+//!
+//! # Which responses are cached
+//!
+//! Responses with status 200, or those of [`statuses`](CacheLayer::statuses), to GET, HEAD and POST, whose body
+//! came to its end and is not longer than [`max_entry`](CacheLayer::max_entry). A response is not cached
+//!
+//! - if the request has a body that is [streamed](crate::PeekBody), asks for a part (`Range`), or is
+//!   conditional (`If-None-Match` and the like)
+//! - if the request has `Cache-Control: no-store`, or the response has `no-store` or `private`
+//! - if it sets a cookie, except cookies with which proxies tell bots from people and machines apart
+//!   (`__cf_bm`, `_cfuvid`, `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`, `GCLB`), which
+//!   are not stored
+//! - if it varies with everything (`Vary: *`) or with a header that is not part of the key
 //! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
 //! - that tells an error under a good status: a JSON text, or an event of a stream, with an `error` that is something, or of the
 //!   `type` or `object` `error`, or one of whose `choices` is such, or its `response`;
@@ -87,7 +97,7 @@
 //!
 //! Nobody looks into an answer with a `Content-Encoding` that packs it: where you ask for one, undo it further in.
 //!
-//! An answer is used for [`ttl`](CacheLayer::ttl), or for its `max-age` (`s-maxage` where answers are shared) if that is less.
+//! A response is used for [`ttl`](CacheLayer::ttl), or for its `s-maxage`, `max-age` or `Expires` if that is less.
 //! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it
 //! on everything that they stream, and mean proxies that would hold it up.
 //!
@@ -123,7 +133,7 @@
 //! # Order of layers
 //!
 //! Outermost, outside of [`Fallback`](crate::Fallback) and [`RetryAfterBackoff`](crate::RetryAfterBackoff): then a hit takes no quota, and
-//! those that wait for another request wait for all of its attempts. On a server, inside of what checks who is asking.
+//! those that wait for another request wait for all of its attempts. On a server, inside of authentication.
 //!
 //! # Errors
 //!
@@ -153,8 +163,8 @@
 //! wait for others need tokio's timer.
 
 mod body;
-mod canonical;
 mod channel;
+mod completions;
 mod cookies;
 mod directives;
 mod entry;
@@ -162,15 +172,16 @@ mod error;
 mod flight;
 mod follow;
 mod head;
+mod json;
 mod key;
 mod landing;
 mod layer;
 mod lead;
+mod noise;
 mod original;
 mod patience;
 mod pulse;
 mod record;
-mod role;
 mod rules;
 mod service;
 mod sound;

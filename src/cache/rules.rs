@@ -1,20 +1,21 @@
-//! Which requests are looked up, and which answers are kept.
+//! Which requests are looked up, and which responses are cached.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, Method, StatusCode,
     header::{CONTENT_LENGTH, RANGE, SET_COOKIE, VARY},
     response::Parts,
 };
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
+    completions::is_completion,
     cookies::is_of_a_proxy,
     directives::{self, Directives},
-    head::{Head, Vary},
-    key::{Key, Keyring},
+    head::Head,
+    json,
+    key::{CacheKey, KeyPolicy},
 };
 use crate::{PeekBody, RequestHead};
 
@@ -23,17 +24,26 @@ use crate::{PeekBody, RequestHead};
 pub(super) struct Rules {
     pub(super) ttl: Duration,
     pub(super) max_entry: usize,
-    pub(super) headers: Vec<HeaderName>,
+    pub(super) cacheable: Cacheable,
+    pub(super) key: KeyPolicy,
     pub(super) statuses: Vec<StatusCode>,
-    pub(super) per_caller: bool,
     pub(super) deterministic_only: bool,
     pub(super) single_flight: bool,
 }
 
+/// Which requests the user wants to be cached.
+#[derive(Clone)]
+pub(super) enum Cacheable {
+    Completions,
+    Custom(Predicate),
+}
+
+type Predicate = Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>;
+
 /// A request that may be answered from the cache.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) key: Key,
+    pub(super) key: CacheKey,
     /// How old an answer it takes, in seconds.
     pub(super) max_age: u64,
 }
@@ -41,7 +51,6 @@ pub(super) struct Ask {
 /// What must be known of a request once its answer is there.
 #[derive(Debug)]
 pub(super) struct Asked {
-    headers: HeaderMap,
     is_head: bool,
     is_safe: bool,
 }
@@ -61,12 +70,11 @@ pub(super) enum Verdict {
 
 impl Rules {
     /// `None` for a request that the cache has nothing to do with.
-    pub(super) fn ask<R: RequestHead + PeekBody>(
-        &self,
-        request: &R,
-        keyring: &Keyring,
-    ) -> Option<Ask> {
+    pub(super) fn ask<R: RequestHead + PeekBody>(&self, request: &R) -> Option<Ask> {
         if ![Method::POST, Method::GET, Method::HEAD].contains(request.method()) {
+            return None;
+        }
+        if !self.cacheable.includes(request) {
             return None;
         }
         let headers = request.headers();
@@ -77,7 +85,7 @@ impl Rules {
         if self.deterministic_only && !is_deterministic(request) {
             return None;
         }
-        let key = keyring.key(request, &self.headers, self.per_caller)?;
+        let key = self.key.key(request)?;
         let max_age = match directives.no_cache {
             true => 0,
             false => directives.max_age.unwrap_or(u64::MAX),
@@ -93,17 +101,17 @@ impl Rules {
         is_fresh && head.age(now) <= ask.max_age
     }
 
-    pub(super) fn judge(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
+    pub(super) fn judge(&self, parts: &Parts, asked: &Asked) -> Verdict {
         match self.statuses.contains(&parts.status) {
-            true => self.keep(parts, asked, keyring),
+            true => self.keep(parts, asked),
             false => Verdict::Failure,
         }
     }
 
-    fn keep(&self, parts: &Parts, asked: &Asked, keyring: &Keyring) -> Verdict {
+    fn keep(&self, parts: &Parts, asked: &Asked) -> Verdict {
         let headers = &parts.headers;
         let directives = Directives::read(headers);
-        if directives.no_store || directives.private && !self.per_caller {
+        if directives.no_store || directives.private || self.varies(headers) {
             return Verdict::Private;
         }
         let mut cookies = headers.get_all(SET_COOKIE).iter();
@@ -118,11 +126,8 @@ impl Rules {
         let Some(ttl) = self.fresh_for(directives, headers, asked) else {
             return Verdict::Private;
         };
-        let Some(vary) = Vary::new(headers, |names| keyring.digest(&asked.headers, names)) else {
-            return Verdict::Private;
-        };
         let now = Instant::now();
-        Verdict::Keep(Arc::new(Head::new(parts, length, has_body, vary, now, ttl)))
+        Verdict::Keep(Arc::new(Head::new(parts, length, has_body, now, ttl)))
     }
 
     /// How long an answer may be used, or `None` where it says that it must not be.
@@ -131,15 +136,47 @@ impl Rules {
             // Servers of AI say so of every stream, and mean proxies that would hold it up.
             return (!asked.is_safe).then_some(self.ttl);
         }
-        let max_age = match self.per_caller {
-            true => said.max_age,
-            false => said.s_maxage.or(said.max_age),
-        };
-        let Some(max_age) = max_age else {
+        let Some(max_age) = said
+            .s_maxage
+            .or(said.max_age)
+            .or_else(|| directives::expires(headers))
+        else {
             return Some(self.ttl);
         };
         let left = max_age.saturating_sub(directives::age(headers));
         (left > 0).then(|| self.ttl.min(Duration::from_secs(left)))
+    }
+
+    /// Whether the response depends on more than what is part of the key.
+    fn varies(&self, headers: &HeaderMap) -> bool {
+        let mut lists = headers.get_all(VARY).iter();
+        lists.any(|list| {
+            let mut names = list.as_bytes().split(|byte| *byte == b',');
+            names.any(|name| match HeaderName::from_bytes(name.trim_ascii()) {
+                Ok(name) => name == "*" || !self.key.includes(&name),
+                Err(_) => !name.trim_ascii().is_empty(),
+            })
+        })
+    }
+}
+
+// ===== impl Cacheable =====
+
+impl Cacheable {
+    fn includes<R: RequestHead + PeekBody>(&self, request: &R) -> bool {
+        match self {
+            Self::Completions => is_completion(request),
+            Self::Custom(predicate) => predicate(request),
+        }
+    }
+}
+
+impl fmt::Debug for Cacheable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completions => "Completions",
+            Self::Custom(_) => "Custom",
+        })
     }
 }
 
@@ -148,7 +185,6 @@ impl Rules {
 impl Asked {
     pub(super) fn new<R: RequestHead>(request: &R) -> Self {
         Self {
-            headers: request.headers().clone(),
             is_head: request.method() == Method::HEAD,
             is_safe: request.method() != Method::POST,
         }
@@ -174,56 +210,36 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-impl Vary {
-    /// `None` where an answer depends on more than headers.
-    fn new(headers: &HeaderMap, digest: impl FnOnce(&[HeaderName]) -> Key) -> Option<Option<Self>> {
-        let mut names = Vec::new();
-        for value in headers.get_all(VARY) {
-            for name in value.as_bytes().split(|byte| *byte == b',') {
-                let name = name.trim_ascii();
-                if !name.is_empty() {
-                    // An asterisk is no name, and is found here.
-                    names.push(HeaderName::from_bytes(name).ok().filter(|n| n != "*")?);
-                }
-            }
-        }
-        if names.is_empty() {
-            return Some(None);
-        }
-        let digest = digest(&names);
-        Some(Some(Self { names, digest }))
-    }
-}
-
-/// The places that providers have for a temperature.
-#[derive(Deserialize)]
-struct Sampling {
-    temperature: Option<f64>,
-    #[serde(alias = "generation_config", rename = "generationConfig")]
-    generation: Option<Temperature>,
-    #[serde(rename = "inferenceConfig")]
-    inference: Option<Temperature>,
-    options: Option<Temperature>,
-}
-
-#[derive(Deserialize)]
-struct Temperature {
-    temperature: Option<f64>,
-}
-
 /// Whether the same answer is to be expected each time.
 fn is_deterministic<R: RequestHead + PeekBody>(request: &R) -> bool {
     if request.method() != Method::POST || request.path().contains("embed") {
         return true;
     }
-    let sampling = request.peek(|body| serde_json::from_slice::<Sampling>(body).ok());
-    let Some(Some(sampling)) = sampling else {
+    request.peek(is_without_temperature) == Some(true)
+}
+
+/// Whether a temperature is given, in whatever place providers have for it, and all are 0.
+fn is_without_temperature(body: &[u8]) -> bool {
+    const PLACES: [&str; 4] = [
+        "generationConfig",
+        "generation_config",
+        "inferenceConfig",
+        "options",
+    ];
+    let Some(members) = json::members(body) else {
         return false;
     };
-    let nested = [sampling.generation, sampling.inference, sampling.options];
-    let nested = nested.into_iter().flatten().map(|place| place.temperature);
-    let mut told = nested.chain([sampling.temperature]).flatten().peekable();
-    told.peek().is_some() && told.all(|temperature| temperature == 0.0)
+    let nested = PLACES.iter().filter_map(|name| members.get(*name));
+    let nested: Vec<_> = nested
+        .filter_map(|object| json::members(object.get().as_bytes()))
+        .collect();
+    let objects = nested.iter().chain([&members]);
+    let given = objects.filter_map(|object| object.get("temperature"));
+    let mut given = given
+        .map(|value| value.get())
+        .filter(|v| *v != "null")
+        .peekable();
+    given.peek().is_some() && given.all(|value| value.parse() == Ok(0.0))
 }
 
 #[cfg(test)]

@@ -63,10 +63,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some(ask) = self.rules.ask(&request, &self.store.keyring) else {
+        let Some(ask) = self.rules.ask(&request) else {
             return ResponseFuture::calling(self.inner.call(request), None);
         };
-        match self.store.enter(&ask, request.headers(), &self.rules) {
+        match self.store.enter(&ask, &self.rules) {
             Entered::Hit(entry, told) => {
                 self.store.counts.hits.add();
                 #[cfg(feature = "tracing")]

@@ -8,14 +8,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::HeaderMap;
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
 use super::{
     entry::Entry,
     flight::{Charge, Flight},
-    key::{Key, Keyring},
+    key::CacheKey,
     landing::Landing,
     rules::{Ask, Rules},
     status::{Told, Why},
@@ -25,9 +24,8 @@ use super::{
 use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Store {
-    pub(super) keyring: Keyring,
     pub(super) counts: Counts,
-    entries: Cache<Key, Arc<Entry>, BuildHasherDefault<Prefix>>,
+    entries: Cache<CacheKey, Arc<Entry>, BuildHasherDefault<Prefix>>,
     numbers: AtomicU64,
     now: Mutex<Now>,
 }
@@ -35,7 +33,7 @@ pub(super) struct Store {
 /// What is under way.
 #[derive(Debug, Default)]
 struct Now {
-    flights: HashMap<Key, (u64, Arc<Flight>), BuildHasherDefault<Prefix>>,
+    flights: HashMap<CacheKey, (u64, Arc<Flight>), BuildHasherDefault<Prefix>>,
     /// Counts up each time that everything is forgotten.
     generation: u64,
 }
@@ -63,12 +61,11 @@ impl Store {
     pub(super) fn new(max_bytes: u64) -> Self {
         let entries = Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|_: &Key, entry: &Arc<Entry>| entry.weight())
+            .weigher(|_: &CacheKey, entry: &Arc<Entry>| entry.weight())
             // What was asked last is what is asked next, as when a batch is run again.
             .eviction_policy(EvictionPolicy::lru())
             .build_with_hasher(BuildHasherDefault::default());
         Self {
-            keyring: Keyring::random(),
             counts: Counts::default(),
             entries,
             numbers: AtomicU64::new(0),
@@ -76,13 +73,8 @@ impl Store {
         }
     }
 
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        ask: &Ask,
-        headers: &HeaderMap,
-        rules: &Rules,
-    ) -> Entered {
-        let why = match self.find(ask, headers) {
+    pub(super) fn enter(self: &Arc<Self>, ask: &Ask, rules: &Rules) -> Entered {
+        let why = match self.find(ask) {
             Found::Hit(entry, told) => return Entered::Hit(entry, told),
             Found::Nothing(why) => why,
         };
@@ -95,7 +87,7 @@ impl Store {
             let mut now = self.now();
             let Some((number, flight)) = now.flights.get(&ask.key) else {
                 // It may have landed in between.
-                if let Found::Hit(entry, told) = self.find(ask, headers) {
+                if let Found::Hit(entry, told) = self.find(ask) {
                     return Entered::Hit(entry, told);
                 }
                 let number = self.number();
@@ -115,7 +107,7 @@ impl Store {
         }
     }
 
-    fn find(&self, ask: &Ask, headers: &HeaderMap) -> Found {
+    fn find(&self, ask: &Ask) -> Found {
         let Some(entry) = self.entries.get(&ask.key) else {
             return Found::Nothing(Why::Missing);
         };
@@ -123,9 +115,6 @@ impl Store {
         let Some(ttl) = entry.head.fresh_for(now) else {
             return Found::Nothing(Why::Stale);
         };
-        if !entry.head.suits(headers, &self.keyring) {
-            return Found::Nothing(Why::Missing);
-        }
         let age = entry.head.age(now);
         // An answer of this very second is too old for who wants a new one.
         if ask.max_age == 0 || age > ask.max_age {
@@ -134,7 +123,7 @@ impl Store {
         Found::Hit(entry, Told::Hit { age, ttl })
     }
 
-    fn landing(self: &Arc<Self>, key: Key, number: Option<u64>, generation: u64) -> Landing {
+    fn landing(self: &Arc<Self>, key: CacheKey, number: Option<u64>, generation: u64) -> Landing {
         Landing {
             store: self.clone(),
             key,
@@ -149,7 +138,7 @@ impl Store {
     }
 
     /// Keeps an answer to a request that began in this generation.
-    pub(super) fn keep(&self, key: Key, generation: u64, entry: Entry) {
+    pub(super) fn keep(&self, key: CacheKey, generation: u64, entry: Entry) {
         let now = self.now();
         let newer = self.entries.get(&key);
         let is_newest = newer.is_none_or(|other| !other.head.is_newer_than(&entry.head));
@@ -165,7 +154,7 @@ impl Store {
     }
 
     /// Lets nobody else follow.
-    pub(super) fn land(&self, key: &Key, number: u64) {
+    pub(super) fn land(&self, key: &CacheKey, number: u64) {
         let mut now = self.now();
         let is_it = now.flights.get(key).is_some_and(|(n, _)| *n == number);
         let landed = is_it.then(|| now.flights.remove(key));
@@ -173,7 +162,7 @@ impl Store {
         drop(landed);
     }
 
-    pub(super) fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &CacheKey) {
         self.entries.invalidate(key);
     }
 
@@ -219,7 +208,7 @@ impl fmt::Debug for Store {
 
 // ===== impl Prefix =====
 
-impl Hash for Key {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.prefix());
     }

@@ -416,13 +416,13 @@
 //! let limit = || SlidingWindowLayer::new(Quota::per_minute(1));
 //!
 //! # let begun = Instant::now();
-//! let wrong = ServiceBuilder::new().layer(limit()).layer(CacheLayer::new()).service(server);
+//! let wrong = ServiceBuilder::new().layer(limit()).layer(CacheLayer::completions()).service(server);
 //! wrong.clone().oneshot(ask()?).await?.collect().await?;
 //! wrong.oneshot(ask()?).await?.collect().await?;
 //! assert!(begun.elapsed().as_secs() >= 60, "for an answer that was there");
 //!
 //! # let begun = Instant::now();
-//! let right = ServiceBuilder::new().layer(CacheLayer::new()).layer(limit()).service(server);
+//! let right = ServiceBuilder::new().layer(CacheLayer::completions()).layer(limit()).service(server);
 //! right.clone().oneshot(ask()?).await?.collect().await?;
 //! right.oneshot(ask()?).await?.collect().await?;
 //! assert_eq!(begun.elapsed().as_secs(), 0);

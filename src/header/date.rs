@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header::DATE};
 
-pub(super) type Now<'a> = &'a dyn Fn() -> SystemTime;
+pub(crate) type Now<'a> = &'a dyn Fn() -> SystemTime;
 
 /// The mean length of a Gregorian year.
 const SECONDS_PER_YEAR: u64 = 31_556_952;
 
 /// How long after the response's `Date`, or else after `now`, the instant comes; zero where it has passed.
-pub(super) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Duration {
+pub(crate) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Duration {
     let sent = headers
         .get(DATE)
         .and_then(|value| date(value.to_str().ok()?.trim(), now))
@@ -19,7 +19,7 @@ pub(super) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Dura
 }
 
 /// An HTTP-date in any of its three forms, leap seconds among them.
-pub(super) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
+pub(crate) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
     // The last colon stands before the seconds. There is no second 60 in `SystemTime`.
     let leaps = text
         .rfind(':')

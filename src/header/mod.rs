@@ -13,7 +13,10 @@ mod retry_after;
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub(crate) use self::encoding::is_compressed;
 #[cfg(feature = "cache")]
-pub(crate) use self::encoding::type_says;
+pub(crate) use self::{
+    date::{date, until},
+    encoding::type_says,
+};
 #[cfg(feature = "provider")]
 pub(crate) use self::{duration::duration, encoding::media_type};
 

@@ -49,6 +49,12 @@ pub trait RequestHead {
     fn authority(&self) -> Option<&str> {
         None
     }
+
+    /// The request's extensions. The default returns `None`, as for `reqwest::Request`, whose
+    /// extensions are private.
+    fn extensions(&self) -> Option<&Extensions> {
+        None
+    }
 }
 
 /// A response that has a status, headers and extensions.
@@ -122,6 +128,10 @@ impl<B> RequestHead for http::Request<B> {
 
     fn authority(&self) -> Option<&str> {
         self.uri().authority().map(http::uri::Authority::as_str)
+    }
+
+    fn extensions(&self) -> Option<&Extensions> {
+        Some(self.extensions())
     }
 }
 

@@ -61,7 +61,7 @@
 //!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and the key, and the model
 //!         request
 //!     }))
-//!     .cache(CacheLayer::new());
+//!     .cache(CacheLayer::completions());
 //! let client = ServiceBuilder::new()
 //!     .layer(TimeoutLayer::whole(Duration::from_secs(180)))
 //!     .layer(first)
@@ -139,7 +139,7 @@
 //!         let stack = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK));
 //!         Self {
 //!             plain: stack.layer(http.clone()),
-//!             cached: BoxCloneSyncService::new(stack.cache(CacheLayer::new()).layer(http.clone())),
+//!             cached: BoxCloneSyncService::new(stack.cache(CacheLayer::completions()).layer(http.clone())),
 //!         }
 //!     }
 //!

@@ -147,7 +147,7 @@ async fn each_layer_does_its_part_for_one_request() {
     let limits = limits();
     let limiter = limits.limiter().clone();
     let client = StackLayer::new(limits)
-        .cache(CacheLayer::new())
+        .cache(CacheLayer::completions())
         .layer(provider.client());
 
     let begun = Instant::now();
@@ -363,7 +363,7 @@ fn it_stands_in_front_of_every_client() {
     let backup = StackLayer::new(limits()).layer(http.clone());
     let layer = StackLayer::new(limits())
         .fallback(FallbackLayer::new(backup))
-        .cache(CacheLayer::new());
+        .cache(CacheLayer::completions());
     let reqwest = layer.layer(http.clone());
     let _: BoxCloneService<reqwest::Request, reqwest::Response, BoxError> =
         BoxCloneService::new(reqwest);
@@ -376,11 +376,14 @@ fn it_stands_in_front_of_every_client() {
     let hyper = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .build_http::<Full<Bytes>>();
     let hyper = StackLayer::new(limits())
-        .cache(CacheLayer::new())
+        .cache(CacheLayer::completions())
         .layer(hyper);
     let _ = BoxCloneService::new(hyper.map_request(|request: Request<Body>| request));
 
-    let shown = format!("{:?}", StackLayer::new(limits()).cache(CacheLayer::new()));
+    let shown = format!(
+        "{:?}",
+        StackLayer::new(limits()).cache(CacheLayer::completions())
+    );
     for part in ["CacheLayer", "retry", "limits", "circuit", "timeout"] {
         assert!(shown.contains(part), "{shown}");
     }

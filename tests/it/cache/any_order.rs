@@ -2,10 +2,10 @@
 
 use http_body_util::BodyExt;
 use proptest::prelude::*;
-use tower_throttle::{CacheLayer, cache::Status};
+use tower_throttle::cache::Status;
 
 use super::{
-    post,
+    cache, post,
     server::{Answered, Calls, Client, Feed, call, server},
 };
 use crate::support::poll_once;
@@ -63,7 +63,7 @@ async fn join(client: &Client, calls: &mut Calls, feed: &mut Option<Feed>) -> Re
 }
 
 async fn run(steps: Vec<Step>) {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let (mut feed, mut readers, mut sent) = (None, Vec::<Reading>::new(), Vec::new());
     for step in steps {
         let count = readers.len();

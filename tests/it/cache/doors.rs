@@ -14,10 +14,11 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
-    CacheLayer, ConcurrencyLayer, LayerMiddleware, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+    ConcurrencyLayer, LayerMiddleware, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
     cache::Status,
 };
 
+use super::cache;
 use crate::loopback::{reqwest_client, serve};
 
 /// Echoes a body in events, and counts.
@@ -52,7 +53,7 @@ async fn reqwest_answers_again_and_its_response_stays_its_own() {
     let url = serve(app).await;
     let reqwest = reqwest_client();
     let mut client = ServiceBuilder::new()
-        .layer(CacheLayer::new())
+        .layer(cache())
         .layer(RetryAfterBackoffLayer::new())
         .layer(ConcurrencyLayer::new(1))
         .layer(TokenBucketLayer::new(Quota::per_second(1_000)))
@@ -74,7 +75,7 @@ async fn a_reqwest_middleware_client_asks_once_for_many() {
     let (app, calls) = echo();
     let url = serve(app).await;
     let client = ClientBuilder::new(reqwest_client())
-        .with(LayerMiddleware::new(CacheLayer::new()))
+        .with(LayerMiddleware::new(cache()))
         .build();
     let asks = (0..50).map(|_| async {
         let response = client.post(&url).body("{}").send().await.unwrap();
@@ -91,7 +92,7 @@ async fn the_client_of_hyper_asks_once() {
     let (app, calls) = echo();
     let url = serve(app).await;
     let hyper = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let client = CacheLayer::new().layer(hyper);
+    let client = cache().layer(hyper);
     let ask = || {
         let request = Request::post(&url).body(Full::new(Bytes::from("{}")));
         let client = client.clone();
@@ -117,7 +118,7 @@ async fn axum_answers_again_without_asking_its_handler() {
     };
     let app = Router::new()
         .route("/", axum::routing::get(handler).head(|| async {}))
-        .layer(CacheLayer::new());
+        .layer(cache());
     let url = serve(app).await;
     let client = reqwest_client();
     for expected in [

@@ -24,7 +24,7 @@ use tower_throttle::{
 };
 
 use super::{
-    Req, ask, cache_status, post, post_with,
+    Req, ask, cache, cache_status, post, post_with,
     server::{Answered, Begun, Calls, Client, Feed, begin, call, server},
 };
 use crate::support::{ms, poll_once};
@@ -76,7 +76,7 @@ async fn ten_thousand_equal_requests_at_once_are_one() {
             Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
         }
     });
-    let layer = CacheLayer::new();
+    let layer = cache();
     let client = BoxCloneSyncService::new(layer.layer(server));
     let requests = (0..10_000).map(|_| {
         let mut client = client.clone();
@@ -112,7 +112,7 @@ async fn many_threads_see_one_call_and_the_whole_body() {
                 Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
             }
         });
-        let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+        let client = BoxCloneSyncService::new(cache().layer(server));
         let readers: Vec<_> = (0..200)
             .map(|_| {
                 let mut client = client.clone();
@@ -130,7 +130,7 @@ async fn many_threads_see_one_call_and_the_whole_body() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_follow_stream_too() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     let follower = begin(&client, post("{ }")).await;
     let feed = calls.next().answer_with(&[("x-id", "7")]);
@@ -176,7 +176,7 @@ async fn an_answer_that_is_too_old_is_joined_by_nobody() {
         ),
         (&[][..], hour),
     ] {
-        let (client, mut calls) = server(&CacheLayer::new().ttl(hour));
+        let (client, mut calls) = server(&cache().ttl(hour));
         let lead = begin(&client, post("{}")).await;
         let old = calls.next().answer_with(headers);
         old.data("old");
@@ -199,7 +199,7 @@ async fn an_answer_that_is_too_old_is_joined_by_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_kept_an_answer_is_joined_to_its_end() {
-    let (client, mut calls) = server(&CacheLayer::new().ttl(Duration::ZERO));
+    let (client, mut calls) = server(&cache().ttl(Duration::ZERO));
     let lead = begin(&client, post("{}")).await;
     let feed = calls.next().answer();
     feed.data("one");
@@ -218,7 +218,7 @@ async fn where_nothing_is_kept_an_answer_is_joined_to_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn who_takes_an_answer_of_some_age_waits_for_one_that_is_under_way() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let asks = |directive| post_with("{}", &[("cache-control", directive)]);
     let lead = begin(&client, asks("max-age=5")).await;
     let follower = begin(&client, asks("max-age=5")).await;
@@ -236,7 +236,7 @@ async fn who_takes_an_answer_of_some_age_waits_for_one_that_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_old_when_it_came_is_given_to_none_who_wants_a_younger_one() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let asks = |directive| post_with("{}", &[("cache-control", directive)]);
     let lead = begin(&client, post("{}")).await;
     let mut strict = begin(&client, asks("max-age=5")).await;
@@ -270,7 +270,7 @@ async fn three(layer: &CacheLayer) -> ((Client, Calls), Feed, [Answered; 3]) {
 
 #[tokio::test(start_paused = true)]
 async fn a_lead_that_does_not_read_on_holds_nobody_up() {
-    let (_server, feed, [mut lead, mut second, third]) = three(&CacheLayer::new()).await;
+    let (_server, feed, [mut lead, mut second, third]) = three(&cache()).await;
     // Both were polled, and wait.
     assert!(waits(&mut lead).await && waits(&mut second).await);
     let reading = tokio::spawn(rest(third));
@@ -288,7 +288,7 @@ async fn a_lead_that_does_not_read_on_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn whoever_is_left_reads_to_the_end_and_the_answer_is_kept() {
     for stays in 0..3 {
-        let layer = CacheLayer::new();
+        let layer = cache();
         let ((client, _calls), feed, mut answered) = three(&layer).await;
         feed.data("one");
         for response in &mut answered {
@@ -315,7 +315,7 @@ async fn whoever_is_left_reads_to_the_end_and_the_answer_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_nobody_reads_on_is_let_go_and_not_kept() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let ((client, _calls), feed, answered) = three(&layer).await;
     feed.data("one");
     drop(answered);
@@ -327,7 +327,7 @@ async fn an_answer_that_nobody_reads_on_is_let_go_and_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn followers_that_were_not_polled_since_the_head_came_still_get_the_body() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     let follower = begin(&client, post("{}")).await;
     let never_polled = call(&client, post("{}")).await;
@@ -343,7 +343,7 @@ async fn followers_that_were_not_polled_since_the_head_came_still_get_the_body()
 
 #[tokio::test(start_paused = true)]
 async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     let mut followers = Vec::new();
     for _ in 0..10 {
@@ -365,7 +365,7 @@ async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lead_and_followers_can_be_dropped_in_any_order() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     for first in 0..3 {
         for second in 0..2 {
             let (client, mut calls) = server(&layer);
@@ -394,7 +394,7 @@ async fn a_lead_and_followers_can_be_dropped_in_any_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lead_that_is_never_polled_is_passed_over() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let _lead = call(&client, post("{}")).await;
     let _first = calls.next();
     let follower = tokio::spawn(call(&client, post("{}")).await);
@@ -413,7 +413,7 @@ async fn a_lead_that_is_never_polled_is_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lead_that_is_answered_and_not_polled_is_passed_over() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     let follower = tokio::spawn(call(&client, post("{}")).await);
     // It waits for the server as long as it takes.
@@ -431,7 +431,7 @@ async fn a_lead_that_is_answered_and_not_polled_is_passed_over() {
 #[tokio::test(start_paused = true)]
 async fn after_a_failure_one_follower_asks_and_after_two_each_does() {
     for by_status in [true, false] {
-        let (client, mut calls) = server(&CacheLayer::new());
+        let (client, mut calls) = server(&cache());
         let mut begun = Vec::new();
         for _ in 0..5 {
             let begin = begin(&client, post("{}")).await;
@@ -469,7 +469,7 @@ async fn an_answer_that_must_not_be_shared_is_not_and_nobody_waits_for_another()
         ("vary", "*"),
         ("content-length", "9999999"),
     ] {
-        let (client, mut calls) = server(&CacheLayer::new());
+        let (client, mut calls) = server(&cache());
         let mut begun = Vec::new();
         for _ in 0..5 {
             let begin = begin(&client, post("{}")).await;
@@ -490,7 +490,7 @@ async fn an_answer_that_must_not_be_shared_is_not_and_nobody_waits_for_another()
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_the_answer_does_not_suit_asks_for_itself() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let from = |region| post_with("{}", &[("x-region", region)]);
     let lead = begin(&client, from("eu")).await;
     let same = begin(&client, from("eu")).await;
@@ -509,7 +509,7 @@ async fn a_follower_that_the_answer_does_not_suit_asks_for_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_breaks_for_all_and_is_not_kept() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let ((client, _calls), feed, answered) = three(&layer).await;
     feed.data("one");
     feed.fail();
@@ -529,7 +529,7 @@ async fn a_body_that_breaks_off_breaks_for_all_and_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_that_one_alone_meets_is_its_own() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     calls.next().answer().fail();
     let error = done(lead).await.into_body().collect().await.unwrap_err();
@@ -539,7 +539,7 @@ async fn an_error_that_one_alone_meets_is_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_whose_answer_broke_off_before_it_was_polled_asks_itself() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let lead = begin(&client, post("{}")).await;
     let mut follower = begin(&client, post("{}")).await;
     let feed = calls.next().answer();
@@ -553,7 +553,7 @@ async fn a_follower_whose_answer_broke_off_before_it_was_polled_asks_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_over_the_bound_reaches_all_who_read_it_and_is_not_kept() {
-    let layer = CacheLayer::new().max_entry(10_000);
+    let layer = cache().max_entry(10_000);
     let ((client, _calls), feed, answered) = three(&layer).await;
     let readers = answered.map(|response| tokio::spawn(rest(response)));
     for n in 0..100 {
@@ -572,7 +572,7 @@ async fn a_body_over_the_bound_reaches_all_who_read_it_and_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn past_the_bound_nobody_joins_and_those_ahead_wait_for_those_behind() {
-    let layer = CacheLayer::new().max_entry(10_000);
+    let layer = cache().max_entry(10_000);
     let ((client, _calls), feed, [mut first, mut second, third]) = three(&layer).await;
     drop(third);
     for _ in 0..30 {
@@ -601,7 +601,7 @@ async fn past_the_bound_nobody_joins_and_those_ahead_wait_for_those_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn one_who_reads_nothing_holds_up_the_others_for_ten_seconds_only() {
-    let layer = CacheLayer::new().max_entry(10_000);
+    let layer = cache().max_entry(10_000);
     let (_server, feed, [stalled, mut second, third]) = three(&layer).await;
     let mut stalled = stalled;
     for _ in 0..30 {
@@ -624,7 +624,7 @@ async fn one_who_reads_nothing_holds_up_the_others_for_ten_seconds_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clear_in_between_keeps_nothing_of_before() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let ((client, _calls), feed, answered) = three(&layer).await;
     feed.data("old");
     layer.clear();
@@ -639,11 +639,11 @@ async fn a_clear_in_between_keeps_nothing_of_before() {
 
 #[tokio::test(start_paused = true)]
 async fn who_wants_a_new_answer_does_not_follow() {
-    let (client, mut calls) = server(&CacheLayer::new());
+    let (client, mut calls) = server(&cache());
     let _lead = begin(&client, post("{}")).await;
     let _fresh = begin(&client, post_with("{}", &[("cache-control", "no-cache")])).await;
     assert_eq!(calls.count(), 2);
-    let (client, mut calls) = server(&CacheLayer::new().single_flight(false));
+    let (client, mut calls) = server(&cache().single_flight(false));
     let _lead = begin(&client, post("{}")).await;
     let _second = begin(&client, post("{}")).await;
     assert_eq!(calls.count(), 2);
@@ -651,7 +651,7 @@ async fn who_wants_a_new_answer_does_not_follow() {
 
 #[tokio::test(start_paused = true)]
 async fn with_no_time_to_live_answers_are_shared_and_not_kept() {
-    let layer = CacheLayer::new().ttl(Duration::ZERO);
+    let layer = cache().ttl(Duration::ZERO);
     let ((client, _calls), feed, answered) = three(&layer).await;
     feed.data("one");
     drop(feed);
@@ -669,7 +669,7 @@ async fn over_a_limit_of_one_nothing_deadlocks() {
         let body = http_body_util::Full::new(Bytes::from(request.into_body()));
         Ok::<_, BoxError>(Response::new(body))
     });
-    let layer = CacheLayer::new();
+    let layer = cache();
     let client = ServiceBuilder::new()
         .layer(layer.clone())
         .layer(ConcurrencyLayer::new(1))
@@ -692,7 +692,7 @@ async fn a_hit_and_a_follower_hold_no_ready_service() {
     });
     let inner = ConcurrencyLimit::new(server, 2);
     let mut others = [inner.clone(), inner.clone()];
-    let mut client = CacheLayer::new().layer(inner);
+    let mut client = cache().layer(inner);
     let lead = client.ready().await.unwrap().call(post("{}"));
     let follower = client.ready().await.unwrap().call(post("{}"));
     assert!(
@@ -723,7 +723,7 @@ async fn a_panic_of_the_inner_service_lets_another_ask() {
             Ok::<_, BoxError>(Response::new(http_body_util::Full::new(Bytes::from("x"))))
         }
     });
-    let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+    let client = BoxCloneSyncService::new(cache().layer(server));
     let begin = || {
         let mut client = client.clone();
         tokio::spawn(async move { ask(&mut client, post("{}")).await.1 })
@@ -746,7 +746,7 @@ async fn a_panic_of_the_body_ends_it_for_all() {
         });
         Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
     });
-    let layer = CacheLayer::new();
+    let layer = cache();
     let client = BoxCloneSyncService::new(layer.layer(server));
     let begin = || {
         let mut client = client.clone();
@@ -775,7 +775,7 @@ async fn a_panic_of_the_body_ends_it_for_all() {
 
 #[tokio::test(start_paused = true)]
 async fn frames_and_trailers_come_again_as_they_came() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let ((client, _calls), feed, answered) = three(&layer).await;
     for frame in ["one", "", "two"] {
         feed.data(frame);
@@ -801,7 +801,7 @@ async fn frames_and_trailers_come_again_as_they_came() {
 
 #[tokio::test(start_paused = true)]
 async fn trailers_that_are_kept_do_not_keep_what_they_were_cut_from() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let (client, mut calls) = server(&layer);
     let lead = begin(&client, post("{}")).await;
     let feed = calls.next().answer();
@@ -821,7 +821,7 @@ async fn a_follower_that_asks_and_goes_before_its_service_is_ready_leaves_it_to_
     let (inner, mut calls) = super::server::plain();
     let inner = ConcurrencyLimit::new(inner, 2);
     let mut blockers = [inner.clone(), inner.clone()];
-    let client = BoxCloneSyncService::new(CacheLayer::new().layer(inner));
+    let client = BoxCloneSyncService::new(cache().layer(inner));
     let lead = begin(&client, post("{}")).await;
     let mut second = begin(&client, post("{}")).await;
     let third = begin(&client, post("{}")).await;
@@ -844,7 +844,7 @@ async fn a_follower_that_asks_and_goes_before_its_service_is_ready_leaves_it_to_
 
 #[tokio::test(start_paused = true)]
 async fn tiny_frames_without_end_take_no_more_than_the_bound() {
-    let layer = CacheLayer::new().max_entry(10_000);
+    let layer = cache().max_entry(10_000);
     let ((client, mut calls), feed, [mut first, second, third]) = three(&layer).await;
     drop(third);
     for _ in 0..100_000 {
@@ -883,7 +883,7 @@ async fn a_body_that_is_not_as_long_as_it_said_is_not_kept() {
     for (data, expected) in [("abc", 1), ("ab", 0), ("abcd", 0)] {
         let server =
             service_fn(async move |_: Req| Ok::<_, BoxError>(Response::new(Lying(Some(data)))));
-        let layer = CacheLayer::new();
+        let layer = cache();
         let mut client = BoxCloneSyncService::new(layer.layer(server));
         assert_eq!(ask(&mut client, post("{}")).await.1, data);
         assert_eq!(layer.usage().entries, expected, "{data}");
@@ -892,7 +892,7 @@ async fn a_body_that_is_not_as_long_as_it_said_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_began_earlier_does_not_take_the_place_of_a_newer_one() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let ((client, mut calls), old, [lead, ..]) = three(&layer).await;
     sleep(ms(1)).await;
     let fresh = begin(&client, post_with("{}", &[("cache-control", "no-cache")])).await;
@@ -919,7 +919,7 @@ async fn a_body_that_wakes_itself_lets_others_run() {
         });
         Ok::<_, BoxError>(Response::new(StreamBody::new(frames.boxed())))
     });
-    let client = BoxCloneSyncService::new(CacheLayer::new().layer(server));
+    let client = BoxCloneSyncService::new(cache().layer(server));
     let reading = (0..3).map(|_| {
         let mut client = client.clone();
         async move { ask(&mut client, post("{}")).await }

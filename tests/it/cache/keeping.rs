@@ -7,11 +7,11 @@ use http::{Request, StatusCode};
 use tokio::time::advance;
 use tower_throttle::{CacheLayer, cache::Status};
 
-use super::{ask, cache_status, client, counting, post, post_with, text, with};
+use super::{ask, cache, cache_status, client, counting, post, post_with, text, with};
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_given_again_with_its_head_and_its_age() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let (mut client, calls) = client(&layer, |_, number| {
         with(text(number.to_string()), &[("x-id", "a"), ("x-id", "b")])
     });
@@ -33,7 +33,7 @@ async fn an_answer_is_given_again_with_its_head_and_its_age() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_used_to_the_end_of_its_time_and_not_after() {
-    let layer = CacheLayer::new().ttl(Duration::from_secs(10));
+    let layer = cache().ttl(Duration::from_secs(10));
     let (mut client, _) = counting(&layer);
     ask(&mut client, post("{}")).await;
     advance(Duration::from_millis(9_999)).await;
@@ -48,14 +48,14 @@ async fn an_answer_is_used_to_the_end_of_its_time_and_not_after() {
 
 #[tokio::test(start_paused = true)]
 async fn times_at_the_edge_are_taken_as_they_are() {
-    let (mut never, _) = counting(&CacheLayer::new().ttl(Duration::ZERO));
+    let (mut never, _) = counting(&cache().ttl(Duration::ZERO));
     ask(&mut never, post("{}")).await;
     let (parts, body) = ask(&mut never, post("{}")).await;
     assert_eq!(
         (body.as_str(), cache_status(&parts)),
         ("2", "tower-throttle; fwd=miss")
     );
-    let (mut ever, _) = counting(&CacheLayer::new().ttl(Duration::MAX));
+    let (mut ever, _) = counting(&cache().ttl(Duration::MAX));
     ask(&mut ever, post("{}")).await;
     advance(Duration::from_secs(60 * 60 * 24 * 365 * 50)).await;
     let (parts, body) = ask(&mut ever, post("{}")).await;
@@ -87,7 +87,19 @@ async fn what_an_answer_says_of_itself_decides() {
     let table: &[(Headers, bool)] = &[
         (&[], true),
         (&[("cache-control", "no-store")], false),
-        (&[("cache-control", "private")], true),
+        (&[("cache-control", "private")], false),
+        (&[("cache-control", "s-maxage=0, max-age=5")], false),
+        (&[("cache-control", "s-maxage=5, max-age=0")], true),
+        (&[("expires", "0")], false),
+        (&[("expires", "Sun, 06 Nov 1994 08:49:37 GMT")], false),
+        (
+            &[
+                ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                ("expires", "Sun, 06 Nov 1994 08:49:47 GMT"),
+            ],
+            true,
+        ),
+        (&[("expires", "0"), ("cache-control", "max-age=5")], true),
         (&[("cache-control", "no-cache, must-revalidate")], true),
         (&[("cache-control", "max-age=0")], false),
         (&[("cache-control", "max-age=1")], true),
@@ -96,22 +108,20 @@ async fn what_an_answer_says_of_itself_decides() {
         (&[("vary", "*")], false),
         (&[("vary", "origin, *")], false),
         (&[("vary", "Origin, Accept")], true),
+        (&[("vary", "Accept, User-Agent")], false),
         (&[("content-length", "2")], true),
         (&[("content-length", "3")], false),
         (&[("content-length", "99999999999")], false),
     ];
     for (headers, expected) in table {
         let answer = with(text("{}"), headers);
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), answer).await;
+        let kept = is_kept(&cache(), &post("{}"), answer).await;
         assert_eq!(kept, *expected, "{headers:?}");
     }
-    let shared = CacheLayer::new().shared_between_callers();
-    let answer = with(text("{}"), &[("cache-control", "private")]);
-    assert!(!is_kept(&shared, &post("{}"), answer).await);
     let get = Request::get("/v1/models").body(String::new()).unwrap();
     let answer = with(text("{}"), &[("cache-control", "no-cache")]);
-    assert!(!is_kept(&CacheLayer::new(), &get, answer).await);
-    assert!(is_kept(&CacheLayer::new(), &get, text("{}")).await);
+    assert!(!is_kept(&cache(), &get, answer).await);
+    assert!(is_kept(&cache(), &get, text("{}")).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,25 +135,22 @@ async fn only_good_answers_are_kept() {
     ] {
         let mut answer = text("{}");
         *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), answer.clone()).await;
+        let kept = is_kept(&cache(), &post("{}"), answer.clone()).await;
         assert_eq!(kept, expected, "{status}");
-        let layer = CacheLayer::new().statuses([StatusCode::NOT_FOUND]);
+        let layer = cache().statuses([StatusCode::NOT_FOUND]);
         assert_eq!(is_kept(&layer, &post("{}"), answer).await, status == 404);
     }
     let error = text(r#"{"error": {"message": "overloaded"}}"#);
-    assert!(!is_kept(&CacheLayer::new(), &post("{}"), error).await);
+    assert!(!is_kept(&cache(), &post("{}"), error).await);
     let events = |body: &'static str| with(text(body), &[("content-type", "text/event-stream")]);
     let good = events("data: {}\n\ndata: [DONE]\n\n");
-    assert!(is_kept(&CacheLayer::new(), &post("{}"), good).await);
+    assert!(is_kept(&cache(), &post("{}"), good).await);
     for bad in [
         "event: error\ndata: {}\n\n",
         "data: {\"error\": 1}\n\n",
         "data: {\"a",
     ] {
-        assert!(
-            !is_kept(&CacheLayer::new(), &post("{}"), events(bad)).await,
-            "{bad}"
-        );
+        assert!(!is_kept(&cache(), &post("{}"), events(bad)).await, "{bad}");
     }
 }
 
@@ -160,9 +167,7 @@ async fn an_answer_with_the_cookies_of_a_proxy_is_kept_without_them() {
         ),
         ("x-request-id", "7"),
     ];
-    let (mut proxied, _) = client(&CacheLayer::new(), |_, number| {
-        with(text(number.to_string()), &PROXY)
-    });
+    let (mut proxied, _) = client(&cache(), |_, number| with(text(number.to_string()), &PROXY));
     let (first, _) = ask(&mut proxied, post("{}")).await;
     assert_eq!(first.headers.get_all("set-cookie").iter().count(), 2);
     let (second, body) = ask(&mut proxied, post("{}")).await;
@@ -171,9 +176,9 @@ async fn an_answer_with_the_cookies_of_a_proxy_is_kept_without_them() {
     assert!(!second.headers.contains_key("set-cookie"));
     // With one of its own it may be about a session.
     let mixed = with(with(text("{}"), &PROXY), &[("set-cookie", "session=1")]);
-    assert!(!is_kept(&CacheLayer::new(), &post("{}"), mixed).await);
+    assert!(!is_kept(&cache(), &post("{}"), mixed).await);
     let alike = with(text("{}"), &[("set-cookie", "__cf_bmx=1")]);
-    assert!(!is_kept(&CacheLayer::new(), &post("{}"), alike).await);
+    assert!(!is_kept(&cache(), &post("{}"), alike).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +199,7 @@ async fn an_error_anywhere_in_a_good_answer_is_found() {
     ] {
         let answer = text(body);
         assert_eq!(
-            is_kept(&CacheLayer::new(), &post("{}"), answer).await,
+            is_kept(&cache(), &post("{}"), answer).await,
             expected,
             "{body}"
         );
@@ -203,18 +208,15 @@ async fn an_error_anywhere_in_a_good_answer_is_found() {
         data: {\"id\": 1, \"error\": {\"code\": 502}, \"choices\": [{\"finish_reason\": \"error\"}]}\n\n\
         data: [DONE]\n\n";
     let events = with(text(middle), &[("content-type", "text/event-stream")]);
-    assert!(!is_kept(&CacheLayer::new(), &post("{}"), events).await);
+    assert!(!is_kept(&cache(), &post("{}"), events).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_cut_where_nobody_sees_it_is_not_kept() {
     let json = |body: &'static str| with(text(body), &[("content-type", "application/json")]);
-    assert!(is_kept(&CacheLayer::new(), &post("{}"), json("{\"a\": [1]}\n")).await);
+    assert!(is_kept(&cache(), &post("{}"), json("{\"a\": [1]}\n")).await);
     for cut in ["{\"a\": [1", "{\"a\": [1]", "[{\"a\": 1}, ", "{"] {
-        assert!(
-            !is_kept(&CacheLayer::new(), &post("{}"), json(cut)).await,
-            "{cut}"
-        );
+        assert!(!is_kept(&cache(), &post("{}"), json(cut)).await, "{cut}");
     }
     // A server whose connection ends with the answer, and a provider that died between two events.
     for (events, end) in [
@@ -238,19 +240,16 @@ async fn an_answer_that_was_cut_where_nobody_sees_it_is_not_kept() {
     ] {
         let stream = |body: String| with(text(body), &[("content-type", "text/event-stream")]);
         let whole = stream(format!("{events}{end}"));
-        assert!(
-            is_kept(&CacheLayer::new(), &post("{}"), whole).await,
-            "{events}"
-        );
+        assert!(is_kept(&cache(), &post("{}"), whole).await, "{events}");
         let cut = stream(events.to_owned());
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), cut).await;
+        let kept = is_kept(&cache(), &post("{}"), cut).await;
         assert_eq!(kept, end.is_empty(), "{events}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_request_says_decides() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let (mut client, _) = counting(&layer);
     let asks = |directive| post_with("{}", &[("cache-control", directive)]);
     ask(&mut client, post("{}")).await;
@@ -283,7 +282,7 @@ async fn what_a_request_says_decides() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_varies_is_given_to_those_it_suits() {
-    let (mut client, _) = client(&CacheLayer::new(), |_, number| {
+    let (mut client, _) = client(&cache(), |_, number| {
         with(text(number.to_string()), &[("vary", "X-Region")])
     });
     let from = |region| post_with("{}", &[("x-region", region)]);
@@ -295,7 +294,7 @@ async fn an_answer_that_varies_is_given_to_those_it_suits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deterministic_cache_leaves_drawn_answers_alone() {
-    let (mut client, _) = counting(&CacheLayer::new().deterministic_only());
+    let (mut client, _) = counting(&cache().deterministic_only());
     let cold = r#"{"temperature": 0}"#;
     assert_eq!(ask(&mut client, post(cold)).await.1, "1");
     assert_eq!(ask(&mut client, post(cold)).await.1, "1");
@@ -310,7 +309,7 @@ async fn a_deterministic_cache_leaves_drawn_answers_alone() {
 #[tokio::test(start_paused = true)]
 async fn the_bound_in_bytes_is_kept_at_every_step() {
     const MOST: u64 = 100_000;
-    let layer = CacheLayer::new().max_bytes(MOST);
+    let layer = cache().max_bytes(MOST);
     let (mut client, calls) = client(&layer, |request, _| {
         let size = request.body().len() * 500;
         text(vec![b'x'; size])
@@ -334,15 +333,15 @@ async fn the_bound_in_bytes_is_kept_at_every_step() {
 
 #[tokio::test(start_paused = true)]
 async fn bounds_at_the_edge_are_taken_as_they_are() {
-    let (mut nothing, _) = counting(&CacheLayer::new().max_bytes(0));
+    let (mut nothing, _) = counting(&cache().max_bytes(0));
     ask(&mut nothing, post("{}")).await;
     assert_eq!(ask(&mut nothing, post("{}")).await.1, "2");
-    let huge = CacheLayer::new().max_bytes(u64::MAX).max_entry(usize::MAX);
+    let huge = cache().max_bytes(u64::MAX).max_entry(usize::MAX);
     let (mut huge, _) = counting(&huge);
     ask(&mut huge, post("{}")).await;
     assert_eq!(ask(&mut huge, post("{}")).await.1, "1");
     for (size, expected) in [(0, true), (9, true), (10, true), (11, false)] {
-        let layer = CacheLayer::new().max_entry(10);
+        let layer = cache().max_entry(10);
         let answer = text(Bytes::from(vec![b'x'; size]));
         assert_eq!(
             is_kept(&layer, &post("{}"), answer).await,
@@ -354,7 +353,7 @@ async fn bounds_at_the_edge_are_taken_as_they_are() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_can_be_forgotten_one_by_one_and_all_at_once() {
-    let layer = CacheLayer::new();
+    let layer = cache();
     let (mut client, _) = counting(&layer);
     ask(&mut client, post("[1]")).await;
     ask(&mut client, post("[2]")).await;

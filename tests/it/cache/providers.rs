@@ -1,9 +1,8 @@
 //! What providers answer, and whether it is kept.
 
 use http::Request;
-use tower_throttle::CacheLayer;
 
-use super::{keeping::is_kept, post, text, with};
+use super::{cache, keeping::is_kept, post, text, with};
 
 const SSE: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -297,14 +296,14 @@ async fn what_is_whole_and_good_is_kept_and_nothing_else_is() {
     ];
     for (name, headers, body, expected) in table {
         let answer = with(text(*body), headers);
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), answer).await;
+        let kept = is_kept(&cache(), &post("{}"), answer).await;
         if kept != *expected {
             wrong.push(format!("{name}: kept={kept}"));
         }
     }
     // Some leave it to their server to send no body.
     let head = Request::head("/v1/models").body(String::new()).unwrap();
-    if !is_kept(&CacheLayer::new(), &head, text("body")).await {
+    if !is_kept(&cache(), &head, text("body")).await {
         wrong.push("head with a body: kept=false".into());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

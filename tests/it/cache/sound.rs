@@ -1,9 +1,8 @@
 //! Answers under a good status that are none.
 
 use http::{Request, StatusCode};
-use tower_throttle::CacheLayer;
 
-use super::{keeping::is_kept, post, text, with};
+use super::{cache, keeping::is_kept, post, text, with};
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_says_nothing_at_all_is_not_kept() {
@@ -21,23 +20,23 @@ async fn an_answer_that_says_nothing_at_all_is_not_kept() {
     ] {
         for body in bodies {
             let answer = with(text(*body), &[("content-type", media_type)]);
-            let kept = is_kept(&CacheLayer::new(), &post("{}"), answer).await;
+            let kept = is_kept(&cache(), &post("{}"), answer).await;
             assert!(!kept, "{media_type} {body:?}");
         }
         let empty = [("content-type", media_type), ("content-length", "0")];
-        assert!(!is_kept(&CacheLayer::new(), &post("{}"), with(text(""), &empty)).await);
+        assert!(!is_kept(&cache(), &post("{}"), with(text(""), &empty)).await);
         let head = Request::head("/v1/models").body(String::new()).unwrap();
         let answer = with(
             text(""),
             &[("content-type", media_type), ("content-length", "7")],
         );
-        assert!(is_kept(&CacheLayer::new(), &head, answer).await);
-        let layer = CacheLayer::new().statuses([StatusCode::NO_CONTENT]);
+        assert!(is_kept(&cache(), &head, answer).await);
+        let layer = cache().statuses([StatusCode::NO_CONTENT]);
         let mut answer = with(text(""), &[("content-type", media_type)]);
         *answer.status_mut() = StatusCode::NO_CONTENT;
         assert!(is_kept(&layer, &post("{}"), answer).await);
     }
-    assert!(is_kept(&CacheLayer::new(), &post("{}"), text("\n")).await);
+    assert!(is_kept(&cache(), &post("{}"), text("\n")).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +68,7 @@ async fn an_error_that_is_wrapped_in_something_is_found() {
         ),
     ] {
         let answer = with(text(body.clone()), headers);
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), answer).await;
+        let kept = is_kept(&cache(), &post("{}"), answer).await;
         assert!(!kept, "{headers:?} {body:?}");
     }
 }
@@ -96,13 +95,13 @@ async fn an_error_is_the_same_for_the_cache_as_for_a_retry() {
         (r#"{"response": "text", "choices": 1}"#, true),
     ] {
         let json = with(text(body), &[("content-type", "application/json")]);
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), json).await;
+        let kept = is_kept(&cache(), &post("{}"), json).await;
         assert_eq!(kept, expected, "{body}");
         let events = text(format!("data: {body}\n\ndata: [DONE]\n\n"));
         let events = with(events, &[("content-type", "text/event-stream")]);
-        let kept = is_kept(&CacheLayer::new(), &post("{}"), events).await;
+        let kept = is_kept(&cache(), &post("{}"), events).await;
         assert_eq!(kept, expected, "{body}");
     }
     let nested = format!("{}1{}", "{\"response\":".repeat(50_000), "}".repeat(50_000));
-    assert!(is_kept(&CacheLayer::new(), &post("{}"), text(nested)).await);
+    assert!(is_kept(&cache(), &post("{}"), text(nested)).await);
 }

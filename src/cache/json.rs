@@ -1,205 +1,105 @@
-//! One spelling for all texts of the same JSON.
+//! JSON texts as the cache compares them.
 
-use std::{borrow::Cow, ops::Range};
+use std::{collections::BTreeMap, fmt};
 
-use memchr::memchr2;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
-/// As deep as `serde_json` goes. What is nested deeper is compared byte by byte.
-const DEPTH: u32 = 128;
+/// What is nested deeper is compared byte by byte. Each level is one more pass over the text.
+const MAX_DEPTH: u32 = 32;
 
-/// A place in a text, and what has been written of it.
-struct Writer<'a> {
-    text: &'a [u8],
-    at: usize,
-    out: &'a mut Vec<u8>,
-    /// Of all objects that are open, the inner ones last.
-    members: Vec<Member>,
-    /// For what is put into another order.
-    scratch: Vec<u8>,
+/// The members of an object, sorted by name.
+pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// An object in which no name occurs twice.
+struct UniqueMembers<'a>(Members<'a>);
+
+struct MembersVisitor;
+
+/// Returns the members of an object, or `None` if the text is something else or a name occurs twice.
+pub(super) fn members(json: &[u8]) -> Option<Members<'_>> {
+    let object: UniqueMembers<'_> = serde_json::from_slice(json).ok()?;
+    Some(object.0)
 }
 
-/// Where a member of an object was written to.
-#[derive(Debug, Clone)]
-struct Member {
-    key: Range<usize>,
-    whole: Range<usize>,
-}
-
-/// Appends the canonical form of an object or array to `out`, and says whether `json` is one.
+/// Appends the canonical form of an object or array to `out`. Returns `false` and appends nothing if
+/// the text is something else.
 ///
-/// No white space, members sorted by their names, strings without escapes that are not needed. Numbers stay as they are
-/// written: `1.0` is not `1`, and no digit is lost. An object with two members of one name has no such form: it means one thing to
-/// this server, and another one to that.
-///
-/// It is less strict than a parser, which does no harm: texts that differ in more than their spelling come out different, whether
-/// they are JSON or not.
-pub(super) fn append(json: &[u8], out: &mut Vec<u8>) -> bool {
+/// The canonical form has no white space, sorts members by name, and escapes in strings only what
+/// must be escaped. Numbers stay as they are written: `1.0` is not `1`, and no digit is lost. An
+/// object in which a name occurs twice has no canonical form, since servers disagree on which of
+/// the two counts.
+pub(super) fn append_canonical(json: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let mut writer = Writer {
-        text: json,
-        at: 0,
-        out,
-        members: Vec::new(),
-        scratch: Vec::new(),
-    };
-    let is_written = writer.document().is_some();
+    let begin = json.iter().position(|byte| !b" \t\n\r".contains(byte));
+    let json = &json[begin.unwrap_or(json.len())..];
+    let is_nested = matches!(json.first(), Some(b'{' | b'['));
+    let is_written = is_nested && append(json, MAX_DEPTH, out).is_some();
     if !is_written {
         out.truncate(start);
     }
     is_written
 }
 
-// ===== impl Writer =====
-
-impl Writer<'_> {
-    fn document(&mut self) -> Option<()> {
-        if !matches!(self.peek()?, b'{' | b'[') {
-            return None;
-        }
-        self.value(DEPTH)?;
-        self.peek().is_none().then_some(())
-    }
-
-    fn value(&mut self, depth: u32) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match self.peek()? {
-            b'{' => self.object(depth),
-            b'[' => self.array(depth),
-            b'"' => self.string(),
-            _ => self.literal(),
-        }
-    }
-
-    /// The next byte that is not white space.
-    fn peek(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            if !is_space(byte) {
-                return Some(byte);
+/// Appends a value that has no white space before it.
+fn append(json: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
+    match json.first()? {
+        b'{' => {
+            let depth = depth.checked_sub(1)?;
+            out.push(b'{');
+            for (name, value) in members(json)? {
+                serde_json::to_writer(&mut *out, &name).ok()?;
+                out.push(b':');
+                append(value.get().as_bytes(), depth, out)?;
+                out.push(b',');
             }
-            self.at += 1;
+            out.push(b'}');
         }
-    }
-
-    /// Steps over this byte, if it is next.
-    fn take(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    fn object(&mut self, depth: u32) -> Option<()> {
-        self.at += 1;
-        self.out.push(b'{');
-        let first = self.members.len();
-        if !self.take(b'}') {
-            loop {
-                let member = self.member(depth)?;
-                self.members.push(member);
-                if !self.take(b',') {
-                    break;
-                }
+        b'[' => {
+            let depth = depth.checked_sub(1)?;
+            out.push(b'[');
+            for value in serde_json::from_slice::<Vec<&RawValue>>(json).ok()? {
+                append(value.get().as_bytes(), depth, out)?;
+                out.push(b',');
             }
-            self.take(b'}').then_some(())?;
+            out.push(b']');
         }
-        self.sort(first)?;
-        self.members.truncate(first);
-        self.out.push(b'}');
-        Some(())
+        b'"' if json.contains(&b'\\') => {
+            let text: String = serde_json::from_slice(json).ok()?;
+            serde_json::to_writer(&mut *out, &text).ok()?;
+        }
+        _ => out.extend_from_slice(json),
     }
+    Some(())
+}
 
-    fn member(&mut self, depth: u32) -> Option<Member> {
-        let start = self.out.len();
-        (self.peek()? == b'"').then_some(())?;
-        self.string()?;
-        let key = start..self.out.len();
-        self.take(b':').then_some(())?;
-        self.out.push(b':');
-        self.value(depth)?;
-        self.out.push(b',');
-        let whole = start..self.out.len();
-        Some(Member { key, whole })
-    }
+// ===== impl UniqueMembers =====
 
-    fn array(&mut self, depth: u32) -> Option<()> {
-        self.at += 1;
-        self.out.push(b'[');
-        if !self.take(b']') {
-            loop {
-                self.value(depth)?;
-                self.out.push(b',');
-                if !self.take(b',') {
-                    break;
-                }
-            }
-            self.take(b']').then_some(())?;
-        }
-        self.out.push(b']');
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<()> {
-        let start = self.at;
-        let mut escapes = false;
-        self.at += 1;
-        loop {
-            let rest = self.text.get(self.at..)?;
-            let next = memchr2(b'"', b'\\', rest)?;
-            self.at += next + 1;
-            if rest[next] == b'"' {
-                break;
-            }
-            // Whatever was escaped.
-            escapes = true;
-            self.at += 1;
-        }
-        let literal = &self.text[start..self.at];
-        if escapes {
-            // Half of a surrogate pair is no text: the whole is compared byte by byte.
-            let string: Cow<'_, str> = serde_json::from_slice(literal).ok()?;
-            serde_json::to_writer(&mut *self.out, &string).ok()?;
-        } else {
-            self.out.extend_from_slice(literal);
-        }
-        Some(())
-    }
-
-    /// A number or a word.
-    fn literal(&mut self) -> Option<()> {
-        let rest = &self.text[self.at..];
-        let is_part =
-            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-        let length = rest.iter().take_while(|byte| is_part(byte)).count();
-        self.out.extend_from_slice(&rest[..length]);
-        self.at += length;
-        (length > 0).then_some(())
-    }
-
-    /// Puts the members from this one on in order, which were written last, if each has a name of its own.
-    fn sort(&mut self, first: usize) -> Option<()> {
-        let (out, members) = (&mut *self.out, &mut self.members[first..]);
-        let key = |member: &Member| &out[member.key.clone()];
-        if members.is_sorted_by(|a, b| key(a) < key(b)) {
-            return Some(());
-        }
-        let start = members[0].whole.start;
-        members.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        if !members.is_sorted_by(|a, b| key(a) < key(b)) {
-            return None;
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&out[start..]);
-        out.truncate(start);
-        for member in members {
-            let whole = member.whole.start - start..member.whole.end - start;
-            out.extend_from_slice(&self.scratch[whole]);
-        }
-        Some(())
+impl<'de: 'a, 'a> Deserialize<'de> for UniqueMembers<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(MembersVisitor).map(Self)
     }
 }
 
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object in which no name occurs twice")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members::new();
+        while let Some((name, value)) = entries.next_entry()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name occurs twice"));
+            }
+        }
+        Ok(members)
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +111,7 @@ mod tests {
 
     fn canonical(json: &str) -> Option<String> {
         let mut out = b"before".to_vec();
-        let is_json = append(json.as_bytes(), &mut out);
+        let is_json = append_canonical(json.as_bytes(), &mut out);
         let text = String::from_utf8(out).unwrap();
         let text = text.strip_prefix("before").unwrap().to_owned();
         assert!(is_json || text.is_empty());
@@ -352,21 +252,18 @@ mod tests {
             same += u32::from(*before == json);
             assert_eq!(*before, json, "{text}");
         }
-        assert!(
-            seen.len() > 100 && same > 1_000,
-            "{} and {same}",
-            seen.len()
-        );
+        assert!(seen.len() > 100 && same > 500, "{} and {same}", seen.len());
     }
 
     #[test]
     fn deep_nesting_overflows_nothing() {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(canonical(&nested(100)).is_some());
-        assert_eq!(canonical(&nested(1_000_000)), None);
-        let objects = format!("{}1{}", "{\"a\":".repeat(500_000), "}".repeat(500_000));
+        assert!(canonical(&nested(32)).is_some());
+        assert_eq!(canonical(&nested(33)), None);
+        assert_eq!(canonical(&nested(100_000)), None);
+        let objects = format!("{}1{}", "{\"a\":".repeat(50_000), "}".repeat(50_000));
         assert_eq!(canonical(&objects), None);
-        assert_eq!(canonical(&"[".repeat(1_000_000)), None);
+        assert_eq!(canonical(&"[".repeat(100_000)), None);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

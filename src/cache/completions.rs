@@ -1,0 +1,111 @@
+//! Endpoints of model APIs that only read.
+
+use http::Method;
+
+use super::json::{self, Members};
+use crate::{PeekBody, RequestHead};
+
+/// What the path of such a `POST` ends with.
+///
+/// `/v1/messages` is written out, since `/v1/threads/{id}/messages` creates a message.
+const PATHS: &[&str] = &[
+    "/completions",
+    "/embeddings",
+    "/moderations",
+    "/rerank",
+    "/responses",
+    "/v1/embed",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v2/chat",
+    "/v2/embed",
+    ":batchEmbedContents",
+    ":countTokens",
+    ":embedContent",
+    ":generateContent",
+    ":predict",
+    ":rawPredict",
+    ":streamGenerateContent",
+    ":streamRawPredict",
+];
+
+/// Members of the body that make such a request change something at the provider, unless they are
+/// `false` or `null`.
+const STATEFUL: &[&str] = &[
+    "background",
+    "container",
+    "conversation",
+    "mcp_servers",
+    "store",
+];
+
+/// Returns whether a request goes to one of these endpoints and leaves no state behind.
+pub(super) fn is_completion<R: RequestHead + PeekBody>(request: &R) -> bool {
+    let path = request.path();
+    request.method() == Method::POST
+        && PATHS.iter().any(|end| path.ends_with(end))
+        && request.peek(|body| json::members(body).is_some_and(|body| is_stateless(path, &body)))
+            == Some(true)
+}
+
+fn is_stateless(path: &str, body: &Members<'_>) -> bool {
+    let value = |name| body.get(name).map_or("null", |value| value.get());
+    // The Responses API stores by default.
+    (!path.ends_with("/responses") || value("store") == "false")
+        && STATEFUL
+            .iter()
+            .all(|name| matches!(value(*name), "null" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn only_requests_that_change_nothing_are_completions() {
+        for (path, body, expected) in [
+            ("/v1/chat/completions", "{}", true),
+            ("/v1/chat/completions", r#"{"store": null}"#, true),
+            ("/v1/chat/completions", r#"{"store": true}"#, false),
+            (
+                "/v1/chat/completions",
+                r#"{"store": false, "store": true}"#,
+                false,
+            ),
+            ("/v1/chat/completions", "[]", false),
+            ("/v1/chat/completions", "", false),
+            ("/v1/chat/completions/chatcmpl-1", "{}", false),
+            ("/openai/deployments/d/embeddings", "{}", true),
+            ("/v1/responses", "{}", false),
+            ("/v1/responses", r#"{"store": true}"#, false),
+            ("/v1/responses", r#"{"store": false}"#, true),
+            (
+                "/v1/responses",
+                r#"{"store": false, "background": true}"#,
+                false,
+            ),
+            (
+                "/v1/responses",
+                r#"{"store": false, "conversation": "c"}"#,
+                false,
+            ),
+            ("/anthropic/v1/messages", "{}", true),
+            ("/v1/messages", r#"{"container": "c"}"#, false),
+            ("/v1/messages", r#"{"mcp_servers": [{"url": "u"}]}"#, false),
+            ("/v1/messages/batches", "{}", false),
+            ("/v1/threads", "{}", false),
+            ("/v1/threads/t/messages", "{}", false),
+            ("/v1/threads/t/runs", "{}", false),
+            ("/v1beta/models/gemini:streamGenerateContent", "{}", true),
+            ("/v1beta/models/gemini:batchGenerateContent", "{}", false),
+            ("/v1/files", "{}", false),
+        ] {
+            let request = Request::post(path).body(body).unwrap();
+            assert_eq!(is_completion(&request), expected, "{path} {body}");
+        }
+        let get = Request::get("/v1/chat/completions").body("{}").unwrap();
+        assert!(!is_completion(&get));
+    }
+}
