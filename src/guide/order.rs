@@ -6,6 +6,7 @@
 //!   ReplayLayer            bodies that stream can be sent again        whoever repeats must find them so
 //!   CacheLayer             what was asked before is not asked again    a hit meets nothing of what follows
 //!   FallbackLayer          somebody else, where all of this fails
+//!   CircuitBreakerLayer    with check_only: no queue while it is open
 //!   IdempotencyKeyLayer    one key for all attempts                    outside of whoever repeats the same
 //!   RetryAfterBackoffLayer each attempt meets all of what follows
 //!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
