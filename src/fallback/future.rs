@@ -104,7 +104,6 @@ fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
 }
 
 #[cold]
-#[expect(clippy::type_complexity, reason = "one future, or one outcome")]
 fn fall_back<B, W, N, Request, Response>(
     settings: &Settings<B, W, N>,
     kept: Option<Request>,

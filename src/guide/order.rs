@@ -331,7 +331,8 @@
 //! # The circuit breaker goes inside of the retry
 //!
 //! Outside of it, what it counts are calls that have failed after all of their attempts, and the dead provider gets five for
-//! each of them:
+//! each of them. (A second layer with the same circuit and [`check_only`](crate::CircuitBreakerLayer::check_only) goes
+//! outside; it counts nothing. See its [layer ordering](crate::circuit_breaker#layer-ordering).)
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

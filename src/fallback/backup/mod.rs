@@ -26,7 +26,6 @@ pub trait Backup<Request, Response> {
     /// # Errors
     ///
     /// Returns `failed` if the backup needs a request, and there is none that can be sent.
-    #[expect(clippy::type_complexity, reason = "one future, or one outcome")]
     fn respond(
         &self,
         kept: Option<Request>,
