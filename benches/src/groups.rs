@@ -24,7 +24,7 @@ use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
+    BoxError, Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
     SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
     concurrency::{Adaptive, Reading},
 };
