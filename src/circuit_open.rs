@@ -1,13 +1,14 @@
-//! What a caller is told whose call was not made.
+//! The error of a call that an open circuit rejected.
 
 use std::{error::Error, fmt, time::Duration};
 
 use crate::ErrorKind;
 
-/// A call was not made, since those before it have failed: its [`Circuit`](crate::Circuit) is open.
+/// The circuit breaker is open: the call was not made, because calls before it failed.
 ///
-/// It arrives inside the layer's [`BoxError`](crate::BoxError). It never means that the *other* side refused: the request
-/// was not sent. A retry does not repeat it, and its [`ErrorKind`] is [`Overload`](ErrorKind::Overload).
+/// It arrives inside the layer's [`BoxError`](crate::BoxError). It never means that the server
+/// rejected the request, since nothing was sent. A retry does not repeat it, and its [`ErrorKind`] is
+/// [`Overload`](ErrorKind::Overload).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CircuitOpen {
     retry_after: Option<Duration>,
@@ -24,15 +25,15 @@ impl CircuitOpen {
         }
     }
 
-    /// How long from the refusal until a call is let through to find out whether all is well again.
+    /// Returns the time from the rejection until a probe is admitted.
     ///
-    /// `None` where such a call is on its way already.
+    /// `None` if a probe is under way.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// What kind of failure the last of those was that opened the circuit; `None` where nobody said it.
+    /// Returns the kind of the failure that opened the circuit, if it is known.
     #[must_use]
     pub const fn opened_by(&self) -> Option<ErrorKind> {
         self.opened_by
@@ -41,10 +42,10 @@ impl CircuitOpen {
 
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not called, since calls before this one have failed: ")?;
+        f.write_str("circuit breaker is open: ")?;
         match self.retry_after {
-            Some(wait) => write!(f, "to be tried again in {wait:?}"),
-            None => f.write_str("one call is finding out whether all is well again"),
+            Some(wait) => write!(f, "retry in {wait:?}"),
+            None => f.write_str("a probe is under way"),
         }
     }
 }

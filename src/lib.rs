@@ -99,7 +99,8 @@
 //! 3. [`ConcurrencyLayer`], so that no request that was counted for a rate waits for a slot.
 //! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`]. A request is counted when it leaves this layer; one that waits further in
 //!    starts in a later period than the one it was counted in.
-//! 5. [`CircuitBreakerLayer`], where it sees each attempt.
+//! 5. [`CircuitBreakerLayer`], where it sees each attempt. A second one between 1 and 2, with the same circuit and
+//!    [`check_only`](CircuitBreakerLayer::check_only), keeps requests out of the queue while the circuit is open.
 //! 6. [`TimeoutLayer`], next to the client, so that it times the attempt and not the time in line.
 //!
 //! A `ProviderLayer` stands in place of 3 and 4.

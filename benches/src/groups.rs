@@ -24,10 +24,9 @@ use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
+    BoxError, Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
     SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
     concurrency::{Adaptive, Reading},
-    fallback::backup::Outcome,
 };
 
 use crate::{
@@ -233,7 +232,9 @@ fn stack() -> Group {
         .ratio("our five, quanta", "tower's four", 1.0)
 }
 
-fn apology(_: Outcome<Response<Guarded<String, Reading>>>) -> Response<Guarded<String, Reading>> {
+fn apology(
+    _: Result<Response<Guarded<String, Reading>>, BoxError>,
+) -> Response<Guarded<String, Reading>> {
     Response::new(Guarded::from(String::from("sorry")))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Request, Response};
-use tower::{Layer, Service, ServiceBuilder, util::BoxCloneService};
+use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
     BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
     FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
@@ -64,11 +64,12 @@ pub(crate) fn with_fallback(
     backup: impl Answers,
     redirect: impl Fn(Request) -> Request + Clone + Send + Sync + 'static,
 ) -> Boxed {
-    let layer = FallbackLayer::new(backup).map_request(redirect);
-    match circuit {
-        Some(circuit) => Boxed::new(layer.remember(circuit).layer(first)),
-        None => Boxed::new(layer.layer(first)),
-    }
+    let check = circuit.map(|circuit| CircuitBreakerLayer::from(circuit).check_only());
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(backup).map_request(redirect))
+        .option_layer(check)
+        .service(first);
+    Boxed::new(client)
 }
 
 /// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.

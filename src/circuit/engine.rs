@@ -39,21 +39,11 @@ pub(super) struct Terms {
     pub(super) longest_hint: Duration,
 }
 
-/// When a call began, and which place it has.
+/// The age in which a call began, and its number if it is a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     age: u64,
     number: u64,
-}
-
-/// What somebody sees who looks at a circuit from further out.
-#[derive(Debug)]
-pub(super) enum Look {
-    Closed,
-    /// It would not let a call through.
-    Open(CircuitOpen),
-    /// It would, and nobody else is on the way there.
-    Scout(Ticket),
 }
 
 // ===== impl Engine =====
@@ -94,40 +84,27 @@ impl Engine {
         if is_closed(age) {
             return Ok(Ticket { age, number: 0 });
         }
-        opening.turned_away(now)?;
-        let number = opening.next_number();
-        opening.probe.take(number, now);
+        opening.admits(now)?;
+        let number = opening.start_probe(now);
         Ok(Ticket { age, number })
     }
 
-    /// Looks whether a call would be let through, without being one.
-    pub(super) fn look(&self, now: impl FnOnce() -> u64) -> Look {
-        if self.is_closed() {
-            return Look::Closed;
+    /// Whether a call would be let through, or why not.
+    #[inline]
+    pub(super) fn check(&self, now: impl FnOnce() -> u64) -> Result<(), CircuitOpen> {
+        match self.is_closed() {
+            true => Ok(()),
+            false => self.check_open(now()),
         }
-        let (mut opening, now) = (self.lock(), now());
-        let age = self.age();
-        if is_closed(age) {
-            return Look::Closed;
-        }
-        if let Err(open) = opening.turned_away(now) {
-            return Look::Open(open);
-        }
-        if opening.scout.is_taken(now) {
-            return Look::Open(CircuitOpen::new(None, opening.kind));
-        }
-        let number = opening.next_number();
-        opening.scout.take(number, now);
-        Look::Scout(Ticket { age, number })
     }
 
-    /// Whether a call would be let through, or why not.
-    pub(super) fn check(&self, now: u64) -> Result<(), CircuitOpen> {
+    #[cold]
+    fn check_open(&self, now: u64) -> Result<(), CircuitOpen> {
         let opening = self.lock();
-        if self.is_closed() {
-            return Ok(());
+        match self.is_closed() {
+            true => Ok(()),
+            false => opening.admits(now),
         }
-        opening.turned_away(now)
     }
 
     /// The state, and how long it is open for.
@@ -188,7 +165,7 @@ impl Engine {
             }
             self.open(&mut opening, self.tally.hinted(), now, random)
         } else {
-            opening.probe.is(ticket.number).then_some(())?;
+            opening.is_probe(ticket.number).then_some(())?;
             self.open(&mut opening, hinted, now, random)
         };
         opening.kind = kind;
@@ -206,21 +183,13 @@ impl Engine {
         Duration::from_nanos(until.saturating_sub(now))
     }
 
-    /// Gives the place back of a call that says nothing.
+    /// Lets the next call be the probe, if this one was and has no outcome.
     #[inline]
     pub(super) fn ignored(&self, ticket: Ticket) {
         if !is_closed(ticket.age) {
-            self.leave(ticket);
+            // Numbers are unique, so the age does not matter.
+            self.lock().end_probe(ticket.number);
         }
-    }
-
-    /// Gives the place back of one that looked or entered while it was open.
-    #[cold]
-    pub(super) fn leave(&self, ticket: Ticket) {
-        // Numbers are never given twice, so the age need not be asked for.
-        let mut opening = self.lock();
-        opening.probe.leave(ticket.number);
-        opening.scout.leave(ticket.number);
     }
 
     #[inline]

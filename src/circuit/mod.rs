@@ -1,11 +1,11 @@
-//! A memory of what fails, so that it can be left alone for a while.
+//! Circuit: counts failures, and rejects calls for a while after too many of them.
 //!
-//! A [`Circuit`] is told what came of each call. After too many failures it *opens*: nobody is let through for a cooldown.
-//! When that is over it lets one call through, to find out whether all is well again, and one only. If that one fails the
-//! cooldown grows; if it succeeds the circuit *closes*, and everybody is let through.
+//! After too many failures a [`Circuit`] *opens*: it rejects all calls for a cooldown. Then it is
+//! *half open*: it admits one call as a probe. If the probe fails, the circuit opens again for a
+//! longer cooldown; if it succeeds, the circuit *closes* and admits all calls.
 //!
-//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) does all of this for a service. A circuit by itself is for what is no
-//! service, and to look at:
+//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) is this for a service. A `Circuit` also works
+//! without a service:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -19,7 +19,7 @@
 //!
 //! assert!(circuit.is_open());
 //! let open = circuit.enter().unwrap_err();
-//! assert!(open.retry_after() >= Some(Duration::from_secs(20)), "the server's wish is more than the cooldown");
+//! assert!(open.retry_after() >= Some(Duration::from_secs(20)), "the server's hint is more than the cooldown");
 //!
 //! tokio::time::sleep(open.retry_after().unwrap()).await;
 //! assert_eq!(circuit.state(), State::HalfOpen);
@@ -33,31 +33,33 @@
 //!
 //! # When it opens
 //!
-//! - After 6 [failures in a row](Circuit::failures), which are more than the attempts of one request, or
-//! - when of the outcomes of the last 10 s, which must be 20 or more, half are failures.
+//! - After 6 [failures in a row](Circuit::failures), which is more than the attempts of one request,
+//!   or
+//! - if of at least 20 outcomes in the last 10 s half are failures.
 //!
-//! So a share of 15 % of failures, spread among the successes, does not open it. By chance six come in a row once in some
-//! ninety thousand; then it is open for a second.
+//! A share of 15 % of failures, spread among the successes, does not open it, except by chance: six
+//! such failures come in a row once in some ninety thousand calls, and then it is open for a second.
 //!
-//! What comes of a call counts for the time in which it began. When it opens with a hundred calls under way, those can
-//! neither close it nor make it stay open for longer.
+//! An outcome counts in the state in which its call began. If the circuit opens with a hundred calls
+//! under way, these can neither close it nor extend the cooldown.
 //!
 //! # For how long
 //!
 //! About a second at first, and twice as long each time that the probe fails, up to a minute: see
-//! [`cooldown`](Circuit::cooldown). Never for less than the failures of the row that opened it asked for, of which up to
-//! [5 minutes](Circuit::longest_hint) are granted.
+//! [`cooldown`](Circuit::cooldown). At least for the time that the failures of the row that opened it
+//! asked for, of which up to [5 minutes](Circuit::longest_hint) are granted.
 //!
-//! A probe that takes longer than a minute no longer keeps another one from finding out.
+//! After a probe has been under way for a minute, another call is admitted as a probe.
 //!
 //! # What is shared
 //!
-//! A clone of a circuit is another handle to the same one.
+//! A clone of a circuit is another handle to the same circuit.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! While it is closed, a call that succeeds counts a reference, reads the clock and adds to an atomic number. A lock is taken
-//! for a failure, and while it is open; nothing is allocated once it is made. It is under 400 bytes.
+//! While it is closed, a successful call counts a reference, reads the clock and adds to an atomic
+//! number. A failure takes a lock, and so does any call while it is open. Nothing is allocated after
+//! it is made. Its size is under 400 bytes.
 
 mod engine;
 #[cfg(all(test, throttle_loom))]
@@ -70,8 +72,7 @@ mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use self::engine::{Engine, Look, Terms, Ticket};
-pub(crate) use self::watch::Scout;
+use self::engine::{Engine, Terms, Ticket};
 pub use self::watch::Watch;
 #[doc(no_inline)]
 pub use crate::CircuitOpen;
@@ -80,10 +81,11 @@ use crate::{
     algorithm::backoff::{Backoff, Jitter},
 };
 
-/// Remembers failures, and says who is let through. See the [module docs](self) for an example.
+/// Counts failures, and rejects calls after too many of them. See the [module docs](self) for an
+/// example.
 ///
-/// A clone is another handle to the same circuit. The setters make a circuit of their own that is closed: call them before
-/// it is cloned.
+/// A clone is another handle to the same circuit. The setters return a new, closed circuit: call them
+/// before it is cloned.
 #[derive(Clone)]
 #[must_use]
 pub struct Circuit(Arc<Shared>);
@@ -93,27 +95,27 @@ struct Shared {
     clock: Clock,
 }
 
-/// How a [`Circuit`] stands.
+/// The state of a [`Circuit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// Everybody is let through.
+    /// All calls are admitted.
     Closed,
-    /// Nobody is.
+    /// All calls are rejected.
     Open,
-    /// One at a time is, to find out whether all is well again.
+    /// One call at a time is admitted, as a probe.
     HalfOpen,
 }
 
 // ===== impl Circuit =====
 
 impl Circuit {
-    /// A circuit that is closed, with the defaults for everything.
+    /// Creates a closed circuit with the defaults.
     pub fn new() -> Self {
         Self::with_clock(Clock::tokio())
     }
 
-    /// A circuit that reads another clock.
+    /// Creates a circuit that reads another clock.
     pub fn with_clock(clock: Clock) -> Self {
         let terms = Terms {
             failures: 6,
@@ -123,43 +125,49 @@ impl Circuit {
         Self::on(terms, clock)
     }
 
-    /// How many failures one after the other open it. 6 unless told otherwise; 0 counts as 1.
+    /// Sets how many failures in a row open it. Default: 6. 0 counts as 1.
     pub fn failures(self, failures: u32) -> Self {
         self.set(|terms| terms.failures = failures.max(1).into())
     }
 
-    /// How long it is open for: `first`, and twice as long each time that a probe fails, up to `most`. From 1 s to 60 s unless
-    /// told otherwise.
+    /// Sets how long it is open: `first`, and twice as long each time that a probe fails, up to `most`.
+    /// Default: 1 s to 60 s.
     ///
-    /// Half of it is certain and the rest is chance, so that those who failed together do not come back together. At 0
-    /// somebody is let through at once, one at a time.
+    /// Half of it is random, so that clients that failed together do not return together. With 0 it
+    /// is half open at once.
     pub fn cooldown(self, first: Duration, most: Duration) -> Self {
         self.set(|terms| terms.cooldown = cooldown(first, most))
     }
 
-    /// How long it is open for at most because the other side asked for it. 5 minutes unless told otherwise.
+    /// Sets the longest wait that is granted to a server that asks for one. Default: 5 minutes.
     pub fn longest_hint(self, longest: Duration) -> Self {
         self.set(|terms| terms.longest_hint = longest)
     }
 
-    /// Lets a call through, which then is to say what came of it.
+    /// Admits a call, whose outcome then counts.
     ///
     /// # Errors
     ///
-    /// While it is open, and while the one is under way that was let through to find out.
+    /// Returns an error while it is open, and while a probe is under way.
     #[inline]
     pub fn enter(&self) -> Result<Watch, CircuitOpen> {
         let ticket = self.0.engine.enter(|| self.now())?;
         Ok(Watch::new(self.clone(), ticket))
     }
 
-    /// Whether a call that came now would be turned away.
+    /// Returns whether a call would be rejected now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.0.engine.is_closed() && self.0.engine.check(self.now()).is_err()
+        self.check().is_err()
     }
 
-    /// How long until the next call is let through to find out whether all is well again; zero once the cooldown is over.
+    /// Returns an error if a call would be rejected now. Does not count as a call.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), CircuitOpen> {
+        self.0.engine.check(|| self.now())
+    }
+
+    /// Returns the time until the next probe is admitted; zero once the cooldown is over.
     ///
     /// `None` while it is closed.
     #[must_use]
@@ -167,20 +175,10 @@ impl Circuit {
         self.0.engine.state(self.now()).1
     }
 
-    /// How it stands now.
+    /// Returns its state.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.engine.state(self.now()).0
-    }
-
-    /// Looks from further out whether a call would be let through. Of those who find that one would while it is open, only
-    /// one at a time is told so, and that one is the scout.
-    pub(crate) fn look(&self) -> Result<Option<Scout>, CircuitOpen> {
-        match self.0.engine.look(|| self.now()) {
-            Look::Closed => Ok(None),
-            Look::Open(open) => Err(open),
-            Look::Scout(ticket) => Ok(Some(Scout::new(self.clone(), ticket))),
-        }
     }
 
     #[inline]

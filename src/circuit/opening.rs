@@ -1,31 +1,26 @@
-//! How a circuit stands while it is open, and who finds out whether all is well again.
+//! The state of a circuit while it is open, and its probe.
 
 use std::time::Duration;
 
 use crate::{CircuitOpen, ErrorKind};
 
-/// How long one that is to find out keeps the next one from doing so.
-const PATIENCE_NANOS: u64 = 60_000_000_000;
+/// How long a probe keeps the next one from starting.
+const PROBE_NANOS: u64 = 60_000_000_000;
 
-/// How it stands while it is open.
+/// The state while it is open.
 #[derive(Debug)]
 pub(super) struct Opening {
     /// How often it has opened since it last was closed.
     pub(super) times: u32,
     pub(super) until: u64,
-    /// What kind of failure opened it.
+    /// The kind of the failure that opened it.
     pub(super) kind: Option<ErrorKind>,
-    pub(super) probe: Place,
-    pub(super) scout: Place,
+    probe: Option<Probe>,
     last_number: u64,
 }
 
-/// A place for one.
-#[derive(Debug, Default)]
-pub(super) struct Place(Option<Taken>);
-
 #[derive(Debug, Clone, Copy)]
-struct Taken {
+struct Probe {
     number: u64,
     since: u64,
 }
@@ -38,13 +33,12 @@ impl Opening {
             times: 0,
             until: 0,
             kind: None,
-            probe: Place(None),
-            scout: Place(None),
+            probe: None,
             last_number: 0,
         }
     }
 
-    /// The next opening, or none. Numbers go on.
+    /// Starts the next opening, or ends the last one. Numbers stay unique.
     pub(super) fn follow(&mut self, times: u32, until: u64) {
         *self = Self {
             times,
@@ -54,44 +48,35 @@ impl Opening {
         };
     }
 
-    /// Why a call that came now would be turned away.
-    pub(super) fn turned_away(&self, now: u64) -> Result<(), CircuitOpen> {
+    /// Returns an error if a call would be rejected now.
+    pub(super) fn admits(&self, now: u64) -> Result<(), CircuitOpen> {
         if self.until > now {
             let left = Duration::from_nanos(self.until - now);
             return Err(CircuitOpen::new(Some(left), self.kind));
         }
-        match self.probe.is_taken(now) {
-            true => Err(CircuitOpen::new(None, self.kind)),
-            false => Ok(()),
+        match self.probe {
+            Some(probe) if now.saturating_sub(probe.since) < PROBE_NANOS => {
+                Err(CircuitOpen::new(None, self.kind))
+            }
+            _ => Ok(()),
         }
     }
 
-    pub(super) fn next_number(&mut self) -> u64 {
+    /// Starts a probe, and returns its number.
+    pub(super) fn start_probe(&mut self, since: u64) -> u64 {
         self.last_number += 1;
-        self.last_number
-    }
-}
-
-// ===== impl Place =====
-
-impl Place {
-    pub(super) fn is_taken(&self, now: u64) -> bool {
-        self.0
-            .is_some_and(|taken| now.saturating_sub(taken.since) < PATIENCE_NANOS)
+        let number = self.last_number;
+        self.probe = Some(Probe { number, since });
+        number
     }
 
-    pub(super) fn is(&self, number: u64) -> bool {
-        self.0.is_some_and(|taken| taken.number == number)
+    pub(super) fn is_probe(&self, number: u64) -> bool {
+        self.probe.is_some_and(|probe| probe.number == number)
     }
 
-    pub(super) fn take(&mut self, number: u64, now: u64) {
-        let since = now;
-        self.0 = Some(Taken { number, since });
-    }
-
-    pub(super) fn leave(&mut self, number: u64) {
-        if self.is(number) {
-            self.0 = None;
+    pub(super) fn end_probe(&mut self, number: u64) {
+        if self.is_probe(number) {
+            self.probe = None;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::engine::{Engine, Look, Terms, Ticket};
+use super::engine::{Engine, Terms, Ticket};
 use crate::algorithm::backoff::{Backoff, Jitter};
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,8 +25,7 @@ fn engine(failures: u64) -> Engine {
 #[derive(Debug, Clone)]
 enum Step {
     Enter,
-    Look,
-    /// What comes of the n-th of the calls and looks under way, counted round and round.
+    /// What comes of the n-th of the calls under way, counted round and round.
     Succeed(usize),
     Fail(usize, Option<Duration>, u64),
     Ignore(usize),
@@ -58,7 +57,6 @@ struct Open {
     times: u32,
     until: u64,
     probe: Option<(usize, u64)>,
-    scout: Option<(usize, u64)>,
 }
 
 /// One under way: the age in which it began, and its ticket.
@@ -68,7 +66,6 @@ struct UnderWay {
     age: u64,
     ticket: Ticket,
     was_open: bool,
-    looks: bool,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -86,7 +83,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         8 => Just(Step::Enter),
-        2 => Just(Step::Look),
         4 => (0_usize..8).prop_map(Step::Succeed),
         6 => (0_usize..8, hints, any::<u64>()).prop_map(|(n, hint, random)| Step::Fail(n, hint, random)),
         1 => (0_usize..8).prop_map(Step::Ignore),
@@ -103,11 +99,6 @@ impl Model {
         }
         let is_new = |(_, since): (usize, u64)| self.now - since < 60 * SECOND;
         open.probe.is_some_and(is_new).then_some(None)
-    }
-
-    fn scouted(&self) -> bool {
-        let scout = self.open.as_ref().and_then(|open| open.scout);
-        scout.is_some_and(|(_, since)| self.now - since < 60 * SECOND)
     }
 
     fn too_many(&self) -> bool {
@@ -130,7 +121,6 @@ impl Model {
             times: times + 1,
             until: self.now + cooldown.as_nanos() as u64,
             probe: None,
-            scout: None,
         });
     }
 
@@ -182,7 +172,6 @@ impl Model {
     fn leaves(&mut self, id: usize) {
         if let Some(open) = &mut self.open {
             open.probe = open.probe.filter(|it| it.0 != id);
-            open.scout = open.scout.filter(|it| it.0 != id);
         }
     }
 }
@@ -201,41 +190,12 @@ fn enter(engine: &Engine, model: &mut Model, id: usize) -> Option<UnderWay> {
             if let Some(open) = &mut model.open {
                 open.probe = Some((id, now));
             }
-            let (age, looks) = (model.age, false);
+            let age = model.age;
             Some(UnderWay {
                 id,
                 age,
                 ticket,
                 was_open,
-                looks,
-            })
-        }
-    }
-}
-
-fn look(engine: &Engine, model: &mut Model, id: usize) -> Option<UnderWay> {
-    let (expected, scouted) = (model.turned_away(), model.scouted());
-    match engine.look(|| model.now) {
-        Look::Closed => {
-            assert!(model.open.is_none());
-            None
-        }
-        Look::Open(open) => {
-            let expected = expected.or(scouted.then_some(None));
-            assert_eq!(Some(open.retry_after()), expected);
-            None
-        }
-        Look::Scout(ticket) => {
-            assert!(expected.is_none() && !scouted);
-            let now = model.now;
-            model.open.as_mut().unwrap().scout = Some((id, now));
-            let (age, looks, was_open) = (model.age, true, true);
-            Some(UnderWay {
-                id,
-                age,
-                ticket,
-                was_open,
-                looks,
             })
         }
     }
@@ -259,18 +219,12 @@ fn run(failures: u64, steps: Vec<Step>) {
     for (id, step) in steps.into_iter().enumerate() {
         match step {
             Step::Enter => under_way.extend(enter(&engine, &mut model, id)),
-            Step::Look => under_way.extend(look(&engine, &mut model, id)),
             Step::Pass(nanos) => model.now += nanos,
             Step::Succeed(n) | Step::Fail(n, ..) | Step::Ignore(n) => {
                 let Some(call) = take(&mut under_way, n) else {
                     continue;
                 };
                 match step {
-                    // One that looked has nothing to tell.
-                    _ if call.looks => {
-                        engine.leave(call.ticket);
-                        model.leaves(call.id);
-                    }
                     Step::Succeed(_) => {
                         let closed = engine.succeeded(call.ticket, || model.now);
                         model.succeeds(call, closed);
@@ -288,7 +242,7 @@ fn run(failures: u64, steps: Vec<Step>) {
         }
         assert_eq!(engine.is_closed(), model.open.is_none());
         assert_eq!(
-            engine.check(model.now).is_err(),
+            engine.check(|| model.now).is_err(),
             model.turned_away().is_some()
         );
     }

@@ -1,30 +1,22 @@
-//! What was let through a circuit.
+//! The guard of a call that a circuit admitted.
 
 use std::{fmt, time::Duration};
 
 use super::{Circuit, engine::Ticket};
 use crate::ErrorKind;
 
-/// A call that its [`Circuit`] has let through, and that is to say what came of it.
+/// A call that its [`Circuit`] admitted, and whose outcome counts.
 ///
-/// Dropped without a word it says nothing: the call was cancelled, or panicked. One that was to find out whether all is
-/// well again leaves that to the next one then.
+/// If it is dropped, the call does not count, since it was cancelled or panicked. If it was the probe,
+/// the next call is.
 ///
-/// What comes of a call counts for the time in which it began: one that began before the circuit opened neither closes it
-/// nor opens it again.
-#[must_use = "dropping it says nothing of the call"]
+/// An outcome counts in the state in which the call began: a call that began before the circuit
+/// opened neither closes it nor opens it again.
+#[must_use = "a call that is dropped does not count"]
 pub struct Watch {
     circuit: Circuit,
     ticket: Ticket,
-    is_told: bool,
-}
-
-/// One who goes to a circuit that would let a call through, so that others need not go as well.
-///
-/// Its place is free again when it is dropped.
-pub(crate) struct Scout {
-    circuit: Circuit,
-    ticket: Ticket,
+    is_counted: bool,
 }
 
 // ===== impl Watch =====
@@ -34,36 +26,36 @@ impl Watch {
         Self {
             circuit,
             ticket,
-            is_told: false,
+            is_counted: false,
         }
     }
 
-    /// The call went well. Closes a circuit that was open.
+    /// Counts a success, which closes a circuit that was open.
     #[inline]
     pub fn succeeded(mut self) {
-        self.is_told = true;
+        self.is_counted = true;
         self.circuit.succeeded(self.ticket);
     }
 
-    /// The call failed; `hint` is how long the other side asked to be left alone for.
+    /// Counts a failure; `hint` is the wait that the server asked for.
     pub fn failed(self, hint: Option<Duration>) {
         self.failed_as(None, hint);
     }
 
-    /// The call failed in this way.
+    /// Counts a failure of this kind.
     pub(crate) fn failed_as(mut self, kind: Option<ErrorKind>, hint: Option<Duration>) {
-        self.is_told = true;
+        self.is_counted = true;
         self.circuit.failed(self.ticket, hint, kind);
     }
 
-    /// The call says nothing about the other side, as one that was never sent.
+    /// Does not count the call, for example because it was never sent.
     pub fn ignored(self) {}
 }
 
 impl Drop for Watch {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_told {
+        if !self.is_counted {
             self.circuit.0.engine.ignored(self.ticket);
         }
     }
@@ -74,19 +66,5 @@ impl fmt::Debug for Watch {
         f.debug_struct("Watch")
             .field("circuit", &self.circuit)
             .finish_non_exhaustive()
-    }
-}
-
-// ===== impl Scout =====
-
-impl Scout {
-    pub(super) const fn new(circuit: Circuit, ticket: Ticket) -> Self {
-        Self { circuit, ticket }
-    }
-}
-
-impl Drop for Scout {
-    fn drop(&mut self) {
-        self.circuit.0.engine.leave(self.ticket);
     }
 }

@@ -10,15 +10,14 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{ByKind, Judge, Judgement};
-use crate::{BoxError, CircuitOpen, ErrorKind, circuit::Watch};
+use crate::{BoxError, CircuitOpen, circuit::Watch};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point, and says nothing of the service then. Where it was the one that was to find out whether
-    /// all is well again, the next call does that.
+    /// It may be dropped at any point, and does not count then. If it was the probe, the next call is.
     pub struct ResponseFuture<F, J = ByKind> {
         #[pin]
         state: State<F, J>,
@@ -29,7 +28,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, J> {
         Calling { #[pin] future: F, watch: Option<Watch>, judge: J },
-        Refused { open: CircuitOpen },
+        Rejected { open: CircuitOpen },
     }
 }
 
@@ -37,8 +36,7 @@ pin_project! {
 
 impl<F, J> ResponseFuture<F, J> {
     #[inline]
-    pub(super) fn called(future: F, watch: Watch, judge: J) -> Self {
-        let watch = Some(watch);
+    pub(super) const fn called(future: F, watch: Option<Watch>, judge: J) -> Self {
         Self {
             state: State::Calling {
                 future,
@@ -48,9 +46,9 @@ impl<F, J> ResponseFuture<F, J> {
         }
     }
 
-    pub(super) fn refused(open: CircuitOpen) -> Self {
+    pub(super) const fn rejected(open: CircuitOpen) -> Self {
         Self {
-            state: State::Refused { open },
+            state: State::Rejected { open },
         }
     }
 }
@@ -72,23 +70,19 @@ where
                 judge,
             } => {
                 let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                let judgement = judge.judge(outcome.as_ref());
                 if let Some(watch) = watch.take() {
-                    tell(watch, judgement, || judge.kind(outcome.as_ref()));
+                    match judge.judge(outcome.as_ref()) {
+                        Judgement::Success => watch.succeeded(),
+                        Judgement::Failure { retry_after } => {
+                            watch.failed_as(judge.kind(outcome.as_ref()), retry_after);
+                        }
+                        Judgement::Nothing => watch.ignored(),
+                    }
                 }
                 Poll::Ready(outcome)
             }
-            StateProj::Refused { open } => Poll::Ready(Err((*open).into())),
+            StateProj::Rejected { open } => Poll::Ready(Err((*open).into())),
         }
-    }
-}
-
-#[inline]
-fn tell(watch: Watch, judgement: Judgement, kind: impl FnOnce() -> Option<ErrorKind>) {
-    match judgement {
-        Judgement::Success => watch.succeeded(),
-        Judgement::Failure { retry_after } => watch.failed_as(kind(), retry_after),
-        Judgement::Nothing => watch.ignored(),
     }
 }
 
@@ -96,7 +90,7 @@ impl<F, J> fmt::Debug for ResponseFuture<F, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
-            State::Refused { .. } => "Refused",
+            State::Rejected { .. } => "Rejected",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

@@ -1,12 +1,11 @@
-//! Leave a service alone that fails.
+//! Circuit breaker middleware.
 //!
-//! One that is down, or overloaded, gains nothing from being asked all the time, and neither does who waits for its
-//! answers. After too many failures this layer calls it no more: each request fails at once with a
-//! [`CircuitOpen`](crate::CircuitOpen), which a [`Fallback`](crate::Fallback) further out answers. When the service's own
-//! `Retry-After`, or else a growing cooldown, is over, one request at a time finds out whether all is well again.
+//! After too many failures this layer rejects requests with [`CircuitOpen`](crate::CircuitOpen)
+//! and does not call the service, until the service's own `Retry-After` or a growing cooldown is
+//! over. Then one request at a time is admitted as a probe: if it succeeds, the circuit closes.
 //! [`circuit`](crate::circuit) has the rules.
 //!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -17,7 +16,8 @@
 //! use tower_throttle::{Circuit, CircuitBreakerLayer, CircuitOpen};
 //!
 //! let down = service_fn(async |_: Request<()>| {
-//!     Ok::<_, Infallible>(Response::builder().status(503).header("retry-after", "30").body(()).unwrap())
+//!     let response = Response::builder().status(503).header("retry-after", "30");
+//!     Ok::<_, Infallible>(response.body(()).unwrap())
 //! });
 //! let layer = CircuitBreakerLayer::from(Circuit::new().failures(3));
 //! let circuit = layer.circuit();
@@ -36,38 +36,80 @@
 //!
 //! # What counts as a failure
 //!
-//! Statuses and errors of the kinds *overload*, *server*, *timeout*, *connection* and *rate limit*; see
-//! [`ErrorKind`](crate::ErrorKind). [`kinds`](CircuitBreakerLayer::kinds) chooses others. Any other response is a success: a 400 says
-//! that somebody is there. Any other error says nothing, nor does a refusal by a limiter further in, nor a call that was
-//! cancelled. An attempt is judged by its response's head: a body that breaks off later is not seen.
+//! Statuses and errors of the kinds *overload*, *server*, *timeout*, *connection* and *rate limit*;
+//! see [`ErrorKind`](crate::ErrorKind). [`kinds`](CircuitBreakerLayer::kinds) chooses others. Any
+//! other response is a success, for example a 400. Any other error does not count, nor does a
+//! rejection by a limiter further in, nor a call that was cancelled. Only the head of a response is
+//! looked at: a body that breaks off later does not count.
 //!
-//! # Which order
+//! # Layer ordering
 //!
-//! Next to the client, inside of a retry and of the limits, so that each attempt counts, and a refusal by your own limits is
-//! none of the service's. A timeout of each attempt goes further in still, so that it counts as well. From the outside in:
-//! fallback, retry, limits, circuit breaker, timeout, client. A retry does not repeat a `CircuitOpen`, and a
-//! `ProviderLayer` gives back what it had counted for it. A request whose attempt has failed waits as the retry says before it
-//! learns that the circuit is open by now; the retry's `max_wait` bounds that. Without a fallback
-//! [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit) lets it wait on, until the service may be asked again.
+//! The layer goes next to the client, inside of a retry and of the limits. There it counts each
+//! attempt, and no rejection by your own limits. A timeout of each attempt goes further in still, so
+//! that it counts.
 //!
-//! A request waits in the queues of the limits before it gets here.
-//! [`FallbackLayer::remember`](crate::FallbackLayer::remember) spares it that: it looks at the circuit before the request joins them.
+//! A request waits in the queue of the limits before it gets there. So that it does not wait for a
+//! service that fails, a second layer with the same circuit goes outside of the limits, with
+//! [`check_only`](CircuitBreakerLayer::check_only):
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::{Service, ServiceExt, service_fn};
+//! # let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
+//! # let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
+//! use tower::ServiceBuilder;
+//! use tower_throttle::{
+//!     Circuit, CircuitBreakerLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+//! };
+//!
+//! let circuit = Circuit::new();
+//! let mut client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup))
+//!     .layer(CircuitBreakerLayer::from(circuit.clone()).check_only()) // rejects before the queue
+//!     .layer(RetryAfterBackoffLayer::new())
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(60)))
+//!     .layer(CircuitBreakerLayer::from(circuit.clone())) // counts, and admits the probe
+//!     .service(primary);
+//!
+//! # for _ in 0..6 { circuit.enter()?.failed(None); }
+//! # let start = tokio::time::Instant::now();
+//! // While the circuit is open:
+//! let response = client.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(*response.body(), "backup");
+//! # assert!(start.elapsed().is_zero());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The outer layer rejects while the circuit is open and while a probe is under way. Between the
+//! end of the cooldown and the start of the probe it lets requests through; the inner layer admits
+//! one of them and rejects the others.
+//!
+//! A retry does not repeat a `CircuitOpen`, and a `ProviderLayer` returns what it had reserved for
+//! it. A request whose attempt failed waits as the retry says before it gets a `CircuitOpen`; the
+//! retry's `max_wait` bounds that. Without a fallback,
+//! [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit) makes the retry wait until
+//! the circuit admits a probe. Such a retry needs no `check_only` layer outside of it.
 //!
 //! # What is shared
 //!
-//! The circuit: by every service that the layer makes, by all of their clones, and by every layer made
-//! [from](CircuitBreakerLayer#impl-From<Circuit>-for-CircuitBreakerLayer) the same one. Give services of their own that fail
-//! apart from each other, such as two hosts or two models, a circuit each.
+//! The circuit, between all services that the layer makes, all of their clones, and all layers made
+//! [from](CircuitBreakerLayer#impl-From<Circuit>-for-CircuitBreakerLayer) the same circuit. Services
+//! that fail independently, such as two hosts or two models, need a circuit each.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! While the service is healthy a call counts a reference, and an answer reads the clock and adds to an atomic number. No lock
-//! is taken, and nothing is allocated. The inner service has to be [`Clone`], as nothing that was polled ready is held by a request
-//! that is turned away.
+//! While the circuit is closed, a call counts a reference, and a response reads the clock and adds
+//! to an atomic number; `check_only` reads one atomic number. No lock is taken, and nothing is
+//! allocated. The inner service has to be [`Clone`], so that a rejected request does not keep the
+//! instance that was polled ready.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! The response future may be dropped at any point, which says nothing of the service.
+//! The response future may be dropped at any point, which does not count as an outcome.
 
 pub mod future;
 mod judge;

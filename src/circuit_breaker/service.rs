@@ -7,34 +7,36 @@ use std::{
 use tower_service::Service;
 
 use super::{ByKind, Judge, future::ResponseFuture};
-use crate::{BoxError, Circuit};
+use crate::{BoxError, Circuit, CircuitOpen, circuit::Watch};
 
-/// A service that is left alone while it fails. See the [module docs](crate::circuit_breaker) for an example.
+/// Circuit breaker middleware. See the [module docs](crate::circuit_breaker) for an example.
 ///
 /// A clone shares the circuit.
 #[derive(Clone)]
 pub struct CircuitBreaker<S, J = ByKind> {
-    inner: S,
-    circuit: Circuit,
-    judge: J,
+    pub(super) inner: S,
+    pub(super) circuit: Circuit,
+    pub(super) judge: J,
+    pub(super) check_only: bool,
 }
 
 // ===== impl CircuitBreaker =====
 
 impl<S, J> CircuitBreaker<S, J> {
-    pub(super) const fn new(inner: S, circuit: Circuit, judge: J) -> Self {
-        Self {
-            inner,
-            circuit,
-            judge,
-        }
-    }
-
     crate::accessors::inner!(inner);
 
-    /// The circuit that this service shares with its clones.
+    /// Returns the circuit that this service shares with its clones.
     pub fn circuit(&self) -> Circuit {
         self.circuit.clone()
+    }
+
+    /// Returns what counts the outcome of an admitted call, if anything does.
+    #[inline]
+    fn admit(&self) -> Result<Option<Watch>, CircuitOpen> {
+        match self.check_only {
+            true => self.circuit.check().map(|()| None),
+            false => self.circuit.enter().map(Some),
+        }
     }
 }
 
@@ -48,7 +50,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, J>;
 
-    /// Passes through. It says nothing of the service's health.
+    /// Passes through. Its outcome does not count.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -56,17 +58,16 @@ where
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.circuit.enter() {
+        match self.admit() {
             Ok(watch) => {
                 ResponseFuture::called(self.inner.call(request), watch, self.judge.clone())
             }
             Err(open) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(retry_after = ?open.retry_after(), "circuit is open");
-                // What the instance holds that was polled ready, such as the only permit of a limit further in, would be held
-                // until somebody calls this service again.
+                // The ready instance may hold a permit of an inner limit; nothing else would drop it.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(open)
+                ResponseFuture::rejected(open)
             }
         }
     }
@@ -78,6 +79,7 @@ impl<S: fmt::Debug, J> fmt::Debug for CircuitBreaker<S, J> {
             .field("inner", &self.inner)
             .field("circuit", &self.circuit)
             .field("judge", &type_name::<J>())
+            .field("check_only", &self.check_only)
             .finish()
     }
 }

@@ -1,102 +1,124 @@
-//! How a caller can tell who answered.
+//! Who responded, as a fallback notes it in the response.
 
 use std::sync::Arc;
 
 use crate::ResponseHead;
 
-/// Who answered, as a fallback leaves it in the response's extensions.
+/// Who responded: the primary or a backup.
 ///
-/// The primary's answers are left as they are: [`AnsweredBy::of`] takes a response without this extension for one of
+/// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses of
+/// the primary are unchanged: [`AnsweredBy::of`] takes a response without this extension for one of
 /// the primary.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_throttle::BoxError> {
 /// use std::convert::Infallible;
 /// use http::{Request, Response, StatusCode};
-/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_throttle::{FallbackLayer, fallback::AnsweredBy};
 ///
-/// let answers = |status: StatusCode| {
+/// let responds = |status: StatusCode| {
 ///     service_fn(move |_: Request<()>| async move {
 ///         let mut response = Response::new("");
 ///         *response.status_mut() = status;
 ///         Ok::<_, Infallible>(response)
 ///     })
 /// };
-/// let client = FallbackLayer::new(answers(StatusCode::BAD_GATEWAY))
-///     .named("another region")
-///     .or(answers(StatusCode::OK))
-///     .named("another provider")
-///     .layer(answers(StatusCode::SERVICE_UNAVAILABLE));
+/// let other_region = responds(StatusCode::BAD_GATEWAY);
+/// let other_provider = responds(StatusCode::OK);
+/// let client = ServiceBuilder::new()
+///     .layer(FallbackLayer::new(other_provider).named("other provider"))
+///     .layer(FallbackLayer::new(other_region).named("other region"))
+///     .service(responds(StatusCode::SERVICE_UNAVAILABLE));
 ///
 /// let answered_by = AnsweredBy::of(&client.oneshot(Request::new(())).await?);
-/// assert_eq!(answered_by.index(), 2);
-/// assert_eq!(answered_by.name(), Some("another provider"));
+/// assert!(!answered_by.is_primary());
+/// assert_eq!(answered_by.name(), Some("other provider"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AnsweredBy {
-    index: usize,
+    is_backup: bool,
     name: Option<Arc<str>>,
     is_primary_left_alone: bool,
 }
 
+/// Whether responses are HTTP. Implemented for [`HttpResponse`] and [`AnyResponse`].
+#[diagnostic::on_unimplemented(
+    message = "this fallback needs HTTP responses, and `{Response}` is none",
+    note = "a response that is not HTTP needs `.any_response()`, and a condition that does not look at a status",
+    note = "a closure as condition names its argument's type: `|outcome: Result<&MyResponse, &BoxError>| ..`"
+)]
+pub trait Annotate<Response> {
+    /// Notes in a backup's response who gave it, if the response can hold that.
+    fn annotate(&self, response: &mut Response, answered_by: AnsweredBy);
+}
+
+/// A backup's response gets an [`AnsweredBy`] in its extensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HttpResponse;
+
+/// A backup's response is unchanged, whatever its type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnyResponse;
+
 // ===== impl AnsweredBy =====
 
 impl AnsweredBy {
-    pub(super) const fn new(
-        index: usize,
-        name: Option<Arc<str>>,
-        is_primary_left_alone: bool,
-    ) -> Self {
+    pub(super) const fn backup(name: Option<Arc<str>>, is_primary_left_alone: bool) -> Self {
         Self {
-            index,
+            is_backup: true,
             name,
             is_primary_left_alone,
         }
     }
 
-    /// Who gave this response.
+    /// Returns who gave this response.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {
         response.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// 0 for the primary, and from 1 on for the fallbacks, in the order in which they were added to the layer.
-    #[must_use]
-    pub const fn index(&self) -> usize {
-        self.index
-    }
-
-    /// The name that the layer was given for this fallback.
+    /// Returns the [name](super::FallbackLayer::named) of the backup, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Whether no fallback was needed.
+    /// Returns whether the primary responded.
     #[must_use]
     pub const fn is_primary(&self) -> bool {
-        self.index == 0
+        !self.is_backup
     }
 
-    /// Whether the primary was left alone, since its [`Circuit`](crate::Circuit) was open.
+    /// Returns whether the backup responded because the primary's [`Circuit`](crate::Circuit) was
+    /// open.
     ///
-    /// With a retry between the two, earlier attempts may have reached it.
+    /// With a retry between the two, earlier attempts may have reached the primary.
     #[must_use]
     pub const fn is_primary_left_alone(&self) -> bool {
         self.is_primary_left_alone
     }
+}
 
-    /// Leaves a note in `response`. Where one is there already, since a fallback has fallbacks of its own, its name
-    /// stays unless there is a better one.
-    pub(super) fn note<R: ResponseHead>(mut self, response: &mut R) {
+// ===== impl Annotate =====
+
+impl<Response: ResponseHead> Annotate<Response> for HttpResponse {
+    fn annotate(&self, response: &mut Response, mut answered_by: AnsweredBy) {
         let extensions = response.extensions_mut();
-        if self.name.is_none() {
-            self.name = extensions.remove::<Self>().and_then(|inner| inner.name);
+        // The backup may itself be a fallback, whose backup has a name.
+        if answered_by.name.is_none() {
+            let inner = extensions.remove::<AnsweredBy>();
+            answered_by.name = inner.and_then(|inner| inner.name);
         }
-        extensions.insert(self);
+        extensions.insert(answered_by);
     }
+}
+
+impl<Response> Annotate<Response> for AnyResponse {
+    fn annotate(&self, _: &mut Response, _: AnsweredBy) {}
 }

@@ -4,155 +4,137 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use super::{
-    backup::{Backup, Outcome},
-    falling::{Falling, Kept},
-    rule::{Judge, Plan},
+    AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::Settings, when::When,
 };
-use crate::{BoxError, CircuitOpen, circuit::Scout};
+use crate::{BoxError, CircuitOpen, causes::causes};
 
 pin_project! {
     /// The response future of a [`Fallback`](super::Fallback).
     ///
+    /// `F` is the primary's future, `G` the backup's, and `L` the [`FallbackLayer`].
+    ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point, and drops whoever it is waiting for. That one may have acted on the request.
-    pub struct ResponseFuture<S, Request, B, R>
-    where
-        S: Service<Request>,
-        B: Backup<Request, S::Response>,
-    {
+    /// It may be dropped at any point, and drops the call it waits for. That one may have acted on
+    /// the request.
+    pub struct ResponseFuture<F, G, Request, L> {
         #[pin]
-        state: State<S, Request, B, R>,
+        state: State<F, G, Request>,
+        layer: L,
+        is_circuit_open: bool,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, Request, B, R>
-    where
-        S: Service<Request>,
-        B: Backup<Request, S::Response>,
-    {
-        Primary {
-            #[pin]
-            future: S::Future,
-            kept: Kept<Request, B, R>,
-            // Boxed, as there is one at a time.
-            scout: Option<Box<Scout>>,
-        },
-        // Boxed, so that those who need no fallback have a small future.
-        Backup { falling: Pin<Box<Falling<Request, B, R, B::Future>>> },
+    enum State<F, G, Request> {
+        Primary { #[pin] future: F, kept: Option<Request> },
+        // Boxed, so that the future is small if no backup is needed.
+        Backup { future: Pin<Box<G>> },
     }
 }
 
 // ===== impl ResponseFuture =====
 
-impl<S, Request, B, R> ResponseFuture<S, Request, B, R>
-where
-    S: Service<Request>,
-    B: Backup<Request, S::Response>,
-{
+impl<F, G, Request, L> ResponseFuture<F, G, Request, L> {
     #[inline]
-    pub(super) fn primary(
-        future: S::Future,
-        request: Option<Request>,
-        plan: Arc<Plan<B, R>>,
-        scout: Option<Box<Scout>>,
-    ) -> Self {
-        let kept = Kept { request, plan };
+    pub(super) const fn new(future: F, kept: Option<Request>, layer: L) -> Self {
         Self {
-            state: State::Primary {
-                future,
-                kept,
-                scout,
-            },
-        }
-    }
-
-    /// The future of a request for which the primary is not asked, or the request where nobody else can answer it.
-    pub(super) fn left_alone(
-        request: Request,
-        plan: Arc<Plan<B, R>>,
-        open: CircuitOpen,
-    ) -> Result<Self, Request>
-    where
-        R: Judge<S::Response>,
-    {
-        let request = Some(request);
-        let mut kept = Kept { request, plan };
-        let failed = Err(open.into());
-        let fails = kept.plan.rule.fails(failed.as_ref());
-        match Falling::start(&mut kept, failed, fails) {
-            Ok(falling) => Ok(Self {
-                state: State::Backup { falling },
-            }),
-            Err(_) => match kept.request {
-                Some(request) => Err(request),
-                None => unreachable!("who takes the request answers it"),
-            },
+            state: State::Primary { future, kept },
+            layer,
+            is_circuit_open: false,
         }
     }
 }
 
-impl<S, Request, B, R> Future for ResponseFuture<S, Request, B, R>
+impl<F, Request, Response, Error, B, W, N> Future
+    for ResponseFuture<F, B::Future, Request, FallbackLayer<B, W, N>>
 where
-    S: Service<Request>,
-    S::Error: Into<BoxError>,
-    B: Backup<Request, S::Response>,
-    R: Judge<S::Response>,
+    F: Future<Output = Result<Response, Error>>,
+    Error: Into<BoxError>,
+    B: Backup<Request, Response>,
+    W: When<Response>,
+    N: Annotate<Response>,
 {
-    type Output = Outcome<S::Response>;
+    type Output = Result<Response, BoxError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let settings = &*this.layer.settings;
         loop {
             match this.state.as_mut().project() {
                 // ## Primary => (Backup | done)
-                StateProj::Primary {
-                    future,
-                    kept,
-                    scout,
-                } => {
+                StateProj::Primary { future, kept } => {
                     let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                    *scout = None;
-                    let fails = kept.plan.rule.fails(outcome.as_ref());
-                    if !fails && !kept.plan.backup.is_choosy() {
+                    if !settings.when.when(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
-                    match Falling::start(kept, outcome, fails) {
+                    *this.is_circuit_open = is_circuit_open(&outcome);
+                    match fall_back(settings, kept.take(), outcome) {
                         // Drops the primary's future, and what it may hold, before the backup is polled.
-                        Ok(falling) => this.state.set(State::Backup { falling }),
+                        Ok(future) => this.state.set(State::Backup { future }),
                         Err(outcome) => return Poll::Ready(outcome),
                     }
                 }
                 // ## Backup => done
-                StateProj::Backup { falling } => return falling.as_mut().poll(cx),
+                StateProj::Backup { future } => {
+                    let mut outcome = ready!(future.as_mut().poll(cx));
+                    if let Ok(response) = &mut outcome {
+                        let name = settings.name.clone();
+                        let answered_by = AnsweredBy::backup(name, *this.is_circuit_open);
+                        settings.note.annotate(response, answered_by);
+                    }
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
 }
 
-impl<S, Request, B, R> fmt::Debug for ResponseFuture<S, Request, B, R>
+fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
+    let is_open = |error| causes(error).any(|cause| cause.is::<CircuitOpen>());
+    outcome.as_ref().is_err_and(is_open)
+}
+
+#[cold]
+fn fall_back<B, W, N, Request, Response>(
+    settings: &Settings<B, W, N>,
+    kept: Option<Request>,
+    failed: Result<Response, BoxError>,
+) -> Result<Pin<Box<B::Future>>, Result<Response, BoxError>>
 where
-    S: Service<Request>,
-    B: Backup<Request, S::Response>,
+    B: Backup<Request, Response>,
 {
+    // Not the error itself: a client's error may show a URL with a key in it.
+    #[cfg(feature = "tracing")]
+    let failure = match &failed {
+        Ok(_) => "response",
+        Err(_) if is_circuit_open(&failed) => "circuit open",
+        Err(_) => "error",
+    };
+    let future = settings.backup.respond(kept, failed)?;
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        name = settings.name.as_deref(),
+        failed = failure,
+        "falling back"
+    );
+    Ok(Box::pin(future))
+}
+
+impl<F, G, Request, L> fmt::Debug for ResponseFuture<F, G, Request, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answers = match &self.state {
-            State::Primary { .. } => 0,
-            State::Backup { falling } => falling.index,
+        let state = match &self.state {
+            State::Primary { .. } => "Primary",
+            State::Backup { .. } => "Backup",
         };
-        f.debug_struct("ResponseFuture")
-            .field("answers", &answers)
-            .finish()
+        f.debug_tuple("ResponseFuture").field(&state).finish()
     }
 }

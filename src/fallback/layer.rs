@@ -1,44 +1,60 @@
-use std::{fmt, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::{
     Fallback,
-    backup::{FromFn, Outcome, To, Value},
-    rule::{Forgets, Plan, Remembers, Rule, Told, Untold},
-    when::{self, AnyError, Condition},
+    answered_by::{AnyResponse, HttpResponse},
+    backup::{BackupService, CloneRequest, FromFn, Value},
+    when::{self, AnyError, Condition, Failure},
 };
-use crate::Circuit;
+use crate::BoxError;
 
-/// Answers from elsewhere where a service fails. See the [module docs](crate::fallback) for examples.
+/// Sends requests to a backup if the service fails.
+///
+/// `B` is the [backup](super::backup), `W` the [condition](super::when), and `N` says whether
+/// responses are [HTTP](HttpResponse) or [of any type](AnyResponse). See the
+/// [module docs](crate::fallback) for examples.
 #[must_use]
-pub struct FallbackLayer<B, R = Rule> {
-    pub(super) plan: Arc<Plan<B, R>>,
+pub struct FallbackLayer<B, W = Condition<Failure>, N = HttpResponse> {
+    pub(super) settings: Arc<Settings<B, W, N>>,
+}
+
+/// The settings of a layer, which do not change once a service is made.
+#[derive(Clone)]
+pub(super) struct Settings<B, W, N> {
+    pub(super) backup: B,
+    pub(super) when: W,
+    pub(super) note: N,
+    pub(super) name: Option<Arc<str>>,
 }
 
 // ===== impl FallbackLayer =====
 
-impl<B> FallbackLayer<To<B>> {
-    /// Sends the request to `backup` where the service fails.
+impl<B> FallbackLayer<BackupService<B>> {
+    /// Sends the request to `backup` if the service fails.
     ///
-    /// A clone of `backup` is made and readied when it is needed, not before.
+    /// The backup is cloned and made ready when it is needed, not before.
     pub fn new(backup: B) -> Self {
-        Self::from_backup(To::new(backup))
+        Self::with_backup(BackupService::new(backup))
     }
 }
 
 impl<V> FallbackLayer<Value<V>> {
-    /// Answers with a clone of `value` where the service fails.
+    /// Responds with a clone of `value` if the service fails.
     ///
-    /// The value has to be a response of the type that the service's are, and [`Clone`]. A `reqwest::Response` is not: there,
-    /// [`from_fn`](FallbackLayer::from_fn) makes one, as with `from_fn(|_| http::Response::new("sorry").into())`.
+    /// The value is a response of the same type as the service's, and [`Clone`]. A
+    /// `reqwest::Response` is not `Clone`: use [`from_fn`](FallbackLayer::from_fn), for example
+    /// `from_fn(|_| http::Response::new("sorry").into())`.
     pub fn value(value: V) -> Self {
-        Self::from_backup(Value::new(value))
+        Self::with_backup(Value(value))
     }
 }
 
 impl<F> FallbackLayer<FromFn<F>> {
-    /// Answers with what `f` makes of the failure, an error or a response.
+    /// Responds with what `f` makes of the failure, which is an error or a response.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -61,69 +77,54 @@ impl<F> FallbackLayer<FromFn<F>> {
     /// ```
     pub fn from_fn<Response>(f: F) -> Self
     where
-        F: Fn(Outcome<Response>) -> Response,
+        F: Fn(Result<Response, BoxError>) -> Response,
     {
-        Self::from_backup(FromFn::new(f))
+        Self::with_backup(FromFn(f))
     }
 }
 
 impl<B> FallbackLayer<B> {
-    fn from_backup(backup: B) -> Self {
-        let rule = Rule {
+    fn with_backup(backup: B) -> Self {
+        Settings {
+            backup,
             when: when::failure(),
-            told: Told,
-            memory: Forgets,
-        };
-        Self {
-            plan: Arc::new(Plan { backup, rule }),
+            note: HttpResponse,
+            name: None,
         }
+        .into_layer()
     }
 }
 
-impl<B: Clone, W: Clone, T: Clone, M: Clone> FallbackLayer<B, Rule<W, T, M>> {
-    /// Which outcomes are failures. See [`when`](crate::fallback::when).
+impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
+    /// Sets which outcomes are failures. See [`when`](crate::fallback::when).
     ///
-    /// Unless told, any error, and the statuses 429, 500, 502, 503, 504 and 529. It is asked about the outcome of each
-    /// fallback but the last one, too. A fallback with a [condition of its own](Self::only) goes by that alone.
-    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, Rule<W2, T, M>> {
-        self.change(|Plan { backup, rule }| Plan {
+    /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
+    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, W2, N> {
+        let Settings {
+            backup, note, name, ..
+        } = self.into_settings();
+        Settings {
             backup,
-            rule: Rule {
-                when,
-                told: rule.told,
-                memory: rule.memory,
-            },
-        })
+            when,
+            note,
+            name,
+        }
+        .into_layer()
     }
 
-    /// Leaves the primary alone while `circuit` is open: the request goes to a fallback at once, and does not wait in the queues
-    /// of the primary's limits first.
-    ///
-    /// This only looks. Somebody has to tell the circuit what comes of the calls, and that is a
-    /// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) made from it, next to the primary's client: without one it never
-    /// opens. Without `remember` the breaker by itself does as well where the primary has no limits to wait for. The
-    /// [module docs](crate::fallback#a-primary-that-keeps-failing) have both.
-    ///
-    /// - The outcome that the fallbacks are chosen by is the error [`CircuitOpen`](crate::CircuitOpen). Where none of them is for
-    ///   it, or can answer, the primary is asked all the same.
-    /// - The request itself goes to the first fallback, so that one that can't be cloned has one as well.
-    /// - When the cooldown is over one request at a time goes to the primary, to find out whether all is well again.
-    /// - The primary has to be [`Clone`], so that nothing that was polled ready is held meanwhile.
-    pub fn remember(self, circuit: Circuit) -> FallbackLayer<B, Rule<W, T, Remembers>> {
-        self.change(|Plan { backup, rule }| Plan {
-            backup,
-            rule: Rule {
-                when: rule.when,
-                told: rule.told,
-                memory: Remembers(circuit),
-            },
-        })
+    /// Names the backup, in [`AnsweredBy`](super::AnsweredBy) and in events.
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let mut settings = self.into_settings();
+        settings.name = Some(name.into());
+        settings.into_layer()
     }
 
-    /// Lets the responses be of any type, not HTTP alone.
+    /// Accepts responses of any type, not only HTTP.
     ///
-    /// The failures are then [any error](when::any_error), unless [`when`](Self::when) is called after this, and no
-    /// [`AnsweredBy`](super::AnsweredBy) is left.
+    /// The failures are then [any error](when::any_error), unless [`when`](Self::when) is called
+    /// after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
+    ///
+    /// # Examples
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -140,51 +141,88 @@ impl<B: Clone, W: Clone, T: Clone, M: Clone> FallbackLayer<B, Rule<W, T, M>> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn any_response(self) -> FallbackLayer<B, Rule<Condition<AnyError>, Untold, M>> {
-        self.change(|Plan { backup, rule }| Plan {
+    pub fn any_response(self) -> FallbackLayer<B, Condition<AnyError>, AnyResponse> {
+        let Settings { backup, name, .. } = self.into_settings();
+        Settings {
             backup,
-            rule: Rule {
-                when: when::any_error(),
-                told: Untold,
-                memory: rule.memory,
-            },
-        })
-    }
-}
-
-impl<B: Clone, R: Clone> FallbackLayer<B, R> {
-    pub(super) fn change<B2, R2>(
-        self,
-        f: impl FnOnce(Plan<B, R>) -> Plan<B2, R2>,
-    ) -> FallbackLayer<B2, R2> {
-        let plan = f(Arc::unwrap_or_clone(self.plan));
-        FallbackLayer {
-            plan: Arc::new(plan),
+            when: when::any_error(),
+            note: AnyResponse,
+            name,
         }
+        .into_layer()
+    }
+
+    fn into_settings(self) -> Settings<B, W, N> {
+        Arc::unwrap_or_clone(self.settings)
     }
 }
 
-impl<B, R> Clone for FallbackLayer<B, R> {
+impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
+    /// Changes the request for the backup: another model, host or key.
+    ///
+    /// `map` is called only if the backup is, with the request as it came to this layer. The
+    /// primary's request is not changed.
+    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, W, N>
+    where
+        M: Fn(Request) -> Request,
+    {
+        self.map_backup(|backup| backup.map_request(map))
+    }
+}
+
+impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, W, N> {
+    /// Accepts requests of any type that is [`Clone`], even if it is not
+    /// [`TryClone`](crate::TryClone).
+    ///
+    /// Call it after [`map_request`](Self::map_request).
+    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W, N> {
+        self.map_backup(BackupService::clone_request)
+    }
+
+    fn map_backup<B2>(self, f: impl FnOnce(BackupService<B, M>) -> B2) -> FallbackLayer<B2, W, N> {
+        let settings = self.into_settings();
+        Settings {
+            backup: f(settings.backup),
+            when: settings.when,
+            note: settings.note,
+            name: settings.name,
+        }
+        .into_layer()
+    }
+}
+
+impl<B, W, N> Clone for FallbackLayer<B, W, N> {
     fn clone(&self) -> Self {
         Self {
-            plan: self.plan.clone(),
+            settings: self.settings.clone(),
         }
     }
 }
 
-impl<B: fmt::Debug, R: fmt::Debug> fmt::Debug for FallbackLayer<B, R> {
+impl<B, W, N> fmt::Debug for FallbackLayer<B, W, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackLayer")
-            .field("backup", &self.plan.backup)
-            .field("rule", &self.plan.rule)
+            .field("backup", &type_name::<B>())
+            .field("when", &type_name::<W>())
+            .field("name", &self.settings.name)
             .finish()
     }
 }
 
-impl<S, B, R> Layer<S> for FallbackLayer<B, R> {
-    type Service = Fallback<S, B, R>;
+impl<S, B, W, N> Layer<S> for FallbackLayer<B, W, N> {
+    type Service = Fallback<S, B, W, N>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback::new(inner, self.plan.clone())
+        Fallback::new(inner, self.clone())
+    }
+}
+
+// ===== impl Settings =====
+
+impl<B, W, N> Settings<B, W, N> {
+    fn into_layer(self) -> FallbackLayer<B, W, N> {
+        FallbackLayer {
+            settings: Arc::new(self),
+        }
     }
 }

@@ -1,33 +1,129 @@
-//! Answer from elsewhere where a service fails.
+//! Fallback middleware: responds from elsewhere if a service fails.
 //!
-//! Where the primary, the service inside, fails, something else answers: another service, such as a smaller model or
-//! another provider, a fixed value, or a closure. Where that fails, too, the next one does, and what the last one says
-//! is what the caller gets.
+//! If the primary, the service inside, fails, a backup responds: another service, such as a smaller
+//! model or another provider, a fixed value, or a closure.
 //!
-//! # Which failures
+//! # Examples
 //!
-//! Unless told: any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`when`] for conditions of your own, and
-//! [`only`](FallbackLayer::only) for a fallback that is for one class of errors alone.
-//! A failure in the middle of a response's body is none: the caller has the response by then. An error of the primary's
-//! `poll_ready` is returned, as there is no request to answer yet.
+//! Another model:
 //!
-//! # What a fallback sees
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{FallbackLayer, fallback::AnsweredBy};
 //!
-//! The request as it came to this layer, or what [`map_request`](FallbackLayer::map_request) makes of it. So a request
-//! is cloned before it is given away; see [`TryClone`](crate::TryClone). One that can't be cloned, as one whose body is
-//! streamed, is not sent to a second service: values and closures can still answer, and if there are none, the
-//! primary's outcome passes unchanged. The clone has all of the request's headers, credentials among them: where the
-//! backup is somebody else's, map them.
+//! // Rejects all models but one.
+//! let provider = service_fn(async |request: Request<String>| {
+//!     let mut response = Response::new(format!("from {}", request.body()));
+//!     if request.body() != "small" {
+//!         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+//!     }
+//!     Ok::<_, Infallible>(response)
+//! });
+//! let small = FallbackLayer::new(provider)
+//!     .map_request(|request: Request<String>| request.map(|_| "small".into()))
+//!     .named("small");
+//! let mut client = ServiceBuilder::new().layer(small.clone()).service(provider);
 //!
-//! A request that failed may have been acted upon: what must not happen twice needs a condition that says that it did
-//! not, such as [`when::rejected`].
+//! let response = client.ready().await?.call(Request::new("large".into())).await?;
+//! assert_eq!(response.body(), "from small");
+//! assert_eq!(AnsweredBy::of(&response).name(), Some("small"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several backups are several layers. The innermost is tried first, and the response of the
+//! outermost is the last resort. Each layer can have a [condition](FallbackLayer::when) of its own:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ErrorKind, FallbackLayer, fallback::{AnsweredBy, when}};
+//!
+//! # let responds = |status: u16, kind: Option<ErrorKind>| service_fn(move |_: Request<()>| async move {
+//! #     let mut response = Response::builder().status(status).body("").unwrap();
+//! #     if let Some(kind) = kind { response.extensions_mut().insert(kind); }
+//! #     Ok::<_, Infallible>(response)
+//! # });
+//! # let (other_provider, long_context) = (responds(503, None), responds(200, None));
+//! let backups = ServiceBuilder::new()
+//!     .layer(FallbackLayer::value(Response::new("try again later")).named("sorry"))
+//!     .layer(
+//!         FallbackLayer::new(long_context)
+//!             .when(when::kind([ErrorKind::ContextLength]))
+//!             .named("long context"),
+//!     )
+//!     .layer(FallbackLayer::new(other_provider).named("other provider"));
+//!
+//! # let (busy, too_long) = (responds(429, None), responds(400, Some(ErrorKind::ContextLength)));
+//! // The other provider is down as well.
+//! let response = backups.clone().service(busy).oneshot(Request::new(())).await?;
+//! assert_eq!(AnsweredBy::of(&response).name(), Some("sorry"));
+//! let response = backups.service(too_long).oneshot(Request::new(())).await?;
+//! assert_eq!(AnsweredBy::of(&response).name(), Some("long context"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each layer with a backup service clones the request once, also if the primary succeeds. With the
+//! usual bodies a clone copies the headers and shares the body.
+//!
+//! If the service's own limit would delay a request by more than two seconds, a backup at once:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::when};
+//!
+//! let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
+//! let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
+//! let mut client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup).when(when::rejected()))
+//!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::from_secs(2)))
+//!     .service(primary);
+//!
+//! assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "primary");
+//! assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "backup");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which outcomes are failures
+//!
+//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`when`] for other
+//! conditions. A failure in the middle of a response's body is none, because the caller has the
+//! response by then. An error of the primary's `poll_ready` is returned, because there is no request
+//! yet that a backup could respond to.
+//!
+//! # The backup's request
+//!
+//! A backup service gets the request as it came to this layer, or what
+//! [`map_request`](FallbackLayer::map_request) makes of it. So the request is cloned before it is
+//! sent to the primary; see [`TryClone`](crate::TryClone). If it can't be cloned, for example because
+//! its body is a stream, the primary's outcome is returned. Values and closures need no request.
+//!
+//! The clone has all headers of the request, credentials included: if the backup belongs to somebody
+//! else, replace them with `map_request`.
+//!
+//! A server may have acted on a request that failed. If it must not act twice, use a condition that
+//! rules this out, such as [`when::rejected`].
 //!
 //! # A primary that keeps failing
 //!
-//! Each request asks the primary first, also where it has been down for an hour, and waits for it to fail. A
-//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) around the primary's client knows better. While its circuit is open it
-//! fails at once, and the fallback answers; now and then it lets one request through to find out whether the
-//! primary is well again:
+//! The primary is called first for each request, even if it has been down for an hour. A
+//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) between the two rejects requests while the
+//! primary fails, so that the backup responds at once. If the primary has limits, that layer goes
+//! inside of them, and a second one outside of them keeps requests from waiting in their queue: see
+//! [its layer ordering](crate::circuit_breaker#layer-ordering).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -57,133 +153,27 @@
 //! # }
 //! ```
 //!
-//! Where the primary has limits, a request waits in their queue before it gets to the breaker.
-//! [`remember`](FallbackLayer::remember) looks at the breaker's circuit first, and then the request waits for nothing:
+//! # Layer ordering
 //!
-//! ```
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() -> Result<(), tower_throttle::BoxError> {
-//! # use std::convert::Infallible;
-//! # use http::{Request, Response};
-//! # use tower::{Service, ServiceExt, service_fn};
-//! # use tower_throttle::{Quota, TokenBucketLayer, RetryAfterBackoffLayer, fallback::AnsweredBy};
-//! # let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
-//! # let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
-//! use tower::ServiceBuilder;
-//! use tower_throttle::{Circuit, CircuitBreakerLayer, FallbackLayer};
+//! Outside of the limits and the retry of the primary, so that the backup also responds if these
+//! reject a request. Limits of the backup go around the backup.
 //!
-//! let circuit = Circuit::new();
-//! let mut client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(backup).remember(circuit.clone())) // looks
-//!     .layer(RetryAfterBackoffLayer::new())
-//!     .layer(TokenBucketLayer::new(Quota::per_minute(60)))
-//!     .layer(CircuitBreakerLayer::from(circuit.clone())) // judges
-//!     .service(primary);
+//! # Performance
 //!
-//! # for _ in 0..6 { circuit.enter()?.failed(None); }
-//! # let start = tokio::time::Instant::now();
-//! // Once it is open:
-//! let response = client.ready().await?.call(Request::new(())).await?;
-//! assert_eq!(*response.body(), "backup");
-//! assert!(AnsweredBy::of(&response).is_primary_left_alone());
-//! # assert!(start.elapsed().is_zero());
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # What it costs
-//!
-//! A request clones itself, where a service may have to answer it, and counts a reference. The rest is allocated
-//! only once the primary has failed. To [remember](FallbackLayer::remember) is to read an atomic number while the circuit is
-//! closed, and takes a lock while it is not. A backup is cloned and readied then; nothing of it is held before. The primary's
-//! future and its failed response are dropped before the backup is called, unless a closure takes the response.
-//!
-//! # Who answered
-//!
-//! [`AnsweredBy::of`] tells it from the response.
-//!
-//! # What is shared
-//!
-//! Nothing but the backup, of which each use is a clone, and the circuit that it may have been told to remember.
-//!
-//! # Which order
-//!
-//! Outside of the limits of the primary, so that their refusals are fallen back from, too. Limits of the backup go
-//! around the backup.
-//!
-//! # Examples
-//!
-//! Another model, and in the end an apology:
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), tower_throttle::BoxError> {
-//! use std::convert::Infallible;
-//! use http::{Request, Response, StatusCode};
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{FallbackLayer, fallback::AnsweredBy};
-//!
-//! // Says no to all but one model.
-//! let provider = service_fn(async |request: Request<String>| {
-//!     let mut response = Response::new(format!("an answer of {}", request.body()));
-//!     if request.body() != "small" {
-//!         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-//!     }
-//!     Ok::<_, Infallible>(response)
-//! });
-//! let mut client = ServiceBuilder::new()
-//!     .layer(
-//!         FallbackLayer::new(provider)
-//!             .map_request(|request: Request<String>| request.map(|_| "small".into()))
-//!             .named("small")
-//!             .or_value(Response::new("sorry".to_owned())),
-//!     )
-//!     .service(provider);
-//!
-//! let response = client.ready().await?.call(Request::new("large".into())).await?;
-//! assert_eq!(response.body(), "an answer of small");
-//! assert_eq!(AnsweredBy::of(&response).name(), Some("small"));
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Elsewhere where our own limit would make a request wait for more than two seconds, and at once then. A refusal by a limit
-//! opens no circuit, as it says nothing of the primary:
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), tower_throttle::BoxError> {
-//! use std::{convert::Infallible, time::Duration};
-//! use http::{Request, Response};
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::when};
-//!
-//! let at_home = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("home")));
-//! let abroad = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("abroad")));
-//! let mut client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(abroad).when(when::rejected()))
-//!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::from_secs(2)))
-//!     .service(at_home);
-//!
-//! assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "home");
-//! assert_eq!(*client.ready().await?.call(Request::new(())).await?.body(), "abroad");
-//! # Ok(())
-//! # }
-//! ```
+//! A call clones the request, if the backup is a service, and counts a reference. The backup is
+//! cloned and made ready only after the primary has failed, and its future is allocated then. The
+//! primary's future and its failed response are dropped before the backup is called, unless a closure
+//! takes the response.
 
 mod answered_by;
 pub mod backup;
-mod chain;
-mod falling;
 pub mod future;
 mod layer;
-mod rule;
 mod service;
 pub mod when;
 
 pub use self::{
-    answered_by::AnsweredBy,
+    answered_by::{Annotate, AnsweredBy, AnyResponse, HttpResponse},
     layer::FallbackLayer,
-    rule::{Forgets, Judge, Memory, Remembers, Rule, Tell, Told, Untold},
     service::Fallback,
 };

@@ -1,46 +1,48 @@
 use std::{
     fmt,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{
+    FallbackLayer,
+    answered_by::{Annotate, HttpResponse},
     backup::Backup,
     future::ResponseFuture,
-    rule::{Judge, Memory, Plan, Rule},
+    when::{Condition, Failure, When},
 };
-use crate::{BoxError, Circuit, CircuitOpen, circuit::Scout};
+use crate::BoxError;
 
-/// A service that is answered for where it fails. See the [module docs](crate::fallback) for examples.
-pub struct Fallback<S, B, R = Rule> {
+/// Fallback middleware. See the [module docs](crate::fallback) for examples.
+pub struct Fallback<S, B, W = Condition<Failure>, N = HttpResponse> {
     inner: S,
-    plan: Arc<Plan<B, R>>,
+    layer: FallbackLayer<B, W, N>,
 }
 
 // ===== impl Fallback =====
 
-impl<S, B, R> Fallback<S, B, R> {
-    pub(super) const fn new(inner: S, plan: Arc<Plan<B, R>>) -> Self {
-        Self { inner, plan }
+impl<S, B, W, N> Fallback<S, B, W, N> {
+    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W, N>) -> Self {
+        Self { inner, layer }
     }
 
     crate::accessors::inner!(inner);
 }
 
-impl<S, B, R, Request> Service<Request> for Fallback<S, B, R>
+impl<S, B, W, N, Request> Service<Request> for Fallback<S, B, W, N>
 where
     S: Service<Request>,
     S::Error: Into<BoxError>,
     B: Backup<Request, S::Response>,
-    R: Judge<S::Response> + Memory<S>,
+    W: When<S::Response>,
+    N: Annotate<S::Response>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Request, B, R>;
+    type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, W, N>>;
 
-    /// Passes through to the primary, also while that is left alone. Its error is not fallen back from, as there is no request to answer yet.
+    /// Passes through to the primary. There is no request yet that a backup could respond to.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -48,67 +50,22 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.plan.rule.circuit().map(Circuit::look) {
-            None | Some(Ok(None)) => self.ask(request, None),
-            Some(Ok(Some(scout))) => self.ask(request, Some(Box::new(scout))),
-            Some(Err(open)) => self.leave_alone(request, open),
-        }
+        let kept = self.layer.settings.backup.keep(&request);
+        ResponseFuture::new(self.inner.call(request), kept, self.layer.clone())
     }
 }
 
-impl<S, B, R> Fallback<S, B, R> {
-    #[inline(always)]
-    fn ask<Request>(
-        &mut self,
-        request: Request,
-        scout: Option<Box<Scout>>,
-    ) -> ResponseFuture<S, Request, B, R>
-    where
-        S: Service<Request>,
-        B: Backup<Request, S::Response>,
-    {
-        let kept = self.plan.backup.keep(&request);
-        let future = self.inner.call(request);
-        ResponseFuture::primary(future, kept, self.plan.clone(), scout)
-    }
-
-    /// Asks a fallback, or the primary all the same where there is none.
-    #[cold]
-    fn leave_alone<Request>(
-        &mut self,
-        request: Request,
-        open: CircuitOpen,
-    ) -> ResponseFuture<S, Request, B, R>
-    where
-        S: Service<Request>,
-        B: Backup<Request, S::Response>,
-        R: Judge<S::Response> + Memory<S>,
-    {
-        match ResponseFuture::left_alone(request, self.plan.clone(), open) {
-            Ok(future) => {
-                self.plan.rule.let_go(&mut self.inner);
-                future
-            }
-            Err(request) => self.ask(request, None),
-        }
-    }
-}
-
-impl<S: Clone, B, R> Clone for Fallback<S, B, R> {
+impl<S: Clone, B, W, N> Clone for Fallback<S, B, W, N> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            plan: self.plan.clone(),
-        }
+        Self::new(self.inner.clone(), self.layer.clone())
     }
 }
 
-impl<S: fmt::Debug, B: fmt::Debug, R: fmt::Debug> fmt::Debug for Fallback<S, B, R> {
+impl<S: fmt::Debug, B, W, N> fmt::Debug for Fallback<S, B, W, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback")
             .field("inner", &self.inner)
-            .field("backup", &self.plan.backup)
-            .field("rule", &self.plan.rule)
+            .field("layer", &self.layer)
             .finish()
     }
 }

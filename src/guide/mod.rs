@@ -25,14 +25,14 @@
 //! # let _ = layer;
 //! ```
 //!
-//! **Have somebody else to ask.** Another model, another account, another provider, or an answer from the drawer:
+//! **Have somebody else to ask.** Another model, account or provider, or a fixed response:
 //!
 //! ```
 //! # use http::{Request, Response};
 //! # use tower::service_fn;
 //! # use tower_throttle::{BoxError, FallbackLayer};
 //! # let other_provider = service_fn(async |_: Request<String>| Ok::<_, BoxError>(Response::new(String::new())));
-//! let layer = FallbackLayer::new(other_provider).or_value(Response::new("come back later".to_owned()));
+//! let layer = FallbackLayer::new(other_provider);
 //! # let _ = layer;
 //! ```
 //!

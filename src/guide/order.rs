@@ -6,6 +6,7 @@
 //!   ReplayLayer            bodies that stream can be sent again        whoever repeats must find them so
 //!   CacheLayer             what was asked before is not asked again    a hit meets nothing of what follows
 //!   FallbackLayer          somebody else, where all of this fails
+//!   CircuitBreakerLayer    with check_only: no queue while it is open
 //!   IdempotencyKeyLayer    one key for all attempts                    outside of whoever repeats the same
 //!   RetryAfterBackoffLayer each attempt meets all of what follows
 //!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
@@ -330,7 +331,8 @@
 //! # The circuit breaker goes inside of the retry
 //!
 //! Outside of it, what it counts are calls that have failed after all of their attempts, and the dead provider gets five for
-//! each of them:
+//! each of them. (A second layer with the same circuit and [`check_only`](crate::CircuitBreakerLayer::check_only) goes
+//! outside; it counts nothing. See its [layer ordering](crate::circuit_breaker#layer-ordering).)
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

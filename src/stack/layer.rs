@@ -1,6 +1,6 @@
 use std::{any::type_name, fmt};
 
-use tower_layer::{Identity, Layer};
+use tower_layer::{Identity, Layer, Stack as LayerStack};
 
 #[cfg(feature = "cache")]
 use crate::cache::CacheLayer;
@@ -9,7 +9,6 @@ use crate::{
     FallbackLayer, IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer,
     Timeout, TimeoutLayer,
     circuit_breaker::ByKind,
-    fallback::{Remembers, Rule},
     provider::{ProviderLayer, ProviderService},
 };
 
@@ -72,7 +71,7 @@ impl StackLayer {
 }
 
 impl<C> StackLayer<Identity, C> {
-    /// What remembers that the provider is down: to be told before the fallback, which looks at it.
+    /// Sets the circuit. Call it before [`fallback`](StackLayer::fallback), which shares the circuit.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
         self.circuit = circuit;
         self
@@ -106,23 +105,18 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Who answers where the provider does not. While the circuit is open it is asked at once, and from now on a rate limit
-    /// opens that as well.
+    /// Adds a fallback, which responds at once while the circuit is open. A rate limit then opens the
+    /// circuit as well.
     ///
-    /// Its answers have to be of the type that the attempts' are: those of another stack of this kind are.
-    pub fn fallback<B, W, T, M>(
+    /// The backup's responses have to be of the same type as the attempts': the responses of another
+    /// stack of this kind are. A further backup is a further `FallbackLayer` around the stack.
+    pub fn fallback<B, W, N>(
         self,
-        fallback: FallbackLayer<B, Rule<W, T, M>>,
-    ) -> StackLayer<FallbackLayer<B, Rule<W, T, Remembers>>, C>
-    where
-        B: Clone,
-        W: Clone,
-        T: Clone,
-        M: Clone,
-    {
-        let fallback = fallback.remember(self.circuit.clone());
+        fallback: FallbackLayer<B, W, N>,
+    ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W, N>>, C> {
+        let check = CircuitBreakerLayer::from(self.circuit.clone()).check_only();
         StackLayer {
-            fallback,
+            fallback: LayerStack::new(check, fallback),
             limits: self.limits,
             retry: self.retry,
             key: self.key,

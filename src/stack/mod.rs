@@ -1,6 +1,6 @@
 //! The ready-made stack: everything in front of a client of an AI provider, in the order that makes sense.
 //!
-//! From the outside in: the cache, if there is one; the fallback, if there is one; an idempotency key for all attempts; the
+//! From the outside in: the cache, if there is one; the fallback, if there is one, and a check of the circuit; an idempotency key for all attempts; the
 //! retry; the provider's limits; the circuit breaker; the diagnosis of errors that come late; the timeout of an attempt; and the
 //! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::order)
 //!
@@ -95,7 +95,8 @@
 //! # let backup = StackLayer::new(limits.clone()).layer(http_client);
 //! let circuit = Circuit::new();
 //! let by_hand = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(backup.clone()).remember(circuit.clone()))
+//!     .layer(FallbackLayer::new(backup.clone()))
+//!     .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
 //!     .layer(IdempotencyKeyLayer::new())
 //!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
 //!     .layer(limits.clone())

@@ -19,7 +19,7 @@ use tower_throttle::{
     cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency,
     diagnose::{self, Diagnose, DiagnoseLayer},
-    fallback::{self, AnsweredBy, backup::To},
+    fallback::{self, AnsweredBy, backup::BackupFuture, backup::BackupService},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{
         ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route,
@@ -145,7 +145,7 @@ const _: () = {
     value::<CacheLayer>();
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
-    value::<FallbackLayer<To<Inner>>>();
+    value::<FallbackLayer<BackupService<Inner>>>();
     value::<DiagnoseLayer>();
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
@@ -164,7 +164,7 @@ const _: () = {
     value::<Cache<Inner>>();
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
-    value::<Fallback<Inner, To<Inner>>>();
+    value::<Fallback<Inner, BackupService<Inner>>>();
     value::<Diagnose<Inner>>();
     value::<HttpClient>();
     value::<HttpRequest<Inner>>();
@@ -188,7 +188,14 @@ const _: () = {
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
     future::<retry_after_backoff::future::ResponseFuture<Inner, ByStatus, Req>>();
-    future::<fallback::future::ResponseFuture<Inner, Req, To<Inner>, fallback::Rule>>();
+    future::<
+        fallback::future::ResponseFuture<
+            Answer,
+            BackupFuture<Inner, Answer, Req>,
+            Req,
+            FallbackLayer<BackupService<Inner>>,
+        >,
+    >();
 };
 
 #[test]

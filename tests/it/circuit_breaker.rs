@@ -18,6 +18,7 @@ use tower::{
     Layer, Service, ServiceBuilder, ServiceExt,
     limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
     service_fn,
+    util::BoxCloneService,
 };
 use tower_throttle::{
     BoxError, Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitOpen, ConcurrencyLimiter,
@@ -31,6 +32,7 @@ use crate::support::{ms, poll_once, probe};
 
 type Req = Request<()>;
 type Res = Response<&'static str>;
+type Client = BoxCloneService<Req, Res, BoxError>;
 
 fn answer(status: u16) -> Res {
     Response::builder().status(status).body("primary").unwrap()
@@ -457,7 +459,7 @@ async fn a_fallback_answers_at_once_while_it_is_open() {
     for _ in 0..100 {
         let response = client.clone().oneshot(Request::new(())).await.unwrap();
         assert_eq!(*response.body(), "backup");
-        assert_eq!(AnsweredBy::of(&response).index(), 1);
+        assert!(!AnsweredBy::of(&response).is_primary());
     }
     assert_eq!(primary.calls(), 6);
 }
@@ -508,6 +510,116 @@ async fn one_that_was_turned_away_lets_go_of_the_ready_instance() {
     client.ready().await.unwrap().call(()).await.unwrap();
 }
 
+/// Checks outside of a limit, counts inside of it.
+fn checked_outside<S>(circuit: &Circuit, quota: Quota, primary: S) -> Client
+where
+    S: Service<Req, Response = Res, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    let client = ServiceBuilder::new()
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
+        .layer(TokenBucketLayer::new(quota))
+        .layer(CircuitBreakerLayer::from(circuit.clone()))
+        .service(primary);
+    BoxCloneService::new(client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_only_rejects_before_the_queue() {
+    let (circuit, primary) = (Circuit::new(), Primary::new(200));
+    let client = checked_outside(&circuit, Quota::per_hour(1), primary.clone());
+    let send = || client.clone().oneshot(Request::new(()));
+    send().await.unwrap();
+    let wait = open(&circuit, None);
+    let start = Instant::now();
+    for _ in 0..100 {
+        let error = send().await.unwrap_err();
+        let open = error.downcast_ref::<CircuitOpen>().unwrap();
+        assert_eq!(open.retry_after(), Some(wait));
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(primary.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_only_counts_nothing() {
+    let layer = CircuitBreakerLayer::from(Circuit::new().failures(1)).check_only();
+    let circuit = layer.circuit();
+    let primary = Primary::new(500);
+    let client = layer.layer(primary.clone());
+    let send = || client.clone().oneshot(Request::new(()));
+    for _ in 0..30 {
+        assert_eq!(send().await.unwrap().status(), 500);
+    }
+    assert_eq!(circuit.state(), State::Closed);
+    // Nor does it take the place of the probe, or close the circuit.
+    sleep(open(&circuit, None)).await;
+    primary.set(200);
+    for _ in 0..30 {
+        assert_eq!(send().await.unwrap().status(), 200);
+    }
+    assert_eq!(circuit.state(), State::HalfOpen);
+    assert!(circuit.enter().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_only_rejects_while_a_probe_is_under_way() {
+    let layer = CircuitBreakerLayer::new();
+    let circuit = layer.circuit();
+    let client = layer.check_only().layer(Primary::new(200));
+    sleep(open(&circuit, None)).await;
+    let probe = circuit.enter().unwrap();
+    let error = client.clone().oneshot(Request::new(())).await.unwrap_err();
+    let open = error.downcast_ref::<CircuitOpen>().unwrap();
+    assert_eq!(open.retry_after(), None);
+    drop(probe);
+    client.clone().oneshot(Request::new(())).await.unwrap();
+    circuit.enter().unwrap().succeeded();
+    client.oneshot(Request::new(())).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_thousand_in_the_queue_one_is_the_probe() {
+    let circuit = Circuit::new();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let slow = service_fn(move |_: Req| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(ms(30_000)).await;
+            Ok::<_, Infallible>(answer(200))
+        }
+    });
+    let quota = Quota::per_second(100).burst(1);
+    let client = checked_outside(&circuit, quota, slow);
+    sleep(open(&circuit, None)).await;
+    let requests = (0..1_000).map(|_| client.clone().oneshot(Request::new(())));
+    let outcomes = join_all(requests).await;
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(outcomes.iter().filter(|it| it.is_ok()).count(), 1);
+    assert_eq!(circuit.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_only_lets_go_of_the_ready_instance() {
+    let limited = ConcurrencyLimit::new(Primary::new(200), 1);
+    let layer = CircuitBreakerLayer::new();
+    let circuit = layer.circuit();
+    let mut client = layer.check_only().layer(limited.clone());
+    client.ready().await.unwrap();
+    open(&circuit, None);
+    let rejected = client.call(Request::new(()));
+    assert!(poll_once(limited.clone().ready()).await.is_some());
+    assert!(is_open(&rejected.await.unwrap_err()));
+    // And is polled ready before it is called again.
+    let mut client = CircuitBreakerLayer::from(circuit.clone())
+        .any_response()
+        .check_only()
+        .layer(probe());
+    client.ready().await.unwrap().call(()).await.unwrap_err();
+    sleep(circuit.retry_after().unwrap()).await;
+    client.ready().await.unwrap().call(()).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn over_one_permit_it_neither_deadlocks_nor_leaks() {
     let permits = GlobalConcurrencyLimitLayer::new(1);
@@ -550,7 +662,10 @@ fn an_error_tells_when_to_come_back() {
     let circuit = Circuit::new();
     open(&circuit, None);
     let text = circuit.enter().unwrap_err().to_string();
-    assert!(text.contains("to be tried again in"), "{text}");
+    assert!(
+        text.starts_with("circuit breaker is open: retry in "),
+        "{text}"
+    );
     let text = format!("{circuit:?}");
     assert!(text.contains("Open"), "{text}");
 }

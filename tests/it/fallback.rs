@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use tokio::time::{sleep, timeout};
 use tower::{
-    Layer, Service, ServiceExt,
+    Layer, Service, ServiceBuilder, ServiceExt,
     limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
     service_fn,
     util::BoxCloneService,
@@ -26,8 +26,8 @@ use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, Quota, Rejected,
     SlidingWindowLayer, TokenBucketLayer, TryClone,
     fallback::{
-        AnsweredBy, Fallback, Rule,
-        backup::{Or, To, Value},
+        AnsweredBy, AnyResponse, Fallback,
+        backup::{BackupFuture, BackupService, Value},
         future::ResponseFuture,
         when,
     },
@@ -139,18 +139,20 @@ async fn the_backup_sees_the_mapped_request_and_the_primary_the_original() {
             ready(Ok::<_, Infallible>(response(status, "")))
         })
     };
-    let client = FallbackLayer::new(spy("second", 503))
-        .map_request(|mut request: Req| {
-            *request.uri_mut() = "http://second/".parse().unwrap();
-            request
-                .headers_mut()
-                .insert("x-key", "two".parse().unwrap());
-            request.map(|body| body.replace("large", "small"))
-        })
-        .or(spy("third", 503))
-        .map_request(|request: Req| request.map(|body| body + " again"))
-        .or(spy("fourth", 200))
-        .layer(spy("first", 500));
+    let second = FallbackLayer::new(spy("second", 503)).map_request(|mut request: Req| {
+        *request.uri_mut() = "http://second/".parse().unwrap();
+        request
+            .headers_mut()
+            .insert("x-key", "two".parse().unwrap());
+        request.map(|body| body.replace("large", "small"))
+    });
+    let third = FallbackLayer::new(spy("third", 503))
+        .map_request(|request: Req| request.map(|body| body + " again"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(spy("fourth", 200)))
+        .layer(third)
+        .layer(second)
+        .service(spy("first", 500));
     let request = Request::post("http://first/")
         .header("x-key", "one")
         .body("large".to_owned())
@@ -226,16 +228,15 @@ async fn a_streamed_body_passes_to_the_primary_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_cloned_is_still_answered_by_a_value_behind_the_services() {
+async fn a_value_responds_if_the_request_cannot_be_cloned() {
     let backup = service_fn(async |_: OneOff| -> Result<Res, Broken> { panic!("called") });
     let broken = service_fn(async |_: OneOff| Err::<Res, _>(Broken("no")));
-    let client = FallbackLayer::new(backup)
-        .or_value(response(200, "sorry"))
-        .named("apology")
-        .layer(broken);
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(response(200, "sorry")).named("apology"))
+        .layer(FallbackLayer::new(backup).named("backup"))
+        .service(broken);
     let answer = client.oneshot(OneOff(1)).await.unwrap();
     assert_eq!(answer.body(), "sorry");
-    assert_eq!(AnsweredBy::of(&answer).index(), 2);
     assert_eq!(AnsweredBy::of(&answer).name(), Some("apology"));
 }
 
@@ -258,37 +259,41 @@ async fn values_and_closures_ask_nothing_of_the_request() {
 
 #[tokio::test(start_paused = true)]
 async fn where_all_fail_the_last_outcome_is_what_the_caller_gets() {
-    let client = FallbackLayer::new(fails("second"))
-        .or(answers(502, "third"))
-        .layer(fails("first"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(answers(502, "third")).named("third"))
+        .layer(FallbackLayer::new(fails("second")).named("second"))
+        .service(fails("first"));
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.status(), 502);
-    assert_eq!(AnsweredBy::of(&answer).index(), 2);
-    let client = FallbackLayer::new(answers(503, "second"))
-        .or(fails("third"))
-        .layer(answers(500, "first"));
+    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(fails("third")))
+        .layer(FallbackLayer::new(answers(503, "second")))
+        .service(answers(500, "first"));
     let error = client.oneshot(request("hi")).await.unwrap_err();
     assert_eq!(error.downcast_ref::<Broken>().unwrap().0, "third");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_response_tells_who_answered() {
-    let chain = FallbackLayer::new(answers(200, "second"))
-        .named("two")
-        .or(answers(200, "third"));
+    let chain = ServiceBuilder::new()
+        .layer(FallbackLayer::new(answers(200, "third")))
+        .layer(FallbackLayer::new(answers(200, "second")).named("two"));
     let by = async |client: BoxCloneService<Req, Res, BoxError>| {
         AnsweredBy::of(&client.oneshot(request("hi")).await.unwrap())
     };
-    let first = by(BoxCloneService::new(chain.layer(answers(200, "first")))).await;
-    assert!(first.is_primary());
-    assert_eq!((first.index(), first.name()), (0, None));
-    let second = by(BoxCloneService::new(chain.layer(answers(429, "first")))).await;
-    assert_eq!((second.index(), second.name()), (1, Some("two")));
-    let chain = FallbackLayer::new(fails("second"))
-        .named("two")
-        .or(answers(200, "third"));
-    let third = by(BoxCloneService::new(chain.layer(answers(429, "first")))).await;
-    assert_eq!((third.index(), third.name()), (2, None));
+    let client = chain.clone().service(answers(200, "first"));
+    let first = by(BoxCloneService::new(client)).await;
+    assert_eq!((first.is_primary(), first.name()), (true, None));
+    let client = chain.service(answers(429, "first"));
+    let second = by(BoxCloneService::new(client)).await;
+    assert_eq!((second.is_primary(), second.name()), (false, Some("two")));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(answers(200, "third")))
+        .layer(FallbackLayer::new(fails("second")).named("two"))
+        .service(answers(429, "first"));
+    let third = by(BoxCloneService::new(client)).await;
+    assert_eq!((third.is_primary(), third.name()), (false, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,7 +313,7 @@ async fn layers_nest_on_either_side() {
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.body(), "inner got hi");
     assert_eq!(AnsweredBy::of(&answer).name(), Some("inner"));
-    assert_eq!(AnsweredBy::of(&answer).index(), 1);
+    assert!(!AnsweredBy::of(&answer).is_primary());
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,10 +436,11 @@ async fn responses_of_any_type_will_do() {
     let client = layer.layer(primary);
     assert_eq!(client.clone().oneshot("7".into()).await.unwrap(), 7);
     assert_eq!(client.oneshot("seven".into()).await.unwrap(), 5);
-    let client = layer
-        .when(|outcome: Result<&usize, &BoxError>| outcome.is_ok_and(|n| *n > 9))
-        .or_value(0)
-        .layer(primary);
+    let too_large = |outcome: Result<&usize, &BoxError>| outcome.is_ok_and(|n| *n > 9);
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(0).any_response().when(too_large))
+        .layer(layer.when(too_large))
+        .service(primary);
     assert_eq!(client.clone().oneshot("9".into()).await.unwrap(), 9);
     assert_eq!(client.clone().oneshot("10".into()).await.unwrap(), 2);
     assert_eq!(
@@ -521,7 +527,10 @@ async fn an_error_of_a_backups_readiness_is_its_outcome_and_the_next_one_answers
         error.unwrap_err().downcast_ref::<Broken>().unwrap().0,
         "not ready"
     );
-    let client = layer.or(answers(200, "third")).layer(fails("no"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(answers(200, "third")))
+        .layer(layer)
+        .service(fails("no"));
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.body(), "third got hi");
 }
@@ -538,14 +547,15 @@ async fn the_failed_response_is_dropped_before_the_backup_is_called() {
             ready(Ok::<_, Infallible>(response))
         })
     };
-    let client = FallbackLayer::new(limit.layer(answers(503)))
-        .or(limit.layer(answers(200)))
-        .layer(limit.layer(answers(500)));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(limit.layer(answers(200))).named("third"))
+        .layer(FallbackLayer::new(limit.layer(answers(503))).named("second"))
+        .service(limit.layer(answers(500)));
     let answer = timeout(ms(1_000), client.oneshot(request("hi"))).await;
     let answer = answer
         .expect("the failed response holds the permit")
         .unwrap();
-    assert_eq!(AnsweredBy::of(&answer).index(), 2);
+    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
     assert_eq!(permits.in_flight(), 1);
     drop(answer);
     assert_eq!(permits.in_flight(), 0);
@@ -555,9 +565,10 @@ async fn the_failed_response_is_dropped_before_the_backup_is_called() {
 async fn the_failed_future_is_dropped_before_the_backup_is_readied() {
     // tower's limit keeps its permit in the future, and this one is for both.
     let limit = GlobalConcurrencyLimitLayer::new(1);
-    let client = FallbackLayer::new(limit.layer(answers(503, "second")))
-        .or(limit.layer(answers(200, "third")))
-        .layer(limit.layer(answers(503, "first")));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(limit.layer(answers(200, "third"))))
+        .layer(FallbackLayer::new(limit.layer(answers(503, "second"))))
+        .service(limit.layer(answers(503, "first")));
     let answer = timeout(ms(1_000), client.oneshot(request("hi"))).await;
     let answer = answer.expect("a future that is done holds the permit");
     assert_eq!(answer.unwrap().body(), "third got hi");
@@ -732,13 +743,20 @@ const fn future<T: fmt::Debug + Send + 'static>() {}
 /// A change here is a change of the API.
 const _: () = {
     type Backup = BoxCloneService<Req, Res, BoxError>;
-    type Chain = Or<To<Backup>, Value<Res>>;
-    value::<FallbackLayer<To<Backup>>>();
-    value::<FallbackLayer<Chain>>();
+    type Failed = when::Condition<when::AnyError>;
+    type Called = Ready<Result<Res, BoxError>>;
+    value::<FallbackLayer<BackupService<Backup>>>();
+    value::<FallbackLayer<Value<Res>, Failed, AnyResponse>>();
     value::<AnsweredBy>();
-    value::<Rule>();
-    value::<Fallback<tower_test::mock::Mock<Req, Res>, Chain>>();
-    future::<ResponseFuture<Backup, Req, Chain, Rule>>();
+    value::<Fallback<tower_test::mock::Mock<Req, Res>, BackupService<Backup>>>();
+    future::<
+        ResponseFuture<
+            Called,
+            BackupFuture<Backup, Called, Req>,
+            Req,
+            FallbackLayer<BackupService<Backup>>,
+        >,
+    >();
 };
 
 /// Answers with a status, and with the body that it got.
@@ -781,7 +799,7 @@ async fn a_reqwest_client_falls_back_to_another_host() {
 async fn as_a_middleware_it_falls_back_to_another_host() {
     let (primary, backup) = (echo_at(429).await, echo_at(200).await);
     let reqwest = reqwest_client();
-    let layers = tower::ServiceBuilder::new()
+    let layers = ServiceBuilder::new()
         .layer(
             FallbackLayer::new(reqwest.clone())
                 .map_request(elsewhere(&backup))
@@ -795,7 +813,7 @@ async fn as_a_middleware_it_falls_back_to_another_host() {
     // The primary's refusal, and then our own.
     for _ in 0..2 {
         let response = client.post(&primary).body("large").send().await.unwrap();
-        assert_eq!(AnsweredBy::of(&response).index(), 1);
+        assert!(!AnsweredBy::of(&response).is_primary());
         assert_eq!(response.text().await.unwrap(), "small");
     }
 }
@@ -814,25 +832,25 @@ async fn a_hyper_client_falls_back_to_another_host() {
         .layer(hyper);
     let request = Request::post(primary).body(Full::from("large")).unwrap();
     let response = client.oneshot(request).await.unwrap();
-    assert_eq!(AnsweredBy::of(&response).index(), 1);
+    assert!(!AnsweredBy::of(&response).is_primary());
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "large");
 }
 
 #[tokio::test]
 async fn it_says_what_it_falls_back_to_and_why() {
-    let client = FallbackLayer::new(answers(503, "second"))
-        .named("smaller")
-        .or(answers(200, "third"))
-        .layer(fails("no route to http://host/?key=secret"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::new(answers(200, "third")))
+        .layer(FallbackLayer::new(answers(503, "second")).named("smaller"))
+        .service(fails("no route to http://host/?key=secret"));
     let events = Listening::start();
     client.oneshot(request("a secret")).await.unwrap();
     let lines = events.lines();
     assert_eq!(
         lines,
         [
-            "falling back fallback=1 name=\"smaller\" failed=\"error\"",
-            "falling back fallback=2 failed=\"response\"",
+            "falling back name=\"smaller\" failed=\"error\"",
+            "falling back failed=\"response\"",
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! A fallback that remembers, and one for each class of errors.
+//! A fallback over a circuit breaker, and one for each class of errors.
 
 use std::{
     convert::Infallible,
@@ -20,13 +20,9 @@ use tower::{
 };
 use tower_throttle::{
     BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, ErrorKind, FallbackLayer, Quota,
-    RetryAfterBackoffLayer, TokenBucketLayer, Tokens, TryClone,
+    RetryAfterBackoffLayer, TokenBucketLayer, Tokens,
     circuit::State,
-    fallback::{
-        AnsweredBy, Remembers, Rule, Told,
-        backup::{Only, Or, To, Value},
-        when,
-    },
+    fallback::{AnsweredBy, when},
     provider::{Provider, ProviderLayer},
     replay::{ReplayBody, ReplayLayer},
 };
@@ -100,10 +96,11 @@ async fn send(client: &Client) -> Res {
     client.clone().oneshot(request()).await.unwrap()
 }
 
-/// Remembers, over a limit of this many at once and then one an hour, and a breaker.
+/// Over a limit of this many at once and then one an hour, with a breaker on each side of it.
 fn over_a_bucket(circuit: &Circuit, burst: u64, primary: &Primary) -> Client {
     let client = ServiceBuilder::new()
-        .layer(FallbackLayer::value(backup()).remember(circuit.clone()))
+        .layer(FallbackLayer::value(backup()))
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
         .layer(TokenBucketLayer::new(Quota::per_hour(1).burst(burst)))
         .layer(CircuitBreakerLayer::from(circuit.clone()))
         .service(primary.service());
@@ -157,7 +154,8 @@ async fn a_primary_that_is_dead_for_a_third_is_met_by_one_in_a_hundred_and_asked
 {
     let (circuit, primary) = (Circuit::new(), Primary::new(200));
     let client = ServiceBuilder::new()
-        .layer(FallbackLayer::value(backup()).remember(circuit.clone()))
+        .layer(FallbackLayer::value(backup()))
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
         .layer(TokenBucketLayer::new(Quota::per_second(1_000)))
         .layer(CircuitBreakerLayer::from(circuit.clone()))
         .service(primary.service());
@@ -170,7 +168,7 @@ async fn a_primary_that_is_dead_for_a_third_is_met_by_one_in_a_hundred_and_asked
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_it_is_without_remember_and_with_a_retry() {
+async fn so_it_is_with_one_breaker_and_a_retry() {
     let (circuit, primary) = (Circuit::new(), Primary::new(200));
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::value(backup()))
@@ -193,77 +191,10 @@ async fn while_it_is_open_nobody_waits_in_the_primarys_queue() {
     for _ in 0..100 {
         let answer = send(&client).await;
         let by = AnsweredBy::of(&answer);
-        assert_eq!(by.index(), 1);
-        assert!(by.is_primary_left_alone());
+        assert!(!by.is_primary() && by.is_primary_left_alone());
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(primary.calls(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_a_thousand_one_goes_to_the_queue_when_a_probe_is_due() {
-    let (circuit, primary) = (Circuit::new(), Primary::new(200));
-    let client = over_a_bucket(&circuit, 1, &primary);
-    send(&client).await;
-    sleep(open(&circuit)).await;
-    assert_eq!(circuit.state(), State::HalfOpen);
-    // The bucket is empty, so that the one waits for it.
-    let mut waiting = Vec::new();
-    for _ in 0..1_000 {
-        let mut future = Box::pin(client.clone().oneshot(request()));
-        match poll_once(future.as_mut()).await {
-            Some(answer) => assert_eq!(*answer.unwrap().body(), "backup"),
-            None => waiting.push(future),
-        }
-    }
-    assert_eq!(waiting.len(), 1);
-    // It goes away, and another one takes its place.
-    waiting.clear();
-    for _ in 0..1_000 {
-        let mut future = Box::pin(client.clone().oneshot(request()));
-        if poll_once(future.as_mut()).await.is_none() {
-            waiting.push(future);
-        }
-    }
-    assert_eq!(waiting.len(), 1);
-    let answer = waiting.pop().unwrap().await.unwrap();
-    assert_eq!(*answer.body(), "primary");
-    assert_eq!(circuit.state(), State::Closed);
-    assert_eq!(primary.calls(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_scout_that_waits_for_long_lets_another_one_go() {
-    let (circuit, primary) = (Circuit::new(), Primary::new(200));
-    let client = over_a_bucket(&circuit, 1, &primary);
-    send(&client).await;
-    sleep(open(&circuit)).await;
-    let wait = async || {
-        let mut future = Box::pin(client.clone().oneshot(request()));
-        poll_once(future.as_mut()).await.is_none().then_some(future)
-    };
-    let _first = wait().await.unwrap();
-    sleep(ms(59_999)).await;
-    assert!(wait().await.is_none());
-    sleep(ms(1)).await;
-    let _second = wait().await.unwrap();
-    assert!(wait().await.is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_future_that_is_done_and_kept_keeps_no_place() {
-    let (circuit, primary) = (Circuit::new(), Primary::new(200));
-    sleep(open(&circuit)).await;
-    // There is nobody who tells the circuit.
-    let layer = FallbackLayer::value(backup()).remember(circuit.clone());
-    let client = layer.layer(primary.service());
-    let mut ready = client.clone();
-    let mut done = Box::pin(ready.ready().await.unwrap().call(request()));
-    assert_eq!(*done.as_mut().await.unwrap().body(), "primary");
-    let answer = client.clone().oneshot(request()).await.unwrap();
-    assert_eq!(*answer.body(), "primary");
-    assert_eq!(circuit.state(), State::HalfOpen);
-    drop(done);
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,55 +203,27 @@ async fn the_backup_answers_where_the_probe_fails() {
     let client = over_a_bucket(&circuit, 10, &primary);
     sleep(open(&circuit)).await;
     let by = AnsweredBy::of(&send(&client).await);
-    assert_eq!(by.index(), 1);
-    assert!(!by.is_primary_left_alone());
+    assert!(!by.is_primary() && !by.is_primary_left_alone());
     assert_eq!((primary.calls(), circuit.state()), (1, State::Open));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_cloned_goes_to_the_backup_itself() {
-    #[derive(Debug)]
-    struct OneOff;
-    impl TryClone for OneOff {
-        fn try_clone(&self) -> Option<Self> {
-            None
-        }
-    }
-    let (circuit, primary) = (Circuit::new(), Primary::new(200));
-    let client = FallbackLayer::new(service_fn(async |_: OneOff| Ok::<_, Infallible>(backup())))
-        .remember(circuit.clone())
-        .layer(primary.service::<OneOff>());
-    open(&circuit);
-    let answer = client.oneshot(OneOff).await.unwrap();
-    assert_eq!(*answer.body(), "backup");
-    assert_eq!(primary.calls(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_no_backup_is_for_it_the_primary_is_asked_all_the_same() {
+async fn if_no_backup_is_for_it_the_rejection_is_returned() {
     let (circuit, primary) = (Circuit::new(), Primary::new(200));
     open(&circuit);
-    let layer = FallbackLayer::value(backup()).remember(circuit.clone());
-    let picky = layer.clone().when(when::status([404]));
-    let answer = picky.layer(primary.service()).oneshot(request()).await;
-    assert_eq!(*answer.unwrap().body(), "primary");
-    let only = layer.clone().only(when::kind([ErrorKind::ContextLength]));
-    let answer = only.layer(primary.service()).oneshot(request()).await;
-    assert_eq!(*answer.unwrap().body(), "primary");
-    assert_eq!(primary.calls(), 2);
-    // It may have a breaker further in, which then says no.
-    let client = only.layer(CircuitBreakerLayer::from(circuit).layer(primary.service()));
-    assert!(
-        client
-            .oneshot(request())
-            .await
-            .unwrap_err()
-            .is::<CircuitOpen>()
-    );
+    let inner = CircuitBreakerLayer::from(circuit).check_only();
+    let inner = inner.layer(primary.service());
+    let picky = FallbackLayer::value(backup()).when(when::status([404]));
+    let error = picky.layer(inner.clone()).oneshot(request()).await;
+    assert!(error.unwrap_err().is::<CircuitOpen>());
+    let too_long = FallbackLayer::value(backup()).when(when::kind([ErrorKind::ContextLength]));
+    let error = too_long.layer(inner.clone()).oneshot(request()).await;
+    assert!(error.unwrap_err().is::<CircuitOpen>());
     // A circuit that is open is an overload.
-    let overload = layer.only(when::kind([ErrorKind::Overload]));
-    let answer = overload.layer(primary.service()).oneshot(request()).await;
+    let overload = FallbackLayer::value(backup()).when(when::kind([ErrorKind::Overload]));
+    let answer = overload.layer(inner).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "backup");
+    assert_eq!(primary.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +235,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
         let (circuit, primary) = (Circuit::new(), Primary::new(status));
         let fallback = |kind| {
             ServiceBuilder::new()
-                .layer(FallbackLayer::value(backup()).only(when::kind([kind])))
+                .layer(FallbackLayer::value(backup()).when(when::kind([kind])))
                 .layer(CircuitBreakerLayer::from(circuit.clone()))
                 .service(primary.service())
         };
@@ -340,11 +243,11 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             let answer = fallback(kind).oneshot(request()).await.unwrap();
             assert_eq!(*answer.body(), "backup", "{n}");
         }
-        let remembers = FallbackLayer::value(backup())
-            .only(when::kind([kind]))
-            .remember(circuit.clone())
-            .layer(primary.service());
-        let answer = remembers.oneshot(request()).await.unwrap();
+        let checks = ServiceBuilder::new()
+            .layer(FallbackLayer::value(backup()).when(when::kind([kind])))
+            .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
+            .service(primary.service());
+        let answer = checks.oneshot(request()).await.unwrap();
         assert!(AnsweredBy::of(&answer).is_primary_left_alone());
         assert_eq!(primary.calls(), 6);
         let error = fallback(other).oneshot(request()).await.unwrap_err();
@@ -367,7 +270,8 @@ async fn a_closure_is_told_that_the_primary_was_left_alone() {
         Err(error) if error.is::<CircuitOpen>() => answer(200, "left alone"),
         _ => answer(200, "something else"),
     });
-    let client = layer.remember(circuit).layer(Primary::new(200).service());
+    let check = CircuitBreakerLayer::from(circuit).check_only();
+    let client = layer.layer(check.layer(Primary::new(200).service()));
     assert_eq!(
         *client.oneshot(request()).await.unwrap().body(),
         "left alone"
@@ -384,13 +288,16 @@ async fn where_the_backup_fails_the_next_one_answers() {
         seen.lock().unwrap().push(request.into_body());
         std::future::ready(Ok::<_, Infallible>(answer(500, "second")))
     });
-    let layer = FallbackLayer::new(fails.clone())
-        .or(fails)
-        .or_value(backup());
-    let client = layer.remember(circuit).layer(Primary::new(200).service());
+    let primary = Primary::new(200);
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(backup()).named("third"))
+        .layer(FallbackLayer::new(fails.clone()))
+        .layer(FallbackLayer::new(fails))
+        .layer(CircuitBreakerLayer::from(circuit).check_only())
+        .service(primary.service());
     let answer = client.oneshot(Request::new("hi".into())).await.unwrap();
-    assert_eq!(AnsweredBy::of(&answer).index(), 3);
-    assert!(AnsweredBy::of(&answer).is_primary_left_alone());
+    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(primary.calls(), 0);
     assert_eq!(*bodies.lock().unwrap(), ["hi", "hi"]);
 }
 
@@ -412,9 +319,10 @@ async fn a_breaker_by_itself_tells_as_much() {
 async fn one_that_leaves_the_primary_alone_lets_go_of_the_ready_instance() {
     let circuit = Circuit::new();
     let limited = ConcurrencyLimit::new(Primary::new(200).service(), 1);
-    let mut client = FallbackLayer::value(backup())
-        .remember(circuit.clone())
-        .layer(limited.clone());
+    let mut client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(backup()))
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
+        .service(limited.clone());
     client.ready().await.unwrap();
     let wait = open(&circuit);
     let answered = client.call(request());
@@ -427,17 +335,18 @@ async fn one_that_leaves_the_primary_alone_lets_go_of_the_ready_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn responses_of_any_type_are_remembered_as_well() {
+async fn responses_of_any_type_can_be_checked() {
     let layer = CircuitBreakerLayer::new();
     let circuit = layer.circuit();
     open(&circuit);
     let primary = layer
+        .clone()
         .any_response()
         .layer(service_fn(async |n: u32| Ok::<_, Infallible>(n)));
-    let client = FallbackLayer::value(7)
-        .remember(circuit.clone())
-        .any_response()
-        .layer(primary);
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(7).any_response())
+        .layer(layer.clone().any_response().check_only())
+        .service(primary);
     assert_eq!(client.clone().oneshot(1).await.unwrap(), 7);
     sleep(circuit.retry_after().unwrap()).await;
     assert_eq!(client.oneshot(1).await.unwrap(), 1);
@@ -448,7 +357,8 @@ async fn a_wait_that_is_too_long_hands_over_at_once_and_opens_nothing() {
     let circuit = Circuit::new().failures(1);
     let primary = Primary::new(200);
     let client = ServiceBuilder::new()
-        .layer(FallbackLayer::value(backup()).remember(circuit.clone()))
+        .layer(FallbackLayer::value(backup()))
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
         .layer(TokenBucketLayer::new(Quota::per_second(1)).max_wait(ms(2_000)))
         .layer(CircuitBreakerLayer::from(circuit.clone()))
         .service(primary.service::<Req>());
@@ -475,9 +385,10 @@ async fn a_providers_queue_that_is_too_long_hands_over_at_once_and_opens_nothing
     let tokens = |_: &Req| Tokens::new(500, 0);
     let provider = |tpm| ProviderLayer::new(Provider::new("p").tpm(tpm).window()).estimate(tokens);
     let client = ServiceBuilder::new()
-        .layer(
-            FallbackLayer::new(provider(1_000_000).layer(says("backup"))).remember(circuit.clone()),
-        )
+        .layer(FallbackLayer::new(
+            provider(1_000_000).layer(says("backup")),
+        ))
+        .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
         .layer(provider(1_000).max_wait(ms(10_000)))
         .layer(CircuitBreakerLayer::from(circuit.clone()))
         .service(says("primary"));
@@ -493,7 +404,7 @@ async fn a_providers_queue_that_is_too_long_hands_over_at_once_and_opens_nothing
     sleep(open(&circuit)).await;
     for _ in 0..10 {
         let answer = client.clone().oneshot(request()).await.unwrap();
-        assert_eq!(AnsweredBy::of(&answer).index(), 1);
+        assert!(!AnsweredBy::of(&answer).is_primary());
         assert_eq!(circuit.state(), State::HalfOpen);
     }
     // Once there is room again, the next one is asked and closes it.
@@ -538,6 +449,28 @@ async fn a_body_that_is_no_longer_whole_is_not_sent_to_the_backup() {
     assert_eq!(called.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_recorded_body_is_sent_to_one_backup_after_another() {
+    let reads_and_fails = service_fn(async |request: Request<ReplayBody<Full<Bytes>>>| {
+        request.into_body().collect().await?;
+        let busy = Response::builder().status(503);
+        Ok::<_, BoxError>(busy.body(Bytes::from("busy"))?)
+    });
+    let echo = service_fn(async |request: Request<ReplayBody<Full<Bytes>>>| {
+        let body = request.into_body().collect().await?.to_bytes();
+        Ok::<_, BoxError>(Response::new(body))
+    });
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(FallbackLayer::new(echo).named("third"))
+        .layer(FallbackLayer::new(reads_and_fails).named("second"))
+        .service(reads_and_fails);
+    let request = Request::new(Full::new(Bytes::from("hello")));
+    let answer = client.oneshot(request).await.unwrap();
+    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(answer.body(), "hello");
+}
+
 /// Answers with a status, and with a kind if there is one.
 fn kind(
     status: u16,
@@ -555,46 +488,49 @@ fn kind(
 
 #[tokio::test(start_paused = true)]
 async fn each_class_of_errors_has_its_own_target() {
-    let layer = FallbackLayer::new(kind(200, None, "other provider"))
+    let other = FallbackLayer::new(kind(200, None, "other provider"))
         .named("other")
-        .only(when::kind([ErrorKind::RateLimit, ErrorKind::Overload]))
-        .or(kind(200, None, "long context"))
-        .only(when::kind([ErrorKind::ContextLength]))
-        .named("long")
-        .or_value(answer(200, "broken"))
-        .only(when::kind([ErrorKind::Connection]).or(when::status([500])));
+        .when(when::kind([ErrorKind::RateLimit, ErrorKind::Overload]));
+    let long = FallbackLayer::new(kind(200, None, "long context"))
+        .when(when::kind([ErrorKind::ContextLength]))
+        .named("long");
+    let broken = FallbackLayer::value(answer(200, "broken"))
+        .when(when::kind([ErrorKind::Connection]).or(when::status([500])));
+    let layer = ServiceBuilder::new().layer(broken).layer(long).layer(other);
     let table = [
-        (200, None, "primary", 0, None),
-        (429, None, "other provider", 1, Some("other")),
-        (503, None, "other provider", 1, Some("other")),
+        (200, None, "primary", None),
+        (429, None, "other provider", Some("other")),
+        (503, None, "other provider", Some("other")),
         (
             400,
             Some(ErrorKind::ContextLength),
             "long context",
-            2,
             Some("long"),
         ),
-        (500, None, "broken", 3, None),
-        // The layer's own condition would have these.
-        (502, None, "primary", 0, None),
-        (504, None, "primary", 0, None),
-        (400, None, "primary", 0, None),
-        (429, Some(ErrorKind::Money), "primary", 0, None),
+        (500, None, "broken", None),
+        // The default condition would have these.
+        (502, None, "primary", None),
+        (504, None, "primary", None),
+        (400, None, "primary", None),
+        (429, Some(ErrorKind::Money), "primary", None),
     ];
-    for (status, note, body, index, name) in table {
-        let client = layer.layer(kind(status, note, "primary"));
+    for (status, note, body, name) in table {
+        let client = layer.clone().service(kind(status, note, "primary"));
         let answer = client.oneshot(request()).await.unwrap();
         assert_eq!(*answer.body(), body, "{status}");
         let by = AnsweredBy::of(&answer);
-        assert_eq!((by.index(), by.name()), (index, name));
-        if index == 0 {
+        assert_eq!(by.name(), name);
+        assert_eq!(by.is_primary(), body == "primary");
+        if by.is_primary() {
             assert_eq!(answer.status(), status, "unchanged");
         }
     }
     let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    let client = layer.layer(service_fn(async |_: Req| Err(refused())));
+    let client = layer
+        .clone()
+        .service(service_fn(async |_: Req| Err::<Res, _>(refused())));
     assert_eq!(*client.oneshot(request()).await.unwrap().body(), "broken");
-    let client = layer.layer(service_fn(async |_: Req| Err("another error")));
+    let client = layer.service(service_fn(async |_: Req| Err::<Res, _>("another error")));
     assert_eq!(
         client.oneshot(request()).await.unwrap_err().to_string(),
         "another error"
@@ -602,12 +538,14 @@ async fn each_class_of_errors_has_its_own_target() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_without_a_condition_goes_by_that_of_the_layer() {
-    let layer = FallbackLayer::new(kind(200, None, "long context"))
-        .only(when::kind([ErrorKind::ContextLength]))
-        .or(kind(200, None, "any failure"));
+async fn one_without_a_condition_is_for_any_failure() {
+    let long = FallbackLayer::new(kind(200, None, "long context"))
+        .when(when::kind([ErrorKind::ContextLength]));
+    let layer = ServiceBuilder::new()
+        .layer(FallbackLayer::new(kind(200, None, "any failure")))
+        .layer(long);
     let body = async |status, note| {
-        let client = layer.layer(kind(status, note, "primary"));
+        let client = layer.clone().service(kind(status, note, "primary"));
         *client.oneshot(request()).await.unwrap().body()
     };
     assert_eq!(
@@ -621,42 +559,33 @@ async fn one_without_a_condition_goes_by_that_of_the_layer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_asked_about_what_came_before_it() {
-    let layer = FallbackLayer::new(kind(413, None, "too small a model"))
-        .only(when::kind([ErrorKind::RateLimit]))
-        .or(kind(200, None, "a large one"))
-        .only(when::kind([ErrorKind::TooLarge]))
-        .or(kind(200, None, "never"))
-        .only(when::kind([ErrorKind::TooLarge]).and(when::status([414])));
-    let answer = layer.layer(kind(429, None, "primary")).oneshot(request());
-    assert_eq!(*answer.await.unwrap().body(), "a large one");
-    // The first one's outcome, where the second is not for it.
-    let layer = FallbackLayer::new(kind(503, None, "second"))
-        .only(when::kind([ErrorKind::RateLimit]))
-        .or(kind(200, None, "third"))
-        .only(when::kind([ErrorKind::TooLarge]));
-    let answer = layer
-        .layer(kind(429, None, "primary"))
-        .oneshot(request())
-        .await
-        .unwrap();
+    let too_large = when::kind([ErrorKind::TooLarge]);
+    let small = FallbackLayer::new(kind(413, None, "too small a model"))
+        .when(when::kind([ErrorKind::RateLimit]));
+    let large = FallbackLayer::new(kind(200, None, "a large one")).when(too_large);
+    let never = FallbackLayer::new(kind(200, None, "never"))
+        .when(when::kind([ErrorKind::TooLarge]).and(when::status([414])));
+    let client = ServiceBuilder::new()
+        .layer(never)
+        .layer(large)
+        .layer(small)
+        .service(kind(429, None, "primary"));
+    let answer = client.oneshot(request()).await.unwrap();
+    assert_eq!(*answer.body(), "a large one");
+    // The first one's outcome, if the second is not for it.
+    let second = FallbackLayer::new(kind(503, None, "second"))
+        .when(when::kind([ErrorKind::RateLimit]))
+        .named("second");
+    let third = FallbackLayer::new(kind(200, None, "third")).when(too_large);
+    let client = ServiceBuilder::new()
+        .layer(third)
+        .layer(second)
+        .service(kind(429, None, "primary"));
+    let answer = client.oneshot(request()).await.unwrap();
     assert_eq!(
-        (*answer.body(), AnsweredBy::of(&answer).index()),
-        ("second", 1)
+        (*answer.body(), AnsweredBy::of(&answer).name()),
+        ("second", Some("second"))
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn called_twice_both_conditions_have_to_hold() {
-    let layer = FallbackLayer::value(backup())
-        .only(when::status([429, 503]))
-        .only(when::kind([ErrorKind::RateLimit, ErrorKind::Server]));
-    let body = async |status| {
-        let client = layer.layer(kind(status, None, "primary"));
-        *client.oneshot(request()).await.unwrap().body()
-    };
-    assert_eq!(body(429).await, "backup");
-    assert_eq!(body(503).await, "primary");
-    assert_eq!(body(500).await, "primary");
 }
 
 #[tokio::test]
@@ -667,32 +596,20 @@ async fn an_event_says_that_the_primary_was_left_alone() {
         .cooldown(Duration::ZERO, Duration::ZERO);
     circuit.enter().unwrap().failed(None);
     let probe = circuit.enter().unwrap();
-    let layer = FallbackLayer::value(backup())
-        .named("spare")
-        .remember(circuit.clone());
-    let client = layer.layer(kind(200, None, "primary"));
+    let client = ServiceBuilder::new()
+        .layer(FallbackLayer::value(backup()).named("spare"))
+        .layer(CircuitBreakerLayer::from(circuit))
+        .service(kind(200, None, "primary"));
     client.oneshot(request()).await.unwrap();
-    let inner = CircuitBreakerLayer::from(circuit).layer(kind(200, None, "primary"));
-    inner.oneshot(request()).await.unwrap_err();
     probe.succeeded();
     let lines = events.lines();
     assert_eq!(
         lines,
         [
             "circuit opened cooldown=0ns",
-            "falling back fallback=1 name=\"spare\" failed=\"left alone\"",
             "circuit is open retry_after=None",
+            "falling back name=\"spare\" failed=\"circuit open\"",
             "circuit closed",
         ]
     );
 }
-
-const fn value<T: std::fmt::Debug + Clone + Send + Sync + Unpin + 'static>() {}
-
-/// A change here is a change of the API.
-const _: () = {
-    type Chain = Or<Only<To<Client>, when::Condition<when::OfKind<2>>>, Value<Res>>;
-    type Remembering = Rule<when::Condition<when::Failure>, Told, Remembers>;
-    value::<FallbackLayer<Chain, Remembering>>();
-    value::<Remembering>();
-};

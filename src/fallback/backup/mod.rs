@@ -1,105 +1,46 @@
-//! What can answer in the primary's stead: a service, a value, a closure, or several of them in turn.
+//! What responds if the primary fails: a service, a value, or a closure.
 
-mod map;
-mod only;
-mod or;
-mod to;
+mod request;
+mod service;
 mod value;
 
-use std::{future::Future, sync::Arc};
+use std::{any::type_name, fmt, future::Future};
 
 pub use self::{
-    map::{Cloned, Map, Same},
-    only::{Only, Restrict},
-    or::{Or, OrFuture},
-    to::{To, ToFuture},
+    request::{CloneRequest, MapRequest, SameRequest},
+    service::{BackupFuture, BackupService},
     value::{FromFn, Value},
 };
 use crate::BoxError;
 
-/// What came of a request.
-pub type Outcome<Response> = Result<Response, BoxError>;
-
-/// Something that answers where the primary failed. Sealed: [`To`], [`Value`], [`FromFn`], [`Only`] and [`Or`].
-pub trait Backup<Request, Response>: Chain {
+/// Responds if the primary fails: [`BackupService`], [`Value`] and [`FromFn`].
+pub trait Backup<Request, Response> {
     /// The response future.
-    #[doc(hidden)]
-    type Future: Future<Output = Outcome<Response>>;
+    type Future: Future<Output = Result<Response, BoxError>>;
 
-    /// What has to be kept of a request before it is given away.
-    #[doc(hidden)]
+    /// Returns a copy of the request, if the backup needs one and the request can be cloned.
     fn keep(&self, request: &Request) -> Option<Request>;
 
-    /// Whether number `index` is for this outcome; `None` where it has no condition of its own.
-    #[doc(hidden)]
-    #[inline]
-    fn is_for(&self, index: usize, outcome: Result<&Response, &BoxError>) -> Option<bool> {
-        let _ = (index, outcome);
-        None
-    }
-
-    /// Lets number `index` of the chain answer, or gives the failure back where that one can't.
+    /// Responds in place of `failed`, which is dropped before the backup is called.
     ///
-    /// The failure is dropped before this one is called. `request` is left for those behind it.
-    #[doc(hidden)]
-    #[allow(clippy::type_complexity, reason = "named once, here")]
-    fn answer(
+    /// # Errors
+    ///
+    /// Returns `failed` if the backup needs a request, and there is none that can be sent.
+    fn respond(
         &self,
-        index: usize,
-        request: &mut Option<Request>,
-        failed: Outcome<Response>,
-    ) -> Result<Self::Future, Outcome<Response>>;
+        kept: Option<Request>,
+        failed: Result<Response, BoxError>,
+    ) -> Result<Self::Future, Result<Response, BoxError>>;
 }
 
-/// One or more that answer in turn. Sealed.
-pub trait Chain: sealed::Sealed {
-    /// How many they are.
-    #[doc(hidden)]
-    fn count(&self) -> usize;
-
-    /// Whether any of them has a condition of its own.
-    #[doc(hidden)]
-    #[inline]
-    fn is_choosy(&self) -> bool {
-        false
-    }
-
-    /// The name of number `index`.
-    #[doc(hidden)]
-    fn name(&self, index: usize) -> Option<Arc<str>>;
-
-    /// Names the last one.
-    #[doc(hidden)]
-    fn name_last(&mut self, name: Arc<str>);
-}
-
-mod sealed {
-    /// Keeps [`Chain`](super::Chain) ours, so that it may grow.
-    pub trait Sealed {}
-    impl<B, M> Sealed for super::To<B, M> {}
-    impl<V> Sealed for super::Value<V> {}
-    impl<F> Sealed for super::FromFn<F> {}
-    impl<A, B> Sealed for super::Or<A, B> {}
-    impl<B, W> Sealed for super::Only<B, W> {}
-}
-
-/// Writes [`Chain`] for one that stands alone, with a field for its name.
-macro_rules! chain_of_one {
-    ($Kind:ident<$($param:ident),+>) => {
-        impl<$($param),+> super::Chain for $Kind<$($param),+> {
-            fn count(&self) -> usize {
-                1
-            }
-
-            fn name(&self, _: usize) -> Option<std::sync::Arc<str>> {
-                self.name.clone()
-            }
-
-            fn name_last(&mut self, name: std::sync::Arc<str>) {
-                self.name = Some(name);
+macro_rules! debug_as_type_name {
+    ($($Type:ident<$($param:ident),+>),+ $(,)?) => {$(
+        impl<$($param),+> fmt::Debug for $Type<$($param),+> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(type_name::<Self>())
             }
         }
-    };
+    )+};
 }
 
-use chain_of_one;
+debug_as_type_name!(BackupService<B, M>, CloneRequest<M>, FromFn<F>, Value<V>);

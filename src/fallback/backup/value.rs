@@ -1,93 +1,50 @@
-use std::{any::type_name, fmt, future::Ready, sync::Arc};
+use std::future::{Ready, ready};
 
-use super::{Backup, Outcome, chain_of_one};
+use super::Backup;
+use crate::BoxError;
 
-/// Answers with a clone of a value.
+/// Responds with a clone of a value.
 #[derive(Clone)]
-pub struct Value<V> {
-    value: V,
-    name: Option<Arc<str>>,
-}
+pub struct Value<V>(pub(crate) V);
 
-/// Answers with what a closure makes of the failure.
+/// Responds with what a closure makes of the failure.
 #[derive(Clone)]
-pub struct FromFn<F> {
-    f: F,
-    name: Option<Arc<str>>,
-}
+pub struct FromFn<F>(pub(crate) F);
 
-// ===== impl Value =====
-
-impl<V> Value<V> {
-    pub(crate) const fn new(value: V) -> Self {
-        Self { value, name: None }
-    }
-}
-
-chain_of_one!(Value<V>);
+// ===== impl Backup =====
 
 impl<V: Clone, Request> Backup<Request, V> for Value<V> {
-    type Future = Ready<Outcome<V>>;
+    type Future = Ready<Result<V, BoxError>>;
 
     fn keep(&self, _: &Request) -> Option<Request> {
         None
     }
 
-    fn answer(
+    fn respond(
         &self,
-        _: usize,
-        _: &mut Option<Request>,
-        failed: Outcome<V>,
-    ) -> Result<Self::Future, Outcome<V>> {
+        _: Option<Request>,
+        failed: Result<V, BoxError>,
+    ) -> Result<Self::Future, Result<V, BoxError>> {
         drop(failed);
-        Ok(std::future::ready(Ok(self.value.clone())))
+        Ok(ready(Ok(self.0.clone())))
     }
 }
-
-impl<V> fmt::Debug for Value<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Value")
-            .field("value", &type_name::<V>())
-            .field("name", &self.name)
-            .finish()
-    }
-}
-
-// ===== impl FromFn =====
-
-impl<F> FromFn<F> {
-    pub(crate) const fn new(f: F) -> Self {
-        Self { f, name: None }
-    }
-}
-
-chain_of_one!(FromFn<F>);
 
 impl<F, Request, Response> Backup<Request, Response> for FromFn<F>
 where
-    F: Fn(Outcome<Response>) -> Response,
+    F: Fn(Result<Response, BoxError>) -> Response,
 {
-    type Future = Ready<Outcome<Response>>;
+    type Future = Ready<Result<Response, BoxError>>;
 
     fn keep(&self, _: &Request) -> Option<Request> {
         None
     }
 
-    fn answer(
+    fn respond(
         &self,
-        _: usize,
-        _: &mut Option<Request>,
-        failed: Outcome<Response>,
-    ) -> Result<Self::Future, Outcome<Response>> {
-        Ok(std::future::ready(Ok((self.f)(failed))))
-    }
-}
-
-impl<F> fmt::Debug for FromFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromFn")
-            .field("f", &type_name::<F>())
-            .field("name", &self.name)
-            .finish()
+        _: Option<Request>,
+        failed: Result<Response, BoxError>,
+    ) -> Result<Self::Future, Result<Response, BoxError>> {
+        Ok(ready(Ok(self.0(failed))))
     }
 }
