@@ -160,7 +160,6 @@ mod learned;
 mod limiter;
 mod limits;
 mod outlook;
-mod plain;
 mod quota;
 mod refused;
 mod reservation;

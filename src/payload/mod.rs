@@ -1,0 +1,3 @@
+//! What the texts of model APIs say.
+
+pub(crate) mod json;
