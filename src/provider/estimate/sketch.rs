@@ -7,25 +7,12 @@ use super::{
 use crate::payload::json::Json;
 
 /// What a body says of the tokens that it may use.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Sketch {
     /// What there is to tokenize.
     pub(super) count: Count,
-    /// Whether it has a member of those that hold prompts.
+    /// It has a member of those that hold prompts.
     pub(super) is_known: bool,
-    /// Whether it asks for vectors, which are no tokens.
-    pub(super) is_embedding: bool,
-    /// The most tokens of one answer.
-    pub(super) most: Option<u64>,
-    /// How many answers are asked for, at least 1.
-    pub(super) answers: u64,
-}
-
-/// What has been read of a body.
-#[derive(Default)]
-struct Draft {
-    count: Count,
-    is_known: bool,
     /// A member that no request for vectors has.
     completes: bool,
     /// A member that no other request has, or a model with such a name.
@@ -42,24 +29,28 @@ impl Sketch {
     /// Reads a body; `None` if it is not an object of JSON, or has text that is nested too deeply or can't be read.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let body = Json::parse(body).filter(|body| body.is_object())?;
-        let mut draft = Draft::default();
+        let mut sketch = Self::default();
         for (name, value) in body.members() {
-            draft.member(&name.as_str().unwrap_or_default(), value)?;
+            sketch.member(&name.as_str().unwrap_or_default(), value)?;
         }
-        let most = draft.most.into_iter().flatten().next();
-        Some(Self {
-            count: draft.count,
-            is_known: draft.is_known,
-            is_embedding: draft.embeds && !draft.completes && most.is_none(),
-            most,
-            answers: draft.choices.max(1).saturating_mul(draft.prompts.max(1)),
-        })
+        Some(sketch)
     }
-}
 
-// ===== impl Draft =====
+    /// The most tokens of one answer.
+    pub(super) fn most(&self) -> Option<u64> {
+        self.most.into_iter().flatten().next()
+    }
 
-impl Draft {
+    /// How many answers are asked for, at least 1.
+    pub(super) fn answers(&self) -> u64 {
+        self.choices.max(1).saturating_mul(self.prompts.max(1))
+    }
+
+    /// Whether it asks for vectors, which are no tokens.
+    pub(super) fn is_embedding(&self) -> bool {
+        self.embeds && !self.completes && self.most().is_none()
+    }
+
     fn member(&mut self, name: &str, value: Json<'_>) -> Option<()> {
         match name {
             "system" | "instructions" | "suffix" | "systemInstruction" | "system_instruction" => {

@@ -40,33 +40,27 @@ pub(super) struct Fields([Option<u64>; Field::COUNT]);
 impl Field {
     const COUNT: usize = Self::Total as usize + 1;
 
-    /// What a member of a usage object reports. The names don't collide, so that whose they are need not be known.
-    pub(super) fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "prompt_tokens" | "promptTokenCount" => Self::Prompt,
-            "input_tokens" | "inputTokens" => Self::Input,
-            "toolUsePromptTokenCount" => Self::ToolInput,
-            "prompt_cache_hit_tokens" | "cachedContentTokenCount" => Self::Cached,
-            "cache_read_input_tokens" | "cacheReadInputTokens" => Self::CachedApart,
-            "cache_creation_input_tokens" | "cacheWriteInputTokens" => Self::CacheWriteApart,
-            "completion_tokens" | "output_tokens" | "outputTokens" => Self::Output,
-            "candidatesTokenCount" => Self::Candidates,
-            "thoughtsTokenCount" => Self::Thoughts,
-            "total_tokens" | "totalTokenCount" | "totalTokens" => Self::Total,
-            _ => return None,
-        })
-    }
-
-    /// The same of a member of a member.
-    pub(super) fn of_detail(name: &str, detail: &str) -> Option<Self> {
+    /// What a member of a usage object reports, or a member of that one, its detail. The names don't collide, so that whose
+    /// they are need not be known.
+    fn of(name: &str, detail: &str) -> Option<Self> {
         Some(match (name, detail) {
-            ("prompt_tokens_details" | "input_tokens_details", "cached_tokens") => Self::Cached,
+            ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
+            ("input_tokens" | "inputTokens", "") => Self::Input,
+            ("toolUsePromptTokenCount", "") => Self::ToolInput,
+            ("prompt_cache_hit_tokens" | "cachedContentTokenCount", "")
+            | ("prompt_tokens_details" | "input_tokens_details", "cached_tokens") => Self::Cached,
             ("prompt_tokens_details" | "input_tokens_details", "cache_write_tokens") => {
                 Self::CacheWrite
             }
+            ("cache_read_input_tokens" | "cacheReadInputTokens", "") => Self::CachedApart,
+            ("cache_creation_input_tokens" | "cacheWriteInputTokens", "") => Self::CacheWriteApart,
+            ("completion_tokens" | "output_tokens" | "outputTokens", "") => Self::Output,
             ("completion_tokens_details" | "output_tokens_details", "reasoning_tokens") => {
                 Self::Reasoning
             }
+            ("candidatesTokenCount", "") => Self::Candidates,
+            ("thoughtsTokenCount", "") => Self::Thoughts,
+            ("total_tokens" | "totalTokenCount" | "totalTokens", "") => Self::Total,
             _ => return None,
         })
     }
@@ -79,10 +73,10 @@ impl Fields {
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (name, value) in usage.members() {
             let name = name.as_str().unwrap_or_default();
-            self.set(Field::of(&name), value);
+            self.set(Field::of(&name, ""), value);
             for (detail, value) in value.members() {
                 let detail = detail.as_str().unwrap_or_default();
-                self.set(Field::of_detail(&name, &detail), value);
+                self.set(Field::of(&name, &detail), value);
             }
         }
     }

@@ -20,9 +20,10 @@ pub(super) struct Scanner {
     /// What is read to its end now.
     value: Option<Value>,
     skip: Skip,
-    /// The bytes of that value, or of the one before, as far as they are of use.
+    /// The bytes of that value, or of the one just before, as far as they are of use.
     kept: Vec<u8>,
-    before: Before,
+    /// The value just before is a name.
+    has_colon: bool,
     fields: Fields,
     is_final: bool,
 }
@@ -42,19 +43,10 @@ enum Place {
 
 #[derive(Debug, Clone, Copy)]
 enum Value {
-    /// A string, which may be a name.
+    /// A string, such as a name.
     Name,
     Usage,
     Other,
-}
-
-/// What comes before the next byte, as far as it tells what that is.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    #[default]
-    Nothing,
-    Name,
-    NameAndColon,
 }
 
 // ===== impl Scanner =====
@@ -84,32 +76,29 @@ impl Scanner {
 
     /// Reads the first byte of something. Whether that is a value, which is to be read with this byte.
     fn begin(&mut self, first: u8) -> bool {
-        let before = mem::take(&mut self.before);
         match first {
+            b' ' | b'\t' | b'\n' | b'\r' => return false,
+            b':' => {
+                self.has_colon = true;
+                return false;
+            }
             b'"' => self.value = Some(Value::Name),
-            b'{' | b'[' => match self.place(first, before) {
+            b'{' | b'[' => match self.place(first) {
                 None => self.value = Some(Value::Other),
                 Some(Place::Usage) => self.value = Some(Value::Usage),
                 Some(place) => self.path.push(place),
             },
             b'}' | b']' => drop(self.path.pop()),
-            b':' if before == Before::Name => self.before = Before::NameAndColon,
-            b' ' | b'\t' | b'\n' | b'\r' => self.before = before,
             _ => {}
         }
-        if self.value.is_some() {
-            self.kept.clear();
-        }
+        self.kept.clear();
+        self.has_colon = false;
         self.value.is_some()
     }
 
     /// The place that a bracket opens.
-    fn place(&self, bracket: u8, before: Before) -> Option<Place> {
-        let name = if before == Before::NameAndColon {
-            &*self.kept
-        } else {
-            b""
-        };
+    fn place(&self, bracket: u8) -> Option<Place> {
+        let name = if self.has_colon { &*self.kept } else { b"" };
         Some(match (self.path.last(), bracket, name) {
             (None, b'[', _) => Place::List,
             (None | Some(Place::List), b'{', _) => Place::Response,
@@ -125,19 +114,20 @@ impl Scanner {
     fn read<'a>(&mut self, value: Value, bytes: &'a [u8]) -> &'a [u8] {
         let end = self.skip.end(bytes);
         let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        // What is longer than any of its kind is of no use.
-        let room = value.longest().saturating_sub(self.kept.len());
+        // A byte more than the longest name that is known, and more than any usage has.
+        let most = match value {
+            Value::Name => b"\"usageMetadata\"".len() + 1,
+            Value::Usage => 16 * 1024,
+            Value::Other => 0,
+        };
+        let room = most - self.kept.len();
         self.kept.extend_from_slice(&part[..part.len().min(room)]);
         if end.is_some() {
             self.value = None;
-            match value {
-                Value::Name => self.before = Before::Name,
-                Value::Usage => {
-                    self.fields
-                        .read(Json::lenient(&String::from_utf8_lossy(&self.kept)));
-                    self.is_final |= self.path.last() != Some(&Place::Begun);
-                }
-                Value::Other => {}
+            if matches!(value, Value::Usage) {
+                let usage = String::from_utf8_lossy(&self.kept);
+                self.fields.read(Json::lenient(&usage));
+                self.is_final |= self.path.last() != Some(&Place::Begun);
             }
         }
         rest
@@ -156,18 +146,5 @@ impl Sink for Scanner {
             is_final: self.is_final,
             ..Self::default()
         };
-    }
-}
-
-// ===== impl Value =====
-
-impl Value {
-    /// One more byte than any of use has, or more.
-    const fn longest(self) -> usize {
-        match self {
-            Self::Name => b"\"usageMetadata\"".len() + 1,
-            Self::Usage => 16 * 1024,
-            Self::Other => 0,
-        }
     }
 }

@@ -140,11 +140,11 @@ impl ByLength {
     }
 
     fn output(&self, sketch: &Sketch) -> u64 {
-        if sketch.is_embedding {
+        if sketch.is_embedding() {
             return 0;
         }
-        let most = sketch.most.unwrap_or(self.default_output);
-        most.saturating_mul(sketch.answers)
+        let most = sketch.most().unwrap_or(self.default_output);
+        most.saturating_mul(sketch.answers())
     }
 }
 
