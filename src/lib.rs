@@ -177,6 +177,8 @@ mod limit;
 mod message;
 #[cfg(feature = "provider")]
 mod opening;
+#[cfg(feature = "provider")]
+mod payload;
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
 pub mod per_key;

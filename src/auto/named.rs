@@ -1,132 +1,28 @@
 //! The model that a body names, and another one in its place.
 
-use std::{fmt, ops::Range};
+use crate::payload::json::Json;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
-
-/// What a request says when any model will do.
+/// What a request says if any model will do.
 const AUTO: &str = "auto";
 
-/// Where a body that is an object of JSON names its model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Named {
-    /// The last one that is named counts, as with most readers.
-    model: Option<String>,
-    /// Where the values stand: all are exchanged, since readers differ in which of them counts.
-    values: Vec<Range<usize>>,
-    /// The place behind the opening brace.
-    inside: usize,
-    is_empty: bool,
+/// The model that a body names; `None` if it names none, or any will do.
+pub(super) fn model(body: &[u8]) -> Option<String> {
+    let model = Json::parse(body)?.get("model")?.as_str()?;
+    (model != AUTO).then(|| model.into_owned())
 }
 
-/// Whether a member's name is that of the model.
-struct IsModel(bool);
-
-struct IsModelVisitor;
-
-// ===== impl Named =====
-
-impl Named {
-    /// `None` where the body is no object of JSON.
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let mut at = expect(body, 0, b'{')?;
-        let mut named = Self {
-            inside: at,
-            ..Self::default()
-        };
-        if let Some(end) = expect(body, at, b'}') {
-            named.is_empty = true;
-            return is_end(body, end).then_some(named);
-        }
-        loop {
-            let name = space(body, at);
-            if body.get(name) != Some(&b'"') {
-                return None;
-            }
-            let (IsModel(is_model), end) = value(body, name)?;
-            let from = space(body, expect(body, end, b':')?);
-            let (IgnoredAny, to) = value(body, from)?;
-            if is_model {
-                named.model = serde_json::from_slice(body.get(from..to)?).ok();
-                named.values.push(from..to);
-            }
-            match expect(body, to, b',') {
-                Some(next) => at = next,
-                None => return is_end(body, expect(body, to, b'}')?).then_some(named),
-            }
-        }
+/// The same body with another model, as it is written in JSON. `None` if the body is no object of JSON.
+pub(super) fn with_model(body: &[u8], model: &str) -> Option<Vec<u8>> {
+    let object = Json::parse(body)?;
+    let members = object.members().filter(|(name, _)| name.is("model"));
+    // All are exchanged, since readers differ in which of them counts.
+    let values: Vec<_> = members.map(|(_, value)| value).collect();
+    if values.is_empty() {
+        return object.with_member(body, "model", model);
     }
-
-    /// The model that is meant; `None` where any will do.
-    pub(super) fn model(&self) -> Option<&str> {
-        self.model.as_deref().filter(|model| *model != AUTO)
-    }
-
-    /// The same body with another model, as it is written in JSON. `None` if this was read from another body.
-    pub(super) fn put(&self, body: &[u8], model: &str) -> Option<Vec<u8>> {
-        let mut put = Vec::with_capacity(body.len() + model.len() + "\"model\":,".len());
-        let mut copied = 0;
-        if self.values.is_empty() {
-            put.extend_from_slice(body.get(..self.inside)?);
-            put.extend_from_slice(b"\"model\":");
-            put.extend_from_slice(model.as_bytes());
-            if !self.is_empty {
-                put.push(b',');
-            }
-            copied = self.inside;
-        }
-        for value in &self.values {
-            put.extend_from_slice(body.get(copied..value.start)?);
-            put.extend_from_slice(model.as_bytes());
-            copied = value.end;
-        }
-        put.extend_from_slice(body.get(copied..)?);
-        Some(put)
-    }
-}
-
-/// The first place from `at` on without space.
-fn space(body: &[u8], at: usize) -> usize {
-    let rest = body.get(at..).unwrap_or_default();
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    at + rest.iter().take_while(|byte| is_space(byte)).count()
-}
-
-/// The place behind `byte`, if it is the next one.
-fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
-    let at = space(body, at);
-    (body.get(at) == Some(&byte)).then_some(at + 1)
-}
-
-fn is_end(body: &[u8], at: usize) -> bool {
-    space(body, at) == body.len()
-}
-
-/// The value that begins at `at`, and the place behind it.
-fn value<'a, T: Deserialize<'a>>(body: &'a [u8], at: usize) -> Option<(T, usize)> {
-    let mut values = serde_json::Deserializer::from_slice(body.get(at..)?).into_iter();
-    let value = values.next()?.ok()?;
-    Some((value, at + values.byte_offset()))
-}
-
-// ===== impl IsModel =====
-
-impl<'de> Deserialize<'de> for IsModel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(IsModelVisitor)
-    }
-}
-
-impl Visitor<'_> for IsModelVisitor {
-    type Value = IsModel;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<IsModel, E> {
-        Ok(IsModel(name == "model"))
-    }
+    // From the last on, so that the others stay where they are.
+    let mut values = values.into_iter().rev();
+    values.try_fold(body.to_vec(), |body, value| value.replaced(&body, model))
 }
 
 #[cfg(test)]
@@ -158,8 +54,7 @@ mod tests {
             (r#"{ "a": 1 }"#, r#"{"model":"m", "a": 1 }"#),
         ];
         for (body, expected) in table {
-            let named = Named::read(body.as_bytes()).expect(body);
-            let put = named.put(body.as_bytes(), "\"m\"").unwrap();
+            let put = with_model(body.as_bytes(), "\"m\"").expect(body);
             assert_eq!(String::from_utf8(put).unwrap(), expected);
         }
     }
@@ -186,7 +81,8 @@ mod tests {
             r#"{"a":1 "model":"a"}"#,
             r#"{"a":12true}"#,
         ] {
-            assert_eq!(Named::read(body.as_bytes()), None, "{body}");
+            assert_eq!(model(body.as_bytes()), None, "{body}");
+            assert_eq!(with_model(body.as_bytes(), "\"m\""), None, "{body}");
         }
     }
 
@@ -202,15 +98,8 @@ mod tests {
             (r#"{"messages":[{"model":"a"}]}"#, None),
         ];
         for (body, expected) in table {
-            let named = Named::read(body.as_bytes()).unwrap();
-            assert_eq!(named.model(), expected, "{body}");
+            assert_eq!(model(body.as_bytes()).as_deref(), expected, "{body}");
         }
-    }
-
-    #[test]
-    fn another_body_is_not_torn() {
-        let named = Named::read(br#"{"a":1,"model":"a"}"#).unwrap();
-        assert_eq!(named.put(b"{}", "\"m\""), None);
     }
 
     fn json() -> impl Strategy<Value = Value> {
@@ -241,7 +130,7 @@ mod tests {
             } else {
                 serde_json::to_vec(&object).unwrap()
             };
-            let put = Named::read(&body).unwrap().put(&body, "\"m\"").unwrap();
+            let put = with_model(&body, "\"m\"").unwrap();
             object.insert("model".into(), "m".into());
             prop_assert_eq!(serde_json::from_slice::<Map<_, _>>(&put).unwrap(), object);
         }
@@ -249,8 +138,8 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..60)) {
             let is_object = serde_json::from_slice::<Map<String, Value>>(&body).is_ok();
-            let named = Named::read(&body);
-            prop_assert!(named.is_some() || !is_object);
+            model(&body);
+            prop_assert!(with_model(&body, "1").is_some() || !is_object);
         }
     }
 }

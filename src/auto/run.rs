@@ -6,8 +6,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Chosen, NoTarget, Target,
-    named::Named,
+    Chosen, NoTarget, Target, named,
     services::Services,
     targets::Targets,
     waits::{self, Expected, Line},
@@ -27,7 +26,8 @@ pub(super) struct Run<S, Request> {
     pub(super) deadline: Option<Instant>,
     /// What is sent next, if anything can be.
     request: Option<Request>,
-    named: Option<Named>,
+    /// The model that it names.
+    model: Option<String>,
     /// Those that were not called yet.
     left: Vec<usize>,
     tried: usize,
@@ -62,16 +62,16 @@ impl<S, Request> Run<S, Request> {
     where
         Request: PeekBody,
     {
-        let named = request.peek(Named::read).flatten();
+        let model = request.peek(named::model).flatten();
         let deadline = |max_wait| Instant::now().checked_add(max_wait);
         Self {
             services: services.clone(),
-            left: targets.of(named.as_ref().and_then(Named::model)),
+            left: targets.of(model.as_deref()),
             deadline: targets.max_wait.and_then(deadline),
             targets: targets.clone(),
             tokens,
             request: Some(request),
-            named,
+            model,
             tried: 0,
         }
     }
@@ -124,7 +124,7 @@ impl<S, Request> Run<S, Request> {
 
     /// What is told where there is no target at all.
     pub(super) fn no_target(&self) -> NoTarget {
-        NoTarget::new(self.named.as_ref().and_then(Named::model))
+        NoTarget::new(self.model.as_deref())
     }
 
     /// How many it was sent to.
@@ -203,9 +203,9 @@ impl<S, Request> Run<S, Request> {
         let Some(target) = self.targets.list.get(target) else {
             return request;
         };
-        if let (Some(named), Some(model)) = (&self.named, &target.model) {
-            let body = request.peek(|body| named.put(body, &model.json)).flatten();
-            if let Some(body) = body {
+        if let Some(model) = &target.model {
+            let put = |body: &[u8]| named::with_model(body, &model.json);
+            if let Some(body) = request.peek(put).flatten() {
                 // Where it can't be replaced, it is sent as it was.
                 let _ = request.replace_body(body.into());
             }

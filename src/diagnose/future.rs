@@ -12,8 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     ResponseBody,
-    patient::Patient,
-    watch::{Settings, Watch},
+    inspection::{Inspection, Settings},
 };
 use crate::{BoxError, IntoHttp, WithBody};
 
@@ -31,7 +30,7 @@ pin_project! {
         inner: F,
         settings: Settings,
         // Set once there is a response with something to read.
-        patient: Option<Box<Patient<R::Body>>>,
+        inspection: Option<Box<Inspection<R::Body>>>,
     }
 }
 
@@ -42,7 +41,7 @@ impl<F, R: IntoHttp> ResponseFuture<F, R> {
         Self {
             inner,
             settings,
-            patient: None,
+            inspection: None,
         }
     }
 }
@@ -58,23 +57,19 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let patient = match this.patient {
-            Some(patient) => patient,
+        let inspection = match this.inspection {
+            Some(inspection) => inspection,
             None => {
                 let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
-                let watch = Watch::of(&response, *this.settings);
-                let (parts, body) = response.into_http().into_parts();
-                // Of an error the head may tell something, too.
-                let is_of_use = |watch: &Watch| watch.is_of_error() || !body.is_end_stream();
-                let Some((watch, bounds)) = watch.filter(|(watch, _)| is_of_use(watch)) else {
-                    let response = http::Response::from_parts(parts, body.into());
-                    return Poll::Ready(Ok(R::from_http(response)));
-                };
-                let patient = Patient::new(parts, body, watch, bounds);
-                this.patient.insert(Box::new(patient))
+                match Inspection::of(response.into_http(), *this.settings) {
+                    Ok(inspection) => this.inspection.insert(Box::new(inspection)),
+                    Err(response) => {
+                        return Poll::Ready(Ok(R::from_http(response.map(Into::into))));
+                    }
+                }
             }
         };
-        let response = ready!(patient.poll(cx))?;
+        let response = ready!(inspection.poll(cx))?;
         Poll::Ready(Ok(R::from_http(response)))
     }
 }
@@ -84,7 +79,7 @@ impl<F: fmt::Debug, R: IntoHttp> fmt::Debug for ResponseFuture<F, R> {
         f.debug_struct("ResponseFuture")
             .field("inner", &self.inner)
             .field("settings", &self.settings)
-            .field("is_reading", &self.patient.is_some())
+            .field("is_reading", &self.inspection.is_some())
             .finish()
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{Diagnose, watch::Settings};
+use super::{Diagnose, inspection::Settings};
 
 /// Makes errors that come late, or badly labelled, what they are.
 ///

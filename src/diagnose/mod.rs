@@ -157,13 +157,11 @@
 //!
 //! A call that is dropped drops the response that it holds back, and so what that holds.
 
-mod body;
-mod event;
 pub mod future;
+mod inspection;
 mod layer;
-mod patient;
 mod service;
 mod stream;
-mod watch;
 
-pub use self::{body::ResponseBody, layer::DiagnoseLayer, service::Diagnose};
+pub use self::{layer::DiagnoseLayer, service::Diagnose};
+pub use crate::opening::Opened as ResponseBody;

@@ -6,7 +6,7 @@ use tower_service::Service;
 use super::{
     ResponseBody,
     future::{Diagnosed, ResponseFuture},
-    watch::Settings,
+    inspection::Settings,
 };
 use crate::{BoxError, IntoHttp, WithBody};
 

@@ -1,15 +1,13 @@
 //! The beginning of a stream, up to the first content or the first error.
 
-use std::mem;
-
-use http::HeaderMap;
 use memchr::memchr3;
-use serde_json::Value;
 
-use super::event::{Says, says};
 use crate::{
     events::{Events, Sink},
-    provider::Diagnosis,
+    payload::{
+        error_body::{Says, says},
+        json::Json,
+    },
 };
 
 /// Before each text of a JSON sequence.
@@ -21,81 +19,80 @@ pub(super) struct Stream {
     event: Event,
 }
 
-enum Format {
+pub(super) enum Format {
     Events(Events),
     /// A text in each line.
     Lines,
+    /// No stream, but one object.
+    Object {
+        has_begun: bool,
+    },
 }
 
-/// The event at hand.
-#[derive(Default)]
+/// The event at hand, or the first one that is an error.
 struct Event {
     name: Vec<u8>,
     data: Vec<u8>,
     /// There was data, in this or in another one.
     is_stream: bool,
-    beginning: Option<Beginning>,
-}
-
-/// What a stream begins with.
-#[derive(Debug, PartialEq)]
-pub(super) enum Beginning {
-    Content,
-    /// The value that an error is in.
-    Error(Value),
-    /// An error that is no JSON.
-    Text(Vec<u8>),
+    says: Says,
 }
 
 // ===== impl Stream =====
 
 impl Stream {
-    pub(super) fn of_events() -> Self {
+    pub(super) const fn new(format: Format) -> Self {
         Self {
-            format: Format::Events(Events::new()),
-            event: Event::default(),
-        }
-    }
-
-    pub(super) fn of_lines() -> Self {
-        Self {
-            format: Format::Lines,
-            event: Event::default(),
+            format,
+            event: Event {
+                name: Vec::new(),
+                data: Vec::new(),
+                is_stream: false,
+                says: Says::Nothing,
+            },
         }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.event.beginning.is_none() {
+        while !rest.is_empty() && self.says() == Says::Nothing {
             rest = match &mut self.format {
                 Format::Events(events) => events.feed_line(rest, &mut self.event),
                 Format::Lines => self.event.feed_line(rest),
+                Format::Object { has_begun } => {
+                    let first = rest.trim_ascii_start().first();
+                    if !*has_begun && first.is_some_and(|first| *first != b'{') {
+                        self.event.says = Says::Content;
+                    }
+                    *has_begun |= first.is_some();
+                    &[]
+                }
             };
         }
     }
 
-    /// What it begins with, as soon as that is known.
-    pub(super) const fn beginning(&self) -> Option<&Beginning> {
-        self.event.beginning.as_ref()
+    /// What it has said so far.
+    pub(super) const fn says(&self) -> Says {
+        self.event.says
     }
 
-    /// What all of it is, where it has ended without content or an error so far. `text` is what was fed.
-    pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Option<&Beginning> {
+    /// What all of it says, if it has ended without content or an error so far. `text` is what was fed.
+    pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Says {
         // Some forget the line that ends the last event.
         self.event.end();
         if !self.event.is_stream {
             // An error that the server found before it made a stream of it.
-            self.event.beginning = error_alone(&text());
+            self.event.data = text();
+            let root = Json::parse(&self.event.data);
+            self.event.says = root.map_or(Says::Content, |root| says(root, false));
         }
-        self.beginning()
+        self.says()
     }
-}
 
-/// The error that a body as a whole is.
-pub(super) fn error_alone(text: &[u8]) -> Option<Beginning> {
-    let root: Value = serde_json::from_slice(text).ok()?;
-    let is_error = says(&root, false) == Says::Error;
-    is_error.then_some(Beginning::Error(root))
+    /// The text of the error.
+    pub(super) fn error(&self) -> &[u8] {
+        &self.event.data
+    }
 }
 
 // ===== impl Event =====
@@ -127,36 +124,20 @@ impl Sink for Event {
     }
 
     fn end(&mut self) {
-        let name = mem::take(&mut self.name);
-        let mut data = mem::take(&mut self.data);
-        let text = data.trim_ascii();
-        if text.is_empty() {
-            return;
+        let text = self.data.trim_ascii();
+        if !text.is_empty() {
+            self.is_stream = true;
+            let is_error = self.name == b"error";
+            self.says = match Json::parse(text) {
+                Some(root) => says(root, is_error),
+                None if is_error => Says::Error,
+                // Such as `[DONE]`.
+                None => Says::Content,
+            };
         }
-        self.is_stream = true;
-        let is_error = name == b"error";
-        self.beginning = match serde_json::from_slice::<Value>(text) {
-            Ok(root) => match says(&root, is_error) {
-                Says::Nothing => None,
-                Says::Content => Some(Beginning::Content),
-                Says::Error => Some(Beginning::Error(root)),
-            },
-            Err(_) if is_error => Some(Beginning::Text(mem::take(&mut data))),
-            // Such as `[DONE]`.
-            Err(_) => Some(Beginning::Content),
-        };
-    }
-}
-
-// ===== impl Beginning =====
-
-impl Beginning {
-    /// The error, as if it had come in time.
-    pub(super) fn late(&self, headers: &HeaderMap) -> Option<Diagnosis> {
-        match self {
-            Self::Content => None,
-            Self::Error(root) => Some(Diagnosis::of(root, headers)),
-            Self::Text(text) => Some(Diagnosis::of_text(text, headers)),
+        self.name.clear();
+        if self.says != Says::Error {
+            self.data.clear();
         }
     }
 }

@@ -16,7 +16,7 @@ use bytes::Buf;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-pub(crate) use self::opened::Opened;
+pub use self::opened::Opened;
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -146,15 +146,9 @@ impl<B: Body> Opening<B> {
         self.bytes > self.bounds.bytes
     }
 
-    /// What the body failed with, if it did: it is passed on no more.
+    /// What the body failed with, if that was the last step: it is passed on no more.
     pub(crate) fn take_error(&mut self) -> Option<B::Error> {
-        match self.read.pop_back()? {
-            Err(error) => Some(error),
-            frame => {
-                self.read.push_back(frame);
-                None
-            }
-        }
+        self.read.pop_back()?.err()
     }
 
     /// The body, from its first byte on.

@@ -12,11 +12,14 @@ use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Read, data};
+use crate::refusal::TextBody;
 
 pin_project! {
-    /// A body of which the beginning may have been read: it passes that on, and then the rest.
-    pub(crate) struct Opened<B: Body> {
+    /// A body of which the beginning may have been read already. Every frame passes as it came.
+    pub struct Opened<B: Body> {
         read: VecDeque<Read<B>>,
+        // What is read is all.
+        has_ended: bool,
         #[pin]
         body: Inside<B>,
     }
@@ -27,7 +30,7 @@ pin_project! {
     enum Inside<B> {
         Plain { #[pin] body: B },
         // One that was polled already can't be moved any more.
-        Pinned { body: Pin<Box<B>>, has_ended: bool },
+        Pinned { body: Pin<Box<B>> },
     }
 }
 
@@ -35,23 +38,27 @@ pin_project! {
 
 impl<B: Body> Opened<B> {
     pub(super) const fn new(read: VecDeque<Read<B>>, body: Pin<Box<B>>, has_ended: bool) -> Self {
-        let body = Inside::Pinned { body, has_ended };
-        Self { read, body }
+        Self {
+            read,
+            has_ended,
+            body: Inside::Pinned { body },
+        }
     }
 
     pub(crate) fn get_ref(&self) -> &B {
         match &self.body {
             Inside::Plain { body } => body,
-            Inside::Pinned { body, .. } => body,
+            Inside::Pinned { body } => body,
         }
     }
 }
 
-/// A body of which nothing was read.
+/// A body of which nothing was read, such as one of your own in place of an answer.
 impl<B: Body> From<B> for Opened<B> {
     fn from(body: B) -> Self {
         Self {
             read: VecDeque::new(),
+            has_ended: false,
             body: Inside::Plain { body },
         }
     }
@@ -71,33 +78,28 @@ impl<B: Body> Body for Opened<B> {
             }
             return Poll::Ready(Some(frame));
         }
+        // Some panic when they are polled after their end.
+        if *this.has_ended {
+            return Poll::Ready(None);
+        }
         match this.body.project() {
             InsideProj::Plain { body } => body.poll_frame(cx),
-            // Some panic when they are polled after their end.
-            InsideProj::Pinned { has_ended, .. } if *has_ended => Poll::Ready(None),
-            InsideProj::Pinned { body, .. } => body.as_mut().poll_frame(cx),
+            InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty()
-            && match &self.body {
-                Inside::Plain { body } => body.is_end_stream(),
-                Inside::Pinned { body, has_ended } => *has_ended || body.is_end_stream(),
-            }
+        self.read.is_empty() && (self.has_ended || self.get_ref().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let read = self.read.iter().filter_map(data);
-        let read = read
-            .map(|data| data.remaining() as u64)
-            .fold(0, u64::saturating_add);
-        let inside = match &self.body {
-            Inside::Plain { body } => body.size_hint(),
-            Inside::Pinned {
-                has_ended: true, ..
-            } => SizeHint::with_exact(0),
-            Inside::Pinned { body, .. } => body.size_hint(),
+        let read = read.map(|data| data.remaining() as u64);
+        let read = read.fold(0, u64::saturating_add);
+        let inside = if self.has_ended {
+            SizeHint::with_exact(0)
+        } else {
+            self.get_ref().size_hint()
         };
         let mut hint = SizeHint::new();
         hint.set_lower(inside.lower().saturating_add(read));
@@ -108,9 +110,21 @@ impl<B: Body> Body for Opened<B> {
     }
 }
 
+impl<B: Body + Default> Default for Opened<B> {
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B: Body + TextBody> TextBody for Opened<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
+    }
+}
+
 impl<B: Body + fmt::Debug> fmt::Debug for Opened<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened")
+        f.debug_struct("ResponseBody")
             .field("body", self.get_ref())
             .field("read", &self.read.len())
             .finish()

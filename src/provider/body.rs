@@ -12,10 +12,14 @@ use pin_project_lite::pin_project;
 
 use super::{Reservation, usage::UsageReader};
 use crate::{
+    IntoHttp, WithBody,
     opening::{Opened, each_slice},
     refusal::TextBody,
     timed_out,
 };
+
+/// A response whose body settles what its request used.
+pub type Settling<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 pin_project! {
     /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.

@@ -4,8 +4,10 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Class, class::Told};
-use crate::ErrorKind;
+use crate::{
+    ErrorKind,
+    payload::error_body::{Class, LimitError},
+};
 
 /// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
 /// quota, or it is larger than the limit.
@@ -14,8 +16,8 @@ use crate::ErrorKind;
 /// refusal that passes. A [`Fallback`](crate::Fallback) to another account or provider may help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaExhausted {
-    pub(super) status: StatusCode,
-    pub(super) told: Told,
+    status: StatusCode,
+    limit: LimitError,
 }
 
 // ===== impl QuotaExhausted =====
@@ -27,14 +29,19 @@ impl QuotaExhausted {
     /// The body may be cut anywhere; 16 KiB of it are plenty.
     #[must_use]
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        let told = Told::read(status, headers, body)?;
-        told.class.is_final().then_some(Self { status, told })
+        Self::of(status, LimitError::read(status, headers, body)?)
+    }
+
+    /// `None` if it passes.
+    pub(super) fn of(status: StatusCode, limit: LimitError) -> Option<Self> {
+        let is_final = limit.class.is_final();
+        is_final.then_some(Self { status, limit })
     }
 
     /// Which quota: [`Class::Money`], [`Class::Day`] or [`Class::TooLarge`].
     #[must_use]
     pub fn class(&self) -> Class {
-        self.told.class
+        self.limit.class
     }
 
     /// The status of the provider's answer.
@@ -46,25 +53,25 @@ impl QuotaExhausted {
     /// The provider's own code or type for it, such as `insufficient_quota`. At most 200 characters.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
-        self.told.code.as_deref()
+        self.limit.code.as_deref()
     }
 
     /// The provider's own words. At most 200 characters.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        self.told.message.as_deref()
+        self.limit.message.as_deref()
     }
 
     /// How long until the quota is there again, where the provider said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.told.retry_after
+        self.limit.retry_after
     }
 }
 
 impl fmt::Display for QuotaExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.told.class {
+        f.write_str(match self.limit.class {
             Class::TooLarge => "the request is larger than the provider's limit ever allows",
             Class::Day => "the provider's quota of a day or longer is used up",
             _ => "the provider refuses for want of money",
@@ -84,7 +91,7 @@ impl fmt::Display for QuotaExhausted {
 /// The source is the [`ErrorKind`].
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(match self.told.class {
+        Some(match self.limit.class {
             Class::TooLarge => &ErrorKind::TooLarge,
             _ => &ErrorKind::Money,
         })

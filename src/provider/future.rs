@@ -11,22 +11,21 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+pub use super::body::Settling;
 use super::{
     Reservation, ResponseBody,
     body::{Reads, Settlement},
-    refused::{self, Refused},
+    refused::Refused,
     shared::Shared,
     usage::UsageReader,
 };
 use crate::{
     BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
-    failure::Failure, limit::Hold, refusal::Fail, timed_out,
+    failure::Failure, limit::Hold, payload::error_body::LimitError, refusal::Fail, timed_out,
 };
 
-/// A response whose body settles what its request used.
-pub type Settling<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
-
-type Inner<S, Request> = crate::future::ResponseFuture<S, Request, Arc<Shared>, Fail, Both>;
+type Inner<S, Request> =
+    crate::future::ResponseFuture<S, Request, Arc<Shared>, Fail, WithReservation>;
 
 pin_project! {
     /// The response future of a service that keeps a provider's limits.
@@ -49,9 +48,9 @@ pin_project! {
 
 /// Hands out the response together with what its request holds.
 #[derive(Debug, Clone, Copy)]
-pub struct Both;
+pub struct WithReservation;
 
-impl<Response> Hold<Response, Reservation> for Both {
+impl<Response> Hold<Response, Reservation> for WithReservation {
     type Output = (Response, Reservation);
 
     fn hold(&self, response: Response, reservation: Reservation) -> Self::Output {
@@ -83,7 +82,7 @@ where
 
     /// That of a request that was admitted, and has been called.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
-        Self::new(Inner::called(future, reservation, Fail, Both))
+        Self::new(Inner::called(future, reservation, Fail, WithReservation))
     }
 }
 
@@ -102,7 +101,7 @@ where
                 return refused.poll(cx);
             }
             match ready!(this.inner.as_mut().poll(cx)) {
-                Ok((response, reservation)) if refused::may_be_one(response.status()) => {
+                Ok((response, reservation)) if LimitError::has(response.status()) => {
                     *this.refused = Some(Box::new(Refused::new(response, reservation)));
                 }
                 Ok((response, reservation)) => {

@@ -1,53 +1,6 @@
 //! Ask for the usage at the end of a streamed chat completion.
 
-use std::{fmt, ops::Range};
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-
-use super::plain::{Look, Plain};
-use crate::{PeekBody, ReplaceBody, RequestHead};
-
-const STREAM_OPTIONS: &str = "stream_options";
-
-/// What the body says of a stream.
-#[derive(Default)]
-struct Found {
-    has_messages: bool,
-    /// Has the member by which Anthropic's API is told apart where another cloud serves it.
-    is_anthropic: bool,
-    is_stream: bool,
-    /// Where the name is in memory, and what is there.
-    options: Option<(usize, Options)>,
-    /// A member is there twice, and readers differ in which of them counts.
-    is_ambiguous: bool,
-}
-
-/// The value of `stream_options`, which is an object or `null`.
-#[derive(Clone, Copy)]
-enum Options {
-    Null,
-    Empty,
-    /// Has members, and none of them is `include_usage`.
-    Silent,
-    /// Says whether to include the usage.
-    Said,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
-    Messages,
-    AnthropicVersion,
-    Stream,
-    /// Where the name is in memory.
-    Options(usize),
-    Other,
-}
-
-/// Reads the whole body.
-struct Body<'a>(&'a mut Found);
-
-/// Reads the value of `stream_options`.
-struct ReadOptions;
+use crate::{PeekBody, ReplaceBody, RequestHead, payload::json::Json};
 
 /// Asks for the usage at the end of a streamed answer, where the API says nothing of it unless asked.
 ///
@@ -98,147 +51,36 @@ where
     request
 }
 
-/// The body that asks for the usage; `None` where it does already or should not.
+/// The body that asks for the usage; `None` if it does already or should not.
 fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
-    let mut found = Found::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Body(&mut found).deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    if !found.has_messages || found.is_anthropic || !found.is_stream || found.is_ambiguous {
+    let request = Json::parse(body)?;
+    let (mut has_messages, mut stream, mut options) = (false, None, None);
+    for (name, value) in request.members() {
+        // Readers differ in which of two members counts.
+        let is_second = match name.as_str().as_deref() {
+            Some("messages") => {
+                has_messages = true;
+                false
+            }
+            // Where another cloud serves Anthropic's API.
+            Some("anthropic_version") => return None,
+            Some("stream") => stream.replace(value).is_some(),
+            Some("stream_options") => options.replace(value).is_some(),
+            _ => false,
+        };
+        if is_second {
+            return None;
+        }
+    }
+    if !has_messages || stream?.text() != "true" {
         return None;
     }
-    let Some((name, options)) = found.options else {
-        // The object is not empty: it has messages.
-        let inside = body.iter().position(|byte| *byte == b'{')? + 1;
-        let member = br#""stream_options":{"include_usage":true},"#;
-        return spliced(body, inside..inside, member);
-    };
-    let value = value_after(body, name)?;
-    let inside = value + 1..value + 1;
+    const NAME: &str = "include_usage";
     match options {
-        Options::Null => spliced(body, value..value + 4, br#"{"include_usage":true}"#),
-        Options::Empty => spliced(body, inside, br#""include_usage":true"#),
-        Options::Silent => spliced(body, inside, br#""include_usage":true,"#),
-        Options::Said => None,
-    }
-}
-
-/// The body with `text` in the place of a range of it.
-fn spliced(body: &[u8], range: Range<usize>, text: &[u8]) -> Option<Vec<u8>> {
-    let (before, after) = (body.get(..range.start)?, body.get(range.end..)?);
-    Some([before, text, after].concat())
-}
-
-/// Where the value of a member begins, whose name is at `name` in memory.
-///
-/// `None` for a name with escapes, since that has been read elsewhere than in the body.
-fn value_after(body: &[u8], name: usize) -> Option<usize> {
-    let name = name.checked_sub(body.as_ptr() as usize)?;
-    let end = name.checked_add(STREAM_OPTIONS.len())?;
-    // A quote, a colon, and spaces.
-    let between = body
-        .get(end..)?
-        .iter()
-        .position(|byte| !matches!(byte, b'"' | b':') && !byte.is_ascii_whitespace())?;
-    Some(end + between)
-}
-
-// ===== impl Member =====
-
-impl Member {
-    fn of(name: Plain<'_>) -> Self {
-        match name {
-            Plain::Text("messages") => Self::Messages,
-            Plain::Text("anthropic_version") => Self::AnthropicVersion,
-            Plain::Text("stream") => Self::Stream,
-            Plain::Text(name) if name == STREAM_OPTIONS => Self::Options(name.as_ptr() as usize),
-            _ => Self::Other,
-        }
-    }
-}
-
-// ===== readers =====
-
-impl<'de> DeserializeSeed<'de> for Body<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Body<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a request")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let found = self.0;
-        let mut has_stream = false;
-        while let Some(member) = map.next_key_seed(Look(Member::of))? {
-            match member {
-                Member::Messages => {
-                    found.has_messages = true;
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Member::AnthropicVersion => {
-                    found.is_anthropic = true;
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Member::Stream => {
-                    found.is_ambiguous |= has_stream;
-                    has_stream = true;
-                    let is_true = |value: Plain<'_>| value == Plain::Bool(true);
-                    found.is_stream = map.next_value_seed(Look(is_true))?;
-                }
-                Member::Options(name) => {
-                    found.is_ambiguous |= found.options.is_some();
-                    found.options = Some((name, map.next_value_seed(ReadOptions)?));
-                }
-                Member::Other => map.next_value::<IgnoredAny>().map(drop)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ReadOptions {
-    type Value = Options;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Options, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadOptions {
-    type Value = Options;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("options of a stream")
-    }
-
-    fn visit_none<E>(self) -> Result<Options, E> {
-        Ok(Options::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Options, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Options, A::Error> {
-        let mut options = Options::Empty;
-        let says = |name: Plain<'_>| name == Plain::Text("include_usage");
-        while let Some(says) = map.next_key_seed(Look(says))? {
-            map.next_value::<IgnoredAny>()?;
-            options = match options {
-                Options::Said => Options::Said,
-                _ if says => Options::Said,
-                _ => Options::Silent,
-            };
-        }
-        Ok(options)
+        None => request.with_member(body, "stream_options", "{\"include_usage\":true}"),
+        Some(options) if options.is_null() => options.replaced(body, "{\"include_usage\":true}"),
+        Some(options) if options.get(NAME).is_some() => None,
+        Some(options) => options.with_member(body, NAME, "true"),
     }
 }
 
@@ -291,6 +133,15 @@ mod tests {
                 r#"{"m\u0065ssages":[],"stre\u0061m":true}"#,
                 r#"{"stream_options":{"include_usage":true},"m\u0065ssages":[],"stre\u0061m":true}"#,
             ),
+            (
+                r#"{"messages":[],"stream":true,"stream\u005foptions":{}}"#,
+                r#"{"messages":[],"stream":true,"stream\u005foptions":{"include_usage":true}}"#,
+            ),
+            // What is not needed is not looked into.
+            (
+                r#"{"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
+                r#"{"stream_options":{"include_usage":true},"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
+            ),
         ];
         for (body, expected) in table {
             assert_eq!(sent(body), expected);
@@ -319,7 +170,6 @@ mod tests {
             r#"{"messages":[],"stream":true,"stream_options":{"a":1,"include_usage":true,"b":2}}"#,
             r#"{"messages":[],"stream":true,"stream_options":{"include_usage":null}}"#,
             r#"{"messages":[],"stream":true,"stream_options":{},"stream_options":{}}"#,
-            r#"{"messages":[],"stream":true,"stream\u005foptions":{}}"#,
             r#"{"messages":[],"stream":true,"stream_options":[]}"#,
             r#"{"messages":[],"stream":true,"stream_options":true}"#,
             r#"{"anthropic_version":"a","messages":[],"stream":true}"#,

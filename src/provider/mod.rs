@@ -149,7 +149,6 @@
 mod accounting;
 mod ask;
 mod body;
-mod class;
 mod estimate;
 mod exhausted;
 pub mod future;
@@ -160,7 +159,6 @@ mod learned;
 mod limiter;
 mod limits;
 mod outlook;
-mod plain;
 mod quota;
 mod refused;
 mod reservation;
@@ -174,7 +172,6 @@ pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
     body::ResponseBody,
-    class::Class,
     estimate::{ByLength, Estimate},
     exhausted::QuotaExhausted,
     include_usage::include_usage,
@@ -186,7 +183,4 @@ pub use self::{
     snapshot::{LimitUsage, Usage},
     table::UnknownProvider,
 };
-pub(crate) use self::{
-    class::{Diagnosis, error_in, is_hollow},
-    refused::BOUNDS as REFUSAL,
-};
+pub use crate::payload::error_body::Class;

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{
     ByLength, Estimate, ProviderLimiter, ResponseBody,
     ask::ByEstimate,
-    future::{Both, ResponseFuture, Settling},
+    future::{ResponseFuture, Settling, WithReservation},
     shared::Shared,
 };
 use crate::{BoxError, IntoHttp, WithBody, limit::Limited, refusal::Fail};
@@ -18,7 +18,9 @@ use crate::{BoxError, IntoHttp, WithBody, limit::Limited, refusal::Fail};
 ///
 /// A clone shares the limits.
 #[derive(Clone)]
-pub struct ProviderService<S, E = ByLength>(Limited<S, Arc<Shared>, ByEstimate<E>, Fail, Both>);
+pub struct ProviderService<S, E = ByLength>(
+    Limited<S, Arc<Shared>, ByEstimate<E>, Fail, WithReservation>,
+);
 
 // ===== impl ProviderService =====
 
@@ -29,7 +31,7 @@ impl<S, E> ProviderService<S, E> {
             gate: limiter.0.clone(),
             cost,
             refusal: Fail,
-            hold: Both,
+            hold: WithReservation,
         })
     }
 

@@ -28,7 +28,7 @@ const LEVELS: [&[&str]; 8] = [
         "timed_out",
         "tokens",
     ],
-    &["algorithm", "fields", "header"],
+    &["algorithm", "fields", "header", "payload"],
     &["limit", "circuit"],
     &[
         "token_bucket",

@@ -1,6 +1,6 @@
 //! The fields of a usage object, and what they come to.
 
-use crate::TokenUsage;
+use crate::{TokenUsage, payload::json::Json};
 
 /// A number that some provider reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +39,55 @@ pub(super) struct Fields([Option<u64>; Field::COUNT]);
 
 impl Field {
     const COUNT: usize = Self::Total as usize + 1;
+
+    /// What a member of a usage object reports, or a member of that one, its detail. The names don't collide, so that whose
+    /// they are need not be known.
+    fn of(name: &str, detail: &str) -> Option<Self> {
+        Some(match (name, detail) {
+            ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
+            ("input_tokens" | "inputTokens", "") => Self::Input,
+            ("toolUsePromptTokenCount", "") => Self::ToolInput,
+            ("prompt_cache_hit_tokens" | "cachedContentTokenCount", "")
+            | ("prompt_tokens_details" | "input_tokens_details", "cached_tokens") => Self::Cached,
+            ("prompt_tokens_details" | "input_tokens_details", "cache_write_tokens") => {
+                Self::CacheWrite
+            }
+            ("cache_read_input_tokens" | "cacheReadInputTokens", "") => Self::CachedApart,
+            ("cache_creation_input_tokens" | "cacheWriteInputTokens", "") => Self::CacheWriteApart,
+            ("completion_tokens" | "output_tokens" | "outputTokens", "") => Self::Output,
+            ("completion_tokens_details" | "output_tokens_details", "reasoning_tokens") => {
+                Self::Reasoning
+            }
+            ("candidatesTokenCount", "") => Self::Candidates,
+            ("thoughtsTokenCount", "") => Self::Thoughts,
+            ("total_tokens" | "totalTokenCount" | "totalTokens", "") => Self::Total,
+            _ => return None,
+        })
+    }
 }
 
 // ===== impl Fields =====
 
 impl Fields {
-    /// A field that a later report leaves out keeps its value.
-    pub(super) fn set(&mut self, field: Field, value: u64) {
-        self.0[field as usize] = Some(value);
+    /// Reads a usage object. A field that a later report leaves out keeps its value.
+    pub(super) fn read(&mut self, usage: Json<'_>) {
+        for (name, value) in usage.members() {
+            let name = name.as_str().unwrap_or_default();
+            self.set(Field::of(&name, ""), value);
+            for (detail, value) in value.members() {
+                let detail = detail.as_str().unwrap_or_default();
+                self.set(Field::of(&name, &detail), value);
+            }
+        }
+    }
+
+    /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that no tokens have.
+    fn set(&mut self, field: Option<Field>, value: Json<'_>) {
+        let digits = value.text();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if let (Some(field), true) = (field, is_number) {
+            self.0[field as usize] = Some(digits.parse().unwrap_or(u64::MAX));
+        }
     }
 
     /// `None` where no tokens are told: some answers are measured in seconds.
@@ -119,7 +160,7 @@ mod tests {
     fn fields(told: &Report) -> Fields {
         let mut fields = Fields::default();
         for (field, value) in told {
-            fields.set(*field, *value);
+            fields.0[*field as usize] = Some(*value);
         }
         fields
     }

@@ -2,11 +2,8 @@ use http::HeaderValue;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{
-    fields::Fields,
-    place::{Meaning, Place},
-    *,
-};
+use super::{fields::Fields, *};
+use crate::payload::json::Json;
 
 const JSON: &str = "application/json";
 const SSE: &str = "text/event-stream";
@@ -578,25 +575,17 @@ fn the_headers_tell_what_can_be_read() {
 
 /// What a parser finds, in the order of the text.
 fn parsed(value: &Value) -> Option<Told> {
-    fn visit(value: &Value, place: Place, fields: &mut Fields) {
-        for (key, value) in value.as_object().into_iter().flatten() {
-            match (place.meaning(key.as_bytes()), value) {
-                (Meaning::Place(place), Value::Object(_)) => visit(value, place, fields),
-                (Meaning::Field(field), Value::Number(number)) => {
-                    if let Some(number) = number.as_u64() {
-                        fields.set(field, number);
-                    }
-                }
+    let mut fields = Fields::default();
+    let mut read = |usage: &Value| fields.read(Json::lenient(&usage.to_string()));
+    let single = std::slice::from_ref(value);
+    for response in value.as_array().map_or(single, Vec::as_slice) {
+        for (name, value) in response.as_object().into_iter().flatten() {
+            match &**name {
+                "usage" | "usageMetadata" => read(value),
+                "message" | "response" | "x_groq" => read(&value["usage"]),
                 _ => {}
             }
         }
-    }
-    let mut fields = Fields::default();
-    match value {
-        Value::Array(list) => list
-            .iter()
-            .for_each(|value| visit(value, Place::Top, &mut fields)),
-        value => visit(value, Place::Top, &mut fields),
     }
     told(fields.usage())
 }

@@ -51,7 +51,7 @@ use crate::{PeekBody, Tokens};
 /// | --- | --- |
 /// | a body of no bytes, or none | no tokens |
 /// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the output where none is given |
-/// | one that is not an object of JSON, or whose texts are nested over 127 deep | a token for every 4 bytes of it, and the output where none is given |
+/// | one that is not an object of JSON, or whose texts are nested over 32 deep or can't be read | a token for every 4 bytes of it, and the output where none is given |
 /// | one that is no UTF-8, such as a recording in a form | the same, with at most 1,000 of input |
 /// | one that has none of the members with text | a token for every 4 bytes of it, and the output as above |
 /// | a negative limit, or one that is no number | as if not given |
@@ -140,11 +140,11 @@ impl ByLength {
     }
 
     fn output(&self, sketch: &Sketch) -> u64 {
-        if sketch.is_embedding {
+        if sketch.is_embedding() {
             return 0;
         }
-        let most = sketch.most.unwrap_or(self.default_output);
-        most.saturating_mul(sketch.answers)
+        let most = sketch.most().unwrap_or(self.default_output);
+        most.saturating_mul(sketch.answers())
     }
 }
 

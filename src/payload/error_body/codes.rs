@@ -1,11 +1,13 @@
-//! Codes and words by which providers tell what they refuse for.
+//! Codes and words by which providers say what an error is.
+//!
+//! Words are in lower case, and stand for themselves in letters of any case.
 
 use std::time::Duration;
 
 use crate::header::duration;
 
 /// Codes that say that the money is spent.
-const MONEY: [&str; 9] = [
+pub(super) const MONEY: &[&str] = &[
     "insufficient_quota",
     "credit_balance_exhausted",
     "organization_spend_limit_exceeded",
@@ -17,8 +19,8 @@ const MONEY: [&str; 9] = [
     "billing_error",
 ];
 
-/// Codes of everything else.
-const OTHERS: [&str; 8] = [
+/// Codes of everything else that prose is searched for.
+pub(super) const OTHERS: &[&str] = &[
     "slow_down",
     "resource_unavailable",
     "overloaded_error",
@@ -30,7 +32,7 @@ const OTHERS: [&str; 8] = [
 ];
 
 /// Codes that say that the prompt does not fit.
-const CONTEXT: [&str; 5] = [
+pub(super) const CONTEXT: &[&str] = &[
     "context_length_exceeded",
     "context_window_exceeded",
     "ContextWindowExceededError",
@@ -39,7 +41,7 @@ const CONTEXT: [&str; 5] = [
 ];
 
 /// Codes that say that a policy forbids the prompt, or the answer.
-const POLICY: [&str; 9] = [
+pub(super) const POLICY: &[&str] = &[
     "content_policy_violation",
     "ContentPolicyViolationError",
     "content_filter",
@@ -51,120 +53,85 @@ const POLICY: [&str; 9] = [
     "DataInspectionFailed",
 ];
 
-/// What a body that can't be parsed is searched for.
-pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-    let codes = [&MONEY[..], &CONTEXT, &POLICY, &OTHERS];
-    codes.into_iter().flatten().copied()
-}
+/// A message that says that the prompt does not fit into what the model can read.
+pub(super) const CONTEXT_WORDS: &[&str] = &[
+    "context length",
+    "context window",
+    "context limit",
+    "context size",
+    "prompt is too long",
+    "prompt too long",
+    "input is too long",
+    "maximum prompt length",
+    "maximum number of tokens",
+    "number of tokens in the prompt cannot exceed",
+    "`max_new_tokens` must be <=",
+];
 
-pub(super) fn is_context_code(code: &str) -> bool {
-    CONTEXT.contains(&code)
-}
+/// A message that says that a policy forbids the prompt, or the response.
+pub(super) const POLICY_WORDS: &[&str] = &[
+    "content management policy",
+    "content policy",
+    "content filter",
+    "our usage polic",
+    "usage guidelines",
+    "safety system",
+    "safety settings",
+    "content exists risk",
+    "input was flagged",
+    "prompt was flagged",
+    "requires moderation",
+];
 
-pub(super) fn is_policy_code(code: &str) -> bool {
-    POLICY.contains(&code)
-}
+/// A message that says that the money is spent. Of billing alone messages about other limits speak, too.
+pub(super) const MONEY_WORDS: &[&str] = &[
+    "credit balance is too low",
+    "insufficient balance",
+    "insufficient credit",
+    "insufficient funds",
+    "used all available credits",
+];
 
-/// Whether a message says that the prompt does not fit into what the model can read.
-pub(super) fn is_context(text: &str) -> bool {
-    [
-        "context length",
-        "context window",
-        "context limit",
-        "context size",
-        "prompt is too long",
-        "prompt too long",
-        "input is too long",
-        "maximum prompt length",
-        "maximum number of tokens",
-        "number of tokens in the prompt cannot exceed",
-        "`max_new_tokens` must be <=",
-    ]
-    .iter()
-    .any(|word| has(text, word))
-}
+/// A code or a message about an overload.
+pub(super) const CAPACITY_WORDS: &[&str] = &[
+    "overloaded",
+    "resource unavailable",
+    "resource_unavailable",
+    "temporary-reduced-capacity",
+    "capacity exceeded",
+    "no capacity",
+];
 
-/// Whether a message says that a policy forbids the prompt, or the answer.
-pub(super) fn is_policy(text: &str) -> bool {
-    [
-        "content management policy",
-        "content policy",
-        "content filter",
-        "our usage polic",
-        "usage guidelines",
-        "safety system",
-        "safety settings",
-        "content exists risk",
-        "input was flagged",
-        "prompt was flagged",
-        "requires moderation",
-    ]
-    .iter()
-    .any(|word| has(text, word))
-}
+/// A code or a message about a load that rose too fast.
+pub(super) const RAMP_WORDS: &[&str] = &["slow_down", "acceleration"];
 
-/// Whether a message says that the money is spent. Of billing alone messages about other limits speak, too.
-pub(super) fn is_no_money(text: &str) -> bool {
-    [
-        "credit balance is too low",
-        "insufficient balance",
-        "insufficient credit",
-        "insufficient funds",
-        "used all available credits",
-    ]
-    .iter()
-    .any(|word| has(text, word))
-}
+/// A code or a message about requests in flight.
+pub(super) const CONCURRENCY_WORDS: &[&str] = &["concurren"];
 
-pub(super) fn is_money(code: &str) -> bool {
-    MONEY.contains(&code)
+/// A code or a message about a limit at all.
+pub(super) const LIMIT_WORDS: &[&str] = &[
+    "rate limit",
+    "rate_limit",
+    "ratelimit",
+    "rate-limit",
+    "too many requests",
+    "throttl",
+    "resource_exhausted",
+    "quota",
+];
+
+/// Whether a text has any of these words in it.
+pub(super) fn has_any(text: &str, words: &[&str]) -> bool {
+    let text = text.to_ascii_lowercase();
+    // Google's word for the project that pays speaks of no limit.
+    let text = text.replace("quota project", "");
+    words.iter().any(|word| text.contains(word))
 }
 
 /// As OpenAI begins the message of such a refusal.
 pub(super) fn is_too_large(text: &str) -> bool {
-    const WORDS: &str = "request too large";
-    text.trim_start()
-        .get(..WORDS.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(WORDS))
-}
-
-pub(super) fn is_ramp(text: &str) -> bool {
-    text == "slow_down" || has(text, "acceleration")
-}
-
-pub(super) fn is_capacity(text: &str) -> bool {
-    [
-        "overloaded",
-        "resource unavailable",
-        "resource_unavailable",
-        "temporary-reduced-capacity",
-        "capacity exceeded",
-        "no capacity",
-    ]
-    .iter()
-    .any(|word| has(text, word))
-}
-
-pub(super) fn is_concurrency(text: &str) -> bool {
-    has(text, "concurren")
-}
-
-/// Whether a code or a message is about a limit at all.
-pub(super) fn is_limit(text: &str) -> bool {
-    let is_quota = |at: usize| !starts_with(&text.as_bytes()[at..], "quota project");
-    [
-        "rate limit",
-        "rate_limit",
-        "ratelimit",
-        "rate-limit",
-        "too many requests",
-        "throttl",
-        "resource_exhausted",
-    ]
-    .iter()
-    .any(|word| has(text, word))
-        // Google's word for the project that pays speaks of no limit.
-        || found(text, "quota").any(is_quota)
+    let text = text.trim_start().to_ascii_lowercase();
+    text.starts_with("request too large")
 }
 
 /// Whether the first period that a message names is a day, or a month. What follows is often what another plan would
@@ -216,23 +183,6 @@ fn short(unit: &str) -> Option<&'static str> {
         "day" | "days" => "d",
         _ => return None,
     })
-}
-
-/// Whether `text` has the lower-case `word` in it, in letters of any case.
-fn has(text: &str, word: &str) -> bool {
-    found(text, word).next().is_some()
-}
-
-/// Where it has it.
-fn found(text: &str, word: &str) -> impl Iterator<Item = usize> {
-    let windows = text.as_bytes().windows(word.len()).enumerate();
-    windows
-        .filter_map(move |(at, window)| window.eq_ignore_ascii_case(word.as_bytes()).then_some(at))
-}
-
-fn starts_with(text: &[u8], word: &str) -> bool {
-    text.get(..word.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,13 +8,13 @@ type Fields = &'static [(&'static str, &'static str)];
 /// The class, milliseconds to wait, and the code.
 type Row = (Class, Option<u64>, Option<&'static str>);
 
-fn told(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Option<Told> {
+fn told(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Option<LimitError> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         let name = HeaderName::from_static(name);
         headers.append(name, HeaderValue::from_str(value).unwrap());
     }
-    Told::read(StatusCode::from_u16(status).unwrap(), &headers, body)
+    LimitError::read(StatusCode::from_u16(status).unwrap(), &headers, body)
 }
 
 fn check(table: &[(u16, Fields, &str, Option<Row>)]) {
@@ -578,7 +578,7 @@ proptest! {
             let status_code = StatusCode::from_u16(status).unwrap();
             let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
             prop_assert!(known.kind.is_some() || status == 403 || status == 200);
-            let late = Diagnosis::of_text(body, &HeaderMap::new()).status;
+            let late = Diagnosis::late(body, &HeaderMap::new()).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {
                 prop_assert!(!text.is_empty() && text.chars().count() <= 200);

@@ -1,18 +1,11 @@
-//! What a refusal of the provider's means.
-
-mod error;
-mod kind;
-mod late;
-mod words;
-
-pub(crate) use self::late::{Diagnosis, error_in, is_hollow};
+//! Which limit an error is of.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use self::error::{Error, Quota};
-use crate::{Dimension, Hint, RateLimits, Reported, header::is_compressed, quota::DAY};
+use super::{body::ErrorBody, codes};
+use crate::{Dimension, Hint, RateLimits, Reported, quota::DAY};
 
 /// A wait that the provider itself holds for worth its while.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);
@@ -41,9 +34,9 @@ pub enum Class {
     Capacity,
 }
 
-/// What the head and the body of a refusal say.
+/// An error response that says that a limit was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct LimitError {
     pub(crate) class: Class,
     /// How long to wait, by the most telling source that speaks: a header, the body's own field, the reset of a limit
     /// that is used up, the words of the message.
@@ -63,7 +56,7 @@ impl Class {
     /// empty, cut anywhere, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        Told::read(status, headers, body).map(|told| told.class)
+        LimitError::read(status, headers, body).map(|error| error.class)
     }
 
     /// Whether no retry will mend it.
@@ -73,23 +66,19 @@ impl Class {
     }
 }
 
-// ===== impl Told =====
+// ===== impl LimitError =====
 
-impl Told {
-    /// Reads a refusal; `None` where the response is none.
+impl LimitError {
+    /// Reads an error response; `None` if it says nothing of a limit.
     ///
-    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
-    /// empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
+    /// Statuses 402, 429, 503 and 529 do, and 403 if something in it speaks of a limit. The body may be empty, cut anywhere,
+    /// or not JSON. One that is compressed is as if it were empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        if !may_be_told_by(status) {
-            return None;
-        }
-        let body = if is_compressed(headers) { &[] } else { body };
-        Self::of(status, headers, &Error::read(body, headers))
+        Self::of(status, headers, &ErrorBody::read(body, headers))
     }
 
-    fn of(status: StatusCode, headers: &HeaderMap, error: &Error) -> Option<Self> {
-        if !may_be_told_by(status) {
+    pub(super) fn of(status: StatusCode, headers: &HeaderMap, error: &ErrorBody) -> Option<Self> {
+        if !Self::has(status) {
             return None;
         }
         let limits = match RateLimits::from_headers(headers) {
@@ -105,7 +94,7 @@ impl Told {
         let class = match class(status, error, &limits) {
             // A day's quota that refills as one watches.
             Class::Day
-                if error.quota != Some(Quota::Day)
+                if error.is_daily != Some(true)
                     && retry_after.is_some_and(|wait| wait <= BEARABLE) =>
             {
                 Class::Rate
@@ -115,43 +104,41 @@ impl Told {
         Some(Self {
             class,
             retry_after,
-            code: error.code().and_then(cut),
+            code: error.codes.first().and_then(|code| cut(code)),
             message: error.message.as_deref().and_then(cut),
         })
     }
-}
 
-fn may_be_told_by(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
+    /// Whether an error response of that status may be one.
+    pub(crate) fn has(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
+    }
 }
 
 /// By what is said in so many words first, and by the status last.
-fn class(status: StatusCode, error: &Error, limits: &RateLimits) -> Class {
-    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(words::is_money) {
+fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Class {
+    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY) {
         return Class::Money;
     }
-    if error.quota == Some(Quota::Day) {
+    if error.is_daily == Some(true) {
         return Class::Day;
     }
-    if error.says(words::is_too_large) {
+    if codes::is_too_large(&error.words) {
         return Class::TooLarge;
     }
-    if error.has_code(words::is_ramp) || error.says(words::is_ramp) {
+    if error.mentions(codes::RAMP_WORDS) {
         return Class::Ramp;
     }
     let is_overload = matches!(status.as_u16(), 503 | OVERLOADED);
-    if is_overload || error.has_code(words::is_capacity) || error.says(words::is_capacity) {
+    if is_overload || error.mentions(codes::CAPACITY_WORDS) {
         return Class::Capacity;
     }
     let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-    if error.says(words::is_concurrency)
-        || error.has_code(words::is_concurrency)
-        || used_up(limits).any(in_flight)
-    {
+    if error.mentions(codes::CONCURRENCY_WORDS) || used_up(limits).any(in_flight) {
         return Class::Concurrency;
     }
     // Where the quota has a name the message repeats what that says, or speaks of other plans.
-    let in_words = error.quota.is_none() && error.says(words::is_day);
+    let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
     if in_words || used_up(limits).any(is_of_a_day) {
         return Class::Day;
     }
@@ -159,16 +146,16 @@ fn class(status: StatusCode, error: &Error, limits: &RateLimits) -> Class {
 }
 
 /// What headers that were made for it do not say.
-fn wait(error: &Error, limits: &RateLimits) -> Option<Duration> {
+fn wait(error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
     // With a quota of a day comes a wait of seconds, after which the answer is the same.
-    let told = error.quota != Some(Quota::Day);
+    let counts = error.is_daily != Some(true);
     let reset = || used_up(limits).filter_map(|limit| limit.reset).max();
-    let in_words = || error.words.as_deref().and_then(words::wait);
+    let in_words = || codes::wait(&error.words);
     error
         .retry_delay
-        .filter(|_| told)
+        .filter(|_| counts)
         .or_else(reset)
-        .or_else(|| in_words().filter(|_| told))
+        .or_else(|| in_words().filter(|_| counts))
 }
 
 fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
@@ -182,11 +169,6 @@ fn is_of_a_day(limit: &Reported) -> bool {
 
 fn cut(text: &str) -> Option<Box<str>> {
     const MOST: usize = 200;
-    let text = text.trim();
-    let end = text.char_indices().nth(MOST);
-    let text = &text[..end.map_or(text.len(), |(end, _)| end)];
+    let text: String = text.trim().chars().take(MOST).collect();
     (!text.is_empty()).then(|| text.into())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,79 +1,17 @@
-//! The usage in a stream of server-sent events.
-//!
-//! Nearly all events say nothing of usage. Where a whole event is at hand, a search for the name tells that, and costs
-//! a fraction of what reading it would. Events that are cut are read as they come.
+//! Events that say nothing of usage, as nearly all do: a search for the name costs a fraction of what reading them would.
 
 use std::sync::LazyLock;
 
 use memchr::{memmem::Finder, memrchr_iter};
 
-use super::json::Json;
-use crate::{
-    TokenUsage,
-    events::{Events, Sink},
-};
-
-/// What each name starts with that usage can be found under at the top, and in a wrapper.
+/// What each name starts with that usage can be found under.
 const NAME: &[u8] = b"\"usage";
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
-/// Reads the data of events, each event a JSON text.
-#[derive(Debug)]
-pub(super) struct Sse {
-    json: Json,
-    events: Events,
-}
-
-// ===== impl Sse =====
-
-impl Sse {
-    pub(super) fn new() -> Self {
-        Self {
-            json: Json::new(),
-            events: Events::new(),
-        }
-    }
-
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        // No byte is searched twice, however short the events are.
-        let mut unsearched = bytes.len();
-        while !rest.is_empty() {
-            rest = self.events.skip_feed(rest);
-            if self.events.is_between_events() && rest.len() <= unsearched {
-                let silent = find_usage(rest).unwrap_or(rest.len());
-                unsearched = (rest.len() - silent).saturating_sub(1);
-                let end = last_event_end(&rest[..silent]);
-                if end > 0 {
-                    self.events.passed_over();
-                    rest = &rest[end..];
-                    continue;
-                }
-            }
-            rest = self.events.feed_line(rest, &mut self.json);
-        }
-    }
-
-    pub(super) fn usage(&self) -> Option<TokenUsage> {
-        self.json.usage()
-    }
-
-    /// The first event of some streams tells the input and no output, as if that were all.
-    pub(super) fn is_final(&self) -> bool {
-        self.json.is_final() && self.usage().is_some_and(|usage| usage.output > 0)
-    }
-}
-
-/// Each event is another text.
-impl Sink for Json {
-    fn data(&mut self, bytes: &[u8]) {
-        self.feed(bytes);
-    }
-
-    fn end(&mut self) {
-        self.reset();
-    }
+/// The length of the whole events that `bytes` begin with and that say nothing of usage.
+pub(super) fn silent_events(bytes: &[u8]) -> usize {
+    last_event_end(&bytes[..find_usage(bytes).unwrap_or(bytes.len())])
 }
 
 /// Where usage may be told for the first time; that there is none yet, as most say, is not to tell it.

@@ -1,0 +1,265 @@
+//! Errors inside of responses that say that all is well: what one text says, an event of a stream or a body.
+
+use crate::payload::json::Json;
+
+/// Where an error may be in a text, apart from its top.
+const PLACES: [&str; 4] = ["*", "response", "delta", "choices/*"];
+
+/// By these a value says that it is, or ends in, an error.
+const NAMES: [(&str, &str); 7] = [
+    ("type", "error"),
+    ("type", "response.failed"),
+    ("type", "conversation.response.error"),
+    ("object", "error"),
+    ("finish_reason", "error"),
+    ("finish_reason", "ERROR"),
+    ("finish_reason", "TIMEOUT"),
+];
+
+/// Where the content of a response may be.
+const CONTENT: [&str; 9] = [
+    "content",
+    "output",
+    "output_text",
+    "message/content",
+    "response/output",
+    "choices/*/delta",
+    "choices/*/message",
+    "choices/*/text",
+    "candidates/*/content",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// That the response begins, or goes on.
+    Nothing,
+    /// Something that a reader waits for; whatever isn't known is taken for that.
+    Content,
+    /// That there will be no response, and nothing of one is there.
+    Error,
+}
+
+/// What a text says. `is_error` if the event that it is of is named an error.
+pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
+    if is_error || error_in(root).is_some() {
+        let has_content = CONTENT.iter().any(|path| !are_hollow(root, &[path]));
+        return if has_content || (!is_error && is_report(root)) {
+            Says::Content
+        } else {
+            Says::Error
+        };
+    }
+    if is_silent(root) {
+        Says::Nothing
+    } else {
+        Says::Content
+    }
+}
+
+/// The error in a text: a value with the error in it, or the error itself. All that asks whether a text reports one asks
+/// here.
+///
+/// An `error` that is `null`, `false` or empty is none.
+pub(crate) fn error_in(root: Json<'_>) -> Option<Json<'_>> {
+    let inside = PLACES.iter().flat_map(|place| root.at(place));
+    let values: Vec<_> = std::iter::once(root).chain(inside).collect();
+    let has_error = |value: &&Json<'_>| value.get("error").is_some_and(|error| !is_blank(error));
+    let is_named = |value: &&Json<'_>| NAMES.iter().any(|(name, text)| is(**value, name, text));
+    let error = values.iter().find(has_error);
+    error.or_else(|| values.iter().find(is_named)).copied()
+}
+
+fn is(value: Json<'_>, name: &str, text: &str) -> bool {
+    value.get(name).is_some_and(|value| value.is(text))
+}
+
+fn is_blank(value: Json<'_>) -> bool {
+    let start: String = value.tokens().take(3).map(Json::text).collect();
+    matches!(&*start, "null" | "false" | "\"\"" | "{}" | "[]")
+}
+
+/// Whether there is nothing at these paths that anybody would read.
+fn are_hollow(root: Json<'_>, paths: &[&str]) -> bool {
+    let mut values = paths.iter().flat_map(|path| root.at(path));
+    values.all(is_hollow)
+}
+
+/// The same of a value. What it is called and whose it is does not count.
+fn is_hollow(value: Json<'_>) -> bool {
+    let mut member = "";
+    let mut tokens = value.tokens().map(Json::text).peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            "," => member = "",
+            "{" | "}" | "[" | "]" | ":" | "null" | "\"\"" => {}
+            name if tokens.peek() == Some(&":") => member = name,
+            _ if matches!(member, "\"type\"" | "\"role\"") => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Whether it was something else that failed, and this tells of it: a job, one request of a batch, a call of a procedure.
+fn is_report(root: Json<'_>) -> bool {
+    let object = root.get("object").and_then(Json::as_str);
+    let has = |name| root.get(name).is_some();
+    let is_other = match object.as_deref().unwrap_or_default() {
+        "" => {
+            let status = root.get("status").and_then(Json::as_str);
+            status.is_some_and(|status| status != "error") || has("done")
+        }
+        "error" | "response" | "chat.completion" | "chat.completion.chunk" | "text_completion" => {
+            false
+        }
+        _ => true,
+    };
+    is_other || has("custom_id") || has("jsonrpc")
+}
+
+/// Whether an event comes before the first content.
+fn is_silent(root: Json<'_>) -> bool {
+    let Some(name) = root.get("type").and_then(Json::as_str) else {
+        return is_silent_chunk(root);
+    };
+    let are_hollow = |paths: &[&str]| are_hollow(root, paths);
+    match &*name {
+        "ping"
+        | "keepalive"
+        | "message_start"
+        | "message-start"
+        | "content_block_stop"
+        | "response.created"
+        | "response.queued"
+        | "response.in_progress" => true,
+        "content_block_start" => are_hollow(&["content_block"]),
+        "content_block_delta" | "content-start" => are_hollow(&["delta"]),
+        "response.content_part.added" | "response.reasoning_summary_part.added" => {
+            are_hollow(&["part"])
+        }
+        // A call of a tool is content by its name alone.
+        "response.output_item.added" => {
+            let item = root.get("item").unwrap_or_default();
+            (is(item, "type", "message") || is(item, "type", "reasoning"))
+                && are_hollow(&["item/content", "item/summary"])
+        }
+        _ => false,
+    }
+}
+
+/// Chunks of the kind that has no name, of OpenAI's completions and of Gemini's.
+fn is_silent_chunk(root: Json<'_>) -> bool {
+    let is_array = |name| root.get(name).is_some_and(Json::is_array);
+    if is_array("choices") {
+        let parts = ["finish_reason", "delta", "message", "text"];
+        return parts
+            .iter()
+            .all(|part| are_hollow(root, &[&format!("choices/*/{part}")]));
+    }
+    is_array("candidates")
+        && are_hollow(
+            root,
+            &[
+                "promptFeedback",
+                "candidates/*/finishReason",
+                "candidates/*/content",
+            ],
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_table_says_what_reports_an_error() {
+        for (text, expected) in [
+            ("{}", false),
+            ("null", false),
+            (r#""error""#, false),
+            (r#"["error", 1, 1.5, -1, null, true]"#, false),
+            (r#"{"error": {"message": "x"}}"#, true),
+            (r#"{"error": "x"}"#, true),
+            (r#"{"error": true, "message": "x"}"#, true),
+            (r#"{"id": 1, "error": 0}"#, true),
+            (r#"{"error": ["x"]}"#, true),
+            (r#"{"error": null, "id": 1}"#, false),
+            (r#"{"error": false, "id": 1}"#, false),
+            (r#"{"error": "", "id": 1}"#, false),
+            (r#"{"error": { }, "id": 1}"#, false),
+            (r#"{"error": [ ], "id": 1}"#, false),
+            (r#"{"type":"error","error":{}}"#, true),
+            (r#"{"request_id":"r","type":"error"}"#, true),
+            (r#"{"object":"error","message":"m"}"#, true),
+            (r#"{"type":"message"}"#, false),
+            (r#"{"text": "{\"error\": 1}"}"#, false),
+            (r#"{"steps": [{"error": 1}]}"#, false),
+            (r#"{"message": {"error": 1}}"#, false),
+            // OpenAI's responses.
+            (
+                r#"{"type":"response.failed","response":{"error":null}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"response.created","response":{"error":null}}"#,
+                false,
+            ),
+            (r#"{"response":{"error":{"code":"server_error"}}}"#, true),
+            // OpenRouter.
+            (r#"{"choices":[{},{"error":{"code":502}}]}"#, true),
+            (
+                r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#,
+                true,
+            ),
+            (
+                r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+                false,
+            ),
+            // Gemini.
+            (r#"[{"candidates": []}, {"error": {"code": 503}}]"#, true),
+            // Mistral.
+            (
+                r#"{"type":"conversation.response.error","message":"m","code":1}"#,
+                true,
+            ),
+            // Cohere.
+            (
+                r#"{"type":"message-end","delta":{"finish_reason":"ERROR"}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"message-end","delta":{"finish_reason":"TIMEOUT"}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"message-end","delta":{"finish_reason":"COMPLETE"}}"#,
+                false,
+            ),
+            (r#"{"finish_reason":"ERROR","text":"Hi"}"#, true),
+        ] {
+            let found = error_in(Json::parse(text.as_bytes()).unwrap());
+            assert_eq!(found.is_some(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn hollow_values_have_nothing_to_read() {
+        let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+        for (text, expected) in [
+            ("null", true),
+            ("\"\"", true),
+            ("[]", true),
+            (r#"{"type":"text","text":"","role":"model"}"#, true),
+            (r#"{"parts":[{"text":""},null],"role":"a"}"#, true),
+            (r#"{"type":"text","text":"a"}"#, false),
+            (r#"{"role":"type","content":"b"}"#, false),
+            (r#"{"a":[{"b":0}]}"#, false),
+            ("false", false),
+            ("\"type\"", false),
+            (&*deep, true),
+        ] {
+            let value = Json::parse(text.as_bytes()).unwrap();
+            assert_eq!(is_hollow(value), expected, "{:.60}", text);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What kind of failure an error is.
+
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    body::ErrorBody,
+    codes,
+    reason::{Class, LimitError},
+};
+use crate::ErrorKind;
+
+/// An error as it is, or would have been if it had come in time.
+///
+/// A layer that has read the body leaves it in the response's extensions, so that the body need not be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: Option<ErrorKind>,
+    /// The limit that it is of, if it is of one.
+    pub(crate) limit: Option<LimitError>,
+}
+
+// ===== impl Diagnosis =====
+
+impl Diagnosis {
+    /// What an error is that came in an event, or in a response under a status that says that all is well.
+    pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
+        let error = ErrorBody::read(text, headers);
+        Self::new(status(&error), headers, &error)
+    }
+
+    /// What an error response is. The body may be empty, cut anywhere, or not JSON.
+    pub(crate) fn in_time(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        Self::new(status, headers, &ErrorBody::read(body, headers))
+    }
+
+    fn new(status: StatusCode, headers: &HeaderMap, error: &ErrorBody) -> Self {
+        let limit = LimitError::of(status, headers, error);
+        Self {
+            status,
+            kind: kind(status, error, limit.as_ref()),
+            limit,
+        }
+    }
+}
+
+/// What kind of failure an error response is, by what its body says and else by its status; `None` where neither tells.
+fn kind(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Option<ErrorKind> {
+    // In the message of a refusal by a limit these words are of something else.
+    let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);
+    let says = |words| is_in_words && error.says(words);
+    if error.has_code(codes::CONTEXT) || says(codes::CONTEXT_WORDS) {
+        return Some(ErrorKind::ContextLength);
+    }
+    if error.has_code(codes::POLICY) || says(codes::POLICY_WORDS) {
+        return Some(ErrorKind::ContentPolicy);
+    }
+    if error.has_code(codes::MONEY) || error.says(codes::MONEY_WORDS) {
+        return Some(ErrorKind::Money);
+    }
+    if let Some(limit) = limit {
+        return Some(of_class(limit.class));
+    }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return Some(ErrorKind::TooLarge);
+    }
+    let named = named(error).and_then(|status| StatusCode::from_u16(status).ok());
+    let named = named.and_then(ErrorKind::of_status);
+    named
+        .filter(|kind| *kind != ErrorKind::Server)
+        .or_else(|| ErrorKind::of_status(status))
+}
+
+fn of_class(class: Class) -> ErrorKind {
+    match class {
+        Class::Rate | Class::Concurrency | Class::Ramp => ErrorKind::RateLimit,
+        Class::Day | Class::Money => ErrorKind::Money,
+        Class::TooLarge => ErrorKind::TooLarge,
+        Class::Capacity => ErrorKind::Overload,
+    }
+}
+
+/// The status that an error has if it comes as one; 500 if that can't be told.
+fn status(error: &ErrorBody) -> StatusCode {
+    let number = |code: &String| code.parse().ok().filter(|code| (400..600).contains(code));
+    let by_words = || {
+        if error.mentions(codes::CONTEXT_WORDS) || error.mentions(codes::POLICY_WORDS) {
+            400
+        } else if error.mentions(codes::MONEY_WORDS) || error.mentions(codes::LIMIT_WORDS) {
+            429
+        } else if error.mentions(codes::CAPACITY_WORDS) {
+            503
+        } else {
+            500
+        }
+    };
+    let number = error.codes.iter().find_map(number);
+    let status = number.or_else(|| named(error)).unwrap_or_else(by_words);
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The status that a code or type of the error stands for.
+fn named(error: &ErrorBody) -> Option<u16> {
+    error.codes.iter().find_map(|code| by_name(code))
+}
+
+fn by_name(code: &str) -> Option<u16> {
+    if codes::MONEY.contains(&code) {
+        return Some(if code == "billing_error" { 402 } else { 429 });
+    }
+    if codes::CONTEXT.contains(&code) || codes::POLICY.contains(&code) {
+        return Some(400);
+    }
+    Some(match code {
+        "invalid_request_error"
+        | "invalid_prompt"
+        | "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION"
+        | "OUT_OF_RANGE"
+        | "BadRequestError" => 400,
+        "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => 401,
+        "permission_error" | "permission_denied" | "PERMISSION_DENIED" => 403,
+        "not_found_error" | "model_not_found" | "NOT_FOUND" | "NotFoundError" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "slow_down"
+        | "resource_unavailable"
+        | "too_many_requests"
+        | "RESOURCE_EXHAUSTED"
+        | "ThrottlingException" => 429,
+        "api_error"
+        | "server_error"
+        | "internal_error"
+        | "internal_server_error"
+        | "INTERNAL"
+        | "UNKNOWN"
+        | "DATA_LOSS"
+        | "InternalServerError" => 500,
+        "UNIMPLEMENTED" => 501,
+        "service_unavailable" | "engine_overloaded" | "server_overloaded" | "UNAVAILABLE" => 503,
+        "timeout_error" | "timeout" | "DEADLINE_EXCEEDED" => 504,
+        "overloaded_error" => 529,
+        _ => return None,
+    })
+}

@@ -1,0 +1,55 @@
+//! Reading the beginning of an error's body before the response is passed on.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Response, response::Parts};
+use http_body::Body;
+
+use super::Diagnosis;
+use crate::opening::{Bounds, Opened, Opening, Step};
+
+/// As much of an error is read as any provider has to say.
+const BOUNDS: Bounds = Bounds {
+    bytes: 16 * 1024,
+    frames: 256,
+    patience: Duration::from_secs(5),
+};
+
+/// An error response whose body is being read.
+pub(crate) struct ErrorReader<B: Body>(Option<(Parts, Opening<B>)>);
+
+/// What a layer further in has read.
+fn known(parts: &Parts) -> Option<&Diagnosis> {
+    let known = parts.extensions.get::<Diagnosis>();
+    known.filter(|known| known.status == parts.status)
+}
+
+// ===== impl ErrorReader =====
+
+impl<B: Body> ErrorReader<B> {
+    pub(crate) fn new(response: Response<B>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self(Some((parts, Opening::new(body, BOUNDS))))
+    }
+
+    /// Ready once enough was read.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some((parts, opening)) = &mut self.0 {
+            let is_known = known(parts).is_some();
+            while !is_known && ready!(opening.poll_step(cx)) == Step::Frame {}
+        }
+        Poll::Ready(())
+    }
+
+    /// The response as it came, and what the part of it that was read says; once.
+    pub(crate) fn finish(&mut self) -> Option<(Response<Opened<B>>, Diagnosis)> {
+        let (parts, opening) = self.0.take()?;
+        let diagnosis = known(&parts)
+            .cloned()
+            .unwrap_or_else(|| Diagnosis::in_time(parts.status, &parts.headers, &opening.text()));
+        Some((Response::from_parts(parts, opening.into_body()), diagnosis))
+    }
+}

@@ -1,0 +1,208 @@
+//! A reader of JSON that borrows its text and looks only into what it is asked for.
+//!
+//! A member that is not asked for can't stand in the way: neither an escape that stands for no character, nor a number
+//! that fits no type, nor a name that is there twice.
+
+mod skip;
+
+use std::{borrow::Cow, ops::Range};
+
+use serde_json::value::RawValue;
+
+pub(crate) use self::skip::Skip;
+
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+const PUNCTUATION: [char; 6] = ['{', '}', '[', ']', ',', ':'];
+
+/// A value as it is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Json<'a> {
+    text: &'a str,
+    /// Where it begins in the whole text.
+    start: usize,
+}
+
+/// The values inside of an array, or the names and values of an object in turn.
+struct Parts<'a> {
+    rest: &'a str,
+    start: usize,
+}
+
+/// The length of the token that `text` begins with.
+fn token(text: &str) -> usize {
+    let is_end = |c: char| c == '"' || SPACE.contains(&c) || PUNCTUATION.contains(&c);
+    let end = match text.chars().next() {
+        Some('"') => Skip::default().end(text.as_bytes()),
+        Some(first) if PUNCTUATION.contains(&first) => Some(1),
+        _ => text.find(is_end),
+    };
+    end.unwrap_or(text.len())
+}
+
+/// The body with `text` in the place of a range of it.
+fn splice(body: &[u8], range: Range<usize>, text: &str) -> Option<Vec<u8>> {
+    let (before, after) = (body.get(..range.start)?, body.get(range.end..)?);
+    Some([before, text.as_bytes(), after].concat())
+}
+
+// ===== impl Json =====
+
+impl<'a> Json<'a> {
+    /// The value that a body is; `None` if it is not JSON.
+    pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
+        let value: &RawValue = serde_json::from_slice(body).ok()?;
+        Some(Self {
+            text: value.get(),
+            start: body.len() - body.trim_ascii_start().len(),
+        })
+    }
+
+    /// The first value in a text, which may be cut anywhere. What is malformed reads as something or other.
+    pub(crate) fn lenient(text: &'a str) -> Self {
+        let start = 0;
+        Parts { rest: text, start }.next().unwrap_or_default()
+    }
+
+    /// The value as it is written.
+    pub(crate) const fn text(self) -> &'a str {
+        self.text
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.text == "null"
+    }
+
+    pub(crate) fn is_string(self) -> bool {
+        self.text.starts_with('"')
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        self.text.starts_with('[')
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        self.text.starts_with('{')
+    }
+
+    pub(crate) fn is_number(self) -> bool {
+        self.text
+            .starts_with(|c: char| c == '-' || c.is_ascii_digit())
+    }
+
+    /// A string; `None` for another value, or if an escape in it stands for no character.
+    pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
+        let inside = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        if inside.contains('\\') {
+            serde_json::from_str(self.text).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(inside))
+        }
+    }
+
+    /// Whether it is this string.
+    pub(crate) fn is(self, text: &str) -> bool {
+        self.as_str().is_some_and(|own| own == text)
+    }
+
+    /// A number that is not negative. A fraction is rounded up, and what is too large is the largest number.
+    pub(crate) fn as_u64(self) -> Option<u64> {
+        if !self.is_number() {
+            return None;
+        }
+        self.text.parse().ok().or_else(|| {
+            let number: f64 = self.text.parse().ok()?;
+            // The cast saturates.
+            (number >= 0.0).then(|| number.ceil() as u64)
+        })
+    }
+
+    /// The members of an object in the order of the text; of any other value none.
+    pub(crate) fn members(self) -> impl Iterator<Item = (Self, Self)> {
+        let mut parts = self.parts('{');
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+
+    /// The elements of an array; of any other value none.
+    pub(crate) fn elements(self) -> impl Iterator<Item = Self> {
+        self.parts('[')
+    }
+
+    /// The member of that name; the last one if there are several.
+    pub(crate) fn get(self, name: &str) -> Option<Self> {
+        let named = self.members().filter(|(key, _)| key.is(name));
+        named.last().map(|(_, value)| value)
+    }
+
+    /// The values at a path such as `choices/*/delta`, in which `*` stands for each element of an array.
+    pub(crate) fn at(self, path: &str) -> Vec<Self> {
+        path.split('/').fold(vec![self], |values, name| {
+            let mut inside = Vec::new();
+            for value in values {
+                match name {
+                    "*" => inside.extend(value.elements()),
+                    name => inside.extend(value.get(name)),
+                }
+            }
+            inside
+        })
+    }
+
+    /// All that it is written with but the space between.
+    pub(crate) fn tokens(self) -> impl Iterator<Item = Self> {
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            let text = rest.trim_start_matches(SPACE);
+            let start = self.start + self.text.len() - text.len();
+            let (text, after) = text.split_at(token(text));
+            rest = after;
+            (!text.is_empty()).then_some(Self { text, start })
+        })
+    }
+
+    /// The same body with this value exchanged. `None` if the value is not of this body.
+    pub(crate) fn replaced(self, body: &[u8], value: &str) -> Option<Vec<u8>> {
+        splice(body, self.start..self.start + self.text.len(), value)
+    }
+
+    /// The same body with another member at the beginning of this object. `None` if it is none, or not of this body.
+    pub(crate) fn with_member(self, body: &[u8], name: &str, value: &str) -> Option<Vec<u8>> {
+        let first = self.text.strip_prefix('{')?;
+        let is_empty = first.trim_start_matches(SPACE).starts_with('}');
+        let comma = if is_empty { "" } else { "," };
+        let inside = self.start + 1;
+        splice(body, inside..inside, &format!("\"{name}\":{value}{comma}"))
+    }
+
+    fn parts(self, bracket: char) -> Parts<'a> {
+        Parts {
+            rest: self.text.strip_prefix(bracket).unwrap_or_default(),
+            start: self.start + 1,
+        }
+    }
+}
+
+// ===== impl Parts =====
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Json<'a>;
+
+    fn next(&mut self) -> Option<Json<'a>> {
+        let is_between = |c: char| matches!(c, ',' | ':') || SPACE.contains(&c);
+        let text = self.rest.trim_start_matches(is_between);
+        let start = self.start + self.rest.len() - text.len();
+        let end = match text.bytes().next()? {
+            b'}' | b']' => return None,
+            b'{' | b'[' => Skip::default().end(text.as_bytes()).unwrap_or(text.len()),
+            _ => token(text),
+        };
+        let (text, rest) = text.split_at(end);
+        *self = Self {
+            rest,
+            start: start + end,
+        };
+        Some(Json { text, start })
+    }
+}
+
+#[cfg(test)]
+mod tests;

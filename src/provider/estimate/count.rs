@@ -1,0 +1,335 @@
+//! What there is to tokenize in a part of a request.
+
+use crate::payload::json::Json;
+
+/// What has been counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Bytes of ASCII text.
+    pub(super) ascii: u64,
+    /// Characters that are not ASCII.
+    pub(super) other: u64,
+    /// Tokens that stand there as numbers.
+    pub(super) tokens: u64,
+    /// Images, recordings and files.
+    pub(super) media: u64,
+    /// Prompts in a list: strings, or arrays of tokens.
+    pub(super) prompts: u64,
+}
+
+/// How a part of a request is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// What was said: text counts, but neither the names of members nor those that only label; media are told apart.
+    Turns,
+    /// One prompt, a list of them, or what was said; a list may be of tokens.
+    Prompt,
+    /// Inside a list of prompts.
+    Listed,
+}
+
+// ===== impl Count =====
+
+impl Count {
+    /// Of values inside of each other, each is passed over once for every one that it is in.
+    const DEEPEST: u8 = 32;
+
+    /// Adds what is in a value. `None` if that is nested too deeply, or a text can't be read.
+    pub(super) fn read(&mut self, value: Json<'_>, reading: Reading) -> Option<()> {
+        self.value(value, reading, Self::DEEPEST)
+    }
+
+    /// Adds what the model sees as JSON: all of it, as if it were written without spaces.
+    pub(super) fn json(&mut self, value: Json<'_>) -> Option<()> {
+        for token in value.tokens() {
+            if token.is_string() {
+                self.text(&token.as_str()?);
+                self.ascii += 2;
+            } else {
+                self.ascii += token.text().len() as u64;
+            }
+        }
+        Some(())
+    }
+
+    fn value(&mut self, value: Json<'_>, reading: Reading, depth: u8) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        let is_listed = reading == Reading::Listed;
+        if value.is_string() {
+            self.prompts += u64::from(is_listed);
+            let text = value.as_str()?;
+            if is_file(&text) {
+                self.media += 1;
+            } else {
+                self.text(&text);
+            }
+        } else if value.is_number() {
+            self.tokens += u64::from(is_listed);
+        } else if value.is_array() {
+            self.prompts += u64::from(is_listed);
+            let inside = match reading {
+                Reading::Turns => Reading::Turns,
+                Reading::Prompt | Reading::Listed => Reading::Listed,
+            };
+            for element in value.elements() {
+                self.value(element, inside, depth)?;
+            }
+        }
+        for (name, value) in value.members() {
+            self.member(&name.as_str().unwrap_or_default(), value, depth)?;
+        }
+        Some(())
+    }
+
+    fn member(&mut self, name: &str, value: Json<'_>, depth: u8) -> Option<()> {
+        match name {
+            // Not for the model to read.
+            "type" | "role" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status"
+            | "detail" | "cache_control" | "signature" | "thoughtSignature"
+            | "thought_signature" => {}
+            // One image, recording or file, however it is given.
+            "image_url" | "input_audio" | "audio" | "audio_url" | "video_url" | "file"
+            | "file_data" | "file_id" | "file_url" | "fileData" | "inlineData" | "inline_data" => {
+                self.media += u64::from(!value.is_null());
+            }
+            // Where a document comes from: by its type it is text, or media.
+            "source" if value.is_object() => {
+                let kind = value.get("type");
+                if !kind.is_some_and(|kind| kind.is("text") || kind.is("content")) {
+                    self.media += 1;
+                    return Some(());
+                }
+                for (name, value) in value.members() {
+                    if name.is("data") || name.is("content") {
+                        self.value(value, Reading::Turns, depth)?;
+                    }
+                }
+            }
+            // What a tool was called with, or what it returned.
+            "input" | "args" | "response" => self.json(value)?,
+            _ => self.value(value, Reading::Turns, depth)?,
+        }
+        Some(())
+    }
+
+    fn text(&mut self, text: &str) {
+        let ascii = text.bytes().filter(u8::is_ascii).count();
+        // Every character that is not ASCII has one byte of these, and it is the first.
+        let other = text.bytes().filter(|byte| *byte >= 0xC0).count();
+        self.ascii += ascii as u64;
+        self.other += other as u64;
+    }
+}
+
+/// Whether a text is a link that has the file itself in it (RFC 2397), which no model reads as text.
+fn is_file(text: &str) -> bool {
+    /// No media type is longer.
+    const LONGEST: usize = 256;
+    let Some((b"data:" | b"DATA:", rest)) = text.as_bytes().split_first_chunk::<5>() else {
+        return false;
+    };
+    let end = rest.iter().take(LONGEST).position(|byte| *byte == b',');
+    let head = &rest[..end.unwrap_or(0)];
+    head.ends_with(b";base64") && !head.contains(&b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(reading: Reading, json: &str) -> Count {
+        let mut count = Count::default();
+        let value = Json::parse(json.as_bytes()).unwrap();
+        count.read(value, reading).unwrap();
+        count
+    }
+
+    #[test]
+    fn in_turns_what_is_said_counts_and_media_are_told_apart() {
+        // JSON, bytes of ASCII, other characters, media
+        let table = [
+            (r#""hello""#, 5, 0, 0),
+            (r#""h\u00e9llo \ud83d\ude00\n""#, 6, 2, 0),
+            (r#""日本""#, 0, 2, 0),
+            ("null", 0, 0, 0),
+            ("[1, true, null, -1.5]", 0, 0, 0),
+            (r#"[{"role": "user", "content": "abc"}]"#, 3, 0, 0),
+            (r#"{"parts": [{"text": "ab"}, {"text": "c"}]}"#, 3, 0, 0),
+            (r#"{"tool_call_id": "call_1", "content": "abc"}"#, 3, 0, 0),
+            (
+                r#"{"thinking": "abc", "signature": "RXJ5dGhpbmc="}"#,
+                3,
+                0,
+                0,
+            ),
+            (
+                r#"{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"type": "input_image", "image_url": null, "file_id": "f"}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"type": "file", "file": {"file_data": "AAAA", "filename": "a.pdf"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"inline_data": {"mime_type": "image/png", "data": "AAAA"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"fileData": {"fileUri": "https://example.com"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"{"source": {"data": "abc", "media_type": "text/plain", "type": "text"}}"#,
+                3,
+                0,
+                0,
+            ),
+            (
+                r#"{"source": {"type": "content", "content": [{"type": "text", "text": "abc"}]}}"#,
+                3,
+                0,
+                0,
+            ),
+            (
+                r#"{"source": {"content": [{"source": {"type": "url"}}, {"text": "a"}], "type": "content"}}"#,
+                1,
+                0,
+                1,
+            ),
+            // Links of any name that have the file in them
+            (
+                r#"{"type": "document_url", "document_url": "data:application/pdf;base64,AAAA"}"#,
+                0,
+                0,
+                1,
+            ),
+            (
+                r#"[{"type": "image", "url": "DATA:image/png;a=b;base64,AAAA"}]"#,
+                0,
+                0,
+                1,
+            ),
+            (r#"{"text": "data:image/png,AAAA"}"#, 19, 0, 0),
+            (r#"{"text": "data: a;base64,b"}"#, 16, 0, 0),
+            (r#"{"text": "say data:a/b;base64,A"}"#, 21, 0, 0),
+            (r#"{"input": "data:a/b;base64,A"}"#, 19, 0, 0),
+            (r#"{"source": "https://a.b"}"#, 11, 0, 0),
+            (r#"{"source": ["abc", 1]}"#, 3, 0, 0),
+            (r#"{"source": null}"#, 0, 0, 0),
+            (r#"{"source": {}}"#, 0, 0, 1),
+            (
+                r#"{"type": "tool_use", "name": "add", "input": {"a": [1, 2.5]}}"#,
+                3 + 13,
+                0,
+                0,
+            ),
+            (
+                r#"{"functionCall": {"name": "add", "args": {}}}"#,
+                3 + 2,
+                0,
+                0,
+            ),
+        ];
+        for (json, ascii, other, media) in table {
+            let expected = Count {
+                ascii,
+                other,
+                media,
+                ..Count::default()
+            };
+            assert_eq!(count(Reading::Turns, json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn in_a_prompt_a_list_may_be_of_tokens() {
+        // JSON, bytes, tokens, prompts
+        let table = [
+            (r#""abc""#, 3, 0, 0),
+            (r#"["abc", "d"]"#, 4, 0, 2),
+            ("[1, 2, 3]", 0, 3, 0),
+            ("[[1, 2], [3]]", 0, 3, 2),
+            ("[]", 0, 0, 0),
+            ("5", 0, 0, 0),
+            (r#"[{"role": "user", "content": ["abc", 1]}]"#, 3, 0, 0),
+            ("[1e999]", 0, 1, 0),
+        ];
+        for (json, ascii, tokens, prompts) in table {
+            let expected = Count {
+                ascii,
+                tokens,
+                prompts,
+                ..Count::default()
+            };
+            assert_eq!(count(Reading::Prompt, json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn json_counts_as_long_as_it_is_without_spaces() {
+        let count = |json: &str| {
+            let mut count = Count::default();
+            count.json(Json::parse(json.as_bytes()).unwrap()).unwrap();
+            count
+        };
+        for json in [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-12",
+            "2.5",
+            "\"\"",
+            "\"abc\"",
+            "[]",
+            "[1]",
+            "[1,[2,3],{}]",
+            "{\"a\":1}",
+            "{\"a\":{\"b\":[null]},\"type\":\"object\"}",
+        ] {
+            assert_eq!(count(json).ascii, json.len() as u64, "{json}");
+        }
+        assert_eq!(count("[ 1 , { \"a\" : 2 } ]").ascii, 11);
+        assert_eq!(count("1.50").ascii, 4);
+        assert_eq!(count(r#"{"é": "日本"}"#).other, 3);
+        assert!(count("1e300").ascii < 10);
+    }
+}
