@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Kind, OWN, Rate, Short, Wait, Want, sealed::Sealed};
-use crate::{Limit, Quota, limit::UntilResponse, rejected::Standing};
+use super::{Kind, OWN, Rate, Want, sealed::Sealed};
+use crate::{Decision, Limit, Quota, limit::UntilResponse, rejected::Standing};
 
 /// Up to so many units each start is kept, and the window is exact.
 const LARGEST_LOG: u64 = 256;
@@ -138,16 +138,11 @@ impl Kind for Window {
         }
     }
 
-    fn room(&self, rule: &Rule, want: Want, now: u64) -> Result<(), Short> {
-        let short = |wait| Short::new(Self::LIMIT, wait);
-        let capacity = rule.units;
-        if want.cost > capacity {
-            return Err(short(Wait::Never { capacity }));
+    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
+        if want.cost > rule.units {
+            return Decision::Never;
         }
-        match self.wait(rule, want.units(), now) {
-            0 => Ok(()),
-            nanos => Err(short(Wait::For(nanos))),
-        }
+        Decision::after(self.wait(rule, want.units(), now))
     }
 
     fn add(&mut self, rule: &Rule, want: Want, now: u64) -> u64 {

@@ -38,11 +38,9 @@ fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
     (Window::default(), rule)
 }
 
-fn wait(short: Short) -> u64 {
-    match short.wait {
-        Wait::For(nanos) => nanos,
-        other => unreachable!("{other:?}"),
-    }
+fn wait(rejected: Rejected) -> u64 {
+    let wait = rejected.retry_after().unwrap();
+    wait.as_nanos().try_into().unwrap()
 }
 
 fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {

@@ -1,9 +1,12 @@
 //! What is taken of a limit, in either shape.
 
-use super::{Due, MOST};
-use crate::provider::{
-    Shape,
-    quota::{bucket::Bucket, tide::Tide, window::Window},
+use super::MOST;
+use crate::{
+    Decision,
+    provider::{
+        Shape,
+        quota::{bucket::Bucket, tide::Tide, window::Window},
+    },
 };
 
 #[derive(Debug, Clone)]
@@ -51,7 +54,7 @@ impl Memory {
     }
 
     #[inline]
-    pub(super) fn due(&self, asked: &Asked, room: &Room) -> Due {
+    pub(super) fn due(&self, asked: &Asked, room: &Room) -> Decision {
         let Asked {
             ahead,
             cost,
@@ -63,27 +66,27 @@ impl Memory {
             Self::Bucket(bucket, _) => {
                 let units = ahead.saturating_add(cost).saturating_add(reserved);
                 match bucket.due(units.min(2 * MOST), room.capacity, room.rate, in_turn) {
-                    0 => Due::Now,
+                    0 => Decision::Admit,
                     // What is held back does not refill.
-                    _ if reserved.saturating_add(cost) > room.capacity => Due::Unknown,
-                    wait => Due::In(wait),
+                    _ if reserved.saturating_add(cost) > room.capacity => Decision::WAIT_FOR_OTHERS,
+                    wait => Decision::after(wait),
                 }
             }
             Self::Window(window) => {
                 let held = window.used().saturating_add(reserved);
                 if held.saturating_add(ahead).saturating_add(cost) <= room.capacity {
-                    return Due::Now;
+                    return Decision::Admit;
                 }
                 let (laps, units) = (ahead / room.capacity, ahead % room.capacity + cost);
                 let over = held.saturating_add(units).saturating_sub(room.capacity);
                 let first = match window.until_gone(over, now) {
                     Some(wait) => wait,
                     // It is held back for others, and they end when they end.
-                    None if ahead == 0 => return Due::Unknown,
+                    None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
                     // Those ahead of it start now at the earliest.
                     None => room.period,
                 };
-                Due::In(room.period.saturating_mul(laps).saturating_add(first))
+                Decision::after(room.period.saturating_mul(laps).saturating_add(first))
             }
         }
     }

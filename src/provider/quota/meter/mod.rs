@@ -6,23 +6,13 @@ mod memory;
 use self::memory::{Asked, Memory, Room};
 use super::share::Share;
 use crate::{
-    Dimension, Tokens,
+    Decision, Dimension, Tokens,
     provider::{Accounting, Counting, Shape},
     quota::nanos,
 };
 
 /// More than any provider allows. Sums of it, times the nanoseconds of a period, fit where they are made.
 pub(super) const MOST: u64 = (1 << 40) - 1;
-
-/// When there is room for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
-    Now,
-    /// After so many nanoseconds.
-    In(u64),
-    /// When others have ended, whenever that is.
-    Unknown,
-}
 
 /// What is counted, the limit, and what has been taken from it.
 #[derive(Debug, Clone)]
@@ -124,21 +114,20 @@ impl Meter {
 
     /// When `cost` fits behind others that wait for `ahead`.
     #[inline]
-    pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
-        match self.due_as_it_is(ahead, cost, now, in_turn) {
-            // Our share grows with time, so it may fit sooner: to be looked at again.
-            Due::In(wait) if in_turn && !self.share.is_whole() => {
-                Due::In(wait.min(self.period / LOOKS))
-            }
-            due => due,
+    pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
+        let due = self.due_as_it_is(ahead, cost, now, in_turn);
+        // Our share grows with time, so it may fit sooner: to be looked at again.
+        if in_turn && !self.share.is_whole() && due != Decision::WAIT_FOR_OTHERS {
+            return due.min(Decision::after((self.period / LOOKS).max(1)));
         }
+        due
     }
 
     #[inline]
-    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
+    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
         let cap = self.ours(now);
         if self.never_fits(cost) {
-            return Due::Unknown;
+            return Decision::WAIT_FOR_OTHERS;
         }
         let asked = Asked {
             ahead,
