@@ -22,7 +22,6 @@ mod snapshot;
 mod tests;
 mod ticket;
 mod tide;
-mod window;
 
 use std::time::Duration;
 
@@ -150,7 +149,7 @@ impl Quotas {
                 meter.advance(now);
             }
             let used = usage.map(|usage| accounting.used(meter.dimension, usage));
-            meter.settle(ticket.at, cost, used);
+            meter.settle(ticket.at, cost, used, now.unwrap_or(ticket.at));
         }
     }
 
@@ -231,7 +230,7 @@ impl Quotas {
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
         let mut marks = [0; MOST_METERS];
         for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
-            meter.admit(meter.cost(tokens), in_turn);
+            meter.admit(meter.cost(tokens), now, in_turn);
             if self.learns {
                 *mark = meter.mark();
             }

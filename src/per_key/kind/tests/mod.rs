@@ -60,7 +60,7 @@ fn a_row_is_as_small_as_the_documentation_says() {
     assert_eq!(size_of::<Bucket>(), 40 - caller);
     assert_eq!(size_of::<InFlight>(), 24 - caller);
     assert_eq!(size_of::<Window>(), 64 - caller);
-    assert_eq!(size_of::<window::Start>(), 16);
+    assert_eq!(size_of::<crate::algorithm::plain_window::Start>(), 16);
 }
 
 proptest! {

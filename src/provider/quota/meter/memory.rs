@@ -3,16 +3,17 @@
 use super::MOST;
 use crate::{
     Decision,
+    algorithm::plain_window::{Period, Window},
     provider::{
         Shape,
-        quota::{bucket::Bucket, tide::Tide, window::Window},
+        quota::{bucket::Bucket, tide::Tide},
     },
 };
 
 #[derive(Debug, Clone)]
 pub(super) enum Memory {
     Bucket(Bucket, Tide),
-    Window(Window),
+    Window(Window, Period),
 }
 
 /// What is asked of a limit.
@@ -41,7 +42,7 @@ impl Memory {
     pub(super) fn new(shape: Shape, period: u64, now: u64) -> Self {
         match shape {
             Shape::Bucket => Self::Bucket(Bucket::new(period, now), Tide::new(now)),
-            Shape::Window => Self::Window(Window::new(period, now)),
+            Shape::Window => Self::Window(Window::default(), Period::in_parts(period)),
         }
     }
 
@@ -49,7 +50,7 @@ impl Memory {
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         match self {
             Self::Bucket(bucket, _) => bucket.advance(now, rate),
-            Self::Window(window) => window.advance(now),
+            Self::Window(window, period) => window.advance(period.nanos, now),
         }
     }
 
@@ -72,15 +73,15 @@ impl Memory {
                     wait => Decision::after(wait),
                 }
             }
-            Self::Window(window) => {
+            Self::Window(window, _) => {
                 let held = window.used().saturating_add(reserved);
                 if held.saturating_add(ahead).saturating_add(cost) <= room.capacity {
                     return Decision::Admit;
                 }
                 let (laps, units) = (ahead / room.capacity, ahead % room.capacity + cost);
                 let over = held.saturating_add(units).saturating_sub(room.capacity);
-                let first = match window.until_gone(over, now) {
-                    Some(wait) => wait,
+                let first = match window.gone_at(over, room.period) {
+                    Some(gone_at) => gone_at.saturating_sub(now),
                     // It is held back for others, and they end when they end.
                     None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
                     // Those ahead of it start now at the earliest.
@@ -92,21 +93,20 @@ impl Memory {
     }
 
     #[inline]
-    pub(super) fn take(&mut self, units: u64, in_turn: bool) {
+    pub(super) fn take(&mut self, units: u64, now: u64, in_turn: bool) {
         match self {
             Self::Bucket(bucket, _) => bucket.take(units, in_turn),
-            Self::Window(window) => window.take(units),
+            Self::Window(window, period) => window.take(period.start(now), units),
         }
     }
 
-    /// Takes what was used without having been asked for: for what started at `at`, or now. A bucket never has more than
-    /// `most` taken by it.
+    /// Takes what was used without having been asked for, for what started at `at`. A bucket never has more than `most`
+    /// taken by it.
     #[inline]
-    pub(super) fn take_more(&mut self, at: Option<u64>, units: u64, most: u64) {
-        match (self, at) {
-            (Self::Bucket(bucket, _), _) => bucket.take_up_to(units, most),
-            (Self::Window(window), Some(at)) => window.take_at(at, units),
-            (Self::Window(window), None) => window.take(units),
+    pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
+        match self {
+            Self::Bucket(bucket, _) => bucket.take_up_to(units, most),
+            Self::Window(window, period) => window.take(period.start(at), units),
         }
     }
 
@@ -114,14 +114,14 @@ impl Memory {
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
         match self {
             Self::Bucket(bucket, _) => bucket.give_back(at, units),
-            Self::Window(window) => window.give_back(at, units),
+            Self::Window(window, period) => window.give_back(period.start(at), units),
         }
     }
 
     pub(super) fn used(&self) -> u64 {
         match self {
             Self::Bucket(bucket, _) => bucket.used(),
-            Self::Window(window) => window.used(),
+            Self::Window(window, _) => window.used(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Memory {
     pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
         match self {
             Self::Bucket(bucket, _) => bucket.resets_in(rate),
-            Self::Window(window) => window.until_gone(window.used(), now).unwrap_or(0),
+            Self::Window(window, period) => window.empty_at(period.nanos).saturating_sub(now),
         }
     }
 }

@@ -147,18 +147,19 @@ impl Meter {
 
     /// Takes what a request reserves.
     #[inline]
-    pub(super) fn admit(&mut self, cost: u64, in_turn: bool) {
+    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
         self.total = self.total.wrapping_add(cost);
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_add(cost);
         } else {
-            self.memory.take(cost, in_turn);
+            self.memory.take(cost, now, in_turn);
         }
     }
 
-    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows.
+    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows. It counts since `at`, or since `now` if
+    /// it counts at its completion.
     #[inline]
-    pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>) {
+    pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>, now: u64) {
         if at < self.born {
             return;
         }
@@ -167,10 +168,10 @@ impl Meter {
         match self.counting {
             Counting::Admission => {}
             Counting::Settled if used < cost => self.memory.give_back(at, cost - used),
-            Counting::Settled => self.memory.take_more(Some(at), used - cost, 2 * self.limit),
+            Counting::Settled => self.memory.take_more(at, used - cost, 2 * self.limit),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
-                self.memory.take_more(None, used, 2 * self.limit);
+                self.memory.take_more(now, used, 2 * self.limit);
             }
         }
         self.total = self.total.wrapping_add(used.saturating_sub(cost));
