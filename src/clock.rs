@@ -1,10 +1,22 @@
 //! Where a limiter reads the time.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
 use crate::quota::nanos;
+
+/// How late a request that waited its turn may start without losing the rest of the queue any
+/// capacity, and how much longer than its maximum wait it may take.
+///
+/// Timers tick once a millisecond, so at 2,000 a second with a burst of 1 every other wake-up is
+/// late by half a millisecond; counted from the wake-up, a quarter of the rate would be lost. Ten
+/// milliseconds cover a tick and a busy scheduler, and bound what can start at once after a longer
+/// stall.
+pub(crate) const TIMER_LATENESS: Duration = Duration::from_millis(10);
 
 /// The clock that a limiter reads.
 ///

@@ -120,6 +120,28 @@ impl Rejected {
         }
     }
 
+    pub(crate) const fn too_long(limit: Limit, max_wait: Duration, wait: Option<Duration>) -> Self {
+        Self::new(limit, Reason::WaitTooLong { max_wait }, wait)
+    }
+
+    pub(crate) const fn never(limit: Limit, cost: u64, capacity: u64) -> Self {
+        Self::new(limit, Reason::NeverFits { cost, capacity }, None)
+    }
+
+    /// The same for a request that was allowed to wait for so long.
+    pub(crate) fn within(self, max_wait: Duration) -> Self {
+        match self.reason {
+            Reason::WaitTooLong { .. } => self.because(Reason::WaitTooLong { max_wait }),
+            _ => self,
+        }
+    }
+
+    /// The same for another reason.
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
     #[cfg(feature = "per-key")]
     pub(crate) fn standing_at(mut self, standings: Standings) -> Self {
         self.standings = Some(std::sync::Arc::new(standings));

@@ -9,15 +9,10 @@ use std::time::Duration;
 use crate::{
     Decision, Quota,
     algorithm::Algorithm,
+    clock::TIMER_LATENESS,
+    quota::nanos,
     sync::{AtomicU64, Ordering},
 };
-
-/// How late a request that waited its turn may start without losing the rest of the queue any capacity.
-///
-/// Timers tick once a millisecond, so at 2,000 a second with a burst of 1 every other wake-up is late by half a
-/// millisecond; counted from the wake-up, a quarter of the rate would be lost. Ten milliseconds cover a tick and
-/// a busy scheduler, and bound what can start at once after a longer stall.
-pub(crate) const LATENESS: u64 = 10_000_000;
 
 /// Half of the range, so that adding a burst to an instant can't overflow.
 const LONGEST_BURST: u64 = u64::MAX / 2;
@@ -118,7 +113,7 @@ impl Algorithm for Gcra {
 
     /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
     fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
-        self.take_counted_from(now.saturating_sub(LATENESS), cost, now)
+        self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {

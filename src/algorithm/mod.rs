@@ -2,6 +2,8 @@
 
 pub(crate) mod backoff;
 pub(crate) mod gcra;
+#[cfg(any(feature = "per-key", feature = "provider"))]
+pub(crate) mod plain_window;
 pub(crate) mod window;
 
 use crate::Decision;

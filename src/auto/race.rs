@@ -5,7 +5,6 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -16,10 +15,7 @@ use super::{
     run::{Admitted, Run},
     waits::{Expected, Refusals},
 };
-use crate::{BoxError, limit::Stopped, provider::Lane};
-
-/// How much longer than it may wait a request is kept: the lateness of the timers of those ahead of it.
-const GRACE: Duration = Duration::from_millis(10);
+use crate::{BoxError, clock::TIMER_LATENESS, limit::Stopped, provider::Lane};
 
 /// A place in the queue of each target that a request may go to. The first one in which it is its turn has it, and the
 /// other places are left: nothing has been taken there.
@@ -213,7 +209,7 @@ impl<S> Race<S> {
     }
 
     fn is_in_time(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let Some(last) = deadline.and_then(|deadline| deadline.checked_add(GRACE)) else {
+        let Some(last) = deadline.and_then(|deadline| deadline.checked_add(TIMER_LATENESS)) else {
             return true;
         };
         let patience = self

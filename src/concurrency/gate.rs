@@ -2,23 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{Permit, Priority, queue, slots::Slots};
 use crate::{
-    Limit, Reason, Rejected,
-    limit::{Entry, Gate, Waiting},
+    Limit, Rejected,
+    limit::{Bounds, Gate, Turn, Waiting},
 };
 
 impl Slots {
     #[cold]
-    fn full(&self) -> Entry<Permit> {
-        if self.limit() == 0 {
-            let (cost, capacity) = (1, 0);
-            let reason = Reason::NeverFits { cost, capacity };
-            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
+    fn full(&self) -> Rejected {
+        match self.limit() {
+            0 => Rejected::never(Limit::Concurrency, 1, 0),
+            _ => Rejected::too_long(Limit::Concurrency, Duration::ZERO, None),
         }
-        Entry::Wait(None)
     }
 }
 
@@ -27,35 +23,35 @@ impl Gate for Arc<Slots> {
     type Pass = Permit;
     type Turn = Permit;
 
+    #[allow(private_interfaces)]
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
     #[inline]
-    fn enter(&self, priority: &Priority) -> Entry<Permit> {
+    fn enter(&self, priority: &Priority) -> Result<Permit, Rejected> {
         let taken = match priority {
             Priority::High => self.take(),
             Priority::Critical => Some(self.take_over()),
             Priority::Normal | Priority::Low => self.take_behind(*priority),
         };
-        match taken {
-            Some(permit) => Entry::Pass(permit),
-            None => self.full(),
-        }
+        taken.ok_or_else(|| self.full())
     }
 
-    fn wait(
+    fn join(
         &self,
         priority: Priority,
-        expected: Option<Duration>,
-        default_max_wait: Duration,
+        rejected: Rejected,
+        max_wait: Duration,
     ) -> Result<Waiting<Permit>, Rejected> {
-        queue::join(self, priority, expected, default_max_wait)
+        queue::join(self, priority, rejected, max_wait)
     }
+}
 
-    /// A slot is kept from nobody but by the limit itself.
-    fn deadline(_: &Permit) -> Option<(Instant, Rejected)> {
-        None
-    }
-
-    fn take(mut turn: Permit) -> Result<Permit, Waiting<Permit>> {
-        turn.start();
-        Ok(turn)
+/// A slot is kept from nobody but by the limit itself.
+impl Turn<Permit> for Permit {
+    fn take(mut self) -> Result<Permit, Waiting<Permit>> {
+        self.start();
+        Ok(self)
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
-    Limit, Rejected,
+    Rejected,
     limit::{Gate, acquire},
 };
 
@@ -66,9 +66,7 @@ impl ConcurrencyLimiter {
     /// The longest that anything waits for this limiter. For everyone who shares it and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
-        for queue in self.0.turnstiles() {
-            queue.set_max_wait(max_wait);
-        }
+        self.0.bounds.set_max_wait(max_wait);
         self
     }
 
@@ -77,9 +75,7 @@ impl ConcurrencyLimiter {
     /// Each [`Priority`] has as many places of its own, so that those with a low one keep nobody else from waiting.
     #[must_use]
     pub fn max_waiting(self, max_waiting: usize) -> Self {
-        for queue in self.0.turnstiles() {
-            queue.set_max_waiting(max_waiting);
-        }
+        self.0.bounds.set_max_waiting(max_waiting);
         self
     }
 
@@ -107,8 +103,8 @@ impl ConcurrencyLimiter {
     }
 
     #[cfg(feature = "per-key")]
-    pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
-        crate::limit::Queued::turnstile(&*self.0)
+    pub(crate) fn bounds(&self) -> &crate::limit::Bounds {
+        &self.0.bounds
     }
 
     /// How many wait now.
@@ -132,8 +128,7 @@ impl ConcurrencyLimiter {
     ///
     /// [`Rejected`] when no slot is free for it, or when some with the same priority are waiting for one.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        let entry = self.0.enter(&priority);
-        entry.at_once(Limit::Concurrency).map(Permit::bare)
+        self.0.enter(&priority).map(Permit::bare)
     }
 
     /// Waits in line for a slot, and takes it until the permit is dropped.

@@ -7,7 +7,7 @@ use tokio::time::timeout_at;
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Place, Queued, Turnstile, Waiting},
+    limit::{Place, Queued, Waiting},
 };
 
 /// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
@@ -23,61 +23,51 @@ impl Drop for Settle {
 pub(super) fn join(
     slots: &Arc<Slots>,
     priority: Priority,
-    expected: Option<Duration>,
-    default_max_wait: Duration,
+    rejected: Rejected,
+    max_wait: Duration,
 ) -> Result<Waiting<Permit>, Rejected> {
-    let (limit, units) = (Limit::Concurrency, 1);
+    let max_waiting = slots.bounds.max_waiting();
+    let slots = slots.clone();
     Ok(match slots.lane(priority) {
         None => {
             let queue = slots.clone();
-            let place = Place::join(queue, limit, units, expected, default_max_wait)?;
-            Box::pin(slot(place))
+            let place = Place::join(queue, 1, rejected, max_wait, max_waiting)?;
+            Box::pin(slot(slots, place, priority))
         }
         Some(lane) => {
-            let queue = lane.clone();
-            let place = Place::join(queue, limit, units, expected, default_max_wait)?;
-            Box::pin(share(slots.clone(), place, priority))
+            let place = Place::join(lane.clone(), 1, rejected, max_wait, max_waiting)?;
+            Box::pin(slot(slots, place, priority))
         }
     })
 }
 
-/// Waits to be the head of the queue, and then for a slot.
-async fn slot(place: Place<Slots>) -> Result<Permit, Rejected> {
-    let _settle = Settle(place.queue().clone());
-    let mut place = place;
-    place.reach_head().await;
-    let slots = place.queue();
-    // A slot that comes free as the time ends is taken.
-    let taken = match place.deadline() {
-        None => slots.acquire().await,
-        Some(deadline) => timeout_at(deadline, slots.acquire()).await.ok().flatten(),
-    };
-    turn(taken, &place)
-}
-
-/// A permit is no more than a turn until the request is called: the inner service may not be ready yet.
-fn turn<Q: Queued>(taken: Option<Permit>, place: &Place<Q>) -> Result<Permit, Rejected> {
-    let taken = taken.map(Permit::bare);
-    taken.ok_or_else(|| place.waited_too_long(Limit::Concurrency, None))
-}
-
-/// Waits to be the head of its queue, and then until there is room in the share of its priority.
-async fn share(
+/// Waits to be the head of its queue, and then for a slot.
+///
+/// The permit is no more than a turn until the request is called: the inner service may not be ready yet.
+async fn slot<Q: Queued>(
     slots: Arc<Slots>,
-    place: Place<Turnstile>,
+    place: Place<Q>,
     priority: Priority,
 ) -> Result<Permit, Rejected> {
     let _settle = Settle(slots.clone());
     let mut place = place;
     place.reach_head().await;
-    let room = room(&slots, priority);
-    let taken = match place.deadline() {
-        None => Some(room.await),
-        Some(deadline) => timeout_at(deadline, room).await.ok(),
+    let slot = async {
+        match slots.lane(priority) {
+            None => slots.acquire().await,
+            Some(_) => Some(room(&slots, priority).await),
+        }
     };
-    turn(taken, &place)
+    // A slot that comes free as the time ends is taken.
+    let taken = match place.deadline() {
+        None => slot.await,
+        Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
+    };
+    let too_long = || Rejected::too_long(Limit::Concurrency, place.max_wait(), None);
+    taken.map(Permit::bare).ok_or_else(too_long)
 }
 
+/// Waits until there is room in the share of a priority.
 async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {
     loop {
         // Listens before it looks.

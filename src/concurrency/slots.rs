@@ -9,7 +9,7 @@ use super::{
     adaptive::{Adaptive, Outcome, Sampler},
 };
 use crate::{
-    limit::{Queued, Turnstile},
+    limit::{Bounds, Queued, Turnstile},
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
 };
 
@@ -23,6 +23,7 @@ pub struct Slots {
     /// The limit; the lock is for changing it.
     limit: Mutex<usize>,
     turnstile: Turnstile,
+    pub(super) bounds: Bounds,
     /// Whether anyone has ever waited in one of the queues below: where nobody has, nobody looks there.
     has_lower: AtomicBool,
     /// The queues of the priorities below the highest.
@@ -42,6 +43,7 @@ impl Slots {
             owed: AtomicUsize::new(0),
             limit: Mutex::new(limit),
             turnstile: Turnstile::new(),
+            bounds: Bounds::new(),
             has_lower: AtomicBool::new(false),
             lower: [Arc::new(Turnstile::new()), Arc::new(Turnstile::new())],
             freed: Notify::new(),
@@ -116,13 +118,8 @@ impl Slots {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.turnstiles().map(Turnstile::waiting).sum()
-    }
-
-    /// All queues.
-    pub(super) fn turnstiles(&self) -> impl Iterator<Item = &Turnstile> {
-        let lower = self.lower.iter().map(|lane| &**lane);
-        std::iter::once(&self.turnstile).chain(lower)
+        let lower = self.lower.iter().map(|lane| lane.waiting());
+        self.turnstile.waiting() + lower.sum::<usize>()
     }
 
     /// The queue of a priority, where it is not the main one.

@@ -53,14 +53,14 @@ macro_rules! rate_limit {
             /// would wait longer is refused at once. For everyone who shares it and begins to wait after this.
             #[must_use]
             pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
-                crate::limit::Queued::turnstile(&*self.0).set_max_wait(max_wait);
+                crate::limit::Gate::bounds(&self.0).set_max_wait(max_wait);
                 self
             }
 
             /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
             #[must_use]
             pub fn max_waiting(self, max_waiting: usize) -> Self {
-                crate::limit::Queued::turnstile(&*self.0).set_max_waiting(max_waiting);
+                crate::limit::Gate::bounds(&self.0).set_max_waiting(max_waiting);
                 self
             }
 
@@ -75,8 +75,8 @@ macro_rules! rate_limit {
             }
 
             #[cfg(feature = "per-key")]
-            pub(crate) fn turnstile(&self) -> &crate::limit::Turnstile {
-                crate::limit::Queued::turnstile(&*self.0)
+            pub(crate) fn bounds(&self) -> &crate::limit::Bounds {
+                crate::limit::Gate::bounds(&self.0)
             }
 
             /// How many wait now.

@@ -4,7 +4,8 @@ use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{Cost, Limit, Reason, Rejected};
+use super::turnstile::Bounds;
+use crate::{Cost, Rejected};
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
@@ -14,56 +15,80 @@ pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + 
 /// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
 pub trait Gate: Clone {
     /// What a request asks for.
-    type Ask: Clone + Debug;
+    type Ask: Clone + Debug + Send + Sync + 'static;
 
     /// What an admitted request holds.
     type Pass;
 
     /// What the head of the queue holds once there is room for it.
-    type Turn;
+    type Turn: Turn<Self::Pass>;
 
-    /// Admits a request at once, if nobody waits and it fits.
-    fn enter(&self, ask: &Self::Ask) -> Entry<Self::Pass>;
+    /// How long, and how many, may wait.
+    #[allow(
+        private_interfaces,
+        reason = "the trait can't be named outside this crate"
+    )]
+    fn bounds(&self) -> &Bounds;
 
-    /// Joins the queue, having been told to wait by `enter`.
+    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says how long that will take.
+    fn enter(&self, ask: &Self::Ask) -> Result<Self::Pass, Rejected>;
+
+    /// Joins the queue for up to `max_wait`, having been rejected by `enter`.
+    fn join(
+        &self,
+        ask: Self::Ask,
+        rejected: Rejected,
+        max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected>;
+
+    /// Hears that a request is rejected for good. It may pass all the same.
+    fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
+        None
+    }
+
+    /// Waits in the queue after a rejection by `enter`, if that is in time.
     fn wait(
         &self,
         ask: Self::Ask,
-        expected: Option<Duration>,
+        rejected: Rejected,
         default_max_wait: Duration,
-    ) -> Result<Waiting<Self::Turn>, Rejected>;
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let max_wait = self.bounds().max_wait_or(default_max_wait);
+        let rejected = rejected.within(max_wait);
+        let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
+        if is_too_long || rejected.never_fits() {
+            drop(self.refuse(&ask, &rejected));
+            return Err(rejected);
+        }
+        self.join(ask, rejected, max_wait)
+    }
+}
 
+/// The turn of a request in the queue, once there is room for it.
+pub trait Turn<P>: Sized {
     /// Until when the turn may be kept from those behind, and what to say when that has passed.
-    fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)>;
+    fn deadline(&self) -> Option<(Instant, Rejected)> {
+        None
+    }
 
-    /// Is told when that has passed, and the request is refused.
-    fn expired(_turn: &Self::Turn, _rejected: &Rejected) {}
+    /// Hears that this has passed, and that the request is rejected.
+    fn expired(&self, _: &Rejected) {}
 
-    /// Takes what the turn is for. Where the room is gone, waits for it again without losing the turn.
-    fn take(turn: Self::Turn) -> Result<Self::Pass, Waiting<Self::Turn>>;
+    /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
+    fn take(self) -> Result<P, Waiting<Self>>;
 }
 
-/// The answer of [`Gate::enter`].
-#[derive(Debug)]
-pub enum Entry<P> {
-    /// It has been counted.
-    Pass(P),
-    /// It does not fit now; how long it will take, where that is known.
-    Wait(Option<Duration>),
-    /// It never will.
-    Never(Rejected),
-}
-
-impl<P> Entry<P> {
-    /// What it comes to for one who does not wait.
-    pub(crate) fn at_once(self, limit: Limit) -> Result<P, Rejected> {
-        match self {
-            Self::Pass(pass) => Ok(pass),
-            Self::Never(rejected) => Err(rejected),
-            Self::Wait(wait) => {
-                let max_wait = Duration::ZERO;
-                Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait))
-            }
+/// Waits in line for a bare limiter, and takes what is asked for.
+pub(crate) async fn acquire<G: Gate>(gate: &G, ask: G::Ask) -> Result<G::Pass, Rejected> {
+    let rejected = match gate.enter(&ask) {
+        Ok(pass) => return Ok(pass),
+        Err(rejected) => rejected,
+    };
+    let mut waiting = gate.wait(ask, rejected, Duration::MAX)?;
+    loop {
+        match waiting.await?.take() {
+            Ok(pass) => return Ok(pass),
+            Err(again) => waiting = again,
         }
     }
 }

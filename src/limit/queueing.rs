@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::gate::{Gate, Waiting};
+use super::gate::{Gate, Turn, Waiting};
 use crate::Rejected;
 
 /// The place of a request that waits its turn, and the service that it waits with.
@@ -79,7 +79,7 @@ impl<S, G: Gate> Queueing<S, G> {
                 Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
             }
             self.patience = None;
-            match G::take(turn) {
+            match turn.take() {
                 Ok(pass) => return Poll::Ready(Ok(pass)),
                 Err(again) => {
                     self.waiting = again;
@@ -93,12 +93,13 @@ impl<S, G: Gate> Queueing<S, G> {
     /// Keeps the turn while the inner service is not ready, as long as the request may wait.
     fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
         if self.patience.is_none() {
-            self.patience = G::deadline(&turn)
+            self.patience = turn
+                .deadline()
                 .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
         }
         if let Some((sleep, rejected)) = &mut self.patience {
             if sleep.as_mut().poll(cx).is_ready() {
-                G::expired(&turn, rejected);
+                turn.expired(rejected);
                 return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
             }
         }

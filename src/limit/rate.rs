@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
-
 use super::{
-    gate::{Entry, Gate, Waiting},
-    turnstile::{Place, Queued, Turnstile},
+    front::{Front, Schedule},
+    gate::{Gate, Waiting},
+    turnstile::{Bounds, Place, Queued, Turnstile},
 };
-use crate::{Clock, Decision, Limit, Quota, Reason, Rejected, algorithm::Algorithm};
+use crate::{Clock, Decision, Limit, Quota, Rejected, algorithm::Algorithm};
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
@@ -16,6 +15,7 @@ pub struct Rate<A> {
     algorithm: A,
     clock: Clock,
     turnstile: Turnstile,
+    bounds: Bounds,
     quota: Quota,
     limit: Limit,
 }
@@ -28,6 +28,7 @@ impl<A: Algorithm> Rate<A> {
             algorithm,
             clock,
             turnstile: Turnstile::new(),
+            bounds: Bounds::new(),
             quota,
             limit,
         }
@@ -62,21 +63,11 @@ impl<A: Algorithm> Rate<A> {
         let units = self.turnstile.units().saturating_add(cost);
         // Never zero: there is somebody ahead.
         let wait = self.algorithm.wait(units, now).max(1);
-        Decision::Wait(Duration::from_nanos(wait))
-    }
-
-    /// For the head of the queue: how long until its cost fits.
-    fn due_in(&self, cost: u64) -> Duration {
-        Duration::from_nanos(self.algorithm.due_in(cost, self.clock.now()))
-    }
-
-    fn never(&self, cost: u64) -> Rejected {
-        let capacity = self.algorithm.capacity();
-        Rejected::new(self.limit, Reason::NeverFits { cost, capacity }, None)
+        Decision::after(wait)
     }
 }
 
-impl<A> Queued for Rate<A> {
+impl<A: Send + Sync + 'static> Queued for Rate<A> {
     #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
@@ -89,60 +80,48 @@ where
 {
     type Ask = u64;
     type Pass = ();
-    type Turn = Place<Rate<A>>;
+    type Turn = Front<Self>;
+
+    #[allow(private_interfaces)]
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
 
     #[inline]
-    fn enter(&self, cost: &u64) -> Entry<()> {
-        match self.decide(*cost) {
-            Decision::Admit => Entry::Pass(()),
-            Decision::Wait(wait) => Entry::Wait(Some(wait)),
-            Decision::Never => Entry::Never(self.never(*cost)),
-        }
+    fn enter(&self, cost: &u64) -> Result<(), Rejected> {
+        self.decide(*cost)
+            .or_reject(self.limit, *cost, self.algorithm.capacity())
     }
 
-    fn wait(
+    fn join(
         &self,
         cost: u64,
-        expected: Option<Duration>,
-        default_max_wait: Duration,
+        rejected: Rejected,
+        max_wait: Duration,
     ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Place::join(self.clone(), self.limit, cost, expected, default_max_wait)?;
-        Ok(Box::pin(async move {
-            let mut place = place;
-            place.reach_head().await;
-            until_due(place).await
-        }))
-    }
-
-    fn deadline(turn: &Self::Turn) -> Option<(Instant, Rejected)> {
-        let refusal = turn.waited_too_long(turn.queue().limit, Some(Duration::ZERO));
-        Some((turn.last_instant()?, refusal))
-    }
-
-    fn take(turn: Self::Turn) -> Result<(), Waiting<Self::Turn>> {
-        let rate = turn.queue();
-        match rate.algorithm.take_in_turn(turn.units(), rate.clock.now()) {
-            Decision::Admit => Ok(()),
-            // The place, and with it the turn, is kept.
-            Decision::Wait(_) | Decision::Never => Err(Box::pin(until_due(turn))),
-        }
+        let max_waiting = self.bounds.max_waiting();
+        let place = Place::join(self.clone(), cost, rejected, max_wait, max_waiting);
+        Front::wait(self, cost, place)
     }
 }
 
-/// Sleeps, as the head of the queue, until there is room.
-async fn until_due<A: Algorithm>(place: Place<Rate<A>>) -> Result<Place<Rate<A>>, Rejected> {
-    let rate = place.queue();
-    loop {
-        let wait = rate.due_in(place.units());
-        let now = Instant::now();
-        if let Some(last) = place.last_instant() {
-            if now.checked_add(wait).is_none_or(|due| due > last) {
-                return Err(place.waited_too_long(rate.limit, Some(wait)));
-            }
-        }
-        if wait.is_zero() {
-            return Ok(place);
-        }
-        sleep(wait).await;
+impl<A> Schedule for Arc<Rate<A>>
+where
+    A: Algorithm + Send + Sync + 'static,
+{
+    type Queue = Rate<A>;
+
+    fn look(&self, cost: &u64) -> Result<(), Rejected> {
+        let due_in = self.algorithm.due_in(*cost, self.clock.now());
+        Decision::after(due_in).or_reject(self.limit, *cost, self.algorithm.capacity())
+    }
+
+    fn take_in_turn(&self, cost: &u64) -> Option<()> {
+        let taken = self.algorithm.take_in_turn(*cost, self.clock.now());
+        taken.is_admit().then_some(())
+    }
+
+    fn late(&self, _: &u64) -> Rejected {
+        Rejected::too_long(self.limit, Duration::ZERO, Some(Duration::ZERO))
     }
 }

@@ -1,15 +1,12 @@
 //! The service around every limiter: decides in `call`, and leaves the waiting to the future.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    gate::{Entry, Gate, Measure},
+    gate::{Gate, Measure},
     hold::Hold,
 };
 use crate::{
@@ -49,12 +46,11 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let ask = self.cost.measure(&request);
         match self.gate.enter(&ask) {
-            Entry::Pass(pass) => {
+            Ok(pass) => {
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
             }
-            Entry::Wait(expected) => self.wait(request, ask, expected),
-            Entry::Never(rejected) => self.refuse(rejected),
+            Err(rejected) => self.wait(request, ask, rejected),
         }
     }
 }
@@ -71,40 +67,29 @@ where
         &mut self,
         request: Request,
         ask: G::Ask,
-        expected: Option<Duration>,
+        rejected: Rejected,
     ) -> ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
     {
-        let default_max_wait = self.refusal.default_max_wait();
+        // Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
+        // further in, would be held until somebody calls this service again.
+        self.inner = self.inner.clone();
+        let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
+        let default_max_wait = refusal.default_max_wait();
         #[cfg(feature = "tracing")]
-        let cost = ask.clone();
-        match self.gate.wait(ask, expected, default_max_wait) {
-            Err(rejected) => self.refuse(rejected),
+        let (cost, expected) = (ask.clone(), rejected.retry_after());
+        match self.gate.wait(ask, rejected, default_max_wait) {
+            Err(rejected) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(%rejected, "refused");
+                ResponseFuture::refused(rejected, refusal, hold)
+            }
             Ok(turn) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(?cost, ?expected, "waiting for a limit");
-                self.let_go();
-                let (service, refusal) = (self.inner.clone(), self.refusal.clone());
-                ResponseFuture::waiting(turn, service, request, refusal, self.hold.clone())
+                ResponseFuture::waiting(turn, self.inner.clone(), request, refusal, hold)
             }
         }
-    }
-
-    #[cold]
-    fn refuse<Request>(&mut self, rejected: Rejected) -> ResponseFuture<S, Request, G, F, H>
-    where
-        S: Service<Request>,
-    {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(%rejected, "refused");
-        self.let_go();
-        ResponseFuture::refused(rejected, self.refusal.clone(), self.hold.clone())
-    }
-
-    /// Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
-    /// further in, would be held until somebody calls this service again.
-    fn let_go(&mut self) {
-        self.inner = self.inner.clone();
     }
 }

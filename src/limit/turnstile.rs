@@ -8,26 +8,33 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, timeout_at},
+};
 
-use crate::{Limit, Reason, Rejected, quota::nanos};
+use crate::{Reason, Rejected, clock::TIMER_LATENESS, quota::nanos};
 
-/// How much longer than `max_wait` the head of the queue may take: the lateness of the timers of those ahead of it.
-const GRACE: Duration = Duration::from_millis(10);
-
-/// A queue, and how much waiting it bears.
+/// A queue.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
     /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
     head: Semaphore,
+    /// Wakes the head if what it waits for may be there.
+    changed: Notify,
     waiting: AtomicUsize,
     units: AtomicU64,
+}
+
+/// How long, and how many, may wait.
+#[derive(Debug)]
+pub(crate) struct Bounds {
     max_wait: AtomicU64,
     max_waiting: AtomicUsize,
 }
 
 /// Whatever has a queue in front of it.
-pub trait Queued {
+pub trait Queued: Send + Sync + 'static {
     /// Its queue.
     #[doc(hidden)]
     #[allow(
@@ -35,14 +42,21 @@ pub trait Queued {
         reason = "the trait can't be named outside this crate"
     )]
     fn turnstile(&self) -> &Turnstile;
+
+    /// How often the head looks for what wakes nobody, if there is such.
+    #[doc(hidden)]
+    fn look_again(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A place in the queue. Dropping it leaves the queue, from whatever place.
 #[derive(Debug)]
-pub struct Place<Q: Queued> {
+pub(crate) struct Place<Q: Queued> {
     queue: Arc<Q>,
     units: u64,
     is_head: bool,
+    max_wait: Duration,
     deadline: Option<Instant>,
 }
 
@@ -55,35 +69,13 @@ impl Turnstile {
     pub(crate) const fn new() -> Self {
         Self {
             head: Semaphore::const_new(1),
+            changed: Notify::const_new(),
             waiting: AtomicUsize::new(0),
             units: AtomicU64::new(0),
-            max_wait: AtomicU64::new(UNSET),
-            max_waiting: AtomicUsize::new(usize::MAX),
         }
     }
 
     // Relaxed throughout: each is a lone number, and the semaphore orders those who wait.
-
-    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
-        let max_wait = nanos(max_wait).min(UNSET - 1);
-        self.max_wait.store(max_wait, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
-        self.max_waiting.store(max_waiting, Ordering::Relaxed);
-    }
-
-    #[cfg(feature = "per-key")]
-    pub(crate) fn max_waiting(&self) -> usize {
-        self.max_waiting.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
-        match self.max_wait.load(Ordering::Relaxed) {
-            UNSET => default,
-            nanos => Duration::from_nanos(nanos),
-        }
-    }
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -92,6 +84,28 @@ impl Turnstile {
     /// The units that all who wait ask for.
     pub(crate) fn units(&self) -> u64 {
         self.units.load(Ordering::Relaxed)
+    }
+
+    /// Lets the head look again. One who is just becoming the head hears it, too.
+    #[cfg(any(feature = "per-key", feature = "provider"))]
+    pub(crate) fn wake_head(&self) {
+        if self.waiting() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    fn join(&self, units: u64, max_waiting: usize) -> Result<(), Reason> {
+        let relaxed = Ordering::Relaxed;
+        let full = |max_waiting| Reason::QueueFull { max_waiting };
+        let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
+        self.waiting
+            .fetch_update(relaxed, relaxed, one_more)
+            .map_err(|_| full(max_waiting))?;
+        let more_units = |sum: u64| sum.checked_add(units);
+        self.units
+            .fetch_update(relaxed, relaxed, more_units)
+            .map_err(|_| full(self.waiting.fetch_sub(1, relaxed) - 1))?;
+        Ok(())
     }
 }
 
@@ -103,53 +117,76 @@ impl Queued for Turnstile {
     }
 }
 
+// ===== impl Bounds =====
+
+impl Bounds {
+    pub(crate) const fn new() -> Self {
+        Self {
+            max_wait: AtomicU64::new(UNSET),
+            max_waiting: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    // Relaxed throughout: each is a lone number.
+
+    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
+        let max_wait = nanos(max_wait).min(UNSET - 1);
+        self.max_wait.store(max_wait, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
+        self.max_waiting.store(max_waiting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
+        match self.max_wait.load(Ordering::Relaxed) {
+            UNSET => default,
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    pub(crate) fn max_waiting(&self) -> usize {
+        self.max_waiting.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(feature = "per-key")]
+impl Clone for Bounds {
+    fn clone(&self) -> Self {
+        let relaxed = Ordering::Relaxed;
+        Self {
+            max_wait: self.max_wait.load(relaxed).into(),
+            max_waiting: self.max_waiting.load(relaxed).into(),
+        }
+    }
+}
+
 // ===== impl Place =====
 
 impl<Q: Queued> Place<Q> {
-    /// Joins the end of the queue, or says why not. `wait` is how long it is expected to take, where that is known.
+    /// Joins the end of the queue for up to `max_wait`, or returns `rejected` because the queue is full.
     pub(crate) fn join(
         queue: Arc<Q>,
-        limit: Limit,
         units: u64,
-        wait: Option<Duration>,
-        default_max_wait: Duration,
+        rejected: Rejected,
+        max_wait: Duration,
+        max_waiting: usize,
     ) -> Result<Self, Rejected> {
-        let turnstile = queue.turnstile();
-        let max_wait = turnstile.max_wait_or(default_max_wait);
-        if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
-            return Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait));
-        }
-        let max_waiting = turnstile.max_waiting.load(Ordering::Relaxed);
-        let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
-        let more_units = |sum: u64| sum.checked_add(units);
-        let relaxed = Ordering::Relaxed;
-        let full = |max_waiting| Rejected::new(limit, Reason::QueueFull { max_waiting }, wait);
-        turnstile
-            .waiting
-            .fetch_update(relaxed, relaxed, one_more)
-            .map_err(|_| full(max_waiting))?;
-        if turnstile
-            .units
-            .fetch_update(relaxed, relaxed, more_units)
-            .is_err()
-        {
-            let others = turnstile.waiting.fetch_sub(1, relaxed) - 1;
-            return Err(full(others));
+        if let Err(full) = queue.turnstile().join(units, max_waiting) {
+            return Err(rejected.because(full));
         }
         Ok(Self {
+            queue,
             units,
             is_head: false,
+            max_wait,
             deadline: Instant::now().checked_add(max_wait),
-            queue,
         })
     }
 
-    pub(crate) fn queue(&self) -> &Arc<Q> {
-        &self.queue
-    }
-
-    pub(crate) fn units(&self) -> u64 {
-        self.units
+    /// The longest that it may wait.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.max_wait
     }
 
     /// Until when it may wait; `None` is for ever.
@@ -161,15 +198,9 @@ impl<Q: Queued> Place<Q> {
         self.deadline
     }
 
-    /// When the head of the queue has waited for too long.
+    /// When the head of the queue has waited for too long, with the lateness of the timers of those ahead of it.
     pub(crate) fn last_instant(&self) -> Option<Instant> {
-        self.deadline()?.checked_add(GRACE)
-    }
-
-    /// The refusal of one whose deadline has passed. `wait` is how long it would still take, where that is known.
-    pub(crate) fn waited_too_long(&self, limit: Limit, wait: Option<Duration>) -> Rejected {
-        let max_wait = self.queue.turnstile().max_wait_or(Duration::MAX);
-        Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait)
+        self.deadline?.checked_add(TIMER_LATENESS)
     }
 
     /// Waits to become the head of the queue.
@@ -178,6 +209,17 @@ impl<Q: Queued> Place<Q> {
         if let Ok(permit) = self.queue.turnstile().head.acquire().await {
             permit.forget();
             self.is_head = true;
+        }
+    }
+
+    /// For the head: waits until it was [woken](Turnstile::wake_head), and until `at` at the longest.
+    pub(crate) async fn changed_before(&self, at: Option<Instant>) {
+        let changed = self.queue.turnstile().changed.notified();
+        let look_again = self.queue.look_again();
+        let look_again = look_again.and_then(|wait| Instant::now().checked_add(wait));
+        match at.into_iter().chain(look_again).min() {
+            Some(first) => drop(timeout_at(first, changed).await),
+            None => changed.await,
         }
     }
 }

@@ -6,7 +6,6 @@ use super::{
     ask::Asked,
     callers::Callers,
     kind::{Kind, Rate},
-    table::Taken,
 };
 use crate::{key::Caller, rejected::Standing};
 
@@ -42,22 +41,22 @@ impl<K: Kind> Admitted<K> {
     #[inline]
     pub(super) fn new(
         callers: &Arc<Callers<K>>,
-        caller: Caller,
         asked: &Asked<K::Plan>,
-        taken: &Taken<K>,
+        mark: K::Mark,
+        left: K::Left,
+        shared: bool,
     ) -> Self {
-        let ticket = match taken.mark {
-            Ok(mark) if K::HELD || asked.settles => Some(Box::new(Ticket {
+        let ticket = (K::HELD || asked.settles).then(|| {
+            Box::new(Ticket {
                 callers: callers.clone(),
-                caller,
+                caller: asked.caller(),
                 plan: asked.plan,
                 cost: asked.cost,
                 mark,
-                shared: taken.shared,
-            })),
-            _ => None,
-        };
-        let left = Some(taken.left);
+                shared,
+            })
+        });
+        let left = Some(left);
         Self { left, ticket }
     }
 

@@ -27,6 +27,16 @@ pub struct Asked<Plan> {
     pub(super) settles: bool,
 }
 
+impl<Plan> Asked<Plan> {
+    /// Whose it is counted as.
+    pub(super) fn caller(&self) -> Caller {
+        match self.who {
+            Who::Caller(caller) => caller,
+            _ => Caller::EVERYONE,
+        }
+    }
+}
+
 /// Whose a request is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Who {

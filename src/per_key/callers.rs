@@ -4,25 +4,23 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
-
-use tokio::time::Instant;
 
 use super::{
     Refused,
     admitted::Admitted,
     ask::{Asked, Who},
-    kind::{Kind, Short, Wait, Want},
+    kind::{Kind, Want},
+    line::Line,
     table::{Table, Taken},
-    turn::{Turn, until_due},
 };
 use crate::{
     Clock, Reason, Rejected,
     key::Caller,
-    limit::{Entry, Gate, Place, Waiting},
+    limit::{Bounds, Front, Gate, Place, Schedule, Waiting},
     quota::nanos,
     rejected::Standings,
 };
@@ -36,11 +34,9 @@ pub struct Callers<K: Kind> {
 }
 
 /// What may be changed at any time. A lone value each, so all is relaxed.
-#[derive(Default)]
 pub(super) struct Settings {
     pub(super) shadow: AtomicBool,
-    max_wait: AtomicU64,
-    max_waiting: AtomicUsize,
+    pub(super) bounds: Bounds,
     pub(super) hook: OnceLock<Hook>,
 }
 
@@ -50,33 +46,23 @@ pub(super) type Hook = Arc<dyn Fn(&Refused) + Send + Sync>;
 
 impl Settings {
     pub(super) fn new() -> Self {
-        let settings = Self::default();
-        settings.set_max_waiting(usize::MAX);
-        settings
-    }
-
-    pub(super) fn copy(&self) -> Self {
-        let copy = Self::default();
-        let relaxed = Ordering::Relaxed;
-        copy.shadow.store(self.shadow.load(relaxed), relaxed);
-        copy.set_max_wait(self.max_wait());
-        copy.set_max_waiting(self.max_waiting.load(relaxed));
-        if let Some(hook) = self.hook.get() {
-            let _ = copy.hook.set(hook.clone());
+        let bounds = Bounds::new();
+        bounds.set_max_wait(Duration::ZERO);
+        Self {
+            shadow: AtomicBool::new(false),
+            bounds,
+            hook: OnceLock::new(),
         }
-        copy
     }
+}
 
-    pub(super) fn max_wait(&self) -> Duration {
-        Duration::from_nanos(self.max_wait.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn set_max_wait(&self, max_wait: Duration) {
-        self.max_wait.store(nanos(max_wait), Ordering::Relaxed);
-    }
-
-    pub(super) fn set_max_waiting(&self, max_waiting: usize) {
-        self.max_waiting.store(max_waiting, Ordering::Relaxed);
+impl Clone for Settings {
+    fn clone(&self) -> Self {
+        Self {
+            shadow: self.shadow.load(Ordering::Relaxed).into(),
+            bounds: self.bounds.clone(),
+            hook: self.hook.clone(),
+        }
     }
 }
 
@@ -88,143 +74,131 @@ impl<K: Kind> Callers<K> {
         self.table.take(caller, plan, want, self.clock.now())
     }
 
-    /// Tells of a request that is refused, or would be: whether it passes all the same.
-    #[cold]
-    pub(super) fn passes(&self, caller: Option<Caller>, rejected: &Rejected) -> bool {
-        let passed = self.settings.shadow.load(Ordering::Relaxed);
-        self.tell(caller, rejected, passed);
-        passed
+    fn is_shadow(&self) -> bool {
+        self.settings.shadow.load(Ordering::Relaxed)
     }
 
+    /// Tells of a request that is refused, or would be.
     #[cold]
-    pub(super) fn tell(&self, caller: Option<Caller>, rejected: &Rejected, passed: bool) {
+    fn tell(&self, asked: &Asked<K::Plan>, rejected: &Rejected, passed: bool) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = self.settings.hook.get() {
-            let rejected = rejected.clone();
+            let is_known = !matches!(asked.who, Who::Unknown);
             hook(&Refused {
-                caller,
-                rejected,
+                caller: is_known.then(|| asked.caller()),
+                rejected: rejected.clone(),
                 passed,
             });
         }
     }
 
-    fn refuse(&self, caller: Option<Caller>, rejected: Rejected) -> Entry<Admitted<K>> {
-        if self.passes(caller, &rejected) {
-            return Entry::Pass(Admitted::uncounted());
-        }
-        Entry::Never(rejected)
-    }
-
-    /// For one who finds no room: whether it may wait.
+    /// For one who finds no room. A limit that only watches lets nobody wait, either.
     #[cold]
     fn short(
         &self,
-        caller: Caller,
         asked: &Asked<K::Plan>,
-        short: Short,
-        taken: &Taken<K>,
-    ) -> Entry<Admitted<K>> {
-        let (cost, left) = (asked.cost, &taken.left);
-        let max_wait = self.settings.max_wait();
-        let wait = short.wait.known();
-        let is_patient = !max_wait.is_zero() && wait.is_none_or(|wait| wait <= max_wait);
-        if is_patient && !matches!(short.wait, Wait::Never { .. }) {
-            if !self.settings.shadow.load(Ordering::Relaxed) {
-                return Entry::Wait(wait);
-            }
-            // A limit that only watches lets nobody wait, either. It takes for it what it would get then, for else nobody who comes
-            // after it would ever be seen to wait too long.
-            if let Some(wait) = wait {
-                let now = self.clock.now();
-                let then = now.saturating_add(nanos(wait));
-                let take = |count: &mut K, rule: &K::Rule| {
-                    count.add(rule, Want::at_once(cost), then);
-                };
-                self.table
-                    .change(caller, asked.plan, taken.shared, now, take);
-            }
-            return Entry::Pass(Admitted::uncounted());
+        rejected: Rejected,
+        shared: bool,
+    ) -> Result<Admitted<K>, Rejected> {
+        if !self.is_shadow() {
+            return Err(rejected);
         }
-        self.refuse(Some(caller), self.rejected(cost, short, left))
+        let max_wait = self.settings.bounds.max_wait_or(Duration::ZERO);
+        let wait = rejected.retry_after();
+        if rejected.never_fits() || max_wait.is_zero() || wait > Some(max_wait) {
+            self.tell(asked, &rejected.within(max_wait), true);
+        } else if let Some(wait) = wait {
+            // It takes for it what it would get then, for else nobody who comes after it would ever be seen to wait too long.
+            let now = self.clock.now();
+            let then = now.saturating_add(nanos(wait));
+            let take = |count: &mut K, rule: &K::Rule| {
+                count.add(rule, Want::at_once(asked.cost), then);
+            };
+            let caller = asked.caller();
+            self.table.change(caller, asked.plan, shared, now, take);
+        }
+        Ok(Admitted::uncounted())
     }
 
-    /// The refusal of a request that finds no room, and may not wait for it, or no longer.
-    pub(super) fn rejected(&self, cost: u64, short: Short, left: &K::Left) -> Rejected {
-        let reason = short.reason(cost, self.settings.max_wait());
-        let rejected = Rejected::new(short.limit, reason, short.wait.known());
-        standing_at::<K>(rejected, cost, left)
+    /// Whether there is room for the head of a line, and how its caller stands.
+    fn room(&self, asked: &Asked<K::Plan>) -> (Result<(), Rejected>, K::Left) {
+        let now = self.clock.now();
+        self.table.room(asked.caller(), asked.plan, asked.cost, now)
     }
 }
 
 impl<K: Kind> Gate for Arc<Callers<K>> {
     type Ask = Asked<K::Plan>;
     type Pass = Admitted<K>;
-    type Turn = Turn<K>;
+    type Turn = Front<Self>;
+
+    #[allow(private_interfaces)]
+    fn bounds(&self) -> &Bounds {
+        &self.settings.bounds
+    }
 
     #[inline]
-    fn enter(&self, asked: &Asked<K::Plan>) -> Entry<Admitted<K>> {
-        let caller = match asked.who {
-            Who::Caller(caller) => caller,
-            Who::Nobody => Caller::EVERYONE,
-            Who::Exempt => return Entry::Pass(Admitted::uncounted()),
+    fn enter(&self, asked: &Asked<K::Plan>) -> Result<Admitted<K>, Rejected> {
+        match asked.who {
+            Who::Exempt => return Ok(Admitted::uncounted()),
             Who::Unknown => {
-                return self.refuse(None, Rejected::new(K::LIMIT, Reason::NoKey, None));
+                let rejected = Rejected::new(K::LIMIT, Reason::NoKey, None);
+                return self.short(asked, rejected, false);
             }
-        };
-        let taken = self.take(caller, asked.plan, Want::at_once(asked.cost));
+            Who::Caller(_) | Who::Nobody => {}
+        }
+        let taken = self.take(asked.caller(), asked.plan, Want::at_once(asked.cost));
         match taken.mark {
-            Ok(_) => Entry::Pass(Admitted::new(self, caller, asked, &taken)),
-            Err(short) => self.short(caller, asked, short, &taken),
+            Ok(mark) => Ok(Admitted::new(self, asked, mark, taken.left, taken.shared)),
+            Err(rejected) => {
+                let rejected = standing_at::<K>(rejected, asked.cost, &taken.left);
+                self.short(asked, rejected, taken.shared)
+            }
         }
     }
 
-    fn wait(
+    fn join(
         &self,
         asked: Asked<K::Plan>,
-        expected: Option<Duration>,
-        _: Duration,
-    ) -> Result<Waiting<Turn<K>>, Rejected> {
-        let caller = match asked.who {
-            Who::Caller(caller) => caller,
-            _ => Caller::EVERYONE,
-        };
-        let max_wait = self.settings.max_wait();
-        let max_waiting = self.settings.max_waiting.load(Ordering::Relaxed);
-        let now = self.clock.now();
-        let (room, left) = self.table.room(caller, asked.plan, asked.cost, now);
-        let limit = room.err().map_or(K::LIMIT, |short| short.limit);
-        let place = self.table.join(caller, |line| {
-            line.set_max_waiting(max_waiting);
-            Place::join(line, limit, asked.cost, expected, max_wait)
+        rejected: Rejected,
+        max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let max_waiting = self.settings.bounds.max_waiting();
+        let place = self.table.join(asked.caller(), |line| {
+            Place::join(line, asked.cost, rejected, max_wait, max_waiting)
         });
-        let (place, whose) = place.map_err(|rejected| {
-            let rejected = standing_at::<K>(rejected, asked.cost, &left);
-            self.tell(Some(caller), &rejected, false);
-            rejected
-        })?;
-        let turn = Turn::new(self.clone(), caller, asked, place, whose);
-        Ok(Box::pin(async move {
-            let mut turn = turn;
-            turn.reach_head().await;
-            until_due(turn).await
-        }))
+        Front::wait(self, asked, place)
     }
 
-    fn deadline(turn: &Turn<K>) -> Option<(Instant, Rejected)> {
-        turn.deadline()
+    fn refuse(&self, asked: &Asked<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
+        let passes = self.is_shadow();
+        self.tell(asked, rejected, passes);
+        passes.then(Admitted::uncounted)
+    }
+}
+
+impl<K: Kind> Schedule for Arc<Callers<K>> {
+    type Queue = Line;
+
+    fn look(&self, asked: &Asked<K::Plan>) -> Result<(), Rejected> {
+        let (room, left) = self.room(asked);
+        room.map_err(|rejected| standing_at::<K>(rejected, asked.cost, &left))
     }
 
-    fn expired(turn: &Turn<K>, rejected: &Rejected) {
-        turn.tell(rejected);
+    fn take_in_turn(&self, asked: &Asked<K::Plan>) -> Option<Admitted<K>> {
+        let taken = self.take(asked.caller(), asked.plan, Want::in_turn(asked.cost));
+        let mark = taken.mark.ok()?;
+        Some(Admitted::new(self, asked, mark, taken.left, taken.shared))
     }
 
-    fn take(turn: Turn<K>) -> Result<Admitted<K>, Waiting<Turn<K>>> {
-        match turn.take() {
-            Some(admitted) => Ok(admitted),
-            // The place, and with it the turn, is kept.
-            None => Err(Box::pin(until_due(turn))),
-        }
+    fn late(&self, asked: &Asked<K::Plan>) -> Rejected {
+        let (_, left) = self.room(asked);
+        let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
+        standing_at::<K>(rejected, asked.cost, &left)
+    }
+
+    fn left(&self, asked: &Asked<K::Plan>) {
+        self.table.leave(asked.caller(), self.clock.now());
     }
 }
 

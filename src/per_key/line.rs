@@ -1,9 +1,8 @@
 //! The lines of those who wait, one for each caller of whom somebody does, and one for newcomers to a full table.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hashbrown::{HashTable, hash_table::Entry};
-use tokio::sync::Notify;
 
 use crate::{
     Rejected,
@@ -13,20 +12,15 @@ use crate::{
 
 /// A line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     turnstile: Turnstile,
-    changed: Notify,
+    whose: Whose,
+    hash: u64,
 }
 
 /// The lines of some callers, and of some newcomers.
 #[derive(Default)]
-pub(super) struct Lines(HashTable<Of>);
-
-struct Of {
-    whose: Whose,
-    hash: u64,
-    line: Arc<Line>,
-}
+pub(super) struct Lines(HashTable<Arc<Line>>);
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +29,9 @@ pub(super) enum Whose {
     /// That of all who came when the table was full, and wait for what they share.
     Newcomers,
 }
+
+/// How long newcomers to a full table wait for what they share before they look whether there are places again.
+const NEWCOMERS_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 // ===== impl Whose =====
 
@@ -48,28 +45,14 @@ impl Whose {
     }
 }
 
-// ===== impl Line =====
-
-impl Line {
-    pub(super) fn set_max_waiting(&self, max_waiting: usize) {
-        self.turnstile.set_max_waiting(max_waiting);
-    }
-
-    /// Tells the head that what it waits for may be there.
-    pub(super) fn look_again(&self) {
-        self.changed.notify_one();
-    }
-
-    /// For the head: waits until it was told to look again. Being told while nobody waits counts, too.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-}
-
 impl Queued for Line {
     #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
+    }
+
+    fn look_again(&self) -> Option<Duration> {
+        (self.whose == Whose::Newcomers).then_some(NEWCOMERS_LOOK_AGAIN)
     }
 }
 
@@ -82,11 +65,11 @@ impl Lines {
         if self.0.is_empty() {
             return 0;
         }
-        let of = self.0.find(whose.hash(hash), |of| of.whose == whose);
-        of.map_or(0, |of| match of.line.turnstile.waiting() {
+        let line = self.0.find(whose.hash(hash), |line| line.whose == whose);
+        line.map_or(0, |line| match line.turnstile.waiting() {
             // The last one is just leaving.
             0 => 0,
-            _ => of.line.turnstile.units().max(1),
+            _ => line.turnstile.units().max(1),
         })
     }
 
@@ -102,26 +85,30 @@ impl Lines {
         join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
     ) -> Result<Place<Line>, Rejected> {
         let hash = whose.hash(hash);
-        let is_theirs = |of: &Of| of.whose == whose;
-        match self.0.entry(hash, is_theirs, |of| of.hash) {
-            Entry::Occupied(of) => join(of.get().line.clone()),
+        let is_theirs = |line: &Arc<Line>| line.whose == whose;
+        match self.0.entry(hash, is_theirs, |line| line.hash) {
+            Entry::Occupied(line) => join(line.get().clone()),
             Entry::Vacant(none) => {
+                let turnstile = Turnstile::new();
                 let line = Arc::new(Line {
-                    turnstile: Turnstile::new(),
-                    changed: Notify::new(),
+                    turnstile,
+                    whose,
+                    hash,
                 });
                 let place = join(line.clone())?;
-                none.insert(Of { whose, hash, line });
+                none.insert(line);
                 Ok(place)
             }
         }
     }
 
-    /// Lets go of the line of `whose` if nobody is in it any more.
-    pub(super) fn leave(&mut self, hash: u64, whose: Whose) {
-        let is_over = |of: &Of| of.whose == whose && of.line.turnstile.waiting() == 0;
-        if let Ok(of) = self.0.find_entry(whose.hash(hash), is_over) {
-            of.remove();
+    /// Lets go of the lines in which `caller` may have waited, if nobody is in them any more.
+    pub(super) fn leave(&mut self, hash: u64, caller: Caller) {
+        for whose in [Whose::Caller(caller), Whose::Newcomers] {
+            let is_over = |line: &Arc<Line>| line.whose == whose && line.turnstile.waiting() == 0;
+            if let Ok(line) = self.0.find_entry(whose.hash(hash), is_over) {
+                line.remove();
+            }
         }
         if self.0.is_empty() {
             self.0 = HashTable::new();
@@ -133,15 +120,12 @@ impl Lines {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let find = |whose: Whose| self.0.find(whose.hash(hash), |of| of.whose == whose);
+        let find = |whose: Whose| self.0.find(whose.hash(hash), |line| line.whose == whose);
         let both = [Whose::Caller(caller), Whose::Newcomers].map(find);
-        both.into_iter()
-            .flatten()
-            .map(|of| of.line.clone())
-            .collect()
+        both.into_iter().flatten().cloned().collect()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Line>> {
-        self.0.iter().map(|of| of.line.clone()).collect()
+        self.0.iter().cloned().collect()
     }
 }

@@ -83,7 +83,6 @@ mod service;
 mod settle;
 mod several;
 mod table;
-mod turn;
 
 pub use self::{
     admitted::Admitted,

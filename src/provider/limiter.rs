@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Provider, Reservation, Usage, ask::Ask, shared::Shared};
 use crate::{
-    Clock, Limit, Reason, Rejected, Tokens,
-    limit::{Entry, Queued, acquire},
+    Clock, Rejected, Tokens,
+    limit::{Gate, acquire},
 };
 
 /// All limits of a provider, on their own. A clone is another handle to the same ones.
@@ -62,14 +62,14 @@ impl ProviderLimiter {
     /// wait longer is refused at once. For everyone who shares it and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.turnstile().set_max_wait(max_wait);
+        self.0.bounds().set_max_wait(max_wait);
         self
     }
 
     /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
     #[must_use]
     pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.turnstile().set_max_waiting(max_waiting);
+        self.0.bounds().set_max_waiting(max_waiting);
         self
     }
 
@@ -87,16 +87,9 @@ impl ProviderLimiter {
     /// [`Rejected`] when it does not fit into one of them, or when some are waiting.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        match self.0.try_enter(&Ask::plain(tokens)) {
-            Entry::Pass(reservation) => Ok(reservation),
-            Entry::Never(rejected) => Err(rejected),
-            Entry::Wait(wait) => {
-                self.0.lock().count_refusal();
-                let max_wait = Duration::ZERO;
-                let limit: Limit = self.0.waits_for(tokens);
-                Err(Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait))
-            }
-        }
+        let ask = Ask::plain(tokens);
+        let entered = self.0.enter(&ask);
+        entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
 
     /// Waits in line until it fits into all limits, and takes from them.

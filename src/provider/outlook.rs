@@ -2,15 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    ProviderLimiter, Reservation,
-    ask::Ask,
-    quota::{Due, Never},
-    shared::Shared,
-};
+use super::{ProviderLimiter, Reservation, ask::Ask, shared::Shared};
 use crate::{
-    Limit, Reason, Rejected, Tokens,
-    limit::{Entry, Gate, Queued, Queueing},
+    Rejected, Tokens,
+    limit::{Gate, Queued, Queueing},
 };
 
 /// A place in one limiter's queue, and the service that waits there.
@@ -29,18 +24,14 @@ impl ProviderLimiter {
 
     /// Takes from all limits if there is room now.
     pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
-        match self.0.try_enter(&Ask::plain(tokens)) {
-            Entry::Pass(reservation) => Some(reservation),
-            Entry::Wait(_) | Entry::Never(_) => None,
-        }
+        self.0.enter(&Ask::plain(tokens)).ok()
     }
 
     /// How long a newcomer would wait, if so many parts of [`WHOLE`] of those ahead wait for this limiter and the others
     /// go elsewhere; `None` where nobody knows. An error if it would wait for ever.
     pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
         let (mut quotas, now) = self.0.quotas();
-        let due = quotas.outlook(tokens, share, now);
-        due.map(Due::wait).map_err(Never::rejected)
+        quotas.outlook(tokens, share, now)
     }
 
     /// The refusal of one who will not wait that long.
@@ -50,8 +41,9 @@ impl ProviderLimiter {
         max_wait: Duration,
         wait: Option<Duration>,
     ) -> Rejected {
-        let limit = self.0.waits_for(tokens);
-        Rejected::new(limit, Reason::WaitTooLong { max_wait }, wait)
+        let (mut quotas, now) = self.0.quotas();
+        let limit = quotas.waits_for(tokens, now, false);
+        Rejected::too_long(limit, max_wait, wait)
     }
 
     /// Joins the queue, for as long as it takes unless the limiter has a longest wait, to call `service` in its turn. Nothing is taken before that.
@@ -61,24 +53,13 @@ impl ProviderLimiter {
         expected: Option<Duration>,
         service: S,
     ) -> Result<Lane<S>, Rejected> {
-        let waiting = self.0.wait(Ask::plain(tokens), expected, Duration::MAX)?;
-        Queueing::join(waiting, service)
+        let ask = Ask::plain(tokens);
+        let rejected = self.too_long(tokens, Duration::ZERO, expected);
+        Queueing::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.turnstile().waiting()
-    }
-}
-
-// ===== impl Never =====
-
-impl Never {
-    pub(super) fn rejected(self) -> Rejected {
-        let reason = Reason::NeverFits {
-            cost: self.cost,
-            capacity: self.capacity,
-        };
-        Rejected::new(Limit::Quota(self.dimension), reason, None)
     }
 }

@@ -8,25 +8,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout, timeout_at},
-};
-
 #[cfg(feature = "tracing")]
 use super::learned::Known;
 use super::{
     Accounting, Provider, Reservation,
     ask::Ask,
-    quota::{Decided, Due, Quotas},
+    quota::{Quotas, Ticket},
 };
 use crate::{
-    Clock, Limit, Rejected, Tokens,
-    limit::{Entry, Gate, Place, Queued, Turnstile, Waiting},
+    Clock, Rejected,
+    limit::{Bounds, Front, Gate, Place, Queued, Schedule, Turnstile, Waiting},
 };
-
-/// A timer that is set so much later has passed what it was set for.
-const TICK: Duration = Duration::from_millis(1);
 
 /// The state.
 #[derive(Debug)]
@@ -34,16 +26,8 @@ pub struct Shared {
     quotas: Mutex<Quotas>,
     clock: Clock,
     turnstile: Turnstile,
+    bounds: Bounds,
     accounting: Accounting,
-    /// Tells the head of the queue that something has come back, or that a limit has changed.
-    changed: Notify,
-}
-
-/// A place in the queue, and what is asked for there.
-#[derive(Debug)]
-pub struct Line {
-    place: Place<Shared>,
-    ask: Ask,
 }
 
 // ===== impl Shared =====
@@ -55,8 +39,8 @@ impl Shared {
             quotas: Mutex::new(quotas),
             clock,
             turnstile: Turnstile::new(),
+            bounds: Bounds::new(),
             accounting: provider.accounting(),
-            changed: Notify::new(),
         }
     }
 
@@ -77,12 +61,10 @@ impl Shared {
         self.accounting
     }
 
-    /// Lets the head of the queue look again.
+    /// Tells the head of the queue that something has come back, or that a limit has changed.
     #[inline]
     pub(super) fn tell(&self) {
-        if self.turnstile.waiting() > 0 {
-            self.changed.notify_one();
-        }
+        self.turnstile.wake_head();
     }
 
     /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
@@ -109,31 +91,8 @@ impl Shared {
         self.clock.now()
     }
 
-    #[inline]
-    pub(super) fn try_enter(self: &Arc<Self>, ask: &Ask) -> Entry<Reservation> {
-        let (mut quotas, now) = self.quotas();
-        match quotas.decide(ask.tokens, now) {
-            Decided::Admit(ticket) => {
-                drop(quotas);
-                Entry::Pass(Reservation::new(self.clone(), ticket, ask.lesson.clone()))
-            }
-            Decided::Wait(due) => Entry::Wait(due.wait()),
-            Decided::Never(never) => {
-                quotas.count_refusal();
-                Entry::Never(never.rejected())
-            }
-        }
-    }
-
-    /// The limit that a newcomer who asks for so much waits for.
-    pub(super) fn waits_for(&self, tokens: Tokens) -> Limit {
-        let (mut quotas, now) = self.quotas();
-        quotas.waits_for(tokens, now, false)
-    }
-
-    fn due_in_turn(&self, tokens: Tokens) -> (Due, Limit) {
-        let (mut quotas, now) = self.quotas();
-        quotas.due_in_turn(tokens, now)
+    fn reserve(self: &Arc<Self>, ticket: Ticket, ask: &Ask) -> Reservation {
+        Reservation::new(self.clone(), ticket, ask.lesson.clone())
     }
 }
 
@@ -147,100 +106,61 @@ impl Queued for Shared {
 impl Gate for Arc<Shared> {
     type Ask = Ask;
     type Pass = Reservation;
-    type Turn = Line;
+    type Turn = Front<Self>;
+
+    #[allow(private_interfaces)]
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
 
     #[inline]
-    fn enter(&self, ask: &Ask) -> Entry<Reservation> {
-        self.try_enter(ask)
+    fn enter(&self, ask: &Ask) -> Result<Reservation, Rejected> {
+        let (mut quotas, now) = self.quotas();
+        let ticket = quotas.decide(ask.tokens, now)?;
+        drop(quotas);
+        Ok(self.reserve(ticket, ask))
     }
 
-    fn wait(
+    fn join(
         &self,
         ask: Ask,
-        expected: Option<Duration>,
-        default_max_wait: Duration,
-    ) -> Result<Waiting<Line>, Rejected> {
-        let limit = self.waits_for(ask.tokens);
-        let place = Place::join(self.clone(), limit, 0, expected, default_max_wait);
-        let place = place.inspect_err(|_| self.lock().count_refusal())?;
-        self.lock().join(ask.tokens);
-        let mut line = Line { place, ask };
-        Ok(Box::pin(async move {
-            line.place.reach_head().await;
-            until_due(line).await
-        }))
+        rejected: Rejected,
+        max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let max_waiting = self.bounds.max_waiting();
+        let place = Place::join(self.clone(), 0, rejected, max_wait, max_waiting)
+            .inspect(|_| self.lock().join(ask.tokens));
+        Front::wait(self, ask, place)
     }
 
-    fn deadline(turn: &Line) -> Option<(Instant, Rejected)> {
-        let (mut quotas, now) = turn.place.queue().quotas();
-        let limit = quotas.waits_for(turn.ask.tokens, now, true);
+    fn refuse(&self, _: &Ask, _: &Rejected) -> Option<Reservation> {
+        self.lock().count_refusal();
+        None
+    }
+}
+
+impl Schedule for Arc<Shared> {
+    type Queue = Shared;
+
+    fn look(&self, ask: &Ask) -> Result<(), Rejected> {
+        let (mut quotas, now) = self.quotas();
+        quotas.look(ask.tokens, now)
+    }
+
+    fn take_in_turn(&self, ask: &Ask) -> Option<Reservation> {
+        let (mut quotas, now) = self.quotas();
+        let ticket = quotas.take_in_turn(ask.tokens, now)?;
         drop(quotas);
-        let refusal = turn.place.waited_too_long(limit, Some(Duration::ZERO));
-        Some((turn.place.last_instant()?, refusal))
+        Some(self.reserve(ticket, ask))
     }
 
-    fn take(turn: Line) -> Result<Reservation, Waiting<Line>> {
-        let shared = turn.place.queue();
-        let (mut quotas, now) = shared.quotas();
-        let decided = quotas.decide_in_turn(turn.ask.tokens, now);
-        drop(quotas);
-        match decided {
-            Decided::Admit(ticket) => Ok(Reservation::new(
-                shared.clone(),
-                ticket,
-                turn.ask.lesson.clone(),
-            )),
-            // The place, and with it the turn, is kept.
-            Decided::Wait(_) | Decided::Never(_) => Err(Box::pin(until_due(turn))),
-        }
+    fn late(&self, ask: &Ask) -> Rejected {
+        let (mut quotas, now) = self.quotas();
+        let limit = quotas.waits_for(ask.tokens, now, true);
+        Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
     }
-}
 
-/// Sleeps, as the head of the queue, until there is room.
-async fn until_due(line: Line) -> Result<Line, Rejected> {
-    let shared = line.place.queue().clone();
-    loop {
-        let (due, limit) = shared.due_in_turn(line.ask.tokens);
-        let wait = due.wait();
-        let last = line.place.last_instant();
-        let is_too_long = last.is_some_and(|last| {
-            let due = Instant::now().checked_add(wait.unwrap_or_default());
-            due.is_none_or(|due| due > last)
-        });
-        if is_too_long {
-            shared.lock().count_refusal();
-            return Err(line.place.waited_too_long(limit, wait));
-        }
-        if due == Due::Now {
-            return Ok(line);
-        }
-        // Told before it began to listen, it finds that out at once: one word is kept.
-        let changed = shared.changed.notified();
-        match (wait, last) {
-            (Some(wait), _) => drop(timeout(wait, changed).await),
-            (None, Some(last)) => drop(timeout_at(last + TICK, changed).await),
-            (None, None) => changed.await,
-        }
-    }
-}
-
-// ===== impl Line =====
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.place.queue().lock().leave(self.ask.tokens);
-    }
-}
-
-// ===== impl Due =====
-
-impl Due {
-    /// How long it will take, where that is known.
-    pub(super) fn wait(self) -> Option<Duration> {
-        match self {
-            Self::Now => Some(Duration::ZERO),
-            Self::In(nanos) => Some(Duration::from_nanos(nanos)),
-            Self::Unknown => None,
-        }
+    fn left(&self, ask: &Ask) {
+        self.lock().leave(ask.tokens);
     }
 }

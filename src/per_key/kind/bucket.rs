@@ -1,11 +1,9 @@
 use std::time::Duration;
 
-use super::{Kind, OWN, Rate, Short, Wait, Want, sealed::Sealed};
+use super::{Kind, OWN, Rate, Want, sealed::Sealed};
 use crate::{
-    Limit, Quota,
-    algorithm::gcra::{LATENESS, Refill},
-    limit::UntilResponse,
-    rejected::Standing,
+    Decision, Limit, Quota, algorithm::gcra::Refill, clock::TIMER_LATENESS, limit::UntilResponse,
+    quota::nanos, rejected::Standing,
 };
 
 /// A token bucket, in three numbers.
@@ -122,18 +120,13 @@ impl Kind for Bucket {
     }
 
     #[inline]
-    fn room(&self, rule: &Rule, want: Want, now: u64) -> Result<(), Short> {
+    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
         let refill = &rule.refill;
-        let short = |wait| Short::new(Self::LIMIT, wait);
-        let capacity = refill.capacity();
-        if want.cost > capacity {
-            return Err(short(Wait::Never { capacity }));
+        if want.cost > refill.capacity() {
+            return Decision::Never;
         }
         let full_at = refill.after(self.full_at, since(want, now), want.units());
-        match full_at.saturating_sub(now.saturating_add(refill.burst_nanos())) {
-            0 => Ok(()),
-            nanos => Err(short(Wait::For(nanos))),
-        }
+        Decision::after(full_at.saturating_sub(now.saturating_add(refill.burst_nanos())))
     }
 
     #[inline]
@@ -215,7 +208,7 @@ impl Rate for Bucket {
 /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
 fn since(want: Want, now: u64) -> u64 {
     if want.in_turn {
-        now.saturating_sub(LATENESS)
+        now.saturating_sub(nanos(TIMER_LATENESS))
     } else {
         now
     }

@@ -1,7 +1,7 @@
 use std::{fmt, marker::PhantomData};
 
-use super::{Kind, Short, Wait, Want, sealed::Sealed};
-use crate::{Limit, limit::UntilBodyEnd, rejected::Standing};
+use super::{Kind, Want, sealed::Sealed};
+use crate::{Decision, Limit, limit::UntilBodyEnd, rejected::Standing};
 
 /// How many requests of a caller are in flight: to the end of each response's body, or until the response, as `H` says.
 pub struct InFlight<H = UntilBodyEnd> {
@@ -47,16 +47,14 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
 
     fn adopt(&mut self, _: &u64, _: u64) {}
 
-    fn room(&self, limit: &u64, want: Want, _: u64) -> Result<(), Short> {
-        let capacity = *limit;
-        let wait = if want.cost > capacity {
-            Wait::Never { capacity }
-        } else if want.units() > capacity.saturating_sub(self.count) {
-            Wait::Unknown
+    fn decide(&self, limit: &u64, want: Want, _: u64) -> Decision {
+        if want.cost > *limit {
+            Decision::Never
+        } else if want.units() > limit.saturating_sub(self.count) {
+            Decision::WAIT_FOR_OTHERS
         } else {
-            return Ok(());
-        };
-        Err(Short::new(Self::LIMIT, wait))
+            Decision::Admit
+        }
     }
 
     fn add(&mut self, _: &u64, want: Want, _: u64) {

@@ -1,5 +1,5 @@
-use super::{Kind, Rate, Short, Want, later, sealed::Sealed};
-use crate::{Limit, limit::UntilResponse, rejected::Standing};
+use super::{Kind, Rate, Want, later, sealed::Sealed};
+use crate::{Decision, Limit, Rejected, limit::UntilResponse, rejected::Standing};
 
 /// Two limits at once: a request takes from both at one instant, or from neither.
 ///
@@ -41,10 +41,16 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
         self.1.adopt(b, now);
     }
 
-    fn room(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Result<(), Short> {
-        match (self.0.room(a, want, now), self.1.room(b, want, now)) {
-            (Err(first), Err(second)) if first.wait < second.wait => Err(second),
-            (first, second) => first.and(second),
+    fn decide(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Decision {
+        self.0.decide(a, want, now).max(self.1.decide(b, want, now))
+    }
+
+    fn room(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
+        // The one that takes longer. Of two in which it never fits, the first.
+        if self.0.decide(a, want, now) < self.1.decide(b, want, now) {
+            self.1.room(b, want, now)
+        } else {
+            self.0.room(a, want, now)
         }
     }
 

@@ -9,11 +9,11 @@ mod window;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use crate::{Limit, rejected::Standing};
+use crate::{Decision, Limit, Rejected, rejected::Standing};
 
-pub(in crate::per_key) use self::want::{Short, Wait, Want};
+pub(in crate::per_key) use self::want::Want;
 pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
 
 /// The bit of a count that says that it is by a plan of the caller's own, which no plan for all takes the place of.
@@ -76,7 +76,15 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
 
     /// Whether there is room, once it counts by `rule`.
     #[doc(hidden)]
-    fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Short>;
+    fn decide(&self, rule: &Self::Rule, want: Want, now: u64) -> Decision;
+
+    /// The same, and which limit has none.
+    #[doc(hidden)]
+    #[inline]
+    fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
+        let decision = self.decide(rule, want, now);
+        decision.or_reject(Self::LIMIT, want.cost, Self::capacity(rule))
+    }
 
     /// Takes `units`, whether there is room or not.
     #[doc(hidden)]
@@ -121,13 +129,13 @@ pub trait Kind: Default + Send + sealed::Sealed + 'static {
     /// Takes what is wanted if there is room.
     #[doc(hidden)]
     #[inline]
-    fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Short> {
+    fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Rejected> {
         self.adopt(rule, now);
         if want.cost > 0 {
             self.room(rule, want, now)?;
             if want.ahead > 0 {
-                let wait = Wait::For(1);
-                return Err(Short::new(Self::LIMIT, wait));
+                let wait = Some(Duration::from_nanos(1));
+                return Err(Rejected::too_long(Self::LIMIT, Duration::ZERO, wait));
             }
         }
         Ok(self.add(rule, want, now))

@@ -40,8 +40,9 @@ where
     ///
     /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
     pub fn try_enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
-        let entry = self.0.enter(&asked(caller, 1));
-        entry.at_once(InFlight::<H>::LIMIT)
+        let asked = asked(caller, 1);
+        let entered = self.0.enter(&asked);
+        entered.inspect_err(|rejected| drop(self.0.refuse(&asked, rejected)))
     }
 
     /// Waits in the line of `caller` for a place, and takes it until what is returned is dropped.

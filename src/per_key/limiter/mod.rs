@@ -18,7 +18,7 @@ use super::{
     kind::{Bucket, Kind},
     table::Table,
 };
-use crate::{Clock, Rejected, key::Caller, limit::Turnstile};
+use crate::{Clock, Rejected, key::Caller, limit::Bounds};
 
 /// How many callers are told apart unless told otherwise.
 const MAX_CALLERS: usize = 1_000_000;
@@ -82,7 +82,7 @@ impl<K: Kind> PerKeyLimiter<K> {
             table,
             clock,
             refused: AtomicU64::new(0),
-            settings: self.0.settings.copy(),
+            settings: self.0.settings.clone(),
         }))
     }
 
@@ -107,14 +107,14 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// told. What would wait longer is refused at once. For everyone who shares the limiter and begins to wait after this.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.settings.set_max_wait(max_wait);
+        self.0.settings.bounds.set_max_wait(max_wait);
         self
     }
 
     /// How many requests of a caller may wait. One more is refused at once. For everyone who shares the limiter.
     #[must_use]
     pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.settings.set_max_waiting(max_waiting);
+        self.0.settings.bounds.set_max_waiting(max_waiting);
         self
     }
 
@@ -177,10 +177,10 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 
     /// Takes over how long, and how many, may wait for another limiter.
-    pub(super) fn bound_waiting(&self, turnstile: &Turnstile) {
-        let settings = &self.0.settings;
-        settings.set_max_wait(turnstile.max_wait_or(Duration::ZERO));
-        settings.set_max_waiting(turnstile.max_waiting());
+    pub(super) fn bound_waiting(&self, others: &Bounds) {
+        let bounds = &self.0.settings.bounds;
+        bounds.set_max_wait(others.max_wait_or(Duration::ZERO));
+        bounds.set_max_waiting(others.max_waiting());
     }
 
     pub(super) fn set_hook(&self, hook: Hook) {

@@ -64,7 +64,9 @@ impl<K: Rate> PerKeyLimiter<K> {
     pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
         match self.0.take(caller, None, Want::at_once(cost)).mark {
             Ok(_) => Decision::Admit,
-            Err(short) => short.wait.known().map_or(Decision::Never, Decision::Wait),
+            Err(rejected) => rejected
+                .retry_after()
+                .map_or(Decision::Never, Decision::Wait),
         }
     }
 

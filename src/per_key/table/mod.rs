@@ -11,18 +11,19 @@ mod waiting;
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use hashbrown::HashTable;
 
 use super::{
-    kind::{Kind, Short, Want},
-    line::{Lines, Whose},
+    kind::{Kind, Want},
+    line::{Line, Lines, Whose},
 };
-use crate::key::Caller;
+use crate::{Rejected, key::Caller, limit::Queued};
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
 /// seven eighths, 3,584; five standard deviations lie between.
@@ -69,7 +70,7 @@ struct Row<K> {
 
 /// What became of a request, and how its caller stands after.
 pub(super) struct Taken<K: Kind> {
-    pub(super) mark: Result<K::Mark, Short>,
+    pub(super) mark: Result<K::Mark, Rejected>,
     pub(super) left: K::Left,
     /// Whether it was taken from what newcomers to a full table share.
     pub(super) shared: bool,
@@ -154,7 +155,7 @@ impl<K: Kind> Table<K> {
         let taken = Taken::of(&mut shard.newcomers, &rule, want, now);
         Taken {
             // It fits into what is its own as soon as there is a place.
-            mark: taken.mark.map_err(Short::not_for_ever),
+            mark: taken.mark.map_err(not_for_ever),
             shared: true,
             ..taken
         }
@@ -182,7 +183,7 @@ impl<K: Kind> Table<K> {
                 (changed, shard.lines.of(hash, caller))
             }
         };
-        waiting.iter().for_each(|line| line.look_again());
+        wake(&waiting);
         changed
     }
 
@@ -273,6 +274,19 @@ impl<K: Kind> Taken<K> {
             shared: false,
         }
     }
+}
+
+/// The same where it may fit later, though it never fits into what it would share now.
+fn not_for_ever(rejected: Rejected) -> Rejected {
+    if rejected.never_fits() {
+        return Rejected::too_long(rejected.limit(), Duration::ZERO, None);
+    }
+    rejected
+}
+
+/// Lets the heads of some lines look again. Under no lock: whoever is woken may change something at once.
+fn wake(lines: &[Arc<Line>]) {
+    lines.iter().for_each(|line| line.turnstile().wake_head());
 }
 
 /// Nothing that is done under the lock leaves a shard half changed.

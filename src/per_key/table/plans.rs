@@ -1,6 +1,6 @@
 //! What the callers are allowed that have no plan of their own, which may change while they come.
 
-use super::{Kind, Table, lock};
+use super::{Kind, Table, lock, wake};
 
 impl<K: Kind> Table<K> {
     /// Gives every caller without a plan of its own another one. What they have used stays used.
@@ -34,8 +34,7 @@ impl<K: Kind> Table<K> {
                 waiting.extend(shard.lines.all());
             }
         }
-        // Under no lock: whoever is woken may set another plan at once.
-        waiting.iter().for_each(|line| line.look_again());
+        wake(&waiting);
     }
 
     pub(in crate::per_key) fn plan(&self) -> K::Plan {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Kind, Short, Table, Want, Whose};
+use super::{Caller, Kind, Table, Want, Whose, not_for_ever};
 use crate::{Rejected, limit::Place, per_key::line::Line};
 
 impl<K: Kind> Table<K> {
@@ -13,7 +13,7 @@ impl<K: Kind> Table<K> {
         plan: Option<K::Plan>,
         cost: u64,
         now: u64,
-    ) -> (Result<(), Short>, K::Left) {
+    ) -> (Result<(), Rejected>, K::Left) {
         let hash = self.hash(&caller);
         let shard = &mut *self.lock(hash);
         let want = Want::at_once(cost);
@@ -31,7 +31,7 @@ impl<K: Kind> Table<K> {
         }
         let rule = shard.rule;
         let (room, left) = look(&mut shard.newcomers, &rule);
-        (room.map_err(Short::not_for_ever), left)
+        (room.map_err(not_for_ever), left)
     }
 
     /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
@@ -39,7 +39,7 @@ impl<K: Kind> Table<K> {
         &self,
         caller: Caller,
         join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<(Place<Line>, Whose), Rejected> {
+    ) -> Result<Place<Line>, Rejected> {
         let hash = self.hash(&caller);
         // Under the lock, so that nobody lets go of the line meanwhile.
         let shard = &mut *self.lock(hash);
@@ -48,14 +48,14 @@ impl<K: Kind> Table<K> {
             || shard.rows.find(hash, |row| row.caller == caller).is_some()
             || shard.lines.units(hash, own) > 0;
         let whose = if has_own { own } else { Whose::Newcomers };
-        Ok((shard.lines.join(hash, whose, join)?, whose))
+        shard.lines.join(hash, whose, join)
     }
 
     /// Lets go of a line in which nobody waits any more, and of what was kept for those.
-    pub(in crate::per_key) fn leave(&self, caller: Caller, whose: Whose, now: u64) {
+    pub(in crate::per_key) fn leave(&self, caller: Caller, now: u64) {
         let hash = self.hash(&caller);
         let shard = &mut *self.lock(hash);
-        shard.lines.leave(hash, whose);
+        shard.lines.leave(hash, caller);
         if let Ok(row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
             self.let_go_if_idle(row, &shard.lines, &mut shard.given, hash, now);
         }

@@ -1,7 +1,6 @@
 //! A bucket whose rate may change, and that takes back what was not used.
 
-/// How late one who waited its turn may be without costing those behind it capacity: timers tick once a millisecond.
-const LATENESS: i128 = 10_000_000;
+use crate::{clock::TIMER_LATENESS, quota::nanos};
 
 /// What is taken, as units times the nanoseconds of the period, so that a change of the rate rounds nothing.
 ///
@@ -31,8 +30,8 @@ impl Bucket {
     #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         let elapsed = i128::from(now.saturating_sub(self.at));
-        let rate = i128::from(rate);
-        self.debt = (self.debt - elapsed * rate).max(-LATENESS * rate);
+        let (rate, lateness) = (i128::from(rate), i128::from(nanos(TIMER_LATENESS)));
+        self.debt = (self.debt - elapsed * rate).max(-lateness * rate);
         self.at = self.at.max(now);
         if self.debt <= 0 {
             self.empty_at = self.at;

@@ -1,6 +1,6 @@
 //! How many requests are in flight, and how many may be.
 
-use super::meter::Due;
+use crate::Decision;
 
 /// Requests in flight, under a limit that was given, told, or found by being refused.
 #[derive(Debug, Clone)]
@@ -43,12 +43,12 @@ impl Flight {
         self.limit
     }
 
-    pub(super) fn due(&self) -> Due {
+    pub(super) fn due(&self) -> Decision {
         let is_full = |limit: Option<u64>| limit.is_some_and(|limit| self.count >= limit);
         if is_full(self.limit) || is_full(self.probe) {
-            Due::Unknown
+            Decision::WAIT_FOR_OTHERS
         } else {
-            Due::Now
+            Decision::Admit
         }
     }
 

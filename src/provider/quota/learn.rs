@@ -134,7 +134,7 @@ impl Quotas {
         };
         let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
         let left = reported.remaining.unwrap_or(limit);
-        meter.found_used(limit.saturating_sub(left));
+        meter.found_used(limit.saturating_sub(left), now);
         match felt {
             Some(place) => self.is_told(place, meter),
             None if self.meters.len() < MOST_METERS => self.meters.push(meter),

@@ -22,18 +22,15 @@ mod snapshot;
 mod tests;
 mod ticket;
 mod tide;
-mod window;
 
 use std::time::Duration;
 
 use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
-pub(crate) use self::{
-    meter::Due,
-    outlook::{Never, WHOLE},
-    ticket::Ticket,
-};
+pub(crate) use self::{outlook::WHOLE, ticket::Ticket};
 use super::{Accounting, Class, Counting, Provider, Shape};
-use crate::{Dimension, Limit, Quota, RateLimits, TokenUsage, Tokens, quota::nanos};
+use crate::{
+    Decision, Dimension, Limit, Quota, RateLimits, Rejected, TokenUsage, Tokens, quota::nanos,
+};
 
 /// As many limits as are kept at once.
 const MOST_METERS: usize = RateLimits::MOST;
@@ -61,14 +58,6 @@ pub(crate) struct Quotas {
     minute: Duration,
     margin: Duration,
     refused: u64,
-}
-
-/// The answer to someone who asks.
-#[derive(Debug)]
-pub(crate) enum Decided {
-    Admit(Ticket),
-    Wait(Due),
-    Never(Never),
 }
 
 // ===== impl Quotas =====
@@ -105,39 +94,32 @@ impl Quotas {
 
     /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
     #[inline]
-    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Decided {
-        match self.due(tokens, now, false).0 {
-            Due::Now if self.queued.requests == 0 => Decided::Admit(self.admit(tokens, now, false)),
-            // Behind somebody, so never now.
-            later => self
-                .never_fits(tokens)
-                .map_or(Decided::Wait(later.max(Due::In(1))), Decided::Never),
+    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<Ticket, Rejected> {
+        let (decision, limit) = self.due(tokens, now, false);
+        if decision.is_admit() && self.queued.requests == 0 {
+            return Ok(self.admit(tokens, now, false));
         }
+        self.fits(tokens)?;
+        // Behind somebody, so never now.
+        let wait = decision.max(Decision::after(1)).wait();
+        Err(Rejected::too_long(limit, Duration::ZERO, wait))
     }
 
     /// For the head of the queue.
-    pub(crate) fn decide_in_turn(&mut self, tokens: Tokens, now: u64) -> Decided {
-        match self.due(tokens, now, true).0 {
-            Due::Now => Decided::Admit(self.admit(tokens, now, true)),
-            later => Decided::Wait(later),
-        }
+    pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<Ticket> {
+        let (decision, _) = self.due(tokens, now, true);
+        decision.is_admit().then(|| self.admit(tokens, now, true))
     }
 
-    /// For the head of the queue: when there is room, and which limit it waits for.
-    pub(crate) fn due_in_turn(&mut self, tokens: Tokens, now: u64) -> (Due, Limit) {
-        self.due(tokens, now, true)
+    /// For the head of the queue: whether there is room, and which limit it waits for.
+    pub(crate) fn look(&mut self, tokens: Tokens, now: u64) -> Result<(), Rejected> {
+        let (decision, limit) = self.due(tokens, now, true);
+        decision.or_reject(limit, 0, 0)
     }
 
     /// The limit that one who asks for so much waits for, behind those who wait unless it is its turn.
     pub(crate) fn waits_for(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Limit {
-        match self.due(tokens, now, in_turn) {
-            // There is room, and those ahead have yet to take it.
-            (Due::Now, _) => {
-                let first = self.meters.first().map(|meter| meter.dimension);
-                Limit::Quota(first.unwrap_or(Dimension::Concurrency))
-            }
-            (_, limit) => limit,
-        }
+        self.due(tokens, now, in_turn).1
     }
 
     pub(crate) fn join(&mut self, tokens: Tokens) {
@@ -167,7 +149,7 @@ impl Quotas {
                 meter.advance(now);
             }
             let used = usage.map(|usage| accounting.used(meter.dimension, usage));
-            meter.settle(ticket.at, cost, used);
+            meter.settle(ticket.at, cost, used, now.unwrap_or(ticket.at));
         }
     }
 
@@ -202,14 +184,20 @@ impl Quotas {
 
     /// When there is room everywhere, and which limit is the last to have it.
     #[inline]
-    fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Due, Limit) {
+    fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Decision, Limit) {
         let share = if in_turn { 0 } else { WHOLE };
         self.due_behind(tokens, now, in_turn, share)
     }
 
     /// The same behind a share of those who wait.
     #[inline]
-    fn due_behind(&mut self, tokens: Tokens, now: u64, in_turn: bool, share: u64) -> (Due, Limit) {
+    fn due_behind(
+        &mut self,
+        tokens: Tokens,
+        now: u64,
+        in_turn: bool,
+        share: u64,
+    ) -> (Decision, Limit) {
         let Self {
             meters,
             flight,
@@ -217,7 +205,13 @@ impl Quotas {
             queued,
             ..
         } = self;
-        let mut last = (pause.due(now), Limit::Pause);
+        // If there is room, those ahead have yet to take it.
+        let first = meters.first().map(|meter| meter.dimension);
+        let first = Limit::Quota(first.unwrap_or(Dimension::Concurrency));
+        let mut last = match pause.due(now) {
+            Decision::Admit => (Decision::Admit, first),
+            wait => (wait, Limit::Pause),
+        };
         if flight.due() > last.0 {
             last = (flight.due(), Limit::Quota(Dimension::Concurrency));
         }
@@ -236,7 +230,7 @@ impl Quotas {
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
         let mut marks = [0; MOST_METERS];
         for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
-            meter.admit(meter.cost(tokens), in_turn);
+            meter.admit(meter.cost(tokens), now, in_turn);
             if self.learns {
                 *mark = meter.mark();
             }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::meter::Due;
-use crate::quota::nanos;
+use crate::{Decision, quota::nanos};
 
 /// The first wait where the provider did not say how long; it doubles each time, up to the longest.
 const FIRST: u64 = 500_000_000;
@@ -62,16 +61,13 @@ impl Pause {
         }
     }
 
-    pub(super) fn due(&self, now: u64) -> Due {
+    pub(super) fn due(&self, now: u64) -> Decision {
         let start = if now < self.spread_until || self.until > now {
             self.until.max(self.next.min(self.spread_until))
         } else {
             0
         };
-        match start.saturating_sub(now) {
-            0 => Due::Now,
-            wait => Due::In(wait),
-        }
+        Decision::after(start.saturating_sub(now))
     }
 
     /// Nanoseconds until the pause is over.

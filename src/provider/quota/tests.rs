@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Reported, provider::Counting};
+use crate::{Reason, Reported, provider::Counting};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -227,29 +227,35 @@ proptest! {
                         rules.iter().map(|rule| rule.fits(&sent, rule.cost(tokens), now)).collect();
                     let is_free = concurrent.is_none_or(|most| (under_way.len() as u64) < most);
                     match quotas.decide(tokens, now) {
-                        Decided::Admit(ticket) => {
+                        Ok(ticket) => {
                             prop_assert!(is_free && !fits.contains(&Some(false)), "{fits:?}");
                             under_way.push((sent.len(), ticket));
                             sent.push(Sent { at: now, tokens, end: None });
                         }
-                        Decided::Wait(due) => {
-                            let must_fit = fits.iter().all(|fits| *fits == Some(true));
-                            prop_assert!(!is_free || !must_fit);
-                            // If nothing else happens, there is room then, and not a part of a window later.
-                            if let Due::In(wait) = due {
-                                let then = now + wait;
-                                for rule in &rules {
-                                    let fits = rule.fits(&sent, rule.cost(tokens), then);
-                                    prop_assert_ne!(fits, Some(false));
+                        Err(rejected) => match rejected.reason() {
+                            Reason::NeverFits { cost, capacity } => {
+                                let Limit::Quota(dimension) = rejected.limit() else {
+                                    unreachable!("{rejected}")
+                                };
+                                let rule =
+                                    rules.iter().find(|rule| rule.dimension == dimension).unwrap();
+                                prop_assert_eq!(cost, rule.cost(tokens));
+                                prop_assert_eq!(capacity, rule.limit);
+                                prop_assert!(cost > capacity);
+                            }
+                            _ => {
+                                let must_fit = fits.iter().all(|fits| *fits == Some(true));
+                                prop_assert!(!is_free || !must_fit);
+                                // If nothing else happens, there is room then, and not a part of a window later.
+                                if let Some(wait) = rejected.retry_after() {
+                                    let then = now + nanos(wait);
+                                    for rule in &rules {
+                                        let fits = rule.fits(&sent, rule.cost(tokens), then);
+                                        prop_assert_ne!(fits, Some(false));
+                                    }
                                 }
                             }
-                        }
-                        Decided::Never(Never { dimension, cost, capacity }) => {
-                            let rule = rules.iter().find(|rule| rule.dimension == dimension).unwrap();
-                            prop_assert_eq!(cost, rule.cost(tokens));
-                            prop_assert_eq!(capacity, rule.limit);
-                            prop_assert!(cost > capacity);
-                        }
+                        },
                     }
                 }
                 _ if under_way.is_empty() => {}
@@ -304,7 +310,7 @@ proptest! {
         let mut now = 0;
         for (input, output, left, limit) in lies {
             now += SECOND / 10;
-            let Decided::Admit(ticket) = quotas.decide(Tokens::new(1, 1), now) else { continue };
+            let Ok(ticket) = quotas.decide(Tokens::new(1, 1), now) else { continue };
             let mut told = RateLimits::default();
             for dimension in [Dimension::Requests, Dimension::Tokens, Dimension::InputTokens] {
                 told.push(Reported {
@@ -325,7 +331,7 @@ proptest! {
         }
         // A learned limit counts over a minute.
         let later = now + 200 * SECOND;
-        prop_assert!(matches!(quotas.decide(Tokens::new(0, 0), later), Decided::Admit(_)));
+        prop_assert!(quotas.decide(Tokens::new(0, 0), later).is_ok());
     }
 }
 
@@ -336,8 +342,8 @@ fn what_has_drained_from_a_bucket_does_not_come_back() {
         .limit(Dimension::Requests, Quota::per_second(10));
     let mut quotas = Quotas::new(&provider, 1, 0);
     let admit = |quotas: &mut Quotas, now| match quotas.decide(Tokens::default(), now) {
-        Decided::Admit(ticket) => Some(ticket),
-        _ => None,
+        Ok(ticket) => Some(ticket),
+        Err(_) => None,
     };
     let early: Vec<_> = (0..10).filter_map(|_| admit(&mut quotas, 0)).collect();
     // A second later all of that has drained, and others fill it again.
@@ -356,8 +362,8 @@ fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
     let mut quotas = Quotas::new(&Provider::new("p").concurrent(50), 1, 0);
     let mut tickets: Vec<_> = (0..50)
         .filter_map(|_| match quotas.decide(Tokens::default(), 0) {
-            Decided::Admit(ticket) => Some(ticket),
-            _ => None,
+            Ok(ticket) => Some(ticket),
+            Err(_) => None,
         })
         .collect();
     let slow = tickets.pop().unwrap();

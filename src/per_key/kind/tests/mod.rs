@@ -38,11 +38,9 @@ fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
     (Window::default(), rule)
 }
 
-fn wait(short: Short) -> u64 {
-    match short.wait {
-        Wait::For(nanos) => nanos,
-        other => unreachable!("{other:?}"),
-    }
+fn wait(rejected: Rejected) -> u64 {
+    let wait = rejected.retry_after().unwrap();
+    wait.as_nanos().try_into().unwrap()
 }
 
 fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
@@ -62,7 +60,7 @@ fn a_row_is_as_small_as_the_documentation_says() {
     assert_eq!(size_of::<Bucket>(), 40 - caller);
     assert_eq!(size_of::<InFlight>(), 24 - caller);
     assert_eq!(size_of::<Window>(), 64 - caller);
-    assert_eq!(size_of::<window::Start>(), 16);
+    assert_eq!(size_of::<crate::algorithm::plain_window::Start>(), 16);
 }
 
 proptest! {

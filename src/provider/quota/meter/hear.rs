@@ -8,8 +8,8 @@ const DOUBTFUL: u64 = 8;
 
 impl Meter {
     /// A provider that just found this limit says that so much of it is used.
-    pub(in crate::provider::quota) fn found_used(&mut self, used: u64) {
-        self.memory.take(used.min(self.limit), false);
+    pub(in crate::provider::quota) fn found_used(&mut self, used: u64, now: u64) {
+        self.memory.take(used.min(self.limit), now, false);
     }
 
     /// Changes the limit, for good.
@@ -27,7 +27,7 @@ impl Meter {
     /// the provider can have counted for us. Of a bucket, all that was ever let in.
     pub(in crate::provider::quota) fn mark(&self) -> u64 {
         match &self.memory {
-            Memory::Window(_) => self.used().wrapping_sub(self.total),
+            Memory::Window(..) => self.used().wrapping_sub(self.total),
             Memory::Bucket(..) => self.total.wrapping_sub(self.returned),
         }
     }
@@ -58,7 +58,7 @@ impl Meter {
         // Some providers round what is left, and their clock is not ours.
         let slack = (limit / 64).max(2);
         match &mut self.memory {
-            Memory::Window(_) => {
+            Memory::Window(..) => {
                 let ours = mark.wrapping_add(self.total);
                 if used > ours.saturating_add(slack) {
                     self.share.observe(limit, used, ours, now);

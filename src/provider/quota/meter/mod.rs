@@ -6,23 +6,13 @@ mod memory;
 use self::memory::{Asked, Memory, Room};
 use super::share::Share;
 use crate::{
-    Dimension, Tokens,
+    Decision, Dimension, Tokens,
     provider::{Accounting, Counting, Shape},
     quota::nanos,
 };
 
 /// More than any provider allows. Sums of it, times the nanoseconds of a period, fit where they are made.
 pub(super) const MOST: u64 = (1 << 40) - 1;
-
-/// When there is room for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
-    Now,
-    /// After so many nanoseconds.
-    In(u64),
-    /// When others have ended, whenever that is.
-    Unknown,
-}
 
 /// What is counted, the limit, and what has been taken from it.
 #[derive(Debug, Clone)]
@@ -124,21 +114,20 @@ impl Meter {
 
     /// When `cost` fits behind others that wait for `ahead`.
     #[inline]
-    pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
-        match self.due_as_it_is(ahead, cost, now, in_turn) {
-            // Our share grows with time, so it may fit sooner: to be looked at again.
-            Due::In(wait) if in_turn && !self.share.is_whole() => {
-                Due::In(wait.min(self.period / LOOKS))
-            }
-            due => due,
+    pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
+        let due = self.due_as_it_is(ahead, cost, now, in_turn);
+        // Our share grows with time, so it may fit sooner: to be looked at again.
+        if in_turn && !self.share.is_whole() && due != Decision::WAIT_FOR_OTHERS {
+            return due.min(Decision::after((self.period / LOOKS).max(1)));
         }
+        due
     }
 
     #[inline]
-    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Due {
+    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
         let cap = self.ours(now);
         if self.never_fits(cost) {
-            return Due::Unknown;
+            return Decision::WAIT_FOR_OTHERS;
         }
         let asked = Asked {
             ahead,
@@ -158,18 +147,19 @@ impl Meter {
 
     /// Takes what a request reserves.
     #[inline]
-    pub(super) fn admit(&mut self, cost: u64, in_turn: bool) {
+    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
         self.total = self.total.wrapping_add(cost);
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_add(cost);
         } else {
-            self.memory.take(cost, in_turn);
+            self.memory.take(cost, now, in_turn);
         }
     }
 
-    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows.
+    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows. It counts since `at`, or since `now` if
+    /// it counts at its completion.
     #[inline]
-    pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>) {
+    pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>, now: u64) {
         if at < self.born {
             return;
         }
@@ -178,10 +168,10 @@ impl Meter {
         match self.counting {
             Counting::Admission => {}
             Counting::Settled if used < cost => self.memory.give_back(at, cost - used),
-            Counting::Settled => self.memory.take_more(Some(at), used - cost, 2 * self.limit),
+            Counting::Settled => self.memory.take_more(at, used - cost, 2 * self.limit),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
-                self.memory.take_more(None, used, 2 * self.limit);
+                self.memory.take_more(now, used, 2 * self.limit);
             }
         }
         self.total = self.total.wrapping_add(used.saturating_sub(cost));

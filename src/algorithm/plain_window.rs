@@ -1,0 +1,132 @@
+//! A sliding window for one thread at a time, which takes back what was not used.
+//!
+//! Each start is kept with its units, in order. The caller says how long a start counts, and may
+//! round starts up to parts of the period so that few are kept: see [`Period`].
+
+use std::collections::VecDeque;
+
+/// A period is cut into so many parts if starts are rounded.
+const PARTS: u64 = 256;
+
+/// The starts that count, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Window {
+    starts: VecDeque<Start>,
+    used: u64,
+}
+
+/// Units that started at one instant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    at: u64,
+    units: u64,
+}
+
+/// How long a start counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Period {
+    pub(crate) nanos: u64,
+    /// Starts are rounded up to a multiple of that.
+    part: u64,
+}
+
+// ===== impl Period =====
+
+impl Period {
+    /// Each start is kept as it is.
+    #[cfg(feature = "per-key")]
+    pub(crate) fn exact(nanos: u64) -> Self {
+        Self { nanos, part: 1 }
+    }
+
+    /// At most 257 starts are kept. A unit counts for up to a 256th of the period too long.
+    pub(crate) fn in_parts(nanos: u64) -> Self {
+        let part = nanos.div_ceil(PARTS).max(1);
+        Self { nanos, part }
+    }
+
+    /// The instant at which something counts as started.
+    #[inline]
+    pub(crate) fn start(&self, now: u64) -> u64 {
+        now.div_ceil(self.part).saturating_mul(self.part)
+    }
+}
+
+// ===== impl Window =====
+
+impl Window {
+    /// More units than that are not counted, so that no sum of a few can overflow.
+    const MOST: u64 = u64::MAX / 2;
+
+    /// Forgets what is a period old.
+    #[inline]
+    pub(crate) fn advance(&mut self, period: u64, now: u64) {
+        while let Some(first) = self.starts.front() {
+            if first.at.saturating_add(period) > now {
+                break;
+            }
+            self.used -= first.units;
+            self.starts.pop_front();
+        }
+    }
+
+    /// The units that counted at the last [advance](Self::advance), with what was taken since.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// The units that count at `now`.
+    #[cfg(feature = "per-key")]
+    pub(crate) fn used_at(&self, period: u64, now: u64) -> u64 {
+        let counts = |start: &&Start| start.at.saturating_add(period) > now;
+        let counting = self.starts.iter().filter(counts);
+        counting.map(|start| start.units).sum()
+    }
+
+    /// Returns when at least `units` of those used have left, or `None` if fewer are used.
+    pub(crate) fn gone_at(&self, units: u64, period: u64) -> Option<u64> {
+        let mut gone = 0;
+        let mut last = self.starts.iter().skip_while(|start| {
+            gone += start.units;
+            gone < units
+        });
+        last.next().map(|start| start.at.saturating_add(period))
+    }
+
+    /// Returns when all of those used have left.
+    pub(crate) fn empty_at(&self, period: u64) -> u64 {
+        let last = self.starts.back();
+        last.map_or(0, |last| last.at.saturating_add(period))
+    }
+
+    /// Takes units for what counts as [started](Period::start) at `at`.
+    #[inline]
+    pub(crate) fn take(&mut self, at: u64, units: u64) {
+        let units = units.min(Self::MOST - self.used);
+        match self.starts.binary_search_by_key(&at, |start| start.at) {
+            Ok(found) => self.starts[found].units += units,
+            Err(_) if units == 0 => {}
+            Err(place) => self.starts.insert(place, Start { at, units }),
+        }
+        self.used += units;
+    }
+
+    /// Gives back units of what started at `at`, unless that has left already.
+    #[inline]
+    pub(crate) fn give_back(&mut self, at: u64, units: u64) {
+        if let Ok(found) = self.starts.binary_search_by_key(&at, |start| start.at) {
+            let start = &mut self.starts[found];
+            let units = units.min(start.units);
+            start.units -= units;
+            self.used -= units;
+            if start.units == 0 {
+                self.starts.remove(found);
+            }
+        }
+    }
+
+    #[cfg(all(test, not(throttle_loom)))]
+    pub(crate) fn starts(&self) -> usize {
+        self.starts.len()
+    }
+}
