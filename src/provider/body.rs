@@ -15,7 +15,6 @@ use crate::{
     IntoHttp, WithBody,
     opening::{Opened, each_slice},
     refusal::TextBody,
-    timed_out,
 };
 
 /// A response whose body settles what its request used.
@@ -38,8 +37,7 @@ pin_project! {
 pub(super) struct Settlement {
     reservation: Option<Reservation>,
     reads: Reads,
-    /// The body has ended with a timeout.
-    timed_out: bool,
+    is_complete: bool,
 }
 
 /// Where the usage of an answer is found.
@@ -55,16 +53,12 @@ pub(super) enum Reads {
 // ===== impl ResponseBody =====
 
 impl<B: Body> ResponseBody<B> {
-    pub(super) fn new(body: B, settlement: Settlement) -> Self {
-        let has_ended = body.is_end_stream();
-        let mut this = Self {
-            settlement: Some(settlement),
+    pub(super) fn new(body: B, mut settlement: Settlement) -> Self {
+        settlement.is_complete = body.is_end_stream();
+        Self {
+            settlement: (!settlement.is_complete).then_some(settlement),
             ..Self::from(body)
-        };
-        if has_ended {
-            this.settlement = None;
         }
-        this
     }
 
     /// A body of which some was read, or all, and nobody waits for the rest.
@@ -74,11 +68,7 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-impl<B> Body for ResponseBody<B>
-where
-    B: Body,
-    B::Error: 'static,
-{
+impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -89,13 +79,12 @@ where
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(settlement) = this.settlement {
-            match &frame {
-                Some(Ok(frame)) => settlement.feed(frame),
-                Some(Err(error)) => settlement.timed_out = timed_out::is_timeout(error),
-                None => {}
+            if let Some(Ok(frame)) = &frame {
+                settlement.feed(frame);
             }
             // Readers that trust `is_end_stream` never poll again after the last frame.
             if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+                settlement.is_complete = !matches!(frame, Some(Err(_)));
                 *this.settlement = None;
             }
         }
@@ -149,7 +138,7 @@ impl Settlement {
         Self {
             reservation: Some(reservation),
             reads,
-            timed_out: false,
+            is_complete: false,
         }
     }
 
@@ -169,17 +158,15 @@ impl Drop for Settlement {
         let Some(reservation) = self.reservation.take() else {
             return;
         };
-        let told = match &self.reads {
+        let reported = match &self.reads {
             Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
             Reads::Nothing => None,
             Reads::Failure => return reservation.fail(),
         };
-        let timed_out = self.timed_out || timed_out::is_cut();
-        match told {
+        match reported {
             Some((usage, true)) => reservation.settle(usage),
-            _ if timed_out => reservation.cut(told.unwrap_or_default().0),
-            // Of one that was cut off at its beginning nobody knows how much was made of it.
-            _ => drop(reservation),
+            _ if self.is_complete => reservation.keep(),
+            _ => reservation.abandon(reported.unwrap_or_default().0),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
-    failure::Failure, limit::Hold, payload::error_body::LimitError, refusal::Fail, timed_out,
+    failure::Failure, limit::Hold, payload::error_body::LimitError, refusal::Fail,
 };
 
 type Inner<S, Request> =
@@ -32,9 +32,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called counts for what it
-    /// reserved, since nobody knows what the provider has counted; but see [what comes back after a
-    /// timeout](crate::provider#after-a-timeout).
+    /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called
+    /// costs what [`on_drop`](super::ProviderLayer::on_drop) says.
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request>,
@@ -143,10 +142,8 @@ fn after_error(reservation: Reservation, error: &BoxError) {
     if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
         return reservation.refund();
     }
-    match Failure::of(error) {
-        Failure::NotSent => reservation.refund(),
-        _ if timed_out::is_timeout(error) => reservation.fail(),
-        Failure::Broken | Failure::Other => drop(reservation),
+    if let Failure::NotSent = Failure::of(error) {
+        reservation.refund();
     }
 }
 

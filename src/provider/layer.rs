@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    ByLength, Counting, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
+    ByLength, Charge, Counting, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
     estimate::Learned,
 };
 use crate::Clock;
@@ -60,6 +60,21 @@ impl<E> ProviderLayer<E> {
         let counting = self.limiter.0.accounting().counting();
         let is_of_use = learns && counting == Counting::Completion;
         self.cost.learned = is_of_use.then(|| Arc::new(Learned::default()));
+        self
+    }
+
+    /// What a request costs if its response does not arrive completely: if it is dropped, times out,
+    /// or its connection breaks. Applies to everything that shares the limiter. The default is
+    /// [`Charge::Reserved`].
+    ///
+    /// ```
+    /// use tower_throttle::provider::{Charge, Provider, ProviderLayer};
+    ///
+    /// let layer = ProviderLayer::new(Provider::ANTHROPIC_BUILD).on_drop(Charge::Reported);
+    /// # let _ = layer;
+    /// ```
+    pub fn on_drop(mut self, charge: Charge) -> Self {
+        self.limiter = self.limiter.on_drop(charge);
         self
     }
 

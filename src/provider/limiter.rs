@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Provider, Reservation, Usage, ask::Ask, shared::Shared};
+use super::{Charge, Provider, Reservation, Usage, ask::Ask, shared::Shared};
 use crate::{
     Clock, Rejected, Tokens,
     limit::{Gate, acquire},
@@ -55,6 +55,14 @@ impl ProviderLimiter {
         quotas.learn(learns, now);
         drop(quotas);
         self.0.tell();
+        self
+    }
+
+    /// What a request costs if its [`Reservation`] is dropped before it is settled. Applies to
+    /// everything that shares this limiter. The default is [`Charge::Reserved`].
+    #[must_use]
+    pub fn on_drop(self, charge: Charge) -> Self {
+        self.0.lock().on_drop = charge;
         self
     }
 

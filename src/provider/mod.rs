@@ -63,8 +63,7 @@
 //! | the request | requests | tokens |
 //! | --- | --- | --- |
 //! | was answered, and the answer tells its usage | count | settled to the usage, unless they count at [admission](Counting::Admission), as with OpenAI |
-//! | was answered, and nothing tells its usage; was dropped, broke, or panicked | count | what was reserved counts |
-//! | [timed out](#after-a-timeout) | count | none but what a stream had told count, unless they count at [admission](Counting::Admission) |
+//! | was answered completely, and nothing tells its usage; or [incompletely](#incomplete-responses) | count | what was reserved counts, or as set by [`on_drop`](ProviderLayer::on_drop) |
 //! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
 //! | was refused by the provider (429 and its like) | count; come back if we [learn](#learning), since what is left is told | come back |
 //! | never left: no connection came about, or a limit further in refused it | come back | come back |
@@ -78,17 +77,15 @@
 //! A settlement moves units of the window that they were taken from, or of none if that has passed. However much an
 //! answer claims, it takes no more than one whole limit.
 //!
-//! # After a timeout
+//! # Incomplete responses
 //!
-//! A [`TimeoutLayer`](crate::TimeoutLayer) ends a request on this side, inside of this layer or outside of it. With the error the
-//! request is no longer in flight, and the tokens that it reserved come back, unless they count at
-//! [admission](Counting::Admission): a server that stalls would else hold the tokens of all who gave it up. It stays one
-//! request. What a stream had told by then counts, such as the input at the beginning of one of Anthropic's. Errors of tower's
-//! `Timeout`, and of reqwest's, that come from inside do the same.
-//!
-//! From outside it is the drop of the future, or of the body, that says so, in the same thread. Where something
-//! between the two layers moves the call into another task, as tower's `Buffer` does, and where `tokio::time::timeout`
-//! is what drops it, it is a drop like any other.
+//! A request is no longer in flight as soon as its future or its body is dropped, or ends with an
+//! error. It is not known then how many tokens the provider has counted, so
+//! [`on_drop`](ProviderLayer::on_drop) decides what it costs: by default the tokens that were
+//! [reserved](Charge::Reserved), or those that the response had [reported](Charge::Reported). It
+//! stays one request, and tokens that count at [admission](Counting::Admission) stay counted. It
+//! makes no difference whether a [`TimeoutLayer`](crate::TimeoutLayer), the client or the caller
+//! ended the request, nor on which side of this layer.
 //!
 //! # Learning
 //!
@@ -149,6 +146,7 @@
 mod accounting;
 mod ask;
 mod body;
+mod charge;
 mod estimate;
 mod exhausted;
 pub mod future;
@@ -172,6 +170,7 @@ pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
     body::ResponseBody,
+    charge::Charge,
     estimate::{ByLength, Estimate},
     exhausted::QuotaExhausted,
     include_usage::include_usage,

@@ -2,14 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Class, ask::Lesson, quota::Ticket, shared::Shared};
-use crate::{RateLimits, TokenUsage, timed_out};
+use super::{Charge, Class, ask::Lesson, quota::Ticket, shared::Shared};
+use crate::{RateLimits, TokenUsage};
 
 /// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
 ///
-/// Dropped without a word, as by an error or a panic, it counts for what was reserved: nobody knows what the provider has
-/// counted. Dropped because a [`TimeoutLayer`](crate::TimeoutLayer) cuts what holds it, it counts no tokens, unless they count
-/// at [admission](super::Counting::Admission).
+/// If it is dropped before it is settled, as by an error, a timeout or a panic, the request costs what
+/// [`on_drop`](super::ProviderLimiter::on_drop) says: by default, the tokens that were reserved.
 #[must_use = "dropping it ends the request"]
 pub struct Reservation {
     shared: Arc<Shared>,
@@ -36,17 +35,22 @@ impl Reservation {
         if let Some(lesson) = self.lesson.take() {
             lesson.learn(usage);
         }
-        self.end(Some(usage));
+        self.end(|_| Some(usage));
+    }
+
+    /// The response is complete and has not reported its usage: the tokens that were reserved count.
+    pub(super) fn keep(mut self) {
+        self.end(|_| None);
     }
 
     /// The answer is an error, for which no tokens count. It teaches nothing.
-    pub(super) fn fail(self) {
-        self.cut(TokenUsage::default());
+    pub(super) fn fail(mut self) {
+        self.end(|_| Some(TokenUsage::default()));
     }
 
-    /// Nobody waits for the rest of the answer, which had used so much as far as it told. It teaches nothing.
-    pub(super) fn cut(mut self, told: TokenUsage) {
-        self.end(Some(told));
+    /// The response is incomplete, and has reported this usage so far. It teaches nothing.
+    pub(super) fn abandon(mut self, reported: TokenUsage) {
+        self.end(|on_drop| on_drop.usage(reported));
     }
 
     /// The request was never sent: everything comes back.
@@ -95,9 +99,10 @@ impl Reservation {
     }
 
     #[inline]
-    fn end(&mut self, usage: Option<TokenUsage>) {
+    fn end(&mut self, usage: impl FnOnce(Charge) -> Option<TokenUsage>) {
         if let Some(ticket) = self.ticket.take() {
             let mut quotas = self.shared.lock();
+            let usage = usage(quotas.on_drop);
             let now = quotas.settles_in_time().then(|| self.shared.now());
             quotas.settle(&ticket, usage, now);
             drop(quotas);
@@ -109,7 +114,7 @@ impl Reservation {
 impl Drop for Reservation {
     #[inline]
     fn drop(&mut self) {
-        self.end(timed_out::is_cut().then(TokenUsage::default));
+        self.end(|on_drop| on_drop.usage(TokenUsage::default()));
     }
 }
 

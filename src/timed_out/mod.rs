@@ -1,14 +1,7 @@
 //! What took too long.
 
-#[cfg(feature = "provider")]
-mod cut;
-#[cfg(feature = "provider")]
-mod timeouts;
-
 use std::{error::Error, fmt, time::Duration};
 
-#[cfg(feature = "provider")]
-pub(crate) use self::{cut::is_cut, timeouts::is_timeout};
 use crate::{BoxError, causes::causes};
 
 /// Something took longer than it may.
@@ -47,13 +40,9 @@ impl TimedOut {
         causes(error).find_map(|cause| cause.downcast_ref().copied())
     }
 
-    /// The error, once `drops` has dropped what took too long.
-    pub(crate) fn after_drop(self, drops: impl FnOnce()) -> BoxError {
+    pub(crate) fn into_error(self) -> BoxError {
         #[cfg(feature = "tracing")]
         tracing::debug!(timed_out = ?self, "timed out");
-        #[cfg(feature = "provider")]
-        let _cutting = cut::Cutting::begin();
-        drops();
         self.into()
     }
 }

@@ -66,8 +66,8 @@ where
             }
             Poll::Pending => ready!(this.watch.poll(cx)),
         };
-        let error = timed_out.after_drop(|| this.body.set(None));
-        Poll::Ready(Some(Err(error)))
+        this.body.set(None);
+        Poll::Ready(Some(Err(timed_out.into_error())))
     }
 
     fn is_end_stream(&self) -> bool {

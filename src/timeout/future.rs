@@ -91,8 +91,8 @@ where
             return Poll::Pending;
         };
         let why = ready!(this.timer.poll(end, now, cx));
-        let error = why.after_drop(|| this.state.set(State::Over { why }));
-        Poll::Ready(Err(error))
+        this.state.set(State::Over { why });
+        Poll::Ready(Err(why.into_error()))
     }
 }
 

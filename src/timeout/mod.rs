@@ -80,7 +80,7 @@
 //!
 #![cfg_attr(
     feature = "provider",
-    doc = "What was reserved of a provider's limits comes back: see [there](super::provider#after-a-timeout)."
+    doc = "What a request that timed out costs of a provider's limits is a setting: [`ProviderLayer::on_drop`](crate::ProviderLayer::on_drop)."
 )]
 //!
 //! # Readiness

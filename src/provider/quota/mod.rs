@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
 pub(crate) use self::{outlook::WHOLE, ticket::Ticket};
-use super::{Accounting, Class, Counting, Provider, Shape};
+use super::{Accounting, Charge, Class, Counting, Provider, Shape};
 use crate::{
     Decision, Dimension, Limit, Quota, RateLimits, Rejected, TokenUsage, Tokens, quota::nanos,
 };
@@ -53,6 +53,7 @@ pub(crate) struct Quotas {
     /// What all who wait ask for.
     queued: Queued,
     accounting: Accounting,
+    pub(crate) on_drop: Charge,
     learns: bool,
     /// The period of a limit that does not say its own.
     minute: Duration,
@@ -76,6 +77,7 @@ impl Quotas {
             pause: Pause::new(seed),
             queued: Queued::default(),
             accounting,
+            on_drop: Charge::default(),
             learns: false,
             minute: provider.minute(),
             margin: provider.margin_or_default(),
@@ -139,7 +141,7 @@ impl Quotas {
         self.accounting.counting() == Counting::Completion
     }
 
-    /// The answer has ended, and used so much; `None` where it did not say.
+    /// The answer has ended, and used so much; `None` keeps what was reserved.
     #[inline]
     pub(crate) fn settle(&mut self, ticket: &Ticket, usage: Option<TokenUsage>, now: Option<u64>) {
         self.flight.end();

@@ -1,4 +1,4 @@
-//! What comes back of a request that took too long.
+//! What a request costs whose response does not arrive completely.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::{
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     RetryAfterBackoffLayer, TimedOut, TimeoutLayer, Tokens,
-    provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
+    provider::{Accounting, Charge, Provider, ProviderLayer, ProviderLimiter},
     retry_after_backoff::Backoff,
 };
 
@@ -38,9 +38,9 @@ const USED_7: &str =
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
 
 /// Limits on requests and tokens, and a layer that reserves 100 of the latter.
-fn limits(accounting: Accounting) -> (ProviderLimiter, Counted) {
+fn limits(accounting: Accounting, on_drop: Charge) -> (ProviderLimiter, Counted) {
     let provider = Provider::new("p").rpm(60).tpm(1_000).counting(accounting);
-    let limiter = ProviderLimiter::new(provider);
+    let limiter = ProviderLimiter::new(provider).on_drop(on_drop);
     let layer = ProviderLayer::from(limiter.clone());
     (limiter, layer.estimate(|_| Tokens::new(40, 60)))
 }
@@ -82,123 +82,125 @@ async fn cut<B: Body<Error = BoxError> + Unpin>(mut body: B) -> TimedOut {
     TimedOut::of(&error).unwrap()
 }
 
+/// The default for each way to count, and what a response costs that has reported so much.
+fn charges(reported: u64) -> [(Accounting, Charge, u64); 6] {
+    [
+        (Accounting::OPENAI, Charge::default(), 100),
+        (Accounting::SETTLED, Charge::default(), 100),
+        (Accounting::ANTHROPIC, Charge::default(), 100),
+        (Accounting::OPENAI, Charge::Reported, 100),
+        (Accounting::SETTLED, Charge::Reported, reported),
+        (Accounting::ANTHROPIC, Charge::Reported, reported),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_all_tokens_come_back_but_those_that_count_at_admission() {
+async fn a_request_without_a_response_costs_as_set() {
     let attempt = TimeoutLayer::new();
     let whole = TimeoutLayer::whole(seconds(30));
-    for (accounting, tokens) in [
-        (Accounting::OPENAI, 100),
-        (Accounting::SETTLED, 0),
-        (Accounting::ANTHROPIC, 0),
-    ] {
+    for (accounting, charge, tokens) in charges(0) {
+        let expected = [1, tokens, 0, 0, 0];
         for timeout in [attempt, whole] {
-            let (limiter, layer) = limits(accounting);
+            let (limiter, layer) = limits(accounting, charge);
             let inside = layer.layer(timeout.layer(service_fn(silent)));
             assert!(inside.oneshot(ask("")).await.is_err());
-            assert_eq!(counts(&limiter), [1, tokens, 0, 0, 0], "{timeout:?} inside");
+            assert_eq!(counts(&limiter), expected, "{timeout:?} inside");
 
-            let (limiter, layer) = limits(accounting);
+            let (limiter, layer) = limits(accounting, charge);
             let outside = timeout.layer(layer.layer(service_fn(silent)));
             let mut call = Box::pin(outside.oneshot(ask("")));
             assert!(call.as_mut().await.is_err());
             // The future still lives.
-            assert_eq!(
-                counts(&limiter),
-                [1, tokens, 0, 0, 0],
-                "{timeout:?} outside"
-            );
+            assert_eq!(counts(&limiter), expected, "{timeout:?} outside");
+        }
+        let (limiter, layer) = limits(accounting, charge);
+        let call = layer.layer(service_fn(silent)).oneshot(ask(""));
+        tokio::time::timeout(seconds(9), call).await.unwrap_err();
+        assert_eq!(counts(&limiter), expected, "dropped");
+
+        let (limiter, layer) = limits(accounting, charge);
+        let breaks = service_fn(async |_: Req| {
+            sleep(ms(1)).await;
+            let error = std::io::ErrorKind::ConnectionReset;
+            Err::<Response<Answer>, _>(std::io::Error::from(error))
+        });
+        layer.layer(breaks).oneshot(ask("")).await.unwrap_err();
+        assert_eq!(counts(&limiter), expected, "broken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_response_costs_as_set() {
+    for (begun, reported) in [(HELLO, 0), (BEGUN, 26), (USED_7, 7)] {
+        for (accounting, charge, tokens) in charges(reported) {
+            // The final usage settles the request, however the response ends.
+            let is_final = begun == USED_7 && accounting != Accounting::OPENAI;
+            let expected = [1, if is_final { 7 } else { tokens }, 0, 0, 0];
+            let between = TimedOut::BetweenChunks(seconds(20));
+            let timeout = TimeoutLayer::new().between_chunks(seconds(20));
+            let (limiter, layer) = limits(accounting, charge);
+            let inside = layer.layer(timeout.layer(service_fn(stalls)));
+            let mut body = inside.oneshot(ask(begun)).await.unwrap().into_body();
+            assert_eq!(cut(&mut body).await, between);
+            assert_eq!(counts(&limiter), expected, "{begun} inside");
+
+            for (timeout, why) in [
+                (timeout, between),
+                (TimeoutLayer::whole(seconds(9)), TimedOut::Call(seconds(9))),
+            ] {
+                let (limiter, layer) = limits(accounting, charge);
+                let outside = timeout.layer(layer.layer(service_fn(stalls)));
+                let mut body = outside.oneshot(ask(begun)).await.unwrap().into_body();
+                assert_eq!(cut(&mut body).await, why);
+                assert_eq!(counts(&limiter), expected, "{begun} outside");
+            }
+
+            let (limiter, layer) = limits(accounting, charge);
+            let service = layer.layer(service_fn(stalls));
+            let mut body = service.oneshot(ask(begun)).await.unwrap().into_body();
+            body.frame().await.unwrap().unwrap();
+            drop(body);
+            assert_eq!(counts(&limiter), expected, "{begun} dropped");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_an_answer_that_stalls_counts_what_it_had_told() {
-    for (accounting, begun, tokens) in [
-        (Accounting::OPENAI, HELLO, 100),
-        (Accounting::SETTLED, HELLO, 0),
-        (Accounting::ANTHROPIC, HELLO, 0),
-        (Accounting::OPENAI, BEGUN, 100),
-        (Accounting::SETTLED, BEGUN, 26),
-        (Accounting::ANTHROPIC, BEGUN, 26),
-        (Accounting::SETTLED, USED_7, 7),
-        (Accounting::ANTHROPIC, USED_7, 7),
-    ] {
-        let between = TimedOut::BetweenChunks(seconds(20));
-        let timeout = TimeoutLayer::new().between_chunks(seconds(20));
-        let (limiter, layer) = limits(accounting);
-        let inside = layer.layer(timeout.layer(service_fn(stalls)));
-        let mut body = inside.oneshot(ask(begun)).await.unwrap().into_body();
-        assert_eq!(cut(&mut body).await, between);
-        assert_eq!(counts(&limiter), [1, tokens, 0, 0, 0], "{begun} inside");
-
-        for (timeout, why) in [
-            (timeout, between),
-            (TimeoutLayer::whole(seconds(9)), TimedOut::Call(seconds(9))),
-        ] {
-            let (limiter, layer) = limits(accounting);
-            let outside = timeout.layer(layer.layer(service_fn(stalls)));
-            let mut body = outside.oneshot(ask(begun)).await.unwrap().into_body();
-            assert_eq!(cut(&mut body).await, why);
-            assert_eq!(counts(&limiter), [1, tokens, 0, 0, 0], "{begun} outside");
+async fn a_complete_response_without_usage_is_no_drop() {
+    for charge in [Charge::Reserved, Charge::Reported] {
+        for body in ["", HELLO, BEGUN] {
+            let (limiter, layer) = limits(Accounting::ANTHROPIC, charge);
+            let answers = service_fn(async |request: Req| {
+                let body = Full::new(Bytes::from(*request.body())).boxed_unsync();
+                let response = Response::builder().header("content-type", "text/event-stream");
+                Ok::<_, Infallible>(response.body(body).unwrap())
+            });
+            let response = layer.layer(answers).oneshot(ask(body)).await.unwrap();
+            response.into_body().collect().await.unwrap();
+            assert_eq!(counts(&limiter), [1, 100, 0, 0, 0], "{charge:?} {body}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_dropped_by_anybody_else_counts_for_what_it_reserved() {
-    for begun in [HELLO, BEGUN] {
-        let (limiter, layer) = limits(Accounting::ANTHROPIC);
-        let timeout = TimeoutLayer::new().between_chunks(seconds(20));
-        let service = timeout.layer(layer.layer(timeout.layer(service_fn(stalls))));
-        let response = service.clone().oneshot(ask(begun)).await.unwrap();
-        let mut body = response.into_body();
-        body.frame().await.unwrap().unwrap();
-        drop(body);
-        assert_eq!(counts(&limiter), [1, 100, 0, 0, 0]);
-        let reads = async {
-            let response = service.oneshot(ask(begun)).await.unwrap();
-            response.into_body().collect().await
-        };
-        tokio::time::timeout(seconds(9), reads).await.unwrap_err();
-        assert_eq!(counts(&limiter), [2, 200, 0, 0, 0]);
+async fn each_attempt_costs_as_set() {
+    for (charge, tokens) in [(Charge::Reserved, 300), (Charge::Reported, 0)] {
+        let (limiter, layer) = limits(Accounting::ANTHROPIC, charge);
+        let retry = RetryAfterBackoffLayer::new()
+            .attempts(3)
+            .repeat_unsafe()
+            .backoff(Backoff::new(ms(1), ms(1)));
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::whole(seconds(600)))
+            .layer(retry)
+            .layer(layer)
+            .layer(TimeoutLayer::new())
+            .service_fn(silent);
+        let error = service.oneshot(ask("")).await.unwrap_err();
+        assert_eq!(TimedOut::of(&error), Some(TimedOut::Attempt(seconds(30))));
+        // The first request is over a minute old; its tokens count from its end.
+        assert_eq!(counts(&limiter), [2, tokens, 0, 0, 0]);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_is_known_through_other_bodies_and_from_other_timeouts() {
-    let timeout = TimeoutLayer::new().between_chunks(seconds(20));
-    let (limiter, layer) = limits(Accounting::SETTLED);
-    let axum = timeout
-        .layer(service_fn(stalls))
-        .map_response(|response| response.map(|body| axum::body::Body::new(body.boxed_unsync())));
-    let response = layer.layer(axum).oneshot(ask(BEGUN)).await.unwrap();
-    response.into_body().collect().await.unwrap_err();
-    assert_eq!(counts(&limiter), [1, 26, 0, 0, 0]);
-
-    let towers = tower::timeout::TimeoutLayer::new(seconds(1));
-    let (limiter, layer) = limits(Accounting::SETTLED);
-    let service = layer.layer(towers.layer(service_fn(silent)));
-    service.oneshot(ask("")).await.unwrap_err();
-    assert_eq!(counts(&limiter), [1, 0, 0, 0, 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_attempt_gives_its_tokens_back() {
-    let (limiter, layer) = limits(Accounting::ANTHROPIC);
-    let retry = RetryAfterBackoffLayer::new()
-        .attempts(3)
-        .repeat_unsafe()
-        .backoff(Backoff::new(ms(1), ms(1)));
-    let service = ServiceBuilder::new()
-        .layer(TimeoutLayer::whole(seconds(600)))
-        .layer(retry)
-        .layer(layer)
-        .layer(TimeoutLayer::new())
-        .service_fn(silent);
-    let error = service.oneshot(ask("")).await.unwrap_err();
-    assert_eq!(TimedOut::of(&error), Some(TimedOut::Attempt(seconds(30))));
-    // The requests of a minute ago count no more.
-    assert_eq!(counts(&limiter), [2, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,22 +225,17 @@ async fn a_call_is_cut_while_it_waits_in_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reservation_of_one_s_own_comes_back_too() {
-    let (limiter, _) = limits(Accounting::SETTLED);
-    let service = service_fn(async |_: Req| {
-        let held = limiter.try_acquire(Tokens::new(40, 60)).unwrap();
-        let answer = silent(ask("")).await;
-        held.settle(tower_throttle::TokenUsage::default());
-        answer
-    });
-    let call = TimeoutLayer::new().layer(service).oneshot(ask(""));
-    call.await.unwrap_err();
-    assert_eq!(counts(&limiter), [1, 0, 0, 0, 0]);
+async fn a_dropped_reservation_costs_as_set() {
+    for (charge, tokens) in [(Charge::Reserved, 100), (Charge::Reported, 0)] {
+        let (limiter, _) = limits(Accounting::SETTLED, charge);
+        drop(limiter.try_acquire(Tokens::new(40, 60)).unwrap());
+        assert_eq!(counts(&limiter), [1, tokens, 0, 0, 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_is_cut_is_a_refusal_all_the_same() {
-    let (limiter, layer) = limits(Accounting::SETTLED);
+    let (limiter, layer) = limits(Accounting::SETTLED, Charge::default());
     let refuses = service_fn(async |request: Req| {
         let mut response = stalls(request).await?;
         *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
@@ -253,7 +250,7 @@ async fn a_refusal_that_is_cut_is_a_refusal_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_cut_teaches_no_estimate() {
-    let (limiter, layer) = limits(Accounting::ANTHROPIC);
+    let (limiter, layer) = limits(Accounting::ANTHROPIC, Charge::Reported);
     let layer = layer.learn_estimates(true);
     let timeout = TimeoutLayer::new().between_chunks(seconds(20));
     let service = layer.layer(timeout.layer(service_fn(stalls)));
@@ -321,7 +318,7 @@ async fn frees<E: Into<BoxError>>(
 async fn a_server_that_stalls_holds_nothing_of_hypers() {
     for (outside, inside, sends, why) in cuts() {
         let (url, is_gone) = slowloris(sends).await;
-        let (limiter, _) = limits(Accounting::ANTHROPIC);
+        let (limiter, _) = limits(Accounting::ANTHROPIC, Charge::Reported);
         let service = ServiceBuilder::new()
             .layer(outside.unwrap_or(TimeoutLayer::new()))
             .layer(ProviderLayer::from(limiter.clone()))
@@ -342,7 +339,7 @@ async fn a_server_that_stalls_holds_nothing_of_hypers() {
 async fn a_server_that_stalls_holds_nothing_of_reqwests() {
     for (outside, inside, sends, why) in cuts() {
         let (url, is_gone) = slowloris(sends).await;
-        let (limiter, _) = limits(Accounting::ANTHROPIC);
+        let (limiter, _) = limits(Accounting::ANTHROPIC, Charge::Reported);
         let client = reqwest_client();
         let request = client.post(url).body(ASKS).build().unwrap();
         let service = ServiceBuilder::new()
@@ -359,27 +356,21 @@ async fn a_server_that_stalls_holds_nothing_of_reqwests() {
 }
 
 #[tokio::test]
-async fn reqwests_own_timeout_is_one_as_well() {
+async fn reqwests_own_timeout_costs_as_set() {
     for sends in [b"", STALLS] {
-        let (url, is_gone) = slowloris(sends).await;
-        let (limiter, layer) = limits(Accounting::ANTHROPIC);
-        let client = reqwest_builder().read_timeout(ms(150)).build().unwrap();
-        let request = client.post(url).body(ASKS).build().unwrap();
-        let layer = layer.estimate(|_: &reqwest::Request| Tokens::new(40, 60));
-        let answer = async {
-            let response = layer.layer(client).oneshot(request).await?;
-            Ok::<_, BoxError>(response.bytes().await?)
-        };
-        answer.await.unwrap_err();
-        assert_eq!(counts(&limiter), [1, 0, 0, 0, 0]);
-        is_gone.await.unwrap();
+        for (charge, tokens) in [(Charge::Reserved, 100), (Charge::Reported, 0)] {
+            let (url, is_gone) = slowloris(sends).await;
+            let (limiter, layer) = limits(Accounting::ANTHROPIC, charge);
+            let client = reqwest_builder().read_timeout(ms(150)).build().unwrap();
+            let request = client.post(url).body(ASKS).build().unwrap();
+            let layer = layer.estimate(|_: &reqwest::Request| Tokens::new(40, 60));
+            let answer = async {
+                let response = layer.layer(client).oneshot(request).await?;
+                Ok::<_, BoxError>(response.bytes().await?)
+            };
+            answer.await.unwrap_err();
+            assert_eq!(counts(&limiter), [1, tokens, 0, 0, 0]);
+            is_gone.await.unwrap();
+        }
     }
-    // Nothing else that breaks is.
-    let (limiter, layer) = limits(Accounting::ANTHROPIC);
-    let breaks = service_fn(async |_: Req| {
-        sleep(ms(1)).await;
-        Err::<Response<Answer>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-    });
-    layer.layer(breaks).oneshot(ask("")).await.unwrap_err();
-    assert_eq!(counts(&limiter), [1, 100, 0, 0, 0]);
 }
