@@ -2,22 +2,22 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// A call was not made, since those before it have failed: its [`Circuit`](crate::Circuit) is open.
 ///
 /// It arrives inside the layer's [`BoxError`](crate::BoxError). It never means that the *other* side refused: the request
-/// was not sent. A retry does not repeat it, and its [`ErrorKind`] is [`Overload`](ErrorKind::Overload).
+/// was not sent. A retry does not repeat it, and it has no [`Outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CircuitOpen {
     retry_after: Option<Duration>,
-    opened_by: Option<ErrorKind>,
+    opened_by: Option<Outcome>,
 }
 
 // ===== impl CircuitOpen =====
 
 impl CircuitOpen {
-    pub(crate) const fn new(retry_after: Option<Duration>, opened_by: Option<ErrorKind>) -> Self {
+    pub(crate) const fn new(retry_after: Option<Duration>, opened_by: Option<Outcome>) -> Self {
         Self {
             retry_after,
             opened_by,
@@ -32,9 +32,9 @@ impl CircuitOpen {
         self.retry_after
     }
 
-    /// What kind of failure the last of those was that opened the circuit; `None` where nobody said it.
+    /// Returns the failure that opened the circuit, if it is known.
     #[must_use]
-    pub const fn opened_by(&self) -> Option<ErrorKind> {
+    pub const fn opened_by(&self) -> Option<Outcome> {
         self.opened_by
     }
 }
@@ -49,8 +49,4 @@ impl fmt::Display for CircuitOpen {
     }
 }
 
-impl Error for CircuitOpen {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&ErrorKind::Overload)
-    }
-}
+impl Error for CircuitOpen {}

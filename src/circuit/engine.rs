@@ -15,7 +15,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use super::{State, opening::Opening, tally::Tally};
 use crate::{
-    CircuitOpen, ErrorKind,
+    CircuitOpen, Outcome,
     algorithm::backoff::{Backoff, above_hint},
     quota::nanos,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
@@ -114,7 +114,7 @@ impl Engine {
             return Look::Open(open);
         }
         if opening.scout.is_taken(now) {
-            return Look::Open(CircuitOpen::new(None, opening.kind));
+            return Look::Open(CircuitOpen::new(None, opening.outcome));
         }
         let number = opening.next_number();
         opening.scout.take(number, now);
@@ -172,7 +172,7 @@ impl Engine {
         &self,
         ticket: Ticket,
         hint: Option<Duration>,
-        kind: Option<ErrorKind>,
+        outcome: Option<Outcome>,
         now: u64,
         random: u64,
     ) -> Option<Duration> {
@@ -191,7 +191,7 @@ impl Engine {
             opening.probe.is(ticket.number).then_some(())?;
             self.open(&mut opening, hinted, now, random)
         };
-        opening.kind = kind;
+        opening.outcome = outcome;
         Some(cooldown)
     }
 

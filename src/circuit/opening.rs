@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CircuitOpen, ErrorKind};
+use crate::{CircuitOpen, Outcome};
 
 /// How long one that is to find out keeps the next one from doing so.
 const PATIENCE_NANOS: u64 = 60_000_000_000;
@@ -13,8 +13,8 @@ pub(super) struct Opening {
     /// How often it has opened since it last was closed.
     pub(super) times: u32,
     pub(super) until: u64,
-    /// What kind of failure opened it.
-    pub(super) kind: Option<ErrorKind>,
+    /// The failure that opened it.
+    pub(super) outcome: Option<Outcome>,
     pub(super) probe: Place,
     pub(super) scout: Place,
     last_number: u64,
@@ -37,7 +37,7 @@ impl Opening {
         Self {
             times: 0,
             until: 0,
-            kind: None,
+            outcome: None,
             probe: Place(None),
             scout: Place(None),
             last_number: 0,
@@ -58,10 +58,10 @@ impl Opening {
     pub(super) fn turned_away(&self, now: u64) -> Result<(), CircuitOpen> {
         if self.until > now {
             let left = Duration::from_nanos(self.until - now);
-            return Err(CircuitOpen::new(Some(left), self.kind));
+            return Err(CircuitOpen::new(Some(left), self.outcome));
         }
         match self.probe.is_taken(now) {
-            true => Err(CircuitOpen::new(None, self.kind)),
+            true => Err(CircuitOpen::new(None, self.outcome)),
             false => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Circuit, engine::Ticket};
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// A call that its [`Circuit`] has let through, and that is to say what came of it.
 ///
@@ -51,9 +51,9 @@ impl Watch {
     }
 
     /// The call failed in this way.
-    pub(crate) fn failed_as(mut self, kind: Option<ErrorKind>, hint: Option<Duration>) {
+    pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
         self.is_told = true;
-        self.circuit.failed(self.ticket, hint, kind);
+        self.circuit.failed(self.ticket, hint, outcome);
     }
 
     /// The call says nothing about the other side, as one that was never sent.

@@ -9,8 +9,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{ByKind, Judge, Judgement};
-use crate::{BoxError, CircuitOpen, ErrorKind, circuit::Watch};
+use super::report::report;
+use crate::{BoxError, CircuitOpen, Classify, HttpClassifier, circuit::Watch, error::OutcomeSet};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).
@@ -19,31 +19,32 @@ pin_project! {
     ///
     /// It may be dropped at any point, and says nothing of the service then. Where it was the one that was to find out whether
     /// all is well again, the next call does that.
-    pub struct ResponseFuture<F, J = ByKind> {
+    pub struct ResponseFuture<F, C = HttpClassifier> {
         #[pin]
-        state: State<F, J>,
+        state: State<F, C>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, J> {
-        Calling { #[pin] future: F, watch: Option<Watch>, judge: J },
+    enum State<F, C> {
+        Calling { #[pin] future: F, watch: Option<Watch>, classifier: C, failures: OutcomeSet },
         Refused { open: CircuitOpen },
     }
 }
 
 // ===== impl ResponseFuture =====
 
-impl<F, J> ResponseFuture<F, J> {
+impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn called(future: F, watch: Watch, judge: J) -> Self {
+    pub(super) fn called(future: F, watch: Watch, classifier: C, failures: OutcomeSet) -> Self {
         let watch = Some(watch);
         Self {
             state: State::Calling {
                 future,
                 watch,
-                judge,
+                classifier,
+                failures,
             },
         }
     }
@@ -55,11 +56,11 @@ impl<F, J> ResponseFuture<F, J> {
     }
 }
 
-impl<F, J, Response, Error> Future for ResponseFuture<F, J>
+impl<F, C, Response, Error> Future for ResponseFuture<F, C>
 where
     F: Future<Output = Result<Response, Error>>,
     Error: Into<BoxError>,
-    J: Judge<Response>,
+    C: Classify<Response>,
 {
     type Output = Result<Response, BoxError>;
 
@@ -69,30 +70,21 @@ where
             StateProj::Calling {
                 future,
                 watch,
-                judge,
+                classifier,
+                failures,
             } => {
-                let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                let judgement = judge.judge(outcome.as_ref());
+                let result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
-                    tell(watch, judgement, || judge.kind(outcome.as_ref()));
+                    report(watch, result.as_ref(), classifier, *failures);
                 }
-                Poll::Ready(outcome)
+                Poll::Ready(result)
             }
             StateProj::Refused { open } => Poll::Ready(Err((*open).into())),
         }
     }
 }
 
-#[inline]
-fn tell(watch: Watch, judgement: Judgement, kind: impl FnOnce() -> Option<ErrorKind>) {
-    match judgement {
-        Judgement::Success => watch.succeeded(),
-        Judgement::Failure { retry_after } => watch.failed_as(kind(), retry_after),
-        Judgement::Nothing => watch.ignored(),
-    }
-}
-
-impl<F, J> fmt::Debug for ResponseFuture<F, J> {
+impl<F, C> fmt::Debug for ResponseFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",

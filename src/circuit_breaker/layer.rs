@@ -2,15 +2,16 @@ use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
-use super::{ByKind, CircuitBreaker, ErrorsByKind};
-use crate::{Circuit, ErrorKind};
+use super::{CircuitBreaker, report::FAILURES};
+use crate::{Circuit, ErrorClassifier, HttpClassifier, Outcome, error::OutcomeSet};
 
 /// Leaves a service alone that fails. See the [module docs](crate::circuit_breaker) for an example and the order of layers.
 #[derive(Clone)]
 #[must_use]
-pub struct CircuitBreakerLayer<J = ByKind> {
+pub struct CircuitBreakerLayer<C = HttpClassifier> {
     circuit: Circuit,
-    judge: J,
+    classifier: C,
+    failures: OutcomeSet,
 }
 
 // ===== impl CircuitBreakerLayer =====
@@ -23,25 +24,27 @@ impl CircuitBreakerLayer {
         Self::from(Circuit::new())
     }
 
-    /// Which kinds of failures count. See [`ByKind`] for those that do unless told otherwise.
-    pub fn kinds(mut self, kinds: impl IntoIterator<Item = ErrorKind>) -> Self {
-        self.judge = ByKind::new(kinds);
-        self
-    }
-
-    /// Lets the responses be of any type, not HTTP alone. All of them are successes then, and errors are judged by their kind.
-    pub fn any_response(self) -> CircuitBreakerLayer<ErrorsByKind> {
-        let judge = self.judge.errors();
-        self.judge(judge)
+    /// Lets the responses be of any type, not only HTTP. All of them are successes; errors are classified
+    /// by [`Outcome::of_error`].
+    pub fn any_response(self) -> CircuitBreakerLayer<ErrorClassifier> {
+        self.classify(ErrorClassifier)
     }
 }
 
-impl<J> CircuitBreakerLayer<J> {
-    /// Decides with `judge` what came of an attempt. [`ByKind`] unless told otherwise.
-    pub fn judge<J2>(self, judge: J2) -> CircuitBreakerLayer<J2> {
+impl<C> CircuitBreakerLayer<C> {
+    /// Sets the outcomes that count as failures. Default: see the
+    /// [module docs](crate::circuit_breaker#what-counts-as-a-failure).
+    pub fn failure_outcomes(mut self, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        self.failures = OutcomeSet::new(outcomes);
+        self
+    }
+
+    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`].
+    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<C2> {
         CircuitBreakerLayer {
             circuit: self.circuit,
-            judge,
+            classifier,
+            failures: self.failures,
         }
     }
 
@@ -54,8 +57,11 @@ impl<J> CircuitBreakerLayer<J> {
 /// A layer that shares this circuit.
 impl From<Circuit> for CircuitBreakerLayer {
     fn from(circuit: Circuit) -> Self {
-        let judge = ByKind::default();
-        Self { circuit, judge }
+        Self {
+            circuit,
+            classifier: HttpClassifier,
+            failures: OutcomeSet::new(FAILURES),
+        }
     }
 }
 
@@ -65,19 +71,21 @@ impl Default for CircuitBreakerLayer {
     }
 }
 
-impl<J> fmt::Debug for CircuitBreakerLayer<J> {
+impl<C> fmt::Debug for CircuitBreakerLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
             .field("circuit", &self.circuit)
-            .field("judge", &type_name::<J>())
+            .field("classifier", &type_name::<C>())
+            .field("failures", &self.failures)
             .finish()
     }
 }
 
-impl<S, J: Clone> Layer<S> for CircuitBreakerLayer<J> {
-    type Service = CircuitBreaker<S, J>;
+impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
+    type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self.circuit.clone(), self.judge.clone())
+        let classifier = self.classifier.clone();
+        CircuitBreaker::new(inner, self.circuit.clone(), classifier, self.failures)
     }
 }

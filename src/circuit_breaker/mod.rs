@@ -36,10 +36,12 @@
 //!
 //! # What counts as a failure
 //!
-//! Statuses and errors of the kinds *overload*, *server*, *timeout*, *connection* and *rate limit*; see
-//! [`ErrorKind`](crate::ErrorKind). [`kinds`](CircuitBreakerLayer::kinds) chooses others. Any other response is a success: a 400 says
-//! that somebody is there. Any other error says nothing, nor does a refusal by a limiter further in, nor a call that was
-//! cancelled. An attempt is judged by its response's head: a body that breaks off later is not seen.
+//! The [outcomes](crate::Outcome) `NotSent`, `Interrupted`, `RateLimited`, `Overloaded`, `Timeout` and
+//! `ServerError`; [`failure_outcomes`](CircuitBreakerLayer::failure_outcomes) sets others, and
+//! [`classify`](CircuitBreakerLayer::classify) what returns them. Any other response is a success: a 400
+//! comes from a service that works. Any other error counts neither way, nor does a rejection by a limiter
+//! further in, nor a call that was cancelled. The head of a response decides: a body that breaks off later
+//! does not count.
 //!
 //! # Which order
 //!
@@ -70,12 +72,10 @@
 //! The response future may be dropped at any point, which says nothing of the service.
 
 pub mod future;
-mod judge;
 mod layer;
+mod report;
 mod service;
 
-pub use self::{
-    judge::{ByKind, ErrorsByKind, Judge, Judgement},
-    layer::CircuitBreakerLayer,
-    service::CircuitBreaker,
-};
+#[cfg(feature = "provider")]
+pub(crate) use self::report::{FAILURES, report};
+pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

@@ -6,27 +6,34 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ByKind, Judge, future::ResponseFuture};
-use crate::{BoxError, Circuit};
+use super::future::ResponseFuture;
+use crate::{BoxError, Circuit, Classify, HttpClassifier, error::OutcomeSet};
 
 /// A service that is left alone while it fails. See the [module docs](crate::circuit_breaker) for an example.
 ///
 /// A clone shares the circuit.
 #[derive(Clone)]
-pub struct CircuitBreaker<S, J = ByKind> {
+pub struct CircuitBreaker<S, C = HttpClassifier> {
     inner: S,
     circuit: Circuit,
-    judge: J,
+    classifier: C,
+    failures: OutcomeSet,
 }
 
 // ===== impl CircuitBreaker =====
 
-impl<S, J> CircuitBreaker<S, J> {
-    pub(super) const fn new(inner: S, circuit: Circuit, judge: J) -> Self {
+impl<S, C> CircuitBreaker<S, C> {
+    pub(super) const fn new(
+        inner: S,
+        circuit: Circuit,
+        classifier: C,
+        failures: OutcomeSet,
+    ) -> Self {
         Self {
             inner,
             circuit,
-            judge,
+            classifier,
+            failures,
         }
     }
 
@@ -38,15 +45,15 @@ impl<S, J> CircuitBreaker<S, J> {
     }
 }
 
-impl<S, J, Request> Service<Request> for CircuitBreaker<S, J>
+impl<S, C, Request> Service<Request> for CircuitBreaker<S, C>
 where
     S: Service<Request> + Clone,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response> + Clone,
+    C: Classify<S::Response> + Clone,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, J>;
+    type Future = ResponseFuture<S::Future, C>;
 
     /// Passes through. It says nothing of the service's health.
     #[inline]
@@ -58,7 +65,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         match self.circuit.enter() {
             Ok(watch) => {
-                ResponseFuture::called(self.inner.call(request), watch, self.judge.clone())
+                let classifier = self.classifier.clone();
+                ResponseFuture::called(self.inner.call(request), watch, classifier, self.failures)
             }
             Err(open) => {
                 #[cfg(feature = "tracing")]
@@ -72,12 +80,13 @@ where
     }
 }
 
-impl<S: fmt::Debug, J> fmt::Debug for CircuitBreaker<S, J> {
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
             .field("circuit", &self.circuit)
-            .field("judge", &type_name::<J>())
+            .field("classifier", &type_name::<C>())
+            .field("failures", &self.failures)
             .finish()
     }
 }

@@ -7,7 +7,7 @@ use http_body::Body;
 
 use super::stream::{Beginning, Stream, error_alone};
 use crate::{
-    ErrorKind, ResponseHead,
+    Outcome, ResponseHead,
     header::{is_compressed, media_type},
     opening::{Bounds, Opening},
     provider::{Diagnosis, REFUSAL},
@@ -52,7 +52,7 @@ impl Watch {
     pub(super) fn of<R: ResponseHead>(response: &R, settings: Settings) -> Option<(Self, Bounds)> {
         let headers = response.headers();
         // What a layer further in found out stays.
-        if is_compressed(headers) || response.extensions().get::<ErrorKind>().is_some() {
+        if is_compressed(headers) || response.extensions().get::<Outcome>().is_some() {
             return None;
         }
         let status = response.status();
@@ -162,7 +162,7 @@ impl Verdict {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(
                     status = late.status.as_u16(),
-                    kind = ?late.kind,
+                    outcome = ?late.outcome,
                     "an answer turned out to be an error"
                 );
                 parts.status = late.status;
@@ -170,15 +170,17 @@ impl Verdict {
             }
             Self::InTime(error) => {
                 #[cfg(feature = "tracing")]
-                if let Some(kind) = error.kind {
-                    tracing::debug!(status = parts.status.as_u16(), ?kind, "an error was read");
+                if error.outcome != Outcome::ClientError {
+                    tracing::debug!(
+                        status = parts.status.as_u16(),
+                        outcome = ?error.outcome,
+                        "an error was read"
+                    );
                 }
                 error
             }
         };
-        if let Some(kind) = diagnosis.kind {
-            parts.extensions.insert(kind);
-        }
+        parts.extensions.insert(diagnosis.outcome);
         parts.extensions.insert(diagnosis);
     }
 }

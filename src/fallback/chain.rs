@@ -53,9 +53,9 @@ impl<B: Clone, R: Clone> FallbackLayer<B, R> {
     /// # use std::convert::Infallible;
     /// # use http::{Request, Response};
     /// # use tower::{Layer, ServiceExt, service_fn};
-    /// use tower_throttle::{ErrorKind, FallbackLayer, fallback::{AnsweredBy, when}};
+    /// use tower_throttle::{Outcome, FallbackLayer, fallback::{AnsweredBy, when}};
     ///
-    /// # let answers = |status: u16, kind: Option<ErrorKind>| service_fn(move |_: Request<()>| async move {
+    /// # let answers = |status: u16, kind: Option<Outcome>| service_fn(move |_: Request<()>| async move {
     /// #     let mut response = Response::builder().status(status).body(()).unwrap();
     /// #     if let Some(kind) = kind { response.extensions_mut().insert(kind); }
     /// #     Ok::<_, Infallible>(response)
@@ -63,13 +63,13 @@ impl<B: Clone, R: Clone> FallbackLayer<B, R> {
     /// # let (other_provider, long_context) = (answers(200, None), answers(200, None));
     /// let layer = FallbackLayer::new(other_provider)
     ///     .named("other provider")
-    ///     .only(when::kind([ErrorKind::RateLimit, ErrorKind::Overload]))
+    ///     .only(when::outcome([Outcome::RateLimited, Outcome::Overloaded]))
     ///     .or(long_context)
     ///     .named("long context")
-    ///     .only(when::kind([ErrorKind::ContextLength]));
+    ///     .only(when::outcome([Outcome::ContextTooLong]));
     ///
     /// # let (busy, too_long, wrong) =
-    /// #     (answers(429, None), answers(400, Some(ErrorKind::ContextLength)), answers(400, None));
+    /// #     (answers(429, None), answers(400, Some(Outcome::ContextTooLong)), answers(400, None));
     /// let response = layer.layer(busy).oneshot(Request::new(())).await?;
     /// assert_eq!(AnsweredBy::of(&response).name(), Some("other provider"));
     /// let response = layer.layer(too_long).oneshot(Request::new(())).await?;

@@ -14,7 +14,7 @@ use super::{
     backup::{Backup, Outcome},
     rule::{Judge, Plan},
 };
-use crate::{CircuitOpen, causes::causes};
+use crate::{CircuitOpen, error::find_source};
 
 /// What a fallback will need.
 pub(super) struct Kept<Request, B, R> {
@@ -76,7 +76,7 @@ impl<Request, B, R> Kept<Request, B, R> {
 }
 
 fn is_left_alone<Response>(outcome: &Outcome<Response>) -> bool {
-    let is_open = |error| causes(error).any(|cause| cause.is::<CircuitOpen>());
+    let is_open = |error| find_source::<CircuitOpen>(error).is_some();
     outcome.as_ref().is_err_and(is_open)
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use super::{Class, class::Told};
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
 /// quota, or it is larger than the limit.
@@ -81,12 +81,12 @@ impl fmt::Display for QuotaExhausted {
     }
 }
 
-/// The source is the [`ErrorKind`].
+/// The source is the [`Outcome`].
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self.told.class {
-            Class::TooLarge => &ErrorKind::TooLarge,
-            _ => &ErrorKind::Money,
+            Class::TooLarge => &Outcome::ClientError,
+            _ => &Outcome::QuotaExhausted,
         })
     }
 }

@@ -19,8 +19,8 @@ use super::{
     usage::UsageReader,
 };
 use crate::{
-    BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
-    failure::Failure, limit::Hold, refusal::Fail, timed_out,
+    BoxError, CircuitOpen, IntoHttp, Outcome, RateLimits, Rejected, ResponseHead, WithBody,
+    error::find_source, limit::Hold, refusal::Fail, timed_out,
 };
 
 /// A response whose body settles what its request used.
@@ -141,13 +141,13 @@ where
 
 fn after_error(reservation: Reservation, error: &BoxError) {
     // By a limit or a circuit further in: it was not sent.
-    if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
+    if find_source::<Rejected>(error).is_some() || find_source::<CircuitOpen>(error).is_some() {
         return reservation.refund();
     }
-    match Failure::of(error) {
-        Failure::NotSent => reservation.refund(),
+    match Outcome::of_error(error) {
+        Some(Outcome::NotSent) => reservation.refund(),
         _ if timed_out::is_timeout(error) => reservation.fail(),
-        Failure::Broken | Failure::Other => drop(reservation),
+        _ => drop(reservation),
     }
 }
 

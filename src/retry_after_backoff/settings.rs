@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Attempts, Backoff, Budget, Budgets, budget::Withdrawal};
 use crate::{
-    ErrorKind,
+    Outcome,
     algorithm::backoff::above_hint,
     sync::{AtomicU64, Ordering},
 };
@@ -86,7 +86,7 @@ impl Settings {
         &self,
         progress: &Progress,
         hint: Option<Duration>,
-        budget: Option<(&Budget, Option<ErrorKind>)>,
+        budget: Option<(&Budget, Option<Outcome>)>,
         now: Instant,
     ) -> Option<Plan> {
         if progress.attempts.attempts() >= self.attempts {
@@ -108,7 +108,7 @@ impl Settings {
             return None;
         }
         let withdrawal = match budget {
-            Some((budget, kind)) if hint.is_none() => budget.pay(kind, now)?,
+            Some((budget, outcome)) if hint.is_none() => budget.pay(outcome, now)?,
             _ => Withdrawal::free(),
         };
         // So far off that it can't be told is as good as none.

@@ -9,7 +9,7 @@ use std::{error::Error, fmt, time::Duration};
 
 #[cfg(feature = "provider")]
 pub(crate) use self::{cut::is_cut, timeouts::is_timeout};
-use crate::{BoxError, causes::causes};
+use crate::{BoxError, error::find_source};
 
 /// Something took longer than it may.
 ///
@@ -44,7 +44,7 @@ impl TimedOut {
     /// The one in this error's chain of sources.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
-        causes(error).find_map(|cause| cause.downcast_ref().copied())
+        find_source(error).copied()
     }
 
     /// The error, once `drops` has dropped what took too long.

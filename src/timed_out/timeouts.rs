@@ -3,11 +3,11 @@
 use std::{any::Any, error::Error, io};
 
 use super::TimedOut;
-use crate::{BoxError, causes::causes_of};
+use crate::{BoxError, error::source_chain::sources};
 
 /// Whether an error, of whatever type errors are, is a timeout: one of this crate's, of tower's, tokio's or reqwest's.
 pub(crate) fn is_timeout<E: 'static>(error: &E) -> bool {
-    as_error(error).is_some_and(|error| causes_of(error).any(is_one))
+    as_error(error).is_some_and(|error| sources(error).any(is_one))
 }
 
 fn is_one(error: &(dyn Error + 'static)) -> bool {

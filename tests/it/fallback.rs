@@ -387,7 +387,7 @@ fn conditions_combine() {
         table(&when::response_where(|it: &Res| it.body() == "busy")),
         [false, true, false]
     );
-    assert_eq!(table(&when::outcome(empty)), [true, false, false]);
+    assert_eq!(table(&when::predicate(empty)), [true, false, false]);
     assert_eq!(table(&when::any_error().or(empty)), [true, false, true]);
     assert_eq!(
         table(&when::failure().and(when::any_error().not())),

@@ -19,7 +19,7 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_throttle::{
-    BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, ErrorKind, FallbackLayer, Quota,
+    BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, FallbackLayer, Outcome, Quota,
     RetryAfterBackoffLayer, TokenBucketLayer, Tokens, TryClone,
     circuit::State,
     fallback::{
@@ -304,7 +304,7 @@ async fn where_no_backup_is_for_it_the_primary_is_asked_all_the_same() {
     let picky = layer.clone().when(when::status([404]));
     let answer = picky.layer(primary.service()).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "primary");
-    let only = layer.clone().only(when::kind([ErrorKind::ContextLength]));
+    let only = layer.clone().only(when::outcome([Outcome::ContextTooLong]));
     let answer = only.layer(primary.service()).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "primary");
     assert_eq!(primary.calls(), 2);
@@ -318,7 +318,7 @@ async fn where_no_backup_is_for_it_the_primary_is_asked_all_the_same() {
             .is::<CircuitOpen>()
     );
     // A circuit that is open is an overload.
-    let overload = layer.only(when::kind([ErrorKind::Overload]));
+    let overload = layer.only(when::outcome([Outcome::Overloaded]));
     let answer = overload.layer(primary.service()).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "backup");
 }
@@ -326,13 +326,13 @@ async fn where_no_backup_is_for_it_the_primary_is_asked_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() {
     for (status, kind, other) in [
-        (429, ErrorKind::RateLimit, ErrorKind::Timeout),
-        (504, ErrorKind::Timeout, ErrorKind::RateLimit),
+        (429, Outcome::RateLimited, Outcome::Timeout),
+        (504, Outcome::Timeout, Outcome::RateLimited),
     ] {
         let (circuit, primary) = (Circuit::new(), Primary::new(status));
         let fallback = |kind| {
             ServiceBuilder::new()
-                .layer(FallbackLayer::value(backup()).only(when::kind([kind])))
+                .layer(FallbackLayer::value(backup()).only(when::outcome([kind])))
                 .layer(CircuitBreakerLayer::from(circuit.clone()))
                 .service(primary.service())
         };
@@ -341,7 +341,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             assert_eq!(*answer.body(), "backup", "{n}");
         }
         let remembers = FallbackLayer::value(backup())
-            .only(when::kind([kind]))
+            .only(when::outcome([kind]))
             .remember(circuit.clone())
             .layer(primary.service());
         let answer = remembers.oneshot(request()).await.unwrap();
@@ -541,7 +541,7 @@ async fn a_body_that_is_no_longer_whole_is_not_sent_to_the_backup() {
 /// Answers with a status, and with a kind if there is one.
 fn kind(
     status: u16,
-    kind: Option<ErrorKind>,
+    kind: Option<Outcome>,
     body: &'static str,
 ) -> impl Service<Req, Response = Res, Error = BoxError, Future: Send> + Clone + Send {
     service_fn(move |_: Req| {
@@ -557,19 +557,19 @@ fn kind(
 async fn each_class_of_errors_has_its_own_target() {
     let layer = FallbackLayer::new(kind(200, None, "other provider"))
         .named("other")
-        .only(when::kind([ErrorKind::RateLimit, ErrorKind::Overload]))
+        .only(when::outcome([Outcome::RateLimited, Outcome::Overloaded]))
         .or(kind(200, None, "long context"))
-        .only(when::kind([ErrorKind::ContextLength]))
+        .only(when::outcome([Outcome::ContextTooLong]))
         .named("long")
         .or_value(answer(200, "broken"))
-        .only(when::kind([ErrorKind::Connection]).or(when::status([500])));
+        .only(when::outcome([Outcome::NotSent, Outcome::Interrupted]).or(when::status([500])));
     let table = [
         (200, None, "primary", 0, None),
         (429, None, "other provider", 1, Some("other")),
         (503, None, "other provider", 1, Some("other")),
         (
             400,
-            Some(ErrorKind::ContextLength),
+            Some(Outcome::ContextTooLong),
             "long context",
             2,
             Some("long"),
@@ -579,7 +579,7 @@ async fn each_class_of_errors_has_its_own_target() {
         (502, None, "primary", 0, None),
         (504, None, "primary", 0, None),
         (400, None, "primary", 0, None),
-        (429, Some(ErrorKind::Money), "primary", 0, None),
+        (429, Some(Outcome::QuotaExhausted), "primary", 0, None),
     ];
     for (status, note, body, index, name) in table {
         let client = layer.layer(kind(status, note, "primary"));
@@ -604,14 +604,14 @@ async fn each_class_of_errors_has_its_own_target() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_condition_goes_by_that_of_the_layer() {
     let layer = FallbackLayer::new(kind(200, None, "long context"))
-        .only(when::kind([ErrorKind::ContextLength]))
+        .only(when::outcome([Outcome::ContextTooLong]))
         .or(kind(200, None, "any failure"));
     let body = async |status, note| {
         let client = layer.layer(kind(status, note, "primary"));
         *client.oneshot(request()).await.unwrap().body()
     };
     assert_eq!(
-        body(400, Some(ErrorKind::ContextLength)).await,
+        body(400, Some(Outcome::ContextTooLong)).await,
         "long context"
     );
     assert_eq!(body(503, None).await, "any failure");
@@ -622,18 +622,18 @@ async fn one_without_a_condition_goes_by_that_of_the_layer() {
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_asked_about_what_came_before_it() {
     let layer = FallbackLayer::new(kind(413, None, "too small a model"))
-        .only(when::kind([ErrorKind::RateLimit]))
+        .only(when::outcome([Outcome::RateLimited]))
         .or(kind(200, None, "a large one"))
-        .only(when::kind([ErrorKind::TooLarge]))
+        .only(when::outcome([Outcome::ClientError]))
         .or(kind(200, None, "never"))
-        .only(when::kind([ErrorKind::TooLarge]).and(when::status([414])));
+        .only(when::outcome([Outcome::ClientError]).and(when::status([414])));
     let answer = layer.layer(kind(429, None, "primary")).oneshot(request());
     assert_eq!(*answer.await.unwrap().body(), "a large one");
     // The first one's outcome, where the second is not for it.
     let layer = FallbackLayer::new(kind(503, None, "second"))
-        .only(when::kind([ErrorKind::RateLimit]))
+        .only(when::outcome([Outcome::RateLimited]))
         .or(kind(200, None, "third"))
-        .only(when::kind([ErrorKind::TooLarge]));
+        .only(when::outcome([Outcome::ClientError]));
     let answer = layer
         .layer(kind(429, None, "primary"))
         .oneshot(request())
@@ -649,7 +649,7 @@ async fn a_condition_is_asked_about_what_came_before_it() {
 async fn called_twice_both_conditions_have_to_hold() {
     let layer = FallbackLayer::value(backup())
         .only(when::status([429, 503]))
-        .only(when::kind([ErrorKind::RateLimit, ErrorKind::Server]));
+        .only(when::outcome([Outcome::RateLimited, Outcome::ServerError]));
     let body = async |status| {
         let client = layer.layer(kind(status, None, "primary"));
         *client.oneshot(request()).await.unwrap().body()
@@ -691,7 +691,7 @@ const fn value<T: std::fmt::Debug + Clone + Send + Sync + Unpin + 'static>() {}
 
 /// A change here is a change of the API.
 const _: () = {
-    type Chain = Or<Only<To<Client>, when::Condition<when::OfKind<2>>>, Value<Res>>;
+    type Chain = Or<Only<To<Client>, when::Condition<when::OutcomeIn>>, Value<Res>>;
     type Remembering = Rule<when::Condition<when::Failure>, Told, Remembers>;
     value::<FallbackLayer<Chain, Remembering>>();
     value::<Remembering>();

@@ -24,15 +24,17 @@
 
 mod kind;
 
-use std::{any::type_name, error::Error, fmt, marker::PhantomData};
+use std::{any::type_name, error::Error, fmt};
 
 use http::StatusCode;
 
 pub use self::kind::{
-    AnyError, Both, Either, ErrorOf, ErrorWhere, Failure, Not, OfKind, ResponseWhere, Status,
-    StatusWhere,
+    AnyError, Both, Either, ErrorWhere, Failure, Not, OutcomeIn, ResponseWhere, Status, StatusWhere,
 };
-use crate::{BoxError, ErrorKind, Rejected};
+use crate::{
+    BoxError, Outcome, Rejected,
+    error::{OutcomeSet, find_source},
+};
 
 /// Says which outcomes a fallback is for.
 ///
@@ -61,13 +63,13 @@ pub const fn any_error() -> Condition<AnyError> {
 /// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
 ///
 /// A request that a circuit turned away was not sent either: that is `when::error::<CircuitOpen>()`.
-pub const fn rejected() -> Condition<ErrorOf<Rejected>> {
-    error()
+pub const fn rejected() -> Condition<ErrorWhere> {
+    error::<Rejected>()
 }
 
 /// An error of this type, wherever in the error's chain of sources.
-pub const fn error<E: Error + 'static>() -> Condition<ErrorOf<E>> {
-    Condition(ErrorOf(PhantomData))
+pub const fn error<E: Error + 'static>() -> Condition<ErrorWhere> {
+    Condition(ErrorWhere(|error| find_source::<E>(error).is_some()))
 }
 
 /// An error that the closure says yes to.
@@ -80,16 +82,16 @@ pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> 
     Condition(Status(statuses))
 }
 
-/// A failure of one of these kinds, be it a response or an error; see [`ErrorKind::of`].
+/// A response or an error with one of these outcomes; see [`Outcome::of`].
 ///
-/// Some kinds can only be told by who has read the body: a prompt that is too long is a 400 as a mistake is, and
-/// [`ErrorKind::ContextLength`] only once a layer further in has left that note in the response.
+/// Some outcomes can be told only from the body: a prompt that is too long is a 400 as any mistake is, and
+/// [`Outcome::ContextTooLong`] only if a layer further in has inserted that into the response's extensions.
 ///
-/// A [`CircuitOpen`](crate::CircuitOpen) is an overload, and of the kind of the failure that
-/// [opened](crate::CircuitOpen::opened_by) the circuit as well: what is for rate limits stays so while the primary is left
-/// alone for one.
-pub const fn kind<const N: usize>(kinds: [ErrorKind; N]) -> Condition<OfKind<N>> {
-    Condition(OfKind(kinds))
+/// A [`CircuitOpen`](crate::CircuitOpen) counts as [`Outcome::Overloaded`], and as the outcome that
+/// [opened](crate::CircuitOpen::opened_by) the circuit: a fallback for rate limits stays one while the
+/// circuit is open because of them.
+pub fn outcome(outcomes: impl IntoIterator<Item = Outcome>) -> Condition<OutcomeIn> {
+    Condition(OutcomeIn(OutcomeSet::new(outcomes)))
 }
 
 /// A response whose status the closure says yes to, as `when::status_where(|status| status.is_server_error())` does.
@@ -105,9 +107,9 @@ where
     Condition(ResponseWhere(f))
 }
 
-/// An outcome that the closure says yes to, as a [`Condition`], so that it combines. The closure names the response's
-/// type.
-pub const fn outcome<Response, F>(f: F) -> Condition<F>
+/// A result that the closure accepts, as a [`Condition`], so that it combines. The closure names the
+/// response's type.
+pub const fn predicate<Response, F>(f: F) -> Condition<F>
 where
     F: Fn(Result<&Response, &BoxError>) -> bool,
 {

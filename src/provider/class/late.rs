@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::{Told, error::Error, kind, words};
-use crate::{ErrorKind, header::is_compressed};
+use crate::{Outcome, header::is_compressed};
 
 /// An error as it is, or would have been, had it come in time.
 ///
@@ -13,7 +13,7 @@ use crate::{ErrorKind, header::is_compressed};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
-    pub(crate) kind: Option<ErrorKind>,
+    pub(crate) outcome: Outcome,
     /// What it means where it is a refusal.
     pub(crate) told: Option<Told>,
 }
@@ -47,7 +47,7 @@ impl Diagnosis {
     fn new(status: StatusCode, error: &Error, headers: &HeaderMap) -> Self {
         Self {
             status,
-            kind: kind::of(status, headers, error),
+            outcome: kind::of(status, headers, error),
             told: Told::of(status, headers, error),
         }
     }
