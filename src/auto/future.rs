@@ -20,7 +20,7 @@ use crate::{
     BoxError, HttpClassifier, IntoHttp, Outcome, PeekBody, ReplaceBody, ResponseHead, TryClone,
     WithBody,
     circuit::Watch,
-    circuit_breaker::report,
+    circuit_breaker::Failures,
     error::OutcomeSet,
     provider::{self, ResponseBody, future::Settling},
 };
@@ -110,8 +110,7 @@ where
                     let target = *target;
                     let has_failed = is_failure(outcome.as_ref());
                     if let Some(watch) = watch.take() {
-                        let failures = OutcomeSet::new(FAILURES);
-                        report(watch, outcome.as_ref(), &HttpClassifier, failures);
+                        failures().report(outcome.as_ref(), watch);
                     }
                     // What the call held may be what the next one needs.
                     this.state.set(State::Stopped { error: None });
@@ -150,14 +149,19 @@ where
 }
 
 /// What counts as a failure of a target. Not a rate limit, for which its limiter pauses.
-const FAILURES: [Outcome; 6] = [
-    Outcome::NotSent,
-    Outcome::Interrupted,
-    Outcome::Overloaded,
-    Outcome::QuotaExhausted,
-    Outcome::Timeout,
-    Outcome::ServerError,
-];
+fn failures() -> Failures<HttpClassifier> {
+    Failures {
+        classifier: HttpClassifier,
+        outcomes: OutcomeSet::new([
+            Outcome::NotSent,
+            Outcome::Interrupted,
+            Outcome::Overloaded,
+            Outcome::QuotaExhausted,
+            Outcome::Timeout,
+            Outcome::ServerError,
+        ]),
+    }
+}
 
 /// Whether another target may do better.
 fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {

@@ -9,8 +9,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::report::report;
-use crate::{BoxError, CircuitOpen, Classify, HttpClassifier, circuit::Watch, error::OutcomeSet};
+use super::failures::Failures;
+use crate::{BoxError, CircuitOpen, Classify, HttpClassifier, circuit::Watch};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).
@@ -28,7 +28,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, C> {
-        Calling { #[pin] future: F, watch: Option<Watch>, classifier: C, failures: OutcomeSet },
+        Calling { #[pin] future: F, watch: Option<Watch>, failures: Failures<C> },
         Refused { open: CircuitOpen },
     }
 }
@@ -37,13 +37,12 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn called(future: F, watch: Watch, classifier: C, failures: OutcomeSet) -> Self {
+    pub(super) fn called(future: F, watch: Watch, failures: Failures<C>) -> Self {
         let watch = Some(watch);
         Self {
             state: State::Calling {
                 future,
                 watch,
-                classifier,
                 failures,
             },
         }
@@ -70,12 +69,11 @@ where
             StateProj::Calling {
                 future,
                 watch,
-                classifier,
                 failures,
             } => {
                 let result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
-                    report(watch, result.as_ref(), classifier, *failures);
+                    failures.report(result.as_ref(), watch);
                 }
                 Poll::Ready(result)
             }

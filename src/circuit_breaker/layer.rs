@@ -2,7 +2,10 @@ use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
-use super::{CircuitBreaker, report::FAILURES};
+use super::{
+    CircuitBreaker,
+    failures::{FAILURES, Failures},
+};
 use crate::{Circuit, ErrorClassifier, HttpClassifier, Outcome, error::OutcomeSet};
 
 /// Leaves a service alone that fails. See the [module docs](crate::circuit_breaker) for an example and the order of layers.
@@ -10,8 +13,7 @@ use crate::{Circuit, ErrorClassifier, HttpClassifier, Outcome, error::OutcomeSet
 #[must_use]
 pub struct CircuitBreakerLayer<C = HttpClassifier> {
     circuit: Circuit,
-    classifier: C,
-    failures: OutcomeSet,
+    failures: Failures<C>,
 }
 
 // ===== impl CircuitBreakerLayer =====
@@ -35,7 +37,7 @@ impl<C> CircuitBreakerLayer<C> {
     /// Sets the outcomes that count as failures. Default: see the
     /// [module docs](crate::circuit_breaker#what-counts-as-a-failure).
     pub fn failure_outcomes(mut self, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
-        self.failures = OutcomeSet::new(outcomes);
+        self.failures.outcomes = OutcomeSet::new(outcomes);
         self
     }
 
@@ -43,8 +45,10 @@ impl<C> CircuitBreakerLayer<C> {
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<C2> {
         CircuitBreakerLayer {
             circuit: self.circuit,
-            classifier,
-            failures: self.failures,
+            failures: Failures {
+                classifier,
+                outcomes: self.failures.outcomes,
+            },
         }
     }
 
@@ -59,8 +63,10 @@ impl From<Circuit> for CircuitBreakerLayer {
     fn from(circuit: Circuit) -> Self {
         Self {
             circuit,
-            classifier: HttpClassifier,
-            failures: OutcomeSet::new(FAILURES),
+            failures: Failures {
+                classifier: HttpClassifier,
+                outcomes: OutcomeSet::new(FAILURES),
+            },
         }
     }
 }
@@ -76,7 +82,6 @@ impl<C> fmt::Debug for CircuitBreakerLayer<C> {
         f.debug_struct("CircuitBreakerLayer")
             .field("circuit", &self.circuit)
             .field("classifier", &type_name::<C>())
-            .field("failures", &self.failures)
             .finish()
     }
 }
@@ -85,7 +90,6 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let classifier = self.classifier.clone();
-        CircuitBreaker::new(inner, self.circuit.clone(), classifier, self.failures)
+        CircuitBreaker::new(inner, self.circuit.clone(), self.failures.clone())
     }
 }

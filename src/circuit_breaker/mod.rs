@@ -71,11 +71,11 @@
 //!
 //! The response future may be dropped at any point, which says nothing of the service.
 
+mod failures;
 pub mod future;
 mod layer;
-mod report;
 mod service;
 
 #[cfg(feature = "provider")]
-pub(crate) use self::report::{FAILURES, report};
+pub(crate) use self::failures::{FAILURES, Failures};
 pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

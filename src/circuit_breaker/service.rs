@@ -6,8 +6,8 @@ use std::{
 
 use tower_service::Service;
 
-use super::future::ResponseFuture;
-use crate::{BoxError, Circuit, Classify, HttpClassifier, error::OutcomeSet};
+use super::{failures::Failures, future::ResponseFuture};
+use crate::{BoxError, Circuit, Classify, HttpClassifier};
 
 /// A service that is left alone while it fails. See the [module docs](crate::circuit_breaker) for an example.
 ///
@@ -16,23 +16,16 @@ use crate::{BoxError, Circuit, Classify, HttpClassifier, error::OutcomeSet};
 pub struct CircuitBreaker<S, C = HttpClassifier> {
     inner: S,
     circuit: Circuit,
-    classifier: C,
-    failures: OutcomeSet,
+    failures: Failures<C>,
 }
 
 // ===== impl CircuitBreaker =====
 
 impl<S, C> CircuitBreaker<S, C> {
-    pub(super) const fn new(
-        inner: S,
-        circuit: Circuit,
-        classifier: C,
-        failures: OutcomeSet,
-    ) -> Self {
+    pub(super) const fn new(inner: S, circuit: Circuit, failures: Failures<C>) -> Self {
         Self {
             inner,
             circuit,
-            classifier,
             failures,
         }
     }
@@ -65,8 +58,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         match self.circuit.enter() {
             Ok(watch) => {
-                let classifier = self.classifier.clone();
-                ResponseFuture::called(self.inner.call(request), watch, classifier, self.failures)
+                ResponseFuture::called(self.inner.call(request), watch, self.failures.clone())
             }
             Err(open) => {
                 #[cfg(feature = "tracing")]
@@ -86,7 +78,6 @@ impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
             .field("inner", &self.inner)
             .field("circuit", &self.circuit)
             .field("classifier", &type_name::<C>())
-            .field("failures", &self.failures)
             .finish()
     }
 }

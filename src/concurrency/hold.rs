@@ -41,7 +41,7 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.sampler().is_some() {
-            Load::of(&response).tell(&mut permit);
+            report(outcome(&response), &mut permit);
         }
         response
     }
@@ -64,11 +64,11 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
-            let load = Load::of(&response);
-            if sampler.latency() != Latency::Headers && load == Load::Bearable {
+            let outcome = outcome(&response);
+            if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
                 return response.carry_watched(Reading::idle(permit), Reading::watch);
             }
-            load.tell(&mut permit);
+            report(outcome, &mut permit);
         }
         self.0.hold(response, Reading::told(permit))
     }
@@ -82,52 +82,34 @@ where
     }
 }
 
-/// What the end of a call says about the load of the service.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Load {
-    Bearable,
-    TooMuch,
-    /// Failures are often faster than responses, and rejections by this crate never reached the service.
-    Unknown,
+/// Also reads the status of a gRPC call that has nothing but that.
+fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
+    let outcome = Outcome::of(Ok(response));
+    match response.headers().get("grpc-status") {
+        Some(status) if outcome == Some(Outcome::Success) => {
+            Some(Outcome::of_grpc(status.as_bytes()))
+        }
+        _ => outcome,
+    }
 }
 
-// ===== impl Load =====
-
-impl Load {
-    fn of<Response: ResponseHead>(response: &Response) -> Self {
-        let outcome = Outcome::of(Ok(response));
-        match response.headers().get("grpc-status") {
-            Some(status) if outcome == Some(Outcome::Success) => {
-                Self::after(Some(Outcome::of_grpc(status.as_bytes())))
-            }
-            _ => Self::after(outcome),
-        }
-    }
-
-    const fn after(outcome: Option<Outcome>) -> Self {
-        match outcome {
-            Some(Outcome::Success) => Self::Bearable,
-            Some(
-                Outcome::NotSent
-                | Outcome::Interrupted
-                | Outcome::RateLimited
-                | Outcome::Overloaded
-                | Outcome::Timeout,
-            ) => Self::TooMuch,
-            _ => Self::Unknown,
-        }
-    }
-
-    fn tell(self, permit: &mut Permit) {
-        match self {
-            Self::Bearable => permit.succeeded(),
-            Self::TooMuch => permit.overloaded(),
-            Self::Unknown => permit.ignored(),
-        }
+/// Tells the limit what the end of a call says about the load of the service. Other failures say nothing,
+/// since they are often faster than responses; nor do rejections by this crate, which did not reach it.
+fn report(outcome: Option<Outcome>, permit: &mut Permit) {
+    match outcome {
+        Some(Outcome::Success) => permit.succeeded(),
+        Some(
+            Outcome::NotSent
+            | Outcome::Interrupted
+            | Outcome::RateLimited
+            | Outcome::Overloaded
+            | Outcome::Timeout,
+        ) => permit.overloaded(),
+        _ => permit.ignored(),
     }
 }
 
 #[cold]
 fn failed(error: Option<&BoxError>, permit: &mut Permit) {
-    Load::after(error.and_then(Outcome::of_error)).tell(permit);
+    report(error.and_then(Outcome::of_error), permit);
 }

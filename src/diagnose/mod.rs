@@ -39,7 +39,7 @@
 //! # }
 //! ```
 //!
-//! And where the kind of an error says that another model helps:
+//! And if the outcome says that another model helps:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -48,7 +48,7 @@
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{
-//!     DiagnoseLayer, Outcome, FallbackLayer, diagnose::ResponseBody, fallback::when::response_where,
+//!     DiagnoseLayer, Outcome, FallbackLayer, diagnose::ResponseBody, fallback::when,
 //! };
 //!
 //! let server = service_fn(async |_: Request<String>| {
@@ -58,11 +58,8 @@
 //! let reads_more = service_fn(async |_: Request<String>| {
 //!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
 //! });
-//! let is_too_long = |response: &Response<ResponseBody<String>>| {
-//!     Outcome::of(Ok(response)) == Some(Outcome::ContextTooLong)
-//! };
 //! let client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(reads_more).when(response_where(is_too_long)))
+//!     .layer(FallbackLayer::new(reads_more).when(when::outcome([Outcome::ContextTooLong])))
 //!     .layer(DiagnoseLayer::new())
 //!     .service(server);
 //!

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::{
     Budget, Policy, RetryAction,
     budget::Withdrawal,
-    settings::{Paid, Plan, Progress, Settings},
+    settings::{Plan, Progress, Settings},
 };
 use crate::{BoxError, CircuitOpen, Outcome, TryClone, error::find_source};
 
@@ -51,7 +51,7 @@ struct Between {
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
     withdrawal: Withdrawal,
-    deadline: Option<Instant>,
+    deadline: Instant,
 }
 
 /// The deadline passed before the inner service was ready for a further attempt.
@@ -127,7 +127,7 @@ where
                 StateProj::Between { between } => {
                     ready!(between.poll_sleep(cx));
                     let Poll::Ready(ready) = next.service.poll_ready(cx) else {
-                        ready!(between.poll_deadline(cx));
+                        ready!(between.timer.as_mut().poll(cx));
                         return Poll::Ready(Err(DeadlinePassed.into()));
                     };
                     ready.map_err(Into::into)?;
@@ -179,18 +179,9 @@ impl Between {
         if !self.has_slept {
             ready!(self.timer.as_mut().poll(cx));
             self.has_slept = true;
-            if let Some(deadline) = self.deadline {
-                self.timer.as_mut().reset(deadline);
-            }
+            self.timer.as_mut().reset(self.deadline);
         }
         Poll::Ready(())
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.deadline {
-            Some(_) => self.timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
     }
 }
 
@@ -231,13 +222,8 @@ where
             }
             RetryAction::Forbid => None,
             RetryAction::Accept => {
-                match &self.settings.budget {
-                    Paid::By(budget) => budget.deposit(),
-                    Paid::ByHost(budgets) => {
-                        budgets.of_host(self.policy.host(request)).deposit();
-                    }
-                    Paid::Free => {}
-                }
+                let host = || self.policy.host(request);
+                self.settings.budget.with(host, Budget::deposit);
                 None
             }
         }
@@ -245,10 +231,9 @@ where
 
     /// A last attempt can't be classified, but the budget that paid for it is owed what it earned.
     fn judge_last(&self, result: &Result<S::Response, BoxError>) {
-        if let Some(budget) = &self.budget {
-            if self.policy.is_success(result.as_ref()) {
-                budget.deposit();
-            }
+        match &self.budget {
+            Some(budget) if self.policy.is_success(result.as_ref()) => budget.deposit(),
+            _ => {}
         }
     }
 
@@ -262,11 +247,8 @@ where
     ) -> Option<Plan> {
         let request = self.request.as_ref()?;
         if self.budget.is_none() {
-            self.budget = match &self.settings.budget {
-                Paid::By(budget) => Some(budget.clone()),
-                Paid::ByHost(budgets) => Some(budgets.of_host(self.policy.host(request))),
-                Paid::Free => None,
-            };
+            let host = || self.policy.host(request);
+            self.budget = self.settings.budget.with(host, Budget::clone);
         }
         let budget = self.budget.as_ref().map(|budget| (budget, outcome));
         let now = Instant::now();

@@ -10,6 +10,13 @@ mod tower;
 
 use std::{error::Error, io};
 
+#[cfg(feature = "hyper")]
+use self::hyper as hyper_error;
+#[cfg(feature = "reqwest")]
+use self::reqwest as reqwest_error;
+#[cfg(feature = "reqwest-middleware")]
+use self::reqwest_middleware as middleware_error;
+use self::tower as tower_error;
 use super::Outcome;
 use crate::TimedOut;
 
@@ -20,16 +27,16 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
     }
     if error.is::<TimedOut>()
         || error.is::<tokio::time::error::Elapsed>()
-        || tower::is_timeout(error)
+        || tower_error::is_timeout(error)
     {
         return Some(Outcome::Timeout);
     }
     #[cfg(feature = "reqwest")]
-    if let Some(outcome) = reqwest::outcome(error) {
+    if let Some(outcome) = reqwest_error::outcome(error) {
         return Some(outcome);
     }
     #[cfg(feature = "hyper")]
-    if let Some(outcome) = hyper::outcome(error) {
+    if let Some(outcome) = hyper_error::outcome(error) {
         return Some(outcome);
     }
     None
@@ -58,11 +65,11 @@ fn of_io(kind: io::ErrorKind) -> Option<Outcome> {
 /// The error of that body is among the sources.
 pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
     #[cfg(feature = "reqwest")]
-    if reqwest::is_request_body(error) {
+    if reqwest_error::is_request_body(error) {
         return true;
     }
     #[cfg(feature = "hyper")]
-    if hyper::is_request_body(error) {
+    if hyper_error::is_request_body(error) {
         return true;
     }
     let _ = error;
@@ -72,7 +79,7 @@ pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
 /// Returns the error that `error` wraps and does not return as its source.
 pub(super) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     #[cfg(feature = "reqwest-middleware")]
-    if let Some(inner) = reqwest_middleware::wrapped(error) {
+    if let Some(inner) = middleware_error::wrapped(error) {
         return Some(inner);
     }
     error.downcast_ref::<io::Error>()?.get_ref().map(|e| e as _)

@@ -1,9 +1,5 @@
 //! The conditions that there are, each as a type.
 
-use std::{any::type_name, fmt};
-
-use http::StatusCode;
-
 use super::When;
 use crate::{
     BoxError, CircuitOpen, Outcome, ResponseHead,
@@ -20,25 +16,17 @@ pub struct Failure;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AnyError;
 
-/// Errors that a function accepts. See [`error`](super::error) and [`error_where`](super::error_where).
-#[derive(Clone, Copy)]
-pub struct ErrorWhere<F = fn(&BoxError) -> bool>(pub(super) F);
+/// Errors of a type. See [`error`](super::error).
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorIs(pub(super) fn(&BoxError) -> bool);
 
 /// Responses that have one of some statuses. See [`status`](super::status).
 #[derive(Debug, Clone, Copy)]
 pub struct Status<const N: usize>(pub(super) [u16; N]);
 
-/// Responses whose status a closure accepts. See [`status_where`](super::status_where).
-#[derive(Clone, Copy)]
-pub struct StatusWhere<F>(pub(super) F);
-
 /// Some outcomes. See [`outcome`](super::outcome).
 #[derive(Debug, Clone, Copy)]
 pub struct OutcomeIn(pub(super) OutcomeSet);
-
-/// Responses that a closure accepts. See [`response_where`](super::response_where).
-#[derive(Clone, Copy)]
-pub struct ResponseWhere<F>(pub(super) F);
 
 /// Either of two conditions. See [`Condition::or`](super::Condition::or).
 #[derive(Debug, Clone, Copy)]
@@ -72,21 +60,15 @@ impl<Response> When<Response> for AnyError {
     }
 }
 
-impl<F: Fn(&BoxError) -> bool, Response> When<Response> for ErrorWhere<F> {
+impl<Response> When<Response> for ErrorIs {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_err_and(&self.0)
+        outcome.is_err_and(self.0)
     }
 }
 
 impl<const N: usize, Response: ResponseHead> When<Response> for Status<N> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         outcome.is_ok_and(|response| self.0.contains(&response.status().as_u16()))
-    }
-}
-
-impl<F: Fn(StatusCode) -> bool, Response: ResponseHead> When<Response> for StatusWhere<F> {
-    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_ok_and(|response| (self.0)(response.status()))
     }
 }
 
@@ -98,12 +80,6 @@ impl<Response: ResponseHead> When<Response> for OutcomeIn {
             Some(open) => has(Outcome::Overloaded) || open.opened_by().is_some_and(has),
             None => Outcome::of(outcome).is_some_and(has),
         }
-    }
-}
-
-impl<F: Fn(&Response) -> bool, Response> When<Response> for ResponseWhere<F> {
-    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_ok_and(&self.0)
     }
 }
 
@@ -124,15 +100,3 @@ impl<W: When<Response>, Response> When<Response> for Not<W> {
         !self.0.when(outcome)
     }
 }
-
-macro_rules! names_its_closure {
-    ($($Kind:ident),+) => {$(
-        impl<F> fmt::Debug for $Kind<F> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($Kind)).field(&type_name::<F>()).finish()
-            }
-        }
-    )+};
-}
-
-names_its_closure!(ErrorWhere, StatusWhere, ResponseWhere);

@@ -26,11 +26,7 @@ mod kind;
 
 use std::{any::type_name, error::Error, fmt};
 
-use http::StatusCode;
-
-pub use self::kind::{
-    AnyError, Both, Either, ErrorWhere, Failure, Not, OutcomeIn, ResponseWhere, Status, StatusWhere,
-};
+pub use self::kind::{AnyError, Both, Either, ErrorIs, Failure, Not, OutcomeIn, Status};
 use crate::{
     BoxError, Outcome, Rejected,
     error::{OutcomeSet, find_source},
@@ -63,18 +59,13 @@ pub const fn any_error() -> Condition<AnyError> {
 /// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
 ///
 /// A request that a circuit turned away was not sent either: that is `when::error::<CircuitOpen>()`.
-pub const fn rejected() -> Condition<ErrorWhere> {
+pub const fn rejected() -> Condition<ErrorIs> {
     error::<Rejected>()
 }
 
 /// An error of this type, wherever in the error's chain of sources.
-pub const fn error<E: Error + 'static>() -> Condition<ErrorWhere> {
-    Condition(ErrorWhere(|error| find_source::<E>(error).is_some()))
-}
-
-/// An error that the closure says yes to.
-pub const fn error_where<F: Fn(&BoxError) -> bool>(f: F) -> Condition<ErrorWhere<F>> {
-    Condition(ErrorWhere(f))
+pub const fn error<E: Error + 'static>() -> Condition<ErrorIs> {
+    Condition(ErrorIs(|error| find_source::<E>(error).is_some()))
 }
 
 /// A response that has one of these statuses.
@@ -92,19 +83,6 @@ pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> 
 /// circuit is open because of them.
 pub fn outcome(outcomes: impl IntoIterator<Item = Outcome>) -> Condition<OutcomeIn> {
     Condition(OutcomeIn(OutcomeSet::new(outcomes)))
-}
-
-/// A response whose status the closure says yes to, as `when::status_where(|status| status.is_server_error())` does.
-pub const fn status_where<F: Fn(StatusCode) -> bool>(f: F) -> Condition<StatusWhere<F>> {
-    Condition(StatusWhere(f))
-}
-
-/// A response that the closure says yes to. The closure names the response's type.
-pub const fn response_where<Response, F>(f: F) -> Condition<ResponseWhere<F>>
-where
-    F: Fn(&Response) -> bool,
-{
-    Condition(ResponseWhere(f))
 }
 
 /// A result that the closure accepts, as a [`Condition`], so that it combines. The closure names the
