@@ -2,23 +2,23 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// The circuit breaker is open: the call was not made, because calls before it failed.
 ///
 /// It arrives inside the layer's [`BoxError`](crate::BoxError). It never means that the server
-/// rejected the request, since nothing was sent. A retry does not repeat it, and its [`ErrorKind`] is
-/// [`Overload`](ErrorKind::Overload).
+/// rejected the request, since nothing was sent. A retry does not repeat it, and it has no
+/// [`Outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CircuitOpen {
     retry_after: Option<Duration>,
-    opened_by: Option<ErrorKind>,
+    opened_by: Option<Outcome>,
 }
 
 // ===== impl CircuitOpen =====
 
 impl CircuitOpen {
-    pub(crate) const fn new(retry_after: Option<Duration>, opened_by: Option<ErrorKind>) -> Self {
+    pub(crate) const fn new(retry_after: Option<Duration>, opened_by: Option<Outcome>) -> Self {
         Self {
             retry_after,
             opened_by,
@@ -33,9 +33,9 @@ impl CircuitOpen {
         self.retry_after
     }
 
-    /// Returns the kind of the failure that opened the circuit, if it is known.
+    /// Returns the failure that opened the circuit, if it is known.
     #[must_use]
-    pub const fn opened_by(&self) -> Option<ErrorKind> {
+    pub const fn opened_by(&self) -> Option<Outcome> {
         self.opened_by
     }
 }
@@ -50,8 +50,4 @@ impl fmt::Display for CircuitOpen {
     }
 }
 
-impl Error for CircuitOpen {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&ErrorKind::Overload)
-    }
-}
+impl Error for CircuitOpen {}

@@ -27,7 +27,9 @@ pub struct Hint {
 }
 
 impl Hint {
-    pub(crate) const fn new(retry_after: Option<Duration>, should_retry: Option<bool>) -> Self {
+    /// A hint that says this, for a [`Classify`](crate::Classify) of your own.
+    #[must_use]
+    pub const fn new(retry_after: Option<Duration>, should_retry: Option<bool>) -> Self {
         Self {
             retry_after,
             should_retry,

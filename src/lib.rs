@@ -146,7 +146,6 @@ pub mod auto;
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub mod cache;
 mod carry;
-mod causes;
 pub mod circuit;
 pub mod circuit_breaker;
 mod circuit_open;
@@ -157,10 +156,9 @@ mod decision;
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub mod diagnose;
-mod error_kind;
+mod error;
 #[cfg(any(feature = "cache", feature = "provider"))]
 mod events;
-mod failure;
 pub mod fallback;
 #[cfg(feature = "per-key")]
 mod fields;
@@ -237,7 +235,7 @@ pub use self::{
     concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
     cost::Cost,
     decision::Decision,
-    error_kind::ErrorKind,
+    error::{Classify, ErrorClassifier, HttpClassifier, Outcome},
     fallback::{Fallback, FallbackLayer},
     hint::Hint,
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},

@@ -5,10 +5,10 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, ErrorKind,
-    FallbackLayer, Quota, RetryAfterBackoffLayer, TimeoutLayer,
+    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, FallbackLayer,
+    Outcome, Quota, RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
-    retry_after_backoff::{Budget, ByStatus, Classify, Verdict},
+    retry_after_backoff::{Budget, OutcomePolicy, Policy, RetryAction},
 };
 
 use crate::wire::Wire;
@@ -82,7 +82,7 @@ pub(crate) fn with_cache(client: impl Answers) -> impl Answers {
 /// Repeats whatever may have been bad luck, a few times.
 fn try_again(has_backup: bool) -> RetryAfterBackoffLayer {
     // A completion that is asked for twice does no harm, but it may be paid for twice: not too often.
-    let layer = RetryAfterBackoffLayer::new().repeat_unsafe();
+    let layer = RetryAfterBackoffLayer::new().retry_non_idempotent();
     if has_backup {
         // Somebody else can answer: one more try.
         return layer.attempts(2);
@@ -93,9 +93,9 @@ fn try_again(has_backup: bool) -> RetryAfterBackoffLayer {
 }
 
 /// Repeats what the provider did not act upon for as long as that takes. Nobody waits for the answer.
-fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> + Clone + Send> {
+fn come_back_later() -> RetryAfterBackoffLayer<impl Policy<Request, Response> + Clone + Send> {
     RetryAfterBackoffLayer::new()
-        .classify(was_not_acted_upon)
+        .policy(was_not_acted_upon)
         .attempts(u32::MAX)
         .max_wait(DAY)
         .deadline(DAY)
@@ -105,25 +105,28 @@ fn come_back_later() -> RetryAfterBackoffLayer<impl Classify<Request, Response> 
 /// Too many requests, no connection, or a provider that is down: that says nothing against the request.
 ///
 /// A 429 for want of money is not among these: the limits make an error of it, which no retry repeats.
-fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> Verdict {
+fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> RetryAction {
     let is_down =
         outcome.is_ok_and(|response| matches!(response.status().as_u16(), 502 | 503 | 529));
     let open = outcome.err().and_then(|error| error.downcast_ref());
     match open.map(CircuitOpen::retry_after) {
-        Some(wait) => Verdict::retry_after(wait.unwrap_or(PROBE)),
-        None if is_down => ByStatus::new().repeat_unsafe().classify(request, outcome),
-        None => ByStatus::new().classify(request, outcome),
+        Some(wait) => RetryAction::retry_after(wait.unwrap_or(PROBE)),
+        None if is_down => OutcomePolicy::new()
+            .retry_non_idempotent()
+            .action(request, outcome),
+        None => OutcomePolicy::new().action(request, outcome),
     }
 }
 
 /// Asks a provider that fails no more but now and then, to see whether it is well again.
 fn leave_alone(circuit: Circuit) -> CircuitBreakerLayer {
     // That there were too many requests is a matter of the limits.
-    CircuitBreakerLayer::from(circuit).kinds([
-        ErrorKind::Overload,
-        ErrorKind::Server,
-        ErrorKind::Timeout,
-        ErrorKind::Connection,
+    CircuitBreakerLayer::from(circuit).failure_outcomes([
+        Outcome::NotSent,
+        Outcome::Overloaded,
+        Outcome::ServerError,
+        Outcome::Timeout,
+        Outcome::Interrupted,
     ])
 }
 

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -16,9 +17,11 @@ use super::{
     run::{Run, Sent},
 };
 use crate::{
-    BoxError, ErrorKind, IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody,
+    BoxError, HttpClassifier, IntoHttp, Outcome, PeekBody, ReplaceBody, ResponseHead, TryClone,
+    WithBody,
     circuit::Watch,
-    circuit_breaker::{ByKind, Judge, Judgement},
+    circuit_breaker::Failures,
+    error::OutcomeSet,
     provider::{self, ResponseBody, future::Settling},
 };
 
@@ -107,7 +110,7 @@ where
                     let target = *target;
                     let has_failed = is_failure(outcome.as_ref());
                     if let Some(watch) = watch.take() {
-                        tell(watch, outcome.as_ref());
+                        failures().report(outcome.as_ref(), watch);
                     }
                     // What the call held may be what the next one needs.
                     this.state.set(State::Stopped { error: None });
@@ -116,7 +119,7 @@ where
                         if let Ok(next) = run.next() {
                             #[cfg(feature = "tracing")]
                             tracing::debug!(
-                                kind = ?ErrorKind::of(outcome.as_ref()),
+                                outcome = ?Outcome::of(outcome.as_ref()),
                                 "a target failed, and another one is asked"
                             );
                             drop(outcome);
@@ -145,28 +148,31 @@ where
     }
 }
 
-/// Tells the target's circuit. A refusal for going too fast is for its limiter, which pauses.
-fn tell<R: ResponseHead>(watch: Watch, outcome: Result<&R, &BoxError>) {
-    let kinds = [
-        ErrorKind::Overload,
-        ErrorKind::Server,
-        ErrorKind::Timeout,
-        ErrorKind::Connection,
-        ErrorKind::Money,
-    ];
-    match ByKind::new(kinds).judge(outcome) {
-        Judgement::Success => watch.succeeded(),
-        Judgement::Failure { retry_after } => watch.failed_as(ErrorKind::of(outcome), retry_after),
-        Judgement::Nothing => watch.ignored(),
+/// What counts as a failure of a target. Not a rate limit, for which its limiter pauses.
+fn failures() -> Failures<HttpClassifier> {
+    Failures {
+        classifier: HttpClassifier,
+        outcomes: OutcomeSet::new([
+            Outcome::NotSent,
+            Outcome::Interrupted,
+            Outcome::Overloaded,
+            Outcome::QuotaExhausted,
+            Outcome::Timeout,
+            Outcome::ServerError,
+        ]),
     }
 }
 
 /// Whether another target may do better.
-fn is_failure<R: ResponseHead>(outcome: Result<&R, &BoxError>) -> bool {
-    match ErrorKind::of(outcome) {
-        Some(ErrorKind::ContextLength | ErrorKind::ContentPolicy) => false,
+fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
+    match Outcome::of(result) {
+        Some(Outcome::Success | Outcome::ContextTooLong | Outcome::ContentPolicy) => false,
+        // What is too large for one target may fit another.
+        Some(Outcome::ClientError) => {
+            result.map_or(true, |it| it.status() == StatusCode::PAYLOAD_TOO_LARGE)
+        }
         Some(_) => true,
-        None => outcome.is_err(),
+        None => result.is_err(),
     }
 }
 

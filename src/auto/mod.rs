@@ -91,7 +91,7 @@
 //!
 //! let client = Client::builder().timeout(Duration::from_secs(120)).build()?;
 //! let mut client = ServiceBuilder::new()
-//!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+//!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
 //!     .layer(auto)
 //!     .service(client);
 //!
@@ -131,9 +131,9 @@
 //!
 //! A request goes to the next target, as if it had just come, where an attempt
 //!
-//! - was answered with a failure of any [`ErrorKind`](crate::ErrorKind) but a prompt that is too long or forbidden, which is
-//!   one elsewhere, too: 402, 408, 413, 429, 5xx,
-//! - ended with an error, but one of these two kinds: no connection, a timeout, a
+//! - got a response whose [`Outcome`](crate::Outcome) is a failure of this target: 402, 408, 429, 5xx, and also
+//!   413, but not a prompt that is too long or forbidden,
+//! - ended with an error other than these two: no connection, a timeout, a
 //!   [`QuotaExhausted`](crate::provider::QuotaExhausted), a [`Rejected`](crate::Rejected) of a limit further in.
 //!
 //! None is called twice. What the last one said is what the caller gets, and so it is where no other may take the

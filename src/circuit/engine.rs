@@ -15,7 +15,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use super::{State, opening::Opening, tally::Tally};
 use crate::{
-    CircuitOpen, ErrorKind,
+    CircuitOpen, Outcome,
     algorithm::backoff::{Backoff, above_hint},
     quota::nanos,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
@@ -149,7 +149,7 @@ impl Engine {
         &self,
         ticket: Ticket,
         hint: Option<Duration>,
-        kind: Option<ErrorKind>,
+        outcome: Option<Outcome>,
         now: u64,
         random: u64,
     ) -> Option<Duration> {
@@ -168,7 +168,7 @@ impl Engine {
             opening.is_probe(ticket.number).then_some(())?;
             self.open(&mut opening, hinted, now, random)
         };
-        opening.kind = kind;
+        opening.outcome = outcome;
         Some(cooldown)
     }
 

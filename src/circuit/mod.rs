@@ -77,7 +77,7 @@ pub use self::watch::Watch;
 #[doc(no_inline)]
 pub use crate::CircuitOpen;
 use crate::{
-    Clock, ErrorKind,
+    Clock, Outcome,
     algorithm::backoff::{Backoff, Jitter},
 };
 
@@ -190,9 +190,9 @@ impl Circuit {
         }
     }
 
-    fn failed(&self, ticket: Ticket, hint: Option<Duration>, kind: Option<ErrorKind>) {
+    fn failed(&self, ticket: Ticket, hint: Option<Duration>, outcome: Option<Outcome>) {
         let engine = &self.0.engine;
-        let _cooldown = engine.failed(ticket, hint, kind, self.now(), rand::random());
+        let _cooldown = engine.failed(ticket, hint, outcome, self.now(), rand::random());
         #[cfg(feature = "tracing")]
         if let Some(cooldown) = _cooldown {
             tracing::debug!(?cooldown, "circuit opened");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CircuitOpen, ErrorKind};
+use crate::{CircuitOpen, Outcome};
 
 /// How long a probe keeps the next one from starting.
 const PROBE_NANOS: u64 = 60_000_000_000;
@@ -13,8 +13,8 @@ pub(super) struct Opening {
     /// How often it has opened since it last was closed.
     pub(super) times: u32,
     pub(super) until: u64,
-    /// The kind of the failure that opened it.
-    pub(super) kind: Option<ErrorKind>,
+    /// The failure that opened it.
+    pub(super) outcome: Option<Outcome>,
     probe: Option<Probe>,
     last_number: u64,
 }
@@ -32,7 +32,7 @@ impl Opening {
         Self {
             times: 0,
             until: 0,
-            kind: None,
+            outcome: None,
             probe: None,
             last_number: 0,
         }
@@ -52,11 +52,11 @@ impl Opening {
     pub(super) fn admits(&self, now: u64) -> Result<(), CircuitOpen> {
         if self.until > now {
             let left = Duration::from_nanos(self.until - now);
-            return Err(CircuitOpen::new(Some(left), self.kind));
+            return Err(CircuitOpen::new(Some(left), self.outcome));
         }
         match self.probe {
             Some(probe) if now.saturating_sub(probe.since) < PROBE_NANOS => {
-                Err(CircuitOpen::new(None, self.kind))
+                Err(CircuitOpen::new(None, self.outcome))
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Circuit, engine::Ticket};
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// A call that its [`Circuit`] admitted, and whose outcome counts.
 ///
@@ -42,10 +42,10 @@ impl Watch {
         self.failed_as(None, hint);
     }
 
-    /// Counts a failure of this kind.
-    pub(crate) fn failed_as(mut self, kind: Option<ErrorKind>, hint: Option<Duration>) {
+    /// Counts a failure of this outcome.
+    pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
         self.is_counted = true;
-        self.circuit.failed(self.ticket, hint, kind);
+        self.circuit.failed(self.ticket, hint, outcome);
     }
 
     /// Does not count the call, for example because it was never sent.

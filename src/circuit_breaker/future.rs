@@ -9,8 +9,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{ByKind, Judge, Judgement};
-use crate::{BoxError, CircuitOpen, circuit::Watch};
+use super::failures::Failures;
+use crate::{BoxError, CircuitOpen, Classify, HttpClassifier, circuit::Watch};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).
@@ -18,30 +18,30 @@ pin_project! {
     /// # Cancel safety
     ///
     /// It may be dropped at any point, and does not count then. If it was the probe, the next call is.
-    pub struct ResponseFuture<F, J = ByKind> {
+    pub struct ResponseFuture<F, C = HttpClassifier> {
         #[pin]
-        state: State<F, J>,
+        state: State<F, C>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, J> {
-        Calling { #[pin] future: F, watch: Option<Watch>, judge: J },
+    enum State<F, C> {
+        Calling { #[pin] future: F, watch: Option<Watch>, failures: Failures<C> },
         Rejected { open: CircuitOpen },
     }
 }
 
 // ===== impl ResponseFuture =====
 
-impl<F, J> ResponseFuture<F, J> {
+impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) const fn called(future: F, watch: Option<Watch>, judge: J) -> Self {
+    pub(super) const fn called(future: F, watch: Option<Watch>, failures: Failures<C>) -> Self {
         Self {
             state: State::Calling {
                 future,
                 watch,
-                judge,
+                failures,
             },
         }
     }
@@ -53,11 +53,11 @@ impl<F, J> ResponseFuture<F, J> {
     }
 }
 
-impl<F, J, Response, Error> Future for ResponseFuture<F, J>
+impl<F, C, Response, Error> Future for ResponseFuture<F, C>
 where
     F: Future<Output = Result<Response, Error>>,
     Error: Into<BoxError>,
-    J: Judge<Response>,
+    C: Classify<Response>,
 {
     type Output = Result<Response, BoxError>;
 
@@ -67,26 +67,20 @@ where
             StateProj::Calling {
                 future,
                 watch,
-                judge,
+                failures,
             } => {
-                let outcome = ready!(future.poll(cx)).map_err(Into::into);
+                let result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
-                    match judge.judge(outcome.as_ref()) {
-                        Judgement::Success => watch.succeeded(),
-                        Judgement::Failure { retry_after } => {
-                            watch.failed_as(judge.kind(outcome.as_ref()), retry_after);
-                        }
-                        Judgement::Nothing => watch.ignored(),
-                    }
+                    failures.report(result.as_ref(), watch);
                 }
-                Poll::Ready(outcome)
+                Poll::Ready(result)
             }
             StateProj::Rejected { open } => Poll::Ready(Err((*open).into())),
         }
     }
 }
 
-impl<F, J> fmt::Debug for ResponseFuture<F, J> {
+impl<F, C> fmt::Debug for ResponseFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",

@@ -2,17 +2,20 @@ use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
-use super::{ByKind, CircuitBreaker, ErrorsByKind};
-use crate::{Circuit, ErrorKind};
+use super::{
+    CircuitBreaker,
+    failures::{FAILURES, Failures},
+};
+use crate::{Circuit, ErrorClassifier, HttpClassifier, Outcome, error::OutcomeSet};
 
 /// Rejects requests while the service fails.
 ///
 /// See the [module docs](crate::circuit_breaker) for an example and the order of layers.
 #[derive(Clone)]
 #[must_use]
-pub struct CircuitBreakerLayer<J = ByKind> {
+pub struct CircuitBreakerLayer<C = HttpClassifier> {
     circuit: Circuit,
-    judge: J,
+    failures: Failures<C>,
     check_only: bool,
 }
 
@@ -27,26 +30,29 @@ impl CircuitBreakerLayer {
         Self::from(Circuit::new())
     }
 
-    /// Sets which kinds of failures count. See [`ByKind`] for the default.
-    pub fn kinds(mut self, kinds: impl IntoIterator<Item = ErrorKind>) -> Self {
-        self.judge = ByKind::new(kinds);
-        self
-    }
-
-    /// Accepts responses of any type, not only HTTP. All of them are successes then, and errors count
-    /// by their kind.
-    pub fn any_response(self) -> CircuitBreakerLayer<ErrorsByKind> {
-        let judge = self.judge.errors();
-        self.judge(judge)
+    /// Lets the responses be of any type, not only HTTP. All of them are successes; errors are classified
+    /// by [`Outcome::of_error`].
+    pub fn any_response(self) -> CircuitBreakerLayer<ErrorClassifier> {
+        self.classify(ErrorClassifier)
     }
 }
 
-impl<J> CircuitBreakerLayer<J> {
-    /// Sets what an outcome means. Default: [`ByKind`].
-    pub fn judge<J2>(self, judge: J2) -> CircuitBreakerLayer<J2> {
+impl<C> CircuitBreakerLayer<C> {
+    /// Sets the outcomes that count as failures. Default: see the
+    /// [module docs](crate::circuit_breaker#what-counts-as-a-failure).
+    pub fn failure_outcomes(mut self, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        self.failures.outcomes = OutcomeSet::new(outcomes);
+        self
+    }
+
+    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`].
+    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<C2> {
         CircuitBreakerLayer {
             circuit: self.circuit,
-            judge,
+            failures: Failures {
+                classifier,
+                outcomes: self.failures.outcomes,
+            },
             check_only: self.check_only,
         }
     }
@@ -73,7 +79,10 @@ impl From<Circuit> for CircuitBreakerLayer {
     fn from(circuit: Circuit) -> Self {
         Self {
             circuit,
-            judge: ByKind::default(),
+            failures: Failures {
+                classifier: HttpClassifier,
+                outcomes: OutcomeSet::new(FAILURES),
+            },
             check_only: false,
         }
     }
@@ -85,24 +94,24 @@ impl Default for CircuitBreakerLayer {
     }
 }
 
-impl<J> fmt::Debug for CircuitBreakerLayer<J> {
+impl<C> fmt::Debug for CircuitBreakerLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
             .field("circuit", &self.circuit)
-            .field("judge", &type_name::<J>())
+            .field("classifier", &type_name::<C>())
             .field("check_only", &self.check_only)
             .finish()
     }
 }
 
-impl<S, J: Clone> Layer<S> for CircuitBreakerLayer<J> {
-    type Service = CircuitBreaker<S, J>;
+impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
+    type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreaker {
             inner,
             circuit: self.circuit.clone(),
-            judge: self.judge.clone(),
+            failures: self.failures.clone(),
             check_only: self.check_only,
         }
     }

@@ -36,11 +36,12 @@
 //!
 //! # What counts as a failure
 //!
-//! Statuses and errors of the kinds *overload*, *server*, *timeout*, *connection* and *rate limit*;
-//! see [`ErrorKind`](crate::ErrorKind). [`kinds`](CircuitBreakerLayer::kinds) chooses others. Any
-//! other response is a success, for example a 400. Any other error does not count, nor does a
-//! rejection by a limiter further in, nor a call that was cancelled. Only the head of a response is
-//! looked at: a body that breaks off later does not count.
+//! The [outcomes](crate::Outcome) `NotSent`, `Interrupted`, `RateLimited`, `Overloaded`, `Timeout` and
+//! `ServerError`; [`failure_outcomes`](CircuitBreakerLayer::failure_outcomes) sets others, and
+//! [`classify`](CircuitBreakerLayer::classify) what returns them. Any other response is a success: a 400
+//! comes from a service that works. Any other error counts neither way, nor does a rejection by a limiter
+//! further in, nor a call that was cancelled. The head of a response decides: a body that breaks off later
+//! does not count.
 //!
 //! # Layer ordering
 //!
@@ -111,13 +112,11 @@
 //!
 //! The response future may be dropped at any point, which does not count as an outcome.
 
+mod failures;
 pub mod future;
-mod judge;
 mod layer;
 mod service;
 
-pub use self::{
-    judge::{ByKind, ErrorsByKind, Judge, Judgement},
-    layer::CircuitBreakerLayer,
-    service::CircuitBreaker,
-};
+#[cfg(feature = "provider")]
+pub(crate) use self::failures::{FAILURES, Failures};
+pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

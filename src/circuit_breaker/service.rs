@@ -6,23 +6,23 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ByKind, Judge, future::ResponseFuture};
-use crate::{BoxError, Circuit, CircuitOpen, circuit::Watch};
+use super::{failures::Failures, future::ResponseFuture};
+use crate::{BoxError, Circuit, CircuitOpen, Classify, HttpClassifier, circuit::Watch};
 
 /// Circuit breaker middleware. See the [module docs](crate::circuit_breaker) for an example.
 ///
 /// A clone shares the circuit.
 #[derive(Clone)]
-pub struct CircuitBreaker<S, J = ByKind> {
+pub struct CircuitBreaker<S, C = HttpClassifier> {
     pub(super) inner: S,
     pub(super) circuit: Circuit,
-    pub(super) judge: J,
+    pub(super) failures: Failures<C>,
     pub(super) check_only: bool,
 }
 
 // ===== impl CircuitBreaker =====
 
-impl<S, J> CircuitBreaker<S, J> {
+impl<S, C> CircuitBreaker<S, C> {
     crate::accessors::inner!(inner);
 
     /// Returns the circuit that this service shares with its clones.
@@ -40,15 +40,15 @@ impl<S, J> CircuitBreaker<S, J> {
     }
 }
 
-impl<S, J, Request> Service<Request> for CircuitBreaker<S, J>
+impl<S, C, Request> Service<Request> for CircuitBreaker<S, C>
 where
     S: Service<Request> + Clone,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response> + Clone,
+    C: Classify<S::Response> + Clone,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, J>;
+    type Future = ResponseFuture<S::Future, C>;
 
     /// Passes through. Its outcome does not count.
     #[inline]
@@ -60,7 +60,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         match self.admit() {
             Ok(watch) => {
-                ResponseFuture::called(self.inner.call(request), watch, self.judge.clone())
+                ResponseFuture::called(self.inner.call(request), watch, self.failures.clone())
             }
             Err(open) => {
                 #[cfg(feature = "tracing")]
@@ -73,12 +73,12 @@ where
     }
 }
 
-impl<S: fmt::Debug, J> fmt::Debug for CircuitBreaker<S, J> {
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
             .field("circuit", &self.circuit)
-            .field("judge", &type_name::<J>())
+            .field("classifier", &type_name::<C>())
             .field("check_only", &self.check_only)
             .finish()
     }

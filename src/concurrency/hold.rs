@@ -2,8 +2,7 @@
 
 use super::{Permit, Reading, adaptive::Latency};
 use crate::{
-    BoxError, Carry, CircuitOpen, ErrorKind, Rejected, ResponseHead,
-    causes::causes,
+    BoxError, Carry, Outcome, ResponseHead,
     limit::{Hold, UntilBodyEnd, UntilResponse},
 };
 
@@ -42,7 +41,7 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.sampler().is_some() {
-            Verdict::of(&response).tell(&mut permit);
+            report(outcome(&response), &mut permit);
         }
         response
     }
@@ -65,11 +64,11 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
-            let verdict = Verdict::of(&response);
-            if sampler.latency() != Latency::Headers && verdict == Verdict::Answer {
+            let outcome = outcome(&response);
+            if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
                 return response.carry_watched(Reading::idle(permit), Reading::watch);
             }
-            verdict.tell(&mut permit);
+            report(outcome, &mut permit);
         }
         self.0.hold(response, Reading::told(permit))
     }
@@ -83,71 +82,34 @@ where
     }
 }
 
-/// What the end of a call says of the other side's load.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Answer,
-    Overload,
-    /// Failures are often faster than answers, and refusals that were made on this side are none of the other one.
-    Nothing,
-}
-
-// ===== impl Verdict =====
-
-impl Verdict {
-    fn of<Response: ResponseHead>(response: &Response) -> Self {
-        if response.extensions().get::<Rejected>().is_some() {
-            return Self::Nothing;
+/// Also reads the status of a gRPC call that has nothing but that.
+fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
+    let outcome = Outcome::of(Ok(response));
+    match response.headers().get("grpc-status") {
+        Some(status) if outcome == Some(Outcome::Success) => {
+            Some(Outcome::of_grpc(status.as_bytes()))
         }
-        match ErrorKind::of(Ok(response)) {
-            Some(kind) => Self::of_kind(kind),
-            None if response.status().is_client_error() => Self::Nothing,
-            None => match response.headers().get("grpc-status") {
-                None => Self::Answer,
-                Some(status) => Self::of_grpc(status.as_bytes()),
-            },
-        }
-    }
-
-    /// By the status of a gRPC call that has nothing but that.
-    fn of_grpc(status: &[u8]) -> Self {
-        match status {
-            b"0" => Self::Answer,
-            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE.
-            b"4" | b"8" | b"14" => Self::Overload,
-            _ => Self::Nothing,
-        }
-    }
-
-    #[cold]
-    fn of_error(error: &BoxError) -> Self {
-        if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
-            return Self::Nothing;
-        }
-        ErrorKind::of_error(error).map_or(Self::Nothing, Self::of_kind)
-    }
-
-    const fn of_kind(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::RateLimit
-            | ErrorKind::Overload
-            | ErrorKind::Timeout
-            | ErrorKind::Connection => Self::Overload,
-            _ => Self::Nothing,
-        }
-    }
-
-    fn tell(self, permit: &mut Permit) {
-        match self {
-            Self::Answer => permit.succeeded(),
-            Self::Overload => permit.overloaded(),
-            Self::Nothing => permit.ignored(),
-        }
+        _ => outcome,
     }
 }
 
+/// Tells the limit what the end of a call says about the load of the service. Other failures say nothing,
+/// since they are often faster than responses; nor do rejections by this crate, which did not reach it.
+fn report(outcome: Option<Outcome>, permit: &mut Permit) {
+    match outcome {
+        Some(Outcome::Success) => permit.succeeded(),
+        Some(
+            Outcome::NotSent
+            | Outcome::Interrupted
+            | Outcome::RateLimited
+            | Outcome::Overloaded
+            | Outcome::Timeout,
+        ) => permit.overloaded(),
+        _ => permit.ignored(),
+    }
+}
+
+#[cold]
 fn failed(error: Option<&BoxError>, permit: &mut Permit) {
-    error
-        .map_or(Verdict::Nothing, Verdict::of_error)
-        .tell(permit);
+    report(error.and_then(Outcome::of_error), permit);
 }

@@ -14,7 +14,7 @@ use super::{
     stream::{Format, Stream},
 };
 use crate::{
-    BoxError, ErrorKind,
+    BoxError, Outcome,
     events::Events,
     header::{is_compressed, media_type},
     opening::{Bounds, Opening, Step},
@@ -49,7 +49,7 @@ impl<B: Body> Inspection<B> {
         let headers = response.headers();
         let status = response.status();
         // What a layer further in found out stays.
-        if is_compressed(headers) || response.extensions().get::<ErrorKind>().is_some() {
+        if is_compressed(headers) || response.extensions().get::<Outcome>().is_some() {
             return Err(response);
         }
         if is_telling(status) {
@@ -163,16 +163,16 @@ fn is_telling(status: StatusCode) -> bool {
 
 /// The response with the status of the error that it is, and a note of that.
 fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
-    let Diagnosis { status, kind, .. } = diagnosis;
+    let Diagnosis {
+        status, outcome, ..
+    } = diagnosis;
     #[cfg(feature = "tracing")]
-    if kind.is_some() || status != response.status() {
-        tracing::debug!(status = status.as_u16(), ?kind, "a response is an error");
+    if outcome != Outcome::ClientError || status != response.status() {
+        tracing::debug!(status = status.as_u16(), ?outcome, "a response is an error");
     }
     *response.status_mut() = status;
     let extensions = response.extensions_mut();
-    if let Some(kind) = kind {
-        extensions.insert(kind);
-    }
+    extensions.insert(outcome);
     extensions.insert(diagnosis);
     response
 }

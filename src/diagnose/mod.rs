@@ -27,7 +27,7 @@
 //!     Ok::<_, Infallible>(response.body(stream.to_owned()).unwrap())
 //! });
 //! let client = ServiceBuilder::new()
-//!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+//!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
 //!     .layer(DiagnoseLayer::new())
 //!     .service(server);
 //!
@@ -39,7 +39,7 @@
 //! # }
 //! ```
 //!
-//! And where the kind of an error says that another model helps:
+//! And if the outcome says that another model helps:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -48,7 +48,7 @@
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{
-//!     DiagnoseLayer, ErrorKind, FallbackLayer, diagnose::ResponseBody, fallback::when::response_where,
+//!     DiagnoseLayer, Outcome, FallbackLayer, diagnose::ResponseBody, fallback::when,
 //! };
 //!
 //! let server = service_fn(async |_: Request<String>| {
@@ -58,11 +58,8 @@
 //! let reads_more = service_fn(async |_: Request<String>| {
 //!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
 //! });
-//! let is_too_long = |response: &Response<ResponseBody<String>>| {
-//!     ErrorKind::of(Ok(response)) == Some(ErrorKind::ContextLength)
-//! };
 //! let client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(reads_more).when(response_where(is_too_long)))
+//!     .layer(FallbackLayer::new(reads_more).when(when::outcome([Outcome::ContextTooLong])))
 //!     .layer(DiagnoseLayer::new())
 //!     .service(server);
 //!
@@ -80,7 +77,7 @@
 //! silent is content.
 //!
 //! An error before any content gives the response the status that it has where it comes as one, and its
-//! [`ErrorKind`](crate::ErrorKind) as an extension:
+//! [`Outcome`](crate::Outcome) as an extension:
 //!
 //! | the error's code, type or status | status |
 //! | --- | --- |
@@ -112,8 +109,8 @@
 //! # What kind of error
 //!
 //! Of a response with one of the statuses 400, 402, 403, 413, 422, 429 and 5xx, up to 16 KiB of the body are read, for up to 5 s,
-//! and what it says is left in the response's extensions as an [`ErrorKind`](crate::ErrorKind), where
-//! [`ErrorKind::of`](crate::ErrorKind::of) finds it: a prompt that is too long, one that a policy forbids, money that is
+//! and what it says is left in the response's extensions as an [`Outcome`](crate::Outcome), where
+//! [`Outcome::of`](crate::Outcome::of) finds it: a prompt that is too long, one that a policy forbids, money that is
 //! spent, a rate limit, an overload. The response passes on as it came. Where the body says nothing, the status counts. A kind
 //! that a layer further in has left there stays.
 //!

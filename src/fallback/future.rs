@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::Settings, when::When,
 };
-use crate::{BoxError, CircuitOpen, causes::causes};
+use crate::{BoxError, CircuitOpen, error::find_source};
 
 pin_project! {
     /// The response future of a [`Fallback`](super::Fallback).
@@ -99,7 +99,7 @@ where
 }
 
 fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
-    let is_open = |error| causes(error).any(|cause| cause.is::<CircuitOpen>());
+    let is_open = |error| find_source::<CircuitOpen>(error).is_some();
     outcome.as_ref().is_err_and(is_open)
 }
 

@@ -44,9 +44,9 @@
 //! # use std::convert::Infallible;
 //! # use http::{Request, Response};
 //! # use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{ErrorKind, FallbackLayer, fallback::{AnsweredBy, when}};
+//! use tower_throttle::{Outcome, FallbackLayer, fallback::{AnsweredBy, when}};
 //!
-//! # let responds = |status: u16, kind: Option<ErrorKind>| service_fn(move |_: Request<()>| async move {
+//! # let responds = |status: u16, kind: Option<Outcome>| service_fn(move |_: Request<()>| async move {
 //! #     let mut response = Response::builder().status(status).body("").unwrap();
 //! #     if let Some(kind) = kind { response.extensions_mut().insert(kind); }
 //! #     Ok::<_, Infallible>(response)
@@ -56,12 +56,12 @@
 //!     .layer(FallbackLayer::value(Response::new("try again later")).named("sorry"))
 //!     .layer(
 //!         FallbackLayer::new(long_context)
-//!             .when(when::kind([ErrorKind::ContextLength]))
+//!             .when(when::outcome([Outcome::ContextTooLong]))
 //!             .named("long context"),
 //!     )
 //!     .layer(FallbackLayer::new(other_provider).named("other provider"));
 //!
-//! # let (busy, too_long) = (responds(429, None), responds(400, Some(ErrorKind::ContextLength)));
+//! # let (busy, too_long) = (responds(429, None), responds(400, Some(Outcome::ContextTooLong)));
 //! // The other provider is down as well.
 //! let response = backups.clone().service(busy).oneshot(Request::new(())).await?;
 //! assert_eq!(AnsweredBy::of(&response).name(), Some("sorry"));

@@ -200,7 +200,7 @@
 //! #     async move { Ok::<_, Infallible>(Response::builder().status(status).body(()).unwrap()) }
 //! # });
 //! # let times_acted = || std::mem::take(&mut *acted.lock().unwrap()).0.len();
-//! let retry = RetryAfterBackoffLayer::new().repeat_unsafe();
+//! let retry = RetryAfterBackoffLayer::new().retry_non_idempotent();
 //! let key = IdempotencyKeyLayer::new();
 //!
 //! let wrong = ServiceBuilder::new().layer(retry.clone()).layer(key.clone()).service(server.clone());

@@ -47,9 +47,9 @@
 //!
 //! # When to use it
 //!
-//! Only where the server honours the header: [`ByStatus`](crate::retry_after_backoff::ByStatus) repeats a request that has an
+//! Only where the server honours the header: [`OutcomePolicy`](crate::retry_after_backoff::OutcomePolicy) repeats a request that has an
 //! `Idempotency-Key` as it would a GET. One that ignores it acts twice. A header with [another name](IdempotencyKeyLayer::name)
-//! is not known to `ByStatus`: [`repeat_unsafe`](crate::RetryAfterBackoffLayer::repeat_unsafe) says that it makes requests
+//! is not known to `OutcomePolicy`: [`retry_non_idempotent`](crate::RetryAfterBackoffLayer::retry_non_idempotent) says that it makes requests
 //! repeatable.
 //!
 //! # Order of layers

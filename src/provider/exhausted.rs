@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use crate::{
-    ErrorKind,
+    Outcome,
     payload::error_body::{Class, LimitError},
 };
 
@@ -88,12 +88,12 @@ impl fmt::Display for QuotaExhausted {
     }
 }
 
-/// The source is the [`ErrorKind`].
+/// The source is the [`Outcome`].
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self.limit.class {
-            Class::TooLarge => &ErrorKind::TooLarge,
-            _ => &ErrorKind::Money,
+            Class::TooLarge => &Outcome::ClientError,
+            _ => &Outcome::QuotaExhausted,
         })
     }
 }

@@ -20,8 +20,8 @@ use super::{
     usage::UsageReader,
 };
 use crate::{
-    BoxError, CircuitOpen, IntoHttp, RateLimits, Rejected, ResponseHead, WithBody, causes::causes,
-    failure::Failure, limit::Hold, payload::error_body::LimitError, refusal::Fail,
+    BoxError, CircuitOpen, IntoHttp, Outcome, RateLimits, Rejected, ResponseHead, WithBody,
+    error::find_source, limit::Hold, payload::error_body::LimitError, refusal::Fail,
 };
 
 type Inner<S, Request> =
@@ -139,10 +139,10 @@ where
 
 fn after_error(reservation: Reservation, error: &BoxError) {
     // By a limit or a circuit further in: it was not sent.
-    if causes(error).any(|cause| cause.is::<Rejected>() || cause.is::<CircuitOpen>()) {
+    if find_source::<Rejected>(error).is_some() || find_source::<CircuitOpen>(error).is_some() {
         return reservation.refund();
     }
-    if let Failure::NotSent = Failure::of(error) {
+    if Outcome::of_error(error) == Some(Outcome::NotSent) {
         reservation.refund();
     }
 }

@@ -19,7 +19,7 @@
 //! let limiter = anthropic.limiter().clone();
 //!
 //! let mut client = ServiceBuilder::new()
-//!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+//!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
 //!     .layer(anthropic)
 //!     .service(http_client);
 //!

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 use crate::{
-    ErrorKind, Quota,
+    Outcome, Quota,
     algorithm::{Algorithm, gcra::Gcra},
     quota::nanos,
     sync::{AtomicU64, Ordering},
@@ -79,8 +79,8 @@ struct Terms {
     price: Price,
 }
 
-/// How many retries one after a failure of this kind counts as.
-type Price = fn(Option<ErrorKind>) -> u32;
+/// How many retries one after this outcome counts as.
+type Price = fn(Option<Outcome>) -> u32;
 
 /// The price of a retry that has not been made yet; what was saved is given back when this is dropped before it was
 /// [spent](Withdrawal::spend). The reserve comes back by itself.
@@ -96,7 +96,7 @@ impl Budget {
             percent,
             saved_at_most: 100 * RETRY,
             reserve,
-            price: by_kind,
+            price: by_outcome,
         })
     }
 
@@ -112,22 +112,22 @@ impl Budget {
         })
     }
 
-    /// How many retries one after a failure of a kind counts as. Unless told otherwise 2 after a timeout, and 1
-    /// after anything else, or what is of no kind. 0 is free.
+    /// Sets how many retries one after an outcome counts as. Default: 2 after a timeout, and 1 after anything
+    /// else, `None` included. 0 is free.
     ///
     /// A price above what may be saved, or above the reserve's burst, is cut to that. This makes a new budget with
     /// nothing saved, so call it before the budget is cloned.
     ///
     /// ```
-    /// use tower_throttle::{ErrorKind, retry_after_backoff::Budget};
+    /// use tower_throttle::{Outcome, retry_after_backoff::Budget};
     ///
-    /// let budget = Budget::default().price(|kind| match kind {
-    ///     Some(ErrorKind::Overload) => 3,
+    /// let budget = Budget::default().price(|outcome| match outcome {
+    ///     Some(Outcome::Overloaded) => 3,
     ///     _ => 1,
     /// });
     /// # let _ = budget;
     /// ```
-    pub fn price(self, price: fn(Option<ErrorKind>) -> u32) -> Self {
+    pub fn price(self, price: fn(Option<Outcome>) -> u32) -> Self {
         Self::on(Terms {
             price,
             ..self.0.terms
@@ -163,8 +163,8 @@ impl Budget {
         Self::on(self.0.terms)
     }
 
-    pub(super) fn pay(&self, kind: Option<ErrorKind>, now: Instant) -> Option<Withdrawal> {
-        let retries = (self.0.terms.price)(kind);
+    pub(super) fn pay(&self, outcome: Option<Outcome>, now: Instant) -> Option<Withdrawal> {
+        let retries = (self.0.terms.price)(outcome);
         if retries == 0 {
             return Some(Withdrawal::free());
         }
@@ -245,9 +245,9 @@ impl fmt::Debug for Budget {
     }
 }
 
-fn by_kind(kind: Option<ErrorKind>) -> u32 {
-    match kind {
-        Some(ErrorKind::Timeout) => 2,
+fn by_outcome(outcome: Option<Outcome>) -> u32 {
+    match outcome {
+        Some(Outcome::Timeout) => 2,
         _ => 1,
     }
 }
@@ -362,20 +362,20 @@ mod tests {
         let now = Instant::now();
         let budget = Budget::new(100, NONE);
         (0..5).for_each(|_| budget.deposit());
-        let timeout = budget.pay(Some(ErrorKind::Timeout), now).unwrap();
+        let timeout = budget.pay(Some(Outcome::Timeout), now).unwrap();
         assert_eq!(budget.saved(), 3);
-        budget.pay(Some(ErrorKind::Server), now).unwrap().spend();
-        budget.pay(Some(ErrorKind::Overload), now).unwrap().spend();
+        budget.pay(Some(Outcome::ServerError), now).unwrap().spend();
+        budget.pay(Some(Outcome::Overloaded), now).unwrap().spend();
         assert_eq!(budget.saved(), 1);
-        assert!(budget.pay(Some(ErrorKind::Timeout), now).is_none());
+        assert!(budget.pay(Some(Outcome::Timeout), now).is_none());
         drop(timeout);
         assert_eq!(budget.saved(), 3);
 
         let told = Budget::new(100, NONE).price(|kind| 3 * u32::from(kind.is_some()));
         assert!(told.pay(None, now).is_some(), "free");
-        assert!(told.pay(Some(ErrorKind::Server), now).is_none());
+        assert!(told.pay(Some(Outcome::ServerError), now).is_none());
         (0..3).for_each(|_| told.deposit());
-        assert!(told.pay(Some(ErrorKind::Server), now).is_some());
+        assert!(told.pay(Some(Outcome::ServerError), now).is_some());
     }
 
     #[tokio::test(start_paused = true)]

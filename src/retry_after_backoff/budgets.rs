@@ -34,9 +34,9 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 ///
 /// # How many
 ///
-/// At most 1,024 unless [told otherwise](Budgets::at_most). When there are as many, those go that nobody has a clone of and whose
-/// reserve is whole, the ones with nothing saved first: a new one in their place would allow no more than they did. Where
-/// none can go, names that are new share one budget.
+/// At most 1,024 by default; [`at_most`](Budgets::at_most) sets another number. When there are as many,
+/// those are removed that nobody has a clone of and whose reserve is whole: a new one in their place allows
+/// no more than they did. If none can be removed, new names share one budget.
 ///
 /// # What it costs
 ///
@@ -76,11 +76,9 @@ impl Budgets {
     pub fn named(&self, name: &str) -> Budget {
         // Nothing panics while it is held.
         let named = self.0.named.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = named.budgets.get(name) {
-            return budget.clone();
-        }
+        let budget = named.budgets.get(name).cloned();
         drop(named);
-        self.make(name)
+        budget.unwrap_or_else(|| self.make(name))
     }
 
     /// How many budgets there are.
@@ -116,7 +114,7 @@ impl Budgets {
             return budget.clone();
         }
         if named.budgets.len() >= self.0.at_most {
-            named.sweep(self.0.at_most);
+            named.sweep();
         }
         if named.budgets.len() >= self.0.at_most {
             return self.0.common.clone();
@@ -158,19 +156,15 @@ impl fmt::Debug for Budgets {
 // ===== impl Named =====
 
 impl Named {
-    fn sweep(&mut self, at_most: usize) {
+    fn sweep(&mut self) {
         let now = Instant::now();
         let is_early = |swept| now.saturating_duration_since(swept) < BETWEEN_SWEEPS;
         if self.swept.is_some_and(is_early) {
             return;
         }
         self.swept = Some(now);
-        let can_go = |budget: &Budget| budget.is_lone() && budget.is_rested(now);
         self.budgets
-            .retain(|_, budget| !can_go(budget) || budget.saved() > 0);
-        if self.budgets.len() >= at_most {
-            self.budgets.retain(|_, budget| !can_go(budget));
-        }
+            .retain(|_, budget| !budget.is_lone() || !budget.is_rested(now));
     }
 }
 

@@ -14,11 +14,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    Budget, Classify, Verdict,
+    Budget, Policy, RetryAction,
     budget::Withdrawal,
-    settings::{Paid, Plan, Progress, Settings},
+    settings::{Plan, Progress, Settings},
 };
-use crate::{BoxError, CircuitOpen, ErrorKind, TryClone, causes::causes};
+use crate::{BoxError, CircuitOpen, Outcome, TryClone, error::find_source};
 
 pin_project! {
     /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
@@ -26,13 +26,13 @@ pin_project! {
     /// # Cancel safety
     ///
     /// It may be dropped at any point. The price of a retry that was not made yet goes back to the budget.
-    pub struct ResponseFuture<S, C, Request>
+    pub struct ResponseFuture<S, P, Request>
     where
         S: Service<Request>,
     {
         #[pin]
         state: State<S::Future>,
-        kept: Kept<S, C, Request>,
+        next: NextAttempt<S, P, Request>,
     }
 }
 
@@ -51,7 +51,7 @@ struct Between {
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
     withdrawal: Withdrawal,
-    deadline: Option<Instant>,
+    deadline: Instant,
 }
 
 /// The deadline passed before the inner service was ready for a further attempt.
@@ -62,37 +62,37 @@ struct Between {
 pub struct DeadlinePassed;
 
 /// What a further attempt needs.
-pub(super) struct Kept<S, C, Request> {
+pub(super) struct NextAttempt<S, P, Request> {
     /// `None` for the last attempt: there may be no more, or the request can't be cloned.
     pub(super) request: Option<Request>,
     /// What pays for the retries, once there was one.
     pub(super) budget: Option<Budget>,
     pub(super) service: S,
-    pub(super) classifier: C,
+    pub(super) policy: P,
     pub(super) settings: Arc<Settings>,
     pub(super) progress: Progress,
 }
 
 // ===== impl ResponseFuture =====
 
-impl<S, C, Request> ResponseFuture<S, C, Request>
+impl<S, P, Request> ResponseFuture<S, P, Request>
 where
     S: Service<Request>,
 {
     #[inline]
-    pub(super) const fn called(future: S::Future, kept: Kept<S, C, Request>) -> Self {
+    pub(super) const fn called(future: S::Future, next: NextAttempt<S, P, Request>) -> Self {
         Self {
             state: State::Calling { future },
-            kept,
+            next,
         }
     }
 }
 
-impl<S, C, Request> Future for ResponseFuture<S, C, Request>
+impl<S, P, Request> Future for ResponseFuture<S, P, Request>
 where
     S: Service<Request>,
     S::Error: Into<BoxError>,
-    C: Classify<Request, S::Response>,
+    P: Policy<Request, S::Response>,
     Request: TryClone,
 {
     type Output = Result<S::Response, BoxError>;
@@ -100,23 +100,23 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut state, kept) = (this.state, this.kept);
+        let (mut state, next) = (this.state, this.next);
         loop {
             match state.as_mut().project() {
                 // ## Calling => (Between | done)
                 StateProj::Calling { future } => {
                     let Poll::Ready(result) = future.poll(cx) else {
-                        kept.progress.pending();
+                        next.progress.pending();
                         return Poll::Pending;
                     };
                     let mut result = result.map_err(Into::into);
-                    let Some(plan) = kept.judge(&result) else {
-                        kept.record(&mut result);
+                    let Some(plan) = next.judge(&result) else {
+                        next.record(&mut result);
                         return Poll::Ready(result);
                     };
                     match is_found_out(&result) {
-                        true => kept.progress.waited_for_another(plan.wait),
-                        false => kept.progress.waited(plan.wait),
+                        true => next.progress.waited_for_another(plan.wait),
+                        false => next.progress.waited(plan.wait),
                     }
                     // What the response and the future hold, such as permits, is not held while this sleeps.
                     drop(result);
@@ -126,13 +126,13 @@ where
                 // ## Between => (Calling | done)
                 StateProj::Between { between } => {
                     ready!(between.poll_sleep(cx));
-                    let Poll::Ready(ready) = kept.service.poll_ready(cx) else {
-                        ready!(between.poll_deadline(cx));
+                    let Poll::Ready(ready) = next.service.poll_ready(cx) else {
+                        ready!(between.timer.as_mut().poll(cx));
                         return Poll::Ready(Err(DeadlinePassed.into()));
                     };
                     ready.map_err(Into::into)?;
                     between.withdrawal.spend();
-                    let future = kept.call();
+                    let future = next.call();
                     state.set(State::Calling { future });
                 }
             }
@@ -140,7 +140,7 @@ where
     }
 }
 
-impl<S, C, Request> fmt::Debug for ResponseFuture<S, C, Request>
+impl<S, P, Request> fmt::Debug for ResponseFuture<S, P, Request>
 where
     S: Service<Request>,
 {
@@ -152,15 +152,14 @@ where
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)
-            .field("attempts", &self.kept.progress.attempts)
+            .field("attempts", &self.next.progress.attempts)
             .finish()
     }
 }
 
 /// Whether it is left to another request to find out whether a circuit further in may close.
 fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
-    let mut causes = result.as_ref().err().into_iter().flat_map(causes);
-    let open = causes.find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+    let open = result.as_ref().err().and_then(find_source::<CircuitOpen>);
     open.is_some_and(|open| open.retry_after().is_none())
 }
 
@@ -180,18 +179,9 @@ impl Between {
         if !self.has_slept {
             ready!(self.timer.as_mut().poll(cx));
             self.has_slept = true;
-            if let Some(deadline) = self.deadline {
-                self.timer.as_mut().reset(deadline);
-            }
+            self.timer.as_mut().reset(self.deadline);
         }
         Poll::Ready(())
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.deadline {
-            Some(_) => self.timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
     }
 }
 
@@ -203,19 +193,19 @@ impl fmt::Display for DeadlinePassed {
     }
 }
 
-/// The source is [`ErrorKind::Timeout`].
+/// The source is [`Outcome::Timeout`].
 impl std::error::Error for DeadlinePassed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&ErrorKind::Timeout)
+        Some(&Outcome::Timeout)
     }
 }
 
-// ===== impl Kept =====
+// ===== impl NextAttempt =====
 
-impl<S, C, Request> Kept<S, C, Request>
+impl<S, P, Request> NextAttempt<S, P, Request>
 where
     S: Service<Request>,
-    C: Classify<Request, S::Response>,
+    P: Policy<Request, S::Response>,
     Request: TryClone,
 {
     /// Whether there is another attempt after this result.
@@ -225,20 +215,15 @@ where
             self.judge_last(result);
             return None;
         };
-        match self.classifier.classify(request, result.as_ref()) {
-            Verdict::Retry { after, kind } => {
-                let kind = kind.or_else(|| result.as_ref().err().and_then(ErrorKind::of_error));
-                self.plan(result.is_ok(), after, kind)
+        match self.policy.action(request, result.as_ref()) {
+            RetryAction::Retry { after, outcome } => {
+                let outcome = outcome.or_else(|| Outcome::of_error(result.as_ref().err()?));
+                self.plan(result.is_ok(), after, outcome)
             }
-            Verdict::Forbid => None,
-            Verdict::Accept => {
-                match &self.settings.budget {
-                    Paid::By(budget) => budget.deposit(),
-                    Paid::ByHost(budgets) => {
-                        budgets.of_host(self.classifier.host(request)).deposit();
-                    }
-                    Paid::Free => {}
-                }
+            RetryAction::Forbid => None,
+            RetryAction::Accept => {
+                let host = || self.policy.host(request);
+                self.settings.budget.with(host, Budget::deposit);
                 None
             }
         }
@@ -246,10 +231,9 @@ where
 
     /// A last attempt can't be classified, but the budget that paid for it is owed what it earned.
     fn judge_last(&self, result: &Result<S::Response, BoxError>) {
-        if let Some(budget) = &self.budget {
-            if self.classifier.is_success(result.as_ref()) {
-                budget.deposit();
-            }
+        match &self.budget {
+            Some(budget) if self.policy.is_success(result.as_ref()) => budget.deposit(),
+            _ => {}
         }
     }
 
@@ -259,17 +243,14 @@ where
         &mut self,
         is_response: bool,
         after: Option<Duration>,
-        kind: Option<ErrorKind>,
+        outcome: Option<Outcome>,
     ) -> Option<Plan> {
         let request = self.request.as_ref()?;
         if self.budget.is_none() {
-            self.budget = match &self.settings.budget {
-                Paid::By(budget) => Some(budget.clone()),
-                Paid::ByHost(budgets) => Some(budgets.of_host(self.classifier.host(request))),
-                Paid::Free => None,
-            };
+            let host = || self.policy.host(request);
+            self.budget = self.settings.budget.with(host, Budget::clone);
         }
-        let budget = self.budget.as_ref().map(|budget| (budget, kind));
+        let budget = self.budget.as_ref().map(|budget| (budget, outcome));
         let now = Instant::now();
         let plan = self.settings.plan(&self.progress, after, budget, now)?;
         // A body of which a part is lost is not sent. One that the first attempt still reads is taken from it.
@@ -295,7 +276,7 @@ where
     fn record(&self, result: &mut Result<S::Response, BoxError>) {
         if let Ok(response) = result {
             if self.progress.attempts.attempts() > 1 {
-                self.classifier.record(response, self.progress.attempts);
+                self.policy.record(response, self.progress.attempts);
             }
         }
     }
@@ -307,7 +288,7 @@ where
             Some(request) if !is_last => request.try_clone(),
             _ => None,
         };
-        #[allow(clippy::expect_used, reason = "only what is kept is repeated")]
+        #[allow(clippy::expect_used, reason = "a request is kept")]
         let request = std::mem::replace(&mut self.request, again).expect("a request is kept");
         self.service.call(request)
     }

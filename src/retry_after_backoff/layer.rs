@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    Backoff, Budget, Budgets, ByStatus, RetryAfterBackoff,
+    Backoff, Budget, Budgets, OutcomePolicy, RetryAfterBackoff,
     settings::{Dice, Paid, Settings},
 };
 
@@ -12,9 +12,9 @@ use super::{
 /// See the [module docs](crate::retry_after_backoff) for an example, the defaults and the order of layers.
 #[derive(Clone)]
 #[must_use]
-pub struct RetryAfterBackoffLayer<C = ByStatus> {
+pub struct RetryAfterBackoffLayer<P = OutcomePolicy> {
     settings: Arc<Settings>,
-    classifier: C,
+    policy: P,
 }
 
 // ===== impl RetryAfterBackoffLayer =====
@@ -24,33 +24,43 @@ impl RetryAfterBackoffLayer {
     pub fn new() -> Self {
         Self {
             settings: Arc::default(),
-            classifier: ByStatus::new(),
+            policy: OutcomePolicy::new(),
+        }
+    }
+}
+
+impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
+    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`](crate::HttpClassifier).
+    pub fn classify<C2>(self, classifier: C2) -> RetryAfterBackoffLayer<OutcomePolicy<C2>> {
+        RetryAfterBackoffLayer {
+            settings: self.settings,
+            policy: self.policy.classify(classifier),
         }
     }
 
-    /// Repeats every method wherever GET would be, as for completions of a language model.
+    /// Retries every method as it would GET, as for completions of a language model.
     ///
-    /// See [`ByStatus::repeat_unsafe`] for what that risks.
-    pub fn repeat_unsafe(mut self) -> Self {
-        self.classifier = self.classifier.repeat_unsafe();
+    /// See [`OutcomePolicy::retry_non_idempotent`] for what that risks.
+    pub fn retry_non_idempotent(mut self) -> Self {
+        self.policy = self.policy.retry_non_idempotent();
         self
     }
 
-    /// Waits while a circuit further in is open, in place of failing at once: for where there is no fallback further out.
+    /// Waits while a circuit further in is open, instead of failing at once. Use it if there is no fallback.
     ///
-    /// See [`ByStatus::wait_for_circuit`].
+    /// See [`OutcomePolicy::wait_for_circuit`].
     pub fn wait_for_circuit(mut self) -> Self {
-        self.classifier = self.classifier.wait_for_circuit();
+        self.policy = self.policy.wait_for_circuit();
         self
     }
 }
 
-impl<C> RetryAfterBackoffLayer<C> {
-    /// Decides with `classifier` what is repeated. [`ByStatus`] unless told otherwise.
-    pub fn classify<C2>(self, classifier: C2) -> RetryAfterBackoffLayer<C2> {
+impl<P> RetryAfterBackoffLayer<P> {
+    /// Sets what decides which requests are sent again. Default: [`OutcomePolicy`].
+    pub fn policy<P2>(self, policy: P2) -> RetryAfterBackoffLayer<P2> {
         RetryAfterBackoffLayer {
             settings: self.settings,
-            classifier,
+            policy,
         }
     }
 
@@ -89,7 +99,7 @@ impl<C> RetryAfterBackoffLayer<C> {
     /// Pays for retries from the budget of the host that the request goes to, so that one that is down leaves nothing but its own
     /// requests without retries.
     ///
-    /// Which host that is the classifier [says](super::Classify::host): the request's
+    /// Which host that is the policy [says](super::Policy::host): the request's
     /// [authority](crate::RequestHead::authority) unless it is one of your own. A success takes a read lock in this mode.
     pub fn budget_by_host(self, budgets: Budgets) -> Self {
         self.set(|settings| settings.budget = Paid::ByHost(budgets))
@@ -120,19 +130,19 @@ impl Default for RetryAfterBackoffLayer {
     }
 }
 
-impl<C> fmt::Debug for RetryAfterBackoffLayer<C> {
+impl<P> fmt::Debug for RetryAfterBackoffLayer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryAfterBackoffLayer")
             .field("settings", &self.settings)
-            .field("classifier", &type_name::<C>())
+            .field("policy", &type_name::<P>())
             .finish()
     }
 }
 
-impl<S, C: Clone> Layer<S> for RetryAfterBackoffLayer<C> {
-    type Service = RetryAfterBackoff<S, C>;
+impl<S, P: Clone> Layer<S> for RetryAfterBackoffLayer<P> {
+    type Service = RetryAfterBackoff<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryAfterBackoff::new(inner, self.settings.clone(), self.classifier.clone())
+        RetryAfterBackoff::new(inner, self.settings.clone(), self.policy.clone())
     }
 }

@@ -44,7 +44,7 @@
 //! use tower_throttle::RetryAfterBackoffLayer;
 //!
 //! let layer = RetryAfterBackoffLayer::new()
-//!     .repeat_unsafe()
+//!     .retry_non_idempotent()
 //!     .attempts(3)
 //!     .deadline(Duration::from_secs(90));
 //! # let _ = layer;
@@ -54,9 +54,10 @@
 //!
 //! A request that failed may have been acted on all the same: the answer was lost, not the request. GET, PUT, DELETE and
 //! the like can be repeated regardless. POST and PATCH are repeated only where the server cannot have acted, as with a
-//! 429, or a connection that was refused. [`ByStatus`] has the whole table. Tell it to
-//! [`repeat_unsafe`](RetryAfterBackoffLayer::repeat_unsafe) methods where acting twice does no harm, and bring a
-//! [`Classify`] of your own for anything else: another protocol, an error code in a header, responses that are not HTTP.
+//! 429, or a connection that was refused. [`OutcomePolicy`] has the whole table. It also
+//! [retries non-idempotent methods](RetryAfterBackoffLayer::retry_non_idempotent) if acting twice does no
+//! harm. A [`Classify`](crate::Classify) of your own changes what an outcome is, as for an error code in a
+//! header; a [`Policy`] of your own decides about everything, as for responses that are not HTTP.
 //!
 //! An unsafe request with an `Idempotency-Key` counts as a safe one, and the layer of
 //! [`idempotency_key`](crate::idempotency_key) gives it one.
@@ -136,10 +137,9 @@
 mod attempts;
 mod budget;
 mod budgets;
-mod by_status;
-mod classify;
 pub mod future;
 mod layer;
+mod policy;
 mod service;
 mod settings;
 
@@ -147,9 +147,8 @@ pub use self::{
     attempts::Attempts,
     budget::Budget,
     budgets::Budgets,
-    by_status::ByStatus,
-    classify::{Classify, Plain, Verdict},
     layer::RetryAfterBackoffLayer,
+    policy::{OutcomePolicy, Policy, PolicyFn, RetryAction, policy_fn},
     service::RetryAfterBackoff,
 };
 #[doc(inline)]

@@ -8,8 +8,8 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Classify,
-    future::{Kept, ResponseFuture},
+    Policy,
+    future::{NextAttempt, ResponseFuture},
     settings::{Progress, Settings},
 };
 use crate::{BoxError, TryClone};
@@ -19,36 +19,36 @@ use crate::{BoxError, TryClone};
 ///
 /// A clone shares the settings and the budget.
 #[derive(Clone)]
-pub struct RetryAfterBackoff<S, C = super::ByStatus> {
+pub struct RetryAfterBackoff<S, P = super::OutcomePolicy> {
     inner: S,
     settings: Arc<Settings>,
-    classifier: C,
+    policy: P,
 }
 
 // ===== impl RetryAfterBackoff =====
 
-impl<S, C> RetryAfterBackoff<S, C> {
-    pub(super) const fn new(inner: S, settings: Arc<Settings>, classifier: C) -> Self {
+impl<S, P> RetryAfterBackoff<S, P> {
+    pub(super) const fn new(inner: S, settings: Arc<Settings>, policy: P) -> Self {
         Self {
             inner,
             settings,
-            classifier,
+            policy,
         }
     }
 
     crate::accessors::inner!(inner);
 }
 
-impl<S, C, Request> Service<Request> for RetryAfterBackoff<S, C>
+impl<S, P, Request> Service<Request> for RetryAfterBackoff<S, P>
 where
     S: Service<Request> + Clone,
     S::Error: Into<BoxError>,
-    C: Classify<Request, S::Response> + Clone,
+    P: Policy<Request, S::Response> + Clone,
     Request: TryClone,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, C, Request>;
+    type Future = ResponseFuture<S, P, Request>;
 
     /// Passes through.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -61,25 +61,25 @@ where
             ..=1 => None,
             _ => request.try_clone(),
         };
-        let kept = Kept {
+        let next = NextAttempt {
             request: again,
             budget: None,
             // A fresh clone, which holds nothing: the ready instance is called right now.
             service: self.inner.clone(),
-            classifier: self.classifier.clone(),
+            policy: self.policy.clone(),
             settings: self.settings.clone(),
             progress: Progress::starting(),
         };
-        ResponseFuture::called(self.inner.call(request), kept)
+        ResponseFuture::called(self.inner.call(request), next)
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for RetryAfterBackoff<S, C> {
+impl<S: fmt::Debug, P> fmt::Debug for RetryAfterBackoff<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryAfterBackoff")
             .field("inner", &self.inner)
             .field("settings", &self.settings)
-            .field("classifier", &type_name::<C>())
+            .field("policy", &type_name::<P>())
             .finish()
     }
 }

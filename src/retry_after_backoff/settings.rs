@@ -7,10 +7,13 @@ use tokio::time::Instant;
 
 use super::{Attempts, Backoff, Budget, Budgets, budget::Withdrawal};
 use crate::{
-    ErrorKind,
+    Outcome,
     algorithm::backoff::above_hint,
     sync::{AtomicU64, Ordering},
 };
+
+/// A deadline further off than this counts as this: an instant can't be as far off as a duration.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -57,7 +60,7 @@ pub(super) struct Plan {
     pub(super) wait: Duration,
     pub(super) withdrawal: Withdrawal,
     /// When the attempt must have begun.
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Instant,
 }
 
 // ===== impl Settings =====
@@ -86,7 +89,7 @@ impl Settings {
         &self,
         progress: &Progress,
         hint: Option<Duration>,
-        budget: Option<(&Budget, Option<ErrorKind>)>,
+        budget: Option<(&Budget, Option<Outcome>)>,
         now: Instant,
     ) -> Option<Plan> {
         if progress.attempts.attempts() >= self.attempts {
@@ -108,15 +111,13 @@ impl Settings {
             return None;
         }
         let withdrawal = match budget {
-            Some((budget, kind)) if hint.is_none() => budget.pay(kind, now)?,
+            Some((budget, outcome)) if hint.is_none() => budget.pay(outcome, now)?,
             _ => Withdrawal::free(),
         };
-        // So far off that it can't be told is as good as none.
-        let deadline = now.checked_add(left);
         Some(Plan {
             wait,
             withdrawal,
-            deadline,
+            deadline: now + left.min(FAR),
         })
     }
 
@@ -124,6 +125,24 @@ impl Settings {
         let retry = progress.attempts.attempts().saturating_sub(1);
         self.backoff
             .wait(retry, progress.last_wait, self.dice.roll())
+    }
+}
+
+// ===== impl Paid =====
+
+impl Paid {
+    /// Calls `f` with the budget of the host, if there is one.
+    #[inline]
+    pub(super) fn with<'a, T>(
+        &self,
+        host: impl FnOnce() -> Option<&'a str>,
+        f: impl FnOnce(&Budget) -> T,
+    ) -> Option<T> {
+        match self {
+            Self::Free => None,
+            Self::By(budget) => Some(f(budget)),
+            Self::ByHost(budgets) => Some(f(&budgets.of_host(host()))),
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use tower_layer::{Identity, Layer, Stack as LayerStack};
 #[cfg(feature = "cache")]
 use crate::cache::CacheLayer;
 use crate::{
-    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, ErrorKind,
-    FallbackLayer, IdempotencyKey, IdempotencyKeyLayer, RetryAfterBackoff, RetryAfterBackoffLayer,
+    Circuit, CircuitBreaker, CircuitBreakerLayer, Diagnose, DiagnoseLayer, FallbackLayer,
+    IdempotencyKey, IdempotencyKeyLayer, Outcome, RetryAfterBackoff, RetryAfterBackoffLayer,
     Timeout, TimeoutLayer,
-    circuit_breaker::ByKind,
+    circuit_breaker::FAILURES,
     provider::{ProviderLayer, ProviderService},
 };
 
@@ -22,7 +22,7 @@ pub struct StackLayer<F = Identity, C = Identity> {
     retry: RetryAfterBackoffLayer,
     key: IdempotencyKeyLayer,
     circuit: Circuit,
-    failures: ByKind,
+    failures: &'static [Outcome],
     has_fallback: bool,
     diagnose: DiagnoseLayer,
     timeout: TimeoutLayer,
@@ -31,11 +31,12 @@ pub struct StackLayer<F = Identity, C = Identity> {
 }
 
 /// What opens the circuit where nobody else can answer.
-const DOWN: [ErrorKind; 4] = [
-    ErrorKind::Overload,
-    ErrorKind::Server,
-    ErrorKind::Timeout,
-    ErrorKind::Connection,
+const DOWN: [Outcome; 5] = [
+    Outcome::NotSent,
+    Outcome::Overloaded,
+    Outcome::ServerError,
+    Outcome::Timeout,
+    Outcome::Interrupted,
 ];
 
 /// What keys, repeats, limits and times the attempts of a client `S`.
@@ -57,10 +58,10 @@ impl StackLayer {
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
             limits,
-            retry: RetryAfterBackoffLayer::new().repeat_unsafe(),
+            retry: RetryAfterBackoffLayer::new().retry_non_idempotent(),
             key: IdempotencyKeyLayer::new(),
             circuit: Circuit::new(),
-            failures: ByKind::new(DOWN),
+            failures: &DOWN,
             has_fallback: false,
             diagnose: DiagnoseLayer::new(),
             timeout: TimeoutLayer::new(),
@@ -79,7 +80,7 @@ impl<C> StackLayer<Identity, C> {
 }
 
 impl<F, C> StackLayer<F, C> {
-    /// How attempts are repeated. [`repeat_unsafe`](RetryAfterBackoffLayer::repeat_unsafe) unless told otherwise.
+    /// How attempts are repeated. [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent) unless told otherwise.
     pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
         self.retry = retry;
         self
@@ -121,7 +122,7 @@ impl<F, C> StackLayer<F, C> {
             retry: self.retry,
             key: self.key,
             circuit: self.circuit,
-            failures: ByKind::default(),
+            failures: &FAILURES,
             has_fallback: true,
             diagnose: self.diagnose,
             timeout: self.timeout,
@@ -159,7 +160,8 @@ where
     fn layer(&self, client: S) -> C::Service {
         let timed = self.timeout.layer(client);
         let diagnosed = self.diagnose.layer(timed);
-        let breaker = CircuitBreakerLayer::from(self.circuit.clone()).judge(self.failures);
+        let breaker = CircuitBreakerLayer::from(self.circuit.clone())
+            .failure_outcomes(self.failures.iter().copied());
         let limited = self.limits.layer(breaker.layer(diagnosed));
         let retry = match self.has_fallback {
             true => self.retry.clone(),

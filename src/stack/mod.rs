@@ -55,7 +55,7 @@
 //! let http = reqwest::Client::new();
 //! let second = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK)).layer(http.clone());
 //! let first = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true))
-//!     .retry(RetryAfterBackoffLayer::new().repeat_unsafe().attempts(3))
+//!     .retry(RetryAfterBackoffLayer::new().retry_non_idempotent().attempts(3))
 //!     .timeout(TimeoutLayer::new().between_chunks(Duration::from_secs(20)))
 //!     .fallback(FallbackLayer::new(second).map_request(|mut request: reqwest::Request| {
 //!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and the key, and the model
@@ -77,7 +77,7 @@
 //!
 //! The stack does nothing that the layers don't. This is the same one, of the very same type; without a fallback its
 //! retry has [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit), and its circuit breaker
-//! [`kinds`](crate::CircuitBreakerLayer::kinds) without [`RateLimit`](crate::ErrorKind::RateLimit):
+//! [`failure_outcomes`](crate::CircuitBreakerLayer::failure_outcomes) without [`RateLimited`](crate::Outcome::RateLimited):
 //!
 //! ```
 //! # use http::{Request, Response};
@@ -98,7 +98,7 @@
 //!     .layer(FallbackLayer::new(backup.clone()))
 //!     .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
 //!     .layer(IdempotencyKeyLayer::new())
-//!     .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+//!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
 //!     .layer(limits.clone())
 //!     .layer(CircuitBreakerLayer::from(circuit))
 //!     .layer(DiagnoseLayer::new())

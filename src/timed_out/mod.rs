@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::{BoxError, causes::causes};
+use crate::{BoxError, error::find_source};
 
 /// Something took longer than it may.
 ///
@@ -37,7 +37,7 @@ impl TimedOut {
     /// The one in this error's chain of sources.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
-        causes(error).find_map(|cause| cause.downcast_ref().copied())
+        find_source(error).copied()
     }
 
     pub(crate) fn into_error(self) -> BoxError {

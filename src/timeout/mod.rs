@@ -64,7 +64,7 @@
 //!
 //! With `reqwest` a body that is cut ends with a `reqwest::Error`, which says that the body can't be decoded, and whose `is_timeout`
 //! says no: what it knows are its own timeouts. `TimedOut::of(&error.into())` finds this one, and
-//! [`ErrorKind::of_error`](crate::ErrorKind::of_error) says `Timeout`.
+//! [`Outcome::of_error`](crate::Outcome::of_error) says `Timeout`.
 //!
 //! With a timeout the future, or the body, inside is dropped at once, before the error is returned: its connection is
 //! closed, or free, permits are back. The body has ended then.

@@ -36,7 +36,11 @@ fn ask_on(
 ) -> (JoinSet<()>, Arc<AtomicUsize>) {
     let client = client();
     let service = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe().no_budget())
+        .layer(
+            RetryAfterBackoffLayer::new()
+                .retry_non_idempotent()
+                .no_budget(),
+        )
         .layer(ProviderLayer::from(limiter.clone()))
         .service(client.clone());
     let (answered, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());

@@ -21,10 +21,11 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_throttle::{
-    BoxError, Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitOpen, ConcurrencyLimiter,
-    ErrorKind, FallbackLayer, Quota, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
+    BoxError, Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitOpen, Classify,
+    ConcurrencyLimiter, ErrorClassifier, FallbackLayer, Hint, HttpClassifier, Outcome, Quota,
+    RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     circuit::{State, Watch},
-    circuit_breaker::{ByKind, ErrorsByKind, Judgement, future::ResponseFuture},
+    circuit_breaker::future::ResponseFuture,
     fallback::AnsweredBy,
 };
 
@@ -403,23 +404,37 @@ async fn an_error_that_says_nothing_and_a_success_differ() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_kinds_and_the_judge_can_be_chosen() {
+async fn failures_and_the_classifier_can_be_set() {
+    #[derive(Clone)]
+    struct Own;
+    impl Classify<Res> for Own {
+        fn classify(&self, result: Result<&Res, &BoxError>) -> Option<Outcome> {
+            match result {
+                Ok(response) if *response.body() == "primary" => Some(Outcome::ServerError),
+                _ => Some(Outcome::Success),
+            }
+        }
+
+        fn hint(&self, _: &Res) -> Hint {
+            Hint::new(Some(ms(9_000)), None)
+        }
+    }
+
     let once = || CircuitBreakerLayer::from(Circuit::new().failures(1));
-    let money = once().kinds([ErrorKind::Money]);
+    let money = once().failure_outcomes([Outcome::QuotaExhausted]);
     for (status, expected) in [(500, false), (402, true)] {
         let client = money.layer(Primary::new(status));
         client.oneshot(Request::new(())).await.unwrap();
         assert_eq!(money.circuit().is_open(), expected);
     }
-    let closure = once().judge(|outcome: Result<&Res, &BoxError>| match outcome {
-        Ok(response) if *response.body() == "primary" => Judgement::Failure {
-            retry_after: Some(ms(9_000)),
-        },
-        _ => Judgement::Success,
-    });
+    let own = once().classify(Own);
+    let client = own.layer(Primary::new(200));
+    client.oneshot(Request::new(())).await.unwrap();
+    assert!(own.circuit().retry_after().unwrap() >= ms(9_000));
+    let closure = once().classify(|result: Result<&Res, &BoxError>| Own.classify(result));
     let client = closure.layer(Primary::new(200));
     client.oneshot(Request::new(())).await.unwrap();
-    assert!(closure.circuit().retry_after().unwrap() >= ms(9_000));
+    assert!(closure.circuit().is_open());
     let any = once().any_response();
     let client = any.layer(service_fn(async |n: u32| match n {
         0 => Err(BoxError::from(TimedOut::Attempt(ms(1)))),
@@ -444,9 +459,9 @@ async fn a_retry_does_not_repeat_what_a_circuit_turned_away() {
     assert!(is_open(&error));
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(primary.calls(), 0);
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Overload));
+    assert_eq!(Outcome::of_error(&error), None);
     let wrapped: BoxError = io::Error::other(error).into();
-    assert_eq!(ErrorKind::of_error(&wrapped), Some(ErrorKind::Overload));
+    assert_eq!(Outcome::of_error(&wrapped), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -709,10 +724,10 @@ const _: () = {
     value::<CircuitOpen>();
     value::<State>();
     value::<CircuitBreakerLayer>();
-    value::<CircuitBreakerLayer<ErrorsByKind>>();
+    value::<CircuitBreakerLayer<ErrorClassifier>>();
     value::<CircuitBreaker<Plain>>();
-    value::<ByKind>();
-    value::<Judgement>();
+    value::<HttpClassifier>();
+    value::<Outcome>();
     guard::<Watch>();
     guard::<ResponseFuture<Ready<Result<Res, Infallible>>>>();
 };

@@ -377,22 +377,30 @@ fn conditions_combine() {
     assert_eq!(table(&when::any_error()), [false, false, true]);
     assert_eq!(table(&when::any_error().not()), [true, true, false]);
     assert_eq!(
-        table(&when::status_where(|it| it.is_server_error())),
+        table(&when::predicate(
+            |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.status().is_server_error())
+        )),
         [false, true, false]
     );
     assert_eq!(
-        table(&when::error_where(|it| it.to_string() == "no")),
+        table(&when::predicate(
+            |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "no")
+        )),
         [false, false, true]
     );
     assert_eq!(
-        table(&when::error_where(|it| it.to_string() == "yes")),
+        table(&when::predicate(
+            |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "yes")
+        )),
         [false; 3]
     );
     assert_eq!(
-        table(&when::response_where(|it: &Res| it.body() == "busy")),
+        table(&when::predicate(
+            |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.body() == "busy")
+        )),
         [false, true, false]
     );
-    assert_eq!(table(&when::outcome(empty)), [true, false, false]);
+    assert_eq!(table(&when::predicate(empty)), [true, false, false]);
     assert_eq!(table(&when::any_error().or(empty)), [true, false, true]);
     assert_eq!(
         table(&when::failure().and(when::any_error().not())),

@@ -19,7 +19,7 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_throttle::{
-    BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, ErrorKind, FallbackLayer, Quota,
+    BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, FallbackLayer, Outcome, Quota,
     RetryAfterBackoffLayer, TokenBucketLayer, Tokens,
     circuit::State,
     fallback::{AnsweredBy, when},
@@ -216,11 +216,11 @@ async fn if_no_backup_is_for_it_the_rejection_is_returned() {
     let picky = FallbackLayer::value(backup()).when(when::status([404]));
     let error = picky.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
-    let too_long = FallbackLayer::value(backup()).when(when::kind([ErrorKind::ContextLength]));
+    let too_long = FallbackLayer::value(backup()).when(when::outcome([Outcome::ContextTooLong]));
     let error = too_long.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
     // A circuit that is open is an overload.
-    let overload = FallbackLayer::value(backup()).when(when::kind([ErrorKind::Overload]));
+    let overload = FallbackLayer::value(backup()).when(when::outcome([Outcome::Overloaded]));
     let answer = overload.layer(inner).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "backup");
     assert_eq!(primary.calls(), 0);
@@ -229,13 +229,13 @@ async fn if_no_backup_is_for_it_the_rejection_is_returned() {
 #[tokio::test(start_paused = true)]
 async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() {
     for (status, kind, other) in [
-        (429, ErrorKind::RateLimit, ErrorKind::Timeout),
-        (504, ErrorKind::Timeout, ErrorKind::RateLimit),
+        (429, Outcome::RateLimited, Outcome::Timeout),
+        (504, Outcome::Timeout, Outcome::RateLimited),
     ] {
         let (circuit, primary) = (Circuit::new(), Primary::new(status));
         let fallback = |kind| {
             ServiceBuilder::new()
-                .layer(FallbackLayer::value(backup()).when(when::kind([kind])))
+                .layer(FallbackLayer::value(backup()).when(when::outcome([kind])))
                 .layer(CircuitBreakerLayer::from(circuit.clone()))
                 .service(primary.service())
         };
@@ -244,7 +244,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             assert_eq!(*answer.body(), "backup", "{n}");
         }
         let checks = ServiceBuilder::new()
-            .layer(FallbackLayer::value(backup()).when(when::kind([kind])))
+            .layer(FallbackLayer::value(backup()).when(when::outcome([kind])))
             .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
             .service(primary.service());
         let answer = checks.oneshot(request()).await.unwrap();
@@ -474,7 +474,7 @@ async fn a_recorded_body_is_sent_to_one_backup_after_another() {
 /// Answers with a status, and with a kind if there is one.
 fn kind(
     status: u16,
-    kind: Option<ErrorKind>,
+    kind: Option<Outcome>,
     body: &'static str,
 ) -> impl Service<Req, Response = Res, Error = BoxError, Future: Send> + Clone + Send {
     service_fn(move |_: Req| {
@@ -490,12 +490,12 @@ fn kind(
 async fn each_class_of_errors_has_its_own_target() {
     let other = FallbackLayer::new(kind(200, None, "other provider"))
         .named("other")
-        .when(when::kind([ErrorKind::RateLimit, ErrorKind::Overload]));
+        .when(when::outcome([Outcome::RateLimited, Outcome::Overloaded]));
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(when::kind([ErrorKind::ContextLength]))
+        .when(when::outcome([Outcome::ContextTooLong]))
         .named("long");
     let broken = FallbackLayer::value(answer(200, "broken"))
-        .when(when::kind([ErrorKind::Connection]).or(when::status([500])));
+        .when(when::outcome([Outcome::NotSent, Outcome::Interrupted]).or(when::status([500])));
     let layer = ServiceBuilder::new().layer(broken).layer(long).layer(other);
     let table = [
         (200, None, "primary", None),
@@ -503,7 +503,7 @@ async fn each_class_of_errors_has_its_own_target() {
         (503, None, "other provider", Some("other")),
         (
             400,
-            Some(ErrorKind::ContextLength),
+            Some(Outcome::ContextTooLong),
             "long context",
             Some("long"),
         ),
@@ -512,7 +512,7 @@ async fn each_class_of_errors_has_its_own_target() {
         (502, None, "primary", None),
         (504, None, "primary", None),
         (400, None, "primary", None),
-        (429, Some(ErrorKind::Money), "primary", None),
+        (429, Some(Outcome::QuotaExhausted), "primary", None),
     ];
     for (status, note, body, name) in table {
         let client = layer.clone().service(kind(status, note, "primary"));
@@ -540,7 +540,7 @@ async fn each_class_of_errors_has_its_own_target() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_condition_is_for_any_failure() {
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(when::kind([ErrorKind::ContextLength]));
+        .when(when::outcome([Outcome::ContextTooLong]));
     let layer = ServiceBuilder::new()
         .layer(FallbackLayer::new(kind(200, None, "any failure")))
         .layer(long);
@@ -549,7 +549,7 @@ async fn one_without_a_condition_is_for_any_failure() {
         *client.oneshot(request()).await.unwrap().body()
     };
     assert_eq!(
-        body(400, Some(ErrorKind::ContextLength)).await,
+        body(400, Some(Outcome::ContextTooLong)).await,
         "long context"
     );
     assert_eq!(body(503, None).await, "any failure");
@@ -559,12 +559,12 @@ async fn one_without_a_condition_is_for_any_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_asked_about_what_came_before_it() {
-    let too_large = when::kind([ErrorKind::TooLarge]);
+    let too_large = when::outcome([Outcome::ClientError]);
     let small = FallbackLayer::new(kind(413, None, "too small a model"))
-        .when(when::kind([ErrorKind::RateLimit]));
+        .when(when::outcome([Outcome::RateLimited]));
     let large = FallbackLayer::new(kind(200, None, "a large one")).when(too_large);
     let never = FallbackLayer::new(kind(200, None, "never"))
-        .when(when::kind([ErrorKind::TooLarge]).and(when::status([414])));
+        .when(when::outcome([Outcome::ClientError]).and(when::status([414])));
     let client = ServiceBuilder::new()
         .layer(never)
         .layer(large)
@@ -574,7 +574,7 @@ async fn a_condition_is_asked_about_what_came_before_it() {
     assert_eq!(*answer.body(), "a large one");
     // The first one's outcome, if the second is not for it.
     let second = FallbackLayer::new(kind(503, None, "second"))
-        .when(when::kind([ErrorKind::RateLimit]))
+        .when(when::outcome([Outcome::RateLimited]))
         .named("second");
     let third = FallbackLayer::new(kind(200, None, "third")).when(too_large);
     let client = ServiceBuilder::new()

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, time::error::Elapsed};
 use tower::{Layer, Service, ServiceExt};
-use tower_throttle::{BoxError, CircuitBreakerLayer, ErrorKind};
+use tower_throttle::{BoxError, CircuitBreakerLayer, Outcome};
 
 use crate::loopback::reqwest_client;
 
@@ -66,7 +66,7 @@ where
     let client = layer.layer(client);
     for _ in 0..5 {
         let error = client.clone().oneshot(request().await).await.err().unwrap();
-        assert_eq!(ErrorKind::of_error(&error), None, "{error:?}");
+        assert_eq!(Outcome::of_error(&error), None, "{error:?}");
     }
     assert!(!layer.circuit().is_open());
 }
@@ -109,5 +109,5 @@ async fn a_connection_that_does_not_come_about_still_does() {
     let client = reqwest_client();
     let request = client.post(&url).body("whole").build().unwrap();
     let error = client.oneshot(request).await.unwrap_err().into();
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::NotSent));
 }

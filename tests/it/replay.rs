@@ -627,7 +627,7 @@ async fn an_original_that_fails_is_not_sent_a_second_time() {
     });
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .service(server);
     let request = Request::new(Script::of([data("a"), Step::Fail]));
     let failed = client.oneshot(request).await.unwrap_err();
@@ -794,7 +794,7 @@ mod wire {
     async fn send(body: AxumBody, url: &str, max_bytes: usize) -> u16 {
         let client = ServiceBuilder::new()
             .layer(ReplayLayer::new().max_bytes(max_bytes))
-            .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+            .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
             .service(Client::builder(TokioExecutor::new()).build_http());
         let request = Request::post(url).body(body).unwrap();
         let call = tokio::time::timeout(Duration::from_secs(120), client.oneshot(request));

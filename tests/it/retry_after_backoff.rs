@@ -18,16 +18,18 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    BoxError, ErrorKind, Quota, Rejected, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
+    BoxError, Outcome, Quota, Rejected, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     TokenBucketLimiter, TryClone,
-    retry_after_backoff::{Attempts, Backoff, Budget, Budgets, Classify, Jitter, Plain, Verdict},
+    retry_after_backoff::{
+        Attempts, Backoff, Budget, Budgets, Jitter, Policy, RetryAction, policy_fn,
+    },
 };
 
 use crate::support::Listening;
 
 type Req = Request<&'static str>;
 type Res = Response<()>;
-type Outcome = Result<Res, BoxError>;
+type Answer = Result<Res, BoxError>;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -96,7 +98,7 @@ impl Clone for Unready {
     }
 }
 
-fn server<F: Fn(usize) -> Outcome + Clone>(reply: F) -> (Server<F>, Log) {
+fn server<F: Fn(usize) -> Answer + Clone>(reply: F) -> (Server<F>, Log) {
     let log = Log::default();
     let server = Server {
         log: log.clone(),
@@ -106,10 +108,10 @@ fn server<F: Fn(usize) -> Outcome + Clone>(reply: F) -> (Server<F>, Log) {
     (server, log)
 }
 
-impl<F: Fn(usize) -> Outcome, R> Service<R> for Server<F> {
+impl<F: Fn(usize) -> Answer, R> Service<R> for Server<F> {
     type Response = Res;
     type Error = BoxError;
-    type Future = Ready<Outcome>;
+    type Future = Ready<Answer>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.ready = Unready(true);
@@ -253,7 +255,7 @@ async fn without_a_hint_the_waits_grow_to_the_cap_and_chance_takes_from_them() {
 async fn a_wait_of_our_own_is_cut_to_the_ceiling() {
     let (inner, log) = server(|_| Err("down".into()));
     let layer = RetryAfterBackoffLayer::new()
-        .classify(|_: &Req, _: Result<&Res, &BoxError>| Verdict::retry())
+        .policy(|_: &Req, _: Result<&Res, &BoxError>| RetryAction::retry())
         .backoff(Backoff::new(s(100), s(100)).jitter(Jitter::Equal))
         .max_wait(s(10));
     let (result, took) = send(layer.layer(inner), get()).await;
@@ -405,7 +407,7 @@ async fn when_everything_fails_the_budget_runs_out_and_each_request_is_sent_once
 /// How often 2,000 requests are sent by the defaults while all is down, one begun every so often.
 async fn sent_in_an_outage<F>(reply: F, apart: Duration, waits_for_each: bool) -> usize
 where
-    F: Fn(usize) -> Outcome + Clone,
+    F: Fn(usize) -> Answer + Clone,
 {
     let (down, log) = server(reply);
     let service = RetryAfterBackoffLayer::new().layer(down);
@@ -459,7 +461,7 @@ async fn a_success_of_the_last_attempt_pays_into_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_costs_what_its_kind_of_failure_does() {
     let broken = || Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
-    let spent = async |reply: fn() -> Outcome, layer: RetryAfterBackoffLayer| {
+    let spent = async |reply: fn() -> Answer, layer: RetryAfterBackoffLayer| {
         let budget = Budget::new(100, Quota::per_second(0));
         (0..10).for_each(|_| budget.deposit());
         let (inner, _) = server(move |_| reply());
@@ -481,25 +483,28 @@ async fn a_retry_costs_what_its_kind_of_failure_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_classifier_may_say_what_kind_of_failure_it_was_and_an_error_tells_it_by_itself() {
-    let spent = async |verdict: Verdict, outcome: fn() -> Outcome| {
-        let budget = Budget::new(100, Quota::per_second(0)).price(|kind| match kind {
-            Some(ErrorKind::Money) => 5,
-            Some(ErrorKind::Connection) => 3,
+    let spent = async |action: RetryAction, outcome: fn() -> Answer| {
+        let budget = Budget::new(100, Quota::per_second(0)).price(|outcome| match outcome {
+            Some(Outcome::QuotaExhausted) => 5,
+            Some(Outcome::Interrupted) => 3,
             _ => 1,
         });
         (0..10).for_each(|_| budget.deposit());
         let (inner, _) = server(move |_| outcome());
-        let classify = move |_: &Req, _: Result<&Res, &BoxError>| verdict;
-        let layer = quick(budget.clone()).attempts(2).classify(classify);
+        let policy = move |_: &Req, _: Result<&Res, &BoxError>| action;
+        let layer = quick(budget.clone()).attempts(2).policy(policy);
         let _ = send(layer.layer(inner), get()).await.0;
         10 - budget.saved()
     };
     let broken = || Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
-    let money = Verdict::retry().because(ErrorKind::Money);
+    let money = RetryAction::retry().because(Outcome::QuotaExhausted);
     assert_eq!(spent(money, || Ok(answer(200, &[]))).await, 5);
     assert_eq!(spent(money, broken).await, 5);
-    assert_eq!(spent(Verdict::retry(), broken).await, 3);
-    assert_eq!(spent(Verdict::retry(), || Ok(answer(504, &[]))).await, 1);
+    assert_eq!(spent(RetryAction::retry(), broken).await, 3);
+    assert_eq!(
+        spent(RetryAction::retry(), || Ok(answer(504, &[]))).await,
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,9 +536,9 @@ async fn a_host_that_is_down_leaves_the_others_their_retries() {
     );
 
     // A closure knows the host, too.
-    let retry = |_: &Req, _: Result<&Res, &BoxError>| Verdict::Accept;
+    let retry = |_: &Req, _: Result<&Res, &BoxError>| RetryAction::Accept;
     let (up, _) = server(|_| Ok(answer(200, &[])));
-    send(layer.classify(retry).layer(up), to("c"))
+    send(layer.policy(retry).layer(up), to("c"))
         .await
         .0
         .unwrap();
@@ -649,7 +654,7 @@ async fn a_post_is_repeated_only_where_the_server_did_not_act_unless_told_otherw
         for (layer, request, calls) in [
             (layer.clone(), get(), get_calls),
             (layer.clone(), post(), post_calls),
-            (layer.repeat_unsafe(), post(), get_calls),
+            (layer.retry_non_idempotent(), post(), get_calls),
         ] {
             let (inner, log) = server(move |_| Ok(answer(status, fields)));
             send(layer.no_budget().layer(inner), request)
@@ -786,16 +791,15 @@ async fn an_error_passes_unchanged_when_the_attempts_are_used_up() {
 #[tokio::test(start_paused = true)]
 async fn a_closure_can_take_the_place_of_the_classifier() {
     let (inner, log) = server(|n| Ok(answer([200, 418, 500][n], &[])));
-    let layer = RetryAfterBackoffLayer::new().classify(
-        |request: &Req, outcome: Result<&Res, &BoxError>| {
+    let layer =
+        RetryAfterBackoffLayer::new().policy(|request: &Req, outcome: Result<&Res, &BoxError>| {
             assert_eq!(request.method(), Method::POST);
             match outcome.unwrap().status().as_u16() {
-                200 => Verdict::retry_after(s(3)),
-                418 => Verdict::retry(),
-                _ => Verdict::Forbid,
+                200 => RetryAction::retry_after(s(3)),
+                418 => RetryAction::retry(),
+                _ => RetryAction::Forbid,
             }
-        },
-    );
+        });
     let (result, took) = send(layer.layer(inner), post()).await;
     let response = result.unwrap();
     assert_eq!(response.status(), 500);
@@ -817,11 +821,11 @@ impl TryClone for Text {
 async fn responses_that_are_not_http_have_classifiers_of_their_own() {
     #[derive(Clone)]
     struct Counting;
-    impl Classify<Text, (u32, String)> for Counting {
-        fn classify(&self, _: &Text, outcome: Result<&(u32, String), &BoxError>) -> Verdict {
+    impl Policy<Text, (u32, String)> for Counting {
+        fn action(&self, _: &Text, outcome: Result<&(u32, String), &BoxError>) -> RetryAction {
             match outcome {
-                Ok((_, text)) if text.is_empty() => Verdict::retry(),
-                _ => Verdict::Accept,
+                Ok((_, text)) if text.is_empty() => RetryAction::retry(),
+                _ => RetryAction::Accept,
             }
         }
 
@@ -835,13 +839,13 @@ async fn responses_that_are_not_http_have_classifiers_of_their_own() {
         let said = if n % 3 < 2 { String::new() } else { text.0 };
         ready(Ok::<_, Infallible>((0, said)))
     });
-    let recorded = RetryAfterBackoffLayer::new().classify(Counting);
+    let recorded = RetryAfterBackoffLayer::new().policy(Counting);
     let (result, _) = send(recorded.layer(inner.clone()), Text("hi".to_owned())).await;
     assert_eq!(result.unwrap(), (3, "hi".to_owned()));
-    let plain = RetryAfterBackoffLayer::new().classify(Plain::new(
+    let plain = RetryAfterBackoffLayer::new().policy(policy_fn(
         |_: &Text, outcome: Result<&(u32, String), &BoxError>| match outcome {
-            Ok((_, text)) if text.is_empty() => Verdict::retry(),
-            _ => Verdict::Accept,
+            Ok((_, text)) if text.is_empty() => RetryAction::retry(),
+            _ => RetryAction::Accept,
         },
     ));
     let (result, _) = send(plain.layer(inner), Text("hi".to_owned())).await;
@@ -854,7 +858,7 @@ async fn responses_that_are_not_http_have_classifiers_of_their_own() {
 async fn a_refusal_by_a_limiter_inside_is_not_repeated() {
     let (inner, log) = server(|_| Ok(answer(200, &[])));
     let service = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
         .service(inner);
     send(service.clone(), get()).await.0.unwrap();
@@ -1082,7 +1086,7 @@ struct Borrowing<'a>(&'a Cell<u32>);
 impl<'a> Service<Req> for Borrowing<'a> {
     type Response = Res;
     type Error = BoxError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Answer> + 'a>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -1136,7 +1140,7 @@ async fn no_attempt_begins_after_the_deadline_however_long_the_inner_service_tak
     let (result, ()) = tokio::join!(call, block);
     let error = result.unwrap_err();
     assert!(error.is::<tower_throttle::retry_after_backoff::future::DeadlinePassed>());
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Timeout));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::Timeout));
     assert_eq!(begin.elapsed(), Duration::from_secs(5));
 }
 

@@ -221,7 +221,9 @@ async fn where_nobody_else_can_answer_all_wait_until_the_provider_may_be_asked_a
         let provider = Scripted::new(&[&vec![act; refused][..], &[Act::Answer]].concat());
         let circuit = Circuit::new();
         // Who finds that another one finds out waits for a time that chance draws.
-        let retry = RetryAfterBackoffLayer::new().repeat_unsafe().attempts(20);
+        let retry = RetryAfterBackoffLayer::new()
+            .retry_non_idempotent()
+            .attempts(20);
         let client = StackLayer::new(limits())
             .circuit(circuit.clone())
             .retry(retry)

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, ConcurrencyLimiter, ErrorKind, LayerMiddleware,
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, LayerMiddleware, Outcome,
     RetryAfterBackoffLayer, TimedOut, TimeoutLayer, timeout::ResponseBody,
 };
 
@@ -782,10 +782,10 @@ async fn reqwest_s_own_timeouts_are_of_that_kind_too() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let client = reqwest_builder().timeout(ms(50)).build().unwrap();
     let error: BoxError = client.get(&url).send().await.unwrap_err().into();
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Timeout));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::Timeout));
     drop(listener);
     let error: BoxError = client.get(&url).send().await.unwrap_err().into();
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::NotSent));
 }
 
 #[tokio::test]

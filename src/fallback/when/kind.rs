@@ -1,11 +1,10 @@
 //! The conditions that there are, each as a type.
 
-use std::{any::type_name, error::Error, fmt, marker::PhantomData};
-
-use http::StatusCode;
-
 use super::When;
-use crate::{BoxError, CircuitOpen, ErrorKind, ResponseHead, causes::causes};
+use crate::{
+    BoxError, CircuitOpen, Outcome, ResponseHead,
+    error::{OutcomeSet, find_source},
+};
 
 /// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
 ///
@@ -18,34 +17,22 @@ pub struct Failure;
 pub struct AnyError;
 
 /// Errors of a type. See [`error`](super::error).
-#[derive(Debug)]
-pub struct ErrorOf<E>(pub(super) PhantomData<fn() -> E>);
-
-/// Errors that a closure picks. See [`error_where`](super::error_where).
-#[derive(Clone, Copy)]
-pub struct ErrorWhere<F>(pub(super) F);
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorIs(pub(super) fn(&BoxError) -> bool);
 
 /// Responses that have one of some statuses. See [`status`](super::status).
 #[derive(Debug, Clone, Copy)]
 pub struct Status<const N: usize>(pub(super) [u16; N]);
 
-/// Responses whose status a closure picks. See [`status_where`](super::status_where).
-#[derive(Clone, Copy)]
-pub struct StatusWhere<F>(pub(super) F);
-
-/// Outcomes of some kinds. See [`kind`](super::kind()).
+/// Some outcomes. See [`outcome`](super::outcome).
 #[derive(Debug, Clone, Copy)]
-pub struct OfKind<const N: usize>(pub(super) [ErrorKind; N]);
-
-/// Responses that a closure picks. See [`response_where`](super::response_where).
-#[derive(Clone, Copy)]
-pub struct ResponseWhere<F>(pub(super) F);
+pub struct OutcomeIn(pub(super) OutcomeSet);
 
 /// Either of two conditions. See [`Condition::or`](super::Condition::or).
 #[derive(Debug, Clone, Copy)]
 pub struct Either<A, B>(pub(super) A, pub(super) B);
 
-/// Both of two conditions. See [`Condition::and`](super::Condition::and).
+/// Two conditions at once. See [`Condition::and`](super::Condition::and).
 #[derive(Debug, Clone, Copy)]
 pub struct Both<A, B>(pub(super) A, pub(super) B);
 
@@ -73,15 +60,9 @@ impl<Response> When<Response> for AnyError {
     }
 }
 
-impl<E: Error + 'static, Response> When<Response> for ErrorOf<E> {
+impl<Response> When<Response> for ErrorIs {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_err_and(|error| causes(error).any(|cause| cause.is::<E>()))
-    }
-}
-
-impl<F: Fn(&BoxError) -> bool, Response> When<Response> for ErrorWhere<F> {
-    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_err_and(&self.0)
+        outcome.is_err_and(self.0)
     }
 }
 
@@ -91,27 +72,14 @@ impl<const N: usize, Response: ResponseHead> When<Response> for Status<N> {
     }
 }
 
-impl<F: Fn(StatusCode) -> bool, Response: ResponseHead> When<Response> for StatusWhere<F> {
+impl<Response: ResponseHead> When<Response> for OutcomeIn {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_ok_and(|response| (self.0)(response.status()))
-    }
-}
-
-impl<const N: usize, Response: ResponseHead> When<Response> for OfKind<N> {
-    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        let has = |kind: Option<ErrorKind>| kind.is_some_and(|kind| self.0.contains(&kind));
-        // One that is left alone would fail as it did when that began.
-        let opened_by = || {
-            let open = causes(outcome.err()?).find_map(|cause| cause.downcast_ref::<CircuitOpen>());
-            open.and_then(CircuitOpen::opened_by)
-        };
-        has(ErrorKind::of(outcome)) || has(opened_by())
-    }
-}
-
-impl<F: Fn(&Response) -> bool, Response> When<Response> for ResponseWhere<F> {
-    fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
-        outcome.is_ok_and(&self.0)
+        let has = |outcome| self.0.contains(outcome);
+        match outcome.err().and_then(find_source::<CircuitOpen>) {
+            // The service would fail as it did when the circuit opened.
+            Some(open) => has(Outcome::Overloaded) || open.opened_by().is_some_and(has),
+            None => Outcome::of(outcome).is_some_and(has),
+        }
     }
 }
 
@@ -132,23 +100,3 @@ impl<W: When<Response>, Response> When<Response> for Not<W> {
         !self.0.when(outcome)
     }
 }
-
-impl<E> Clone for ErrorOf<E> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<E> Copy for ErrorOf<E> {}
-
-macro_rules! names_its_closure {
-    ($($Kind:ident),+) => {$(
-        impl<F> fmt::Debug for $Kind<F> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($Kind)).field(&type_name::<F>()).finish()
-            }
-        }
-    )+};
-}
-
-names_its_closure!(ErrorWhere, StatusWhere, ResponseWhere);

@@ -24,15 +24,13 @@
 
 mod kind;
 
-use std::{any::type_name, error::Error, fmt, marker::PhantomData};
+use std::{any::type_name, error::Error, fmt};
 
-use http::StatusCode;
-
-pub use self::kind::{
-    AnyError, Both, Either, ErrorOf, ErrorWhere, Failure, Not, OfKind, ResponseWhere, Status,
-    StatusWhere,
+pub use self::kind::{AnyError, Both, Either, ErrorIs, Failure, Not, OutcomeIn, Status};
+use crate::{
+    BoxError, Outcome, Rejected,
+    error::{OutcomeSet, find_source},
 };
-use crate::{BoxError, ErrorKind, Rejected};
 
 /// Says which outcomes a fallback is for.
 ///
@@ -61,18 +59,13 @@ pub const fn any_error() -> Condition<AnyError> {
 /// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
 ///
 /// A request that a circuit turned away was not sent either: that is `when::error::<CircuitOpen>()`.
-pub const fn rejected() -> Condition<ErrorOf<Rejected>> {
-    error()
+pub const fn rejected() -> Condition<ErrorIs> {
+    error::<Rejected>()
 }
 
 /// An error of this type, wherever in the error's chain of sources.
-pub const fn error<E: Error + 'static>() -> Condition<ErrorOf<E>> {
-    Condition(ErrorOf(PhantomData))
-}
-
-/// An error that the closure says yes to.
-pub const fn error_where<F: Fn(&BoxError) -> bool>(f: F) -> Condition<ErrorWhere<F>> {
-    Condition(ErrorWhere(f))
+pub const fn error<E: Error + 'static>() -> Condition<ErrorIs> {
+    Condition(ErrorIs(|error| find_source::<E>(error).is_some()))
 }
 
 /// A response that has one of these statuses.
@@ -80,34 +73,21 @@ pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> 
     Condition(Status(statuses))
 }
 
-/// A failure of one of these kinds, be it a response or an error; see [`ErrorKind::of`].
+/// A response or an error with one of these outcomes; see [`Outcome::of`].
 ///
-/// Some kinds can only be told by who has read the body: a prompt that is too long is a 400 as a mistake is, and
-/// [`ErrorKind::ContextLength`] only once a layer further in has left that note in the response.
+/// Some outcomes can be told only from the body: a prompt that is too long is a 400 as any mistake is, and
+/// [`Outcome::ContextTooLong`] only if a layer further in has inserted that into the response's extensions.
 ///
-/// A [`CircuitOpen`](crate::CircuitOpen) is an overload, and of the kind of the failure that
-/// [opened](crate::CircuitOpen::opened_by) the circuit as well: what is for rate limits stays so while the primary is left
-/// alone for one.
-pub const fn kind<const N: usize>(kinds: [ErrorKind; N]) -> Condition<OfKind<N>> {
-    Condition(OfKind(kinds))
+/// A [`CircuitOpen`](crate::CircuitOpen) counts as [`Outcome::Overloaded`], and as the outcome that
+/// [opened](crate::CircuitOpen::opened_by) the circuit: a fallback for rate limits stays one while the
+/// circuit is open because of them.
+pub fn outcome(outcomes: impl IntoIterator<Item = Outcome>) -> Condition<OutcomeIn> {
+    Condition(OutcomeIn(OutcomeSet::new(outcomes)))
 }
 
-/// A response whose status the closure says yes to, as `when::status_where(|status| status.is_server_error())` does.
-pub const fn status_where<F: Fn(StatusCode) -> bool>(f: F) -> Condition<StatusWhere<F>> {
-    Condition(StatusWhere(f))
-}
-
-/// A response that the closure says yes to. The closure names the response's type.
-pub const fn response_where<Response, F>(f: F) -> Condition<ResponseWhere<F>>
-where
-    F: Fn(&Response) -> bool,
-{
-    Condition(ResponseWhere(f))
-}
-
-/// An outcome that the closure says yes to, as a [`Condition`], so that it combines. The closure names the response's
-/// type.
-pub const fn outcome<Response, F>(f: F) -> Condition<F>
+/// A result that the closure accepts, as a [`Condition`], so that it combines. The closure names the
+/// response's type.
+pub const fn predicate<Response, F>(f: F) -> Condition<F>
 where
     F: Fn(Result<&Response, &BoxError>) -> bool,
 {

@@ -7,7 +7,7 @@ use super::{
     codes,
     reason::{Class, LimitError},
 };
-use crate::ErrorKind;
+use crate::Outcome;
 
 /// An error as it is, or would have been if it had come in time.
 ///
@@ -15,7 +15,7 @@ use crate::ErrorKind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
-    pub(crate) kind: Option<ErrorKind>,
+    pub(crate) outcome: Outcome,
     /// The limit that it is of, if it is of one.
     pub(crate) limit: Option<LimitError>,
 }
@@ -38,45 +38,45 @@ impl Diagnosis {
         let limit = LimitError::of(status, headers, error);
         Self {
             status,
-            kind: kind(status, error, limit.as_ref()),
+            outcome: outcome(status, error, limit.as_ref()),
             limit,
         }
     }
 }
 
-/// What kind of failure an error response is, by what its body says and else by its status; `None` where neither tells.
-fn kind(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Option<ErrorKind> {
+/// What an error response means, by what its body says, else by its status.
+fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Outcome {
     // In the message of a refusal by a limit these words are of something else.
     let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);
     let says = |words| is_in_words && error.says(words);
     if error.has_code(codes::CONTEXT) || says(codes::CONTEXT_WORDS) {
-        return Some(ErrorKind::ContextLength);
+        return Outcome::ContextTooLong;
     }
     if error.has_code(codes::POLICY) || says(codes::POLICY_WORDS) {
-        return Some(ErrorKind::ContentPolicy);
+        return Outcome::ContentPolicy;
     }
     if error.has_code(codes::MONEY) || error.says(codes::MONEY_WORDS) {
-        return Some(ErrorKind::Money);
+        return Outcome::QuotaExhausted;
     }
     if let Some(limit) = limit {
-        return Some(of_class(limit.class));
+        return of_class(limit.class);
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Some(ErrorKind::TooLarge);
+        return Outcome::ClientError;
     }
     let named = named(error).and_then(|status| StatusCode::from_u16(status).ok());
-    let named = named.and_then(ErrorKind::of_status);
-    named
-        .filter(|kind| *kind != ErrorKind::Server)
-        .or_else(|| ErrorKind::of_status(status))
+    let named = named.map(Outcome::of_status);
+    let named =
+        named.filter(|outcome| !matches!(outcome, Outcome::ClientError | Outcome::ServerError));
+    named.unwrap_or_else(|| Outcome::of_status(status))
 }
 
-fn of_class(class: Class) -> ErrorKind {
+fn of_class(class: Class) -> Outcome {
     match class {
-        Class::Rate | Class::Concurrency | Class::Ramp => ErrorKind::RateLimit,
-        Class::Day | Class::Money => ErrorKind::Money,
-        Class::TooLarge => ErrorKind::TooLarge,
-        Class::Capacity => ErrorKind::Overload,
+        Class::Rate | Class::Concurrency | Class::Ramp => Outcome::RateLimited,
+        Class::Day | Class::Money => Outcome::QuotaExhausted,
+        Class::TooLarge => Outcome::ClientError,
+        Class::Capacity => Outcome::Overloaded,
     }
 }
 

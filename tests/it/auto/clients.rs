@@ -57,7 +57,7 @@ async fn reqwest() {
     let client = reqwest_client();
     let request = client.post("http://nowhere.invalid").body(BODY).build();
     let mut service = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(reqwest_auto(&url))
         .service(client);
     let call = service.ready().await.unwrap().call(request.unwrap());

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    AutoLayer, BoxError, ConcurrencyLayer, ErrorKind, Rejected, Tokens,
+    AutoLayer, BoxError, ConcurrencyLayer, Outcome, Rejected, Tokens,
     auto::{Chosen, Target},
     provider::{Provider, ProviderLimiter, QuotaExhausted},
     replay::ReplayLayer,
@@ -102,7 +102,7 @@ async fn a_failure_goes_to_the_next_one_at_once() {
         error(|| io::Error::from(io::ErrorKind::ConnectionRefused).into()),
         error(|| io::Error::from(io::ErrorKind::ConnectionReset).into()),
         error(move || timed_out().into()),
-        error(|| ErrorKind::Server.into()),
+        error(|| Outcome::ServerError.into()),
         error(|| "something else".into()),
     ];
     for failure in failures {
@@ -122,10 +122,10 @@ async fn what_fails_everywhere_goes_nowhere_else() {
         let (answer, calls) = ask([status(code), status(200)]).await;
         assert_eq!((answer.unwrap().status().as_u16(), &*calls), (code, "a"));
     }
-    for kind in [ErrorKind::ContextLength, ErrorKind::ContentPolicy] {
+    for kind in [Outcome::ContextTooLong, Outcome::ContentPolicy] {
         let (answer, calls) = ask([error(move || kind.into()), status(200)]).await;
         assert_eq!(
-            (ErrorKind::of_error(&answer.unwrap_err()), &*calls),
+            (Outcome::of_error(&answer.unwrap_err()), &*calls),
             (Some(kind), "a")
         );
         let noted: Act = Arc::new(move || {
@@ -469,7 +469,7 @@ async fn each_step_is_told_and_nothing_that_is_secret() {
     }
     let sent =
         |name, attempt| format!("sending to a target target_name=\"{name}\" attempt={attempt}");
-    let failed = "a target failed, and another one is asked kind=Some(Connection)".to_owned();
+    let failed = "a target failed, and another one is asked outcome=Some(Interrupted)".to_owned();
     let once = [sent("a", 1), failed.clone(), sent("b", 2)];
     let waited = "waiting for a target targets=1".to_owned();
     let again = [sent("a", 1), failed, waited, sent("b", 2)];

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_throttle::{BoxError, DiagnoseLayer, ErrorKind};
+use tower_throttle::{BoxError, DiagnoseLayer, Outcome};
 
 use super::{EVENTS, OVERLOADED, TOLD};
 use crate::support::{poll_once, probe_of};
@@ -157,13 +157,13 @@ async fn data_in_pieces_is_read_as_far_as_it_can_be() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_of_the_service_and_its_readiness_pass() {
-    let failing = service_fn(async |()| Err::<Response<String>, _>(ErrorKind::TooLarge));
+    let failing = service_fn(async |()| Err::<Response<String>, _>(Outcome::ClientError));
     let error = DiagnoseLayer::new()
         .layer(failing)
         .oneshot(())
         .await
         .unwrap_err();
-    assert_eq!(*error.downcast::<ErrorKind>().unwrap(), ErrorKind::TooLarge);
+    assert_eq!(*error.downcast::<Outcome>().unwrap(), Outcome::ClientError);
 
     let probe = probe_of::<Request<()>>();
     let calls = probe.calls();

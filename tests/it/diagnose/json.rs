@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, ErrorKind};
+use tower_throttle::{DiagnoseLayer, Outcome};
 
 use super::{body, broken, diagnose, piece, response, stalled, text};
 
@@ -14,7 +14,7 @@ const ERROR: &str =
 
 const ON: DiagnoseLayer = DiagnoseLayer::new().json(true);
 
-async fn said(layer: DiagnoseLayer, text_of: &str, size: usize) -> (u16, Option<ErrorKind>) {
+async fn said(layer: DiagnoseLayer, text_of: &str, size: usize) -> (u16, Option<Outcome>) {
     let pieces = text_of.as_bytes().chunks(size).map(piece);
     let answer = diagnose(layer, response(200, JSON, body(pieces)))
         .await
@@ -29,7 +29,7 @@ async fn an_error_alone_is_one_where_the_layer_is_told_to_look() {
     for size in [1, 7, 1_000] {
         assert_eq!(said(DiagnoseLayer::new(), ERROR, size).await, (200, None));
         assert_eq!(said(ON.json(false), ERROR, size).await, (200, None));
-        let kind = Some(ErrorKind::RateLimit);
+        let kind = Some(Outcome::RateLimited);
         assert_eq!(said(ON, ERROR, size).await, (429, kind));
         // As some keep a connection alive.
         assert_eq!(
@@ -40,23 +40,23 @@ async fn an_error_alone_is_one_where_the_layer_is_told_to_look() {
     for (error, expected) in [
         (
             r#"{"error":"rate limited"}"#,
-            (429, Some(ErrorKind::RateLimit)),
+            (429, Some(Outcome::RateLimited)),
         ),
         (
             r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
-            (529, Some(ErrorKind::Overload)),
+            (529, Some(Outcome::Overloaded)),
         ),
         (
             r#"{"id":"g","choices":[],"error":{"code":502}}"#,
-            (502, Some(ErrorKind::Server)),
+            (502, Some(Outcome::ServerError)),
         ),
         (
             r#"{"object":"chat.completion","choices":[{"error":{"code":502},"finish_reason":"error","message":{"role":"assistant","content":""}}]}"#,
-            (502, Some(ErrorKind::Server)),
+            (502, Some(Outcome::ServerError)),
         ),
         (
             r#"{"object":"response","status":"failed","error":{"code":"server_error","message":"m"},"output":[]}"#,
-            (500, Some(ErrorKind::Server)),
+            (500, Some(Outcome::ServerError)),
         ),
     ] {
         assert_eq!(said(ON, error, 1_000).await, expected, "{error}");
@@ -123,5 +123,5 @@ async fn what_is_no_object_or_too_slow_or_too_large_is_not_held_back() {
 async fn a_body_that_fails_is_a_broken_attempt() {
     let answer = response(200, JSON, body([piece("{"), broken()]));
     let error = diagnose(ON, answer).await.unwrap_err();
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::Interrupted));
 }

@@ -8,7 +8,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, ErrorKind, TimedOut};
+use tower_throttle::{DiagnoseLayer, Outcome, TimedOut};
 
 use super::{EVENTS, OVERLOADED, TOLD, body, broken, diagnose, piece, response, stalled, text};
 
@@ -43,224 +43,224 @@ const SILENT: &[&str] = &[
 ];
 
 /// Errors, what they are, and of what kind.
-const LATE: &[(&str, u16, Option<ErrorKind>)] = &[
+const LATE: &[(&str, u16, Option<Outcome>)] = &[
     // Anthropic.
-    (OVERLOADED, 529, Some(ErrorKind::Overload)),
+    (OVERLOADED, 529, Some(Outcome::Overloaded)),
     (
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"details\":null,\"type\":\"rate_limit_error\",\"message\":\"This request would exceed your account's rate limit.\"},\"request_id\":\"req_1\"}\n\n",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Internal server error\"}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"timeout_error\",\"message\":\"\"}}\n\n",
         504,
-        Some(ErrorKind::Timeout),
+        Some(Outcome::Timeout),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\"}}\n\n",
         401,
-        None,
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"permission_error\"}}\n\n",
         403,
-        None,
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\"}}\n\n",
         404,
-        None,
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"request_too_large\"}}\n\n",
         413,
-        Some(ErrorKind::TooLarge),
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"billing_error\"}}\n\n",
         402,
-        Some(ErrorKind::Money),
+        Some(Outcome::QuotaExhausted),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"messages: roles must alternate\"}}\n\n",
         400,
-        None,
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"prompt is too long: 215000 tokens > 200000 maximum\"}}\n\n",
         400,
-        Some(ErrorKind::ContextLength),
+        Some(Outcome::ContextTooLong),
     ),
     (
         "data: {\"type\":\"error\",\"error\":{\"type\":\"who_knows\",\"message\":\"m\"}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     // OpenAI.
     (
         "data: {\"error\":{\"message\":\"The server had an error while processing your request.\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"error\":{\"message\":\"Rate limit reached for m on tokens per min (TPM). Please try again in 1.5s.\",\"type\":\"tokens\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}\n\ndata: [DONE]\n\n",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "data: {\"error\":{\"message\":\"You exceeded your current quota.\",\"type\":\"insufficient_quota\",\"param\":null,\"code\":\"insufficient_quota\"}}\n\n",
         429,
-        Some(ErrorKind::Money),
+        Some(Outcome::QuotaExhausted),
     ),
     (
         "event: error\ndata: {\"type\":\"error\",\"code\":\"context_length_exceeded\",\"message\":\"Your input exceeds the context window of this model.\",\"param\":null,\"sequence_number\":2}\n\n",
         400,
-        Some(ErrorKind::ContextLength),
+        Some(Outcome::ContextTooLong),
     ),
     (
         "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":3,\"response\":{\"id\":\"r\",\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"m\"},\"output\":[]}}\n\n",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":null,\"output\":[]}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "event: error\ndata: {\"code\":\"server_error\",\"message\":\"m\"}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "event: error\ndata: {\"status\":\"failed\",\"message\":\"m\"}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "event: error\r\ndata: {\"code\":503}\r\n\r\n",
         503,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"tokens\",\"status_code\":413}}\n\n",
         413,
-        Some(ErrorKind::TooLarge),
+        Some(Outcome::ClientError),
     ),
     // Azure.
     (
         "data: {\"error\":{\"message\":\"The response was filtered\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400,\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}\n\n",
         400,
-        Some(ErrorKind::ContentPolicy),
+        Some(Outcome::ContentPolicy),
     ),
     // Gemini.
     (
         "data: {\"error\": {\"code\": 503,\"message\": \"The model is overloaded. Please try again later.\",\"status\": \"UNAVAILABLE\"}}\r\n\r\n",
         503,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         "data: {\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"message\":\"m\"}}\r\r",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "data: {\"error\":{\"status\":\"DEADLINE_EXCEEDED\"}}\n\n",
         504,
-        Some(ErrorKind::Timeout),
+        Some(Outcome::Timeout),
     ),
     // OpenRouter.
     (
         "data: {\"id\":\"g\",\"object\":\"chat.completion.chunk\",\"provider\":\"p\",\"error\":{\"code\":\"server_error\",\"message\":\"Provider disconnected unexpectedly\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"id\":\"g\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"error\",\"native_finish_reason\":\"error\",\"error\":{\"code\":502,\"message\":\"Upstream\",\"metadata\":{\"provider_name\":\"p\"}}}]}\n\n",
         502,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"error\":{\"code\":402,\"message\":\"Insufficient credits\"},\"choices\":[]}\n\n",
         402,
-        Some(ErrorKind::Money),
+        Some(Outcome::QuotaExhausted),
     ),
     (
         "data: {\"error\":{\"code\":408,\"message\":\"m\"}}\n\n",
         408,
-        Some(ErrorKind::Timeout),
+        Some(Outcome::Timeout),
     ),
     // Of servers that imitate these.
     (
         "data: {\"object\":\"error\",\"message\":\"m\",\"type\":\"BadRequestError\",\"param\":null,\"code\":400}\n\n",
         400,
-        None,
+        Some(Outcome::ClientError),
     ),
     (
         "data: {\"error\":\"Request failed\",\"error_type\":\"overloaded\"}\n\n",
         503,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         "data: {\"error\":{\"message\":\"slow\",\"code\":\"429\"}}\n\n",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "data: {\"error\":{\"message\":\"Too many requests\",\"code\":\"1302\"}}\n\n",
         429,
-        Some(ErrorKind::RateLimit),
+        Some(Outcome::RateLimited),
     ),
     (
         "data: {\"error\":{\"code\":200,\"type\":\"overloaded_error\"}}\n\n",
         529,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         "data: {\"error\":{\"code\":600}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "data: {\"error\":{\"code\":-429}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "event:error\ndata:Internal Server Error\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     (
         "event: error\ndata: {\"error\":\ndata: {\"code\": 503}}\n\n",
         503,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     // That forgot the empty line, and that never made a stream.
     (
         "data: {\"error\":{\"type\":\"overloaded_error\"}}\n",
         529,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         "data: {\"error\":{\"type\":\"overloaded_error\"}}",
         529,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     (
         " {\"error\":{\"type\":\"overloaded_error\"}}\n",
         529,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
 ];
 
@@ -298,7 +298,7 @@ const CONTENT: &[&str] = &[
 ];
 
 /// One that brings `before` and `after` in one piece or byte by byte.
-async fn check(media_type: &str, stream: &str, size: usize) -> (u16, Option<ErrorKind>) {
+async fn check(media_type: &str, stream: &str, size: usize) -> (u16, Option<Outcome>) {
     let pieces = stream.as_bytes().chunks(size).map(piece);
     let answer = diagnose(
         DiagnoseLayer::new(),
@@ -379,7 +379,7 @@ async fn what_has_no_content_is_held_back_until_the_patience_is_over() {
             let answer = diagnose(layer, answer).await.unwrap();
             assert_eq!(start.elapsed(), Duration::from_secs(patience), "{silent}");
             assert_eq!(answer.status(), 200);
-            assert_eq!(answer.extensions().get::<ErrorKind>(), None);
+            assert_eq!(answer.extensions().get::<Outcome>(), None);
             let frame = answer.into_body().frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), *silent);
         }
@@ -454,20 +454,17 @@ async fn a_body_that_fails_before_content_is_a_broken_attempt() {
     for before in SILENT {
         let answer = response(200, EVENTS, body([piece(before), broken()]));
         let error = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
-        assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Connection));
+        assert_eq!(Outcome::of_error(&error), Some(Outcome::Interrupted));
     }
     // A timeout further in says so still, and what no attempt mends is not taken for a broken one.
     for (error, kind) in [
-        (
-            TimedOut::FirstByte(Duration::ZERO),
-            Some(ErrorKind::Timeout),
-        ),
-        (TimedOut::Call(Duration::ZERO), Some(ErrorKind::Timeout)),
+        (TimedOut::FirstByte(Duration::ZERO), Some(Outcome::Timeout)),
+        (TimedOut::Call(Duration::ZERO), Some(Outcome::Timeout)),
     ] {
         let answer = response(200, EVENTS, body([Err(std::io::Error::other(error))]));
         let failed = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
         assert_eq!(TimedOut::of(&failed), Some(error));
-        assert_eq!(ErrorKind::of_error(&failed), kind);
+        assert_eq!(Outcome::of_error(&failed), kind);
     }
     // After content it is the body that fails, where it failed.
     let answer = response(200, EVENTS, body([piece(TOLD), broken()]));
@@ -497,7 +494,7 @@ async fn half_an_answer_that_comes_with_its_error_is_content() {
     let half = failed("{\"type\":\"message\",\"content\":[{\"text\":\"Once\"}]}");
     assert_eq!(check(EVENTS, &half, 1_000).await, (200, None));
     let none = failed("{\"type\":\"message\",\"content\":[]}");
-    let expected = (500, Some(ErrorKind::Server));
+    let expected = (500, Some(Outcome::ServerError));
     assert_eq!(check(EVENTS, &none, 1_000).await, expected);
 }
 
@@ -536,12 +533,15 @@ async fn lines_of_json_are_streams_too() {
     let begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"done\":false}\n";
     let error = "{\"error\":\"model runner has unexpectedly stopped\"}\n";
     for (stream, expected) in [
-        (error.to_owned(), (500, Some(ErrorKind::Server))),
-        (format!("\n\n{error}"), (500, Some(ErrorKind::Server))),
-        (error.trim_end().to_owned(), (500, Some(ErrorKind::Server))),
+        (error.to_owned(), (500, Some(Outcome::ServerError))),
+        (format!("\n\n{error}"), (500, Some(Outcome::ServerError))),
+        (
+            error.trim_end().to_owned(),
+            (500, Some(Outcome::ServerError)),
+        ),
         (
             format!("\u{1e}{{\"choices\":[]}}\n\u{1e}{error}"),
-            (500, Some(ErrorKind::Server)),
+            (500, Some(Outcome::ServerError)),
         ),
         (format!("{begun}{error}"), (200, None)),
         (String::new(), (200, None)),
@@ -572,7 +572,7 @@ async fn other_responses_are_not_touched() {
         let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
         assert_eq!(start.elapsed(), Duration::ZERO, "{media_type}");
         assert_eq!(answer.status(), status);
-        assert_eq!(answer.extensions().get::<ErrorKind>(), None);
+        assert_eq!(answer.extensions().get::<Outcome>(), None);
     }
     let mut untyped = response(200, EVENTS, stalled([piece(OVERLOADED)]));
     untyped.headers_mut().clear();

@@ -47,7 +47,7 @@ async fn serve_events() -> String {
 fn retry() -> RetryAfterBackoffLayer {
     let backoff = Backoff::new(ms(1), ms(10));
     RetryAfterBackoffLayer::new()
-        .repeat_unsafe()
+        .retry_non_idempotent()
         .backoff(backoff)
 }
 

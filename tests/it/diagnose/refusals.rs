@@ -5,9 +5,10 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower_throttle::{
-    DiagnoseLayer, ErrorKind,
-    ErrorKind::{
-        ContentPolicy, ContextLength, Money, Overload, RateLimit, Server, Timeout, TooLarge,
+    DiagnoseLayer, Outcome,
+    Outcome::{
+        ClientError, ContentPolicy, ContextTooLong, Overloaded, QuotaExhausted, RateLimited,
+        ServerError, Timeout,
     },
 };
 
@@ -15,57 +16,57 @@ use super::{body, broken, diagnose, piece, response, stalled, text};
 
 const JSON: &str = "application/json";
 
-const REFUSALS: &[(u16, &str, Option<ErrorKind>)] = &[
+const REFUSALS: &[(u16, &str, Option<Outcome>)] = &[
     // Too long.
     (
         400,
         r#"{"error":{"message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 215000 tokens > 200000 maximum"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 188240 + 20000 > 200000"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"message":"Input is too long for requested model."}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"object":"error","message":"This model's maximum context length is 4096 tokens.","type":"BadRequestError","param":null,"code":400}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 131072 but the request contains 537812 tokens."}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         422,
         r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097.","error_type":"validation"}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         400,
         r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     (
         500,
         r#"{"error":{"message":"litellm.ContextWindowExceededError: m","code":"context_window_exceeded"}}"#,
-        Some(ContextLength),
+        Some(ContextTooLong),
     ),
     // Not allowed.
     (
@@ -117,95 +118,95 @@ const REFUSALS: &[(u16, &str, Option<ErrorKind>)] = &[
     (
         429,
         r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","code":"insufficient_quota"}}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
     (
         400,
         r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
     (
         402,
         r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":"invalid_request_error"}}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
     (
         403,
         r#"{"type":"error","error":{"type":"billing_error","message":"m"}}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
     (
         403,
         r#"{"code":"m","error":"Your team has either used all available credits or reached its monthly spending limit."}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
-    (402, "", Some(Money)),
+    (402, "", Some(QuotaExhausted)),
     (
         429,
         r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200.","code":"rate_limit_exceeded"}}"#,
-        Some(Money),
+        Some(QuotaExhausted),
     ),
     // Too much, too fast.
     (
         429,
         r#"{"error":{"message":"Rate limit reached for m on tokens per min (TPM). Maximum context length is not the matter.","code":"rate_limit_exceeded"}}"#,
-        Some(RateLimit),
+        Some(RateLimited),
     ),
     (
         429,
         r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel"}]}]}}"#,
-        Some(RateLimit),
+        Some(RateLimited),
     ),
     (
         403,
         r#"{"message":"You have exceeded a secondary rate limit."}"#,
-        Some(RateLimit),
+        Some(RateLimited),
     ),
     (
         500,
         r#"{"error":{"type":"rate_limit_error"}}"#,
-        Some(RateLimit),
+        Some(RateLimited),
     ),
     (
         429,
         r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 30000, Requested 40000.","code":"rate_limit_exceeded"}}"#,
-        Some(TooLarge),
+        Some(ClientError),
     ),
     (
         413,
         r#"{"error":{"message":"Request too large for model m","type":"tokens","code":"rate_limit_exceeded"}}"#,
-        Some(TooLarge),
+        Some(ClientError),
     ),
     (
         413,
         r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#,
-        Some(TooLarge),
+        Some(ClientError),
     ),
     (
         413,
         "<html>413 Request Entity Too Large</html>",
-        Some(TooLarge),
+        Some(ClientError),
     ),
     // Theirs.
     (
         529,
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
-        Some(Overload),
+        Some(Overloaded),
     ),
     (
         500,
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
-        Some(Overload),
+        Some(Overloaded),
     ),
     (
         503,
         r#"{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}"#,
-        Some(Overload),
+        Some(Overloaded),
     ),
     (
         429,
         r#"{"error":{"message":"Resource Unavailable","code":"resource_unavailable"}}"#,
-        Some(Overload),
+        Some(Overloaded),
     ),
     (
         504,
@@ -216,23 +217,27 @@ const REFUSALS: &[(u16, &str, Option<ErrorKind>)] = &[
     (
         500,
         r#"{"type":"error","error":{"type":"api_error","message":"Internal server error"}}"#,
-        Some(Server),
+        Some(ServerError),
     ),
-    (502, "<html>Bad Gateway</html>", Some(Server)),
-    (500, "", Some(Server)),
+    (502, "<html>Bad Gateway</html>", Some(ServerError)),
+    (500, "", Some(ServerError)),
     // The caller's own.
     (
         400,
         r#"{"error":{"message":"Invalid value for temperature","type":"invalid_request_error"}}"#,
-        None,
+        Some(ClientError),
     ),
-    (400, r#"{"error":{"message":"m","type":"api_error"}}"#, None),
+    (
+        400,
+        r#"{"error":{"message":"m","type":"api_error"}}"#,
+        Some(ClientError),
+    ),
     (
         403,
         r#"{"type":"error","error":{"type":"permission_error","message":"Your key may not use this model."}}"#,
-        None,
+        Some(ClientError),
     ),
-    (422, "", None),
+    (422, "", Some(ClientError)),
 ];
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +249,7 @@ async fn errors_of_providers_tell_their_kind() {
             let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
             assert_eq!(answer.status().as_u16(), *status);
             assert_eq!(answer.extensions().get(), kind.as_ref(), "{status} {error}");
-            assert_eq!(ErrorKind::of(Ok(&answer)), *kind);
+            assert_eq!(Outcome::of(Ok(&answer)), *kind);
             assert_eq!(text(answer.into_body()).await, *error);
         }
     }
@@ -267,7 +272,7 @@ async fn an_error_is_read_no_longer_than_the_bounds_say() {
     let frame = answer.into_body().frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), error);
 
-    for (before, kind) in [(15_000, Some(&ContentPolicy)), (17_000, None)] {
+    for (before, kind) in [(15_000, Some(&ContentPolicy)), (17_000, Some(&ClientError))] {
         let far = format!("{}{error}", " ".repeat(before));
         for size in [500, 1_000_000] {
             let pieces = far.as_bytes().chunks(size).map(piece);
@@ -283,7 +288,7 @@ async fn an_error_is_read_no_longer_than_the_bounds_say() {
 async fn an_error_whose_body_fails_is_still_one() {
     let answer = response(503, JSON, body([piece("{"), broken()]));
     let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
-    assert_eq!(answer.extensions().get(), Some(&Overload));
+    assert_eq!(answer.extensions().get(), Some(&Overloaded));
     let mut body = answer.into_body();
     assert!(body.frame().await.unwrap().is_ok());
     assert!(body.frame().await.unwrap().is_err());
@@ -298,14 +303,14 @@ async fn what_is_compressed_or_was_found_out_further_in_is_left_alone() {
         .headers_mut()
         .insert("content-encoding", "br".parse().unwrap());
     let packed = diagnose(DiagnoseLayer::new(), packed).await.unwrap();
-    assert_eq!(packed.extensions().get::<ErrorKind>(), None);
+    assert_eq!(packed.extensions().get::<Outcome>(), None);
 
     let mut known = response(400, JSON, stalled([piece(error)]));
-    known.extensions_mut().insert(Money);
+    known.extensions_mut().insert(QuotaExhausted);
     let start = Instant::now();
     let known = diagnose(DiagnoseLayer::new(), known).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(known.extensions().get(), Some(&Money));
+    assert_eq!(known.extensions().get(), Some(&QuotaExhausted));
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,5 +323,9 @@ async fn the_head_of_an_error_without_a_body_tells_too() {
     headers.insert("x-ratelimit-remaining-requests-day", "0".parse().unwrap());
     headers.insert("x-ratelimit-reset-requests-day", "33011.4".parse().unwrap());
     let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
-    assert_eq!(answer.extensions().get(), Some(&Money), "a day's quota");
+    assert_eq!(
+        answer.extensions().get(),
+        Some(&QuotaExhausted),
+        "a day's quota"
+    );
 }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, DiagnoseLayer, ErrorKind, FallbackLayer, RetryAfterBackoffLayer,
+    BoxError, ConcurrencyLayer, DiagnoseLayer, FallbackLayer, Outcome, RetryAfterBackoffLayer,
     diagnose::ResponseBody,
     provider::{Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
 };
@@ -65,7 +65,7 @@ async fn a_retry_outside_repeats_what_failed_late() {
     // An overload, and a connection that breaks.
     let (calls, server) = server(&[OVERLOADED, "", TOLD]);
     let client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(DiagnoseLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_retry_does_not_repeat_what_failed_after_content() {
     const HALF: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: {\"error\":{\"code\":503}}\n\n";
     let (calls, server) = server(&[HALF]);
     let client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(DiagnoseLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
@@ -91,7 +91,11 @@ async fn a_retry_does_not_repeat_what_failed_after_content() {
 async fn a_retry_that_gives_up_hands_out_the_error_with_its_body() {
     let (calls, server) = server(&[OVERLOADED]);
     let client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe().attempts(3))
+        .layer(
+            RetryAfterBackoffLayer::new()
+                .retry_non_idempotent()
+                .attempts(3),
+        )
         .layer(DiagnoseLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
@@ -106,7 +110,7 @@ async fn a_provider_outside_pauses_for_as_long_as_a_late_refusal_says() {
     let limiter = ProviderLimiter::new(Provider::new("test"));
     let (calls, server) = server(&[LIMITED, TOLD]);
     let client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(ProviderLayer::from(limiter.clone()))
         .layer(DiagnoseLayer::new())
         .service(server);
@@ -125,12 +129,12 @@ async fn a_provider_outside_makes_an_error_of_money_that_is_found_spent_late() {
     const SPENT: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\ndata: {\"error\":{\"message\":\"You exceeded your current quota.\",\"code\":\"insufficient_quota\"}}\n\n";
     let (calls, server) = server(&[SPENT]);
     let client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(ProviderLayer::new(Provider::new("test")))
         .layer(DiagnoseLayer::new())
         .service(server);
     let error = client.oneshot(post()).await.unwrap_err();
-    assert_eq!(ErrorKind::of_error(&error), Some(ErrorKind::Money));
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::QuotaExhausted));
     let error = error.downcast::<QuotaExhausted>().unwrap();
     assert_eq!(error.class(), Class::Money);
     assert_eq!(error.code(), Some("insufficient_quota"));
@@ -189,7 +193,7 @@ async fn a_refusal_that_stalls_is_waited_for_by_one_layer_alone() {
         });
     let start = Instant::now();
     let answer = client.oneshot(post()).await.unwrap();
-    assert_eq!(ErrorKind::of(Ok(&answer)), Some(ErrorKind::RateLimit));
+    assert_eq!(Outcome::of(Ok(&answer)), Some(Outcome::RateLimited));
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     let paused = limiter.usage().paused_for.as_secs();
     assert!((19..=22).contains(&paused), "{paused}");
@@ -218,9 +222,9 @@ async fn a_retry_outside_does_not_repeat_what_no_repetition_mends() {
     const TOO_LONG: &str = r#"{"error":{"message":"This model's maximum context length is 4096 tokens.","code":"context_length_exceeded"}}"#;
     const BUSY: &str = r#"{"error":{"message":"Slow down.","code":"rate_limit_exceeded"}}"#;
     for (status, text, sent, kind) in [
-        (429, SPENT, 1, ErrorKind::Money),
-        (500, TOO_LONG, 1, ErrorKind::ContextLength),
-        (429, BUSY, 5, ErrorKind::RateLimit),
+        (429, SPENT, 1, Outcome::QuotaExhausted),
+        (500, TOO_LONG, 1, Outcome::ContextTooLong),
+        (429, BUSY, 5, Outcome::RateLimited),
     ] {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = calls.clone();
@@ -230,7 +234,7 @@ async fn a_retry_outside_does_not_repeat_what_no_repetition_mends() {
             std::future::ready(Ok::<_, Infallible>(answer))
         });
         let client = ServiceBuilder::new()
-            .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+            .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
             .layer(DiagnoseLayer::new())
             .service(server);
         let answer = client.oneshot(post()).await.unwrap();
@@ -306,6 +310,6 @@ async fn responses_of_reqwest_stay_what_they_are() {
     let request = reqwest::Request::new(http::Method::POST, "http://localhost/".parse().unwrap());
     let answer: reqwest::Response = client.oneshot(request).await.unwrap();
     assert_eq!(answer.status().as_u16(), 529);
-    assert_eq!(ErrorKind::of(Ok(&answer)), Some(ErrorKind::Overload));
+    assert_eq!(Outcome::of(Ok(&answer)), Some(Outcome::Overloaded));
     assert_eq!(answer.text().await.unwrap(), OVERLOADED);
 }

@@ -124,7 +124,7 @@ async fn money_is_an_error_of_its_own_and_never_repeated() {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let limiter = ProviderLimiter::new(small());
     let service = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().repeat_unsafe())
+        .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(ProviderLayer::from(limiter.clone()).estimate(half_and_half))
         .service(service_fn(async |_: Request<_>| {
             CALLS.fetch_add(1, Ordering::Relaxed);

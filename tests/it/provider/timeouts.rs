@@ -188,7 +188,7 @@ async fn each_attempt_costs_as_set() {
         let (limiter, layer) = limits(Accounting::ANTHROPIC, charge);
         let retry = RetryAfterBackoffLayer::new()
             .attempts(3)
-            .repeat_unsafe()
+            .retry_non_idempotent()
             .backoff(Backoff::new(ms(1), ms(1)));
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::whole(seconds(600)))

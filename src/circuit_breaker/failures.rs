@@ -1,0 +1,40 @@
+//! What the result of a call means for the circuit.
+
+use crate::{BoxError, Classify, Outcome, circuit::Watch, error::OutcomeSet};
+
+/// The outcomes that count as failures, and what returns the outcome of a result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failures<C> {
+    pub(crate) classifier: C,
+    pub(crate) outcomes: OutcomeSet,
+}
+
+/// The default outcomes.
+pub(crate) const FAILURES: [Outcome; 6] = [
+    Outcome::NotSent,
+    Outcome::Interrupted,
+    Outcome::RateLimited,
+    Outcome::Overloaded,
+    Outcome::Timeout,
+    Outcome::ServerError,
+];
+
+// ===== impl Failures =====
+
+impl<C> Failures<C> {
+    /// Reports a result to the circuit. A response that is no failure is a success.
+    #[inline]
+    pub(crate) fn report<Response>(&self, result: Result<&Response, &BoxError>, watch: Watch)
+    where
+        C: Classify<Response>,
+    {
+        match (self.classifier.classify(result), result) {
+            (Some(outcome), _) if self.outcomes.contains(outcome) => {
+                let hint = result.ok().map(|response| self.classifier.hint(response));
+                watch.failed_as(Some(outcome), hint.and_then(|hint| hint.retry_after()));
+            }
+            (Some(_), Ok(_)) => watch.succeeded(),
+            _ => watch.ignored(),
+        }
+    }
+}

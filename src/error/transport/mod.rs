@@ -1,0 +1,86 @@
+//! What an error of the connection says about the request that it ended.
+
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "reqwest-middleware")]
+mod reqwest_middleware;
+mod tower;
+
+use std::{error::Error, io};
+
+#[cfg(feature = "hyper")]
+use self::hyper as hyper_error;
+#[cfg(feature = "reqwest")]
+use self::reqwest as reqwest_error;
+#[cfg(feature = "reqwest-middleware")]
+use self::reqwest_middleware as middleware_error;
+use self::tower as tower_error;
+use super::Outcome;
+use crate::TimedOut;
+
+/// Returns what one error of a chain of sources says by itself.
+pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return of_io(error.kind());
+    }
+    if error.is::<TimedOut>()
+        || error.is::<tokio::time::error::Elapsed>()
+        || tower_error::is_timeout(error)
+    {
+        return Some(Outcome::Timeout);
+    }
+    #[cfg(feature = "reqwest")]
+    if let Some(outcome) = reqwest_error::outcome(error) {
+        return Some(outcome);
+    }
+    #[cfg(feature = "hyper")]
+    if let Some(outcome) = hyper_error::outcome(error) {
+        return Some(outcome);
+    }
+    None
+}
+
+fn of_io(kind: io::ErrorKind) -> Option<Outcome> {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::ConnectionRefused | Kind::AddrNotAvailable | Kind::AddrInUse => {
+            Some(Outcome::NotSent)
+        }
+        Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::NotConnected
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::BrokenPipe
+        | Kind::TimedOut
+        | Kind::UnexpectedEof => Some(Outcome::Interrupted),
+        _ => None,
+    }
+}
+
+/// Whether a client reports that the body of the request failed, which says nothing about the server.
+/// The error of that body is among the sources.
+pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "reqwest")]
+    if reqwest_error::is_request_body(error) {
+        return true;
+    }
+    #[cfg(feature = "hyper")]
+    if hyper_error::is_request_body(error) {
+        return true;
+    }
+    let _ = error;
+    false
+}
+
+/// Returns the error that `error` wraps and does not return as its source.
+pub(super) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    #[cfg(feature = "reqwest-middleware")]
+    if let Some(inner) = middleware_error::wrapped(error) {
+        return Some(inner);
+    }
+    error.downcast_ref::<io::Error>()?.get_ref().map(|e| e as _)
+}
