@@ -22,7 +22,7 @@
 //! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` |
 #![cfg_attr(
     feature = "cache",
-    doc = "| [`CacheLayer`] | answers what was asked before, and asks once for many |"
+    doc = "| [`CacheLayer`] | caches responses, and calls once for equal requests at the same time |"
 )]
 #![cfg_attr(
     feature = "provider",
@@ -129,7 +129,7 @@
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
 //! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
 //! | `grpc` | `refusal::Grpc`: a refusal is a gRPC status with `RetryInfo` |
-//! | `cache` | `CacheLayer`: answers that were given before, and one request for many equal ones |
+//! | `cache` | `CacheLayer`: a response cache, and one call for equal requests at the same time |
 //! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
 //! | `full` | all of these |

@@ -1,9 +1,8 @@
-//! What an answer costs that was given before.
+//! What a cached response costs.
 
 use std::{convert::Infallible, future::ready};
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
@@ -28,7 +27,8 @@ fn hit() -> Group {
         .nanoseconds("a question of 1 KB", "nothing", 5_000.0)
 }
 
-/// Asks the same, with a prompt of a length, of a cache; without one, of a service that answers at once.
+/// Sends equal requests, with a prompt of a length, to a cache; without one, to a service that
+/// responds at once.
 fn hits(prompt: Option<usize>) -> Contender {
     let server = service_fn(|_: Request<Full<Bytes>>| {
         let mut response = Response::new(Full::new(Bytes::from_static(b"an answer")));
@@ -43,8 +43,12 @@ fn hits(prompt: Option<usize>) -> Contender {
         return call_with(server, move || request.clone());
     }
     let client = CacheLayer::completions().layer(server);
-    let first = block_on(client.clone().oneshot(request.clone())).expect("infallible");
-    block_on(first.into_body().collect()).expect("a body");
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(async {
+        let first = client.clone().oneshot(request.clone()).await;
+        let body = first.expect("infallible").into_body();
+        body.collect().await.expect("a body");
+    });
     call_with(client, move || request.clone())
 }
 

@@ -1,68 +1,81 @@
-//! The body of a response.
+//! The response body.
 
 use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use http_body::{Body, SizeHint};
-use http_body_util::Empty;
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 
-use super::{
-    channel::{Channel, Polled},
-    entry::Entry,
-    head::Head,
-    original::{Original, erase},
-    patience::Patience,
-};
+use super::{coalesce::Reader, entry::Entry};
 use crate::{BoxError, refusal::TextBody};
 
-/// The body of a response that passed a [`Cache`](super::Cache): the inner service's own, one that is shared with other
-/// requests and taken down, or one that was kept.
-#[must_use = "dropping it ends the request"]
-pub struct ResponseBody(Inside);
+pub(super) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
 
-enum Inside {
-    /// Behind a lock that is never waited for, so that it can be looked at from anywhere.
-    Plain(Mutex<Original>),
+/// A body that a task can read for several requests.
+pub(super) trait Shareable: Body<Error: Into<BoxError>> + Send + 'static {}
+
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Shareable for B {}
+
+/// The body of a response of a [`Cache`](super::Cache): the inner service's own, one that several
+/// requests share, or one from the store.
+#[must_use = "dropping it ends the request"]
+pub struct ResponseBody(Inner);
+
+enum Inner {
+    /// The lock is never contended. It makes the body `Sync`.
+    Passed(Mutex<BoxedBody>),
     Shared(Reader),
-    Kept {
+    Cached {
         entry: Arc<Entry>,
         at: usize,
+        read: u64,
     },
 }
 
-/// One who reads a [`Channel`].
-pub(super) struct Reader {
-    channel: Arc<Channel>,
-    id: u64,
-    at: usize,
-    sent: u64,
-    has_ended: bool,
-    patience: Patience,
+/// Nothing is copied if the data are `Bytes`.
+pub(super) fn boxed<B: Shareable>(body: B) -> BoxedBody {
+    let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+    UnsyncBoxBody::new(
+        body.map_frame(move |frame| frame.map_data(bytes))
+            .map_err(Into::into),
+    )
+}
+
+/// Returns the hint of a body of which some bytes were read.
+pub(super) fn size_hint(length: Option<u64>, read: u64) -> SizeHint {
+    length.map_or_else(SizeHint::default, |length| {
+        SizeHint::with_exact(length.saturating_sub(read))
+    })
 }
 
 // ===== impl ResponseBody =====
 
 impl ResponseBody {
-    /// A body that passes as it is, such as one of your own in place of an answer.
+    /// Creates a body that is passed on as it is, such as one of your own instead of a response's.
     pub fn new<B>(body: B) -> Self
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Inside::Plain(Mutex::new(erase(body))))
+        Self::boxed(boxed(body))
+    }
+
+    pub(super) const fn boxed(body: BoxedBody) -> Self {
+        Self(Inner::Passed(Mutex::new(body)))
     }
 
     pub(super) const fn shared(reader: Reader) -> Self {
-        Self(Inside::Shared(reader))
+        Self(Inner::Shared(reader))
     }
 
-    pub(super) const fn kept(entry: Arc<Entry>) -> Self {
-        Self(Inside::Kept { entry, at: 0 })
+    pub(super) const fn cached(entry: Arc<Entry>) -> Self {
+        let (at, read) = (0, 0);
+        Self(Inner::Cached { entry, at, read })
     }
 }
 
@@ -70,15 +83,20 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
-            Inside::Plain(body) => {
+            Inner::Passed(body) => {
                 let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
                 Pin::new(body).poll_frame(cx)
             }
-            Inside::Shared(reader) => reader.poll_frame(cx),
-            Inside::Kept { entry, at } => {
-                let frame = entry.body.frame(*at);
+            Inner::Shared(reader) => reader.poll_frame(cx),
+            Inner::Cached { entry, at, read } => {
+                let frame = entry.frames.get(*at);
+                let data = frame.as_ref().and_then(Frame::data_ref);
+                *read += data.map_or(0, Bytes::len) as u64;
                 *at += usize::from(frame.is_some());
                 Poll::Ready(frame.map(Ok))
             }
@@ -87,35 +105,23 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inside::Plain(body) => lock(body).is_end_stream(),
-            Inside::Shared(reader) => reader.is_end_stream(),
-            Inside::Kept { entry, at } => *at >= entry.body.frames(),
+            Inner::Passed(body) => lock(body).is_end_stream(),
+            Inner::Shared(reader) => reader.is_end_stream(),
+            Inner::Cached { entry, at, .. } => *at >= entry.frames.end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inside::Plain(body) => lock(body).size_hint(),
-            Inside::Shared(reader) => reader.size_hint(),
-            Inside::Kept { entry, at } => {
-                let left = entry.body.data_from(*at);
-                hint(left, !entry.body.has_trailers())
-            }
+            Inner::Passed(body) => lock(body).size_hint(),
+            Inner::Shared(reader) => reader.size_hint(),
+            Inner::Cached { entry, read, .. } => size_hint(entry.length, *read),
         }
     }
 }
 
-fn lock(body: &Mutex<Original>) -> MutexGuard<'_, Original> {
+fn lock(body: &Mutex<BoxedBody>) -> MutexGuard<'_, BoxedBody> {
     body.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn hint(left: u64, is_exact: bool) -> SizeHint {
-    if is_exact {
-        return SizeHint::with_exact(left);
-    }
-    let mut hint = SizeHint::new();
-    hint.set_lower(left);
-    hint
 }
 
 impl Default for ResponseBody {
@@ -132,82 +138,11 @@ impl TextBody for ResponseBody {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inside = match &self.0 {
-            Inside::Plain(_) => "Plain",
-            Inside::Shared(_) => "Shared",
-            Inside::Kept { .. } => "Kept",
+        let inner = match &self.0 {
+            Inner::Passed(_) => "Passed",
+            Inner::Shared(_) => "Shared",
+            Inner::Cached { .. } => "Cached",
         };
-        f.debug_tuple("ResponseBody").field(&inside).finish()
-    }
-}
-
-// ===== impl Reader =====
-
-impl Reader {
-    /// The one with this number, which must have been let in.
-    pub(super) fn new(channel: Arc<Channel>, id: u64) -> Self {
-        Self {
-            channel,
-            id,
-            at: 0,
-            sent: 0,
-            has_ended: false,
-            patience: Patience::default(),
-        }
-    }
-
-    pub(super) fn head(&self) -> &Head {
-        &self.channel.head
-    }
-
-    /// The answer with its head as others have it.
-    pub(super) fn respond(self) -> http::Response<ResponseBody> {
-        let head = self.channel.head.clone();
-        head.respond(ResponseBody::shared(self))
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        let polled = self
-            .channel
-            .poll_frame(self.id, self.at, &mut self.patience, cx);
-        let frame = ready!(polled);
-        match &frame {
-            Some(Ok(frame)) => {
-                self.at += 1;
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.sent = self.sent.saturating_add(length as u64);
-            }
-            _ => self.has_ended = true,
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.has_ended || self.channel.has_ended(self.id, self.at)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if let Some(exact) = self.channel.exact {
-            return SizeHint::with_exact(exact.saturating_sub(self.sent));
-        }
-        let (left, is_all) = self.channel.left(self.at);
-        hint(left, is_all)
-    }
-}
-
-impl fmt::Debug for Reader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("at", &self.at)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.channel.leave(self.id);
+        f.debug_tuple("ResponseBody").field(&inner).finish()
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::json::{self, Members};
+use super::json::Members;
 use crate::{PeekBody, RequestHead};
 
 /// What the path of such a `POST` ends with.
@@ -44,17 +44,17 @@ pub(super) fn is_completion<R: RequestHead + PeekBody>(request: &R) -> bool {
     let path = request.path();
     request.method() == Method::POST
         && PATHS.iter().any(|end| path.ends_with(end))
-        && request.peek(|body| json::members(body).is_some_and(|body| is_stateless(path, &body)))
+        && request.peek(|body| Members::of_body(body).is_some_and(|body| is_stateless(path, &body)))
             == Some(true)
 }
 
 fn is_stateless(path: &str, body: &Members<'_>) -> bool {
-    let value = |name| body.get(name).map_or("null", |value| value.get());
+    let value = |name| body.get(name).unwrap_or("null");
     // The Responses API stores by default.
     (!path.ends_with("/responses") || value("store") == "false")
         && STATEFUL
             .iter()
-            .all(|name| matches!(value(*name), "null" | "false"))
+            .all(|name| matches!(value(name), "null" | "false"))
 }
 
 #[cfg(test)]

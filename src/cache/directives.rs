@@ -1,4 +1,4 @@
-//! `Cache-Control`, as far as it matters here.
+//! `Cache-Control` and `Expires`.
 
 use http::{
     HeaderMap,
@@ -7,13 +7,13 @@ use http::{
 
 use crate::header::{date, until};
 
-/// What a request or a response says of caches. Where it says a thing twice, the stricter one counts.
+/// The directives of a request or response. If one occurs twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Directives {
     pub(super) no_store: bool,
     pub(super) no_cache: bool,
     pub(super) private: bool,
-    /// In seconds; nothing is fresh where it can't be read.
+    /// In seconds, and 0 if it cannot be parsed.
     pub(super) max_age: Option<u64>,
     pub(super) s_maxage: Option<u64>,
 }
@@ -68,7 +68,7 @@ fn shorten(age: &mut Option<u64>, value: &[u8]) {
     *age = Some(age.map_or(seconds, |age| age.min(seconds)));
 }
 
-/// How long other caches had an answer already.
+/// Returns the seconds that a response spent in other caches.
 pub(super) fn age(headers: &HeaderMap) -> u64 {
     let age = headers.get(AGE);
     age.and_then(|age| seconds(age.as_bytes().trim_ascii()))
@@ -84,7 +84,7 @@ pub(super) fn expires(headers: &HeaderMap) -> Option<u64> {
     Some(expires.map_or(0, |expires| until(expires, headers, &now).as_secs()))
 }
 
-/// Digits alone; too many of them are the largest number.
+/// Parses digits. A number that is too large is the largest.
 fn seconds(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -2,10 +2,10 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::BoxError;
 
-/// Why a body that several requests share can't be read on.
+/// Error of a response body that several requests share.
 ///
-/// Where one request alone has the answer, it gets what broke its body as it is. Where several do, each of them gets one of
-/// these, with what broke the body as its [source](Error::source).
+/// The inner body's error is its [source](Error::source). If one request alone reads the body, it
+/// gets the inner body's error itself.
 #[derive(Debug, Clone)]
 pub struct SharedBodyError {
     kind: Kind,
@@ -21,14 +21,13 @@ enum Kind {
 // ===== impl SharedBodyError =====
 
 impl SharedBodyError {
-    /// What the one gets who met the error, and what the others do.
-    pub(super) fn share(error: BoxError, is_alone: bool) -> (BoxError, Self) {
+    /// Returns the error itself if one request is alone, and what all others get.
+    pub(super) fn share(error: BoxError, is_alone: bool) -> (Option<BoxError>, Self) {
         if is_alone {
-            return (error, Self::dropped());
+            return (Some(error), Self::dropped());
         }
         let kind = Kind::Broken(error.into());
-        let error = Self { kind };
-        (error.clone().into(), error)
+        (None, Self { kind })
     }
 
     pub(super) const fn dropped() -> Self {
@@ -41,7 +40,8 @@ impl SharedBodyError {
         Self { kind }
     }
 
-    /// Whether this one read too slowly for the others. See the [module docs](crate::cache#one-request-for-many).
+    /// Returns whether this request read too slowly for the others. See the
+    /// [module docs](crate::cache#equal-requests-at-the-same-time).
     #[must_use]
     pub const fn is_too_slow(&self) -> bool {
         matches!(self.kind, Kind::FellBehind)
@@ -51,9 +51,9 @@ impl SharedBodyError {
 impl fmt::Display for SharedBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::Broken(_) => "the body that was shared broke off",
-            Kind::Dropped => "the body is gone",
-            Kind::FellBehind => "read too slowly for those that the body was shared with",
+            Kind::Broken(_) => "shared response body failed",
+            Kind::Dropped => "shared response body was dropped",
+            Kind::FellBehind => "shared response body was read too slowly",
         })
     }
 }

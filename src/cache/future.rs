@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,21 +11,20 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    body::ResponseBody,
-    entry::Entry,
-    follow::{Followed, Following},
-    lead::Lead,
-    original::Shareable,
-    status::Told,
+    body::{ResponseBody, Shareable},
+    coalesce::{Followed, Follower, Lead},
+    entry::Hit,
+    status::Detail,
 };
-use crate::{IntoHttp, RequestHead, WithBody};
+use crate::{IntoHttp, WithBody};
 
 pin_project! {
     /// The response future of a [`Cache`](super::Cache).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. Where others wait for the answer to this request, one of them asks in its place.
+    /// It can be dropped at any point. If equal requests wait for its response, one of them calls
+    /// the inner service instead.
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request>,
@@ -42,32 +40,31 @@ pin_project! {
     where
         S: Service<Request>,
     {
-        Hit { entry: Option<(Arc<Entry>, Told)> },
+        Hit { hit: Option<Hit> },
         // Boxed, so that hits have a small future.
         Calling { #[pin] future: S::Future, lead: Option<Box<Lead>> },
-        Following { following: Box<Following<S, Request>> },
+        Following { follower: Box<Follower<S, Request>> },
     }
 }
 
 // ===== impl ResponseFuture =====
 
 impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
-    pub(super) fn hit(entry: Arc<Entry>, told: Told) -> Self {
-        let entry = Some((entry, told));
-        let state = State::Hit { entry };
+    pub(super) fn hit(hit: Hit) -> Self {
+        let state = State::Hit { hit: Some(hit) };
         Self { state }
     }
 
-    /// Without a lead the cache has nothing to do with the request.
+    /// Without a lead the request is passed on as it is.
     pub(super) fn calling(future: S::Future, lead: Option<Lead>) -> Self {
         let lead = lead.map(Box::new);
         let state = State::Calling { future, lead };
         Self { state }
     }
 
-    pub(super) fn following(following: Following<S, Request>) -> Self {
-        let following = Box::new(following);
-        let state = State::Following { following };
+    pub(super) fn following(follower: Follower<S, Request>) -> Self {
+        let follower = Box::new(follower);
+        let state = State::Following { follower };
         Self { state }
     }
 }
@@ -75,7 +72,6 @@ impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
 impl<S, Request, R, B> Future for ResponseFuture<S, Request>
 where
     S: Service<Request, Response = R>,
-    Request: RequestHead,
     R: IntoHttp<Body = B> + WithBody<ResponseBody>,
     B: Shareable,
 {
@@ -86,22 +82,21 @@ where
         loop {
             let response = match this.state.as_mut().project() {
                 // ## Hit => done
-                StateProj::Hit { entry } => hit(entry.take()),
+                StateProj::Hit { hit } => match hit.take() {
+                    Some(hit) => hit.respond(),
+                    None => unreachable!("polled after it was done"),
+                },
                 // ## Calling => done
                 StateProj::Calling { future, lead } => {
                     let outcome = ready!(match &*lead {
                         Some(lead) => lead.poll(cx, |cx| future.poll(cx)),
                         None => future.poll(cx),
                     });
-                    answer(outcome, lead.take())?
+                    respond(outcome, lead.take())?
                 }
                 // ## Following => (Calling | done)
-                StateProj::Following { following } => match ready!(following.poll(cx))? {
-                    Followed::Read(reader) => {
-                        let mut response = reader.respond();
-                        Told::Collapsed.note(&mut response);
-                        response
-                    }
+                StateProj::Following { follower } => match ready!(follower.poll(cx))? {
+                    Followed::Response(response) => response,
                     Followed::Called(future, lead) => {
                         let lead = Some(Box::new(lead));
                         this.state.set(State::Calling { future, lead });
@@ -114,16 +109,7 @@ where
     }
 }
 
-fn hit(entry: Option<(Arc<Entry>, Told)>) -> http::Response<ResponseBody> {
-    let Some((entry, told)) = entry else {
-        unreachable!("polled after it was done")
-    };
-    let mut response = entry.head.respond(ResponseBody::kept(entry.clone()));
-    told.note(&mut response);
-    response
-}
-
-fn answer<R, E>(
+fn respond<R, E>(
     outcome: Result<R, E>,
     lead: Option<Box<Lead>>,
 ) -> Result<http::Response<ResponseBody>, E>
@@ -131,10 +117,10 @@ where
     R: IntoHttp<Body: Shareable>,
 {
     match (outcome, lead) {
-        (Ok(response), Some(lead)) => Ok(lead.answer(response.into_http())),
+        (Ok(response), Some(lead)) => Ok(lead.respond(response.into_http())),
         (Ok(response), None) => {
             let mut response = response.into_http().map(ResponseBody::new);
-            Told::Bypass.note(&mut response);
+            Detail::Bypass.add_to(&mut response);
             Ok(response)
         }
         (Err(error), lead) => {

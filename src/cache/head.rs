@@ -1,19 +1,16 @@
-//! The head of an answer, as it is kept.
+//! The head of a cached response.
 
 use std::time::Duration;
 
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header::SET_COOKIE,
-    response::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE, response::Parts};
 use tokio::time::Instant;
 
 use super::directives;
 
-/// What a header costs beside its text.
+/// What a header costs besides its text.
 const FIELD: usize = 64;
 
-/// Of one connection, and not of the answer (RFC 9110 §7.6.1).
+/// Headers of a connection (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -27,18 +24,15 @@ const HOP_BY_HOP: [&str; 8] = [
 
 #[derive(Debug)]
 pub(super) struct Head {
-    status: StatusCode,
-    version: Version,
-    headers: HeaderMap,
-    extensions: Extensions,
-    /// Of the body, where it is told.
+    response: http::Response<()>,
+    /// Of the body, if it is known.
     pub(super) length: Option<u64>,
-    /// Whether there may be one.
+    /// Whether there may be a body.
     pub(super) has_body: bool,
     born: Instant,
-    /// How old it was then, in seconds.
+    /// The age at that time, in seconds.
     age: u64,
-    /// Never, where that is past all time.
+    /// `None` if that is beyond what an instant can hold.
     expires: Option<Instant>,
 }
 
@@ -52,11 +46,13 @@ impl Head {
         now: Instant,
         ttl: Duration,
     ) -> Self {
+        let mut response = http::Response::new(());
+        *response.status_mut() = parts.status;
+        *response.version_mut() = parts.version;
+        *response.headers_mut() = own(&parts.headers);
+        *response.extensions_mut() = parts.extensions.clone();
         Self {
-            status: parts.status,
-            version: parts.version,
-            headers: own(&parts.headers),
-            extensions: parts.extensions.clone(),
+            response,
             length,
             has_body,
             born: now,
@@ -65,18 +61,13 @@ impl Head {
         }
     }
 
-    /// A response with this head.
+    /// Returns a response with this head.
     pub(super) fn respond<B>(&self, body: B) -> http::Response<B> {
-        let mut response = http::Response::new(body);
-        *response.status_mut() = self.status;
-        *response.version_mut() = self.version;
-        response.headers_mut().clone_from(&self.headers);
-        response.extensions_mut().clone_from(&self.extensions);
-        response
+        self.response.clone().map(|()| body)
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
+        self.response.headers()
     }
 
     pub(super) fn age(&self, now: Instant) -> u64 {
@@ -88,12 +79,12 @@ impl Head {
         self.born > other.born
     }
 
-    /// Whether it was no older than so many seconds when it came, for those who had waited for it.
+    /// Returns whether the response was not older than so many seconds when it came.
     pub(super) const fn was_young(&self, max_age: u64) -> bool {
         self.age <= max_age
     }
 
-    /// How long it may still be used, if it may be.
+    /// Returns how long the response can still be used.
     pub(super) fn fresh_for(&self, now: Instant) -> Option<Duration> {
         match self.expires {
             None => Some(Duration::MAX),
@@ -102,7 +93,7 @@ impl Head {
     }
 
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + size_of_headers(&self.headers)
+        size_of::<Self>() + size_of_headers(self.response.headers())
     }
 }
 
@@ -113,7 +104,8 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// A copy that keeps nothing else alive: a value may be a slice of all that its connection has read.
+/// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
+/// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
     let named = headers.get_all("connection");
     let is_named = |name: &HeaderName| {
@@ -129,7 +121,7 @@ pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
     };
     let mut owned = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        // A cookie that was let through is one of a proxy, and for the first caller alone.
+        // The cookies of a proxy are for the first client.
         if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) || name == SET_COOKIE {
             continue;
         }

@@ -1,32 +1,26 @@
 //! JSON texts as the cache compares them.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, fmt, str};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 /// What is nested deeper is compared byte by byte. Each level is one more pass over the text.
 const MAX_DEPTH: u32 = 32;
 
-/// The members of an object, sorted by name.
-pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
+/// The members of an object in the order of their names, which are canonical literals.
+pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
-/// An object in which no name occurs twice.
-struct UniqueMembers<'a>(Members<'a>);
+/// The members of an object as they are written.
+struct RawMembers<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
-struct MembersVisitor;
+struct RawMembersVisitor;
 
-/// Returns the members of an object, or `None` if the text is something else or a name occurs twice.
-pub(super) fn members(json: &[u8]) -> Option<Members<'_>> {
-    let object: UniqueMembers<'_> = serde_json::from_slice(json).ok()?;
-    Some(object.0)
-}
-
-/// Appends the canonical form of an object or array to `out`. Returns `false` and appends nothing if
-/// the text is something else.
+/// Appends the canonical form of an object or array to `out`. Returns `false` and appends nothing
+/// if the text is something else.
 ///
 /// The canonical form has no white space, sorts members by name, and escapes in strings only what
 /// must be escaped. Numbers stay as they are written: `1.0` is not `1`, and no digit is lost. An
@@ -34,10 +28,10 @@ pub(super) fn members(json: &[u8]) -> Option<Members<'_>> {
 /// the two counts.
 pub(super) fn append_canonical(json: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let begin = json.iter().position(|byte| !b" \t\n\r".contains(byte));
-    let json = &json[begin.unwrap_or(json.len())..];
-    let is_nested = matches!(json.first(), Some(b'{' | b'['));
-    let is_written = is_nested && append(json, MAX_DEPTH, out).is_some();
+    let is_written = str::from_utf8(json).is_ok_and(|json| {
+        let json = json.trim_start_matches([' ', '\t', '\n', '\r']);
+        json.starts_with(['{', '[']) && append(json, MAX_DEPTH, out).is_some()
+    });
     if !is_written {
         out.truncate(start);
     }
@@ -45,15 +39,15 @@ pub(super) fn append_canonical(json: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends a value that has no white space before it.
-fn append(json: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
-    match json.first()? {
+fn append(json: &str, depth: u32, out: &mut Vec<u8>) -> Option<()> {
+    match json.as_bytes().first()? {
         b'{' => {
             let depth = depth.checked_sub(1)?;
             out.push(b'{');
-            for (name, value) in members(json)? {
-                serde_json::to_writer(&mut *out, &name).ok()?;
+            for (name, value) in Members::read(json)?.0 {
+                out.extend_from_slice(name.as_bytes());
                 out.push(b':');
-                append(value.get().as_bytes(), depth, out)?;
+                append(value, depth, out)?;
                 out.push(b',');
             }
             out.push(b'}');
@@ -61,42 +55,75 @@ fn append(json: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
         b'[' => {
             let depth = depth.checked_sub(1)?;
             out.push(b'[');
-            for value in serde_json::from_slice::<Vec<&RawValue>>(json).ok()? {
-                append(value.get().as_bytes(), depth, out)?;
+            for value in serde_json::from_str::<Vec<&RawValue>>(json).ok()? {
+                append(value.get(), depth, out)?;
                 out.push(b',');
             }
             out.push(b']');
         }
-        b'"' if json.contains(&b'\\') => {
-            let text: String = serde_json::from_slice(json).ok()?;
-            serde_json::to_writer(&mut *out, &text).ok()?;
-        }
-        _ => out.extend_from_slice(json),
+        b'"' => out.extend_from_slice(canonical_string(json)?.as_bytes()),
+        _ => out.extend_from_slice(json.as_bytes()),
     }
     Some(())
 }
 
-// ===== impl UniqueMembers =====
+fn canonical_string(literal: &str) -> Option<Cow<'_, str>> {
+    if !literal.contains('\\') {
+        return Some(literal.into());
+    }
+    let text: String = serde_json::from_str(literal).ok()?;
+    Some(serde_json::to_string(&text).ok()?.into())
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for UniqueMembers<'a> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_map(MembersVisitor).map(Self)
+// ===== impl Members =====
+
+impl<'a> Members<'a> {
+    /// Returns `None` if the text is no object, or a name occurs twice.
+    pub(super) fn read(json: &'a str) -> Option<Self> {
+        let RawMembers(members) = serde_json::from_str(json).ok()?;
+        let canonical = |(name, value): (&'a RawValue, &'a RawValue)| {
+            Some((canonical_string(name.get())?, value.get()))
+        };
+        let mut members: Vec<_> = members.into_iter().map(canonical).collect::<Option<_>>()?;
+        members.sort_unstable();
+        members
+            .is_sorted_by(|a, b| a.0 < b.0)
+            .then_some(Self(members))
+    }
+
+    pub(super) fn of_body(body: &'a [u8]) -> Option<Self> {
+        Self::read(str::from_utf8(body).ok()?)
+    }
+
+    /// Returns the text of a member's value.
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        let is_it = |literal: &str| literal.get(1..literal.len() - 1) == Some(name);
+        let mut members = self.0.iter();
+        members
+            .find(|(literal, _)| is_it(literal))
+            .map(|(_, value)| *value)
     }
 }
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+// ===== impl RawMembers =====
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(RawMembersVisitor).map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for RawMembersVisitor {
+    type Value = Vec<(&'de RawValue, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object in which no name occurs twice")
+        f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members::new();
-        while let Some((name, value)) = entries.next_entry()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name occurs twice"));
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
         }
         Ok(members)
     }
@@ -283,7 +310,8 @@ mod tests {
         })
     }
 
-    /// Another text of the same JSON: members the other way round, more space, every letter escaped.
+    /// Another text of the same JSON: members the other way round, more space, every letter
+    /// escaped.
     fn respell(value: &Value, out: &mut String) {
         match value {
             Value::Array(values) => {

@@ -8,7 +8,7 @@ use super::{json, noise::is_noise};
 use crate::{PeekBody, RequestHead, header::type_says};
 
 /// A keyed hash of a request. Equal requests have the same key.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CacheKey([u8; 32]);
 
 /// What is part of the key.
@@ -23,7 +23,7 @@ pub(super) struct KeyPolicy {
 /// Returns the identity behind a request. Without one the request is not cached.
 type Identity = Arc<dyn Fn(&dyn RequestHead) -> Option<Vec<u8>> + Send + Sync>;
 
-/// Fields, each with its length before it.
+/// Fields, each with its length before it, and the body.
 struct Fields(Vec<u8>);
 
 // ===== impl KeyPolicy =====
@@ -56,9 +56,7 @@ impl KeyPolicy {
     /// Returns `None` if the body cannot be read without consuming it, or an identity is missing.
     pub(super) fn key<R: RequestHead + PeekBody>(&self, request: &R) -> Option<CacheKey> {
         let headers = request.headers();
-        let mut fields = Fields(Vec::new());
-        let is_json = says_json(headers);
-        request.peek(|body| fields.body(body, is_json))?;
+        let mut fields = Fields(Vec::with_capacity(512));
         fields.add(request.method().as_str().as_bytes());
         fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
@@ -76,6 +74,8 @@ impl KeyPolicy {
             }
             fields.add_option(None);
         }
+        let is_json = says_json(headers);
+        request.peek(|body| fields.add_body(body, is_json))?;
         Some(CacheKey(
             *blake3::keyed_hash(&self.secret, &fields.0).as_bytes(),
         ))
@@ -98,37 +98,25 @@ impl fmt::Debug for KeyPolicy {
 
 // ===== impl CacheKey =====
 
-impl CacheKey {
-    /// Returns eight bytes of the hash.
-    pub(super) fn prefix(&self) -> u64 {
-        let (first, _) = self.0.split_at(8);
-        first
-            .iter()
-            .fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
-    }
-}
-
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CacheKey({:016x})", self.prefix())
+        f.debug_struct("CacheKey").finish_non_exhaustive()
     }
 }
 
 // ===== impl Fields =====
 
 impl Fields {
-    /// Must be the first field, so that its canonical form can be written in place.
-    fn body(&mut self, body: &[u8], is_json: bool) {
-        const LENGTH: usize = size_of::<u64>();
-        self.0.reserve(body.len() + 512);
-        self.0.extend_from_slice(&[0; LENGTH]);
+    /// Must be the last field.
+    fn add_body(&mut self, body: &[u8], is_json: bool) {
+        self.0.reserve(body.len() + 1);
+        let flag = self.0.len();
+        self.0.push(1);
         let is_json = is_json && json::append_canonical(body, &mut self.0);
         if !is_json {
+            self.0[flag] = 0;
             self.0.extend_from_slice(body);
         }
-        let length = (self.0.len() - LENGTH) as u64;
-        self.0[..LENGTH].copy_from_slice(&length.to_le_bytes());
-        self.0.push(u8::from(is_json));
     }
 
     fn add(&mut self, field: &[u8]) {

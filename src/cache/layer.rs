@@ -6,26 +6,25 @@ use tower_layer::Layer;
 use super::{
     Cache, Usage,
     key::KeyPolicy,
-    rules::{Cacheable, Rules},
+    policy::{Cacheable, Policy},
     store::Store,
 };
 use crate::{PeekBody, RequestHead};
 
-/// 64 MiB.
 const MAX_BYTES: u64 = 64 << 20;
-/// 1 MiB.
 const MAX_ENTRY: usize = 1 << 20;
 const TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Answers from what was answered before, and asks once for equal requests.
+/// Caches responses, and calls the inner service once for equal requests at the same time.
 ///
 /// See the [module docs](crate::cache) for an example and the order of layers.
 ///
-/// Its clones, and the services that these make, share what is kept, so a clone serves to watch and to [clear](Self::clear) it.
+/// The layer's clones, and the services that they create, share a store. Keep a clone to watch the
+/// [usage](Self::usage) or to [clear](Self::clear) the store.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct CacheLayer {
-    rules: Arc<Rules>,
+    policy: Arc<Policy>,
     store: Arc<Store>,
 }
 
@@ -34,8 +33,8 @@ pub struct CacheLayer {
 impl CacheLayer {
     /// Creates a layer that caches requests to endpoints of model APIs that only read.
     ///
-    /// A request is cached if it is a `POST`, its path ends with one of these, and its body is a JSON
-    /// object. Everything else is passed on as it is.
+    /// A request is cached if it is a `POST`, its path ends with one of these, and its body is a
+    /// JSON object. Everything else is passed on as it is.
     ///
     /// - `/completions` (`/v1/chat/completions` included), `/embeddings`, `/moderations`, `/rerank`
     /// - `/responses`, if the body says `"store": false`
@@ -74,7 +73,7 @@ impl CacheLayer {
 
     fn with(cacheable: Cacheable) -> Self {
         Self {
-            rules: Arc::new(Rules {
+            policy: Arc::new(Policy {
                 ttl: TTL,
                 max_entry: MAX_ENTRY,
                 cacheable,
@@ -102,11 +101,11 @@ impl CacheLayer {
     /// let layer = CacheLayer::completions().ignore_header(HeaderName::from_static("x-job-id"));
     /// ```
     pub fn ignore_header(self, name: HeaderName) -> Self {
-        self.set(|rules| rules.key.ignore(name))
+        self.set(|policy| policy.key.ignore(name))
     }
 
-    /// Adds an identity to the key that is not in the request's method, URL, headers or body, such as
-    /// one that an outer layer puts in the extensions. Can be called several times.
+    /// Adds an identity to the key that is not in the request's method, URL, headers or body, such
+    /// as one that an outer layer puts in the extensions. Can be called several times.
     ///
     /// A request for which the closure returns `None` is not cached.
     ///
@@ -128,69 +127,73 @@ impl CacheLayer {
         identity: impl Fn(&dyn RequestHead) -> Option<T> + Send + Sync + 'static,
     ) -> Self {
         let identity = Arc::new(move |request: &dyn RequestHead| identity(request).map(Into::into));
-        self.set(|rules| rules.key.add_identity(identity))
+        self.set(|policy| policy.key.add_identity(identity))
     }
 
-    /// How long an answer is used. An hour unless told otherwise, and less where the answer's `Cache-Control` says so.
+    /// Sets how long a response is used. The default is one hour. A response's own `Cache-Control`
+    /// can shorten it.
     ///
-    /// With zero nothing is kept, and equal requests that are under way at the same time still share an answer.
+    /// With zero nothing is stored, and equal requests at the same time still share a response.
     pub fn ttl(self, ttl: Duration) -> Self {
-        self.set(|rules| rules.ttl = ttl)
+        self.set(|policy| policy.ttl = ttl)
     }
 
-    /// The most that all answers together may take, in bytes, with their heads and what keeping them costs. 64 MiB unless told
-    /// otherwise; what was used longest ago goes first.
+    /// Sets the maximum size of the store in bytes. The default is 64 MiB.
     ///
-    /// To be set before the layer is used: nothing of what it holds is taken along.
+    /// It includes heads and bookkeeping. The least recently used response is removed first. This
+    /// creates a new, empty store.
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
         self.store = Arc::new(Store::new(max_bytes));
         self
     }
 
-    /// The longest body that is kept, and the most that is held of one that is under way. 1 MiB unless told otherwise.
-    pub fn max_entry(self, max_entry: usize) -> Self {
-        self.set(|rules| rules.max_entry = max_entry)
-    }
-
-    /// The statuses of answers that are kept and shared. 200 alone unless told otherwise.
-    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.set(|rules| rules.statuses = statuses.into_iter().collect())
-    }
-
-    /// Leaves POSTs alone unless they ask for a `temperature` of 0, or for embeddings.
+    /// Sets the maximum length of a cached body in bytes. The default is 1 MiB.
     ///
-    /// Otherwise an answer that was drawn at random is given again like any other.
+    /// It is also the maximum that is buffered of a body that several requests read.
+    pub fn max_entry(self, max_entry: usize) -> Self {
+        self.set(|policy| policy.max_entry = max_entry)
+    }
+
+    /// Sets the statuses of responses that are cached and shared. The default is 200.
+    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.set(|policy| policy.statuses = statuses.into_iter().collect())
+    }
+
+    /// Caches a `POST` only if its JSON body has a `temperature` of 0, or its path has `embed` in
+    /// it.
+    ///
+    /// By default, a response that was sampled at random is cached like any other.
     pub fn deterministic_only(self) -> Self {
-        self.set(|rules| rules.deterministic_only = true)
+        self.set(|policy| policy.deterministic_only = true)
     }
 
-    /// Whether equal requests under way share one answer. They do unless told otherwise.
+    /// Sets whether equal requests at the same time share a response. The default is `true`.
     pub fn single_flight(self, single_flight: bool) -> Self {
-        self.set(|rules| rules.single_flight = single_flight)
+        self.set(|policy| policy.single_flight = single_flight)
     }
 
-    /// What is kept, and what was answered so far.
+    /// Returns what the store holds, and how many requests it responded to.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.store.usage()
     }
 
-    /// Forgets the answer to this request.
+    /// Removes the response to a request from the store.
     ///
-    /// An answer that is under way is kept all the same.
+    /// A response that is not complete will be stored nevertheless.
     pub fn forget<R: RequestHead + PeekBody>(&self, request: &R) {
-        if let Some(ask) = self.rules.ask(request) {
-            self.store.forget(&ask.key);
+        if let Some(lookup) = self.policy.lookup(request) {
+            self.store.forget(&lookup.key);
         }
     }
 
-    /// Forgets everything. Answers that are under way are not kept.
+    /// Removes all responses. Those that are not complete will not be stored.
     pub fn clear(&self) {
         self.store.clear();
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Rules)) -> Self {
-        set(Arc::make_mut(&mut self.rules));
+    fn set(mut self, set: impl FnOnce(&mut Policy)) -> Self {
+        set(Arc::make_mut(&mut self.policy));
         self
     }
 }
@@ -199,6 +202,6 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
-        Cache::new(inner, self.rules.clone(), self.store.clone())
+        Cache::new(inner, self.policy.clone(), self.store.clone())
     }
 }

@@ -1,4 +1,9 @@
-//! Answer what was asked before without asking again.
+//! Response cache middleware.
+//!
+//! Responds to requests that were made before, and calls the inner service once for equal requests
+//! at the same time.
+//!
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -35,17 +40,20 @@
 //!
 //! # When to use it
 //!
-//! Where the same is asked again: a batch that is run a second time, tests and evaluations, many users with the same question,
-//! embeddings. An answer costs tokens and seconds, and one from here costs microseconds and no quota.
+//! If the same is asked again: a batch that runs a second time, tests and evaluations, many users
+//! with the same question, embeddings. A model's response costs tokens and seconds; a cached one
+//! costs microseconds and no quota.
 //!
-//! Where each answer has to be drawn anew, it is the wrong layer: an answer that came at a temperature of 1 is given again like any
-//! other, unless the layer is told to be [`deterministic_only`](CacheLayer::deterministic_only).
+//! Do not use it if each response must be a new sample. A response to a request with a temperature
+//! of 1 is cached like any other, unless the layer is
+//! [`deterministic_only`](CacheLayer::deterministic_only).
 //!
 //! # What is cached
 //!
-//! The requests that you choose: [`CacheLayer::completions`] caches requests to endpoints of model APIs
-//! that only read, and [`CacheLayer::new`] takes a predicate. Everything else is passed on as it is.
-//! To cache `GET` by the rules of RFC 9111, with revalidation, use the crate `http-cache-tower`.
+//! The requests that you choose: [`CacheLayer::completions`] caches requests to endpoints of model
+//! APIs that only read, and [`CacheLayer::new`] takes a predicate. Everything else is passed on as
+//! it is. To cache `GET` by the rules of RFC 9111, with revalidation, use the crate
+//! `http-cache-tower`.
 //!
 //! # The key
 //!
@@ -56,141 +64,155 @@
 //!   numbers are compared as they are written. A body that is not a JSON object or array, has a
 //!   `Content-Type` other than JSON, is nested more than 32 deep, or has an object in which a name
 //!   occurs twice is compared byte by byte.
-//! - **every request header**, with all its values in order, except those of this list and those
-//!   that you [ignore](CacheLayer::ignore_header):
+//! - **every request header**, with all its values in order, except the headers of the list below
+//!   and those that you [ignore](CacheLayer::ignore_header)
 //!
-//! | names | headers that are not part of the key |
-//! | --- | --- |
-//! | a request | `x-request-id`, `request-id`, `x-correlation-id`, `x-client-request-id`, `x-ms-client-request-id` |
-//! | a request at a proxy | `cf-ray`, `cf-request-id`, `x-amzn-requestid`, `x-amz-cf-id`, `x-vercel-id`, `fly-request-id` |
-//! | an attempt | `amz-sdk-invocation-id`, `amz-sdk-request`, `grpc-previous-rpc-attempts`, `x-envoy-attempt-count` |
-//! | a trace | `traceparent`, `tracestate`, `x-amzn-trace-id`, `x-cloud-trace-context`, `grpc-trace-bin`, `b3`, `x-b3-traceid`, `x-b3-spanid`, `x-b3-parentspanid`, `x-b3-sampled`, `x-b3-flags`, `uber-trace-id`, `x-datadog-trace-id`, `x-datadog-parent-id`, `x-datadog-sampling-priority`, `x-datadog-origin`, `x-datadog-tags`, `sentry-trace`, `newrelic`, `elastic-apm-traceparent` |
-//! | the client program | `user-agent`, all that begin with `x-stainless-`, `x-goog-api-client`, `x-amz-user-agent`, `x-ms-useragent` |
-//! | the connection, the framing | `connection`, `keep-alive`, `proxy-connection`, `te`, `transfer-encoding`, `content-length`, `expect`, `priority`, `early-data`, `date` |
-//! | how to use the cache | `cache-control`, `pragma` |
+//! Headers that are not part of the key:
 //!
-//! So two clients share a response only if they send the same credentials, or none. A header that is
-//! signed for each request (AWS Signature Version 4) makes every key new: sign inside of the cache.
-//! A client's own `Idempotency-Key` counts: two keys are two requests. For an identity that is not
-//! in the request's head, such as one in its extensions, see [`CacheLayer::key_also`].
+//! - a request: `x-request-id`, `request-id`, `x-correlation-id`, `x-client-request-id`,
+//!   `x-ms-client-request-id`
+//! - a request at a proxy: `cf-ray`, `cf-request-id`, `x-amzn-requestid`, `x-amz-cf-id`,
+//!   `x-vercel-id`, `fly-request-id`
+//! - an attempt: `amz-sdk-invocation-id`, `amz-sdk-request`, `grpc-previous-rpc-attempts`,
+//!   `x-envoy-attempt-count`
+//! - a trace: `traceparent`, `tracestate`, `x-amzn-trace-id`, `x-cloud-trace-context`,
+//!   `grpc-trace-bin`, `b3`, `x-b3-traceid`, `x-b3-spanid`, `x-b3-parentspanid`, `x-b3-sampled`,
+//!   `x-b3-flags`, `uber-trace-id`, `x-datadog-trace-id`, `x-datadog-parent-id`,
+//!   `x-datadog-sampling-priority`, `x-datadog-origin`, `x-datadog-tags`, `sentry-trace`,
+//!   `newrelic`, `elastic-apm-traceparent`
+//! - the client program: `user-agent`, all that begin with `x-stainless-`, `x-goog-api-client`,
+//!   `x-amz-user-agent`, `x-ms-useragent`
+//! - the connection, the framing: `connection`, `keep-alive`, `proxy-connection`, `te`,
+//!   `transfer-encoding`, `content-length`, `expect`, `priority`, `early-data`, `date`
+//! - how to use the cache: `cache-control`, `pragma`
+//!
+//! So two clients share a response only if they send the same credentials, or none. A header that
+//! is signed for each request (AWS Signature Version 4) makes every key new: sign inside of the
+//! cache. A client's own `Idempotency-Key` counts: two keys are two requests. For an identity that
+//! is not in the request's head, such as one in its extensions, see [`CacheLayer::key_also`].
 //!
 //! The store holds a hash of the key (BLAKE3, keyed with a random secret for each layer), and no
 //! request. It holds responses in plain text.
 //!
 //! # Which responses are cached
 //!
-//! Responses with status 200, or those of [`statuses`](CacheLayer::statuses), to GET, HEAD and POST, whose body
-//! came to its end and is not longer than [`max_entry`](CacheLayer::max_entry). A response is not cached
+//! Responses to `GET`, `HEAD` and `POST` with status 200, or those of
+//! [`statuses`](CacheLayer::statuses), whose body came to its end and is not longer than
+//! [`max_entry`](CacheLayer::max_entry). A response is not cached
 //!
-//! - if the request has a body that is [streamed](crate::PeekBody), asks for a part (`Range`), or is
-//!   conditional (`If-None-Match` and the like)
+//! - if the request's body is [streamed](crate::PeekBody), or the request asks for a part (`Range`)
+//!   or is conditional (`If-None-Match` and the like)
 //! - if the request has `Cache-Control: no-store`, or the response has `no-store` or `private`
-//! - if it sets a cookie, except cookies with which proxies tell bots from people and machines apart
-//!   (`__cf_bm`, `_cfuvid`, `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`, `GCLB`), which
-//!   are not stored
+//! - if it sets a cookie, except cookies with which proxies tell bots from people and machines
+//!   apart (`__cf_bm`, `_cfuvid`, `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`,
+//!   `GCLB`), which are not stored
 //! - if it varies with everything (`Vary: *`) or with a header that is not part of the key
-//! - whose body broke off, was dropped, or is not as long as its `Content-Length`;
-//! - that tells an error under a good status: a JSON text, or an event of a stream, with an `error` that is something, or of the
-//!   `type` or `object` `error`, or one of whose `choices` is such, or its `response`;
-//! - that was cut where no connection says so: JSON that is empty or not whole, or a stream that brings nothing but signs of life, ends
-//!   within a line, or, of OpenAI's, Anthropic's, Gemini's, Mistral's, Cohere's and Ollama's, lacks what ends it.
+//! - if its body broke off, was dropped, or is not as long as its `Content-Length`
+//! - if it reports an error with a good status: JSON, or an event of a stream, with an `error`,
+//!   with the `type` or `object` `error`, or with such a member in `choices` or `response`
+//! - if it was cut: JSON that is empty or incomplete; a stream that has nothing but keep-alives,
+//!   ends within a line, or, in the formats of OpenAI, Anthropic, Gemini, Mistral, Cohere and
+//!   Ollama, lacks its end
 //!
-//! Nobody looks into an answer with a `Content-Encoding` that packs it: where you ask for one, undo it further in.
+//! Compressed bodies are not checked for errors and cuts. Decompress them inside of the cache.
 //!
-//! A response is used for [`ttl`](CacheLayer::ttl), or for its `s-maxage`, `max-age` or `Expires` if that is less.
-//! `no-cache` in an answer to a GET or HEAD means that it is not kept. In one to a POST it does not: servers of AI put it
-//! on everything that they stream, and mean proxies that would hold it up.
+//! A response is used for [`ttl`](CacheLayer::ttl), or for its `s-maxage`, `max-age` or `Expires`
+//! if that is less. A response with `no-cache` is not cached for `GET` and `HEAD`. For `POST` it
+//! is: model APIs send `no-cache` with every stream, for proxies that would buffer it.
 //!
-//! A request with `Cache-Control: no-cache` asks anew, and its answer takes the place of what was there. With `max-age` it takes
-//! no answer that is older.
+//! A request with `Cache-Control: no-cache` calls the inner service, and its response replaces the
+//! cached one. A request with `max-age` gets no response that is older.
 //!
-//! # One request for many
+//! # Equal requests at the same time
 //!
-//! Of equal requests that come while none has been answered, the first one asks, and the others wait for its answer. They
-//! *stream* it, too: each gets the head when it is there, and each frame when it comes. None depends on another:
-//! whoever is polled drives the body, so a caller that stops reading, or goes away, holds nobody up, and the answer is kept
-//! if any of them reads it to its end.
+//! The first of several equal requests calls the inner service, and the others wait for its
+//! response. They stream it: each gets the head once it is there, and each frame when it comes.
 //!
-//! | the first request | the others |
-//! | --- | --- |
-//! | is dropped or panics before its answer's head | one of them asks in its place, and the rest wait for that one |
-//! | fails, or gets a status that is not kept | one of them asks; after a second failure in a row all of them do |
-//! | gets an answer that must not be kept | each asks for itself, at once |
-//! | could go on, and is not polled for one to two seconds | one of them asks in its place: its caller may be waiting for this very request |
-//! | gets a body that breaks off | those that have its head get a [`SharedBodyError`]; the rest ask |
+//! If the first request
 //!
-//! A failure is given to nobody but the request that met it. A body that outgrows `max_entry` is not kept, and nobody joins any
-//! more. Those who read it already get all of it; those ahead wait for those behind, so that no more than `max_entry` is held. One
-//! that reads nothing for ten seconds meanwhile is passed over, with a `SharedBodyError` that says so.
+//! - is dropped or panics before the response's head: one of them calls the inner service, and the
+//!   rest wait for that one
+//! - fails, or gets a status that is not cached: the same; a request that waited for two failures
+//!   calls the inner service itself
+//! - gets a response that must not be shared: all call the inner service at once
+//! - is woken and not polled for one to two seconds: one of them calls the inner service: the
+//!   caller of the first may wait for it
+//! - gets a body that breaks off: those that have the head get a [`SharedBodyError`]; the rest call
+//!   the inner service
 //!
-//! [`single_flight(false)`](CacheLayer::single_flight) turns this off. With a `ttl` of zero nothing else is left of the layer.
+//! An error is returned by no request but the one that met it.
 //!
-//! # Who answered
+//! A task of its own reads the body, as far as [`max_entry`](CacheLayer::max_entry) ahead of the
+//! requests. A body that is longer is not cached, and no more requests join. From there on, fast
+//! readers wait for slow ones. A reader that reads nothing for ten seconds meanwhile gets a
+//! `SharedBodyError`.
 //!
-//! [`Status::of`] tells, and so does the header `Cache-Status`; an answer that was kept has an `Age` as well. A stored answer has the head
-//! of the first one, without what belongs to its connection, and its extensions.
+//! [`single_flight(false)`](CacheLayer::single_flight) turns this off. With a `ttl` of zero nothing
+//! is stored, and only this is left.
 //!
-//! # Order of layers
+//! # Cancel safety
 //!
-//! Outermost, outside of [`Fallback`](crate::Fallback) and [`RetryAfterBackoff`](crate::RetryAfterBackoff): then a hit takes no quota, and
-//! those that wait for another request wait for all of its attempts. On a server, inside of authentication.
+//! The response future and the body can be dropped at any point. The call to the inner service runs
+//! in the future of the first request, so that it sees that request's task and can borrow; if this
+//! future is dropped, the call is dropped with it, and another request makes a new one. The body is
+//! read by a spawned task, which no request can hold up or break off. It ends when the last request
+//! that reads is dropped; then the response is not cached.
+//!
+//! # Status
+//!
+//! [`Status::of`] and the header `Cache-Status` (RFC 9211) say where a response came from. A cached
+//! response has the head of the first one, with an `Age` and without headers of the connection, and
+//! a clone of its extensions. Ids in it, such as `x-request-id` or `cf-ray`, are those of the first
+//! exchange.
+//!
+//! # Layer ordering
+//!
+//! Outermost, outside of [`Fallback`](crate::Fallback) and
+//! [`RetryAfterBackoff`](crate::RetryAfterBackoff): then a hit takes no quota, and requests that
+//! wait for another one wait for all of its attempts. On a server, inside of authentication.
+//!
+//! A layer, its clones and all services that they create share a store. Services that respond
+//! differently to equal requests need layers of their own.
 //!
 //! # Errors
 //!
-//! Those of the inner service, unchanged. The body's error is a [`BoxError`](crate::BoxError): that of the inner body, or a
-//! [`SharedBodyError`].
+//! Those of the inner service, unchanged. The body's error is a [`BoxError`](crate::BoxError): the
+//! inner body's, or a [`SharedBodyError`].
 //!
-//! # What is shared
+//! # Panics
 //!
-//! A layer, its clones, and all services that they make have one store. The answers of two services of one layer are the same if the
-//! requests are: give services that answer differently layers of their own.
+//! If a response is to be shared or cached and there is no Tokio runtime.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! A hit takes three microseconds where the question has a kilobyte, and fifty where it has a hundred. Anything else pays for
-//! a copy of the request's headers, a box for the body, and a lock and a copy for each frame. What is kept weighs what it takes: body,
-//! head, and about a kilobyte. The bound in bytes is kept at each step; what was used longest ago goes first. What is under way takes up to
-//! `max_entry` for each answer more.
+//! A hit takes a few microseconds for a question of one kilobyte, most of it for the key. A miss
+//! costs a copy of the response's head, a box for the body, a task, and a lock and a copy for each
+//! frame. A cached response takes the bytes of its head and body, about 100 bytes for each frame,
+//! and half a kilobyte. The store exceeds [`max_bytes`](CacheLayer::max_bytes) at no time; the
+//! least recently used response goes first. Each response that is not complete takes up to
+//! `max_entry` in addition.
 //!
-//! # Cancellation
-//!
-//! Everything can be dropped at any point. An inner service that was called may have acted on its request.
-//!
-//! # Values at the edge
-//!
-//! With `max_bytes(0)` nothing is kept, and with `max_entry(0)` only what is empty. A body in more frames than one for
-//! each 40 bytes of `max_entry` counts as too long. A `ttl` too long to count is for ever. Requests that
-//! wait for others need tokio's timer.
+//! A body is also too long if it has more frames than one for each 100 bytes of `max_entry`, plus
+//! 64.
 
 mod body;
-mod channel;
+mod coalesce;
 mod completions;
-mod cookies;
 mod directives;
 mod entry;
 mod error;
-mod flight;
-mod follow;
+mod frames;
 mod head;
 mod json;
 mod key;
-mod landing;
 mod layer;
-mod lead;
 mod noise;
-mod original;
-mod patience;
-mod pulse;
-mod record;
-mod rules;
+mod policy;
 mod service;
 mod sound;
-mod state;
 mod status;
 mod store;
-mod ticket;
 mod usage;
-mod wakers;
 
 /// The response future.
 pub mod future;

@@ -6,31 +6,29 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    body::ResponseBody,
-    follow::Following,
+    body::{ResponseBody, Shareable},
+    coalesce::Follower,
     future::ResponseFuture,
-    lead::Lead,
-    original::Shareable,
-    rules::{Asked, Rules},
+    policy::Policy,
     store::{Entered, Store},
 };
 use crate::{IntoHttp, PeekBody, RequestHead, WithBody};
 
-/// A service whose answers are given again. Made by a [`CacheLayer`](super::CacheLayer).
+/// A service with a response cache. Created by [`CacheLayer`](super::CacheLayer).
 #[derive(Debug, Clone)]
 pub struct Cache<S> {
     inner: S,
-    rules: Arc<Rules>,
+    policy: Arc<Policy>,
     store: Arc<Store>,
 }
 
 // ===== impl Cache =====
 
 impl<S> Cache<S> {
-    pub(super) const fn new(inner: S, rules: Arc<Rules>, store: Arc<Store>) -> Self {
+    pub(super) const fn new(inner: S, policy: Arc<Policy>, store: Arc<Store>) -> Self {
         Self {
             inner,
-            rules,
+            policy,
             store,
         }
     }
@@ -39,8 +37,8 @@ impl<S> Cache<S> {
 }
 
 impl<S: Clone> Cache<S> {
-    /// Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
-    /// further in, would be held until somebody calls this service again.
+    /// Drops the instance that was polled ready and is not called. It may hold something, such as
+    /// the last permit of a limit, until this service is called again.
     fn let_go(&mut self) {
         self.inner = self.inner.clone();
     }
@@ -57,33 +55,29 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Request>;
 
-    /// Passes through: whether the inner service is needed is in the request.
+    /// Polls the inner service. Whether it is needed depends on the request.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some(ask) = self.rules.ask(&request) else {
+        let Some(lookup) = self.policy.lookup(&request) else {
             return ResponseFuture::calling(self.inner.call(request), None);
         };
-        match self.store.enter(&ask, &self.rules) {
-            Entered::Hit(entry, told) => {
-                self.store.counts.hits.add();
+        match self.store.enter(&lookup, &self.policy) {
+            Entered::Hit(hit) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!("answered from the cache");
+                tracing::debug!("responding from the cache");
                 self.let_go();
-                ResponseFuture::hit(entry, told)
+                ResponseFuture::hit(hit)
             }
-            Entered::Lead(landing, charge, why) => {
-                let asked = Asked::new(&request);
-                let lead = Lead::new(landing, charge, why, asked, self.rules.clone());
-                ResponseFuture::calling(self.inner.call(request), Some(lead))
-            }
-            Entered::Follow(ticket, why) => {
+            Entered::Lead(lead) => ResponseFuture::calling(self.inner.call(request), Some(lead)),
+            Entered::Follow(reader, why) => {
                 self.let_go();
-                let (service, rules) = (self.inner.clone(), self.rules.clone());
-                let following = Following::new(service, request, ticket, ask.max_age, rules, why);
-                ResponseFuture::following(following)
+                let shared = (self.store.clone(), self.policy.clone());
+                let call = (self.inner.clone(), request);
+                let follower = Follower::new(call, (lookup, why), shared, reader);
+                ResponseFuture::following(follower)
             }
         }
     }

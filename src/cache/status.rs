@@ -1,4 +1,4 @@
-//! How a caller can tell where an answer came from.
+//! Where a response came from.
 
 use std::time::Duration;
 
@@ -11,41 +11,44 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The largest integer of a structured field.
 const MOST: u64 = 999_999_999_999_999;
 
-/// Where an answer came from, as the layer leaves it in the response's extensions.
+/// Where a response came from. The layer adds it to the response's extensions.
 ///
-/// The header `Cache-Status` says the same to those who are further away, as RFC 9211 has it:
+/// The header `Cache-Status` (RFC 9211) says the same:
 ///
 /// | | `Cache-Status` |
 /// | --- | --- |
 /// | `Hit` | `tower-throttle; hit; ttl=3540` |
-/// | `Miss` | `tower-throttle; fwd=miss; stored`, without `stored` where the answer is not one to keep; `fwd=stale` where the one that was kept is too old, and `fwd=request` where it is too old for this request |
+/// | `Miss` | `tower-throttle; fwd=miss; stored` |
 /// | `Collapsed` | `tower-throttle; fwd=miss; collapsed` |
 /// | `Bypass` | `tower-throttle; fwd=bypass` |
 ///
-/// It is written before the body has come. An answer that breaks off later is not kept, whatever its head says.
+/// A miss says `stored` if the response can be cached, `fwd=stale` if the cached response is too
+/// old, and `fwd=request` if it is too old for the request.
+///
+/// It is written before the body is complete. A body that breaks off later is not cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
-    /// It was there.
+    /// From the store.
     Hit,
-    /// The inner service was asked.
+    /// From the inner service.
     Miss,
-    /// The inner service had been asked the same a moment before, and both got its answer.
+    /// From the inner service, together with an equal request.
     Collapsed,
-    /// The request is not one that the cache has to do with.
+    /// From the inner service, since the request is not cached.
     Bypass,
 }
 
-/// What a response is told.
+/// The status with what `Cache-Status` says about it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Told {
+pub(super) enum Detail {
     Hit { age: u64, ttl: Duration },
     Miss { why: Why, is_stored: bool },
     Collapsed,
     Bypass,
 }
 
-/// Why the inner service was asked.
+/// Why the inner service is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Missing,
@@ -56,17 +59,17 @@ pub(super) enum Why {
 // ===== impl Status =====
 
 impl Status {
-    /// Where this response came from, or `None` if it did not pass a [`Cache`](super::Cache).
+    /// Returns where a response came from, or `None` if it did not pass a [`Cache`](super::Cache).
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Option<Self> {
         response.extensions().get().copied()
     }
 }
 
-// ===== impl Told =====
+// ===== impl Detail =====
 
-impl Told {
-    pub(super) fn note<B>(self, response: &mut http::Response<B>) {
+impl Detail {
+    pub(super) fn add_to<B>(self, response: &mut http::Response<B>) {
         let headers = response.headers_mut();
         if let Self::Hit { age, .. } = self {
             headers.insert(AGE, age.into());
@@ -87,23 +90,21 @@ impl Told {
     }
 
     fn header(self) -> Option<HeaderValue> {
-        use Why::{Missing, Request, Stale};
-        Some(HeaderValue::from_static(match self {
-            Self::Hit { ttl, .. } if ttl == Duration::MAX => "tower-throttle; hit",
-            Self::Hit { ttl, .. } => {
-                let value = format!("tower-throttle; hit; ttl={}", ttl.as_secs().min(MOST));
-                return HeaderValue::try_from(value).ok();
+        let text = match self {
+            Self::Hit { ttl, .. } if ttl == Duration::MAX => "hit".to_owned(),
+            Self::Hit { ttl, .. } => format!("hit; ttl={}", ttl.as_secs().min(MOST)),
+            Self::Miss { why, is_stored } => {
+                let why = match why {
+                    Why::Missing => "miss",
+                    Why::Stale => "stale",
+                    Why::Request => "request",
+                };
+                let stored = if is_stored { "; stored" } else { "" };
+                format!("fwd={why}{stored}")
             }
-            Self::Miss { why, is_stored } => match (why, is_stored) {
-                (Missing, true) => "tower-throttle; fwd=miss; stored",
-                (Missing, false) => "tower-throttle; fwd=miss",
-                (Stale, true) => "tower-throttle; fwd=stale; stored",
-                (Stale, false) => "tower-throttle; fwd=stale",
-                (Request, true) => "tower-throttle; fwd=request; stored",
-                (Request, false) => "tower-throttle; fwd=request",
-            },
-            Self::Collapsed => "tower-throttle; fwd=miss; collapsed",
-            Self::Bypass => "tower-throttle; fwd=bypass",
-        }))
+            Self::Collapsed => "fwd=miss; collapsed".to_owned(),
+            Self::Bypass => "fwd=bypass".to_owned(),
+        };
+        HeaderValue::try_from(format!("tower-throttle; {text}")).ok()
     }
 }

@@ -1,10 +1,8 @@
-//! What is kept, for all services of a layer.
+//! Cached responses, and calls that are not complete.
 
 use std::{
     collections::HashMap,
-    fmt,
-    hash::{BuildHasherDefault, Hash, Hasher},
-    mem,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,47 +10,32 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
 use super::{
-    entry::Entry,
-    flight::{Charge, Flight},
+    coalesce::{Flight, Lead, Reader},
+    entry::{Entry, Hit},
     key::CacheKey,
-    landing::Landing,
-    rules::{Ask, Rules},
-    status::{Told, Why},
-    ticket::Ticket,
+    policy::{Lookup, Policy},
+    status::{Detail, Why},
     usage::{Counts, Usage},
 };
-use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Store {
     pub(super) counts: Counts,
-    entries: Cache<CacheKey, Arc<Entry>, BuildHasherDefault<Prefix>>,
-    numbers: AtomicU64,
-    now: Mutex<Now>,
+    entries: Cache<CacheKey, Arc<Entry>>,
+    flights: Mutex<Flights>,
 }
 
-/// What is under way.
+/// Calls whose responses are not complete.
 #[derive(Debug, Default)]
-struct Now {
-    flights: HashMap<CacheKey, (u64, Arc<Flight>), BuildHasherDefault<Prefix>>,
-    /// Counts up each time that everything is forgotten.
+struct Flights {
+    by_key: HashMap<CacheKey, Arc<Flight>>,
+    /// Increases each time that the store is cleared.
     generation: u64,
 }
 
-/// Takes the key's own bytes for its hash: they are as good as random, and nobody outside can choose them.
-#[derive(Default)]
-struct Prefix(u64);
-
-/// What becomes of a request.
 pub(super) enum Entered {
-    Hit(Arc<Entry>, Told),
-    Lead(Landing, Option<Charge>, Why),
-    Follow(Ticket, Why),
-}
-
-/// What was found for a request.
-enum Found {
-    Hit(Arc<Entry>, Told),
-    Nothing(Why),
+    Hit(Hit),
+    Lead(Lead),
+    Follow(Reader, Why),
 }
 
 // ===== impl Store =====
@@ -62,103 +45,88 @@ impl Store {
         let entries = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_: &CacheKey, entry: &Arc<Entry>| entry.weight())
-            // What was asked last is what is asked next, as when a batch is run again.
+            // A batch that runs again asks for what was used last.
             .eviction_policy(EvictionPolicy::lru())
-            .build_with_hasher(BuildHasherDefault::default());
+            .build();
         Self {
             counts: Counts::default(),
             entries,
-            numbers: AtomicU64::new(0),
-            now: Mutex::default(),
+            flights: Mutex::default(),
         }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, ask: &Ask, rules: &Rules) -> Entered {
-        let why = match self.find(ask) {
-            Found::Hit(entry, told) => return Entered::Hit(entry, told),
-            Found::Nothing(why) => why,
+    pub(super) fn enter(self: &Arc<Self>, lookup: &Lookup, policy: &Arc<Policy>) -> Entered {
+        let why = match self.find(lookup) {
+            Ok(hit) => return Entered::Hit(hit),
+            Err(why) => why,
         };
-        // Who wants a new answer wants none that is under way either.
-        if !rules.single_flight || ask.max_age == 0 {
-            let landing = self.landing(ask.key, None, self.now().generation);
-            return Entered::Lead(landing, None, why);
+        // A request that wants a new response does not share one either.
+        if !policy.single_flight || lookup.max_age == 0 {
+            return Entered::Lead(self.lead(lookup, policy, why));
         }
         loop {
-            let mut now = self.now();
-            let Some((number, flight)) = now.flights.get(&ask.key) else {
-                // It may have landed in between.
-                if let Found::Hit(entry, told) = self.find(ask) {
-                    return Entered::Hit(entry, told);
+            let mut flights = self.flights();
+            let Some(flight) = flights.by_key.get(&lookup.key).cloned() else {
+                // It may be complete by now.
+                if let Ok(hit) = self.find(lookup) {
+                    return Entered::Hit(hit);
                 }
-                let number = self.number();
-                let landing = self.landing(ask.key, Some(number), now.generation);
-                let charge = Flight::begin(landing.clone());
-                let flight = charge.flight.clone();
-                now.flights.insert(ask.key, (number, flight));
-                return Entered::Lead(landing, Some(charge), why);
+                let lead = Lead::new(self, policy, lookup, flights.generation, why);
+                flights.by_key.insert(lookup.key, lead.flight.clone());
+                return Entered::Lead(lead);
             };
-            let (number, flight) = (*number, flight.clone());
-            drop(now);
-            match flight.follow(self.number(), |head| rules.joins(ask, head)) {
-                Some(ticket) => return Entered::Follow(ticket, why),
-                // Who comes next finds no place either, and begins with this one anew.
-                None => self.land(&ask.key, number),
+            drop(flights);
+            match flight.follow(|head| policy.joins(lookup, head)) {
+                Some(reader) => return Entered::Follow(reader, why),
+                // The next request leads a new flight.
+                None => self.land(&lookup.key, &flight),
             }
         }
     }
 
-    fn find(&self, ask: &Ask) -> Found {
-        let Some(entry) = self.entries.get(&ask.key) else {
-            return Found::Nothing(Why::Missing);
-        };
+    /// Begins a flight that no other request follows.
+    pub(super) fn lead(self: &Arc<Self>, lookup: &Lookup, policy: &Arc<Policy>, why: Why) -> Lead {
+        let generation = self.flights().generation;
+        Lead::new(self, policy, lookup, generation, why)
+    }
+
+    fn find(&self, lookup: &Lookup) -> Result<Hit, Why> {
+        let entry = self.entries.get(&lookup.key).ok_or(Why::Missing)?;
         let now = Instant::now();
-        let Some(ttl) = entry.head.fresh_for(now) else {
-            return Found::Nothing(Why::Stale);
-        };
+        let ttl = entry.head.fresh_for(now).ok_or(Why::Stale)?;
         let age = entry.head.age(now);
-        // An answer of this very second is too old for who wants a new one.
-        if ask.max_age == 0 || age > ask.max_age {
-            return Found::Nothing(Why::Request);
+        // A maximum age of 0 asks for a new response, even in the same second.
+        if lookup.max_age == 0 || age > lookup.max_age {
+            return Err(Why::Request);
         }
-        Found::Hit(entry, Told::Hit { age, ttl })
+        self.counts.hits.add();
+        let detail = Detail::Hit { age, ttl };
+        Ok(Hit { entry, detail })
     }
 
-    fn landing(self: &Arc<Self>, key: CacheKey, number: Option<u64>, generation: u64) -> Landing {
-        Landing {
-            store: self.clone(),
-            key,
-            number,
-            generation,
-        }
-    }
-
-    /// One that nobody else has.
-    pub(super) fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Keeps an answer to a request that began in this generation.
+    /// Stores the response to a request that began in this generation.
     pub(super) fn keep(&self, key: CacheKey, generation: u64, entry: Entry) {
-        let now = self.now();
+        let flights = self.flights();
         let newer = self.entries.get(&key);
         let is_newest = newer.is_none_or(|other| !other.head.is_newer_than(&entry.head));
         let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
-        if now.generation == generation && is_newest && is_fresh {
+        if flights.generation == generation && is_newest && is_fresh {
             #[cfg(feature = "tracing")]
-            tracing::debug!(bytes = entry.weight(), "an answer is kept");
+            tracing::debug!(bytes = entry.weight(), "a response is cached");
             self.entries.insert(key, Arc::new(entry));
-            // Otherwise the bound would be kept some time later.
+            // Otherwise the limit in bytes would be exceeded for a while.
             self.entries.run_pending_tasks();
         }
-        drop(now);
+        drop(flights);
     }
 
-    /// Lets nobody else follow.
-    pub(super) fn land(&self, key: &CacheKey, number: u64) {
-        let mut now = self.now();
-        let is_it = now.flights.get(key).is_some_and(|(n, _)| *n == number);
-        let landed = is_it.then(|| now.flights.remove(key));
-        drop(now);
+    /// Ends a flight: no request follows it any more.
+    pub(super) fn land(&self, key: &CacheKey, flight: &Arc<Flight>) {
+        let mut flights = self.flights();
+        let current = flights.by_key.get(key);
+        let is_current = current.is_some_and(|current| Arc::ptr_eq(current, flight));
+        let landed = is_current.then(|| flights.by_key.remove(key));
+        drop(flights);
         drop(landed);
     }
 
@@ -167,16 +135,16 @@ impl Store {
     }
 
     pub(super) fn clear(&self) {
-        let mut now = self.now();
-        now.generation += 1;
-        let flights = mem::take(&mut now.flights);
+        let mut flights = self.flights();
+        flights.generation += 1;
+        let landed = mem::take(&mut flights.by_key);
         // One by one: `invalidate_all` frees them later, and goes by a clock.
         for (key, _) in &self.entries {
             self.entries.invalidate(&*key);
         }
         self.entries.run_pending_tasks();
-        drop(now);
         drop(flights);
+        drop(landed);
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -190,8 +158,8 @@ impl Store {
         }
     }
 
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,33 +167,7 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("entries", &self.entries.entry_count())
-            .field("hits", &self.counts.hits)
-            .field("misses", &self.counts.misses)
-            .field("collapsed", &self.counts.collapsed)
+            .field("counts", &self.counts)
             .finish_non_exhaustive()
-    }
-}
-
-// ===== impl Prefix =====
-
-impl Hash for CacheKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.prefix());
-    }
-}
-
-impl Hasher for Prefix {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -13,8 +13,9 @@ use crate::{
 /// Before each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Not where it tells an error, or was cut where no connection says so: where its end is that of the connection, or a provider died
-/// before or between two events. To be asked of no body that is empty because it has to be.
+/// Not where it tells an error, or was cut where no connection says so: where its end is that of
+/// the connection, or a provider died before or between two events. To be asked of no body that is
+/// empty because it has to be.
 pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if is_compressed(headers) {
         // Whatever is packed, nothing comes out of nothing.

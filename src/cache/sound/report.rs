@@ -38,7 +38,8 @@ enum Name {
 
 struct Reader;
 
-/// What all JSON texts say in these pieces, of which each may have several, or `None` where there are none.
+/// What all JSON texts say in these pieces, of which each may have several, or `None` where there
+/// are none.
 pub(super) fn read<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> serde_json::Result<Option<Report>> {

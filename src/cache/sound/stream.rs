@@ -5,7 +5,8 @@ use crate::events::{Events, Sink};
 
 const DONE: &[u8] = b"[DONE]";
 
-/// Whether it is one, whatever it is called: the first data are JSON, or of an event that has a name. Prose and a `data:` URL begin alike.
+/// Whether it is one, whatever it is called: the first data are JSON, or of an event that has a
+/// name. Prose and a `data:` URL begin alike.
 pub(super) fn is_one(body: &[u8]) -> bool {
     let mut is_named = false;
     for line in body.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -21,7 +22,8 @@ pub(super) fn is_one(body: &[u8]) -> bool {
     false
 }
 
-/// Whether something is in it, no error, and its end, where those of its kind have one. One that ends within a line was cut.
+/// Whether something is in it, no error, and its end, where those of its kind have one. One that
+/// ends within a line was cut.
 pub(super) fn is_sound(body: &[u8]) -> bool {
     let is_cut = ![&b"\n"[..], b"\r", DONE]
         .iter()

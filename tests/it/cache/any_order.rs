@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use tower_throttle::cache::Status;
 
 use super::{
-    cache, post,
-    server::{Answered, Calls, Client, Feed, call, server},
+    cache, post, runtime,
+    server::{Answered, Calls, Client, Feed, call, server, settle},
 };
 use crate::support::poll_once;
 
@@ -66,6 +66,7 @@ async fn run(steps: Vec<Step>) {
     let (client, mut calls) = server(&cache());
     let (mut feed, mut readers, mut sent) = (None, Vec::<Reading>::new(), Vec::new());
     for step in steps {
+        settle().await;
         let count = readers.len();
         match step {
             Step::Join => {
@@ -91,6 +92,7 @@ async fn run(steps: Vec<Step>) {
     drop(feed);
     let is_read = !readers.is_empty();
     for mut reader in readers {
+        settle().await;
         while !reader.read().await {}
         assert_eq!(reader.got, sent);
     }
@@ -109,6 +111,6 @@ proptest! {
     fn each_reader_gets_all_of_the_body_in_its_order(
         steps in prop::collection::vec(any_step(), 0..80),
     ) {
-        futures::executor::block_on(run(steps));
+        runtime().block_on(run(steps));
     }
 }

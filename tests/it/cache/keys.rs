@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::{Layer, service_fn};
 use tower_throttle::CacheLayer;
 
-use super::{ask, cache, client, counting, post, post_with, text};
+use super::{ask, cache, client, counting, post, post_with, runtime, text};
 
 /// What two requests get of a server that counts.
 async fn answers(layer: CacheLayer, one: super::Req, other: super::Req) -> (String, String) {
@@ -233,10 +233,7 @@ async fn a_gemini_key_in_the_query_tells_callers_apart() {
 fn nothing_of_a_key_shows_in_debug() {
     let layer = cache();
     let (mut client, _) = counting(&layer);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(ask(
+    runtime().block_on(ask(
         &mut client,
         post_with("s3cret", &[("x-api-key", "s3cret")]),
     ));
@@ -305,7 +302,7 @@ fn second_answer(first: String, second: String) -> String {
         let body = Full::new(Bytes::from(number.get().to_string()));
         std::future::ready(Ok::<_, Infallible>(Response::new(body)))
     }));
-    futures::executor::block_on(async {
+    runtime().block_on(async {
         let request = |body| Request::post("/v1/messages").body(body).unwrap();
         ask(&mut client, request(first)).await;
         ask(&mut client, request(second)).await.1

@@ -33,6 +33,13 @@ pub(crate) fn cache() -> CacheLayer {
     CacheLayer::new(|_| true)
 }
 
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
 /// A client whose server answers with what `answer` makes of a request and its number, counted from 1.
 pub(crate) fn client(
     layer: &CacheLayer,

@@ -55,6 +55,13 @@ pub(crate) fn plain() -> (BoxCloneSyncService<Req, Response<Fed>, BoxError>, Cal
     (BoxCloneSyncService::new(server), Calls(receiver))
 }
 
+/// Lets the task that reads a body do what it can.
+pub(crate) async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Calls, and polls once.
 pub(crate) async fn begin(client: &Client, request: Req) -> Begun {
     let mut future = call(client, request).await;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, RANGE, SET_COOKIE, VARY},
     response::Parts,
 };
@@ -11,17 +11,29 @@ use tokio::time::Instant;
 
 use super::{
     completions::is_completion,
-    cookies::is_of_a_proxy,
     directives::{self, Directives},
     head::Head,
-    json,
+    json::Members,
     key::{CacheKey, KeyPolicy},
 };
 use crate::{PeekBody, RequestHead};
 
-/// What the layer was told.
+/// Cookies with which proxies tell bots from people and machines apart. They say nothing about the
+/// client, and are not stored.
+const PROXY_COOKIES: [&[u8]; 8] = [
+    b"__cf_bm",
+    b"_cfuvid",
+    b"__cflb",
+    b"AWSALB",
+    b"AWSALBCORS",
+    b"AWSALBTG",
+    b"AWSALBTGCORS",
+    b"GCLB",
+];
+
+/// The settings of the layer.
 #[derive(Debug, Clone)]
-pub(super) struct Rules {
+pub(super) struct Policy {
     pub(super) ttl: Duration,
     pub(super) max_entry: usize,
     pub(super) cacheable: Cacheable,
@@ -40,114 +52,119 @@ pub(super) enum Cacheable {
 
 type Predicate = Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>;
 
-/// A request that may be answered from the cache.
-#[derive(Debug)]
-pub(super) struct Ask {
+/// What is looked up for a request.
+#[derive(Debug, Clone)]
+pub(super) struct Lookup {
     pub(super) key: CacheKey,
-    /// How old an answer it takes, in seconds.
+    pub(super) method: Method,
+    /// The age up to which a response is accepted, in seconds.
     pub(super) max_age: u64,
 }
 
-/// What must be known of a request once its answer is there.
 #[derive(Debug)]
-pub(super) struct Asked {
-    is_head: bool,
-    is_safe: bool,
-}
-
-/// What becomes of an answer.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// It is shared, and kept if it ends well.
-    Keep(Arc<Head>),
-    /// It is not one of those that are kept; another attempt may bring one.
+pub(super) enum ResponseKind {
+    /// It is shared, and stored if its body is sound.
+    Cacheable(Arc<Head>),
+    /// Its status is not cached. Another attempt may bring a response that is.
     Failure,
-    /// It says itself that it must not be kept.
+    /// It must not be shared.
     Private,
 }
 
-// ===== impl Rules =====
+// ===== impl Policy =====
 
-impl Rules {
-    /// `None` for a request that the cache has nothing to do with.
-    pub(super) fn ask<R: RequestHead + PeekBody>(&self, request: &R) -> Option<Ask> {
-        if ![Method::POST, Method::GET, Method::HEAD].contains(request.method()) {
-            return None;
-        }
-        if !self.cacheable.includes(request) {
+impl Policy {
+    /// Returns `None` if the request is passed on as it is.
+    pub(super) fn lookup<R: RequestHead + PeekBody>(&self, request: &R) -> Option<Lookup> {
+        if ![Method::POST, Method::GET, Method::HEAD].contains(request.method())
+            || !self.cacheable.includes(request)
+        {
             return None;
         }
         let headers = request.headers();
         let directives = Directives::of_request(headers);
-        if directives.no_store || asks_for_a_part(headers) {
+        if directives.no_store || is_partial(headers) {
             return None;
         }
         if self.deterministic_only && !is_deterministic(request) {
             return None;
         }
-        let key = self.key.key(request)?;
         let max_age = match directives.no_cache {
             true => 0,
             false => directives.max_age.unwrap_or(u64::MAX),
         };
-        Some(Ask { key, max_age })
+        let key = self.key.key(request)?;
+        let method = request.method().clone();
+        Some(Lookup {
+            key,
+            method,
+            max_age,
+        })
     }
 
-    /// Whether a request joins those that read an answer with this head: not where that is too old to be given again. Where nothing is
-    /// given again, all are joined that have not ended.
-    pub(super) fn joins(&self, ask: &Ask, head: &Head) -> bool {
+    /// Returns whether a request may join those that read a response with this head. A response
+    /// that is not stored can be joined up to its end.
+    pub(super) fn joins(&self, lookup: &Lookup, head: &Head) -> bool {
         let now = Instant::now();
         let is_fresh = self.ttl.is_zero() || head.fresh_for(now).is_some();
-        is_fresh && head.age(now) <= ask.max_age
+        is_fresh && head.age(now) <= lookup.max_age
     }
 
-    pub(super) fn judge(&self, parts: &Parts, asked: &Asked) -> Verdict {
-        match self.statuses.contains(&parts.status) {
-            true => self.keep(parts, asked),
-            false => Verdict::Failure,
+    /// `exact` is the length that the body tells.
+    pub(super) fn kind(&self, parts: &Parts, exact: Option<u64>, method: &Method) -> ResponseKind {
+        if !self.statuses.contains(&parts.status) {
+            return ResponseKind::Failure;
         }
+        let head = self.head(parts, exact, method);
+        head.map_or(ResponseKind::Private, |head| {
+            ResponseKind::Cacheable(Arc::new(head))
+        })
     }
 
-    fn keep(&self, parts: &Parts, asked: &Asked) -> Verdict {
+    /// Returns `None` if the response must not be shared.
+    fn head(&self, parts: &Parts, exact: Option<u64>, method: &Method) -> Option<Head> {
         let headers = &parts.headers;
         let directives = Directives::read(headers);
-        if directives.no_store || directives.private || self.varies(headers) {
-            return Verdict::Private;
-        }
         let mut cookies = headers.get_all(SET_COOKIE).iter();
-        if !cookies.all(is_of_a_proxy) {
-            return Verdict::Private;
+        if directives.no_store
+            || directives.private
+            || self.varies(headers)
+            || !cookies.all(is_proxy_cookie)
+        {
+            return None;
         }
-        let has_body = !asked.is_head && parts.status != StatusCode::NO_CONTENT;
-        let length = declared_length(headers).filter(|_| has_body);
-        if length.is_some_and(|length| length > self.max_entry as u64) {
-            return Verdict::Private;
+        let has_body = method != Method::HEAD && parts.status != StatusCode::NO_CONTENT;
+        let declared = declared_length(headers).filter(|_| has_body);
+        let length = declared.or(exact);
+        let is_too_long = length.is_some_and(|length| length > self.max_entry as u64);
+        let is_wrong = exact.is_some_and(|exact| length != Some(exact));
+        if is_too_long || is_wrong {
+            return None;
         }
-        let Some(ttl) = self.fresh_for(directives, headers, asked) else {
-            return Verdict::Private;
-        };
-        let now = Instant::now();
-        Verdict::Keep(Arc::new(Head::new(parts, length, has_body, now, ttl)))
+        let ttl = self.lifetime(directives, headers, method)?;
+        Some(Head::new(parts, length, has_body, Instant::now(), ttl))
     }
 
-    /// How long an answer may be used, or `None` where it says that it must not be.
-    fn fresh_for(&self, said: Directives, headers: &HeaderMap, asked: &Asked) -> Option<Duration> {
-        if said.no_cache {
-            // Servers of AI say so of every stream, and mean proxies that would hold it up.
-            return (!asked.is_safe).then_some(self.ttl);
+    /// Returns `None` if the response must not be used again.
+    fn lifetime(
+        &self,
+        directives: Directives,
+        headers: &HeaderMap,
+        method: &Method,
+    ) -> Option<Duration> {
+        if directives.no_cache {
+            // Model APIs send it with every stream, for proxies that would buffer it.
+            return (method == Method::POST).then_some(self.ttl);
         }
-        let Some(max_age) = said
-            .s_maxage
-            .or(said.max_age)
-            .or_else(|| directives::expires(headers))
-        else {
+        let max_age = directives.s_maxage.or(directives.max_age);
+        let Some(max_age) = max_age.or_else(|| directives::expires(headers)) else {
             return Some(self.ttl);
         };
         let left = max_age.saturating_sub(directives::age(headers));
         (left > 0).then(|| self.ttl.min(Duration::from_secs(left)))
     }
 
-    /// Whether the response depends on more than what is part of the key.
+    /// Returns whether the response depends on more than the key.
     fn varies(&self, headers: &HeaderMap) -> bool {
         let mut lists = headers.get_all(VARY).iter();
         lists.any(|list| {
@@ -180,19 +197,8 @@ impl fmt::Debug for Cacheable {
     }
 }
 
-// ===== impl Asked =====
-
-impl Asked {
-    pub(super) fn new<R: RequestHead>(request: &R) -> Self {
-        Self {
-            is_head: request.method() == Method::HEAD,
-            is_safe: request.method() != Method::POST,
-        }
-    }
-}
-
-/// Such a request's answer may be a 206 or a 304, which say nothing to others.
-fn asks_for_a_part(headers: &HeaderMap) -> bool {
+/// Returns whether the request is for a part, or conditional.
+fn is_partial(headers: &HeaderMap) -> bool {
     use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
     [
         RANGE,
@@ -206,11 +212,16 @@ fn asks_for_a_part(headers: &HeaderMap) -> bool {
     .any(|name| headers.contains_key(name))
 }
 
+fn is_proxy_cookie(cookie: &HeaderValue) -> bool {
+    let name = cookie.as_bytes().split(|byte| *byte == b'=').next();
+    name.is_some_and(|name| PROXY_COOKIES.contains(&name.trim_ascii()))
+}
+
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether the same answer is to be expected each time.
+/// Returns whether the same response can be expected each time.
 fn is_deterministic<R: RequestHead + PeekBody>(request: &R) -> bool {
     if request.method() != Method::POST || request.path().contains("embed") {
         return true;
@@ -218,7 +229,7 @@ fn is_deterministic<R: RequestHead + PeekBody>(request: &R) -> bool {
     request.peek(is_without_temperature) == Some(true)
 }
 
-/// Whether a temperature is given, in whatever place providers have for it, and all are 0.
+/// Returns whether a temperature is given, wherever providers expect it, and is 0.
 fn is_without_temperature(body: &[u8]) -> bool {
     const PLACES: [&str; 4] = [
         "generationConfig",
@@ -226,19 +237,16 @@ fn is_without_temperature(body: &[u8]) -> bool {
         "inferenceConfig",
         "options",
     ];
-    let Some(members) = json::members(body) else {
+    let Some(body) = Members::of_body(body) else {
         return false;
     };
-    let nested = PLACES.iter().filter_map(|name| members.get(*name));
-    let nested: Vec<_> = nested
-        .filter_map(|object| json::members(object.get().as_bytes()))
-        .collect();
-    let objects = nested.iter().chain([&members]);
+    let nested = PLACES
+        .iter()
+        .filter_map(|name| Members::read(body.get(name)?));
+    let nested: Vec<_> = nested.collect();
+    let objects = nested.iter().chain([&body]);
     let given = objects.filter_map(|object| object.get("temperature"));
-    let mut given = given
-        .map(|value| value.get())
-        .filter(|v| *v != "null")
-        .peekable();
+    let mut given = given.filter(|value| *value != "null").peekable();
     given.peek().is_some() && given.all(|value| value.parse() == Ok(0.0))
 }
 

@@ -1,0 +1,204 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{pulse::Pulse, reader::Reader};
+use crate::{
+    BoxError,
+    cache::{error::SharedBodyError, frames::Frames, head::Head},
+};
+
+/// A call to the inner service, and the requests that share its response.
+#[derive(Debug)]
+pub(in crate::cache) struct Flight {
+    state: Mutex<State>,
+    pub(super) pulse: Arc<Pulse>,
+    /// A reader has made room, or left.
+    pub(super) moved: Notify,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) frames: Frames,
+    pub(super) readers: BTreeMap<u64, Cursor>,
+    next_id: u64,
+    /// Reads the body.
+    task: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The inner service has not responded.
+    Calling,
+    /// The response is not shared, or there is none.
+    Closed(Reason),
+    Streaming(Arc<Head>),
+    Complete(Arc<Head>),
+    /// A request that is alone gets the error itself.
+    Broken {
+        error: SharedBodyError,
+        original: Option<BoxError>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cache) enum Reason {
+    /// The leading request was dropped, panicked, or was not polled.
+    Gone,
+    /// An error, or a status that is not cached.
+    Failed,
+    /// The response must not be shared, and other responses neither.
+    Private,
+}
+
+/// How far a reader has come.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    pub(super) at: usize,
+    waker: Option<Waker>,
+}
+
+// ===== impl Flight =====
+
+impl Flight {
+    pub(in crate::cache) fn new(max_entry: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                phase: Phase::Calling,
+                frames: Frames::new(max_entry),
+                readers: BTreeMap::new(),
+                next_id: 0,
+                task: None,
+            }),
+            pulse: Pulse::new(),
+            moved: Notify::new(),
+        })
+    }
+
+    /// Returns `None` if it is too late, or the head is there and `accepts` it not.
+    pub(in crate::cache) fn follow(
+        self: &Arc<Self>,
+        accepts: impl FnOnce(&Head) -> bool,
+    ) -> Option<Reader> {
+        let mut state = self.lock();
+        let is_open = match &state.phase {
+            Phase::Calling => true,
+            Phase::Streaming(head) | Phase::Complete(head) => {
+                state.frames.is_whole() && accepts(head)
+            }
+            Phase::Closed(_) | Phase::Broken { .. } => false,
+        };
+        is_open.then(|| Reader::new(self.clone(), state.add_reader()))
+    }
+
+    /// Lets the followers read, and returns the reader of the leading request. Returns `None` if
+    /// the followers did not wait for it.
+    pub(super) fn open(self: &Arc<Self>, head: Arc<Head>) -> Option<Reader> {
+        self.update(|state| {
+            let is_open = matches!(state.phase, Phase::Calling);
+            is_open.then(|| {
+                state.phase = Phase::Streaming(head);
+                Reader::new(self.clone(), state.add_reader())
+            })
+        })
+    }
+
+    /// Sends the followers away, if they still wait for the head.
+    pub(super) fn close(&self, reason: Reason) {
+        self.update(|state| {
+            if let Phase::Calling = state.phase {
+                state.phase = Phase::Closed(reason);
+            }
+        });
+    }
+
+    /// There will be no more of the response.
+    pub(super) fn end(&self) {
+        self.update(|state| match state.phase {
+            Phase::Calling => state.phase = Phase::Closed(Reason::Gone),
+            Phase::Streaming(_) => {
+                let error = SharedBodyError::dropped();
+                let original = None;
+                state.phase = Phase::Broken { error, original };
+            }
+            Phase::Closed(_) | Phase::Complete(_) | Phase::Broken { .. } => {}
+        });
+    }
+
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        self.lock().task = Some(task);
+    }
+
+    /// The task that reads the body ends with the last reader.
+    pub(super) fn leave(&self, id: u64) {
+        let mut state = self.lock();
+        state.readers.remove(&id);
+        let is_last = state.readers.is_empty() && matches!(state.phase, Phase::Streaming(_));
+        if is_last {
+            state.phase = Phase::Closed(Reason::Gone);
+        }
+        let task = state.task.take_if(|_| is_last);
+        drop(state);
+        if let Some(task) = task {
+            task.abort();
+        }
+        self.moved.notify_one();
+    }
+
+    /// Changes the state and wakes all readers.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let changed = change(&mut state);
+        let readers = state.readers.values_mut();
+        let wakers: Vec<_> = readers.filter_map(|cursor| cursor.waker.take()).collect();
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
+        changed
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// ===== impl State =====
+
+impl State {
+    fn add_reader(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.readers.insert(id, Cursor::default());
+        id
+    }
+
+    /// Drops the frames that all readers have read, unless all frames are kept. Returns whether
+    /// there is room for one more.
+    pub(super) fn make_room(&mut self) -> bool {
+        if !self.frames.is_whole() {
+            let slowest = self.readers.values().map(|cursor| cursor.at).min();
+            self.frames.forget_before(slowest.unwrap_or(usize::MAX));
+        }
+        !self.frames.is_full()
+    }
+
+    /// Removes the readers that hold up the others.
+    pub(super) fn remove_slowest(&mut self) {
+        let base = self.frames.base();
+        self.readers.retain(|_, cursor| cursor.at > base);
+    }
+}
+
+// ===== impl Cursor =====
+
+impl Cursor {
+    pub(super) fn wait(&mut self, cx: &Context<'_>) {
+        self.waker = Some(cx.waker().clone());
+    }
+}

@@ -1,0 +1,162 @@
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use super::{flight::Reason, lead::Lead, reader::Reader};
+use crate::cache::{
+    body::ResponseBody,
+    policy::{Lookup, Policy},
+    status::{Detail, Why},
+    store::{Entered, Store},
+};
+
+/// A leading request that is woken and not polled for this long, or up to twice as long, is given
+/// up: its caller may wait for this very follower.
+const STALL: Duration = Duration::from_secs(1);
+
+/// A follower of so many requests that failed calls the inner service itself.
+const MAX_FAILURES: u32 = 2;
+
+/// A request that waits for the response to an equal one.
+pub(in crate::cache) struct Follower<S, Request> {
+    service: S,
+    request: Option<Request>,
+    lookup: Lookup,
+    why: Why,
+    store: Arc<Store>,
+    policy: Arc<Policy>,
+    stage: Stage,
+    stall: Pin<Box<Sleep>>,
+    failures: u32,
+}
+
+enum Stage {
+    Waiting(Reader),
+    /// It calls the inner service once that is ready.
+    Leading(Lead),
+    Done,
+}
+
+pub(in crate::cache) enum Followed<F> {
+    Response(http::Response<ResponseBody>),
+    Called(F, Lead),
+}
+
+// ===== impl Follower =====
+
+impl<S, Request> Follower<S, Request> {
+    pub(in crate::cache) fn new(
+        (service, request): (S, Request),
+        (lookup, why): (Lookup, Why),
+        (store, policy): (Arc<Store>, Arc<Policy>),
+        reader: Reader,
+    ) -> Self {
+        #[cfg(feature = "tracing")]
+        tracing::debug!("waiting for the response to an equal request");
+        Self {
+            service,
+            request: Some(request),
+            lookup,
+            why,
+            store,
+            policy,
+            stage: Stage::Waiting(reader),
+            stall: Box::pin(sleep(STALL)),
+            failures: 0,
+        }
+    }
+
+    /// Waits for the head, and does what follows from it.
+    fn wait(
+        &mut self,
+        reader: Reader,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<http::Response<ResponseBody>>> {
+        let Poll::Ready(head) = reader.poll_head(cx) else {
+            let stalled = self.poll_stalled(&reader, cx);
+            if stalled.is_ready() {
+                reader.flight.close(Reason::Gone);
+            }
+            self.stage = Stage::Waiting(reader);
+            return stalled.map(|()| None);
+        };
+        let is_alone = match head {
+            Ok(head) if head.was_young(self.lookup.max_age) => {
+                self.store.counts.collapsed.add();
+                let mut response = head.respond(ResponseBody::shared(reader));
+                Detail::Collapsed.add_to(&mut response);
+                return Poll::Ready(Some(response));
+            }
+            Ok(_) | Err(Reason::Private) => true,
+            Err(Reason::Gone) => false,
+            Err(Reason::Failed) => {
+                self.failures += 1;
+                self.failures >= MAX_FAILURES
+            }
+        };
+        let entered = match is_alone {
+            true => Entered::Lead(self.store.lead(&self.lookup, &self.policy, self.why)),
+            false => self.store.enter(&self.lookup, &self.policy),
+        };
+        match entered {
+            Entered::Hit(hit) => return Poll::Ready(Some(hit.respond())),
+            Entered::Follow(reader, _) => self.stage = Stage::Waiting(reader),
+            Entered::Lead(lead) => self.stage = Stage::Leading(lead),
+        }
+        Poll::Ready(None)
+    }
+
+    /// Ready if the leading request is not being polled.
+    fn poll_stalled(&mut self, reader: &Reader, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.stall.as_mut().poll(cx));
+            self.stall.as_mut().reset(Instant::now() + STALL);
+            if reader.flight.pulse.is_overdue(STALL) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: Service<Request>, Request> Follower<S, Request> {
+    pub(in crate::cache) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Followed<S::Future>, S::Error>> {
+        loop {
+            match mem::replace(&mut self.stage, Stage::Done) {
+                // ## Waiting => (Waiting | Leading | Done)
+                Stage::Waiting(reader) => {
+                    if let Some(response) = ready!(self.wait(reader, cx)) {
+                        return Poll::Ready(Ok(Followed::Response(response)));
+                    }
+                }
+                // ## Leading => Done
+                Stage::Leading(lead) => {
+                    let Poll::Ready(ready) = lead.poll(cx, |cx| self.service.poll_ready(cx)) else {
+                        self.stage = Stage::Leading(lead);
+                        return Poll::Pending;
+                    };
+                    if let Err(error) = ready {
+                        lead.fail();
+                        return Poll::Ready(Err(error));
+                    }
+                    let Some(request) = self.request.take() else {
+                        unreachable!("polled after it was done")
+                    };
+                    let called = Followed::Called(self.service.call(request), lead);
+                    return Poll::Ready(Ok(called));
+                }
+                Stage::Done => unreachable!("polled after it was done"),
+            }
+        }
+    }
+}
