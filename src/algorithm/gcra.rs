@@ -57,6 +57,13 @@ impl Refill {
         self.capacity * self.unit_nanos
     }
 
+    /// How long until `cost` units fit in at `now`; the rest as in [`after`](Self::after).
+    #[inline]
+    pub(crate) fn wait(&self, full_at: u64, start: u64, cost: u64, now: u64) -> u64 {
+        let latest = now.saturating_add(self.burst_nanos());
+        self.after(full_at, start, cost).saturating_sub(latest)
+    }
+
     /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it.
     #[inline]
     pub(crate) fn after(&self, full_at: u64, start: u64, cost: u64) -> u64 {
@@ -118,8 +125,7 @@ impl Algorithm for Gcra {
 
     fn wait(&self, units: u64, now: u64) -> u64 {
         let full_at = self.full_at.load(Ordering::Relaxed);
-        let last = self.refill.after(full_at, now, units);
-        last.saturating_sub(now.saturating_add(self.refill.burst_nanos()))
+        self.refill.wait(full_at, now, units, now)
     }
 }
 

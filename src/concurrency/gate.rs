@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Permit, Priority, queue, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Bounds, Gate, Turn, Waiting},
+    limit::{Bounds, Gate, Patience, Place, Turn, Waiting},
 };
 
 impl Slots {
@@ -23,7 +23,6 @@ impl Gate for Arc<Slots> {
     type Pass = Permit;
     type Turn = Permit;
 
-    #[allow(private_interfaces)]
     fn bounds(&self) -> &Bounds {
         &self.bounds
     }
@@ -38,13 +37,9 @@ impl Gate for Arc<Slots> {
         taken.ok_or_else(|| self.full())
     }
 
-    fn join(
-        &self,
-        priority: Priority,
-        rejected: Rejected,
-        max_wait: Duration,
-    ) -> Result<Waiting<Permit>, Rejected> {
-        queue::join(self, priority, rejected, max_wait)
+    fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Permit>, Rejected> {
+        let place = Place::join(self.lane(priority).clone(), 1, patience)?;
+        Ok(Box::pin(queue::slot(self.clone(), place, priority)))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, time::Duration};
+use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
@@ -36,17 +36,7 @@ impl ConcurrencyLayer {
 }
 
 impl<F, H, P> ConcurrencyLayer<F, H, P> {
-    /// The longest that a request waits. For everyone who shares the limiter.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limiter = self.limiter.max_wait(max_wait);
-        self
-    }
-
-    /// How many requests may wait, of each priority. One more is refused at once. For everyone who shares the limiter.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limiter = self.limiter.max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(limiter.0.bounds; "Of each priority as many.");
 
     /// Lets a request count until its response is there, not until the end of the response's body.
     ///

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ConcurrencyLimiter(pub(super) Arc<Slots>);
+pub struct ConcurrencyLimiter(pub(crate) Arc<Slots>);
 
 // ===== impl ConcurrencyLimiter =====
 
@@ -63,21 +63,7 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::adaptive(&adaptive)))
     }
 
-    /// The longest that anything waits for this limiter. For everyone who shares it and begins to wait after this.
-    #[must_use]
-    pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.bounds.set_max_wait(max_wait);
-        self
-    }
-
-    /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
-    ///
-    /// Each [`Priority`] has as many places of its own, so that those with a low one keep nobody else from waiting.
-    #[must_use]
-    pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.bounds.set_max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(0.bounds; "Each [`Priority`] has as many places of its own, so that those with a low one keep nobody else from waiting.");
 
     /// How many may be in flight at a time. What an adaptive limit has come to.
     #[must_use]
@@ -100,11 +86,6 @@ impl ConcurrencyLimiter {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
-    }
-
-    #[cfg(feature = "per-key")]
-    pub(crate) fn bounds(&self) -> &crate::limit::Bounds {
-        &self.0.bounds
     }
 
     /// How many wait now.

@@ -1,13 +1,13 @@
 //! Those who wait for a slot, by priority.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc};
 
 use tokio::time::timeout_at;
 
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     Limit, Rejected,
-    limit::{Place, Queued, Waiting},
+    limit::{Place, Turnstile},
 };
 
 /// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
@@ -19,43 +19,21 @@ impl Drop for Settle {
     }
 }
 
-/// Joins the end of the queue of its priority.
-pub(super) fn join(
-    slots: &Arc<Slots>,
-    priority: Priority,
-    rejected: Rejected,
-    max_wait: Duration,
-) -> Result<Waiting<Permit>, Rejected> {
-    let max_waiting = slots.bounds.max_waiting();
-    let slots = slots.clone();
-    Ok(match slots.lane(priority) {
-        None => {
-            let queue = slots.clone();
-            let place = Place::join(queue, 1, rejected, max_wait, max_waiting)?;
-            Box::pin(slot(slots, place, priority))
-        }
-        Some(lane) => {
-            let place = Place::join(lane.clone(), 1, rejected, max_wait, max_waiting)?;
-            Box::pin(slot(slots, place, priority))
-        }
-    })
-}
-
 /// Waits to be the head of its queue, and then for a slot.
 ///
 /// The permit is no more than a turn until the request is called: the inner service may not be ready yet.
-async fn slot<Q: Queued>(
+pub(super) async fn slot(
     slots: Arc<Slots>,
-    place: Place<Q>,
+    place: Place<Turnstile>,
     priority: Priority,
 ) -> Result<Permit, Rejected> {
     let _settle = Settle(slots.clone());
     let mut place = place;
     place.reach_head().await;
     let slot = async {
-        match slots.lane(priority) {
-            None => slots.acquire().await,
-            Some(_) => Some(room(&slots, priority).await),
+        match priority {
+            Priority::High | Priority::Critical => slots.acquire().await,
+            Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
         }
     };
     // A slot that comes free as the time ends is taken.

@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use tower_service::Service;
 
@@ -78,15 +74,7 @@ where
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, F, H>;
 
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    #[inline(always)]
-    fn call(&mut self, request: Request) -> Self::Future {
-        self.0.call(request)
-    }
+    crate::limit::forward!();
 }
 
 impl<S: fmt::Debug, F, H, P> fmt::Debug for Concurrency<S, F, H, P> {

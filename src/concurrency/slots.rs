@@ -9,7 +9,7 @@ use super::{
     adaptive::{Adaptive, Outcome, Sampler},
 };
 use crate::{
-    limit::{Bounds, Queued, Turnstile},
+    limit::{Bounds, Turnstile},
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
 };
 
@@ -22,13 +22,12 @@ pub struct Slots {
     owed: AtomicUsize,
     /// The limit; the lock is for changing it.
     limit: Mutex<usize>,
-    turnstile: Turnstile,
-    pub(super) bounds: Bounds,
-    /// Whether anyone has ever waited in one of the queues below: where nobody has, nobody looks there.
+    pub(crate) bounds: Bounds,
+    /// The queues of the priorities, the highest first.
+    lanes: [Arc<Turnstile>; 3],
+    /// Whether anyone has ever waited in one of the lower queues: where nobody has, nobody looks there.
     has_lower: AtomicBool,
-    /// The queues of the priorities below the highest.
-    lower: [Arc<Turnstile>; 2],
-    /// Tells those in them that there may be room.
+    /// Tells those in the lower queues that there may be room.
     freed: Notify,
     sampler: Option<Box<Sampler>>,
 }
@@ -42,10 +41,9 @@ impl Slots {
             free: Semaphore::new(limit),
             owed: AtomicUsize::new(0),
             limit: Mutex::new(limit),
-            turnstile: Turnstile::new(),
             bounds: Bounds::new(),
             has_lower: AtomicBool::new(false),
-            lower: [Arc::new(Turnstile::new()), Arc::new(Turnstile::new())],
+            lanes: std::array::from_fn(|_| Arc::new(Turnstile::new())),
             freed: Notify::new(),
             sampler: None,
         }
@@ -118,18 +116,12 @@ impl Slots {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        let lower = self.lower.iter().map(|lane| lane.waiting());
-        self.turnstile.waiting() + lower.sum::<usize>()
+        self.lanes.iter().map(|lane| lane.waiting()).sum()
     }
 
-    /// The queue of a priority, where it is not the main one.
-    pub(super) fn lane(&self, priority: Priority) -> Option<&Arc<Turnstile>> {
-        let [normal, low] = &self.lower;
-        match priority {
-            Priority::Low => Some(low),
-            Priority::Normal => Some(normal),
-            Priority::High | Priority::Critical => None,
-        }
+    /// The queue of a priority.
+    pub(super) fn lane(&self, priority: Priority) -> &Arc<Turnstile> {
+        &self.lanes[rank(priority)]
     }
 
     /// Waits for a slot. The semaphore is never closed.
@@ -142,8 +134,7 @@ impl Slots {
     /// The same for a priority below the highest, behind those who wait with the same one.
     #[cold]
     pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        let lane = self.lane(priority)?;
-        if lane.waiting() > 0 {
+        if self.lane(priority).waiting() > 0 {
             return None;
         }
         self.take_share(priority)
@@ -155,26 +146,27 @@ impl Slots {
         // one sees what is free.
         self.has_lower.store(true, Ordering::Relaxed);
         self.owed.fetch_add(0, Ordering::AcqRel);
-        let [normal, _] = &self.lower;
-        let is_behind =
-            self.turnstile.waiting() > 0 || priority == Priority::Low && normal.waiting() > 0;
+        let mut before = self.lanes[..rank(priority)].iter();
+        let is_behind = before.any(|lane| lane.waiting() > 0);
         let limit = self.limit();
         if is_behind || self.in_flight_of(limit) >= priority.share(limit) {
             return None;
         }
-        let slot = self.free.try_acquire().ok()?;
-        slot.forget();
-        Some(Permit::new(self.clone()))
+        self.take_free()
     }
 
     /// Takes a slot if one is free and nobody waits for one with the highest priority.
     #[inline]
     pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
-        if self.turnstile.waiting() > 0 {
+        if self.lanes[0].waiting() > 0 {
             return None;
         }
-        let slot = self.free.try_acquire().ok()?;
-        slot.forget();
+        self.take_free()
+    }
+
+    #[inline]
+    fn take_free(self: &Arc<Self>) -> Option<Permit> {
+        self.free.try_acquire().ok()?.forget();
         Some(Permit::new(self.clone()))
     }
 
@@ -238,9 +230,11 @@ impl Slots {
     }
 }
 
-impl Queued for Slots {
-    #[allow(private_interfaces)]
-    fn turnstile(&self) -> &Turnstile {
-        &self.turnstile
+/// The place of a priority among the queues.
+const fn rank(priority: Priority) -> usize {
+    match priority {
+        Priority::High | Priority::Critical => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
     }
 }

@@ -1,4 +1,4 @@
-//! The public face of a limit on a rate, written once for both of them.
+//! The public faces of the limiters: what several of them have in common, written once.
 
 /// Makes the limiter, the layer and the service of an algorithm.
 macro_rules! rate_limit {
@@ -10,7 +10,7 @@ macro_rules! rate_limit {
     ) => {
         $(#[$limiter_doc])*
         #[derive(Clone)]
-        pub struct $Limiter(std::sync::Arc<crate::limit::Rate<$algorithm>>);
+        pub struct $Limiter(pub(crate) std::sync::Arc<crate::limit::Rate<$algorithm>>);
 
         $(#[$layer_doc])*
         #[derive(Clone)]
@@ -49,34 +49,11 @@ macro_rules! rate_limit {
                 )))
             }
 
-            /// The longest that anything waits for this limiter, give or take the 10 ms that a timer may be late. What
-            /// would wait longer is refused at once. For everyone who shares it and begins to wait after this.
-            #[must_use]
-            pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
-                crate::limit::Gate::bounds(&self.0).set_max_wait(max_wait);
-                self
-            }
-
-            /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
-            #[must_use]
-            pub fn max_waiting(self, max_waiting: usize) -> Self {
-                crate::limit::Gate::bounds(&self.0).set_max_waiting(max_waiting);
-                self
-            }
+            crate::limit::bounds!(0.bounds);
 
             /// The quota that this limiter keeps.
             pub fn quota(&self) -> crate::Quota {
-                self.0.quota()
-            }
-
-            #[cfg(feature = "per-key")]
-            pub(crate) fn clock(&self) -> crate::Clock {
-                self.0.clock().clone()
-            }
-
-            #[cfg(feature = "per-key")]
-            pub(crate) fn bounds(&self) -> &crate::limit::Bounds {
-                crate::limit::Gate::bounds(&self.0)
+                self.0.quota
             }
 
             /// How many wait now.
@@ -140,29 +117,16 @@ macro_rules! rate_limit {
                 $Layer { limiter, cost, refusal }
             }
 
-            /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would wait
-            /// longer is refused at once. For everyone who shares the limiter and begins to wait after this.
-            pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
-                self.limiter = self.limiter.max_wait(max_wait);
-                self
-            }
-
-            /// How many requests may wait. One more is refused at once. For everyone who shares the limiter.
-            pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-                self.limiter = self.limiter.max_waiting(max_waiting);
-                self
-            }
+            crate::limit::bounds!(limiter.0.bounds);
 
             /// Refuses with an HTTP 429 instead of an error; see [`Respond`](crate::refusal::Respond).
             pub fn respond(self) -> $Layer<C, crate::refusal::Respond> {
-                let Self { limiter, cost, .. } = self;
-                $Layer { limiter, cost, refusal: crate::refusal::Respond }
+                self.respond_as(crate::refusal::Respond)
             }
 
             /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
             pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::refusal::RespondWith<R>> {
-                let Self { limiter, cost, .. } = self;
-                $Layer { limiter, cost, refusal: crate::refusal::RespondWith(respond) }
+                self.respond_as(crate::refusal::RespondWith(respond))
             }
 
             /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
@@ -244,18 +208,7 @@ macro_rules! rate_limit {
             type Error = F::Error;
             type Future = future::ResponseFuture<S, Request, F>;
 
-            #[inline]
-            fn poll_ready(
-                &mut self,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Result<(), Self::Error>> {
-                self.0.poll_ready(cx)
-            }
-
-            #[inline(always)]
-            fn call(&mut self, request: Request) -> Self::Future {
-                self.0.call(request)
-            }
+            crate::limit::forward!();
         }
 
         /// The response future.
@@ -273,4 +226,45 @@ macro_rules! rate_limit {
     };
 }
 
-pub(crate) use rate_limit;
+/// How long, and how many, may wait: the two settings of a limiter or of its layer.
+macro_rules! bounds {
+    ($($field:tt).+ $(, $wait:literal)? $(; $waiting:literal)?) => {
+        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that
+        /// would wait longer is rejected at once. For everyone who shares the limiter and begins to wait
+        /// after this.
+        $(#[doc = concat!("\n", $wait)])?
+        #[must_use = "returns the same limiter or layer"]
+        pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
+            self.$($field).+.set_max_wait(max_wait);
+            self
+        }
+
+        /// How many requests may wait. One more is rejected at once. For everyone who shares the limiter.
+        $(#[doc = concat!("\n", $waiting)])?
+        #[must_use = "returns the same limiter or layer"]
+        pub fn max_waiting(self, max_waiting: usize) -> Self {
+            self.$($field).+.set_max_waiting(max_waiting);
+            self
+        }
+    };
+}
+
+/// What a service does that is a [`Limited`](crate::limit::Limited) in its only field.
+macro_rules! forward {
+    () => {
+        #[inline]
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            tower_service::Service::<Request>::poll_ready(&mut self.0, cx)
+        }
+
+        #[inline(always)]
+        fn call(&mut self, request: Request) -> Self::Future {
+            self.0.call(request)
+        }
+    };
+}
+
+pub(crate) use {bounds, forward, rate_limit};

@@ -69,8 +69,9 @@ where
     #[inline]
     pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
         let pass = Some(pass);
+        let state = State::Calling { future, pass };
         Self {
-            state: State::Calling { future, pass },
+            state,
             refusal,
             hold,
         }
@@ -78,30 +79,31 @@ where
 
     /// Takes its place in the queue at once, not when it is first polled.
     pub(crate) fn waiting(
-        waiting: Waiting<G::Turn>,
-        service: S,
+        waiting: Result<Waiting<G::Turn>, Rejected>,
+        service: &S,
         request: Request,
         refusal: F,
         hold: H,
-    ) -> Self {
-        let in_line = match Queueing::join(waiting, service) {
-            Ok(queueing) => Box::new(InLine {
-                queueing,
-                request: Some(request),
-            }),
-            Err(rejected) => return Self::refused(rejected, refusal, hold),
+    ) -> Self
+    where
+        S: Clone,
+    {
+        let state = match waiting.and_then(|waiting| Queueing::join(waiting, service.clone())) {
+            Ok(queueing) => State::Queueing {
+                in_line: Box::new(InLine {
+                    queueing,
+                    request: Some(request),
+                }),
+            },
+            Err(rejected) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(%rejected, "refused");
+                let rejected = Some(rejected);
+                State::Refused { rejected }
+            }
         };
         Self {
-            state: State::Queueing { in_line },
-            refusal,
-            hold,
-        }
-    }
-
-    pub(crate) fn refused(rejected: Rejected, refusal: F, hold: H) -> Self {
-        let rejected = Some(rejected);
-        Self {
-            state: State::Refused { rejected },
+            state,
             refusal,
             hold,
         }

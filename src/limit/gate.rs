@@ -4,7 +4,7 @@ use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use super::turnstile::Bounds;
+use super::turnstile::{Bounds, Patience};
 use crate::{Cost, Rejected};
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
@@ -24,22 +24,13 @@ pub trait Gate: Clone {
     type Turn: Turn<Self::Pass>;
 
     /// How long, and how many, may wait.
-    #[allow(
-        private_interfaces,
-        reason = "the trait can't be named outside this crate"
-    )]
     fn bounds(&self) -> &Bounds;
 
     /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says how long that will take.
     fn enter(&self, ask: &Self::Ask) -> Result<Self::Pass, Rejected>;
 
-    /// Joins the queue for up to `max_wait`, having been rejected by `enter`.
-    fn join(
-        &self,
-        ask: Self::Ask,
-        rejected: Rejected,
-        max_wait: Duration,
-    ) -> Result<Waiting<Self::Turn>, Rejected>;
+    /// Joins the queue, having been rejected by `enter`.
+    fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
 
     /// Hears that a request is rejected for good. It may pass all the same.
     fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
@@ -60,7 +51,13 @@ pub trait Gate: Clone {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
-        self.join(ask, rejected, max_wait)
+        let max_waiting = self.bounds().max_waiting();
+        let patience = Patience {
+            rejected,
+            max_wait,
+            max_waiting,
+        };
+        self.join(ask, patience)
     }
 }
 

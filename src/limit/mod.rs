@@ -21,11 +21,11 @@ pub(crate) use self::front::{Front, Schedule};
 #[cfg(feature = "provider")]
 pub(crate) use self::queueing::{Queueing, Stopped};
 pub(crate) use self::{
-    faces::rate_limit,
+    faces::{bounds, forward, rate_limit},
     gate::{Gate, Measure, Turn, Waiting, acquire},
     rate::Rate,
     service::Limited,
-    turnstile::{Bounds, Place, Queued, Turnstile},
+    turnstile::{Bounds, Patience, Place, Queued, Turnstile},
 };
 pub use self::{
     future::ResponseFuture,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     front::{Front, Schedule},
     gate::{Gate, Waiting},
-    turnstile::{Bounds, Place, Queued, Turnstile},
+    turnstile::{Bounds, Patience, Place, Queued, Turnstile},
 };
 use crate::{Clock, Decision, Limit, Quota, Rejected, algorithm::Algorithm};
 
@@ -13,10 +13,10 @@ use crate::{Clock, Decision, Limit, Quota, Rejected, algorithm::Algorithm};
 #[derive(Debug)]
 pub struct Rate<A> {
     algorithm: A,
-    clock: Clock,
+    pub(crate) clock: Clock,
     turnstile: Turnstile,
-    bounds: Bounds,
-    quota: Quota,
+    pub(crate) bounds: Bounds,
+    pub(crate) quota: Quota,
     limit: Limit,
 }
 
@@ -32,15 +32,6 @@ impl<A: Algorithm> Rate<A> {
             quota,
             limit,
         }
-    }
-
-    pub(crate) fn quota(&self) -> Quota {
-        self.quota
-    }
-
-    #[cfg(feature = "per-key")]
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
     }
 
     #[inline]
@@ -68,7 +59,6 @@ impl<A: Algorithm> Rate<A> {
 }
 
 impl<A: Send + Sync + 'static> Queued for Rate<A> {
-    #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
     }
@@ -82,7 +72,6 @@ where
     type Pass = ();
     type Turn = Front<Self>;
 
-    #[allow(private_interfaces)]
     fn bounds(&self) -> &Bounds {
         &self.bounds
     }
@@ -93,15 +82,8 @@ where
             .or_reject(self.limit, *cost, self.algorithm.capacity())
     }
 
-    fn join(
-        &self,
-        cost: u64,
-        rejected: Rejected,
-        max_wait: Duration,
-    ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let max_waiting = self.bounds.max_waiting();
-        let place = Place::join(self.clone(), cost, rejected, max_wait, max_waiting);
-        Front::wait(self, cost, place)
+    fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+        Front::wait(self, cost, Place::join(self.clone(), cost, patience))
     }
 }
 

@@ -79,17 +79,11 @@ where
         let default_max_wait = refusal.default_max_wait();
         #[cfg(feature = "tracing")]
         let (cost, expected) = (ask.clone(), rejected.retry_after());
-        match self.gate.wait(ask, rejected, default_max_wait) {
-            Err(rejected) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(%rejected, "refused");
-                ResponseFuture::refused(rejected, refusal, hold)
-            }
-            Ok(turn) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(?cost, ?expected, "waiting for a limit");
-                ResponseFuture::waiting(turn, self.inner.clone(), request, refusal, hold)
-            }
+        let waiting = self.gate.wait(ask, rejected, default_max_wait);
+        #[cfg(feature = "tracing")]
+        if waiting.is_ok() {
+            tracing::debug!(?cost, ?expected, "waiting for a limit");
         }
+        ResponseFuture::waiting(waiting, &self.inner, request, refusal, hold)
     }
 }

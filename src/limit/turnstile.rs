@@ -17,7 +17,7 @@ use crate::{Reason, Rejected, clock::TIMER_LATENESS, quota::nanos};
 
 /// A queue.
 #[derive(Debug)]
-pub(crate) struct Turnstile {
+pub struct Turnstile {
     /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
     head: Semaphore,
     /// Wakes the head if what it waits for may be there.
@@ -28,19 +28,23 @@ pub(crate) struct Turnstile {
 
 /// How long, and how many, may wait.
 #[derive(Debug)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     max_wait: AtomicU64,
     max_waiting: AtomicUsize,
+}
+
+/// How long, and how many, may wait in this case, and the rejection of those that may not.
+#[derive(Debug)]
+pub struct Patience {
+    pub(crate) rejected: Rejected,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_waiting: usize,
 }
 
 /// Whatever has a queue in front of it.
 pub trait Queued: Send + Sync + 'static {
     /// Its queue.
     #[doc(hidden)]
-    #[allow(
-        private_interfaces,
-        reason = "the trait can't be named outside this crate"
-    )]
     fn turnstile(&self) -> &Turnstile;
 
     /// How often the head looks for what wakes nobody, if there is such.
@@ -111,7 +115,6 @@ impl Turnstile {
 
 /// A queue that is in front of nothing else of its own.
 impl Queued for Turnstile {
-    #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         self
     }
@@ -164,17 +167,11 @@ impl Clone for Bounds {
 // ===== impl Place =====
 
 impl<Q: Queued> Place<Q> {
-    /// Joins the end of the queue for up to `max_wait`, or returns `rejected` because the queue is full.
-    pub(crate) fn join(
-        queue: Arc<Q>,
-        units: u64,
-        rejected: Rejected,
-        max_wait: Duration,
-        max_waiting: usize,
-    ) -> Result<Self, Rejected> {
-        if let Err(full) = queue.turnstile().join(units, max_waiting) {
-            return Err(rejected.because(full));
-        }
+    /// Joins the end of the queue, unless that is full.
+    pub(crate) fn join(queue: Arc<Q>, units: u64, patience: Patience) -> Result<Self, Rejected> {
+        let max_wait = patience.max_wait;
+        let joined = queue.turnstile().join(units, patience.max_waiting);
+        joined.map_err(|full| patience.rejected.because(full))?;
         Ok(Self {
             queue,
             units,

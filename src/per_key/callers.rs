@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Clock, Reason, Rejected,
     key::Caller,
-    limit::{Bounds, Front, Gate, Place, Schedule, Waiting},
+    limit::{Bounds, Front, Gate, Patience, Place, Schedule, Waiting},
     quota::nanos,
     rejected::Standings,
 };
@@ -132,7 +132,6 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
     type Pass = Admitted<K>;
     type Turn = Front<Self>;
 
-    #[allow(private_interfaces)]
     fn bounds(&self) -> &Bounds {
         &self.settings.bounds
     }
@@ -160,13 +159,10 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
     fn join(
         &self,
         asked: Asked<K::Plan>,
-        rejected: Rejected,
-        max_wait: Duration,
+        patience: Patience,
     ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let max_waiting = self.settings.bounds.max_waiting();
-        let place = self.table.join(asked.caller(), |line| {
-            Place::join(line, asked.cost, rejected, max_wait, max_waiting)
-        });
+        let join = |line| Place::join(line, asked.cost, patience);
+        let place = self.table.join(asked.caller(), join);
         Front::wait(self, asked, place)
     }
 

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -19,6 +19,7 @@ use crate::{
 /// A limit for each caller. See the [module docs](crate::per_key) for examples.
 ///
 /// `A` says what is asked of a request, `F` how a refusal looks, `K` what is counted.
+#[derive(Clone)]
 #[must_use]
 pub struct PerKeyLayer<A, F = Fail, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
@@ -107,18 +108,11 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
-    /// The longest that a request waits in its caller's line: see [`PerKeyLimiter::max_wait`]. Unless told nothing waits. For
-    /// everyone who shares the limiter.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limiter = self.limiter.max_wait(max_wait);
-        self
-    }
-
-    /// How many requests of a caller may wait. One more is refused at once. For everyone who shares the limiter.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limiter = self.limiter.max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(
+        limiter.0.settings.bounds,
+        "A request waits in its caller's line. By default nothing waits.";
+        "Each caller may have as many."
+    );
 
     /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
     /// who shares the limiter.
@@ -258,16 +252,6 @@ impl<A, R, K: Kind> PerKeyLayer<A, Answer<R>, K> {
     pub fn fields(mut self, fields: Fields) -> Self {
         self.face.fields = fields;
         self
-    }
-}
-
-impl<A: Clone, F: Clone, K: Kind> Clone for PerKeyLayer<A, F, K> {
-    fn clone(&self) -> Self {
-        Self {
-            limiter: self.limiter.clone(),
-            ask: self.ask.clone(),
-            face: self.face.clone(),
-        }
     }
 }
 

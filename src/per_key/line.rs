@@ -46,7 +46,6 @@ impl Whose {
 }
 
 impl Queued for Line {
-    #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
     }

@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use tower_service::Service;
 
@@ -24,6 +20,7 @@ use crate::{
 /// A service with a limit for each caller. See the [module docs](crate::per_key) for examples.
 ///
 /// A clone shares the limit.
+#[derive(Clone)]
 pub struct PerKey<S, A, F = Fail, K = Bucket>(Inner<S, A, F, K>)
 where
     A: Settle,
@@ -67,21 +64,7 @@ where
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, A, F, K>;
 
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    #[inline(always)]
-    fn call(&mut self, request: Request) -> Self::Future {
-        self.0.call(request)
-    }
-}
-
-impl<S: Clone, A: Settle + Clone, F: Face<K>, K: Kind> Clone for PerKey<S, A, F, K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
+    crate::limit::forward!();
 }
 
 impl<S: fmt::Debug, A: Settle, F: Face<K>, K: Kind> fmt::Debug for PerKey<S, A, F, K> {

@@ -53,8 +53,8 @@ macro_rules! per {
             pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::refusal::Fail, $Kind> {
                 let limiter = self.limiter();
                 let per_key = PerKeyLimiter::from_plan(limiter.quota(), DEFAULT);
-                per_key.bound_waiting(limiter.bounds());
-                PerKeyLayer::new(per_key.clock(limiter.clock()), key)
+                per_key.bound_waiting(&limiter.0.bounds);
+                PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key)
             }
         }
     };
@@ -80,7 +80,7 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::refusal::Fail, H> {
     pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::refusal::Fail, InFlight<H>> {
         let limiter = self.limiter();
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), ());
-        per_key.bound_waiting(limiter.bounds());
+        per_key.bound_waiting(&limiter.0.bounds);
         PerKeyLayer::new(per_key, key)
     }
 }

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -78,18 +78,7 @@ impl<E> ProviderLayer<E> {
         self
     }
 
-    /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would wait longer is
-    /// refused at once. For everyone who shares the limiter and begins to wait after this.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limiter = self.limiter.max_wait(max_wait);
-        self
-    }
-
-    /// How many requests may wait. One more is refused at once. For everyone who shares the limiter.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limiter = self.limiter.max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(limiter.0.bounds);
 
     /// The limiter that everything made by this layer shares; its [`usage`](ProviderLimiter::usage) can be polled.
     #[must_use]

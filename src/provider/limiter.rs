@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use super::{Charge, Provider, Reservation, Usage, ask::Ask, shared::Shared};
 use crate::{
@@ -66,20 +66,7 @@ impl ProviderLimiter {
         self
     }
 
-    /// The longest that anything waits for this limiter, give or take the 10 ms that a timer may be late. What would
-    /// wait longer is refused at once. For everyone who shares it and begins to wait after this.
-    #[must_use]
-    pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.bounds().set_max_wait(max_wait);
-        self
-    }
-
-    /// How many may wait for this limiter. One more is refused at once. For everyone who shares it.
-    #[must_use]
-    pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.bounds().set_max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(0.bounds);
 
     /// How it stands with each limit.
     #[must_use]

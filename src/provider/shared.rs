@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Clock, Rejected,
-    limit::{Bounds, Front, Gate, Place, Queued, Schedule, Turnstile, Waiting},
+    limit::{Bounds, Front, Gate, Patience, Place, Queued, Schedule, Turnstile, Waiting},
 };
 
 /// The state.
@@ -26,7 +26,7 @@ pub struct Shared {
     quotas: Mutex<Quotas>,
     clock: Clock,
     turnstile: Turnstile,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     accounting: Accounting,
 }
 
@@ -97,7 +97,6 @@ impl Shared {
 }
 
 impl Queued for Shared {
-    #[allow(private_interfaces)]
     fn turnstile(&self) -> &Turnstile {
         &self.turnstile
     }
@@ -108,7 +107,6 @@ impl Gate for Arc<Shared> {
     type Pass = Reservation;
     type Turn = Front<Self>;
 
-    #[allow(private_interfaces)]
     fn bounds(&self) -> &Bounds {
         &self.bounds
     }
@@ -121,15 +119,9 @@ impl Gate for Arc<Shared> {
         Ok(self.reserve(ticket, ask))
     }
 
-    fn join(
-        &self,
-        ask: Ask,
-        rejected: Rejected,
-        max_wait: Duration,
-    ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let max_waiting = self.bounds.max_waiting();
-        let place = Place::join(self.clone(), 0, rejected, max_wait, max_waiting)
-            .inspect(|_| self.lock().join(ask.tokens));
+    fn join(&self, ask: Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+        let place = Place::join(self.clone(), 0, patience);
+        let place = place.inspect(|_| self.lock().join(ask.tokens));
         Front::wait(self, ask, place)
     }
 

@@ -125,8 +125,7 @@ impl Kind for Bucket {
         if want.cost > refill.capacity() {
             return Decision::Never;
         }
-        let full_at = refill.after(self.full_at, since(want, now), want.units());
-        Decision::after(full_at.saturating_sub(now.saturating_add(refill.burst_nanos())))
+        Decision::after(refill.wait(self.full_at, since(want, now), want.units(), now))
     }
 
     #[inline]

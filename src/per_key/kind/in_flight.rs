@@ -4,6 +4,7 @@ use super::{Kind, Want, sealed::Sealed};
 use crate::{Decision, Limit, limit::UntilBodyEnd, rejected::Standing};
 
 /// How many requests of a caller are in flight: to the end of each response's body, or until the response, as `H` says.
+#[derive(Clone)]
 pub struct InFlight<H = UntilBodyEnd> {
     count: u64,
     until: PhantomData<fn() -> H>,

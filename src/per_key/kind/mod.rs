@@ -22,7 +22,7 @@ const OWN: u64 = 1 << 63;
 /// What a limit by caller counts: a [`Bucket`], a [`Window`], what is [`InFlight`], or two of them [at once](Joint).
 ///
 /// Sealed: these are all there are.
-pub trait Kind: Default + Send + sealed::Sealed + 'static {
+pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     /// What a caller is allowed: a [`Quota`](crate::Quota), or how many requests in flight.
     type Plan: Copy + Debug + Send + Sync + 'static;
 

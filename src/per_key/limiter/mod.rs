@@ -40,6 +40,7 @@ pub(super) const DEFAULT: &str = "default";
 /// assert_eq!(limiter.try_acquire("ann".into(), 1), Decision::Admit);
 /// assert_eq!(limiter.top(1)[0].caller, Caller::from("ann"));
 /// ```
+#[derive(Clone)]
 pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
 
 /// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_refused) is told.
@@ -68,22 +69,28 @@ pub struct CallerUsage {
 
 impl<K: Kind> PerKeyLimiter<K> {
     pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
-        Self(Arc::new(Callers {
-            table: Table::new(plan, names, MAX_CALLERS),
-            clock: Clock::tokio(),
-            refused: AtomicU64::new(0),
-            settings: Settings::new(),
-        }))
+        let table = Table::new(plan, names, MAX_CALLERS);
+        Self::new_in(table, Clock::tokio(), Settings::new())
     }
 
-    /// A limiter with the same settings and another table.
-    fn with<K2: Kind>(&self, table: Table<K2>, clock: Clock) -> PerKeyLimiter<K2> {
-        PerKeyLimiter(Arc::new(Callers {
+    fn new_in(table: Table<K>, clock: Clock, settings: Settings) -> Self {
+        Self(Arc::new(Callers {
             table,
             clock,
             refused: AtomicU64::new(0),
-            settings: self.0.settings.clone(),
+            settings,
         }))
+    }
+
+    /// A limiter with the same settings, and from which nothing has been taken yet.
+    fn with<K2: Kind>(
+        &self,
+        (plan, names): (K2::Plan, K2::Names),
+        max_callers: usize,
+        clock: Clock,
+    ) -> PerKeyLimiter<K2> {
+        let table = Table::new(plan, names, max_callers);
+        PerKeyLimiter::new_in(table, clock, self.0.settings.clone())
     }
 
     /// A limiter like this one that tells up to `max_callers` apart, and from which nothing has been taken yet.
@@ -91,32 +98,26 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// Those who come when as many as that are not idle share what a few have: see the [module docs](super#memory). With 0, all do.
     #[must_use]
     pub fn max_callers(&self, max_callers: usize) -> Self {
-        let table = Table::new(self.plan(), self.0.table.names(), max_callers);
-        self.with(table, self.0.clock.clone())
+        let table = &self.0.table;
+        self.with(
+            (table.plan(), table.names()),
+            max_callers,
+            self.0.clock.clone(),
+        )
     }
 
     /// A limiter like this one that reads `clock`, and from which nothing has been taken yet.
     #[must_use]
     pub fn clock(&self, clock: Clock) -> Self {
-        let (plan, names) = (self.plan(), self.0.table.names());
-        let table = Table::new(plan, names, self.0.table.max_callers());
-        self.with(table, clock)
+        let table = &self.0.table;
+        self.with((table.plan(), table.names()), table.max_callers(), clock)
     }
 
-    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be late; nothing waits unless
-    /// told. What would wait longer is refused at once. For everyone who shares the limiter and begins to wait after this.
-    #[must_use]
-    pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.0.settings.bounds.set_max_wait(max_wait);
-        self
-    }
-
-    /// How many requests of a caller may wait. One more is refused at once. For everyone who shares the limiter.
-    #[must_use]
-    pub fn max_waiting(self, max_waiting: usize) -> Self {
-        self.0.settings.bounds.set_max_waiting(max_waiting);
-        self
-    }
+    crate::limit::bounds!(
+        0.settings.bounds,
+        "A request waits in its caller's line. By default nothing waits.";
+        "Each caller may have as many."
+    );
 
     /// What each caller is allowed that has no plan of its own.
     #[must_use]
@@ -196,12 +197,6 @@ fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
         cost,
         plan: None,
         settles: false,
-    }
-}
-
-impl<K: Kind> Clone for PerKeyLimiter<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }
 

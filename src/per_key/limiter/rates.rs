@@ -8,7 +8,6 @@ use crate::{
     per_key::{
         kind::{Joint, Rate, Want, Window},
         several::OneOfSeveral,
-        table::Table,
     },
 };
 
@@ -54,10 +53,10 @@ impl<K: Rate> PerKeyLimiter<K> {
         name: &'static str,
         other: L,
     ) -> PerKeyLimiter<Joint<K, L::Kind>> {
-        let (plan, names) = (self.plan(), self.0.table.names());
-        let (plan, names) = ((plan, other.plan()), (names, L::names(name)));
-        let table = Table::new(plan, names, self.0.table.max_callers());
-        self.with(table, self.0.clock.clone())
+        let table = &self.0.table;
+        let plan = (table.plan(), other.plan());
+        let names = (table.names(), L::names(name));
+        self.with((plan, names), table.max_callers(), self.0.clock.clone())
     }
 
     /// Takes `cost` units of `caller` now, or says how long it would take. Never overtakes those of its requests that wait.

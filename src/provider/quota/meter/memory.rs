@@ -1,8 +1,6 @@
 //! What is taken of a limit, in either shape.
 
-use super::MOST;
 use crate::{
-    Decision,
     algorithm::plain_window::{Period, Window},
     provider::{
         Shape,
@@ -14,26 +12,6 @@ use crate::{
 pub(super) enum Memory {
     Bucket(Bucket, Tide),
     Window(Window, Period),
-}
-
-/// What is asked of a limit.
-pub(super) struct Asked {
-    /// What others wait for already.
-    pub(super) ahead: u64,
-    pub(super) cost: u64,
-    /// What is held back for answers that have not ended.
-    pub(super) reserved: u64,
-    pub(super) now: u64,
-    pub(super) in_turn: bool,
-}
-
-/// What a limit has.
-pub(super) struct Room {
-    /// The most that is taken at one instant.
-    pub(super) capacity: u64,
-    /// How much comes back in a period.
-    pub(super) rate: u64,
-    pub(super) period: u64,
 }
 
 // ===== impl Memory =====
@@ -51,44 +29,6 @@ impl Memory {
         match self {
             Self::Bucket(bucket, _) => bucket.advance(now, rate),
             Self::Window(window, period) => window.advance(period.nanos, now),
-        }
-    }
-
-    #[inline]
-    pub(super) fn due(&self, asked: &Asked, room: &Room) -> Decision {
-        let Asked {
-            ahead,
-            cost,
-            reserved,
-            now,
-            in_turn,
-        } = *asked;
-        match self {
-            Self::Bucket(bucket, _) => {
-                let units = ahead.saturating_add(cost).saturating_add(reserved);
-                match bucket.due(units.min(2 * MOST), room.capacity, room.rate, in_turn) {
-                    0 => Decision::Admit,
-                    // What is held back does not refill.
-                    _ if reserved.saturating_add(cost) > room.capacity => Decision::WAIT_FOR_OTHERS,
-                    wait => Decision::after(wait),
-                }
-            }
-            Self::Window(window, _) => {
-                let held = window.used().saturating_add(reserved);
-                if held.saturating_add(ahead).saturating_add(cost) <= room.capacity {
-                    return Decision::Admit;
-                }
-                let (laps, units) = (ahead / room.capacity, ahead % room.capacity + cost);
-                let over = held.saturating_add(units).saturating_sub(room.capacity);
-                let first = match window.gone_at(over, room.period) {
-                    Some(gone_at) => gone_at.saturating_sub(now),
-                    // It is held back for others, and they end when they end.
-                    None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
-                    // Those ahead of it start now at the earliest.
-                    None => room.period,
-                };
-                Decision::after(room.period.saturating_mul(laps).saturating_add(first))
-            }
         }
     }
 

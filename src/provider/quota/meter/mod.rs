@@ -3,7 +3,7 @@
 mod hear;
 mod memory;
 
-use self::memory::{Asked, Memory, Room};
+use self::memory::Memory;
 use super::share::Share;
 use crate::{
     Decision, Dimension, Tokens,
@@ -129,20 +129,36 @@ impl Meter {
         if self.never_fits(cost) {
             return Decision::WAIT_FOR_OTHERS;
         }
-        let asked = Asked {
-            ahead,
-            cost,
-            reserved: self.reserved,
-            now,
-            in_turn,
-        };
+        let reserved = self.reserved;
         // One that is larger than our share passes once there is nothing before it.
-        let room = Room {
-            capacity: cap.min(self.capacity()).max(cost).max(1),
-            rate: cap,
-            period: self.period,
-        };
-        self.memory.due(&asked, &room)
+        let capacity = cap.min(self.capacity()).max(cost).max(1);
+        match &self.memory {
+            Memory::Bucket(bucket, _) => {
+                let units = ahead.saturating_add(cost).saturating_add(reserved);
+                match bucket.due(units.min(2 * MOST), capacity, cap, in_turn) {
+                    0 => Decision::Admit,
+                    // What is held back does not refill.
+                    _ if reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
+                    wait => Decision::after(wait),
+                }
+            }
+            Memory::Window(window, _) => {
+                let held = window.used().saturating_add(reserved);
+                if held.saturating_add(ahead).saturating_add(cost) <= capacity {
+                    return Decision::Admit;
+                }
+                let (laps, units) = (ahead / capacity, ahead % capacity + cost);
+                let over = held.saturating_add(units).saturating_sub(capacity);
+                let first = match window.gone_at(over, self.period) {
+                    Some(gone_at) => gone_at.saturating_sub(now),
+                    // It is held back for others, and they end when they end.
+                    None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
+                    // Those ahead of it start now at the earliest.
+                    None => self.period,
+                };
+                Decision::after(self.period.saturating_mul(laps).saturating_add(first))
+            }
+        }
     }
 
     /// Takes what a request reserves.
