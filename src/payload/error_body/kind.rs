@@ -11,7 +11,8 @@ use crate::ErrorKind;
 
 /// An error as it is, or would have been if it had come in time.
 ///
-/// A layer that has read the body leaves it in the response's extensions, so that the body need not be read again.
+/// A layer that has read the body leaves it in the response's extensions, so that the body need not
+/// be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
@@ -23,7 +24,8 @@ pub(crate) struct Diagnosis {
 // ===== impl Diagnosis =====
 
 impl Diagnosis {
-    /// What an error is that came in an event, or in a response under a status that says that all is well.
+    /// What an error is that came in an event, or in a response under a status that says that all
+    /// is well.
     pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
         let error = ErrorBody::read(text, headers);
         Self::new(status(&error), headers, &error)
@@ -44,7 +46,8 @@ impl Diagnosis {
     }
 }
 
-/// What kind of failure an error response is, by what its body says and else by its status; `None` where neither tells.
+/// What kind of failure an error response is, by what its body says and else by its status; `None`
+/// where neither tells.
 fn kind(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Option<ErrorKind> {
     // In the message of a refusal by a limit these words are of something else.
     let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);
@@ -59,7 +62,12 @@ fn kind(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Op
         return Some(ErrorKind::Money);
     }
     if let Some(limit) = limit {
-        return Some(of_class(limit.class));
+        return Some(match limit.class {
+            Class::Rate | Class::Concurrency | Class::Ramp => ErrorKind::RateLimit,
+            Class::Day | Class::Money => ErrorKind::Money,
+            Class::TooLarge => ErrorKind::TooLarge,
+            Class::Capacity => ErrorKind::Overload,
+        });
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Some(ErrorKind::TooLarge);
@@ -69,15 +77,6 @@ fn kind(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Op
     named
         .filter(|kind| *kind != ErrorKind::Server)
         .or_else(|| ErrorKind::of_status(status))
-}
-
-fn of_class(class: Class) -> ErrorKind {
-    match class {
-        Class::Rate | Class::Concurrency | Class::Ramp => ErrorKind::RateLimit,
-        Class::Day | Class::Money => ErrorKind::Money,
-        Class::TooLarge => ErrorKind::TooLarge,
-        Class::Capacity => ErrorKind::Overload,
-    }
 }
 
 /// The status that an error has if it comes as one; 500 if that can't be told.
