@@ -11,7 +11,8 @@ pub(super) fn model(body: &[u8]) -> Option<String> {
     (model != AUTO).then(|| model.into_owned())
 }
 
-/// The same body with another model, as it is written in JSON. `None` if the body is no object of JSON.
+/// The same body with another model, as it is written in JSON. `None` if the body is no object of
+/// JSON.
 pub(super) fn with_model(body: &[u8], model: &str) -> Option<Vec<u8>> {
     let object = Json::parse(body)?;
     let members = object.members().filter(|(name, _)| name.is("model"));

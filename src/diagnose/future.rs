@@ -24,7 +24,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. What was read of a response is dropped with it, and so is the response.
+    /// It may be dropped at any point. What was read of a response is dropped with it, and so is
+    /// the response.
     pub struct ResponseFuture<F, R: IntoHttp> {
         #[pin]
         inner: F,

@@ -21,10 +21,6 @@ use crate::{
     payload::error_body::{Diagnosis, ErrorReader, Says},
 };
 
-/// As much of the beginning of an answer is read.
-const MOST_BYTES: usize = 64 * 1024;
-const MOST_FRAMES: usize = 256;
-
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) patience: Duration,
@@ -71,8 +67,8 @@ impl<B: Body> Inspection<B> {
         }
         let (parts, body) = response.into_parts();
         let bounds = Bounds {
-            bytes: MOST_BYTES,
-            frames: MOST_FRAMES,
+            bytes: 64 * 1024,
+            frames: 256,
             patience: settings.patience,
         };
         Ok(Self::Success {
@@ -140,8 +136,9 @@ where
             Step::End if !opening.is_cut() => stream.end(|| opening.text()),
             Step::End | Step::Enough => Says::Content,
             Step::Failed => match opening.take_error() {
-                // Nothing of the answer has reached anybody, so it is as if the connection had broken before it: whatever
-                // the body's error is, this says so in words that a retry knows.
+                // Nothing of the answer has reached anybody, so it is as if the connection had
+                // broken before it: whatever the body's error is, this says so in words that a
+                // retry knows.
                 Some(error) => {
                     let broken = io::Error::new(io::ErrorKind::UnexpectedEof, error);
                     return Poll::Ready(Err(broken.into()));

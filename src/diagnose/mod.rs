@@ -94,9 +94,10 @@
 //! | `timeout_error`, `DEADLINE_EXCEEDED` | 504 |
 //! | `overloaded_error` | 529 |
 //!
-//! Of an error that has no code that is known, the words count. Known are the forms of OpenAI's completions and responses,
-//! Azure, Anthropic, Gemini, OpenRouter, and of servers that imitate them. What tells of something else that failed, a job, one
-//! request of a batch, a call of JSON-RPC, is no error of the answer.
+//! Of an error that has no code that is known, the words count. Known are the forms of OpenAI's
+//! completions and responses, Azure, Anthropic, Gemini, Mistral, Cohere, OpenRouter, and of servers
+//! that imitate them. An `error` that is `null`, `false` or empty is none, and neither is one of
+//! something else that failed: a job, one request of a batch, a call of JSON-RPC.
 //!
 //! Nothing else of the response changes: its headers stay, and the body is what came, byte for byte and frame by frame, with
 //! its trailers. A wait that the error names is in its body alone, then, where a `ProviderLayer` reads it and a retry does not.

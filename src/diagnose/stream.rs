@@ -76,7 +76,8 @@ impl Stream {
         self.event.says
     }
 
-    /// What all of it says, if it has ended without content or an error so far. `text` is what was fed.
+    /// What all of it says, if it has ended without content or an error so far. `text` is what was
+    /// fed.
     pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Says {
         // Some forget the line that ends the last event.
         self.event.end();

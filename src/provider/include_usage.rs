@@ -2,12 +2,14 @@
 
 use crate::{PeekBody, ReplaceBody, RequestHead, payload::json::Json};
 
-/// Asks for the usage at the end of a streamed answer, where the API says nothing of it unless asked.
+/// Asks for the usage at the end of a streamed answer, where the API says nothing of it unless
+/// asked.
 ///
-/// That is OpenAI's chat completions, and all that speak like it: a request with `"stream": true` and `messages` gets
-/// `"stream_options": {"include_usage": true}`, and its answer one more event, before the last, that has no choices and
-/// the usage. Without it, what such a request has used stays unknown, and the estimate stands; where tokens count at
-/// admission, as with OpenAI itself, it stands in any case.
+/// That is OpenAI's chat completions, and all that speak like it: a request with `"stream": true`
+/// and `messages` gets `"stream_options": {"include_usage": true}`, and its answer one more event,
+/// before the last, that has no choices and the usage. Without it, what such a request has used
+/// stays unknown, and the estimate stands; where tokens count at admission, as with OpenAI itself,
+/// it stands in any case.
 ///
 /// ```
 /// use http::Request;
@@ -27,11 +29,12 @@ use crate::{PeekBody, ReplaceBody, RequestHead, payload::json::Json};
 /// );
 /// ```
 ///
-/// No other byte of the body is touched, and a `Content-Length` follows. A request passes as it is if
+/// No other byte of the body is touched, and a `Content-Length` follows. A request passes as it is
+/// if
 ///
 /// - it says itself whether to include the usage, or its `stream_options` is no object,
-/// - it is not for this API: it has no `messages`, has the header `anthropic-version` or the member `anthropic_version`,
-///   or a path that ends in `/messages`,
+/// - it is not for this API: it has no `messages`, has the header `anthropic-version` or the member
+///   `anthropic_version`, or a path that ends in `/messages`,
 /// - it has no `"stream": true`,
 /// - its body can't be [peeked](PeekBody), is not JSON, or has the same member of these twice,
 /// - its body can't be [replaced](ReplaceBody).
@@ -78,7 +81,9 @@ fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
     const NAME: &str = "include_usage";
     match options {
         None => request.with_member(body, "stream_options", "{\"include_usage\":true}"),
-        Some(options) if options.is_null() => options.replaced(body, "{\"include_usage\":true}"),
+        Some(options) if options.text() == "null" => {
+            options.replaced(body, "{\"include_usage\":true}")
+        }
         Some(options) if options.get(NAME).is_some() => None,
         Some(options) => options.with_member(body, NAME, "true"),
     }

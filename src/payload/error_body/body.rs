@@ -33,7 +33,8 @@ pub(super) struct ErrorBody {
 // ===== impl ErrorBody =====
 
 impl ErrorBody {
-    /// Reads a body, which may be empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
+    /// Reads a body, which may be empty, cut anywhere, or not JSON. One that is compressed is as if
+    /// it were empty.
     pub(super) fn read(body: &[u8], headers: &HeaderMap) -> Self {
         let most = if is_compressed(headers) {
             0

@@ -83,7 +83,8 @@ pub(super) const POLICY_WORDS: &[&str] = &[
     "requires moderation",
 ];
 
-/// A message that says that the money is spent. Of billing alone messages about other limits speak, too.
+/// A message that says that the money is spent. Of billing alone messages about other limits speak,
+/// too.
 pub(super) const MONEY_WORDS: &[&str] = &[
     "credit balance is too low",
     "insufficient balance",
@@ -134,8 +135,8 @@ pub(super) fn is_too_large(text: &str) -> bool {
     text.starts_with("request too large")
 }
 
-/// Whether the first period that a message names is a day, or a month. What follows is often what another plan would
-/// allow, and what it costs a month.
+/// Whether the first period that a message names is a day, or a month. What follows is often what
+/// another plan would allow, and what it costs a month.
 pub(super) fn is_day(text: &str) -> bool {
     let text = text.to_ascii_lowercase().replace('/', " per ");
     let mut before = "";

@@ -1,4 +1,5 @@
-//! Errors inside of responses that say that all is well: what one text says, an event of a stream or a body.
+//! Errors inside of responses that say that all is well: what one text says, an event of a stream
+//! or a body.
 
 use crate::payload::json::Json;
 
@@ -56,8 +57,8 @@ pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
     }
 }
 
-/// The error in a text: a value with the error in it, or the error itself. All that asks whether a text reports one asks
-/// here.
+/// The error in a text: a value with the error in it, or the error itself. All that asks whether a
+/// text reports one asks here.
 ///
 /// An `error` that is `null`, `false` or empty is none.
 pub(crate) fn error_in(root: Json<'_>) -> Option<Json<'_>> {
@@ -100,7 +101,8 @@ fn is_hollow(value: Json<'_>) -> bool {
     true
 }
 
-/// Whether it was something else that failed, and this tells of it: a job, one request of a batch, a call of a procedure.
+/// Whether it was something else that failed, and this tells of it: a job, one request of a batch,
+/// a call of a procedure.
 fn is_report(root: Json<'_>) -> bool {
     let object = root.get("object").and_then(Json::as_str);
     let has = |name| root.get(name).is_some();

@@ -11,7 +11,8 @@ use crate::Outcome;
 
 /// An error as it is, or would have been if it had come in time.
 ///
-/// A layer that has read the body leaves it in the response's extensions, so that the body need not be read again.
+/// A layer that has read the body leaves it in the response's extensions, so that the body need not
+/// be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
@@ -23,7 +24,8 @@ pub(crate) struct Diagnosis {
 // ===== impl Diagnosis =====
 
 impl Diagnosis {
-    /// What an error is that came in an event, or in a response under a status that says that all is well.
+    /// What an error is that came in an event, or in a response under a status that says that all
+    /// is well.
     pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
         let error = ErrorBody::read(text, headers);
         Self::new(status(&error), headers, &error)
@@ -59,7 +61,12 @@ fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) ->
         return Outcome::QuotaExhausted;
     }
     if let Some(limit) = limit {
-        return of_class(limit.class);
+        return match limit.class {
+            Class::Rate | Class::Concurrency | Class::Ramp => Outcome::RateLimited,
+            Class::Day | Class::Money => Outcome::QuotaExhausted,
+            Class::TooLarge => Outcome::ClientError,
+            Class::Capacity => Outcome::Overloaded,
+        };
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Outcome::ClientError;
@@ -69,15 +76,6 @@ fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) ->
     let named =
         named.filter(|outcome| !matches!(outcome, Outcome::ClientError | Outcome::ServerError));
     named.unwrap_or_else(|| Outcome::of_status(status))
-}
-
-fn of_class(class: Class) -> Outcome {
-    match class {
-        Class::Rate | Class::Concurrency | Class::Ramp => Outcome::RateLimited,
-        Class::Day | Class::Money => Outcome::QuotaExhausted,
-        Class::TooLarge => Outcome::ClientError,
-        Class::Capacity => Outcome::Overloaded,
-    }
 }
 
 /// The status that an error has if it comes as one; 500 if that can't be told.

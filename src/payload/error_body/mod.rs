@@ -1,4 +1,5 @@
-//! What an error of a model API says, whether it comes as one or under a status that says that all is well.
+//! What an error of a model API says, whether it comes as one or under a status that says that all
+//! is well.
 
 mod body;
 mod codes;

@@ -8,7 +8,7 @@ use std::{
 use http::{Response, response::Parts};
 use http_body::Body;
 
-use super::Diagnosis;
+use super::kind::Diagnosis;
 use crate::opening::{Bounds, Opened, Opening, Step};
 
 /// As much of an error is read as any provider has to say.

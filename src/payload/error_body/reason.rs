@@ -38,8 +38,8 @@ pub enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LimitError {
     pub(crate) class: Class,
-    /// How long to wait, by the most telling source that speaks: a header, the body's own field, the reset of a limit
-    /// that is used up, the words of the message.
+    /// How long to wait, by the most telling source that speaks: a header, the body's own field,
+    /// the reset of a limit that is used up, the words of the message.
     pub(crate) retry_after: Option<Duration>,
     /// The provider's own code or type for it, its first 200 characters.
     pub(crate) code: Option<Box<str>>,
@@ -52,8 +52,8 @@ pub(crate) struct LimitError {
 impl Class {
     /// What a refusal of a provider's means; `None` where the response is none.
     ///
-    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a limit. The body may be
-    /// empty, cut anywhere, or not JSON.
+    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a
+    /// limit. The body may be empty, cut anywhere, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         LimitError::read(status, headers, body).map(|error| error.class)
@@ -71,8 +71,8 @@ impl Class {
 impl LimitError {
     /// Reads an error response; `None` if it says nothing of a limit.
     ///
-    /// Statuses 402, 429, 503 and 529 do, and 403 if something in it speaks of a limit. The body may be empty, cut anywhere,
-    /// or not JSON. One that is compressed is as if it were empty.
+    /// Statuses 402, 429, 503 and 529 do, and 403 if something in it speaks of a limit. The body
+    /// may be empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, headers, &ErrorBody::read(body, headers))
     }

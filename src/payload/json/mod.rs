@@ -1,7 +1,7 @@
 //! A reader of JSON that borrows its text and looks only into what it is asked for.
 //!
-//! A member that is not asked for can't stand in the way: neither an escape that stands for no character, nor a number
-//! that fits no type, nor a name that is there twice.
+//! A member that is not asked for can't stand in the way: neither an escape that stands for no
+//! character, nor a number that fits no type, nor a name that is there twice.
 
 mod skip;
 
@@ -57,7 +57,8 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// The first value in a text, which may be cut anywhere. What is malformed reads as something or other.
+    /// The first value in a text, which may be cut anywhere. What is malformed reads as something
+    /// or other.
     pub(crate) fn lenient(text: &'a str) -> Self {
         let start = 0;
         Parts { rest: text, start }.next().unwrap_or_default()
@@ -66,10 +67,6 @@ impl<'a> Json<'a> {
     /// The value as it is written.
     pub(crate) const fn text(self) -> &'a str {
         self.text
-    }
-
-    pub(crate) fn is_null(self) -> bool {
-        self.text == "null"
     }
 
     pub(crate) fn is_string(self) -> bool {
@@ -104,7 +101,8 @@ impl<'a> Json<'a> {
         self.as_str().is_some_and(|own| own == text)
     }
 
-    /// A number that is not negative. A fraction is rounded up, and what is too large is the largest number.
+    /// A number that is not negative. A fraction is rounded up, and what is too large is the
+    /// largest number.
     pub(crate) fn as_u64(self) -> Option<u64> {
         if !self.is_number() {
             return None;
@@ -133,7 +131,8 @@ impl<'a> Json<'a> {
         named.last().map(|(_, value)| value)
     }
 
-    /// The values at a path such as `choices/*/delta`, in which `*` stands for each element of an array.
+    /// The values at a path such as `choices/*/delta`, in which `*` stands for each element of an
+    /// array.
     pub(crate) fn at(self, path: &str) -> Vec<Self> {
         path.split('/').fold(vec![self], |values, name| {
             let mut inside = Vec::new();
@@ -164,11 +163,13 @@ impl<'a> Json<'a> {
         splice(body, self.start..self.start + self.text.len(), value)
     }
 
-    /// The same body with another member at the beginning of this object. `None` if it is none, or not of this body.
+    /// The same body with another member at the beginning of this object. `None` if it is none, or
+    /// not of this body.
     pub(crate) fn with_member(self, body: &[u8], name: &str, value: &str) -> Option<Vec<u8>> {
-        let first = self.text.strip_prefix('{')?;
-        let is_empty = first.trim_start_matches(SPACE).starts_with('}');
-        let comma = if is_empty { "" } else { "," };
+        if !self.is_object() {
+            return None;
+        }
+        let comma = self.members().next().map_or("", |_| ",");
         let inside = self.start + 1;
         splice(body, inside..inside, &format!("\"{name}\":{value}{comma}"))
     }

@@ -4,7 +4,8 @@ use memchr::memchr2;
 
 /// Finds where a value ends that is a text, an array or an object, in text that may come in pieces.
 ///
-/// It counts brackets outside of texts and asks no more, so that what is malformed ends somewhere too.
+/// It counts brackets outside of texts and asks no more, so that what is malformed ends somewhere
+/// too.
 #[derive(Debug, Default)]
 pub(crate) struct Skip {
     depth: u64,
@@ -41,20 +42,15 @@ impl Skip {
     }
 }
 
-/// Where the first bracket or quote is: near, as in an object of small members, or far, as behind a vector of numbers.
+/// Where the first bracket or quote is.
 pub(super) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
-    const NEAR: usize = 16;
     const BLOCK: usize = 32;
     // This bit is all that `{` and `}` have and `[` and `]` have not.
     let is = |byte: u8| byte == b'"' || matches!(byte | 0x20, b'{' | b'}');
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
-    if let Some(at) = near.iter().position(|byte| is(*byte)) {
-        return Some(at);
-    }
     // Without a branch for each byte, the compiler looks at all of a block at once.
     let any = |block: &[u8]| block.iter().fold(false, |any, byte| any | is(*byte));
-    let blocks = far.chunks_exact(BLOCK).take_while(|block| !any(block));
-    let start = NEAR + BLOCK * blocks.count();
-    let at = bytes.get(start..)?.iter().position(|byte| is(*byte))?;
+    let blocks = bytes.chunks_exact(BLOCK).take_while(|block| !any(block));
+    let start = BLOCK * blocks.count();
+    let at = bytes[start..].iter().position(|byte| is(*byte))?;
     Some(start + at)
 }

@@ -20,7 +20,8 @@ pub(super) struct Count {
 /// How a part of a request is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// What was said: text counts, but neither the names of members nor those that only label; media are told apart.
+    /// What was said: text counts, but neither the names of members nor those that only label;
+    /// media are told apart.
     Turns,
     /// One prompt, a list of them, or what was said; a list may be of tokens.
     Prompt,
@@ -90,7 +91,7 @@ impl Count {
             // One image, recording or file, however it is given.
             "image_url" | "input_audio" | "audio" | "audio_url" | "video_url" | "file"
             | "file_data" | "file_id" | "file_url" | "fileData" | "inlineData" | "inline_data" => {
-                self.media += u64::from(!value.is_null());
+                self.media += u64::from(value.text() != "null");
             }
             // Where a document comes from: by its type it is text, or media.
             "source" if value.is_object() => {
@@ -114,14 +115,13 @@ impl Count {
 
     fn text(&mut self, text: &str) {
         let ascii = text.bytes().filter(u8::is_ascii).count();
-        // Every character that is not ASCII has one byte of these, and it is the first.
-        let other = text.bytes().filter(|byte| *byte >= 0xC0).count();
         self.ascii += ascii as u64;
-        self.other += other as u64;
+        self.other += (text.chars().count() - ascii) as u64;
     }
 }
 
-/// Whether a text is a link that has the file itself in it (RFC 2397), which no model reads as text.
+/// Whether a text is a link that has the file itself in it (RFC 2397), which no model reads as
+/// text.
 fn is_file(text: &str) -> bool {
     /// No media type is longer.
     const LONGEST: usize = 256;

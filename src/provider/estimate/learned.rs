@@ -44,7 +44,7 @@ impl Learned {
             return;
         }
         let mut models = self.lock();
-        if !find(&mut models, model) {
+        if find(&mut models, model).is_none() {
             if models.len() == Self::MODELS {
                 models.remove(0);
             }
@@ -64,16 +64,14 @@ impl Learned {
     /// been too few. The output is never raised: it is the most that the request allows.
     pub(crate) fn correct(&self, model: &str, estimated: Tokens) -> Tokens {
         let mut models = self.lock();
-        if !find(&mut models, model) {
+        let Some(model) = find(&mut models, model) else {
             return estimated;
-        }
-        models.last().map_or(estimated, |model| {
-            let output = model.output.correct(estimated.output);
-            Tokens::new(
-                model.input.correct(estimated.input),
-                output.min(estimated.output),
-            )
-        })
+        };
+        let output = model.output.correct(estimated.output);
+        Tokens::new(
+            model.input.correct(estimated.input),
+            output.min(estimated.output),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Model>> {
@@ -81,16 +79,12 @@ impl Learned {
     }
 }
 
-/// Moves a model to the end, and says whether it was there.
-fn find(models: &mut [Model], name: &str) -> bool {
+/// Moves a model to the end, if it is there.
+fn find<'a>(models: &'a mut [Model], name: &str) -> Option<&'a mut Model> {
     // From the end: most calls ask the same model again.
-    match models.iter().rposition(|model| &*model.name == name) {
-        Some(place) => {
-            models[place..].rotate_left(1);
-            true
-        }
-        None => false,
-    }
+    let place = models.iter().rposition(|model| &*model.name == name)?;
+    models[place..].rotate_left(1);
+    models.last_mut()
 }
 
 // ===== impl Ratio =====

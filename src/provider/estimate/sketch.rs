@@ -1,4 +1,5 @@
-//! What the body of a request says of the tokens that it may use, in the form of any API that is known.
+//! What the body of a request says of the tokens that it may use, in the form of any API that is
+//! known.
 
 use super::{
     count::{Count, Reading},
@@ -17,7 +18,8 @@ pub(super) struct Sketch {
     completes: bool,
     /// A member that no other request has, or a model with such a name.
     embeds: bool,
-    /// By `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and `maxTokens`, in this order.
+    /// By `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and
+    /// `maxTokens`, in this order.
     most: [Option<u64>; 5],
     choices: u64,
     prompts: u64,
@@ -26,7 +28,8 @@ pub(super) struct Sketch {
 // ===== impl Sketch =====
 
 impl Sketch {
-    /// Reads a body; `None` if it is not an object of JSON, or has text that is nested too deeply or can't be read.
+    /// Reads a body; `None` if it is not an object of JSON, or has text that is nested too deeply
+    /// or can't be read.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let body = Json::parse(body).filter(|body| body.is_object())?;
         let mut sketch = Self::default();
@@ -95,7 +98,7 @@ impl Sketch {
             | "outputDimensionality"
             | "output_dimensionality"
             | "taskType"
-            | "task_type" => self.embeds |= !value.is_null(),
+            | "task_type" => self.embeds |= value.text() != "null",
             "model" => {
                 self.embeds |= value
                     .as_str()

@@ -33,15 +33,13 @@ pub(super) enum Field {
 
 /// What has been reported of each field, the last value of each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fields([Option<u64>; Field::COUNT]);
+pub(super) struct Fields([Option<u64>; Field::Total as usize + 1]);
 
 // ===== impl Field =====
 
 impl Field {
-    const COUNT: usize = Self::Total as usize + 1;
-
-    /// What a member of a usage object reports, or a member of that one, its detail. The names don't collide, so that whose
-    /// they are need not be known.
+    /// What a member of a usage object reports, or a member of that one, its detail. The names
+    /// don't collide, so that whose they are need not be known.
     fn of(name: &str, detail: &str) -> Option<Self> {
         Some(match (name, detail) {
             ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
@@ -81,7 +79,8 @@ impl Fields {
         }
     }
 
-    /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that no tokens have.
+    /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that
+    /// no tokens have.
     fn set(&mut self, field: Option<Field>, value: Json<'_>) {
         let digits = value.text();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -120,8 +119,8 @@ impl Fields {
         })
     }
 
-    /// A prompt has everything in it. An input has too, unless there are parts beside it: only those who count apart
-    /// have such names.
+    /// A prompt has everything in it. An input has too, unless there are parts beside it: only
+    /// those who count apart have such names.
     fn input(&self) -> Option<u64> {
         if self.get(Field::Prompt).is_some() {
             return self.sum(&[Field::Prompt, Field::ToolInput]);

@@ -1,7 +1,7 @@
 //! The usage that an answer reports, read while it passes.
 //!
-//! Formats are known by their shape, so that it need not be said whose answer it is. A body is never held up or kept:
-//! the reader is of one size, however long the body and however it is cut.
+//! Formats are known by their shape, so that it need not be said whose answer it is. A body is
+//! never held up or kept: the reader is of one size, however long the body and however it is cut.
 
 mod fields;
 mod scanner;
@@ -29,7 +29,8 @@ pub(crate) struct UsageReader {
 // ===== impl UsageReader =====
 
 impl UsageReader {
-    /// A reader for the body that `headers` announce; `None` where it can't be read, as when it is compressed.
+    /// A reader for the body that `headers` announce; `None` where it can't be read, as when it is
+    /// compressed.
     ///
     /// A body of no type is taken for JSON.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
@@ -71,15 +72,16 @@ impl UsageReader {
         }
     }
 
-    /// What has been reported so far. An answer that reports more than once counts up, so its last word is the sum.
+    /// What has been reported so far. An answer that reports more than once counts up, so its last
+    /// word is the sum.
     pub(crate) fn usage(&self) -> Option<TokenUsage> {
-        self.scanner.usage()
+        self.scanner.fields.usage()
     }
 
-    /// Whether that is of more than the beginning of an answer: some streams tell their input first, with an output of
-    /// one token or none.
+    /// Whether that is of more than the beginning of an answer: some streams tell their input
+    /// first, with an output of one token or none.
     pub(crate) fn is_final(&self) -> bool {
         let has_output = || self.usage().is_some_and(|usage| usage.output > 0);
-        self.scanner.is_final() && (self.events.is_none() || has_output())
+        self.scanner.is_final && (self.events.is_none() || has_output())
     }
 }

@@ -1,4 +1,5 @@
-//! Events that say nothing of usage, as nearly all do: a search for the name costs a fraction of what reading them would.
+//! Events that say nothing of usage, as nearly all do: a search for the name costs a fraction of
+//! what reading them would.
 
 use std::sync::LazyLock;
 
@@ -14,7 +15,8 @@ pub(super) fn silent_events(bytes: &[u8]) -> usize {
     last_event_end(&bytes[..find_usage(bytes).unwrap_or(bytes.len())])
 }
 
-/// Where usage may be told for the first time; that there is none yet, as most say, is not to tell it.
+/// Where usage may be told for the first time; that there is none yet, as most say, is not to tell
+/// it.
 fn find_usage(bytes: &[u8]) -> Option<usize> {
     let mut found = FINDER.find_iter(bytes);
     found.find(|at| {
@@ -23,7 +25,8 @@ fn find_usage(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Where the last event ends that is whole: behind an empty line. One that ends in a carriage return is not found.
+/// Where the last event ends that is whole: behind an empty line. One that ends in a carriage
+/// return is not found.
 fn last_event_end(bytes: &[u8]) -> usize {
     let mut feeds = memrchr_iter(b'\n', bytes);
     let end = feeds.find(|at| bytes[..*at].ends_with(b"\n") || bytes[..*at].ends_with(b"\n\r"));

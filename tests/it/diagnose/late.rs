@@ -200,6 +200,18 @@ const LATE: &[(&str, u16, Option<Outcome>)] = &[
         408,
         Some(Outcome::Timeout),
     ),
+    // Mistral.
+    (
+        "event: conversation.response.error\ndata: {\"type\":\"conversation.response.error\",\"message\":\"m\",\"code\":503}\n\n",
+        503,
+        Some(ErrorKind::Overload),
+    ),
+    // Cohere.
+    (
+        "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\"}}\n\n",
+        500,
+        Some(ErrorKind::Server),
+    ),
     // Of servers that imitate these.
     (
         "data: {\"object\":\"error\",\"message\":\"m\",\"type\":\"BadRequestError\",\"param\":null,\"code\":400}\n\n",
