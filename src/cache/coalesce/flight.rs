@@ -36,7 +36,7 @@ pub(super) enum Phase {
     /// The inner service has not responded.
     Calling,
     /// The response is not shared, or there is none.
-    Closed(Reason),
+    Closed(CloseReason),
     Streaming(Arc<Head>),
     Complete(Arc<Head>),
     /// A request that is alone gets the error itself.
@@ -47,7 +47,7 @@ pub(super) enum Phase {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cache) enum Reason {
+pub(in crate::cache) enum CloseReason {
     /// The leading request was dropped, panicked, or was not polled.
     Gone,
     /// An error, or a status that is not cached.
@@ -109,7 +109,7 @@ impl Flight {
     }
 
     /// Sends the followers away, if they still wait for the head.
-    pub(super) fn close(&self, reason: Reason) {
+    pub(super) fn close(&self, reason: CloseReason) {
         self.update(|state| {
             if let Phase::Calling = state.phase {
                 state.phase = Phase::Closed(reason);
@@ -120,7 +120,7 @@ impl Flight {
     /// There will be no more of the response.
     pub(super) fn end(&self) {
         self.update(|state| match state.phase {
-            Phase::Calling => state.phase = Phase::Closed(Reason::Gone),
+            Phase::Calling => state.phase = Phase::Closed(CloseReason::Gone),
             Phase::Streaming(_) => {
                 let error = SharedBodyError::dropped();
                 let original = None;
@@ -140,7 +140,7 @@ impl Flight {
         state.readers.remove(&id);
         let is_last = state.readers.is_empty() && matches!(state.phase, Phase::Streaming(_));
         if is_last {
-            state.phase = Phase::Closed(Reason::Gone);
+            state.phase = Phase::Closed(CloseReason::Gone);
         }
         let task = state.task.take_if(|_| is_last);
         drop(state);

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::{flight::Reason, lead::Lead, reader::Reader};
+use super::{flight::CloseReason, lead::Lead, reader::Reader};
 use crate::cache::{
     body::ResponseBody,
     policy::{Lookup, Policy},
@@ -83,7 +83,7 @@ impl<S, Request> Follower<S, Request> {
         let Poll::Ready(head) = reader.poll_head(cx) else {
             let stalled = self.poll_stalled(&reader, cx);
             if stalled.is_ready() {
-                reader.flight.close(Reason::Gone);
+                reader.flight.close(CloseReason::Gone);
             }
             self.stage = Stage::Waiting(reader);
             return stalled.map(|()| None);
@@ -95,9 +95,9 @@ impl<S, Request> Follower<S, Request> {
                 Detail::Collapsed.add_to(&mut response);
                 return Poll::Ready(Some(response));
             }
-            Ok(_) | Err(Reason::Private) => true,
-            Err(Reason::Gone) => false,
-            Err(Reason::Failed) => {
+            Ok(_) | Err(CloseReason::Private) => true,
+            Err(CloseReason::Gone) => false,
+            Err(CloseReason::Failed) => {
                 self.failures += 1;
                 self.failures >= MAX_FAILURES
             }

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::{
-    flight::{Flight, Phase, Reason},
+    flight::{CloseReason, Flight, Phase},
     reader::Reader,
 };
 use crate::cache::{
@@ -72,7 +72,7 @@ impl Lead {
 
     /// There is no response.
     pub(in crate::cache) fn fail(self) {
-        self.flight.close(Reason::Failed);
+        self.flight.close(CloseReason::Failed);
     }
 
     /// The response is there.
@@ -89,11 +89,11 @@ impl Lead {
         let body = match kind {
             ResponseKind::Cacheable(head) => ResponseBody::shared(self.share(head, body)),
             ResponseKind::Failure => {
-                self.flight.close(Reason::Failed);
+                self.flight.close(CloseReason::Failed);
                 ResponseBody::boxed(body)
             }
             ResponseKind::Private => {
-                self.flight.close(Reason::Private);
+                self.flight.close(CloseReason::Private);
                 ResponseBody::boxed(body)
             }
         };

@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::flight::{Flight, Phase, Reason, State};
+use super::flight::{CloseReason, Flight, Phase, State};
 use crate::{
     BoxError,
     cache::{body::size_hint, error::SharedBodyError, head::Head},
@@ -34,11 +34,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<Head>, Reason>> {
+    pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<Head>, CloseReason>> {
         let mut state = self.flight.lock();
         let State { phase, readers, .. } = &mut *state;
         let Some(cursor) = readers.get_mut(&self.id) else {
-            return Poll::Ready(Err(Reason::Gone));
+            return Poll::Ready(Err(CloseReason::Gone));
         };
         Poll::Ready(match phase {
             Phase::Calling => {
@@ -48,7 +48,7 @@ impl Reader {
             Phase::Closed(reason) => Err(*reason),
             Phase::Streaming(head) | Phase::Complete(head) => Ok(head.clone()),
             // Nothing was passed on, so another response will do.
-            Phase::Broken { .. } => Err(Reason::Failed),
+            Phase::Broken { .. } => Err(CloseReason::Failed),
         })
     }
 
