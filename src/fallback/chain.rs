@@ -83,7 +83,7 @@ impl<B: Clone, R: Clone> FallbackLayer<B, R> {
     /// It is asked about each outcome that comes to this fallback's turn, that of the primary or of the fallback before it,
     /// whether or not the layer's own condition, [`when`](Self::when), says that it is a failure. Where it does not hold the
     /// fallback is passed over; where nobody is left, the outcome passes unchanged. While a circuit keeps the primary from being
-    /// asked, [`when::kind`](super::when::kind) goes by what opened it: name the kinds that do if the fallback is to answer then.
+    /// asked, [`when::outcome`](super::when::outcome) goes by what opened it: name the outcomes that do if the fallback is to answer then.
     ///
     /// To be called after [`map_request`](Self::map_request) and [`clone_request`](Self::clone_request). Called twice, both
     /// conditions have to hold.
