@@ -617,6 +617,10 @@ mod tests {
         for error in [plain, deep, in_io, open.into(), open_in_io] {
             assert_eq!(three(Err(&error)), [NO; 3], "{error:?}");
         }
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.extensions_mut().insert(rejected());
+        assert_eq!(three(Ok(&response)), [NO; 3]);
     }
 
     #[cfg(feature = "reqwest")]

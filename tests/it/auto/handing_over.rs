@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    AutoLayer, BoxError, ConcurrencyLayer, Outcome, Rejected, Tokens,
+    AutoLayer, BoxError, ConcurrencyLayer, ConcurrencyLimiter, Outcome, Rejected, Tokens,
     auto::{Chosen, Target},
     provider::{Provider, ProviderLimiter, QuotaExhausted},
     replay::ReplayLayer,
@@ -85,6 +85,13 @@ async fn ask<const N: usize>(acts: [Act; N]) -> (Answer, String) {
     (answer, calls)
 }
 
+/// The response of a limit with `.respond()` further in.
+fn own_rejection() -> Result<Response<Body>, BoxError> {
+    let rejected = ConcurrencyLimiter::new(0).try_acquire().unwrap_err();
+    let response = Response::builder().status(503).extension(rejected);
+    Ok(response.body(Full::default()).unwrap())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_goes_to_the_next_one_at_once() {
     let timed_out = || tower_throttle::TimedOut::Attempt(ms(1));
@@ -104,6 +111,7 @@ async fn a_failure_goes_to_the_next_one_at_once() {
         error(move || timed_out().into()),
         error(|| Outcome::ServerError.into()),
         error(|| "something else".into()),
+        Arc::new(own_rejection),
     ];
     for failure in failures {
         let begin = Instant::now();
