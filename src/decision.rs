@@ -6,8 +6,8 @@ use crate::{Limit, Rejected};
 
 /// The answer of a limiter: now, later, or never.
 ///
-/// Only [`Admit`](Decision::Admit) means that the limiter's state has changed. Decisions are ordered
-/// by how long a request waits.
+/// Only [`Admit`](Decision::Admit) means that the limiter's state has changed. Decisions are
+/// ordered by how long a request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[must_use = "an admission that nobody acts on is capacity lost"]
 pub enum Decision {

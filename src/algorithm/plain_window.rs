@@ -58,6 +58,15 @@ impl Window {
     /// More units than that are not counted, so that no sum of a few can overflow.
     const MOST: u64 = u64::MAX / 2;
 
+    /// A window with room for all the starts of a period [in parts](Period::in_parts).
+    #[cfg(feature = "provider")]
+    pub(crate) fn with_room() -> Self {
+        Self {
+            starts: VecDeque::with_capacity(PARTS as usize + 2),
+            used: 0,
+        }
+    }
+
     /// Forgets what is a period old.
     #[inline]
     pub(crate) fn advance(&mut self, period: u64, now: u64) {
@@ -125,7 +134,7 @@ impl Window {
         }
     }
 
-    #[cfg(all(test, not(throttle_loom)))]
+    #[cfg(all(test, not(throttle_loom), feature = "per-key"))]
     pub(crate) fn starts(&self) -> usize {
         self.starts.len()
     }

@@ -63,7 +63,7 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::adaptive(&adaptive)))
     }
 
-    crate::limit::bounds!(0.bounds; "Each [`Priority`] has as many places of its own, so that those with a low one keep nobody else from waiting.");
+    crate::limit::bounds!(0.bounds; "Each [`Priority`] has as many places of its own.");
 
     /// How many may be in flight at a time. What an adaptive limit has come to.
     #[must_use]

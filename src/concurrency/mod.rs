@@ -178,7 +178,6 @@ mod limiter;
 mod loom_tests;
 mod permit;
 mod priority;
-mod queue;
 mod reading;
 mod service;
 mod slots;

@@ -43,7 +43,7 @@ impl Slots {
             limit: Mutex::new(limit),
             bounds: Bounds::new(),
             has_lower: AtomicBool::new(false),
-            lanes: std::array::from_fn(|_| Arc::new(Turnstile::new())),
+            lanes: std::array::from_fn(|_| Arc::new(Turnstile::new(None))),
             freed: Notify::new(),
             sampler: None,
         }

@@ -59,7 +59,7 @@ macro_rules! rate_limit {
             /// How many wait now.
             #[must_use]
             pub fn waiting(&self) -> usize {
-                crate::limit::Queued::turnstile(&*self.0).waiting()
+                self.0.turnstile.waiting()
             }
 
             /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.

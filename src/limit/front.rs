@@ -4,15 +4,12 @@ use tokio::time::Instant;
 
 use super::{
     gate::{Gate, Turn, Waiting},
-    turnstile::{Place, Queued},
+    turnstile::Place,
 };
 use crate::Rejected;
 
 /// A gate that takes nothing for the front of its queue before the instant of the call.
 pub trait Schedule: Gate + Send + Sync + 'static {
-    /// What the queue is in front of.
-    type Queue: Queued;
-
     /// Whether there is room for the front, and if not, for how long.
     fn look(&self, ask: &Self::Ask) -> Result<(), Rejected>;
 
@@ -33,7 +30,7 @@ pub trait Schedule: Gate + Send + Sync + 'static {
 )]
 pub struct Front<G: Schedule> {
     /// Dropped before the next, so that the queue is seen without it.
-    place: Place<G::Queue>,
+    place: Place,
     demand: Demand<G>,
     /// It was rejected, and passes all the same.
     pass: Option<G::Pass>,
@@ -61,7 +58,7 @@ where
     pub(crate) fn wait(
         gate: &G,
         ask: G::Ask,
-        place: Result<Place<G::Queue>, Rejected>,
+        place: Result<Place, Rejected>,
     ) -> Result<Waiting<Self>, Rejected> {
         let place = place.inspect_err(|rejected| drop(gate.refuse(&ask, rejected)))?;
         let gate = gate.clone();

@@ -26,7 +26,8 @@ pub trait Gate: Clone {
     /// How long, and how many, may wait.
     fn bounds(&self) -> &Bounds;
 
-    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says how long that will take.
+    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says
+    /// how long that will take.
     fn enter(&self, ask: &Self::Ask) -> Result<Self::Pass, Rejected>;
 
     /// Joins the queue, having been rejected by `enter`.

@@ -25,7 +25,7 @@ pub(crate) use self::{
     gate::{Gate, Measure, Turn, Waiting, acquire},
     rate::Rate,
     service::Limited,
-    turnstile::{Bounds, Patience, Place, Queued, Turnstile},
+    turnstile::{Bounds, Patience, Place, Turnstile},
 };
 pub use self::{
     future::ResponseFuture,

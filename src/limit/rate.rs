@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     front::{Front, Schedule},
     gate::{Gate, Waiting},
-    turnstile::{Bounds, Patience, Place, Queued, Turnstile},
+    turnstile::{Bounds, Patience, Place, Turnstile},
 };
 use crate::{Clock, Decision, Limit, Quota, Rejected, algorithm::Algorithm};
 
@@ -14,7 +14,7 @@ use crate::{Clock, Decision, Limit, Quota, Rejected, algorithm::Algorithm};
 pub struct Rate<A> {
     algorithm: A,
     pub(crate) clock: Clock,
-    turnstile: Turnstile,
+    pub(crate) turnstile: Arc<Turnstile>,
     pub(crate) bounds: Bounds,
     pub(crate) quota: Quota,
     limit: Limit,
@@ -27,7 +27,7 @@ impl<A: Algorithm> Rate<A> {
         Self {
             algorithm,
             clock,
-            turnstile: Turnstile::new(),
+            turnstile: Arc::new(Turnstile::new(None)),
             bounds: Bounds::new(),
             quota,
             limit,
@@ -58,12 +58,6 @@ impl<A: Algorithm> Rate<A> {
     }
 }
 
-impl<A: Send + Sync + 'static> Queued for Rate<A> {
-    fn turnstile(&self) -> &Turnstile {
-        &self.turnstile
-    }
-}
-
 impl<A> Gate for Arc<Rate<A>>
 where
     A: Algorithm + Send + Sync + 'static,
@@ -83,7 +77,11 @@ where
     }
 
     fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        Front::wait(self, cost, Place::join(self.clone(), cost, patience))
+        Front::wait(
+            self,
+            cost,
+            Place::join(self.turnstile.clone(), cost, patience),
+        )
     }
 }
 
@@ -91,8 +89,6 @@ impl<A> Schedule for Arc<Rate<A>>
 where
     A: Algorithm + Send + Sync + 'static,
 {
-    type Queue = Rate<A>;
-
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
         let due_in = self.algorithm.due_in(*cost, self.clock.now());
         Decision::after(due_in).or_reject(self.limit, *cost, self.algorithm.capacity())

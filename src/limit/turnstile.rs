@@ -17,13 +17,15 @@ use crate::{Reason, Rejected, clock::TIMER_LATENESS, quota::nanos};
 
 /// A queue.
 #[derive(Debug)]
-pub struct Turnstile {
+pub(crate) struct Turnstile {
     /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
     head: Semaphore,
     /// Wakes the head if what it waits for may be there.
     changed: Notify,
     waiting: AtomicUsize,
     units: AtomicU64,
+    /// How often the head looks for what wakes nobody, if there is such.
+    look_again: Option<Duration>,
 }
 
 /// How long, and how many, may wait.
@@ -41,23 +43,10 @@ pub struct Patience {
     pub(crate) max_waiting: usize,
 }
 
-/// Whatever has a queue in front of it.
-pub trait Queued: Send + Sync + 'static {
-    /// Its queue.
-    #[doc(hidden)]
-    fn turnstile(&self) -> &Turnstile;
-
-    /// How often the head looks for what wakes nobody, if there is such.
-    #[doc(hidden)]
-    fn look_again(&self) -> Option<Duration> {
-        None
-    }
-}
-
 /// A place in the queue. Dropping it leaves the queue, from whatever place.
 #[derive(Debug)]
-pub(crate) struct Place<Q: Queued> {
-    queue: Arc<Q>,
+pub(crate) struct Place {
+    queue: Arc<Turnstile>,
     units: u64,
     is_head: bool,
     max_wait: Duration,
@@ -70,12 +59,13 @@ const UNSET: u64 = u64::MAX;
 // ===== impl Turnstile =====
 
 impl Turnstile {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(look_again: Option<Duration>) -> Self {
         Self {
             head: Semaphore::const_new(1),
             changed: Notify::const_new(),
             waiting: AtomicUsize::new(0),
             units: AtomicU64::new(0),
+            look_again,
         }
     }
 
@@ -110,13 +100,6 @@ impl Turnstile {
             .fetch_update(relaxed, relaxed, more_units)
             .map_err(|_| full(self.waiting.fetch_sub(1, relaxed) - 1))?;
         Ok(())
-    }
-}
-
-/// A queue that is in front of nothing else of its own.
-impl Queued for Turnstile {
-    fn turnstile(&self) -> &Turnstile {
-        self
     }
 }
 
@@ -166,11 +149,15 @@ impl Clone for Bounds {
 
 // ===== impl Place =====
 
-impl<Q: Queued> Place<Q> {
+impl Place {
     /// Joins the end of the queue, unless that is full.
-    pub(crate) fn join(queue: Arc<Q>, units: u64, patience: Patience) -> Result<Self, Rejected> {
+    pub(crate) fn join(
+        queue: Arc<Turnstile>,
+        units: u64,
+        patience: Patience,
+    ) -> Result<Self, Rejected> {
         let max_wait = patience.max_wait;
-        let joined = queue.turnstile().join(units, patience.max_waiting);
+        let joined = queue.join(units, patience.max_waiting);
         joined.map_err(|full| patience.rejected.because(full))?;
         Ok(Self {
             queue,
@@ -195,7 +182,8 @@ impl<Q: Queued> Place<Q> {
         self.deadline
     }
 
-    /// When the head of the queue has waited for too long, with the lateness of the timers of those ahead of it.
+    /// When the head of the queue has waited for too long, with the lateness of the timers of those
+    /// ahead of it.
     pub(crate) fn last_instant(&self) -> Option<Instant> {
         self.deadline?.checked_add(TIMER_LATENESS)
     }
@@ -203,16 +191,16 @@ impl<Q: Queued> Place<Q> {
     /// Waits to become the head of the queue.
     pub(crate) async fn reach_head(&mut self) {
         // The semaphore is never closed. Whoever holds a place gives the permit back by hand.
-        if let Ok(permit) = self.queue.turnstile().head.acquire().await {
+        if let Ok(permit) = self.queue.head.acquire().await {
             permit.forget();
             self.is_head = true;
         }
     }
 
-    /// For the head: waits until it was [woken](Turnstile::wake_head), and until `at` at the longest.
+    /// For the head: waits until it was [woken](Turnstile::wake_head), and until `at` at the latest.
     pub(crate) async fn changed_before(&self, at: Option<Instant>) {
-        let changed = self.queue.turnstile().changed.notified();
-        let look_again = self.queue.look_again();
+        let changed = self.queue.changed.notified();
+        let look_again = self.queue.look_again;
         let look_again = look_again.and_then(|wait| Instant::now().checked_add(wait));
         match at.into_iter().chain(look_again).min() {
             Some(first) => drop(timeout_at(first, changed).await),
@@ -221,13 +209,12 @@ impl<Q: Queued> Place<Q> {
     }
 }
 
-impl<Q: Queued> Drop for Place<Q> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let turnstile = self.queue.turnstile();
-        turnstile.units.fetch_sub(self.units, Ordering::Relaxed);
-        turnstile.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
+        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
         if self.is_head {
-            turnstile.head.add_permits(1);
+            self.queue.head.add_permits(1);
         }
     }
 }

@@ -28,6 +28,16 @@ pub struct Asked<Plan> {
 }
 
 impl<Plan> Asked<Plan> {
+    /// By the limiter's plan, and not settled.
+    pub(super) fn new(who: Who, cost: u64) -> Self {
+        Self {
+            who,
+            cost,
+            plan: None,
+            settles: false,
+        }
+    }
+
     /// Whose it is counted as.
     pub(super) fn caller(&self) -> Caller {
         match self.who {
@@ -105,12 +115,7 @@ where
             (None, MissingKey::Refuse) => Who::Unknown,
             (None, MissingKey::Pass) => Who::Exempt,
         };
-        Asked {
-            who,
-            cost: self.cost.cost(request),
-            plan: None,
-            settles: false,
-        }
+        Asked::new(who, self.cost.cost(request))
     }
 }
 
@@ -139,12 +144,7 @@ where
 {
     fn ask(&self, request: &Request) -> Asked<Plan> {
         if (self.exempt)(request) {
-            return Asked {
-                who: Who::Exempt,
-                cost: 0,
-                plan: None,
-                settles: false,
-            };
+            return Asked::new(Who::Exempt, 0);
         }
         self.ask.ask(request)
     }

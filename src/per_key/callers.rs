@@ -14,7 +14,6 @@ use super::{
     admitted::Admitted,
     ask::{Asked, Who},
     kind::{Kind, Want},
-    line::Line,
     table::{Table, Taken},
 };
 use crate::{
@@ -174,8 +173,6 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
 }
 
 impl<K: Kind> Schedule for Arc<Callers<K>> {
-    type Queue = Line;
-
     fn look(&self, asked: &Asked<K::Plan>) -> Result<(), Rejected> {
         let (room, left) = self.room(asked);
         room.map_err(|rejected| standing_at::<K>(rejected, asked.cost, &left))

@@ -7,20 +7,18 @@ use hashbrown::{HashTable, hash_table::Entry};
 use crate::{
     Rejected,
     key::Caller,
-    limit::{Place, Queued, Turnstile},
+    limit::{Place, Turnstile},
 };
-
-/// A line.
-#[derive(Debug)]
-pub struct Line {
-    turnstile: Turnstile,
-    whose: Whose,
-    hash: u64,
-}
 
 /// The lines of some callers, and of some newcomers.
 #[derive(Default)]
-pub(super) struct Lines(HashTable<Arc<Line>>);
+pub(super) struct Lines(HashTable<Line>);
+
+struct Line {
+    whose: Whose,
+    hash: u64,
+    queue: Arc<Turnstile>,
+}
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +43,6 @@ impl Whose {
     }
 }
 
-impl Queued for Line {
-    fn turnstile(&self) -> &Turnstile {
-        &self.turnstile
-    }
-
-    fn look_again(&self) -> Option<Duration> {
-        (self.whose == Whose::Newcomers).then_some(NEWCOMERS_LOOK_AGAIN)
-    }
-}
-
 // ===== impl Lines =====
 
 impl Lines {
@@ -65,10 +53,10 @@ impl Lines {
             return 0;
         }
         let line = self.0.find(whose.hash(hash), |line| line.whose == whose);
-        line.map_or(0, |line| match line.turnstile.waiting() {
+        line.map_or(0, |line| match line.queue.waiting() {
             // The last one is just leaving.
             0 => 0,
-            _ => line.turnstile.units().max(1),
+            _ => line.queue.units().max(1),
         })
     }
 
@@ -81,21 +69,18 @@ impl Lines {
         &mut self,
         hash: u64,
         whose: Whose,
-        join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<Place<Line>, Rejected> {
+        join: impl FnOnce(Arc<Turnstile>) -> Result<Place, Rejected>,
+    ) -> Result<Place, Rejected> {
         let hash = whose.hash(hash);
-        let is_theirs = |line: &Arc<Line>| line.whose == whose;
+        let is_theirs = |line: &Line| line.whose == whose;
         match self.0.entry(hash, is_theirs, |line| line.hash) {
-            Entry::Occupied(line) => join(line.get().clone()),
+            Entry::Occupied(line) => join(line.get().queue.clone()),
             Entry::Vacant(none) => {
-                let turnstile = Turnstile::new();
-                let line = Arc::new(Line {
-                    turnstile,
-                    whose,
-                    hash,
-                });
-                let place = join(line.clone())?;
-                none.insert(line);
+                let is_shared = whose == Whose::Newcomers;
+                let look_again = is_shared.then_some(NEWCOMERS_LOOK_AGAIN);
+                let queue = Arc::new(Turnstile::new(look_again));
+                let place = join(queue.clone())?;
+                none.insert(Line { whose, hash, queue });
                 Ok(place)
             }
         }
@@ -104,7 +89,7 @@ impl Lines {
     /// Lets go of the lines in which `caller` may have waited, if nobody is in them any more.
     pub(super) fn leave(&mut self, hash: u64, caller: Caller) {
         for whose in [Whose::Caller(caller), Whose::Newcomers] {
-            let is_over = |line: &Arc<Line>| line.whose == whose && line.turnstile.waiting() == 0;
+            let is_over = |line: &Line| line.whose == whose && line.queue.waiting() == 0;
             if let Ok(line) = self.0.find_entry(whose.hash(hash), is_over) {
                 line.remove();
             }
@@ -115,16 +100,19 @@ impl Lines {
     }
 
     /// The line of `caller`, and that of newcomers, in which it may wait, too.
-    pub(super) fn of(&self, hash: u64, caller: Caller) -> Vec<Arc<Line>> {
+    pub(super) fn of(&self, hash: u64, caller: Caller) -> Vec<Arc<Turnstile>> {
         if self.0.is_empty() {
             return Vec::new();
         }
         let find = |whose: Whose| self.0.find(whose.hash(hash), |line| line.whose == whose);
         let both = [Whose::Caller(caller), Whose::Newcomers].map(find);
-        both.into_iter().flatten().cloned().collect()
+        both.into_iter()
+            .flatten()
+            .map(|line| line.queue.clone())
+            .collect()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Line>> {
-        self.0.iter().cloned().collect()
+    pub(super) fn all(&self) -> Vec<Arc<Turnstile>> {
+        self.0.iter().map(|line| line.queue.clone()).collect()
     }
 }

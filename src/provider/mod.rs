@@ -134,7 +134,7 @@
 //! # What it costs
 //!
 //! One lock, held for sums alone: several numbers can only change at one instant if something holds them together. It is
-//! never held while anything waits. A window takes 2 KiB. Nothing is allocated to admit a request; an answer allocates
+//! never held while anything waits. A window takes 4 KiB. Nothing is allocated to admit a request; an answer allocates
 //! the few hundred bytes of its reader. One timer runs for the whole queue.
 //!
 //! # What is shared

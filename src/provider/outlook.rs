@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{ProviderLimiter, Reservation, ask::Ask, shared::Shared};
 use crate::{
     Rejected, Tokens,
-    limit::{Gate, Queued, Queueing},
+    limit::{Gate, Queueing},
 };
 
 /// A place in one limiter's queue, and the service that waits there.
@@ -42,7 +42,7 @@ impl ProviderLimiter {
         wait: Option<Duration>,
     ) -> Rejected {
         let (mut quotas, now) = self.0.quotas();
-        let limit = quotas.waits_for(tokens, now, false);
+        let limit = quotas.due(tokens, now, false).1;
         Rejected::too_long(limit, max_wait, wait)
     }
 
@@ -60,6 +60,6 @@ impl ProviderLimiter {
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.turnstile().waiting()
+        self.0.turnstile.waiting()
     }
 }

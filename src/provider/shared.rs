@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Clock, Rejected,
-    limit::{Bounds, Front, Gate, Patience, Place, Queued, Schedule, Turnstile, Waiting},
+    limit::{Bounds, Front, Gate, Patience, Place, Schedule, Turnstile, Waiting},
 };
 
 /// The state.
@@ -25,7 +25,7 @@ use crate::{
 pub struct Shared {
     quotas: Mutex<Quotas>,
     clock: Clock,
-    turnstile: Turnstile,
+    pub(super) turnstile: Arc<Turnstile>,
     pub(super) bounds: Bounds,
     accounting: Accounting,
 }
@@ -38,7 +38,7 @@ impl Shared {
         Self {
             quotas: Mutex::new(quotas),
             clock,
-            turnstile: Turnstile::new(),
+            turnstile: Arc::new(Turnstile::new(None)),
             bounds: Bounds::new(),
             accounting: provider.accounting(),
         }
@@ -96,12 +96,6 @@ impl Shared {
     }
 }
 
-impl Queued for Shared {
-    fn turnstile(&self) -> &Turnstile {
-        &self.turnstile
-    }
-}
-
 impl Gate for Arc<Shared> {
     type Ask = Ask;
     type Pass = Reservation;
@@ -120,7 +114,7 @@ impl Gate for Arc<Shared> {
     }
 
     fn join(&self, ask: Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Place::join(self.clone(), 0, patience);
+        let place = Place::join(self.turnstile.clone(), 0, patience);
         let place = place.inspect(|_| self.lock().join(ask.tokens));
         Front::wait(self, ask, place)
     }
@@ -132,8 +126,6 @@ impl Gate for Arc<Shared> {
 }
 
 impl Schedule for Arc<Shared> {
-    type Queue = Shared;
-
     fn look(&self, ask: &Ask) -> Result<(), Rejected> {
         let (mut quotas, now) = self.quotas();
         quotas.look(ask.tokens, now)
@@ -148,7 +140,7 @@ impl Schedule for Arc<Shared> {
 
     fn late(&self, ask: &Ask) -> Rejected {
         let (mut quotas, now) = self.quotas();
-        let limit = quotas.waits_for(ask.tokens, now, true);
+        let limit = quotas.due(ask.tokens, now, true).1;
         Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
     }
 

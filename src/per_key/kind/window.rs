@@ -43,7 +43,7 @@ pub struct Left {
 // ===== impl Window =====
 
 impl Window {
-    #[cfg(test)]
+    #[cfg(all(test, not(throttle_loom)))]
     pub(super) fn starts(&self) -> usize {
         self.starts.starts()
     }

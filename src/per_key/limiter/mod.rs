@@ -192,12 +192,7 @@ impl<K: Kind> PerKeyLimiter<K> {
 
 /// What somebody asks for who comes without a request.
 fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
-    Asked {
-        who: Who::Caller(caller),
-        cost,
-        plan: None,
-        settles: false,
-    }
+    Asked::new(Who::Caller(caller), cost)
 }
 
 impl<K: Kind> fmt::Debug for PerKeyLimiter<K> {

@@ -21,9 +21,9 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Want},
-    line::{Line, Lines, Whose},
+    line::{Lines, Whose},
 };
-use crate::{Rejected, key::Caller, limit::Queued};
+use crate::{Rejected, key::Caller, limit::Turnstile};
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
 /// seven eighths, 3,584; five standard deviations lie between.
@@ -285,8 +285,8 @@ fn not_for_ever(rejected: Rejected) -> Rejected {
 }
 
 /// Lets the heads of some lines look again. Under no lock: whoever is woken may change something at once.
-fn wake(lines: &[Arc<Line>]) {
-    lines.iter().for_each(|line| line.turnstile().wake_head());
+fn wake(lines: &[Arc<Turnstile>]) {
+    lines.iter().for_each(|line| line.wake_head());
 }
 
 /// Nothing that is done under the lock leaves a shard half changed.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{Caller, Kind, Table, Want, Whose, not_for_ever};
-use crate::{Rejected, limit::Place, per_key::line::Line};
+use crate::{
+    Rejected,
+    limit::{Place, Turnstile},
+};
 
 impl<K: Kind> Table<K> {
     /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
@@ -38,8 +41,8 @@ impl<K: Kind> Table<K> {
     pub(in crate::per_key) fn join(
         &self,
         caller: Caller,
-        join: impl FnOnce(Arc<Line>) -> Result<Place<Line>, Rejected>,
-    ) -> Result<Place<Line>, Rejected> {
+        join: impl FnOnce(Arc<Turnstile>) -> Result<Place, Rejected>,
+    ) -> Result<Place, Rejected> {
         let hash = self.hash(&caller);
         // Under the lock, so that nobody lets go of the line meanwhile.
         let shard = &mut *self.lock(hash);

@@ -119,11 +119,6 @@ impl Quotas {
         decision.or_reject(limit, 0, 0)
     }
 
-    /// The limit that one who asks for so much waits for, behind those who wait unless it is its turn.
-    pub(crate) fn waits_for(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Limit {
-        self.due(tokens, now, in_turn).1
-    }
-
     pub(crate) fn join(&mut self, tokens: Tokens) {
         self.queued.join(tokens);
     }
@@ -184,9 +179,9 @@ impl Quotas {
         self.heed(ticket, class, wait, told, now);
     }
 
-    /// When there is room everywhere, and which limit is the last to have it.
+    /// When there is room everywhere, behind those who wait unless it is its turn, and which limit is the last to have it.
     #[inline]
-    fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Decision, Limit) {
+    pub(crate) fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Decision, Limit) {
         let share = if in_turn { 0 } else { WHOLE };
         self.due_behind(tokens, now, in_turn, share)
     }

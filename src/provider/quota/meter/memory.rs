@@ -20,7 +20,7 @@ impl Memory {
     pub(super) fn new(shape: Shape, period: u64, now: u64) -> Self {
         match shape {
             Shape::Bucket => Self::Bucket(Bucket::new(period, now), Tide::new(now)),
-            Shape::Window => Self::Window(Window::default(), Period::in_parts(period)),
+            Shape::Window => Self::Window(Window::with_room(), Period::in_parts(period)),
         }
     }
 
