@@ -10,16 +10,14 @@ use crate::{
     limit::{Entry, Gate, Waiting},
 };
 
-impl Slots {
-    #[cold]
-    fn full(&self) -> Entry<Permit> {
-        if self.limit() == 0 {
-            let (cost, capacity) = (1, 0);
-            let reason = Reason::NeverFits { cost, capacity };
-            return Entry::Never(Rejected::new(Limit::Concurrency, reason, None));
-        }
-        Entry::Wait(None)
+#[cold]
+fn full(limit: usize) -> Entry<Permit> {
+    if limit > 0 {
+        return Entry::Wait(None);
     }
+    let (cost, capacity) = (1, 0);
+    let reason = Reason::NeverFits { cost, capacity };
+    Entry::Never(Rejected::new(Limit::Concurrency, reason, None))
 }
 
 impl Gate for Arc<Slots> {
@@ -36,7 +34,7 @@ impl Gate for Arc<Slots> {
         };
         match taken {
             Some(permit) => Entry::Pass(permit),
-            None => self.full(),
+            None => full(self.limit()),
         }
     }
 
