@@ -10,13 +10,11 @@ use crate::{
     limit::{Bounds, Gate, Patience, Place, Turn, Waiting},
 };
 
-impl Slots {
-    #[cold]
-    fn full(&self) -> Rejected {
-        match self.limit() {
-            0 => Rejected::never(Limit::Concurrency, 1, 0),
-            _ => Rejected::too_long(Limit::Concurrency, Duration::ZERO, None),
-        }
+#[cold]
+fn full(limit: usize) -> Rejected {
+    match limit {
+        0 => Rejected::never(Limit::Concurrency, 1, 0),
+        _ => Rejected::too_long(Limit::Concurrency, Duration::ZERO, None),
     }
 }
 
@@ -36,7 +34,7 @@ impl Gate for Arc<Slots> {
             Priority::Critical => Some(self.take_over()),
             Priority::Normal | Priority::Low => self.take_behind(*priority),
         };
-        taken.ok_or_else(|| self.full())
+        taken.ok_or_else(|| full(self.limit()))
     }
 
     fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Permit>, Rejected> {

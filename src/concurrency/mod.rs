@@ -7,8 +7,8 @@
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
 //! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
-//! nothing limits the waiting. An adaptive limit reads the clock up to six times for each request (with [`Latency::End`] twice more for each
-//! frame), and takes a lock of its own once, for some sums: a few hundred nanoseconds.
+//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request (with
+//! [`Latency::End`] twice more for each frame), and takes a lock once, for a few sums.
 //!
 //! # What it promises
 //!
@@ -20,44 +20,48 @@
 //! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
 //! [from](ConcurrencyLayer#impl-From<ConcurrencyLimiter>-for-ConcurrencyLayer) the same [`ConcurrencyLimiter`].
 //!
-//! # Limits that find themselves
+//! # Adaptive limits
 //!
-//! The right limit is rarely known, and is another one when a server has lost half of its machines. [`Adaptive`] finds it from what
-//! requests take. As long as there is no queue on the other side, more in flight means more answers; from there on it only means
-//! slower ones. In front of a server it sheds what would wait there, before latency doubles; in front of a client it keeps this process
-//! from being the one that overloads the other side.
+//! The right limit is rarely known, and it changes if a server loses half of its machines. [`Adaptive`]
+//! finds it from what requests take. As long as there is no queue on the other side, more requests in
+//! flight mean more responses; from there on they only mean slower ones. In front of a server it
+//! rejects what would only wait there; in front of a client it keeps this process from overloading the
+//! other side.
 //!
-//! [`Adaptive::gradient`] compares the latency with what it is without a queue, which it learns and keeps learning: where less load
-//! makes the answers no faster, it is the other side that has become slower, and the limit comes back. [`Adaptive::aimd`] knows no more than
-//! a latency that is not to be exceeded.
+//! [`Adaptive::gradient`] compares the latency with the latency without a queue, as Envoy's gradient
+//! controller does. It measures that baseline by lowering the limit now and then, for as long as this
+//! makes responses faster. If a lower limit makes them no faster, the service has become slower, and
+//! the limit goes back. [`Adaptive::aimd`] only knows a latency that is not to be exceeded.
 //!
 //! What it learns from:
 //!
-//! - **Latency**, from the call of the inner service, after the time in the queue, to the [first byte](Latency) of the body. An answer
-//!   that is streamed for a minute is no slower for that, and where an AI provider sends its headers at once, the first byte still
-//!   says when the work has begun. Its permit is held to the end of the body all the same. The time in which nobody asks for more
-//!   of the body, since its reader does something else, is not counted.
-//! - **Refusals**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or
-//!   `UNAVAILABLE` without an answer, a timeout, and a connection that can't be made or breaks, lower the limit to nine tenths, at most
-//!   once in a round trip. Where as large a part is refused of two thirds or less, as by one broken machine of ten, it was not the load: the
-//!   limit goes back, heeds only what is clearly more than that, and tries again after some thousands of requests. With more than a quarter
-//!   refused it was, whatever it was: the limit goes down.
+//! - **Latency**, from the call of the inner service to the [first byte](Latency) of the body. Not the
+//!   time in the queue, nor the time in which the reader does not ask for more of the body.
+//! - **Rejections**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in
+//!   `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or `UNAVAILABLE` without a message, a timeout, and a
+//!   connection that cannot be made or breaks. If more than a fifth of the requests since the last
+//!   step was rejected, the limit is lowered once, to nine tenths.
+//! - **Drops**: a request that is dropped before its first byte counts as a response if it took twice
+//!   as long as the baseline, or longer than the threshold.
 //!
-//!   Other failures, those with any other 4xx among them, say nothing; they are often fast. Nor do refusals by a layer of this crate
-//!   further in, as errors or as responses that hold a [`Rejected`](crate::Rejected). What an error is can be seen where it is a
-//!   [`BoxError`](crate::BoxError): with [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
-//! - **Drops**: a request that is dropped before its first byte counts as an answer if that took twice as long as usual already, and says nothing
-//!   otherwise. So neither callers that run out of patience nor those that change their minds deceive it.
+//! Other failures, such as any other 4xx, say nothing, and neither do rejections by a layer of this
+//! crate further in. An error is looked at if it is a [`BoxError`](crate::BoxError): with
+//! [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
 //!
-//! It moves once in a round trip or slower, never in the time of a single request, and does not rise while less than three quarters of it
-//! are used. With times that are all alike it is within some thirty round trips where it has to be; the more they differ, the more
-//! answers it takes. It needs ten for a step, so it suits tens of answers a second better than one a minute.
+//! A step takes at least two round trips and 40 responses, or nine rejections. The limit does not
+//! rise while less than three quarters of it are used.
 //!
-//! When not to use it: where the other side says its limit (that is a fixed one, or a `ProviderLayer`); where hardly anything is in flight
-//! at once; where most answers come out of a cache; and where the latency has nothing to do with what is in flight. Limits of
-//! several processes in front of one backend see each other's load as the backend's, and share it by chance. Where that backend refuses
-//! what is too much, each of them makes too little difference to tell that from a broken machine: together they may go on asking for about
-//! twice as much as it takes. Latency holds them back as ever.
+//! Its limits:
+//!
+//! - A service that rejects more than a fifth of its requests, however few it gets, keeps the limit at
+//!   [`min`](Adaptive::min). One that rejects less than that is not asked for less.
+//! - At [`min`](Adaptive::min) there is no queue, by definition: choose it low enough.
+//! - A service that becomes slower looks like a queue until two steps down have made no difference.
+//! - Several processes in front of one backend see each other's load as the backend's.
+//!
+//! Do not use it if the other side tells its limit (use a fixed one, or a `ProviderLayer`), if there are
+//! only a few responses a second, if most responses come from a cache, or if latency does not depend on
+//! the number of requests in flight.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -77,7 +81,9 @@
 //! }));
 //!
 //! assert_eq!(limiter.limit(), 50);
-//! client.ready().await?.call(Request::new(())).await?;
+//! for _ in 0..10 {
+//!     client.ready().await?.call(Request::new(())).await?;
+//! }
 //! assert_eq!(limiter.limit(), 45);
 //! # Ok(())
 //! # }

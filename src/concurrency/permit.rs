@@ -43,7 +43,7 @@ impl Permit {
 
     /// Whoever holds this may drop it without a word.
     pub(super) const fn bare(mut self) -> Self {
-        self.watch = self.watch.with(Watch::BARE);
+        self.watch = Watch(self.watch.0 | Watch::BARE);
         self
     }
 
@@ -56,7 +56,7 @@ impl Permit {
 
     /// Whether a drop says nothing.
     pub(super) const fn is_bare(&self) -> bool {
-        self.watch.has(Watch::BARE)
+        self.watch.0 & Watch::BARE != 0
     }
 
     /// From here on a drop says something if it said nothing, and nothing if it said something.
@@ -79,47 +79,38 @@ impl Permit {
         self.tell(Outcome::Overloaded, 0);
     }
 
-    /// Nothing is to be learned from this one.
+    /// Nothing is learned from this one.
     pub(super) const fn ignored(&mut self) {
-        self.watch = self.watch.with(Watch::TOLD);
+        self.watch = Watch::NOTHING;
     }
 
-    /// What waits to be told, if anything does.
+    /// The sampler, if the outcome is still to be told.
     pub(super) fn sampler(&self) -> Option<&Sampler> {
-        let is_awaited = !self.watch.has(Watch::TOLD);
+        let is_awaited = self.watch != Watch::NOTHING;
         self.slots.sampler().filter(|_| is_awaited)
     }
 
-    /// Tells the outcome of a request for which nobody worked for so many nanoseconds.
+    /// Tells the outcome of a request, for `idle` nanoseconds of which nobody waited for the response.
     #[inline]
     pub(super) fn tell(&mut self, outcome: Outcome, idle: u64) {
-        if !self.watch.has(Watch::TOLD) {
+        if self.watch != Watch::NOTHING {
             self.report(outcome, idle);
         }
     }
 
     #[cold]
     fn report(&mut self, outcome: Outcome, idle: u64) {
+        let started = self.watch.started();
         self.ignored();
-        self.slots.report(self.watch.started(), idle, outcome);
-    }
-
-    #[cold]
-    fn end(&mut self) {
-        if !self.is_bare() {
-            self.tell(Outcome::Dropped, 0);
-        }
-        if let Some(sampler) = self.slots.sampler() {
-            sampler.release(self.watch.started());
-        }
+        self.slots.report(started, idle, outcome);
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.watch != Watch::NOTHING {
-            self.end();
+        if !self.is_bare() {
+            self.tell(Outcome::Dropped, 0);
         }
         self.slots.give_back();
     }
@@ -136,29 +127,19 @@ impl fmt::Debug for Permit {
 // ===== impl Watch =====
 
 impl Watch {
-    /// The limit is fixed, or does not learn from this. All has been said, too.
+    /// The limit is fixed, or learns nothing (more) from this. A drop says nothing, either.
     const NOTHING: Self = Self(u64::MAX);
-    /// Nothing more is to be said.
-    const TOLD: u64 = 1 << 62;
     /// A drop says nothing.
     const BARE: u64 = 1 << 63;
 
     /// Out of the way of fixed limits.
     #[cold]
     fn now(sampler: &Sampler) -> Self {
-        // 146 years are enough.
-        Self(sampler.now() & (Self::TOLD - 1))
+        // 292 years are enough.
+        Self(sampler.now() & !Self::BARE)
     }
 
     const fn started(self) -> u64 {
-        self.0 & (Self::TOLD - 1)
-    }
-
-    const fn has(self, flag: u64) -> bool {
-        self.0 & flag != 0
-    }
-
-    const fn with(self, flag: u64) -> Self {
-        Self(self.0 | flag)
+        self.0 & !Self::BARE
     }
 }

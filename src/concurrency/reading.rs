@@ -31,16 +31,16 @@ impl Reading {
     /// Of a response for whose body nobody has asked yet.
     pub(super) fn idle(permit: Permit) -> Self {
         let mut reading = Self::told(permit);
-        reading.pause();
+        reading.set_idle(true);
         reading
     }
 
     /// Only while somebody asks for more of the body is anybody waiting for the other side.
     pub(super) fn watch(&mut self, progress: Progress) {
-        self.resume();
+        self.set_idle(false);
         match progress {
             Progress::Asked => {}
-            Progress::Read if self.is_measured_to_the_end() => self.pause(),
+            Progress::Read if self.is_measured_to_the_end() => self.set_idle(true),
             Progress::Read | Progress::Ended => self.permit.tell(Outcome::Answered, self.idle),
         }
     }
@@ -50,19 +50,10 @@ impl Reading {
         sampler.is_some_and(|sampler| sampler.latency() == Latency::End)
     }
 
-    fn pause(&mut self) {
-        if !self.permit.is_bare() {
-            self.turn_over();
+    fn set_idle(&mut self, is_idle: bool) {
+        if self.permit.is_bare() == is_idle {
+            return;
         }
-    }
-
-    fn resume(&mut self) {
-        if self.permit.is_bare() {
-            self.turn_over();
-        }
-    }
-
-    fn turn_over(&mut self) {
         if let Some(sampler) = self.permit.sampler() {
             self.idle = sampler.now().saturating_sub(self.idle);
             self.permit.turn_over();

@@ -1,16 +1,14 @@
-//! Limits that find themselves.
+//! Adaptive limits.
 //!
 //! ```text
-//!             started, now, in flight, outcome          once a round trip
-//! permit ──▶ Sampler ──▶ Control ──▶ Window ──▶ Seen ──▶ Refusals ──▶ Gradient, or Aimd ──▶ the limit
-//!            a clock      no clock    samples since       of load?      a step
-//!            and a lock               the last step
+//!            started, now, in flight, outcome           every few round trips
+//! permit ──▶ Sampler ──▶ Control ──▶ Window ──▶ Summary ──▶ Gradient, or AIMD ──▶ the limit
+//!            a clock     no clock    samples since          a step
+//!            and a lock              the last step
 //! ```
 
-mod aimd;
 mod control;
 mod gradient;
-mod refusals;
 mod sampler;
 mod settings;
 #[cfg(test)]

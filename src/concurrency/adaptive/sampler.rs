@@ -1,8 +1,8 @@
 //! The loop with its clock and its lock.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use super::{
@@ -20,9 +20,6 @@ pub(in crate::concurrency) struct Sampler {
     latency: Latency,
     /// The limit of `control`, to be read without its lock.
     limit: AtomicUsize,
-    /// How long slots were held, in nanoseconds and all together, and how many of them.
-    held: AtomicU64,
-    ended: AtomicU64,
 }
 
 // ===== impl Sampler =====
@@ -36,8 +33,6 @@ impl Sampler {
             control: Mutex::new(control),
             clock,
             latency: settings.latency,
-            held: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
         }
     }
 
@@ -56,7 +51,7 @@ impl Sampler {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Takes a sample in, and says whether the limit is another one now.
+    /// Adds a sample, and returns whether this has changed the limit.
     pub(in crate::concurrency) fn sample(
         &self,
         started: u64,
@@ -64,42 +59,27 @@ impl Sampler {
         in_flight: usize,
         outcome: Outcome,
     ) -> bool {
-        let mut control = self.control();
-        // Read under the lock, so that samples come in the order of their times.
-        let sample = Sample {
-            started,
-            idle,
-            now: self.now(),
-            in_flight,
-            outcome,
-        };
-        control.sample(&sample, || {
-            let ended = self.ended.swap(0, Ordering::Relaxed);
-            (self.held.swap(0, Ordering::Relaxed), ended)
-        });
-        self.publish(&control)
+        self.update(|control, now| {
+            control.sample(&Sample {
+                started,
+                idle,
+                now,
+                in_flight,
+                outcome,
+            });
+        })
     }
 
-    /// A slot that was taken at `started` is free again.
-    pub(in crate::concurrency) fn release(&self, started: u64) {
-        let held = self.now().saturating_sub(started);
-        self.held.fetch_add(held, Ordering::Relaxed);
-        self.ended.fetch_add(1, Ordering::Relaxed);
+    /// Sets the limit, and returns whether this has changed it.
+    pub(in crate::concurrency) fn force(&self, limit: usize) -> bool {
+        self.update(|control, now| control.force(limit, now))
     }
 
-    /// Moves the limit by hand.
-    pub(in crate::concurrency) fn force(&self, limit: usize) {
-        let mut control = self.control();
-        control.force(limit, self.now());
-        self.publish(&control);
-    }
-
-    fn publish(&self, control: &Control) -> bool {
+    fn update(&self, change: impl FnOnce(&mut Control, u64)) -> bool {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        // The clock is read under the lock, so that samples come in the order of their times.
+        change(&mut control, self.now());
         let limit = control.limit();
         self.limit.swap(limit, Ordering::Relaxed) != limit
-    }
-
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

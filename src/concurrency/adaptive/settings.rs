@@ -1,13 +1,14 @@
-//! What an adaptive limit is told.
+//! The settings of an adaptive limit.
 
 use std::time::Duration;
 
 use crate::quota::nanos;
 
-/// How a limit finds itself, and within which bounds. See the [module docs](crate::concurrency#limits-that-find-themselves).
+/// The algorithm of an adaptive limit and its bounds. See the
+/// [module docs](crate::concurrency#adaptive-limits).
 ///
-/// Numbers that make no sense are moved to the nearest that do: no limit is below 1 or above 2³² − 1, and of `min` and `max` the one
-/// that was said last moves the other.
+/// Values out of range are clamped: no limit is below 1 or above 2³² − 1, and of `min` and `max` the
+/// one that is set last moves the other.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Adaptive {
     pub(super) kind: Kind,
     pub(super) min: usize,
     pub(super) max: usize,
-    initial: usize,
+    pub(super) initial: usize,
     pub(super) tolerance: f64,
     pub(super) backoff: f64,
     pub(super) latency: Latency,
@@ -67,8 +68,10 @@ pub enum Latency {
 impl Adaptive {
     /// Finds the limit above which latency rises, whatever the latency is. The one to begin with.
     ///
-    /// It learns what the latency is without a queue, and keeps the mean within [`tolerance`](Self::tolerance) of that. About every
-    /// 32 steps it goes down to three quarters for one step to learn it anew.
+    /// Each step multiplies the limit by the latency that is tolerated over the latency that was
+    /// measured, or adds 1 if that is more; it halves the limit at most. Tolerated is the latency without a
+    /// queue times [`tolerance`](Self::tolerance). Every 32 steps, the limit goes down to three quarters
+    /// for a step or two to measure the latency without a queue anew.
     pub const fn gradient() -> Self {
         Self {
             kind: Kind::Gradient,
@@ -81,11 +84,11 @@ impl Adaptive {
         }
     }
 
-    /// Raises the limit, by its square root, as long as the mean latency is at most `threshold`, and lowers it to nine tenths where
-    /// it is over that.
+    /// Additive increase, multiplicative decrease: adds the limit's square root as long as the mean
+    /// latency is at most `threshold`, and else lowers the limit to nine tenths.
     ///
-    /// For where it is known how long an answer may take. With a threshold below what an answer takes without a queue the limit
-    /// goes down to `min` and stays there.
+    /// If the threshold is below the latency without a queue, the limit goes down to `min` and stays
+    /// there.
     pub fn aimd(threshold: Duration) -> Self {
         let kind = Kind::Aimd {
             threshold: nanos(threshold) as f64,
@@ -125,14 +128,14 @@ impl Adaptive {
     ///
     /// Raise it where latencies differ so much that the limit moves about.
     pub const fn tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = within(tolerance, 1.01, 10.0);
+        self.tolerance = tolerance.max(1.01).min(10.0);
         self
     }
 
-    /// What is left of the limit after a round trip in which the other side refused because of its load, and, for
-    /// [`aimd`](Self::aimd), was too slow. 0.9 unless told; between 0.1 and 0.99.
+    /// The factor of a decrease: if more than a fifth of the requests was rejected, and, for
+    /// [`aimd`](Self::aimd), if latency is over the threshold. The default is 0.9; between 0.1 and 0.99.
     pub const fn backoff(mut self, backoff: f64) -> Self {
-        self.backoff = within(backoff, 0.1, 0.99);
+        self.backoff = backoff.max(0.1).min(0.99);
         self
     }
 
@@ -140,10 +143,6 @@ impl Adaptive {
     pub const fn measure(mut self, latency: Latency) -> Self {
         self.latency = latency;
         self
-    }
-
-    pub(super) fn first_limit(&self) -> usize {
-        self.initial.clamp(self.min, self.max)
     }
 }
 
@@ -155,16 +154,5 @@ const fn sound(limit: usize) -> usize {
         u32::MAX as usize
     } else {
         limit
-    }
-}
-
-/// NaN is the least.
-const fn within(value: f64, least: f64, most: f64) -> f64 {
-    if value >= most {
-        most
-    } else if value > least {
-        value
-    } else {
-        least
     }
 }

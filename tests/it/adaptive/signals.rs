@@ -148,7 +148,7 @@ async fn a_refusal_of_the_other_side_lowers_the_limit_and_other_failures_do_not(
         let layer = || ConcurrencyLayer::adaptive(Adaptive::gradient());
         let mut limited = layer().layer(service);
         let mut until_headers = layer().until_headers().layer(service);
-        for _ in 0..5 {
+        for _ in 0..10 {
             let response = call(&mut limited, Request::new(())).await.unwrap();
             assert_eq!(response.status(), status);
             call(&mut until_headers, Request::new(())).await.unwrap();
@@ -165,7 +165,7 @@ async fn timeouts_and_broken_connections_lower_the_limit_and_other_errors_do_not
         S: Service<Request<()>, Response = Response<Empty<Bytes>>, Error = BoxError> + Clone,
     {
         let mut limited = ConcurrencyLayer::adaptive(Adaptive::gradient()).layer(service);
-        for _ in 0..5 {
+        for _ in 0..10 {
             call(&mut limited, Request::new(())).await.unwrap_err();
         }
         assert_eq!(limited.limiter().in_flight(), 0);
@@ -277,10 +277,12 @@ async fn requests_that_are_dropped_early_say_nothing_and_those_dropped_late_say_
             storm(ms(30)).await;
         }
         assert_eq!((limiter.limit(), limiter.in_flight()), (30, 0));
+        let mut lowest = limiter.limit();
         for _ in 0..20 {
             storm(ms(1_000)).await;
+            lowest = lowest.min(limiter.limit());
         }
-        assert!(limiter.limit() < 20, "{}", limiter.limit());
+        assert!(lowest < 20, "{lowest}");
         assert_eq!(limiter.in_flight(), 0);
     }
 }

@@ -22,7 +22,7 @@ const HEALTHY: Phase = Phase {
     ..SLOW
 };
 
-/// The adaptive limit's goodput is at least three quarters of that of the best fixed limit of each phase, and it sheds the rest
+/// The adaptive limit's goodput is at least nine tenths of that of the best fixed limit of each phase, and it sheds the rest
 /// before answers take twice as long.
 async fn follows(adaptive: Adaptive, phases: &[Phase], spread: Spread) -> Vec<(Measured, usize)> {
     let limiter = ConcurrencyLimiter::adaptive(adaptive);
@@ -31,7 +31,7 @@ async fn follows(adaptive: Adaptive, phases: &[Phase], spread: Spread) -> Vec<(M
     for (measured, phase) in measured.into_iter().zip(phases) {
         let (best, limit) = best_fixed(*phase, spread).await;
         println!("best fixed limit {limit}, goodput {best:.1}; {measured:.3?}");
-        assert!(measured.goodput >= 0.75 * best, "{measured:?}, best {best}");
+        assert!(measured.goodput >= 0.9 * best, "{measured:?}, best {best}");
         assert!(measured.refused > 0);
         assert!(measured.latency < 2.0, "{measured:?}");
         assert!(measured.late < 0.1, "{measured:?}");

@@ -64,7 +64,6 @@ struct Call {
 struct Client {
     control: Control,
     in_flight: usize,
-    held: (u64, u64),
 }
 
 pub(super) struct Backend {
@@ -86,7 +85,6 @@ impl Backend {
         let client = || Client {
             control: Control::new(settings, 0),
             in_flight: 0,
-            held: (0, 0),
         };
         Self {
             clients: (0..clients).map(|_| client()).collect(),
@@ -126,15 +124,12 @@ impl Backend {
             in_flight: client.in_flight,
             outcome,
         };
-        let held = &mut client.held;
-        client.control.sample(&sample, || std::mem::take(held));
+        client.control.sample(&sample);
     }
 
     fn end(&mut self, call: Call) {
         let client = &mut self.clients[call.client];
         client.in_flight -= 1;
-        client.held.0 += self.now - call.started;
-        client.held.1 += 1;
     }
 
     /// Of all clients together.

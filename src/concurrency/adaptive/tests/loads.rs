@@ -110,9 +110,9 @@ const fn refusing(refuses: Refuses) -> Phase {
 }
 
 #[test]
-fn what_is_refused_whatever_the_load_does_not_lower_the_limit_for_good() {
+fn a_few_rejections_do_not_lower_the_limit() {
     for settings in both() {
-        for part in [0.003, 0.01, 0.02, 0.1, 0.2] {
+        for part in [0.003, 0.01, 0.02, 0.05, 0.1] {
             println!("{part}");
             let broken = refusing(Refuses::part(part));
             let runs = on_average(&settings, &[FAST, broken, broken]);
@@ -123,25 +123,27 @@ fn what_is_refused_whatever_the_load_does_not_lower_the_limit_for_good() {
 }
 
 #[test]
-fn nor_does_what_is_refused_from_the_first_request_on() {
-    for settings in both() {
-        let broken = refusing(Refuses::part(0.2));
-        let runs = on_average(&settings, &[broken, broken]);
-        assert!(runs[1].answered > 0.85, "{runs:?}");
-    }
-}
-
-#[test]
-fn nor_does_what_is_refused_of_little() {
+fn nor_do_rejections_of_light_load() {
     let calm = Phase { load: 0.5, ..FAST };
     for settings in both() {
-        for part in [0.02, 0.1, 0.2] {
+        for part in [0.02, 0.05, 0.1] {
             println!("{part}");
             let refuses = Refuses::part(part);
             let broken = Phase { refuses, ..calm };
             let runs = on_average(&settings, &[calm, broken, broken]);
             assert!(runs[2].answered > 0.9 * (1.0 - part), "{part}: {runs:?}");
         }
+    }
+}
+
+/// The documented limit of the rule: more than a tenth is taken for overload, whatever it is.
+#[test]
+fn many_rejections_keep_the_limit_low() {
+    for settings in both() {
+        let broken = refusing(Refuses::part(0.4));
+        let runs = on_average(&settings, &[FAST, broken, FAST, FAST]);
+        assert!(runs[1].limit < 3.0, "{runs:?}");
+        assert!(runs[3].answered > 0.85, "{runs:?}");
     }
 }
 
@@ -168,7 +170,7 @@ fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
             let started = trip * 200_000_000;
             let now = started + 100_000_000;
             for number in 0..in_flight.max(40) {
-                let is_refused = number % 10 == 0;
+                let is_refused = number % 2 == 0;
                 let outcome = [Outcome::Answered, Outcome::Overloaded][usize::from(is_refused)];
                 let idle = 0;
                 let sample = Sample {
@@ -178,7 +180,7 @@ fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
                     in_flight,
                     outcome,
                 };
-                control.sample(&sample, || (0, 0));
+                control.sample(&sample);
             }
         };
         round_trip(&mut control, 1);
@@ -241,7 +243,7 @@ fn nor_is_it_asked_for_where_a_part_is_refused_as_well() {
 #[test]
 fn of_many_at_once_it_is_no_other() {
     for settings in both() {
-        for part in [0.02, 0.2] {
+        for part in [0.02, 0.05, 0.1] {
             println!("{part}");
             let workers = 500;
             let lasts = 20.0;
