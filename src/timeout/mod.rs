@@ -80,7 +80,7 @@
 //!
 #![cfg_attr(
     feature = "provider",
-    doc = "What a request that timed out costs of a provider's limits is a setting: [`ProviderLayer::on_drop`](crate::ProviderLayer::on_drop)."
+    doc = "What a request that timed out costs of a provider's limits is a setting: [`ProviderLayer::on_drop`](crate::provider::ProviderLayer::on_drop)."
 )]
 //!
 //! # Readiness

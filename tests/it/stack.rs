@@ -17,7 +17,7 @@ use tower_throttle::{
     BoxError, CacheLayer, Circuit, Dimension, FallbackLayer, IdempotencyKeyLayer, ReplayLayer,
     RetryAfterBackoffLayer, StackLayer, TimedOut, TimeoutLayer,
     fallback::AnsweredBy,
-    provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
+    provider::{Accounting, Charge, Provider, ProviderLayer, ProviderLimiter},
     retry_after_backoff::Attempts,
 };
 
@@ -144,7 +144,7 @@ fn requests(limiter: &ProviderLimiter) -> u64 {
 async fn each_layer_does_its_part_for_one_request() {
     use Act::{Answer, Late, Refuse, Stall};
     let provider = Scripted::new(&[Late, Stall, Refuse, Answer]);
-    let limits = limits();
+    let limits = limits().on_drop(Charge::Reported);
     let limiter = limits.limiter().clone();
     let client = StackLayer::new(limits)
         .cache(CacheLayer::completions())
