@@ -12,9 +12,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    choose::Next,
     race::Race,
-    run::{Run, Sent},
+    run::{Dispatch, Next, Run},
 };
 use crate::{
     BoxError, HttpClassifier, IntoHttp, Outcome, PeekBody, ReplaceBody, ResponseHead, TryClone,
@@ -79,7 +78,12 @@ where
     {
         let state = match run.next() {
             Ok(next) => State::after(next, &mut run),
-            Err(error) => State::stopped(error),
+            Err(error) => {
+                // Not the error itself: a service's own may show what is secret.
+                #[cfg(feature = "tracing")]
+                tracing::debug!("no target takes the request");
+                State::Stopped { error: Some(error) }
+            }
         };
         Self { state, run }
     }
@@ -127,14 +131,15 @@ where
                             continue;
                         }
                     }
-                    run.note(target, &mut outcome);
+                    if let Ok(response) = &mut outcome {
+                        run.note(target, response);
+                    }
                     return Poll::Ready(outcome);
                 }
                 // ## Waiting => (Sent | done)
                 StateProj::Waiting { race } => {
-                    let admitted = ready!(race.poll(run, cx))?;
-                    let next = Next::Send(admitted);
-                    this.state.set(State::after(next, run));
+                    let start = ready!(race.poll(run, cx))?;
+                    this.state.set(State::after(Next::Send(start), run));
                 }
                 // ## Stopped => done
                 StateProj::Stopped { error } => {
@@ -189,7 +194,7 @@ where
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)
-            .field("tried", &self.run.tried())
+            .field("tried", &self.run.tried)
             .finish()
     }
 }
@@ -206,32 +211,26 @@ where
         Request: PeekBody + ReplaceBody + TryClone,
     {
         match next {
-            Next::Send(admitted) => {
-                let Sent {
-                    future,
-                    target,
-                    watch,
-                } = run.send(admitted);
+            Next::Send(Dispatch {
+                target,
+                mut service,
+                reservation,
+                watch,
+            }) => {
+                let future = service.call(run.take_request(target));
                 Self::Sent {
-                    future,
+                    future: provider::future::ResponseFuture::called(future, reservation),
                     target,
                     watch,
                 }
             }
             Next::Wait(race) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!(targets = race.len(), "waiting for a target");
+                tracing::debug!(targets = race.candidates.len(), "waiting for a target");
                 Self::Waiting {
                     race: Box::new(race),
                 }
             }
         }
-    }
-
-    fn stopped(error: BoxError) -> Self {
-        // Not the error itself: a service's own may show what is secret.
-        #[cfg(feature = "tracing")]
-        tracing::debug!("no target takes the request");
-        Self::Stopped { error: Some(error) }
     }
 }
