@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
+    Chosen,
     race::Race,
     run::{Dispatch, Next, Run},
 };
@@ -35,8 +36,7 @@ pin_project! {
     /// A request has its places from its call on. One that is kept but not polled holds up those behind it.
     pub struct ResponseFuture<S, Request>
     where
-        S: Service<Request>,
-        S::Response: IntoHttp,
+        S: Service<Request, Response: IntoHttp>,
     {
         #[pin]
         state: State<S, Request>,
@@ -48,8 +48,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, Request>
     where
-        S: Service<Request>,
-        S::Response: IntoHttp,
+        S: Service<Request, Response: IntoHttp>,
     {
         Sent {
             #[pin]
@@ -65,11 +64,7 @@ pin_project! {
 
 // ===== impl ResponseFuture =====
 
-impl<S, Request> ResponseFuture<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request> {
     /// Sends the request at once if it can be, and takes its places in the queues if not.
     pub(super) fn start(mut run: Box<Run<S, Request>>) -> Self
     where
@@ -118,7 +113,10 @@ where
                     }
                     // What the call held may be what the next one needs.
                     this.state.set(State::Stopped { error: None });
-                    if has_failed && run.can_go_on() {
+                    if has_failed
+                        && !run.left.is_empty()
+                        && run.request.as_ref().is_some_and(TryClone::take_over)
+                    {
                         // Where no target takes it, the failure tells more than the refusal.
                         if let Ok(next) = run.next() {
                             #[cfg(feature = "tracing")]
@@ -132,7 +130,12 @@ where
                         }
                     }
                     if let Ok(response) = &mut outcome {
-                        run.note(target, response);
+                        let target = run.target(target);
+                        response.extensions_mut().insert(Chosen {
+                            target: target.name.clone(),
+                            model: target.model.clone(),
+                            tried: run.tried - 1,
+                        });
                     }
                     return Poll::Ready(outcome);
                 }
@@ -181,33 +184,21 @@ fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
     }
 }
 
-impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> fmt::Debug for ResponseFuture<S, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Sent { .. } => "Sent",
-            State::Waiting { .. } => "Waiting",
-            State::Stopped { .. } => "Stopped",
-        };
         f.debug_struct("ResponseFuture")
-            .field("state", &state)
+            .field("is_waiting", &matches!(self.state, State::Waiting { .. }))
             .field("tried", &self.run.tried)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 // ===== impl State =====
 
-impl<S, Request> State<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
     fn after(next: Next<S>, run: &mut Run<S, Request>) -> Self
     where
+        S: Clone,
         Request: PeekBody + ReplaceBody + TryClone,
     {
         match next {

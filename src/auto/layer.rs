@@ -1,5 +1,4 @@
 use std::{
-    any::type_name,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -76,6 +75,14 @@ impl<Request, E> AutoLayer<Request, E> {
         }
     }
 
+    fn change(mut self, change: impl FnOnce(&mut Targets<Request>)) -> Self {
+        // What was made from it so far keeps its own settings, and shares the limiters.
+        change(Arc::make_mut(&mut self.targets));
+        self
+    }
+}
+
+impl<Request, E: Clone> AutoLayer<Request, E> {
     /// A service of which each target has its own, made from its name: for targets that need other clients, or other
     /// layers. Services of different types become one with tower's `BoxCloneService`.
     ///
@@ -101,29 +108,17 @@ impl<Request, E> AutoLayer<Request, E> {
     ///     });
     /// # let _ = service.oneshot(Request::new(String::new()));
     /// ```
-    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Auto<S, Request, E>
-    where
-        E: Clone,
-    {
+    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Auto<S, Request, E> {
         let names = self.targets.list.iter().map(|target| &*target.name);
         self.over(names.map(service).collect())
     }
 
-    fn over<S>(&self, services: Vec<S>) -> Auto<S, Request, E>
-    where
-        E: Clone,
-    {
+    fn over<S>(&self, services: Vec<S>) -> Auto<S, Request, E> {
         Auto {
             services: Arc::new(Mutex::new(services)),
             targets: self.targets.clone(),
             estimate: self.estimate.clone(),
         }
-    }
-
-    fn change(mut self, change: impl FnOnce(&mut Targets<Request>)) -> Self {
-        // What was made from it so far keeps its own settings, and shares the limiters.
-        change(Arc::make_mut(&mut self.targets));
-        self
     }
 }
 
@@ -148,8 +143,7 @@ impl<Request, E: Clone> Clone for AutoLayer<Request, E> {
 impl<Request, E> fmt::Debug for AutoLayer<Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AutoLayer")
-            .field("targets", &self.targets)
-            .field("estimate", &type_name::<E>())
-            .finish()
+            .field("targets", &self.targets.list)
+            .finish_non_exhaustive()
     }
 }

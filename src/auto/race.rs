@@ -11,7 +11,10 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::run::{Dispatch, Run};
+use super::{
+    NoTarget,
+    run::{Dispatch, Run},
+};
 use crate::{
     BoxError, Reason, Rejected,
     clock::TIMER_LATENESS,
@@ -98,10 +101,15 @@ impl<S: Clone> Race<S> {
             let now = Instant::now();
             let last = run.deadline.and_then(|at| at.checked_add(TIMER_LATENESS));
             if last.is_some_and(|last| last <= now) {
-                self.give_up(run);
+                // No queue is joined after the deadline: each refusal tells how long it would take.
+                self.candidates.iter_mut().for_each(|one| one.lane = None);
+                self.update_lanes(run);
                 return Poll::Ready(Err(self.stop(run)));
             }
-            let recheck = self.recheck(run).and_then(|wait| now.checked_add(wait));
+            let aside = self.candidates.iter().filter(|one| one.lane.is_none());
+            let wait = aside.map(|one| run.target(one.target).circuit.retry_after());
+            let wait = wait.min().map(|wait| wait.unwrap_or_default().max(RECHECK));
+            let recheck = wait.and_then(|wait| now.checked_add(wait));
             let Some(at) = last.into_iter().chain(recheck).min() else {
                 return Poll::Pending;
             };
@@ -201,29 +209,13 @@ impl<S: Clone> Race<S> {
         shared.collect()
     }
 
-    /// When to look again at the circuits that are open.
-    fn recheck<Request>(&self, run: &Run<S, Request>) -> Option<Duration> {
-        let aside = self.candidates.iter().filter(|one| one.lane.is_none());
-        let waits = aside.map(|one| run.target(one.target).circuit.retry_after());
-        Some(waits.min()?.unwrap_or_default().max(RECHECK))
-    }
-
-    /// Leaves all queues, and notes how long it would still take.
-    fn give_up<Request>(&mut self, run: &Run<S, Request>) {
-        for one in &mut self.candidates {
-            one.lane = None;
-        }
-        let waits = self.expected(run).into_iter();
-        let refusals = self.candidates.iter().zip(waits).map(|(one, wait)| {
-            wait.map_or_else(|never| never, |wait| run.too_long(one.target, wait))
-        });
-        self.refusals.extend(refusals);
-    }
-
     fn stop<Request>(&mut self, run: &Run<S, Request>) -> BoxError {
         match most_helpful(self.refusals.drain(..)) {
             Some(rejected) => rejected.into(),
-            None => self.error.take().unwrap_or_else(|| run.no_target().into()),
+            None => self
+                .error
+                .take()
+                .unwrap_or_else(|| NoTarget::new(run.model.as_deref()).into()),
         }
     }
 }

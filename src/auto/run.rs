@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Chosen, NoTarget, named,
+    NoTarget, named,
     race::Race,
     target::{Target, Targets},
 };
 use crate::{
-    BoxError, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
+    BoxError, PeekBody, Rejected, ReplaceBody, Tokens, TryClone,
     circuit::Watch,
     provider::{Lane, Reservation},
 };
@@ -61,7 +61,7 @@ pub(super) enum Next<S> {
 
 // ===== impl Run =====
 
-impl<S, Request> Run<S, Request> {
+impl<S: Clone, Request> Run<S, Request> {
     pub(super) fn target(&self, number: usize) -> &Target<Request> {
         &self.targets.list[number]
     }
@@ -73,13 +73,13 @@ impl<S, Request> Run<S, Request> {
     /// Returns an error if no target takes the request.
     pub(super) fn next(&self) -> Result<Next<S>, BoxError>
     where
-        S: Service<Request> + Clone,
+        S: Service<Request>,
     {
         let is_open = |number: &usize| self.target(*number).circuit.is_open();
         // If all have failed lately, one is asked all the same; but not after another failure.
         let asks_all = self.left.iter().all(is_open);
         if asks_all && self.tried > 0 {
-            return Err(self.no_target().into());
+            return Err(NoTarget::new(self.model.as_deref()).into());
         }
         let start = match &self.targets.weights {
             None => (self.left.iter()).find_map(|number| self.start(*number, asks_all)),
@@ -90,11 +90,7 @@ impl<S, Request> Run<S, Request> {
                 });
                 let able = able.map(|number| (*number, self.target(*number).weight));
                 let mut able: Vec<_> = able.collect();
-                let mut turns = iter::from_fn(|| {
-                    let number = weights.pick(&able)?;
-                    able.retain(|(other, _)| *other != number);
-                    Some(number)
-                });
+                let mut turns = iter::from_fn(|| weights.pick(&mut able));
                 turns.find_map(|number| self.start(number, asks_all))
             }
         };
@@ -107,7 +103,7 @@ impl<S, Request> Run<S, Request> {
     /// Takes from the target's limits, if there is room now.
     fn start(&self, number: usize, asks_all: bool) -> Option<Dispatch<S>>
     where
-        S: Service<Request> + Clone,
+        S: Service<Request>,
     {
         let target = self.target(number);
         if !target.limiter.can_start(self.tokens) {
@@ -132,10 +128,7 @@ impl<S, Request> Run<S, Request> {
     }
 
     /// Joins a target's queue.
-    pub(super) fn queue(&self, number: usize, wait: Option<Duration>) -> Result<Lane<S>, Rejected>
-    where
-        S: Clone,
-    {
+    pub(super) fn queue(&self, number: usize, wait: Option<Duration>) -> Result<Lane<S>, Rejected> {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let max_wait = self.deadline.map_or(Duration::MAX, left);
         if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
@@ -153,37 +146,11 @@ impl<S, Request> Run<S, Request> {
     }
 
     /// A fresh clone of the target's service.
-    fn service(&self, number: usize) -> S
-    where
-        S: Clone,
-    {
+    fn service(&self, number: usize) -> S {
         // A clone that panicked has not changed what it was made from.
         let services = self.services.lock();
         let services = services.unwrap_or_else(PoisonError::into_inner);
         services[number.min(services.len() - 1)].clone()
-    }
-
-    /// Returns whether another target could be called with the request.
-    pub(super) fn can_go_on(&self) -> bool
-    where
-        Request: TryClone,
-    {
-        !self.left.is_empty() && self.request.as_ref().is_some_and(TryClone::take_over)
-    }
-
-    /// The error if there is no target at all.
-    pub(super) fn no_target(&self) -> NoTarget {
-        NoTarget::new(self.model.as_deref())
-    }
-
-    /// Puts a note in the response's extensions.
-    pub(super) fn note<R: ResponseHead>(&self, number: usize, response: &mut R) {
-        let target = self.target(number);
-        response.extensions_mut().insert(Chosen {
-            target: target.name.clone(),
-            model: target.model.clone(),
-            tried: self.tried.saturating_sub(1),
-        });
     }
 
     /// Returns the request as the target needs it, and keeps a clone for the next one.

@@ -1,5 +1,4 @@
 use std::{
-    any::type_name,
     fmt,
     sync::Arc,
     task::{Context, Poll},
@@ -78,9 +77,7 @@ impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
 impl<S, Request, E> fmt::Debug for Auto<S, Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auto")
-            .field("services", &type_name::<S>())
-            .field("targets", &self.targets)
-            .field("estimate", &type_name::<E>())
-            .finish()
+            .field("targets", &self.targets.list)
+            .finish_non_exhaustive()
     }
 }

@@ -75,11 +75,6 @@ impl<Request> Target<Request> {
         self.circuit = circuit;
         self
     }
-
-    /// Whether a request that names `model` means this one.
-    pub(super) fn is_called(&self, model: &str) -> bool {
-        *self.name == *model || self.model.as_ref().is_some_and(|own| **own == *model)
-    }
 }
 
 impl<Request> Clone for Target<Request> {
@@ -114,17 +109,19 @@ impl<Request> Targets<Request> {
     /// The numbers of the targets for a request that names this model.
     pub(super) fn of(&self, model: Option<&str>) -> Vec<usize> {
         let which = |is_one: &dyn Fn(&Target<Request>) -> bool| -> Vec<usize> {
-            let numbered = self.list.iter().enumerate();
-            let ones = numbered.filter(|(_, target)| is_one(target));
-            ones.map(|(number, _)| number).collect()
+            let numbers = 0..self.list.len();
+            numbers.filter(|it| is_one(&self.list[*it])).collect()
         };
-        match model.filter(|_| !self.takes_all) {
-            None => which(&|_| true),
-            Some(model) => match which(&|target| target.is_called(model)) {
-                none if none.is_empty() => which(&|target| target.model.is_none()),
-                some => some,
-            },
+        let model = model.filter(|_| !self.takes_all);
+        let named = which(&|target| {
+            let has =
+                |model: &str| *target.name == *model || target.model.as_deref() == Some(model);
+            model.is_none_or(has)
+        });
+        if named.is_empty() {
+            return which(&|target| target.model.is_none());
         }
+        named
     }
 }
 
@@ -136,11 +133,5 @@ impl<Request> Clone for Targets<Request> {
             takes_all: self.takes_all,
             max_wait: self.max_wait,
         }
-    }
-}
-
-impl<Request> fmt::Debug for Targets<Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.list).finish()
     }
 }

@@ -10,21 +10,21 @@ pub(super) struct Weights(Mutex<Vec<i64>>);
 // ===== impl Weights =====
 
 impl Weights {
-    /// Returns which of those with room is next: `able` has the number and the weight of each.
-    pub(super) fn pick(&self, able: &[(usize, u32)]) -> Option<usize> {
+    /// Removes the next one of those with room: `able` has the number and the weight of each.
+    pub(super) fn pick(&self, able: &mut Vec<(usize, u32)>) -> Option<usize> {
         let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let len = able.iter().map(|(target, _)| target + 1).max()?;
-        if due.len() < len {
-            due.resize(len, 0);
-        }
+        let len = len.max(due.len());
+        due.resize(len, 0);
         let mut total = 0_i64;
-        for (target, weight) in able {
+        for (target, weight) in &*able {
             total = total.saturating_add((*weight).into());
             due[*target] = due[*target].saturating_add((*weight).into());
         }
         // One without a weight only if there is no other. Of equals, the first.
-        let rank = |(target, weight): &&(usize, u32)| (*weight > 0, due[*target]);
-        let next = able.iter().rev().max_by_key(rank)?.0;
+        let rank = |place: &usize| (able[*place].1 > 0, due[able[*place].0]);
+        let place = (0..able.len()).rev().max_by_key(rank)?;
+        let next = able.remove(place).0;
         due[next] = due[next].saturating_sub(total);
         Some(next)
     }
@@ -47,7 +47,9 @@ mod tests {
     fn turns_lie_apart() {
         let weights = Weights::default();
         let able = [(0, 5), (1, 1), (2, 1)];
-        let picks: Vec<_> = (0..14).map(|_| weights.pick(&able).unwrap()).collect();
+        let picks: Vec<_> = (0..14)
+            .map(|_| weights.pick(&mut able.to_vec()).unwrap())
+            .collect();
         assert_eq!(picks, [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -55,11 +57,11 @@ mod tests {
     fn no_weight_is_for_when_there_is_nobody_else() {
         let weights = Weights::default();
         for _ in 0..5 {
-            assert_eq!(weights.pick(&[(0, 0), (1, 3)]), Some(1));
+            assert_eq!(weights.pick(&mut vec![(0, 0), (1, 3)]), Some(1));
         }
-        assert_eq!(weights.pick(&[(0, 0)]), Some(0));
-        assert_eq!(weights.pick(&[(1, 0), (0, 0)]), Some(1));
-        assert_eq!(weights.pick(&[]), None);
+        assert_eq!(weights.pick(&mut vec![(0, 0)]), Some(0));
+        assert_eq!(weights.pick(&mut vec![(1, 0), (0, 0)]), Some(1));
+        assert_eq!(weights.pick(&mut vec![]), None);
     }
 
     proptest! {
@@ -70,7 +72,7 @@ mod tests {
             let total: u32 = given.iter().sum();
             let mut picked = vec![0; given.len()];
             for _ in 0..total {
-                picked[weights.pick(&able).unwrap()] += 1;
+                picked[weights.pick(&mut able.clone()).unwrap()] += 1;
             }
             prop_assert_eq!(picked, given);
         }
@@ -80,8 +82,9 @@ mod tests {
             rounds in prop::collection::vec(prop::collection::vec((0_usize..4, any::<u32>()), 0..4), 0..50),
         ) {
             let weights = Weights::default();
-            for able in rounds {
-                prop_assert_eq!(weights.pick(&able).is_some(), !able.is_empty());
+            for mut able in rounds {
+                let is_any = !able.is_empty();
+                prop_assert_eq!(weights.pick(&mut able).is_some(), is_any);
             }
         }
     }
