@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    choose::Next,
+    Chosen,
     race::Race,
-    run::{Run, Sent},
+    run::{Dispatch, Next, Run},
 };
 use crate::{
     BoxError, HttpClassifier, IntoHttp, Outcome, PeekBody, ReplaceBody, ResponseHead, TryClone,
@@ -36,8 +36,7 @@ pin_project! {
     /// A request has its places from its call on. One that is kept but not polled holds up those behind it.
     pub struct ResponseFuture<S, Request>
     where
-        S: Service<Request>,
-        S::Response: IntoHttp,
+        S: Service<Request, Response: IntoHttp>,
     {
         #[pin]
         state: State<S, Request>,
@@ -49,8 +48,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, Request>
     where
-        S: Service<Request>,
-        S::Response: IntoHttp,
+        S: Service<Request, Response: IntoHttp>,
     {
         Sent {
             #[pin]
@@ -66,11 +64,7 @@ pin_project! {
 
 // ===== impl ResponseFuture =====
 
-impl<S, Request> ResponseFuture<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request> {
     /// Sends the request at once if it can be, and takes its places in the queues if not.
     pub(super) fn start(mut run: Box<Run<S, Request>>) -> Self
     where
@@ -79,7 +73,12 @@ where
     {
         let state = match run.next() {
             Ok(next) => State::after(next, &mut run),
-            Err(error) => State::stopped(error),
+            Err(error) => {
+                // Not the error itself: a service's own may show what is secret.
+                #[cfg(feature = "tracing")]
+                tracing::debug!("no target takes the request");
+                State::Stopped { error: Some(error) }
+            }
         };
         Self { state, run }
     }
@@ -114,7 +113,10 @@ where
                     }
                     // What the call held may be what the next one needs.
                     this.state.set(State::Stopped { error: None });
-                    if has_failed && run.can_go_on() {
+                    if has_failed
+                        && !run.left.is_empty()
+                        && run.request.as_ref().is_some_and(TryClone::take_over)
+                    {
                         // Where no target takes it, the failure tells more than the refusal.
                         if let Ok(next) = run.next() {
                             #[cfg(feature = "tracing")]
@@ -127,14 +129,20 @@ where
                             continue;
                         }
                     }
-                    run.note(target, &mut outcome);
+                    if let Ok(response) = &mut outcome {
+                        let target = run.target(target);
+                        response.extensions_mut().insert(Chosen {
+                            target: target.name.clone(),
+                            model: target.model.clone(),
+                            tried: run.tried - 1,
+                        });
+                    }
                     return Poll::Ready(outcome);
                 }
                 // ## Waiting => (Sent | done)
                 StateProj::Waiting { race } => {
-                    let admitted = ready!(race.poll(run, cx))?;
-                    let next = Next::Send(admitted);
-                    this.state.set(State::after(next, run));
+                    let start = ready!(race.poll(run, cx))?;
+                    this.state.set(State::after(Next::Send(start), run));
                 }
                 // ## Stopped => done
                 StateProj::Stopped { error } => {
@@ -176,62 +184,44 @@ fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
     }
 }
 
-impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> fmt::Debug for ResponseFuture<S, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Sent { .. } => "Sent",
-            State::Waiting { .. } => "Waiting",
-            State::Stopped { .. } => "Stopped",
-        };
         f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .field("tried", &self.run.tried())
-            .finish()
+            .field("is_waiting", &matches!(self.state, State::Waiting { .. }))
+            .field("tried", &self.run.tried)
+            .finish_non_exhaustive()
     }
 }
 
 // ===== impl State =====
 
-impl<S, Request> State<S, Request>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
+impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
     fn after(next: Next<S>, run: &mut Run<S, Request>) -> Self
     where
+        S: Clone,
         Request: PeekBody + ReplaceBody + TryClone,
     {
         match next {
-            Next::Send(admitted) => {
-                let Sent {
-                    future,
-                    target,
-                    watch,
-                } = run.send(admitted);
+            Next::Send(Dispatch {
+                target,
+                mut service,
+                reservation,
+                watch,
+            }) => {
+                let future = service.call(run.take_request(target));
                 Self::Sent {
-                    future,
+                    future: provider::future::ResponseFuture::called(future, reservation),
                     target,
                     watch,
                 }
             }
             Next::Wait(race) => {
                 #[cfg(feature = "tracing")]
-                tracing::debug!(targets = race.len(), "waiting for a target");
+                tracing::debug!(targets = race.candidates.len(), "waiting for a target");
                 Self::Waiting {
                     race: Box::new(race),
                 }
             }
         }
-    }
-
-    fn stopped(error: BoxError) -> Self {
-        // Not the error itself: a service's own may show what is secret.
-        #[cfg(feature = "tracing")]
-        tracing::debug!("no target takes the request");
-        Self::Stopped { error: Some(error) }
     }
 }

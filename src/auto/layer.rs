@@ -1,8 +1,16 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower_layer::Layer;
 
-use super::{Auto, Target, services::Services, targets::Targets};
+use super::{
+    Auto,
+    target::{Target, Targets},
+    weights::Weights,
+};
 use crate::provider::ByLength;
 
 /// Sends each request to whichever of several targets can answer soonest. See the [module docs](crate::auto) for an
@@ -18,17 +26,22 @@ pub struct AutoLayer<Request, E = ByLength> {
 impl<Request> AutoLayer<Request> {
     /// The first target that has room, in the order in which they are added.
     pub fn ranked() -> Self {
-        Self::new(false)
+        Self::new(None)
     }
 
     /// The targets that have room take turns, by their [weight](Target::weight).
     pub fn weighted() -> Self {
-        Self::new(true)
+        Self::new(Some(Weights::default()))
     }
 
-    fn new(is_weighted: bool) -> Self {
+    fn new(weights: Option<Weights>) -> Self {
         Self {
-            targets: Arc::new(Targets::new(is_weighted)),
+            targets: Arc::new(Targets {
+                list: Vec::new(),
+                weights,
+                takes_all: false,
+                max_wait: None,
+            }),
             estimate: ByLength::new(),
         }
     }
@@ -37,7 +50,7 @@ impl<Request> AutoLayer<Request> {
 impl<Request, E> AutoLayer<Request, E> {
     /// Adds a target.
     pub fn target(self, target: Target<Request>) -> Self {
-        self.change(|targets| targets.add(target))
+        self.change(|targets| targets.list.push(target))
     }
 
     /// Lets every target take every request, whichever model it names. Unless told, one that names a model goes only
@@ -62,6 +75,14 @@ impl<Request, E> AutoLayer<Request, E> {
         }
     }
 
+    fn change(mut self, change: impl FnOnce(&mut Targets<Request>)) -> Self {
+        // What was made from it so far keeps its own settings, and shares the limiters.
+        change(Arc::make_mut(&mut self.targets));
+        self
+    }
+}
+
+impl<Request, E: Clone> AutoLayer<Request, E> {
     /// A service of which each target has its own, made from its name: for targets that need other clients, or other
     /// layers. Services of different types become one with tower's `BoxCloneService`.
     ///
@@ -87,19 +108,17 @@ impl<Request, E> AutoLayer<Request, E> {
     ///     });
     /// # let _ = service.oneshot(Request::new(String::new()));
     /// ```
-    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Auto<S, Request, E>
-    where
-        E: Clone,
-    {
+    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Auto<S, Request, E> {
         let names = self.targets.list.iter().map(|target| &*target.name);
-        let services = Services::each(names.map(service).collect());
-        Auto::new(services, self.targets.clone(), self.estimate.clone())
+        self.over(names.map(service).collect())
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Targets<Request>)) -> Self {
-        // What was made from it so far keeps its own settings, and shares the limiters.
-        change(Arc::make_mut(&mut self.targets));
-        self
+    fn over<S>(&self, services: Vec<S>) -> Auto<S, Request, E> {
+        Auto {
+            services: Arc::new(Mutex::new(services)),
+            targets: self.targets.clone(),
+            estimate: self.estimate.clone(),
+        }
     }
 }
 
@@ -108,8 +127,7 @@ impl<S, Request, E: Clone> Layer<S> for AutoLayer<Request, E> {
 
     /// All targets use clones of `inner`.
     fn layer(&self, inner: S) -> Self::Service {
-        let services = Services::one(inner);
-        Auto::new(services, self.targets.clone(), self.estimate.clone())
+        self.over(vec![inner])
     }
 }
 
@@ -125,8 +143,7 @@ impl<Request, E: Clone> Clone for AutoLayer<Request, E> {
 impl<Request, E> fmt::Debug for AutoLayer<Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AutoLayer")
-            .field("targets", &self.targets)
-            .field("estimate", &type_name::<E>())
-            .finish()
+            .field("targets", &self.targets.list)
+            .finish_non_exhaustive()
     }
 }

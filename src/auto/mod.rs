@@ -199,20 +199,15 @@
 //! The [response future](future::ResponseFuture) may be dropped at any point. One that waits leaves all queues and has taken
 //! nothing; one that was sent counts for what it reserved where it was sent.
 
-mod choose;
 mod chosen;
 mod error;
 pub mod future;
-mod guarded;
 mod layer;
 mod named;
 mod race;
 mod run;
 mod service;
-mod services;
 mod target;
-mod targets;
-mod waits;
 mod weights;
 
 pub use self::{chosen::Chosen, error::NoTarget, layer::AutoLayer, service::Auto, target::Target};

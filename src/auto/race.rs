@@ -1,142 +1,152 @@
 //! A request that waits for several targets at once.
 
 use std::{
-    fmt,
+    cmp::Reverse,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    guarded::{Aside, Guarded, NotReady},
-    run::{Admitted, Run},
-    waits::{Expected, Refusals},
+    NoTarget,
+    run::{Dispatch, Run},
 };
-use crate::{BoxError, clock::TIMER_LATENESS, limit::Stopped, provider::Lane};
+use crate::{
+    BoxError, Reason, Rejected,
+    clock::TIMER_LATENESS,
+    limit::Stopped,
+    provider::{Lane, WHOLE},
+};
 
-/// A place in the queue of each target that a request may go to. The first one in which it is its turn has it, and the
-/// other places are left: nothing has been taken there.
+/// The shortest time between two looks at a circuit that is open.
+const RECHECK: Duration = Duration::from_millis(200);
+
+/// A place in the queue of each target that a request may go to. The first target that admits it
+/// gets it. Nothing has been taken from the others then.
+///
+/// A target whose circuit is open takes part only if no other is left. Until then the request has
+/// no place in its queue, which may serve others.
 pub(super) struct Race<S> {
-    lanes: Vec<(usize, Lane<Guarded<S>>)>,
-    /// Those that are left alone. Their queues are joined when they are well again.
-    aside: Vec<(usize, Aside)>,
-    /// Whether those that are left alone are asked all the same.
-    asks_all: bool,
-    refusals: Refusals,
-    patience: Option<Pin<Box<Sleep>>>,
+    pub(super) candidates: Vec<Candidate<S>>,
+    refusals: Vec<Rejected>,
+    /// The first error of a service that did not become ready.
+    error: Option<BoxError>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
+
+pub(super) struct Candidate<S> {
+    target: usize,
+    is_open: bool,
+    lane: Option<Lane<S>>,
+}
+
+/// How long a wait is expected to be, if that is known. An error if it would never end.
+type Expected = Result<Option<Duration>, Rejected>;
+
+// ===== impl Race =====
 
 impl<S: Clone> Race<S> {
     /// Joins the queues.
     ///
-    /// One that is left alone is joined later, when it is well again; and nobody waits for that, unless all are. Then they
-    /// are asked, whatever has come of those before.
-    ///
     /// # Errors
     ///
-    /// What is told where no queue takes the request.
-    pub(super) fn join<Request>(run: &Run<S, Request>, asks_all: bool) -> Result<Self, BoxError> {
-        let (left_alone, well) = run
-            .left()
-            .zip(run.expected())
-            .partition::<Vec<_>, _>(|((_, target), _)| !asks_all && target.circuit.is_open());
-        // One may have opened only now.
-        let is_any_well = !well.is_empty() || run.tried() > 0;
-        let (left_alone, well) = match is_any_well {
-            true => (left_alone, well),
-            false => (well, left_alone),
+    /// Returns the most helpful refusal if no queue takes the request.
+    pub(super) fn join<Request>(run: &Run<S, Request>) -> Result<Self, BoxError> {
+        let candidate = |&target: &usize| Candidate {
+            target,
+            is_open: false,
+            lane: None,
         };
         let mut race = Self {
-            lanes: Vec::new(),
-            aside: Vec::new(),
-            asks_all: asks_all || !is_any_well,
-            refusals: Refusals::default(),
-            patience: None,
+            candidates: run.left.iter().map(candidate).collect(),
+            refusals: Vec::new(),
+            error: None,
+            timer: None,
         };
-        for ((number, _), wait) in well {
-            race.add(run, number, wait);
-        }
-        if race.lanes.is_empty() {
-            return Err(race.stop(run));
-        }
-        for ((number, target), wait) in left_alone {
-            match wait {
-                Ok(_) => race
-                    .aside
-                    .push((number, Aside::new(target.circuit.clone()))),
-                Err(never) => race.refusals.add(never),
-            }
-        }
-        Ok(race)
-    }
-
-    /// Joins a queue.
-    fn add<Request>(&mut self, run: &Run<S, Request>, number: usize, wait: Expected) {
-        let Some(target) = run.targets.list.get(number) else {
-            return;
-        };
-        let max_wait = run.patience();
-        let lane = wait.and_then(|wait| {
-            if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
-                return Err(run.too_long(target, wait));
-            }
-            let circuit = (!self.asks_all).then(|| target.circuit.clone());
-            let service = Guarded::new(run.services.get(number), circuit);
-            target.limiter.queue(run.tokens, wait, service)
-        });
-        match lane {
-            Ok(lane) => self.lanes.push((number, lane)),
-            Err(rejected) => self.refusals.add(rejected),
+        race.update_lanes(run);
+        match race.candidates.iter().any(|one| one.lane.is_some()) {
+            true => Ok(race),
+            false => Err(race.stop(run)),
         }
     }
-}
 
-impl<S> Race<S> {
-    /// In how many queues it stands, or will.
-    #[cfg(feature = "tracing")]
-    pub(super) fn len(&self) -> usize {
-        self.lanes.len() + self.aside.len()
-    }
-
-    /// Ends with the first target that lets the request in.
+    /// Ends with the first target that admits the request.
     pub(super) fn poll<Request>(
         &mut self,
         run: &Run<S, Request>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Admitted<S>, BoxError>>
+    ) -> Poll<Result<Dispatch<S>, BoxError>>
     where
-        S: Service<Request> + Clone,
+        S: Service<Request>,
         S::Error: Into<BoxError>,
     {
         loop {
-            if !self.asks_all && self.is_all_left_alone(run) {
-                self.ask_all();
+            let before = self.candidates.len();
+            self.update_lanes(run);
+            if let Some(start) = self.poll_lanes(run, cx) {
+                self.candidates.clear();
+                return Poll::Ready(Ok(start));
             }
-            self.come_back(run, cx);
-            let aside = self.aside.len();
-            if let Some(admitted) = self.poll_lanes(run, cx) {
-                self.lanes.clear();
-                return Poll::Ready(Ok(admitted));
+            if self.candidates.is_empty() {
+                return Poll::Ready(Err(self.stop(run)));
             }
-            match (self.lanes.is_empty(), self.aside.is_empty()) {
-                (true, true) => return Poll::Ready(Err(self.stop(run))),
-                // Nobody waits for the sake of one that is left alone.
-                (true, false) => self.ask_all(),
-                (false, _) if self.aside.len() == aside => break,
-                // For the wakers of those that were put aside.
-                (false, _) => {}
+            if self.candidates.len() < before {
+                // Those whose circuit is open may be all that are left.
+                continue;
             }
+            let now = Instant::now();
+            let last = run.deadline.and_then(|at| at.checked_add(TIMER_LATENESS));
+            if last.is_some_and(|last| last <= now) {
+                // No queue is joined after the deadline: each refusal tells how long it would take.
+                self.candidates.iter_mut().for_each(|one| one.lane = None);
+                self.update_lanes(run);
+                return Poll::Ready(Err(self.stop(run)));
+            }
+            let aside = self.candidates.iter().filter(|one| one.lane.is_none());
+            let wait = aside.map(|one| run.target(one.target).circuit.retry_after());
+            let wait = wait.min().map(|wait| wait.unwrap_or_default().max(RECHECK));
+            let recheck = wait.and_then(|wait| now.checked_add(wait));
+            let Some(at) = last.into_iter().chain(recheck).min() else {
+                return Poll::Pending;
+            };
+            let sleep = || Box::pin(sleep_until(at));
+            let mut timer = self.timer.get_or_insert_with(sleep).as_mut();
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            ready!(timer.poll(cx));
         }
-        if self.is_in_time(run.deadline, cx) {
-            return Poll::Pending;
+    }
+
+    /// Leaves the queues of targets whose circuit has opened, and joins those whose has not.
+    fn update_lanes<Request>(&mut self, run: &Run<S, Request>) {
+        for one in &mut self.candidates {
+            one.is_open = run.target(one.target).circuit.is_open();
         }
-        self.lanes.clear();
-        self.aside.clear();
-        self.refuse(run);
-        Poll::Ready(Err(self.stop(run)))
+        let all_open = self.candidates.iter().all(|one| one.is_open);
+        for one in &mut self.candidates {
+            one.lane.take_if(|_| one.is_open && !all_open);
+        }
+        let joins = |one: &Candidate<S>| one.lane.is_none() && (all_open || !one.is_open);
+        if !self.candidates.iter().any(joins) {
+            return;
+        }
+        let mut waits = self.expected(run).into_iter();
+        self.candidates.retain_mut(|one| {
+            let wait = waits.next().unwrap_or(Ok(None));
+            if !joins(one) {
+                return true;
+            }
+            match wait.and_then(|wait| run.queue(one.target, wait)) {
+                Ok(lane) => one.lane = Some(lane),
+                Err(rejected) => self.refusals.push(rejected),
+            }
+            one.lane.is_some()
+        });
     }
 
     /// Polls each place, and gives up those that lead nowhere.
@@ -144,99 +154,112 @@ impl<S> Race<S> {
         &mut self,
         run: &Run<S, Request>,
         cx: &mut Context<'_>,
-    ) -> Option<Admitted<S>>
+    ) -> Option<Dispatch<S>>
     where
-        S: Service<Request> + Clone,
+        S: Service<Request>,
         S::Error: Into<BoxError>,
     {
-        let mut place = 0;
-        while let Some((number, lane)) = self.lanes.get_mut(place) {
-            let number = *number;
-            match lane.poll::<Request>(cx) {
-                Poll::Pending => place += 1,
-                Poll::Ready(Ok(reservation)) => {
-                    let service = self.lanes.swap_remove(place).1.into_service().into_inner();
-                    return Some(run.admitted(number, service, reservation));
+        let mut start = None;
+        self.candidates.retain_mut(|one| {
+            let lane = one.lane.as_mut().filter(|_| start.is_none());
+            match lane.map(|lane| lane.poll::<Request>(cx)) {
+                None | Some(Poll::Pending) => return true,
+                Some(Poll::Ready(Ok(reservation))) => {
+                    start = one.lane.take().map(|lane| Dispatch {
+                        target: one.target,
+                        service: lane.into_service(),
+                        reservation,
+                        watch: run.target(one.target).circuit.enter().ok(),
+                    });
                 }
-                Poll::Ready(Err(stopped)) => {
-                    self.lanes.remove(place);
-                    match stopped {
-                        Stopped::Refused(rejected) => self.refusals.add(rejected),
-                        Stopped::NotReady(NotReady::LeftAlone(circuit)) => {
-                            self.aside.push((number, Aside::new(circuit)));
-                        }
-                        Stopped::NotReady(NotReady::Failed(error)) => {
-                            self.refusals.add_error(error.into());
-                        }
-                    }
+                Some(Poll::Ready(Err(Stopped::Refused(rejected)))) => self.refusals.push(rejected),
+                Some(Poll::Ready(Err(Stopped::NotReady(error)))) => {
+                    self.error.get_or_insert_with(|| error.into());
                 }
             }
-        }
-        None
+            false
+        });
+        start
     }
 
-    /// Joins the queues of those that are well again, or that are asked all the same.
-    fn come_back<Request>(&mut self, run: &Run<S, Request>, cx: &mut Context<'_>)
-    where
-        S: Clone,
-    {
-        let mut place = 0;
-        while let Some((number, aside)) = self.aside.get_mut(place) {
-            if self.asks_all || aside.poll(cx).is_ready() {
-                let number = *number;
-                self.aside.remove(place);
-                self.add(run, number, run.expected_at(number));
-            } else {
-                place += 1;
-            }
-        }
-    }
-
-    fn is_all_left_alone<Request>(&self, run: &Run<S, Request>) -> bool {
-        let lanes = self.lanes.iter().map(|(number, _)| *number);
-        let mut all = lanes.chain(self.aside.iter().map(|(number, _)| *number));
-        all.all(|number| {
-            let target = run.targets.list.get(number);
-            target.is_some_and(|target| target.circuit.is_open())
-        })
-    }
-
-    fn ask_all(&mut self) {
-        self.asks_all = true;
-        for (_, lane) in &mut self.lanes {
-            lane.service_mut().ask_always();
-        }
-    }
-
-    fn is_in_time(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let Some(last) = deadline.and_then(|deadline| deadline.checked_add(TIMER_LATENESS)) else {
-            return true;
+    /// How long it would wait at each.
+    ///
+    /// Those who wait for several targets wait in the queue of each, and leave all when they are
+    /// served in one. So each target serves a part of its queue alone: the faster, the more.
+    fn expected<Request>(&self, run: &Run<S, Request>) -> Vec<Expected> {
+        let wait = |one: &Candidate<S>, share| -> Expected {
+            let wait = run.target(one.target).limiter.outlook(run.tokens, share)?;
+            Ok(wait.filter(|_| !one.is_open))
         };
-        let patience = self
-            .patience
-            .get_or_insert_with(|| Box::pin(sleep_until(last)));
-        patience.as_mut().poll(cx).is_pending()
-    }
-
-    /// Says how long it would still take.
-    fn refuse<Request>(&mut self, run: &Run<S, Request>) {
-        for ((_, target), wait) in run.left().zip(run.expected()) {
-            let rejected = wait.map(|wait| run.too_long(target, wait));
-            self.refusals.add(rejected.unwrap_or_else(|never| never));
+        let ones = &self.candidates;
+        let alone: Vec<_> = ones.iter().map(|one| wait(one, WHOLE)).collect();
+        let is_first = |one: &Candidate<S>| run.target(one.target).limiter.waiting() == 0;
+        if ones.len() < 2 || ones.iter().all(is_first) {
+            return alone;
         }
+        let speed = |wait: &Expected| match wait {
+            Ok(Some(wait)) => u128::from(u64::MAX) / wait.as_nanos().max(1),
+            Ok(None) | Err(_) => 0,
+        };
+        let all = alone.iter().map(speed).sum::<u128>().max(1);
+        let shared = ones.iter().zip(&alone).map(|(one, alone)| {
+            let share = (u128::from(WHOLE) * speed(alone)).div_ceil(all);
+            wait(one, share.min(u128::from(WHOLE)) as u64)
+        });
+        shared.collect()
     }
 
     fn stop<Request>(&mut self, run: &Run<S, Request>) -> BoxError {
-        let refusals = std::mem::take(&mut self.refusals);
-        refusals
-            .into_error()
-            .unwrap_or_else(|| run.no_target().into())
+        match most_helpful(self.refusals.drain(..)) {
+            Some(rejected) => rejected.into(),
+            None => self
+                .error
+                .take()
+                .unwrap_or_else(|| NoTarget::new(run.model.as_deref()).into()),
+        }
     }
 }
 
-impl<S> fmt::Debug for Race<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let targets: Vec<_> = self.lanes.iter().map(|(number, _)| number).collect();
-        f.debug_struct("Race").field("targets", &targets).finish()
+/// Returns the refusal with the shortest wait, or else the one of the largest limit.
+fn most_helpful(refusals: impl Iterator<Item = Rejected>) -> Option<Rejected> {
+    refusals.min_by_key(|rejected| {
+        let capacity = match rejected.reason() {
+            Reason::NeverFits { capacity, .. } => Some(Reverse(capacity)),
+            _ => None,
+        };
+        (capacity, rejected.retry_after().unwrap_or(Duration::MAX))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limit;
+
+    fn never(capacity: u64) -> Rejected {
+        let reason = Reason::NeverFits { cost: 9, capacity };
+        Rejected::new(Limit::Pause, reason, None)
+    }
+
+    fn late(seconds: Option<u64>) -> Rejected {
+        let max_wait = Duration::ZERO;
+        let wait = seconds.map(Duration::from_secs);
+        Rejected::new(Limit::Pause, Reason::WaitTooLong { max_wait }, wait)
+    }
+
+    fn best<const N: usize>(refusals: [Rejected; N]) -> Rejected {
+        most_helpful(refusals.into_iter()).unwrap()
+    }
+
+    #[test]
+    fn the_shortest_wait_or_else_the_largest_limit() {
+        assert_eq!(best([never(1), never(3), never(2)]), never(3));
+        assert_eq!(best([never(3), late(Some(9))]), late(Some(9)));
+        assert_eq!(best([late(None), never(3)]), late(None));
+        assert_eq!(
+            best([late(Some(9)), late(None), late(Some(2)), late(Some(5))]),
+            late(Some(2))
+        );
+        assert_eq!(best([late(None), late(Some(5))]), late(Some(5)));
     }
 }

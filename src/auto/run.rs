@@ -1,21 +1,30 @@
 //! A request on its way from target to target.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    iter,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Chosen, NoTarget, Target, named,
-    services::Services,
-    targets::Targets,
-    waits::{self, Expected, Line},
+    NoTarget, named,
+    race::Race,
+    target::{Target, Targets},
 };
 use crate::{
-    BoxError, IntoHttp, PeekBody, Rejected, ReplaceBody, ResponseHead, Tokens, TryClone,
+    BoxError, PeekBody, Rejected, ReplaceBody, Tokens, TryClone,
     circuit::Watch,
-    provider::{Reservation, WHOLE, future::ResponseFuture},
+    provider::{Lane, Reservation},
 };
+
+/// Services to clone: one for all targets, or one for each. They are never polled themselves.
+///
+/// Behind a lock, so that a service need not be `Sync`.
+pub(super) type Services<S> = Arc<Mutex<Vec<S>>>;
 
 /// What is needed until a target has answered.
 pub(super) struct Run<S, Request> {
@@ -25,191 +34,156 @@ pub(super) struct Run<S, Request> {
     /// Until when it may wait.
     pub(super) deadline: Option<Instant>,
     /// What is sent next, if anything can be.
-    request: Option<Request>,
+    pub(super) request: Option<Request>,
     /// The model that it names.
-    model: Option<String>,
-    /// Those that were not called yet.
-    left: Vec<usize>,
-    tried: usize,
+    pub(super) model: Option<String>,
+    /// The targets that were not called yet.
+    pub(super) left: Vec<usize>,
+    /// The number of targets that were called.
+    pub(super) tried: usize,
 }
 
-/// A request that a target has let in, and that must be sent now.
-pub(super) struct Admitted<S> {
+/// A request that a target has admitted, and that must be sent now.
+pub(super) struct Dispatch<S> {
     pub(super) target: usize,
     /// Polled ready.
     pub(super) service: S,
     pub(super) reservation: Reservation,
-    /// Where its circuit is closed.
+    /// `None` if its circuit is open.
     pub(super) watch: Option<Watch>,
 }
 
-/// A request that was sent.
-pub(super) struct Sent<S: Service<Request, Response: IntoHttp>, Request> {
-    pub(super) future: ResponseFuture<S, Request>,
-    pub(super) target: usize,
-    pub(super) watch: Option<Watch>,
+/// What a request does next.
+pub(super) enum Next<S> {
+    Send(Dispatch<S>),
+    Wait(Race<S>),
 }
 
 // ===== impl Run =====
 
-impl<S, Request> Run<S, Request> {
-    pub(super) fn new(
-        services: &Services<S>,
-        targets: &Arc<Targets<Request>>,
-        request: Request,
-        tokens: Tokens,
-    ) -> Self
+impl<S: Clone, Request> Run<S, Request> {
+    pub(super) fn target(&self, number: usize) -> &Target<Request> {
+        &self.targets.list[number]
+    }
+
+    /// Finds a target that admits the request now, or joins the queue of each.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no target takes the request.
+    pub(super) fn next(&self) -> Result<Next<S>, BoxError>
     where
-        Request: PeekBody,
+        S: Service<Request>,
     {
-        let model = request.peek(named::model).flatten();
-        let deadline = |max_wait| Instant::now().checked_add(max_wait);
-        Self {
-            services: services.clone(),
-            left: targets.of(model.as_deref()),
-            deadline: targets.max_wait.and_then(deadline),
-            targets: targets.clone(),
-            tokens,
-            request: Some(request),
-            model,
-            tried: 0,
+        let is_open = |number: &usize| self.target(*number).circuit.is_open();
+        // If all have failed lately, one is asked all the same; but not after another failure.
+        let asks_all = self.left.iter().all(is_open);
+        if asks_all && self.tried > 0 {
+            return Err(NoTarget::new(self.model.as_deref()).into());
+        }
+        let start = match &self.targets.weights {
+            None => (self.left.iter()).find_map(|number| self.start(*number, asks_all)),
+            Some(weights) => {
+                let able = self.left.iter().filter(|number| {
+                    let has_room = self.target(**number).limiter.can_start(self.tokens);
+                    has_room && (asks_all || !is_open(number))
+                });
+                let able = able.map(|number| (*number, self.target(*number).weight));
+                let mut able: Vec<_> = able.collect();
+                let mut turns = iter::from_fn(|| weights.pick(&mut able));
+                turns.find_map(|number| self.start(number, asks_all))
+            }
+        };
+        match start {
+            Some(start) => Ok(Next::Send(start)),
+            None => Race::join(self).map(Next::Wait),
         }
     }
 
-    /// Those that were not called yet, the best first.
-    pub(super) fn left(&self) -> impl Iterator<Item = (usize, &Target<Request>)> {
-        let list = &self.targets.list;
-        self.left
-            .iter()
-            .filter_map(|number| Some((*number, list.get(*number)?)))
-    }
-
-    /// How much longer it may wait.
-    pub(super) fn patience(&self) -> Duration {
-        self.deadline.map_or(Duration::MAX, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
+    /// Takes from the target's limits, if there is room now.
+    fn start(&self, number: usize, asks_all: bool) -> Option<Dispatch<S>>
+    where
+        S: Service<Request>,
+    {
+        let target = self.target(number);
+        if !target.limiter.can_start(self.tokens) {
+            return None;
+        }
+        let watch = target.circuit.enter().ok();
+        if watch.is_none() && !asks_all {
+            return None;
+        }
+        // Ready first and taken after: what is taken is used at once.
+        let mut service = self.service(number);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(())) = service.poll_ready(&mut cx) else {
+            return None;
+        };
+        Some(Dispatch {
+            target: number,
+            service,
+            reservation: target.limiter.start(self.tokens)?,
+            watch,
         })
     }
 
-    /// How long it would wait at each of those that were not called yet.
-    pub(super) fn expected(&self) -> Vec<Expected> {
-        let lines = self.left().map(|(_, target)| Line {
-            limiter: &target.limiter,
-            is_closed: target.circuit.is_open(),
-        });
-        waits::expected(&lines.collect::<Vec<_>>(), self.tokens)
+    /// Joins a target's queue.
+    pub(super) fn queue(&self, number: usize, wait: Option<Duration>) -> Result<Lane<S>, Rejected> {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let max_wait = self.deadline.map_or(Duration::MAX, left);
+        if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
+            return Err(self.too_long(number, wait));
+        }
+        let limiter = &self.target(number).limiter;
+        limiter.queue(self.tokens, wait, self.service(number))
     }
 
-    /// How long it would wait at that one alone.
-    pub(super) fn expected_at(&self, number: usize) -> Expected {
-        let Some(target) = self.targets.list.get(number) else {
-            return Ok(None);
-        };
-        target.limiter.outlook(self.tokens, WHOLE)
-    }
-
-    /// The refusal of one that would have to wait so long for a target.
-    pub(super) fn too_long(&self, target: &Target<Request>, wait: Option<Duration>) -> Rejected {
+    /// The refusal of a request that would have to wait so long for a target.
+    pub(super) fn too_long(&self, number: usize, wait: Option<Duration>) -> Rejected {
         let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
-        target.limiter.too_long(self.tokens, max_wait, wait)
+        let limiter = &self.target(number).limiter;
+        limiter.too_long(self.tokens, max_wait, wait)
     }
 
-    /// Whether another target could be called with the request.
-    pub(super) fn can_go_on(&self) -> bool
+    /// A fresh clone of the target's service.
+    fn service(&self, number: usize) -> S {
+        // A clone that panicked has not changed what it was made from.
+        let services = self.services.lock();
+        let services = services.unwrap_or_else(PoisonError::into_inner);
+        services[number.min(services.len() - 1)].clone()
+    }
+
+    /// Returns the request as the target needs it, and keeps a clone for the next one.
+    pub(super) fn take_request(&mut self, number: usize) -> Request
     where
-        Request: TryClone,
-    {
-        !self.left.is_empty() && self.request.as_ref().is_some_and(TryClone::take_over)
-    }
-
-    /// What is told where there is no target at all.
-    pub(super) fn no_target(&self) -> NoTarget {
-        NoTarget::new(self.model.as_deref())
-    }
-
-    /// How many it was sent to.
-    pub(super) fn tried(&self) -> usize {
-        self.tried
-    }
-
-    /// Leaves a note of who answers.
-    pub(super) fn note<R: ResponseHead>(&self, target: usize, outcome: &mut Result<R, BoxError>) {
-        if let (Some(target), Ok(response)) = (self.targets.list.get(target), outcome) {
-            response.extensions_mut().insert(Chosen {
-                target: target.name.clone(),
-                model: target.model.as_ref().map(|model| model.name.clone()),
-                tried: self.tried.saturating_sub(1),
-            });
-        }
-    }
-
-    /// That a target has let it in.
-    pub(super) fn admitted(
-        &self,
-        target: usize,
-        service: S,
-        reservation: Reservation,
-    ) -> Admitted<S> {
-        let circuit = self.targets.list.get(target).map(|target| &target.circuit);
-        Admitted {
-            target,
-            service,
-            reservation,
-            watch: circuit.and_then(|circuit| circuit.enter().ok()),
-        }
-    }
-
-    /// Sends the request.
-    pub(super) fn send(&mut self, admitted: Admitted<S>) -> Sent<S, Request>
-    where
-        S: Service<Request, Response: IntoHttp>,
         Request: PeekBody + ReplaceBody + TryClone,
     {
-        let Admitted {
-            target,
-            mut service,
-            reservation,
-            watch,
-        } = admitted;
-        let Some(request) = self.request.take() else {
+        let Some(mut request) = self.request.take() else {
             unreachable!("polled after it was done")
         };
-        self.left.retain(|left| *left != target);
+        self.left.retain(|left| *left != number);
         self.tried += 1;
         if !self.left.is_empty() {
             self.request = request.try_clone();
         }
+        let target = self.target(number);
         #[cfg(feature = "tracing")]
-        if let Some(to) = self.targets.list.get(target) {
-            tracing::debug!(
-                target_name = &*to.name,
-                attempt = self.tried,
-                "sending to a target"
-            );
-        }
-        let request = self.prepare(target, request);
-        Sent {
-            future: ResponseFuture::called(service.call(request), reservation),
-            target,
-            watch,
-        }
-    }
-
-    /// What the target needs in place of the request.
-    fn prepare(&self, target: usize, mut request: Request) -> Request
-    where
-        Request: PeekBody + ReplaceBody,
-    {
-        let Some(target) = self.targets.list.get(target) else {
-            return request;
-        };
+        tracing::debug!(
+            target_name = &*target.name,
+            attempt = self.tried,
+            "sending to a target"
+        );
         if let Some(model) = &target.model {
-            let put = |body: &[u8]| named::with_model(body, &model.json);
-            if let Some(body) = request.peek(put).flatten() {
-                // Where it can't be replaced, it is sent as it was.
+            let model = serde_json::Value::from(&**model).to_string();
+            let replaced = request.peek(|body| named::with_model(body, &model));
+            if let Some(body) = replaced.flatten() {
+                // If it can't be replaced, it is sent as it was.
                 let _ = request.replace_body(body.into());
             }
         }
-        target.map(request)
+        match &target.map {
+            Some(map) => map(request),
+            None => request,
+        }
     }
 }

@@ -1,13 +1,18 @@
 use std::{
-    any::type_name,
     fmt,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{future::ResponseFuture, run::Run, services::Services, targets::Targets};
+use super::{
+    future::ResponseFuture,
+    named,
+    run::{Run, Services},
+    target::Targets,
+};
 use crate::{
     BoxError, IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody,
     provider::{ByLength, Estimate, ResponseBody, future::Settling},
@@ -18,26 +23,12 @@ use crate::{
 ///
 /// A clone shares the targets with their limits.
 pub struct Auto<S, Request, E = ByLength> {
-    services: Services<S>,
-    targets: Arc<Targets<Request>>,
-    estimate: E,
+    pub(super) services: Services<S>,
+    pub(super) targets: Arc<Targets<Request>>,
+    pub(super) estimate: E,
 }
 
 // ===== impl Auto =====
-
-impl<S, Request, E> Auto<S, Request, E> {
-    pub(super) const fn new(
-        services: Services<S>,
-        targets: Arc<Targets<Request>>,
-        estimate: E,
-    ) -> Self {
-        Self {
-            services,
-            targets,
-            estimate,
-        }
-    }
-}
 
 impl<S, Request, E> Service<Request> for Auto<S, Request, E>
 where
@@ -58,9 +49,18 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let tokens = self.estimate.estimate(&request);
-        let run = Run::new(&self.services, &self.targets, request, tokens);
-        ResponseFuture::start(Box::new(run))
+        let model = request.peek(named::model).flatten();
+        let deadline = |max_wait| Instant::now().checked_add(max_wait);
+        ResponseFuture::start(Box::new(Run {
+            services: self.services.clone(),
+            targets: self.targets.clone(),
+            tokens: self.estimate.estimate(&request),
+            deadline: self.targets.max_wait.and_then(deadline),
+            left: self.targets.of(model.as_deref()),
+            request: Some(request),
+            model,
+            tried: 0,
+        }))
     }
 }
 
@@ -77,9 +77,7 @@ impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
 impl<S, Request, E> fmt::Debug for Auto<S, Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auto")
-            .field("services", &type_name::<S>())
-            .field("targets", &self.targets)
-            .field("estimate", &type_name::<E>())
-            .finish()
+            .field("targets", &self.targets.list)
+            .finish_non_exhaustive()
     }
 }

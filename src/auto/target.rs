@@ -1,5 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use super::weights::Weights;
 use crate::{Circuit, provider::ProviderLimiter};
 
 /// A provider, and a model there, that requests can go to.
@@ -10,17 +11,19 @@ use crate::{Circuit, provider::ProviderLimiter};
 pub struct Target<Request> {
     pub(super) name: Arc<str>,
     pub(super) limiter: ProviderLimiter,
-    pub(super) model: Option<Model>,
+    pub(super) model: Option<Arc<str>>,
     pub(super) weight: u32,
     pub(super) circuit: Circuit,
-    map: Option<Map<Request>>,
+    pub(super) map: Option<Map<Request>>,
 }
 
-/// The model's name, and how it is written in JSON.
-#[derive(Debug, Clone)]
-pub(super) struct Model {
-    pub(super) name: Arc<str>,
-    pub(super) json: Arc<str>,
+/// What all services of a layer share.
+pub(super) struct Targets<Request> {
+    pub(super) list: Vec<Target<Request>>,
+    /// `None` if they are ranked.
+    pub(super) weights: Option<Weights>,
+    pub(super) takes_all: bool,
+    pub(super) max_wait: Option<Duration>,
 }
 
 type Map<Request> = Arc<dyn Fn(Request) -> Request + Send + Sync>;
@@ -46,9 +49,7 @@ impl<Request> Target<Request> {
     /// A body that can't be [peeked](crate::PeekBody) or [replaced](crate::ReplaceBody) is sent as it is. Unless told,
     /// all are.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
-        let name = model.into();
-        let json = serde_json::Value::from(&*name).to_string().into();
-        self.model = Some(Model { name, json });
+        self.model = Some(model.into());
         self
     }
 
@@ -74,18 +75,6 @@ impl<Request> Target<Request> {
         self.circuit = circuit;
         self
     }
-
-    pub(super) fn map(&self, request: Request) -> Request {
-        match &self.map {
-            Some(map) => map(request),
-            None => request,
-        }
-    }
-
-    /// Whether a request that names `model` means this one.
-    pub(super) fn is_called(&self, model: &str) -> bool {
-        *self.name == *model || self.model.as_ref().is_some_and(|own| *own.name == *model)
-    }
 }
 
 impl<Request> Clone for Target<Request> {
@@ -105,11 +94,44 @@ impl<Request> fmt::Debug for Target<Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
             .field("name", &self.name)
-            .field("model", &self.model.as_ref().map(|model| &model.name))
+            .field("model", &self.model)
             .field("weight", &self.weight)
             .field("limiter", &self.limiter)
             .field("circuit", &self.circuit)
             .field("maps_requests", &self.map.is_some())
             .finish()
+    }
+}
+
+// ===== impl Targets =====
+
+impl<Request> Targets<Request> {
+    /// The numbers of the targets for a request that names this model.
+    pub(super) fn of(&self, model: Option<&str>) -> Vec<usize> {
+        let which = |is_one: &dyn Fn(&Target<Request>) -> bool| -> Vec<usize> {
+            let numbers = 0..self.list.len();
+            numbers.filter(|it| is_one(&self.list[*it])).collect()
+        };
+        let model = model.filter(|_| !self.takes_all);
+        let named = which(&|target| {
+            let has =
+                |model: &str| *target.name == *model || target.model.as_deref() == Some(model);
+            model.is_none_or(has)
+        });
+        if named.is_empty() {
+            return which(&|target| target.model.is_none());
+        }
+        named
+    }
+}
+
+impl<Request> Clone for Targets<Request> {
+    fn clone(&self) -> Self {
+        Self {
+            list: self.list.clone(),
+            weights: self.weights.clone(),
+            takes_all: self.takes_all,
+            max_wait: self.max_wait,
+        }
     }
 }

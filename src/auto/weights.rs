@@ -4,43 +4,37 @@
 use std::sync::{Mutex, PoisonError};
 
 /// How far each target is behind what is due to it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Weights(Mutex<Vec<i64>>);
 
 // ===== impl Weights =====
 
 impl Weights {
-    pub(super) fn new(targets: usize) -> Self {
-        Self(Mutex::new(vec![0; targets]))
-    }
-
-    /// Which of those with room is next: its place in `able`, which has the number and the weight of each.
-    pub(super) fn pick(&self, able: &[(usize, u32)]) -> Option<usize> {
+    /// Removes the next one of those with room: `able` has the number and the weight of each.
+    pub(super) fn pick(&self, able: &mut Vec<(usize, u32)>) -> Option<usize> {
         let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = able.iter().map(|(target, _)| target + 1).max()?;
+        let len = len.max(due.len());
+        due.resize(len, 0);
         let mut total = 0_i64;
-        for (target, weight) in able {
-            let weight = i64::from(*weight);
-            total = total.saturating_add(weight);
-            let due = due.get_mut(*target)?;
-            *due = due.saturating_add(weight);
+        for (target, weight) in &*able {
+            total = total.saturating_add((*weight).into());
+            due[*target] = due[*target].saturating_add((*weight).into());
         }
-        let place = first_with_most(able, &due)?;
-        let due = due.get_mut(able.get(place)?.0)?;
-        *due = due.saturating_sub(total);
-        Some(place)
+        // One without a weight only if there is no other. Of equals, the first.
+        let rank = |place: &usize| (able[*place].1 > 0, due[able[*place].0]);
+        let place = (0..able.len()).rev().max_by_key(rank)?;
+        let next = able.remove(place).0;
+        due[next] = due[next].saturating_sub(total);
+        Some(next)
     }
 }
 
-/// Without a weight only where there is nobody else; of equals the first.
-fn first_with_most(able: &[(usize, u32)], due: &[i64]) -> Option<usize> {
-    let rank = |(target, weight): &(usize, u32)| (*weight > 0, due.get(*target).copied());
-    let mut best = None;
-    for (place, one) in able.iter().enumerate() {
-        if best.is_none_or(|(_, most)| rank(one) > most) {
-            best = Some((place, rank(one)));
-        }
+/// A clone takes turns of its own.
+impl Clone for Weights {
+    fn clone(&self) -> Self {
+        Self::default()
     }
-    best.map(|(place, _)| place)
 }
 
 #[cfg(test)]
@@ -51,32 +45,34 @@ mod tests {
 
     #[test]
     fn turns_lie_apart() {
-        let weights = Weights::new(3);
+        let weights = Weights::default();
         let able = [(0, 5), (1, 1), (2, 1)];
-        let picks: Vec<_> = (0..14).map(|_| weights.pick(&able).unwrap()).collect();
+        let picks: Vec<_> = (0..14)
+            .map(|_| weights.pick(&mut able.to_vec()).unwrap())
+            .collect();
         assert_eq!(picks, [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
     fn no_weight_is_for_when_there_is_nobody_else() {
-        let weights = Weights::new(2);
+        let weights = Weights::default();
         for _ in 0..5 {
-            assert_eq!(weights.pick(&[(0, 0), (1, 3)]), Some(1));
+            assert_eq!(weights.pick(&mut vec![(0, 0), (1, 3)]), Some(1));
         }
-        assert_eq!(weights.pick(&[(0, 0)]), Some(0));
-        assert_eq!(weights.pick(&[(1, 0), (0, 0)]), Some(0));
-        assert_eq!(weights.pick(&[]), None);
+        assert_eq!(weights.pick(&mut vec![(0, 0)]), Some(0));
+        assert_eq!(weights.pick(&mut vec![(1, 0), (0, 0)]), Some(1));
+        assert_eq!(weights.pick(&mut vec![]), None);
     }
 
     proptest! {
         #[test]
         fn each_gets_its_part(given in prop::collection::vec(1_u32..20, 1..6)) {
-            let weights = Weights::new(given.len());
+            let weights = Weights::default();
             let able: Vec<_> = given.iter().copied().enumerate().collect();
             let total: u32 = given.iter().sum();
             let mut picked = vec![0; given.len()];
             for _ in 0..total {
-                picked[weights.pick(&able).unwrap()] += 1;
+                picked[weights.pick(&mut able.clone()).unwrap()] += 1;
             }
             prop_assert_eq!(picked, given);
         }
@@ -85,9 +81,10 @@ mod tests {
         fn some_one_with_room_is_picked(
             rounds in prop::collection::vec(prop::collection::vec((0_usize..4, any::<u32>()), 0..4), 0..50),
         ) {
-            let weights = Weights::new(4);
-            for able in rounds {
-                prop_assert_eq!(weights.pick(&able).is_some(), !able.is_empty());
+            let weights = Weights::default();
+            for mut able in rounds {
+                let is_any = !able.is_empty();
+                prop_assert_eq!(weights.pick(&mut able).is_some(), is_any);
             }
         }
     }
