@@ -577,13 +577,8 @@ proptest! {
             prop_assert!(told.is_some() || status == 403 || status == 200);
             let status_code = StatusCode::from_u16(status).unwrap();
             let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
-<<<<<<< HEAD:src/payload/error_body/tests.rs
-            prop_assert!(known.kind.is_some() || status == 403 || status == 200);
-            let late = Diagnosis::late(body, &HeaderMap::new()).status;
-=======
             prop_assert!(known.outcome != crate::Outcome::Success || status == 200);
-            let late = Diagnosis::of_text(body, &HeaderMap::new()).status;
->>>>>>> outcome:src/provider/class/tests.rs
+            let late = Diagnosis::late(body, &HeaderMap::new()).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {
                 prop_assert!(!text.is_empty() && text.chars().count() <= 200);
