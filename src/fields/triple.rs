@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     Standing,
-    number::{Digits, MOST, parse},
+    number::{MOST, parse},
 };
 
 /// The names of the three.
@@ -52,10 +52,8 @@ pub(super) fn write(headers: &mut HeaderMap, names: &Triple, standing: &Standing
         (&names.reset, reset),
     ];
     for (name, number) in numbers {
-        if let Ok(value) = HeaderValue::from_bytes(Digits::new(number).as_bytes()) {
-            // A map that is full stays as it is: the response matters more.
-            let _ = headers.try_insert(name, value);
-        }
+        // A map that is full stays as it is: the response matters more.
+        let _ = headers.try_insert(name, HeaderValue::from(number.min(MOST)));
     }
 }
 
