@@ -28,6 +28,15 @@ pub struct Asked<Plan> {
 }
 
 impl<Plan> Asked<Plan> {
+    pub(super) const fn new(who: Who, cost: u64) -> Self {
+        Self {
+            who,
+            cost,
+            plan: None,
+            settles: false,
+        }
+    }
+
     /// Whose it is counted as.
     pub(super) fn caller(&self) -> Caller {
         match self.who {
@@ -105,12 +114,7 @@ where
             (None, MissingKey::Refuse) => Who::Unknown,
             (None, MissingKey::Pass) => Who::Exempt,
         };
-        Asked {
-            who,
-            cost: self.cost.cost(request),
-            plan: None,
-            settles: false,
-        }
+        Asked::new(who, self.cost.cost(request))
     }
 }
 
@@ -124,10 +128,10 @@ where
         match asked.who {
             // Who shares what there is shares its plan.
             Who::Nobody | Who::Unknown | Who::Exempt => asked,
-            Who::Caller(_) => {
-                let plan = Some((self.plan)(request));
-                Asked { plan, ..asked }
-            }
+            Who::Caller(_) => Asked {
+                plan: Some((self.plan)(request)),
+                ..asked
+            },
         }
     }
 }
@@ -138,15 +142,10 @@ where
     E: Fn(&Request) -> bool,
 {
     fn ask(&self, request: &Request) -> Asked<Plan> {
-        if (self.exempt)(request) {
-            return Asked {
-                who: Who::Exempt,
-                cost: 0,
-                plan: None,
-                settles: false,
-            };
+        match (self.exempt)(request) {
+            true => Asked::new(Who::Exempt, 0),
+            false => self.ask.ask(request),
         }
-        self.ask.ask(request)
     }
 }
 

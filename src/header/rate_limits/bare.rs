@@ -50,7 +50,7 @@ pub(super) fn read(
     for text in waits {
         set.reset(moment.reset(text));
     }
-    if !set.has_reset() {
+    if set.reset.is_none() {
         for text in texts(reset) {
             set.reset(moment.reset(text));
         }

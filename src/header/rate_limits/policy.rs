@@ -52,7 +52,7 @@ pub(super) fn with_policies<'a>(
     for policy in policies {
         let Some(limit) = policy.number else { continue };
         let window = policy.w.and_then(window);
-        let of_this = set.told_limit().is_some() && set.told_limit() == u64::try_from(limit).ok();
+        let of_this = set.limit.is_some() && set.limit == u64::try_from(limit).ok();
         if of_this && period.is_none() {
             period = window;
         } else {

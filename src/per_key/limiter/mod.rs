@@ -68,22 +68,22 @@ pub struct CallerUsage {
 
 impl<K: Kind> PerKeyLimiter<K> {
     pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
+        let table = Table::new(plan, names, MAX_CALLERS);
+        Self::of(table, Clock::tokio(), Settings::new())
+    }
+
+    fn of(table: Table<K>, clock: Clock, settings: Settings) -> Self {
         Self(Arc::new(Callers {
-            table: Table::new(plan, names, MAX_CALLERS),
-            clock: Clock::tokio(),
+            table,
+            clock,
             refused: AtomicU64::new(0),
-            settings: Settings::new(),
+            settings,
         }))
     }
 
     /// A limiter with the same settings and another table.
     fn with<K2: Kind>(&self, table: Table<K2>, clock: Clock) -> PerKeyLimiter<K2> {
-        PerKeyLimiter(Arc::new(Callers {
-            table,
-            clock,
-            refused: AtomicU64::new(0),
-            settings: self.0.settings.clone(),
-        }))
+        PerKeyLimiter::of(table, clock, self.0.settings.clone())
     }
 
     /// A limiter like this one that tells up to `max_callers` apart, and from which nothing has been taken yet.
@@ -189,14 +189,9 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 }
 
-/// What somebody asks for who comes without a request.
+/// What is asked for without a request.
 fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
-    Asked {
-        who: Who::Caller(caller),
-        cost,
-        plan: None,
-        settles: false,
-    }
+    Asked::new(Who::Caller(caller), cost)
 }
 
 impl<K: Kind> Clone for PerKeyLimiter<K> {

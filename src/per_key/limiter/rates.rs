@@ -54,8 +54,8 @@ impl<K: Rate> PerKeyLimiter<K> {
         name: &'static str,
         other: L,
     ) -> PerKeyLimiter<Joint<K, L::Kind>> {
-        let (plan, names) = (self.plan(), self.0.table.names());
-        let (plan, names) = ((plan, other.plan()), (names, L::names(name)));
+        let plan = (self.plan(), other.quota());
+        let names = (self.0.table.names(), name);
         let table = Table::new(plan, names, self.0.table.max_callers());
         self.with(table, self.0.clock.clone())
     }
