@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use self::triple::Triple;
 use crate::rejected::Standing;
 
 /// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
@@ -72,14 +71,14 @@ impl Fields {
         }
         if self.draft_03 {
             let reset = number::seconds(standing.reset);
-            triple::write(headers, &Triple::DRAFT_03, standing, reset);
+            triple::write(headers, &triple::DRAFT_03, standing, reset);
         }
         if let Some(reset) = self.x_rate_limit {
             let reset = match reset {
                 XReset::Delta => number::seconds(standing.reset),
                 XReset::Epoch => number::epoch(now(), standing.reset),
             };
-            triple::write(headers, &Triple::X, standing, reset);
+            triple::write(headers, &triple::X, standing, reset);
         }
     }
 }

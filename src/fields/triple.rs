@@ -4,58 +4,47 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     Standing,
-    number::{Digits, MOST, parse},
+    number::{MOST, parse},
 };
 
 /// The names of the three.
-#[derive(Debug)]
-pub(super) struct Triple {
-    limit: HeaderName,
-    remaining: HeaderName,
-    reset: HeaderName,
-}
+pub(super) const DRAFT_03: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
 
-impl Triple {
-    pub(super) const DRAFT_03: Self = Self {
-        limit: HeaderName::from_static("ratelimit-limit"),
-        remaining: HeaderName::from_static("ratelimit-remaining"),
-        reset: HeaderName::from_static("ratelimit-reset"),
-    };
+pub(super) const X: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
 
-    pub(super) const X: Self = Self {
-        limit: HeaderName::from_static("x-ratelimit-limit"),
-        remaining: HeaderName::from_static("x-ratelimit-remaining"),
-        reset: HeaderName::from_static("x-ratelimit-reset"),
-    };
-
-    /// What remains and when it resets, where all three can be read.
-    fn read(&self, headers: &HeaderMap) -> Option<(u64, u64)> {
-        let value = |name| Some(headers.get(name)?.as_bytes().trim_ascii());
-        // Draft 03 lets policies follow the limit: `10, 10;w=1, 50;w=60`.
-        let mut limit = value(&self.limit)?.split(|byte| matches!(byte, b',' | b';'));
-        parse(limit.next()?.trim_ascii())?;
-        Some((parse(value(&self.remaining)?)?, parse(value(&self.reset)?)?))
-    }
+/// What remains and the time to the reset; `None` unless all three are there and can be read.
+fn read(headers: &HeaderMap, [limit, remaining, reset]: &[HeaderName; 3]) -> Option<(u64, u64)> {
+    let value = |name| Some(headers.get(name)?.as_bytes().trim_ascii());
+    // Draft 03 lets policies follow the limit: `10, 10;w=1, 50;w=60`.
+    let mut limit = value(limit)?.split(|byte| matches!(byte, b',' | b';'));
+    parse(limit.next()?.trim_ascii())?;
+    Some((parse(value(remaining)?)?, parse(value(reset)?)?))
 }
 
 /// Writes `standing`, unless what is there already is at least as restrictive.
-pub(super) fn write(headers: &mut HeaderMap, names: &Triple, standing: &Standing<'_>, reset: u64) {
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    names: &[HeaderName; 3],
+    standing: &Standing<'_>,
+    reset: u64,
+) {
     let remaining = standing.remaining.min(MOST);
-    if let Some((theirs, their_reset)) = names.read(headers) {
+    if let Some((theirs, their_reset)) = read(headers, names) {
         if theirs < remaining || (theirs == remaining && their_reset >= reset) {
             return;
         }
     }
-    let numbers = [
-        (&names.limit, standing.quota),
-        (&names.remaining, remaining),
-        (&names.reset, reset),
-    ];
-    for (name, number) in numbers {
-        if let Ok(value) = HeaderValue::from_bytes(Digits::new(number).as_bytes()) {
-            // A map that is full stays as it is: the response matters more.
-            let _ = headers.try_insert(name, value);
-        }
+    for (name, number) in names.iter().zip([standing.quota, remaining, reset]) {
+        // A map that is full stays as it is: the response matters more.
+        let _ = headers.try_insert(name, HeaderValue::from(number.min(MOST)));
     }
 }
 
@@ -107,13 +96,14 @@ mod tests {
             (["10", "99999999999999999999", "1"], true),
         ];
         for (there, replaced) in table {
-            for names in [Triple::DRAFT_03, Triple::X] {
+            for names in [DRAFT_03, X] {
                 let mut headers = HeaderMap::new();
-                headers.insert(&names.limit, there[0].parse().unwrap());
-                headers.insert(&names.remaining, there[1].parse().unwrap());
-                headers.insert(&names.reset, there[2].parse().unwrap());
+                headers.insert(&names[0], there[0].parse().unwrap());
+                headers.insert(&names[1], there[1].parse().unwrap());
+                headers.insert(&names[2], there[2].parse().unwrap());
                 write(&mut headers, &names, &standing(100, 5), 30);
-                let after = [&names.limit, &names.remaining, &names.reset]
+                let after = names
+                    .each_ref()
                     .map(|name| headers.get(name).unwrap().to_str().unwrap());
                 let expected = if replaced { ["100", "5", "30"] } else { there };
                 assert_eq!(after, expected, "{there:?}");
@@ -127,7 +117,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-ratelimit-remaining", "0".parse().unwrap());
         headers.append("x-ratelimit-remaining", "1".parse().unwrap());
-        write(&mut headers, &Triple::X, &standing(100, 5), 30);
+        write(&mut headers, &X, &standing(100, 5), 30);
         assert_eq!(headers.len(), 3);
         assert_eq!(number(&headers, "x-ratelimit-remaining"), 5);
     }
@@ -140,7 +130,7 @@ mod tests {
             reset in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
         ) {
             let mut headers = HeaderMap::new();
-            write(&mut headers, &Triple::DRAFT_03, &standing(quota, remaining), reset);
+            write(&mut headers, &DRAFT_03, &standing(quota, remaining), reset);
             prop_assert_eq!(number(&headers, "ratelimit-limit"), quota.min(MOST));
             prop_assert_eq!(number(&headers, "ratelimit-remaining"), remaining.min(MOST));
             prop_assert_eq!(number(&headers, "ratelimit-reset"), reset.min(MOST));

@@ -13,17 +13,17 @@ pub(super) fn decimal(text: &str, unit: u64) -> Option<Duration> {
     if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let saturating = |part: &str| {
-        part.bytes().fold(0_u64, |sum, byte| {
-            sum.saturating_mul(10).saturating_add((byte - b'0').into())
-        })
+    // What is too large to count is as large as can be counted.
+    let number = |digits: &str| match digits {
+        "" => 0,
+        digits => digits.parse().unwrap_or(u64::MAX),
     };
     // No more than nine digits of the fraction tell; any others round up.
     let (told, rest) = fraction.split_at(fraction.len().min(9));
-    let billionths = saturating(told) * 10_u64.pow(9 - told.len() as u32)
+    let billionths = number(told) * 10_u64.pow(9 - told.len() as u32)
         + u64::from(rest.bytes().any(|byte| byte != b'0'));
     let part = (u128::from(billionths) * u128::from(unit)).div_ceil(1_000_000_000);
-    let nanos = u128::from(saturating(whole)) * u128::from(unit) + part;
+    let nanos = u128::from(number(whole)) * u128::from(unit) + part;
     let seconds = nanos / u128::from(SECOND);
     Some(match u64::try_from(seconds) {
         Ok(seconds) => Duration::new(seconds, (nanos % u128::from(SECOND)) as u32),

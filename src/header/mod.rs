@@ -58,21 +58,14 @@ impl Hint {
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    headers
-        .get_all(SHOULD_RETRY)
-        .iter()
-        .filter_map(|value| {
-            let value = value.as_bytes().trim_ascii();
-            if value.eq_ignore_ascii_case(b"true") {
-                Some(true)
-            } else if value.eq_ignore_ascii_case(b"false") {
-                Some(false)
-            } else {
-                None
-            }
-        })
-        .chain(retry_after::is_never(headers).then_some(false))
-        .reduce(|first, second| first && second)
+    let says = |word: &[u8]| {
+        let mut values = headers.get_all(SHOULD_RETRY).iter();
+        values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word))
+    };
+    if says(b"false") || retry_after::is_never(headers) {
+        return Some(false);
+    }
+    says(b"true").then_some(true)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 use std::task::{Context, Poll};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use tower_service::Service;
 
-use super::key::Key;
+use super::key::random_uuid;
 use crate::RequestHead;
 
 /// A service whose unsafe requests have idempotency keys. Made by an
@@ -40,7 +40,7 @@ where
 
     fn call(&mut self, mut request: Request) -> S::Future {
         if !request.method().is_idempotent() && !request.headers().contains_key(&self.name) {
-            if let Some(key) = Key::random().to_header() {
+            if let Ok(key) = HeaderValue::try_from(random_uuid()) {
                 // Fails only where there are tens of thousands of headers, with which nothing can be sent.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
                 #[cfg(feature = "tracing")]

@@ -176,20 +176,17 @@ impl From<IpAddr> for Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((address, prefix)) = self.address() {
-            write!(f, "{address}")?;
             let whole = if address.is_ipv4() { 32 } else { 128 };
-            return if prefix < whole {
-                write!(f, "/{prefix}")
-            } else {
-                Ok(())
+            return match prefix < whole {
+                true => write!(f, "{address}/{prefix}"),
+                false => write!(f, "{address}"),
             };
         }
         match self.kind() {
             kind::EVERYONE => f.write_str("everyone"),
             kind::NUMBER => {
-                let mut number = [0; 8];
-                number.copy_from_slice(&self.0[..8]);
-                write!(f, "{}", u64::from_be_bytes(number))
+                let number = self.0.first_chunk().copied().map(u64::from_be_bytes);
+                write!(f, "{}", number.unwrap_or_default())
             }
             kind::HASH => {
                 f.write_str("#")?;

@@ -153,33 +153,18 @@ where
     }
 }
 
-/// Both together are one caller; where one is missing, so is the key.
-impl<A, B, Request> Key<Request> for (A, B)
-where
-    A: Key<Request>,
-    B: Key<Request>,
-{
-    fn caller(&self, request: &Request) -> Option<Caller> {
-        Some(Caller::joined(&[
-            self.0.caller(request)?,
-            self.1.caller(request)?,
-        ]))
-    }
+/// All keys of a tuple together are one caller; where one is missing, so is the key.
+macro_rules! tuple {
+    ($($K:ident),+) => {
+        impl<Request, $($K: Key<Request>),+> Key<Request> for ($($K,)+) {
+            fn caller(&self, request: &Request) -> Option<Caller> {
+                #[allow(non_snake_case, reason = "a key is named as its type")]
+                let ($($K,)+) = self;
+                Some(Caller::joined(&[$($K.caller(request)?),+]))
+            }
+        }
+    };
 }
 
-/// All three together are one caller; where one is missing, so is the key.
-impl<A, B, C, Request> Key<Request> for (A, B, C)
-where
-    A: Key<Request>,
-    B: Key<Request>,
-    C: Key<Request>,
-{
-    fn caller(&self, request: &Request) -> Option<Caller> {
-        let all = [
-            self.0.caller(request)?,
-            self.1.caller(request)?,
-            self.2.caller(request)?,
-        ];
-        Some(Caller::joined(&all))
-    }
-}
+tuple!(A, B);
+tuple!(A, B, C);

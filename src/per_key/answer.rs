@@ -1,13 +1,11 @@
 //! What callers are told, in an answer's fields.
 
-use http::HeaderMap;
-
 use crate::{
     Rejected,
+    clock::wall,
     fields::Fields,
     limit::Hold,
     refusal::{Fail, Refusal, Sealed},
-    rejected::Standing,
 };
 
 use super::{admitted::Admitted, kind::Kind};
@@ -31,7 +29,7 @@ pub struct Answer<R> {
 
 /// Writes into each answer where its caller stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Tell<H> {
+pub struct WriteFields<H> {
     fields: Fields,
     until: H,
 }
@@ -56,11 +54,11 @@ impl<R> Answer<R> {
 impl<R> Sealed for Answer<R> {}
 
 impl<R: Clone, K: Kind> Face<K> for Answer<R> {
-    type Hold = Tell<K::Until>;
+    type Hold = WriteFields<K::Until>;
 
     fn hold(&self) -> Self::Hold {
         let (fields, until) = (self.fields, K::Until::default());
-        Tell { fields, until }
+        WriteFields { fields, until }
     }
 }
 
@@ -74,7 +72,7 @@ where
         let standings = rejected.standings();
         let mut response = self.refusal.refuse(rejected)?;
         for standing in standings.iter().flat_map(|standings| standings.all()) {
-            write(self.fields, response.headers_mut(), standing);
+            self.fields.write(response.headers_mut(), standing, wall);
         }
         Ok(response)
     }
@@ -84,9 +82,9 @@ where
     }
 }
 
-// ===== impl Tell =====
+// ===== impl WriteFields =====
 
-impl<B, K, H> Hold<http::Response<B>, Admitted<K>> for Tell<H>
+impl<B, K, H> Hold<http::Response<B>, Admitted<K>> for WriteFields<H>
 where
     K: Kind,
     H: Hold<http::Response<B>, Admitted<K>>,
@@ -95,15 +93,11 @@ where
 
     fn hold(&self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
         let headers = response.headers_mut();
-        admitted.standings(&mut |standing| write(self.fields, headers, &standing));
+        admitted.standings(&mut |standing| self.fields.write(headers, &standing, wall));
         self.until.hold(response, admitted)
     }
 
     fn empty(&self, response: http::Response<B>) -> H::Output {
         self.until.empty(response)
     }
-}
-
-fn write(fields: Fields, headers: &mut HeaderMap, standing: &Standing<'_>) {
-    fields.write(headers, standing, crate::clock::wall);
 }

@@ -129,10 +129,10 @@ where
         match asked.who {
             // Who shares what there is shares its plan.
             Who::Nobody | Who::Unknown | Who::Exempt => asked,
-            Who::Caller(_) => {
-                let plan = Some((self.plan)(request));
-                Asked { plan, ..asked }
-            }
+            Who::Caller(_) => Asked {
+                plan: Some((self.plan)(request)),
+                ..asked
+            },
         }
     }
 }
@@ -143,10 +143,10 @@ where
     E: Fn(&Request) -> bool,
 {
     fn ask(&self, request: &Request) -> Asked<Plan> {
-        if (self.exempt)(request) {
-            return Asked::new(Who::Exempt, 0);
+        match (self.exempt)(request) {
+            true => Asked::new(Who::Exempt, 0),
+            false => self.ask.ask(request),
         }
-        self.ask.ask(request)
     }
 }
 

@@ -13,13 +13,10 @@ use crate::{ConcurrencyLayer, Quota, SlidingWindowLayer, TokenBucketLayer};
 /// Sealed.
 pub trait OneOfSeveral: sealed::Sealed {
     /// What it counts.
-    type Kind: Rate;
+    type Kind: Rate + Kind<Plan = Quota, Names = &'static str>;
 
     #[doc(hidden)]
-    fn plan(self) -> <Self::Kind as Kind>::Plan;
-
-    #[doc(hidden)]
-    fn names(name: &'static str) -> <Self::Kind as Kind>::Names;
+    fn quota(self) -> Quota;
 }
 
 mod sealed {
@@ -35,12 +32,8 @@ macro_rules! per {
         impl OneOfSeveral for $Layer {
             type Kind = $Kind;
 
-            fn plan(self) -> Quota {
+            fn quota(self) -> Quota {
                 self.limiter().quota()
-            }
-
-            fn names(name: &'static str) -> &'static str {
-                name
             }
         }
 

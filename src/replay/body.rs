@@ -28,24 +28,9 @@ use crate::{BoxError, TryClone};
 /// A [clone](TryClone::try_clone) begins at the first byte, however much of the original was sent. Which of them was polled first
 /// is of no account: one that is polled for the first time takes over, and those that were polled before get
 /// [`ReplayError::Superseded`] from then on, unless they had come to their end.
-pub struct ReplayBody<B>(Kind<B>);
-
-enum Kind<B> {
-    Recorded(Attempt<B>),
-    /// Another body that was put in its place.
-    #[cfg_attr(
-        not(feature = "provider"),
-        allow(dead_code, reason = "nobody else replaces bodies")
-    )]
-    Replaced {
-        bytes: Option<Bytes>,
-    },
-}
-
-/// One attempt to send the body.
-struct Attempt<B> {
+pub struct ReplayBody<B> {
     shared: Arc<Shared<B>>,
-    /// 0 until it is polled.
+    /// Which attempt to send the body this is; 0 until it is polled.
     number: u64,
     at: At,
     sent: u64,
@@ -66,118 +51,12 @@ enum At {
 impl<B: Body> ReplayBody<B> {
     /// Takes up to `max_bytes` of `body` down while it is sent.
     pub fn new(body: B, max_bytes: usize) -> Self {
-        Self(Kind::Recorded(Attempt::new(Arc::new(Shared::new(
-            body, max_bytes,
-        )))))
+        Self::of(Arc::new(Shared::new(body, max_bytes)))
     }
 }
 
-impl<B> Body for ReplayBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        match &mut self.0 {
-            Kind::Recorded(attempt) => attempt.poll_frame(cx),
-            Kind::Replaced { bytes } => {
-                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Recorded(attempt) => attempt.is_end_stream(),
-            Kind::Replaced { bytes } => bytes.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Recorded(attempt) => attempt.size_hint(),
-            Kind::Replaced { bytes } => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-        }
-    }
-}
-
-/// Always gives a clone. Whether it [can be sent](TryClone::is_whole) may change while the original is.
-impl<B> TryClone for ReplayBody<B> {
-    fn try_clone(&self) -> Option<Self> {
-        Some(Self(match &self.0 {
-            Kind::Recorded(attempt) => Kind::Recorded(Attempt::new(attempt.shared.clone())),
-            Kind::Replaced { bytes } => Kind::Replaced {
-                bytes: bytes.clone(),
-            },
-        }))
-    }
-
-    fn is_whole(&self) -> bool {
-        match &self.0 {
-            Kind::Recorded(attempt) => attempt.shared.lock().record.is_some(),
-            Kind::Replaced { .. } => true,
-        }
-    }
-
-    fn take_over(&self) -> bool {
-        match &self.0 {
-            Kind::Recorded(attempt) => attempt.shared.take_over().is_some(),
-            Kind::Replaced { .. } => true,
-        }
-    }
-}
-
-/// Shows what the original does until some of it was sent, and then what was recorded, if it was sent to its end and is in one
-/// piece.
-#[cfg(any(feature = "cache", feature = "provider"))]
-impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
-    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        match &self.0 {
-            Kind::Replaced { bytes } => Some(look(bytes.as_deref().unwrap_or_default())),
-            Kind::Recorded(attempt) if attempt.at == At::Record(0) => {
-                let state = attempt.shared.lock();
-                let record = state.record.as_ref()?;
-                match &state.source {
-                    Source::Open(body) if record.is_empty() => body.peek(look),
-                    source if source.is_ended() => record.whole().map(look),
-                    _ => None,
-                }
-            }
-            Kind::Recorded(_) => None,
-        }
-    }
-}
-
-/// Puts the bytes in the place of this body alone: clones that were made before stay what they are.
-#[cfg(feature = "provider")]
-impl<B> ReplaceBody for ReplayBody<B> {
-    fn replace_body(&mut self, bytes: Bytes) -> bool {
-        let bytes = (!bytes.is_empty()).then_some(bytes);
-        self.0 = Kind::Replaced { bytes };
-        true
-    }
-}
-
-impl<B> fmt::Debug for ReplayBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut body = f.debug_struct("ReplayBody");
-        body.field("is_whole", &self.is_whole());
-        if let Kind::Recorded(attempt) = &self.0 {
-            body.field("sent", &attempt.sent);
-        }
-        body.finish_non_exhaustive()
-    }
-}
-
-// ===== impl Attempt =====
-
-impl<B> Attempt<B> {
-    fn new(shared: Arc<Shared<B>>) -> Self {
+impl<B> ReplayBody<B> {
+    fn of(shared: Arc<Shared<B>>) -> Self {
         Self {
             shared,
             number: 0,
@@ -205,29 +84,10 @@ impl<B> Attempt<B> {
     }
 }
 
-impl<B: Body> Attempt<B>
+impl<B: Body> ReplayBody<B>
 where
     B::Error: Into<BoxError>,
 {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        if self.at == At::End {
-            return Poll::Ready(None);
-        }
-        let begun = self.begin().map_err(BoxError::from);
-        let frame = match begun {
-            Ok(()) => ready!(self.poll_next(cx)),
-            Err(error) => Some(Err(error)),
-        };
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.sent = self.sent.saturating_add(length as u64);
-            }
-            _ => self.at = At::End,
-        }
-        Poll::Ready(frame)
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
         let mut state = self.shared.lock();
         if state.newest != self.number {
@@ -256,7 +116,33 @@ where
     }
 }
 
-impl<B: Body> Attempt<B> {
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        if self.at == At::End {
+            return Poll::Ready(None);
+        }
+        let begun = self.begin().map_err(BoxError::from);
+        let frame = match begun {
+            Ok(()) => ready!(self.poll_next(cx)),
+            Err(error) => Some(Err(error)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.sent = self.sent.saturating_add(length as u64);
+            }
+            _ => self.at = At::End,
+        }
+        Poll::Ready(frame)
+    }
+
     fn is_end_stream(&self) -> bool {
         if self.at == At::End {
             return true;
@@ -266,11 +152,9 @@ impl<B: Body> Attempt<B> {
             // There is an error to come.
             return false;
         }
-        let is_replayed = match self.at {
-            At::Record(index) => state
-                .record
-                .as_ref()
-                .is_some_and(|record| record.ends_at(index)),
+        let is_replayed = match (self.at, &state.record) {
+            (At::Record(index), Some(record)) => record.ends_at(index),
+            (At::Record(_), None) => false,
             _ => true,
         };
         is_replayed && state.source.is_ended()
@@ -285,19 +169,67 @@ impl<B: Body> Attempt<B> {
             (Some(record), At::Record(_)) => record.data().saturating_sub(self.sent),
             _ => 0,
         };
-        let mut hint = match &state.source {
+        let source = match &state.source {
             Source::Open(body) => body.size_hint(),
             // Where the original told no length, neither does a replay: there may be trailers.
             Source::Ended | Source::Failed => SizeHint::new(),
         };
-        if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(recorded)) {
+        let mut hint = SizeHint::new();
+        hint.set_lower(source.lower().saturating_add(recorded));
+        if let Some(upper) = source.upper().and_then(|upper| upper.checked_add(recorded)) {
             hint.set_upper(upper);
-        } else {
-            let lower = hint.lower();
-            hint = SizeHint::new();
-            hint.set_lower(lower);
         }
-        hint.set_lower(hint.lower().saturating_add(recorded));
         hint
+    }
+}
+
+/// Always gives a clone. Whether it [can be sent](TryClone::is_whole) may change while the original is.
+impl<B> TryClone for ReplayBody<B> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(Self::of(self.shared.clone()))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shared.lock().record.is_some()
+    }
+
+    fn take_over(&self) -> bool {
+        self.shared.take_over().is_some()
+    }
+}
+
+/// Shows what the original does until some of it was sent, and then what was recorded, if it was sent to its end and is in one
+/// piece.
+#[cfg(any(feature = "cache", feature = "provider"))]
+impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if self.at != At::Record(0) {
+            return None;
+        }
+        let state = self.shared.lock();
+        let record = state.record.as_ref()?;
+        match &state.source {
+            Source::Open(body) if record.is_empty() => body.peek(look),
+            source if source.is_ended() => record.whole().map(look),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the bytes in the place of this body alone: clones that were made before stay what they are.
+#[cfg(feature = "provider")]
+impl<B> ReplaceBody for ReplayBody<B> {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        *self = Self::of(Arc::new(Shared::recorded(&bytes)));
+        true
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody")
+            .field("is_whole", &self.is_whole())
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }

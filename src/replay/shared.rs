@@ -69,14 +69,31 @@ impl<B> Shared<B> {
 
 impl<B: Body> Shared<B> {
     pub(super) fn new(body: B, max_bytes: usize) -> Self {
+        let exact = body.size_hint().exact();
+        let source = match body.is_end_stream() {
+            true => Source::Ended,
+            false => Source::Open(Box::pin(body)),
+        };
+        Self::of(source, exact, Record::new(max_bytes))
+    }
+}
+
+impl<B> Shared<B> {
+    /// A body that is all there.
+    #[cfg(feature = "provider")]
+    pub(super) fn recorded(bytes: &Bytes) -> Self {
+        let mut record = Record::new(bytes.len());
+        // It has just the room.
+        let _ = record.push_all(bytes);
+        Self::of(Source::Ended, Some(bytes.len() as u64), record)
+    }
+
+    fn of(source: Source<B>, exact: Option<u64>, record: Record) -> Self {
         Self {
-            exact: body.size_hint().exact(),
+            exact,
             state: Mutex::new(State {
-                source: match body.is_end_stream() {
-                    true => Source::Ended,
-                    false => Source::Open(Box::pin(body)),
-                },
-                record: Some(Record::new(max_bytes)),
+                source,
+                record: Some(record),
                 newest: 0,
                 parked: None,
             }),

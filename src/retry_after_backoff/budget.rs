@@ -1,6 +1,6 @@
 //! How much retrying is affordable.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -58,10 +58,11 @@ const RETRY: u64 = 100;
 ///
 /// At 0 % only the reserve is there. A percentage above 100 allows more than one retry for each success. A reserve of
 /// `Quota::per_second(0)` is none. Nothing overflows.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct Budget(Arc<Balance>);
 
+#[derive(Debug)]
 struct Balance {
     terms: Terms,
     /// In hundredths of a retry.
@@ -71,7 +72,7 @@ struct Balance {
 }
 
 /// What is agreed of a budget, whatever is in it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Terms {
     percent: u32,
     saved_at_most: u64,
@@ -231,17 +232,6 @@ impl Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self::new(20, Quota::per_minute(30).burst(10))
-    }
-}
-
-impl fmt::Debug for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget")
-            .field("percent", &self.0.terms.percent)
-            .field("reserve", &self.0.terms.reserve)
-            .field("saved_at_most", &(self.0.terms.saved_at_most / RETRY))
-            .field("saved", &self.saved())
-            .finish()
     }
 }
 

@@ -212,7 +212,11 @@ where
     #[inline]
     fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
         let Some(request) = &self.request else {
-            self.judge_last(result);
+            // A success of the last attempt pays into the budget, too.
+            let is_success = || self.policy.is_success(result.as_ref());
+            if let Some(budget) = self.budget.as_ref().filter(|_| is_success()) {
+                budget.deposit();
+            }
             return None;
         };
         match self.policy.action(request, result.as_ref()) {
@@ -226,14 +230,6 @@ where
                 self.settings.budget.with(host, Budget::deposit);
                 None
             }
-        }
-    }
-
-    /// A last attempt can't be classified, but the budget that paid for it is owed what it earned.
-    fn judge_last(&self, result: &Result<S::Response, BoxError>) {
-        match &self.budget {
-            Some(budget) if self.policy.is_success(result.as_ref()) => budget.deposit(),
-            _ => {}
         }
     }
 

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     Backoff, Budget, Budgets, OutcomePolicy, RetryAfterBackoff,
-    settings::{Dice, Paid, Settings},
+    settings::{Paid, Settings},
 };
 
 /// Repeats requests that failed for a while only, when the server says so, or else after a growing wait.
@@ -115,7 +115,7 @@ impl<P> RetryAfterBackoffLayer<P> {
     /// Everything that the layer makes draws from one sequence. Unless told otherwise, each thread draws from a generator
     /// of its own that nobody can foresee.
     pub fn seed(self, seed: u64) -> Self {
-        self.set(|settings| settings.dice = Dice::seeded(seed))
+        self.set(|settings| settings.seed = Some((seed, Arc::default())))
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -22,7 +22,9 @@ pub(super) struct Settings {
     pub(super) max_wait: Duration,
     pub(super) deadline: Duration,
     pub(super) budget: Paid,
-    pub(super) dice: Dice,
+    /// A seed, and how many numbers were drawn from it: each count is a seed, so that there is no
+    /// generator to lock. Without one the thread's generator is used.
+    pub(super) seed: Option<(u64, Arc<AtomicU64>)>,
 }
 
 /// What pays for the retries of a layer.
@@ -31,17 +33,6 @@ pub(super) enum Paid {
     Free,
     By(Budget),
     ByHost(Budgets),
-}
-
-/// Where the random numbers come from.
-#[derive(Debug, Clone)]
-pub(super) enum Dice {
-    Thread,
-    /// The numbers drawn so far are counted, and each count is a seed: there is no generator to lock.
-    Seeded {
-        seed: u64,
-        drawn: Arc<AtomicU64>,
-    },
 }
 
 /// How far one request has come.
@@ -73,7 +64,7 @@ impl Default for Settings {
             max_wait: Duration::from_secs(60),
             deadline: Duration::from_secs(5 * 60),
             budget: Paid::By(Budget::default()),
-            dice: Dice::Thread,
+            seed: None,
         }
     }
 }
@@ -105,7 +96,7 @@ impl Settings {
             Some(hint) if hint < self.backoff.base() / 10 => {
                 self.own_wait(progress).min(self.max_wait).max(hint)
             }
-            Some(hint) => above_hint(hint, self.dice.roll()).min(self.max_wait.min(left)),
+            Some(hint) => above_hint(hint, self.random()).min(self.max_wait.min(left)),
         };
         if wait > left {
             return None;
@@ -121,10 +112,18 @@ impl Settings {
         })
     }
 
+    fn random(&self) -> u64 {
+        let Some((seed, drawn)) = &self.seed else {
+            return rand::random();
+        };
+        // Relaxed: a lone counter, nothing is read through it.
+        let count = drawn.fetch_add(1, Ordering::Relaxed);
+        SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
+    }
+
     fn own_wait(&self, progress: &Progress) -> Duration {
         let retry = progress.attempts.attempts().saturating_sub(1);
-        self.backoff
-            .wait(retry, progress.last_wait, self.dice.roll())
+        self.backoff.wait(retry, progress.last_wait, self.random())
     }
 }
 
@@ -142,28 +141,6 @@ impl Paid {
             Self::Free => None,
             Self::By(budget) => Some(f(budget)),
             Self::ByHost(budgets) => Some(f(&budgets.of_host(host()))),
-        }
-    }
-}
-
-// ===== impl Dice =====
-
-impl Dice {
-    pub(super) fn seeded(seed: u64) -> Self {
-        Self::Seeded {
-            seed,
-            drawn: Arc::default(),
-        }
-    }
-
-    fn roll(&self) -> u64 {
-        match self {
-            Self::Thread => rand::random(),
-            Self::Seeded { seed, drawn } => {
-                // Relaxed: a lone counter, nothing is read through it.
-                let count = drawn.fetch_add(1, Ordering::Relaxed);
-                SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
-            }
         }
     }
 }

@@ -1,18 +1,18 @@
 //! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
 mod item;
-mod policy;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
+use std::fmt::Write;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 use sfv::{Item, KeyRef, key_ref};
 
 use self::item::{members, named, number, quoted_len, without};
 use super::{
     Standing,
-    number::{Digits, MOST, seconds},
+    number::{MOST, seconds},
 };
 use crate::quoted::quote;
 
@@ -37,16 +37,10 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>) {
     if stays {
         return;
     }
-    let limit = format(
-        name,
-        quoted_len(name),
-        [(b";r=", remaining), (b";t=", reset)],
-    );
-    let limit = HeaderValue::from_maybe_shared(Bytes::from(limit)).ok();
-    let (Some(policy), Some(limit)) = (policy::value(standing), limit) else {
-        return;
-    };
+    let window = seconds(standing.window).max(1);
+    let policy = item(name, [("q", standing.quota), ("w", window)]);
     put(headers, &RATE_LIMIT_POLICY, policy, name);
+    let limit = item(name, [("r", remaining), ("t", reset)]);
     put(headers, &RATE_LIMIT, limit, name);
 }
 
@@ -60,20 +54,24 @@ fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
 }
 
 /// An item in a buffer that fits exactly, which becomes a value without a copy.
-fn format(name: &str, quoted: usize, parameters: [(&[u8; 3], u64); 2]) -> Vec<u8> {
-    let [first, second] = parameters.map(|(key, number)| (key, Digits::new(number)));
-    let numbers = first.1.as_bytes().len() + second.1.as_bytes().len();
-    let mut item = Vec::with_capacity(quoted + 6 + numbers);
-    quote(name, |byte| item.push(byte));
-    for (key, digits) in [first, second] {
-        item.extend_from_slice(key);
-        item.extend_from_slice(digits.as_bytes());
+fn item(name: &str, parameters: [(&str, u64); 2]) -> String {
+    let parameters = parameters.map(|(key, number)| (key, number.min(MOST)));
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let lengths = parameters.map(|(key, number)| key.len() + 2 + digits(number));
+    let mut item = String::with_capacity(quoted_len(name) + lengths.iter().sum::<usize>());
+    quote(name, |byte| item.push(byte.into()));
+    for (key, number) in parameters {
+        // A string takes whatever is written.
+        let _ = write!(item, ";{key}={number}");
     }
     item
 }
 
 /// Appends a line, in place of any item of the same name, and of lines that would spoil the whole list.
-fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, name: &str) {
+fn put(headers: &mut HeaderMap, field: &HeaderName, item: String, name: &str) {
+    let Ok(value) = HeaderValue::try_from(item) else {
+        return;
+    };
     // A map that is full stays as it is: the response matters more.
     match headers.try_entry(field) {
         Ok(Entry::Vacant(none)) => {

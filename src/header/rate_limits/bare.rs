@@ -3,69 +3,55 @@
 use super::{
     policy,
     set::{Count, Set},
-    structured::{self, Head, Member},
+    structured::{self, Member},
     value::{self, Moment},
 };
 use crate::Reported;
 
-/// The names of the three.
-struct Names {
-    limit: &'static str,
-    remaining: &'static str,
-    reset: &'static str,
-}
+/// The IETF's drafts up to 06.
+pub(super) const IETF: [&str; 3] = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
 
-const IETF: Names = Names {
-    limit: "ratelimit-limit",
-    remaining: "ratelimit-remaining",
-    reset: "ratelimit-reset",
-};
+/// All other servers.
+pub(super) const LEGACY: [&str; 3] = [
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
 
-const LEGACY: Names = Names {
-    limit: "x-ratelimit-limit",
-    remaining: "x-ratelimit-remaining",
-    reset: "x-ratelimit-reset",
-};
-
-/// The same as the reset, always as a wait: where it is there, it needs no clock.
+/// The same as the legacy reset, always as a wait: if it is there, no clock is needed.
 const RESET_AFTER: &str = "x-ratelimit-reset-after";
 
 pub(super) fn is_legacy(name: &str) -> bool {
-    [LEGACY.limit, LEGACY.remaining, LEGACY.reset, RESET_AFTER].contains(&name)
+    LEGACY.contains(&name) || name == RESET_AFTER
 }
 
-/// The IETF's drafts up to 06.
-pub(super) fn ietf(moment: &Moment<'_>, policies: &[Member<'_>]) -> Vec<Reported> {
-    read(&IETF, moment, policies)
-}
-
-/// Everybody else.
-pub(super) fn legacy(moment: &Moment<'_>) -> Vec<Reported> {
-    read(&LEGACY, moment, &[])
-}
-
-fn read(names: &Names, moment: &Moment<'_>, policies: &[Member<'_>]) -> Vec<Reported> {
+pub(super) fn read(
+    names: [&'static str; 3],
+    moment: &Moment<'_>,
+    policies: &[Member],
+) -> Vec<Reported> {
+    let [limit, remaining, reset] = names;
     let texts = |name: &'static str| {
         let values = moment.headers.get_all(name).iter();
         values.filter_map(value::text)
     };
     let mut set = Set::default();
     let mut own = Vec::new();
-    for text in texts(names.limit) {
+    for text in texts(limit) {
         match value::count(text) {
             Some(count) => set.limit(Some(count)),
             None => own.extend(quotas(text, &mut set)),
         }
     }
-    for text in texts(names.remaining) {
+    for text in texts(remaining) {
         set.remaining(value::count(text));
     }
-    let waits = texts(RESET_AFTER).filter(|_| names.limit == LEGACY.limit);
+    let waits = texts(RESET_AFTER).filter(|_| names == LEGACY);
     for text in waits {
         set.reset(moment.reset(text));
     }
-    if !set.has_reset() {
-        for text in texts(names.reset) {
+    if set.reset.is_none() {
+        for text in texts(reset) {
             set.reset(moment.reset(text));
         }
     }
@@ -74,18 +60,14 @@ fn read(names: &Names, moment: &Moment<'_>, policies: &[Member<'_>]) -> Vec<Repo
 
 /// A limit with its policies behind it, as in `10, 10;w=1, 50;w=60`. Two numbers with nothing to tell them apart are
 /// neither.
-fn quotas<'a>(text: &'a str, set: &mut Set) -> Vec<Member<'a>> {
-    let members = structured::list(text).unwrap_or_default();
-    let is_policy =
-        |member: &Member<'_>| matches!(member.head, Head::Number(_)) && member.w.is_some();
-    let Some((first, rest)) = members.split_first() else {
-        return members;
-    };
-    if let Head::Number(limit) = first.head {
-        if rest.iter().all(is_policy) {
-            set.limit(Some(Count::from(limit)));
-            return members.into_iter().filter(is_policy).collect();
-        }
+fn quotas(text: &str, set: &mut Set) -> Vec<Member> {
+    let mut members = structured::list(text).unwrap_or_default();
+    let is_policy = |member: &Member| member.number.is_some() && member.w.is_some();
+    let limit = members.first().and_then(|first| first.number);
+    if limit.is_none() || !members.iter().skip(1).all(is_policy) {
+        return Vec::new();
     }
-    Vec::new()
+    set.limit(limit.map(Count::from));
+    members.retain(is_policy);
+    members
 }

@@ -88,11 +88,11 @@ impl RateLimits {
             let policies = structured::list(&policies).unwrap_or_default();
             limits.add(policy::by_name(&field, &policies));
             limits.add(policy::in_one(&field, &policies));
-            limits.add(bare::ietf(&moment, &policies));
+            limits.add(bare::read(bare::IETF, &moment, &policies));
         }
         limits.add(named.of(Family::Legacy));
         if legacy {
-            limits.add(bare::legacy(&moment));
+            limits.add(bare::read(bare::LEGACY, &moment, &[]));
         }
         limits
     }

@@ -15,14 +15,6 @@ pub(super) enum Family {
     Legacy,
 }
 
-/// Which part of a limit the value tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    Limit,
-    Remaining,
-    Reset,
-}
-
 /// Which limit is meant: the headers of one limit differ in nothing but their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Subject {
@@ -33,9 +25,12 @@ pub(super) struct Subject {
     pub(super) period: Option<Duration>,
 }
 
+/// The parts of a limit.
+const PARTS: [&str; 3] = ["limit", "remaining", "reset"];
+
 /// The subject and the part that a name stands for, if it is one whose meaning is all in the name.
-pub(super) fn read(name: &str) -> Option<(Subject, Part)> {
-    if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
+pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
+    let (subject, part) = if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
         let (what, part) = rest.rsplit_once('-')?;
         let subject = Subject {
             family: Family::Anthropic,
@@ -43,10 +38,12 @@ pub(super) fn read(name: &str) -> Option<(Subject, Part)> {
             dimension: dimension(what)?,
             period: Some(MINUTE),
         };
-        return Some((subject, part_of(part)?));
-    }
-    let (part, what) = name.strip_prefix("x-ratelimit-")?.split_once('-')?;
-    Some((subject(what)?, part_of(part)?))
+        (subject, part)
+    } else {
+        let (part, what) = name.strip_prefix("x-ratelimit-")?.split_once('-')?;
+        (subject(what)?, part)
+    };
+    PARTS.contains(&part).then_some((subject, part))
 }
 
 fn subject(what: &str) -> Option<Subject> {
@@ -70,15 +67,6 @@ fn subject(what: &str) -> Option<Subject> {
         project: own.is_some(),
         dimension,
         period,
-    })
-}
-
-fn part_of(text: &str) -> Option<Part> {
-    Some(match text {
-        "limit" => Part::Limit,
-        "remaining" => Part::Remaining,
-        "reset" => Part::Reset,
-        _ => return None,
     })
 }
 

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use super::{
-    name::{self, Family, Part, Subject},
+    name::{self, Family, Subject},
     set::Set,
     value::{self, Moment},
 };
@@ -30,9 +30,9 @@ impl Named {
             return;
         };
         match part {
-            Part::Limit => set.limit(value::count(text)),
-            Part::Remaining => set.remaining(value::count(text)),
-            Part::Reset => set.reset(moment.reset(text)),
+            "limit" => set.limit(value::count(text)),
+            "remaining" => set.remaining(value::count(text)),
+            _ => set.reset(moment.reset(text)),
         }
     }
 

@@ -4,39 +4,37 @@ use std::time::Duration;
 
 use super::{
     set::{Count, Set},
-    structured::{self, Head, Member},
+    structured::{self, Member},
 };
 use crate::{Dimension, Reported};
 
 /// Draft 08 and later: policies have names, and what is left is told by name.
-pub(super) fn by_name(field: &str, policies: &[Member<'_>]) -> Vec<Reported> {
+pub(super) fn by_name(field: &str, policies: &[Member]) -> Vec<Reported> {
     let left = structured::list(field).unwrap_or_default();
-    let left: Vec<_> = left.iter().filter(|member| is_left(member)).collect();
-    let policy_of = |name| policies.iter().find(|policy| is_policy(policy, name));
-    let mut reported = Vec::new();
-    for member in &left {
-        let Some(name) = name(member) else { continue };
-        reported.extend(merged(name, policy_of(name), Some(member)));
-    }
-    for policy in policies {
-        let Some(name) = name(policy) else { continue };
-        let is_told = left.iter().any(|member| member.head == policy.head);
-        if policy.q.is_some() && !is_told {
-            reported.extend(merged(name, Some(policy), None));
-        }
-    }
-    reported
+    let left = || left.iter().filter(|member| member.r.is_some());
+    let policies = || policies.iter().filter(|policy| policy.q.is_some());
+    let of_left = left().map(|left| {
+        let policy = policies().find(|policy| policy.name == left.name);
+        (policy, Some(left))
+    });
+    let others = policies()
+        .filter(|policy| !left().any(|left| left.name == policy.name))
+        .map(|policy| (Some(policy), None));
+    of_left
+        .chain(others)
+        .filter_map(|(policy, left)| merged(policy, left))
+        .collect()
 }
 
 /// Draft 07: one limit, and policies without names.
-pub(super) fn in_one(field: &str, policies: &[Member<'_>]) -> Vec<Reported> {
-    let Some(trio) = structured::dictionary(field) else {
+pub(super) fn in_one(field: &str, policies: &[Member]) -> Vec<Reported> {
+    let Some([limit, remaining, reset]) = structured::dictionary(field) else {
         return Vec::new();
     };
     let mut set = Set::default();
-    set.limit(trio.limit.map(Count::from));
-    set.remaining(trio.remaining.map(Count::from));
-    set.reset(trio.reset.and_then(seconds));
+    set.limit(limit.map(Count::from));
+    set.remaining(remaining.map(Count::from));
+    set.reset(reset.and_then(seconds));
     if set.reported(Dimension::Requests, None).is_none() {
         return Vec::new();
     }
@@ -47,16 +45,14 @@ pub(super) fn in_one(field: &str, policies: &[Member<'_>]) -> Vec<Reported> {
 /// limits of their own.
 pub(super) fn with_policies<'a>(
     set: Set,
-    policies: impl IntoIterator<Item = &'a Member<'a>>,
+    policies: impl IntoIterator<Item = &'a Member>,
 ) -> Vec<Reported> {
     let mut period = None;
     let mut others = Vec::new();
     for policy in policies {
-        let Head::Number(limit) = policy.head else {
-            continue;
-        };
+        let Some(limit) = policy.number else { continue };
         let window = policy.w.and_then(window);
-        let of_this = set.told_limit().is_some() && set.told_limit() == u64::try_from(limit).ok();
+        let of_this = set.limit.is_some() && set.limit == u64::try_from(limit).ok();
         if of_this && period.is_none() {
             period = window;
         } else {
@@ -69,18 +65,17 @@ pub(super) fn with_policies<'a>(
     this.into_iter().chain(others).collect()
 }
 
-fn merged(name: &str, policy: Option<&Member<'_>>, left: Option<&Member<'_>>) -> Option<Reported> {
+fn merged(policy: Option<&Member>, left: Option<&Member>) -> Option<Reported> {
+    let name = left.or(policy)?.name.as_deref()?;
     let dimension = dimension(name, policy.and_then(|policy| policy.qu.as_deref()))?;
     let mut set = Set::default();
     set.limit(policy.and_then(|policy| policy.q).map(Count::from));
     if let Some(left) = left {
-        set.remaining(left.r.or(left.a).map(Count::from));
+        set.remaining(left.r.map(Count::from));
         set.reset(left.t.or(left.w).and_then(seconds));
     }
-    set.reported(
-        dimension,
-        policy.and_then(|policy| policy.w).and_then(window),
-    )
+    let period = policy.and_then(|policy| policy.w).and_then(window);
+    set.reported(dimension, period)
 }
 
 fn dimension(name: &str, unit: Option<&str>) -> Option<Dimension> {
@@ -103,21 +98,6 @@ fn tokens(text: &str) -> Option<Dimension> {
     } else {
         Some(Dimension::Tokens)
     }
-}
-
-fn name<'a>(member: &'a Member<'_>) -> Option<&'a str> {
-    match &member.head {
-        Head::Name(name) => Some(name),
-        _ => None,
-    }
-}
-
-fn is_left(member: &Member<'_>) -> bool {
-    name(member).is_some() && member.r.or(member.a).is_some()
-}
-
-fn is_policy(member: &Member<'_>, named: &str) -> bool {
-    name(member) == Some(named) && member.q.is_some()
 }
 
 fn seconds(number: i64) -> Option<Duration> {

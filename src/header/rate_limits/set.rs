@@ -15,9 +15,9 @@ pub(super) enum Count {
 /// What was said of one limit up to now; of what is said twice, that which leaves less.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Set {
-    limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     remaining: Option<u64>,
-    reset: Option<Duration>,
+    pub(super) reset: Option<Duration>,
     is_unknown: bool,
 }
 
@@ -36,14 +36,6 @@ impl Set {
 
     pub(super) fn reset(&mut self, reset: Option<Duration>) {
         self.reset = self.reset.max(reset);
-    }
-
-    pub(super) fn told_limit(&self) -> Option<u64> {
-        self.limit
-    }
-
-    pub(super) fn has_reset(&self) -> bool {
-        self.reset.is_some()
     }
 
     /// All of it, without what contradicts itself; `None` where nothing is known.

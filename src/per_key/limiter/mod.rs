@@ -190,7 +190,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 }
 
-/// What somebody asks for who comes without a request.
+/// What is asked for without a request.
 fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
     Asked::new(Who::Caller(caller), cost)
 }

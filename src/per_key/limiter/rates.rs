@@ -54,8 +54,8 @@ impl<K: Rate> PerKeyLimiter<K> {
         other: L,
     ) -> PerKeyLimiter<Joint<K, L::Kind>> {
         let table = &self.0.table;
-        let plan = (table.plan(), other.plan());
-        let names = (table.names(), L::names(name));
+        let plan = (table.plan(), other.quota());
+        let names = (table.names(), name);
         self.with((plan, names), table.max_callers(), self.0.clock.clone())
     }
 
