@@ -7,8 +7,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer,
-    retry_after_backoff::Attempts,
+    ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer, retry::Attempts,
 };
 
 /// Refuses the first request.

@@ -135,124 +135,92 @@
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod accessors;
-#[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
-mod adapter;
-mod algorithm;
 #[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub mod auto;
+mod ai;
+mod backoff;
 #[cfg(feature = "cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub mod cache;
-mod carry;
-pub mod circuit;
 pub mod circuit_breaker;
-mod circuit_open;
-mod clock;
-pub mod concurrency;
-pub mod cost;
-mod decision;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub mod diagnose;
 mod error;
-#[cfg(any(feature = "cache", feature = "provider"))]
-mod events;
 pub mod fallback;
-#[cfg(feature = "per-key")]
-mod fields;
 #[cfg(any(feature = "per-key", feature = "provider"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "per-key", feature = "provider"))))]
 pub mod guide;
-mod header;
-mod hint;
+mod http;
 pub mod idempotency_key;
-#[cfg(feature = "per-key")]
-#[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
-pub mod key;
+#[cfg(any(feature = "axum", feature = "hyper", feature = "reqwest"))]
+mod integrations;
 mod limit;
-mod message;
-#[cfg(feature = "provider")]
-mod opening;
-#[cfg(feature = "provider")]
+mod macros;
+#[cfg(any(feature = "cache", feature = "provider"))]
 mod payload;
+pub mod replay;
+pub mod retry;
+mod sync;
+pub mod timeout;
+
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::ai::{provider, router as auto, stack, stream_errors as diagnose};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
-pub mod per_key;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub mod provider;
-mod quota;
-mod quoted;
-#[cfg(feature = "provider")]
-mod rate_limits;
-pub mod refusal;
-mod rejected;
-pub mod replay;
-pub mod retry_after_backoff;
-pub mod sliding_window;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub mod stack;
-mod sync;
-mod timed_out;
-pub mod timeout;
-pub mod token_bucket;
-#[cfg(feature = "provider")]
-mod tokens;
-
-#[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-pub use self::adapter::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+pub use self::limit::{per_key, per_key::key};
+pub use self::{
+    circuit_breaker::circuit,
+    limit::{concurrency, cost, rejection as refusal, sliding_window, token_bucket},
 };
-#[cfg(feature = "reqwest-middleware")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
-pub use self::adapter::{LayerError, LayerMiddleware, NextFuture, NextService};
+
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::ai::{
+    router::{Auto, AutoLayer},
+    stack::StackLayer,
+    stream_errors::{Diagnose, DiagnoseLayer},
+    tokens::{TokenUsage, Tokens},
+};
 #[cfg(feature = "cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub use self::cache::{Cache, CacheLayer};
 #[cfg(any(feature = "cache", feature = "provider"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
-pub use self::message::PeekBody;
+pub use self::http::PeekBody;
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::{
-    auto::{Auto, AutoLayer},
-    diagnose::{Diagnose, DiagnoseLayer},
-    message::ReplaceBody,
-    rate_limits::{Dimension, RateLimits, Reported},
-    stack::StackLayer,
-    tokens::{TokenUsage, Tokens},
+pub use self::http::{Dimension, RateLimits, ReplaceBody, Reported};
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::integrations::{
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
 };
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::integrations::{LayerError, LayerMiddleware, NextFuture, NextService};
 pub use self::{
-    carry::{Carry, Guarded, Progress},
-    circuit::Circuit,
-    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer},
-    circuit_open::CircuitOpen,
-    clock::Clock,
-    concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
-    cost::Cost,
-    decision::Decision,
-    error::{Classify, ErrorClassifier, HttpClassifier, Outcome},
+    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},
+    error::{
+        BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, Limit, Outcome, Reason,
+        Rejected, TimedOut,
+    },
     fallback::{Fallback, FallbackLayer},
-    hint::Hint,
+    http::{
+        Carry, Guarded, Hint, IntoHttp, Progress, RequestHead, ResponseHead, TryClone, WithBody,
+    },
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
-    message::{IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
-    quota::{InvalidQuota, Quota},
-    rejected::{BoxError, Limit, Reason, Rejected},
+    limit::{
+        Clock, Cost, Decision, InvalidQuota, Quota,
+        concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
+        sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
+        token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
+    },
     replay::{Replay, ReplayLayer},
-    retry_after_backoff::{RetryAfterBackoff, RetryAfterBackoffLayer},
-    sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
-    timed_out::TimedOut,
+    retry::{RetryAfterBackoff, RetryAfterBackoffLayer},
     timeout::{Timeout, TimeoutLayer},
-    token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
 };
 
 /// The response future that the limiters share.
 pub mod future {
-    pub use crate::limit::{Hold, ResponseFuture};
+    pub use crate::limit::engine::{Hold, ResponseFuture};
 }
 
 /// The examples of the README, compiled.

@@ -8,7 +8,7 @@ use tower_throttle::{
     BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, FallbackLayer,
     Outcome, Quota, RetryAfterBackoffLayer, TimeoutLayer,
     provider::ProviderLayer,
-    retry_after_backoff::{Budget, OutcomePolicy, Policy, RetryAction},
+    retry::{Budget, OutcomePolicy, Policy, RetryAction},
 };
 
 use crate::wire::Wire;

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 
 use super::{coalesce::Reader, entry::Entry};
-use crate::{BoxError, refusal::TextBody};
+use crate::{error::BoxError, http::TextBody};
 
 pub(super) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::json::Members;
-use crate::{PeekBody, RequestHead};
+use crate::http::{PeekBody, RequestHead};
 
 /// What the path of such a `POST` ends with.
 ///

@@ -5,7 +5,7 @@ use http::{
     header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA},
 };
 
-use crate::header::{date, until};
+use crate::http::headers::{date, until};
 
 /// The directives of a request or response. If one occurs twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) fn age(headers: &HeaderMap) -> u64 {
 /// Returns the seconds from the response's `Date` to its `Expires`. A date that cannot be read has
 /// passed (RFC 9111 §5.3).
 pub(super) fn expires(headers: &HeaderMap) -> Option<u64> {
-    let now = crate::clock::wall;
+    let now = crate::http::headers::date::wall;
     let expires = headers.get(EXPIRES)?.to_str().ok();
     let expires = expires.and_then(|text| date(text.trim(), &now));
     Some(expires.map_or(0, |expires| until(expires, headers, &now).as_secs()))

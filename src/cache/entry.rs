@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    body::ResponseBody, frames::Frames, head::Head, key::CacheKey, sound::is_sound, status::Detail,
-};
+use super::{frames::Frames, head::Head, key::CacheKey, sound::is_sound};
 
 /// What an entry costs besides its content: the store's bookkeeping, and allocations.
 const OVERHEAD: usize = 512;
@@ -15,13 +13,6 @@ pub(super) struct Entry {
     pub(super) frames: Frames,
     /// Bytes of data, unless trailers follow.
     pub(super) length: Option<u64>,
-}
-
-/// An entry that is used.
-#[derive(Debug)]
-pub(super) struct Hit {
-    pub(super) entry: Arc<Entry>,
-    pub(super) detail: Detail,
 }
 
 // ===== impl Entry =====
@@ -48,16 +39,5 @@ impl Entry {
     pub(super) fn weight(&self) -> u32 {
         let size = OVERHEAD + size_of::<CacheKey>() + self.head.size() + self.frames.size();
         u32::try_from(size).unwrap_or(u32::MAX)
-    }
-}
-
-// ===== impl Hit =====
-
-impl Hit {
-    pub(super) fn respond(self) -> http::Response<ResponseBody> {
-        let body = ResponseBody::cached(self.entry.clone());
-        let mut response = self.entry.head.respond(body);
-        self.detail.add_to(&mut response);
-        response
     }
 }

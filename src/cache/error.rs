@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, sync::Arc};
 
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Error of a response body that several requests share.
 ///

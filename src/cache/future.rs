@@ -13,10 +13,10 @@ use tower_service::Service;
 use super::{
     body::{ResponseBody, Shareable},
     coalesce::{Followed, Follower, Lead},
-    entry::Hit,
+    hit::Hit,
     status::Detail,
 };
-use crate::{IntoHttp, WithBody};
+use crate::http::{IntoHttp, WithBody};
 
 pin_project! {
     /// The response future of a [`Cache`](super::Cache).

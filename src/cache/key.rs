@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::{json, noise::is_noise};
-use crate::{PeekBody, RequestHead, header::type_says};
+use crate::http::{PeekBody, RequestHead, headers::type_says};
 
 /// A keyed hash of a request. Equal requests have the same key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

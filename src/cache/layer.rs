@@ -9,7 +9,7 @@ use super::{
     policy::{Cacheable, Policy},
     store::Store,
 };
-use crate::{PeekBody, RequestHead};
+use crate::http::{PeekBody, RequestHead};
 
 const MAX_BYTES: u64 = 64 << 20;
 const MAX_ENTRY: usize = 1 << 20;

@@ -203,6 +203,7 @@ mod entry;
 mod error;
 mod frames;
 mod head;
+mod hit;
 mod json;
 mod key;
 mod layer;

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use super::{
     completions::is_completion,
-    directives::{self, Directives},
+    directives,
+    directives::Directives,
     head::Head,
     json::Members,
     key::{CacheKey, KeyPolicy},
 };
-use crate::{PeekBody, RequestHead};
+use crate::http::{PeekBody, RequestHead};
 
 /// Cookies with which proxies tell bots from people and machines apart. They say nothing about the
 /// client, and are not stored.

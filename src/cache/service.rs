@@ -12,7 +12,7 @@ use super::{
     policy::Policy,
     store::{Entered, Store},
 };
-use crate::{IntoHttp, PeekBody, RequestHead, WithBody};
+use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 
 /// A service with a response cache. Created by [`CacheLayer`](super::CacheLayer).
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl<S> Cache<S> {
         }
     }
 
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 }
 
 impl<S: Clone> Cache<S> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header::AGE};
 
-use crate::ResponseHead;
+use crate::http::ResponseHead;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 

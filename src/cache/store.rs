@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::{
     coalesce::{Flight, Lead, Reader},
-    entry::{Entry, Hit},
+    entry::Entry,
+    hit::Hit,
     key::CacheKey,
     policy::{Lookup, Policy},
     status::{Detail, Why},
@@ -76,7 +77,7 @@ impl Store {
                 return Entered::Lead(lead);
             };
             drop(flights);
-            match flight.follow(|head| policy.joins(lookup, head)) {
+            match Reader::follow(&flight, |head| policy.joins(lookup, head)) {
                 Some(reader) => return Entered::Follow(reader, why),
                 // The next request leads a new flight.
                 None => self.land(&lookup.key, &flight),

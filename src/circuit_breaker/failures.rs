@@ -1,6 +1,9 @@
 //! What the result of a call means for the circuit.
 
-use crate::{BoxError, Classify, Outcome, circuit::Watch, error::OutcomeSet};
+use crate::{
+    circuit_breaker::circuit::Watch,
+    error::{BoxError, Classify, Outcome, OutcomeSet},
+};
 
 /// The outcomes that count as failures, and what returns the outcome of a result.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,10 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::failures::Failures;
-use crate::{BoxError, CircuitOpen, Classify, HttpClassifier, circuit::Watch};
+use crate::{
+    circuit_breaker::circuit::Watch,
+    error::{BoxError, CircuitOpen, Classify, HttpClassifier},
+};
 
 pin_project! {
     /// The response future of a [`CircuitBreaker`](super::CircuitBreaker).

@@ -6,7 +6,10 @@ use super::{
     CircuitBreaker,
     failures::{FAILURES, Failures},
 };
-use crate::{Circuit, ErrorClassifier, HttpClassifier, Outcome, error::OutcomeSet};
+use crate::{
+    circuit_breaker::circuit::Circuit,
+    error::{ErrorClassifier, HttpClassifier, Outcome, OutcomeSet},
+};
 
 /// Rejects requests while the service fails.
 ///

@@ -112,6 +112,7 @@
 //!
 //! The response future may be dropped at any point, which does not count as an outcome.
 
+pub mod circuit;
 mod failures;
 pub mod future;
 mod layer;

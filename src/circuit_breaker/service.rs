@@ -7,7 +7,10 @@ use std::{
 use tower_service::Service;
 
 use super::{failures::Failures, future::ResponseFuture};
-use crate::{BoxError, Circuit, CircuitOpen, Classify, HttpClassifier, circuit::Watch};
+use crate::{
+    circuit_breaker::circuit::{Circuit, Watch},
+    error::{BoxError, CircuitOpen, Classify, HttpClassifier},
+};
 
 /// Circuit breaker middleware. See the [module docs](crate::circuit_breaker) for an example.
 ///
@@ -23,7 +26,7 @@ pub struct CircuitBreaker<S, C = HttpClassifier> {
 // ===== impl CircuitBreaker =====
 
 impl<S, C> CircuitBreaker<S, C> {
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 
     /// Returns the circuit that this service shares with its clones.
     pub fn circuit(&self) -> Circuit {

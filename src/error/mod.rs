@@ -1,10 +1,18 @@
-//! What the result of a call means, and where in an error that is found.
+//! Errors of this crate, and what the result of a call means.
 
+mod circuit_open;
 mod outcome;
-pub(crate) mod source_chain;
+mod rejected;
+mod source_chain;
+mod timed_out;
 mod transport;
 
-pub use self::outcome::{Classify, ErrorClassifier, HttpClassifier, Outcome};
+pub use self::{
+    circuit_open::CircuitOpen,
+    outcome::{Classify, ErrorClassifier, HttpClassifier, Outcome},
+    rejected::{BoxError, Limit, Reason, Rejected},
+    timed_out::TimedOut,
+};
 pub(crate) use self::{
     outcome::OutcomeSet,
     source_chain::{find_source, source_chain},

@@ -5,7 +5,13 @@ use std::{error::Error, fmt};
 use http::StatusCode;
 
 use super::{source_chain, transport};
-use crate::{BoxError, CircuitOpen, Hint, Rejected, ResponseHead};
+use crate::{
+    error::{
+        circuit_open::CircuitOpen,
+        rejected::{BoxError, Rejected},
+    },
+    http::{Hint, ResponseHead},
+};
 
 /// What the result of a call says about the service, whichever provider it comes from.
 ///
@@ -250,7 +256,10 @@ mod tests {
     use std::{io, time::Duration};
 
     use super::*;
-    use crate::{Limit, Reason, TimedOut};
+    use crate::error::{
+        rejected::{Limit, Reason},
+        timed_out::TimedOut,
+    };
 
     #[test]
     fn extensions_take_precedence_over_the_status() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ResponseHead;
+use crate::http::ResponseHead;
 
 /// Who responded: the primary or a backup.
 ///

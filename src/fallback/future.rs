@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::Settings, when::When,
 };
-use crate::{BoxError, CircuitOpen, error::find_source};
+use crate::error::{BoxError, CircuitOpen, find_source};
 
 pin_project! {
     /// The response future of a [`Fallback`](super::Fallback).

@@ -6,9 +6,10 @@ use super::{
     Fallback,
     answered_by::{AnyResponse, HttpResponse},
     backup::{BackupService, CloneRequest, FromFn, Value},
-    when::{self, AnyError, Condition, Failure},
+    when,
+    when::{AnyError, Condition, Failure},
 };
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Sends requests to a backup if the service fails.
 ///

@@ -12,7 +12,7 @@ use super::{
     future::ResponseFuture,
     when::{Condition, Failure, When},
 };
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
 pub struct Fallback<S, B, W = Condition<Failure>, N = HttpResponse> {
@@ -27,7 +27,7 @@ impl<S, B, W, N> Fallback<S, B, W, N> {
         Self { inner, layer }
     }
 
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 }
 
 impl<S, B, W, N, Request> Service<Request> for Fallback<S, B, W, N>

@@ -77,7 +77,7 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use tower_throttle::{Quota, RetryAfterBackoffLayer, retry_after_backoff::Budget};
+//! # use tower_throttle::{Quota, RetryAfterBackoffLayer, retry::Budget};
 //! let layer = RetryAfterBackoffLayer::new()
 //!     .attempts(5)
 //!     .deadline(Duration::from_secs(120))

@@ -47,7 +47,7 @@
 //!
 //! # When to use it
 //!
-//! Only where the server honours the header: [`OutcomePolicy`](crate::retry_after_backoff::OutcomePolicy) repeats a request that has an
+//! Only where the server honours the header: [`OutcomePolicy`](crate::retry::OutcomePolicy) repeats a request that has an
 //! `Idempotency-Key` as it would a GET. One that ignores it acts twice. A header with [another name](IdempotencyKeyLayer::name)
 //! is not known to `OutcomePolicy`: [`retry_non_idempotent`](crate::RetryAfterBackoffLayer::retry_non_idempotent) says that it makes requests
 //! repeatable.

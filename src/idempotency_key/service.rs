@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use tower_service::Service;
 
 use super::key::random_uuid;
-use crate::RequestHead;
+use crate::http::RequestHead;
 
 /// A service whose unsafe requests have idempotency keys. Made by an
 /// [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
@@ -21,7 +21,7 @@ impl<S> IdempotencyKey<S> {
         Self { inner, name }
     }
 
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 }
 
 impl<S, Request> Service<Request> for IdempotencyKey<S>

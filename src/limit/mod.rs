@@ -1,33 +1,23 @@
-//! What the limiters share: the service, its future, the queue of those who wait.
-//!
-//! ```text
-//! call ─▶ enter ─┬─ admitted ─────────────────────────────────────▶ the ready instance is called
-//!                ├─ in time ─▶ Queueing: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
-//!                └─ never, or too long a wait ─▶ Refused
-//! ```
+//! Everything that admits requests or lets them wait.
 
-mod faces;
-mod front;
-mod future;
-mod gate;
-mod hold;
-mod queueing;
-mod rate;
-mod service;
-mod turnstile;
+pub(crate) mod algorithm;
+pub(crate) mod clock;
+pub mod concurrency;
+pub mod cost;
+pub(crate) mod decision;
+pub(crate) mod engine;
+#[cfg(feature = "per-key")]
+pub mod per_key;
+pub(crate) mod quota;
+mod rate_limit;
+pub mod rejection;
+pub mod sliding_window;
+pub mod token_bucket;
 
-#[cfg(any(feature = "per-key", feature = "provider"))]
-pub(crate) use self::front::{Front, Schedule};
-#[cfg(feature = "provider")]
-pub(crate) use self::queueing::{Queueing, Stopped};
-pub(crate) use self::{
-    faces::{bounds, forward, rate_limit},
-    gate::{Gate, Measure, Turn, Waiting, acquire},
-    rate::Rate,
-    service::Limited,
-    turnstile::{Bounds, Patience, Place, Turnstile},
-};
+pub(crate) use self::quota::nanos;
 pub use self::{
-    future::ResponseFuture,
-    hold::{Hold, UntilBodyEnd, UntilResponse},
+    clock::Clock,
+    cost::Cost,
+    decision::Decision,
+    quota::{InvalidQuota, Quota},
 };

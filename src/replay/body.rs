@@ -16,10 +16,10 @@ use super::{
     shared::{Polled, Shared, Source},
 };
 #[cfg(any(feature = "cache", feature = "provider"))]
-use crate::PeekBody;
+use crate::http::PeekBody;
 #[cfg(feature = "provider")]
-use crate::ReplaceBody;
-use crate::{BoxError, TryClone};
+use crate::http::ReplaceBody;
+use crate::{error::BoxError, http::TryClone};
 
 /// A body that is recorded while it is sent, so that its clones can be sent again.
 ///

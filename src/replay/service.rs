@@ -20,7 +20,7 @@ impl<S> Replay<S> {
         Self { inner, max_bytes }
     }
 
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 }
 
 impl<S, B> Service<Request<B>> for Replay<S>

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
 use super::{ReplayError, record::Record};
-use crate::BoxError;
+use crate::error::BoxError;
 
 pub(super) struct Shared<B> {
     state: Mutex<State<B>>,

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::Watch;
-use crate::{BoxError, refusal::TextBody};
+use crate::{error::BoxError, http::TextBody};
 
 /// As many chunks of no bytes are skipped at once.
 const MOST_EMPTY: usize = 32;

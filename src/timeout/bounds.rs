@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::TimedOut;
+use crate::error::TimedOut;
 
 /// From here on a duration is no bound: far beyond it an instant could not be represented.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

@@ -12,7 +12,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{ResponseBody, bounds::Bounds, timer::Timer, watch::Watch};
-use crate::{BoxError, IntoHttp, TimedOut, WithBody};
+use crate::{
+    error::{BoxError, TimedOut},
+    http::{IntoHttp, WithBody},
+};
 
 /// A response whose body is bounded.
 pub type Bounded<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;

@@ -80,7 +80,7 @@
 //!
 #![cfg_attr(
     feature = "provider",
-    doc = "What a request that timed out costs of a provider's limits is a setting: [`ProviderLayer::on_drop`](crate::provider::ProviderLayer::on_drop)."
+    doc = "What a request that timed out costs of a provider's limits is a setting: `ProviderLayer::on_drop`."
 )]
 //!
 //! # Readiness
@@ -123,4 +123,4 @@ mod watch;
 
 pub use self::{body::ResponseBody, layer::TimeoutLayer, service::Timeout};
 #[doc(no_inline)]
-pub use crate::TimedOut;
+pub use crate::error::TimedOut;

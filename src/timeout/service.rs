@@ -7,7 +7,10 @@ use super::{
     bounds::Bounds,
     future::{Bounded, ResponseFuture},
 };
-use crate::{BoxError, IntoHttp, WithBody};
+use crate::{
+    error::BoxError,
+    http::{IntoHttp, WithBody},
+};
 
 /// A service that takes no longer than it may. Made by a [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -23,7 +26,7 @@ impl<S> Timeout<S> {
         Self { inner, bounds }
     }
 
-    crate::accessors::inner!(inner);
+    crate::macros::inner!(inner);
 }
 
 impl<S, Request> Service<Request> for Timeout<S>

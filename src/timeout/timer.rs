@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::bounds::End;
-use crate::TimedOut;
+use crate::error::TimedOut;
 
 /// A timer that is made when something has to be waited for, and kept from then on.
 #[derive(Debug, Default)]

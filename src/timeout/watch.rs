@@ -8,7 +8,7 @@ use super::{
     bounds::{Bounds, End},
     timer::Timer,
 };
-use crate::TimedOut;
+use crate::error::TimedOut;
 
 /// How long a body has been waited for, and how long it may be.
 #[derive(Debug, Default)]

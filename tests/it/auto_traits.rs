@@ -36,7 +36,7 @@ use tower_throttle::{
     },
     refusal::{Fail, Grpc, Respond, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
-    retry_after_backoff::{self, Attempts, Backoff, Budget, Budgets, OutcomePolicy, RetryAction},
+    retry::{self, Attempts, Backoff, Budget, Budgets, OutcomePolicy, RetryAction},
     sliding_window, timeout, token_bucket,
 };
 
@@ -187,7 +187,7 @@ const _: () = {
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
-    future::<retry_after_backoff::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
+    future::<retry::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
     future::<
         fallback::future::ResponseFuture<
             Answer,
@@ -211,7 +211,7 @@ fn the_futures_add_little_to_the_inner_one() {
     let bucket = size_of::<token_bucket::future::ResponseFuture<Inner, Req>>();
     let slot = size_of::<concurrency::future::ResponseFuture<Inner, Req>>();
     let diagnose = size_of::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
-    let retry = size_of::<retry_after_backoff::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
+    let retry = size_of::<retry::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
     let timeout = size_of::<timeout::future::ResponseFuture<Answer>>();
     let auto = size_of::<auto::future::ResponseFuture<Inner, Req>>();
     let provider = size_of::<provider::future::ResponseFuture<Inner, Req>>();

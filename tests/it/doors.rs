@@ -24,7 +24,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLay
 use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, LayerMiddleware, Quota,
     Rejected, RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer, fallback::when,
-    retry_after_backoff::Attempts,
+    retry::Attempts,
 };
 
 use crate::{
@@ -213,9 +213,11 @@ async fn a_refused_connection_of_reqwest_is_repeated_and_comes_out_as_itself() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = attempts.clone();
     let mut client = ServiceBuilder::new()
-        .layer(RetryAfterBackoffLayer::new().attempts(3).backoff(
-            tower_throttle::retry_after_backoff::Backoff::new(ms(1), ms(2)),
-        ))
+        .layer(
+            RetryAfterBackoffLayer::new()
+                .attempts(3)
+                .backoff(tower_throttle::retry::Backoff::new(ms(1), ms(2))),
+        )
         .map_request(move |request: reqwest::Request| {
             counted.fetch_add(1, Ordering::Relaxed);
             request
@@ -479,7 +481,7 @@ async fn a_connection_of_hypers_that_broke_is_repeated_where_that_does_no_harm()
 async fn a_host_that_hyper_does_not_find_was_not_sent_to() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = attempts.clone();
-    let backoff = tower_throttle::retry_after_backoff::Backoff::new(ms(1), ms(1));
+    let backoff = tower_throttle::retry::Backoff::new(ms(1), ms(1));
     let mut client = ServiceBuilder::new()
         .layer(RetryAfterBackoffLayer::new().attempts(3).backoff(backoff))
         .map_request(move |request| {

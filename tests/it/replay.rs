@@ -26,7 +26,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     BoxError, PeekBody, ReplaceBody, RetryAfterBackoffLayer, TryClone,
     replay::{ReplayBody, ReplayError, ReplayLayer},
-    retry_after_backoff::Attempts,
+    retry::Attempts,
 };
 
 use crate::support::{Listening, poll_once};

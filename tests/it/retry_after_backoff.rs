@@ -20,9 +20,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit,
 use tower_throttle::{
     BoxError, Outcome, Quota, Rejected, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     TokenBucketLimiter, TryClone,
-    retry_after_backoff::{
-        Attempts, Backoff, Budget, Budgets, Jitter, Policy, RetryAction, policy_fn,
-    },
+    retry::{Attempts, Backoff, Budget, Budgets, Jitter, Policy, RetryAction, policy_fn},
 };
 
 use crate::support::Listening;
@@ -1139,7 +1137,7 @@ async fn no_attempt_begins_after_the_deadline_however_long_the_inner_service_tak
     };
     let (result, ()) = tokio::join!(call, block);
     let error = result.unwrap_err();
-    assert!(error.is::<tower_throttle::retry_after_backoff::future::DeadlinePassed>());
+    assert!(error.is::<tower_throttle::retry::future::DeadlinePassed>());
     assert_eq!(Outcome::of_error(&error), Some(Outcome::Timeout));
     assert_eq!(begin.elapsed(), Duration::from_secs(5));
 }

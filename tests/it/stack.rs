@@ -18,7 +18,7 @@ use tower_throttle::{
     RetryAfterBackoffLayer, StackLayer, TimedOut, TimeoutLayer,
     fallback::AnsweredBy,
     provider::{Accounting, Charge, Provider, ProviderLayer, ProviderLimiter},
-    retry_after_backoff::Attempts,
+    retry::Attempts,
 };
 
 use crate::loopback::reqwest_client;

@@ -697,9 +697,9 @@ async fn an_attempt_is_repeated_and_a_call_is_not() {
         ),
     ] {
         let dropped = Dropped::default();
-        let retry = RetryAfterBackoffLayer::new().attempts(3).backoff(
-            tower_throttle::retry_after_backoff::Backoff::new(ms(1), ms(1)),
-        );
+        let retry = RetryAfterBackoffLayer::new()
+            .attempts(3)
+            .backoff(tower_throttle::retry::Backoff::new(ms(1), ms(1)));
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::whole(outer))
             .layer(retry)

@@ -6,10 +6,10 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{pulse::Pulse, reader::Reader};
+use super::pulse::Pulse;
 use crate::{
-    BoxError,
     cache::{error::SharedBodyError, frames::Frames, head::Head},
+    error::BoxError,
 };
 
 /// A call to the inner service, and the requests that share its response.
@@ -80,11 +80,9 @@ impl Flight {
         })
     }
 
-    /// Returns `None` if it is too late, or the head is there and `accepts` it not.
-    pub(in crate::cache) fn follow(
-        self: &Arc<Self>,
-        accepts: impl FnOnce(&Head) -> bool,
-    ) -> Option<Reader> {
+    /// Returns the number of a reader; `None` if it is too late, or the head is there and `accepts`
+    /// it not.
+    pub(super) fn follow(&self, accepts: impl FnOnce(&Head) -> bool) -> Option<u64> {
         let mut state = self.lock();
         let is_open = match &state.phase {
             Phase::Calling => true,
@@ -93,17 +91,17 @@ impl Flight {
             }
             Phase::Closed(_) | Phase::Broken { .. } => false,
         };
-        is_open.then(|| Reader::new(self.clone(), state.add_reader()))
+        is_open.then(|| state.add_reader())
     }
 
-    /// Lets the followers read, and returns the reader of the leading request. Returns `None` if
-    /// the followers did not wait for it.
-    pub(super) fn open(self: &Arc<Self>, head: Arc<Head>) -> Option<Reader> {
+    /// Lets the followers read, and returns the number of the reader of the leading request. Returns
+    /// `None` if the followers did not wait for it.
+    pub(super) fn open(&self, head: Arc<Head>) -> Option<u64> {
         self.update(|state| {
             let is_open = matches!(state.phase, Phase::Calling);
             is_open.then(|| {
                 state.phase = Phase::Streaming(head);
-                Reader::new(self.clone(), state.add_reader())
+                state.add_reader()
             })
         })
     }

@@ -105,7 +105,7 @@ impl Lead {
     fn share(mut self, head: Arc<Head>, body: BoxedBody) -> Reader {
         let reader = loop {
             match self.flight.open(head.clone()) {
-                Some(reader) => break reader,
+                Some(id) => break Reader::new(self.flight.clone(), id),
                 // The followers did not wait for this request. It reads its response alone.
                 None => self.flight = Flight::new(self.policy.max_entry),
             }

@@ -9,8 +9,8 @@ use http_body::{Frame, SizeHint};
 
 use super::flight::{CloseReason, Flight, Phase, State};
 use crate::{
-    BoxError,
     cache::{body::size_hint, error::SharedBodyError, head::Head},
+    error::BoxError,
 };
 
 /// A request that reads the response of a flight. Dropping it leaves the flight.
@@ -25,6 +25,15 @@ pub(in crate::cache) struct Reader {
 // ===== impl Reader =====
 
 impl Reader {
+    /// Returns `None` if the response can't be shared any more, or `accepts` not its head.
+    pub(in crate::cache) fn follow(
+        flight: &Arc<Flight>,
+        accepts: impl FnOnce(&Head) -> bool,
+    ) -> Option<Self> {
+        let id = flight.follow(accepts)?;
+        Some(Self::new(flight.clone(), id))
+    }
+
     pub(super) const fn new(flight: Arc<Flight>, id: u64) -> Self {
         Self {
             flight,

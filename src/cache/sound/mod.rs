@@ -6,8 +6,8 @@ mod stream;
 use http::HeaderMap;
 
 use crate::{
-    events::BYTE_ORDER_MARK,
-    header::{is_compressed, type_says},
+    http::headers::{is_compressed, type_says},
+    payload::sse::BYTE_ORDER_MARK,
 };
 
 /// Before each text of a JSON sequence.

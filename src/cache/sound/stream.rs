@@ -1,7 +1,7 @@
 //! A stream of events, all of it.
 
-use super::report::{self, Report};
-use crate::events::{Events, Sink};
+use super::{report, report::Report};
+use crate::payload::sse::{Events, Sink};
 
 const DONE: &[u8] = b"[DONE]";
 

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use crate::Outcome;
+use crate::error::Outcome;
 
 pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {

@@ -4,8 +4,6 @@
 mod hyper;
 #[cfg(feature = "reqwest")]
 mod reqwest;
-#[cfg(feature = "reqwest-middleware")]
-mod reqwest_middleware;
 mod tower;
 
 use std::{error::Error, io};
@@ -14,11 +12,9 @@ use std::{error::Error, io};
 use self::hyper as hyper_error;
 #[cfg(feature = "reqwest")]
 use self::reqwest as reqwest_error;
-#[cfg(feature = "reqwest-middleware")]
-use self::reqwest_middleware as middleware_error;
 use self::tower as tower_error;
 use super::Outcome;
-use crate::TimedOut;
+use crate::error::timed_out::TimedOut;
 
 /// Returns what one error of a chain of sources says by itself.
 pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
@@ -74,13 +70,4 @@ pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
     }
     let _ = error;
     false
-}
-
-/// Returns the error that `error` wraps and does not return as its source.
-pub(super) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    #[cfg(feature = "reqwest-middleware")]
-    if let Some(inner) = middleware_error::wrapped(error) {
-        return Some(inner);
-    }
-    error.downcast_ref::<io::Error>()?.get_ref().map(|e| e as _)
 }

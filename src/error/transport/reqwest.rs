@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use crate::{Outcome, error::source_chain::sources};
+use crate::error::{Outcome, source_chain::sources};
 
 pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
     let error = error.downcast_ref::<reqwest::Error>()?;

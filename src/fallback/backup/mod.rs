@@ -11,7 +11,7 @@ pub use self::{
     service::{BackupFuture, BackupService},
     value::{FromFn, Value},
 };
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Responds if the primary fails: [`BackupService`], [`Value`] and [`FromFn`].
 pub trait Backup<Request, Response> {

@@ -1,6 +1,6 @@
 //! How the request for a backup service is made.
 
-use crate::TryClone;
+use crate::http::TryClone;
 
 /// Sends the backup the same request as the primary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{Backup, CloneRequest, MapRequest, SameRequest};
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Sends the request to another service.
 ///

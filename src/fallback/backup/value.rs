@@ -1,7 +1,7 @@
 use std::future::{Ready, ready};
 
 use super::Backup;
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Responds with a clone of a value.
 #[derive(Clone)]

@@ -2,8 +2,8 @@
 
 use super::When;
 use crate::{
-    BoxError, CircuitOpen, Outcome, ResponseHead,
-    error::{OutcomeSet, find_source},
+    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, find_source},
+    http::ResponseHead,
 };
 
 /// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.

@@ -27,10 +27,7 @@ mod kind;
 use std::{any::type_name, error::Error, fmt};
 
 pub use self::kind::{AnyError, Both, Either, ErrorIs, Failure, Not, OutcomeIn, Status};
-use crate::{
-    BoxError, Outcome, Rejected,
-    error::{OutcomeSet, find_source},
-};
+use crate::error::{BoxError, Outcome, OutcomeSet, Rejected, find_source};
 
 /// Says which outcomes a fallback is for.
 ///

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::DATE};
 
 use super::{codes, in_band::error_in};
 use crate::{
-    header::{duration, is_compressed},
+    http::headers::{duration, is_compressed},
     payload::json::Json,
 };
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::header::duration;
+use crate::http::headers::duration;
 
 /// Codes that say that the money is spent.
 pub(super) const MONEY: &[&str] = &[

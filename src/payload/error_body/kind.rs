@@ -7,7 +7,7 @@ use super::{
     codes,
     reason::{Class, LimitError},
 };
-use crate::Outcome;
+use crate::error::Outcome;
 
 /// An error as it is, or would have been if it had come in time.
 ///

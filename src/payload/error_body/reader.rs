@@ -9,7 +9,7 @@ use http::{Response, response::Parts};
 use http_body::Body;
 
 use super::kind::Diagnosis;
-use crate::opening::{Bounds, Opened, Opening, Step};
+use crate::http::peeked_body::{Bounds, Opened, Opening, Step};
 
 /// As much of an error is read as any provider has to say.
 const BOUNDS: Bounds = Bounds {

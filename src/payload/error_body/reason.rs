@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::{body::ErrorBody, codes};
-use crate::{Dimension, Hint, RateLimits, Reported, quota::DAY};
+use crate::http::{Dimension, Hint, RateLimits, Reported, headers::rate_limit::limits::DAY};
 
 /// A wait that the provider itself holds for worth its while.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);

@@ -577,7 +577,7 @@ proptest! {
             prop_assert!(told.is_some() || status == 403 || status == 200);
             let status_code = StatusCode::from_u16(status).unwrap();
             let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
-            prop_assert!(known.outcome != crate::Outcome::Success || status == 200);
+            prop_assert!(known.outcome != crate::error::Outcome::Success || status == 200);
             let late = Diagnosis::late(body, &HeaderMap::new()).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {

@@ -18,7 +18,7 @@ use reqwest_middleware::ClientBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_throttle::{
     DiagnoseLayer, LayerMiddleware, RetryAfterBackoffLayer,
-    retry_after_backoff::{Attempts, Backoff},
+    retry::{Attempts, Backoff},
 };
 
 use super::{EVENTS, OVERLOADED, TOLD};

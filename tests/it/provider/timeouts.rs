@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     RetryAfterBackoffLayer, TimedOut, TimeoutLayer, Tokens,
     provider::{Accounting, Charge, Provider, ProviderLayer, ProviderLimiter},
-    retry_after_backoff::Backoff,
+    retry::Backoff,
 };
 
 use super::{ask, nth};

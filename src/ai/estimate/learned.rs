@@ -1,0 +1,290 @@
+//! How far estimates are off, learned for each model from what its answers say.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::model::LONGEST_NAME;
+use crate::ai::tokens::{TokenUsage, Tokens};
+
+/// What has been learned of the models that were asked last.
+///
+/// Nothing that an answer says can do more harm than to raise an estimate of input to four times what it was, or to
+/// lower one to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// The model that was asked last is the last.
+    models: Mutex<Vec<Model>>,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: Box<str>,
+    input: Ratio,
+    output: Ratio,
+}
+
+/// How many tokens are used for each that was estimated: the running mean, and the mean distance from it.
+///
+/// In 65,536ths, and never more than [`Ratio::LARGEST`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Ratio {
+    mean: i64,
+    deviation: i64,
+    samples: u8,
+}
+
+// ===== impl Learned =====
+
+impl Learned {
+    /// More models than one caller asks in turn; of any more, the one that was asked least recently is forgotten.
+    const MODELS: usize = 64;
+
+    /// Learns from one answer. An estimate of no tokens teaches nothing, and a name that is too long is not kept.
+    pub(crate) fn observe(&self, model: &str, estimated: Tokens, used: TokenUsage) {
+        if model.len() > LONGEST_NAME {
+            return;
+        }
+        let mut models = self.lock();
+        if find(&mut models, model).is_none() {
+            if models.len() == Self::MODELS {
+                models.remove(0);
+            }
+            models.push(Model {
+                name: model.into(),
+                input: Ratio::default(),
+                output: Ratio::default(),
+            });
+        }
+        if let Some(model) = models.last_mut() {
+            model.input.observe(estimated.input, used.input);
+            model.output.observe(estimated.output, used.output);
+        }
+    }
+
+    /// What `estimated` is likely not to exceed, going by the answers of the same model; as it was where there have
+    /// been too few. The output is never raised: it is the most that the request allows.
+    pub(crate) fn correct(&self, model: &str, estimated: Tokens) -> Tokens {
+        let mut models = self.lock();
+        let Some(model) = find(&mut models, model) else {
+            return estimated;
+        };
+        let output = model.output.correct(estimated.output);
+        Tokens::new(
+            model.input.correct(estimated.input),
+            output.min(estimated.output),
+        )
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Model>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a model to the end, if it is there.
+fn find<'a>(models: &'a mut [Model], name: &str) -> Option<&'a mut Model> {
+    // From the end: most calls ask the same model again.
+    let place = models.iter().rposition(|model| &*model.name == name)?;
+    models[place..].rotate_left(1);
+    models.last_mut()
+}
+
+// ===== impl Ratio =====
+
+impl Ratio {
+    const ONE: i64 = 1 << 16;
+    /// What is used of one estimated token is taken for no more than this.
+    const LARGEST: i64 = 4 * Self::ONE;
+    /// So many samples must be there before they are trusted.
+    const ENOUGH: u8 = 8;
+    /// A sample weighs as much as all before it, up to so many.
+    const MEMORY: u8 = 32;
+
+    fn observe(&mut self, estimated: u64, used: u64) {
+        if estimated == 0 {
+            return;
+        }
+        let ratio = u128::from(used) * Self::ONE as u128 / u128::from(estimated);
+        let ratio = i64::try_from(ratio)
+            .unwrap_or(Self::LARGEST)
+            .min(Self::LARGEST);
+        self.samples = (self.samples + 1).min(Self::MEMORY);
+        let weight = i64::from(self.samples);
+        self.mean += (ratio - self.mean) / weight;
+        // From the new mean, so that the first sample is at no distance.
+        self.deviation += ((ratio - self.mean).abs() - self.deviation) / weight;
+    }
+
+    /// Two deviations above the mean, rounded up.
+    fn correct(&self, estimated: u64) -> u64 {
+        if self.samples < Self::ENOUGH {
+            return estimated;
+        }
+        let ratio = (self.mean + 2 * self.deviation).clamp(0, Self::LARGEST);
+        let tokens = (u128::from(estimated) * ratio as u128).div_ceil(Self::ONE as u128);
+        u64::try_from(tokens).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usage(input: u64, output: u64) -> TokenUsage {
+        TokenUsage {
+            input,
+            output,
+            ..TokenUsage::default()
+        }
+    }
+
+    fn taught(samples: &[(u64, u64)]) -> Learned {
+        let learned = Learned::default();
+        for (input, output) in samples {
+            learned.observe("m", Tokens::new(100, 1_000), usage(*input, *output));
+        }
+        learned
+    }
+
+    #[test]
+    fn too_few_answers_change_nothing() {
+        let estimated = Tokens::new(100, 1_000);
+        assert_eq!(taught(&[(50, 100); 7]).correct("m", estimated), estimated);
+        let learned = taught(&[(50, 100); 8]);
+        assert_eq!(learned.correct("m", estimated), Tokens::new(50, 100));
+        assert_eq!(learned.correct("other", estimated), estimated);
+    }
+
+    #[test]
+    fn answers_that_are_steady_are_followed_exactly_and_others_with_room() {
+        let steady = taught(&[(130, 400); 50]);
+        let corrected = steady.correct("m", Tokens::new(10, 500));
+        // Rounded up, and by the 65,536ths that are lost.
+        assert_eq!(corrected, Tokens::new(13, 200));
+
+        let mut changing = [(130, 200); 50];
+        changing
+            .iter_mut()
+            .step_by(2)
+            .for_each(|sample| sample.1 = 400);
+        let corrected = taught(&changing).correct("m", Tokens::new(100, 1_000));
+        assert!((480..=520).contains(&corrected.output), "{corrected:?}");
+    }
+
+    #[test]
+    fn what_is_learned_is_forgotten_when_things_change() {
+        let mut samples = vec![(100, 900); 50];
+        samples.extend([(100, 100); 400]);
+        let corrected = taught(&samples).correct("m", Tokens::new(100, 1_000));
+        assert!((100..=120).contains(&corrected.output), "{corrected:?}");
+    }
+
+    #[test]
+    fn an_input_may_be_raised_and_an_output_may_not() {
+        let learned = taught(&[(300, 3_000); 8]);
+        let corrected = learned.correct("m", Tokens::new(100, 1_000));
+        assert_eq!(corrected, Tokens::new(300, 1_000));
+    }
+
+    #[test]
+    fn absurd_answers_do_bounded_harm() {
+        let learned = taught(&[(u64::MAX, u64::MAX); 100]);
+        let corrected = learned.correct("m", Tokens::new(100, 1_000));
+        assert_eq!(corrected, Tokens::new(400, 1_000));
+        let corrected = learned.correct("m", Tokens::new(u64::MAX, u64::MAX));
+        assert_eq!(corrected, Tokens::new(u64::MAX, u64::MAX));
+        // Nor do they stay.
+        for _ in 0..300 {
+            learned.observe("m", Tokens::new(100, 1_000), usage(100, 1_000));
+        }
+        assert!(learned.correct("m", Tokens::new(100, 0)).input <= 101);
+    }
+
+    #[test]
+    fn an_estimate_of_nothing_teaches_nothing() {
+        let learned = Learned::default();
+        for _ in 0..20 {
+            learned.observe("m", Tokens::new(0, 10), usage(5, 5));
+        }
+        let corrected = learned.correct("m", Tokens::new(100, 100));
+        assert_eq!(corrected, Tokens::new(100, 50));
+    }
+
+    #[test]
+    fn long_names_are_not_kept() {
+        let learned = Learned::default();
+        learned.observe(&"m".repeat(257), Tokens::new(1, 1), usage(1, 1));
+        assert!(learned.lock().is_empty());
+        learned.observe(&"m".repeat(256), Tokens::new(1, 1), usage(1, 1));
+        assert_eq!(learned.lock().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn the_models_kept_are_those_asked_last(asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400)) {
+            let learned = Learned::default();
+            let mut kept = VecDeque::new();
+            for (name, is_observed) in asked {
+                let model = name.to_string();
+                let was_there = kept.contains(&name);
+                kept.retain(|other| *other != name);
+                if is_observed {
+                    learned.observe(&model, Tokens::new(1, 1), usage(1, 1));
+                } else {
+                    learned.correct(&model, Tokens::new(1, 1));
+                }
+                if is_observed || was_there {
+                    kept.push_back(name);
+                }
+                if kept.len() > 64 {
+                    kept.pop_front();
+                }
+            }
+            let names: Vec<_> = learned.lock().iter().map(|model| model.name.to_string()).collect();
+            let expected: Vec<_> = kept.iter().map(u8::to_string).collect();
+            prop_assert_eq!(names, expected);
+        }
+
+        #[test]
+        fn sums_keep_to_those_of_a_model_in_floats(
+            samples in prop::collection::vec((1..5_000_u64, 0..50_000_u64), 0..100),
+            estimated in 0..1_000_000_u64,
+        ) {
+            let learned = Learned::default();
+            let (mut mean, mut deviation) = (0.0_f64, 0.0);
+            for (index, (guess, used)) in samples.iter().enumerate() {
+                learned.observe("m", Tokens::new(*guess, 0), usage(*used, 0));
+                let ratio = (*used as f64 / *guess as f64).min(4.0);
+                let weight = (index as f64 + 1.0).min(32.0);
+                mean += (ratio - mean) / weight;
+                deviation += ((ratio - mean).abs() - deviation) / weight;
+            }
+            let corrected = learned.correct("m", Tokens::new(estimated, 0)).input as f64;
+            let estimated = estimated as f64;
+            let expected = if samples.len() < 8 {
+                estimated
+            } else {
+                estimated * (mean + 2.0 * deviation).min(4.0)
+            };
+            // What each step cuts off adds up to no more than the memory is long.
+            let off = (corrected - expected).abs();
+            prop_assert!(off <= 1.0 + estimated * 4.0 * 32.0 / 65_536.0, "{corrected} for {expected}");
+        }
+
+        #[test]
+        fn anything_may_be_reported(
+            samples in prop::collection::vec(any::<[u64; 4]>(), 0..40),
+            asked in any::<(u64, u64)>(),
+        ) {
+            let learned = Learned::default();
+            for [input, output, used_input, used_output] in samples {
+                learned.observe("m", Tokens::new(input, output), usage(used_input, used_output));
+            }
+            let corrected = learned.correct("m", Tokens::new(asked.0, asked.1));
+            prop_assert!(corrected.input <= asked.0.saturating_mul(4));
+            prop_assert!(corrected.output <= asked.1);
+        }
+    }
+}

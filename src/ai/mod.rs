@@ -1,0 +1,9 @@
+//! Whole model APIs: their limits, their streams, and the choice between them.
+
+pub(crate) mod estimate;
+pub mod provider;
+pub mod router;
+pub mod stack;
+pub mod stream_errors;
+pub(crate) mod tokens;
+pub(crate) mod usage;

@@ -1,0 +1,107 @@
+//! What a request asks of the limits.
+
+use std::{fmt, sync::Arc};
+
+use super::Estimate;
+use crate::ai::estimate::Learned;
+use crate::{
+    ai::tokens::{TokenUsage, Tokens},
+    limit::engine::Measure,
+};
+
+/// The tokens to reserve, and what can be learned from how many it will be.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub(super) tokens: Tokens,
+    pub(super) lesson: Option<Box<Lesson>>,
+}
+
+/// An estimate that its answer will put right.
+#[derive(Clone)]
+pub(super) struct Lesson {
+    learned: Arc<Learned>,
+    model: String,
+    estimated: Tokens,
+}
+
+/// Asks for the tokens that are estimated, put right by what was learned.
+#[derive(Debug, Clone)]
+pub(super) struct ByEstimate<E> {
+    pub(super) estimate: E,
+    pub(super) learned: Option<Arc<Learned>>,
+}
+
+// ===== impl Ask =====
+
+impl Ask {
+    pub(super) const fn plain(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            lesson: None,
+        }
+    }
+}
+
+// ===== impl Lesson =====
+
+impl Lesson {
+    pub(super) fn learn(self, usage: TokenUsage) {
+        self.learned.observe(&self.model, self.estimated, usage);
+    }
+}
+
+/// Without what all requests share, which is no part of this one.
+impl fmt::Debug for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lesson")
+            .field("model", &self.model)
+            .field("estimated", &self.estimated)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl ByEstimate =====
+
+impl<E, Request> Measure<Request, Ask> for ByEstimate<E>
+where
+    E: Estimate<Request>,
+{
+    fn measure(&self, request: &Request) -> Ask {
+        let estimated = self.estimate.estimate(request);
+        let Some(learned) = &self.learned else {
+            return Ask::plain(estimated);
+        };
+        let model = self.estimate.model(request).unwrap_or_default();
+        let tokens = learned.correct(&model, estimated);
+        let lesson = Lesson {
+            learned: learned.clone(),
+            model,
+            estimated,
+        };
+        Ask {
+            tokens,
+            lesson: Some(Box::new(lesson)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ask_shows_nothing_of_other_models() {
+        let learned = Arc::new(Learned::default());
+        learned.observe("another", Tokens::new(1, 1), TokenUsage::default());
+        let estimate = |_: &()| Tokens::new(1, 2);
+        let cost = ByEstimate {
+            estimate,
+            learned: Some(learned),
+        };
+        let shown = format!("{:?}", cost.measure(&()));
+        assert!(
+            shown.contains("Lesson") && !shown.contains("another"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! The body of an answer, which settles what its request used.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::Reservation;
+use crate::ai::usage::UsageReader;
+use crate::http::{
+    IntoHttp, TextBody, WithBody,
+    peeked_body::{Opened, each_slice},
+};
+
+/// A response whose body settles what its request used.
+pub type Settling<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
+
+pin_project! {
+    /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
+    ///
+    /// The request is settled, and no longer in flight, with the last frame, the first error, or the drop of this.
+    #[must_use = "dropping it ends the request"]
+    pub struct ResponseBody<B: Body> {
+        #[pin]
+        body: Opened<B>,
+        settlement: Option<Settlement>,
+    }
+}
+
+/// What is known of a request's end. Dropping it ends the request.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    reservation: Option<Reservation>,
+    reads: Reads,
+    is_complete: bool,
+}
+
+/// Where the usage of an answer is found.
+#[derive(Debug)]
+pub(super) enum Reads {
+    Usage(Box<UsageReader>),
+    /// The body can't be read.
+    Nothing,
+    /// The answer is an error, for which no tokens are counted.
+    Failure,
+}
+
+// ===== impl ResponseBody =====
+
+impl<B: Body> ResponseBody<B> {
+    pub(super) fn new(body: B, mut settlement: Settlement) -> Self {
+        settlement.is_complete = body.is_end_stream();
+        Self {
+            settlement: (!settlement.is_complete).then_some(settlement),
+            ..Self::from(body)
+        }
+    }
+
+    /// A body of which some was read, or all, and nobody waits for the rest.
+    pub(super) const fn of_refusal(body: Opened<B>) -> Self {
+        let settlement = None;
+        Self { body, settlement }
+    }
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(settlement) = this.settlement {
+            if let Some(Ok(frame)) = &frame {
+                settlement.feed(frame);
+            }
+            // Readers that trust `is_end_stream` never poll again after the last frame.
+            if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+                settlement.is_complete = !matches!(frame, Some(Err(_)));
+                *this.settlement = None;
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that settles nothing, such as one of your own in place of an answer.
+impl<B: Body> From<B> for ResponseBody<B> {
+    fn from(body: B) -> Self {
+        Self {
+            body: body.into(),
+            settlement: None,
+        }
+    }
+}
+
+impl<B: Body + Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B: Body + TextBody> TextBody for ResponseBody<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
+    }
+}
+
+impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("body", self.body.get_ref())
+            .field("is_held", &self.settlement.is_some())
+            .finish()
+    }
+}
+
+// ===== impl Settlement =====
+
+impl Settlement {
+    pub(super) fn new(reservation: Reservation, reads: Reads) -> Self {
+        Self {
+            reservation: Some(reservation),
+            reads,
+            is_complete: false,
+        }
+    }
+
+    #[inline]
+    fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
+            // With a hole in it the rest would be misread.
+            if !each_slice(data, usize::MAX, |slice| reader.feed(slice)) {
+                self.reads = Reads::Nothing;
+            }
+        }
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let reported = match &self.reads {
+            Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
+            Reads::Nothing => None,
+            Reads::Failure => return reservation.fail(),
+        };
+        match reported {
+            Some((usage, true)) => reservation.settle(usage),
+            _ if self.is_complete => reservation.keep(),
+            _ => reservation.abandon(reported.unwrap_or_default().0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::combinators::UnsyncBoxBody;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_in_flight_takes_little_memory() {
+        let body = size_of::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
+        let reader = size_of::<UsageReader>();
+        assert!(body + reader <= 1_024, "{body} and {reader} bytes");
+    }
+}

@@ -1,0 +1,28 @@
+use crate::ai::tokens::TokenUsage;
+
+/// What a request costs if its response does not arrive completely.
+///
+/// Such a request was dropped, timed out, lost its connection or panicked, so it is not known how
+/// many tokens the provider has counted. See
+/// [`ProviderLayer::on_drop`](super::ProviderLayer::on_drop).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Charge {
+    /// The tokens that were reserved. The default: the limits are never exceeded.
+    #[default]
+    Reserved,
+    /// The tokens that the response has reported so far, such as the input at the start of one of
+    /// Anthropic's streams, and nothing if it has reported none.
+    ///
+    /// For providers that stop if the client disconnects. If they do not, the limits may be exceeded.
+    Reported,
+}
+
+// ===== impl Charge =====
+
+impl Charge {
+    /// The usage to settle an incomplete response with; `None` keeps what was reserved.
+    pub(super) fn usage(self, reported: TokenUsage) -> Option<TokenUsage> {
+        (self == Self::Reported).then_some(reported)
+    }
+}

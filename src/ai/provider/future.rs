@@ -1,0 +1,163 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+pub use super::body::Settling;
+use super::{
+    Reservation, ResponseBody,
+    body::{Reads, Settlement},
+    refused::Refused,
+    shared::Shared,
+};
+use crate::ai::usage::UsageReader;
+use crate::{
+    error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
+    http::{IntoHttp, RateLimits, ResponseHead, WithBody},
+    limit::{engine::Hold, rejection::Fail},
+    payload::error_body::LimitError,
+};
+
+type Inner<S, Request> =
+    crate::limit::engine::ResponseFuture<S, Request, Arc<Shared>, Fail, WithReservation>;
+
+pin_project! {
+    /// The response future of a service that keeps a provider's limits.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called
+    /// costs what [`on_drop`](super::ProviderLayer::on_drop) says.
+    pub struct ResponseFuture<S, Request>
+    where
+        S: Service<Request>,
+        S::Response: IntoHttp,
+    {
+        #[pin]
+        inner: Inner<S, Request>,
+        refused: Option<Box<Refused<S::Response>>>,
+    }
+}
+
+/// Hands out the response together with what its request holds.
+#[derive(Debug, Clone, Copy)]
+pub struct WithReservation;
+
+impl<Response> Hold<Response, Reservation> for WithReservation {
+    type Output = (Response, Reservation);
+
+    fn hold(&self, response: Response, reservation: Reservation) -> Self::Output {
+        (response, reservation)
+    }
+
+    fn failed(&self, error: Option<&BoxError>, reservation: Reservation) {
+        if let Some(error) = error {
+            after_error(reservation, error);
+        }
+    }
+
+    fn empty(&self, _: Response) -> Self::Output {
+        unreachable!("a refusal is an error here")
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Request> ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    pub(super) fn new(inner: Inner<S, Request>) -> Self {
+        let refused = None;
+        Self { inner, refused }
+    }
+
+    /// That of a request that was admitted, and has been called.
+    pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
+        Self::new(Inner::called(future, reservation, Fail, WithReservation))
+    }
+}
+
+impl<S, Request> Future for ResponseFuture<S, Request>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<Settling<S::Response>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if let Some(refused) = this.refused {
+                return refused.poll(cx);
+            }
+            match ready!(this.inner.as_mut().poll(cx)) {
+                Ok((response, reservation)) if LimitError::has(response.status()) => {
+                    *this.refused = Some(Box::new(Refused::new(response, reservation)));
+                }
+                Ok((response, reservation)) => {
+                    return Poll::Ready(Ok(settled_by_body(response, reservation)));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+fn settled_by_body<R>(response: R, reservation: Reservation) -> Settling<R>
+where
+    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+{
+    let limits = if reservation.learns() {
+        RateLimits::from_headers(response.headers())
+    } else {
+        RateLimits::default()
+    };
+    reservation.observe(&limits);
+    let is_failure = response.status().is_client_error() || response.status().is_server_error();
+    let reads = match UsageReader::of(response.headers()) {
+        _ if is_failure => Reads::Failure,
+        Some(reader) => Reads::Usage(Box::new(reader)),
+        None => {
+            #[cfg(feature = "tracing")]
+            tracing::debug!("an answer's usage can't be read: compressed, or of an unknown type");
+            Reads::Nothing
+        }
+    };
+    let settlement = Settlement::new(reservation, reads);
+    let response = response.into_http();
+    R::from_http(response.map(|body| ResponseBody::new(body, settlement)))
+}
+
+fn after_error(reservation: Reservation, error: &BoxError) {
+    // By a limit or a circuit further in: it was not sent.
+    if find_source::<Rejected>(error).is_some() || find_source::<CircuitOpen>(error).is_some() {
+        return reservation.refund();
+    }
+    if Outcome::of_error(error) == Some(Outcome::NotSent) {
+        reservation.refund();
+    }
+}
+
+impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .field("is_refused", &self.refused.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,118 @@
+use std::{any::type_name, fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{
+    ByLength, Charge, Counting, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
+};
+use crate::ai::estimate::Learned;
+use crate::limit::Clock;
+
+/// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
+#[derive(Clone)]
+#[must_use]
+pub struct ProviderLayer<E = ByLength> {
+    limiter: ProviderLimiter,
+    cost: ByEstimate<E>,
+}
+
+// ===== impl ProviderLayer =====
+
+impl ProviderLayer {
+    /// A layer with a limiter of its own, of `provider`'s limits.
+    pub fn new(provider: Provider) -> Self {
+        ProviderLimiter::new(provider).into()
+    }
+
+    /// A layer with a limiter of its own that reads `clock`.
+    pub fn with_clock(provider: Provider, clock: Clock) -> Self {
+        ProviderLimiter::with_clock(provider, clock).into()
+    }
+}
+
+impl<E> ProviderLayer<E> {
+    /// How many tokens a request may use: a closure that names its type, such as `|request: &reqwest::Request|`, or any other
+    /// [`Estimate`](super::Estimate). By the [length](ByLength) of its texts, unless told.
+    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
+        ProviderLayer {
+            limiter: self.limiter,
+            cost: ByEstimate {
+                estimate,
+                learned: self.cost.learned,
+            },
+        }
+    }
+
+    /// Whether to learn from what answers say: see [what is learned](crate::provider#learning). No, unless told. For
+    /// everyone who shares the limiter.
+    pub fn learn(mut self, learns: bool) -> Self {
+        self.limiter = self.limiter.learn(learns);
+        self
+    }
+
+    /// Whether to learn from what answers used how far estimates are off, for each model, and to reserve as much as that
+    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. Shared by clones of this
+    /// layer; what was learned before this is forgotten.
+    ///
+    /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however
+    /// much is used in the end.
+    pub fn learn_estimates(mut self, learns: bool) -> Self {
+        let counting = self.limiter.0.accounting().counting();
+        let is_of_use = learns && counting == Counting::Completion;
+        self.cost.learned = is_of_use.then(|| Arc::new(Learned::default()));
+        self
+    }
+
+    /// What a request costs if its response does not arrive completely: if it is dropped, times out,
+    /// or its connection breaks. Applies to everything that shares the limiter. The default is
+    /// [`Charge::Reserved`].
+    ///
+    /// ```
+    /// use tower_throttle::provider::{Charge, Provider, ProviderLayer};
+    ///
+    /// let layer = ProviderLayer::new(Provider::ANTHROPIC_BUILD).on_drop(Charge::Reported);
+    /// # let _ = layer;
+    /// ```
+    pub fn on_drop(mut self, charge: Charge) -> Self {
+        self.limiter = self.limiter.on_drop(charge);
+        self
+    }
+
+    crate::limit::engine::bounds!(limiter.0.bounds);
+
+    /// The limiter that everything made by this layer shares; its [`usage`](ProviderLimiter::usage) can be polled.
+    #[must_use]
+    pub fn limiter(&self) -> &ProviderLimiter {
+        &self.limiter
+    }
+}
+
+impl From<ProviderLimiter> for ProviderLayer {
+    fn from(limiter: ProviderLimiter) -> Self {
+        Self {
+            limiter,
+            cost: ByEstimate {
+                estimate: ByLength::default(),
+                learned: None,
+            },
+        }
+    }
+}
+
+impl<E> fmt::Debug for ProviderLayer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderLayer")
+            .field("limiter", &self.limiter)
+            .field("estimate", &type_name::<E>())
+            .field("learns_estimates", &self.cost.learned.is_some())
+            .finish()
+    }
+}
+
+impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
+    type Service = ProviderService<S, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ProviderService::new(inner, &self.limiter, self.cost.clone())
+    }
+}

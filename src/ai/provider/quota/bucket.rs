@@ -1,0 +1,95 @@
+//! A bucket whose rate may change, and that takes back what was not used.
+
+use crate::limit::{clock::TIMER_LATENESS, nanos};
+
+/// What is taken, as units times the nanoseconds of the period, so that a change of the rate rounds nothing.
+///
+/// Below zero it is what the queue is owed because a timer was late.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    debt: i128,
+    at: u64,
+    /// When it was last found empty. What was taken before then has drained.
+    empty_at: u64,
+    period: u64,
+}
+
+// ===== impl Bucket =====
+
+impl Bucket {
+    pub(super) fn new(period: u64, now: u64) -> Self {
+        Self {
+            debt: 0,
+            at: now,
+            empty_at: now,
+            period,
+        }
+    }
+
+    /// Lets time pass at `rate` units a period.
+    #[inline]
+    pub(super) fn advance(&mut self, now: u64, rate: u64) {
+        let elapsed = i128::from(now.saturating_sub(self.at));
+        let (rate, lateness) = (i128::from(rate), i128::from(nanos(TIMER_LATENESS)));
+        self.debt = (self.debt - elapsed * rate).max(-lateness * rate);
+        self.at = self.at.max(now);
+        if self.debt <= 0 {
+            self.empty_at = self.at;
+        }
+    }
+
+    /// Units that are taken now, rounded up.
+    pub(super) fn used(&self) -> u64 {
+        let period = i128::from(self.period);
+        let units = (self.debt.max(0) + period - 1) / period;
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// Nanoseconds at `rate` until `units` more leave no more than `capacity` taken.
+    #[inline]
+    pub(super) fn due(&self, units: u64, capacity: u64, rate: u64, in_turn: bool) -> u64 {
+        let over = self.base(in_turn) + self.scaled(units) - self.scaled(capacity);
+        match (over, i128::from(rate)) {
+            (..=0, _) => 0,
+            (_, 0) => u64::MAX,
+            (over, rate) => u64::try_from((over + rate - 1) / rate).unwrap_or(u64::MAX),
+        }
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, units: u64, in_turn: bool) {
+        self.debt = self.base(in_turn) + self.scaled(units);
+    }
+
+    /// Takes what was used without being asked for, but never so much that more than `most` is taken then.
+    pub(super) fn take_up_to(&mut self, units: u64, most: u64) {
+        let debt = self.debt.max(0);
+        self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
+    }
+
+    /// Holds for taken no more than `most`.
+    pub(super) fn bound(&mut self, most: u64) {
+        self.debt = self.debt.min(self.scaled(most));
+    }
+
+    /// Gives back what was taken at `at`, unless it has drained since.
+    #[inline]
+    pub(super) fn give_back(&mut self, at: u64, units: u64) {
+        if at >= self.empty_at {
+            self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+        }
+    }
+
+    /// Nanoseconds at `rate` until nothing is taken.
+    pub(super) fn resets_in(&self, rate: u64) -> u64 {
+        self.due(0, 0, rate, false)
+    }
+
+    fn base(&self, in_turn: bool) -> i128 {
+        if in_turn { self.debt } else { self.debt.max(0) }
+    }
+
+    fn scaled(&self, units: u64) -> i128 {
+        i128::from(units) * i128::from(self.period)
+    }
+}

@@ -1,0 +1,88 @@
+//! A limit on requests that no header tells: found by being refused, and felt for again.
+
+use super::{
+    Quotas, Spec, Ticket,
+    meter::{MOST, Meter},
+};
+use crate::{ai::provider::Shape, http::Dimension, limit::Quota};
+
+/// After a period without a refusal the limit is tried higher by this part.
+const STEP: u64 = 100;
+
+/// Where requests are counted whose limit nobody tells.
+#[derive(Debug)]
+pub(super) struct Felt {
+    place: usize,
+    /// When the limit was last changed.
+    changed: u64,
+    /// How far the refusals of what was under way then may lower it.
+    floor: u64,
+}
+
+impl Quotas {
+    /// Counts requests without a limit, so that there is something to go by when one is refused.
+    pub(super) fn count_requests(&mut self, now: u64) {
+        let counted = |meter: &Meter| meter.dimension == Dimension::Requests;
+        if self.felt.is_some() || self.meters.iter().any(counted) {
+            return;
+        }
+        self.felt = Some(Felt {
+            place: self.meters.len(),
+            changed: now,
+            floor: 1,
+        });
+        let spec = Spec {
+            dimension: Dimension::Requests,
+            quota: Quota::new(MOST, self.minute).margin(self.margin),
+            shape: Shape::Window,
+        };
+        let counting = self.accounting.counting();
+        self.meters.push(Meter::new(&spec, counting, true, now));
+    }
+
+    /// Whether the limit at `place` is one that nobody has told yet.
+    pub(super) fn is_felt(&self, place: usize) -> bool {
+        self.felt.as_ref().is_some_and(|felt| felt.place == place)
+    }
+
+    /// One was refused without a word of any limit, and has left: as many as were let in within a period are the limit, if
+    /// not more than that are in flight.
+    pub(super) fn feel(&mut self, ticket: &Ticket, now: u64) {
+        let Some(felt) = &mut self.felt else {
+            return;
+        };
+        let meter = &mut self.meters[felt.place];
+        meter.advance(now);
+        let let_in = meter.used();
+        if self.flight.count() >= let_in - let_in / 8 {
+            self.flight.too_many(ticket.at, now);
+            return;
+        }
+        let limit = meter.limit();
+        if ticket.at > felt.changed || limit == MOST {
+            felt.floor = if limit == MOST { 1 } else { limit.div_ceil(2) };
+        }
+        meter.set_limit(let_in.max(felt.floor).clamp(1, limit));
+        felt.changed = now;
+    }
+
+    /// One was let in.
+    pub(super) fn feel_for_more(&mut self, period: u64, now: u64) {
+        let Some(felt) = &mut self.felt else {
+            return;
+        };
+        let meter = &mut self.meters[felt.place];
+        let limit = meter.limit();
+        let is_full = meter.used() >= limit - limit / 8;
+        if limit < MOST && is_full && now.saturating_sub(felt.changed) > period {
+            meter.set_limit(limit + (limit / STEP).max(1));
+            felt.changed = now;
+        }
+    }
+
+    /// The limit is told: what was felt for gives way to `meter`.
+    pub(super) fn is_told(&mut self, place: usize, meter: Meter) {
+        self.felt = None;
+        self.meters[place] = meter;
+    }
+}

@@ -1,0 +1,198 @@
+//! What answers and refusals teach.
+
+use std::time::Duration;
+
+use super::{MOST_METERS, Quotas, Spec, Ticket, meter::Meter};
+use crate::{
+    ai::provider::{Class, Shape},
+    http::{Dimension, RateLimits, Reported, headers::rate_limit::limits::DAY},
+    limit::{Quota, nanos},
+};
+
+/// How long the load stays low after the provider said that it rose too fast, and how far apart requests start then.
+const RAMP: u64 = 30_000_000_000;
+const RAMP_GAP: u64 = 250_000_000;
+
+impl Quotas {
+    /// What the answer to a request says of the limits.
+    pub(crate) fn observe(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
+        self.pause.succeeded(ticket.at);
+        if !self.learns {
+            return;
+        }
+        self.hear(ticket, limits, now);
+        let period = nanos(self.minute);
+        self.flight.answered(!limits.is_empty(), period, now);
+        self.feel_for_more(period, now);
+    }
+
+    /// What the head of an answer or of a refusal says.
+    pub(super) fn hear(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
+        if !self.learns {
+            return;
+        }
+        let shape = self.shape_of(limits);
+        for reported in limits.iter() {
+            if reported.dimension == Dimension::Concurrency {
+                if let Some(limit) = reported.limit.filter(|limit| *limit > 0) {
+                    self.flight.set_limit(limit);
+                }
+                continue;
+            }
+            match self.place(reported) {
+                Some(n) if !self.is_felt(n) => self.hear_one(n, ticket, reported, now),
+                felt => self.found(felt, reported, shape, now),
+            }
+        }
+    }
+
+    /// What a refusal means for everyone.
+    pub(super) fn heed(
+        &mut self,
+        ticket: &Ticket,
+        class: Class,
+        wait: Option<Duration>,
+        told: &RateLimits,
+        now: u64,
+    ) {
+        match class {
+            Class::Concurrency if self.learns || self.flight.limit().is_some() => {
+                self.flight.too_many(ticket.at, now);
+                if self.flight.count() == 0 {
+                    // Whoever has the slots is somebody else.
+                    self.pause.begin(ticket.at, wait, now);
+                }
+            }
+            // No wait is known that would help.
+            Class::Day if wait.is_none() => {}
+            Class::Rate | Class::Day | Class::Concurrency => {
+                self.flight.refused();
+                if class == Class::Rate && told.is_empty() {
+                    self.feel(ticket, now);
+                }
+                self.pause.begin(ticket.at, wait, now);
+            }
+            Class::Ramp => {
+                self.pause.begin(ticket.at, wait, now);
+                let until = now + self.pause.remaining(now);
+                self.pause.ease(until, RAMP, RAMP_GAP);
+            }
+            // These say nothing of how much is left.
+            Class::Money | Class::TooLarge | Class::Capacity => {}
+        }
+    }
+
+    /// Which of our limits a report speaks of.
+    fn place(&self, reported: &Reported) -> Option<usize> {
+        let period = self.period_of(reported);
+        let margin = nanos(self.margin);
+        let of_period = |meter: &Meter| match period {
+            // With the margin, or without.
+            Some(period) => meter.period().abs_diff(nanos(period)) <= margin,
+            None => true,
+        };
+        let candidates = self.meters.iter().enumerate();
+        candidates
+            .filter(|(_, meter)| meter.dimension == reported.dimension && of_period(meter))
+            .min_by_key(|(_, meter)| match reported.limit {
+                Some(limit) => meter.limit().abs_diff(limit),
+                None => 0,
+            })
+            .map(|(n, _)| n)
+    }
+
+    /// The period of a report, as far as it says it. A minute of the provider's may be another time for us.
+    fn period_of(&self, reported: &Reported) -> Option<Duration> {
+        reported.period.map(|period| match period.as_secs() {
+            60 => self.minute,
+            _ => period,
+        })
+    }
+
+    fn hear_one(&mut self, n: usize, ticket: &Ticket, reported: &Reported, now: u64) {
+        let meter = &mut self.meters[n];
+        if n >= ticket.known.into() {
+            return;
+        }
+        meter.advance(now);
+        let mark = ticket.marks[n];
+        meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
+    }
+
+    /// A limit that nobody told us of.
+    fn found(&mut self, felt: Option<usize>, reported: &Reported, shape: Shape, now: u64) {
+        let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
+            return;
+        };
+        let period = self
+            .period_of(reported)
+            .unwrap_or_else(|| self.guess(reported));
+        let spec = Spec {
+            dimension: reported.dimension,
+            quota: Quota::new(limit, period).margin(self.margin),
+            shape,
+        };
+        let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
+        let left = reported.remaining.unwrap_or(limit);
+        meter.found_used(limit.saturating_sub(left), now);
+        match felt {
+            Some(place) => self.is_told(place, meter),
+            None if self.meters.len() < MOST_METERS => self.meters.push(meter),
+            None => {}
+        }
+    }
+
+    /// A minute, unless what is used takes so long to come back that it must be a day.
+    fn guess(&self, reported: &Reported) -> Duration {
+        // No limit is known that takes longer than a day to be whole again.
+        let plausible = self.minute * 2..=DAY;
+        let Some(reset) = reported.reset.filter(|reset| plausible.contains(reset)) else {
+            return self.minute;
+        };
+        let used = match (reported.limit, reported.remaining) {
+            (Some(limit), Some(left)) => limit.saturating_sub(left).max(1),
+            _ => 1,
+        };
+        let whole = reset.as_secs().saturating_mul(reported.limit.unwrap_or(1)) / used;
+        if whole >= DAY.as_secs() / 2 {
+            DAY
+        } else {
+            self.minute
+        }
+    }
+
+    /// What is used of a bucket comes back in proportion. All else is taken for windows: whoever keeps within every window
+    /// keeps within a bucket of that size, too.
+    fn shape_of(&self, limits: &RateLimits) -> Shape {
+        let mut shapes = limits.iter().filter_map(|reported| {
+            let period = self
+                .period_of(reported)
+                .unwrap_or_else(|| self.guess(reported));
+            shape(reported, period)
+        });
+        let some = shapes.next();
+        if some == Some(Shape::Bucket) && shapes.all(|shape| shape == Shape::Bucket) {
+            Shape::Bucket
+        } else {
+            Shape::Window
+        }
+    }
+}
+
+/// The shape that one limit tells, if it tells one: when little is used that is to come back.
+fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
+    // Some tell the time in whole seconds, and the date of an answer may be a second old.
+    let slack = Duration::from_millis(2_100).min(period * 2 / 5);
+    let (limit, left, reset) = (reported.limit?, reported.remaining?, reported.reset?);
+    let used = limit.checked_sub(left)?;
+    if used == 0 || used >= limit / 4 {
+        return None;
+    }
+    let in_proportion = period.as_secs_f64() * used as f64 / limit as f64;
+    let most = 2.0 * in_proportion + slack.as_secs_f64();
+    Some(if reset.as_secs_f64() <= most {
+        Shape::Bucket
+    } else {
+        Shape::Window
+    })
+}

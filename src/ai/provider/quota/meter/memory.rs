@@ -1,0 +1,75 @@
+//! What is taken of a limit, in either shape.
+
+use crate::{
+    ai::provider::{
+        Shape,
+        quota::{bucket::Bucket, tide::Tide},
+    },
+    limit::algorithm::window::{Period, Window},
+};
+
+#[derive(Debug, Clone)]
+pub(super) enum Memory {
+    Bucket(Bucket, Tide),
+    Window(Window, Period),
+}
+
+// ===== impl Memory =====
+
+impl Memory {
+    pub(super) fn new(shape: Shape, period: u64, now: u64) -> Self {
+        match shape {
+            Shape::Bucket => Self::Bucket(Bucket::new(period, now), Tide::new(now)),
+            Shape::Window => Self::Window(Window::with_room(), Period::in_parts(period)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn advance(&mut self, now: u64, rate: u64) {
+        match self {
+            Self::Bucket(bucket, _) => bucket.advance(now, rate),
+            Self::Window(window, period) => window.advance(period.nanos, now),
+        }
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, units: u64, now: u64, in_turn: bool) {
+        match self {
+            Self::Bucket(bucket, _) => bucket.take(units, in_turn),
+            Self::Window(window, period) => window.take(period.start(now), units),
+        }
+    }
+
+    /// Takes what was used without having been asked for, for what started at `at`. A bucket never has more than `most`
+    /// taken by it.
+    #[inline]
+    pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
+        match self {
+            Self::Bucket(bucket, _) => bucket.take_up_to(units, most),
+            Self::Window(window, period) => window.take(period.start(at), units),
+        }
+    }
+
+    #[inline]
+    pub(super) fn give_back(&mut self, at: u64, units: u64) {
+        match self {
+            Self::Bucket(bucket, _) => bucket.give_back(at, units),
+            Self::Window(window, period) => window.give_back(period.start(at), units),
+        }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        match self {
+            Self::Bucket(bucket, _) => bucket.used(),
+            Self::Window(window, _) => window.used(),
+        }
+    }
+
+    /// Nanoseconds until nothing is taken any more.
+    pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
+        match self {
+            Self::Bucket(bucket, _) => bucket.resets_in(rate),
+            Self::Window(window, period) => window.empty_at(period.nanos).saturating_sub(now),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What one is told who asks without taking.
+
+use std::time::Duration;
+
+use super::Quotas;
+use crate::{
+    ai::tokens::Tokens,
+    error::{Limit, Rejected},
+    http::Dimension,
+};
+
+/// All of those who wait, in parts.
+pub(crate) const WHOLE: u64 = 1 << 16;
+
+// ===== impl Quotas =====
+
+impl Quotas {
+    /// For a newcomer who does not come yet: whether there is room, and nobody waits.
+    pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
+        self.queued.requests == 0 && self.due(tokens, now, false).0.is_admit()
+    }
+
+    /// How long a newcomer would wait behind a share of those who wait, in parts of [`WHOLE`], if it is known; or that it
+    /// never fits.
+    pub(crate) fn outlook(
+        &mut self,
+        tokens: Tokens,
+        share: u64,
+        now: u64,
+    ) -> Result<Option<Duration>, Rejected> {
+        self.fits(tokens)?;
+        Ok(self.due_behind(tokens, now, false, share).0.wait())
+    }
+
+    /// Whether it fits into all limits at some time.
+    #[cold]
+    pub(super) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
+        let never = |dimension, cost, capacity| {
+            Err(Rejected::never(Limit::Quota(dimension), cost, capacity))
+        };
+        if self.flight.limit() == Some(0) {
+            return never(Dimension::Concurrency, 1, 0);
+        }
+        for meter in &self.meters {
+            let cost = meter.cost(tokens);
+            if meter.never_fits(cost) {
+                return never(meter.dimension, cost, meter.capacity());
+            }
+        }
+        Ok(())
+    }
+}

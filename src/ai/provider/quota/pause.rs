@@ -1,0 +1,154 @@
+//! A pause for everyone, because the provider asked to be left alone.
+
+use std::time::Duration;
+
+use crate::limit::{Decision, nanos};
+
+/// The first wait where the provider did not say how long; it doubles each time, up to the longest.
+const FIRST: u64 = 500_000_000;
+const LONGEST_GUESS: u64 = 30_000_000_000;
+
+/// What a provider asks for is obeyed up to this; then one request is sent to ask again.
+const LONGEST: u64 = 600_000_000_000;
+
+/// How long the others wait for the answer to that one.
+const LONGEST_ANSWER: u64 = 5_000_000_000;
+
+const LEAST_SPREAD: u64 = 100_000_000;
+const MOST_SPREAD: u64 = 2_000_000_000;
+
+/// When nothing starts, and the way out of that.
+#[derive(Debug, Clone)]
+pub(super) struct Pause {
+    /// When the provider last said so in answer to a request that it had not been paused for before.
+    began: Option<u64>,
+    until: u64,
+    /// How often in a row it began without a word of how long.
+    guesses: u32,
+    /// Those who waited leave one after the other, until then, and so far apart on average; with a gap of zero so that
+    /// they are spread evenly.
+    spread_until: u64,
+    gap: u64,
+    next: u64,
+    asks: Asks,
+    random: u64,
+}
+
+/// Whether a pause was cut short, so that one request has to find out whether it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    No,
+    /// The next one that starts.
+    Next,
+    /// It has started, and the others wait for its answer.
+    Sent,
+}
+
+// ===== impl Pause =====
+
+impl Pause {
+    /// `seed` makes two processes leave their pauses at different instants.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            began: None,
+            until: 0,
+            guesses: 0,
+            spread_until: 0,
+            gap: 0,
+            next: 0,
+            asks: Asks::No,
+            random: seed | 1,
+        }
+    }
+
+    pub(super) fn due(&self, now: u64) -> Decision {
+        let start = if now < self.spread_until || self.until > now {
+            self.until.max(self.next.min(self.spread_until))
+        } else {
+            0
+        };
+        Decision::after(start.saturating_sub(now))
+    }
+
+    /// Nanoseconds until the pause is over.
+    pub(super) fn remaining(&self, now: u64) -> u64 {
+        self.until.saturating_sub(now)
+    }
+
+    /// One has started, and so many wait.
+    pub(super) fn started(&mut self, waiting: u64, now: u64) {
+        if self.asks == Asks::Next {
+            self.asks = Asks::Sent;
+            self.next = now.saturating_add(LONGEST_ANSWER);
+            self.spread_until = self.spread_until.max(now).saturating_add(LONGEST_ANSWER);
+        } else if now < self.spread_until {
+            self.asks = Asks::No;
+            let gap = match self.gap {
+                0 => (self.spread_until - now) / (waiting + 1),
+                gap => gap,
+            };
+            let gap = self.chance(2 * gap);
+            self.next = now.saturating_add(gap);
+        }
+    }
+
+    /// The request that was sent at `sent` was refused, for `wait` if that is known.
+    ///
+    /// Requests that were under way already when the pause began belong to the same refusal: they may make it longer, but
+    /// do not add to it.
+    pub(super) fn begin(&mut self, sent: u64, wait: Option<Duration>, now: u64) {
+        let is_new = self.began.is_none_or(|began| sent > began);
+        if is_new {
+            self.began = Some(now);
+        }
+        let is_cut = wait.is_some_and(|wait| nanos(wait) > LONGEST);
+        let wait = match wait {
+            Some(wait) => nanos(wait).min(LONGEST),
+            None if is_new => {
+                let guess = FIRST.saturating_mul(1 << self.guesses.min(16));
+                self.guesses += 1;
+                guess.min(LONGEST_GUESS)
+            }
+            None => return,
+        };
+        let until = now
+            .saturating_add(wait)
+            .saturating_add(self.chance(wait / 10));
+        if until > self.until {
+            let spread = (wait / 2).clamp(LEAST_SPREAD, MOST_SPREAD);
+            self.ease(until, spread, 0);
+            self.asks = match self.asks {
+                Asks::Next => Asks::Next,
+                _ if is_cut => Asks::Next,
+                _ => Asks::No,
+            };
+        }
+    }
+
+    /// Lets those who start after `until` start a random time apart, `gap` on average, for as long as `spread`.
+    pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
+        self.until = self.until.max(until);
+        self.spread_until = self.until.saturating_add(spread);
+        self.gap = gap;
+        self.next = self.until;
+    }
+
+    /// The request that was sent at `sent` was let in.
+    pub(super) fn succeeded(&mut self, sent: u64) {
+        if self.began.is_some_and(|began| sent > began) {
+            self.guesses = 0;
+            if self.asks == Asks::Sent {
+                self.asks = Asks::No;
+                self.next = self.until;
+            }
+        }
+    }
+
+    /// A random number below `most`: xorshift, good enough to keep clients apart.
+    fn chance(&mut self, most: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        ((u128::from(self.random) * u128::from(most)) >> 64) as u64
+    }
+}

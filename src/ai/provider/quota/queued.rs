@@ -1,0 +1,51 @@
+//! What those who wait ask for.
+
+use super::WHOLE;
+use crate::{
+    ai::{provider::Accounting, tokens::Tokens},
+    http::Dimension,
+};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Queued {
+    pub(super) requests: u64,
+    tokens: Tokens,
+}
+
+// ===== impl Queued =====
+
+impl Queued {
+    // Wrapping: whoever joins leaves, with the same tokens.
+
+    pub(super) fn join(&mut self, tokens: Tokens) {
+        self.requests = self.requests.wrapping_add(1);
+        self.tokens.input = self.tokens.input.wrapping_add(tokens.input);
+        self.tokens.output = self.tokens.output.wrapping_add(tokens.output);
+    }
+
+    pub(super) fn leave(&mut self, tokens: Tokens) {
+        self.requests = self.requests.wrapping_sub(1);
+        self.tokens.input = self.tokens.input.wrapping_sub(tokens.input);
+        self.tokens.output = self.tokens.output.wrapping_sub(tokens.output);
+    }
+
+    /// So many parts of [`WHOLE`] of what is asked of a limit on `dimension`, rounded up.
+    #[inline]
+    pub(super) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
+        match share {
+            0 => 0,
+            WHOLE => self.of(dimension),
+            _ => {
+                let product = u128::from(self.of(dimension)) * u128::from(share);
+                product.div_ceil(u128::from(WHOLE)) as u64
+            }
+        }
+    }
+
+    fn of(&self, dimension: Dimension) -> u64 {
+        match dimension {
+            Dimension::Requests | Dimension::Concurrency => self.requests,
+            _ => Accounting::reserved(dimension, self.tokens),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading what a refusal means before it is passed on.
+
+use std::task::{Context, Poll, ready};
+
+use super::{QuotaExhausted, Reservation, ResponseBody, body::Settling};
+use crate::{
+    error::BoxError,
+    http::{IntoHttp, RateLimits, WithBody, peeked_body::Opened},
+    payload::error_body::ErrorReader,
+};
+
+/// A refusal whose body is being read.
+pub(super) struct Refused<R: IntoHttp> {
+    reader: ErrorReader<R::Body>,
+    reservation: Option<Reservation>,
+}
+
+// ===== impl Refused =====
+
+impl<R: IntoHttp> Refused<R> {
+    pub(super) fn new(response: R, reservation: Reservation) -> Self {
+        Self {
+            reader: ErrorReader::new(response.into_http()),
+            reservation: Some(reservation),
+        }
+    }
+
+    /// The response as it came, once it is known what it means; or the error that it means.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Settling<R>, BoxError>>
+    where
+        R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+    {
+        ready!(self.reader.poll(cx));
+        let Some(outcome) = self.finish() else {
+            unreachable!("polled after it was done")
+        };
+        let response = outcome?.map(ResponseBody::of_refusal);
+        Poll::Ready(Ok(R::from_http(response)))
+    }
+
+    /// Tells the limiter, and makes an error of what no retry will mend.
+    fn finish(&mut self) -> Option<Result<http::Response<Opened<R::Body>>, QuotaExhausted>> {
+        let (response, diagnosis) = self.reader.finish()?;
+        let reservation = self.reservation.take()?;
+        let limits = RateLimits::from_headers(response.headers());
+        let Some(limit) = diagnosis.limit else {
+            // An error like any other.
+            reservation.observe(&limits);
+            reservation.fail();
+            return Some(Ok(response));
+        };
+        reservation.refuse_and_tell(limit.class, limit.retry_after, &limits);
+        Some(QuotaExhausted::of(response.status(), limit).map_or(Ok(response), Err))
+    }
+}
+
+/// One that is dropped before, as after a timeout, was a refusal all the same.
+impl<R: IntoHttp> Drop for Refused<R> {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}

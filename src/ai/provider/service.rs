@@ -1,0 +1,80 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{
+    ByLength, Estimate, ProviderLimiter, ResponseBody,
+    ask::ByEstimate,
+    future::{ResponseFuture, Settling, WithReservation},
+    shared::Shared,
+};
+use crate::{
+    error::BoxError,
+    http::{IntoHttp, WithBody},
+    limit::{engine::Limited, rejection::Fail},
+};
+
+/// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
+///
+/// A clone shares the limits.
+#[derive(Clone)]
+pub struct ProviderService<S, E = ByLength>(
+    Limited<S, Arc<Shared>, ByEstimate<E>, Fail, WithReservation>,
+);
+
+// ===== impl ProviderService =====
+
+impl<S, E> ProviderService<S, E> {
+    pub(super) fn new(inner: S, limiter: &ProviderLimiter, cost: ByEstimate<E>) -> Self {
+        Self(Limited {
+            inner,
+            gate: limiter.0.clone(),
+            cost,
+            refusal: Fail,
+            hold: WithReservation,
+        })
+    }
+
+    crate::macros::inner!(0.inner);
+
+    /// The limiter that this service shares with its clones.
+    #[must_use]
+    pub fn limiter(&self) -> ProviderLimiter {
+        ProviderLimiter(self.0.gate.clone())
+    }
+}
+
+impl<S, E, Request> Service<Request> for ProviderService<S, E>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    E: Estimate<Request>,
+{
+    type Response = Settling<S::Response>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Request>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request>::poll_ready(&mut self.0, cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        ResponseFuture::new(self.0.call(request))
+    }
+}
+
+impl<S: fmt::Debug, E> fmt::Debug for ProviderService<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderService")
+            .field("inner", &self.0.inner)
+            .field("limiter", &self.limiter())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! What all handles of one limiter share: the quotas, behind a lock, and the queue in front of them.
+//!
+//! The lock is what makes several limits one: all of them change at one instant, or none. It is held for sums alone,
+//! some tens of nanoseconds, and never while anything waits.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+#[cfg(feature = "tracing")]
+use super::learned::Known;
+use super::{
+    Accounting, Provider, Reservation,
+    ask::Ask,
+    quota::{Quotas, Ticket},
+};
+use crate::{
+    error::Rejected,
+    limit::{
+        Clock,
+        engine::{Bounds, Front, Gate, Patience, Place, Schedule, Turnstile, Waiting},
+    },
+};
+
+/// The state.
+#[derive(Debug)]
+pub struct Shared {
+    quotas: Mutex<Quotas>,
+    clock: Clock,
+    pub(super) turnstile: Arc<Turnstile>,
+    pub(super) bounds: Bounds,
+    accounting: Accounting,
+}
+
+// ===== impl Shared =====
+
+impl Shared {
+    pub(super) fn new(provider: &Provider, clock: Clock) -> Self {
+        let quotas = Quotas::new(provider, rand::random(), clock.now());
+        Self {
+            quotas: Mutex::new(quotas),
+            clock,
+            turnstile: Arc::new(Turnstile::new(None)),
+            bounds: Bounds::new(),
+            accounting: provider.accounting(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, Quotas> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The quotas, and what time it is for them.
+    #[inline]
+    pub(super) fn quotas(&self) -> (MutexGuard<'_, Quotas>, u64) {
+        let quotas = self.lock();
+        // Read under the lock, so that time never goes back for the sums.
+        (quotas, self.clock.now())
+    }
+
+    pub(super) fn accounting(&self) -> Accounting {
+        self.accounting
+    }
+
+    /// Tells the head of the queue that something has come back, or that a limit has changed.
+    #[inline]
+    pub(super) fn tell(&self) {
+        self.turnstile.wake_head();
+    }
+
+    /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
+    pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
+        // Asked before the lock is taken: it may take as long as whoever listens likes.
+        #[cfg(feature = "tracing")]
+        let is_heard = Known::is_wanted();
+        let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "tracing")]
+        let known = is_heard.then(|| Known::of(&mut quotas, now));
+        hear(&mut quotas, now);
+        #[cfg(feature = "tracing")]
+        let learned = known.map(|known| known.and_now(&mut quotas, now));
+        drop(quotas);
+        self.tell();
+        #[cfg(feature = "tracing")]
+        if let Some(learned) = learned {
+            learned.tell();
+        }
+    }
+
+    /// What time it is for the quotas, while they are locked.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    fn reserve(self: &Arc<Self>, ticket: Ticket, ask: &Ask) -> Reservation {
+        Reservation::new(self.clone(), ticket, ask.lesson.clone())
+    }
+}
+
+impl Gate for Arc<Shared> {
+    type Ask = Ask;
+    type Pass = Reservation;
+    type Turn = Front<Self>;
+
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    #[inline]
+    fn enter(&self, ask: &Ask) -> Result<Reservation, Rejected> {
+        let (mut quotas, now) = self.quotas();
+        let ticket = quotas.decide(ask.tokens, now)?;
+        drop(quotas);
+        Ok(self.reserve(ticket, ask))
+    }
+
+    fn join(&self, ask: Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+        let place = Place::join(self.turnstile.clone(), 0, patience);
+        let place = place.inspect(|_| self.lock().join(ask.tokens));
+        Front::wait(self, ask, place)
+    }
+
+    fn refuse(&self, _: &Ask, _: &Rejected) -> Option<Reservation> {
+        self.lock().count_refusal();
+        None
+    }
+}
+
+impl Schedule for Arc<Shared> {
+    fn look(&self, ask: &Ask) -> Result<(), Rejected> {
+        let (mut quotas, now) = self.quotas();
+        quotas.look(ask.tokens, now)
+    }
+
+    fn take_in_turn(&self, ask: &Ask) -> Option<Reservation> {
+        let (mut quotas, now) = self.quotas();
+        let ticket = quotas.take_in_turn(ask.tokens, now)?;
+        drop(quotas);
+        Some(self.reserve(ticket, ask))
+    }
+
+    fn late(&self, ask: &Ask) -> Rejected {
+        let (mut quotas, now) = self.quotas();
+        let limit = quotas.due(ask.tokens, now, true).1;
+        Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
+    }
+
+    fn left(&self, ask: &Ask) {
+        self.lock().leave(ask.tokens);
+    }
+}

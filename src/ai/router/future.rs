@@ -1,0 +1,228 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::StatusCode;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    Chosen,
+    race::Race,
+    run::{Dispatch, Next, Run},
+};
+use crate::{
+    ai::{
+        provider,
+        provider::{ResponseBody, future::Settling},
+    },
+    circuit_breaker::{Failures, circuit::Watch},
+    error::{BoxError, HttpClassifier, Outcome, OutcomeSet},
+    http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
+};
+
+pin_project! {
+    /// The response future of an [`Auto`](super::Auto).
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet, and leaves the queues of all targets.
+    /// One that was sent counts for what it reserved, since nobody knows what the provider has counted.
+    ///
+    /// A request has its places from its call on. One that is kept but not polled holds up those behind it.
+    pub struct ResponseFuture<S, Request>
+    where
+        S: Service<Request, Response: IntoHttp>,
+    {
+        #[pin]
+        state: State<S, Request>,
+        run: Box<Run<S, Request>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Request>
+    where
+        S: Service<Request, Response: IntoHttp>,
+    {
+        Sent {
+            #[pin]
+            future: provider::future::ResponseFuture<S, Request>,
+            target: usize,
+            watch: Option<Watch>,
+        },
+        // Boxed, so that those who need not wait have a small future.
+        Waiting { race: Box<Race<S>> },
+        Stopped { error: Option<BoxError> },
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request> {
+    /// Sends the request at once if it can be, and takes its places in the queues if not.
+    pub(super) fn start(mut run: Box<Run<S, Request>>) -> Self
+    where
+        S: Clone,
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        let state = match run.next() {
+            Ok(next) => State::after(next, &mut run),
+            Err(error) => {
+                // Not the error itself: a service's own may show what is secret.
+                #[cfg(feature = "tracing")]
+                tracing::debug!("no target takes the request");
+                State::Stopped { error: Some(error) }
+            }
+        };
+        Self { state, run }
+    }
+}
+
+impl<S, Request> Future for ResponseFuture<S, Request>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    Settling<S::Response>: ResponseHead,
+    Request: PeekBody + ReplaceBody + TryClone,
+{
+    type Output = Result<Settling<S::Response>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let run = this.run;
+        loop {
+            match this.state.as_mut().project() {
+                // ## Sent => (Sent | Waiting | done)
+                StateProj::Sent {
+                    future,
+                    target,
+                    watch,
+                } => {
+                    let mut outcome = ready!(future.poll(cx));
+                    let target = *target;
+                    let has_failed = is_failure(outcome.as_ref());
+                    if let Some(watch) = watch.take() {
+                        failures().report(outcome.as_ref(), watch);
+                    }
+                    // What the call held may be what the next one needs.
+                    this.state.set(State::Stopped { error: None });
+                    if has_failed
+                        && !run.left.is_empty()
+                        && run.request.as_ref().is_some_and(TryClone::take_over)
+                    {
+                        // Where no target takes it, the failure tells more than the refusal.
+                        if let Ok(next) = run.next() {
+                            #[cfg(feature = "tracing")]
+                            tracing::debug!(
+                                outcome = ?Outcome::of(outcome.as_ref()),
+                                "a target failed, and another one is asked"
+                            );
+                            drop(outcome);
+                            this.state.set(State::after(next, run));
+                            continue;
+                        }
+                    }
+                    if let Ok(response) = &mut outcome {
+                        let target = run.target(target);
+                        response.extensions_mut().insert(Chosen {
+                            target: target.name.clone(),
+                            model: target.model.clone(),
+                            tried: run.tried - 1,
+                        });
+                    }
+                    return Poll::Ready(outcome);
+                }
+                // ## Waiting => (Sent | done)
+                StateProj::Waiting { race } => {
+                    let start = ready!(race.poll(run, cx))?;
+                    this.state.set(State::after(Next::Send(start), run));
+                }
+                // ## Stopped => done
+                StateProj::Stopped { error } => {
+                    return match error.take() {
+                        Some(error) => Poll::Ready(Err(error)),
+                        None => unreachable!("polled after it was done"),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// What counts as a failure of a target. Not a rate limit, for which its limiter pauses.
+fn failures() -> Failures<HttpClassifier> {
+    Failures {
+        classifier: HttpClassifier,
+        outcomes: OutcomeSet::new([
+            Outcome::NotSent,
+            Outcome::Interrupted,
+            Outcome::Overloaded,
+            Outcome::QuotaExhausted,
+            Outcome::Timeout,
+            Outcome::ServerError,
+        ]),
+    }
+}
+
+/// Whether another target may do better.
+fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
+    match Outcome::of(result) {
+        Some(Outcome::Success | Outcome::ContextTooLong | Outcome::ContentPolicy) => false,
+        // What is too large for one target may fit another.
+        Some(Outcome::ClientError) => {
+            result.map_or(true, |it| it.status() == StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        // `None` too: a limit of this target alone may have rejected the request.
+        _ => true,
+    }
+}
+
+impl<S: Service<Request, Response: IntoHttp>, Request> fmt::Debug for ResponseFuture<S, Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("is_waiting", &matches!(self.state, State::Waiting { .. }))
+            .field("tried", &self.run.tried)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl State =====
+
+impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
+    fn after(next: Next<S>, run: &mut Run<S, Request>) -> Self
+    where
+        S: Clone,
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        match next {
+            Next::Send(Dispatch {
+                target,
+                mut service,
+                reservation,
+                watch,
+            }) => {
+                let future = service.call(run.take_request(target));
+                Self::Sent {
+                    future: provider::future::ResponseFuture::called(future, reservation),
+                    target,
+                    watch,
+                }
+            }
+            Next::Wait(race) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(targets = race.candidates.len(), "waiting for a target");
+                Self::Waiting {
+                    race: Box::new(race),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A request that waits for several targets at once.
+
+use std::{
+    cmp::Reverse,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+
+use super::{
+    NoTarget,
+    run::{Dispatch, Run},
+};
+use crate::{
+    ai::provider::{Lane, WHOLE},
+    error::{BoxError, Reason, Rejected},
+    limit::{clock::TIMER_LATENESS, engine::Stopped},
+};
+
+/// The shortest time between two looks at a circuit that is open.
+const RECHECK: Duration = Duration::from_millis(200);
+
+/// A place in the queue of each target that a request may go to. The first target that admits it
+/// gets it. Nothing has been taken from the others then.
+///
+/// A target whose circuit is open takes part only if no other is left. Until then the request has
+/// no place in its queue, which may serve others.
+pub(super) struct Race<S> {
+    pub(super) candidates: Vec<Candidate<S>>,
+    refusals: Vec<Rejected>,
+    /// The first error of a service that did not become ready.
+    error: Option<BoxError>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+pub(super) struct Candidate<S> {
+    target: usize,
+    is_open: bool,
+    lane: Option<Lane<S>>,
+}
+
+/// How long a wait is expected to be, if that is known. An error if it would never end.
+type Expected = Result<Option<Duration>, Rejected>;
+
+// ===== impl Race =====
+
+impl<S: Clone> Race<S> {
+    /// Joins the queues.
+    ///
+    /// # Errors
+    ///
+    /// Returns the most helpful refusal if no queue takes the request.
+    pub(super) fn join<Request>(run: &Run<S, Request>) -> Result<Self, BoxError> {
+        let candidate = |&target: &usize| Candidate {
+            target,
+            is_open: false,
+            lane: None,
+        };
+        let mut race = Self {
+            candidates: run.left.iter().map(candidate).collect(),
+            refusals: Vec::new(),
+            error: None,
+            timer: None,
+        };
+        race.update_lanes(run);
+        match race.candidates.iter().any(|one| one.lane.is_some()) {
+            true => Ok(race),
+            false => Err(race.stop(run)),
+        }
+    }
+
+    /// Ends with the first target that admits the request.
+    pub(super) fn poll<Request>(
+        &mut self,
+        run: &Run<S, Request>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Dispatch<S>, BoxError>>
+    where
+        S: Service<Request>,
+        S::Error: Into<BoxError>,
+    {
+        loop {
+            let before = self.candidates.len();
+            self.update_lanes(run);
+            if let Some(start) = self.poll_lanes(run, cx) {
+                self.candidates.clear();
+                return Poll::Ready(Ok(start));
+            }
+            if self.candidates.is_empty() {
+                return Poll::Ready(Err(self.stop(run)));
+            }
+            if self.candidates.len() < before {
+                // Those whose circuit is open may be all that are left.
+                continue;
+            }
+            let now = Instant::now();
+            let last = run.deadline.and_then(|at| at.checked_add(TIMER_LATENESS));
+            if last.is_some_and(|last| last <= now) {
+                // No queue is joined after the deadline: each refusal tells how long it would take.
+                self.candidates.iter_mut().for_each(|one| one.lane = None);
+                self.update_lanes(run);
+                return Poll::Ready(Err(self.stop(run)));
+            }
+            let aside = self.candidates.iter().filter(|one| one.lane.is_none());
+            let wait = aside.map(|one| run.target(one.target).circuit.retry_after());
+            let wait = wait.min().map(|wait| wait.unwrap_or_default().max(RECHECK));
+            let recheck = wait.and_then(|wait| now.checked_add(wait));
+            let Some(at) = last.into_iter().chain(recheck).min() else {
+                return Poll::Pending;
+            };
+            let sleep = || Box::pin(sleep_until(at));
+            let mut timer = self.timer.get_or_insert_with(sleep).as_mut();
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            ready!(timer.poll(cx));
+        }
+    }
+
+    /// Leaves the queues of targets whose circuit has opened, and joins those whose has not.
+    fn update_lanes<Request>(&mut self, run: &Run<S, Request>) {
+        for one in &mut self.candidates {
+            one.is_open = run.target(one.target).circuit.is_open();
+        }
+        let all_open = self.candidates.iter().all(|one| one.is_open);
+        for one in &mut self.candidates {
+            one.lane.take_if(|_| one.is_open && !all_open);
+        }
+        let joins = |one: &Candidate<S>| one.lane.is_none() && (all_open || !one.is_open);
+        if !self.candidates.iter().any(joins) {
+            return;
+        }
+        let mut waits = self.expected(run).into_iter();
+        self.candidates.retain_mut(|one| {
+            let wait = waits.next().unwrap_or(Ok(None));
+            if !joins(one) {
+                return true;
+            }
+            match wait.and_then(|wait| run.queue(one.target, wait)) {
+                Ok(lane) => one.lane = Some(lane),
+                Err(rejected) => self.refusals.push(rejected),
+            }
+            one.lane.is_some()
+        });
+    }
+
+    /// Polls each place, and gives up those that lead nowhere.
+    fn poll_lanes<Request>(
+        &mut self,
+        run: &Run<S, Request>,
+        cx: &mut Context<'_>,
+    ) -> Option<Dispatch<S>>
+    where
+        S: Service<Request>,
+        S::Error: Into<BoxError>,
+    {
+        let mut start = None;
+        self.candidates.retain_mut(|one| {
+            let lane = one.lane.as_mut().filter(|_| start.is_none());
+            match lane.map(|lane| lane.poll::<Request>(cx)) {
+                None | Some(Poll::Pending) => return true,
+                Some(Poll::Ready(Ok(reservation))) => {
+                    start = one.lane.take().map(|lane| Dispatch {
+                        target: one.target,
+                        service: lane.into_service(),
+                        reservation,
+                        watch: run.target(one.target).circuit.enter().ok(),
+                    });
+                }
+                Some(Poll::Ready(Err(Stopped::Refused(rejected)))) => self.refusals.push(rejected),
+                Some(Poll::Ready(Err(Stopped::NotReady(error)))) => {
+                    self.error.get_or_insert_with(|| error.into());
+                }
+            }
+            false
+        });
+        start
+    }
+
+    /// How long it would wait at each.
+    ///
+    /// Those who wait for several targets wait in the queue of each, and leave all when they are
+    /// served in one. So each target serves a part of its queue alone: the faster, the more.
+    fn expected<Request>(&self, run: &Run<S, Request>) -> Vec<Expected> {
+        let wait = |one: &Candidate<S>, share| -> Expected {
+            let wait = run.target(one.target).limiter.outlook(run.tokens, share)?;
+            Ok(wait.filter(|_| !one.is_open))
+        };
+        let ones = &self.candidates;
+        let alone: Vec<_> = ones.iter().map(|one| wait(one, WHOLE)).collect();
+        let is_first = |one: &Candidate<S>| run.target(one.target).limiter.waiting() == 0;
+        if ones.len() < 2 || ones.iter().all(is_first) {
+            return alone;
+        }
+        let speed = |wait: &Expected| match wait {
+            Ok(Some(wait)) => u128::from(u64::MAX) / wait.as_nanos().max(1),
+            Ok(None) | Err(_) => 0,
+        };
+        let all = alone.iter().map(speed).sum::<u128>().max(1);
+        let shared = ones.iter().zip(&alone).map(|(one, alone)| {
+            let share = (u128::from(WHOLE) * speed(alone)).div_ceil(all);
+            wait(one, share.min(u128::from(WHOLE)) as u64)
+        });
+        shared.collect()
+    }
+
+    fn stop<Request>(&mut self, run: &Run<S, Request>) -> BoxError {
+        match most_helpful(self.refusals.drain(..)) {
+            Some(rejected) => rejected.into(),
+            None => self
+                .error
+                .take()
+                .unwrap_or_else(|| NoTarget::new(run.model.as_deref()).into()),
+        }
+    }
+}
+
+/// Returns the refusal with the shortest wait, or else the one of the largest limit.
+fn most_helpful(refusals: impl Iterator<Item = Rejected>) -> Option<Rejected> {
+    refusals.min_by_key(|rejected| {
+        let capacity = match rejected.reason() {
+            Reason::NeverFits { capacity, .. } => Some(Reverse(capacity)),
+            _ => None,
+        };
+        (capacity, rejected.retry_after().unwrap_or(Duration::MAX))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Limit;
+
+    fn never(capacity: u64) -> Rejected {
+        let reason = Reason::NeverFits { cost: 9, capacity };
+        Rejected::new(Limit::Pause, reason, None)
+    }
+
+    fn late(seconds: Option<u64>) -> Rejected {
+        let max_wait = Duration::ZERO;
+        let wait = seconds.map(Duration::from_secs);
+        Rejected::new(Limit::Pause, Reason::WaitTooLong { max_wait }, wait)
+    }
+
+    fn best<const N: usize>(refusals: [Rejected; N]) -> Rejected {
+        most_helpful(refusals.into_iter()).unwrap()
+    }
+
+    #[test]
+    fn the_shortest_wait_or_else_the_largest_limit() {
+        assert_eq!(best([never(1), never(3), never(2)]), never(3));
+        assert_eq!(best([never(3), late(Some(9))]), late(Some(9)));
+        assert_eq!(best([late(None), never(3)]), late(None));
+        assert_eq!(
+            best([late(Some(9)), late(None), late(Some(2)), late(Some(5))]),
+            late(Some(2))
+        );
+        assert_eq!(best([late(None), late(Some(5))]), late(Some(5)));
+    }
+}

@@ -1,0 +1,193 @@
+//! A request on its way from target to target.
+
+use std::{
+    iter,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    NoTarget, named,
+    race::Race,
+    target::{Target, Targets},
+};
+use crate::{
+    ai::{
+        provider::{Lane, Reservation},
+        tokens::Tokens,
+    },
+    circuit_breaker::circuit::Watch,
+    error::{BoxError, Rejected},
+    http::{PeekBody, ReplaceBody, TryClone},
+};
+
+/// Services to clone: one for all targets, or one for each. They are never polled themselves.
+///
+/// Behind a lock, so that a service need not be `Sync`.
+pub(super) type Services<S> = Arc<Mutex<Vec<S>>>;
+
+/// What is needed until a target has answered.
+pub(super) struct Run<S, Request> {
+    pub(super) services: Services<S>,
+    pub(super) targets: Arc<Targets<Request>>,
+    pub(super) tokens: Tokens,
+    /// Until when it may wait.
+    pub(super) deadline: Option<Instant>,
+    /// What is sent next, if anything can be.
+    pub(super) request: Option<Request>,
+    /// The model that it names.
+    pub(super) model: Option<String>,
+    /// The targets that were not called yet.
+    pub(super) left: Vec<usize>,
+    /// The number of targets that were called.
+    pub(super) tried: usize,
+}
+
+/// A request that a target has admitted, and that must be sent now.
+pub(super) struct Dispatch<S> {
+    pub(super) target: usize,
+    /// Polled ready.
+    pub(super) service: S,
+    pub(super) reservation: Reservation,
+    /// `None` if its circuit is open.
+    pub(super) watch: Option<Watch>,
+}
+
+/// What a request does next.
+pub(super) enum Next<S> {
+    Send(Dispatch<S>),
+    Wait(Race<S>),
+}
+
+// ===== impl Run =====
+
+impl<S: Clone, Request> Run<S, Request> {
+    pub(super) fn target(&self, number: usize) -> &Target<Request> {
+        &self.targets.list[number]
+    }
+
+    /// Finds a target that admits the request now, or joins the queue of each.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no target takes the request.
+    pub(super) fn next(&self) -> Result<Next<S>, BoxError>
+    where
+        S: Service<Request>,
+    {
+        let is_open = |number: &usize| self.target(*number).circuit.is_open();
+        // If all have failed lately, one is asked all the same; but not after another failure.
+        let asks_all = self.left.iter().all(is_open);
+        if asks_all && self.tried > 0 {
+            return Err(NoTarget::new(self.model.as_deref()).into());
+        }
+        let start = match &self.targets.weights {
+            None => (self.left.iter()).find_map(|number| self.start(*number, asks_all)),
+            Some(weights) => {
+                let able = self.left.iter().filter(|number| {
+                    let has_room = self.target(**number).limiter.can_start(self.tokens);
+                    has_room && (asks_all || !is_open(number))
+                });
+                let able = able.map(|number| (*number, self.target(*number).weight));
+                let mut able: Vec<_> = able.collect();
+                let mut turns = iter::from_fn(|| weights.pick(&mut able));
+                turns.find_map(|number| self.start(number, asks_all))
+            }
+        };
+        match start {
+            Some(start) => Ok(Next::Send(start)),
+            None => Race::join(self).map(Next::Wait),
+        }
+    }
+
+    /// Takes from the target's limits, if there is room now.
+    fn start(&self, number: usize, asks_all: bool) -> Option<Dispatch<S>>
+    where
+        S: Service<Request>,
+    {
+        let target = self.target(number);
+        if !target.limiter.can_start(self.tokens) {
+            return None;
+        }
+        let watch = target.circuit.enter().ok();
+        if watch.is_none() && !asks_all {
+            return None;
+        }
+        // Ready first and taken after: what is taken is used at once.
+        let mut service = self.service(number);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(())) = service.poll_ready(&mut cx) else {
+            return None;
+        };
+        Some(Dispatch {
+            target: number,
+            service,
+            reservation: target.limiter.start(self.tokens)?,
+            watch,
+        })
+    }
+
+    /// Joins a target's queue.
+    pub(super) fn queue(&self, number: usize, wait: Option<Duration>) -> Result<Lane<S>, Rejected> {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let max_wait = self.deadline.map_or(Duration::MAX, left);
+        if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
+            return Err(self.too_long(number, wait));
+        }
+        let limiter = &self.target(number).limiter;
+        limiter.queue(self.tokens, wait, self.service(number))
+    }
+
+    /// The refusal of a request that would have to wait so long for a target.
+    pub(super) fn too_long(&self, number: usize, wait: Option<Duration>) -> Rejected {
+        let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
+        let limiter = &self.target(number).limiter;
+        limiter.too_long(self.tokens, max_wait, wait)
+    }
+
+    /// A fresh clone of the target's service.
+    fn service(&self, number: usize) -> S {
+        // A clone that panicked has not changed what it was made from.
+        let services = self.services.lock();
+        let services = services.unwrap_or_else(PoisonError::into_inner);
+        services[number.min(services.len() - 1)].clone()
+    }
+
+    /// Returns the request as the target needs it, and keeps a clone for the next one.
+    pub(super) fn take_request(&mut self, number: usize) -> Request
+    where
+        Request: PeekBody + ReplaceBody + TryClone,
+    {
+        let Some(mut request) = self.request.take() else {
+            unreachable!("polled after it was done")
+        };
+        self.left.retain(|left| *left != number);
+        self.tried += 1;
+        if !self.left.is_empty() {
+            self.request = request.try_clone();
+        }
+        let target = self.target(number);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target_name = &*target.name,
+            attempt = self.tried,
+            "sending to a target"
+        );
+        if let Some(model) = &target.model {
+            let model = serde_json::Value::from(&**model).to_string();
+            let replaced = request.peek(|body| named::with_model(body, &model));
+            if let Some(body) = replaced.flatten() {
+                // If it can't be replaced, it is sent as it was.
+                let _ = request.replace_body(body.into());
+            }
+        }
+        match &target.map {
+            Some(map) => map(request),
+            None => request,
+        }
+    }
+}

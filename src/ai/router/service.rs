@@ -1,0 +1,84 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    named,
+    run::{Run, Services},
+    target::Targets,
+};
+use crate::{
+    ai::provider::{ByLength, Estimate, ResponseBody, future::Settling},
+    error::BoxError,
+    http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
+};
+
+/// A service that sends each request to whichever target can answer soonest. Made by an
+/// [`AutoLayer`](super::AutoLayer).
+///
+/// A clone shares the targets with their limits.
+pub struct Auto<S, Request, E = ByLength> {
+    pub(super) services: Services<S>,
+    pub(super) targets: Arc<Targets<Request>>,
+    pub(super) estimate: E,
+}
+
+// ===== impl Auto =====
+
+impl<S, Request, E> Service<Request> for Auto<S, Request, E>
+where
+    S: Service<Request> + Clone,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    Settling<S::Response>: ResponseHead,
+    E: Estimate<Request>,
+    Request: PeekBody + ReplaceBody + TryClone,
+{
+    type Response = Settling<S::Response>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Request>;
+
+    /// Always ready: which service a request needs is in the request, and none is held before it is called.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let model = request.peek(named::model).flatten();
+        let deadline = |max_wait| Instant::now().checked_add(max_wait);
+        ResponseFuture::start(Box::new(Run {
+            services: self.services.clone(),
+            targets: self.targets.clone(),
+            tokens: self.estimate.estimate(&request),
+            deadline: self.targets.max_wait.and_then(deadline),
+            left: self.targets.of(model.as_deref()),
+            request: Some(request),
+            model,
+            tried: 0,
+        }))
+    }
+}
+
+impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
+    fn clone(&self) -> Self {
+        Self {
+            services: self.services.clone(),
+            targets: self.targets.clone(),
+            estimate: self.estimate.clone(),
+        }
+    }
+}
+
+impl<S, Request, E> fmt::Debug for Auto<S, Request, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auto")
+            .field("targets", &self.targets.list)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::{
+    ResponseBody,
+    inspection::{Inspection, Settings},
+};
+use crate::{
+    error::BoxError,
+    http::{IntoHttp, WithBody},
+};
+
+/// A response whose body may have been read a little.
+pub type Diagnosed<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
+
+pin_project! {
+    /// The response future of a service whose errors are what they are.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. What was read of a response is dropped with it, and so is
+    /// the response.
+    pub struct ResponseFuture<F, R: IntoHttp> {
+        #[pin]
+        inner: F,
+        settings: Settings,
+        // Set once there is a response with something to read.
+        inspection: Option<Box<Inspection<R::Body>>>,
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<F, R: IntoHttp> ResponseFuture<F, R> {
+    pub(super) const fn new(inner: F, settings: Settings) -> Self {
+        Self {
+            inner,
+            settings,
+            inspection: None,
+        }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<R, E>>,
+    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+    E: Into<BoxError>,
+    <R::Body as Body>::Error: Into<BoxError>,
+{
+    type Output = Result<Diagnosed<R>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let inspection = match this.inspection {
+            Some(inspection) => inspection,
+            None => {
+                let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
+                match Inspection::of(response.into_http(), *this.settings) {
+                    Ok(inspection) => this.inspection.insert(Box::new(inspection)),
+                    Err(response) => {
+                        return Poll::Ready(Ok(R::from_http(response.map(Into::into))));
+                    }
+                }
+            }
+        };
+        let response = ready!(inspection.poll(cx))?;
+        Poll::Ready(Ok(R::from_http(response)))
+    }
+}
+
+impl<F: fmt::Debug, R: IntoHttp> fmt::Debug for ResponseFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .field("is_reading", &self.inspection.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,52 @@
+use std::task::{Context, Poll};
+
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    ResponseBody,
+    future::{Diagnosed, ResponseFuture},
+    inspection::Settings,
+};
+use crate::{
+    error::BoxError,
+    http::{IntoHttp, WithBody},
+};
+
+/// A service whose errors are what they are. Made by a [`DiagnoseLayer`](super::DiagnoseLayer).
+#[derive(Debug, Clone)]
+pub struct Diagnose<S> {
+    inner: S,
+    settings: Settings,
+}
+
+// ===== impl Diagnose =====
+
+impl<S> Diagnose<S> {
+    pub(super) const fn new(inner: S, settings: Settings) -> Self {
+        Self { inner, settings }
+    }
+
+    crate::macros::inner!(inner);
+}
+
+impl<S, Request> Service<Request> for Diagnose<S>
+where
+    S: Service<Request>,
+    S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
+    S::Error: Into<BoxError>,
+    <<S::Response as IntoHttp>::Body as Body>::Error: Into<BoxError>,
+{
+    type Response = Diagnosed<S::Response>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future, S::Response>;
+
+    /// Passes through.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        ResponseFuture::new(self.inner.call(request), self.settings)
+    }
+}

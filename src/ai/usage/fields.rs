@@ -1,0 +1,261 @@
+//! The fields of a usage object, and what they come to.
+
+use crate::{ai::tokens::TokenUsage, payload::json::Json};
+
+/// A number that some provider reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// Input of a provider that counts what was cached in.
+    Prompt,
+    /// Input of a provider that may count what was cached apart.
+    Input,
+    /// Input that tools added, counted apart.
+    ToolInput,
+    /// Of the input: read from the cache.
+    Cached,
+    /// Of the input: written to the cache.
+    CacheWrite,
+    /// Beside the input: read from the cache.
+    CachedApart,
+    /// Beside the input: written to the cache.
+    CacheWriteApart,
+    /// Output, with its reasoning for all but one provider.
+    Output,
+    /// Output without its reasoning.
+    Candidates,
+    /// Reasoning that is counted apart from the output.
+    Thoughts,
+    /// Of the output, or beside it: reasoning.
+    Reasoning,
+    /// Input and output.
+    Total,
+}
+
+/// What has been reported of each field, the last value of each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields([Option<u64>; Field::Total as usize + 1]);
+
+// ===== impl Field =====
+
+impl Field {
+    /// What a member of a usage object reports, or a member of that one, its detail. The names
+    /// don't collide, so that whose they are need not be known.
+    fn of(name: &str, detail: &str) -> Option<Self> {
+        Some(match (name, detail) {
+            ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
+            ("input_tokens" | "inputTokens", "") => Self::Input,
+            ("toolUsePromptTokenCount", "") => Self::ToolInput,
+            ("prompt_cache_hit_tokens" | "cachedContentTokenCount", "")
+            | ("prompt_tokens_details" | "input_tokens_details", "cached_tokens") => Self::Cached,
+            ("prompt_tokens_details" | "input_tokens_details", "cache_write_tokens") => {
+                Self::CacheWrite
+            }
+            ("cache_read_input_tokens" | "cacheReadInputTokens", "") => Self::CachedApart,
+            ("cache_creation_input_tokens" | "cacheWriteInputTokens", "") => Self::CacheWriteApart,
+            ("completion_tokens" | "output_tokens" | "outputTokens", "") => Self::Output,
+            ("completion_tokens_details" | "output_tokens_details", "reasoning_tokens") => {
+                Self::Reasoning
+            }
+            ("candidatesTokenCount", "") => Self::Candidates,
+            ("thoughtsTokenCount", "") => Self::Thoughts,
+            ("total_tokens" | "totalTokenCount" | "totalTokens", "") => Self::Total,
+            _ => return None,
+        })
+    }
+}
+
+// ===== impl Fields =====
+
+impl Fields {
+    /// Reads a usage object. A field that a later report leaves out keeps its value.
+    pub(super) fn read(&mut self, usage: Json<'_>) {
+        for (name, value) in usage.members() {
+            let name = name.as_str().unwrap_or_default();
+            self.set(Field::of(&name, ""), value);
+            for (detail, value) in value.members() {
+                let detail = detail.as_str().unwrap_or_default();
+                self.set(Field::of(&name, &detail), value);
+            }
+        }
+    }
+
+    /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that
+    /// no tokens have.
+    fn set(&mut self, field: Option<Field>, value: Json<'_>) {
+        let digits = value.text();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if let (Some(field), true) = (field, is_number) {
+            self.0[field as usize] = Some(digits.parse().unwrap_or(u64::MAX));
+        }
+    }
+
+    /// `None` where no tokens are told: some answers are measured in seconds.
+    ///
+    /// Sums saturate, and a part is never more than the whole, whatever a server says.
+    pub(super) fn usage(&self) -> Option<TokenUsage> {
+        let total = self.get(Field::Total);
+        let (input, output) = match (self.input(), self.output()) {
+            (Some(input), Some(output)) => (input, output),
+            (Some(input), None) => (input, total.map_or(0, |total| total.saturating_sub(input))),
+            (None, Some(output)) => (
+                total.map_or(0, |total| total.saturating_sub(output)),
+                output,
+            ),
+            // Embeddings and rankings of some providers; they have no output.
+            (None, None) => (total?, 0),
+        };
+        let part = |field, other, whole: u64| {
+            let value = self.get(field).or_else(|| self.get(other));
+            value.unwrap_or(0).min(whole)
+        };
+        let cached_input = part(Field::Cached, Field::CachedApart, input);
+        let uncached = input - cached_input;
+        Some(TokenUsage {
+            input,
+            cached_input,
+            cache_write_input: part(Field::CacheWrite, Field::CacheWriteApart, uncached),
+            output,
+            reasoning: part(Field::Reasoning, Field::Thoughts, output),
+        })
+    }
+
+    /// A prompt has everything in it. An input has too, unless there are parts beside it: only
+    /// those who count apart have such names.
+    fn input(&self) -> Option<u64> {
+        if self.get(Field::Prompt).is_some() {
+            return self.sum(&[Field::Prompt, Field::ToolInput]);
+        }
+        self.sum(&[Field::Input, Field::CachedApart, Field::CacheWriteApart])
+    }
+
+    /// An output has its reasoning in it, unless the total says that the two are counted apart.
+    fn output(&self) -> Option<u64> {
+        let Some(output) = self.get(Field::Output) else {
+            return self.sum(&[Field::Candidates, Field::Thoughts]);
+        };
+        let both = output.saturating_add(self.get(Field::Reasoning).unwrap_or(0));
+        let total = self.input().map(|input| input.saturating_add(both));
+        let is_apart = total.is_some() && total == self.get(Field::Total);
+        Some(if is_apart { both } else { output })
+    }
+
+    /// The sum of those that are told, if any is.
+    fn sum(&self, fields: &[Field]) -> Option<u64> {
+        let told = fields.iter().filter_map(|field| self.get(*field));
+        told.reduce(u64::saturating_add)
+    }
+
+    fn get(&self, field: Field) -> Option<u64> {
+        self.0[field as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Report = [(Field, u64)];
+
+    fn fields(told: &Report) -> Fields {
+        let mut fields = Fields::default();
+        for (field, value) in told {
+            fields.0[*field as usize] = Some(*value);
+        }
+        fields
+    }
+
+    fn usage(told: &Report) -> Option<[u64; 5]> {
+        let usage = fields(told).usage()?;
+        Some([
+            usage.input,
+            usage.cached_input,
+            usage.cache_write_input,
+            usage.output,
+            usage.reasoning,
+        ])
+    }
+
+    #[test]
+    fn what_is_told_comes_to_one_meaning() {
+        use Field::*;
+        const MAX: u64 = u64::MAX;
+        let table: &[(&Report, Option<[u64; 5]>)] = &[
+            // Nothing that counts tokens as a whole.
+            (&[], None),
+            (&[(Cached, 5), (CacheWrite, 5), (Reasoning, 5)], None),
+            (&[(ToolInput, 5)], None),
+            // One side, with and without a total.
+            (&[(Prompt, 5)], Some([5, 0, 0, 0, 0])),
+            (&[(Output, 5)], Some([0, 0, 0, 5, 0])),
+            (&[(Total, 5)], Some([5, 0, 0, 0, 0])),
+            (&[(Prompt, 5), (Total, 7)], Some([5, 0, 0, 2, 0])),
+            (&[(Output, 5), (Total, 7)], Some([2, 0, 0, 5, 0])),
+            (&[(Prompt, 9), (Total, 7)], Some([9, 0, 0, 0, 0])),
+            (
+                &[(Prompt, 1), (Output, 2), (Total, 9)],
+                Some([1, 0, 0, 2, 0]),
+            ),
+            // Within and beside.
+            (
+                &[(Prompt, 9), (Cached, 4), (CacheWrite, 3)],
+                Some([9, 4, 3, 0, 0]),
+            ),
+            (&[(Input, 9), (Cached, 4)], Some([9, 4, 0, 0, 0])),
+            (
+                &[(Input, 9), (CachedApart, 4), (CacheWriteApart, 3)],
+                Some([16, 4, 3, 0, 0]),
+            ),
+            (&[(CachedApart, 4)], Some([4, 4, 0, 0, 0])),
+            // A gateway that says both.
+            (
+                &[(Prompt, 9), (CachedApart, 4), (CacheWriteApart, 3)],
+                Some([9, 4, 3, 0, 0]),
+            ),
+            (&[(Prompt, 9), (ToolInput, 2)], Some([11, 0, 0, 0, 0])),
+            (
+                &[(Prompt, 9), (Candidates, 3), (Thoughts, 2)],
+                Some([9, 0, 0, 5, 2]),
+            ),
+            (&[(Prompt, 9), (Thoughts, 2)], Some([9, 0, 0, 2, 2])),
+            (&[(Output, 9), (Reasoning, 2)], Some([0, 0, 0, 9, 2])),
+            // Reasoning beside the output, which only the total tells.
+            (
+                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 135)],
+                Some([32, 0, 0, 103, 94]),
+            ),
+            (
+                &[(Prompt, 32), (Output, 94), (Reasoning, 9), (Total, 126)],
+                Some([32, 0, 0, 94, 9]),
+            ),
+            (
+                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 136)],
+                Some([32, 0, 0, 9, 9]),
+            ),
+            (
+                &[(Prompt, 1), (Output, MAX), (Reasoning, MAX), (Total, MAX)],
+                Some([1, 0, 0, MAX, MAX]),
+            ),
+            // No part is more than the whole, and no sum wraps.
+            (
+                &[(Prompt, 9), (Cached, MAX), (CacheWrite, MAX)],
+                Some([9, 9, 0, 0, 0]),
+            ),
+            (
+                &[(Prompt, 9), (Cached, 5), (CacheWrite, 5)],
+                Some([9, 5, 4, 0, 0]),
+            ),
+            (&[(Output, 9), (Reasoning, MAX)], Some([0, 0, 0, 9, 9])),
+            (
+                &[(Input, MAX), (CachedApart, MAX), (CacheWriteApart, MAX)],
+                Some([MAX, MAX, 0, 0, 0]),
+            ),
+            (
+                &[(Candidates, MAX), (Thoughts, MAX)],
+                Some([0, 0, 0, MAX, MAX]),
+            ),
+        ];
+        for (told, expected) in table {
+            assert_eq!(usage(told), *expected, "{told:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The states of a circuit, and what moves it from one to another. The time is given to it.
+//!
+//! ```text
+//!             too many failures                      cooldown over
+//!  ┌▶ Closed ───────────────────▶ Open until t ─────────────────────▶ HalfOpen, one probe
+//!  │                                  ▲    longer than the last time      │      │
+//!  │                                  └───────────── it failed ───────────┘      │
+//!  └──────────────────────────────────────────────── it succeeded ◀──────────────┘
+//! ```
+//!
+//! Each opening and each closing begins a new *age*. A call carries the number of the one in which it began, and what
+//! comes of it counts in that one alone.
+
+use std::{sync::PoisonError, time::Duration};
+
+use super::{State, opening::Opening, tally::Tally};
+use crate::{
+    backoff::{Backoff, above_hint},
+    error::{CircuitOpen, Outcome},
+    limit::nanos,
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+};
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    terms: Terms,
+    /// Even while closed. Written under the lock of `opening`; those who read a number here have seen all that
+    /// was done to the tally before it.
+    age: AtomicU64,
+    tally: Tally,
+    opening: Mutex<Opening>,
+}
+
+/// What was agreed, whatever state it is in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) failures: u64,
+    pub(super) cooldown: Backoff,
+    pub(super) longest_hint: Duration,
+}
+
+/// The age in which a call began, and its number if it is a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    age: u64,
+    number: u64,
+}
+
+// ===== impl Engine =====
+
+impl Engine {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            age: AtomicU64::new(0),
+            tally: Tally::new(),
+            opening: Mutex::new(Opening::new()),
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        is_closed(self.age())
+    }
+
+    /// Lets a call through, or not.
+    #[inline]
+    pub(super) fn enter(&self, now: impl FnOnce() -> u64) -> Result<Ticket, CircuitOpen> {
+        let age = self.age();
+        if is_closed(age) {
+            return Ok(Ticket { age, number: 0 });
+        }
+        self.enter_open(now())
+    }
+
+    #[cold]
+    fn enter_open(&self, now: u64) -> Result<Ticket, CircuitOpen> {
+        let mut opening = self.lock();
+        let age = self.age();
+        if is_closed(age) {
+            return Ok(Ticket { age, number: 0 });
+        }
+        opening.admits(now)?;
+        let number = opening.start_probe(now);
+        Ok(Ticket { age, number })
+    }
+
+    /// Whether a call would be let through, or why not.
+    #[inline]
+    pub(super) fn check(&self, now: impl FnOnce() -> u64) -> Result<(), CircuitOpen> {
+        match self.is_closed() {
+            true => Ok(()),
+            false => self.check_open(now()),
+        }
+    }
+
+    #[cold]
+    fn check_open(&self, now: u64) -> Result<(), CircuitOpen> {
+        let opening = self.lock();
+        match self.is_closed() {
+            true => Ok(()),
+            false => opening.admits(now),
+        }
+    }
+
+    /// The state, and how long it is open for.
+    pub(super) fn state(&self, now: u64) -> (State, Option<Duration>) {
+        let opening = self.lock();
+        match opening.until.saturating_sub(now) {
+            _ if self.is_closed() => (State::Closed, None),
+            0 => (State::HalfOpen, Some(Duration::ZERO)),
+            left => (State::Open, Some(Duration::from_nanos(left))),
+        }
+    }
+
+    /// Counts a success. Says whether it has closed the circuit.
+    #[inline]
+    pub(super) fn succeeded(&self, ticket: Ticket, now: impl FnOnce() -> u64) -> bool {
+        if !is_closed(ticket.age) {
+            return self.close(ticket);
+        }
+        // One that races with an opening may count in the age after the next closing, where it does no harm.
+        if self.age() == ticket.age {
+            self.tally.succeeded(now());
+        }
+        false
+    }
+
+    #[cold]
+    fn close(&self, probe: Ticket) -> bool {
+        let mut opening = self.lock();
+        // Of an earlier opening: things have changed since. Any of this one will do, however long it took.
+        if self.age() != probe.age {
+            return false;
+        }
+        self.tally.clear();
+        opening.follow(0, 0);
+        self.age.store(probe.age.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Counts a failure. Says for how long it has opened the circuit, if it has.
+    #[cold]
+    pub(super) fn failed(
+        &self,
+        ticket: Ticket,
+        hint: Option<Duration>,
+        outcome: Option<Outcome>,
+        now: u64,
+        random: u64,
+    ) -> Option<Duration> {
+        let mut opening = self.lock();
+        if self.age() != ticket.age {
+            return None;
+        }
+        let hint = hint.map(|hint| above_hint(hint.min(self.terms.longest_hint), random));
+        let hinted = hint.map_or(0, |hint| now.saturating_add(nanos(hint)));
+        let cooldown = if is_closed(ticket.age) {
+            if !self.tally.failed(self.terms.failures, hinted, now) {
+                return None;
+            }
+            self.open(&mut opening, self.tally.hinted(), now, random)
+        } else {
+            opening.is_probe(ticket.number).then_some(())?;
+            self.open(&mut opening, hinted, now, random)
+        };
+        opening.outcome = outcome;
+        Some(cooldown)
+    }
+
+    fn open(&self, opening: &mut Opening, hinted: u64, now: u64, random: u64) -> Duration {
+        let cooldown = self.terms.cooldown;
+        let cooldown = cooldown.wait(opening.times, Duration::ZERO, random);
+        let until = now.saturating_add(nanos(cooldown)).max(hinted);
+        opening.follow(opening.times.saturating_add(1), until);
+        // The next odd number.
+        let age = self.age().wrapping_add(1) | 1;
+        self.age.store(age, Ordering::Release);
+        Duration::from_nanos(until.saturating_sub(now))
+    }
+
+    /// Lets the next call be the probe, if this one was and has no outcome.
+    #[inline]
+    pub(super) fn ignored(&self, ticket: Ticket) {
+        if !is_closed(ticket.age) {
+            // Numbers are unique, so the age does not matter.
+            self.lock().end_probe(ticket.number);
+        }
+    }
+
+    #[inline]
+    fn age(&self) -> u64 {
+        self.age.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opening> {
+        // Nothing panics while it is held.
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn is_closed(age: u64) -> bool {
+    age & 1 == 0
+}

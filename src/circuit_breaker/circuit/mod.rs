@@ -1,0 +1,238 @@
+//! Circuit: counts failures, and rejects calls for a while after too many of them.
+//!
+//! After too many failures a [`Circuit`] *opens*: it rejects all calls for a cooldown. Then it is
+//! *half open*: it admits one call as a probe. If the probe fails, the circuit opens again for a
+//! longer cooldown; if it succeeds, the circuit *closes* and admits all calls.
+//!
+//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) is this for a service. A `Circuit` also works
+//! without a service:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::time::Duration;
+//! use tower_throttle::{Circuit, circuit::State};
+//!
+//! let circuit = Circuit::new().failures(2);
+//! circuit.enter()?.failed(None);
+//! circuit.enter()?.failed(Some(Duration::from_secs(20)));
+//!
+//! assert!(circuit.is_open());
+//! let open = circuit.enter().unwrap_err();
+//! assert!(open.retry_after() >= Some(Duration::from_secs(20)), "the server's hint is more than the cooldown");
+//!
+//! tokio::time::sleep(open.retry_after().unwrap()).await;
+//! assert_eq!(circuit.state(), State::HalfOpen);
+//! let probe = circuit.enter()?;
+//! assert!(circuit.enter().is_err(), "one at a time");
+//! probe.succeeded();
+//! assert_eq!(circuit.state(), State::Closed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When it opens
+//!
+//! - After 6 [failures in a row](Circuit::failures), which is more than the attempts of one request,
+//!   or
+//! - if of at least 20 outcomes in the last 10 s half are failures.
+//!
+//! A share of 15 % of failures, spread among the successes, does not open it, except by chance: six
+//! such failures come in a row once in some ninety thousand calls, and then it is open for a second.
+//!
+//! An outcome counts in the state in which its call began. If the circuit opens with a hundred calls
+//! under way, these can neither close it nor extend the cooldown.
+//!
+//! # For how long
+//!
+//! About a second at first, and twice as long each time that the probe fails, up to a minute: see
+//! [`cooldown`](Circuit::cooldown). At least for the time that the failures of the row that opened it
+//! asked for, of which up to [5 minutes](Circuit::longest_hint) are granted.
+//!
+//! After a probe has been under way for a minute, another call is admitted as a probe.
+//!
+//! # What is shared
+//!
+//! A clone of a circuit is another handle to the same circuit.
+//!
+//! # Performance
+//!
+//! While it is closed, a successful call counts a reference, reads the clock and adds to an atomic
+//! number. A failure takes a lock, and so does any call while it is open. Nothing is allocated after
+//! it is made. Its size is under 400 bytes.
+
+mod engine;
+#[cfg(all(test, throttle_loom))]
+mod loom_tests;
+mod opening;
+mod tally;
+#[cfg(all(test, not(throttle_loom)))]
+mod tests;
+mod watch;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use self::engine::{Engine, Terms, Ticket};
+pub use self::watch::Watch;
+#[doc(no_inline)]
+pub use crate::error::CircuitOpen;
+use crate::{
+    backoff::{Backoff, Jitter},
+    error::Outcome,
+    limit::Clock,
+};
+
+/// Counts failures, and rejects calls after too many of them. See the [module docs](self) for an
+/// example.
+///
+/// A clone is another handle to the same circuit. The setters return a new, closed circuit: call them
+/// before it is cloned.
+#[derive(Clone)]
+#[must_use]
+pub struct Circuit(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    clock: Clock,
+}
+
+/// The state of a [`Circuit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// All calls are admitted.
+    Closed,
+    /// All calls are rejected.
+    Open,
+    /// One call at a time is admitted, as a probe.
+    HalfOpen,
+}
+
+// ===== impl Circuit =====
+
+impl Circuit {
+    /// Creates a closed circuit with the defaults.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::tokio())
+    }
+
+    /// Creates a circuit that reads another clock.
+    pub fn with_clock(clock: Clock) -> Self {
+        let terms = Terms {
+            failures: 6,
+            cooldown: cooldown(Duration::from_secs(1), Duration::from_secs(60)),
+            longest_hint: Duration::from_secs(5 * 60),
+        };
+        Self::on(terms, clock)
+    }
+
+    /// Sets how many failures in a row open it. Default: 6. 0 counts as 1.
+    pub fn failures(self, failures: u32) -> Self {
+        self.set(|terms| terms.failures = failures.max(1).into())
+    }
+
+    /// Sets how long it is open: `first`, and twice as long each time that a probe fails, up to `most`.
+    /// Default: 1 s to 60 s.
+    ///
+    /// Half of it is random, so that clients that failed together do not return together. With 0 it
+    /// is half open at once.
+    pub fn cooldown(self, first: Duration, most: Duration) -> Self {
+        self.set(|terms| terms.cooldown = cooldown(first, most))
+    }
+
+    /// Sets the longest wait that is granted to a server that asks for one. Default: 5 minutes.
+    pub fn longest_hint(self, longest: Duration) -> Self {
+        self.set(|terms| terms.longest_hint = longest)
+    }
+
+    /// Admits a call, whose outcome then counts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error while it is open, and while a probe is under way.
+    #[inline]
+    pub fn enter(&self) -> Result<Watch, CircuitOpen> {
+        let ticket = self.0.engine.enter(|| self.now())?;
+        Ok(Watch::new(self.clone(), ticket))
+    }
+
+    /// Returns whether a call would be rejected now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.check().is_err()
+    }
+
+    /// Returns an error if a call would be rejected now. Does not count as a call.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), CircuitOpen> {
+        self.0.engine.check(|| self.now())
+    }
+
+    /// Returns the time until the next probe is admitted; zero once the cooldown is over.
+    ///
+    /// `None` while it is closed.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.engine.state(self.now()).1
+    }
+
+    /// Returns its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.0.engine.state(self.now()).0
+    }
+
+    #[inline]
+    fn succeeded(&self, ticket: Ticket) {
+        let _closed = self.0.engine.succeeded(ticket, || self.now());
+        #[cfg(feature = "tracing")]
+        if _closed {
+            tracing::debug!("circuit closed");
+        }
+    }
+
+    fn failed(&self, ticket: Ticket, hint: Option<Duration>, outcome: Option<Outcome>) {
+        let engine = &self.0.engine;
+        let _cooldown = engine.failed(ticket, hint, outcome, self.now(), rand::random());
+        #[cfg(feature = "tracing")]
+        if let Some(cooldown) = _cooldown {
+            tracing::debug!(?cooldown, "circuit opened");
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        self.0.clock.now()
+    }
+
+    fn set(self, change: impl FnOnce(&mut Terms)) -> Self {
+        let mut terms = self.0.engine.terms();
+        change(&mut terms);
+        Self::on(terms, self.0.clock.clone())
+    }
+
+    fn on(terms: Terms, clock: Clock) -> Self {
+        let engine = Engine::new(terms);
+        Self(Arc::new(Shared { engine, clock }))
+    }
+}
+
+const fn cooldown(first: Duration, most: Duration) -> Backoff {
+    Backoff::new(first, most).jitter(Jitter::Equal)
+}
+
+impl Default for Circuit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (state, retry_after) = self.0.engine.state(self.now());
+        f.debug_struct("Circuit")
+            .field("state", &state)
+            .field("retry_after", &retry_after)
+            .finish_non_exhaustive()
+    }
+}

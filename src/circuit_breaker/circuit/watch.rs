@@ -1,0 +1,70 @@
+//! The guard of a call that a circuit admitted.
+
+use std::{fmt, time::Duration};
+
+use super::{Circuit, engine::Ticket};
+use crate::error::Outcome;
+
+/// A call that its [`Circuit`] admitted, and whose outcome counts.
+///
+/// If it is dropped, the call does not count, since it was cancelled or panicked. If it was the probe,
+/// the next call is.
+///
+/// An outcome counts in the state in which the call began: a call that began before the circuit
+/// opened neither closes it nor opens it again.
+#[must_use = "a call that is dropped does not count"]
+pub struct Watch {
+    circuit: Circuit,
+    ticket: Ticket,
+    is_counted: bool,
+}
+
+// ===== impl Watch =====
+
+impl Watch {
+    pub(super) const fn new(circuit: Circuit, ticket: Ticket) -> Self {
+        Self {
+            circuit,
+            ticket,
+            is_counted: false,
+        }
+    }
+
+    /// Counts a success, which closes a circuit that was open.
+    #[inline]
+    pub fn succeeded(mut self) {
+        self.is_counted = true;
+        self.circuit.succeeded(self.ticket);
+    }
+
+    /// Counts a failure; `hint` is the wait that the server asked for.
+    pub fn failed(self, hint: Option<Duration>) {
+        self.failed_as(None, hint);
+    }
+
+    /// Counts a failure of this outcome.
+    pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
+        self.is_counted = true;
+        self.circuit.failed(self.ticket, hint, outcome);
+    }
+
+    /// Does not count the call, for example because it was never sent.
+    pub fn ignored(self) {}
+}
+
+impl Drop for Watch {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.circuit.0.engine.ignored(self.ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("circuit", &self.circuit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! The one error that the limiters of this crate make.
+
+use std::{fmt, time::Duration};
+
+/// A boxed error, as tower's own layers return it.
+///
+/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request that one of this crate's limiters refused, and why.
+///
+/// It arrives inside the layer's [`BoxError`]. It never means that the *other* side refused: the request was not sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_throttle::BoxError> {
+/// use std::{convert::Infallible, time::Duration};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{Quota, Rejected, TokenBucketLayer};
+///
+/// let mut service = ServiceBuilder::new()
+///     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
+///     .service(service_fn(async |_: &str| Ok::<_, Infallible>(())));
+///
+/// service.ready().await?.call("first").await?;
+/// let error = service.ready().await?.call("second").await.unwrap_err();
+/// let rejected = error.downcast_ref::<Rejected>().unwrap();
+/// assert!(rejected.retry_after().unwrap() > Duration::from_secs(3_500));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    limit: Limit,
+    reason: Reason,
+    retry_after: Option<Duration>,
+    /// Where a caller's own limits stand, to be told in the answer.
+    #[cfg(feature = "per-key")]
+    standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
+}
+
+/// Which kind of limit refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// A [`TokenBucket`](crate::TokenBucket).
+    TokenBucket,
+    /// A [`SlidingWindow`](crate::SlidingWindow).
+    SlidingWindow,
+    /// A [`Concurrency`](crate::Concurrency).
+    Concurrency,
+    /// One of the limits of a provider's quota.
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    Quota(crate::http::Dimension),
+    /// The provider asked everyone to wait.
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    Pause,
+}
+
+/// Why a limiter refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It would have waited, or has waited, longer than the limiter's `max_wait`.
+    WaitTooLong {
+        /// The longest wait that was allowed: the limiter's, or zero where nobody was to wait at all.
+        max_wait: Duration,
+    },
+    /// As many requests wait already as the limiter's `max_waiting` allows.
+    QueueFull {
+        /// How many may wait.
+        max_waiting: usize,
+    },
+    /// It costs more than the limit ever holds. It will never be admitted.
+    NeverFits {
+        /// What the request costs.
+        cost: u64,
+        /// The most that the limit ever admits at once.
+        capacity: u64,
+    },
+    /// It does not say whose it is, and the limit by caller refuses those.
+    NoKey,
+}
+
+// ===== impl Rejected =====
+
+impl Rejected {
+    pub(crate) const fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
+        Self {
+            limit,
+            reason,
+            retry_after,
+            #[cfg(feature = "per-key")]
+            standings: None,
+        }
+    }
+
+    pub(crate) const fn too_long(limit: Limit, max_wait: Duration, wait: Option<Duration>) -> Self {
+        Self::new(limit, Reason::WaitTooLong { max_wait }, wait)
+    }
+
+    pub(crate) const fn never(limit: Limit, cost: u64, capacity: u64) -> Self {
+        Self::new(limit, Reason::NeverFits { cost, capacity }, None)
+    }
+
+    /// The same for a request that was allowed to wait for so long.
+    pub(crate) fn within(self, max_wait: Duration) -> Self {
+        match self.reason {
+            Reason::WaitTooLong { .. } => self.because(Reason::WaitTooLong { max_wait }),
+            _ => self,
+        }
+    }
+
+    /// The same for another reason.
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn standing_at(
+        mut self,
+        standings: crate::http::headers::rate_limit::standing::Standings,
+    ) -> Self {
+        self.standings = Some(std::sync::Arc::new(standings));
+        self
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn standings(
+        &self,
+    ) -> Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>> {
+        self.standings.clone()
+    }
+
+    /// Which kind of limit refused.
+    #[must_use]
+    pub const fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    /// Why it refused.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included. It
+    /// may be somewhat longer where requests with a cost above 1 wait.
+    ///
+    /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
+    /// finish, and for a request that [never fits](Rejected::never_fits).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
+    #[must_use]
+    pub const fn never_fits(&self) -> bool {
+        matches!(self.reason, Reason::NeverFits { .. } | Reason::NoKey)
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused by the {} limit: ", self.limit)?;
+        match self.reason {
+            Reason::WaitTooLong { max_wait } => match self.retry_after {
+                Some(wait) if max_wait.is_zero() => write!(f, "would have to wait {wait:.3?}"),
+                Some(wait) => write!(f, "would wait {wait:.3?}, which is over {max_wait:?}"),
+                None => write!(f, "no room within {max_wait:?}"),
+            },
+            Reason::QueueFull { max_waiting } => {
+                write!(f, "{max_waiting} are waiting, which is as many as may")
+            }
+            Reason::NeverFits { cost, capacity } => write!(
+                f,
+                "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
+            ),
+            Reason::NoKey => f.write_str("the request does not say whose it is"),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+// ===== impl Limit =====
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TokenBucket => "token bucket",
+            Self::SlidingWindow => "sliding window",
+            Self::Concurrency => "concurrency",
+            #[cfg(feature = "provider")]
+            Self::Quota(dimension) => return write!(f, "provider's {dimension}"),
+            #[cfg(feature = "provider")]
+            Self::Pause => "provider's pause",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_no_more_digits_than_anybody_reads() {
+        let reason = Reason::WaitTooLong {
+            max_wait: Duration::from_secs(2),
+        };
+        let wait = Duration::from_nanos(60_479_839_591);
+        let rejected = Rejected::new(Limit::Pause, reason, Some(wait)).to_string();
+        assert!(
+            rejected.ends_with("would wait 60.480s, which is over 2s"),
+            "{rejected}"
+        );
+    }
+}

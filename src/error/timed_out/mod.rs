@@ -1,0 +1,61 @@
+//! What took too long.
+
+use std::{error::Error, fmt, time::Duration};
+
+use crate::error::{find_source, rejected::BoxError};
+
+/// Something took longer than it may.
+///
+/// Each holds how long it might have taken. It arrives inside the layer's [`BoxError`], or as the error of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimedOut {
+    /// The head of the response did not arrive in time. A retry may repeat the request.
+    Attempt(Duration),
+    /// The first byte of the response's body did not arrive in time.
+    FirstByte(Duration),
+    /// No byte of the response's body arrived for as long.
+    BetweenChunks(Duration),
+    /// The whole call, all that was tried and the body included, was not over in time.
+    Call(Duration),
+}
+
+// ===== impl TimedOut =====
+
+impl TimedOut {
+    /// How long it might have taken.
+    #[must_use]
+    pub const fn after(&self) -> Duration {
+        match *self {
+            Self::Attempt(after)
+            | Self::FirstByte(after)
+            | Self::BetweenChunks(after)
+            | Self::Call(after) => after,
+        }
+    }
+
+    /// The one in this error's chain of sources.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<Self> {
+        find_source(error).copied()
+    }
+
+    pub(crate) fn into_error(self) -> BoxError {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(timed_out = ?self, "timed out");
+        self.into()
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attempt(after) => write!(f, "no response within {after:?}"),
+            Self::FirstByte(after) => write!(f, "no byte of the answer within {after:?}"),
+            Self::BetweenChunks(after) => write!(f, "the answer stalled for {after:?}"),
+            Self::Call(after) => write!(f, "the call was not over within {after:?}"),
+        }
+    }
+}
+
+impl Error for TimedOut {}

@@ -1,0 +1,102 @@
+//! HTTP-dates, and how far ahead an instant lies (RFC 9110 §5.6.7).
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header::DATE};
+
+pub(crate) type Now<'a> = &'a dyn Fn() -> SystemTime;
+
+/// The mean length of a Gregorian year.
+const SECONDS_PER_YEAR: u64 = 31_556_952;
+
+/// What time it is, for the dates that HTTP tells.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an HTTP-date is a date of the wall clock"
+)]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// How long after the response's `Date`, or else after `now`, the instant comes; zero where it has passed.
+pub(crate) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Duration {
+    let sent = headers
+        .get(DATE)
+        .and_then(|value| date(value.to_str().ok()?.trim(), now))
+        .unwrap_or_else(now);
+    then.duration_since(sent).unwrap_or_default()
+}
+
+/// An HTTP-date in any of its three forms, leap seconds among them.
+pub(crate) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
+    // The last colon stands before the seconds. There is no second 60 in `SystemTime`.
+    let leaps = text
+        .rfind(':')
+        .filter(|colon| text.get(*colon..colon + 3) == Some(":60"));
+    if let Some(colon) = leaps {
+        let before = format!("{}:59{}", &text[..colon], &text[colon + 3..]);
+        return plain_date(&before, now)?.checked_add(Duration::from_secs(1));
+    }
+    plain_date(text, now)
+}
+
+fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
+    match with_century(text, now) {
+        Some(full) => httpdate::parse_http_date(&full).ok(),
+        None => httpdate::parse_http_date(text).ok(),
+    }
+}
+
+/// An rfc850-date, whose year has two digits, as an IMF-fixdate.
+///
+/// RFC 9110 §5.6.7: a year that appears to be more than 50 years in the future is the most recent one in the past with
+/// the same last two digits.
+fn with_century(text: &str, now: Now<'_>) -> Option<String> {
+    const DAYS: [&str; 7] = [
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+    ];
+    let (day, rest) = text.split_once(", ")?;
+    if !DAYS.contains(&day) || !rest.is_ascii() || rest.len() != 22 {
+        return None;
+    }
+    let (date, time) = rest.split_at(9);
+    let mut parts = date.split('-');
+    let (number, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    if year.len() != 2 {
+        return None;
+    }
+    let year: u64 = year.parse().ok()?;
+    let since_epoch = now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    // Off by a day around new year, which doesn't matter at a distance of 50 years.
+    let this_year = 1970 + since_epoch.as_secs() / SECONDS_PER_YEAR;
+    let mut full = this_year - this_year % 100 + 100 + year;
+    while full > this_year + 50 {
+        full -= 100;
+    }
+    Some(format!("{}, {number} {month} {full:04}{time}", &day[..3]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn two_digits_of_a_year_are_read_in_the_century_at_hand() {
+        let in_2099 = || at(4_070_908_800);
+        let year_2100 = date("Friday, 01-Jan-00 00:00:00 GMT", &in_2099);
+        assert_eq!(year_2100, Some(at(4_102_444_800)));
+        let before_1970 = || SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        let year_2000 = date("Saturday, 01-Jan-00 00:00:00 GMT", &before_1970);
+        assert_eq!(year_2000, Some(at(946_684_800)));
+    }
+}

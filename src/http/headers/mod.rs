@@ -1,0 +1,142 @@
+//! Headers, read without judging: what can't be read is as if it weren't there, and nothing is capped.
+
+pub(crate) mod date;
+mod decimal;
+#[cfg(feature = "provider")]
+mod duration;
+#[cfg(any(feature = "cache", feature = "provider"))]
+mod encoding;
+pub(crate) mod quoted_string;
+#[cfg(any(feature = "per-key", feature = "provider"))]
+pub(crate) mod rate_limit;
+pub(crate) mod retry_after;
+
+#[cfg(any(feature = "cache", feature = "provider"))]
+pub(crate) use self::encoding::is_compressed;
+#[cfg(feature = "cache")]
+pub(crate) use self::{
+    date::{date, until},
+    encoding::type_says,
+};
+#[cfg(feature = "provider")]
+pub(crate) use self::{duration::duration, encoding::media_type};
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use crate::http::hint::Hint;
+
+const SHOULD_RETRY: &str = "x-should-retry";
+
+impl Hint {
+    /// Reads what `headers` say about trying again.
+    ///
+    /// - When: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or `grpc-retry-pushback-ms` (all of them
+    ///   in milliseconds), else `Retry-After`. Of a header that stands there more than once, the longest wait counts.
+    /// - Whether: `x-should-retry`. Of several, a `false` counts. A negative `grpc-retry-pushback-ms` is a `false` too.
+    ///
+    /// `Retry-After` may be a number of seconds, with a fraction too, or any of the three forms of an HTTP-date. A date
+    /// is read against the response's own `Date` header, so that the clocks of the two sides need not agree. The wall
+    /// clock is read only where there is a date, and no `Date` to read it against.
+    ///
+    /// A number too large to count means the longest time that can be counted. Anything else, such as a negative
+    /// number, is as if it weren't there.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::read(headers, &date::wall)
+    }
+
+    /// Like [`Hint::from_headers`], with `now` in place of the wall clock.
+    #[must_use]
+    pub fn from_headers_at(headers: &HeaderMap, now: SystemTime) -> Self {
+        Self::read(headers, &|| now)
+    }
+
+    fn read(headers: &HeaderMap, now: &dyn Fn() -> SystemTime) -> Self {
+        Self::new(retry_after::wait(headers, now), should_retry(headers))
+    }
+}
+
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    let says = |word: &[u8]| {
+        let mut values = headers.get_all(SHOULD_RETRY).iter();
+        values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word))
+    };
+    if says(b"false") || retry_after::is_never(headers) {
+        return Some(false);
+    }
+    says(b"true").then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn should_retry_is_read_and_a_false_counts() {
+        for (values, expected) in [
+            (&[][..], None),
+            (&["true"], Some(true)),
+            (&[" False "], Some(false)),
+            (&["yes"], None),
+            (&["1"], None),
+            (&[""], None),
+            (&["true", "false"], Some(false)),
+            (&["maybe", "true"], Some(true)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(SHOULD_RETRY, HeaderValue::from_static(value));
+            }
+            let hint = Hint::from_headers(&headers);
+            assert_eq!(hint.should_retry(), expected, "{values:?}");
+            assert_eq!(hint.retry_after(), None);
+        }
+    }
+
+    #[test]
+    fn a_negative_pushback_says_not_to_retry() {
+        for (pushback, should_retry, expected) in [
+            ("-1", None, Some(false)),
+            (" -0.5", None, Some(false)),
+            ("-99999999999999999999999", None, Some(false)),
+            ("-1", Some("true"), Some(false)),
+            ("5", None, None),
+            ("5", Some("true"), Some(true)),
+            ("-", None, None),
+            ("-x", None, None),
+            ("--1", None, None),
+            ("", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
+            if let Some(value) = should_retry {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static(value));
+            }
+            let hint = Hint::from_headers(&headers);
+            assert_eq!(hint.should_retry(), expected, "{pushback:?}");
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_read_only_for_a_date_that_has_no_date_header_beside_it() {
+        let never = || -> SystemTime { panic!("the clock was read") };
+        let mut headers = HeaderMap::new();
+        assert_eq!(Hint::read(&headers, &never), Hint::default());
+        headers.insert("retry-after", HeaderValue::from_static("30"));
+        assert!(Hint::read(&headers, &never).retry_after().is_some());
+        let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        headers.insert("retry-after", date.clone());
+        headers.insert("date", date);
+        assert!(Hint::read(&headers, &never).retry_after().is_some());
+        headers.remove("date");
+        // And without one it is: the date is long past.
+        assert_eq!(
+            Hint::from_headers(&headers).retry_after(),
+            Some(std::time::Duration::ZERO)
+        );
+    }
+}

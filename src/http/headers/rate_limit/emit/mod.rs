@@ -1,0 +1,149 @@
+//! What a server says of a caller's limit in the header fields of its responses.
+
+mod list;
+mod number;
+mod triple;
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use crate::http::headers::rate_limit::standing::Standing;
+
+/// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum XReset {
+    /// In seconds from now.
+    Delta,
+    /// In seconds since 1970.
+    Epoch,
+}
+
+/// Which header fields tell a caller of its limit.
+///
+/// [`Fields::default`] writes `RateLimit` and `RateLimit-Policy`, as the IETF's newest draft has them. A field lists all
+/// limits that a stack of layers has, or where it has place for one only, the most restrictive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct Fields {
+    rate_limit: bool,
+    draft_03: bool,
+    x_rate_limit: Option<XReset>,
+}
+
+impl Fields {
+    /// No fields at all.
+    pub const NONE: Self = Self {
+        rate_limit: false,
+        draft_03: false,
+        x_rate_limit: None,
+    };
+
+    /// Whether `RateLimit: "name";r=50;t=30` and `RateLimit-Policy: "name";q=100;w=60` are written. They are by default.
+    pub const fn rate_limit(mut self, written: bool) -> Self {
+        self.rate_limit = written;
+        self
+    }
+
+    /// Whether `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` are written, as drafts up to the third have
+    /// them. They are not by default.
+    pub const fn draft_03(mut self, written: bool) -> Self {
+        self.draft_03 = written;
+        self
+    }
+
+    /// Writes `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` too, which are by nobody's standard.
+    pub const fn x_rate_limit(mut self, reset: XReset) -> Self {
+        self.x_rate_limit = Some(reset);
+        self
+    }
+
+    /// Adds a limit to what `headers` say already. The clock is asked for [`XReset::Epoch`] only.
+    pub(crate) fn write(
+        &self,
+        headers: &mut HeaderMap,
+        standing: &Standing<'_>,
+        now: impl FnOnce() -> SystemTime,
+    ) {
+        if self.rate_limit {
+            list::write(headers, standing);
+        }
+        if self.draft_03 {
+            let reset = number::seconds(standing.reset);
+            triple::write(headers, &triple::DRAFT_03, standing, reset);
+        }
+        if let Some(reset) = self.x_rate_limit {
+            let reset = match reset {
+                XReset::Delta => number::seconds(standing.reset),
+                XReset::Epoch => number::epoch(now(), standing.reset),
+            };
+            triple::write(headers, &triple::X, standing, reset);
+        }
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self::NONE.rate_limit(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const HOURLY: Standing<'_> = Standing {
+        name: "hourly",
+        quota: 100,
+        window: Duration::from_secs(3_600),
+        remaining: 7,
+        reset: Duration::from_millis(29_001),
+    };
+
+    fn lines(fields: Fields) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500);
+        fields.write(&mut headers, &HOURLY, now);
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        let mut lines: Vec<String> = headers.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_written() {
+        let newest = [
+            r#"ratelimit-policy: "hourly";q=100;w=3600"#,
+            r#"ratelimit: "hourly";r=7;t=30"#,
+        ];
+        assert_eq!(lines(Fields::default()), newest);
+        assert!(lines(Fields::NONE).is_empty());
+        let third = [
+            "ratelimit-limit: 100",
+            "ratelimit-remaining: 7",
+            "ratelimit-reset: 30",
+        ];
+        assert_eq!(lines(Fields::NONE.draft_03(true)), third);
+        for (form, reset) in [(XReset::Delta, 30), (XReset::Epoch, 1_030)] {
+            let expected = [
+                "x-ratelimit-limit: 100".to_owned(),
+                "x-ratelimit-remaining: 7".to_owned(),
+                format!("x-ratelimit-reset: {reset}"),
+            ];
+            assert_eq!(lines(Fields::NONE.x_rate_limit(form)), expected);
+        }
+        let all = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+        assert_eq!(lines(all).len(), 8);
+    }
+
+    #[test]
+    fn the_clock_is_read_for_an_instant_only() {
+        let fields = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+        fields.write(&mut HeaderMap::new(), &HOURLY, || unreachable!());
+    }
+}

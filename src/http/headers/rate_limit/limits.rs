@@ -1,0 +1,99 @@
+//! What a response says about limits and what is left of them.
+
+use std::{fmt, time::Duration};
+
+/// The period of a daily quota.
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Dimension {
+    /// Requests that start.
+    Requests,
+    /// Tokens, of prompts and of answers.
+    Tokens,
+    /// Tokens of prompts.
+    InputTokens,
+    /// Tokens of answers.
+    OutputTokens,
+    /// Requests in flight.
+    Concurrency,
+}
+
+/// What a response says of one limit. Each part may be missing, and none is capped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Reported {
+    /// What is counted.
+    pub dimension: Dimension,
+    /// Over how long, where the response says so or its family of headers does.
+    pub period: Option<Duration>,
+    /// The limit.
+    pub limit: Option<u64>,
+    /// What is left of it.
+    pub remaining: Option<u64>,
+    /// How long until all of it is there again; zero where that instant has passed.
+    pub reset: Option<Duration>,
+}
+
+/// What a response says of the limits that it was counted by, in the order in which it says it.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::HeaderMap;
+/// use tower_throttle::{Dimension, RateLimits};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("x-ratelimit-limit-requests", "60".parse()?);
+/// headers.insert("x-ratelimit-remaining-requests", "59".parse()?);
+/// headers.insert("x-ratelimit-reset-requests", "1s".parse()?);
+/// let limits = RateLimits::from_headers(&headers);
+/// let requests = limits.iter().next().unwrap();
+/// assert_eq!(requests.dimension, Dimension::Requests);
+/// assert_eq!(requests.remaining, Some(59));
+/// assert_eq!(requests.reset, Some(Duration::from_secs(1)));
+/// # Ok::<(), http::header::InvalidHeaderValue>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct RateLimits {
+    reported: [Option<Reported>; RateLimits::MOST],
+}
+
+// ===== impl RateLimits =====
+
+impl RateLimits {
+    /// More limits than any provider speaks of; what comes after these is not kept.
+    pub(crate) const MOST: usize = 8;
+
+    /// What is said of each limit.
+    pub fn iter(&self) -> impl Iterator<Item = &Reported> {
+        self.reported.iter().flatten()
+    }
+
+    /// Whether nothing is said that can be read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reported[0].is_none()
+    }
+
+    pub(crate) fn push(&mut self, reported: Reported) {
+        if let Some(free) = self.reported.iter_mut().find(|place| place.is_none()) {
+            *free = Some(reported);
+        }
+    }
+}
+
+// ===== impl Dimension =====
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input tokens",
+            Self::OutputTokens => "output tokens",
+            Self::Concurrency => "concurrency",
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! What the name of a header says.
+
+use std::time::Duration;
+
+use crate::http::headers::rate_limit::limits::{DAY, Dimension};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Who gives headers such a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Anthropic,
+    OpenAi,
+    Legacy,
+}
+
+/// Which limit is meant: the headers of one limit differ in nothing but their part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) family: Family,
+    /// The limit of a project rather than of the whole organization.
+    pub(super) project: bool,
+    pub(super) dimension: Dimension,
+    pub(super) period: Option<Duration>,
+}
+
+/// The parts of a limit.
+const PARTS: [&str; 3] = ["limit", "remaining", "reset"];
+
+/// The subject and the part that a name stands for, if it is one whose meaning is all in the name.
+pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
+    let (subject, part) = if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
+        let (what, part) = rest.rsplit_once('-')?;
+        let subject = Subject {
+            family: Family::Anthropic,
+            project: false,
+            dimension: dimension(what)?,
+            period: Some(MINUTE),
+        };
+        (subject, part)
+    } else {
+        let (part, what) = name.strip_prefix("x-ratelimit-")?.split_once('-')?;
+        (subject(what)?, part)
+    };
+    PARTS.contains(&part).then_some((subject, part))
+}
+
+fn subject(what: &str) -> Option<Subject> {
+    if let Some(period) = period(what) {
+        return Some(Subject {
+            family: Family::Legacy,
+            project: false,
+            dimension: Dimension::Requests,
+            period: Some(period),
+        });
+    }
+    let own = what.strip_prefix("project-");
+    let what = own.unwrap_or(what);
+    let (dimension, period) = match (dimension(what), what.rsplit_once('-')) {
+        (Some(dimension), _) => (dimension, None),
+        (None, Some((unit, over))) => (dimension(unit)?, Some(period(over)?)),
+        (None, None) => return None,
+    };
+    Some(Subject {
+        family: Family::OpenAi,
+        project: own.is_some(),
+        dimension,
+        period,
+    })
+}
+
+fn dimension(text: &str) -> Option<Dimension> {
+    Some(match text {
+        "requests" | "req" => Dimension::Requests,
+        "tokens" => Dimension::Tokens,
+        "input-tokens" => Dimension::InputTokens,
+        "output-tokens" => Dimension::OutputTokens,
+        _ => return None,
+    })
+}
+
+fn period(text: &str) -> Option<Duration> {
+    Some(match text {
+        "second" => Duration::from_secs(1),
+        "minute" => MINUTE,
+        "hour" => 60 * MINUTE,
+        "day" => DAY,
+        "month" => 30 * DAY,
+        "year" => 365 * DAY,
+        _ => return None,
+    })
+}

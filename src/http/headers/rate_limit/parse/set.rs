@@ -1,0 +1,82 @@
+//! The parts of one limit, gathered.
+
+use std::time::Duration;
+
+use crate::http::headers::rate_limit::limits::{Dimension, Reported};
+
+/// A number of units, or the word of a server that has none to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Of(u64),
+    /// A negative number.
+    Unknown,
+}
+
+/// What was said of one limit up to now; of what is said twice, that which leaves less.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Set {
+    pub(super) limit: Option<u64>,
+    remaining: Option<u64>,
+    pub(super) reset: Option<Duration>,
+    is_unknown: bool,
+}
+
+// ===== impl Set =====
+
+impl Set {
+    pub(super) fn limit(&mut self, count: Option<Count>) {
+        let limit = self.known(count);
+        self.limit = least(self.limit, limit);
+    }
+
+    pub(super) fn remaining(&mut self, count: Option<Count>) {
+        let remaining = self.known(count);
+        self.remaining = least(self.remaining, remaining);
+    }
+
+    pub(super) fn reset(&mut self, reset: Option<Duration>) {
+        self.reset = self.reset.max(reset);
+    }
+
+    /// All of it, without what contradicts itself; `None` where nothing is known.
+    pub(super) fn reported(
+        self,
+        dimension: Dimension,
+        period: Option<Duration>,
+    ) -> Option<Reported> {
+        let is_empty = self.limit.is_none() && self.remaining.is_none() && self.reset.is_none();
+        if self.is_unknown || is_empty {
+            return None;
+        }
+        let most = self.limit.unwrap_or(u64::MAX);
+        Some(Reported {
+            dimension,
+            period,
+            limit: self.limit,
+            remaining: self.remaining.filter(|remaining| *remaining <= most),
+            reset: self.reset,
+        })
+    }
+
+    fn known(&mut self, count: Option<Count>) -> Option<u64> {
+        match count? {
+            Count::Of(number) => Some(number),
+            Count::Unknown => {
+                self.is_unknown = true;
+                None
+            }
+        }
+    }
+}
+
+// ===== impl Count =====
+
+impl From<i64> for Count {
+    fn from(number: i64) -> Self {
+        u64::try_from(number).map_or(Self::Unknown, Self::Of)
+    }
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    [one, other].into_iter().flatten().min()
+}

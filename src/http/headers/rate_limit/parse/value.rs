@@ -1,0 +1,92 @@
+//! What the value of a header says.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderValue, header::AGE};
+
+use super::set::Count;
+use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration};
+
+/// From here on a number of seconds is an instant: as a wait it would be 31 years.
+const EPOCH_SECONDS: u64 = 1_000_000_000;
+/// From here on a number is an instant in milliseconds.
+const EPOCH_MILLISECONDS: u64 = 1_000_000_000_000;
+
+/// The response whose instants are read, and the clock for those that can't be read against its own date.
+pub(super) struct Moment<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) now: Now<'a>,
+}
+
+pub(super) fn text(value: &HeaderValue) -> Option<&str> {
+    // Not `to_str`, for which the sign for micro is no text.
+    Some(std::str::from_utf8(value.as_bytes()).ok()?.trim())
+}
+
+/// All lines of a field as one, as a structured field is read.
+pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<Cow<'a, str>> {
+    let mut lines = headers.get_all(name).iter().map(text);
+    let mut all = Cow::Borrowed(lines.next()??);
+    for line in lines {
+        let all = all.to_mut();
+        all.push_str(", ");
+        all.push_str(line?);
+    }
+    Some(all)
+}
+
+/// The whole part of a number, and the largest number for what is too large.
+pub(super) fn count(text: &str) -> Option<Count> {
+    let number = text.strip_prefix('-');
+    let is_negative = number.is_some();
+    let number = number.unwrap_or(text);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    if is_negative {
+        return Some(Count::Unknown);
+    }
+    Some(Count::Of(whole.parse().unwrap_or(u64::MAX)))
+}
+
+/// Whether the response was stored for a while. Some proxies send an age of zero with all that pass.
+pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
+    let age = headers.get(AGE).and_then(text).and_then(count);
+    matches!(age, Some(Count::Of(1..)))
+}
+
+// ===== impl Moment =====
+
+impl Moment<'_> {
+    /// How long until then, in whichever form it is told. The forms have no text in common.
+    pub(super) fn reset(&self, text: &str) -> Option<Duration> {
+        if let Some(seconds) = decimal(text, decimal::SECOND) {
+            return Some(self.number(text, seconds));
+        }
+        duration(text).or_else(|| {
+            let timestamp = text.parse::<jiff::Timestamp>().ok();
+            let then = timestamp
+                .and_then(|timestamp| SystemTime::try_from(timestamp).ok())
+                .or_else(|| date::date(text, self.now))?;
+            Some(date::until(then, self.headers, self.now))
+        })
+    }
+
+    fn number(&self, text: &str, seconds: Duration) -> Duration {
+        let since_1970 = match seconds.as_secs() {
+            ..EPOCH_SECONDS => return seconds,
+            EPOCH_SECONDS..EPOCH_MILLISECONDS => Some(seconds),
+            EPOCH_MILLISECONDS.. => decimal(text, decimal::MILLISECOND),
+        };
+        since_1970
+            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
+            .map_or(Duration::MAX, |then| {
+                date::until(then, self.headers, self.now)
+            })
+    }
+}

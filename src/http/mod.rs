@@ -1,0 +1,33 @@
+//! What the layers read of HTTP requests and responses, and write into them.
+
+mod guarded_body;
+pub(crate) mod headers;
+mod hint;
+#[cfg(any(feature = "cache", feature = "provider"))]
+mod peek_body;
+#[cfg(feature = "provider")]
+pub(crate) mod peeked_body;
+#[cfg(feature = "provider")]
+pub(crate) mod replace_body;
+mod request;
+mod response;
+mod text_body;
+mod try_clone;
+mod with_body;
+
+#[cfg(any(feature = "cache", feature = "provider"))]
+pub use self::peek_body::PeekBody;
+pub use self::{
+    guarded_body::{Carry, Guarded, Progress},
+    hint::Hint,
+    request::RequestHead,
+    response::ResponseHead,
+    text_body::TextBody,
+    try_clone::TryClone,
+    with_body::{IntoHttp, WithBody},
+};
+#[cfg(feature = "provider")]
+pub use self::{
+    headers::rate_limit::limits::{Dimension, RateLimits, Reported},
+    replace_body::ReplaceBody,
+};

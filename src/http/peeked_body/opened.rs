@@ -1,0 +1,132 @@
+//! The whole body, once its beginning was read.
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+use http_body::{Body, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{Read, data};
+use crate::http::text_body::TextBody;
+
+pin_project! {
+    /// A body of which the beginning may have been read already. Every frame passes as it came.
+    pub struct Opened<B: Body> {
+        read: VecDeque<Read<B>>,
+        // What is read is all.
+        has_ended: bool,
+        #[pin]
+        body: Inside<B>,
+    }
+}
+
+pin_project! {
+    #[project = InsideProj]
+    enum Inside<B> {
+        Plain { #[pin] body: B },
+        // One that was polled already can't be moved any more.
+        Pinned { body: Pin<Box<B>> },
+    }
+}
+
+// ===== impl Opened =====
+
+impl<B: Body> Opened<B> {
+    pub(super) const fn new(read: VecDeque<Read<B>>, body: Pin<Box<B>>, has_ended: bool) -> Self {
+        Self {
+            read,
+            has_ended,
+            body: Inside::Pinned { body },
+        }
+    }
+
+    pub(crate) fn get_ref(&self) -> &B {
+        match &self.body {
+            Inside::Plain { body } => body,
+            Inside::Pinned { body } => body,
+        }
+    }
+}
+
+/// A body of which nothing was read, such as one of your own in place of an answer.
+impl<B: Body> From<B> for Opened<B> {
+    fn from(body: B) -> Self {
+        Self {
+            read: VecDeque::new(),
+            has_ended: false,
+            body: Inside::Plain { body },
+        }
+    }
+}
+
+impl<B: Body> Body for Opened<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
+        let this = self.project();
+        if let Some(frame) = this.read.pop_front() {
+            if this.read.is_empty() {
+                // A stream may go on for long after its beginning.
+                drop(mem::take(this.read));
+            }
+            return Poll::Ready(Some(frame));
+        }
+        // Some panic when they are polled after their end.
+        if *this.has_ended {
+            return Poll::Ready(None);
+        }
+        match this.body.project() {
+            InsideProj::Plain { body } => body.poll_frame(cx),
+            InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && (self.has_ended || self.get_ref().is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().filter_map(data);
+        let read = read.map(|data| data.remaining() as u64);
+        let read = read.fold(0, u64::saturating_add);
+        let inside = if self.has_ended {
+            SizeHint::with_exact(0)
+        } else {
+            self.get_ref().size_hint()
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(inside.lower().saturating_add(read));
+        if let Some(upper) = inside.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl<B: Body + Default> Default for Opened<B> {
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B: Body + TextBody> TextBody for Opened<B> {
+    fn from_text(text: String) -> Self {
+        B::from_text(text).into()
+    }
+}
+
+impl<B: Body + fmt::Debug> fmt::Debug for Opened<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("body", self.get_ref())
+            .field("read", &self.read.len())
+            .finish()
+    }
+}

@@ -1,0 +1,140 @@
+//! Another body for a request that has not been sent yet.
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
+use http_body_util::{Either, Full};
+
+/// A request, or a body, whose bytes can be exchanged before it is sent.
+///
+/// Implemented for [`http::Request`] with a body that implements it, for the bodies that can hold any bytes, and, with
+/// the feature of the same name, for `axum` bodies and for `reqwest` bodies and requests.
+pub trait ReplaceBody {
+    /// Takes `bytes` for the body, and says whether it did; a [`String`] takes text only, `()` nothing.
+    ///
+    /// A request whose headers have a `Content-Length` has the new one afterwards.
+    fn replace_body(&mut self, bytes: Bytes) -> bool;
+}
+
+/// Writes the new length into the headers, where there was one.
+pub(crate) fn correct_length(headers: &mut HeaderMap, length: usize) {
+    // All lines of it are exchanged for one: two that differ would make the request invalid.
+    if headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+impl<B: ReplaceBody> ReplaceBody for http::Request<B> {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        let length = bytes.len();
+        let replaced = self.body_mut().replace_body(bytes);
+        if replaced {
+            correct_length(self.headers_mut(), length);
+        }
+        replaced
+    }
+}
+
+macro_rules! replaced_by_any_bytes {
+    ($($body:ty),+ $(,)?) => {$(
+        impl ReplaceBody for $body {
+            fn replace_body(&mut self, bytes: Bytes) -> bool {
+                *self = bytes.into();
+                true
+            }
+        }
+    )+};
+}
+
+replaced_by_any_bytes!(Bytes, Vec<u8>);
+
+impl ReplaceBody for () {
+    fn replace_body(&mut self, _: Bytes) -> bool {
+        false
+    }
+}
+
+impl ReplaceBody for String {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        match Self::from_utf8(bytes.into()) {
+            Ok(text) => {
+                *self = text;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+impl<D: Buf + From<Bytes>> ReplaceBody for Full<D> {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        *self = Self::new(bytes.into());
+        true
+    }
+}
+
+impl<L: ReplaceBody, R: ReplaceBody> ReplaceBody for Either<L, R> {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        match self {
+            Self::Left(body) => body.replace_body(bytes),
+            Self::Right(body) => body.replace_body(bytes),
+        }
+    }
+}
+
+/// No body stays none.
+impl<B: ReplaceBody> ReplaceBody for Option<B> {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        self.as_mut().is_some_and(|body| body.replace_body(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::peek_body::PeekBody;
+
+    fn replaced<B: ReplaceBody + PeekBody>(mut body: B, by: &'static [u8]) -> (bool, Vec<u8>) {
+        let replaced = body.replace_body(Bytes::from_static(by));
+        (replaced, body.peek(<[u8]>::to_vec).unwrap())
+    }
+
+    #[test]
+    fn a_body_takes_what_it_can_hold() {
+        let new = (true, b"new".to_vec());
+        assert_eq!(replaced(Bytes::from("old"), b"new"), new);
+        assert_eq!(replaced(b"old".to_vec(), b"new"), new);
+        assert_eq!(replaced(Full::new(Bytes::from("old")), b"new"), new);
+        assert_eq!(replaced(String::from("old"), b"new"), new);
+        assert_eq!(replaced(Some(String::from("old")), b"new"), new);
+        let right = Either::<(), String>::Right(String::from("old"));
+        assert_eq!(replaced(right, b"new"), new);
+    }
+
+    #[test]
+    fn a_body_that_cannot_hold_it_stays() {
+        let old = (false, b"old".to_vec());
+        assert_eq!(replaced(String::from("old"), b"\xff"), old);
+        assert_eq!(replaced((), b"new"), (false, vec![]));
+        assert_eq!(replaced(None::<String>, b"new"), (false, vec![]));
+    }
+
+    #[test]
+    fn the_content_length_follows_where_there_is_one() {
+        let mut request = http::Request::new(String::from("old"));
+        assert!(request.replace_body(Bytes::from("newer")));
+        assert!(request.headers().is_empty());
+
+        request
+            .headers_mut()
+            .append(CONTENT_LENGTH, HeaderValue::from(3));
+        request
+            .headers_mut()
+            .append(CONTENT_LENGTH, HeaderValue::from(4));
+        assert!(request.replace_body(Bytes::from("newest")));
+        let lengths: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
+        assert_eq!(lengths, ["6"]);
+
+        assert!(!request.replace_body(Bytes::from_static(b"\xff\xff")));
+        assert_eq!(request.headers()[CONTENT_LENGTH], "6");
+    }
+}

@@ -1,0 +1,201 @@
+//! `reqwest::Client` is a tower service; this makes its requests and responses known to the layers.
+
+mod http_client;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, StatusCode};
+use reqwest::{Body, Request, Response, ResponseBuilderExt};
+
+pub use self::http_client::{
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+};
+#[cfg(any(feature = "cache", feature = "provider"))]
+use crate::http::PeekBody;
+#[cfg(feature = "provider")]
+use crate::http::{ReplaceBody, replace_body::correct_length};
+use crate::{
+    error::BoxError,
+    http::{Carry, Guarded, IntoHttp, Progress, RequestHead, ResponseHead, TryClone, WithBody},
+};
+
+impl RequestHead for Request {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        Some(self.url().scheme())
+    }
+
+    fn path(&self) -> &str {
+        self.url().path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.url().query()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        Some(self.url().authority())
+    }
+}
+
+/// `None` where the body is a stream.
+impl TryClone for Request {
+    fn try_clone(&self) -> Option<Self> {
+        self.try_clone()
+    }
+}
+
+/// `None` where the body is a stream.
+impl TryClone for Body {
+    fn try_clone(&self) -> Option<Self> {
+        // There is no access to the bytes but as a slice.
+        self.as_bytes().map(|bytes| bytes.to_vec().into())
+    }
+}
+
+/// `None` where the body is a stream.
+#[cfg(any(feature = "cache", feature = "provider"))]
+impl PeekBody for Request {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self.body() {
+            Some(body) => body.peek(look),
+            None => Some(look(&[])),
+        }
+    }
+}
+
+/// `None` where the body is a stream.
+#[cfg(any(feature = "cache", feature = "provider"))]
+impl PeekBody for Body {
+    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.as_bytes().map(look)
+    }
+}
+
+#[cfg(feature = "provider")]
+impl ReplaceBody for Request {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        correct_length(self.headers_mut(), bytes.len());
+        *self.body_mut() = Some(bytes.into());
+        true
+    }
+}
+
+#[cfg(feature = "provider")]
+impl ReplaceBody for Body {
+    fn replace_body(&mut self, bytes: Bytes) -> bool {
+        *self = bytes.into();
+        true
+    }
+}
+
+impl ResponseHead for Response {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn extensions(&self) -> &Extensions {
+        self.extensions()
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions_mut()
+    }
+}
+
+/// The response keeps its type: the guard is inside its body.
+impl<G: Send + Sync + 'static> Carry<G> for Response {
+    type Output = Self;
+
+    fn carry(self, guard: G) -> Self {
+        with_url(self)
+            .map(|body| Body::wrap(Guarded::new(body, guard)))
+            .into()
+    }
+
+    fn carry_watched(self, guard: G, watch: fn(&mut G, Progress)) -> Self {
+        with_url(self)
+            .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
+            .into()
+    }
+
+    fn carry_nothing(self) -> Self {
+        self
+    }
+}
+
+impl IntoHttp for Response {
+    type Body = Body;
+
+    fn into_http(self) -> http::Response<Body> {
+        with_url(self)
+    }
+}
+
+/// The response keeps its type.
+impl<B> WithBody<B> for Response
+where
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    type Output = Self;
+
+    fn from_http(response: http::Response<B>) -> Self {
+        response.map(Body::wrap).into()
+    }
+}
+
+/// The URL would be lost on the way through `http::Response`; reqwest finds it again in an extension, of a type that only
+/// its builder can make.
+fn with_url(response: Response) -> http::Response<Body> {
+    let url = response.url().clone();
+    let mut response = http::Response::<Body>::from(response);
+    if let Ok(with_url) = http::Response::builder().url(url).body(()) {
+        let extensions = with_url.into_parts().0.extensions;
+        response.extensions_mut().extend(extensions);
+    }
+    response
+}
+
+#[cfg(feature = "provider")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request::new(Method::POST, "http://localhost/v1/x?y".parse().unwrap())
+    }
+
+    #[test]
+    fn the_bytes_of_a_request_are_seen_and_exchanged() {
+        let mut request = request();
+        assert_eq!(RequestHead::path(&request), "/v1/x");
+        assert_eq!(request.peek(<[u8]>::len), Some(0));
+        *request.body_mut() = Some("old".into());
+        request.headers_mut().insert("content-length", 3.into());
+        assert!(request.replace_body(Bytes::from("newer")));
+        assert_eq!(request.peek(<[u8]>::to_vec).unwrap(), b"newer");
+        assert_eq!(request.headers()["content-length"], "5");
+    }
+
+    #[test]
+    fn a_stream_shows_nothing_until_it_is_exchanged() {
+        let mut body = Body::wrap(Guarded::new(Body::from("old"), ()));
+        assert_eq!(body.peek(<[u8]>::len), None);
+        assert!(body.replace_body(Bytes::from("new")));
+        assert_eq!(body.peek(<[u8]>::to_vec).unwrap(), b"new");
+    }
+}

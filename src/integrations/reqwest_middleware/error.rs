@@ -1,0 +1,164 @@
+//! Errors on their way between the two worlds, without losing their types.
+
+use std::{error::Error as StdError, fmt};
+
+use reqwest_middleware::Error;
+
+use crate::error::{BoxError, Rejected};
+
+/// An error of a layer, as it stands in a `reqwest_middleware::Error::Middleware`.
+///
+/// [`Rejected`] and `QuotaExhausted` do not need it: they stand there themselves. This is for the errors of other layers, such as tower's
+/// `Elapsed`: its source is the layer's error.
+#[derive(Debug)]
+pub struct LayerError(BoxError);
+
+/// An error of the middleware inside, on its way through the layers.
+///
+/// `reqwest_middleware::Error` shows the sources of what it holds and not what it holds. This shows that, too, so that
+/// conditions find a [`Rejected`] of another layer further in.
+#[derive(Debug)]
+struct Inside(Error);
+
+// ===== impl LayerError =====
+
+impl LayerError {
+    /// The layer's error.
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
+    }
+
+    /// The layer's error, to keep.
+    #[must_use]
+    pub fn into_inner(self) -> BoxError {
+        self.0
+    }
+}
+
+impl fmt::Display for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a layer around the client failed")
+    }
+}
+
+impl StdError for LayerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+// ===== impl Inside =====
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Inside {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            Error::Middleware(error) => Some(error.as_ref()),
+            Error::Reqwest(error) => Some(error),
+        }
+    }
+}
+
+/// For the way out of the middleware inside.
+pub(super) fn into_layers(error: Error) -> BoxError {
+    match error {
+        Error::Reqwest(error) => error.into(),
+        error @ Error::Middleware(_) => Inside(error).into(),
+    }
+}
+
+/// For the way out of the layers.
+pub(super) fn out_of_layers(error: BoxError) -> Error {
+    let error = match error.downcast::<Inside>() {
+        Ok(inside) => return inside.0,
+        Err(error) => error,
+    };
+    let error = match error.downcast::<reqwest::Error>() {
+        Ok(error) => return Error::Reqwest(*error),
+        Err(error) => error,
+    };
+    let error = match error.downcast::<Rejected>() {
+        Ok(rejected) => return Error::middleware(*rejected),
+        Err(error) => error,
+    };
+    #[cfg(feature = "provider")]
+    let error = match error.downcast::<crate::ai::provider::QuotaExhausted>() {
+        Ok(exhausted) => return Error::middleware(*exhausted),
+        Err(error) => error,
+    };
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => Error::middleware(LayerError(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Limit, Reason};
+
+    fn rejected() -> Rejected {
+        let reason = Reason::QueueFull { max_waiting: 1 };
+        Rejected::new(Limit::TokenBucket, reason, None)
+    }
+
+    #[test]
+    fn a_rejected_can_be_downcast_to() {
+        let Error::Middleware(error) = out_of_layers(rejected().into()) else {
+            panic!("not an error of a middleware")
+        };
+        assert!(error.is::<Rejected>());
+    }
+
+    #[cfg(feature = "provider")]
+    #[test]
+    fn a_quota_that_is_exhausted_can_be_downcast_to() {
+        use crate::ai::provider::QuotaExhausted;
+
+        let body = br#"{"error":{"code":"insufficient_quota"}}"#;
+        let status = http::StatusCode::TOO_MANY_REQUESTS;
+        let exhausted = QuotaExhausted::read(status, &http::HeaderMap::new(), body).unwrap();
+        let Error::Middleware(error) = out_of_layers(exhausted.into()) else {
+            panic!("not an error of a middleware")
+        };
+        assert!(error.is::<QuotaExhausted>());
+    }
+
+    #[test]
+    fn an_error_from_inside_comes_out_as_itself_and_shows_what_it_holds_on_the_way() {
+        let boxed = into_layers(Error::middleware(rejected()));
+        assert!(boxed.source().unwrap().is::<Rejected>());
+        let Error::Middleware(error) = out_of_layers(boxed) else {
+            panic!("not an error of a middleware")
+        };
+        assert!(error.is::<Rejected>());
+    }
+
+    #[test]
+    fn an_error_of_reqwest_stays_one() {
+        let error = || {
+            reqwest::Proxy::all("")
+                .map(drop)
+                .expect_err("not a proxy's address")
+        };
+        let boxed = into_layers(Error::Reqwest(error()));
+        assert!(boxed.is::<reqwest::Error>());
+        assert!(out_of_layers(boxed).is_builder());
+    }
+
+    #[test]
+    fn an_error_of_any_other_layer_is_the_source_of_a_layer_error() {
+        let Error::Middleware(error) = out_of_layers("something else".into()) else {
+            panic!("not an error of a middleware")
+        };
+        let error: LayerError = error.downcast().unwrap();
+        assert_eq!(error.get_ref().to_string(), "something else");
+        assert_eq!(error.source().unwrap().to_string(), "something else");
+    }
+}

@@ -1,0 +1,215 @@
+//! Any layer as a middleware of the `reqwest-middleware` crate.
+
+mod error;
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use http::Extensions;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Middleware, Next, Result};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::error::{into_layers, out_of_layers};
+use crate::error::BoxError;
+
+pub use self::error::LayerError;
+
+/// A tower layer, or a stack of them, as a [`Middleware`].
+///
+/// For each request a service is made around the rest of the client's middleware, so the layer has to keep its state in
+/// itself, as all of this crate's do. A layer whose state is in its service, such as tower's `RateLimitLayer`, would
+/// begin anew each time.
+///
+/// # Extensions
+///
+/// What the middleware outside put into the request's [`Extensions`] is there for the middleware inside, at each
+/// attempt, and what those put in is there for the ones outside afterwards. Where a layer has two attempts under way at
+/// once, the first of them has the extensions.
+///
+/// # Errors
+///
+/// An error of the middleware inside, or of reqwest, comes out as it was. A refusal is an
+/// `Error::Middleware` from which a [`Rejected`](crate::Rejected), or with the feature `provider` a `QuotaExhausted`, can
+/// be had by `downcast_ref`, and any other error of a layer is an `Error::Middleware` that holds a [`LayerError`].
+///
+/// # Example
+///
+/// ```
+/// use reqwest_middleware::ClientBuilder;
+/// use tower::ServiceBuilder;
+/// use tower_throttle::{
+///     LayerMiddleware, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+/// };
+///
+/// # rustls::crypto::ring::default_provider().install_default().ok();
+/// let layers = ServiceBuilder::new()
+///     .layer(RetryAfterBackoffLayer::new())
+///     .layer(TokenBucketLayer::new(Quota::per_minute(500).burst(20)));
+/// let client = ClientBuilder::new(reqwest::Client::new())
+///     .with(LayerMiddleware::new(layers))
+///     .build();
+/// # let _ = client;
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct LayerMiddleware<L> {
+    layer: L,
+}
+
+/// The rest of a client's middleware, and the client, as a service: what a [`LayerMiddleware`] gives to its layer.
+#[derive(Clone)]
+pub struct NextService<'a> {
+    next: Next<'a>,
+    extensions: Shared,
+}
+
+/// The response future of a [`NextService`].
+pub struct NextFuture<'a>(
+    Pin<Box<dyn Future<Output = std::result::Result<Response, BoxError>> + Send + 'a>>,
+);
+
+/// Where the extensions are while no attempt has them.
+type Shared = Arc<Mutex<Extensions>>;
+
+/// The caller's extensions, which are given back however the request ends.
+struct Borrowed<'a> {
+    extensions: &'a mut Extensions,
+    shared: Shared,
+}
+
+/// The extensions as one attempt has them, which are given back however the attempt ends.
+struct Taken {
+    extensions: Extensions,
+    shared: Shared,
+}
+
+// ===== impl LayerMiddleware =====
+
+impl<L> LayerMiddleware<L> {
+    /// A middleware that does what `layer` does.
+    pub const fn new(layer: L) -> Self {
+        Self { layer }
+    }
+}
+
+#[async_trait::async_trait]
+impl<L> Middleware for LayerMiddleware<L>
+where
+    L: Send + Sync + 'static,
+    L: for<'a> Layer<NextService<'a>>,
+    for<'a> <L as Layer<NextService<'a>>>::Service: Service<Request, Response = Response> + Send,
+    for<'a> <<L as Layer<NextService<'a>>>::Service as Service<Request>>::Error: Into<BoxError>,
+    for<'a> <<L as Layer<NextService<'a>>>::Service as Service<Request>>::Future: Send,
+{
+    async fn handle(
+        &self,
+        request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<Response> {
+        let borrowed = Borrowed::new(extensions);
+        let mut service = self.layer.layer(NextService {
+            next,
+            extensions: borrowed.shared.clone(),
+        });
+        poll_fn(|cx| service.poll_ready(cx))
+            .await
+            .map_err(|error| out_of_layers(error.into()))?;
+        let result = service.call(request).await;
+        result.map_err(|error| out_of_layers(error.into()))
+    }
+}
+impl<L: fmt::Debug> fmt::Debug for LayerMiddleware<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LayerMiddleware").field(&self.layer).finish()
+    }
+}
+
+// ===== impl NextService =====
+
+impl<'a> Service<Request> for NextService<'a> {
+    type Response = Response;
+    type Error = BoxError;
+    type Future = NextFuture<'a>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> NextFuture<'a> {
+        let (next, shared) = (self.next.clone(), self.extensions.clone());
+        // `Next` makes a boxed future of its own, which borrows the extensions.
+        NextFuture(Box::pin(async move {
+            let mut taken = Taken::new(shared);
+            let result = next.run(request, &mut taken.extensions).await;
+            result.map_err(into_layers)
+        }))
+    }
+}
+
+impl fmt::Debug for NextService<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextService")
+            .field("extensions", &self.extensions)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl NextFuture =====
+
+impl Future for NextFuture<'_> {
+    type Output = std::result::Result<Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for NextFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextFuture").finish_non_exhaustive()
+    }
+}
+
+// ===== impl Borrowed =====
+
+impl<'a> Borrowed<'a> {
+    fn new(extensions: &'a mut Extensions) -> Self {
+        let shared = Arc::new(Mutex::new(mem::take(extensions)));
+        Self { extensions, shared }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        *self.extensions = mem::take(&mut *lock(&self.shared));
+    }
+}
+
+// ===== impl Taken =====
+
+impl Taken {
+    fn new(shared: Shared) -> Self {
+        let extensions = mem::take(&mut *lock(&shared));
+        Self { extensions, shared }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        lock(&self.shared).extend(mem::take(&mut self.extensions));
+    }
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Extensions> {
+    // Nothing panics while it is held.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,286 @@
+//! A token bucket as one number: the generic cell rate algorithm.
+//!
+//! The number is the *theoretical arrival time*: the instant at which the bucket will be full again. Taking a unit
+//! moves it `period / units` further away, and a unit may be taken while it is no further away than a whole burst
+//! takes to refill.
+
+use std::time::Duration;
+
+use crate::{
+    limit::{
+        algorithm::Algorithm,
+        clock::TIMER_LATENESS,
+        decision::Decision,
+        quota::{Quota, nanos},
+    },
+    sync::{AtomicU64, Ordering},
+};
+
+/// Half of the range, so that adding a burst to an instant can't overflow.
+const LONGEST_BURST: u64 = u64::MAX / 2;
+
+/// How a bucket refills; the sums without the number that they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refill {
+    capacity: u64,
+    /// How long a unit takes to refill, rounded up so that rounding never lets more through.
+    unit_nanos: u64,
+}
+
+#[derive(Debug)]
+pub struct Gcra {
+    full_at: AtomicU64,
+    refill: Refill,
+}
+
+// ===== impl Refill =====
+
+impl Refill {
+    pub(crate) fn new(quota: &Quota) -> Self {
+        let unit_nanos = quota.period_nanos().div_ceil(quota.units().max(1));
+        let unit_nanos = unit_nanos.min(LONGEST_BURST);
+        Self {
+            capacity: quota.burst_size().min(LONGEST_BURST / unit_nanos),
+            unit_nanos,
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn unit_nanos(&self) -> u64 {
+        self.unit_nanos
+    }
+
+    /// How long an empty bucket takes to be full.
+    pub(crate) fn burst_nanos(&self) -> u64 {
+        self.capacity * self.unit_nanos
+    }
+
+    /// How long until `cost` units fit in at `now`; the rest as in [`after`](Self::after).
+    #[inline]
+    pub(crate) fn wait(&self, full_at: u64, start: u64, cost: u64, now: u64) -> u64 {
+        let latest = now.saturating_add(self.burst_nanos());
+        self.after(full_at, start, cost).saturating_sub(latest)
+    }
+
+    /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it.
+    #[inline]
+    pub(crate) fn after(&self, full_at: u64, start: u64, cost: u64) -> u64 {
+        let taken = cost.saturating_mul(self.unit_nanos);
+        full_at.max(start).saturating_add(taken)
+    }
+}
+
+// ===== impl Gcra =====
+
+impl Gcra {
+    pub(crate) fn new(quota: &Quota) -> Self {
+        Self {
+            full_at: AtomicU64::new(0),
+            refill: Refill::new(quota),
+        }
+    }
+
+    #[inline]
+    fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Decision {
+        if cost > self.refill.capacity {
+            return Decision::Never;
+        }
+        let latest = now.saturating_add(self.refill.burst_nanos());
+        // Relaxed: a lone number, and nothing else is read through it.
+        let mut full_at = self.full_at.load(Ordering::Relaxed);
+        loop {
+            let next = self.refill.after(full_at, start, cost);
+            if next > latest {
+                return Decision::Wait(Duration::from_nanos(next - latest));
+            }
+            match self.full_at.compare_exchange_weak(
+                full_at,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Decision::Admit,
+                Err(other) => full_at = other,
+            }
+        }
+    }
+}
+
+impl Algorithm for Gcra {
+    fn capacity(&self) -> u64 {
+        self.refill.capacity()
+    }
+
+    #[inline]
+    fn take(&self, cost: u64, now: u64) -> Decision {
+        self.take_counted_from(now, cost, now)
+    }
+
+    /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
+    fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
+        self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
+    }
+
+    fn wait(&self, units: u64, now: u64) -> u64 {
+        let full_at = self.full_at.load(Ordering::Relaxed);
+        self.refill.wait(full_at, now, units, now)
+    }
+}
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn admitted(bucket: &Gcra, now: u64) -> u64 {
+        std::iter::from_fn(|| bucket.take(1, now).is_admit().then_some(())).count() as u64
+    }
+
+    #[test]
+    fn sixty_a_second_admits_sixty_at_once_and_one_each_sixtieth() {
+        let bucket = Gcra::new(&Quota::per_second(60));
+        assert_eq!(admitted(&bucket, 0), 60);
+        assert_eq!(admitted(&bucket, 16_666_666), 0);
+        assert_eq!(admitted(&bucket, 16_666_667), 1);
+        assert_eq!(admitted(&bucket, 3_600 * SECOND), 60);
+    }
+
+    #[test]
+    fn more_than_the_burst_never_fits() {
+        let bucket = Gcra::new(&Quota::per_second(10).burst(3));
+        assert_eq!(bucket.take(4, 0), Decision::Never);
+        assert_eq!(bucket.take(3, 0), Decision::Admit);
+        assert_eq!(
+            bucket.take(3, 0),
+            Decision::Wait(Duration::from_millis(300))
+        );
+    }
+
+    #[test]
+    fn lateness_in_turn_is_owed_to_the_queue_and_lateness_of_strangers_is_not() {
+        let quota = Quota::per_second(2_000).burst(1);
+        let (queue, strangers) = (Gcra::new(&quota), Gcra::new(&quota));
+        // Woken each millisecond for a backlog that is due each half a millisecond.
+        let (mut in_turn, mut fresh) = (0, 0);
+        for now in (1..=1_000).map(|tick| tick * 1_000_000) {
+            while queue.take_in_turn(1, now).is_admit() {
+                in_turn += 1;
+            }
+            fresh += admitted(&strangers, now);
+        }
+        assert!((1_990..=2_010).contains(&in_turn), "{in_turn}");
+        assert_eq!(fresh, 1_000);
+    }
+
+    #[test]
+    fn a_stall_lets_no_more_start_at_once_than_the_stated_lateness() {
+        let bucket = Gcra::new(&Quota::per_second(1_000).burst(1));
+        assert!(bucket.take(1, 0).is_admit());
+        let burst =
+            std::iter::from_fn(|| bucket.take_in_turn(1, 5 * SECOND).is_admit().then_some(()));
+        assert_eq!(burst.count(), 11);
+    }
+
+    #[test]
+    fn edges_neither_panic_nor_pass() {
+        for quota in [
+            Quota::per_second(0),
+            Quota::per_second(5).burst(0),
+            Quota::new(0, Duration::ZERO),
+        ] {
+            assert_eq!(Gcra::new(&quota).take(1, 7), Decision::Never);
+        }
+        for quota in [
+            Quota::new(u64::MAX, Duration::MAX).burst(u64::MAX),
+            Quota::new(1, Duration::MAX).burst(u64::MAX),
+            Quota::new(u64::MAX, Duration::ZERO).burst(u64::MAX),
+        ] {
+            let bucket = Gcra::new(&quota);
+            for now in [0, 1, u64::MAX / 2, u64::MAX] {
+                let _ = bucket.take(u64::MAX, now);
+                let _ = bucket.take(1, now);
+                let _ = bucket.wait(u64::MAX, now);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_promised_wait_is_exact(
+            units in 1..10_000u64,
+            period in 1_000..100 * SECOND,
+            burst in 1..100u64,
+            steps in prop::collection::vec((1..100u64, 0..SECOND), 1..50),
+        ) {
+            let bucket = Gcra::new(&Quota::new(units, Duration::from_nanos(period)).burst(burst));
+            let mut now = 0;
+            for (cost, pause) in steps {
+                now += pause;
+                let promised = bucket.wait(cost, now);
+                match bucket.take(cost, now) {
+                    Decision::Never => prop_assert!(cost > burst),
+                    Decision::Admit => prop_assert_eq!(promised, 0),
+                    Decision::Wait(wait) => {
+                        let wait = wait.as_nanos() as u64;
+                        prop_assert_eq!(promised, wait);
+                        prop_assert!(!bucket.take(cost, now + wait - 1).is_admit());
+                        prop_assert!(bucket.take(cost, now + wait).is_admit());
+                        now += wait;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn never_more_than_the_burst_and_the_refill_in_any_interval(
+            units in 1..1_000u64,
+            burst in 1..50u64,
+            steps in prop::collection::vec((1..20u64, 0..200_000_000u64), 1..200),
+        ) {
+            let bucket = Gcra::new(&Quota::per_second(units).burst(burst));
+            let mut now = 0;
+            let mut starts: Vec<(u64, u64)> = Vec::new();
+            for (cost, pause) in steps {
+                now += pause;
+                if bucket.take(cost, now).is_admit() {
+                    starts.push((now, cost));
+                }
+            }
+            for (first, &(from, _)) in starts.iter().enumerate() {
+                let mut sum = 0;
+                for &(to, cost) in &starts[first..] {
+                    sum += u128::from(cost);
+                    let refilled = u128::from(to - from) * u128::from(units);
+                    prop_assert!(
+                        sum * u128::from(SECOND) <= u128::from(burst) * u128::from(SECOND) + refilled
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, throttle_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn loom_two_takers_never_share_a_unit() {
+        crate::sync::model(|| {
+            let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
+            let other = Arc::clone(&bucket);
+            let taker = thread::spawn(move || u64::from(other.take(2, 5).is_admit()));
+            let mine = u64::from(bucket.take(2, 0).is_admit());
+            assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+}

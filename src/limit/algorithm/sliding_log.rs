@@ -1,0 +1,206 @@
+//! The start of each of the last `units` units: an exact window without a lock.
+//!
+//! Units are numbered in the order in which they are claimed. Unit `n` lives in place `n % units`, and may start once
+//! unit `n - units`, which lived there before it, started a whole period ago. That rule alone keeps every period
+//! within the limit: of any `units + 1` units two share a place.
+
+use std::time::Duration;
+
+use crate::{
+    limit::decision::Decision,
+    sync::{AtomicU64, Ordering},
+};
+
+#[derive(Debug)]
+pub(super) struct Log {
+    /// How many units have been claimed.
+    claimed: AtomicU64,
+    /// When the unit in each place started, and whose lap that was; see [`Start`].
+    places: Box<[AtomicU64]>,
+    period: u64,
+}
+
+/// What a place holds: nanoseconds rounded up to an even number, and in the lowest bit whether the lap was odd.
+///
+/// A unit is claimed a moment before its start is written. In between its place still holds the start of the lap
+/// before, which would look as if the new unit had long expired; the bit tells the two apart. One bit is enough:
+/// nobody can claim the place for the lap after next until this lap's start is there.
+#[derive(Clone, Copy)]
+struct Start(u64);
+
+// ===== impl Log =====
+
+impl Log {
+    pub(super) fn new(units: u64, period: u64) -> Self {
+        let before_the_first_lap = Start::new(0, 1).0;
+        Self {
+            claimed: AtomicU64::new(0),
+            places: (0..units)
+                .map(|_| AtomicU64::new(before_the_first_lap))
+                .collect(),
+            period,
+        }
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.places.len() as u64
+    }
+
+    #[inline]
+    pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
+        // Acquire: with the release below, whoever sees a claim sees the starts written before it.
+        let mut first = self.claimed.load(Ordering::Acquire);
+        loop {
+            let free_at = self.all_free_at(first, cost, now);
+            if free_at > now {
+                match self.moved_on(first) {
+                    Some(other) => first = other,
+                    None => return Decision::Wait(Duration::from_nanos(free_at - now)),
+                }
+                continue;
+            }
+            match self.claimed.compare_exchange_weak(
+                first,
+                first + cost,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(other) => first = other,
+            }
+        }
+        for unit in first..first + cost {
+            let (place, lap) = self.locate(unit);
+            // Release: pairs with the load in `free_at`.
+            place.store(Start::new(now, lap).0, Ordering::Release);
+        }
+        Decision::Admit
+    }
+
+    pub(super) fn wait(&self, units: u64, now: u64) -> u64 {
+        let (Some(ahead), capacity @ 1..) = (units.checked_sub(1), self.capacity()) else {
+            return 0;
+        };
+        // The unit of this lap that lives in the last one's place; the laps between take a period each.
+        let free_at = self.steady(|first| self.free_at(first + ahead % capacity, now));
+        let laps = self.period.saturating_mul(ahead / capacity);
+        free_at.saturating_sub(now).saturating_add(laps)
+    }
+
+    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
+        let free_at = self.steady(|first| self.all_free_at(first, cost, now));
+        free_at.saturating_sub(now)
+    }
+
+    /// Looks until nobody has claimed a unit meanwhile.
+    fn steady(&self, look: impl Fn(u64) -> u64) -> u64 {
+        // Acquire: as in `take`.
+        let mut first = self.claimed.load(Ordering::Acquire);
+        loop {
+            let seen = look(first);
+            match self.moved_on(first) {
+                Some(other) => first = other,
+                None => return seen,
+            }
+        }
+    }
+
+    /// The first unit that nobody has claimed, if it is not `first` any more. A place of `first` or later that was
+    /// looked at may then have been written already, and looks like one that is claimed and not written yet.
+    fn moved_on(&self, first: u64) -> Option<u64> {
+        // Acquire: as in `take`, and so that what was looked at was looked at before.
+        let claimed = self.claimed.load(Ordering::Acquire);
+        (claimed != first).then_some(claimed)
+    }
+
+    /// When all of the `cost` units from `first` on may start.
+    #[inline]
+    fn all_free_at(&self, first: u64, cost: u64, now: u64) -> u64 {
+        let free_at = (first..first + cost).map(|unit| self.free_at(unit, now));
+        free_at.max().unwrap_or(0)
+    }
+
+    /// When `unit`, which nobody has claimed yet, may start.
+    #[inline]
+    fn free_at(&self, unit: u64, now: u64) -> u64 {
+        let (place, lap) = self.locate(unit);
+        let Some(lap_before) = lap.checked_sub(1) else {
+            return 0;
+        };
+        // Acquire: pairs with the store in `take`.
+        let start = Start(place.load(Ordering::Acquire));
+        let start = if start.is_of(lap_before) {
+            start.nanos()
+        } else {
+            // Claimed, and not written yet: it starts as we speak.
+            now
+        };
+        start.saturating_add(self.period)
+    }
+
+    #[inline]
+    fn locate(&self, unit: u64) -> (&AtomicU64, u64) {
+        let capacity = self.capacity();
+        (&self.places[(unit % capacity) as usize], unit / capacity)
+    }
+}
+
+// ===== impl Start =====
+
+impl Start {
+    fn new(nanos: u64, lap: u64) -> Self {
+        Self((nanos.saturating_add(1) & !1) | (lap & 1))
+    }
+
+    fn is_of(self, lap: u64) -> bool {
+        self.0 & 1 == lap & 1
+    }
+
+    fn nanos(self) -> u64 {
+        self.0 & !1
+    }
+}
+
+#[cfg(all(test, throttle_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn loom_a_claim_whose_start_is_not_written_yet_still_counts() {
+        crate::sync::model(|| {
+            let log = Arc::new(Log::new(2, 10));
+            let other = Arc::clone(&log);
+            let taker =
+                thread::spawn(move || (0..2).filter(|_| other.take(1, 100).is_admit()).count());
+            let mine = (0..2).filter(|_| log.take(1, 100).is_admit()).count();
+            assert_eq!(mine + taker.join().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_a_lap_that_expired_is_taken_over_once() {
+        crate::sync::model(|| {
+            let log = Arc::new(Log::new(2, 10));
+            assert!(log.take(2, 0).is_admit());
+            let other = Arc::clone(&log);
+            let taker =
+                thread::spawn(move || (0..2).filter(|_| other.take(1, 20).is_admit()).count());
+            let mine = (0..2).filter(|_| log.take(1, 20).is_admit()).count();
+            assert_eq!(mine + taker.join().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_nobody_is_refused_while_there_is_room_for_all() {
+        crate::sync::model(|| {
+            let log = Arc::new(Log::new(4, 10));
+            assert!(log.take(4, 0).is_admit());
+            let other = Arc::clone(&log);
+            let taker = thread::spawn(move || other.take(1, 20).is_admit());
+            assert!(log.take(1, 20).is_admit());
+            assert!(taker.join().unwrap());
+        });
+    }
+}

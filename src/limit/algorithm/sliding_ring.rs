@@ -1,0 +1,235 @@
+//! Sums over 256 parts of the period: a window of constant memory, without a lock.
+//!
+//! A unit counts from its start until the part it started in has left the period whole, so for up to one part, 0.4 %
+//! of the period, longer than it has to. It never counts too short.
+
+use std::time::Duration;
+
+use crate::{
+    limit::decision::Decision,
+    sync::{AtomicU64, Ordering},
+};
+
+const PARTS: u64 = if cfg!(throttle_loom) { 2 } else { 256 };
+
+/// The parts that a period can touch: one more, since it seldom begins where a part does.
+const PLACES: u64 = PARTS + 1;
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// Units that count now. A unit is added here before it is added to its part, and leaves its part before it
+    /// leaves here, so this is never less than what started within the period.
+    held: AtomicU64,
+    /// The newest part that has a place.
+    newest: AtomicU64,
+    /// The sum of each part, with the part's number; see [`Sum`].
+    places: Box<[AtomicU64]>,
+    capacity: u64,
+    part_nanos: u64,
+}
+
+/// What a place holds: the low 24 bits of the number of a part, and the 40 bits of the units that started in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sum(u64);
+
+// ===== impl Ring =====
+
+impl Ring {
+    pub(super) fn new(units: u64, period: u64) -> Self {
+        Self {
+            held: AtomicU64::new(0),
+            // Time begins in part `PLACES`, so that every place has held a part before.
+            newest: AtomicU64::new(PLACES),
+            places: (0..PLACES)
+                .map(|place| if place == 0 { PLACES } else { place })
+                .map(|part| AtomicU64::new(Sum::empty(part).0))
+                .collect(),
+            capacity: units.min(Sum::LARGEST),
+            part_nanos: period.div_ceil(PARTS),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
+        let part = self.advance(now);
+        // Relaxed: `held` only ever errs upwards, whatever is seen of the places.
+        let taken = self
+            .held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held + cost <= self.capacity).then_some(held + cost)
+            });
+        if taken.is_err() {
+            // At least 1: another thread may have made room since.
+            return Decision::Wait(Duration::from_nanos(self.wait(cost, now).max(1)));
+        }
+        // Where the place was handed to a later part meanwhile, the units count until that one has left: too long,
+        // never too short. Relaxed: see above.
+        self.place(part).fetch_add(cost, Ordering::Relaxed);
+        Decision::Admit
+    }
+
+    pub(super) fn wait(&self, units: u64, now: u64) -> u64 {
+        let newest = self.advance(now);
+        let held = self.held.load(Ordering::Relaxed);
+        let Some(over) = held.saturating_add(units).checked_sub(self.capacity + 1) else {
+            return 0;
+        };
+        if self.capacity == 0 {
+            return u64::MAX;
+        }
+        // The unit that must leave is number `over` from the oldest, those that wait included; laps come on top.
+        let (laps, over) = (over / self.capacity, over % self.capacity);
+        let leaves = match self.part_of(over, newest) {
+            Some(part) => part,
+            // It waits itself, and starts now at the earliest.
+            None if over >= held => newest,
+            // Another thread is about to write it down, or to give it back.
+            None => return self.part_nanos,
+        };
+        // Part `leaves` gives its place to part `leaves + PLACES`, and time began in part `PLACES`.
+        let lap_nanos = self.part_nanos.saturating_mul(PLACES);
+        let free_at = self.part_nanos.saturating_mul(leaves);
+        free_at
+            .saturating_sub(now)
+            .saturating_add(lap_nanos.saturating_mul(laps))
+            .max(1)
+    }
+
+    /// The part in which number `unit` from the oldest started.
+    fn part_of(&self, mut unit: u64, newest: u64) -> Option<u64> {
+        (newest - PARTS..=newest).find(|part| {
+            let units = Sum(self.place(*part).load(Ordering::Relaxed)).units();
+            let is_there = unit < units;
+            unit = unit.saturating_sub(units);
+            is_there
+        })
+    }
+
+    /// Gives every part up to the one of `now`, whose number is returned, its place. What the places held until then
+    /// has left the period.
+    fn advance(&self, now: u64) -> u64 {
+        let part = (now / self.part_nanos).saturating_add(PLACES);
+        // Acquire: whoever sees a part here sees that its place is ready.
+        let newest = self.newest.load(Ordering::Acquire);
+        if part > newest {
+            self.hand_over(newest, part);
+        }
+        part.max(newest)
+    }
+
+    #[cold]
+    fn hand_over(&self, newest: u64, part: u64) {
+        for next in (newest + 1).max(part - PARTS)..=part {
+            // The part that had this place when `newest` was the newest. Any other has come since, by another
+            // thread's hand, and is left alone. The 24 bits could only mistake one for the other when the same
+            // place is raced for after an idle time of exactly 2²⁴ turns of the ring.
+            let before = next - (next - newest).div_ceil(PLACES) * PLACES;
+            let place = self.place(next);
+            let mut sum = Sum(place.load(Ordering::Relaxed));
+            while sum.is_of(before) {
+                match place.compare_exchange_weak(
+                    sum.0,
+                    Sum::empty(next).0,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => {
+                        self.held.fetch_sub(sum.units(), Ordering::Relaxed);
+                        break;
+                    }
+                    Err(other) => sum = Sum(other),
+                }
+            }
+        }
+        // Release: pairs with the load in `advance`.
+        self.newest.fetch_max(part, Ordering::Release);
+    }
+
+    fn place(&self, part: u64) -> &AtomicU64 {
+        &self.places[(part % PLACES) as usize]
+    }
+}
+
+// ===== impl Sum =====
+
+impl Sum {
+    const UNIT_BITS: u32 = 40;
+    const LARGEST: u64 = (1 << Self::UNIT_BITS) - 1;
+
+    fn empty(part: u64) -> Self {
+        Self(part << Self::UNIT_BITS)
+    }
+
+    fn is_of(self, part: u64) -> bool {
+        self.0 & !Self::LARGEST == part << Self::UNIT_BITS
+    }
+
+    fn units(self) -> u64 {
+        self.0 & Self::LARGEST
+    }
+}
+
+#[cfg(all(test, throttle_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn loom_takers_racing_into_a_new_part_never_pass_the_limit() {
+        crate::sync::model(|| {
+            // Parts of 10 ns; what starts at 5 counts until 30.
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(1, 5).is_admit());
+            let other = Arc::clone(&ring);
+            let taker =
+                thread::spawn(move || (0..2).filter(|_| other.take(1, 29).is_admit()).count());
+            let mine = usize::from(ring.take(1, 12).is_admit());
+            let admitted = mine + taker.join().unwrap();
+            assert_eq!(admitted, 1);
+        });
+    }
+
+    #[test]
+    fn loom_units_that_left_are_given_back_once() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            let taker = thread::spawn(move || usize::from(other.take(2, 31).is_admit()));
+            let mine = usize::from(ring.take(1, 32).is_admit());
+            assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_a_late_thread_does_not_give_back_what_came_after_it() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            // The same place of the ring, a whole turn earlier.
+            let late = thread::spawn(move || other.take(1, 31));
+            if ring.take(2, 61).is_admit() {
+                assert!(!ring.take(1, 62).is_admit());
+            }
+            let _ = late.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_units_on_their_way_out_make_nobody_wait_a_period() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            assert!(ring.take(2, 5).is_admit());
+            let other = Arc::clone(&ring);
+            let waiter = thread::spawn(move || other.wait(1, 31));
+            // One part at the most.
+            assert!(ring.wait(2, 31) <= 10);
+            assert!(waiter.join().unwrap() <= 10);
+        });
+    }
+}

@@ -1,0 +1,85 @@
+//! The loop with its clock and its lock.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{
+    control::Control,
+    settings::{Adaptive, Latency},
+    window::{Outcome, Sample},
+};
+use crate::limit::clock::Clock;
+
+/// Takes in samples from everywhere, and tells the limit.
+#[derive(Debug)]
+pub(in crate::limit::concurrency) struct Sampler {
+    control: Mutex<Control>,
+    clock: Clock,
+    latency: Latency,
+    /// The limit of `control`, to be read without its lock.
+    limit: AtomicUsize,
+}
+
+// ===== impl Sampler =====
+
+impl Sampler {
+    pub(in crate::limit::concurrency) fn new(settings: &Adaptive) -> Self {
+        let clock = Clock::tokio();
+        let control = Control::new(settings, clock.now());
+        Self {
+            limit: AtomicUsize::new(control.limit()),
+            control: Mutex::new(control),
+            clock,
+            latency: settings.latency,
+        }
+    }
+
+    pub(in crate::limit::concurrency) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    pub(in crate::limit::concurrency) fn latency(&self) -> Latency {
+        self.latency
+    }
+
+    // Relaxed throughout: each is a lone number. Whoever applies the limit reads it under the lock of who applies it, and the
+    // last one reads the last.
+
+    pub(in crate::limit::concurrency) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Adds a sample, and returns whether this has changed the limit.
+    pub(in crate::limit::concurrency) fn sample(
+        &self,
+        started: u64,
+        idle: u64,
+        in_flight: usize,
+        outcome: Outcome,
+    ) -> bool {
+        self.update(|control, now| {
+            control.sample(&Sample {
+                started,
+                idle,
+                now,
+                in_flight,
+                outcome,
+            });
+        })
+    }
+
+    /// Sets the limit, and returns whether this has changed it.
+    pub(in crate::limit::concurrency) fn force(&self, limit: usize) -> bool {
+        self.update(|control, now| control.force(limit, now))
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Control, u64)) -> bool {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        // The clock is read under the lock, so that samples come in the order of their times.
+        change(&mut control, self.now());
+        let limit = control.limit();
+        self.limit.swap(limit, Ordering::Relaxed) != limit
+    }
+}

@@ -1,0 +1,97 @@
+//! The slots as the service sees them, and those who wait for one, by priority.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout_at;
+
+use super::{Permit, Priority, slots::Slots};
+use crate::{
+    error::{Limit, Rejected},
+    limit::engine::{Bounds, Gate, Patience, Place, Turn, Waiting},
+};
+
+#[cold]
+fn full(limit: usize) -> Rejected {
+    match limit {
+        0 => Rejected::never(Limit::Concurrency, 1, 0),
+        _ => Rejected::too_long(Limit::Concurrency, Duration::ZERO, None),
+    }
+}
+
+impl Gate for Arc<Slots> {
+    type Ask = Priority;
+    type Pass = Permit;
+    type Turn = Permit;
+
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    #[inline]
+    fn enter(&self, priority: &Priority) -> Result<Permit, Rejected> {
+        let taken = match priority {
+            Priority::High => self.take(),
+            Priority::Critical => Some(self.take_over()),
+            Priority::Normal | Priority::Low => self.take_behind(*priority),
+        };
+        taken.ok_or_else(|| full(self.limit()))
+    }
+
+    fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Permit>, Rejected> {
+        let place = Place::join(self.lane(priority).clone(), 1, patience)?;
+        Ok(Box::pin(slot(self.clone(), place, priority)))
+    }
+}
+
+/// A slot is kept from nobody but by the limit itself.
+impl Turn<Permit> for Permit {
+    fn take(mut self) -> Result<Permit, Waiting<Permit>> {
+        self.start();
+        Ok(self)
+    }
+}
+
+/// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
+struct Settle(Arc<Slots>);
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+/// Waits to be the head of its queue, and then for a slot.
+///
+/// The permit is no more than a turn until the request is called: the inner service may not be ready
+/// yet.
+async fn slot(slots: Arc<Slots>, place: Place, priority: Priority) -> Result<Permit, Rejected> {
+    let _settle = Settle(slots.clone());
+    let mut place = place;
+    place.reach_head().await;
+    let slot = async {
+        match priority {
+            Priority::High | Priority::Critical => slots.acquire().await,
+            Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
+        }
+    };
+    // A slot that comes free as the time ends is taken.
+    let taken = match place.deadline() {
+        None => slot.await,
+        Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
+    };
+    let too_long = || Rejected::too_long(Limit::Concurrency, place.max_wait(), None);
+    taken.map(Permit::bare).ok_or_else(too_long)
+}
+
+/// Waits until there is room in the share of a priority.
+async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {
+    loop {
+        // Listens before it looks.
+        let mut freed = pin!(slots.freed());
+        freed.as_mut().enable();
+        if let Some(permit) = slots.take_share(priority) {
+            return permit;
+        }
+        freed.await;
+    }
+}

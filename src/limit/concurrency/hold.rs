@@ -1,0 +1,116 @@
+//! How long a permit is held, and what is said of the request meanwhile.
+
+use super::{Permit, Reading, adaptive::Latency};
+use crate::{
+    error::{BoxError, Outcome},
+    http::{Carry, ResponseHead},
+    limit::engine::{Hold, UntilBodyEnd, UntilResponse},
+};
+
+/// Holds a permit, and tells it what comes of its request.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<H>(pub(super) H);
+
+/// Until the headers of an HTTP response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct UntilHeaders;
+
+impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
+    type Output = Response;
+
+    #[inline]
+    fn hold(&self, response: Response, mut permit: Permit) -> Response {
+        permit.succeeded();
+        response
+    }
+
+    fn empty(&self, response: Response) -> Response {
+        response
+    }
+
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
+    }
+}
+
+impl<Response> Hold<Response, Permit> for Held<UntilHeaders>
+where
+    Response: ResponseHead,
+{
+    type Output = Response;
+
+    #[inline]
+    fn hold(&self, response: Response, mut permit: Permit) -> Response {
+        if permit.sampler().is_some() {
+            report(outcome(&response), &mut permit);
+        }
+        response
+    }
+
+    fn empty(&self, response: Response) -> Response {
+        response
+    }
+
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
+    }
+}
+
+impl<Response> Hold<Response, Permit> for Held<UntilBodyEnd>
+where
+    Response: ResponseHead + Carry<Reading>,
+{
+    type Output = Response::Output;
+
+    #[inline]
+    fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
+        if let Some(sampler) = permit.sampler() {
+            let outcome = outcome(&response);
+            if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
+                return response.carry_watched(Reading::idle(permit), Reading::watch);
+            }
+            report(outcome, &mut permit);
+        }
+        self.0.hold(response, Reading::told(permit))
+    }
+
+    fn empty(&self, response: Response) -> Self::Output {
+        response.carry_nothing()
+    }
+
+    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
+        failed(error, &mut permit);
+    }
+}
+
+/// Also reads the status of a gRPC call that has nothing but that.
+fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
+    let outcome = Outcome::of(Ok(response));
+    match response.headers().get("grpc-status") {
+        Some(status) if outcome == Some(Outcome::Success) => {
+            Some(Outcome::of_grpc(status.as_bytes()))
+        }
+        _ => outcome,
+    }
+}
+
+/// Tells the limit what the end of a call says about the load of the service. Other failures say nothing,
+/// since they are often faster than responses; nor do rejections by this crate, which did not reach it.
+fn report(outcome: Option<Outcome>, permit: &mut Permit) {
+    match outcome {
+        Some(Outcome::Success) => permit.succeeded(),
+        Some(
+            Outcome::NotSent
+            | Outcome::Interrupted
+            | Outcome::RateLimited
+            | Outcome::Overloaded
+            | Outcome::Timeout,
+        ) => permit.overloaded(),
+        _ => permit.ignored(),
+    }
+}
+
+#[cold]
+fn failed(error: Option<&BoxError>, permit: &mut Permit) {
+    report(error.and_then(Outcome::of_error), permit);
+}

@@ -1,0 +1,215 @@
+//! Limit how many requests are in flight.
+//!
+//! A request holds a [`Permit`] from its call to the last frame of its response's body, or to the drop of either: an
+//! answer that is streamed for a minute is in flight for a minute. Where there is no permit it waits in line.
+//!
+//! # What it costs
+//!
+//! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
+//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
+//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request (with
+//! [`Latency::End`] twice more for each frame), and takes a lock once, for a few sums.
+//!
+//! # What it promises
+//!
+//! Those who wait are served in the order in which they came, within their [priority](#priorities). A dropped request gives its place, or its permit, to the
+//! next. The limit can be [changed](ConcurrencyLimiter::set_limit) at any time.
+//!
+//! # What is shared
+//!
+//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
+//! [from](ConcurrencyLayer#impl-From<ConcurrencyLimiter>-for-ConcurrencyLayer) the same [`ConcurrencyLimiter`].
+//!
+//! # Adaptive limits
+//!
+//! The right limit is rarely known, and it changes if a server loses half of its machines. [`Adaptive`]
+//! finds it from what requests take. As long as there is no queue on the other side, more requests in
+//! flight mean more responses; from there on they only mean slower ones. In front of a server it
+//! rejects what would only wait there; in front of a client it keeps this process from overloading the
+//! other side.
+//!
+//! [`Adaptive::gradient`] compares the latency with the latency without a queue, as Envoy's gradient
+//! controller does. It measures that baseline by lowering the limit now and then, for as long as this
+//! makes responses faster. If a lower limit makes them no faster, the service has become slower, and
+//! the limit goes back. [`Adaptive::aimd`] only knows a latency that is not to be exceeded.
+//!
+//! What it learns from:
+//!
+//! - **Latency**, from the call of the inner service to the [first byte](Latency) of the body. Not the
+//!   time in the queue, nor the time in which the reader does not ask for more of the body.
+//! - **Rejections**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in
+//!   `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or `UNAVAILABLE` without a message, a timeout, and a
+//!   connection that cannot be made or breaks. If more than a fifth of the requests since the last
+//!   step was rejected, the limit is lowered once, to nine tenths.
+//! - **Drops**: a request that is dropped before its first byte counts as a response if it took twice
+//!   as long as the baseline, or longer than the threshold.
+//!
+//! Other failures, such as any other 4xx, say nothing, and neither do rejections by a layer of this
+//! crate further in. An error is looked at if it is a [`BoxError`](crate::BoxError): with
+//! [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
+//!
+//! A step takes at least two round trips and 40 responses, or nine rejections. The limit does not
+//! rise while less than three quarters of it are used.
+//!
+//! Its limits:
+//!
+//! - A service that rejects more than a fifth of its requests, however few it gets, keeps the limit at
+//!   [`min`](Adaptive::min). One that rejects less than that is not asked for less.
+//! - At [`min`](Adaptive::min) there is no queue, by definition: choose it low enough.
+//! - A service that becomes slower looks like a queue until two steps down have made no difference.
+//! - Several processes in front of one backend see each other's load as the backend's.
+//!
+//! Do not use it if the other side tells its limit (use a fixed one, or a `ProviderLayer`), if there are
+//! only a few responses a second, if most responses come from a cache, or if latency does not depend on
+//! the number of requests in flight.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, concurrency::Adaptive};
+//!
+//! let layer = ConcurrencyLayer::adaptive(Adaptive::gradient().initial(50)).max_waiting(100);
+//! let limiter = layer.limiter().clone();
+//! let mut client = ServiceBuilder::new().layer(layer).service(service_fn(async |_: Request<()>| {
+//!     tokio::time::sleep(Duration::from_millis(20)).await;
+//!     let mut response = Response::new(String::new());
+//!     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+//!     Ok::<_, Infallible>(response)
+//! }));
+//!
+//! assert_eq!(limiter.limit(), 50);
+//! for _ in 0..10 {
+//!     client.ready().await?.call(Request::new(())).await?;
+//! }
+//! assert_eq!(limiter.limit(), 45);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Priorities
+//!
+//! With [`priority`](ConcurrencyLayer::priority), fixed limits and adaptive ones shed the less important first: see [`Priority`] for the
+//! shares. Each priority waits in a line of its own, and one with a lower priority does not start while one with a higher waits. It may
+//! wait for ever, unless [`max_wait`](ConcurrencyLayer::max_wait) bounds it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, concurrency::Priority};
+//!
+//! let limiter = ConcurrencyLimiter::new(1);
+//! let mut server = ConcurrencyLayer::from(limiter.clone())
+//!     .respond()
+//!     .priority(|request: &Request<()>| match request.uri().path() {
+//!         "/health" => Priority::Critical,
+//!         "/report" => Priority::Low,
+//!         _ => Priority::Normal,
+//!     })
+//!     .layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()))));
+//!
+//! let _busy = limiter.try_acquire();
+//! for (path, status) in [("/", StatusCode::SERVICE_UNAVAILABLE), ("/health", StatusCode::OK)] {
+//!     let mut request = Request::new(());
+//!     *request.uri_mut() = path.parse().unwrap();
+//!     assert_eq!(server.ready().await?.call(request).await?.status(), status);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Responses
+//!
+//! `http::Response<B>` becomes `http::Response<Guarded<B, Reading>>`, whose body is a body like the one inside. With the
+//! feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For all else there is
+//! [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose bodies are not to count
+//! [`until_headers`](ConcurrencyLayer::until_headers).
+//!
+//! # Examples
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter};
+//!
+//! let limiter = ConcurrencyLimiter::new(8);
+//! let mut client = ServiceBuilder::new()
+//!     .layer(ConcurrencyLayer::from(limiter.clone()))
+//!     .service(service_fn(async |_: Request<()>| {
+//!         Ok::<_, Infallible>(Response::new(Full::<&[u8]>::from("an answer".as_bytes())))
+//!     }));
+//!
+//! let response = client.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(limiter.in_flight(), 1);
+//! let body = response.into_body().collect().await?;
+//! assert_eq!(limiter.in_flight(), 0);
+//! # let _ = body;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A service whose answers have no body:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::ConcurrencyLayer;
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(ConcurrencyLayer::new(8).until_response())
+//!     .service(service_fn(async |n: u32| Ok::<_, Infallible>(n + 1)));
+//!
+//! assert_eq!(client.ready().await?.call(1).await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+
+mod adaptive;
+mod gate;
+mod hold;
+mod layer;
+mod limiter;
+#[cfg(all(test, throttle_loom))]
+mod loom_tests;
+mod permit;
+mod priority;
+mod reading;
+mod service;
+mod slots;
+
+pub use self::{
+    adaptive::{Adaptive, Latency},
+    hold::UntilHeaders,
+    layer::ConcurrencyLayer,
+    limiter::ConcurrencyLimiter,
+    permit::Permit,
+    priority::{AllAlike, Prioritize, Priority},
+    reading::Reading,
+    service::Concurrency,
+};
+#[doc(no_inline)]
+pub use crate::limit::engine::{UntilBodyEnd, UntilResponse};
+
+/// The response future.
+pub mod future {
+    use std::sync::Arc;
+
+    use super::{hold::Held, slots::Slots};
+    use crate::limit::{engine::UntilBodyEnd, rejection::Fail};
+
+    /// The response future of a [`Concurrency`](self::Concurrency). See
+    /// [`ResponseFuture`](crate::future::ResponseFuture).
+    pub type ResponseFuture<S, Request, F = Fail, H = UntilBodyEnd> =
+        crate::limit::engine::ResponseFuture<S, Request, Arc<Slots>, F, Held<H>>;
+}

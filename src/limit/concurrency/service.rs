@@ -1,0 +1,87 @@
+use std::{fmt, sync::Arc};
+
+use tower_service::Service;
+
+use super::{
+    AllAlike, ConcurrencyLimiter, Permit, Prioritize, Priority, future::ResponseFuture, hold::Held,
+    slots::Slots,
+};
+use crate::limit::{
+    engine::{Hold, Limited, Measure, UntilBodyEnd},
+    rejection::{Fail, Refusal},
+};
+
+/// A service with a limit on the requests in flight. See the [module docs](crate::concurrency) for an example.
+///
+/// A clone shares the limit.
+#[derive(Clone)]
+pub struct Concurrency<S, F = Fail, H = UntilBodyEnd, P = AllAlike>(
+    Limited<S, Arc<Slots>, Asking<P>, F, Held<H>>,
+);
+
+/// Asks for a slot by the priority of a request.
+#[derive(Debug, Clone)]
+struct Asking<P>(P);
+
+// ===== impl Asking =====
+
+impl<P, Request> Measure<Request, Priority> for Asking<P>
+where
+    P: Prioritize<Request>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> Priority {
+        self.0.priority(request)
+    }
+}
+
+// ===== impl Concurrency =====
+
+impl<S, F, H, P> Concurrency<S, F, H, P> {
+    pub(super) fn new(
+        inner: S,
+        limiter: &ConcurrencyLimiter,
+        refusal: F,
+        hold: H,
+        priority: P,
+    ) -> Self {
+        Self(Limited {
+            inner,
+            gate: limiter.0.clone(),
+            cost: Asking(priority),
+            refusal,
+            hold: Held(hold),
+        })
+    }
+
+    crate::macros::inner!(0.inner);
+
+    /// The limiter that this service shares with its clones.
+    #[must_use]
+    pub fn limiter(&self) -> ConcurrencyLimiter {
+        ConcurrencyLimiter(self.0.gate.clone())
+    }
+}
+
+impl<S, F, H, P, Request> Service<Request> for Concurrency<S, F, H, P>
+where
+    S: Service<Request> + Clone,
+    F: Refusal<S::Response, S::Error> + Clone,
+    Held<H>: Hold<S::Response, Permit>,
+    P: Prioritize<Request>,
+{
+    type Response = <Held<H> as Hold<S::Response, Permit>>::Output;
+    type Error = F::Error;
+    type Future = ResponseFuture<S, Request, F, H>;
+
+    crate::limit::engine::forward!();
+}
+
+impl<S: fmt::Debug, F, H, P> fmt::Debug for Concurrency<S, F, H, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Concurrency")
+            .field("inner", &self.0.inner)
+            .field("limiter", &self.limiter())
+            .finish_non_exhaustive()
+    }
+}

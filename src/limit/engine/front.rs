@@ -1,0 +1,126 @@
+//! The front of a queue: sleeps until there is room for it, or until its time is over.
+
+use tokio::time::Instant;
+
+use super::{
+    limiter::{Gate, Turn, Waiting},
+    wait_queue::Place,
+};
+use crate::error::Rejected;
+
+/// A gate that takes nothing for the front of its queue before the instant of the call.
+pub trait Schedule: Gate + Send + Sync + 'static {
+    /// Whether there is room for the front, and if not, for how long.
+    fn look(&self, ask: &Self::Ask) -> Result<(), Rejected>;
+
+    /// Takes what the front asks for, if there is room.
+    fn take_in_turn(&self, ask: &Self::Ask) -> Option<Self::Pass>;
+
+    /// Returns the rejection of a front that was not called in time although there was room.
+    fn late(&self, ask: &Self::Ask) -> Rejected;
+
+    /// Hears that a request has left the queue.
+    fn left(&self, _: &Self::Ask) {}
+}
+
+/// A request in the queue.
+#[allow(
+    missing_debug_implementations,
+    reason = "it can't be named outside this crate"
+)]
+pub struct Front<G: Schedule> {
+    /// Dropped before the next, so that the queue is seen without it.
+    place: Place,
+    demand: Demand<G>,
+    /// It was rejected, and passes all the same.
+    pass: Option<G::Pass>,
+}
+
+/// What a request asks for, and of which gate.
+struct Demand<G: Schedule> {
+    gate: G,
+    ask: G::Ask,
+}
+
+impl<G: Schedule> Drop for Demand<G> {
+    fn drop(&mut self) {
+        self.gate.left(&self.ask);
+    }
+}
+
+// ===== impl Front =====
+
+impl<G: Schedule> Front<G>
+where
+    G::Pass: Send + Sync + 'static,
+{
+    /// Waits with a place in the queue, or hears that there is none.
+    pub(crate) fn wait(
+        gate: &G,
+        ask: G::Ask,
+        place: Result<Place, Rejected>,
+    ) -> Result<Waiting<Self>, Rejected> {
+        let place = place.inspect_err(|rejected| drop(gate.refuse(&ask, rejected)))?;
+        let gate = gate.clone();
+        let mut front = Self {
+            place,
+            demand: Demand { gate, ask },
+            pass: None,
+        };
+        Ok(Box::pin(async move {
+            front.place.reach_head().await;
+            front.until_due().await
+        }))
+    }
+
+    async fn until_due(mut self) -> Result<Self, Rejected> {
+        loop {
+            let looked = self.demand.gate.look(&self.demand.ask);
+            let (now, deadline) = (Instant::now(), self.place.deadline());
+            let last = self.place.last_instant();
+            let rejected = match looked {
+                Ok(()) if last.is_none_or(|last| now <= last) => return Ok(self),
+                Ok(()) => self.demand.gate.late(&self.demand.ask),
+                Err(rejected) => rejected,
+            };
+            let (due, last) = match rejected.retry_after() {
+                Some(wait) => (now.checked_add(wait), last),
+                // What comes free as the time ends is taken, so no timer is late for it.
+                None => (deadline.filter(|deadline| *deadline > now), deadline),
+            };
+            let is_in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
+            if rejected.never_fits() || !is_in_time {
+                let rejected = rejected.within(self.place.max_wait());
+                self.pass = self.refuse(&rejected);
+                return self.pass.is_some().then_some(self).ok_or(rejected);
+            }
+            self.place.changed_before(due).await;
+        }
+    }
+
+    fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
+        self.demand.gate.refuse(&self.demand.ask, rejected)
+    }
+}
+
+impl<G: Schedule> Turn<G::Pass> for Front<G>
+where
+    G::Pass: Send + Sync + 'static,
+{
+    fn deadline(&self) -> Option<(Instant, Rejected)> {
+        let last = self.place.last_instant().filter(|_| self.pass.is_none())?;
+        let late = self.demand.gate.late(&self.demand.ask);
+        Some((last, late.within(self.place.max_wait())))
+    }
+
+    fn expired(&self, rejected: &Rejected) {
+        drop(self.refuse(rejected));
+    }
+
+    fn take(mut self) -> Result<G::Pass, Waiting<Self>> {
+        let Demand { gate, ask } = &self.demand;
+        let pass = self.pass.take().or_else(|| gate.take_in_turn(ask));
+        // Without it the place, and with it the turn, is kept.
+        pass.ok_or_else(|| Box::pin(self.until_due()) as Waiting<Self>)
+    }
+}

@@ -1,0 +1,189 @@
+//! The response future of every limiter.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    limiter::{Gate, Waiting},
+    queued_call::{Queueing, Stopped},
+    release_policy::Hold,
+};
+use crate::{error::Rejected, limit::rejection::Refusal};
+
+pin_project! {
+    /// The response future of a service behind a limiter.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
+    /// one behind it. One that was called has used what it took, and gives a permit back.
+    ///
+    /// A request has its place in the queue from its call on. One that is kept but not polled, and one at the head whose
+    /// inner service is not ready, holds up those behind it; the latter for no longer than it may wait itself.
+    pub struct ResponseFuture<S, Request, G, F, H>
+    where
+        S: Service<Request>,
+        G: Gate,
+    {
+        #[pin]
+        state: State<S, Request, G>,
+        refusal: F,
+        hold: H,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Request, G>
+    where
+        S: Service<Request>,
+        G: Gate,
+    {
+        // Boxed, so that those who do not wait have a small future.
+        Queueing { in_line: Box<InLine<S, Request, G>> },
+        Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
+        Refused { rejected: Option<Rejected> },
+    }
+}
+
+/// A request in the queue.
+struct InLine<S, Request, G: Gate> {
+    queueing: Queueing<S, G>,
+    request: Option<Request>,
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Request, G, F, H> ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request>,
+    G: Gate,
+{
+    #[inline]
+    pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
+        let pass = Some(pass);
+        let state = State::Calling { future, pass };
+        Self {
+            state,
+            refusal,
+            hold,
+        }
+    }
+
+    /// Takes its place in the queue at once, not when it is first polled.
+    pub(crate) fn waiting(
+        waiting: Result<Waiting<G::Turn>, Rejected>,
+        service: &S,
+        request: Request,
+        refusal: F,
+        hold: H,
+    ) -> Self
+    where
+        S: Clone,
+    {
+        let state = match waiting.and_then(|waiting| Queueing::join(waiting, service.clone())) {
+            Ok(queueing) => State::Queueing {
+                in_line: Box::new(InLine {
+                    queueing,
+                    request: Some(request),
+                }),
+            },
+            Err(rejected) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(%rejected, "refused");
+                let rejected = Some(rejected);
+                State::Refused { rejected }
+            }
+        };
+        Self {
+            state,
+            refusal,
+            hold,
+        }
+    }
+}
+
+impl<S, Request, G, F, H> Future for ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request> + Clone,
+    G: Gate,
+    F: Refusal<S::Response, S::Error>,
+    H: Hold<S::Response, G::Pass>,
+{
+    type Output = Result<H::Output, F::Error>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            // The state is looked at in the order of how often it is met.
+            match this.state.as_mut().project() {
+                // ## Calling => done
+                StateProj::Calling { future, pass } => {
+                    return match ready!(future.poll(cx)) {
+                        Ok(response) => match pass.take() {
+                            Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
+                            None => unreachable!("polled after it was done"),
+                        },
+                        Err(error) => {
+                            let error = F::pass(error);
+                            // At once: whoever has the error may keep this future for long.
+                            if let Some(pass) = pass.take() {
+                                this.hold.failed(F::as_boxed(&error), pass);
+                            }
+                            Poll::Ready(Err(error))
+                        }
+                    };
+                }
+                // ## Queueing => (Calling | done)
+                StateProj::Queueing { in_line } => match ready!(in_line.queueing.poll(cx)) {
+                    Ok(pass) => {
+                        let Some(request) = in_line.request.take() else {
+                            unreachable!("polled after it was done")
+                        };
+                        let future = in_line.queueing.service_mut().call(request);
+                        let pass = Some(pass);
+                        this.state.set(State::Calling { future, pass });
+                    }
+                    Err(Stopped::Refused(rejected)) => {
+                        let refused = this.refusal.refuse(rejected);
+                        return Poll::Ready(refused.map(|answer| this.hold.empty(answer)));
+                    }
+                    Err(Stopped::NotReady(error)) => return Poll::Ready(Err(F::pass(error))),
+                },
+                // ## Refused => done
+                StateProj::Refused { rejected } => {
+                    return match rejected.take() {
+                        Some(rejected) => {
+                            let refused = this.refusal.refuse(rejected);
+                            Poll::Ready(refused.map(|answer| this.hold.empty(answer)))
+                        }
+                        None => unreachable!("polled after it was done"),
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl<S, Request, G, F, H> fmt::Debug for ResponseFuture<S, Request, G, F, H>
+where
+    S: Service<Request>,
+    G: Gate,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Queueing { .. } => "Queueing",
+            State::Calling { .. } => "Calling",
+            State::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("ResponseFuture").field(&state).finish()
+    }
+}

@@ -1,0 +1,109 @@
+//! What the service around every limiter asks of it.
+
+use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+
+use tokio::time::Instant;
+
+use super::wait_queue::{Bounds, Patience};
+use crate::{error::Rejected, limit::cost::Cost};
+
+/// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
+
+/// A limiter as its service sees it.
+///
+/// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
+pub trait Gate: Clone {
+    /// What a request asks for.
+    type Ask: Clone + Debug + Send + Sync + 'static;
+
+    /// What an admitted request holds.
+    type Pass;
+
+    /// What the head of the queue holds once there is room for it.
+    type Turn: Turn<Self::Pass>;
+
+    /// How long, and how many, may wait.
+    fn bounds(&self) -> &Bounds;
+
+    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says
+    /// how long that will take.
+    fn enter(&self, ask: &Self::Ask) -> Result<Self::Pass, Rejected>;
+
+    /// Joins the queue, having been rejected by `enter`.
+    fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
+
+    /// Hears that a request is rejected for good. It may pass all the same.
+    fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
+        None
+    }
+
+    /// Waits in the queue after a rejection by `enter`, if that is in time.
+    fn wait(
+        &self,
+        ask: Self::Ask,
+        rejected: Rejected,
+        default_max_wait: Duration,
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let max_wait = self.bounds().max_wait_or(default_max_wait);
+        let rejected = rejected.within(max_wait);
+        let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
+        if is_too_long || rejected.never_fits() {
+            drop(self.refuse(&ask, &rejected));
+            return Err(rejected);
+        }
+        let max_waiting = self.bounds().max_waiting();
+        let patience = Patience {
+            rejected,
+            max_wait,
+            max_waiting,
+        };
+        self.join(ask, patience)
+    }
+}
+
+/// The turn of a request in the queue, once there is room for it.
+pub trait Turn<P>: Sized {
+    /// Until when the turn may be kept from those behind, and what to say when that has passed.
+    fn deadline(&self) -> Option<(Instant, Rejected)> {
+        None
+    }
+
+    /// Hears that this has passed, and that the request is rejected.
+    fn expired(&self, _: &Rejected) {}
+
+    /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
+    fn take(self) -> Result<P, Waiting<Self>>;
+}
+
+/// Waits in line for a bare limiter, and takes what is asked for.
+pub(crate) async fn acquire<G: Gate>(gate: &G, ask: G::Ask) -> Result<G::Pass, Rejected> {
+    let rejected = match gate.enter(&ask) {
+        Ok(pass) => return Ok(pass),
+        Err(rejected) => rejected,
+    };
+    let mut waiting = gate.wait(ask, rejected, Duration::MAX)?;
+    loop {
+        match waiting.await?.take() {
+            Ok(pass) => return Ok(pass),
+            Err(again) => waiting = again,
+        }
+    }
+}
+
+/// Says what a request asks of a gate.
+pub(crate) trait Measure<Request, Ask> {
+    /// What `request` asks for.
+    fn measure(&self, request: &Request) -> Ask;
+}
+
+/// A cost in units.
+impl<C, Request> Measure<Request, u64> for C
+where
+    C: Cost<Request>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> u64 {
+        self.cost(request)
+    }
+}

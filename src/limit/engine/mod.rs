@@ -1,0 +1,32 @@
+//! What the limiters share: the service, its future, the queue of those who wait.
+//!
+//! ```text
+//! call ─▶ enter ─┬─ admitted ─────────────────────────────────────▶ the ready instance is called
+//!                ├─ in time ─▶ Queueing: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
+//!                └─ never, or too long a wait ─▶ Refused
+//! ```
+
+mod front;
+mod future;
+mod limiter;
+mod queued_call;
+mod rate;
+mod release_policy;
+mod service;
+mod wait_queue;
+
+#[cfg(any(feature = "per-key", feature = "provider"))]
+pub(crate) use self::front::{Front, Schedule};
+#[cfg(feature = "provider")]
+pub(crate) use self::queued_call::{Queueing, Stopped};
+pub use self::{
+    future::ResponseFuture,
+    release_policy::{Hold, UntilBodyEnd, UntilResponse},
+};
+pub(crate) use self::{
+    limiter::{Gate, Measure, Turn, Waiting, acquire},
+    rate::Rate,
+    service::Limited,
+    wait_queue::{Bounds, Patience, Place, Turnstile},
+};
+pub(crate) use super::rate_limit::{bounds, forward, rate_limit};

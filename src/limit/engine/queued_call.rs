@@ -1,0 +1,109 @@
+//! A request on its way through the queue.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::time::{Sleep, sleep_until};
+use tower_service::Service;
+
+use super::limiter::{Gate, Turn, Waiting};
+use crate::error::Rejected;
+
+/// The place of a request that waits its turn, and the service that it waits with.
+pub(crate) struct Queueing<S, G: Gate> {
+    waiting: Waiting<G::Turn>,
+    /// Set once it is next, and the limit has room.
+    turn: Option<G::Turn>,
+    /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
+    patience: Option<(Pin<Box<Sleep>>, Rejected)>,
+    service: S,
+}
+
+/// Why a request that waited was not called.
+pub(crate) enum Stopped<E> {
+    Refused(Rejected),
+    NotReady(E),
+}
+
+// ===== impl Queueing =====
+
+impl<S, G: Gate> Queueing<S, G> {
+    /// Takes a place in the queue, unless it is refused before it would have to wait.
+    pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
+        // The place is taken with the first poll. A waker is registered with the next one.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let turn = match waiting.as_mut().poll(&mut nobody) {
+            Poll::Pending => None,
+            Poll::Ready(turn) => Some(turn?),
+        };
+        Ok(Self {
+            waiting,
+            turn,
+            patience: None,
+            service,
+        })
+    }
+
+    /// The service, which has been polled ready if a pass was handed out.
+    pub(crate) fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The same, without its place.
+    #[cfg(feature = "provider")]
+    pub(crate) fn into_service(self) -> S {
+        self.service
+    }
+
+    /// Waits until it may be called: the service is ready then, and the limit has counted it.
+    #[cold]
+    pub(crate) fn poll<Request>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<G::Pass, Stopped<S::Error>>>
+    where
+        S: Service<Request> + Clone,
+    {
+        loop {
+            let turn = match self.turn.take() {
+                Some(turn) => turn,
+                None => ready!(self.waiting.as_mut().poll(cx)).map_err(Stopped::Refused)?,
+            };
+            // Ready first and taken after: units taken for a request that then waits for the inner service would be
+            // counted in a time in which it did not start.
+            match self.service.poll_ready(cx) {
+                Poll::Pending => return self.keep(turn, cx),
+                Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
+            }
+            self.patience = None;
+            match turn.take() {
+                Ok(pass) => return Poll::Ready(Ok(pass)),
+                Err(again) => {
+                    self.waiting = again;
+                    // The ready instance must not be held while this sleeps.
+                    self.service = self.service.clone();
+                }
+            }
+        }
+    }
+
+    /// Keeps the turn while the inner service is not ready, as long as the request may wait.
+    fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
+        if self.patience.is_none() {
+            self.patience = turn
+                .deadline()
+                .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
+        }
+        if let Some((sleep, rejected)) = &mut self.patience {
+            if sleep.as_mut().poll(cx).is_ready() {
+                turn.expired(rejected);
+                return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
+            }
+        }
+        self.turn = Some(turn);
+        Poll::Pending
+    }
+}

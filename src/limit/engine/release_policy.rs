@@ -1,0 +1,55 @@
+//! What becomes of the thing that an admitted request holds.
+
+use crate::{error::BoxError, http::Carry};
+
+/// Puts what an admitted request holds where it belongs once there is a response.
+pub trait Hold<Response, P>: Clone {
+    /// The response that the caller gets.
+    type Output;
+
+    /// Decides how long `pass` lives on.
+    fn hold(&self, response: Response, pass: P) -> Self::Output;
+
+    /// Hears that the call has failed, and with which error where that can be known.
+    fn failed(&self, error: Option<&BoxError>, pass: P) {
+        let _ = (error, pass);
+    }
+
+    /// The answer of a request that was refused, and so holds nothing.
+    fn empty(&self, response: Response) -> Self::Output;
+}
+
+/// Until the response: for limits that hold nothing, and for responses without a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct UntilResponse;
+
+/// Until the end of the response's body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct UntilBodyEnd;
+
+impl<Response, P> Hold<Response, P> for UntilResponse {
+    type Output = Response;
+
+    fn hold(&self, response: Response, _: P) -> Response {
+        response
+    }
+
+    fn empty(&self, response: Response) -> Response {
+        response
+    }
+}
+
+impl<Response, P> Hold<Response, P> for UntilBodyEnd
+where
+    Response: Carry<P>,
+{
+    type Output = Response::Output;
+
+    fn hold(&self, response: Response, pass: P) -> Self::Output {
+        response.carry(pass)
+    }
+
+    fn empty(&self, response: Response) -> Self::Output {
+        response.carry_nothing()
+    }
+}

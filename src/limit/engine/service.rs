@@ -1,0 +1,89 @@
+//! The service around every limiter: decides in `call`, and leaves the waiting to the future.
+
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    limiter::{Gate, Measure},
+    release_policy::Hold,
+};
+use crate::{
+    error::Rejected,
+    limit::rejection::{Refusal, Sealed},
+};
+
+/// A service behind a [`Gate`].
+#[derive(Debug, Clone)]
+pub(crate) struct Limited<S, G, C, F, H> {
+    pub(crate) inner: S,
+    pub(crate) gate: G,
+    pub(crate) cost: C,
+    pub(crate) refusal: F,
+    pub(crate) hold: H,
+}
+
+impl<S, G, C, F, H, Request> Service<Request> for Limited<S, G, C, F, H>
+where
+    S: Service<Request> + Clone,
+    G: Gate,
+    C: Measure<Request, G::Ask>,
+    F: Refusal<S::Response, S::Error> + Clone,
+    H: Hold<S::Response, G::Pass>,
+{
+    type Response = H::Output;
+    type Error = F::Error;
+    type Future = ResponseFuture<S, Request, G, F, H>;
+
+    /// Passes through: what a request costs is in the request.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(F::pass)
+    }
+
+    #[inline(always)]
+    fn call(&mut self, request: Request) -> Self::Future {
+        let ask = self.cost.measure(&request);
+        match self.gate.enter(&ask) {
+            Ok(pass) => {
+                let future = self.inner.call(request);
+                ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
+            }
+            Err(rejected) => self.wait(request, ask, rejected),
+        }
+    }
+}
+
+impl<S, G, C, F, H> Limited<S, G, C, F, H>
+where
+    S: Clone,
+    G: Gate,
+    F: Sealed + Clone,
+    H: Clone,
+{
+    #[cold]
+    fn wait<Request>(
+        &mut self,
+        request: Request,
+        ask: G::Ask,
+        rejected: Rejected,
+    ) -> ResponseFuture<S, Request, G, F, H>
+    where
+        S: Service<Request>,
+    {
+        // Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
+        // further in, would be held until somebody calls this service again.
+        self.inner = self.inner.clone();
+        let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
+        let default_max_wait = refusal.default_max_wait();
+        #[cfg(feature = "tracing")]
+        let (cost, expected) = (ask.clone(), rejected.retry_after());
+        let waiting = self.gate.wait(ask, rejected, default_max_wait);
+        #[cfg(feature = "tracing")]
+        if waiting.is_ok() {
+            tracing::debug!(?cost, ?expected, "waiting for a limit");
+        }
+        ResponseFuture::waiting(waiting, &self.inner, request, refusal, hold)
+    }
+}

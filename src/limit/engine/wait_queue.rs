@@ -1,0 +1,223 @@
+//! The queue of those who wait: first in, first out, and only its head has a timer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    error::{Reason, Rejected},
+    limit::{clock::TIMER_LATENESS, quota::nanos},
+};
+
+/// A queue.
+#[derive(Debug)]
+pub(crate) struct Turnstile {
+    /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
+    head: Semaphore,
+    /// Wakes the head if what it waits for may be there.
+    changed: Notify,
+    waiting: AtomicUsize,
+    units: AtomicU64,
+    /// How often the head looks for what wakes nobody, if there is such.
+    look_again: Option<Duration>,
+}
+
+/// How long, and how many, may wait.
+#[derive(Debug)]
+pub struct Bounds {
+    max_wait: AtomicU64,
+    max_waiting: AtomicUsize,
+}
+
+/// How long, and how many, may wait in this case, and the rejection of those that may not.
+#[derive(Debug)]
+pub struct Patience {
+    pub(crate) rejected: Rejected,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_waiting: usize,
+}
+
+/// A place in the queue. Dropping it leaves the queue, from whatever place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    queue: Arc<Turnstile>,
+    units: u64,
+    is_head: bool,
+    max_wait: Duration,
+    deadline: Option<Instant>,
+}
+
+/// No `max_wait` was given: the caller decides.
+const UNSET: u64 = u64::MAX;
+
+// ===== impl Turnstile =====
+
+impl Turnstile {
+    pub(crate) const fn new(look_again: Option<Duration>) -> Self {
+        Self {
+            head: Semaphore::const_new(1),
+            changed: Notify::const_new(),
+            waiting: AtomicUsize::new(0),
+            units: AtomicU64::new(0),
+            look_again,
+        }
+    }
+
+    // Relaxed throughout: each is a lone number, and the semaphore orders those who wait.
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The units that all who wait ask for.
+    pub(crate) fn units(&self) -> u64 {
+        self.units.load(Ordering::Relaxed)
+    }
+
+    /// Lets the head look again. One who is just becoming the head hears it, too.
+    #[cfg(any(feature = "per-key", feature = "provider"))]
+    pub(crate) fn wake_head(&self) {
+        if self.waiting() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    fn join(&self, units: u64, max_waiting: usize) -> Result<(), Reason> {
+        let relaxed = Ordering::Relaxed;
+        let full = |max_waiting| Reason::QueueFull { max_waiting };
+        let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
+        self.waiting
+            .fetch_update(relaxed, relaxed, one_more)
+            .map_err(|_| full(max_waiting))?;
+        let more_units = |sum: u64| sum.checked_add(units);
+        self.units
+            .fetch_update(relaxed, relaxed, more_units)
+            .map_err(|_| full(self.waiting.fetch_sub(1, relaxed) - 1))?;
+        Ok(())
+    }
+}
+
+// ===== impl Bounds =====
+
+impl Bounds {
+    pub(crate) const fn new() -> Self {
+        Self {
+            max_wait: AtomicU64::new(UNSET),
+            max_waiting: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    // Relaxed throughout: each is a lone number.
+
+    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
+        let max_wait = nanos(max_wait).min(UNSET - 1);
+        self.max_wait.store(max_wait, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
+        self.max_waiting.store(max_waiting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
+        match self.max_wait.load(Ordering::Relaxed) {
+            UNSET => default,
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    pub(crate) fn max_waiting(&self) -> usize {
+        self.max_waiting.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(feature = "per-key")]
+impl Clone for Bounds {
+    fn clone(&self) -> Self {
+        let relaxed = Ordering::Relaxed;
+        Self {
+            max_wait: self.max_wait.load(relaxed).into(),
+            max_waiting: self.max_waiting.load(relaxed).into(),
+        }
+    }
+}
+
+// ===== impl Place =====
+
+impl Place {
+    /// Joins the end of the queue, unless that is full.
+    pub(crate) fn join(
+        queue: Arc<Turnstile>,
+        units: u64,
+        patience: Patience,
+    ) -> Result<Self, Rejected> {
+        let max_wait = patience.max_wait;
+        let joined = queue.join(units, patience.max_waiting);
+        joined.map_err(|full| patience.rejected.because(full))?;
+        Ok(Self {
+            queue,
+            units,
+            is_head: false,
+            max_wait,
+            deadline: Instant::now().checked_add(max_wait),
+        })
+    }
+
+    /// The longest that it may wait.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+
+    /// Until when it may wait; `None` is for ever.
+    ///
+    /// The longest wait belongs to the queue, so nobody's deadline comes before that of those ahead, and it is enough
+    /// that the head looks at its own. Only one who came after the longest wait was made shorter may have to reach the
+    /// head before it learns that its time is over.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// When the head of the queue has waited for too long, with the lateness of the timers of those
+    /// ahead of it.
+    pub(crate) fn last_instant(&self) -> Option<Instant> {
+        self.deadline?.checked_add(TIMER_LATENESS)
+    }
+
+    /// Waits to become the head of the queue.
+    pub(crate) async fn reach_head(&mut self) {
+        // The semaphore is never closed. Whoever holds a place gives the permit back by hand.
+        if let Ok(permit) = self.queue.head.acquire().await {
+            permit.forget();
+            self.is_head = true;
+        }
+    }
+
+    /// For the head: waits until it was [woken](Turnstile::wake_head), and until `at` at the latest.
+    pub(crate) async fn changed_before(&self, at: Option<Instant>) {
+        let changed = self.queue.changed.notified();
+        let look_again = self.queue.look_again;
+        let look_again = look_again.and_then(|wait| Instant::now().checked_add(wait));
+        match at.into_iter().chain(look_again).min() {
+            Some(first) => drop(timeout_at(first, changed).await),
+            None => changed.await,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
+        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.is_head {
+            self.queue.head.add_permits(1);
+        }
+    }
+}

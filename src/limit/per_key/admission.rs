@@ -1,0 +1,122 @@
+//! How requests are admitted, and how they wait.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    admitted::Admitted,
+    ask::{Asked, Who},
+    callers::Callers,
+    kind::{Kind, Want},
+};
+use crate::{
+    error::{Reason, Rejected},
+    http::headers::rate_limit::standing::Standings,
+    limit::{
+        engine::{Bounds, Front, Gate, Patience, Place, Schedule, Waiting},
+        quota::nanos,
+    },
+};
+
+impl<K: Kind> Gate for Arc<Callers<K>> {
+    type Ask = Asked<K::Plan>;
+    type Pass = Admitted<K>;
+    type Turn = Front<Self>;
+
+    fn bounds(&self) -> &Bounds {
+        &self.settings.bounds
+    }
+
+    #[inline]
+    fn enter(&self, asked: &Asked<K::Plan>) -> Result<Admitted<K>, Rejected> {
+        match asked.who {
+            Who::Exempt => return Ok(Admitted::uncounted()),
+            Who::Unknown => {
+                let rejected = Rejected::new(K::LIMIT, Reason::NoKey, None);
+                return short(self, asked, rejected, false);
+            }
+            Who::Caller(_) | Who::Nobody => {}
+        }
+        let taken = self.take(asked.caller(), asked.plan, Want::at_once(asked.cost));
+        match taken.mark {
+            Ok(mark) => Ok(Admitted::new(self, asked, mark, taken.left, taken.shared)),
+            Err(rejected) => {
+                let rejected = standing_at::<K>(rejected, asked.cost, &taken.left);
+                short(self, asked, rejected, taken.shared)
+            }
+        }
+    }
+
+    fn join(
+        &self,
+        asked: Asked<K::Plan>,
+        patience: Patience,
+    ) -> Result<Waiting<Self::Turn>, Rejected> {
+        let join = |line| Place::join(line, asked.cost, patience);
+        let place = self.table.join(asked.caller(), join);
+        Front::wait(self, asked, place)
+    }
+
+    fn refuse(&self, asked: &Asked<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
+        let passes = self.is_shadow();
+        self.tell(asked, rejected, passes);
+        passes.then(Admitted::uncounted)
+    }
+}
+
+impl<K: Kind> Schedule for Arc<Callers<K>> {
+    fn look(&self, asked: &Asked<K::Plan>) -> Result<(), Rejected> {
+        let (room, left) = self.room(asked);
+        room.map_err(|rejected| standing_at::<K>(rejected, asked.cost, &left))
+    }
+
+    fn take_in_turn(&self, asked: &Asked<K::Plan>) -> Option<Admitted<K>> {
+        let taken = self.take(asked.caller(), asked.plan, Want::in_turn(asked.cost));
+        let mark = taken.mark.ok()?;
+        Some(Admitted::new(self, asked, mark, taken.left, taken.shared))
+    }
+
+    fn late(&self, asked: &Asked<K::Plan>) -> Rejected {
+        let (_, left) = self.room(asked);
+        let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
+        standing_at::<K>(rejected, asked.cost, &left)
+    }
+
+    fn left(&self, asked: &Asked<K::Plan>) {
+        self.table.leave(asked.caller(), self.clock.now());
+    }
+}
+
+/// Adds where the caller stands to the refusal of a request.
+fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+    let mut standings = Standings::new(cost);
+    K::standings(left, &mut |standing| standings.push(standing));
+    rejected.standing_at(standings)
+}
+
+/// For one who finds no room. A limit that only watches lets nobody wait, either.
+#[cold]
+fn short<K: Kind>(
+    callers: &Callers<K>,
+    asked: &Asked<K::Plan>,
+    rejected: Rejected,
+    shared: bool,
+) -> Result<Admitted<K>, Rejected> {
+    if !callers.is_shadow() {
+        return Err(rejected);
+    }
+    let max_wait = callers.settings.bounds.max_wait_or(Duration::ZERO);
+    let wait = rejected.retry_after();
+    if rejected.never_fits() || max_wait.is_zero() || wait > Some(max_wait) {
+        callers.tell(asked, &rejected.within(max_wait), true);
+    } else if let Some(wait) = wait {
+        // It takes for it what it would get then, for else nobody who comes after it would ever be seen to wait too long.
+        let now = callers.clock.now();
+        let then = now.saturating_add(nanos(wait));
+        let take = |count: &mut K, rule: &K::Rule| {
+            count.add(rule, Want::at_once(asked.cost), then);
+        };
+        let caller = asked.caller();
+        callers.table.change(caller, asked.plan, shared, now, take);
+    }
+    Ok(Admitted::uncounted())
+}

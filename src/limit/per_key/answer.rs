@@ -1,0 +1,104 @@
+//! What callers are told, in an answer's fields.
+
+use crate::{
+    error::Rejected,
+    http::headers::{date::wall, rate_limit::emit::Fields},
+    limit::{
+        engine::Hold,
+        rejection::{Fail, Refusal, Sealed},
+    },
+};
+
+use super::{admitted::Admitted, kind::Kind};
+
+/// How a limit by caller shows itself: as an error, or in answers. Sealed.
+pub trait Face<K: Kind>: Clone + Sealed {
+    /// What is done to the response of an admitted request.
+    #[doc(hidden)]
+    type Hold: Clone;
+
+    #[doc(hidden)]
+    fn hold(&self) -> Self::Hold;
+}
+
+/// Answers in place of errors, with fields that say where the caller stands, on admitted requests' answers, too.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<R> {
+    refusal: R,
+    pub(super) fields: Fields,
+}
+
+/// Writes into each answer where its caller stands.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteFields<H> {
+    fields: Fields,
+    until: H,
+}
+
+impl<K: Kind> Face<K> for Fail {
+    type Hold = K::Until;
+
+    fn hold(&self) -> K::Until {
+        K::Until::default()
+    }
+}
+
+// ===== impl Answer =====
+
+impl<R> Answer<R> {
+    pub(super) fn new(refusal: R) -> Self {
+        let fields = Fields::default();
+        Self { refusal, fields }
+    }
+}
+
+impl<R> Sealed for Answer<R> {}
+
+impl<R: Clone, K: Kind> Face<K> for Answer<R> {
+    type Hold = WriteFields<K::Until>;
+
+    fn hold(&self) -> Self::Hold {
+        let (fields, until) = (self.fields, K::Until::default());
+        WriteFields { fields, until }
+    }
+}
+
+impl<R, B, Error> Refusal<http::Response<B>, Error> for Answer<R>
+where
+    R: Refusal<http::Response<B>, Error>,
+{
+    type Error = R::Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, R::Error> {
+        let standings = rejected.standings();
+        let mut response = self.refusal.refuse(rejected)?;
+        for standing in standings.iter().flat_map(|standings| standings.all()) {
+            self.fields.write(response.headers_mut(), standing, wall);
+        }
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> R::Error {
+        R::pass(error)
+    }
+}
+
+// ===== impl WriteFields =====
+
+impl<B, K, H> Hold<http::Response<B>, Admitted<K>> for WriteFields<H>
+where
+    K: Kind,
+    H: Hold<http::Response<B>, Admitted<K>>,
+{
+    type Output = H::Output;
+
+    fn hold(&self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
+        let headers = response.headers_mut();
+        admitted.standings(&mut |standing| self.fields.write(headers, &standing, wall));
+        self.until.hold(response, admitted)
+    }
+
+    fn empty(&self, response: http::Response<B>) -> H::Output {
+        self.until.empty(response)
+    }
+}

@@ -1,0 +1,160 @@
+//! What a request asks of a limit by caller: whose it is, what it costs, and by which plan.
+
+use crate::limit::{
+    cost::{Cost, One},
+    engine::Measure,
+    per_key::key::{Caller, Key},
+};
+
+/// What a limit by caller asks of each request: its key, its cost, its plan, and whether it counts at all.
+///
+/// Sealed: the methods of a [`PerKeyLayer`](super::PerKeyLayer) make all there are.
+pub trait Ask<Request, Plan>: sealed::Sealed {
+    /// What `request` asks for.
+    #[doc(hidden)]
+    fn ask(&self, request: &Request) -> Asked<Plan>;
+}
+
+/// What one request asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<Plan> {
+    pub(super) who: Who,
+    pub(super) cost: u64,
+    /// Its caller's own, where it is not the limiter's.
+    pub(super) plan: Option<Plan>,
+    /// Whether the cost is settled once there is an answer.
+    pub(super) settles: bool,
+}
+
+impl<Plan> Asked<Plan> {
+    /// By the limiter's plan, and not settled.
+    pub(super) fn new(who: Who, cost: u64) -> Self {
+        Self {
+            who,
+            cost,
+            plan: None,
+            settles: false,
+        }
+    }
+
+    /// Whose it is counted as.
+    pub(super) fn caller(&self) -> Caller {
+        match self.who {
+            Who::Caller(caller) => caller,
+            _ => Caller::EVERYONE,
+        }
+    }
+}
+
+/// Whose a request is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Who {
+    Caller(Caller),
+    /// Nobody's that is known, and all such are one caller.
+    Nobody,
+    /// Nobody's that is known, and such are refused.
+    Unknown,
+    /// It is not limited.
+    Exempt,
+}
+
+/// What becomes of a request that does not say whose it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MissingKey {
+    /// It is counted with all others of its kind, in one bucket. The default.
+    #[default]
+    Share,
+    /// It is refused, with [`Reason::NoKey`](crate::Reason::NoKey); in an answer that is a 400.
+    Refuse,
+    /// It passes, and nothing is counted.
+    Pass,
+}
+
+/// A request is asked for its key, and its cost. The plain case.
+#[derive(Debug, Clone, Copy)]
+pub struct ByKey<K, C = One> {
+    pub(super) key: K,
+    pub(super) cost: C,
+    pub(super) missing: MissingKey,
+}
+
+/// A request is asked for its plan, too.
+#[derive(Debug, Clone, Copy)]
+pub struct WithPlan<A, P> {
+    pub(super) ask: A,
+    pub(super) plan: P,
+}
+
+/// Some requests don't count.
+#[derive(Debug, Clone, Copy)]
+pub struct Except<A, E> {
+    pub(super) ask: A,
+    pub(super) exempt: E,
+}
+
+pub(super) mod sealed {
+    /// Keeps [`Ask`](super::Ask) ours, so that it may grow.
+    pub trait Sealed {}
+
+    impl<K, C> Sealed for super::ByKey<K, C> {}
+    impl<A, P> Sealed for super::WithPlan<A, P> {}
+    impl<A, E> Sealed for super::Except<A, E> {}
+}
+
+impl<K, C, Request, Plan> Ask<Request, Plan> for ByKey<K, C>
+where
+    K: Key<Request>,
+    C: Cost<Request>,
+{
+    fn ask(&self, request: &Request) -> Asked<Plan> {
+        let who = match (self.key.caller(request), self.missing) {
+            (Some(caller), _) => Who::Caller(caller),
+            (None, MissingKey::Share) => Who::Nobody,
+            (None, MissingKey::Refuse) => Who::Unknown,
+            (None, MissingKey::Pass) => Who::Exempt,
+        };
+        Asked::new(who, self.cost.cost(request))
+    }
+}
+
+impl<A, P, Request, Plan> Ask<Request, Plan> for WithPlan<A, P>
+where
+    A: Ask<Request, Plan>,
+    P: Fn(&Request) -> Plan,
+{
+    fn ask(&self, request: &Request) -> Asked<Plan> {
+        let asked = self.ask.ask(request);
+        match asked.who {
+            // Who shares what there is shares its plan.
+            Who::Nobody | Who::Unknown | Who::Exempt => asked,
+            Who::Caller(_) => Asked {
+                plan: Some((self.plan)(request)),
+                ..asked
+            },
+        }
+    }
+}
+
+impl<A, E, Request, Plan> Ask<Request, Plan> for Except<A, E>
+where
+    A: Ask<Request, Plan>,
+    E: Fn(&Request) -> bool,
+{
+    fn ask(&self, request: &Request) -> Asked<Plan> {
+        match (self.exempt)(request) {
+            true => Asked::new(Who::Exempt, 0),
+            false => self.ask.ask(request),
+        }
+    }
+}
+
+impl<A, Request, Plan> Measure<Request, Asked<Plan>> for A
+where
+    A: Ask<Request, Plan>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> Asked<Plan> {
+        self.ask(request)
+    }
+}

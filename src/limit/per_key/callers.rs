@@ -1,0 +1,101 @@
+//! What all handles of a limiter share.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Refused,
+    ask::{Asked, Who},
+    kind::{Kind, Want},
+    table::{Table, Taken},
+};
+use crate::{
+    error::Rejected,
+    limit::{clock::Clock, engine::Bounds, per_key::key::Caller},
+};
+
+/// The state that all handles share.
+pub struct Callers<K: Kind> {
+    pub(super) table: Table<K>,
+    pub(super) clock: Clock,
+    pub(super) refused: AtomicU64,
+    pub(super) settings: Settings,
+}
+
+/// What may be changed at any time. A lone value each, so all is relaxed.
+pub(super) struct Settings {
+    pub(super) shadow: AtomicBool,
+    pub(super) bounds: Bounds,
+    pub(super) hook: OnceLock<Hook>,
+}
+
+pub(super) type Hook = Arc<dyn Fn(&Refused) + Send + Sync>;
+
+// ===== impl Settings =====
+
+impl Settings {
+    pub(super) fn new() -> Self {
+        let bounds = Bounds::new();
+        bounds.set_max_wait(Duration::ZERO);
+        Self {
+            shadow: AtomicBool::new(false),
+            bounds,
+            hook: OnceLock::new(),
+        }
+    }
+}
+
+impl Clone for Settings {
+    fn clone(&self) -> Self {
+        Self {
+            shadow: self.shadow.load(Ordering::Relaxed).into(),
+            bounds: self.bounds.clone(),
+            hook: self.hook.clone(),
+        }
+    }
+}
+
+// ===== impl Callers =====
+
+impl<K: Kind> Callers<K> {
+    #[inline]
+    pub(super) fn take(&self, caller: Caller, plan: Option<K::Plan>, want: Want) -> Taken<K> {
+        self.table.take(caller, plan, want, self.clock.now())
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.settings.shadow.load(Ordering::Relaxed)
+    }
+
+    /// Tells of a request that is refused, or would be.
+    #[cold]
+    pub(super) fn tell(&self, asked: &Asked<K::Plan>, rejected: &Rejected, passed: bool) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(hook) = self.settings.hook.get() {
+            let is_known = !matches!(asked.who, Who::Unknown);
+            hook(&Refused {
+                caller: is_known.then(|| asked.caller()),
+                rejected: rejected.clone(),
+                passed,
+            });
+        }
+    }
+
+    /// Whether there is room for the head of a line, and how its caller stands.
+    pub(super) fn room(&self, asked: &Asked<K::Plan>) -> (Result<(), Rejected>, K::Left) {
+        let now = self.clock.now();
+        self.table.room(asked.caller(), asked.plan, asked.cost, now)
+    }
+}
+
+impl<K: Kind> fmt::Debug for Callers<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callers").finish_non_exhaustive()
+    }
+}

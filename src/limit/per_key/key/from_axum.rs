@@ -1,0 +1,61 @@
+//! Keys from what axum puts into requests.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::{Extensions, Method, Request};
+
+use super::{Caller, Key};
+
+/// Method and matched route, such as `GET /users/{id}`, whatever the id. For layers that stand inside of axum's router.
+///
+/// A method that is none of HTTP's own nine, as WebDAV has them and anybody can make them up, counts as all others of a route do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Route;
+
+impl<B> Key<Request<B>> for Route {
+    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+        let path: &MatchedPath = request.extensions().get()?;
+        let method = Caller::name(known(request.method()));
+        Some(Caller::joined(&[method, Caller::name(path.as_str())]))
+    }
+}
+
+/// A route that takes any method must not have a limit for each that a client thinks of.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::CONNECT
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::PATCH => method.as_str(),
+        _ => "",
+    }
+}
+
+/// The peer's address, if the server was started with axum's connect info.
+pub(super) fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
+    let info = extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map(|info| info.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::per_key::key::peer_ip::{PeerAddr, peer};
+
+    #[test]
+    fn what_axum_says_counts_after_the_own_extension() {
+        let mut request = Request::new(());
+        let axums = SocketAddr::from(([192, 0, 2, 1], 1));
+        request.extensions_mut().insert(ConnectInfo(axums));
+        assert_eq!(peer(request.extensions()), Some(axums.ip()));
+        let own = SocketAddr::from(([192, 0, 2, 2], 1));
+        request.extensions_mut().insert(PeerAddr(own));
+        assert_eq!(peer(request.extensions()), Some(own.ip()));
+    }
+}

@@ -1,0 +1,54 @@
+//! Whom a request is counted for: the keys of limits by caller.
+//!
+//! | key | the caller is |
+//! | --- | --- |
+//! | [`PeerIp`] | the address that is connected: right where no proxy stands in front |
+//! | [`ClientIp`] | the address behind so many proxies, or behind proxies of these networks |
+//! | [`ApiKey`] | whoever bears this key, in a header or as a bearer token |
+//! | [`Header`] | what a header says that a proxy in front sets |
+//! | [`Extension`] | what a layer further out has found out |
+//! | `Extension` inside of a [`ResolveLayer`](resolve::ResolveLayer) | what a database or another service says: a look-up that takes a while |
+//! | `Route`, with the feature `axum` | nobody: each method and route has one limit |
+//! | [`Global`] | everybody: one limit for all |
+//! | a tuple of two or three | all of these together |
+//! | a closure | what it returns |
+
+mod caller;
+mod client_ip;
+mod found;
+#[cfg(feature = "axum")]
+mod from_axum;
+mod networks;
+mod peer_ip;
+mod prefixes;
+pub mod resolve;
+
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use self::from_axum::Route;
+pub use self::{
+    caller::Caller,
+    client_ip::{ClientIp, ForwardedBy, Unreadable},
+    found::{ApiKey, Extension, Global, Header},
+    networks::{InvalidNetwork, Networks},
+    peer_ip::{PeerAddr, PeerIp},
+};
+
+/// Says which caller a request is counted for.
+///
+/// Closures that return an `Option` of a [`Caller`] are keys:
+///
+/// ```
+/// use http::Request;
+/// use tower_throttle::{Quota, TokenBucketLayer, key::Caller};
+///
+/// let layer = TokenBucketLayer::new(Quota::per_second(5))
+///     .per(|request: &Request<String>| request.uri().host().map(Caller::from));
+/// # let _ = layer;
+/// ```
+///
+/// A key that has to be waited for is looked up further out: see [`resolve`].
+pub trait Key<Request> {
+    /// The caller, or `None` where the request does not say.
+    fn caller(&self, request: &Request) -> Option<Caller>;
+}

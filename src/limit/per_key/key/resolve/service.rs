@@ -1,0 +1,65 @@
+use std::{
+    any::type_name,
+    fmt,
+    future::Future,
+    mem,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{Attach, Resolution, future::ResponseFuture};
+
+/// A service whose requests bear what was found out about their callers. Made by a [`ResolveLayer`](super::ResolveLayer).
+#[derive(Clone)]
+pub struct Resolve<S, F> {
+    inner: S,
+    look_up: F,
+}
+
+// ===== impl Resolve =====
+
+impl<S, F> Resolve<S, F> {
+    pub(super) const fn new(inner: S, look_up: F) -> Self {
+        Self { inner, look_up }
+    }
+
+    crate::macros::inner!(inner);
+}
+
+impl<S, F, L, Request> Service<Request> for Resolve<S, F>
+where
+    S: Service<Request> + Clone,
+    F: Fn(&Request) -> L,
+    L: Future,
+    L::Output: Resolution<S::Response>,
+    Request: Attach<<L::Output as Resolution<S::Response>>::Found>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Request, L>;
+
+    /// Passes through.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let look_up = (self.look_up)(&request);
+        // Whether the look-up has to wait is known once it was polled, and from then on it can't be moved: so that happens in
+        // the future, which gets the instance that was polled ready.
+        let fresh = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, fresh);
+        ResponseFuture::new(look_up, ready, request)
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for Resolve<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolve")
+            .field("inner", &self.inner)
+            .field("look_up", &type_name::<F>())
+            .finish()
+    }
+}

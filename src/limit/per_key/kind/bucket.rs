@@ -1,0 +1,221 @@
+use std::time::Duration;
+
+use super::{Kind, OWN, Rate, Want, sealed::Sealed};
+use crate::{
+    error::Limit,
+    http::headers::rate_limit::standing::Standing,
+    limit::{
+        algorithm::gcra::Refill,
+        clock::TIMER_LATENESS,
+        decision::Decision,
+        engine::UntilResponse,
+        quota::{Quota, nanos},
+    },
+};
+
+/// A token bucket, in three numbers.
+///
+/// It may change its quota: what was used stays used, in units.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    /// The instant at which it will be full.
+    full_at: u64,
+    /// What a unit took to refill when that was written, and whether by a plan of its own: [`OWN`]. None takes as long as that bit.
+    unit: u64,
+    /// The nanoseconds that were given back, and how often another quota came: [`ERA`].
+    given: u64,
+}
+
+/// So much may be given back, about 208 days' worth, before nothing more is given back of what was taken until then. As much is
+/// added when another quota comes, since marks are in the time of the last one.
+const ERA: u64 = 1 << 54;
+
+/// How a bucket refills, and what it is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    name: &'static str,
+    refill: Refill,
+    unit: u64,
+}
+
+/// What one request took, as far as it has not refilled.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// When that will have refilled, with all that was taken before it.
+    refilled_at: u64,
+    /// The same as if nothing had been missing before.
+    alone_at: u64,
+    /// What the bucket had given back by then.
+    given: u64,
+}
+
+/// How a bucket stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    rule: Rule,
+    /// Nanoseconds until it is full.
+    debt: u64,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self {
+            full_at: 0,
+            unit: 1,
+            given: 0,
+        }
+    }
+}
+
+impl Bucket {
+    fn unit_nanos(&self) -> u64 {
+        self.unit & !OWN
+    }
+}
+
+impl Sealed for Bucket {}
+
+impl Kind for Bucket {
+    type Plan = Quota;
+    type Rule = Rule;
+    type Names = &'static str;
+    type Left = Left;
+    type Mark = Mark;
+    type Until = UntilResponse;
+
+    const LIMIT: Limit = Limit::TokenBucket;
+    const HELD: bool = false;
+
+    fn rule(plan: Quota, name: &'static str) -> Rule {
+        let refill = Refill::new(&plan);
+        let unit = refill.unit_nanos();
+        Rule { name, refill, unit }
+    }
+
+    fn own(rule: Rule) -> Rule {
+        let unit = rule.unit | OWN;
+        Rule { unit, ..rule }
+    }
+
+    fn names(rule: &Rule) -> &'static str {
+        rule.name
+    }
+
+    fn follows(&self, rule: &Rule) -> bool {
+        self.unit == rule.unit
+    }
+
+    /// Says in the time of another quota what has been used in that of the last one, rounded up. It is no more than an
+    /// empty bucket's worth, so that nobody is locked out for longer than the new quota takes to refill whole.
+    fn adopt(&mut self, rule: &Rule, now: u64) {
+        if rule.unit == self.unit {
+            return;
+        }
+        let (before, unit_nanos) = (self.unit_nanos(), rule.refill.unit_nanos());
+        self.unit = rule.unit;
+        if unit_nanos == before {
+            return;
+        }
+        let debt = u128::from(self.full_at.saturating_sub(now));
+        if debt > 0 {
+            self.given = (self.given | (ERA - 1)).wrapping_add(1);
+        }
+        let debt = (debt * u128::from(unit_nanos)).div_ceil(u128::from(before));
+        let most = rule.refill.burst_nanos();
+        let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(most);
+        self.full_at = now.saturating_add(debt);
+    }
+
+    #[inline]
+    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
+        let refill = &rule.refill;
+        if want.cost > refill.capacity() {
+            return Decision::Never;
+        }
+        Decision::after(refill.wait(self.full_at, since(want, now), want.units(), now))
+    }
+
+    #[inline]
+    fn add(&mut self, _: &Rule, want: Want, now: u64) -> Mark {
+        // By the quota that it follows, which may be a newer one than that of a request that is settled.
+        let taken = want.cost.saturating_mul(self.unit_nanos());
+        let since = since(want, now);
+        self.full_at = self.full_at.max(since).saturating_add(taken);
+        Mark {
+            refilled_at: self.full_at,
+            alone_at: since.saturating_add(taken),
+            given: self.given,
+        }
+    }
+
+    /// What was taken first refills first, and earlier by all that has been given back since: that may have been taken before. Where
+    /// the bucket was full meanwhile, no instant is left that is still to come.
+    fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
+        if mark.given / ERA != self.given / ERA {
+            return;
+        }
+        let earlier = self.given.saturating_sub(mark.given);
+        let refilled_at = mark.refilled_at.saturating_sub(earlier).max(mark.alone_at);
+        let missing = refilled_at.saturating_sub(now);
+        let back = units.saturating_mul(self.unit_nanos()).min(missing);
+        self.full_at = self.full_at.saturating_sub(back);
+        self.given = self.given.wrapping_add(back);
+    }
+
+    fn given(&self) -> u64 {
+        self.given
+    }
+
+    fn after(given: u64) -> Self {
+        Self {
+            given,
+            ..Self::default()
+        }
+    }
+
+    fn idle_at(&self) -> u64 {
+        self.full_at
+    }
+
+    fn used(&self, now: u64) -> u64 {
+        self.full_at.saturating_sub(now).div_ceil(self.unit_nanos())
+    }
+
+    fn capacity(rule: &Rule) -> u64 {
+        rule.refill.capacity()
+    }
+
+    #[inline]
+    fn left(&self, rule: &Rule, now: u64) -> Left {
+        let debt = self.full_at.saturating_sub(now);
+        Left { rule: *rule, debt }
+    }
+
+    fn standings(left: &Left, show: &mut dyn FnMut(Standing<'static>)) {
+        let Rule { name, refill, .. } = left.rule;
+        let quota = refill.capacity();
+        let used = left.debt.div_ceil(refill.unit_nanos());
+        show(Standing {
+            name,
+            quota,
+            window: Duration::from_nanos(refill.burst_nanos()),
+            remaining: quota.saturating_sub(used),
+            reset: Duration::from_nanos(left.debt),
+        });
+    }
+}
+
+impl Rate for Bucket {
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+}
+
+/// What the bucket would have refilled since the queue could have moved on is owed to the queue.
+fn since(want: Want, now: u64) -> u64 {
+    if want.in_turn {
+        now.saturating_sub(nanos(TIMER_LATENESS))
+    } else {
+        now
+    }
+}

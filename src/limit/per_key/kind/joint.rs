@@ -1,0 +1,110 @@
+use super::{Kind, Rate, Want, later, sealed::Sealed};
+use crate::{
+    error::{Limit, Rejected},
+    http::headers::rate_limit::standing::Standing,
+    limit::{decision::Decision, engine::UntilResponse},
+};
+
+/// Two limits at once: a request takes from both at one instant, or from neither.
+///
+/// A joint limit may be one of the two.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Joint<A, B>(A, B);
+
+impl<A, B> Sealed for Joint<A, B> {}
+
+impl<A: Rate, B: Rate> Kind for Joint<A, B> {
+    type Plan = (A::Plan, B::Plan);
+    type Rule = (A::Rule, B::Rule);
+    type Names = (A::Names, B::Names);
+    type Left = (A::Left, B::Left);
+    type Mark = (A::Mark, B::Mark);
+    type Until = UntilResponse;
+
+    const LIMIT: Limit = A::LIMIT;
+    const HELD: bool = false;
+
+    fn rule((a, b): Self::Plan, (a_names, b_names): Self::Names) -> Self::Rule {
+        (A::rule(a, a_names), B::rule(b, b_names))
+    }
+
+    fn own((a, b): Self::Rule) -> Self::Rule {
+        (A::own(a), B::own(b))
+    }
+
+    fn names((a, b): &Self::Rule) -> Self::Names {
+        (A::names(a), B::names(b))
+    }
+
+    fn follows(&self, (a, b): &Self::Rule) -> bool {
+        self.0.follows(a) && self.1.follows(b)
+    }
+
+    fn adopt(&mut self, (a, b): &Self::Rule, now: u64) {
+        self.0.adopt(a, now);
+        self.1.adopt(b, now);
+    }
+
+    fn decide(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Decision {
+        self.0.decide(a, want, now).max(self.1.decide(b, want, now))
+    }
+
+    fn room(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
+        // The one that takes longer. Of two in which it never fits, the first.
+        if self.0.decide(a, want, now) < self.1.decide(b, want, now) {
+            self.1.room(b, want, now)
+        } else {
+            self.0.room(a, want, now)
+        }
+    }
+
+    fn add(&mut self, (a, b): &Self::Rule, want: Want, now: u64) -> Self::Mark {
+        (self.0.add(a, want, now), self.1.add(b, want, now))
+    }
+
+    fn give_back(&mut self, units: u64, (a, b): Self::Mark, now: u64) {
+        self.0.give_back(units, a, now);
+        self.1.give_back(units, b, now);
+    }
+
+    fn idle_at(&self) -> u64 {
+        self.0.idle_at().max(self.1.idle_at())
+    }
+
+    fn given(&self) -> u64 {
+        later(self.0.given(), self.1.given())
+    }
+
+    fn after(given: u64) -> Self {
+        Self(A::after(given), B::after(given))
+    }
+
+    fn used(&self, now: u64) -> u64 {
+        self.0.used(now).max(self.1.used(now))
+    }
+
+    fn capacity((a, b): &Self::Rule) -> u64 {
+        A::capacity(a).min(B::capacity(b))
+    }
+
+    fn left(&self, (a, b): &Self::Rule, now: u64) -> Self::Left {
+        (self.0.left(a, now), self.1.left(b, now))
+    }
+
+    fn standings((a, b): &Self::Left, show: &mut dyn FnMut(Standing<'static>)) {
+        A::standings(a, show);
+        B::standings(b, show);
+    }
+}
+
+impl<A: Rate, B: Rate> Rate for Joint<A, B> {
+    fn rename((first, _): &mut Self::Names, name: &'static str) {
+        A::rename(first, name);
+    }
+
+    fn settle(&mut self, (a, b): &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
+        let (reserved, (a_mark, b_mark)) = reserved;
+        self.0.settle(a, (reserved, a_mark), real, now);
+        self.1.settle(b, (reserved, b_mark), real, now);
+    }
+}

@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use super::{Kind, OWN, Rate, Want, sealed::Sealed};
+use crate::{
+    error::Limit,
+    http::headers::rate_limit::standing::Standing,
+    limit::{
+        algorithm::{window as plain_window, window::Period},
+        decision::Decision,
+        engine::UntilResponse,
+        quota::Quota,
+    },
+};
+
+/// Up to so many units each start is kept, and the window is exact.
+const LARGEST_LOG: u64 = 256;
+
+/// More units than that are not counted, so that no sum of a few can overflow.
+const MOST_UNITS: u64 = u64::MAX / 4;
+
+/// A sliding window: in no period, at whatever offset, do more than the quota's units start.
+///
+/// Quotas of up to 256 units are exact. Of larger ones a unit is held for up to a 256th of the period too long, never too short.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    starts: plain_window::Window,
+    /// How long a start counts, and whether by a plan of its own: [`OWN`]. As long as that bit is as good as for ever.
+    lasts: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    name: &'static str,
+    units: u64,
+    period: Period,
+    lasts: u64,
+}
+
+/// How a window stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    rule: Rule,
+    used: u64,
+    reset: u64,
+}
+
+// ===== impl Window =====
+
+impl Window {
+    #[cfg(all(test, not(throttle_loom)))]
+    pub(super) fn starts(&self) -> usize {
+        self.starts.starts()
+    }
+
+    fn period(&self) -> u64 {
+        self.lasts & !OWN
+    }
+
+    /// How long until `units` more have all started, each as early as it can.
+    fn wait(&self, rule: &Rule, units: u64, now: u64) -> u64 {
+        let Some(before_last) = units.checked_sub(1) else {
+            return 0;
+        };
+        // A unit starts a period after the one that is as many units before it as the quota has.
+        let period = rule.period.nanos;
+        let laps = period.saturating_mul(before_last / rule.units);
+        let units = before_last % rule.units + 1;
+        // Over its quota it is where a plan has shrunk, or more was settled than reserved.
+        let used = self.starts.used();
+        let free_at = match used.saturating_add(units).saturating_sub(rule.units) {
+            0 => now,
+            missing => self.starts.gone_at(missing, period).unwrap_or(now),
+        };
+        free_at.saturating_sub(now).saturating_add(laps)
+    }
+}
+
+impl Sealed for Window {}
+
+impl Kind for Window {
+    type Plan = Quota;
+    type Rule = Rule;
+    type Names = &'static str;
+    type Left = Left;
+    /// When it is said to have started.
+    type Mark = u64;
+    type Until = UntilResponse;
+
+    const LIMIT: Limit = Limit::SlidingWindow;
+    const HELD: bool = false;
+
+    fn rule(plan: Quota, name: &'static str) -> Rule {
+        let units = plan.units().min(MOST_UNITS);
+        let nanos = plan.period_nanos();
+        Rule {
+            name,
+            units,
+            period: if units <= LARGEST_LOG {
+                Period::exact(nanos)
+            } else {
+                Period::in_parts(nanos)
+            },
+            lasts: nanos.min(OWN - 1),
+        }
+    }
+
+    fn own(rule: Rule) -> Rule {
+        let lasts = rule.lasts | OWN;
+        Rule { lasts, ..rule }
+    }
+
+    fn names(rule: &Rule) -> &'static str {
+        rule.name
+    }
+
+    fn follows(&self, rule: &Rule) -> bool {
+        self.lasts == rule.lasts
+    }
+
+    fn adopt(&mut self, rule: &Rule, now: u64) {
+        self.lasts = rule.lasts;
+        self.starts.advance(rule.period.nanos, now);
+    }
+
+    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
+        if want.cost > rule.units {
+            return Decision::Never;
+        }
+        Decision::after(self.wait(rule, want.units(), now))
+    }
+
+    fn add(&mut self, rule: &Rule, want: Want, now: u64) -> u64 {
+        let at = rule.period.start(now);
+        self.starts.take(at, want.cost);
+        at
+    }
+
+    fn give_back(&mut self, units: u64, mark: u64, _: u64) {
+        self.starts.give_back(mark, units);
+    }
+
+    fn idle_at(&self) -> u64 {
+        self.starts.empty_at(self.period())
+    }
+
+    fn used(&self, now: u64) -> u64 {
+        self.starts.used_at(self.period(), now)
+    }
+
+    fn capacity(rule: &Rule) -> u64 {
+        rule.units
+    }
+
+    fn left(&self, rule: &Rule, now: u64) -> Left {
+        let reset = self.idle_at().saturating_sub(now);
+        let used = self.starts.used();
+        let rule = *rule;
+        Left { rule, used, reset }
+    }
+
+    fn standings(left: &Left, show: &mut dyn FnMut(Standing<'static>)) {
+        let rule = &left.rule;
+        show(Standing {
+            name: rule.name,
+            quota: rule.units,
+            window: Duration::from_nanos(rule.period.nanos),
+            remaining: rule.units.saturating_sub(left.used),
+            reset: Duration::from_nanos(left.reset),
+        });
+    }
+}
+
+impl Rate for Window {
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+}

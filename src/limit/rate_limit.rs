@@ -1,0 +1,270 @@
+//! The public faces of the limiters: what several of them have in common, written once.
+
+/// Makes the limiter, the layer and the service of an algorithm.
+macro_rules! rate_limit {
+    (
+        $algorithm:ty, $limit:expr;
+        $(#[$limiter_doc:meta])* limiter $Limiter:ident;
+        $(#[$layer_doc:meta])* layer $Layer:ident;
+        $(#[$service_doc:meta])* service $Service:ident;
+    ) => {
+        $(#[$limiter_doc])*
+        #[derive(Clone)]
+        pub struct $Limiter(pub(crate) std::sync::Arc<crate::limit::engine::Rate<$algorithm>>);
+
+        $(#[$layer_doc])*
+        #[derive(Clone)]
+        #[must_use]
+        pub struct $Layer<C = crate::limit::cost::One, F = crate::limit::rejection::Fail> {
+            limiter: $Limiter,
+            cost: C,
+            refusal: F,
+        }
+
+        $(#[$service_doc])*
+        #[derive(Clone)]
+        pub struct $Service<S, C = crate::limit::cost::One, F = crate::limit::rejection::Fail>(
+            crate::limit::engine::Limited<
+                S,
+                std::sync::Arc<crate::limit::engine::Rate<$algorithm>>,
+                C,
+                F,
+                crate::limit::engine::UntilResponse,
+            >,
+        );
+
+        impl $Limiter {
+            /// A limiter of `quota`, with nothing taken from it yet.
+            #[must_use]
+            pub fn new(quota: crate::limit::quota::Quota) -> Self {
+                Self::with_clock(quota, crate::limit::clock::Clock::tokio())
+            }
+
+            /// A limiter of `quota` that reads `clock`.
+            #[must_use]
+            pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
+                let algorithm = <$algorithm>::new(&quota);
+                Self(std::sync::Arc::new(crate::limit::engine::Rate::new(
+                    algorithm, quota, clock, $limit,
+                )))
+            }
+
+            crate::limit::engine::bounds!(0.bounds);
+
+            /// The quota that this limiter keeps.
+            pub fn quota(&self) -> crate::limit::quota::Quota {
+                self.0.quota
+            }
+
+            /// How many wait now.
+            #[must_use]
+            pub fn waiting(&self) -> usize {
+                self.0.turnstile.waiting()
+            }
+
+            /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
+            pub fn try_acquire(&self, cost: u64) -> crate::limit::decision::Decision {
+                self.0.decide(cost)
+            }
+
+            /// Waits in line for `cost` units, and takes them.
+            ///
+            /// # Errors
+            ///
+            /// [`Rejected`](crate::Rejected) when `cost` never fits, when it would wait longer than
+            /// [`max_wait`](Self::max_wait), or when [`max_waiting`](Self::max_waiting) are waiting. Unless told, it
+            /// waits as long as it takes.
+            ///
+            /// # Panics
+            ///
+            /// When it has to wait outside a tokio runtime with time enabled.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its
+            /// place, and with it everyone behind it, waiting.
+            pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
+                crate::limit::engine::acquire(&self.0, cost).await
+            }
+        }
+
+        impl std::fmt::Debug for $Limiter {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Limiter))
+                    .field("quota", &self.quota())
+                    .field("waiting", &self.waiting())
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl $Layer {
+            /// A layer with a limiter of its own, of `quota`.
+            pub fn new(quota: crate::limit::quota::Quota) -> Self {
+                $Limiter::new(quota).into()
+            }
+
+            /// A layer with a limiter of its own that reads `clock`.
+            pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
+                $Limiter::with_clock(quota, clock).into()
+            }
+        }
+
+        impl<C, F> $Layer<C, F> {
+            /// What a request costs: a closure, [`cost::FromExtension`](crate::cost::FromExtension), or any other
+            /// [`Cost`](crate::Cost). One unit unless told.
+            pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
+                let Self { limiter, refusal, .. } = self;
+                $Layer { limiter, cost, refusal }
+            }
+
+            crate::limit::engine::bounds!(limiter.0.bounds);
+
+            /// Refuses with an HTTP 429 instead of an error; see [`Respond`](crate::refusal::Respond).
+            pub fn respond(self) -> $Layer<C, crate::limit::rejection::Respond> {
+                self.respond_as(crate::limit::rejection::Respond)
+            }
+
+            /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
+            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::limit::rejection::RespondWith<R>> {
+                self.respond_as(crate::limit::rejection::RespondWith(respond))
+            }
+
+            /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
+                let Self { limiter, cost, .. } = self;
+                $Layer { limiter, cost, refusal }
+            }
+
+            /// The limiter that everything made by this layer shares.
+            #[must_use]
+            pub fn limiter(&self) -> &$Limiter {
+                &self.limiter
+            }
+        }
+
+        impl From<$Limiter> for $Layer {
+            fn from(limiter: $Limiter) -> Self {
+                Self {
+                    limiter,
+                    cost: crate::limit::cost::One,
+                    refusal: crate::limit::rejection::Fail,
+                }
+            }
+        }
+
+        impl<C, F> std::fmt::Debug for $Layer<C, F> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Layer))
+                    .field("limiter", &self.limiter)
+                    .field("cost", &std::any::type_name::<C>())
+                    .field("refusal", &std::any::type_name::<F>())
+                    .finish()
+            }
+        }
+
+        impl<S, C: Clone, F: Clone> tower_layer::Layer<S> for $Layer<C, F> {
+            type Service = $Service<S, C, F>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                $Service(crate::limit::engine::Limited {
+                    inner,
+                    gate: self.limiter.0.clone(),
+                    cost: self.cost.clone(),
+                    refusal: self.refusal.clone(),
+                    hold: crate::limit::engine::UntilResponse,
+                })
+            }
+        }
+
+        impl<S, C, F> $Service<S, C, F> {
+            crate::macros::inner!(0.inner);
+
+            /// The limiter that this service shares with its clones.
+            #[must_use]
+            pub fn limiter(&self) -> $Limiter {
+                $Limiter(self.0.gate.clone())
+            }
+        }
+
+        impl<S, C, F> std::fmt::Debug for $Service<S, C, F>
+        where
+            S: std::fmt::Debug,
+        {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Service))
+                    .field("inner", &self.0.inner)
+                    .field("limiter", &self.limiter())
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl<S, C, F, Request> tower_service::Service<Request> for $Service<S, C, F>
+        where
+            S: tower_service::Service<Request> + Clone,
+            C: crate::limit::cost::Cost<Request>,
+            F: crate::limit::rejection::Refusal<S::Response, S::Error> + Clone,
+        {
+            type Response = S::Response;
+            type Error = F::Error;
+            type Future = future::ResponseFuture<S, Request, F>;
+
+            crate::limit::engine::forward!();
+        }
+
+        /// The response future.
+        pub mod future {
+            /// The response future of the service. See [`ResponseFuture`](crate::future::ResponseFuture).
+            pub type ResponseFuture<S, Request, F = crate::limit::rejection::Fail> =
+                crate::limit::engine::ResponseFuture<
+                    S,
+                    Request,
+                    std::sync::Arc<crate::limit::engine::Rate<$algorithm>>,
+                    F,
+                    crate::limit::engine::UntilResponse,
+                >;
+        }
+    };
+}
+
+/// How long, and how many, may wait: the two settings of a limiter or of its layer.
+macro_rules! bounds {
+    ($($field:tt).+ $(, $wait:literal)? $(; $waiting:literal)?) => {
+        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that
+        /// would wait longer is rejected at once. For everyone who shares the limiter and begins to wait
+        /// after this.
+        $(#[doc = concat!("\n", $wait)])?
+        #[must_use = "returns the same limiter or layer"]
+        pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
+            self.$($field).+.set_max_wait(max_wait);
+            self
+        }
+
+        /// How many requests may wait. One more is rejected at once. For everyone who shares the limiter.
+        $(#[doc = concat!("\n", $waiting)])?
+        #[must_use = "returns the same limiter or layer"]
+        pub fn max_waiting(self, max_waiting: usize) -> Self {
+            self.$($field).+.set_max_waiting(max_waiting);
+            self
+        }
+    };
+}
+
+/// What a service does that is a [`Limited`](crate::limit::Limited) in its only field.
+macro_rules! forward {
+    () => {
+        #[inline]
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            tower_service::Service::<Request>::poll_ready(&mut self.0, cx)
+        }
+
+        #[inline(always)]
+        fn call(&mut self, request: Request) -> Self::Future {
+            self.0.call(request)
+        }
+    };
+}
+
+pub(crate) use {bounds, forward, rate_limit};

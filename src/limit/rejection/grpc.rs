@@ -1,0 +1,215 @@
+//! A refusal in gRPC.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+
+use super::{Refusal, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
+use crate::error::{Reason, Rejected};
+
+/// A refusal is a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
+///
+/// | refused | status | when to come back |
+/// | --- | --- | --- |
+/// | for a rate or for concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`], and `grpc-retry-pushback-ms` |
+/// | it [never fits](Rejected::never_fits) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
+/// | it does not say [whose it is](Reason::NoKey) | `INVALID_ARGUMENT` (3) | never: `grpc-retry-pushback-ms: -1` |
+///
+/// `RetryInfo` has the wait to the nanosecond, but no less than 1 ms, and 1 second where nobody can know it. The [pushback] is for
+/// clients that retry by themselves and whose policy names the status: they wait that long in place of their own backoff, as far as their
+/// deadline goes. It is rounded up to a whole millisecond; beyond 24 days it is -1, which says not to retry. The message is
+/// what [`Text`](super::Text) says. The [`Rejected`] is in the response's extensions.
+///
+/// Concurrency is `RESOURCE_EXHAUSTED`, too, though `UNAVAILABLE` is nearer to the 503 of HTTP. That is the status that retry
+/// policies name first, and more of the same is what a busy server needs least; and proxies and alarms take it for a server that
+/// is down.
+///
+/// Every request is answered so, whatever protocol it speaks: to plain HTTP it looks like a success that is empty. Where
+/// one port serves both, put the layer around the gRPC part, and one with [`Respond`](super::Respond) around the other. For
+/// gRPC-Web it belongs inside of the layer that translates.
+///
+/// For a status of your own, [`RespondWith`](super::RespondWith) takes a closure, such as one that ends in tonic's `Status::into_http`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), std::convert::Infallible> {
+/// use std::{convert::Infallible, time::Duration};
+/// use http::{Request, Response};
+/// use tonic::{Code, Status, body::Body};
+/// use tonic_types::StatusExt;
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{Quota, TokenBucketLayer, refusal::Grpc};
+///
+/// // In front of a whole server it is `Server::builder().layer(..)`.
+/// let mut server = ServiceBuilder::new()
+///     .layer(TokenBucketLayer::new(Quota::per_minute(40).burst(1)).respond_as(Grpc))
+///     .service(service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()))));
+///
+/// server.ready().await?.call(Request::new(Body::empty())).await?;
+/// let refused = server.ready().await?.call(Request::new(Body::empty())).await?;
+/// let status = Status::from_header_map(refused.headers()).unwrap();
+/// assert_eq!(status.code(), Code::ResourceExhausted);
+/// assert_eq!(status.message(), "Too many requests. Try again in 2 seconds.");
+/// let retry_info = status.get_details_retry_info().unwrap();
+/// assert_eq!(retry_info.retry_delay, Some(Duration::from_millis(1_500)));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`RetryInfo`]: https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
+/// [pushback]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Grpc;
+
+// ===== impl Grpc =====
+
+impl Sealed for Grpc {}
+
+impl<B: Default, Error> Refusal<http::Response<B>, Error> for Grpc {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let mut response = http::Response::new(B::default());
+        write(response.headers_mut(), &rejected);
+        response.extensions_mut().insert(rejected);
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+fn write(headers: &mut HeaderMap, rejected: &Rejected) {
+    let (code, message, wait) = (code(rejected), words(rejected), wait(rejected));
+    let grpc = HeaderValue::from_static("application/grpc");
+    headers.insert(CONTENT_TYPE, grpc);
+    headers.insert("grpc-status", HeaderValue::from(u16::from(code)));
+    headers.insert("grpc-retry-pushback-ms", pushback(wait));
+    if let Some(delay) = wait {
+        let details = STANDARD_NO_PAD.encode(status_with_retry_info(code, &message, delay));
+        insert(headers, "grpc-status-details-bin", details);
+    }
+    // The words have nothing in them that would have to be percent-encoded.
+    insert(headers, "grpc-message", message);
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// By <https://grpc.io/docs/guides/status-codes/>.
+fn code(rejected: &Rejected) -> u8 {
+    const INVALID_ARGUMENT: u8 = 3;
+    const RESOURCE_EXHAUSTED: u8 = 8;
+    const FAILED_PRECONDITION: u8 = 9;
+    match rejected.reason() {
+        Reason::NoKey => INVALID_ARGUMENT,
+        Reason::NeverFits { .. } => FAILED_PRECONDITION,
+        Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
+    }
+}
+
+/// In milliseconds, rounded up. Some clients read no more than 32 bits, and take what is longer for something that can't be read.
+fn pushback(wait: Option<Duration>) -> HeaderValue {
+    let millis = wait.map(|wait| wait.as_nanos().div_ceil(1_000_000));
+    let told = millis.and_then(|millis| i32::try_from(millis).ok());
+    HeaderValue::from(told.unwrap_or(-1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tonic::{Code, Status};
+    use tonic_types::StatusExt;
+
+    use super::super::tests::all;
+    use super::*;
+    use crate::http::Hint;
+
+    fn headers(rejected: &Rejected) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, rejected);
+        headers
+    }
+
+    #[test]
+    fn each_kind_of_refusal_has_its_status() {
+        let wait = Duration::from_nanos(2_300_000_001);
+        let told = all(wait).map(|rejected| {
+            let headers = headers(&rejected);
+            assert_eq!(headers[CONTENT_TYPE], "application/grpc");
+            let status = Status::from_header_map(&headers).unwrap();
+            assert_eq!(status.message(), words(&rejected));
+            let delay = status.get_details_retry_info().map(|info| info.retry_delay);
+            let pushback = headers["grpc-retry-pushback-ms"].to_str().unwrap();
+            (status.code(), delay, pushback.to_owned())
+        });
+        let exhausted = |wait, pushback: &str| {
+            let delay = Some(Some(wait));
+            (Code::ResourceExhausted, delay, pushback.to_owned())
+        };
+        let never = |code| (code, None, "-1".to_owned());
+        let expected = [
+            exhausted(wait, "2301"),
+            exhausted(wait, "2301"),
+            exhausted(Duration::from_secs(1), "1000"),
+            never(Code::FailedPrecondition),
+            never(Code::InvalidArgument),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_pushback_is_rounded_up_never_zero_and_fits_into_32_bits() {
+        let longest = Duration::from_millis(2_147_483_647);
+        for (wait, pushback) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_nanos(1), "1"),
+            (Duration::from_millis(1), "1"),
+            (Duration::from_nanos(1_000_001), "2"),
+            (longest, "2147483647"),
+            (longest + Duration::from_nanos(1), "-1"),
+            (Duration::MAX, "-1"),
+        ] {
+            let [rejected, ..] = all(wait);
+            let headers = headers(&rejected);
+            assert_eq!(headers["grpc-retry-pushback-ms"], pushback, "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_client_understands_it() {
+        let wait = Duration::from_millis(2_300);
+        let hints = all(wait).map(|rejected| Hint::from_headers(&headers(&rejected)));
+        let waits = hints.map(|hint| hint.retry_after());
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(waits, [Some(wait), Some(wait), second, None, None]);
+        let never = Some(false);
+        let retries = hints.map(|hint| hint.should_retry());
+        assert_eq!(retries, [None, None, None, never, never]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_wait_a_client_is_told_no_less(seconds: u64, nanos in 0..1_000_000_000_u32, shift in 0..64_u32) {
+            let wait = Duration::new(seconds >> shift, nanos);
+            let [rejected, ..] = all(wait);
+            let headers = headers(&rejected);
+            let status = Status::from_header_map(&headers).unwrap();
+            let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+            // Tonic's own server encodes it so.
+            let theirs = status.into_http::<()>();
+            let details = "grpc-status-details-bin";
+            prop_assert_eq!(&headers[details], &theirs.headers()[details]);
+            let shortest = Duration::from_millis(1);
+            prop_assert_eq!(delay, wait.clamp(shortest, tonic_types::RetryInfo::MAX_RETRY_DELAY));
+            // By the protocol's grammar, these need not be percent-encoded.
+            let plain = |byte: &u8| matches!(byte, b' '..=b'$' | b'&'..=b'~');
+            prop_assert!(headers["grpc-message"].as_bytes().iter().all(plain));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The two faces of a refusal: an error, or an answer.
+//!
+//! A limiter's service [fails](Fail) unless told otherwise, which suits a client. In front of a server it answers:
+//!
+//! | on the layer | what the caller gets |
+//! | --- | --- |
+//! | `.respond()` | the status and `Retry-After`, and no body: [`Respond`] |
+//! | `.respond_as(Text)` | the same, and why in plain words: [`Text`] |
+//! | `.respond_as(Problem)` | the same, and why in JSON (RFC 9457): [`Problem`] |
+#![cfg_attr(
+    feature = "grpc",
+    doc = "| `.respond_as(Grpc)` | a gRPC status with `RetryInfo`: [`Grpc`] |"
+)]
+//! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`RespondWith`] |
+//!
+//! Plain text and gRPC say why and when to come back, and nothing of how large the limit is. A closure is given the kind of the
+//! limit, too.
+//!
+//! A `HEAD` is refused like a `GET`. A text in answer to it is left out by axum's router and by hyper in HTTP/1, as any body is. In HTTP/2 hyper
+//! leaves that to the service: there let the limit stand inside of what cuts the bodies of answers to `HEAD`, or answer without one.
+
+#[cfg(feature = "grpc")]
+mod grpc;
+mod problem;
+#[cfg(feature = "grpc")]
+mod protobuf;
+mod text;
+mod words;
+
+use std::{any::type_name, fmt, time::Duration};
+
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+pub use self::grpc::Grpc;
+pub use self::{problem::Problem, text::Text};
+pub use crate::http::TextBody;
+use crate::{
+    error::{BoxError, Limit, Reason, Rejected},
+    http::headers::retry_after::seconds_begun,
+};
+
+/// How a limiter's service tells the caller that it refused.
+///
+/// Sealed. [`RespondWith`] takes a closure for everything that is not there.
+pub trait Refusal<Response, Error>: sealed::Sealed {
+    /// The error of the service.
+    type Error;
+
+    /// What the caller gets.
+    #[doc(hidden)]
+    fn refuse(&self, rejected: Rejected) -> Result<Response, Self::Error>;
+
+    /// An error of the inner service.
+    #[doc(hidden)]
+    fn pass(error: Error) -> Self::Error;
+
+    /// The same error, where it can be looked into.
+    #[doc(hidden)]
+    #[must_use]
+    fn as_boxed(_: &Self::Error) -> Option<&BoxError> {
+        None
+    }
+}
+
+/// A refusal is an error: a [`BoxError`] that holds a [`Rejected`]. Requests wait, without a bound unless told.
+///
+/// The face of a client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Fail;
+
+/// A refusal is an HTTP response, and the error type is the inner service's own. Nothing waits unless told.
+///
+/// The face of a server: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
+/// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
+/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 400. Concurrency can't know when others finish, and says 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Respond;
+
+/// A refusal is whatever response a closure makes of the [`Rejected`]. Nothing waits unless told.
+#[derive(Clone, Copy)]
+pub struct RespondWith<F>(pub(crate) F);
+
+mod sealed {
+    use std::time::Duration;
+
+    /// Keeps [`Refusal`](crate::Refusal) ours, so that it may grow.
+    pub trait Sealed {
+        /// How long a request waits where its limiter was not told.
+        fn default_max_wait(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+}
+
+pub(crate) use sealed::Sealed;
+
+// ===== impl Fail =====
+
+impl Sealed for Fail {
+    fn default_max_wait(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
+impl<Response, Error> Refusal<Response, Error> for Fail
+where
+    Error: Into<BoxError>,
+{
+    type Error = BoxError;
+
+    fn refuse(&self, rejected: Rejected) -> Result<Response, BoxError> {
+        Err(rejected.into())
+    }
+
+    fn pass(error: Error) -> BoxError {
+        error.into()
+    }
+
+    fn as_boxed(error: &BoxError) -> Option<&BoxError> {
+        Some(error)
+    }
+}
+
+// ===== impl Respond =====
+
+impl Sealed for Respond {}
+
+impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        Ok(head(rejected).map(|()| B::default()))
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+/// An answer in HTTP, but for its body.
+fn head(rejected: Rejected) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = status(&rejected);
+    if let Some(wait) = wait(&rejected) {
+        let seconds = HeaderValue::from(seconds_begun(wait));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response.extensions_mut().insert(rejected);
+    response
+}
+
+/// The status that says what was refused.
+fn status(rejected: &Rejected) -> StatusCode {
+    match (rejected.reason(), rejected.limit()) {
+        (Reason::NoKey, _) => StatusCode::BAD_REQUEST,
+        (_, Limit::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+/// How long to wait before the request is worth another try, where it ever is. Never 0, which means at once.
+fn wait(rejected: &Rejected) -> Option<Duration> {
+    // Nobody knows when others finish.
+    let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
+    (!rejected.never_fits()).then(|| known.max(Duration::from_millis(1)))
+}
+
+// ===== impl RespondWith =====
+
+impl<F> Sealed for RespondWith<F> {}
+
+impl<F, Response, Error> Refusal<Response, Error> for RespondWith<F>
+where
+    F: Fn(&Rejected) -> Response,
+{
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<Response, Error> {
+        Ok((self.0)(&rejected))
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+impl<F> fmt::Debug for RespondWith<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RespondWith")
+            .field(&type_name::<F>())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal of each kind, of one who is to wait where that can be known.
+    pub(super) fn all(wait: Duration) -> [Rejected; 5] {
+        let (max_wait, max_waiting) = (Duration::ZERO, 7);
+        let never = Reason::NeverFits {
+            cost: 41,
+            capacity: 40,
+        };
+        let too_long = Reason::WaitTooLong { max_wait };
+        let full = Reason::QueueFull { max_waiting };
+        [
+            Rejected::new(Limit::TokenBucket, too_long, Some(wait)),
+            Rejected::new(Limit::SlidingWindow, full, Some(wait)),
+            Rejected::new(Limit::Concurrency, too_long, None),
+            Rejected::new(Limit::Concurrency, never, None),
+            Rejected::new(Limit::TokenBucket, Reason::NoKey, None),
+        ]
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_never_zero() {
+        for (millis, seconds) in [
+            (0, "1"),
+            (1, "1"),
+            (999, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_001, "60"),
+        ] {
+            let [rejected, ..] = all(Duration::from_millis(millis));
+            assert_eq!(head(rejected).headers()[RETRY_AFTER], seconds);
+        }
+        let [longest, ..] = all(Duration::MAX);
+        assert_eq!(
+            head(longest).headers()[RETRY_AFTER],
+            u64::MAX.to_string().as_str()
+        );
+    }
+}

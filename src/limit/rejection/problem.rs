@@ -1,0 +1,147 @@
+//! A refusal as problem details in JSON (RFC 9457).
+
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+
+use super::{Refusal, head, sealed::Sealed, words::words};
+use crate::{
+    error::Rejected,
+    http::{TextBody, headers::quoted_string::quote},
+};
+
+/// A refusal is an HTTP response with a problem in JSON, as RFC 9457 has it: what kind of problem it is, why in plain words, and which
+/// limits of a caller were short, by the names that its `RateLimit` fields give them.
+///
+/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond), the body can be any [`TextBody`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), std::convert::Infallible> {
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{ConcurrencyLayer, refusal::Problem};
+///
+/// let mut server = ServiceBuilder::new()
+///     .layer(ConcurrencyLayer::new(0).respond_as(Problem))
+///     .service(service_fn(async |_: Request<()>| {
+///         Ok::<_, Infallible>(Response::new(String::from("hello")))
+///     }));
+///
+/// let refused = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(refused.headers()["content-type"], "application/problem+json");
+/// assert!(refused.body().get_ref().contains(r#""status":503"#));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Problem;
+
+// ===== impl Problem =====
+
+impl Sealed for Problem {}
+
+impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Problem {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let detail = words(&rejected);
+        #[cfg(feature = "per-key")]
+        let standings = rejected.standings();
+        #[cfg(feature = "per-key")]
+        let short = standings.iter().flat_map(|all| all.short());
+        #[cfg(feature = "per-key")]
+        let names: Vec<_> = short.map(|short| short.name).collect();
+        #[cfg(not(feature = "per-key"))]
+        let names = Vec::new();
+        let response = head(rejected);
+        let json = problem_json(response.status(), &names, &detail);
+        let mut response = response.map(|()| B::from_text(json));
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, problem);
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+/// Says as JSON why a request was refused, and by which limits. The types are those that the IETF's draft registers.
+fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
+    let (kind, title) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (
+            "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        ),
+        // RFC 9457 §4.2.1: nothing but what the status says.
+        _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
+    };
+    // None of these texts has anything in it that would have to be escaped.
+    let status_code = status.as_str();
+    let mut json = format!(
+        r#"{{"type":"{kind}","title":"{title}","status":{status_code},"detail":"{detail}""#
+    );
+    if status == StatusCode::TOO_MANY_REQUESTS && !names.is_empty() {
+        json.push_str(",\"violated-policies\":");
+        for (index, name) in names.iter().enumerate() {
+            json.push(if index == 0 { '[' } else { ',' });
+            // As a `RateLimit` field has it, so that a name reads the same in both.
+            quote(name, |byte| json.push(byte.into()));
+        }
+        json.push(']');
+    }
+    json.push('}');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parsed(status: StatusCode, names: &[&str], detail: &str) -> Value {
+        serde_json::from_str(&problem_json(status, names, detail)).unwrap()
+    }
+
+    #[test]
+    fn each_status_has_its_type() {
+        let quota = parsed(StatusCode::TOO_MANY_REQUESTS, &["day", "hour"], "wait");
+        let expected = json!({
+            "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "title": "Request cannot be satisfied as assigned quota has been exceeded",
+            "status": 429,
+            "detail": "wait",
+            "violated-policies": ["day", "hour"],
+        });
+        assert_eq!(quota, expected);
+        let capacity = parsed(StatusCode::SERVICE_UNAVAILABLE, &["day"], "wait");
+        let expected = json!({
+            "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "title": "Request cannot be satisfied due to temporary server capacity constraints",
+            "status": 503,
+            "detail": "wait",
+        });
+        assert_eq!(capacity, expected);
+        let other = parsed(StatusCode::FORBIDDEN, &[], "");
+        assert_eq!(other["type"], "about:blank");
+        assert_eq!(other["title"], "Forbidden");
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_read_back_as_far_as_a_field_can_have_it(names in vec(any::<String>(), 1..4)) {
+            let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+            let problem = parsed(StatusCode::TOO_MANY_REQUESTS, &borrowed, "wait");
+            let plain = |byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '_' };
+            let told = names.iter().map(|name| name.bytes().map(plain).collect());
+            let told: Vec<String> = told.collect();
+            prop_assert_eq!(&problem["violated-policies"], &json!(told));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A refusal in plain text.
+
+use http::{HeaderValue, header::CONTENT_TYPE};
+
+use super::{Refusal, head, sealed::Sealed, words::words};
+use crate::{error::Rejected, http::TextBody};
+
+/// A refusal is an HTTP response that says in plain words why, and when to come back.
+///
+/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond); the body is a sentence or two of English in
+/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), std::convert::Infallible> {
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_throttle::{Quota, TokenBucketLayer, refusal::Text};
+///
+/// let mut server = ServiceBuilder::new()
+///     .layer(TokenBucketLayer::new(Quota::per_minute(2)).respond_as(Text))
+///     .service(service_fn(async |_: Request<()>| {
+///         Ok::<_, Infallible>(Response::new(String::from("hello")))
+///     }));
+///
+/// for _ in 0..2 {
+///     assert_eq!(server.ready().await?.call(Request::new(())).await?.status(), 200);
+/// }
+/// let refused = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(refused.status(), 429);
+/// assert_eq!(refused.body(), "Too many requests. Try again in 30 seconds.\n");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Text;
+
+impl Sealed for Text {}
+
+impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Text {
+    type Error = Error;
+
+    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+        let mut text = words(&rejected);
+        text.push('\n');
+        let mut response = head(rejected).map(|()| B::from_text(text));
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, plain);
+        Ok(response)
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}

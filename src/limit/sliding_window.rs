@@ -1,0 +1,82 @@
+//! Limit how many requests start within any period.
+//!
+//! In no stretch of the period's length, at whatever offset, do more units start than the quota has. It is the limit
+//! that most APIs state, "500 requests a minute", taken at its word: all of it may be used at once, and then nothing
+//! until the first of those requests is a period old.
+//!
+//! # What it costs
+//!
+//! Quotas of up to 4,096 units keep the start of each unit, 8 bytes each, and are exact. Larger ones keep 257 sums, 2 KiB
+//! whatever the quota, and hold a unit for up to 0.4 % of the period (and 256 ns) too long, never too short. A request that is
+//! admitted at once takes no lock and allocates nothing; in a quota of up to 4,096 it writes 8 bytes for each unit that it
+//! costs. One that waits allocates its place in the queue. One timer runs for the whole queue.
+//!
+//! # What it promises, and where
+//!
+//! The promise holds for the instants at which requests start here. The other side counts them as they arrive: give
+//! the quota a [`margin`](crate::Quota::margin) as large as the spread of the network, or expect a 429 now and then. A layer
+//! further in that makes requests wait breaks the promise as well, so this one belongs next to the client.
+//!
+//! Those who wait are served in the order in which they came, whatever they cost. The head of the queue waits for its inner
+//! service, too, before it is counted, and those behind it with it. A queue of many short periods is served up to a
+//! millisecond later in each of them than it was promised, as timers tick; so somebody with a `max_wait` may be refused
+//! at the end of it, and not at once.
+//!
+//! # What is shared
+//!
+//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
+//! [from](SlidingWindowLayer#impl-From<SlidingWindowLimiter>-for-SlidingWindowLayer) the same [`SlidingWindowLimiter`].
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::{convert::Infallible, time::Duration};
+//! use tokio::time::Instant;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{Quota, SlidingWindowLayer};
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(SlidingWindowLayer::new(Quota::per_minute(2).margin(Duration::from_millis(50))))
+//!     .service(service_fn(async |prompt: &'static str| Ok::<_, Infallible>(prompt.len())));
+//!
+//! let start = Instant::now();
+//! for prompt in ["at once", "at once, too", "a minute and a margin later"] {
+//!     client.ready().await?.call(prompt).await?;
+//! }
+//! assert_eq!(start.elapsed(), Duration::from_millis(60_050));
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::{error::Limit, limit::engine::rate_limit};
+
+rate_limit! {
+    crate::limit::algorithm::sliding_window::Window, Limit::SlidingWindow;
+
+    /// A sliding window on its own. A clone is another handle to the same window.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), tower_throttle::Rejected> {
+    /// use std::time::Duration;
+    /// use tower_throttle::{Decision, Quota, SlidingWindowLimiter};
+    ///
+    /// let limiter = SlidingWindowLimiter::new(Quota::per_second(5));
+    /// assert_eq!(limiter.try_acquire(5), Decision::Admit);
+    /// assert_eq!(limiter.try_acquire(1), Decision::Wait(Duration::from_secs(1)));
+    /// assert_eq!(limiter.try_acquire(6), Decision::Never);
+    /// limiter.acquire(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    limiter SlidingWindowLimiter;
+
+    /// Limits how many requests start within any period. See the [module docs](crate::sliding_window) for an example.
+    layer SlidingWindowLayer;
+
+    /// A service of which only so many requests start within any period. See the
+    /// [module docs](crate::sliding_window) for an example.
+    service SlidingWindow;
+}

@@ -1,0 +1,105 @@
+//! Limit the rate at which requests start, with a burst.
+//!
+//! A bucket holds [`burst`](crate::Quota::burst) units and refills evenly, one unit every `period / units`. A request
+//! takes its cost out of it, or waits until that much is there.
+//!
+//! # What it costs
+//!
+//! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once reads the clock and
+//! changes that number; it takes no lock and allocates nothing. One that waits allocates its place in the queue. One
+//! timer runs for the whole queue.
+//!
+//! # What it promises
+//!
+//! In any stretch of time no more than `burst + units × (time + 10 ms) / period` start. The 10 ms are for those who waited:
+//! a queue drains at the full rate also where that is faster than a timer ticks, so what a late timer has missed, up to
+//! 10 ms of the rate, starts at once when it fires. Those who did not wait never get more than the burst.
+//!
+//! Those who wait are served in the order in which they came, whatever they cost: small requests behind a large one wait
+//! for it. The head of the queue waits for its inner service, too, before it is counted, and those behind it with it.
+//!
+//! Where the other side counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
+//!
+//! # What is shared
+//!
+//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
+//! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same [`TokenBucketLimiter`].
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::{convert::Infallible, time::Duration};
+//! use tokio::time::Instant;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{Quota, TokenBucketLayer};
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(60).burst(2)))
+//!     .service(service_fn(async |prompt: &'static str| Ok::<_, Infallible>(prompt.len())));
+//!
+//! let start = Instant::now();
+//! for prompt in ["at once", "at once, too", "a second later"] {
+//!     client.ready().await?.call(prompt).await?;
+//! }
+//! assert_eq!(start.elapsed(), Duration::from_secs(1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In front of a server, answering 429 instead of waiting:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{Quota, TokenBucketLayer};
+//!
+//! let mut server = ServiceBuilder::new()
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(10)).respond())
+//!     .service(service_fn(async |_: Request<()>| {
+//!         Ok::<_, Infallible>(Response::new(String::from("hello")))
+//!     }));
+//!
+//! for _ in 0..10 {
+//!     assert_eq!(server.ready().await?.call(Request::new(())).await?.status(), StatusCode::OK);
+//! }
+//! let refused = server.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+//! assert_eq!(refused.headers()["retry-after"], "6");
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::{error::Limit, limit::engine::rate_limit};
+
+rate_limit! {
+    crate::limit::algorithm::gcra::Gcra, Limit::TokenBucket;
+
+    /// A token bucket on its own. A clone is another handle to the same bucket.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), tower_throttle::Rejected> {
+    /// use std::time::Duration;
+    /// use tower_throttle::{Decision, Quota, TokenBucketLimiter};
+    ///
+    /// let limiter = TokenBucketLimiter::new(Quota::per_second(10).burst(5));
+    /// assert_eq!(limiter.try_acquire(5), Decision::Admit);
+    /// assert_eq!(limiter.try_acquire(2), Decision::Wait(Duration::from_millis(200)));
+    /// assert_eq!(limiter.try_acquire(6), Decision::Never);
+    /// limiter.acquire(2).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    limiter TokenBucketLimiter;
+
+    /// Limits the rate at which requests start. See the [module docs](crate::token_bucket) for an example.
+    layer TokenBucketLayer;
+
+    /// A service whose requests start at a limited rate. See the [module docs](crate::token_bucket) for an example.
+    service TokenBucket;
+}

@@ -1,0 +1,420 @@
+//! How much retrying is affordable.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    error::Outcome,
+    limit::{
+        Quota,
+        algorithm::{Algorithm, gcra::Gcra},
+        nanos,
+    },
+    sync::{AtomicU64, Ordering},
+};
+
+/// What one retry costs, so that a success can put in a percentage of it.
+const RETRY: u64 = 100;
+
+/// A balance that successes pay into and retries are paid from.
+///
+/// A limit on the attempts of one request does not keep a client polite: when everything fails, five attempts each are
+/// five times the load, just when the other side can bear it least. With a budget the retries are a share of the
+/// requests that *succeed*. When none do, the balance runs out, and what is left is the reserve.
+///
+/// - Each success puts in a share of a retry: 20 % unless told otherwise. Up to 100 retries are
+///   [saved](Budget::saved_at_most) for worse times.
+/// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 30 retries a minute and
+///   10 at once unless told otherwise.
+///
+/// - A retry after a timeout costs as much as two, since it may double work that is still being done; any other costs one.
+///   [`price`](Budget::price) changes that.
+///
+/// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of a request that can't be cloned is not
+/// looked at and puts in nothing.
+///
+/// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server, or let
+/// [`Budgets`](super::Budgets) keep one for each.
+/// A retry that waits as long as the server itself asked for is not paid for: it was invited.
+///
+/// ```
+/// use tokio::time::Instant;
+/// use tower_throttle::{Quota, retry::Budget};
+///
+/// let budget = Budget::new(50, Quota::per_second(1).burst(1));
+/// let now = Instant::now();
+/// assert!(budget.withdraw(now), "from the reserve");
+/// assert!(!budget.withdraw(now));
+///
+/// budget.deposit();
+/// budget.deposit();
+/// assert!(budget.withdraw(now), "two successes at 50 % each");
+/// assert!(!budget.withdraw(now));
+/// ```
+///
+/// # What it costs
+///
+/// Two atomic numbers; no lock. A deposit is one read while as much is saved as may be.
+///
+/// # Values at the edge
+///
+/// At 0 % only the reserve is there. A percentage above 100 allows more than one retry for each success. A reserve of
+/// `Quota::per_second(0)` is none. Nothing overflows.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Budget(Arc<Balance>);
+
+#[derive(Debug)]
+struct Balance {
+    terms: Terms,
+    /// In hundredths of a retry.
+    saved: AtomicU64,
+    reserve: Gcra,
+    start: Instant,
+}
+
+/// What is agreed of a budget, whatever is in it.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    percent: u32,
+    saved_at_most: u64,
+    reserve: Quota,
+    price: Price,
+}
+
+/// How many retries one after this outcome counts as.
+type Price = fn(Option<Outcome>) -> u32;
+
+/// The price of a retry that has not been made yet; what was saved is given back when this is dropped before it was
+/// [spent](Withdrawal::spend). The reserve comes back by itself.
+#[derive(Debug)]
+pub(super) struct Withdrawal(Option<(Budget, u64)>);
+
+// ===== impl Budget =====
+
+impl Budget {
+    /// A budget into which each success puts `percent` of a retry, with a `reserve` for when nothing is saved.
+    pub fn new(percent: u32, reserve: Quota) -> Self {
+        Self::on(Terms {
+            percent,
+            saved_at_most: 100 * RETRY,
+            reserve,
+            price: by_outcome,
+        })
+    }
+
+    /// How many retries may be saved up. 100 unless told otherwise.
+    ///
+    /// A client that sends much more than that in a second wants a larger one. This makes a new budget with nothing
+    /// saved, so call it before the budget is cloned.
+    pub fn saved_at_most(self, retries: u32) -> Self {
+        let saved_at_most = u64::from(retries) * RETRY;
+        Self::on(Terms {
+            saved_at_most,
+            ..self.0.terms
+        })
+    }
+
+    /// Sets how many retries one after an outcome counts as. Default: 2 after a timeout, and 1 after anything
+    /// else, `None` included. 0 is free.
+    ///
+    /// A price above what may be saved, or above the reserve's burst, is cut to that. This makes a new budget with
+    /// nothing saved, so call it before the budget is cloned.
+    ///
+    /// ```
+    /// use tower_throttle::{Outcome, retry::Budget};
+    ///
+    /// let budget = Budget::default().price(|outcome| match outcome {
+    ///     Some(Outcome::Overloaded) => 3,
+    ///     _ => 1,
+    /// });
+    /// # let _ = budget;
+    /// ```
+    pub fn price(self, price: fn(Option<Outcome>) -> u32) -> Self {
+        Self::on(Terms {
+            price,
+            ..self.0.terms
+        })
+    }
+
+    /// Puts in the share of one success.
+    pub fn deposit(&self) {
+        self.put(self.0.terms.percent.into());
+    }
+
+    /// Takes the price of one retry, if it is there at `now`, and says whether it was.
+    #[must_use]
+    pub fn withdraw(&self, now: Instant) -> bool {
+        self.take(1, now).is_some()
+    }
+
+    /// Puts back the price of a retry that was paid for and then not made.
+    ///
+    /// It counts as saved. Do not give back what came from the reserve: that comes back by itself.
+    pub fn give_back(&self) {
+        self.put(RETRY);
+    }
+
+    /// How many whole retries are saved, the reserve not counted.
+    #[must_use]
+    pub fn saved(&self) -> u64 {
+        self.0.saved.load(Ordering::Relaxed) / RETRY
+    }
+
+    /// A budget on the same terms, with nothing saved and the reserve untouched.
+    pub(super) fn anew(&self) -> Self {
+        Self::on(self.0.terms)
+    }
+
+    pub(super) fn pay(&self, outcome: Option<Outcome>, now: Instant) -> Option<Withdrawal> {
+        let retries = (self.0.terms.price)(outcome);
+        if retries == 0 {
+            return Some(Withdrawal::free());
+        }
+        let saved = self.take(retries, now)?;
+        Some(Withdrawal((saved > 0).then(|| (self.clone(), saved))))
+    }
+
+    /// Whether all of the reserve is there at `now`.
+    pub(super) fn is_rested(&self, now: Instant) -> bool {
+        let reserve = &self.0.reserve;
+        reserve.due_in(reserve.capacity(), self.since_start(now)) == 0
+    }
+
+    /// Whether nobody else has a clone.
+    pub(super) fn is_lone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Takes the price of so many retries, and says how much of it came from what was saved.
+    fn take(&self, retries: u32, now: Instant) -> Option<u64> {
+        let of = &*self.0;
+        let price = u64::from(retries) * RETRY;
+        let price = price.min(of.terms.saved_at_most).max(RETRY);
+        // Relaxed: a lone counter, nothing is read through it.
+        let saved = of
+            .saved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                saved.checked_sub(price)
+            });
+        if saved.is_ok() {
+            return Some(price);
+        }
+        let units = u64::from(retries).min(of.reserve.capacity()).max(1);
+        let reserve = of.reserve.take(units, self.since_start(now));
+        reserve.is_admit().then_some(0)
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.0.start))
+    }
+
+    fn on(terms: Terms) -> Self {
+        Self(Arc::new(Balance {
+            saved: AtomicU64::new(0),
+            reserve: Gcra::new(&terms.reserve),
+            start: Instant::now(),
+            terms,
+        }))
+    }
+
+    fn put(&self, amount: u64) {
+        let most = self.0.terms.saved_at_most;
+        // Relaxed: as in `withdraw`. Nothing is written while the most is saved, so that clients that do well do not
+        // fight for a cache line.
+        let _ = self
+            .0
+            .saved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                (saved < most && amount > 0).then(|| saved.saturating_add(amount).min(most))
+            });
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(20, Quota::per_minute(30).burst(10))
+    }
+}
+
+fn by_outcome(outcome: Option<Outcome>) -> u32 {
+    match outcome {
+        Some(Outcome::Timeout) => 2,
+        _ => 1,
+    }
+}
+
+// ===== impl Withdrawal =====
+
+impl Withdrawal {
+    /// For a retry that is not paid for.
+    pub(super) const fn free() -> Self {
+        Self(None)
+    }
+
+    /// The retry is being made.
+    pub(super) fn spend(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some((budget, price)) = &self.0 {
+            budget.put(*price);
+        }
+    }
+}
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NONE: Quota = Quota::per_second(0);
+
+    fn withdrawn(budget: &Budget, now: Instant) -> usize {
+        std::iter::from_fn(|| budget.withdraw(now).then_some(())).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fifth_of_the_successes_may_be_retried() {
+        let budget = Budget::new(20, NONE);
+        let now = Instant::now();
+        assert_eq!(withdrawn(&budget, now), 0);
+        for _ in 0..54 {
+            budget.deposit();
+        }
+        assert_eq!(budget.saved(), 10);
+        assert_eq!(withdrawn(&budget, now), 10);
+        // The four fifths of a retry that were left are still there.
+        budget.deposit();
+        assert_eq!(withdrawn(&budget, now), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_is_saved_than_may_be() {
+        let budget = Budget::new(250, NONE).saved_at_most(3);
+        for _ in 0..9 {
+            budget.deposit();
+        }
+        assert_eq!(budget.saved(), 3);
+        budget.give_back();
+        assert_eq!(withdrawn(&budget, Instant::now()), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reserve_refills_with_time_and_is_touched_last() {
+        let budget = Budget::default();
+        let now = Instant::now();
+        for _ in 0..5 {
+            budget.deposit();
+        }
+        assert_eq!(withdrawn(&budget, now), 11);
+        assert_eq!(withdrawn(&budget, now + Duration::from_millis(1_999)), 0);
+        assert_eq!(withdrawn(&budget, now + Duration::from_secs(6)), 3);
+        assert_eq!(withdrawn(&budget, now + Duration::from_secs(3_600)), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn edges_saturate() {
+        let now = Instant::now();
+        let nothing = Budget::new(0, NONE);
+        nothing.deposit();
+        assert_eq!(withdrawn(&nothing, now), 0);
+        let unsaved = Budget::new(100, NONE).saved_at_most(0);
+        unsaved.deposit();
+        assert_eq!(withdrawn(&unsaved, now), 0);
+        let huge = Budget::new(u32::MAX, NONE).saved_at_most(u32::MAX);
+        for _ in 0..200 {
+            huge.deposit();
+        }
+        assert_eq!(huge.saved(), u64::from(u32::MAX));
+        // An instant before the budget was made counts as its first.
+        assert!(Budget::default().withdraw(now.checked_sub(Duration::from_secs(9)).unwrap_or(now)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clone_shares_and_an_unspent_withdrawal_is_given_back() {
+        let budget = Budget::new(100, NONE);
+        budget.clone().deposit();
+        let now = Instant::now();
+        let withdrawal = budget.pay(None, now).unwrap();
+        assert!(budget.pay(None, now).is_none());
+        drop(withdrawal);
+        budget.pay(None, now).unwrap().spend();
+        assert!(budget.pay(None, now).is_none());
+        drop(Withdrawal::free());
+        assert_eq!(budget.saved(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_price_is_by_the_kind_of_failure_and_comes_back_whole() {
+        let now = Instant::now();
+        let budget = Budget::new(100, NONE);
+        (0..5).for_each(|_| budget.deposit());
+        let timeout = budget.pay(Some(Outcome::Timeout), now).unwrap();
+        assert_eq!(budget.saved(), 3);
+        budget.pay(Some(Outcome::ServerError), now).unwrap().spend();
+        budget.pay(Some(Outcome::Overloaded), now).unwrap().spend();
+        assert_eq!(budget.saved(), 1);
+        assert!(budget.pay(Some(Outcome::Timeout), now).is_none());
+        drop(timeout);
+        assert_eq!(budget.saved(), 3);
+
+        let told = Budget::new(100, NONE).price(|kind| 3 * u32::from(kind.is_some()));
+        assert!(told.pay(None, now).is_some(), "free");
+        assert!(told.pay(Some(Outcome::ServerError), now).is_none());
+        (0..3).for_each(|_| told.deposit());
+        assert!(told.pay(Some(Outcome::ServerError), now).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_price_is_above_what_there_can_ever_be() {
+        let now = Instant::now();
+        let dear = |saved, reserve| {
+            Budget::new(100, reserve)
+                .saved_at_most(saved)
+                .price(|_| u32::MAX)
+        };
+        let reserve = dear(0, Quota::per_second(1).burst(3));
+        assert!(reserve.is_rested(now));
+        reserve.pay(None, now).unwrap().spend();
+        assert!(reserve.pay(None, now).is_none());
+        assert!(!reserve.is_rested(now + Duration::from_millis(2_999)));
+        assert!(reserve.is_rested(now + Duration::from_secs(3)));
+        let saved = dear(2, NONE);
+        (0..2).for_each(|_| saved.deposit());
+        saved.pay(None, now).unwrap().spend();
+        assert_eq!(saved.saved(), 0);
+        assert!(saved.pay(None, now).is_none());
+        assert!(dear(0, NONE).pay(None, now).is_none());
+    }
+
+    #[test]
+    fn threads_that_deposit_and_withdraw_lose_nothing() {
+        let budget = Budget::new(100, NONE).saved_at_most(u32::MAX);
+        let now = Instant::now();
+        let taken: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..10_000)
+                            .filter(|_| {
+                                budget.deposit();
+                                budget.withdraw(now)
+                            })
+                            .count()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(taken as u64 + budget.saved(), 40_000);
+    }
+}

@@ -1,0 +1,294 @@
+//! The response future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use super::{
+    Budget, Policy, RetryAction,
+    budget::Withdrawal,
+    settings::{Plan, Progress, Settings},
+};
+use crate::{
+    error::{BoxError, CircuitOpen, Outcome, find_source},
+    http::TryClone,
+};
+
+pin_project! {
+    /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point. The price of a retry that was not made yet goes back to the budget.
+    pub struct ResponseFuture<S, P, Request>
+    where
+        S: Service<Request>,
+    {
+        #[pin]
+        state: State<S::Future>,
+        next: NextAttempt<S, P, Request>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Calling { #[pin] future: F },
+        // Boxed: a timer is large, and most requests never sleep.
+        Between { between: Box<Between> },
+    }
+}
+
+/// A request between two attempts: it sleeps, and then waits for the inner service to be ready.
+struct Between {
+    /// Of the sleep, and then of the deadline.
+    timer: Pin<Box<Sleep>>,
+    has_slept: bool,
+    withdrawal: Withdrawal,
+    deadline: Instant,
+}
+
+/// The deadline passed before the inner service was ready for a further attempt.
+///
+/// What the last attempt came to was given up, with all that it held, before the wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadlinePassed;
+
+/// What a further attempt needs.
+pub(super) struct NextAttempt<S, P, Request> {
+    /// `None` for the last attempt: there may be no more, or the request can't be cloned.
+    pub(super) request: Option<Request>,
+    /// What pays for the retries, once there was one.
+    pub(super) budget: Option<Budget>,
+    pub(super) service: S,
+    pub(super) policy: P,
+    pub(super) settings: Arc<Settings>,
+    pub(super) progress: Progress,
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, P, Request> ResponseFuture<S, P, Request>
+where
+    S: Service<Request>,
+{
+    #[inline]
+    pub(super) const fn called(future: S::Future, next: NextAttempt<S, P, Request>) -> Self {
+        Self {
+            state: State::Calling { future },
+            next,
+        }
+    }
+}
+
+impl<S, P, Request> Future for ResponseFuture<S, P, Request>
+where
+    S: Service<Request>,
+    S::Error: Into<BoxError>,
+    P: Policy<Request, S::Response>,
+    Request: TryClone,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (mut state, next) = (this.state, this.next);
+        loop {
+            match state.as_mut().project() {
+                // ## Calling => (Between | done)
+                StateProj::Calling { future } => {
+                    let Poll::Ready(result) = future.poll(cx) else {
+                        next.progress.pending();
+                        return Poll::Pending;
+                    };
+                    let mut result = result.map_err(Into::into);
+                    let Some(plan) = next.judge(&result) else {
+                        next.record(&mut result);
+                        return Poll::Ready(result);
+                    };
+                    match is_found_out(&result) {
+                        true => next.progress.waited_for_another(plan.wait),
+                        false => next.progress.waited(plan.wait),
+                    }
+                    // What the response and the future hold, such as permits, is not held while this sleeps.
+                    drop(result);
+                    let between = Between::new(plan);
+                    state.set(State::Between { between });
+                }
+                // ## Between => (Calling | done)
+                StateProj::Between { between } => {
+                    ready!(between.poll_sleep(cx));
+                    let Poll::Ready(ready) = next.service.poll_ready(cx) else {
+                        ready!(between.timer.as_mut().poll(cx));
+                        return Poll::Ready(Err(DeadlinePassed.into()));
+                    };
+                    ready.map_err(Into::into)?;
+                    between.withdrawal.spend();
+                    let future = next.call();
+                    state.set(State::Calling { future });
+                }
+            }
+        }
+    }
+}
+
+impl<S, P, Request> fmt::Debug for ResponseFuture<S, P, Request>
+where
+    S: Service<Request>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Calling { .. } => "Calling",
+            State::Between { between } if between.has_slept => "Readying",
+            State::Between { .. } => "Sleeping",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .field("attempts", &self.next.progress.attempts)
+            .finish()
+    }
+}
+
+/// Whether it is left to another request to find out whether a circuit further in may close.
+fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
+    let open = result.as_ref().err().and_then(find_source::<CircuitOpen>);
+    open.is_some_and(|open| open.retry_after().is_none())
+}
+
+// ===== impl Between =====
+
+impl Between {
+    fn new(plan: Plan) -> Box<Self> {
+        Box::new(Self {
+            timer: Box::pin(sleep(plan.wait)),
+            has_slept: false,
+            withdrawal: plan.withdrawal,
+            deadline: plan.deadline,
+        })
+    }
+
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_slept {
+            ready!(self.timer.as_mut().poll(cx));
+            self.has_slept = true;
+            self.timer.as_mut().reset(self.deadline);
+        }
+        Poll::Ready(())
+    }
+}
+
+// ===== impl DeadlinePassed =====
+
+impl fmt::Display for DeadlinePassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline passed before the inner service was ready for another attempt")
+    }
+}
+
+/// The source is [`Outcome::Timeout`].
+impl std::error::Error for DeadlinePassed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Outcome::Timeout)
+    }
+}
+
+// ===== impl NextAttempt =====
+
+impl<S, P, Request> NextAttempt<S, P, Request>
+where
+    S: Service<Request>,
+    P: Policy<Request, S::Response>,
+    Request: TryClone,
+{
+    /// Whether there is another attempt after this result.
+    #[inline]
+    fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
+        let Some(request) = &self.request else {
+            // A success of the last attempt pays into the budget, too.
+            let is_success = || self.policy.is_success(result.as_ref());
+            if let Some(budget) = self.budget.as_ref().filter(|_| is_success()) {
+                budget.deposit();
+            }
+            return None;
+        };
+        match self.policy.action(request, result.as_ref()) {
+            RetryAction::Retry { after, outcome } => {
+                let outcome = outcome.or_else(|| Outcome::of_error(result.as_ref().err()?));
+                self.plan(result.is_ok(), after, outcome)
+            }
+            RetryAction::Forbid => None,
+            RetryAction::Accept => {
+                let host = || self.policy.host(request);
+                self.settings.budget.with(host, Budget::deposit);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    fn plan(
+        &mut self,
+        is_response: bool,
+        after: Option<Duration>,
+        outcome: Option<Outcome>,
+    ) -> Option<Plan> {
+        let request = self.request.as_ref()?;
+        if self.budget.is_none() {
+            let host = || self.policy.host(request);
+            self.budget = self.settings.budget.with(host, Budget::clone);
+        }
+        let budget = self.budget.as_ref().map(|budget| (budget, outcome));
+        let now = Instant::now();
+        let plan = self.settings.plan(&self.progress, after, budget, now)?;
+        // A body of which a part is lost is not sent. One that the first attempt still reads is taken from it.
+        if !request.take_over() {
+            return None;
+        }
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            attempt = self.progress.attempts.attempts(),
+            failed = if is_response { "response" } else { "error" },
+            wait = ?plan.wait,
+            reason = match after {
+                Some(_) if is_response => "the server's hint",
+                Some(_) => "a hint",
+                None => "backoff",
+            },
+            "retrying"
+        );
+        Some(plan)
+    }
+
+    #[inline]
+    fn record(&self, result: &mut Result<S::Response, BoxError>) {
+        if let Ok(response) = result {
+            if self.progress.attempts.attempts() > 1 {
+                self.policy.record(response, self.progress.attempts);
+            }
+        }
+    }
+
+    /// Calls the service, which must be ready.
+    fn call(&mut self) -> S::Future {
+        let is_last = self.progress.attempts.attempts() >= self.settings.attempts;
+        let again = match &self.request {
+            Some(request) if !is_last => request.try_clone(),
+            _ => None,
+        };
+        #[allow(clippy::expect_used, reason = "a request is kept")]
+        let request = std::mem::replace(&mut self.request, again).expect("a request is kept");
+        self.service.call(request)
+    }
+}

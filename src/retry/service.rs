@@ -1,0 +1,85 @@
+use std::{
+    any::type_name,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{
+    Policy,
+    future::{NextAttempt, ResponseFuture},
+    settings::{Progress, Settings},
+};
+use crate::{error::BoxError, http::TryClone};
+
+/// A service whose failed requests are repeated. Made by a
+/// [`RetryAfterBackoffLayer`](crate::RetryAfterBackoffLayer).
+///
+/// A clone shares the settings and the budget.
+#[derive(Clone)]
+pub struct RetryAfterBackoff<S, P = super::OutcomePolicy> {
+    inner: S,
+    settings: Arc<Settings>,
+    policy: P,
+}
+
+// ===== impl RetryAfterBackoff =====
+
+impl<S, P> RetryAfterBackoff<S, P> {
+    pub(super) const fn new(inner: S, settings: Arc<Settings>, policy: P) -> Self {
+        Self {
+            inner,
+            settings,
+            policy,
+        }
+    }
+
+    crate::macros::inner!(inner);
+}
+
+impl<S, P, Request> Service<Request> for RetryAfterBackoff<S, P>
+where
+    S: Service<Request> + Clone,
+    S::Error: Into<BoxError>,
+    P: Policy<Request, S::Response> + Clone,
+    Request: TryClone,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, P, Request>;
+
+    /// Passes through.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    #[inline(always)]
+    fn call(&mut self, request: Request) -> Self::Future {
+        let again = match self.settings.attempts {
+            ..=1 => None,
+            _ => request.try_clone(),
+        };
+        let next = NextAttempt {
+            request: again,
+            budget: None,
+            // A fresh clone, which holds nothing: the ready instance is called right now.
+            service: self.inner.clone(),
+            policy: self.policy.clone(),
+            settings: self.settings.clone(),
+            progress: Progress::starting(),
+        };
+        ResponseFuture::called(self.inner.call(request), next)
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for RetryAfterBackoff<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryAfterBackoff")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .field("policy", &type_name::<P>())
+            .finish()
+    }
+}
