@@ -17,9 +17,9 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct CircuitBreakerLayer<C = HttpClassifier> {
-    circuit: Circuit,
-    failures: Failures<C>,
-    check_only: bool,
+    pub(super) circuit: Circuit,
+    pub(super) failures: Failures<C>,
+    pub(super) check_only: bool,
 }
 
 // ===== impl CircuitBreakerLayer =====
@@ -111,11 +111,7 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker {
-            inner,
-            circuit: self.circuit.clone(),
-            failures: self.failures.clone(),
-            check_only: self.check_only,
-        }
+        let layer = self.clone();
+        CircuitBreaker { inner, layer }
     }
 }

@@ -1,12 +1,11 @@
 use std::{
-    any::type_name,
     fmt,
     task::{Context, Poll},
 };
 
 use tower_service::Service;
 
-use super::{failures::Failures, future::ResponseFuture};
+use super::{CircuitBreakerLayer, future::ResponseFuture};
 use crate::{
     circuit_breaker::circuit::{Circuit, Watch},
     error::{BoxError, CircuitOpen, Classify, HttpClassifier},
@@ -18,9 +17,7 @@ use crate::{
 #[derive(Clone)]
 pub struct CircuitBreaker<S, C = HttpClassifier> {
     pub(super) inner: S,
-    pub(super) circuit: Circuit,
-    pub(super) failures: Failures<C>,
-    pub(super) check_only: bool,
+    pub(super) layer: CircuitBreakerLayer<C>,
 }
 
 // ===== impl CircuitBreaker =====
@@ -30,15 +27,15 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// Returns the circuit that this service shares with its clones.
     pub fn circuit(&self) -> Circuit {
-        self.circuit.clone()
+        self.layer.circuit()
     }
 
     /// Returns what counts the outcome of an admitted call, if anything does.
     #[inline]
     fn admit(&self) -> Result<Option<Watch>, CircuitOpen> {
-        match self.check_only {
-            true => self.circuit.check().map(|()| None),
-            false => self.circuit.enter().map(Some),
+        match self.layer.check_only {
+            true => self.layer.circuit.check().map(|()| None),
+            false => self.layer.circuit.enter().map(Some),
         }
     }
 }
@@ -63,7 +60,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         match self.admit() {
             Ok(watch) => {
-                ResponseFuture::called(self.inner.call(request), watch, self.failures.clone())
+                let failures = self.layer.failures.clone();
+                ResponseFuture::called(self.inner.call(request), watch, failures)
             }
             Err(open) => {
                 #[cfg(feature = "tracing")]
@@ -80,9 +78,7 @@ impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
-            .field("circuit", &self.circuit)
-            .field("classifier", &type_name::<C>())
-            .field("check_only", &self.check_only)
+            .field("layer", &self.layer)
             .finish()
     }
 }

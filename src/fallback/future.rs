@@ -10,7 +10,8 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::Settings, when::When,
+    AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::FallbackSettings,
+    when::When,
 };
 use crate::error::{BoxError, CircuitOpen, find_source};
 
@@ -105,7 +106,7 @@ fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
 
 #[cold]
 fn fall_back<B, W, N, Request, Response>(
-    settings: &Settings<B, W, N>,
+    settings: &FallbackSettings<B, W, N>,
     kept: Option<Request>,
     failed: Result<Response, BoxError>,
 ) -> Result<Pin<Box<B::Future>>, Result<Response, BoxError>>

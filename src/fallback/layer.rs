@@ -1,11 +1,15 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::{
+    any::type_name,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use tower_layer::Layer;
 
 use super::{
     Fallback,
     answered_by::{AnyResponse, HttpResponse},
-    backup::{BackupService, CloneRequest, FromFn, Value},
+    backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
     when,
     when::{AnyError, Condition, Failure},
 };
@@ -18,12 +22,12 @@ use crate::error::BoxError;
 /// [module docs](crate::fallback) for examples.
 #[must_use]
 pub struct FallbackLayer<B, W = Condition<Failure>, N = HttpResponse> {
-    pub(super) settings: Arc<Settings<B, W, N>>,
+    pub(super) settings: Arc<FallbackSettings<B, W, N>>,
 }
 
 /// The settings of a layer, which do not change once a service is made.
 #[derive(Clone)]
-pub(super) struct Settings<B, W, N> {
+pub(super) struct FallbackSettings<B, W, N> {
     pub(super) backup: B,
     pub(super) when: W,
     pub(super) note: N,
@@ -37,7 +41,10 @@ impl<B> FallbackLayer<BackupService<B>> {
     ///
     /// The backup is cloned and made ready when it is needed, not before.
     pub fn new(backup: B) -> Self {
-        Self::with_backup(BackupService::new(backup))
+        Self::with_backup(BackupService {
+            service: Arc::new(Mutex::new(backup)),
+            map: SameRequest,
+        })
     }
 }
 
@@ -86,13 +93,19 @@ impl<F> FallbackLayer<FromFn<F>> {
 
 impl<B> FallbackLayer<B> {
     fn with_backup(backup: B) -> Self {
-        Settings {
+        Self::of(backup, when::failure(), HttpResponse, None)
+    }
+}
+
+impl<B, W, N> FallbackLayer<B, W, N> {
+    fn of(backup: B, when: W, note: N, name: Option<Arc<str>>) -> Self {
+        let settings = Arc::new(FallbackSettings {
             backup,
-            when: when::failure(),
-            note: HttpResponse,
-            name: None,
-        }
-        .into_layer()
+            when,
+            note,
+            name,
+        });
+        Self { settings }
     }
 }
 
@@ -101,23 +114,16 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     ///
     /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
     pub fn when<W2>(self, when: W2) -> FallbackLayer<B, W2, N> {
-        let Settings {
+        let FallbackSettings {
             backup, note, name, ..
-        } = self.into_settings();
-        Settings {
-            backup,
-            when,
-            note,
-            name,
-        }
-        .into_layer()
+        } = Arc::unwrap_or_clone(self.settings);
+        FallbackLayer::of(backup, when, note, name)
     }
 
     /// Names the backup, in [`AnsweredBy`](super::AnsweredBy) and in events.
-    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
-        let mut settings = self.into_settings();
-        settings.name = Some(name.into());
-        settings.into_layer()
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.settings).name = Some(name.into());
+        self
     }
 
     /// Accepts responses of any type, not only HTTP.
@@ -143,18 +149,8 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     /// # }
     /// ```
     pub fn any_response(self) -> FallbackLayer<B, Condition<AnyError>, AnyResponse> {
-        let Settings { backup, name, .. } = self.into_settings();
-        Settings {
-            backup,
-            when: when::any_error(),
-            note: AnyResponse,
-            name,
-        }
-        .into_layer()
-    }
-
-    fn into_settings(self) -> Settings<B, W, N> {
-        Arc::unwrap_or_clone(self.settings)
+        let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
+        FallbackLayer::of(backup, when::any_error(), AnyResponse, name)
     }
 }
 
@@ -167,7 +163,7 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
     where
         M: Fn(Request) -> Request,
     {
-        self.map_backup(|backup| backup.map_request(map))
+        self.map_backup(|service, _| BackupService { service, map })
     }
 }
 
@@ -177,18 +173,19 @@ impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, 
     ///
     /// Call it after [`map_request`](Self::map_request).
     pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W, N> {
-        self.map_backup(BackupService::clone_request)
+        self.map_backup(|service, map| BackupService {
+            service,
+            map: CloneRequest(map),
+        })
     }
 
-    fn map_backup<B2>(self, f: impl FnOnce(BackupService<B, M>) -> B2) -> FallbackLayer<B2, W, N> {
-        let settings = self.into_settings();
-        Settings {
-            backup: f(settings.backup),
-            when: settings.when,
-            note: settings.note,
-            name: settings.name,
-        }
-        .into_layer()
+    fn map_backup<M2>(
+        self,
+        f: impl FnOnce(Arc<Mutex<B>>, M) -> BackupService<B, M2>,
+    ) -> FallbackLayer<BackupService<B, M2>, W, N> {
+        let settings = Arc::unwrap_or_clone(self.settings);
+        let backup = f(settings.backup.service, settings.backup.map);
+        FallbackLayer::of(backup, settings.when, settings.note, settings.name)
     }
 }
 
@@ -215,15 +212,5 @@ impl<S, B, W, N> Layer<S> for FallbackLayer<B, W, N> {
 
     fn layer(&self, inner: S) -> Self::Service {
         Fallback::new(inner, self.clone())
-    }
-}
-
-// ===== impl Settings =====
-
-impl<B, W, N> Settings<B, W, N> {
-    fn into_layer(self) -> FallbackLayer<B, W, N> {
-        FallbackLayer {
-            settings: Arc::new(self),
-        }
     }
 }

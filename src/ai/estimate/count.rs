@@ -4,7 +4,7 @@ use crate::payload::json::Json;
 
 /// What has been counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Count {
+pub(super) struct ContentCount {
     /// Bytes of ASCII text.
     pub(super) ascii: u64,
     /// Characters that are not ASCII.
@@ -19,7 +19,7 @@ pub(super) struct Count {
 
 /// How a part of a request is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum ReadMode {
     /// What was said: text counts, but neither the names of members nor those that only label;
     /// media are told apart.
     Turns,
@@ -29,14 +29,14 @@ pub(super) enum Reading {
     Listed,
 }
 
-// ===== impl Count =====
+// ===== impl ContentCount =====
 
-impl Count {
+impl ContentCount {
     /// Of values inside of each other, each is passed over once for every one that it is in.
     const DEEPEST: u8 = 32;
 
     /// Adds what is in a value. `None` if that is nested too deeply, or a text can't be read.
-    pub(super) fn read(&mut self, value: Json<'_>, reading: Reading) -> Option<()> {
+    pub(super) fn read(&mut self, value: Json<'_>, reading: ReadMode) -> Option<()> {
         self.value(value, reading, Self::DEEPEST)
     }
 
@@ -53,9 +53,9 @@ impl Count {
         Some(())
     }
 
-    fn value(&mut self, value: Json<'_>, reading: Reading, depth: u8) -> Option<()> {
+    fn value(&mut self, value: Json<'_>, reading: ReadMode, depth: u8) -> Option<()> {
         let depth = depth.checked_sub(1)?;
-        let is_listed = reading == Reading::Listed;
+        let is_listed = reading == ReadMode::Listed;
         if value.is_string() {
             self.prompts += u64::from(is_listed);
             let text = value.as_str()?;
@@ -69,8 +69,8 @@ impl Count {
         } else if value.is_array() {
             self.prompts += u64::from(is_listed);
             let inside = match reading {
-                Reading::Turns => Reading::Turns,
-                Reading::Prompt | Reading::Listed => Reading::Listed,
+                ReadMode::Turns => ReadMode::Turns,
+                ReadMode::Prompt | ReadMode::Listed => ReadMode::Listed,
             };
             for element in value.elements() {
                 self.value(element, inside, depth)?;
@@ -102,13 +102,13 @@ impl Count {
                 }
                 for (name, value) in value.members() {
                     if name.is("data") || name.is("content") {
-                        self.value(value, Reading::Turns, depth)?;
+                        self.value(value, ReadMode::Turns, depth)?;
                     }
                 }
             }
             // What a tool was called with, or what it returned.
             "input" | "args" | "response" => self.json(value)?,
-            _ => self.value(value, Reading::Turns, depth)?,
+            _ => self.value(value, ReadMode::Turns, depth)?,
         }
         Some(())
     }
@@ -137,8 +137,8 @@ fn is_file(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn count(reading: Reading, json: &str) -> Count {
-        let mut count = Count::default();
+    fn count(reading: ReadMode, json: &str) -> ContentCount {
+        let mut count = ContentCount::default();
         let value = Json::parse(json.as_bytes()).unwrap();
         count.read(value, reading).unwrap();
         count
@@ -269,13 +269,13 @@ mod tests {
             ),
         ];
         for (json, ascii, other, media) in table {
-            let expected = Count {
+            let expected = ContentCount {
                 ascii,
                 other,
                 media,
-                ..Count::default()
+                ..ContentCount::default()
             };
-            assert_eq!(count(Reading::Turns, json), expected, "{json}");
+            assert_eq!(count(ReadMode::Turns, json), expected, "{json}");
         }
     }
 
@@ -293,20 +293,20 @@ mod tests {
             ("[1e999]", 0, 1, 0),
         ];
         for (json, ascii, tokens, prompts) in table {
-            let expected = Count {
+            let expected = ContentCount {
                 ascii,
                 tokens,
                 prompts,
-                ..Count::default()
+                ..ContentCount::default()
             };
-            assert_eq!(count(Reading::Prompt, json), expected, "{json}");
+            assert_eq!(count(ReadMode::Prompt, json), expected, "{json}");
         }
     }
 
     #[test]
     fn json_counts_as_long_as_it_is_without_spaces() {
         let count = |json: &str| {
-            let mut count = Count::default();
+            let mut count = ContentCount::default();
             count.json(Json::parse(json.as_bytes()).unwrap()).unwrap();
             count
         };

@@ -2,7 +2,7 @@
 //! known.
 
 use super::{
-    count::{Count, Reading},
+    count::{ContentCount, ReadMode},
     model,
 };
 use crate::payload::json::Json;
@@ -11,7 +11,7 @@ use crate::payload::json::Json;
 #[derive(Debug, Default)]
 pub(super) struct Sketch {
     /// What there is to tokenize.
-    pub(super) count: Count,
+    pub(super) count: ContentCount,
     /// It has a member of those that hold prompts.
     pub(super) is_known: bool,
     /// A member that no request for vectors has.
@@ -57,28 +57,28 @@ impl Sketch {
     fn member(&mut self, name: &str, value: Json<'_>) -> Option<()> {
         match name {
             "system" | "instructions" | "suffix" | "systemInstruction" | "system_instruction" => {
-                self.text(value, Reading::Turns)?;
+                self.text(value, ReadMode::Turns)?;
             }
             "messages" | "contents" => {
                 self.completes = true;
-                self.text(value, Reading::Turns)?;
+                self.text(value, ReadMode::Turns)?;
             }
             "prompt" => {
                 self.completes = true;
                 let before = self.count.prompts;
-                self.text(value, Reading::Prompt)?;
+                self.text(value, ReadMode::Prompt)?;
                 self.prompts += self.count.prompts - before;
             }
             "input" => {
                 let before = (self.count.prompts, self.count.tokens);
-                self.text(value, Reading::Prompt)?;
+                self.text(value, ReadMode::Prompt)?;
                 // The list that a completion takes is one of turns.
                 self.embeds |= before != (self.count.prompts, self.count.tokens);
             }
             // What is to be made a vector, by Gemini's API.
             "content" => {
                 self.embeds = true;
-                self.text(value, Reading::Turns)?;
+                self.text(value, ReadMode::Turns)?;
             }
             "tools" | "toolConfig" | "functions" | "response_format" | "output_format"
             | "output_config" | "text" => self.count.json(value)?,
@@ -123,7 +123,7 @@ impl Sketch {
         Some(())
     }
 
-    fn text(&mut self, value: Json<'_>, reading: Reading) -> Option<()> {
+    fn text(&mut self, value: Json<'_>, reading: ReadMode) -> Option<()> {
         self.is_known = true;
         self.count.read(value, reading)
     }

@@ -11,7 +11,7 @@ use crate::{
 
 /// The tokens to reserve, and what can be learned from how many it will be.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct TokenRequest {
     pub(super) tokens: Tokens,
     pub(super) lesson: Option<Box<Lesson>>,
 }
@@ -31,9 +31,9 @@ pub(super) struct ByEstimate<E> {
     pub(super) learned: Option<Arc<Learned>>,
 }
 
-// ===== impl Ask =====
+// ===== impl TokenRequest =====
 
-impl Ask {
+impl TokenRequest {
     pub(super) const fn plain(tokens: Tokens) -> Self {
         Self {
             tokens,
@@ -45,6 +45,10 @@ impl Ask {
 // ===== impl Lesson =====
 
 impl Lesson {
+    fn corrected(&self) -> Tokens {
+        self.learned.correct(&self.model, self.estimated)
+    }
+
     pub(super) fn learn(self, usage: TokenUsage) {
         self.learned.observe(&self.model, self.estimated, usage);
     }
@@ -62,25 +66,20 @@ impl fmt::Debug for Lesson {
 
 // ===== impl ByEstimate =====
 
-impl<E, Request> Measure<Request, Ask> for ByEstimate<E>
+impl<E, Request> Measure<Request, TokenRequest> for ByEstimate<E>
 where
     E: Estimate<Request>,
 {
-    fn measure(&self, request: &Request) -> Ask {
+    fn measure(&self, request: &Request) -> TokenRequest {
         let estimated = self.estimate.estimate(request);
-        let Some(learned) = &self.learned else {
-            return Ask::plain(estimated);
-        };
-        let model = self.estimate.model(request).unwrap_or_default();
-        let tokens = learned.correct(&model, estimated);
-        let lesson = Lesson {
+        let lesson = self.learned.as_ref().map(|learned| Lesson {
             learned: learned.clone(),
-            model,
+            model: self.estimate.model(request).unwrap_or_default(),
             estimated,
-        };
-        Ask {
-            tokens,
-            lesson: Some(Box::new(lesson)),
+        });
+        TokenRequest {
+            tokens: lesson.as_ref().map_or(estimated, Lesson::corrected),
+            lesson: lesson.map(Box::new),
         }
     }
 }

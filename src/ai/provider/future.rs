@@ -15,8 +15,8 @@ pub use super::body::Settling;
 use super::{
     Reservation, ResponseBody,
     body::{Reads, Settlement},
-    refused::Refused,
-    shared::Shared,
+    refused::RefusalReader,
+    shared::ProviderState,
 };
 use crate::ai::usage::UsageReader;
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 type Inner<S, Request> =
-    crate::limit::engine::ResponseFuture<S, Request, Arc<Shared>, Fail, WithReservation>;
+    crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, Fail, WithReservation>;
 
 pin_project! {
     /// The response future of a service that keeps a provider's limits.
@@ -43,7 +43,7 @@ pin_project! {
     {
         #[pin]
         inner: Inner<S, Request>,
-        refused: Option<Box<Refused<S::Response>>>,
+        refused: Option<Box<RefusalReader<S::Response>>>,
     }
 }
 
@@ -103,7 +103,7 @@ where
             }
             match ready!(this.inner.as_mut().poll(cx)) {
                 Ok((response, reservation)) if LimitError::has(response.status()) => {
-                    *this.refused = Some(Box::new(Refused::new(response, reservation)));
+                    *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
                 }
                 Ok((response, reservation)) => {
                     return Poll::Ready(Ok(settled_by_body(response, reservation)));
@@ -141,10 +141,10 @@ where
 
 fn after_error(reservation: Reservation, error: &BoxError) {
     // By a limit or a circuit further in: it was not sent.
-    if find_source::<Rejected>(error).is_some() || find_source::<CircuitOpen>(error).is_some() {
-        return reservation.refund();
-    }
-    if Outcome::of_error(error) == Some(Outcome::NotSent) {
+    let is_unsent = find_source::<Rejected>(error).is_some()
+        || find_source::<CircuitOpen>(error).is_some()
+        || Outcome::of_error(error) == Some(Outcome::NotSent);
+    if is_unsent {
         reservation.refund();
     }
 }

@@ -2,9 +2,7 @@ use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{
-    ByLength, Charge, Counting, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
-};
+use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
 use crate::ai::estimate::Learned;
 use crate::limit::Clock;
 
@@ -57,8 +55,7 @@ impl<E> ProviderLayer<E> {
     /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however
     /// much is used in the end.
     pub fn learn_estimates(mut self, learns: bool) -> Self {
-        let counting = self.limiter.0.accounting().counting();
-        let is_of_use = learns && counting == Counting::Completion;
+        let is_of_use = learns && self.limiter.0.lock().settles_in_time();
         self.cost.learned = is_of_use.then(|| Arc::new(Learned::default()));
         self
     }

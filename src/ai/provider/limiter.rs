@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Charge, Provider, Reservation, Usage, ask::Ask, shared::Shared};
+use super::{Charge, Provider, Reservation, Usage, ask::TokenRequest, shared::ProviderState};
 use crate::{
     ai::tokens::Tokens,
     error::Rejected,
@@ -31,7 +31,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ProviderLimiter(pub(super) Arc<Shared>);
+pub struct ProviderLimiter(pub(super) Arc<ProviderState>);
 
 // ===== impl ProviderLimiter =====
 
@@ -45,7 +45,7 @@ impl ProviderLimiter {
     /// A limiter of `provider` that reads `clock`.
     #[must_use]
     pub fn with_clock(provider: Provider, clock: Clock) -> Self {
-        Self(Arc::new(Shared::new(&provider, clock)))
+        Self(Arc::new(ProviderState::new(&provider, clock)))
     }
 
     /// Whether to learn from what is [observed](Reservation::observe), for everyone who shares it: see
@@ -86,7 +86,7 @@ impl ProviderLimiter {
     /// [`Rejected`] when it does not fit into one of them, or when some are waiting.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        let ask = Ask::plain(tokens);
+        let ask = TokenRequest::plain(tokens);
         let entered = self.0.enter(&ask);
         entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
@@ -107,7 +107,7 @@ impl ProviderLimiter {
     /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place, and
     /// with it everyone behind it, waiting.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        acquire(&self.0, Ask::plain(tokens)).await
+        acquire(&self.0, TokenRequest::plain(tokens)).await
     }
 }
 

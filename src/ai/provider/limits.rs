@@ -46,7 +46,6 @@ pub enum Shape {
 pub struct Provider {
     name: &'static str,
     limits: [Option<Given>; PLACES.len()],
-    concurrency: Option<u64>,
     accounting: Accounting,
     shape: Shape,
     minute: Duration,
@@ -61,21 +60,18 @@ enum Given {
     Quota(Quota),
 }
 
-const RPM: usize = 0;
-const RPD: usize = 1;
-const TPM: usize = 2;
-const TPD: usize = 3;
-const ITPM: usize = 4;
-const OTPM: usize = 5;
-
-const PLACES: [(Dimension, bool); 6] = [
+/// What is counted in each place, and whether it is counted by the day.
+const PLACES: [(Dimension, bool); 7] = [
     (Dimension::Requests, false),
     (Dimension::Requests, true),
     (Dimension::Tokens, false),
     (Dimension::Tokens, true),
     (Dimension::InputTokens, false),
     (Dimension::OutputTokens, false),
+    (Dimension::Concurrency, false),
 ];
+
+const CONCURRENCY: usize = PLACES.len() - 1;
 
 // ===== impl Provider =====
 
@@ -86,7 +82,6 @@ impl Provider {
         Self {
             name,
             limits: [None; PLACES.len()],
-            concurrency: None,
             accounting: Accounting::OPENAI,
             shape: Shape::Window,
             minute: MINUTE,
@@ -96,38 +91,37 @@ impl Provider {
 
     /// Requests a minute.
     pub const fn rpm(self, requests: u64) -> Self {
-        self.place(RPM, Given::Units(requests))
+        self.units(Dimension::Requests, false, requests)
     }
 
     /// Requests a day: in any 24 hours.
     pub const fn rpd(self, requests: u64) -> Self {
-        self.place(RPD, Given::Units(requests))
+        self.units(Dimension::Requests, true, requests)
     }
 
     /// Tokens a minute, those of prompts and those of answers together.
     pub const fn tpm(self, tokens: u64) -> Self {
-        self.place(TPM, Given::Units(tokens))
+        self.units(Dimension::Tokens, false, tokens)
     }
 
     /// Tokens a day: in any 24 hours.
     pub const fn tpd(self, tokens: u64) -> Self {
-        self.place(TPD, Given::Units(tokens))
+        self.units(Dimension::Tokens, true, tokens)
     }
 
     /// Tokens of prompts a minute.
     pub const fn itpm(self, tokens: u64) -> Self {
-        self.place(ITPM, Given::Units(tokens))
+        self.units(Dimension::InputTokens, false, tokens)
     }
 
     /// Tokens of answers a minute.
     pub const fn otpm(self, tokens: u64) -> Self {
-        self.place(OTPM, Given::Units(tokens))
+        self.units(Dimension::OutputTokens, false, tokens)
     }
 
     /// Requests in flight, to the end of their answers.
-    pub const fn concurrent(mut self, requests: u64) -> Self {
-        self.concurrency = Some(requests);
-        self
+    pub const fn concurrent(self, requests: u64) -> Self {
+        self.units(Dimension::Concurrency, false, requests)
     }
 
     /// A limit with a period, a burst or a margin of its own.
@@ -135,35 +129,16 @@ impl Provider {
     /// It takes the place of the one a minute, or, if its period is over an hour, of the one a day. Input and output
     /// tokens have one place each. A burst above the units is not kept. For [`Dimension::Concurrency`] the units of the quota are the limit.
     pub const fn limit(self, dimension: Dimension, quota: Quota) -> Self {
+        if matches!(dimension, Dimension::Concurrency) {
+            return self.concurrent(quota.units());
+        }
         let is_long = quota.period().as_secs() > LONGEST_MINUTE.as_secs();
-        let place = match (dimension, is_long) {
-            (Dimension::Requests, false) => RPM,
-            (Dimension::Requests, true) => RPD,
-            (Dimension::Tokens, false) => TPM,
-            (Dimension::Tokens, true) => TPD,
-            (Dimension::InputTokens, _) => ITPM,
-            (Dimension::OutputTokens, _) => OTPM,
-            (Dimension::Concurrency, _) => return self.concurrent(quota.units()),
-        };
-        self.place(place, Given::Quota(quota))
+        self.set(dimension, is_long, Some(Given::Quota(quota)))
     }
 
     /// Without any limit on `dimension`.
-    pub const fn unlimited(mut self, dimension: Dimension) -> Self {
-        match dimension {
-            Dimension::Requests => {
-                self.limits[RPM] = None;
-                self.limits[RPD] = None;
-            }
-            Dimension::Tokens => {
-                self.limits[TPM] = None;
-                self.limits[TPD] = None;
-            }
-            Dimension::InputTokens => self.limits[ITPM] = None,
-            Dimension::OutputTokens => self.limits[OTPM] = None,
-            Dimension::Concurrency => self.concurrency = None,
-        }
-        self
+    pub const fn unlimited(self, dimension: Dimension) -> Self {
+        self.set(dimension, false, None).set(dimension, true, None)
     }
 
     /// What tokens count, and when.
@@ -218,7 +193,10 @@ impl Provider {
     /// How many requests may be in flight.
     #[must_use]
     pub const fn concurrency(&self) -> Option<u64> {
-        self.concurrency
+        match self.limits[CONCURRENCY] {
+            Some(Given::Units(requests)) => Some(requests),
+            _ => None,
+        }
     }
 
     /// Its limits but the one on concurrency: what is counted, and how much of it.
@@ -227,7 +205,7 @@ impl Provider {
     }
 
     pub(super) fn specs(&self) -> impl Iterator<Item = Spec> {
-        let places = PLACES.into_iter().zip(self.limits);
+        let places = PLACES.into_iter().zip(self.limits).take(CONCURRENCY);
         let (shape, minute, margin) = (self.shape, self.minute, self.margin_or_default());
         places.filter_map(move |((dimension, is_daily), given)| {
             let period = if is_daily { DAY } else { minute };
@@ -254,8 +232,19 @@ impl Provider {
             .unwrap_or_else(|| (self.minute / 120).clamp(least, most))
     }
 
-    const fn place(mut self, place: usize, given: Given) -> Self {
-        self.limits[place] = Some(given);
+    const fn units(self, dimension: Dimension, is_daily: bool, units: u64) -> Self {
+        self.set(dimension, is_daily, Some(Given::Units(units)))
+    }
+
+    const fn set(mut self, dimension: Dimension, is_daily: bool, given: Option<Given>) -> Self {
+        let place = match dimension {
+            Dimension::Requests => is_daily as usize,
+            Dimension::Tokens => 2 + is_daily as usize,
+            Dimension::InputTokens => 4,
+            Dimension::OutputTokens => 5,
+            Dimension::Concurrency => CONCURRENCY,
+        };
+        self.limits[place] = given;
         self
     }
 }

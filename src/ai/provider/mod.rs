@@ -151,8 +151,6 @@ mod exhausted;
 pub mod future;
 mod include_usage;
 mod layer;
-#[cfg(feature = "tracing")]
-mod learned;
 mod limiter;
 mod limits;
 mod outlook;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ProviderLimiter, Reservation, ask::Ask, shared::Shared};
+use super::{ProviderLimiter, Reservation, ask::TokenRequest, shared::ProviderState};
 use crate::{
     ai::tokens::Tokens,
     error::Rejected,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A place in one limiter's queue, and the service that waits there.
-pub(crate) type Lane<S> = Queueing<S, Arc<Shared>>;
+pub(crate) type Lane<S> = Queueing<S, Arc<ProviderState>>;
 
 pub(crate) use super::quota::WHOLE;
 
@@ -25,7 +25,7 @@ impl ProviderLimiter {
 
     /// Takes from all limits if there is room now.
     pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
-        self.0.enter(&Ask::plain(tokens)).ok()
+        self.0.enter(&TokenRequest::plain(tokens)).ok()
     }
 
     /// How long a newcomer would wait, if so many parts of [`WHOLE`] of those ahead wait for this limiter and the others
@@ -43,7 +43,7 @@ impl ProviderLimiter {
         wait: Option<Duration>,
     ) -> Rejected {
         let (mut quotas, now) = self.0.quotas();
-        let limit = quotas.due(tokens, now, false).1;
+        let limit = quotas.due(tokens, now, Some(WHOLE)).1;
         Rejected::too_long(limit, max_wait, wait)
     }
 
@@ -54,7 +54,7 @@ impl ProviderLimiter {
         expected: Option<Duration>,
         service: S,
     ) -> Result<Lane<S>, Rejected> {
-        let ask = Ask::plain(tokens);
+        let ask = TokenRequest::plain(tokens);
         let rejected = self.too_long(tokens, Duration::ZERO, expected);
         Queueing::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
     }

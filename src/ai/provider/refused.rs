@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// A refusal whose body is being read.
-pub(super) struct Refused<R: IntoHttp> {
+pub(super) struct RefusalReader<R: IntoHttp> {
     reader: ErrorReader<R::Body>,
     reservation: Option<Reservation>,
 }
 
-// ===== impl Refused =====
+// ===== impl RefusalReader =====
 
-impl<R: IntoHttp> Refused<R> {
+impl<R: IntoHttp> RefusalReader<R> {
     pub(super) fn new(response: R, reservation: Reservation) -> Self {
         Self {
             reader: ErrorReader::new(response.into_http()),
@@ -55,7 +55,7 @@ impl<R: IntoHttp> Refused<R> {
 }
 
 /// One that is dropped before, as after a timeout, was a refusal all the same.
-impl<R: IntoHttp> Drop for Refused<R> {
+impl<R: IntoHttp> Drop for RefusalReader<R> {
     fn drop(&mut self) {
         drop(self.finish());
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Charge, Class, ask::Lesson, quota::Ticket, shared::Shared};
+use super::{Charge, Class, ask::Lesson, quota::Ticket, shared::ProviderState};
 use crate::{ai::tokens::TokenUsage, http::RateLimits};
 
 /// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
@@ -11,23 +11,14 @@ use crate::{ai::tokens::TokenUsage, http::RateLimits};
 /// [`on_drop`](super::ProviderLimiter::on_drop) says: by default, the tokens that were reserved.
 #[must_use = "dropping it ends the request"]
 pub struct Reservation {
-    shared: Arc<Shared>,
-    ticket: Option<Ticket>,
-    lesson: Option<Box<Lesson>>,
+    pub(super) shared: Arc<ProviderState>,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) lesson: Option<Box<Lesson>>,
 }
 
 // ===== impl Reservation =====
 
 impl Reservation {
-    #[inline]
-    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket, lesson: Option<Box<Lesson>>) -> Self {
-        Self {
-            shared,
-            ticket: Some(ticket),
-            lesson,
-        }
-    }
-
     /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
     /// [`Accounting`](super::Accounting): nothing where tokens count at admission, as they do unless told otherwise.
     #[inline]
@@ -95,7 +86,7 @@ impl Reservation {
     }
 
     pub(super) fn learns(&self) -> bool {
-        self.ticket.as_ref().is_some_and(Ticket::learns)
+        self.ticket.as_ref().is_some_and(|ticket| ticket.learns)
     }
 
     #[inline]

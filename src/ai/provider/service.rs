@@ -10,7 +10,7 @@ use super::{
     ByLength, Estimate, ProviderLimiter, ResponseBody,
     ask::ByEstimate,
     future::{ResponseFuture, Settling, WithReservation},
-    shared::Shared,
+    shared::ProviderState,
 };
 use crate::{
     error::BoxError,
@@ -23,7 +23,7 @@ use crate::{
 /// A clone shares the limits.
 #[derive(Clone)]
 pub struct ProviderService<S, E = ByLength>(
-    Limited<S, Arc<Shared>, ByEstimate<E>, Fail, WithReservation>,
+    Limited<S, Arc<ProviderState>, ByEstimate<E>, Fail, WithReservation>,
 );
 
 // ===== impl ProviderService =====

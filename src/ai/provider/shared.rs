@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "tracing")]
-use super::learned::Known;
 use super::{
-    Accounting, Provider, Reservation,
-    ask::Ask,
+    Provider, Reservation,
+    ask::TokenRequest,
     quota::{Quotas, Ticket},
 };
 use crate::{
@@ -25,17 +23,16 @@ use crate::{
 
 /// The state.
 #[derive(Debug)]
-pub struct Shared {
+pub struct ProviderState {
     quotas: Mutex<Quotas>,
     clock: Clock,
     pub(super) turnstile: Arc<Turnstile>,
     pub(super) bounds: Bounds,
-    accounting: Accounting,
 }
 
-// ===== impl Shared =====
+// ===== impl ProviderState =====
 
-impl Shared {
+impl ProviderState {
     pub(super) fn new(provider: &Provider, clock: Clock) -> Self {
         let quotas = Quotas::new(provider, rand::random(), clock.now());
         Self {
@@ -43,7 +40,6 @@ impl Shared {
             clock,
             turnstile: Arc::new(Turnstile::new(None)),
             bounds: Bounds::new(),
-            accounting: provider.accounting(),
         }
     }
 
@@ -60,10 +56,6 @@ impl Shared {
         (quotas, self.clock.now())
     }
 
-    pub(super) fn accounting(&self) -> Accounting {
-        self.accounting
-    }
-
     /// Tells the head of the queue that something has come back, or that a limit has changed.
     #[inline]
     pub(super) fn tell(&self) {
@@ -72,20 +64,20 @@ impl Shared {
 
     /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
     pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
-        // Asked before the lock is taken: it may take as long as whoever listens likes.
+        // Asked before the lock is taken: a subscriber may take its time.
         #[cfg(feature = "tracing")]
-        let is_heard = Known::is_wanted();
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
         let (mut quotas, now) = self.quotas();
         #[cfg(feature = "tracing")]
-        let known = is_heard.then(|| Known::of(&mut quotas, now));
+        let before = is_logged.then(|| quotas.usage(now));
         hear(&mut quotas, now);
         #[cfg(feature = "tracing")]
-        let learned = known.map(|known| known.and_now(&mut quotas, now));
+        let change = before.map(|before| (before, quotas.usage(now)));
         drop(quotas);
         self.tell();
         #[cfg(feature = "tracing")]
-        if let Some(learned) = learned {
-            learned.tell();
+        if let Some((before, after)) = change {
+            after.log_learned(&before);
         }
     }
 
@@ -94,13 +86,17 @@ impl Shared {
         self.clock.now()
     }
 
-    fn reserve(self: &Arc<Self>, ticket: Ticket, ask: &Ask) -> Reservation {
-        Reservation::new(self.clone(), ticket, ask.lesson.clone())
+    fn reserve(self: &Arc<Self>, ticket: Ticket, ask: &TokenRequest) -> Reservation {
+        Reservation {
+            shared: self.clone(),
+            ticket: Some(ticket),
+            lesson: ask.lesson.clone(),
+        }
     }
 }
 
-impl Gate for Arc<Shared> {
-    type Ask = Ask;
+impl Gate for Arc<ProviderState> {
+    type Ask = TokenRequest;
     type Pass = Reservation;
     type Turn = Front<Self>;
 
@@ -109,45 +105,45 @@ impl Gate for Arc<Shared> {
     }
 
     #[inline]
-    fn enter(&self, ask: &Ask) -> Result<Reservation, Rejected> {
+    fn enter(&self, ask: &TokenRequest) -> Result<Reservation, Rejected> {
         let (mut quotas, now) = self.quotas();
         let ticket = quotas.decide(ask.tokens, now)?;
         drop(quotas);
         Ok(self.reserve(ticket, ask))
     }
 
-    fn join(&self, ask: Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+    fn join(&self, ask: TokenRequest, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
         let place = Place::join(self.turnstile.clone(), 0, patience);
         let place = place.inspect(|_| self.lock().join(ask.tokens));
         Front::wait(self, ask, place)
     }
 
-    fn refuse(&self, _: &Ask, _: &Rejected) -> Option<Reservation> {
+    fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
         self.lock().count_refusal();
         None
     }
 }
 
-impl Schedule for Arc<Shared> {
-    fn look(&self, ask: &Ask) -> Result<(), Rejected> {
+impl Schedule for Arc<ProviderState> {
+    fn look(&self, ask: &TokenRequest) -> Result<(), Rejected> {
         let (mut quotas, now) = self.quotas();
         quotas.look(ask.tokens, now)
     }
 
-    fn take_in_turn(&self, ask: &Ask) -> Option<Reservation> {
+    fn take_in_turn(&self, ask: &TokenRequest) -> Option<Reservation> {
         let (mut quotas, now) = self.quotas();
         let ticket = quotas.take_in_turn(ask.tokens, now)?;
         drop(quotas);
         Some(self.reserve(ticket, ask))
     }
 
-    fn late(&self, ask: &Ask) -> Rejected {
+    fn late(&self, ask: &TokenRequest) -> Rejected {
         let (mut quotas, now) = self.quotas();
-        let limit = quotas.due(ask.tokens, now, true).1;
+        let limit = quotas.due(ask.tokens, now, None).1;
         Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
     }
 
-    fn left(&self, ask: &Ask) {
+    fn left(&self, ask: &TokenRequest) {
         self.lock().leave(ask.tokens);
     }
 }

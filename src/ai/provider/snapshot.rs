@@ -55,6 +55,25 @@ impl Usage {
     pub fn limits(&self) -> impl Iterator<Item = &LimitUsage> {
         self.limits.iter().flatten()
     }
+
+    /// Logs the limits that are not what they were `before`.
+    #[cfg(feature = "tracing")]
+    pub(super) fn log_learned(&self, before: &Self) {
+        for limit in self.limits() {
+            let key = |limit: &LimitUsage| (limit.dimension, limit.period);
+            let was = before.limits().find(|other| key(other) == key(limit));
+            let was = was.map(|limit| limit.limit);
+            if was != Some(limit.limit) {
+                tracing::debug!(
+                    dimension = %limit.dimension,
+                    period = ?limit.period,
+                    limit = limit.limit,
+                    was,
+                    "learned a limit"
+                );
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Usage {

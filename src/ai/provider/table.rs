@@ -100,12 +100,9 @@ impl UnknownProvider {
 
 impl fmt::Display for UnknownProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no provider is called {:?}: there are ", self.0)?;
-        for (n, provider) in Provider::ALL.iter().enumerate() {
-            let comma = if n == 0 { "" } else { ", " };
-            write!(f, "{comma}{}", provider.name())?;
-        }
-        Ok(())
+        let names: Vec<_> = Provider::ALL.iter().map(Provider::name).collect();
+        let (name, names) = (&self.0, names.join(", "));
+        write!(f, "no provider is called {name:?}: there are {names}")
     }
 }
 

@@ -1,5 +1,3 @@
-use std::{any::type_name, fmt};
-
 use tower_layer::{Identity, Layer, Stack as LayerStack};
 
 #[cfg(feature = "cache")]
@@ -20,29 +18,25 @@ use crate::{
 /// All layers in front of a client, in the order that makes sense. See the [module docs](crate::stack) for examples.
 ///
 /// `F` is the fallback, and `C` the cache; without them they are nothing.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct StackLayer<F = Identity, C = Identity> {
-    limits: ProviderLayer,
-    retry: RetryAfterBackoffLayer,
+    cache: C,
+    fallback: F,
+    attempts: AttemptLayers,
+}
+
+/// The layers around each attempt.
+#[derive(Debug, Clone)]
+struct AttemptLayers {
     key: IdempotencyKeyLayer,
+    retry: RetryAfterBackoffLayer,
+    limits: ProviderLayer,
     circuit: Circuit,
-    failures: &'static [Outcome],
     has_fallback: bool,
     diagnose: DiagnoseLayer,
     timeout: TimeoutLayer,
-    fallback: F,
-    cache: C,
 }
-
-/// What opens the circuit where nobody else can answer.
-const DOWN: [Outcome; 5] = [
-    Outcome::NotSent,
-    Outcome::Overloaded,
-    Outcome::ServerError,
-    Outcome::Timeout,
-    Outcome::Interrupted,
-];
 
 /// What keys, repeats, limits and times the attempts of a client `S`.
 pub type Stack<S> =
@@ -62,16 +56,17 @@ impl StackLayer {
     /// wait that out.
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
-            limits,
-            retry: RetryAfterBackoffLayer::new().retry_non_idempotent(),
-            key: IdempotencyKeyLayer::new(),
-            circuit: Circuit::new(),
-            failures: &DOWN,
-            has_fallback: false,
-            diagnose: DiagnoseLayer::new(),
-            timeout: TimeoutLayer::new(),
-            fallback: Identity::new(),
             cache: Identity::new(),
+            fallback: Identity::new(),
+            attempts: AttemptLayers {
+                key: IdempotencyKeyLayer::new(),
+                retry: RetryAfterBackoffLayer::new().retry_non_idempotent(),
+                limits,
+                circuit: Circuit::new(),
+                has_fallback: false,
+                diagnose: DiagnoseLayer::new(),
+                timeout: TimeoutLayer::new(),
+            },
         }
     }
 }
@@ -79,7 +74,7 @@ impl StackLayer {
 impl<C> StackLayer<Identity, C> {
     /// Sets the circuit. Call it before [`fallback`](StackLayer::fallback), which shares the circuit.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
-        self.circuit = circuit;
+        self.attempts.circuit = circuit;
         self
     }
 }
@@ -87,7 +82,7 @@ impl<C> StackLayer<Identity, C> {
 impl<F, C> StackLayer<F, C> {
     /// How attempts are repeated. [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent) unless told otherwise.
     pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
-        self.retry = retry;
+        self.attempts.retry = retry;
         self
     }
 
@@ -95,19 +90,19 @@ impl<F, C> StackLayer<F, C> {
     ///
     /// A timeout of the [whole call](TimeoutLayer::whole) goes around the stack.
     pub fn timeout(mut self, timeout: TimeoutLayer) -> Self {
-        self.timeout = timeout;
+        self.attempts.timeout = timeout;
         self
     }
 
     /// How errors that come late are found.
     pub fn diagnose(mut self, diagnose: DiagnoseLayer) -> Self {
-        self.diagnose = diagnose;
+        self.attempts.diagnose = diagnose;
         self
     }
 
     /// Which idempotency keys requests get.
     pub fn idempotency_key(mut self, key: IdempotencyKeyLayer) -> Self {
-        self.key = key;
+        self.attempts.key = key;
         self
     }
 
@@ -120,18 +115,14 @@ impl<F, C> StackLayer<F, C> {
         self,
         fallback: FallbackLayer<B, W, N>,
     ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W, N>>, C> {
-        let check = CircuitBreakerLayer::from(self.circuit.clone()).check_only();
+        let check = CircuitBreakerLayer::from(self.attempts.circuit.clone()).check_only();
         StackLayer {
-            fallback: LayerStack::new(check, fallback),
-            limits: self.limits,
-            retry: self.retry,
-            key: self.key,
-            circuit: self.circuit,
-            failures: &FAILURES,
-            has_fallback: true,
-            diagnose: self.diagnose,
-            timeout: self.timeout,
             cache: self.cache,
+            fallback: LayerStack::new(check, fallback),
+            attempts: AttemptLayers {
+                has_fallback: true,
+                ..self.attempts
+            },
         }
     }
 
@@ -141,15 +132,8 @@ impl<F, C> StackLayer<F, C> {
     pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer> {
         StackLayer {
             cache,
-            limits: self.limits,
-            retry: self.retry,
-            key: self.key,
-            circuit: self.circuit,
-            failures: self.failures,
-            has_fallback: self.has_fallback,
-            diagnose: self.diagnose,
-            timeout: self.timeout,
             fallback: self.fallback,
+            attempts: self.attempts,
         }
     }
 }
@@ -163,31 +147,19 @@ where
 
     /// From the inside out.
     fn layer(&self, client: S) -> C::Service {
-        let timed = self.timeout.layer(client);
-        let diagnosed = self.diagnose.layer(timed);
-        let breaker = CircuitBreakerLayer::from(self.circuit.clone())
-            .failure_outcomes(self.failures.iter().copied());
-        let limited = self.limits.layer(breaker.layer(diagnosed));
-        let retry = match self.has_fallback {
-            true => self.retry.clone(),
-            false => self.retry.clone().wait_for_circuit(),
+        let attempts = &self.attempts;
+        let timed = attempts.timeout.layer(client);
+        let diagnosed = attempts.diagnose.layer(timed);
+        // A rate limit opens the circuit only if there is a fallback.
+        let opens = |outcome: &Outcome| attempts.has_fallback || *outcome != Outcome::RateLimited;
+        let breaker = CircuitBreakerLayer::from(attempts.circuit.clone())
+            .failure_outcomes(FAILURES.into_iter().filter(opens));
+        let limited = attempts.limits.layer(breaker.layer(diagnosed));
+        let retry = match attempts.has_fallback {
+            true => attempts.retry.clone(),
+            false => attempts.retry.clone().wait_for_circuit(),
         };
-        let attempts = self.key.layer(retry.layer(limited));
-        self.cache.layer(self.fallback.layer(attempts))
-    }
-}
-
-impl<F, C> fmt::Debug for StackLayer<F, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StackLayer")
-            .field("cache", &type_name::<C>())
-            .field("fallback", &type_name::<F>())
-            .field("key", &self.key)
-            .field("retry", &self.retry)
-            .field("limits", &self.limits)
-            .field("circuit", &self.circuit)
-            .field("diagnose", &self.diagnose)
-            .field("timeout", &self.timeout)
-            .finish()
+        let keyed = attempts.key.layer(retry.layer(limited));
+        self.cache.layer(self.fallback.layer(keyed))
     }
 }

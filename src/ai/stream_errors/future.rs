@@ -10,10 +10,7 @@ use std::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{
-    ResponseBody,
-    inspection::{Inspection, Settings},
-};
+use super::{DiagnoseLayer, ResponseBody, inspection::Inspection};
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
@@ -32,7 +29,7 @@ pin_project! {
     pub struct ResponseFuture<F, R: IntoHttp> {
         #[pin]
         inner: F,
-        settings: Settings,
+        layer: DiagnoseLayer,
         // Set once there is a response with something to read.
         inspection: Option<Box<Inspection<R::Body>>>,
     }
@@ -41,10 +38,10 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<F, R: IntoHttp> ResponseFuture<F, R> {
-    pub(super) const fn new(inner: F, settings: Settings) -> Self {
+    pub(super) const fn new(inner: F, layer: DiagnoseLayer) -> Self {
         Self {
             inner,
-            settings,
+            layer,
             inspection: None,
         }
     }
@@ -65,7 +62,7 @@ where
             Some(inspection) => inspection,
             None => {
                 let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
-                match Inspection::of(response.into_http(), *this.settings) {
+                match Inspection::of(response.into_http(), *this.layer) {
                     Ok(inspection) => this.inspection.insert(Box::new(inspection)),
                     Err(response) => {
                         return Poll::Ready(Ok(R::from_http(response.map(Into::into))));
@@ -82,7 +79,7 @@ impl<F: fmt::Debug, R: IntoHttp> fmt::Debug for ResponseFuture<F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("inner", &self.inner)
-            .field("settings", &self.settings)
+            .field("layer", &self.layer)
             .field("is_reading", &self.inspection.is_some())
             .finish()
     }

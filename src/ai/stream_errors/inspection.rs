@@ -3,14 +3,13 @@
 use std::{
     io,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http::{Response, StatusCode, response::Parts};
 use http_body::Body;
 
 use super::{
-    ResponseBody,
+    DiagnoseLayer, ResponseBody,
     stream::{Format, Stream},
 };
 use crate::{
@@ -24,12 +23,6 @@ use crate::{
         sse::Events,
     },
 };
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) patience: Duration,
-    pub(super) json: bool,
-}
 
 pub(super) enum Inspection<B: Body> {
     /// An error response.
@@ -45,7 +38,7 @@ pub(super) enum Inspection<B: Body> {
 
 impl<B: Body> Inspection<B> {
     /// Gives the response back if there is nothing to look for.
-    pub(super) fn of(response: Response<B>, settings: Settings) -> Result<Self, Response<B>> {
+    pub(super) fn of(response: Response<B>, layer: DiagnoseLayer) -> Result<Self, Response<B>> {
         let headers = response.headers();
         let status = response.status();
         // What a layer further in found out stays.
@@ -61,7 +54,7 @@ impl<B: Body> Inspection<B> {
             Format::Events(Events::new())
         } else if is("application/x-ndjson") || is("application/json-seq") {
             Format::Lines
-        } else if settings.json && is("application/json") {
+        } else if layer.json && is("application/json") {
             Format::Object { has_begun: false }
         } else {
             return Err(response);
@@ -73,7 +66,7 @@ impl<B: Body> Inspection<B> {
         let bounds = Bounds {
             bytes: 64 * 1024,
             frames: 256,
-            patience: settings.patience,
+            patience: layer.patience,
         };
         Ok(Self::Success {
             response: Some((parts, Opening::new(body, bounds))),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{Diagnose, inspection::Settings};
+use super::Diagnose;
 
 /// Makes errors that come late, or badly labelled, what they are.
 ///
@@ -10,7 +10,8 @@ use super::{Diagnose, inspection::Settings};
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct DiagnoseLayer {
-    settings: Settings,
+    pub(super) patience: Duration,
+    pub(super) json: bool,
 }
 
 // ===== impl DiagnoseLayer =====
@@ -19,10 +20,8 @@ impl DiagnoseLayer {
     /// A layer that waits for 30 s for the first content of a stream, and leaves JSON alone.
     pub const fn new() -> Self {
         Self {
-            settings: Settings {
-                patience: Duration::from_secs(30),
-                json: false,
-            },
+            patience: Duration::from_secs(30),
+            json: false,
         }
     }
 
@@ -34,7 +33,7 @@ impl DiagnoseLayer {
     ///
     /// [`Duration::ZERO`] holds nothing back that isn't there yet.
     pub const fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+        self.patience = patience;
         self
     }
 
@@ -45,7 +44,7 @@ impl DiagnoseLayer {
     /// larger than 64 KiB, to be anything but an object, or to take longer than the [patience](DiagnoseLayer::patience), is
     /// passed on as it is.
     pub const fn json(mut self, json: bool) -> Self {
-        self.settings.json = json;
+        self.json = json;
         self
     }
 }
@@ -60,6 +59,9 @@ impl<S> Layer<S> for DiagnoseLayer {
     type Service = Diagnose<S>;
 
     fn layer(&self, inner: S) -> Diagnose<S> {
-        Diagnose::new(inner, self.settings)
+        Diagnose {
+            inner,
+            layer: *self,
+        }
     }
 }

@@ -4,9 +4,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    ResponseBody,
+    DiagnoseLayer, ResponseBody,
     future::{Diagnosed, ResponseFuture},
-    inspection::Settings,
 };
 use crate::{
     error::BoxError,
@@ -16,17 +15,13 @@ use crate::{
 /// A service whose errors are what they are. Made by a [`DiagnoseLayer`](super::DiagnoseLayer).
 #[derive(Debug, Clone)]
 pub struct Diagnose<S> {
-    inner: S,
-    settings: Settings,
+    pub(super) inner: S,
+    pub(super) layer: DiagnoseLayer,
 }
 
 // ===== impl Diagnose =====
 
 impl<S> Diagnose<S> {
-    pub(super) const fn new(inner: S, settings: Settings) -> Self {
-        Self { inner, settings }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -47,6 +42,6 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.settings)
+        ResponseFuture::new(self.inner.call(request), self.layer)
     }
 }

@@ -4,7 +4,7 @@ use crate::{ai::tokens::TokenUsage, payload::json::Json};
 
 /// A number that some provider reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(super) enum UsageField {
     /// Input of a provider that counts what was cached in.
     Prompt,
     /// Input of a provider that may count what was cached apart.
@@ -33,11 +33,11 @@ pub(super) enum Field {
 
 /// What has been reported of each field, the last value of each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fields([Option<u64>; Field::Total as usize + 1]);
+pub(super) struct UsageFields([Option<u64>; UsageField::Total as usize + 1]);
 
-// ===== impl Field =====
+// ===== impl UsageField =====
 
-impl Field {
+impl UsageField {
     /// What a member of a usage object reports, or a member of that one, its detail. The names
     /// don't collide, so that whose they are need not be known.
     fn of(name: &str, detail: &str) -> Option<Self> {
@@ -64,24 +64,24 @@ impl Field {
     }
 }
 
-// ===== impl Fields =====
+// ===== impl UsageFields =====
 
-impl Fields {
+impl UsageFields {
     /// Reads a usage object. A field that a later report leaves out keeps its value.
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (name, value) in usage.members() {
             let name = name.as_str().unwrap_or_default();
-            self.set(Field::of(&name, ""), value);
+            self.set(UsageField::of(&name, ""), value);
             for (detail, value) in value.members() {
                 let detail = detail.as_str().unwrap_or_default();
-                self.set(Field::of(&name, &detail), value);
+                self.set(UsageField::of(&name, &detail), value);
             }
         }
     }
 
     /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that
     /// no tokens have.
-    fn set(&mut self, field: Option<Field>, value: Json<'_>) {
+    fn set(&mut self, field: Option<UsageField>, value: Json<'_>) {
         let digits = value.text();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         if let (Some(field), true) = (field, is_number) {
@@ -93,7 +93,7 @@ impl Fields {
     ///
     /// Sums saturate, and a part is never more than the whole, whatever a server says.
     pub(super) fn usage(&self) -> Option<TokenUsage> {
-        let total = self.get(Field::Total);
+        let total = self.get(UsageField::Total);
         let (input, output) = match (self.input(), self.output()) {
             (Some(input), Some(output)) => (input, output),
             (Some(input), None) => (input, total.map_or(0, |total| total.saturating_sub(input))),
@@ -108,44 +108,52 @@ impl Fields {
             let value = self.get(field).or_else(|| self.get(other));
             value.unwrap_or(0).min(whole)
         };
-        let cached_input = part(Field::Cached, Field::CachedApart, input);
+        let cached_input = part(UsageField::Cached, UsageField::CachedApart, input);
         let uncached = input - cached_input;
         Some(TokenUsage {
             input,
             cached_input,
-            cache_write_input: part(Field::CacheWrite, Field::CacheWriteApart, uncached),
+            cache_write_input: part(
+                UsageField::CacheWrite,
+                UsageField::CacheWriteApart,
+                uncached,
+            ),
             output,
-            reasoning: part(Field::Reasoning, Field::Thoughts, output),
+            reasoning: part(UsageField::Reasoning, UsageField::Thoughts, output),
         })
     }
 
     /// A prompt has everything in it. An input has too, unless there are parts beside it: only
     /// those who count apart have such names.
     fn input(&self) -> Option<u64> {
-        if self.get(Field::Prompt).is_some() {
-            return self.sum(&[Field::Prompt, Field::ToolInput]);
+        if self.get(UsageField::Prompt).is_some() {
+            return self.sum(&[UsageField::Prompt, UsageField::ToolInput]);
         }
-        self.sum(&[Field::Input, Field::CachedApart, Field::CacheWriteApart])
+        self.sum(&[
+            UsageField::Input,
+            UsageField::CachedApart,
+            UsageField::CacheWriteApart,
+        ])
     }
 
     /// An output has its reasoning in it, unless the total says that the two are counted apart.
     fn output(&self) -> Option<u64> {
-        let Some(output) = self.get(Field::Output) else {
-            return self.sum(&[Field::Candidates, Field::Thoughts]);
+        let Some(output) = self.get(UsageField::Output) else {
+            return self.sum(&[UsageField::Candidates, UsageField::Thoughts]);
         };
-        let both = output.saturating_add(self.get(Field::Reasoning).unwrap_or(0));
+        let both = output.saturating_add(self.get(UsageField::Reasoning).unwrap_or(0));
         let total = self.input().map(|input| input.saturating_add(both));
-        let is_apart = total.is_some() && total == self.get(Field::Total);
+        let is_apart = total.is_some() && total == self.get(UsageField::Total);
         Some(if is_apart { both } else { output })
     }
 
     /// The sum of those that are told, if any is.
-    fn sum(&self, fields: &[Field]) -> Option<u64> {
+    fn sum(&self, fields: &[UsageField]) -> Option<u64> {
         let told = fields.iter().filter_map(|field| self.get(*field));
         told.reduce(u64::saturating_add)
     }
 
-    fn get(&self, field: Field) -> Option<u64> {
+    fn get(&self, field: UsageField) -> Option<u64> {
         self.0[field as usize]
     }
 }
@@ -154,10 +162,10 @@ impl Fields {
 mod tests {
     use super::*;
 
-    type Report = [(Field, u64)];
+    type Report = [(UsageField, u64)];
 
-    fn fields(told: &Report) -> Fields {
-        let mut fields = Fields::default();
+    fn fields(told: &Report) -> UsageFields {
+        let mut fields = UsageFields::default();
         for (field, value) in told {
             fields.0[*field as usize] = Some(*value);
         }
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_told_comes_to_one_meaning() {
-        use Field::*;
+        use UsageField::*;
         const MAX: u64 = u64::MAX;
         let table: &[(&Report, Option<[u64; 5]>)] = &[
             // Nothing that counts tokens as a whole.

@@ -4,7 +4,7 @@
 //! is passed over with a count of its brackets. Garbage is read as something or other, with neither
 //! a panic nor growth.
 
-use super::fields::Fields;
+use super::fields::UsageFields;
 use crate::payload::{
     json::{Json, Skip},
     sse::Sink,
@@ -27,7 +27,7 @@ pub(super) struct Scanner {
     kept: Vec<u8>,
     /// The value just before is a name.
     has_colon: bool,
-    pub(super) fields: Fields,
+    pub(super) fields: UsageFields,
     /// The usage of more than the beginning of a response was read.
     pub(super) is_final: bool,
 }

@@ -2,7 +2,7 @@ use http::HeaderValue;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{fields::Fields, *};
+use super::{fields::UsageFields, *};
 use crate::payload::json::Json;
 
 const JSON: &str = "application/json";
@@ -575,7 +575,7 @@ fn the_headers_tell_what_can_be_read() {
 
 /// What a parser finds, in the order of the text.
 fn parsed(value: &Value) -> Option<Told> {
-    let mut fields = Fields::default();
+    let mut fields = UsageFields::default();
     let mut read = |usage: &Value| fields.read(Json::lenient(&usage.to_string()));
     let single = std::slice::from_ref(value);
     for response in value.as_array().map_or(single, Vec::as_slice) {

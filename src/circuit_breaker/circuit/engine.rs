@@ -23,7 +23,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    terms: Terms,
+    pub(super) terms: Terms,
     /// Even while closed. Written under the lock of `opening`; those who read a number here have seen all that
     /// was done to the tally before it.
     age: AtomicU64,
@@ -54,12 +54,8 @@ impl Engine {
             terms,
             age: AtomicU64::new(0),
             tally: Tally::new(),
-            opening: Mutex::new(Opening::new()),
+            opening: Mutex::new(Opening::default()),
         }
-    }
-
-    pub(super) fn terms(&self) -> Terms {
-        self.terms
     }
 
     #[inline]
@@ -67,43 +63,41 @@ impl Engine {
         is_closed(self.age())
     }
 
-    /// Lets a call through, or not.
+    /// Admits a call: any while it is closed, or else a probe.
     #[inline]
     pub(super) fn enter(&self, now: impl FnOnce() -> u64) -> Result<Ticket, CircuitOpen> {
-        let age = self.age();
-        if is_closed(age) {
-            return Ok(Ticket { age, number: 0 });
-        }
-        self.enter_open(now())
-    }
-
-    #[cold]
-    fn enter_open(&self, now: u64) -> Result<Ticket, CircuitOpen> {
-        let mut opening = self.lock();
-        let age = self.age();
-        if is_closed(age) {
-            return Ok(Ticket { age, number: 0 });
-        }
+        let mut opening = match self.opening() {
+            Ok(opening) => opening,
+            Err(age) => return Ok(Ticket { age, number: 0 }),
+        };
+        let now = now();
         opening.admits(now)?;
         let number = opening.start_probe(now);
+        let age = self.age();
         Ok(Ticket { age, number })
     }
 
-    /// Whether a call would be let through, or why not.
+    /// Returns an error if a call would be rejected now.
     #[inline]
     pub(super) fn check(&self, now: impl FnOnce() -> u64) -> Result<(), CircuitOpen> {
-        match self.is_closed() {
-            true => Ok(()),
-            false => self.check_open(now()),
-        }
+        self.opening()
+            .map_or(Ok(()), |opening| opening.admits(now()))
     }
 
-    #[cold]
-    fn check_open(&self, now: u64) -> Result<(), CircuitOpen> {
+    /// Locks the state if it is open, or else returns the age in which it is closed.
+    #[inline]
+    fn opening(&self) -> Result<MutexGuard<'_, Opening>, u64> {
+        let age = self.age();
+        if is_closed(age) {
+            return Err(age);
+        }
         let opening = self.lock();
-        match self.is_closed() {
-            true => Ok(()),
-            false => opening.admits(now),
+        // It may have closed before the lock was taken.
+        let age = self.age();
+        if is_closed(age) {
+            Err(age)
+        } else {
+            Ok(opening)
         }
     }
 
@@ -138,7 +132,7 @@ impl Engine {
             return false;
         }
         self.tally.clear();
-        opening.follow(0, 0);
+        opening.follow(0, 0, None);
         self.age.store(probe.age.wrapping_add(1), Ordering::Release);
         true
     }
@@ -159,28 +153,23 @@ impl Engine {
         }
         let hint = hint.map(|hint| above_hint(hint.min(self.terms.longest_hint), random));
         let hinted = hint.map_or(0, |hint| now.saturating_add(nanos(hint)));
-        let cooldown = if is_closed(ticket.age) {
+        let hinted = if is_closed(ticket.age) {
             if !self.tally.failed(self.terms.failures, hinted, now) {
                 return None;
             }
-            self.open(&mut opening, self.tally.hinted(), now, random)
+            self.tally.hinted()
         } else {
-            opening.is_probe(ticket.number).then_some(())?;
-            self.open(&mut opening, hinted, now, random)
+            opening.is_probe(ticket.number).then_some(hinted)?
         };
-        opening.outcome = outcome;
-        Some(cooldown)
-    }
-
-    fn open(&self, opening: &mut Opening, hinted: u64, now: u64, random: u64) -> Duration {
         let cooldown = self.terms.cooldown;
         let cooldown = cooldown.wait(opening.times, Duration::ZERO, random);
         let until = now.saturating_add(nanos(cooldown)).max(hinted);
-        opening.follow(opening.times.saturating_add(1), until);
+        let times = opening.times.saturating_add(1);
+        opening.follow(times, until, outcome);
         // The next odd number.
-        let age = self.age().wrapping_add(1) | 1;
+        let age = ticket.age.wrapping_add(1) | 1;
         self.age.store(age, Ordering::Release);
-        Duration::from_nanos(until.saturating_sub(now))
+        Some(Duration::from_nanos(until.saturating_sub(now)))
     }
 
     /// Lets the next call be the probe, if this one was and has no outcome.

@@ -72,13 +72,12 @@ mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use self::engine::{Engine, Terms, Ticket};
+use self::engine::{Engine, Terms};
 pub use self::watch::Watch;
 #[doc(no_inline)]
 pub use crate::error::CircuitOpen;
 use crate::{
     backoff::{Backoff, Jitter},
-    error::Outcome,
     limit::Clock,
 };
 
@@ -89,9 +88,9 @@ use crate::{
 /// before it is cloned.
 #[derive(Clone)]
 #[must_use]
-pub struct Circuit(Arc<Shared>);
+pub struct Circuit(Arc<SharedEngine>);
 
-struct Shared {
+struct SharedEngine {
     engine: Engine,
     clock: Clock,
 }
@@ -153,7 +152,12 @@ impl Circuit {
     #[inline]
     pub fn enter(&self) -> Result<Watch, CircuitOpen> {
         let ticket = self.0.engine.enter(|| self.now())?;
-        Ok(Watch::new(self.clone(), ticket))
+        let circuit = self.clone();
+        Ok(Watch {
+            circuit,
+            ticket,
+            is_counted: false,
+        })
     }
 
     /// Returns whether a call would be rejected now.
@@ -183,37 +187,19 @@ impl Circuit {
     }
 
     #[inline]
-    fn succeeded(&self, ticket: Ticket) {
-        let _closed = self.0.engine.succeeded(ticket, || self.now());
-        #[cfg(feature = "tracing")]
-        if _closed {
-            tracing::debug!("circuit closed");
-        }
-    }
-
-    fn failed(&self, ticket: Ticket, hint: Option<Duration>, outcome: Option<Outcome>) {
-        let engine = &self.0.engine;
-        let _cooldown = engine.failed(ticket, hint, outcome, self.now(), rand::random());
-        #[cfg(feature = "tracing")]
-        if let Some(cooldown) = _cooldown {
-            tracing::debug!(?cooldown, "circuit opened");
-        }
-    }
-
-    #[inline]
     fn now(&self) -> u64 {
         self.0.clock.now()
     }
 
     fn set(self, change: impl FnOnce(&mut Terms)) -> Self {
-        let mut terms = self.0.engine.terms();
+        let mut terms = self.0.engine.terms;
         change(&mut terms);
         Self::on(terms, self.0.clock.clone())
     }
 
     fn on(terms: Terms, clock: Clock) -> Self {
         let engine = Engine::new(terms);
-        Self(Arc::new(Shared { engine, clock }))
+        Self(Arc::new(SharedEngine { engine, clock }))
     }
 }
 

@@ -276,7 +276,7 @@ proptest! {
 
 #[test]
 fn it_is_as_small_as_its_page_says() {
-    let size = size_of::<super::Shared>();
+    let size = size_of::<super::SharedEngine>();
     assert!(size < 400, "{size}");
 }
 

@@ -14,27 +14,24 @@ use crate::error::Outcome;
 /// opened neither closes it nor opens it again.
 #[must_use = "a call that is dropped does not count"]
 pub struct Watch {
-    circuit: Circuit,
-    ticket: Ticket,
-    is_counted: bool,
+    pub(super) circuit: Circuit,
+    pub(super) ticket: Ticket,
+    pub(super) is_counted: bool,
 }
 
 // ===== impl Watch =====
 
 impl Watch {
-    pub(super) const fn new(circuit: Circuit, ticket: Ticket) -> Self {
-        Self {
-            circuit,
-            ticket,
-            is_counted: false,
-        }
-    }
-
     /// Counts a success, which closes a circuit that was open.
     #[inline]
     pub fn succeeded(mut self) {
         self.is_counted = true;
-        self.circuit.succeeded(self.ticket);
+        let engine = &self.circuit.0.engine;
+        let _closed = engine.succeeded(self.ticket, || self.circuit.now());
+        #[cfg(feature = "tracing")]
+        if _closed {
+            tracing::debug!("circuit closed");
+        }
     }
 
     /// Counts a failure; `hint` is the wait that the server asked for.
@@ -45,7 +42,12 @@ impl Watch {
     /// Counts a failure of this outcome.
     pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
         self.is_counted = true;
-        self.circuit.failed(self.ticket, hint, outcome);
+        let (engine, now) = (&self.circuit.0.engine, self.circuit.now());
+        let _cooldown = engine.failed(self.ticket, hint, outcome, now, rand::random());
+        #[cfg(feature = "tracing")]
+        if let Some(cooldown) = _cooldown {
+            tracing::debug!(?cooldown, "circuit opened");
+        }
     }
 
     /// Does not count the call, for example because it was never sent.

@@ -8,7 +8,7 @@ pub struct SameRequest;
 
 /// Copies requests by [`Clone`] instead of [`TryClone`].
 #[derive(Clone, Copy)]
-pub struct CloneRequest<M>(pub(super) M);
+pub struct CloneRequest<M>(pub(in crate::fallback) M);
 
 /// Makes the request for a backup service. Implemented for closures, which change it.
 pub trait MapRequest<Request> {

@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Backup, CloneRequest, MapRequest, SameRequest};
+use super::{Backup, MapRequest, SameRequest};
 use crate::error::BoxError;
 
 /// Sends the request to another service.
@@ -18,50 +18,21 @@ use crate::error::BoxError;
 #[derive(Clone)]
 pub struct BackupService<B, M = SameRequest> {
     // In a mutex because it need not be `Sync`. Only a failure of the primary locks it.
-    service: Arc<Mutex<B>>,
-    map: M,
+    pub(in crate::fallback) service: Arc<Mutex<B>>,
+    pub(in crate::fallback) map: M,
 }
 
 pin_project! {
     /// The response future of a [`BackupService`]: waits until the service is ready, and calls it.
     pub struct BackupFuture<B, F, Request> {
+        // Until the service is called. The instance is dropped then.
+        pending: Option<(B, Request)>,
         #[pin]
-        state: State<B, F, Request>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<B, F, Request> {
-        Readying { service: B, request: Option<Request> },
-        Calling { #[pin] future: F },
+        future: Option<F>,
     }
 }
 
 // ===== impl BackupService =====
-
-impl<B> BackupService<B> {
-    pub(crate) fn new(service: B) -> Self {
-        Self {
-            service: Arc::new(Mutex::new(service)),
-            map: SameRequest,
-        }
-    }
-
-    pub(crate) fn map_request<M>(self, map: M) -> BackupService<B, M> {
-        let service = self.service;
-        BackupService { service, map }
-    }
-}
-
-impl<B, M> BackupService<B, M> {
-    pub(crate) fn clone_request(self) -> BackupService<B, CloneRequest<M>> {
-        BackupService {
-            service: self.service,
-            map: CloneRequest(self.map),
-        }
-    }
-}
 
 impl<B, M, Request, Response> Backup<Request, Response> for BackupService<B, M>
 where
@@ -87,10 +58,9 @@ where
         // Its body may hold the connection or permit that the backup needs.
         drop(failed);
         let service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        let service = service.clone();
-        let request = Some(request);
         Ok(BackupFuture {
-            state: State::Readying { service, request },
+            pending: Some((service.clone(), request)),
+            future: None,
         })
     }
 }
@@ -106,30 +76,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                // ## Readying => (Calling | done)
-                StateProj::Readying { service, request } => {
-                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
-                    let Some(request) = request.take() else {
-                        unreachable!("polled after completion")
-                    };
-                    let future = service.call(request);
-                    this.state.set(State::Calling { future });
-                }
-                // ## Calling => done
-                StateProj::Calling { future } => return future.poll(cx).map_err(Into::into),
-            }
+        if let Some((service, _)) = this.pending {
+            ready!(service.poll_ready(cx)).map_err(Into::into)?;
+        }
+        if let Some((mut service, request)) = this.pending.take() {
+            this.future.set(Some(service.call(request)));
+        }
+        match this.future.as_pin_mut() {
+            Some(future) => future.poll(cx).map_err(Into::into),
+            None => unreachable!("polled after completion"),
         }
     }
 }
 
 impl<B, F, Request> fmt::Debug for BackupFuture<B, F, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Readying { .. } => "Readying",
-            State::Calling { .. } => "Calling",
-        };
-        f.debug_tuple("BackupFuture").field(&state).finish()
+        f.debug_struct("BackupFuture")
+            .field("is_called", &self.future.is_some())
+            .finish_non_exhaustive()
     }
 }

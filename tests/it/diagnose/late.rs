@@ -204,13 +204,13 @@ const LATE: &[(&str, u16, Option<Outcome>)] = &[
     (
         "event: conversation.response.error\ndata: {\"type\":\"conversation.response.error\",\"message\":\"m\",\"code\":503}\n\n",
         503,
-        Some(ErrorKind::Overload),
+        Some(Outcome::Overloaded),
     ),
     // Cohere.
     (
         "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\"}}\n\n",
         500,
-        Some(ErrorKind::Server),
+        Some(Outcome::ServerError),
     ),
     // Of servers that imitate these.
     (

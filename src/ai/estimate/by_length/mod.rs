@@ -1,6 +1,6 @@
 //! An estimate that needs no tokenizer.
 
-use super::{Estimate, count::Count, model, sketch::Sketch};
+use super::{Estimate, count::ContentCount, model, sketch::Sketch};
 use crate::{ai::tokens::Tokens, http::PeekBody};
 
 /// Estimates by how long the texts of a request are, and by what it says of its answer. The default.
@@ -129,7 +129,7 @@ impl ByLength {
         }
     }
 
-    fn input(&self, count: &Count) -> u64 {
+    fn input(&self, count: &ContentCount) -> u64 {
         let media = count.media.saturating_mul(self.tokens_per_image);
         count
             .ascii

@@ -54,11 +54,11 @@ impl Quotas {
         let meter = &mut self.meters[felt.place];
         meter.advance(now);
         let let_in = meter.used();
-        if self.flight.count() >= let_in - let_in / 8 {
+        if self.flight.count >= let_in - let_in / 8 {
             self.flight.too_many(ticket.at, now);
             return;
         }
-        let limit = meter.limit();
+        let limit = meter.limit;
         if ticket.at > felt.changed || limit == MOST {
             felt.floor = if limit == MOST { 1 } else { limit.div_ceil(2) };
         }
@@ -72,7 +72,7 @@ impl Quotas {
             return;
         };
         let meter = &mut self.meters[felt.place];
-        let limit = meter.limit();
+        let limit = meter.limit;
         let is_full = meter.used() >= limit - limit / 8;
         if limit < MOST && is_full && now.saturating_sub(felt.changed) > period {
             meter.set_limit(limit + (limit / STEP).max(1));

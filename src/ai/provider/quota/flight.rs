@@ -5,8 +5,8 @@ use crate::limit::Decision;
 /// Requests in flight, under a limit that was given, told, or found by being refused.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
-    count: u64,
-    limit: Option<u64>,
+    pub(super) count: u64,
+    pub(super) limit: Option<u64>,
     given: Option<u64>,
     /// While nothing is known of the provider: few, and twice as many with each answer.
     probe: Option<u64>,
@@ -33,14 +33,6 @@ impl Flight {
     /// Whether to feel one's way, knowing nothing.
     pub(super) fn probe(&mut self, probes: bool) {
         self.probe = probes.then_some(1);
-    }
-
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub(super) fn limit(&self) -> Option<u64> {
-        self.limit
     }
 
     pub(super) fn due(&self) -> Decision {

@@ -56,9 +56,9 @@ impl Quotas {
         now: u64,
     ) {
         match class {
-            Class::Concurrency if self.learns || self.flight.limit().is_some() => {
+            Class::Concurrency if self.learns || self.flight.limit.is_some() => {
                 self.flight.too_many(ticket.at, now);
-                if self.flight.count() == 0 {
+                if self.flight.count == 0 {
                     // Whoever has the slots is somebody else.
                     self.pause.begin(ticket.at, wait, now);
                 }
@@ -88,14 +88,14 @@ impl Quotas {
         let margin = nanos(self.margin);
         let of_period = |meter: &Meter| match period {
             // With the margin, or without.
-            Some(period) => meter.period().abs_diff(nanos(period)) <= margin,
+            Some(period) => meter.period.abs_diff(nanos(period)) <= margin,
             None => true,
         };
         let candidates = self.meters.iter().enumerate();
         candidates
             .filter(|(_, meter)| meter.dimension == reported.dimension && of_period(meter))
             .min_by_key(|(_, meter)| match reported.limit {
-                Some(limit) => meter.limit().abs_diff(limit),
+                Some(limit) => meter.limit.abs_diff(limit),
                 None => 0,
             })
             .map(|(n, _)| n)
@@ -124,9 +124,7 @@ impl Quotas {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
         };
-        let period = self
-            .period_of(reported)
-            .unwrap_or_else(|| self.guess(reported));
+        let period = self.period_or_guess(reported);
         let spec = Spec {
             dimension: reported.dimension,
             quota: Quota::new(limit, period).margin(self.margin),
@@ -140,6 +138,11 @@ impl Quotas {
             None if self.meters.len() < MOST_METERS => self.meters.push(meter),
             None => {}
         }
+    }
+
+    fn period_or_guess(&self, reported: &Reported) -> Duration {
+        self.period_of(reported)
+            .unwrap_or_else(|| self.guess(reported))
     }
 
     /// A minute, unless what is used takes so long to come back that it must be a day.
@@ -164,12 +167,9 @@ impl Quotas {
     /// What is used of a bucket comes back in proportion. All else is taken for windows: whoever keeps within every window
     /// keeps within a bucket of that size, too.
     fn shape_of(&self, limits: &RateLimits) -> Shape {
-        let mut shapes = limits.iter().filter_map(|reported| {
-            let period = self
-                .period_of(reported)
-                .unwrap_or_else(|| self.guess(reported));
-            shape(reported, period)
-        });
+        let mut shapes = limits
+            .iter()
+            .filter_map(|reported| shape(reported, self.period_or_guess(reported)));
         let some = shapes.next();
         if some == Some(Shape::Bucket) && shapes.all(|shape| shape == Shape::Bucket) {
             Shape::Bucket

@@ -90,7 +90,7 @@ impl Quotas {
 
     pub(crate) fn learn(&mut self, learns: bool, now: u64) {
         self.learns = learns;
-        let knows_nothing = self.meters.is_empty() && self.flight.limit().is_none();
+        let knows_nothing = self.meters.is_empty() && self.flight.limit.is_none();
         self.flight.probe(learns && knows_nothing);
         if learns {
             self.count_requests(now);
@@ -100,7 +100,7 @@ impl Quotas {
     /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
     #[inline]
     pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<Ticket, Rejected> {
-        let (decision, limit) = self.due(tokens, now, false);
+        let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         if decision.is_admit() && self.queued.requests == 0 {
             return Ok(self.admit(tokens, now, false));
         }
@@ -112,13 +112,13 @@ impl Quotas {
 
     /// For the head of the queue.
     pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<Ticket> {
-        let (decision, _) = self.due(tokens, now, true);
+        let (decision, _) = self.due(tokens, now, None);
         decision.is_admit().then(|| self.admit(tokens, now, true))
     }
 
     /// For the head of the queue: whether there is room, and which limit it waits for.
     pub(crate) fn look(&mut self, tokens: Tokens, now: u64) -> Result<(), Rejected> {
-        let (decision, limit) = self.due(tokens, now, true);
+        let (decision, limit) = self.due(tokens, now, None);
         decision.or_reject(limit, 0, 0)
     }
 
@@ -182,43 +182,29 @@ impl Quotas {
         self.heed(ticket, class, wait, told, now);
     }
 
-    /// When there is room everywhere, behind those who wait unless it is its turn, and which limit is the last to have it.
+    /// When there is room everywhere, and which limit is the last to have it: behind a share of those who wait, in parts
+    /// of [`WHOLE`], or for the head of the queue.
     #[inline]
-    pub(crate) fn due(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> (Decision, Limit) {
-        let share = if in_turn { 0 } else { WHOLE };
-        self.due_behind(tokens, now, in_turn, share)
-    }
-
-    /// The same behind a share of those who wait.
-    #[inline]
-    fn due_behind(
+    pub(crate) fn due(
         &mut self,
         tokens: Tokens,
         now: u64,
-        in_turn: bool,
-        share: u64,
+        share: Option<u64>,
     ) -> (Decision, Limit) {
-        let Self {
-            meters,
-            flight,
-            pause,
-            queued,
-            ..
-        } = self;
         // If there is room, those ahead have yet to take it.
-        let first = meters.first().map(|meter| meter.dimension);
+        let first = self.meters.first().map(|meter| meter.dimension);
         let first = Limit::Quota(first.unwrap_or(Dimension::Concurrency));
-        let mut last = match pause.due(now) {
+        let mut last = match self.pause.due(now) {
             Decision::Admit => (Decision::Admit, first),
             wait => (wait, Limit::Pause),
         };
-        if flight.due() > last.0 {
-            last = (flight.due(), Limit::Quota(Dimension::Concurrency));
+        if self.flight.due() > last.0 {
+            last = (self.flight.due(), Limit::Quota(Dimension::Concurrency));
         }
-        for meter in meters {
+        for meter in &mut self.meters {
             meter.advance(now);
-            let ahead = queued.share_of(meter.dimension, share);
-            let due = meter.due(ahead, meter.cost(tokens), now, in_turn);
+            let ahead = self.queued.share_of(meter.dimension, share.unwrap_or(0));
+            let due = meter.due(ahead, meter.cost(tokens), now, share.is_none());
             if due > last.0 {
                 last = (due, Limit::Quota(meter.dimension));
             }

@@ -17,7 +17,7 @@ pub(crate) const WHOLE: u64 = 1 << 16;
 impl Quotas {
     /// For a newcomer who does not come yet: whether there is room, and nobody waits.
     pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
-        self.queued.requests == 0 && self.due(tokens, now, false).0.is_admit()
+        self.queued.requests == 0 && self.due(tokens, now, Some(WHOLE)).0.is_admit()
     }
 
     /// How long a newcomer would wait behind a share of those who wait, in parts of [`WHOLE`], if it is known; or that it
@@ -29,7 +29,7 @@ impl Quotas {
         now: u64,
     ) -> Result<Option<Duration>, Rejected> {
         self.fits(tokens)?;
-        Ok(self.due_behind(tokens, now, false, share).0.wait())
+        Ok(self.due(tokens, now, Some(share)).0.wait())
     }
 
     /// Whether it fits into all limits at some time.
@@ -38,7 +38,7 @@ impl Quotas {
         let never = |dimension, cost, capacity| {
             Err(Rejected::never(Limit::Quota(dimension), cost, capacity))
         };
-        if self.flight.limit() == Some(0) {
+        if self.flight.limit == Some(0) {
             return never(Dimension::Concurrency, 1, 0);
         }
         for meter in &self.meters {

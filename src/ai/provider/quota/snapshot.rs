@@ -12,17 +12,17 @@ impl Quotas {
     pub(crate) fn usage(&mut self, now: u64) -> Usage {
         let mut usage = Usage {
             limits: [None; Usage::MOST],
-            in_flight: self.flight.count(),
+            in_flight: self.flight.count,
             waiting: self.queued.requests,
             refused: self.refused,
             paused_for: Duration::from_nanos(self.pause.remaining(now)),
         };
-        let concurrency = self.flight.limit().map(|limit| LimitUsage {
+        let concurrency = self.flight.limit.map(|limit| LimitUsage {
             dimension: Dimension::Concurrency,
             period: None,
             limit,
             ours: limit,
-            used: self.flight.count(),
+            used: self.flight.count,
             reserved: 0,
             resets_in: Duration::ZERO,
         });
@@ -30,14 +30,14 @@ impl Quotas {
             meter.advance(now);
         }
         // One that nobody has told or felt yet is none.
-        let known = self.meters.iter().filter(|meter| meter.limit() < MOST);
+        let known = self.meters.iter().filter(|meter| meter.limit < MOST);
         let meters = known.map(|meter| LimitUsage {
             dimension: meter.dimension,
-            period: Some(Duration::from_nanos(meter.period())),
-            limit: meter.limit(),
+            period: Some(Duration::from_nanos(meter.period)),
+            limit: meter.limit,
             ours: meter.ours(now),
-            used: meter.used() - meter.reserved(),
-            reserved: meter.reserved(),
+            used: meter.used() - meter.reserved,
+            reserved: meter.reserved,
             resets_in: Duration::from_nanos(meter.resets_in(now)),
         });
         for (place, limit) in usage.limits.iter_mut().zip(meters.chain(concurrency)) {

@@ -281,7 +281,7 @@ proptest! {
                     sent[n].end = Some((now, End::Refunded));
                 }
             }
-            prop_assert_eq!(quotas.flight.count(), under_way.len() as u64);
+            prop_assert_eq!(quotas.flight.count, under_way.len() as u64);
         }
         for (_, ticket) in under_way {
             quotas.settle(&ticket, None, Some(now));
@@ -377,7 +377,7 @@ fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
         &RateLimits::default(),
         SECOND,
     );
-    assert_eq!(quotas.flight.limit(), Some(25));
+    assert_eq!(quotas.flight.limit, Some(25));
     // And with nothing of ours in flight, others have the slots: not again at once.
     assert!(quotas.pause.remaining(SECOND) > 0);
 }

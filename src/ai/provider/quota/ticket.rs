@@ -12,17 +12,13 @@ pub(crate) struct Ticket {
     pub(super) marks: [u64; MOST_METERS],
     /// How many limits there were.
     pub(super) known: u8,
-    pub(super) learns: bool,
+    /// Whether what its answer says is heard.
+    pub(crate) learns: bool,
 }
 
 // ===== impl Ticket =====
 
 impl Ticket {
-    /// Whether what its answer says is heard.
-    pub(crate) fn learns(&self) -> bool {
-        self.learns
-    }
-
     /// The limits that it took from, with what it took.
     pub(super) fn of<'a>(
         &'a self,

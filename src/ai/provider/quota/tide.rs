@@ -9,13 +9,13 @@ const SHALLOW: u64 = 8;
 /// Two earlier readings, one of them at least half a period old as soon as that is possible.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tide {
-    older: Reading,
-    newer: Reading,
+    older: TideLevel,
+    newer: TideLevel,
 }
 
 /// What was in the bucket when a request came.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(super) struct TideLevel {
     /// When the request was sent. The provider counts it at about that time, whenever its answer comes.
     pub(super) sent: u64,
     pub(super) used: u64,
@@ -33,7 +33,7 @@ pub(super) struct Inflow {
 
 impl Tide {
     pub(super) fn new(now: u64) -> Self {
-        let empty = Reading {
+        let empty = TideLevel {
             sent: now,
             used: 0,
             ours: 0,
@@ -45,7 +45,7 @@ impl Tide {
     }
 
     /// Takes a reading of a bucket of `limit` that drains in `period`. `None` where there is plenty.
-    pub(super) fn read(&mut self, reading: Reading, limit: u64, period: u64) -> Option<Inflow> {
+    pub(super) fn read(&mut self, reading: TideLevel, limit: u64, period: u64) -> Option<Inflow> {
         if reading.used < limit / SHALLOW {
             (self.older, self.newer) = (reading, reading);
             return None;

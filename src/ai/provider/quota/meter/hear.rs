@@ -1,7 +1,7 @@
 //! What a limit learns from answers.
 
 use super::{MOST, Memory, Meter};
-use crate::ai::provider::quota::tide::Reading;
+use crate::ai::provider::quota::tide::TideLevel;
 
 /// A limit from which less than this part is left, all at once, is believed when it is told twice.
 const DOUBTFUL: u64 = 8;
@@ -67,7 +67,7 @@ impl Meter {
                 }
             }
             Memory::Bucket(bucket, tide) => {
-                let reading = Reading {
+                let reading = TideLevel {
                     sent: self.heard,
                     used,
                     ours: mark,

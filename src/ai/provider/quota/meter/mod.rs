@@ -23,13 +23,13 @@ pub(super) struct Meter {
     pub(super) dimension: Dimension,
     counting: Counting,
     /// With the margin.
-    period: u64,
+    pub(super) period: u64,
     memory: Memory,
-    limit: u64,
+    pub(super) limit: u64,
     /// A burst below the limit.
     burst: Option<u64>,
     /// Held back for answers that have not ended, where they count only then.
-    reserved: u64,
+    pub(super) reserved: u64,
     share: Share,
     /// Found in headers. The provider may refuse what is too large for it; we don't.
     is_learned: bool,
@@ -75,14 +75,6 @@ impl Meter {
             doubted: None,
             heard: 0,
         }
-    }
-
-    pub(super) fn period(&self) -> u64 {
-        self.period
-    }
-
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
     }
 
     /// What is ours of the limit now.
@@ -212,10 +204,6 @@ impl Meter {
     /// Units that are taken or held back now.
     pub(super) fn used(&self) -> u64 {
         self.memory.used().saturating_add(self.reserved)
-    }
-
-    pub(super) fn reserved(&self) -> u64 {
-        self.reserved
     }
 
     /// Nanoseconds until nothing is taken any more.
