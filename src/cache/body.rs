@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -24,7 +24,11 @@ impl<B: Body<Error: Into<BoxError>> + Send + 'static> Shareable for B {}
 /// The body of a response of a [`Cache`](super::Cache): the inner service's own, one that several
 /// requests share, or one from the store.
 #[must_use = "dropping it ends the request"]
-pub struct ResponseBody(Inner);
+pub struct ResponseBody {
+    inner: Inner,
+    /// Bytes that were read.
+    read: u64,
+}
 
 enum Inner {
     /// The lock is never contended. It makes the body `Sync`.
@@ -33,7 +37,6 @@ enum Inner {
     Cached {
         entry: Arc<Entry>,
         at: usize,
-        read: u64,
     },
 }
 
@@ -46,36 +49,28 @@ pub(super) fn boxed<B: Shareable>(body: B) -> BoxedBody {
     )
 }
 
-/// Returns the hint of a body of which some bytes were read.
-pub(super) fn size_hint(length: Option<u64>, read: u64) -> SizeHint {
-    length.map_or_else(SizeHint::default, |length| {
-        SizeHint::with_exact(length.saturating_sub(read))
-    })
-}
-
 // ===== impl ResponseBody =====
 
 impl ResponseBody {
     /// Creates a body that is passed on as it is, such as one of your own instead of a response's.
-    pub fn new<B>(body: B) -> Self
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub fn new<B: Body<Error: Into<BoxError>> + Send + 'static>(body: B) -> Self {
         Self::boxed(boxed(body))
     }
 
     pub(super) const fn boxed(body: BoxedBody) -> Self {
-        Self(Inner::Passed(Mutex::new(body)))
+        Self::from_inner(Inner::Passed(Mutex::new(body)))
     }
 
     pub(super) const fn shared(reader: Reader) -> Self {
-        Self(Inner::Shared(reader))
+        Self::from_inner(Inner::Shared(reader))
     }
 
     pub(super) const fn cached(entry: Arc<Entry>) -> Self {
-        let (at, read) = (0, 0);
-        Self(Inner::Cached { entry, at, read })
+        Self::from_inner(Inner::Cached { entry, at: 0 })
+    }
+
+    const fn from_inner(inner: Inner) -> Self {
+        Self { inner, read: 0 }
     }
 }
 
@@ -87,24 +82,26 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
+        let frame = match &mut self.inner {
             Inner::Passed(body) => {
                 let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
-                Pin::new(body).poll_frame(cx)
+                return Pin::new(body).poll_frame(cx);
             }
-            Inner::Shared(reader) => reader.poll_frame(cx),
-            Inner::Cached { entry, at, read } => {
+            Inner::Shared(reader) => ready!(reader.poll_frame(cx)),
+            Inner::Cached { entry, at } => {
                 let frame = entry.frames.get(*at);
-                let data = frame.as_ref().and_then(Frame::data_ref);
-                *read += data.map_or(0, Bytes::len) as u64;
                 *at += usize::from(frame.is_some());
-                Poll::Ready(frame.map(Ok))
+                frame.map(Ok)
             }
+        };
+        if let Some(Ok(frame)) = &frame {
+            self.read += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Passed(body) => lock(body).is_end_stream(),
             Inner::Shared(reader) => reader.is_end_stream(),
             Inner::Cached { entry, at, .. } => *at >= entry.frames.end(),
@@ -112,11 +109,13 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Inner::Passed(body) => lock(body).size_hint(),
-            Inner::Shared(reader) => reader.size_hint(),
-            Inner::Cached { entry, read, .. } => size_hint(entry.length, *read),
-        }
+        let length = match &self.inner {
+            Inner::Passed(body) => return lock(body).size_hint(),
+            Inner::Shared(reader) => reader.length(),
+            Inner::Cached { entry, .. } => entry.length,
+        };
+        let rest = length.map(|length| SizeHint::with_exact(length.saturating_sub(self.read)));
+        rest.unwrap_or_default()
     }
 }
 
@@ -138,11 +137,6 @@ impl TextBody for ResponseBody {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = match &self.0 {
-            Inner::Passed(_) => "Passed",
-            Inner::Shared(_) => "Shared",
-            Inner::Cached { .. } => "Cached",
-        };
-        f.debug_tuple("ResponseBody").field(&inner).finish()
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

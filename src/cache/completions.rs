@@ -2,8 +2,10 @@
 
 use http::Method;
 
-use super::json::Members;
-use crate::http::{PeekBody, RequestHead};
+use crate::{
+    http::{PeekBody, RequestHead},
+    payload::json::Json,
+};
 
 /// What the path of such a `POST` ends with.
 ///
@@ -44,17 +46,21 @@ pub(super) fn is_completion<R: RequestHead + PeekBody>(request: &R) -> bool {
     let path = request.path();
     request.method() == Method::POST
         && PATHS.iter().any(|end| path.ends_with(end))
-        && request.peek(|body| Members::of_body(body).is_some_and(|body| is_stateless(path, &body)))
-            == Some(true)
+        && request.peek(|body| is_stateless(path, body)) == Some(true)
 }
 
-fn is_stateless(path: &str, body: &Members<'_>) -> bool {
-    let value = |name| body.get(name).unwrap_or("null");
+fn is_stateless(path: &str, body: &[u8]) -> bool {
+    let Some(body) = Json::parse(body).filter(|json| json.is_object()) else {
+        return false;
+    };
     // The Responses API stores by default.
-    (!path.ends_with("/responses") || value("store") == "false")
-        && STATEFUL
-            .iter()
-            .all(|name| matches!(value(name), "null" | "false"))
+    let is_stored = |value: Json<'_>| value.text() != "false";
+    if path.ends_with("/responses") && body.get("store").is_none_or(is_stored) {
+        return false;
+    }
+    body.members().all(|(name, value)| {
+        matches!(value.text(), "null" | "false") || !STATEFUL.iter().any(|known| name.is(known))
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `Cache-Control` and `Expires`.
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderName,
     header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA},
 };
 
@@ -33,10 +33,8 @@ impl Directives {
 
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        for value in headers.get_all(CACHE_CONTROL) {
-            for directive in value.as_bytes().split(|byte| *byte == b',') {
-                directives.add(directive.trim_ascii());
-            }
+        for directive in list(headers, CACHE_CONTROL) {
+            directives.add(directive);
         }
         directives
     }
@@ -84,18 +82,18 @@ pub(super) fn expires(headers: &HeaderMap) -> Option<u64> {
     Some(expires.map_or(0, |expires| until(expires, headers, &now).as_secs()))
 }
 
+/// Returns the members of a header that is a list.
+pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii)
+}
+
 /// Parses digits. A number that is too large is the largest.
 fn seconds(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |seconds, byte| {
-        byte.is_ascii_digit().then(|| {
-            seconds
-                .saturating_mul(10)
-                .saturating_add(u64::from(byte - b'0'))
-        })
-    })
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -9,22 +9,23 @@ use http_body::Frame;
 use super::head::{own, size_of_headers};
 
 /// What a frame costs besides its bytes: the item, and two allocations.
-const FRAME: usize = size_of::<Item>() + 64;
+const FRAME: usize = size_of::<Chunk>() + 64;
 
 /// All frames of a body, or, if they are too many, those that some reader has not read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Frames {
-    items: VecDeque<Item>,
+    items: VecDeque<Chunk>,
     /// The number of the first item.
-    base: usize,
+    pub(super) base: usize,
     /// The bytes of the items.
     bytes: usize,
     max: usize,
-    is_whole: bool,
+    /// No frame was dropped or will be.
+    pub(super) is_whole: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Item {
+#[derive(Clone)]
+enum Chunk {
     Data(Bytes),
     Trailers(Box<HeaderMap>),
 }
@@ -46,10 +47,10 @@ impl Frames {
         let item = match frame.into_data().map_err(Frame::into_trailers) {
             // A slice would keep all that it was cut from.
             Ok(data) if self.is_whole && data.len() <= self.max => {
-                Item::Data(Bytes::copy_from_slice(&data))
+                Chunk::Data(Bytes::copy_from_slice(&data))
             }
-            Ok(data) => Item::Data(data),
-            Err(Ok(trailers)) => Item::Trailers(Box::new(own(&trailers))),
+            Ok(data) => Chunk::Data(data),
+            Err(Ok(trailers)) => Chunk::Trailers(Box::new(own(&trailers))),
             // There is no third kind.
             Err(Err(_)) => return,
         };
@@ -61,24 +62,14 @@ impl Frames {
     /// Returns the frame with a number.
     pub(super) fn get(&self, at: usize) -> Option<Frame<Bytes>> {
         Some(match self.items.get(at.checked_sub(self.base)?)?.clone() {
-            Item::Data(data) => Frame::data(data),
-            Item::Trailers(trailers) => Frame::trailers(*trailers),
+            Chunk::Data(data) => Frame::data(data),
+            Chunk::Trailers(trailers) => Frame::trailers(*trailers),
         })
     }
 
     /// Frames that are tiny or empty count, too.
     pub(super) fn is_full(&self) -> bool {
         self.bytes > self.max || self.items.len() > self.max / FRAME + 64
-    }
-
-    /// Returns whether no frame was dropped or will be.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
-    /// Returns the number of the first frame that is still there.
-    pub(super) const fn base(&self) -> usize {
-        self.base
     }
 
     /// Returns the number of the frame that comes next.
@@ -100,7 +91,7 @@ impl Frames {
     pub(super) fn data(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(self.bytes);
         for item in &self.items {
-            if let Item::Data(bytes) = item {
+            if let Chunk::Data(bytes) = item {
                 data.extend_from_slice(bytes);
             }
         }
@@ -108,7 +99,7 @@ impl Frames {
     }
 
     pub(super) fn has_trailers(&self) -> bool {
-        matches!(self.items.back(), Some(Item::Trailers(_)))
+        matches!(self.items.back(), Some(Chunk::Trailers(_)))
     }
 
     pub(super) fn size(&self) -> usize {
@@ -116,9 +107,9 @@ impl Frames {
     }
 }
 
-// ===== impl Item =====
+// ===== impl Chunk =====
 
-impl Item {
+impl Chunk {
     fn len(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),

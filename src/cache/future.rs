@@ -12,9 +12,9 @@ use tower_service::Service;
 
 use super::{
     body::{ResponseBody, Shareable},
-    coalesce::{Followed, Follower, Lead},
-    hit::Hit,
-    status::Detail,
+    coalesce::{CloseReason, Followed, Follower, Lead},
+    entry::Hit,
+    status::Status,
 };
 use crate::http::{IntoHttp, WithBody};
 
@@ -36,7 +36,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, Request>
+    pub(super) enum State<S, Request>
     where
         S: Service<Request>,
     {
@@ -50,21 +50,7 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
-    pub(super) fn hit(hit: Hit) -> Self {
-        let state = State::Hit { hit: Some(hit) };
-        Self { state }
-    }
-
-    /// Without a lead the request is passed on as it is.
-    pub(super) fn calling(future: S::Future, lead: Option<Lead>) -> Self {
-        let lead = lead.map(Box::new);
-        let state = State::Calling { future, lead };
-        Self { state }
-    }
-
-    pub(super) fn following(follower: Follower<S, Request>) -> Self {
-        let follower = Box::new(follower);
-        let state = State::Following { follower };
+    pub(super) const fn new(state: State<S, Request>) -> Self {
         Self { state }
     }
 }
@@ -88,11 +74,24 @@ where
                 },
                 // ## Calling => done
                 StateProj::Calling { future, lead } => {
-                    let outcome = ready!(match &*lead {
+                    let result = ready!(match &*lead {
                         Some(lead) => lead.poll(cx, |cx| future.poll(cx)),
                         None => future.poll(cx),
                     });
-                    respond(outcome, lead.take())?
+                    match (result, lead.take()) {
+                        (Ok(response), Some(lead)) => lead.respond(response.into_http()),
+                        (Ok(response), None) => {
+                            let mut response = response.into_http().map(ResponseBody::new);
+                            Status::Bypass.add_to(&mut response, "fwd=bypass");
+                            response
+                        }
+                        (Err(error), lead) => {
+                            if let Some(lead) = lead {
+                                lead.flight.close(CloseReason::Failed);
+                            }
+                            return Poll::Ready(Err(error));
+                        }
+                    }
                 }
                 // ## Following => (Calling | done)
                 StateProj::Following { follower } => match ready!(follower.poll(cx))? {
@@ -109,37 +108,8 @@ where
     }
 }
 
-fn respond<R, E>(
-    outcome: Result<R, E>,
-    lead: Option<Box<Lead>>,
-) -> Result<http::Response<ResponseBody>, E>
-where
-    R: IntoHttp<Body: Shareable>,
-{
-    match (outcome, lead) {
-        (Ok(response), Some(lead)) => Ok(lead.respond(response.into_http())),
-        (Ok(response), None) => {
-            let mut response = response.into_http().map(ResponseBody::new);
-            Detail::Bypass.add_to(&mut response);
-            Ok(response)
-        }
-        (Err(error), lead) => {
-            if let Some(lead) = lead {
-                lead.fail();
-            }
-            Err(error)
-        }
-    }
-}
-
 impl<S: Service<Request>, Request> fmt::Debug for ResponseFuture<S, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Hit { .. } => "Hit",
-            State::Calling { lead: Some(_), .. } => "Leading",
-            State::Calling { lead: None, .. } => "Calling",
-            State::Following { .. } => "Following",
-        };
-        f.debug_tuple("ResponseFuture").field(&state).finish()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

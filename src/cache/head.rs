@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, SET_COOKIE},
+    response::Parts,
+};
 use tokio::time::Instant;
 
-use super::directives;
+use super::directives::{age, list};
 
 /// What a header costs besides its text.
 const FIELD: usize = 64;
@@ -22,30 +26,24 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-#[derive(Debug)]
-pub(super) struct Head {
-    response: http::Response<()>,
+pub(super) struct CachedHead {
+    pub(super) response: http::Response<()>,
     /// Of the body, if it is known.
     pub(super) length: Option<u64>,
     /// Whether there may be a body.
     pub(super) has_body: bool,
-    born: Instant,
+    pub(super) born: Instant,
     /// The age at that time, in seconds.
     age: u64,
     /// `None` if that is beyond what an instant can hold.
     expires: Option<Instant>,
 }
 
-// ===== impl Head =====
+// ===== impl CachedHead =====
 
-impl Head {
-    pub(super) fn new(
-        parts: &Parts,
-        length: Option<u64>,
-        has_body: bool,
-        now: Instant,
-        ttl: Duration,
-    ) -> Self {
+impl CachedHead {
+    pub(super) fn new(parts: &Parts, length: Option<u64>, has_body: bool, ttl: Duration) -> Self {
+        let now = Instant::now();
         let mut response = http::Response::new(());
         *response.status_mut() = parts.status;
         *response.version_mut() = parts.version;
@@ -56,7 +54,7 @@ impl Head {
             length,
             has_body,
             born: now,
-            age: directives::age(&parts.headers),
+            age: age(&parts.headers),
             expires: now.checked_add(ttl),
         }
     }
@@ -66,17 +64,9 @@ impl Head {
         self.response.clone().map(|()| body)
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.response.headers()
-    }
-
     pub(super) fn age(&self, now: Instant) -> u64 {
         let here = now.saturating_duration_since(self.born).as_secs();
         self.age.saturating_add(here)
-    }
-
-    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
-        self.born > other.born
     }
 
     /// Returns whether the response was not older than so many seconds when it came.
@@ -107,17 +97,9 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let named = headers.get_all("connection");
     let is_named = |name: &HeaderName| {
-        let mut lists = named.iter().map(HeaderValue::as_bytes);
-        lists.any(|list| {
-            let mut names = list.split(|byte| *byte == b',');
-            names.any(|listed| {
-                listed
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(name.as_str().as_bytes())
-            })
-        })
+        let name = name.as_str().as_bytes();
+        list(headers, CONNECTION).any(|listed| listed.eq_ignore_ascii_case(name))
     };
     let mut owned = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {

@@ -1,23 +1,11 @@
 //! JSON texts as the cache compares them.
 
-use std::{borrow::Cow, fmt, str};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use crate::payload::json::Json;
 
 /// What is nested deeper is compared byte by byte. Each level is one more pass over the text.
 const MAX_DEPTH: u32 = 32;
-
-/// The members of an object in the order of their names, which are canonical literals.
-pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
-
-/// The members of an object as they are written.
-struct RawMembers<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-struct RawMembersVisitor;
 
 /// Appends the canonical form of an object or array to `out`. Returns `false` and appends nothing
 /// if the text is something else.
@@ -28,105 +16,55 @@ struct RawMembersVisitor;
 /// the two counts.
 pub(super) fn append_canonical(json: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let is_written = str::from_utf8(json).is_ok_and(|json| {
-        let json = json.trim_start_matches([' ', '\t', '\n', '\r']);
-        json.starts_with(['{', '[']) && append(json, MAX_DEPTH, out).is_some()
-    });
+    let json = Json::parse(json).filter(|json| json.is_object() || json.is_array());
+    let is_written = json.is_some_and(|json| append(json, MAX_DEPTH, out).is_some());
     if !is_written {
         out.truncate(start);
     }
     is_written
 }
 
-/// Appends a value that has no white space before it.
-fn append(json: &str, depth: u32, out: &mut Vec<u8>) -> Option<()> {
-    match json.as_bytes().first()? {
-        b'{' => {
-            let depth = depth.checked_sub(1)?;
-            out.push(b'{');
-            for (name, value) in Members::read(json)?.0 {
-                out.extend_from_slice(name.as_bytes());
-                out.push(b':');
-                append(value, depth, out)?;
-                out.push(b',');
-            }
-            out.push(b'}');
+fn append(json: Json<'_>, depth: u32, out: &mut Vec<u8>) -> Option<()> {
+    if json.is_object() {
+        let depth = depth.checked_sub(1)?;
+        let members = json
+            .members()
+            .map(|(name, value)| Some((canonical_string(name)?, value)));
+        let mut members: Vec<_> = members.collect::<Option<_>>()?;
+        members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        if !members.is_sorted_by(|a, b| a.0 < b.0) {
+            return None;
         }
-        b'[' => {
-            let depth = depth.checked_sub(1)?;
-            out.push(b'[');
-            for value in serde_json::from_str::<Vec<&RawValue>>(json).ok()? {
-                append(value.get(), depth, out)?;
-                out.push(b',');
-            }
-            out.push(b']');
+        out.push(b'{');
+        for (name, value) in members {
+            out.extend_from_slice(name.as_bytes());
+            out.push(b':');
+            append(value, depth, out)?;
+            out.push(b',');
         }
-        b'"' => out.extend_from_slice(canonical_string(json)?.as_bytes()),
-        _ => out.extend_from_slice(json.as_bytes()),
+        out.push(b'}');
+    } else if json.is_array() {
+        let depth = depth.checked_sub(1)?;
+        out.push(b'[');
+        for value in json.elements() {
+            append(value, depth, out)?;
+            out.push(b',');
+        }
+        out.push(b']');
+    } else if json.is_string() {
+        out.extend_from_slice(canonical_string(json)?.as_bytes());
+    } else {
+        out.extend_from_slice(json.text().as_bytes());
     }
     Some(())
 }
 
-fn canonical_string(literal: &str) -> Option<Cow<'_, str>> {
+fn canonical_string(json: Json<'_>) -> Option<Cow<'_, str>> {
+    let literal = json.text();
     if !literal.contains('\\') {
         return Some(literal.into());
     }
-    let text: String = serde_json::from_str(literal).ok()?;
-    Some(serde_json::to_string(&text).ok()?.into())
-}
-
-// ===== impl Members =====
-
-impl<'a> Members<'a> {
-    /// Returns `None` if the text is no object, or a name occurs twice.
-    pub(super) fn read(json: &'a str) -> Option<Self> {
-        let RawMembers(members) = serde_json::from_str(json).ok()?;
-        let canonical = |(name, value): (&'a RawValue, &'a RawValue)| {
-            Some((canonical_string(name.get())?, value.get()))
-        };
-        let mut members: Vec<_> = members.into_iter().map(canonical).collect::<Option<_>>()?;
-        members.sort_unstable();
-        members
-            .is_sorted_by(|a, b| a.0 < b.0)
-            .then_some(Self(members))
-    }
-
-    pub(super) fn of_body(body: &'a [u8]) -> Option<Self> {
-        Self::read(str::from_utf8(body).ok()?)
-    }
-
-    /// Returns the text of a member's value.
-    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        let is_it = |literal: &str| literal.get(1..literal.len() - 1) == Some(name);
-        let mut members = self.0.iter();
-        members
-            .find(|(literal, _)| is_it(literal))
-            .map(|(_, value)| *value)
-    }
-}
-
-// ===== impl RawMembers =====
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_map(RawMembersVisitor).map(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for RawMembersVisitor {
-    type Value = Vec<(&'de RawValue, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(members)
-    }
+    Some(serde_json::to_string(&json.as_str()?).ok()?.into())
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The cache key.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+use http::{HeaderName, header::CONTENT_TYPE};
 
 use super::{json, noise::is_noise};
 use crate::http::{PeekBody, RequestHead, headers::type_says};
 
 /// A keyed hash of a request. Equal requests have the same key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CacheKey([u8; 32]);
 
 /// What is part of the key.
@@ -23,8 +23,8 @@ pub(super) struct KeyPolicy {
 /// Returns the identity behind a request. Without one the request is not cached.
 type Identity = Arc<dyn Fn(&dyn RequestHead) -> Option<Vec<u8>> + Send + Sync>;
 
-/// Fields, each with its length before it, and the body.
-struct Fields(Vec<u8>);
+/// KeyFields, each with its length before it, and the body.
+struct KeyFields(Vec<u8>);
 
 // ===== impl KeyPolicy =====
 
@@ -56,7 +56,7 @@ impl KeyPolicy {
     /// Returns `None` if the body cannot be read without consuming it, or an identity is missing.
     pub(super) fn key<R: RequestHead + PeekBody>(&self, request: &R) -> Option<CacheKey> {
         let headers = request.headers();
-        let mut fields = Fields(Vec::with_capacity(512));
+        let mut fields = KeyFields(Vec::with_capacity(512));
         fields.add(request.method().as_str().as_bytes());
         fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
@@ -74,7 +74,7 @@ impl KeyPolicy {
             }
             fields.add_option(None);
         }
-        let is_json = says_json(headers);
+        let is_json = !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json");
         request.peek(|body| fields.add_body(body, is_json))?;
         Some(CacheKey(
             *blake3::keyed_hash(&self.secret, &fields.0).as_bytes(),
@@ -82,31 +82,9 @@ impl KeyPolicy {
     }
 }
 
-/// Returns whether the body may be JSON: if its type says so, or nothing is said.
-fn says_json(headers: &HeaderMap) -> bool {
-    !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json")
-}
+// ===== impl KeyFields =====
 
-impl fmt::Debug for KeyPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPolicy")
-            .field("ignored", &self.ignored)
-            .field("identities", &self.identities.len())
-            .finish_non_exhaustive()
-    }
-}
-
-// ===== impl CacheKey =====
-
-impl fmt::Debug for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheKey").finish_non_exhaustive()
-    }
-}
-
-// ===== impl Fields =====
-
-impl Fields {
+impl KeyFields {
     /// Must be the last field.
     fn add_body(&mut self, body: &[u8], is_json: bool) {
         self.0.reserve(body.len() + 1);

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::{
     Cache, Usage,
     key::KeyPolicy,
-    policy::{Cacheable, Policy},
+    policy::{CachePolicy, Predicate},
     store::Store,
 };
 use crate::http::{PeekBody, RequestHead};
@@ -24,7 +24,7 @@ const TTL: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct CacheLayer {
-    policy: Arc<Policy>,
+    policy: Arc<CachePolicy>,
     store: Arc<Store>,
 }
 
@@ -50,7 +50,7 @@ impl CacheLayer {
     ///
     /// Defaults: 64 MiB of responses, each for an hour.
     pub fn completions() -> Self {
-        Self::with(Cacheable::Completions)
+        Self::with(None)
     }
 
     /// Creates a layer that caches the `GET`, `HEAD` and `POST` requests for which a predicate
@@ -68,18 +68,17 @@ impl CacheLayer {
     /// let layer = CacheLayer::new(|request: &dyn RequestHead| request.path() == "/search");
     /// ```
     pub fn new(cacheable: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static) -> Self {
-        Self::with(Cacheable::Custom(Arc::new(cacheable)))
+        Self::with(Some(Arc::new(cacheable)))
     }
 
-    fn with(cacheable: Cacheable) -> Self {
+    fn with(cacheable: Option<Predicate>) -> Self {
         Self {
-            policy: Arc::new(Policy {
+            policy: Arc::new(CachePolicy {
                 ttl: TTL,
                 max_entry: MAX_ENTRY,
                 cacheable,
                 key: KeyPolicy::new(),
                 statuses: vec![StatusCode::OK],
-                deterministic_only: false,
                 single_flight: true,
             }),
             store: Arc::new(Store::new(MAX_BYTES)),
@@ -159,14 +158,6 @@ impl CacheLayer {
         self.set(|policy| policy.statuses = statuses.into_iter().collect())
     }
 
-    /// Caches a `POST` only if its JSON body has a `temperature` of 0, or its path has `embed` in
-    /// it.
-    ///
-    /// By default, a response that was sampled at random is cached like any other.
-    pub fn deterministic_only(self) -> Self {
-        self.set(|policy| policy.deterministic_only = true)
-    }
-
     /// Sets whether equal requests at the same time share a response. The default is `true`.
     pub fn single_flight(self, single_flight: bool) -> Self {
         self.set(|policy| policy.single_flight = single_flight)
@@ -182,7 +173,7 @@ impl CacheLayer {
     ///
     /// A response that is not complete will be stored nevertheless.
     pub fn forget<R: RequestHead + PeekBody>(&self, request: &R) {
-        if let Some(lookup) = self.policy.lookup(request) {
+        if let Some(lookup) = self.policy.lookup(&self.store, request) {
             self.store.forget(&lookup.key);
         }
     }
@@ -192,7 +183,7 @@ impl CacheLayer {
         self.store.clear();
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Policy)) -> Self {
+    fn set(mut self, set: impl FnOnce(&mut CachePolicy)) -> Self {
         set(Arc::make_mut(&mut self.policy));
         self
     }

@@ -45,8 +45,7 @@
 //! costs microseconds and no quota.
 //!
 //! Do not use it if each response must be a new sample. A response to a request with a temperature
-//! of 1 is cached like any other, unless the layer is
-//! [`deterministic_only`](CacheLayer::deterministic_only).
+//! of 1 is cached like any other.
 //!
 //! # What is cached
 //!
@@ -108,8 +107,9 @@
 //!   `GCLB`), which are not stored
 //! - if it varies with everything (`Vary: *`) or with a header that is not part of the key
 //! - if its body broke off, was dropped, or is not as long as its `Content-Length`
-//! - if it reports an error with a good status: JSON, or an event of a stream, with an `error`,
-//!   with the `type` or `object` `error`, or with such a member in `choices` or `response`
+//! - if it reports an error with a good status: JSON, or an event of a stream, with an `error` that
+//!   is not empty, with the `type` or `object` `error`, or with such a member in `choices`, `delta`
+//!   or `response`
 //! - if it was cut: JSON that is empty or incomplete; a stream that has nothing but keep-alives,
 //!   ends within a line, or, in the formats of OpenAI, Anthropic, Gemini, Mistral, Cohere and
 //!   Ollama, lacks its end
@@ -203,7 +203,6 @@ mod entry;
 mod error;
 mod frames;
 mod head;
-mod hit;
 mod json;
 mod key;
 mod layer;

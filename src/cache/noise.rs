@@ -2,7 +2,8 @@
 
 use http::HeaderName;
 
-/// Headers that name one request, one attempt, a trace, the client program or the connection.
+/// Headers that name one request, one attempt, a trace, the client program or the connection, or
+/// tell the cache how to handle the request.
 ///
 /// No model API is known to respond differently because of them, and none of them says who the
 /// client is. This list is a security boundary: exact names, and one prefix. `x-amzn-*`, `cf-*` and
@@ -63,16 +64,16 @@ const NOISE: &[&str] = &[
     "proxy-connection",
     "te",
     "transfer-encoding",
+    // How to use the cache.
+    "cache-control",
+    "pragma",
 ];
 
 /// The SDKs that Stainless generates describe themselves and the attempt under this prefix.
 const NOISE_PREFIX: &str = "x-stainless-";
 
-/// Headers that tell the cache how to handle the request.
-const DIRECTIVES: &[&str] = &["cache-control", "pragma"];
-
 /// Returns whether requests that differ in this header alone may share a response.
 pub(super) fn is_noise(name: &HeaderName) -> bool {
     let name = name.as_str();
-    NOISE.contains(&name) || DIRECTIVES.contains(&name) || name.starts_with(NOISE_PREFIX)
+    NOISE.contains(&name) || name.starts_with(NOISE_PREFIX)
 }

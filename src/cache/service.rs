@@ -8,8 +8,8 @@ use tower_service::Service;
 use super::{
     body::{ResponseBody, Shareable},
     coalesce::Follower,
-    future::ResponseFuture,
-    policy::Policy,
+    future::{ResponseFuture, State},
+    policy::CachePolicy,
     store::{Entered, Store},
 };
 use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
@@ -18,14 +18,14 @@ use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 #[derive(Debug, Clone)]
 pub struct Cache<S> {
     inner: S,
-    policy: Arc<Policy>,
+    policy: Arc<CachePolicy>,
     store: Arc<Store>,
 }
 
 // ===== impl Cache =====
 
 impl<S> Cache<S> {
-    pub(super) const fn new(inner: S, policy: Arc<Policy>, store: Arc<Store>) -> Self {
+    pub(super) const fn new(inner: S, policy: Arc<CachePolicy>, store: Arc<Store>) -> Self {
         Self {
             inner,
             policy,
@@ -34,14 +34,6 @@ impl<S> Cache<S> {
     }
 
     crate::macros::inner!(inner);
-}
-
-impl<S: Clone> Cache<S> {
-    /// Drops the instance that was polled ready and is not called. It may hold something, such as
-    /// the last permit of a limit, until this service is called again.
-    fn let_go(&mut self) {
-        self.inner = self.inner.clone();
-    }
 }
 
 impl<S, Request, R, B> Service<Request> for Cache<S>
@@ -61,24 +53,31 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some(lookup) = self.policy.lookup(&request) else {
-            return ResponseFuture::calling(self.inner.call(request), None);
+        let Some(lookup) = self.policy.lookup(&self.store, &request) else {
+            let (future, lead) = (self.inner.call(request), None);
+            return ResponseFuture::new(State::Calling { future, lead });
         };
-        match self.store.enter(&lookup, &self.policy) {
+        let entered = self.store.enter(&lookup);
+        if !matches!(entered, Entered::Lead(_)) {
+            // Drops the instance that was polled ready and is not called. It may hold something,
+            // such as the last permit of a limit, until this service is called again.
+            self.inner = self.inner.clone();
+        }
+        ResponseFuture::new(match entered {
             Entered::Hit(hit) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!("responding from the cache");
-                self.let_go();
-                ResponseFuture::hit(hit)
+                State::Hit { hit: Some(hit) }
             }
-            Entered::Lead(lead) => ResponseFuture::calling(self.inner.call(request), Some(lead)),
+            Entered::Lead(lead) => {
+                let (future, lead) = (self.inner.call(request), Some(Box::new(lead)));
+                State::Calling { future, lead }
+            }
             Entered::Follow(reader, why) => {
-                self.let_go();
-                let shared = (self.store.clone(), self.policy.clone());
                 let call = (self.inner.clone(), request);
-                let follower = Follower::new(call, (lookup, why), shared, reader);
-                ResponseFuture::following(follower)
+                let follower = Box::new(Follower::new(call, lookup, why, reader));
+                State::Following { follower }
             }
-        }
+        })
     }
 }

@@ -1,15 +1,10 @@
 //! Where a response came from.
 
-use std::time::Duration;
-
-use http::{HeaderName, HeaderValue, header::AGE};
+use http::{HeaderName, HeaderValue};
 
 use crate::http::ResponseHead;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-
-/// The largest integer of a structured field.
-const MOST: u64 = 999_999_999_999_999;
 
 /// Where a response came from. The layer adds it to the response's extensions.
 ///
@@ -39,23 +34,6 @@ pub enum Status {
     Bypass,
 }
 
-/// The status with what `Cache-Status` says about it.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Detail {
-    Hit { age: u64, ttl: Duration },
-    Miss { why: Why, is_stored: bool },
-    Collapsed,
-    Bypass,
-}
-
-/// Why the inner service is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    Missing,
-    Stale,
-    Request,
-}
-
 // ===== impl Status =====
 
 impl Status {
@@ -64,47 +42,12 @@ impl Status {
     pub fn of<R: ResponseHead>(response: &R) -> Option<Self> {
         response.extensions().get().copied()
     }
-}
 
-// ===== impl Detail =====
-
-impl Detail {
-    pub(super) fn add_to<B>(self, response: &mut http::Response<B>) {
-        let headers = response.headers_mut();
-        if let Self::Hit { age, .. } = self {
-            headers.insert(AGE, age.into());
+    /// Adds the status to a response. `detail` is what `Cache-Status` says about it.
+    pub(super) fn add_to<B>(self, response: &mut http::Response<B>, detail: &str) {
+        if let Ok(value) = HeaderValue::try_from(format!("tower-throttle; {detail}")) {
+            response.headers_mut().append(CACHE_STATUS, value);
         }
-        if let Some(value) = self.header() {
-            headers.append(CACHE_STATUS, value);
-        }
-        response.extensions_mut().insert(self.status());
-    }
-
-    const fn status(self) -> Status {
-        match self {
-            Self::Hit { .. } => Status::Hit,
-            Self::Miss { .. } => Status::Miss,
-            Self::Collapsed => Status::Collapsed,
-            Self::Bypass => Status::Bypass,
-        }
-    }
-
-    fn header(self) -> Option<HeaderValue> {
-        let text = match self {
-            Self::Hit { ttl, .. } if ttl == Duration::MAX => "hit".to_owned(),
-            Self::Hit { ttl, .. } => format!("hit; ttl={}", ttl.as_secs().min(MOST)),
-            Self::Miss { why, is_stored } => {
-                let why = match why {
-                    Why::Missing => "miss",
-                    Why::Stale => "stale",
-                    Why::Request => "request",
-                };
-                let stored = if is_stored { "; stored" } else { "" };
-                format!("fwd={why}{stored}")
-            }
-            Self::Collapsed => "fwd=miss; collapsed".to_owned(),
-            Self::Bypass => "fwd=bypass".to_owned(),
-        };
-        HeaderValue::try_from(format!("tower-throttle; {text}")).ok()
+        response.extensions_mut().insert(self);
     }
 }

@@ -10,25 +10,26 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
 use super::{
-    coalesce::{Flight, Lead, Reader},
-    entry::Entry,
-    hit::Hit,
+    coalesce::{Lead, Reader, SingleFlight},
+    entry::{Entry, Hit},
     key::CacheKey,
-    policy::{Lookup, Policy},
-    status::{Detail, Why},
-    usage::{Counts, Usage},
+    policy::Lookup,
+    usage::Usage,
 };
+use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Store {
-    pub(super) counts: Counts,
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+    pub(super) collapsed: AtomicU64,
     entries: Cache<CacheKey, Arc<Entry>>,
     flights: Mutex<Flights>,
 }
 
 /// Calls whose responses are not complete.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Flights {
-    by_key: HashMap<CacheKey, Arc<Flight>>,
+    by_key: HashMap<CacheKey, Arc<SingleFlight>>,
     /// Increases each time that the store is cleared.
     generation: u64,
 }
@@ -38,6 +39,9 @@ pub(super) enum Entered {
     Lead(Lead),
     Follow(Reader, Why),
 }
+
+/// Why the inner service is called, as `Cache-Status` says it.
+pub(super) type Why = &'static str;
 
 // ===== impl Store =====
 
@@ -50,20 +54,22 @@ impl Store {
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Self {
-            counts: Counts::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            collapsed: AtomicU64::new(0),
             entries,
             flights: Mutex::default(),
         }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, lookup: &Lookup, policy: &Arc<Policy>) -> Entered {
+    pub(super) fn enter(&self, lookup: &Lookup) -> Entered {
         let why = match self.find(lookup) {
             Ok(hit) => return Entered::Hit(hit),
             Err(why) => why,
         };
         // A request that wants a new response does not share one either.
-        if !policy.single_flight || lookup.max_age == 0 {
-            return Entered::Lead(self.lead(lookup, policy, why));
+        if !lookup.policy.single_flight || lookup.max_age == 0 {
+            return Entered::Lead(self.lead(lookup, why));
         }
         loop {
             let mut flights = self.flights();
@@ -72,12 +78,12 @@ impl Store {
                 if let Ok(hit) = self.find(lookup) {
                     return Entered::Hit(hit);
                 }
-                let lead = Lead::new(self, policy, lookup, flights.generation, why);
+                let lead = Lead::new(lookup, flights.generation, why);
                 flights.by_key.insert(lookup.key, lead.flight.clone());
                 return Entered::Lead(lead);
             };
             drop(flights);
-            match Reader::follow(&flight, |head| policy.joins(lookup, head)) {
+            match flight.follow(|head| lookup.accepts(head)) {
                 Some(reader) => return Entered::Follow(reader, why),
                 // The next request leads a new flight.
                 None => self.land(&lookup.key, &flight),
@@ -86,30 +92,28 @@ impl Store {
     }
 
     /// Begins a flight that no other request follows.
-    pub(super) fn lead(self: &Arc<Self>, lookup: &Lookup, policy: &Arc<Policy>, why: Why) -> Lead {
-        let generation = self.flights().generation;
-        Lead::new(self, policy, lookup, generation, why)
+    pub(super) fn lead(&self, lookup: &Lookup, why: Why) -> Lead {
+        Lead::new(lookup, self.flights().generation, why)
     }
 
     fn find(&self, lookup: &Lookup) -> Result<Hit, Why> {
-        let entry = self.entries.get(&lookup.key).ok_or(Why::Missing)?;
+        let entry = self.entries.get(&lookup.key).ok_or("miss")?;
         let now = Instant::now();
-        let ttl = entry.head.fresh_for(now).ok_or(Why::Stale)?;
+        let ttl = entry.head.fresh_for(now).ok_or("stale")?;
         let age = entry.head.age(now);
         // A maximum age of 0 asks for a new response, even in the same second.
         if lookup.max_age == 0 || age > lookup.max_age {
-            return Err(Why::Request);
+            return Err("request");
         }
-        self.counts.hits.add();
-        let detail = Detail::Hit { age, ttl };
-        Ok(Hit { entry, detail })
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Ok(Hit { entry, age, ttl })
     }
 
     /// Stores the response to a request that began in this generation.
     pub(super) fn keep(&self, key: CacheKey, generation: u64, entry: Entry) {
         let flights = self.flights();
-        let newer = self.entries.get(&key);
-        let is_newest = newer.is_none_or(|other| !other.head.is_newer_than(&entry.head));
+        let other = self.entries.get(&key);
+        let is_newest = other.is_none_or(|other| other.head.born <= entry.head.born);
         let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
         if flights.generation == generation && is_newest && is_fresh {
             #[cfg(feature = "tracing")]
@@ -118,17 +122,15 @@ impl Store {
             // Otherwise the limit in bytes would be exceeded for a while.
             self.entries.run_pending_tasks();
         }
-        drop(flights);
     }
 
     /// Ends a flight: no request follows it any more.
-    pub(super) fn land(&self, key: &CacheKey, flight: &Arc<Flight>) {
+    pub(super) fn land(&self, key: &CacheKey, flight: &Arc<SingleFlight>) {
         let mut flights = self.flights();
         let current = flights.by_key.get(key);
-        let is_current = current.is_some_and(|current| Arc::ptr_eq(current, flight));
-        let landed = is_current.then(|| flights.by_key.remove(key));
-        drop(flights);
-        drop(landed);
+        if current.is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            flights.by_key.remove(key);
+        }
     }
 
     pub(super) fn forget(&self, key: &CacheKey) {
@@ -153,9 +155,9 @@ impl Store {
         Usage {
             entries: self.entries.entry_count(),
             bytes: self.entries.weighted_size(),
-            hits: self.counts.hits.get(),
-            misses: self.counts.misses.get(),
-            collapsed: self.counts.collapsed.get(),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            collapsed: self.collapsed.load(Ordering::Relaxed),
         }
     }
 
@@ -168,7 +170,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("entries", &self.entries.entry_count())
-            .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
 }

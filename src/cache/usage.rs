@@ -1,5 +1,3 @@
-use crate::sync::{AtomicU64, Ordering};
-
 /// What a cache holds, and what it did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,27 +13,4 @@ pub struct Usage {
     pub misses: u64,
     /// Requests that got the response to another request at the same time.
     pub collapsed: u64,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) hits: Count,
-    pub(super) misses: Count,
-    pub(super) collapsed: Count,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
-
-// ===== impl Count =====
-
-impl Count {
-    pub(super) fn add(&self) {
-        // Relaxed: no other memory depends on it.
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

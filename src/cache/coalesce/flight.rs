@@ -1,52 +1,50 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Waker},
+    task::Waker,
 };
 
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::pulse::Pulse;
+use super::{pulse::Pulse, reader::Reader};
 use crate::{
-    cache::{error::SharedBodyError, frames::Frames, head::Head},
+    cache::{
+        error::{Kind, SharedBodyError},
+        frames::Frames,
+        head::CachedHead,
+    },
     error::BoxError,
 };
 
 /// A call to the inner service, and the requests that share its response.
-#[derive(Debug)]
-pub(in crate::cache) struct Flight {
+pub(in crate::cache) struct SingleFlight {
     state: Mutex<State>,
     pub(super) pulse: Arc<Pulse>,
     /// A reader has made room, or left.
     pub(super) moved: Notify,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) frames: Frames,
     pub(super) readers: BTreeMap<u64, Cursor>,
     next_id: u64,
     /// Reads the body.
-    task: Option<AbortHandle>,
+    pub(super) task: Option<AbortHandle>,
 }
 
-#[derive(Debug)]
 pub(super) enum Phase {
     /// The inner service has not responded.
     Calling,
     /// The response is not shared, or there is none.
     Closed(CloseReason),
-    Streaming(Arc<Head>),
-    Complete(Arc<Head>),
+    Streaming(Arc<CachedHead>),
+    Complete(Arc<CachedHead>),
     /// A request that is alone gets the error itself.
-    Broken {
-        error: SharedBodyError,
-        original: Option<BoxError>,
-    },
+    Broken(SharedBodyError, Option<BoxError>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(in crate::cache) enum CloseReason {
     /// The leading request was dropped, panicked, or was not polled.
     Gone,
@@ -57,15 +55,15 @@ pub(in crate::cache) enum CloseReason {
 }
 
 /// How far a reader has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Cursor {
     pub(super) at: usize,
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
-// ===== impl Flight =====
+// ===== impl SingleFlight =====
 
-impl Flight {
+impl SingleFlight {
     pub(in crate::cache) fn new(max_entry: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -80,34 +78,37 @@ impl Flight {
         })
     }
 
-    /// Returns the number of a reader; `None` if it is too late, or the head is there and `accepts`
-    /// it not.
-    pub(super) fn follow(&self, accepts: impl FnOnce(&Head) -> bool) -> Option<u64> {
+    /// Returns `None` if the response can't be shared any more, or `accepts` not its head.
+    pub(in crate::cache) fn follow(
+        self: &Arc<Self>,
+        accepts: impl FnOnce(&CachedHead) -> bool,
+    ) -> Option<Reader> {
         let mut state = self.lock();
         let is_open = match &state.phase {
             Phase::Calling => true,
             Phase::Streaming(head) | Phase::Complete(head) => {
-                state.frames.is_whole() && accepts(head)
+                state.frames.is_whole && accepts(head)
             }
-            Phase::Closed(_) | Phase::Broken { .. } => false,
+            Phase::Closed(_) | Phase::Broken(..) => false,
         };
-        is_open.then(|| state.add_reader())
+        is_open.then(|| Reader::new(self.clone(), state.add_reader()))
     }
 
-    /// Lets the followers read, and returns the number of the reader of the leading request. Returns
-    /// `None` if the followers did not wait for it.
-    pub(super) fn open(&self, head: Arc<Head>) -> Option<u64> {
-        self.update(|state| {
+    /// Lets the followers read, and returns the reader of the leading request. Returns `None` if
+    /// the followers did not wait for it.
+    pub(super) fn open(self: &Arc<Self>, head: &Arc<CachedHead>) -> Option<Reader> {
+        let id = self.update(|state| {
             let is_open = matches!(state.phase, Phase::Calling);
             is_open.then(|| {
-                state.phase = Phase::Streaming(head);
+                state.phase = Phase::Streaming(head.clone());
                 state.add_reader()
             })
-        })
+        });
+        Some(Reader::new(self.clone(), id?))
     }
 
     /// Sends the followers away, if they still wait for the head.
-    pub(super) fn close(&self, reason: CloseReason) {
+    pub(in crate::cache) fn close(&self, reason: CloseReason) {
         self.update(|state| {
             if let Phase::Calling = state.phase {
                 state.phase = Phase::Closed(reason);
@@ -120,16 +121,10 @@ impl Flight {
         self.update(|state| match state.phase {
             Phase::Calling => state.phase = Phase::Closed(CloseReason::Gone),
             Phase::Streaming(_) => {
-                let error = SharedBodyError::dropped();
-                let original = None;
-                state.phase = Phase::Broken { error, original };
+                state.phase = Phase::Broken(SharedBodyError(Kind::Dropped), None);
             }
-            Phase::Closed(_) | Phase::Complete(_) | Phase::Broken { .. } => {}
+            Phase::Closed(_) | Phase::Complete(_) | Phase::Broken(..) => {}
         });
-    }
-
-    pub(super) fn set_task(&self, task: AbortHandle) {
-        self.lock().task = Some(task);
     }
 
     /// The task that reads the body ends with the last reader.
@@ -179,24 +174,10 @@ impl State {
     /// Drops the frames that all readers have read, unless all frames are kept. Returns whether
     /// there is room for one more.
     pub(super) fn make_room(&mut self) -> bool {
-        if !self.frames.is_whole() {
+        if !self.frames.is_whole {
             let slowest = self.readers.values().map(|cursor| cursor.at).min();
             self.frames.forget_before(slowest.unwrap_or(usize::MAX));
         }
         !self.frames.is_full()
-    }
-
-    /// Removes the readers that hold up the others.
-    pub(super) fn remove_slowest(&mut self) {
-        let base = self.frames.base();
-        self.readers.retain(|_, cursor| cursor.at > base);
-    }
-}
-
-// ===== impl Cursor =====
-
-impl Cursor {
-    pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        self.waker = Some(cx.waker().clone());
     }
 }

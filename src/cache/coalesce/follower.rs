@@ -2,7 +2,6 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,11 +10,14 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{flight::CloseReason, lead::Lead, reader::Reader};
-use crate::cache::{
-    body::ResponseBody,
-    policy::{Lookup, Policy},
-    status::{Detail, Why},
-    store::{Entered, Store},
+use crate::{
+    cache::{
+        body::ResponseBody,
+        policy::Lookup,
+        status::Status,
+        store::{Entered, Why},
+    },
+    sync::Ordering,
 };
 
 /// A leading request that is woken and not polled for this long, or up to twice as long, is given
@@ -31,8 +33,6 @@ pub(in crate::cache) struct Follower<S, Request> {
     request: Option<Request>,
     lookup: Lookup,
     why: Why,
-    store: Arc<Store>,
-    policy: Arc<Policy>,
     stage: Stage,
     stall: Pin<Box<Sleep>>,
     failures: u32,
@@ -55,8 +55,8 @@ pub(in crate::cache) enum Followed<F> {
 impl<S, Request> Follower<S, Request> {
     pub(in crate::cache) fn new(
         (service, request): (S, Request),
-        (lookup, why): (Lookup, Why),
-        (store, policy): (Arc<Store>, Arc<Policy>),
+        lookup: Lookup,
+        why: Why,
         reader: Reader,
     ) -> Self {
         #[cfg(feature = "tracing")]
@@ -66,8 +66,6 @@ impl<S, Request> Follower<S, Request> {
             request: Some(request),
             lookup,
             why,
-            store,
-            policy,
             stage: Stage::Waiting(reader),
             stall: Box::pin(sleep(STALL)),
             failures: 0,
@@ -88,23 +86,20 @@ impl<S, Request> Follower<S, Request> {
             self.stage = Stage::Waiting(reader);
             return stalled.map(|()| None);
         };
-        let is_alone = match head {
+        let store = &self.lookup.store;
+        let entered = match head {
             Ok(head) if head.was_young(self.lookup.max_age) => {
-                self.store.counts.collapsed.add();
+                store.collapsed.fetch_add(1, Ordering::Relaxed);
                 let mut response = head.respond(ResponseBody::shared(reader));
-                Detail::Collapsed.add_to(&mut response);
+                Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
                 return Poll::Ready(Some(response));
             }
-            Ok(_) | Err(CloseReason::Private) => true,
-            Err(CloseReason::Gone) => false,
-            Err(CloseReason::Failed) => {
+            Err(CloseReason::Gone) => store.enter(&self.lookup),
+            Err(CloseReason::Failed) if self.failures + 1 < MAX_FAILURES => {
                 self.failures += 1;
-                self.failures >= MAX_FAILURES
+                store.enter(&self.lookup)
             }
-        };
-        let entered = match is_alone {
-            true => Entered::Lead(self.store.lead(&self.lookup, &self.policy, self.why)),
-            false => self.store.enter(&self.lookup, &self.policy),
+            Ok(_) | Err(_) => Entered::Lead(store.lead(&self.lookup, self.why)),
         };
         match entered {
             Entered::Hit(hit) => return Poll::Ready(Some(hit.respond())),
@@ -146,14 +141,14 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
                         return Poll::Pending;
                     };
                     if let Err(error) = ready {
-                        lead.fail();
+                        lead.flight.close(CloseReason::Failed);
                         return Poll::Ready(Err(error));
                     }
                     let Some(request) = self.request.take() else {
                         unreachable!("polled after it was done")
                     };
-                    let called = Followed::Called(self.service.call(request), lead);
-                    return Poll::Ready(Ok(called));
+                    let future = self.service.call(request);
+                    return Poll::Ready(Ok(Followed::Called(future, lead)));
                 }
                 Stage::Done => unreachable!("polled after it was done"),
             }

@@ -9,17 +9,20 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::{
-    flight::{CloseReason, Flight, Phase},
+    flight::{Phase, SingleFlight},
     reader::Reader,
 };
-use crate::cache::{
-    body::{BoxedBody, ResponseBody, Shareable, boxed},
-    entry::Entry,
-    error::SharedBodyError,
-    head::Head,
-    policy::{Lookup, Policy, ResponseKind},
-    status::{Detail, Why},
-    store::Store,
+use crate::{
+    cache::{
+        body::{BoxedBody, ResponseBody, Shareable, boxed},
+        entry::Entry,
+        error::{Kind, SharedBodyError},
+        head::CachedHead,
+        policy::Lookup,
+        status::Status,
+        store::Why,
+    },
+    sync::Ordering,
 };
 
 /// A reader that holds up the others is removed if it reads nothing for this long.
@@ -27,11 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The side of a flight that brings the response: first the leading request, then the task that
 /// reads the body. Dropping it ends the flight.
-#[derive(Debug)]
 pub(in crate::cache) struct Lead {
-    pub(in crate::cache) flight: Arc<Flight>,
-    store: Arc<Store>,
-    policy: Arc<Policy>,
+    pub(in crate::cache) flight: Arc<SingleFlight>,
     lookup: Lookup,
     /// Of the store when the flight began.
     generation: u64,
@@ -41,18 +41,10 @@ pub(in crate::cache) struct Lead {
 // ===== impl Lead =====
 
 impl Lead {
-    pub(in crate::cache) fn new(
-        store: &Arc<Store>,
-        policy: &Arc<Policy>,
-        lookup: &Lookup,
-        generation: u64,
-        why: Why,
-    ) -> Self {
-        store.counts.misses.add();
+    pub(in crate::cache) fn new(lookup: &Lookup, generation: u64, why: Why) -> Self {
+        lookup.store.misses.fetch_add(1, Ordering::Relaxed);
         Self {
-            flight: Flight::new(policy.max_entry),
-            store: store.clone(),
-            policy: policy.clone(),
+            flight: SingleFlight::new(lookup.policy.max_entry),
             lookup: lookup.clone(),
             generation,
             why,
@@ -70,56 +62,47 @@ impl Lead {
         poll(&mut Context::from_waker(&waker))
     }
 
-    /// There is no response.
-    pub(in crate::cache) fn fail(self) {
-        self.flight.close(CloseReason::Failed);
-    }
-
     /// The response is there.
     pub(in crate::cache) fn respond<B: Shareable>(
         self,
         response: http::Response<B>,
     ) -> http::Response<ResponseBody> {
         let (parts, body) = response.into_parts();
-        let exact = body.size_hint().exact();
+        let head = self.lookup.head(&parts, body.size_hint().exact());
+        let is_stored = head.is_ok() && !self.lookup.policy.ttl.is_zero();
+        let stored = if is_stored { "; stored" } else { "" };
+        let detail = format!("fwd={}{stored}", self.why);
         let body = boxed(body);
-        let kind = self.policy.kind(&parts, exact, &self.lookup.method);
-        let why = self.why;
-        let is_stored = matches!(kind, ResponseKind::Cacheable(_)) && !self.policy.ttl.is_zero();
-        let body = match kind {
-            ResponseKind::Cacheable(head) => ResponseBody::shared(self.share(head, body)),
-            ResponseKind::Failure => {
-                self.flight.close(CloseReason::Failed);
-                ResponseBody::boxed(body)
-            }
-            ResponseKind::Private => {
-                self.flight.close(CloseReason::Private);
+        let body = match head {
+            Ok(head) => ResponseBody::shared(self.share(Arc::new(head), body)),
+            Err(reason) => {
+                self.flight.close(reason);
                 ResponseBody::boxed(body)
             }
         };
         let mut response = http::Response::from_parts(parts, body);
-        Detail::Miss { why, is_stored }.add_to(&mut response);
+        Status::Miss.add_to(&mut response, &detail);
         response
     }
 
-    fn share(mut self, head: Arc<Head>, body: BoxedBody) -> Reader {
+    fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> Reader {
         let reader = loop {
-            match self.flight.open(head.clone()) {
-                Some(id) => break Reader::new(self.flight.clone(), id),
+            match self.flight.open(&head) {
+                Some(reader) => break reader,
                 // The followers did not wait for this request. It reads its response alone.
-                None => self.flight = Flight::new(self.policy.max_entry),
+                None => self.flight = SingleFlight::new(self.lookup.policy.max_entry),
             }
         };
         if body.is_end_stream() {
             self.complete(head);
         } else {
             let task = tokio::spawn(self.read(head, body));
-            reader.flight.set_task(task.abort_handle());
+            reader.flight.lock().task = Some(task.abort_handle());
         }
         reader
     }
 
-    async fn read(self, head: Arc<Head>, mut body: BoxedBody) {
+    async fn read(self, head: Arc<CachedHead>, mut body: BoxedBody) {
         loop {
             self.wait_for_room().await;
             match body.frame().await {
@@ -133,9 +116,11 @@ impl Lead {
                 }
                 Some(Err(error)) => {
                     return self.flight.update(|state| {
-                        let is_alone = state.readers.len() < 2;
-                        let (original, error) = SharedBodyError::share(error, is_alone);
-                        state.phase = Phase::Broken { error, original };
+                        let (kind, original) = match state.readers.len() {
+                            0 | 1 => (Kind::Dropped, Some(error)),
+                            _ => (Kind::Broken(error.into()), None),
+                        };
+                        state.phase = Phase::Broken(SharedBodyError(kind), original);
                     });
                 }
                 None => break,
@@ -146,21 +131,24 @@ impl Lead {
 
     async fn wait_for_room(&self) {
         while !self.flight.lock().make_room() {
-            if timeout(PATIENCE, self.flight.moved.notified())
-                .await
-                .is_err()
-            {
+            let moved = timeout(PATIENCE, self.flight.moved.notified()).await;
+            if moved.is_err() {
                 #[cfg(feature = "tracing")]
                 tracing::debug!("removing readers that are too slow");
-                self.flight.update(|state| state.remove_slowest());
+                self.flight.update(|state| {
+                    let base = state.frames.base;
+                    state.readers.retain(|_, cursor| cursor.at > base);
+                });
             }
         }
     }
 
-    fn complete(&self, head: Arc<Head>) {
+    fn complete(&self, head: Arc<CachedHead>) {
         let frames = self.flight.lock().frames.clone();
         if let Some(entry) = Entry::new(head.clone(), frames) {
-            self.store.keep(self.lookup.key, self.generation, entry);
+            self.lookup
+                .store
+                .keep(self.lookup.key, self.generation, entry);
         }
         self.flight
             .update(|state| state.phase = Phase::Complete(head));
@@ -170,6 +158,6 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         self.flight.end();
-        self.store.land(&self.lookup.key, &self.flight);
+        self.lookup.store.land(&self.lookup.key, &self.flight);
     }
 }

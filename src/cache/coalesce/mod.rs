@@ -15,7 +15,7 @@ mod pulse;
 mod reader;
 
 pub(super) use self::{
-    flight::Flight,
+    flight::{CloseReason, SingleFlight},
     follower::{Followed, Follower},
     lead::Lead,
     reader::Reader,

@@ -7,10 +7,8 @@ use std::{
 use tokio::time::Instant;
 
 /// The waker of the leading request. It notes whether the request is polled once it was woken.
-#[derive(Debug)]
 pub(super) struct Pulse(Mutex<Beat>);
 
-#[derive(Debug)]
 struct Beat {
     task: Waker,
     /// Since when a poll is due.

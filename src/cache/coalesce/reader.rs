@@ -1,63 +1,53 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 
-use super::flight::{CloseReason, Flight, Phase, State};
+use super::flight::{CloseReason, Phase, SingleFlight};
 use crate::{
-    cache::{body::size_hint, error::SharedBodyError, head::Head},
+    cache::{
+        error::{Kind, SharedBodyError},
+        head::CachedHead,
+    },
     error::BoxError,
 };
 
 /// A request that reads the response of a flight. Dropping it leaves the flight.
 pub(in crate::cache) struct Reader {
-    pub(super) flight: Arc<Flight>,
+    pub(super) flight: Arc<SingleFlight>,
     id: u64,
-    /// Bytes that were read.
-    read: u64,
     has_ended: bool,
 }
 
 // ===== impl Reader =====
 
 impl Reader {
-    /// Returns `None` if the response can't be shared any more, or `accepts` not its head.
-    pub(in crate::cache) fn follow(
-        flight: &Arc<Flight>,
-        accepts: impl FnOnce(&Head) -> bool,
-    ) -> Option<Self> {
-        let id = flight.follow(accepts)?;
-        Some(Self::new(flight.clone(), id))
-    }
-
-    pub(super) const fn new(flight: Arc<Flight>, id: u64) -> Self {
+    pub(super) const fn new(flight: Arc<SingleFlight>, id: u64) -> Self {
         Self {
             flight,
             id,
-            read: 0,
             has_ended: false,
         }
     }
 
-    pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<Head>, CloseReason>> {
+    pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<CachedHead>, CloseReason>> {
         let mut state = self.flight.lock();
-        let State { phase, readers, .. } = &mut *state;
-        let Some(cursor) = readers.get_mut(&self.id) else {
+        let state = &mut *state;
+        let Some(cursor) = state.readers.get_mut(&self.id) else {
             return Poll::Ready(Err(CloseReason::Gone));
         };
-        Poll::Ready(match phase {
+        Poll::Ready(match &mut state.phase {
             Phase::Calling => {
-                cursor.wait(cx);
+                cursor.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             Phase::Closed(reason) => Err(*reason),
             Phase::Streaming(head) | Phase::Complete(head) => Ok(head.clone()),
             // Nothing was passed on, so another response will do.
-            Phase::Broken { .. } => Err(CloseReason::Failed),
+            Phase::Broken(..) => Err(CloseReason::Failed),
         })
     }
 
@@ -69,38 +59,30 @@ impl Reader {
             return Poll::Ready(None);
         }
         let frame = ready!(self.next(cx));
-        match &frame {
-            Some(Ok(frame)) => self.read += frame.data_ref().map_or(0, Bytes::len) as u64,
-            _ => self.has_ended = true,
-        }
+        self.has_ended = !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
 
     fn next(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut state = self.flight.lock();
-        let State {
-            phase,
-            readers,
-            frames,
-            ..
-        } = &mut *state;
-        let Some(cursor) = readers.get_mut(&self.id) else {
-            return Poll::Ready(Some(Err(SharedBodyError::fell_behind().into())));
+        let state = &mut *state;
+        let Some(cursor) = state.readers.get_mut(&self.id) else {
+            return Poll::Ready(Some(Err(SharedBodyError(Kind::FellBehind).into())));
         };
-        if let Some(frame) = frames.get(cursor.at) {
-            if cursor.at == frames.base() {
+        if let Some(frame) = state.frames.get(cursor.at) {
+            if cursor.at == state.frames.base {
                 self.flight.moved.notify_one();
             }
             cursor.at += 1;
             return Poll::Ready(Some(Ok(frame)));
         }
-        match phase {
+        match &mut state.phase {
             Phase::Calling | Phase::Streaming(_) => {
-                cursor.wait(cx);
+                cursor.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
             Phase::Complete(_) | Phase::Closed(_) => Poll::Ready(None),
-            Phase::Broken { error, original } => {
+            Phase::Broken(error, original) => {
                 let error = original.take().unwrap_or_else(|| error.clone().into());
                 Poll::Ready(Some(Err(error)))
             }
@@ -115,20 +97,12 @@ impl Reader {
         self.has_ended || is_read
     }
 
-    pub(in crate::cache) fn size_hint(&self) -> SizeHint {
-        let state = self.flight.lock();
-        match &state.phase {
-            Phase::Streaming(head) | Phase::Complete(head) => size_hint(head.length, self.read),
-            _ => SizeHint::default(),
+    /// Returns the length of the body, if it is known.
+    pub(in crate::cache) fn length(&self) -> Option<u64> {
+        match &self.flight.lock().phase {
+            Phase::Streaming(head) | Phase::Complete(head) => head.length,
+            _ => None,
         }
-    }
-}
-
-impl fmt::Debug for Reader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("read", &self.read)
-            .finish_non_exhaustive()
     }
 }
 

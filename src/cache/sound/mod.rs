@@ -5,6 +5,7 @@ mod stream;
 
 use http::HeaderMap;
 
+use self::report::Report;
 use crate::{
     http::headers::{is_compressed, type_says},
     payload::sse::BYTE_ORDER_MARK,
@@ -26,12 +27,14 @@ pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if says(b"text/event-stream") {
         return stream::is_sound(body);
     }
-    match report::read(body.split(|byte| *byte == RECORD_SEPARATOR)) {
-        Ok(Some(report)) if says(b"ndjson") => report.is_sound(),
-        Ok(Some(report)) => !report.is_error,
-        Ok(None) => !says(b"json"),
-        Err(_) => !says(b"json") && (!stream::is_one(body) || stream::is_sound(body)),
+    let mut report = Report::default();
+    let mut texts = body.split(|byte| *byte == RECORD_SEPARATOR);
+    if !texts.all(|texts| report.add(texts)) {
+        return !says(b"json") && (!stream::is_one(body) || stream::is_sound(body));
     }
+    let is_cut = says(b"ndjson") && report.is_cut();
+    let is_empty = says(b"json") && !report.has_content;
+    !(report.is_error || is_cut || is_empty)
 }
 
 #[cfg(test)]

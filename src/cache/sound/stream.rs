@@ -1,6 +1,6 @@
 //! A stream of events, all of it.
 
-use super::{report, report::Report};
+use super::report::Report;
 use crate::payload::sse::{Events, Sink};
 
 const DONE: &[u8] = b"[DONE]";
@@ -25,34 +25,31 @@ pub(super) fn is_one(body: &[u8]) -> bool {
 /// Whether something is in it, no error, and its end, where those of its kind have one. One that
 /// ends within a line was cut.
 pub(super) fn is_sound(body: &[u8]) -> bool {
-    let is_cut = ![&b"\n"[..], b"\r", DONE]
-        .iter()
-        .any(|end| body.ends_with(end));
+    let is_cut = !(body.ends_with(b"\n") || body.ends_with(b"\r") || body.ends_with(DONE));
     let mut events = Events::new();
-    let mut seen = Seen::default();
+    let mut stream = StreamReport::default();
     let mut rest = body;
     while !rest.is_empty() {
-        rest = events.feed_line(rest, &mut seen);
+        rest = events.feed_line(rest, &mut stream);
     }
     // Some servers leave out the empty line behind the last one.
-    seen.end();
-    !is_cut && seen.has_data && seen.all.is_sound()
+    stream.end();
+    let report = stream.report;
+    report.has_content && !(is_cut || report.is_error || report.is_cut())
 }
 
 /// What the events say.
 #[derive(Default)]
-struct Seen {
-    all: Report,
-    /// There was more than signs of life and an end.
-    has_data: bool,
+struct StreamReport {
+    report: Report,
     /// Of the event at hand.
     name: Vec<u8>,
     data: Vec<u8>,
 }
 
-// ===== impl Seen =====
+// ===== impl StreamReport =====
 
-impl Sink for Seen {
+impl Sink for StreamReport {
     fn data(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
     }
@@ -73,29 +70,20 @@ impl Sink for Seen {
         let name = self.name.trim_ascii();
         let data = self.data.trim_ascii();
         let json = data.strip_suffix(DONE);
-        let report = Report {
-            is_error: matches!(name, b"error" | b"response.failed"),
-            ends: json.is_some(),
-            ..Report::default()
-        };
+        self.report.is_error |= matches!(name, b"error" | b"response.failed");
+        self.report.ends |= json.is_some();
         let json = json.unwrap_or(data).trim_ascii();
-        let read = read(json);
-        self.has_data |=
-            !(json.is_empty() || read.is_idle || matches!(name, b"ping" | b"keepalive"));
-        self.all = self.all.and(report).and(read);
+        let is_ping = matches!(name, b"ping" | b"keepalive");
+        if !is_ping && !self.report.add(json) {
+            // Not JSON as a whole. Each line may be.
+            self.report.has_content = true;
+            for line in json.split(|byte| *byte == b'\n') {
+                self.report.add(line);
+            }
+        }
         self.name.clear();
         self.data.clear();
     }
-}
-
-/// Of data that are not JSON as a whole, each line that is; what is none says nothing.
-fn read(data: &[u8]) -> Report {
-    let report = report::read([data]).unwrap_or_else(|_| {
-        let lines = data.split(|byte| *byte == b'\n');
-        let reports = lines.filter_map(|line| report::read([line]).ok()?);
-        reports.reduce(Report::and)
-    });
-    report.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -118,8 +106,8 @@ mod tests {
             ("data: {\"error\": 1}\ndata: closed\n\n", false),
             ("data: {\"a\":1}\n\n", true),
             ("data: {\"a\":1}\n\ndata: {\"a", false),
-            ("data: {\"a\":1}\n\ndata: {\"error\":{}}\n\n", false),
-            ("data: {\"a\":1,\"error\":{}}\n\ndata: [DONE]\n\n", false),
+            ("data: {\"a\":1}\n\ndata: {\"error\":{}}\n\n", true),
+            ("data: {\"a\":1,\"error\":{}}\n\ndata: [DONE]\n\n", true),
             ("event: error\ndata: {}\n\n", false),
             ("event:error\r\ndata:{}\r\n\r\n", false),
             ("event: message\rdata: {\"type\":\"error\"}\r\r", false),

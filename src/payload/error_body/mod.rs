@@ -1,16 +1,29 @@
 //! What an error of a model API says, whether it comes as one or under a status that says that all
 //! is well.
 
+#[cfg(feature = "provider")]
 mod body;
+#[cfg(feature = "provider")]
 mod codes;
+#[cfg_attr(
+    not(feature = "provider"),
+    allow(dead_code, reason = "the cache reads less")
+)]
 mod in_band;
+#[cfg(feature = "provider")]
 mod kind;
+#[cfg(feature = "provider")]
 mod reader;
+#[cfg(feature = "provider")]
 mod reason;
-#[cfg(test)]
+#[cfg(all(test, feature = "provider"))]
 mod tests;
 
+#[cfg(feature = "cache")]
+pub(crate) use self::in_band::error_in;
+#[cfg(feature = "provider")]
 pub use self::reason::Class;
+#[cfg(feature = "provider")]
 pub(crate) use self::{
     in_band::{Says, says},
     kind::Diagnosis,

@@ -293,20 +293,6 @@ async fn an_answer_that_varies_is_given_to_those_it_suits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deterministic_cache_leaves_drawn_answers_alone() {
-    let (mut client, _) = counting(&cache().deterministic_only());
-    let cold = r#"{"temperature": 0}"#;
-    assert_eq!(ask(&mut client, post(cold)).await.1, "1");
-    assert_eq!(ask(&mut client, post(cold)).await.1, "1");
-    assert_eq!(ask(&mut client, post("{}")).await.1, "2");
-    let (parts, body) = ask(&mut client, post("{}")).await;
-    assert_eq!(
-        (body.as_str(), cache_status(&parts)),
-        ("3", "tower-throttle; fwd=bypass")
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_bound_in_bytes_is_kept_at_every_step() {
     const MOST: u64 = 100_000;
     let layer = cache().max_bytes(MOST);

@@ -64,7 +64,7 @@ async fn an_error_that_is_wrapped_in_something_is_found() {
         // In several lines.
         (
             &[("content-type", "text/event-stream")][..],
-            "data: {\r\ndata: \"error\": {\r\ndata: }}\r\n\r\n".to_owned(),
+            "data: {\r\ndata: \"error\": {\"code\": 1\r\ndata: }}\r\n\r\n".to_owned(),
         ),
     ] {
         let answer = with(text(body.clone()), headers);
