@@ -203,9 +203,7 @@ pub use self::{
         Rejected, TimedOut,
     },
     fallback::{Fallback, FallbackLayer},
-    http::{
-        Carry, Guarded, Hint, IntoHttp, Progress, RequestHead, ResponseHead, TryClone, WithBody,
-    },
+    http::{GuardedBody, Hint, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     limit::{
         Clock, Cost, Decision, InvalidQuota, Quota,

@@ -24,9 +24,9 @@ use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    BoxError, Clock, ConcurrencyLayer, FallbackLayer, Guarded, Quota, RetryAfterBackoffLayer,
+    BoxError, Clock, ConcurrencyLayer, FallbackLayer, GuardedBody, Quota, RetryAfterBackoffLayer,
     SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
-    concurrency::{Adaptive, Reading},
+    concurrency::{Adaptive, BodyPermit},
 };
 
 use crate::{
@@ -233,9 +233,9 @@ fn stack() -> Group {
 }
 
 fn apology(
-    _: Result<Response<Guarded<String, Reading>>, BoxError>,
-) -> Response<Guarded<String, Reading>> {
-    Response::new(Guarded::from(String::from("sorry")))
+    _: Result<Response<GuardedBody<String, BodyPermit>>, BoxError>,
+) -> Response<GuardedBody<String, BodyPermit>> {
+    Response::new(GuardedBody::from(String::from("sorry")))
 }
 
 /// A policy for tower's `Retry` as its documentation describes one: server errors are repeated within a budget.

@@ -11,7 +11,7 @@ use std::{
 use reqwest::{Client, Request, Response};
 use tokio::time::Instant;
 use tower::Service;
-use tower_throttle::{BoxError, Carry};
+use tower_throttle::{BoxError, GuardedBody, IntoHttp, WithBody};
 
 use crate::meter::Meter;
 
@@ -77,7 +77,9 @@ impl Service<Request> for Wire {
             meter.arrive(response.status());
             response.extensions_mut().insert(sent);
             // To the end of the body, whichever layer it is that reads it.
-            Ok(response.carry(in_flight))
+            let response = response.into_http();
+            let response = response.map(|body| GuardedBody::new(body, in_flight));
+            Ok(Response::from_http(response))
         })
     }
 }

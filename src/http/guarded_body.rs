@@ -1,4 +1,4 @@
-//! How a response keeps hold of capacity until its body has ended.
+//! A body that holds a guard, such as a permit, until it has ended.
 
 use std::{
     fmt,
@@ -10,59 +10,37 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// A response that can hold something until the last frame of its body, or until it is dropped.
-///
-/// `http::Response<B>` becomes `http::Response<Guarded<B, G>>`; with the feature `reqwest`, `reqwest::Response` stays
-/// what it is. Other responses have no body to speak of: see
-/// [`ConcurrencyLayer::until_response`](crate::ConcurrencyLayer::until_response).
-pub trait Carry<G> {
-    /// The response with the guard inside.
-    type Output;
+use crate::http::with_body::{IntoHttp, WithBody};
 
-    /// Puts `guard` into the response's body.
-    fn carry(self, guard: G) -> Self::Output;
+/// A response with a [`GuardedBody`].
+pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body, G>>>::Output;
 
-    /// The same, and lets `watch` know, as long as the guard is held, how the body gets on. Unless told otherwise, the response is at
-    /// its end at once.
-    fn carry_watched(self, mut guard: G, watch: fn(&mut G, Progress)) -> Self::Output
-    where
-        Self: Sized,
-    {
-        watch(&mut guard, Progress::Ended);
-        self.carry(guard)
-    }
-
-    /// The response with nothing inside, such as that of a request that was refused.
-    fn carry_nothing(self) -> Self::Output;
-}
-
-/// How the reading of a body gets on. Nothing is told where the body breaks off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Progress {
-    /// Somebody asks for more of it.
-    Asked,
-    /// There was a byte of it.
-    Read,
-    /// It has come to its end.
-    Ended,
+/// What a guard can learn about its body. A body that breaks off reports nothing.
+#[derive(Clone, Copy)]
+pub(crate) enum BodyEvent {
+    /// The next frame is asked for.
+    Poll,
+    /// A frame that is not empty was read.
+    Frame,
+    /// The body has ended.
+    End,
 }
 
 pin_project! {
     /// A body that holds a guard until its last frame, its first error, or its drop.
-    #[must_use = "dropping it lets go of what it holds"]
-    pub struct Guarded<B, G> {
+    #[must_use = "dropping it releases the guard"]
+    pub struct GuardedBody<B, G> {
         #[pin]
         body: B,
         guard: Option<G>,
-        watch: Option<fn(&mut G, Progress)>,
+        watch: Option<fn(&mut G, BodyEvent)>,
     }
 }
 
-// ===== impl Guarded =====
+// ===== impl GuardedBody =====
 
-impl<B: Body, G> Guarded<B, G> {
-    /// Lets `body` hold `guard`. A body that has ended already lets go at once.
+impl<B: Body, G> GuardedBody<B, G> {
+    /// Puts `guard` into `body`. It is dropped at once if the body has ended already.
     #[inline]
     pub fn new(body: B, guard: G) -> Self {
         let guard = (!body.is_end_stream()).then_some(guard);
@@ -70,10 +48,10 @@ impl<B: Body, G> Guarded<B, G> {
         Self { body, guard, watch }
     }
 
-    /// The same, and lets `watch` know how the body gets on: see [`Carry::carry_watched`].
-    pub fn watched(body: B, mut guard: G, watch: fn(&mut G, Progress)) -> Self {
+    /// Like [`new`](Self::new), and calls `watch` with each event while the guard is held.
+    pub(crate) fn watched(body: B, mut guard: G, watch: fn(&mut G, BodyEvent)) -> Self {
         if body.is_end_stream() {
-            watch(&mut guard, Progress::Ended);
+            watch(&mut guard, BodyEvent::End);
         }
         let mut guarded = Self::new(body, guard);
         guarded.watch = Some(watch);
@@ -81,7 +59,7 @@ impl<B: Body, G> Guarded<B, G> {
     }
 }
 
-impl<B, G> Guarded<B, G> {
+impl<B, G> GuardedBody<B, G> {
     /// The body inside.
     pub fn get_ref(&self) -> &B {
         &self.body
@@ -99,7 +77,7 @@ impl<B, G> Guarded<B, G> {
     }
 }
 
-impl<B: Body, G> Body for Guarded<B, G> {
+impl<B: Body, G> Body for GuardedBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -109,17 +87,16 @@ impl<B: Body, G> Body for Guarded<B, G> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
-            watch(guard, Progress::Asked);
+            watch(guard, BodyEvent::Poll);
         }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        // Readers that trust `is_end_stream` never poll again after the last frame.
-        let has_ended = !matches!(frame, Some(Ok(_))) || this.body.is_end_stream();
+        let has_ended = is_last(frame.as_ref(), &*this.body);
         if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
             match &frame {
                 Some(Err(_)) => {}
-                _ if has_ended => watch(guard, Progress::Ended),
+                _ if has_ended => watch(guard, BodyEvent::End),
                 Some(Ok(next)) if is_empty(next) => {}
-                _ => watch(guard, Progress::Read),
+                _ => watch(guard, BodyEvent::Frame),
             }
         }
         if has_ended {
@@ -128,54 +105,45 @@ impl<B: Body, G> Body for Guarded<B, G> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
+    crate::macros::body_hints!(body);
+}
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// Whether `frame` is the end of `body` or its last frame. Readers that trust `is_end_stream` never
+/// poll again after that.
+#[inline]
+pub(crate) fn is_last<B: Body>(frame: Option<&Result<Frame<B::Data>, B::Error>>, body: &B) -> bool {
+    !matches!(frame, Some(Ok(_))) || body.is_end_stream()
+}
+
+/// Returns the hint of a body with `bytes` before those that `hint` speaks of.
+pub(crate) fn more_bytes(hint: &SizeHint, bytes: u64) -> SizeHint {
+    let mut more = SizeHint::new();
+    more.set_lower(hint.lower().saturating_add(bytes));
+    if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(bytes)) {
+        more.set_upper(upper);
     }
+    more
 }
 
 fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
     frame.data_ref().is_some_and(|data| !data.has_remaining())
 }
 
-impl<B: Default, G> Default for Guarded<B, G> {
-    fn default() -> Self {
-        B::default().into()
-    }
-}
+crate::macros::wraps_body!(GuardedBody<B, G>);
 
-/// A body that holds nothing, such as that of a refusal.
-impl<B, G> From<B> for Guarded<B, G> {
+/// A body without a guard, such as that of a rejection.
+impl<B, G> From<B> for GuardedBody<B, G> {
     fn from(body: B) -> Self {
         let (guard, watch) = (None, None);
         Self { body, guard, watch }
     }
 }
 
-impl<B: fmt::Debug, G> fmt::Debug for Guarded<B, G> {
+impl<B: fmt::Debug, G> fmt::Debug for GuardedBody<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded")
+        f.debug_struct("GuardedBody")
             .field("body", &self.body)
             .field("held", &self.guard.is_some())
             .finish()
-    }
-}
-
-impl<B: Body, G> Carry<G> for http::Response<B> {
-    type Output = http::Response<Guarded<B, G>>;
-
-    fn carry(self, guard: G) -> Self::Output {
-        self.map(|body| Guarded::new(body, guard))
-    }
-
-    fn carry_watched(self, guard: G, watch: fn(&mut G, Progress)) -> Self::Output {
-        self.map(|body| Guarded::watched(body, guard, watch))
-    }
-
-    fn carry_nothing(self) -> Self::Output {
-        self.map(Guarded::from)
     }
 }

@@ -1,6 +1,6 @@
 //! What the layers read of HTTP requests and responses, and write into them.
 
-mod guarded_body;
+pub(crate) mod guarded_body;
 pub(crate) mod headers;
 mod hint;
 #[cfg(any(feature = "cache", feature = "provider"))]
@@ -13,12 +13,12 @@ mod request;
 mod response;
 mod text_body;
 mod try_clone;
-mod with_body;
+pub(crate) mod with_body;
 
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub use self::peek_body::PeekBody;
 pub use self::{
-    guarded_body::{Carry, Guarded, Progress},
+    guarded_body::GuardedBody,
     hint::Hint,
     request::RequestHead,
     response::ResponseHead,

@@ -8,12 +8,10 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
-use crate::http::guarded_body::Guarded;
-
 /// A response's body that can be made of a text.
 ///
 /// There for bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and for what the layers of this crate
-/// make of these, such as a [`Guarded`]. For your own it is a line to write; for somebody else's there is
+/// make of these, such as a [`GuardedBody`](crate::GuardedBody). For your own it is a line to write; for somebody else's there is
 /// [`RespondWith`](super::RespondWith).
 pub trait TextBody {
     /// A body of all of `text`.
@@ -53,12 +51,6 @@ where
 {
     fn from_text(text: String) -> Self {
         Full::from_text(text).map_err(never).boxed_unsync()
-    }
-}
-
-impl<B: TextBody, G> TextBody for Guarded<B, G> {
-    fn from_text(text: String) -> Self {
-        B::from_text(text).into()
     }
 }
 

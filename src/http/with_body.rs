@@ -8,7 +8,8 @@ use crate::http::response::ResponseHead;
 ///
 /// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name",
+    note = "a concurrency limit for responses that are not HTTP needs `.until_response()`"
 )]
 pub trait IntoHttp: ResponseHead + Sized {
     /// The body.
@@ -22,7 +23,8 @@ pub trait IntoHttp: ResponseHead + Sized {
 ///
 /// `http::Response<X>` becomes `http::Response<B>`; with the feature `reqwest`, `reqwest::Response` stays what it is.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name",
+    note = "a concurrency limit for responses that are not HTTP needs `.until_response()`"
 )]
 pub trait WithBody<B>: IntoHttp {
     /// The response with that body.
@@ -30,6 +32,15 @@ pub trait WithBody<B>: IntoHttp {
 
     /// The way back from [`into_http`](IntoHttp::into_http).
     fn from_http(response: http::Response<B>) -> Self::Output;
+}
+
+/// Returns `response` with the body that `map` makes of its own.
+#[inline]
+pub(crate) fn map_body<R: WithBody<B>, B>(
+    response: R,
+    map: impl FnOnce(R::Body) -> B,
+) -> R::Output {
+    R::from_http(response.into_http().map(map))
 }
 
 impl<X: Body> IntoHttp for http::Response<X> {

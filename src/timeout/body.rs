@@ -11,12 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::Watch;
-use crate::{error::BoxError, http::TextBody};
+use crate::error::BoxError;
 
 /// As many chunks of no bytes are skipped at once.
 const MOST_EMPTY: usize = 32;
-
-type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
 pin_project! {
     /// A body that ends with an error where it takes too long.
@@ -87,7 +85,7 @@ fn poll_bytes<B: Body>(
     mut body: Pin<&mut B>,
     wants_bytes: bool,
     cx: &mut Context<'_>,
-) -> Polled<B> {
+) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
     for _ in 0..MOST_EMPTY {
         match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) if wants_bytes && !is_progress(&frame) => {
@@ -115,17 +113,7 @@ impl<B> From<B> for ResponseBody<B> {
     }
 }
 
-impl<B: Default> Default for ResponseBody<B> {
-    fn default() -> Self {
-        B::default().into()
-    }
-}
-
-impl<B: TextBody> TextBody for ResponseBody<B> {
-    fn from_text(text: String) -> Self {
-        B::from_text(text).into()
-    }
-}
+crate::macros::wraps_body!(ResponseBody<B>);
 
 impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,8 +39,10 @@ impl Bounds {
     /// When the head must be there, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
         let attempt = self.attempt.map(TimedOut::Attempt);
-        let attempt = attempt.and_then(|why| End::new(begun, why));
-        End::sooner(self.of_call(begun), attempt)
+        End::sooner(
+            self.of_call(begun),
+            attempt.and_then(|why| End::new(begun, why)),
+        )
     }
 
     /// When the body must have ended, for a call that began then.

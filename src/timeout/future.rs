@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{ResponseBody, bounds::Bounds, timer::Timer, watch::Watch};
 use crate::{
     error::{BoxError, TimedOut},
-    http::{IntoHttp, WithBody},
+    http::{IntoHttp, WithBody, with_body::map_body},
 };
 
 /// A response whose body is bounded.
@@ -78,7 +78,9 @@ where
                     let timer = mem::take(this.timer);
                     let watch = Watch::new(this.bounds, *this.begun, timer);
                     return Poll::Ready(match outcome {
-                        Ok(response) => Ok(watched(response, watch)),
+                        Ok(response) => {
+                            Ok(map_body(response, |body| ResponseBody::new(body, watch)))
+                        }
                         Err(error) => Err(error.into()),
                     });
                 }
@@ -97,14 +99,6 @@ where
         this.state.set(State::Over { why });
         Poll::Ready(Err(why.into_error()))
     }
-}
-
-fn watched<R>(response: R, watch: Watch) -> Bounded<R>
-where
-    R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
-{
-    let response = response.into_http();
-    R::from_http(response.map(|body| ResponseBody::new(body, watch)))
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
     Auto, AutoLayer, BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision,
-    Dimension, Fallback, FallbackLayer, Guarded, Hint, HttpClient, HttpClientFuture,
+    Dimension, Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture,
     HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits,
     Rejected, Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow,
     SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
@@ -124,7 +124,7 @@ const _: () = {
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
-    guard::<Guarded<String, concurrency::Reading>>();
+    guard::<GuardedBody<String, concurrency::BodyPermit>>();
     guard::<Admitted<InFlight>>();
     guard::<Metered<String, Window>>();
     guard::<Reservation>();

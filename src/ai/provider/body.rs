@@ -7,14 +7,17 @@ use std::{
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::Reservation;
-use crate::ai::usage::UsageReader;
-use crate::http::{
-    IntoHttp, TextBody, WithBody,
-    peeked_body::{Opened, each_slice},
+use crate::{
+    ai::usage::UsageReader,
+    http::{
+        IntoHttp, WithBody,
+        guarded_body::is_last,
+        peeked_body::{Opened, each_slice},
+    },
 };
 
 /// A response whose body settles what its request used.
@@ -82,8 +85,7 @@ impl<B: Body> Body for ResponseBody<B> {
             if let Some(Ok(frame)) = &frame {
                 settlement.feed(frame);
             }
-            // Readers that trust `is_end_stream` never poll again after the last frame.
-            if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+            if is_last(frame.as_ref(), &*this.body) {
                 settlement.is_complete = !matches!(frame, Some(Err(_)));
                 *this.settlement = None;
             }
@@ -91,13 +93,7 @@ impl<B: Body> Body for ResponseBody<B> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    crate::macros::body_hints!(body);
 }
 
 /// A body that settles nothing, such as one of your own in place of an answer.
@@ -110,17 +106,7 @@ impl<B: Body> From<B> for ResponseBody<B> {
     }
 }
 
-impl<B: Body + Default> Default for ResponseBody<B> {
-    fn default() -> Self {
-        B::default().into()
-    }
-}
-
-impl<B: Body + TextBody> TextBody for ResponseBody<B> {
-    fn from_text(text: String) -> Self {
-        B::from_text(text).into()
-    }
-}
+crate::macros::wraps_body!(ResponseBody<B: Body>);
 
 impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ use super::{
 use crate::ai::usage::UsageReader;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
-    http::{IntoHttp, RateLimits, ResponseHead, WithBody},
+    http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
     limit::{engine::Hold, rejection::Fail},
     payload::error_body::LimitError,
 };
@@ -135,8 +135,7 @@ where
         }
     };
     let settlement = Settlement::new(reservation, reads);
-    let response = response.into_http();
-    R::from_http(response.map(|body| ResponseBody::new(body, settlement)))
+    map_body(response, |body| ResponseBody::new(body, settlement))
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {

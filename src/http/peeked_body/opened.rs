@@ -12,7 +12,7 @@ use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{Read, data};
-use crate::http::text_body::TextBody;
+use crate::http::guarded_body::more_bytes;
 
 pin_project! {
     /// A body of which the beginning may have been read already. Every frame passes as it came.
@@ -101,26 +101,11 @@ impl<B: Body> Body for Opened<B> {
         } else {
             self.get_ref().size_hint()
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(inside.lower().saturating_add(read));
-        if let Some(upper) = inside.upper().and_then(|upper| upper.checked_add(read)) {
-            hint.set_upper(upper);
-        }
-        hint
+        more_bytes(&inside, read)
     }
 }
 
-impl<B: Body + Default> Default for Opened<B> {
-    fn default() -> Self {
-        B::default().into()
-    }
-}
-
-impl<B: Body + TextBody> TextBody for Opened<B> {
-    fn from_text(text: String) -> Self {
-        B::from_text(text).into()
-    }
-}
+crate::macros::wraps_body!(Opened<B: Body>);
 
 impl<B: Body + fmt::Debug> fmt::Debug for Opened<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,7 @@ use crate::http::PeekBody;
 use crate::http::{ReplaceBody, replace_body::correct_length};
 use crate::{
     error::BoxError,
-    http::{Carry, Guarded, IntoHttp, Progress, RequestHead, ResponseHead, TryClone, WithBody},
+    http::{IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
 };
 
 impl RequestHead for Request {
@@ -117,27 +117,6 @@ impl ResponseHead for Response {
     }
 }
 
-/// The response keeps its type: the guard is inside its body.
-impl<G: Send + Sync + 'static> Carry<G> for Response {
-    type Output = Self;
-
-    fn carry(self, guard: G) -> Self {
-        with_url(self)
-            .map(|body| Body::wrap(Guarded::new(body, guard)))
-            .into()
-    }
-
-    fn carry_watched(self, guard: G, watch: fn(&mut G, Progress)) -> Self {
-        with_url(self)
-            .map(|body| Body::wrap(Guarded::watched(body, guard, watch)))
-            .into()
-    }
-
-    fn carry_nothing(self) -> Self {
-        self
-    }
-}
-
 impl IntoHttp for Response {
     type Body = Body;
 
@@ -174,6 +153,7 @@ fn with_url(response: Response) -> http::Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::GuardedBody;
 
     fn request() -> Request {
         Request::new(Method::POST, "http://localhost/v1/x?y".parse().unwrap())
@@ -193,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_stream_shows_nothing_until_it_is_exchanged() {
-        let mut body = Body::wrap(Guarded::new(Body::from("old"), ()));
+        let mut body = Body::wrap(GuardedBody::new(Body::from("old"), ()));
         assert_eq!(body.peek(<[u8]>::len), None);
         assert!(body.replace_body(Bytes::from("new")));
         assert_eq!(body.peek(<[u8]>::to_vec).unwrap(), b"new");

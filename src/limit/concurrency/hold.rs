@@ -1,9 +1,11 @@
 //! How long a permit is held, and what is said of the request meanwhile.
 
-use super::{Permit, Reading, adaptive::Latency};
+use super::{BodyPermit, Permit, adaptive::Latency};
 use crate::{
     error::{BoxError, Outcome},
-    http::{Carry, ResponseHead},
+    http::{
+        GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded, with_body::map_body,
+    },
     limit::engine::{Hold, UntilBodyEnd, UntilResponse},
 };
 
@@ -56,26 +58,29 @@ where
     }
 }
 
-impl<Response> Hold<Response, Permit> for Held<UntilBodyEnd>
+impl<R> Hold<R, Permit> for Held<UntilBodyEnd>
 where
-    Response: ResponseHead + Carry<Reading>,
+    R: WithBody<GuardedBody<<R as IntoHttp>::Body, BodyPermit>>,
 {
-    type Output = Response::Output;
+    type Output = Guarded<R, BodyPermit>;
 
     #[inline]
-    fn hold(&self, response: Response, mut permit: Permit) -> Self::Output {
+    fn hold(&self, response: R, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
             let outcome = outcome(&response);
             if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
-                return response.carry_watched(Reading::idle(permit), Reading::watch);
+                let permit = BodyPermit::idle(permit);
+                return map_body(response, |body| {
+                    GuardedBody::watched(body, permit, BodyPermit::watch)
+                });
             }
             report(outcome, &mut permit);
         }
-        self.0.hold(response, Reading::told(permit))
+        self.0.hold(response, BodyPermit::new(permit))
     }
 
-    fn empty(&self, response: Response) -> Self::Output {
-        response.carry_nothing()
+    fn empty(&self, response: R) -> Self::Output {
+        map_body(response, GuardedBody::from)
     }
 
     fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {

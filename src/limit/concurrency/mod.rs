@@ -125,7 +125,7 @@
 //!
 //! # Responses
 //!
-//! `http::Response<B>` becomes `http::Response<Guarded<B, Reading>>`, whose body is a body like the one inside. With the
+//! `http::Response<B>` becomes `http::Response<GuardedBody<B, BodyPermit>>`, whose body is a body like the one inside. With the
 //! feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For all else there is
 //! [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose bodies are not to count
 //! [`until_headers`](ConcurrencyLayer::until_headers).
@@ -176,6 +176,7 @@
 //! ```
 
 mod adaptive;
+mod body_permit;
 mod gate;
 mod hold;
 mod layer;
@@ -184,18 +185,17 @@ mod limiter;
 mod loom_tests;
 mod permit;
 mod priority;
-mod reading;
 mod service;
 mod slots;
 
 pub use self::{
     adaptive::{Adaptive, Latency},
+    body_permit::BodyPermit,
     hold::UntilHeaders,
     layer::ConcurrencyLayer,
     limiter::ConcurrencyLimiter,
     permit::Permit,
     priority::{AllAlike, Prioritize, Priority},
-    reading::Reading,
     service::Concurrency,
 };
 #[doc(no_inline)]

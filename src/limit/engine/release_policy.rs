@@ -1,6 +1,9 @@
 //! What becomes of the thing that an admitted request holds.
 
-use crate::{error::BoxError, http::Carry};
+use crate::{
+    error::BoxError,
+    http::{GuardedBody, IntoHttp, WithBody, guarded_body::Guarded, with_body::map_body},
+};
 
 /// Puts what an admitted request holds where it belongs once there is a response.
 pub trait Hold<Response, P>: Clone {
@@ -39,17 +42,17 @@ impl<Response, P> Hold<Response, P> for UntilResponse {
     }
 }
 
-impl<Response, P> Hold<Response, P> for UntilBodyEnd
+impl<R, P> Hold<R, P> for UntilBodyEnd
 where
-    Response: Carry<P>,
+    R: WithBody<GuardedBody<<R as IntoHttp>::Body, P>>,
 {
-    type Output = Response::Output;
+    type Output = Guarded<R, P>;
 
-    fn hold(&self, response: Response, pass: P) -> Self::Output {
-        response.carry(pass)
+    fn hold(&self, response: R, pass: P) -> Self::Output {
+        map_body(response, |body| GuardedBody::new(body, pass))
     }
 
-    fn empty(&self, response: Response) -> Self::Output {
-        response.carry_nothing()
+    fn empty(&self, response: R) -> Self::Output {
+        map_body(response, GuardedBody::from)
     }
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::{admitted::Admitted, kind::Rate};
-use crate::http::TextBody;
+use crate::http::guarded_body::is_last;
 
 pin_project! {
     /// A body whose bytes are what its request cost. It is settled at the last frame, the first error, or the drop.
@@ -67,27 +67,16 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
             let data = frame.data_ref().map_or(0, Buf::remaining);
             this.meter.bytes = this.meter.bytes.saturating_add(data as u64);
         }
-        // Readers that trust `is_end_stream` never poll again after the last frame.
-        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+        if is_last(frame.as_ref(), &*this.body) {
             this.meter.settle();
         }
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    crate::macros::body_hints!(body);
 }
 
-impl<B: Default, K: Rate> Default for Metered<B, K> {
-    fn default() -> Self {
-        B::default().into()
-    }
-}
+crate::macros::wraps_body!(Metered<B, K: Rate>);
 
 /// A body of nobody's, such as that of a refusal.
 impl<B, K: Rate> From<B> for Metered<B, K> {
@@ -95,12 +84,6 @@ impl<B, K: Rate> From<B> for Metered<B, K> {
         let (bytes, admitted) = (0, Admitted::uncounted());
         let meter = Meter { bytes, admitted };
         Self { body, meter }
-    }
-}
-
-impl<B: TextBody, K: Rate> TextBody for Metered<B, K> {
-    fn from_text(text: String) -> Self {
-        B::from_text(text).into()
     }
 }
 

@@ -6,42 +6,42 @@ use super::{
     Permit,
     adaptive::{Latency, Outcome},
 };
-use crate::http::Progress;
+use crate::http::guarded_body::BodyEvent;
 
 /// The [`Permit`] of a request whose response is being read. Dropping it lets the next request start.
 ///
 /// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit it keeps account of the time in which nobody asks for more of the
 /// body, which says nothing of the other side: whoever has got a response may let it wait.
 #[must_use = "dropping it lets the next request start"]
-pub struct Reading {
+pub struct BodyPermit {
     permit: Permit,
     /// For how long nobody asked, in nanoseconds; while nobody does, the instant since when, as if that had been in one piece.
     idle: u64,
 }
 
-// ===== impl Reading =====
+// ===== impl BodyPermit =====
 
-impl Reading {
+impl BodyPermit {
     /// Of a response about which all has been said.
     #[inline]
-    pub(super) const fn told(permit: Permit) -> Self {
+    pub(super) const fn new(permit: Permit) -> Self {
         Self { permit, idle: 0 }
     }
 
     /// Of a response for whose body nobody has asked yet.
     pub(super) fn idle(permit: Permit) -> Self {
-        let mut reading = Self::told(permit);
-        reading.set_idle(true);
-        reading
+        let mut body_permit = Self::new(permit);
+        body_permit.set_idle(true);
+        body_permit
     }
 
     /// Only while somebody asks for more of the body is anybody waiting for the other side.
-    pub(super) fn watch(&mut self, progress: Progress) {
+    pub(super) fn watch(&mut self, event: BodyEvent) {
         self.set_idle(false);
-        match progress {
-            Progress::Asked => {}
-            Progress::Read if self.is_measured_to_the_end() => self.set_idle(true),
-            Progress::Read | Progress::Ended => self.permit.tell(Outcome::Answered, self.idle),
+        match event {
+            BodyEvent::Poll => {}
+            BodyEvent::Frame if self.is_measured_to_the_end() => self.set_idle(true),
+            BodyEvent::Frame | BodyEvent::End => self.permit.tell(Outcome::Answered, self.idle),
         }
     }
 
@@ -61,7 +61,7 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for BodyPermit {
     #[inline]
     fn drop(&mut self) {
         if !self.permit.is_bare() {
@@ -70,8 +70,8 @@ impl Drop for Reading {
     }
 }
 
-impl fmt::Debug for Reading {
+impl fmt::Debug for BodyPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reading").field(&self.permit).finish()
+        f.debug_tuple("BodyPermit").field(&self.permit).finish()
     }
 }
