@@ -16,7 +16,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tokio::net::TcpListener;
-use tower_throttle::{Quota, TokenBucketLayer, key::ClientIp, refusal::Problem};
+use tower_throttle::{Quota, TokenBucketLayer, key::ClientIp, rejection::Problem};
 
 /// What stands in front of a server: nginx, a load balancer, a CDN. Each appends to the header who has connected to it.
 async fn forward(

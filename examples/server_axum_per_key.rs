@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, refusal::Problem};
+use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, rejection::Problem};
 
 /// What a caller has paid for.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 1
             }
         })
-        .plan(|request: &Request| {
+        .limits_for(|request: &Request| {
             let plan: Option<&Plan> = request.extensions().get();
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })

@@ -10,7 +10,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, refusal::Grpc};
+use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, rejection::Grpc};
 
 type Key = MetadataValue<Ascii>;
 

@@ -27,8 +27,8 @@
 #![cfg_attr(
     feature = "provider",
     doc = "| [`ProviderLayer`](provider::ProviderLayer) | keeps all limits of an AI provider at once, and learns them from its answers |
-| [`DiagnoseLayer`] | finds errors that come late, such as a stream that opens with 200 and then fails |
-| [`AutoLayer`] | chooses, of several providers and models, whichever can answer soonest |
+| [`StreamErrorLayer`] | finds errors that come late, such as a stream that opens with 200 and then fails |
+| [`RouterLayer`] | chooses, of several providers and models, whichever can answer soonest |
 | [`StackLayer`] | all of these in the right order |"
 )]
 //!
@@ -128,9 +128,9 @@
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
 //! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
-//! | `grpc` | `refusal::Grpc`: a refusal is a gRPC status with `RetryInfo` |
+//! | `grpc` | `rejection::Grpc`: a refusal is a gRPC status with `RetryInfo` |
 //! | `cache` | `CacheLayer`: a response cache, and one call for equal requests at the same time |
-//! | `provider` | `ProviderLayer`, `DiagnoseLayer`, `AutoLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
+//! | `provider` | `ProviderLayer`, `StreamErrorLayer`, `RouterLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
 //! | `quanta` | a clock that is cheaper to read |
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -162,21 +162,22 @@ pub mod timeout;
 
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::ai::{provider, router as auto, stack, stream_errors as diagnose};
+pub use self::ai::{provider, router, stack, stream_errors};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
 pub use self::limit::{per_key, per_key::key};
 pub use self::{
     circuit_breaker::circuit,
-    limit::{concurrency, cost, rejection as refusal, sliding_window, token_bucket},
+    fallback::predicate,
+    limit::{concurrency, cost, rejection, sliding_window, token_bucket},
 };
 
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::ai::{
-    router::{Auto, AutoLayer},
+    router::{Router, RouterLayer},
     stack::StackLayer,
-    stream_errors::{Diagnose, DiagnoseLayer},
+    stream_errors::{StreamErrorLayer, StreamErrorService},
     tokens::{TokenUsage, Tokens},
 };
 #[cfg(feature = "cache")]
@@ -191,7 +192,7 @@ pub use self::http::{Dimension, RateLimits, ReplaceBody, Reported};
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::integrations::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
@@ -199,8 +200,8 @@ pub use self::integrations::{LayerError, LayerMiddleware, NextFuture, NextServic
 pub use self::{
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},
     error::{
-        BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, Limit, Outcome, Reason,
-        Rejected, TimedOut,
+        BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, LimitKind, Outcome,
+        Reason, Rejected, TimedOut,
     },
     fallback::{Fallback, FallbackLayer},
     http::{GuardedBody, Hint, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
@@ -218,7 +219,7 @@ pub use self::{
 
 /// The response future that the limiters share.
 pub mod future {
-    pub use crate::limit::engine::{Hold, ResponseFuture};
+    pub use crate::limit::engine::{ReleasePolicy, ResponseFuture};
 }
 
 /// The examples of the README, compiled.

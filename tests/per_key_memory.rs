@@ -8,14 +8,14 @@ use std::{
     thread,
 };
 
-use tower_throttle::{Quota, key::Caller, per_key::PerKeyLimiter};
+use tower_throttle::{Quota, key::ClientKey, per_key::PerKeyLimiter};
 
 const MILLION: u32 = 1_000_000;
 
 /// Two each, and nobody has another one before this is over.
 const QUOTA: Quota = Quota::per_day(2);
 
-fn caller(number: u32) -> Caller {
+fn caller(number: u32) -> ClientKey {
     IpAddr::from(Ipv4Addr::from(number)).into()
 }
 
@@ -34,7 +34,7 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
     let mut limiter = None;
     let held = allocation_counter::measure(|| {
         let limiter = limiter.insert(PerKeyLimiter::new(QUOTA).max_callers(MILLION as usize));
-        let blocked = Caller::from("blocked");
+        let blocked = ClientKey::from("blocked");
         assert!(limiter.try_acquire(blocked, 2).is_admit());
         let mut admitted = 0;
         for number in 0..10 * MILLION {

@@ -20,7 +20,7 @@ use tower::Layer;
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
 use tower_throttle::{
     Clock, Quota,
-    key::Caller,
+    key::ClientKey,
     per_key::{PerKeyLayer, PerKeyLimiter},
 };
 
@@ -96,7 +96,7 @@ fn layer() -> Group {
         let peer = request
             .extensions()
             .get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()?;
-        Some(Caller::from(peer.0.ip()))
+        Some(ClientKey::from(peer.0.ip()))
     })
     .respond();
     let theirs = GovernorConfigBuilder::default()
@@ -152,7 +152,7 @@ pub(crate) fn memory() {
 /// Ten million new keys against a bound of one: the mean look-up, the slowest one, and whether a blocked caller stays so.
 pub(crate) fn flood() {
     let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
-    let blocked = Caller::from("blocked");
+    let blocked = ClientKey::from("blocked");
     assert!(limiter.try_acquire(blocked, 2).is_admit());
     let bring = |limiter: &PerKeyLimiter, number| {
         black_box(limiter.try_acquire(address(number).into(), 1).is_admit());

@@ -16,7 +16,7 @@ use quick_cache::{
     UnitWeighter,
     sync::{Cache, DefaultLifecycle, EntryAction, EntryResult},
 };
-use tower_throttle::{Clock, Quota, key::Caller, per_key::PerKeyLimiter};
+use tower_throttle::{Clock, Quota, key::ClientKey, per_key::PerKeyLimiter};
 
 use crate::{
     measure::Group,
@@ -63,29 +63,29 @@ impl Time {
 }
 
 trait Store: 'static {
-    fn insert(&self, caller: Caller);
-    fn take(&self, caller: Caller, time: &Time) -> bool;
+    fn insert(&self, caller: ClientKey);
+    fn take(&self, caller: ClientKey, time: &Time) -> bool;
 }
 
-impl Store for DashMap<Caller, Row> {
-    fn insert(&self, caller: Caller) {
+impl Store for DashMap<ClientKey, Row> {
+    fn insert(&self, caller: ClientKey) {
         self.insert(caller, Row::FULL);
     }
 
-    fn take(&self, caller: Caller, time: &Time) -> bool {
+    fn take(&self, caller: ClientKey, time: &Time) -> bool {
         self.get_mut(&caller)
             .is_some_and(|mut row| row.take(time.now()))
     }
 }
 
-type Bounded = Cache<Caller, Row, UnitWeighter, RandomState>;
+type Bounded = Cache<ClientKey, Row, UnitWeighter, RandomState>;
 
 impl Store for Bounded {
-    fn insert(&self, caller: Caller) {
+    fn insert(&self, caller: ClientKey) {
         self.insert(caller, Row::FULL);
     }
 
-    fn take(&self, caller: Caller, time: &Time) -> bool {
+    fn take(&self, caller: ClientKey, time: &Time) -> bool {
         let entry = self.entry(&caller, None, |_, row| {
             EntryAction::Retain(row.take(time.now()))
         });
@@ -93,12 +93,12 @@ impl Store for Bounded {
     }
 }
 
-impl Store for scc::HashMap<Caller, Row> {
-    fn insert(&self, caller: Caller) {
+impl Store for scc::HashMap<ClientKey, Row> {
+    fn insert(&self, caller: ClientKey) {
         let _ = self.insert_sync(caller, Row::FULL);
     }
 
-    fn take(&self, caller: Caller, time: &Time) -> bool {
+    fn take(&self, caller: ClientKey, time: &Time) -> bool {
         let taken = self.update_sync(&caller, |_, row| row.take(time.now()));
         taken.unwrap_or(false)
     }
@@ -107,12 +107,12 @@ impl Store for scc::HashMap<Caller, Row> {
 /// A row of papaya's, whose values can't be changed but as atomics.
 type Shared = (AtomicU64, u64);
 
-impl Store for papaya::HashMap<Caller, Shared> {
-    fn insert(&self, caller: Caller) {
+impl Store for papaya::HashMap<ClientKey, Shared> {
+    fn insert(&self, caller: ClientKey) {
         self.pin().insert(caller, (AtomicU64::new(0), 1));
     }
 
-    fn take(&self, caller: Caller, time: &Time) -> bool {
+    fn take(&self, caller: ClientKey, time: &Time) -> bool {
         let (now, relaxed) = (time.now(), Ordering::Relaxed);
         let map = self.pin();
         map.get(&caller).is_some_and(|(full_at, unit)| {
@@ -124,11 +124,11 @@ impl Store for papaya::HashMap<Caller, Shared> {
 }
 
 impl Store for PerKeyLimiter {
-    fn insert(&self, caller: Caller) {
+    fn insert(&self, caller: ClientKey) {
         assert!(self.try_acquire(caller, 1_000_000_000).is_admit());
     }
 
-    fn take(&self, caller: Caller, _: &Time) -> bool {
+    fn take(&self, caller: ClientKey, _: &Time) -> bool {
         self.try_acquire(caller, 1).is_admit()
     }
 }
@@ -157,8 +157,8 @@ pub(crate) fn all() -> Group {
     let group = add(group, "PerKeyLimiter", ours);
     let group = add(group, "dashmap", DashMap::new);
     let group = add(group, "quick_cache", bounded);
-    let group = add(group, "scc", scc::HashMap::<Caller, Row>::new);
-    let group = add(group, "papaya", papaya::HashMap::<Caller, Shared>::new);
+    let group = add(group, "scc", scc::HashMap::<ClientKey, Row>::new);
+    let group = add(group, "papaya", papaya::HashMap::<ClientKey, Shared>::new);
     let others = ["dashmap", "quick_cache", "scc", "papaya"];
     others.into_iter().fold(group, |group, other| {
         group.ratio("PerKeyLimiter", other, 1.0)

@@ -35,7 +35,7 @@ impl Gauges {
 
 /// Such as `requests 412/500, tokens 181k/200k (12k reserved), in flight 32, paused 1.2 s (429)`.
 ///
-/// `refused` is the status of the last refusal, which is what a pause waits out.
+/// `refused` is the status of the last rejection, which is what a pause waits out.
 fn line(usage: &Usage, refused: Option<u16>) -> String {
     let mut parts: Vec<String> = usage.limits().map(limit).collect();
     if !usage.limits().any(is_of_flight) {
@@ -91,7 +91,7 @@ fn short(n: u64) -> String {
 mod tests {
     use tower_throttle::{
         Tokens,
-        provider::{Class, Provider},
+        provider::{Provider, ThrottleReason},
     };
 
     use super::*;
@@ -105,7 +105,7 @@ mod tests {
             line(&limiter.usage(), None),
             "requests 1/1000, tokens 0/400k (12k reserved), in flight 1/50"
         );
-        held.refuse(Class::Rate, Some(Duration::from_secs(1_000)));
+        held.refuse(ThrottleReason::Rate, Some(Duration::from_secs(1_000)));
         let said = line(&limiter.usage(), Some(429));
         assert!(
             said.starts_with("requests 1/1000, tokens 0/400k, in flight 0/50, paused 6")

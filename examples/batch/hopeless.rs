@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use tower_throttle::{
     BoxError,
-    provider::{Class, QuotaExhausted},
+    provider::{QuotaExhausted, ThrottleReason},
 };
 
 /// So many in a row are no accident.
@@ -47,8 +47,8 @@ impl Hopeless {
         while let Some(error) = cause {
             if let Some(exhausted) = error.downcast_ref::<QuotaExhausted>() {
                 return match exhausted.class() {
-                    Class::Day => Some(Self::Day),
-                    Class::Money => Some(Self::Money),
+                    ThrottleReason::Day => Some(Self::Day),
+                    ThrottleReason::QuotaExhausted => Some(Self::Money),
                     // That says nothing of the next one.
                     _ => None,
                 };

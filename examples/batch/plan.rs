@@ -43,9 +43,9 @@ impl Plan {
         let is_free = !is_told && args.base_url.is_none() && !args.serve;
         let window = if is_free { DEMO_WINDOW } else { args.window };
         let shaped = |provider: Provider| match args.kind {
-            Some(Kind::Window) => provider.window().per(window),
-            Some(Kind::Bucket) => provider.bucket().per(window),
-            None => provider.per(window),
+            Some(Kind::Window) => provider.window().with_minute(window),
+            Some(Kind::Bucket) => provider.bucket().with_minute(window),
+            None => provider.with_minute(window),
         };
         if args.serve {
             // Nobody here is a client of it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_throttle::{
-    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, DiagnoseLayer, FallbackLayer,
-    Outcome, Quota, RetryAfterBackoffLayer, TimeoutLayer,
+    BoxError, CacheLayer, Circuit, CircuitBreakerLayer, CircuitOpen, FallbackLayer, Outcome, Quota,
+    RetryAfterBackoffLayer, StreamErrorLayer, TimeoutLayer,
     provider::ProviderLayer,
     retry::{Budget, OutcomePolicy, Policy, RetryAction},
 };
@@ -51,7 +51,7 @@ pub(crate) fn client(
         .option_layer(limits)
         .layer(leave_alone(circuit))
         // An answer that opens well and says then that it failed is no better than one that says so at once.
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .layer(in_time(timeout))
         .service(wire)
 }
@@ -97,7 +97,7 @@ fn come_back_later() -> RetryAfterBackoffLayer<impl Policy<Request, Response> + 
     RetryAfterBackoffLayer::new()
         .policy(was_not_acted_upon)
         .attempts(u32::MAX)
-        .max_wait(DAY)
+        .max_backoff(DAY)
         .deadline(DAY)
         .no_budget()
 }

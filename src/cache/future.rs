@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{
     body::{ResponseBody, Shareable},
     coalesce::{CloseReason, Followed, Follower, Lead},
-    entry::Hit,
+    hit::Hit,
     status::Status,
 };
 use crate::http::{IntoHttp, WithBody};

@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
 use super::{
-    Cache, Usage,
+    Cache, CacheUsage,
     key::KeyPolicy,
     policy::{CachePolicy, Predicate},
     store::Store,
@@ -165,7 +165,7 @@ impl CacheLayer {
 
     /// Returns what the store holds, and how many requests it responded to.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> CacheUsage {
         self.store.usage()
     }
 

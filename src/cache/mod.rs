@@ -199,10 +199,12 @@ mod body;
 mod coalesce;
 mod completions;
 mod directives;
+mod enter;
 mod entry;
 mod error;
 mod frames;
 mod head;
+mod hit;
 mod json;
 mod key;
 mod layer;
@@ -219,5 +221,5 @@ pub mod future;
 
 pub use self::{
     body::ResponseBody, error::SharedBodyError, layer::CacheLayer, service::Cache, status::Status,
-    usage::Usage,
+    usage::CacheUsage,
 };

@@ -8,9 +8,10 @@ use tower_service::Service;
 use super::{
     body::{ResponseBody, Shareable},
     coalesce::Follower,
+    enter::{Entered, enter},
     future::{ResponseFuture, State},
     policy::CachePolicy,
-    store::{Entered, Store},
+    store::Store,
 };
 use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 
@@ -57,7 +58,7 @@ where
             let (future, lead) = (self.inner.call(request), None);
             return ResponseFuture::new(State::Calling { future, lead });
         };
-        let entered = self.store.enter(&lookup);
+        let entered = enter(&lookup);
         if !matches!(entered, Entered::Lead(_)) {
             // Drops the instance that was polled ready and is not called. It may hold something,
             // such as the last permit of a limit, until this service is called again.

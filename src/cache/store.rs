@@ -9,13 +9,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
-use super::{
-    coalesce::{Lead, Reader, SingleFlight},
-    entry::{Entry, Hit},
-    key::CacheKey,
-    policy::Lookup,
-    usage::Usage,
-};
+use super::{coalesce::SingleFlight, entry::Entry, hit::Hit, key::CacheKey, usage::CacheUsage};
 use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Store {
@@ -28,20 +22,11 @@ pub(super) struct Store {
 
 /// Calls whose responses are not complete.
 #[derive(Default)]
-struct Flights {
-    by_key: HashMap<CacheKey, Arc<SingleFlight>>,
+pub(super) struct Flights {
+    pub(super) by_key: HashMap<CacheKey, Arc<SingleFlight>>,
     /// Increases each time that the store is cleared.
-    generation: u64,
+    pub(super) generation: u64,
 }
-
-pub(super) enum Entered {
-    Hit(Hit),
-    Lead(Lead),
-    Follow(Reader, Why),
-}
-
-/// Why the inner service is called, as `Cache-Status` says it.
-pub(super) type Why = &'static str;
 
 // ===== impl Store =====
 
@@ -62,47 +47,14 @@ impl Store {
         }
     }
 
-    pub(super) fn enter(&self, lookup: &Lookup) -> Entered {
-        let why = match self.find(lookup) {
-            Ok(hit) => return Entered::Hit(hit),
-            Err(why) => why,
-        };
-        // A request that wants a new response does not share one either.
-        if !lookup.policy.single_flight || lookup.max_age == 0 {
-            return Entered::Lead(self.lead(lookup, why));
-        }
-        loop {
-            let mut flights = self.flights();
-            let Some(flight) = flights.by_key.get(&lookup.key).cloned() else {
-                // It may be complete by now.
-                if let Ok(hit) = self.find(lookup) {
-                    return Entered::Hit(hit);
-                }
-                let lead = Lead::new(lookup, flights.generation, why);
-                flights.by_key.insert(lookup.key, lead.flight.clone());
-                return Entered::Lead(lead);
-            };
-            drop(flights);
-            match flight.follow(|head| lookup.accepts(head)) {
-                Some(reader) => return Entered::Follow(reader, why),
-                // The next request leads a new flight.
-                None => self.land(&lookup.key, &flight),
-            }
-        }
-    }
-
-    /// Begins a flight that no other request follows.
-    pub(super) fn lead(&self, lookup: &Lookup, why: Why) -> Lead {
-        Lead::new(lookup, self.flights().generation, why)
-    }
-
-    fn find(&self, lookup: &Lookup) -> Result<Hit, Why> {
-        let entry = self.entries.get(&lookup.key).ok_or("miss")?;
+    /// Returns a response of at most this age in seconds, or why there is none.
+    pub(super) fn find(&self, key: &CacheKey, max_age: u64) -> Result<Hit, &'static str> {
+        let entry = self.entries.get(key).ok_or("miss")?;
         let now = Instant::now();
         let ttl = entry.head.fresh_for(now).ok_or("stale")?;
         let age = entry.head.age(now);
         // A maximum age of 0 asks for a new response, even in the same second.
-        if lookup.max_age == 0 || age > lookup.max_age {
+        if max_age == 0 || age > max_age {
             return Err("request");
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
@@ -150,9 +102,9 @@ impl Store {
         drop(landed);
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> CacheUsage {
         self.entries.run_pending_tasks();
-        Usage {
+        CacheUsage {
             entries: self.entries.entry_count(),
             bytes: self.entries.weighted_size(),
             hits: self.hits.load(Ordering::Relaxed),
@@ -161,7 +113,7 @@ impl Store {
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, Flights> {
+    pub(super) fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

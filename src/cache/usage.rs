@@ -1,7 +1,7 @@
 /// What a cache holds, and what it did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Usage {
+pub struct CacheUsage {
     /// Responses in the store. Some may be too old to be used.
     pub entries: u64,
     /// Their size in bytes.

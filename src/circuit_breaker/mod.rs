@@ -91,7 +91,7 @@
 //!
 //! A retry does not repeat a `CircuitOpen`, and a `ProviderLayer` returns what it had reserved for
 //! it. A request whose attempt failed waits as the retry says before it gets a `CircuitOpen`; the
-//! retry's `max_wait` bounds that. Without a fallback,
+//! retry's `max_backoff` bounds that. Without a fallback,
 //! [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit) makes the retry wait until
 //! the circuit admits a probe. Such a retry needs no `check_only` layer outside of it.
 //!

@@ -10,7 +10,7 @@ mod transport;
 pub use self::{
     circuit_open::CircuitOpen,
     outcome::{Classify, ErrorClassifier, HttpClassifier, Outcome},
-    rejected::{BoxError, Limit, Reason, Rejected},
+    rejected::{BoxError, LimitKind, Reason, Rejected},
     timed_out::TimedOut,
 };
 pub(crate) use self::{

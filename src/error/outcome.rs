@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::error::{
-        rejected::{Limit, Reason},
+        rejected::{LimitKind, Reason},
         timed_out::TimedOut,
     };
 
@@ -275,7 +275,11 @@ mod tests {
 
     fn rejected() -> Rejected {
         let max_wait = Duration::ZERO;
-        Rejected::new(Limit::TokenBucket, Reason::WaitTooLong { max_wait }, None)
+        Rejected::new(
+            LimitKind::TokenBucket,
+            Reason::WaitTooLong { max_wait },
+            None,
+        )
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    limit: Limit,
+    limit: LimitKind,
     reason: Reason,
     retry_after: Option<Duration>,
     /// Where a caller's own limits stand, to be told in the answer.
@@ -42,7 +42,7 @@ pub struct Rejected {
 /// Which kind of limit refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Limit {
+pub enum LimitKind {
     /// A [`TokenBucket`](crate::TokenBucket).
     TokenBucket,
     /// A [`SlidingWindow`](crate::SlidingWindow).
@@ -74,20 +74,24 @@ pub enum Reason {
         max_waiting: usize,
     },
     /// It costs more than the limit ever holds. It will never be admitted.
-    NeverFits {
+    ExceedsCapacity {
         /// What the request costs.
         cost: u64,
         /// The most that the limit ever admits at once.
         capacity: u64,
     },
     /// It does not say whose it is, and the limit by caller refuses those.
-    NoKey,
+    MissingKey,
 }
 
 // ===== impl Rejected =====
 
 impl Rejected {
-    pub(crate) const fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
+    pub(crate) const fn new(
+        limit: LimitKind,
+        reason: Reason,
+        retry_after: Option<Duration>,
+    ) -> Self {
         Self {
             limit,
             reason,
@@ -97,12 +101,16 @@ impl Rejected {
         }
     }
 
-    pub(crate) const fn too_long(limit: Limit, max_wait: Duration, wait: Option<Duration>) -> Self {
+    pub(crate) const fn too_long(
+        limit: LimitKind,
+        max_wait: Duration,
+        wait: Option<Duration>,
+    ) -> Self {
         Self::new(limit, Reason::WaitTooLong { max_wait }, wait)
     }
 
-    pub(crate) const fn never(limit: Limit, cost: u64, capacity: u64) -> Self {
-        Self::new(limit, Reason::NeverFits { cost, capacity }, None)
+    pub(crate) const fn never(limit: LimitKind, cost: u64, capacity: u64) -> Self {
+        Self::new(limit, Reason::ExceedsCapacity { cost, capacity }, None)
     }
 
     /// The same for a request that was allowed to wait for so long.
@@ -137,7 +145,7 @@ impl Rejected {
 
     /// Which kind of limit refused.
     #[must_use]
-    pub const fn limit(&self) -> Limit {
+    pub const fn limit(&self) -> LimitKind {
         self.limit
     }
 
@@ -151,7 +159,7 @@ impl Rejected {
     /// may be somewhat longer where requests with a cost above 1 wait.
     ///
     /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
-    /// finish, and for a request that [never fits](Rejected::never_fits).
+    /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -159,8 +167,11 @@ impl Rejected {
 
     /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
     #[must_use]
-    pub const fn never_fits(&self) -> bool {
-        matches!(self.reason, Reason::NeverFits { .. } | Reason::NoKey)
+    pub const fn exceeds_capacity(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::ExceedsCapacity { .. } | Reason::MissingKey
+        )
     }
 }
 
@@ -176,11 +187,11 @@ impl fmt::Display for Rejected {
             Reason::QueueFull { max_waiting } => {
                 write!(f, "{max_waiting} are waiting, which is as many as may")
             }
-            Reason::NeverFits { cost, capacity } => write!(
+            Reason::ExceedsCapacity { cost, capacity } => write!(
                 f,
                 "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
             ),
-            Reason::NoKey => f.write_str("the request does not say whose it is"),
+            Reason::MissingKey => f.write_str("the request does not say whose it is"),
         }
     }
 }
@@ -189,7 +200,7 @@ impl std::error::Error for Rejected {}
 
 // ===== impl Limit =====
 
-impl fmt::Display for Limit {
+impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TokenBucket => "token bucket",
@@ -213,7 +224,7 @@ mod tests {
             max_wait: Duration::from_secs(2),
         };
         let wait = Duration::from_nanos(60_479_839_591);
-        let rejected = Rejected::new(Limit::Pause, reason, Some(wait)).to_string();
+        let rejected = Rejected::new(LimitKind::Pause, reason, Some(wait)).to_string();
         assert!(
             rejected.ends_with("would wait 60.480s, which is over 2s"),
             "{rejected}"

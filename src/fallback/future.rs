@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::FallbackSettings,
-    when::When,
+    predicate::Predicate,
 };
 use crate::error::{BoxError, CircuitOpen, find_source};
 
@@ -60,7 +60,7 @@ where
     F: Future<Output = Result<Response, Error>>,
     Error: Into<BoxError>,
     B: Backup<Request, Response>,
-    W: When<Response>,
+    W: Predicate<Response>,
     N: Annotate<Response>,
 {
     type Output = Result<Response, BoxError>;

@@ -10,8 +10,8 @@ use super::{
     Fallback,
     answered_by::{AnyResponse, HttpResponse},
     backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
-    when,
-    when::{AnyError, Condition, Failure},
+    predicate,
+    predicate::{AnyError, Condition, Failure},
 };
 use crate::error::BoxError;
 
@@ -93,7 +93,7 @@ impl<F> FallbackLayer<FromFn<F>> {
 
 impl<B> FallbackLayer<B> {
     fn with_backup(backup: B) -> Self {
-        Self::of(backup, when::failure(), HttpResponse, None)
+        Self::of(backup, predicate::failure(), HttpResponse, None)
     }
 }
 
@@ -110,7 +110,7 @@ impl<B, W, N> FallbackLayer<B, W, N> {
 }
 
 impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
-    /// Sets which outcomes are failures. See [`when`](crate::fallback::when).
+    /// Sets which outcomes are failures. See [`when`](crate::fallback::predicate).
     ///
     /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
     pub fn when<W2>(self, when: W2) -> FallbackLayer<B, W2, N> {
@@ -128,7 +128,7 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
 
     /// Accepts responses of any type, not only HTTP.
     ///
-    /// The failures are then [any error](when::any_error), unless [`when`](Self::when) is called
+    /// The failures are then [any error](predicate::any_error), unless [`when`](Self::when) is called
     /// after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
     ///
     /// # Examples
@@ -150,7 +150,7 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     /// ```
     pub fn any_response(self) -> FallbackLayer<B, Condition<AnyError>, AnyResponse> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(backup, when::any_error(), AnyResponse, name)
+        FallbackLayer::of(backup, predicate::any_error(), AnyResponse, name)
     }
 }
 

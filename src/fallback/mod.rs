@@ -44,7 +44,7 @@
 //! # use std::convert::Infallible;
 //! # use http::{Request, Response};
 //! # use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{Outcome, FallbackLayer, fallback::{AnsweredBy, when}};
+//! use tower_throttle::{Outcome, FallbackLayer, fallback::{AnsweredBy}, predicate};
 //!
 //! # let responds = |status: u16, kind: Option<Outcome>| service_fn(move |_: Request<()>| async move {
 //! #     let mut response = Response::builder().status(status).body("").unwrap();
@@ -56,7 +56,7 @@
 //!     .layer(FallbackLayer::value(Response::new("try again later")).named("sorry"))
 //!     .layer(
 //!         FallbackLayer::new(long_context)
-//!             .when(when::outcome([Outcome::ContextTooLong]))
+//!             .when(predicate::outcome([Outcome::ContextTooLong]))
 //!             .named("long context"),
 //!     )
 //!     .layer(FallbackLayer::new(other_provider).named("other provider"));
@@ -82,12 +82,12 @@
 //! use std::{convert::Infallible, time::Duration};
 //! use http::{Request, Response};
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::when};
+//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::predicate};
 //!
 //! let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
 //! let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
 //! let mut client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(backup).when(when::rejected()))
+//!     .layer(FallbackLayer::new(backup).when(predicate::rejected()))
 //!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::from_secs(2)))
 //!     .service(primary);
 //!
@@ -115,7 +115,7 @@
 //! else, replace them with `map_request`.
 //!
 //! A server may have acted on a request that failed. If it must not act twice, use a condition that
-//! rules this out, such as [`when::rejected`].
+//! rules this out, such as [`predicate::rejected`].
 //!
 //! # A primary that keeps failing
 //!
@@ -169,8 +169,8 @@ mod answered_by;
 pub mod backup;
 pub mod future;
 mod layer;
+pub mod predicate;
 mod service;
-pub mod when;
 
 pub use self::{
     answered_by::{Annotate, AnsweredBy, AnyResponse, HttpResponse},

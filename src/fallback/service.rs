@@ -10,7 +10,7 @@ use super::{
     answered_by::{Annotate, HttpResponse},
     backup::Backup,
     future::ResponseFuture,
-    when::{Condition, Failure, When},
+    predicate::{Condition, Failure, Predicate},
 };
 use crate::error::BoxError;
 
@@ -35,7 +35,7 @@ where
     S: Service<Request>,
     S::Error: Into<BoxError>,
     B: Backup<Request, S::Response>,
-    W: When<S::Response>,
+    W: Predicate<S::Response>,
     N: Annotate<S::Response>,
 {
     type Response = S::Response;

@@ -68,14 +68,14 @@
 //!
 //! ## The keys
 //!
-//! A key of one's own is a closure. What it finds becomes a [`Caller`](crate::key::Caller), which takes sixteen bytes and hides
+//! A key of one's own is a closure. What it finds becomes a [`ClientKey`](crate::key::ClientKey), which takes sixteen bytes and hides
 //! what must not be kept. For an API key or a header there is one ready made, [and more](crate::key):
 //!
 //! ```
 //! # use axum::{Router, body::Body, extract::Request, routing::get};
 //! # use tower::ServiceExt;
 //! # use tower_governor::{GovernorError, GovernorLayer, governor::GovernorConfigBuilder, key_extractor::KeyExtractor};
-//! # use tower_throttle::{Quota, TokenBucketLayer, key::Caller, per_key::MissingKey};
+//! # use tower_throttle::{Quota, TokenBucketLayer, key::ClientKey, per_key::MissingKey};
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let hello = || get(async || "hello");
@@ -100,7 +100,7 @@
 //! let old = Router::new().route("/", hello()).layer(GovernorLayer::new(config));
 //!
 //! // new
-//! let by_tenant = |request: &Request| Some(Caller::name(request.headers().get("x-tenant")?));
+//! let by_tenant = |request: &Request| Some(ClientKey::name(request.headers().get("x-tenant")?));
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1))
 //!     .per(by_tenant) // or key::Header::new("x-tenant")
 //!     .missing_key(MissingKey::Refuse)
@@ -184,7 +184,7 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let hello = || get(async || "hello");
-//! use tower_throttle::per_key::{Fields, XReset};
+//! use tower_throttle::per_key::{RateLimitHeaders, ResetFormat};
 //!
 //! // old
 //! let config = GovernorConfigBuilder::default().per_second(60).burst_size(5).use_headers().finish().ok_or("a zero")?;
@@ -194,7 +194,7 @@
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1).burst(5))
 //!     .per(key::PeerIp::default())
 //!     .respond()
-//!     .fields(Fields::default().x_rate_limit(XReset::Delta));
+//!     .fields(RateLimitHeaders::default().x_rate_limit(ResetFormat::Delta));
 //! let new = Router::new().route("/", hello()).layer(layer);
 //!
 //! # let ask = async |app: Router| {
@@ -216,7 +216,7 @@
 //! ## The answer
 //!
 //! Their refusal is a line of text. Here [`.respond()`](crate::per_key::PerKeyLayer::respond) has no body,
-//! [`.respond_as(Problem)`](crate::refusal::Problem) is a problem of RFC 9457, and a closure makes whatever else is wanted:
+//! [`.respond_as(Problem)`](crate::rejection::Problem) is a problem of RFC 9457, and a closure makes whatever else is wanted:
 //!
 //! ```
 //! # use std::net::SocketAddr;
@@ -337,7 +337,7 @@
 //!
 //! ## What they have, and this crate has not
 //!
-//! - Their key can be of any type that can be hashed and compared, and is kept whole. A [`Caller`](crate::key::Caller) that is longer than
+//! - Their key can be of any type that can be hashed and compared, and is kept whole. A [`ClientKey`](crate::key::ClientKey) that is longer than
 //!   fifteen bytes, or a secret, is kept as a hash, and can't be read in [`top`](crate::per_key::PerKeyLimiter::top).
 //! - Theirs goes over any service. Ours asks that it be `Clone`, as those of axum and of tonic are.
 //!

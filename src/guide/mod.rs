@@ -44,7 +44,7 @@
 //! ```
 //! # use std::time::Duration;
 //! # use tower_throttle::RetryAfterBackoffLayer;
-//! let layer = RetryAfterBackoffLayer::new().max_wait(Duration::from_secs(120)); // the longest that is waited for
+//! let layer = RetryAfterBackoffLayer::new().max_backoff(Duration::from_secs(120)); // the longest that is waited for
 //! # let _ = layer;
 //! ```
 //!
@@ -85,7 +85,7 @@
 //! # let _ = layer;
 //! ```
 //!
-//! **6. Fail soon where somebody waits.** A request that would wait too long is refused at once, and can be handed on:
+//! **6. AsError soon where somebody waits.** A request that would wait too long is refused at once, and can be handed on:
 //!
 //! ```
 //! # use std::time::Duration;

@@ -12,7 +12,7 @@
 //!   ConcurrencyLayer       what is in flight                           ┐ or a ProviderLayer, which is both at one
 //!   SlidingWindowLayer     what starts: TokenBucketLayer, too          ┘ instant
 //!   CircuitBreakerLayer    who is down is not asked                    sees each attempt, and no time in line
-//!   DiagnoseLayer          errors that come late become what they are  before a limit or a retry looks at them
+//!   StreamErrorLayer          errors that come late become what they are  before a limit or a retry looks at them
 //!   TimeoutLayer           bounds one attempt, not the time in line
 //!   the client
 //! ```
@@ -372,7 +372,7 @@
 //! # use http::{Request, Response};
 //! # use http_body_util::Full;
 //! # use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{DiagnoseLayer, RetryAfterBackoffLayer};
+//! use tower_throttle::{StreamErrorLayer, RetryAfterBackoffLayer};
 //!
 //! // Opens a stream, and then says that it is overloaded; the second time it answers.
 //! # let times = Arc::new(AtomicUsize::new(0));
@@ -387,11 +387,11 @@
 //! # });
 //! let retry = RetryAfterBackoffLayer::new();
 //!
-//! let wrong = ServiceBuilder::new().layer(DiagnoseLayer::new()).layer(retry.clone()).service(server.clone());
+//! let wrong = ServiceBuilder::new().layer(StreamErrorLayer::new()).layer(retry.clone()).service(server.clone());
 //! assert_eq!(wrong.oneshot(Request::new(())).await?.status(), 529);
 //!
 //! # times.store(0, Relaxed);
-//! let right = ServiceBuilder::new().layer(retry).layer(DiagnoseLayer::new()).service(server);
+//! let right = ServiceBuilder::new().layer(retry).layer(StreamErrorLayer::new()).service(server);
 //! assert_eq!(right.oneshot(Request::new(())).await?.status(), 200);
 //! # Ok(())
 //! # }

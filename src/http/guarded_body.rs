@@ -105,7 +105,7 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
         Poll::Ready(frame)
     }
 
-    crate::macros::body_hints!(body);
+    crate::http::body_macros::body_hints!(body);
 }
 
 /// Whether `frame` is the end of `body` or its last frame. Readers that trust `is_end_stream` never
@@ -129,7 +129,7 @@ fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
     frame.data_ref().is_some_and(|data| !data.has_remaining())
 }
 
-crate::macros::wraps_body!(GuardedBody<B, G>);
+crate::http::body_macros::wraps_body!(GuardedBody<B, G>);
 
 /// A body without a guard, such as that of a rejection.
 impl<B, G> From<B> for GuardedBody<B, G> {

@@ -1,5 +1,6 @@
 //! What the layers read of HTTP requests and responses, and write into them.
 
+pub(crate) mod body_macros;
 pub(crate) mod guarded_body;
 pub(crate) mod headers;
 mod hint;

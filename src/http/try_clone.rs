@@ -13,17 +13,17 @@ pub trait TryClone: Sized {
 
     /// Whether this, which may be a clone that was made before the original was sent, is still all there. It is unless told
     /// otherwise; what was recorded of a body that streams may turn out not to be.
-    fn is_whole(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 
     /// Whether this can be sent in place of the one that it is a clone of, which gets no further from now on.
     ///
     /// Asked when an attempt has failed and another one will be made later. The first one's connection may still be reading its
-    /// body meanwhile, and what is [whole](TryClone::is_whole) now would not be any more. The same as `is_whole` unless told
+    /// body meanwhile, and what is [whole](TryClone::is_replayable) now would not be any more. The same as `is_replayable` unless told
     /// otherwise.
-    fn take_over(&self) -> bool {
-        self.is_whole()
+    fn claim(&self) -> bool {
+        self.is_replayable()
     }
 }
 
@@ -47,13 +47,13 @@ impl<B: TryClone> TryClone for http::Request<B> {
     }
 
     #[inline]
-    fn is_whole(&self) -> bool {
-        self.body().is_whole()
+    fn is_replayable(&self) -> bool {
+        self.body().is_replayable()
     }
 
     #[inline]
-    fn take_over(&self) -> bool {
-        self.body().take_over()
+    fn claim(&self) -> bool {
+        self.body().claim()
     }
 }
 
@@ -116,17 +116,17 @@ impl<L: TryClone, R: TryClone> TryClone for http_body_util::Either<L, R> {
         })
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         match self {
-            Self::Left(body) => body.is_whole(),
-            Self::Right(body) => body.is_whole(),
+            Self::Left(body) => body.is_replayable(),
+            Self::Right(body) => body.is_replayable(),
         }
     }
 
-    fn take_over(&self) -> bool {
+    fn claim(&self) -> bool {
         match self {
-            Self::Left(body) => body.take_over(),
-            Self::Right(body) => body.take_over(),
+            Self::Left(body) => body.claim(),
+            Self::Right(body) => body.claim(),
         }
     }
 }
@@ -139,12 +139,12 @@ impl<T: TryClone> TryClone for Option<T> {
         }
     }
 
-    fn is_whole(&self) -> bool {
-        self.as_ref().is_none_or(T::is_whole)
+    fn is_replayable(&self) -> bool {
+        self.as_ref().is_none_or(T::is_replayable)
     }
 
-    fn take_over(&self) -> bool {
-        self.as_ref().is_none_or(T::take_over)
+    fn claim(&self) -> bool {
+        self.as_ref().is_none_or(T::claim)
     }
 }
 

@@ -15,7 +15,7 @@ mod reqwest_middleware;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]

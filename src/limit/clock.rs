@@ -28,10 +28,10 @@ pub(crate) const TIMER_LATENESS: Duration = Duration::from_millis(10);
 /// # let _ = layer; }
 /// ```
 #[derive(Clone)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Clone)]
-enum Source {
+enum ClockSource {
     Tokio(Instant),
     #[cfg(feature = "quanta")]
     Quanta(quanta::Clock, u64),
@@ -41,7 +41,7 @@ impl Clock {
     /// [`tokio::time::Instant`], which a paused runtime moves by hand.
     #[must_use]
     pub fn tokio() -> Self {
-        Self(Source::Tokio(Instant::now()))
+        Self(ClockSource::Tokio(Instant::now()))
     }
 
     /// The processor's own counter, where it has one that can be trusted. A paused runtime does not move it.
@@ -51,16 +51,16 @@ impl Clock {
     pub fn quanta() -> Self {
         let clock = quanta::Clock::new();
         let start = clock.raw();
-        Self(Source::Quanta(clock, start))
+        Self(ClockSource::Quanta(clock, start))
     }
 
     /// Nanoseconds since this clock was made; never goes back.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.0 {
-            Source::Tokio(start) => nanos(Instant::now().saturating_duration_since(*start)),
+            ClockSource::Tokio(start) => nanos(Instant::now().saturating_duration_since(*start)),
             #[cfg(feature = "quanta")]
-            Source::Quanta(clock, start) => clock.delta_as_nanos(*start, clock.raw()),
+            ClockSource::Quanta(clock, start) => clock.delta_as_nanos(*start, clock.raw()),
         }
     }
 }
@@ -74,9 +74,9 @@ impl Default for Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Source::Tokio(_) => "Clock::Tokio",
+            ClockSource::Tokio(_) => "Clock::Tokio",
             #[cfg(feature = "quanta")]
-            Source::Quanta(..) => "Clock::Quanta",
+            ClockSource::Quanta(..) => "Clock::Quanta",
         })
     }
 }

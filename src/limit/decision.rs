@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Limit, Rejected};
+use crate::error::{LimitKind, Rejected};
 
 /// The answer of a limiter: now, later, or never.
 ///
@@ -50,7 +50,12 @@ impl Decision {
 
     /// Returns the rejection by `limit` of a request that does not wait.
     #[inline]
-    pub(crate) fn or_reject(self, limit: Limit, cost: u64, capacity: u64) -> Result<(), Rejected> {
+    pub(crate) fn or_reject(
+        self,
+        limit: LimitKind,
+        cost: u64,
+        capacity: u64,
+    ) -> Result<(), Rejected> {
         match self {
             Self::Admit => Ok(()),
             Self::Wait(_) => Err(Rejected::too_long(limit, Duration::ZERO, self.wait())),

@@ -34,7 +34,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 ///
 /// | given | means |
 /// | --- | --- |
-/// | 0 units, or a burst of 0 | nothing passes; every request is refused with [`Reason::NeverFits`](crate::Reason::NeverFits) |
+/// | 0 units, or a burst of 0 | nothing passes; every request is refused with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity) |
 /// | a period of 0 | a period of one nanosecond |
 /// | a period over 584 years | a period of 584 years |
 /// | a burst, or a unit, that takes over 292 years to refill | a burst or a unit that takes 292 years |

@@ -10,12 +10,12 @@ macro_rules! rate_limit {
     ) => {
         $(#[$limiter_doc])*
         #[derive(Clone)]
-        pub struct $Limiter(pub(crate) std::sync::Arc<crate::limit::engine::Rate<$algorithm>>);
+        pub struct $Limiter(pub(crate) std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>);
 
         $(#[$layer_doc])*
         #[derive(Clone)]
         #[must_use]
-        pub struct $Layer<C = crate::limit::cost::One, F = crate::limit::rejection::Fail> {
+        pub struct $Layer<C = crate::limit::cost::One, F = crate::limit::rejection::AsError> {
             limiter: $Limiter,
             cost: C,
             refusal: F,
@@ -23,10 +23,10 @@ macro_rules! rate_limit {
 
         $(#[$service_doc])*
         #[derive(Clone)]
-        pub struct $Service<S, C = crate::limit::cost::One, F = crate::limit::rejection::Fail>(
+        pub struct $Service<S, C = crate::limit::cost::One, F = crate::limit::rejection::AsError>(
             crate::limit::engine::Limited<
                 S,
-                std::sync::Arc<crate::limit::engine::Rate<$algorithm>>,
+                std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
                 C,
                 F,
                 crate::limit::engine::UntilResponse,
@@ -44,7 +44,7 @@ macro_rules! rate_limit {
             #[must_use]
             pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
                 let algorithm = <$algorithm>::new(&quota);
-                Self(std::sync::Arc::new(crate::limit::engine::Rate::new(
+                Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::new(
                     algorithm, quota, clock, $limit,
                 )))
             }
@@ -59,7 +59,7 @@ macro_rules! rate_limit {
             /// How many wait now.
             #[must_use]
             pub fn waiting(&self) -> usize {
-                self.0.turnstile.waiting()
+                self.0.wait_queue.waiting()
             }
 
             /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
@@ -119,17 +119,17 @@ macro_rules! rate_limit {
 
             crate::limit::engine::bounds!(limiter.0.bounds);
 
-            /// Refuses with an HTTP 429 instead of an error; see [`Respond`](crate::refusal::Respond).
-            pub fn respond(self) -> $Layer<C, crate::limit::rejection::Respond> {
-                self.respond_as(crate::limit::rejection::Respond)
+            /// Refuses with an HTTP 429 instead of an error; see [`AsResponse`](crate::rejection::AsResponse).
+            pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
+                self.respond_as(crate::limit::rejection::AsResponse)
             }
 
             /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
-            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::limit::rejection::RespondWith<R>> {
-                self.respond_as(crate::limit::rejection::RespondWith(respond))
+            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>> {
+                self.respond_as(crate::limit::rejection::AsResponseWith(respond))
             }
 
-            /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+            /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`refusal`](crate::refusal).
             pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
                 let Self { limiter, cost, .. } = self;
                 $Layer { limiter, cost, refusal }
@@ -147,7 +147,7 @@ macro_rules! rate_limit {
                 Self {
                     limiter,
                     cost: crate::limit::cost::One,
-                    refusal: crate::limit::rejection::Fail,
+                    refusal: crate::limit::rejection::AsError,
                 }
             }
         }
@@ -202,7 +202,7 @@ macro_rules! rate_limit {
         where
             S: tower_service::Service<Request> + Clone,
             C: crate::limit::cost::Cost<Request>,
-            F: crate::limit::rejection::Refusal<S::Response, S::Error> + Clone,
+            F: crate::limit::rejection::Rejection<S::Response, S::Error> + Clone,
         {
             type Response = S::Response;
             type Error = F::Error;
@@ -214,11 +214,11 @@ macro_rules! rate_limit {
         /// The response future.
         pub mod future {
             /// The response future of the service. See [`ResponseFuture`](crate::future::ResponseFuture).
-            pub type ResponseFuture<S, Request, F = crate::limit::rejection::Fail> =
+            pub type ResponseFuture<S, Request, F = crate::limit::rejection::AsError> =
                 crate::limit::engine::ResponseFuture<
                     S,
                     Request,
-                    std::sync::Arc<crate::limit::engine::Rate<$algorithm>>,
+                    std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
                     F,
                     crate::limit::engine::UntilResponse,
                 >;

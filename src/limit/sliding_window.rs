@@ -50,10 +50,10 @@
 //! # }
 //! ```
 
-use crate::{error::Limit, limit::engine::rate_limit};
+use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
-    crate::limit::algorithm::sliding_window::Window, Limit::SlidingWindow;
+    crate::limit::algorithm::sliding_window::SlidingCount, LimitKind::SlidingWindow;
 
     /// A sliding window on its own. A clone is another handle to the same window.
     ///

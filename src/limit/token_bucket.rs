@@ -74,10 +74,10 @@
 //! # }
 //! ```
 
-use crate::{error::Limit, limit::engine::rate_limit};
+use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
-    crate::limit::algorithm::gcra::Gcra, Limit::TokenBucket;
+    crate::limit::algorithm::gcra::Gcra, LimitKind::TokenBucket;
 
     /// A token bucket on its own. A clone is another handle to the same bucket.
     ///

@@ -9,7 +9,7 @@ pub(crate) const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
 /// Finds the fields and the ends of events. It keeps none of their bytes.
 #[derive(Debug)]
 pub(crate) struct Events {
-    line: Line,
+    line: SseLine,
     /// The event at hand has had data.
     begun: bool,
     /// The last line ended in a carriage return: a line feed that comes next is of the same end.
@@ -33,21 +33,21 @@ pub(crate) trait Sink {
 
 /// How far the line at hand has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum SseLine {
     /// So many bytes of the byte order mark; in the first line only.
     Mark(usize),
     Start,
     /// So many bytes of the field's name and its colon.
-    Name(Field, usize),
+    Name(SseField, usize),
     /// The name and its colon; a space may follow.
-    Colon(Field),
-    Value(Field),
+    Colon(SseField),
+    Value(SseField),
     /// Another field, or a comment.
     Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+enum SseField {
     Data,
     Event,
 }
@@ -57,7 +57,7 @@ enum Field {
 impl Events {
     pub(crate) const fn new() -> Self {
         Self {
-            line: Line::Mark(0),
+            line: SseLine::Mark(0),
             begun: false,
             after_return: false,
         }
@@ -91,49 +91,53 @@ impl Events {
     /// Whether no part of an event has been read yet that would make a difference.
     #[cfg(feature = "provider")]
     pub(crate) const fn is_between_events(&self) -> bool {
-        !self.begun && matches!(self.line, Line::Mark(0) | Line::Start)
+        !self.begun && matches!(self.line, SseLine::Mark(0) | SseLine::Start)
     }
 
     /// Some events were passed over: the next line is the first of another one.
     #[cfg(feature = "provider")]
     pub(crate) const fn passed_over(&mut self) {
-        self.line = Line::Start;
+        self.line = SseLine::Start;
     }
 
     fn part(&mut self, bytes: &[u8], sink: &mut impl Sink) {
         for (at, &byte) in bytes.iter().enumerate() {
-            if self.line == Line::Mark(0) && byte != BYTE_ORDER_MARK[0] {
-                self.line = Line::Start;
+            if self.line == SseLine::Mark(0) && byte != BYTE_ORDER_MARK[0] {
+                self.line = SseLine::Start;
             }
             self.line = match self.line {
-                Line::Mark(2) if byte == BYTE_ORDER_MARK[2] => Line::Start,
-                Line::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => Line::Mark(seen + 1),
-                Line::Start if byte == Field::Data.name()[0] => Line::Name(Field::Data, 1),
-                Line::Start if byte == Field::Event.name()[0] => Line::Name(Field::Event, 1),
-                Line::Name(field, seen) if byte == field.name()[seen] => {
+                SseLine::Mark(2) if byte == BYTE_ORDER_MARK[2] => SseLine::Start,
+                SseLine::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => SseLine::Mark(seen + 1),
+                SseLine::Start if byte == SseField::Data.name()[0] => {
+                    SseLine::Name(SseField::Data, 1)
+                }
+                SseLine::Start if byte == SseField::Event.name()[0] => {
+                    SseLine::Name(SseField::Event, 1)
+                }
+                SseLine::Name(field, seen) if byte == field.name()[seen] => {
                     if seen + 1 < field.name().len() {
-                        Line::Name(field, seen + 1)
+                        SseLine::Name(field, seen + 1)
                     } else {
-                        if field == Field::Event {
+                        if field == SseField::Event {
                             sink.rename();
                         }
-                        Line::Colon(field)
+                        SseLine::Colon(field)
                     }
                 }
-                Line::Colon(field) if byte == b' ' => Line::Value(field),
-                Line::Colon(field) | Line::Value(field) => {
-                    self.line = Line::Value(field);
+                SseLine::Colon(field) if byte == b' ' => SseLine::Value(field),
+                SseLine::Colon(field) | SseLine::Value(field) => {
+                    self.line = SseLine::Value(field);
                     match field {
-                        Field::Data => {
+                        SseField::Data => {
                             self.begun = true;
                             sink.data(&bytes[at..]);
                         }
-                        Field::Event => sink.name(&bytes[at..]),
+                        SseField::Event => sink.name(&bytes[at..]),
                     }
                     return;
                 }
-                Line::Mark(_) | Line::Start | Line::Name(..) | Line::Other => {
-                    self.line = Line::Other;
+                SseLine::Mark(_) | SseLine::Start | SseLine::Name(..) | SseLine::Other => {
+                    self.line = SseLine::Other;
                     return;
                 }
             };
@@ -142,20 +146,24 @@ impl Events {
 
     fn end_line(&mut self, sink: &mut impl Sink) {
         match self.line {
-            Line::Mark(0) | Line::Start => {
+            SseLine::Mark(0) | SseLine::Start => {
                 sink.end();
                 self.begun = false;
             }
-            Line::Colon(Field::Data) | Line::Value(Field::Data) => sink.data(b"\n"),
-            Line::Mark(_) | Line::Name(..) | Line::Colon(_) | Line::Value(_) | Line::Other => {}
+            SseLine::Colon(SseField::Data) | SseLine::Value(SseField::Data) => sink.data(b"\n"),
+            SseLine::Mark(_)
+            | SseLine::Name(..)
+            | SseLine::Colon(_)
+            | SseLine::Value(_)
+            | SseLine::Other => {}
         }
-        self.line = Line::Start;
+        self.line = SseLine::Start;
     }
 }
 
-// ===== impl Field =====
+// ===== impl SseField =====
 
-impl Field {
+impl SseField {
     const fn name(self) -> &'static [u8] {
         match self {
             Self::Data => b"data:",

@@ -12,8 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     ReplayError,
-    record::Item,
-    shared::{Polled, Shared, Source},
+    record::RecordedFrame,
+    shared::{BodySource, FrameResult, SharedRecord},
 };
 #[cfg(any(feature = "cache", feature = "provider"))]
 use crate::http::PeekBody;
@@ -29,7 +29,7 @@ use crate::{error::BoxError, http::TryClone};
 /// is of no account: one that is polled for the first time takes over, and those that were polled before get
 /// [`ReplayError::Superseded`] from then on, unless they had come to their end.
 pub struct ReplayBody<B> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<SharedRecord<B>>,
     /// Which attempt to send the body this is; 0 until it is polled.
     number: u64,
     at: At,
@@ -42,7 +42,7 @@ enum At {
     /// Before this item of the record.
     Record(usize),
     /// Past the record.
-    Source,
+    BodySource,
     End,
 }
 
@@ -51,12 +51,12 @@ enum At {
 impl<B: Body> ReplayBody<B> {
     /// Takes up to `max_bytes` of `body` down while it is sent.
     pub fn new(body: B, max_bytes: usize) -> Self {
-        Self::of(Arc::new(Shared::new(body, max_bytes)))
+        Self::of(Arc::new(SharedRecord::new(body, max_bytes)))
     }
 }
 
 impl<B> ReplayBody<B> {
-    fn of(shared: Arc<Shared<B>>) -> Self {
+    fn of(shared: Arc<SharedRecord<B>>) -> Self {
         Self {
             shared,
             number: 0,
@@ -68,7 +68,7 @@ impl<B> ReplayBody<B> {
     /// Makes this the attempt that reads, if it never was.
     fn begin(&mut self) -> Result<(), ReplayError> {
         if self.number == 0 {
-            self.number = self.shared.take_over().ok_or(ReplayError::NotWhole)?;
+            self.number = self.shared.claim().ok_or(ReplayError::NotWhole)?;
             #[cfg(feature = "tracing")]
             if self.number > 1 {
                 let recorded = self
@@ -88,7 +88,7 @@ impl<B: Body> ReplayBody<B>
 where
     B::Error: Into<BoxError>,
 {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> FrameResult {
         let mut state = self.shared.lock();
         if state.newest != self.number {
             return Poll::Ready(Some(Err(ReplayError::Superseded.into())));
@@ -102,11 +102,11 @@ where
             if let Some(item) = item {
                 self.at = At::Record(index + 1);
                 return Poll::Ready(Some(Ok(match item {
-                    Item::Data(data) => Frame::data(data),
-                    Item::Trailers(trailers) => Frame::trailers(trailers),
+                    RecordedFrame::Data(data) => Frame::data(data),
+                    RecordedFrame::Trailers(trailers) => Frame::trailers(trailers),
                 })));
             }
-            self.at = At::Source;
+            self.at = At::BodySource;
         }
         // Nobody else will ever send this body.
         if Arc::strong_count(&self.shared) == 1 {
@@ -124,7 +124,7 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FrameResult {
         if self.at == At::End {
             return Poll::Ready(None);
         }
@@ -170,9 +170,9 @@ where
             _ => 0,
         };
         let source = match &state.source {
-            Source::Open(body) => body.size_hint(),
+            BodySource::Open(body) => body.size_hint(),
             // Where the original told no length, neither does a replay: there may be trailers.
-            Source::Ended | Source::Failed => SizeHint::new(),
+            BodySource::Ended | BodySource::Failed => SizeHint::new(),
         };
         let mut hint = SizeHint::new();
         hint.set_lower(source.lower().saturating_add(recorded));
@@ -183,18 +183,18 @@ where
     }
 }
 
-/// Always gives a clone. Whether it [can be sent](TryClone::is_whole) may change while the original is.
+/// Always gives a clone. Whether it [can be sent](TryClone::is_replayable) may change while the original is.
 impl<B> TryClone for ReplayBody<B> {
     fn try_clone(&self) -> Option<Self> {
         Some(Self::of(self.shared.clone()))
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         self.shared.lock().record.is_some()
     }
 
-    fn take_over(&self) -> bool {
-        self.shared.take_over().is_some()
+    fn claim(&self) -> bool {
+        self.shared.claim().is_some()
     }
 }
 
@@ -209,7 +209,7 @@ impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
         let state = self.shared.lock();
         let record = state.record.as_ref()?;
         match &state.source {
-            Source::Open(body) if record.is_empty() => body.peek(look),
+            BodySource::Open(body) if record.is_empty() => body.peek(look),
             source if source.is_ended() => record.whole().map(look),
             _ => None,
         }
@@ -220,7 +220,7 @@ impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
 #[cfg(feature = "provider")]
 impl<B> ReplaceBody for ReplayBody<B> {
     fn replace_body(&mut self, bytes: Bytes) -> bool {
-        *self = Self::of(Arc::new(Shared::recorded(&bytes)));
+        *self = Self::of(Arc::new(SharedRecord::recorded(&bytes)));
         true
     }
 }
@@ -228,7 +228,7 @@ impl<B> ReplaceBody for ReplayBody<B> {
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplayBody")
-            .field("is_whole", &self.is_whole())
+            .field("is_replayable", &self.is_replayable())
             .field("sent", &self.sent)
             .finish_non_exhaustive()
     }

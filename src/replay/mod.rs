@@ -53,7 +53,7 @@
 //!   first time takes over, and the other gets [`ReplayError::Superseded`], which breaks off its connection. So this is not for
 //!   layers that send the same request twice at one time.
 //! - Past the bound ([`max_bytes`](ReplayLayer::max_bytes)) the record is freed at once and the body is sent once: a failure passes
-//!   to the caller untouched, because a retry asks [`TryClone::is_whole`](crate::TryClone::is_whole) first. So it is when the
+//!   to the caller untouched, because a retry asks [`TryClone::is_replayable`](crate::TryClone::is_replayable) first. So it is when the
 //!   original fails: what broke once is not sent again in parts.
 //! - A length that the original tells is told for replays too. Where it tells none, neither do they.
 //!

@@ -14,7 +14,7 @@ const FIELD: usize = 64;
 /// The frames of a body, as few as they can be: where data was cut is not kept.
 #[derive(Debug)]
 pub(super) struct Record {
-    items: Vec<Item>,
+    items: Vec<RecordedFrame>,
     /// Data that came last, and room for more. It is copied there: a slice would keep all that it was cut from.
     tail: BytesMut,
     data: u64,
@@ -23,7 +23,7 @@ pub(super) struct Record {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Item {
+pub(super) enum RecordedFrame {
     Data(Bytes),
     Trailers(HeaderMap),
 }
@@ -73,7 +73,7 @@ impl Record {
         }
         self.hold(data.len())?;
         self.data += data.len() as u64;
-        self.items.push(Item::Data(data.clone()));
+        self.items.push(RecordedFrame::Data(data.clone()));
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Record {
             .map(|(name, value)| name.as_str().len() + value.len() + FIELD);
         self.hold(text.sum::<usize>().saturating_add(FIELD))?;
         self.seal();
-        self.items.push(Item::Trailers(trailers.clone()));
+        self.items.push(RecordedFrame::Trailers(trailers.clone()));
         Ok(())
     }
 
@@ -92,12 +92,12 @@ impl Record {
         if !self.tail.is_empty() {
             // What room is left stays where it is, for what comes next.
             let data = self.tail.split().freeze();
-            self.items.push(Item::Data(data));
+            self.items.push(RecordedFrame::Data(data));
         }
     }
 
     /// An item. There are none of what came after the last [`seal`](Self::seal).
-    pub(super) fn get(&self, index: usize) -> Option<&Item> {
+    pub(super) fn get(&self, index: usize) -> Option<&RecordedFrame> {
         self.items.get(index)
     }
 
@@ -120,7 +120,7 @@ impl Record {
     pub(super) fn whole(&self) -> Option<&[u8]> {
         match &*self.items {
             [] => Some(&self.tail),
-            [Item::Data(data)] if self.tail.is_empty() => Some(data),
+            [RecordedFrame::Data(data)] if self.tail.is_empty() => Some(data),
             _ => None,
         }
     }
@@ -145,8 +145,8 @@ mod tests {
         record.seal();
         let items = record.items.iter();
         let data = items.filter_map(|item| match item {
-            Item::Data(data) => Some(&data[..]),
-            Item::Trailers(_) => None,
+            RecordedFrame::Data(data) => Some(&data[..]),
+            RecordedFrame::Trailers(_) => None,
         });
         data.flatten().copied().collect()
     }

@@ -12,14 +12,14 @@ use http_body::{Body, Frame};
 use super::{ReplayError, record::Record};
 use crate::error::BoxError;
 
-pub(super) struct Shared<B> {
+pub(super) struct SharedRecord<B> {
     state: Mutex<State<B>>,
     /// The length, where the original told it.
     pub(super) exact: Option<u64>,
 }
 
 pub(super) struct State<B> {
-    pub(super) source: Source<B>,
+    pub(super) source: BodySource<B>,
     /// `None` once it was given up.
     pub(super) record: Option<Record>,
     /// Which attempt may read. It counts up with each that takes over.
@@ -29,29 +29,29 @@ pub(super) struct State<B> {
 }
 
 /// The body to record.
-pub(super) enum Source<B> {
+pub(super) enum BodySource<B> {
     Open(Pin<Box<B>>),
     Ended,
     Failed,
 }
 
-pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+pub(super) type FrameResult = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
-// ===== impl Shared =====
+// ===== impl SharedRecord =====
 
-impl<B> Shared<B> {
+impl<B> SharedRecord<B> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(|poisoned| {
             // The original panicked in the middle of a frame. Nobody knows what is missing.
             let mut state = poisoned.into_inner();
-            state.source = Source::Failed;
+            state.source = BodySource::Failed;
             state.record = None;
             state
         })
     }
 
     /// Lets nobody read but whoever has the number that this gives back, if there is something to read.
-    pub(super) fn take_over(&self) -> Option<u64> {
+    pub(super) fn claim(&self) -> Option<u64> {
         let mut state = self.lock();
         let record = state.record.as_mut()?;
         record.seal();
@@ -67,28 +67,28 @@ impl<B> Shared<B> {
     }
 }
 
-impl<B: Body> Shared<B> {
+impl<B: Body> SharedRecord<B> {
     pub(super) fn new(body: B, max_bytes: usize) -> Self {
         let exact = body.size_hint().exact();
         let source = match body.is_end_stream() {
-            true => Source::Ended,
-            false => Source::Open(Box::pin(body)),
+            true => BodySource::Ended,
+            false => BodySource::Open(Box::pin(body)),
         };
         Self::of(source, exact, Record::new(max_bytes))
     }
 }
 
-impl<B> Shared<B> {
+impl<B> SharedRecord<B> {
     /// A body that is all there.
     #[cfg(feature = "provider")]
     pub(super) fn recorded(bytes: &Bytes) -> Self {
         let mut record = Record::new(bytes.len());
         // It has just the room.
         let _ = record.push_all(bytes);
-        Self::of(Source::Ended, Some(bytes.len() as u64), record)
+        Self::of(BodySource::Ended, Some(bytes.len() as u64), record)
     }
 
-    fn of(source: Source<B>, exact: Option<u64>, record: Record) -> Self {
+    fn of(source: BodySource<B>, exact: Option<u64>, record: Record) -> Self {
         Self {
             exact,
             state: Mutex::new(State {
@@ -108,11 +108,11 @@ where
     B::Error: Into<BoxError>,
 {
     /// Polls the original, and records what comes of it.
-    pub(super) fn poll_source(&mut self, cx: &mut Context<'_>) -> Polled {
+    pub(super) fn poll_source(&mut self, cx: &mut Context<'_>) -> FrameResult {
         let body = match &mut self.source {
-            Source::Open(body) => body.as_mut(),
-            Source::Ended => return Poll::Ready(None),
-            Source::Failed => return Poll::Ready(Some(Err(ReplayError::NotWhole.into()))),
+            BodySource::Open(body) => body.as_mut(),
+            BodySource::Ended => return Poll::Ready(None),
+            BodySource::Failed => return Poll::Ready(Some(Err(ReplayError::NotWhole.into()))),
         };
         let Poll::Ready(frame) = body.poll_frame(cx) else {
             self.park(cx);
@@ -125,12 +125,12 @@ where
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                self.source = Source::Failed;
+                self.source = BodySource::Failed;
                 self.record = None;
                 Some(Err(error.into()))
             }
             None => {
-                self.source = Source::Ended;
+                self.source = BodySource::Ended;
                 None
             }
         })
@@ -163,9 +163,9 @@ impl<B> State<B> {
     }
 }
 
-// ===== impl Source =====
+// ===== impl BodySource =====
 
-impl<B: Body> Source<B> {
+impl<B: Body> BodySource<B> {
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Self::Open(body) => body.is_end_stream(),

@@ -16,13 +16,13 @@ use crate::http::ResponseHead;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempts {
     attempts: u32,
-    waited: Duration,
+    total_delay: Duration,
 }
 
 impl Attempts {
     pub(super) const FIRST: Self = Self {
         attempts: 1,
-        waited: Duration::ZERO,
+        total_delay: Duration::ZERO,
     };
 
     /// What this response took.
@@ -40,8 +40,8 @@ impl Attempts {
 
     /// The sum of the waits between the attempts, without the time that the attempts themselves took.
     #[must_use]
-    pub const fn waited(&self) -> Duration {
-        self.waited
+    pub const fn total_delay(&self) -> Duration {
+        self.total_delay
     }
 
     pub(super) fn add(&mut self) {
@@ -49,6 +49,6 @@ impl Attempts {
     }
 
     pub(super) fn wait(&mut self, wait: Duration) {
-        self.waited = self.waited.saturating_add(wait);
+        self.total_delay = self.total_delay.saturating_add(wait);
     }
 }

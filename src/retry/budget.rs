@@ -35,7 +35,7 @@ const RETRY: u64 = 100;
 /// looked at and puts in nothing.
 ///
 /// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server, or let
-/// [`Budgets`](super::Budgets) keep one for each.
+/// [`BudgetRegistry`](super::BudgetRegistry) keep one for each.
 /// A retry that waits as long as the server itself asked for is not paid for: it was invited.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub struct Budget(Arc<Balance>);
 
 #[derive(Debug)]
 struct Balance {
-    terms: Terms,
+    terms: BudgetSettings,
     /// In hundredths of a retry.
     saved: AtomicU64,
     reserve: Gcra,
@@ -76,7 +76,7 @@ struct Balance {
 
 /// What is agreed of a budget, whatever is in it.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct BudgetSettings {
     percent: u32,
     saved_at_most: u64,
     reserve: Quota,
@@ -96,7 +96,7 @@ pub(super) struct Withdrawal(Option<(Budget, u64)>);
 impl Budget {
     /// A budget into which each success puts `percent` of a retry, with a `reserve` for when nothing is saved.
     pub fn new(percent: u32, reserve: Quota) -> Self {
-        Self::on(Terms {
+        Self::on(BudgetSettings {
             percent,
             saved_at_most: 100 * RETRY,
             reserve,
@@ -110,7 +110,7 @@ impl Budget {
     /// saved, so call it before the budget is cloned.
     pub fn saved_at_most(self, retries: u32) -> Self {
         let saved_at_most = u64::from(retries) * RETRY;
-        Self::on(Terms {
+        Self::on(BudgetSettings {
             saved_at_most,
             ..self.0.terms
         })
@@ -132,7 +132,7 @@ impl Budget {
     /// # let _ = budget;
     /// ```
     pub fn price(self, price: fn(Option<Outcome>) -> u32) -> Self {
-        Self::on(Terms {
+        Self::on(BudgetSettings {
             price,
             ..self.0.terms
         })
@@ -210,7 +210,7 @@ impl Budget {
         nanos(now.saturating_duration_since(self.0.start))
     }
 
-    fn on(terms: Terms) -> Self {
+    fn on(terms: BudgetSettings) -> Self {
         Self(Arc::new(Balance {
             saved: AtomicU64::new(0),
             reserve: Gcra::new(&terms.reserve),

@@ -21,9 +21,9 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 /// Its clones are the same registry.
 ///
 /// ```
-/// use tower_throttle::{RetryAfterBackoffLayer, retry::Budgets};
+/// use tower_throttle::{RetryAfterBackoffLayer, retry::BudgetRegistry};
 ///
-/// let budgets = Budgets::default();
+/// let budgets = BudgetRegistry::default();
 /// // Two layers for one provider:
 /// let chat = RetryAfterBackoffLayer::new().budget(budgets.named("openai"));
 /// let embeddings = RetryAfterBackoffLayer::new().budget(budgets.named("openai"));
@@ -34,7 +34,7 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 ///
 /// # How many
 ///
-/// At most 1,024 by default; [`at_most`](Budgets::at_most) sets another number. When there are as many,
+/// At most 1,024 by default; [`at_most`](BudgetRegistry::at_most) sets another number. When there are as many,
 /// those are removed that nobody has a clone of and whose reserve is whole: a new one in their place allows
 /// no more than they did. If none can be removed, new names share one budget.
 ///
@@ -43,24 +43,24 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 /// A read lock and a look-up for a name that is there.
 #[derive(Clone)]
 #[must_use]
-pub struct Budgets(Arc<Registry>);
+pub struct BudgetRegistry(Arc<Registry>);
 
 struct Registry {
     /// The terms of all of them, and the one that they share for whom there is no room.
     common: Budget,
     at_most: usize,
-    named: RwLock<Named>,
+    named: RwLock<NamedBudget>,
 }
 
-struct Named {
+struct NamedBudget {
     budgets: HashMap<Box<str>, Budget>,
     swept: Option<Instant>,
 }
 
-// ===== impl Budgets =====
+// ===== impl BudgetRegistry =====
 
-impl Budgets {
-    /// Budgets on the terms of this one, each with nothing saved at first.
+impl BudgetRegistry {
+    /// BudgetRegistry on the terms of this one, each with nothing saved at first.
     pub fn new(like: &Budget) -> Self {
         Self::with(like.anew(), 1_024)
     }
@@ -128,7 +128,7 @@ impl Budgets {
         Self(Arc::new(Registry {
             common,
             at_most,
-            named: RwLock::new(Named {
+            named: RwLock::new(NamedBudget {
                 budgets: HashMap::new(),
                 swept: None,
             }),
@@ -136,16 +136,16 @@ impl Budgets {
     }
 }
 
-impl Default for Budgets {
-    /// Budgets on the terms of [`Budget::default`].
+impl Default for BudgetRegistry {
+    /// BudgetRegistry on the terms of [`Budget::default`].
     fn default() -> Self {
         Self::with(Budget::default(), 1_024)
     }
 }
 
-impl fmt::Debug for Budgets {
+impl fmt::Debug for BudgetRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budgets")
+        f.debug_struct("BudgetRegistry")
             .field("like", &self.0.common)
             .field("at_most", &self.0.at_most)
             .field("len", &self.len())
@@ -153,9 +153,9 @@ impl fmt::Debug for Budgets {
     }
 }
 
-// ===== impl Named =====
+// ===== impl NamedBudget =====
 
-impl Named {
+impl NamedBudget {
     fn sweep(&mut self) {
         let now = Instant::now();
         let is_early = |swept| now.saturating_duration_since(swept) < BETWEEN_SWEEPS;
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_name_has_one_budget_and_no_other_name_has_it() {
-        let budgets = Budgets::default();
+        let budgets = BudgetRegistry::default();
         assert!(budgets.is_empty());
         let one = budgets.named("one");
         assert!(is_same(&budgets.clone().named("one"), &one));
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hosts_are_told_apart_by_host_and_port_alone() {
-        let budgets = Budgets::new(&Budget::new(20, Quota::per_second(0)));
+        let budgets = BudgetRegistry::new(&Budget::new(20, Quota::per_second(0)));
         let host = budgets.of_host(Some("api.example.com"));
         for same in [
             "API.example.COM",
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn endless_names_take_no_more_than_there_may_be() {
-        let budgets = Budgets::default().at_most(100);
+        let budgets = BudgetRegistry::default().at_most(100);
         let held = budgets.named("held");
         let spent = budgets.named("spent");
         assert!(spent.withdraw(Instant::now()));
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn names_without_room_share_one_until_there_is_room_again() {
-        let budgets = Budgets::default().at_most(1);
+        let budgets = BudgetRegistry::default().at_most(1);
         let first = budgets.named("first");
         let second = budgets.named("second");
         assert!(is_same(&budgets.named("third"), &second));
@@ -238,7 +238,7 @@ mod tests {
         tokio::time::advance(BETWEEN_SWEEPS).await;
         assert!(!is_same(&budgets.named("second"), &second));
         assert_eq!(budgets.len(), 1);
-        let none = Budgets::default().at_most(0);
+        let none = BudgetRegistry::default().at_most(0);
         assert!(is_same(&none.named("any"), &none.named("other")));
     }
 }

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::{
     Budget, Policy, RetryAction,
     budget::Withdrawal,
-    settings::{Plan, Progress, Settings},
+    settings::{Plan, RetryState, Settings},
 };
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, find_source},
@@ -73,7 +73,7 @@ pub(super) struct NextAttempt<S, P, Request> {
     pub(super) service: S,
     pub(super) policy: P,
     pub(super) settings: Arc<Settings>,
-    pub(super) progress: Progress,
+    pub(super) progress: RetryState,
 }
 
 // ===== impl ResponseFuture =====
@@ -253,7 +253,7 @@ where
         let now = Instant::now();
         let plan = self.settings.plan(&self.progress, after, budget, now)?;
         // A body of which a part is lost is not sent. One that the first attempt still reads is taken from it.
-        if !request.take_over() {
+        if !request.claim() {
             return None;
         }
         #[cfg(feature = "tracing")]

@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    Backoff, Budget, Budgets, OutcomePolicy, RetryAfterBackoff,
+    Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAfterBackoff,
     settings::{Paid, Settings},
 };
 
@@ -72,8 +72,8 @@ impl<P> RetryAfterBackoffLayer<P> {
     /// The longest wait between two attempts. 60 s unless told otherwise.
     ///
     /// Where the server asks for a longer one, the caller gets the response at once.
-    pub fn max_wait(self, max_wait: Duration) -> Self {
-        self.set(|settings| settings.max_wait = max_wait)
+    pub fn max_backoff(self, max_backoff: Duration) -> Self {
+        self.set(|settings| settings.max_backoff = max_backoff)
     }
 
     /// How long after the first attempt began the last one may begin. 5 minutes unless told otherwise.
@@ -101,7 +101,7 @@ impl<P> RetryAfterBackoffLayer<P> {
     ///
     /// Which host that is the policy [says](super::Policy::host): the request's
     /// [authority](crate::RequestHead::authority) unless it is one of your own. A success takes a read lock in this mode.
-    pub fn budget_by_host(self, budgets: Budgets) -> Self {
+    pub fn budget_by_host(self, budgets: BudgetRegistry) -> Self {
         self.set(|settings| settings.budget = Paid::ByHost(budgets))
     }
 

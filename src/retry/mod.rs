@@ -32,7 +32,7 @@
 //! assert_eq!(response.status(), 200);
 //! let attempts = Attempts::of(&response);
 //! assert_eq!(attempts.attempts(), 2);
-//! assert!(attempts.waited() >= Duration::from_secs(20));
+//! assert!(attempts.total_delay() >= Duration::from_secs(20));
 //! # Ok(())
 //! # }
 //! ```
@@ -75,7 +75,7 @@
 //! | bound | default | when it is reached |
 //! | --- | --- | --- |
 //! | [`attempts`](RetryAfterBackoffLayer::attempts), the first included | 5 | the caller gets the last outcome |
-//! | [`max_wait`](RetryAfterBackoffLayer::max_wait), for one wait | 60 s | the server asks for more: the caller gets the response at once |
+//! | [`max_backoff`](RetryAfterBackoffLayer::max_backoff), for one wait | 60 s | the server asks for more: the caller gets the response at once |
 //! | [`deadline`](RetryAfterBackoffLayer::deadline), from the first call | 5 min | a wait would pass it: the caller gets the outcome at once |
 //! | [`backoff`](RetryAfterBackoffLayer::backoff), for one wait without a hint | 0.5 s doubling to 30 s, full jitter | the wait no longer grows |
 //! | [`budget`](RetryAfterBackoffLayer::budget), for retries without a hint | 20 % of the successes, and 1 a second | the caller gets the outcome at once |
@@ -92,7 +92,7 @@
 //! what timed out may still be worked on.
 //!
 //! A layer for many hosts should have [a budget for each](RetryAfterBackoffLayer::budget_by_host), and layers for one provider
-//! one [in common](Budgets::named).
+//! one [in common](BudgetRegistry::named).
 //!
 //! # Order of layers
 //!
@@ -146,7 +146,7 @@ mod settings;
 pub use self::{
     attempts::Attempts,
     budget::Budget,
-    budgets::Budgets,
+    budgets::BudgetRegistry,
     layer::RetryAfterBackoffLayer,
     policy::{OutcomePolicy, Policy, PolicyFn, RetryAction, policy_fn},
     service::RetryAfterBackoff,

@@ -105,7 +105,7 @@ pub enum RetryAction {
 ///
 /// Bodies are not read. A 429 which means that the money is spent, such as OpenAI's
 /// `insufficient_quota`, looks like any other one unless the server sends `x-should-retry: false`. A
-/// `DiagnoseLayer` further in reads it, and inserts the outcome into the response.
+/// `StreamErrorLayer` further in reads it, and inserts the outcome into the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct OutcomePolicy<C = HttpClassifier> {
@@ -370,7 +370,7 @@ mod tests {
     use io::ErrorKind as Kind;
 
     use super::*;
-    use crate::error::{Limit, Reason, Rejected};
+    use crate::error::{LimitKind, Reason, Rejected};
 
     const YES: RetryAction = RetryAction::retry();
     const NO: RetryAction = RetryAction::Forbid;
@@ -607,7 +607,11 @@ mod tests {
     fn a_refusal_by_a_limiter_or_a_circuit_is_never_repeated_whatever_it_stands_in() {
         let rejected = || {
             let max_wait = std::time::Duration::ZERO;
-            Rejected::new(Limit::TokenBucket, Reason::WaitTooLong { max_wait }, None)
+            Rejected::new(
+                LimitKind::TokenBucket,
+                Reason::WaitTooLong { max_wait },
+                None,
+            )
         };
         let plain: BoxError = rejected().into();
         let deep: BoxError = Outer(Outer(rejected().into()).into()).into();

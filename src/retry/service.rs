@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{
     Policy,
     future::{NextAttempt, ResponseFuture},
-    settings::{Progress, Settings},
+    settings::{RetryState, Settings},
 };
 use crate::{error::BoxError, http::TryClone};
 
@@ -68,7 +68,7 @@ where
             service: self.inner.clone(),
             policy: self.policy.clone(),
             settings: self.settings.clone(),
-            progress: Progress::starting(),
+            progress: RetryState::starting(),
         };
         ResponseFuture::called(self.inner.call(request), next)
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
-use super::{Attempts, Backoff, Budget, Budgets, budget::Withdrawal};
+use super::{Attempts, Backoff, Budget, BudgetRegistry, budget::Withdrawal};
 use crate::{
     backoff::above_hint,
     error::Outcome,
@@ -19,7 +19,7 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 pub(super) struct Settings {
     pub(super) backoff: Backoff,
     pub(super) attempts: u32,
-    pub(super) max_wait: Duration,
+    pub(super) max_backoff: Duration,
     pub(super) deadline: Duration,
     pub(super) budget: Paid,
     /// A seed, and how many numbers were drawn from it: each count is a seed, so that there is no
@@ -32,12 +32,12 @@ pub(super) struct Settings {
 pub(super) enum Paid {
     Free,
     By(Budget),
-    ByHost(Budgets),
+    ByHost(BudgetRegistry),
 }
 
 /// How far one request has come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Progress {
+pub(super) struct RetryState {
     pub(super) attempts: Attempts,
     pub(super) last_wait: Duration,
     /// Unknown until the first attempt makes the caller wait. Until then no time has passed, and reading the clock is
@@ -61,7 +61,7 @@ impl Default for Settings {
         Self {
             backoff: Backoff::default(),
             attempts: 5,
-            max_wait: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(60),
             deadline: Duration::from_secs(5 * 60),
             budget: Paid::By(Budget::default()),
             seed: None,
@@ -78,7 +78,7 @@ impl Settings {
     /// With a ceiling of 60 s: a hint of 59 s waits between 59 and 60 s, one of 61 s does not wait at all.
     pub(super) fn plan(
         &self,
-        progress: &Progress,
+        progress: &RetryState,
         hint: Option<Duration>,
         budget: Option<(&Budget, Option<Outcome>)>,
         now: Instant,
@@ -90,13 +90,13 @@ impl Settings {
         let elapsed = now.saturating_duration_since(started);
         let left = self.deadline.checked_sub(elapsed)?;
         let wait = match hint {
-            Some(hint) if hint > self.max_wait.min(left) => return None,
-            None => self.own_wait(progress).min(self.max_wait),
+            Some(hint) if hint > self.max_backoff.min(left) => return None,
+            None => self.own_wait(progress).min(self.max_backoff),
             // "At once", or nearly so, says nothing of how to spread those who were told so.
             Some(hint) if hint < self.backoff.base() / 10 => {
-                self.own_wait(progress).min(self.max_wait).max(hint)
+                self.own_wait(progress).min(self.max_backoff).max(hint)
             }
-            Some(hint) => above_hint(hint, self.random()).min(self.max_wait.min(left)),
+            Some(hint) => above_hint(hint, self.random()).min(self.max_backoff.min(left)),
         };
         if wait > left {
             return None;
@@ -121,7 +121,7 @@ impl Settings {
         SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
     }
 
-    fn own_wait(&self, progress: &Progress) -> Duration {
+    fn own_wait(&self, progress: &RetryState) -> Duration {
         let retry = progress.attempts.attempts().saturating_sub(1);
         self.backoff.wait(retry, progress.last_wait, self.random())
     }
@@ -145,9 +145,9 @@ impl Paid {
     }
 }
 
-// ===== impl Progress =====
+// ===== impl RetryState =====
 
-impl Progress {
+impl RetryState {
     pub(super) const fn starting() -> Self {
         Self {
             attempts: Attempts::FIRST,

@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Semaphore(AtomicUsize);
 
 /// One permit, not yet taken for good.
-pub(crate) struct Taken;
+pub(crate) struct AcquiredPermit;
 
 // ===== impl Semaphore =====
 
@@ -33,17 +33,19 @@ impl Semaphore {
         forgotten.map_or(0, |_| permits)
     }
 
-    pub(crate) fn try_acquire(&self) -> Result<Taken, ()> {
-        (self.forget_permits(1) == 1).then_some(Taken).ok_or(())
+    pub(crate) fn try_acquire(&self) -> Result<AcquiredPermit, ()> {
+        (self.forget_permits(1) == 1)
+            .then_some(AcquiredPermit)
+            .ok_or(())
     }
 
-    pub(crate) async fn acquire(&self) -> Result<Taken, ()> {
+    pub(crate) async fn acquire(&self) -> Result<AcquiredPermit, ()> {
         self.try_acquire()
     }
 }
 
-// ===== impl Taken =====
+// ===== impl AcquiredPermit =====
 
-impl Taken {
+impl AcquiredPermit {
     pub(crate) fn forget(self) {}
 }

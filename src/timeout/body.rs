@@ -10,7 +10,7 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::watch::Watch;
+use super::watch::BodyWatch;
 use crate::error::BoxError;
 
 /// As many chunks of no bytes are skipped at once.
@@ -24,14 +24,14 @@ pin_project! {
         // Dropped as soon as it has ended.
         #[pin]
         body: Option<B>,
-        watch: Watch,
+        watch: BodyWatch,
     }
 }
 
 // ===== impl ResponseBody =====
 
 impl<B> ResponseBody<B> {
-    pub(super) const fn new(body: B, watch: Watch) -> Self {
+    pub(super) const fn new(body: B, watch: BodyWatch) -> Self {
         let body = Some(body);
         Self { body, watch }
     }
@@ -109,11 +109,11 @@ fn is_progress<D: Buf>(frame: &Frame<D>) -> bool {
 /// A body that may take as long as it likes, such as one of your own in place of an answer.
 impl<B> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
-        Self::new(body, Watch::default())
+        Self::new(body, BodyWatch::default())
     }
 }
 
-crate::macros::wraps_body!(ResponseBody<B>);
+crate::http::body_macros::wraps_body!(ResponseBody<B>);
 
 impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

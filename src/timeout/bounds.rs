@@ -10,7 +10,7 @@ use crate::error::TimedOut;
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct TimeoutBounds {
     pub(super) attempt: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
     pub(super) between_chunks: Option<Duration>,
@@ -24,9 +24,9 @@ pub(super) struct End {
     pub(super) why: TimedOut,
 }
 
-// ===== impl Bounds =====
+// ===== impl TimeoutBounds =====
 
-impl Bounds {
+impl TimeoutBounds {
     pub(super) const fn new() -> Self {
         Self {
             attempt: None,
@@ -108,10 +108,10 @@ mod tests {
             (Some(2), Some(1), Some(TimedOut::Call(SECOND))),
             (Some(1), Some(1), Some(TimedOut::Call(SECOND))),
         ] {
-            let bounds = Bounds {
+            let bounds = TimeoutBounds {
                 attempt: attempt.map(Duration::from_secs),
                 whole_call: whole_call.map(Duration::from_secs),
-                ..Bounds::new()
+                ..TimeoutBounds::new()
             };
             assert_eq!(bounds.of_head(now).map(|end| end.why), sooner);
         }

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{ResponseBody, bounds::Bounds, timer::Timer, watch::Watch};
+use super::{ResponseBody, bounds::TimeoutBounds, timer::Timer, watch::BodyWatch};
 use crate::{
     error::{BoxError, TimedOut},
     http::{IntoHttp, WithBody, with_body::map_body},
@@ -23,7 +23,7 @@ pub type Bounded<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Outp
 pin_project! {
     /// The response future of a [`Timeout`](super::Timeout).
     ///
-    /// Polled again after a timeout, it times out again.
+    /// FramePoll again after a timeout, it times out again.
     ///
     /// # Cancel safety
     ///
@@ -31,7 +31,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        bounds: Bounds,
+        bounds: TimeoutBounds,
         // Read when it is first needed.
         begun: Option<Instant>,
         timer: Timer,
@@ -49,7 +49,7 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(future: F, bounds: Bounds) -> Self {
+    pub(super) fn new(future: F, bounds: TimeoutBounds) -> Self {
         Self {
             state: State::Calling { future },
             bounds,
@@ -76,7 +76,7 @@ where
                 }
                 if let Poll::Ready(outcome) = future.poll(cx) {
                     let timer = mem::take(this.timer);
-                    let watch = Watch::new(this.bounds, *this.begun, timer);
+                    let watch = BodyWatch::new(this.bounds, *this.begun, timer);
                     return Poll::Ready(match outcome {
                         Ok(response) => {
                             Ok(map_body(response, |body| ResponseBody::new(body, watch)))

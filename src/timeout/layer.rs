@@ -2,18 +2,18 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{Timeout, bounds::Bounds};
+use super::{Timeout, bounds::TimeoutBounds};
 
 /// As long as the clients of AI providers wait for a head at least.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
-/// Bounds how long an attempt, its body, and the whole call may take.
+/// TimeoutBounds how long an attempt, its body, and the whole call may take.
 ///
 /// See the [module docs](crate::timeout) for an example and the order of layers.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct TimeoutLayer {
-    bounds: Bounds,
+    bounds: TimeoutBounds,
 }
 
 // ===== impl TimeoutLayer =====
@@ -24,7 +24,7 @@ impl TimeoutLayer {
     /// An answer that is not streamed has its head when all of it is written: give models that think for longer more time.
     pub const fn new() -> Self {
         Self {
-            bounds: Bounds::new(),
+            bounds: TimeoutBounds::new(),
         }
         .attempt(ATTEMPT)
     }

@@ -4,7 +4,7 @@ use tower_service::Service;
 
 use super::{
     ResponseBody,
-    bounds::Bounds,
+    bounds::TimeoutBounds,
     future::{Bounded, ResponseFuture},
 };
 use crate::{
@@ -16,13 +16,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
-    bounds: Bounds,
+    bounds: TimeoutBounds,
 }
 
 // ===== impl Timeout =====
 
 impl<S> Timeout<S> {
-    pub(super) const fn new(inner: S, bounds: Bounds) -> Self {
+    pub(super) const fn new(inner: S, bounds: TimeoutBounds) -> Self {
         Self { inner, bounds }
     }
 

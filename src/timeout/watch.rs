@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::{
-    bounds::{Bounds, End},
+    bounds::{End, TimeoutBounds},
     timer::Timer,
 };
 use crate::error::TimedOut;
 
 /// How long a body has been waited for, and how long it may be.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct BodyWatch {
     /// What bounds the wait for the next byte.
     wait: Option<TimedOut>,
     /// What bounds those after it.
@@ -23,11 +23,11 @@ pub(super) struct Watch {
     timer: Timer,
 }
 
-// ===== impl Watch =====
+// ===== impl BodyWatch =====
 
-impl Watch {
+impl BodyWatch {
     /// For the body of a call that began then, where that is bounded.
-    pub(super) fn new(bounds: &Bounds, begun: Option<Instant>, timer: Timer) -> Self {
+    pub(super) fn new(bounds: &TimeoutBounds, begun: Option<Instant>, timer: Timer) -> Self {
         Self {
             wait: bounds.first_wait(),
             later_wait: bounds.later_wait(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::provider::{
-    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Refusal, Simulator, Style,
+    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Rejection, Simulator, Style,
     Tokens, UsageShare,
 };
 use crate::support::ms;
@@ -48,12 +48,12 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 /// Someone comes who needs so many tokens, and stays.
-fn arrive(ledger: &mut Ledger, now: Instant, input: u64) -> Result<(), Refusal> {
+fn arrive(ledger: &mut Ledger, now: Instant, input: u64) -> Result<(), Rejection> {
     ledger.arrive(now, Tokens { input, output: 0 }).map(drop)
 }
 
-fn refused(dimension: Dimension, retry_after: Duration) -> Result<(), Refusal> {
-    Err(Refusal::Limited {
+fn refused(dimension: Dimension, retry_after: Duration) -> Result<(), Rejection> {
+    Err(Rejection::Limited {
         dimension,
         retry_after,
     })
@@ -135,7 +135,7 @@ fn tokens_are_counted_and_a_refusal_waits_for_as_many_as_are_needed() {
     );
     assert_eq!(
         arrive(&mut ledger, now, 101),
-        Err(Refusal::TooLarge(Dimension::Tokens))
+        Err(Rejection::TooLarge(Dimension::Tokens))
     );
     assert_eq!(arrive(&mut ledger, start + ms(1_100), 60), Ok(()));
 }
@@ -191,8 +191,8 @@ fn an_outage_is_counted_from_the_first_request() {
     for (after, expected) in [
         (0, Ok(())),
         (99, Ok(())),
-        (100, Err(Refusal::Down)),
-        (149, Err(Refusal::Down)),
+        (100, Err(Rejection::Down)),
+        (149, Err(Rejection::Down)),
         (150, Ok(())),
     ] {
         assert_eq!(arrive(&mut ledger, start + ms(after), 1), expected);

@@ -9,40 +9,41 @@ use std::{
 use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
-    Auto, AutoLayer, BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision,
-    Dimension, Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture,
-    HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl, LayerMiddleware, Quota, RateLimits,
-    Rejected, Reported, RetryAfterBackoff, RetryAfterBackoffLayer, SlidingWindow,
+    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
+    Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
+    HttpRequestLayer, HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
+    Reported, RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
     SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
     TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
-    auto::{self, Chosen, NoTarget, Target},
     cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency,
-    diagnose::{self, Diagnose, DiagnoseLayer},
     fallback::{self, AnsweredBy, backup::BackupFuture, backup::BackupService},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{
-        ApiKey, Caller, ClientIp, Extension, Global, Header, Networks, PeerIp, Route,
+        ApiKey, ClientIp, ClientKey, Extension, Global, Header, Networks, PeerIp, Route,
         resolve::{self, Resolve, ResolveLayer},
     },
     per_key::{
-        self, Admitted, Bucket, ByBytes, ByKey, CallerUsage, Fields, InFlight, Joint, Metered,
-        PerKey, PerKeyLayer, PerKeyLimiter, Refused, Settled, Window,
+        self, Admitted, Bucket, ByBytes, ByKey, ClientUsage, InFlight, Joint, Metered, PerKey,
+        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, RejectedRequest, Settled, Window,
     },
     provider::{
-        self, Accounting, ByLength, Class, Counting, LimitUsage, Provider, ProviderLayer,
-        ProviderLimiter, ProviderService, QuotaExhausted, Reservation, Shape, UnknownProvider,
+        self, Accounting, ByLength, Counting, LimitUsage, Provider, ProviderLayer, ProviderLimiter,
+        ProviderService, QuotaExhausted, Reservation, Shape, ThrottleReason, UnknownProvider,
         Usage,
     },
-    refusal::{Fail, Grpc, Respond, Text},
+    rejection::{AsError, AsResponse, Grpc, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
-    retry::{self, Attempts, Backoff, Budget, Budgets, OutcomePolicy, RetryAction},
-    sliding_window, timeout, token_bucket,
+    retry::{self, Attempts, Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAction},
+    router::{self, NoTargetAvailable, SelectedTarget, Target},
+    sliding_window,
+    stream_errors::{self, StreamErrorLayer, StreamErrorService},
+    timeout, token_bucket,
 };
 
 type Req = Request<String>;
 type Answer = Ready<Result<Response<String>, BoxError>>;
-type LookUp = fn(&Req) -> Ready<Option<Caller>>;
+type LookUp = fn(&Req) -> Ready<Option<ClientKey>>;
 
 /// An inner service that is everything that a service can be.
 #[derive(Debug, Clone)]
@@ -76,21 +77,21 @@ const _: () = {
     value::<Attempts>();
     value::<Backoff>();
     value::<Budget>();
-    value::<Budgets>();
+    value::<BudgetRegistry>();
     value::<ReplayError>();
     value::<SharedBodyError>();
     value::<cache::Status>();
-    value::<cache::Usage>();
+    value::<cache::CacheUsage>();
     value::<RetryAction>();
     value::<AnsweredBy>();
-    value::<Chosen>();
-    value::<NoTarget>();
+    value::<SelectedTarget>();
+    value::<NoTargetAvailable>();
     value::<Target<Req>>();
     value::<TimedOut>();
 
     value::<Accounting>();
     value::<ByLength>();
-    value::<Class>();
+    value::<ThrottleReason>();
     value::<Counting>();
     value::<Dimension>();
     value::<LimitUsage>();
@@ -104,17 +105,17 @@ const _: () = {
     value::<UnknownProvider>();
     value::<Usage>();
 
-    value::<Caller>();
-    value::<CallerUsage>();
-    value::<Fields>();
-    value::<Refused>();
+    value::<ClientKey>();
+    value::<ClientUsage>();
+    value::<RateLimitHeaders>();
+    value::<RejectedRequest>();
     value::<(ApiKey, Header)>();
     value::<(PeerIp, ClientIp)>();
     value::<(Global, Route)>();
     value::<Extension<u64>>();
     value::<Networks>();
 
-    value::<(Fail, Respond, Text, Grpc)>();
+    value::<(AsError, AsResponse, Text, Grpc)>();
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();
@@ -133,7 +134,7 @@ const _: () = {
     guard::<ReplayBody<axum::body::Body>>();
     guard::<provider::ResponseBody<String>>();
     guard::<timeout::ResponseBody<String>>();
-    guard::<diagnose::ResponseBody<String>>();
+    guard::<stream_errors::ResponseBody<String>>();
     guard::<cache::ResponseBody>();
 
     value::<TokenBucketLayer>();
@@ -146,17 +147,17 @@ const _: () = {
     value::<ProviderLayer>();
     value::<RetryAfterBackoffLayer>();
     value::<FallbackLayer<BackupService<Inner>>>();
-    value::<DiagnoseLayer>();
+    value::<StreamErrorLayer>();
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
     value::<ResolveLayer<LookUp>>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
-    value::<PerKeyLayer<Settled<ByKey<ApiKey>, ByBytes>, Fail, Window>>();
+    value::<PerKeyLayer<Settled<ByKey<ApiKey>, ByBytes>, AsError, Window>>();
     value::<ReplayLayer>();
     value::<TimeoutLayer>();
     value::<LayerMiddleware<TokenBucketLayer>>();
-    value::<AutoLayer<Req>>();
+    value::<RouterLayer<Req>>();
 
     value::<TokenBucket<Inner>>();
     value::<SlidingWindow<Inner>>();
@@ -165,27 +166,27 @@ const _: () = {
     value::<ProviderService<Inner>>();
     value::<RetryAfterBackoff<Inner>>();
     value::<Fallback<Inner, BackupService<Inner>>>();
-    value::<Diagnose<Inner>>();
+    value::<StreamErrorService<Inner>>();
     value::<HttpClient>();
-    value::<HttpRequest<Inner>>();
+    value::<HttpRequestService<Inner>>();
     value::<IdempotencyKey<Inner>>();
     value::<Resolve<Inner, LookUp>>();
     value::<Replay<Inner>>();
-    value::<Auto<Inner, Req>>();
+    value::<Router<Inner, Req>>();
     value::<PerKey<Inner, ByKey<ApiKey>>>();
-    value::<PerKey<Inner, ByKey<ApiKey>, Fail, InFlight>>();
+    value::<PerKey<Inner, ByKey<ApiKey>, AsError, InFlight>>();
     value::<Timeout<Inner>>();
 
     shared_future::<token_bucket::future::ResponseFuture<Inner, Req>>();
     shared_future::<sliding_window::future::ResponseFuture<Inner, Req>>();
     shared_future::<concurrency::future::ResponseFuture<Inner, Req>>();
-    shared_future::<auto::future::ResponseFuture<Inner, Req>>();
+    shared_future::<router::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
-    shared_future::<resolve::future::ResponseFuture<Inner, Req, Ready<Option<Caller>>>>();
+    shared_future::<resolve::future::ResponseFuture<Inner, Req, Ready<Option<ClientKey>>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
-    shared_future::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
+    shared_future::<stream_errors::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();
     future::<retry::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
     future::<
@@ -210,10 +211,10 @@ fn the_futures_add_little_to_the_inner_one() {
     let added = |size: usize| size - size_of::<Answer>();
     let bucket = size_of::<token_bucket::future::ResponseFuture<Inner, Req>>();
     let slot = size_of::<concurrency::future::ResponseFuture<Inner, Req>>();
-    let diagnose = size_of::<diagnose::future::ResponseFuture<Answer, Response<String>>>();
+    let diagnose = size_of::<stream_errors::future::ResponseFuture<Answer, Response<String>>>();
     let retry = size_of::<retry::future::ResponseFuture<Inner, OutcomePolicy, Req>>();
     let timeout = size_of::<timeout::future::ResponseFuture<Answer>>();
-    let auto = size_of::<auto::future::ResponseFuture<Inner, Req>>();
+    let auto = size_of::<router::future::ResponseFuture<Inner, Req>>();
     let provider = size_of::<provider::future::ResponseFuture<Inner, Req>>();
     assert!(auto <= provider + 64, "{auto} over {provider}");
     let cache = size_of::<cache::future::ResponseFuture<Inner, Req>>();

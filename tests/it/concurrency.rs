@@ -18,7 +18,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, Limit, Reason, Rejected};
+use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, LimitKind, Reason, Rejected};
 
 use crate::support::{call, ms, poll_once};
 
@@ -222,7 +222,7 @@ async fn who_waited_for_max_wait_is_refused_then_and_there() {
         .zip(join_all([0, 30, 60].map(waiter)).await)
     {
         assert_eq!(at, ms(after + 100));
-        assert_eq!(error.limit(), Limit::Concurrency);
+        assert_eq!(error.limit(), LimitKind::Concurrency);
         assert_eq!(error.reason(), Reason::WaitTooLong { max_wait: ms(100) });
     }
 }
@@ -312,7 +312,7 @@ async fn a_limit_of_zero_refuses_and_never_hangs() {
     let capacity = 0;
     assert_eq!(
         limiter.acquire().await.unwrap_err().reason(),
-        Reason::NeverFits { cost: 1, capacity }
+        Reason::ExceedsCapacity { cost: 1, capacity }
     );
     limiter.set_limit(1);
     assert!(limiter.acquire().await.is_ok());

@@ -29,8 +29,8 @@ use tower_throttle::{
         AnsweredBy, AnyResponse, Fallback,
         backup::{BackupFuture, BackupService, Value},
         future::ResponseFuture,
-        when,
     },
+    predicate,
 };
 
 use crate::{
@@ -332,7 +332,7 @@ async fn a_chain_can_be_as_long_as_a_list() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_the_condition_says_is_fallen_back_from() {
-    let layer = FallbackLayer::new(answers(200, "backup")).when(when::status([404, 429]));
+    let layer = FallbackLayer::new(answers(200, "backup")).when(predicate::status([404, 429]));
     let body = async |status| {
         let client = layer.layer(answers(status, "primary"));
         client.oneshot(request("hi")).await.unwrap().into_body()
@@ -346,26 +346,26 @@ async fn only_what_the_condition_says_is_fallen_back_from() {
 
 #[test]
 fn conditions_find_errors_anywhere_in_the_chain_of_sources() {
-    use when::When;
+    use predicate::Predicate;
     let broken: BoxError = Around(Around(Broken("deep").into()).into()).into();
-    let ask = |condition: &dyn When<Res>, error: &BoxError| condition.when(Err(error));
-    assert!(ask(&when::error::<Broken>(), &broken));
-    assert!(ask(&when::error::<Around>(), &broken));
-    assert!(!ask(&when::error::<fmt::Error>(), &broken));
-    assert!(!ask(&when::rejected(), &broken));
+    let ask = |condition: &dyn Predicate<Res>, error: &BoxError| condition.when(Err(error));
+    assert!(ask(&predicate::error::<Broken>(), &broken));
+    assert!(ask(&predicate::error::<Around>(), &broken));
+    assert!(!ask(&predicate::error::<fmt::Error>(), &broken));
+    assert!(!ask(&predicate::rejected(), &broken));
     let rejected = ConcurrencyLimiter::new(0).try_acquire().unwrap_err();
-    assert!(ask(&when::rejected(), &rejected.clone().into()));
-    assert!(ask(&when::rejected(), &Around(rejected.into()).into()));
-    assert!(!when::rejected().when(Ok(&response(429, ""))));
+    assert!(ask(&predicate::rejected(), &rejected.clone().into()));
+    assert!(ask(&predicate::rejected(), &Around(rejected.into()).into()));
+    assert!(!predicate::rejected().when(Ok(&response(429, ""))));
 }
 
 #[test]
 fn conditions_combine() {
-    use when::When;
+    use predicate::Predicate;
     let ok = response(200, "ok");
     let busy = response(503, "busy");
     let broken: BoxError = Broken("no").into();
-    let table = |condition: &dyn When<Res>| {
+    let table = |condition: &dyn Predicate<Res>| {
         [
             condition.when(Ok(&ok)),
             condition.when(Ok(&busy)),
@@ -373,46 +373,52 @@ fn conditions_combine() {
         ]
     };
     let empty = |outcome: Result<&Res, &BoxError>| outcome.is_ok_and(|it| it.body() == "ok");
-    assert_eq!(table(&when::failure()), [false, true, true]);
-    assert_eq!(table(&when::any_error()), [false, false, true]);
-    assert_eq!(table(&when::any_error().not()), [true, true, false]);
+    assert_eq!(table(&predicate::failure()), [false, true, true]);
+    assert_eq!(table(&predicate::any_error()), [false, false, true]);
+    assert_eq!(table(&predicate::any_error().not()), [true, true, false]);
     assert_eq!(
-        table(&when::predicate(
+        table(&predicate::predicate(
             |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.status().is_server_error())
         )),
         [false, true, false]
     );
     assert_eq!(
-        table(&when::predicate(
+        table(&predicate::predicate(
             |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "no")
         )),
         [false, false, true]
     );
     assert_eq!(
-        table(&when::predicate(
+        table(&predicate::predicate(
             |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "yes")
         )),
         [false; 3]
     );
     assert_eq!(
-        table(&when::predicate(
+        table(&predicate::predicate(
             |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.body() == "busy")
         )),
         [false, true, false]
     );
-    assert_eq!(table(&when::predicate(empty)), [true, false, false]);
-    assert_eq!(table(&when::any_error().or(empty)), [true, false, true]);
+    assert_eq!(table(&predicate::predicate(empty)), [true, false, false]);
     assert_eq!(
-        table(&when::failure().and(when::any_error().not())),
+        table(&predicate::any_error().or(empty)),
+        [true, false, true]
+    );
+    assert_eq!(
+        table(&predicate::failure().and(predicate::any_error().not())),
         [false, true, false]
     );
-    assert_eq!(table(&when::failure().and(when::status([200]))), [false; 3]);
+    assert_eq!(
+        table(&predicate::failure().and(predicate::status([200]))),
+        [false; 3]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_our_own_limits_is_answered_for() {
     let client = FallbackLayer::new(answers(200, "backup"))
-        .when(when::rejected())
+        .when(predicate::rejected())
         .layer(
             TokenBucketLayer::new(Quota::per_hour(1))
                 .max_wait(Duration::ZERO)
@@ -492,7 +498,7 @@ async fn everyone_is_readied_before_being_called() {
     // The primary answers, and is said to have failed.
     let mut client = FallbackLayer::new(backup)
         .any_response()
-        .when(when::any_error().not())
+        .when(predicate::any_error().not())
         .layer(primary);
     for _ in 0..3 {
         client.ready().await.unwrap().call(()).await.unwrap();
@@ -751,7 +757,7 @@ const fn future<T: fmt::Debug + Send + 'static>() {}
 /// A change here is a change of the API.
 const _: () = {
     type Backup = BoxCloneService<Req, Res, BoxError>;
-    type Failed = when::Condition<when::AnyError>;
+    type Failed = predicate::Condition<predicate::AnyError>;
     type Called = Ready<Result<Res, BoxError>>;
     value::<FallbackLayer<BackupService<Backup>>>();
     value::<FallbackLayer<Value<Res>, Failed, AnyResponse>>();
@@ -811,14 +817,14 @@ async fn as_a_middleware_it_falls_back_to_another_host() {
         .layer(
             FallbackLayer::new(reqwest.clone())
                 .map_request(elsewhere(&backup))
-                .when(when::failure().or(when::rejected())),
+                .when(predicate::failure().or(predicate::rejected())),
         )
         .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
         .into_inner();
     let client = reqwest_middleware::ClientBuilder::new(reqwest)
         .with(tower_throttle::LayerMiddleware::new(layers))
         .build();
-    // The primary's refusal, and then our own.
+    // The primary's rejection, and then our own.
     for _ in 0..2 {
         let response = client.post(&primary).body("large").send().await.unwrap();
         assert!(!AnsweredBy::of(&response).is_primary());
@@ -870,7 +876,7 @@ async fn a_condition_looks_into_what_an_io_error_wraps() {
         let rejected = limiter.try_acquire().unwrap_err();
         std::future::ready(Err::<Response<&str>, _>(std::io::Error::other(rejected)))
     });
-    let layer = FallbackLayer::value(Response::new("spare")).when(when::rejected());
+    let layer = FallbackLayer::value(Response::new("spare")).when(predicate::rejected());
     let response = layer
         .layer(refusing)
         .oneshot(Request::new(()))

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use tower::Service;
 use tower_throttle::{
     Quota, TokenBucketLayer,
-    key::{ApiKey, Caller, Key, Route},
+    key::{ApiKey, ClientKey, Key, Route},
 };
 
 async fn send(app: &mut Router, method: &str, path: &str) -> StatusCode {
@@ -50,8 +50,8 @@ fn a_key_in_a_header_is_all_of_it_whatever_the_header() {
         ("Bearer sk-1", Some("sk-1")),
     ] {
         let whole = caller(ApiKey::header("authorization"), value);
-        assert_eq!(whole, Some(Caller::secret(value.trim())), "{value:?}");
+        assert_eq!(whole, Some(ClientKey::secret(value.trim())), "{value:?}");
         let bearer = caller(ApiKey::bearer(), value);
-        assert_eq!(bearer, token.map(Caller::secret), "{value:?}");
+        assert_eq!(bearer, token.map(ClientKey::secret), "{value:?}");
     }
 }

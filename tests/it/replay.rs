@@ -195,7 +195,7 @@ proptest! {
             for cut in cuts {
                 let whole = given.load(Ordering::Relaxed) <= bound;
                 let mut body = again(&kept);
-                prop_assert_eq!(body.is_whole(), whole);
+                prop_assert_eq!(body.is_replayable(), whole);
                 let mut sent = Vec::new();
                 for _ in 0..cut {
                     let told = body.size_hint();
@@ -231,7 +231,7 @@ proptest! {
                 }
             }
             let whole = given.load(Ordering::Relaxed) <= bound;
-            prop_assert_eq!(kept.is_whole(), whole);
+            prop_assert_eq!(kept.is_replayable(), whole);
             match collected(again(&kept)).await {
                 Ok((sent, end)) => {
                     prop_assert!(whole);
@@ -244,7 +244,7 @@ proptest! {
                 }
             }
             // It had to be read to its end by then.
-            prop_assert_eq!(kept.is_whole(), whole && size <= bound);
+            prop_assert_eq!(kept.is_replayable(), whole && size <= bound);
             Ok(())
         })?;
     }
@@ -277,7 +277,7 @@ async fn endless_empty_frames_take_nothing() {
     let body = ReplayBody::new(script, 0);
     let kept = again(&body);
     assert!(collected(body).await.unwrap().0.is_empty());
-    assert!(kept.is_whole());
+    assert!(kept.is_replayable());
     assert!(kept.is_end_stream());
 }
 
@@ -288,7 +288,7 @@ async fn a_bound_of_nothing_lets_an_empty_body_be_sent_again() {
     assert_eq!(body.size_hint().exact(), Some(0));
     let kept = again(&body);
     assert!(collected(body).await.unwrap().0.is_empty());
-    assert!(kept.is_whole() && kept.is_end_stream());
+    assert!(kept.is_replayable() && kept.is_end_stream());
 }
 
 // ===== who may read =====
@@ -364,13 +364,13 @@ async fn taking_over_stops_an_attempt_that_is_still_reading() {
     let mut first = ReplayBody::new(Script::of([data("a"), data("b")]), 1);
     let mut kept = again(&first);
     assert_eq!(text(&mut first).await, "a");
-    assert!(kept.take_over());
+    assert!(kept.claim());
     // The next frame would have been too much.
     assert_eq!(error(next(&mut first).await), ReplayError::Superseded);
-    assert!(kept.is_whole());
+    assert!(kept.is_replayable());
     assert_eq!(text(&mut kept).await, "a");
     assert_eq!(text(&mut kept).await, "b");
-    assert!(!kept.is_whole() && !kept.take_over());
+    assert!(!kept.is_replayable() && !kept.claim());
     assert!(
         next(&mut kept).await.is_none(),
         "who reads already reads on"
@@ -391,11 +391,11 @@ async fn an_original_that_fails_is_not_whole_and_its_error_is_the_first_attempts
     let mut first = ReplayBody::new(Script::of([data("a"), Step::Fail, data("b")]), 1_000);
     let mut kept = again(&first);
     assert_eq!(text(&mut first).await, "a");
-    assert!(kept.is_whole());
+    assert!(kept.is_replayable());
     let error_of_it = next(&mut first).await.unwrap().unwrap_err();
     assert_eq!(error_of_it.to_string(), "the file is gone");
     assert!(next(&mut first).await.is_none());
-    assert!(!kept.is_whole());
+    assert!(!kept.is_replayable());
     assert_eq!(error(next(&mut kept).await), ReplayError::NotWhole);
 }
 
@@ -413,7 +413,7 @@ async fn an_original_that_panics_is_not_whole() {
     let mut kept = again(&first);
     let panicked = tokio::spawn(async move { next(&mut first).await.is_some() }).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert!(!kept.is_whole() && !kept.is_end_stream());
+    assert!(!kept.is_replayable() && !kept.is_end_stream());
     assert_eq!(error(next(&mut kept).await), ReplayError::NotWhole);
 }
 
@@ -492,7 +492,7 @@ async fn a_body_that_is_exchanged_leaves_its_clones_alone() {
     assert!(body.replace_body(Bytes::from("other")));
     assert_eq!(body.peek(<[u8]>::to_vec).unwrap(), b"other");
     assert_eq!(body.size_hint().exact(), Some(5));
-    assert!(body.is_whole() && !body.is_end_stream());
+    assert!(body.is_replayable() && !body.is_end_stream());
     assert_eq!(collected(again(&body)).await.unwrap().0, b"other");
     assert_eq!(collected(body).await.unwrap().0, b"other");
     assert_eq!(kept.peek(<[u8]>::to_vec).unwrap(), b"abc");

@@ -26,7 +26,7 @@ use tower::{
 use tower_throttle::{
     ConcurrencyLayer, Quota, TokenBucketLayer,
     key::{
-        Caller, Extension, PeerAddr, PeerIp,
+        ClientKey, Extension, PeerAddr, PeerIp,
         resolve::{Attach, ResolveLayer},
     },
     per_key::MissingKey,
@@ -35,7 +35,7 @@ use tower_throttle::{
 use crate::support::{call, ms, poll_once, probe_of, start};
 
 type Req = Request<()>;
-type Look = BoxFuture<'static, Option<Caller>>;
+type Look = BoxFuture<'static, Option<ClientKey>>;
 
 /// Finds the caller whose token it is, after so many milliseconds, or at once.
 fn after(millis: u64) -> ResolveLayer<impl Fn(&Req) -> Look + Clone + Send + Sync + 'static> {
@@ -45,7 +45,7 @@ fn after(millis: u64) -> ResolveLayer<impl Fn(&Req) -> Look + Clone + Send + Syn
             if millis > 0 {
                 sleep(ms(millis)).await;
             }
-            token.map(Caller::from)
+            token.map(ClientKey::from)
         })
     })
 }
@@ -63,8 +63,8 @@ fn from(name: &'static str) -> Req {
 /// Says whom it takes the request to be from.
 fn who() -> BoxCloneSyncService<Req, Response<String>, Infallible> {
     BoxCloneSyncService::new(service_fn(async |request: Req| {
-        let caller = request.extensions().get::<Caller>();
-        let name = caller.map_or("nobody".to_owned(), Caller::to_string);
+        let caller = request.extensions().get::<ClientKey>();
+        let name = caller.map_or("nobody".to_owned(), ClientKey::to_string);
         Ok(Response::new(name))
     }))
 }
@@ -125,11 +125,11 @@ async fn who_was_found_is_told_further_in() {
 async fn an_extension_from_further_out_is_replaced_and_removed_where_nobody_is_found() {
     let service = after(1).layer(who());
     let mut spoofed = from("ann");
-    spoofed.extensions_mut().insert(Caller::from("root"));
+    spoofed.extensions_mut().insert(ClientKey::from("root"));
     let answer = service.clone().oneshot(spoofed).await.unwrap();
     assert_eq!(answer.body(), "ann");
     let mut spoofed = Request::new(());
-    spoofed.extensions_mut().insert(Caller::from("root"));
+    spoofed.extensions_mut().insert(ClientKey::from("root"));
     let answer = service.oneshot(spoofed).await.unwrap();
     assert_eq!(answer.body(), "nobody");
 }
@@ -147,7 +147,7 @@ async fn a_look_up_can_answer_itself_and_nothing_further_in_is_called_or_held() 
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            Err::<Option<Caller>, _>(Response::new("down"))
+            Err::<Option<ClientKey>, _>(Response::new("down"))
         })
         .layer(inner.clone());
         let mut answer = Box::pin(service.ready().await.unwrap().call(from("ann")));
@@ -162,11 +162,11 @@ async fn a_look_up_can_answer_itself_and_nothing_further_in_is_called_or_held() 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_the_look_up_fits_under_a_layer_that_wraps_bodies() {
     let limit = ConcurrencyLayer::new(1)
-        .per(Extension::<Caller>::new())
+        .per(Extension::<ClientKey>::new())
         .respond();
     let mut service = ServiceBuilder::new()
         .layer(ResolveLayer::new(|request: &Req| {
-            let found = token(request).map(Caller::from);
+            let found = token(request).map(ClientKey::from);
             async move {
                 let down = Response::new("down".to_owned());
                 found.map(Some).ok_or(down.map(Into::into))
@@ -190,7 +190,7 @@ async fn two_layers_find_two_things_each_of_a_type_of_its_own() {
     });
     let service = (after(3), organisation).layer(service_fn(async |request: Req| {
         let extensions = request.extensions();
-        let caller: &Caller = extensions.get().unwrap();
+        let caller: &ClientKey = extensions.get().unwrap();
         let organisation: &Organisation = extensions.get().unwrap();
         Ok::<_, Infallible>((caller.to_string(), organisation.0))
     }));
@@ -205,10 +205,10 @@ async fn a_request_that_is_not_http_says_where_the_caller_belongs() {
     #[derive(Debug)]
     struct Job {
         token: u64,
-        owner: Option<Caller>,
+        owner: Option<ClientKey>,
     }
-    impl Attach<Caller> for Job {
-        fn attach(&mut self, found: Option<Caller>) {
+    impl Attach<ClientKey> for Job {
+        fn attach(&mut self, found: Option<ClientKey>) {
             self.owner = found;
         }
     }
@@ -218,19 +218,19 @@ async fn a_request_that_is_not_http_says_where_the_caller_belongs() {
             let token = job.token;
             async move {
                 sleep(ms(1)).await;
-                Some(Caller::from(token))
+                Some(ClientKey::from(token))
             }
         }))
         .layer(limit)
         .service(service_fn(async |job: Job| Ok::<_, Infallible>(job.owner)));
     for token in [1, 2] {
-        let spoofed = Some(Caller::EVERYONE);
+        let spoofed = Some(ClientKey::EVERYONE);
         let job = Job {
             token,
             owner: spoofed,
         };
         let owner = call(&mut service, job).await.unwrap();
-        assert_eq!(owner, Some(Caller::from(token)));
+        assert_eq!(owner, Some(ClientKey::from(token)));
     }
     let again = Job {
         token: 1,
@@ -256,7 +256,7 @@ async fn the_instance_that_was_polled_ready_is_called_unless_the_look_up_waits()
 async fn over_concurrency_limit_1_it_neither_deadlocks_nor_leaks() {
     let answer = service_fn(async |request: Req| {
         sleep(ms(1)).await;
-        Ok::<_, Infallible>(request.extensions().get::<Caller>().copied())
+        Ok::<_, Infallible>(request.extensions().get::<ClientKey>().copied())
     });
     let inner = ConcurrencyLimit::new(answer, 1);
     let service = ResolveLayer::new(|request: &Req| {
@@ -265,7 +265,7 @@ async fn over_concurrency_limit_1_it_neither_deadlocks_nor_leaks() {
             let name = name?;
             // Some at once, some after a while.
             sleep(ms(name.len() as u64 % 3)).await;
-            Some(Caller::from(name))
+            Some(ClientKey::from(name))
         }
     })
     .layer(inner.clone());
@@ -280,7 +280,7 @@ async fn over_concurrency_limit_1_it_neither_deadlocks_nor_leaks() {
         .into_iter()
         .zip(names.iter().cycle())
     {
-        assert_eq!(answer.unwrap(), Some(Caller::from(*name)));
+        assert_eq!(answer.unwrap(), Some(ClientKey::from(*name)));
     }
     // The one permit is free again.
     assert!(inner.clone().ready().await.is_ok());
@@ -331,7 +331,7 @@ async fn look_ups_of_one_service_run_side_by_side_and_the_first_that_is_found_is
         let name = token(request);
         async move {
             sleep(ms(if name? == "slow" { 10 } else { 4 })).await;
-            Some(Caller::EVERYONE)
+            Some(ClientKey::EVERYONE)
         }
     })
     .layer(inner);
@@ -358,7 +358,7 @@ async fn a_request_that_is_dropped_in_its_look_up_ends_it_and_is_never_called() 
         async move {
             pending::<()>().await;
             drop(connection);
-            None::<Caller>
+            None::<ClientKey>
         }
     })
     .layer(inner.clone());
@@ -415,7 +415,7 @@ async fn what_a_look_up_holds_is_given_back_before_the_service_is_called() {
         std::future::poll_fn(move |cx| {
             let _ = &connection;
             if std::mem::replace(&mut done, true) {
-                return Poll::Ready(Some(Caller::EVERYONE));
+                return Poll::Ready(Some(ClientKey::EVERYONE));
             }
             cx.waker().wake_by_ref();
             Poll::Pending
@@ -441,7 +441,7 @@ async fn a_request_that_moves_to_another_task_is_woken_there() {
     assert!(waiting.waits());
     let moved = tokio::spawn(waiting.end());
     sleep(ms(1)).await;
-    send.send(Caller::from("ann")).unwrap();
+    send.send(ClientKey::from("ann")).unwrap();
     let answer = timeout(ms(1), moved).await.expect("nobody was woken");
     assert_eq!(answer.unwrap().unwrap().body(), "ann");
 }
@@ -451,7 +451,7 @@ async fn a_request_that_moves_to_another_task_is_woken_there() {
 #[tokio::test(start_paused = true)]
 async fn each_caller_that_was_found_has_a_limit_of_its_own() {
     let limit = TokenBucketLayer::new(Quota::per_minute(1))
-        .per(Extension::<Caller>::new())
+        .per(Extension::<ClientKey>::new())
         .respond();
     let mut service = (after(5), limit).layer(who());
     for (caller, status) in [("ann", 200), ("bob", 200), ("ann", 429), ("bob", 429)] {
@@ -462,7 +462,7 @@ async fn each_caller_that_was_found_has_a_limit_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn what_becomes_of_a_request_whose_caller_was_not_found_is_the_limits_to_say() {
-    let limit = || TokenBucketLayer::new(Quota::per_minute(1)).per(Extension::<Caller>::new());
+    let limit = || TokenBucketLayer::new(Quota::per_minute(1)).per(Extension::<ClientKey>::new());
     for (missing, statuses) in [
         (MissingKey::Share, [200, 429]),
         (MissingKey::Refuse, [400, 400]),
@@ -479,7 +479,7 @@ async fn what_becomes_of_a_request_whose_caller_was_not_found_is_the_limits_to_s
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_dropped_in_its_look_up_takes_nothing_from_the_limit() {
-    let limit = TokenBucketLayer::new(Quota::per_minute(1)).per(Extension::<Caller>::new());
+    let limit = TokenBucketLayer::new(Quota::per_minute(1)).per(Extension::<ClientKey>::new());
     let limiter = limit.limiter().clone();
     let mut service = (after(5), limit).layer(who());
     assert!(
@@ -494,8 +494,8 @@ async fn a_request_that_is_dropped_in_its_look_up_takes_nothing_from_the_limit()
 
 #[tokio::test(start_paused = true)]
 async fn what_was_found_makes_one_key_with_an_address_and_a_closure() {
-    let route = |request: &Req| Some(Caller::from(request.uri().path()));
-    let key = (Extension::<Caller>::new(), PeerIp::default(), route);
+    let route = |request: &Req| Some(ClientKey::from(request.uri().path()));
+    let key = (Extension::<ClientKey>::new(), PeerIp::default(), route);
     let limit = TokenBucketLayer::new(Quota::per_minute(1))
         .per(key)
         .respond();
@@ -527,7 +527,7 @@ async fn what_was_found_makes_one_key_with_an_address_and_a_closure() {
 async fn a_caller_has_one_request_in_flight_and_the_next_waits_in_its_line() {
     let limit = ConcurrencyLayer::new(1)
         .until_response()
-        .per(Extension::<Caller>::new())
+        .per(Extension::<ClientKey>::new())
         .max_wait(Duration::from_secs(1));
     let slow = service_fn(async |_: Req| {
         sleep(ms(10)).await;
@@ -551,7 +551,7 @@ async fn a_caller_has_one_request_in_flight_and_the_next_waits_in_its_line() {
 async fn axum_takes_it_as_a_layer_and_its_errors_stay_infallible() {
     type AxumReq = axum::extract::Request;
     let limit = TokenBucketLayer::new(Quota::per_minute(1))
-        .per(Extension::<Caller>::new())
+        .per(Extension::<ClientKey>::new())
         .missing_key(MissingKey::Refuse)
         .respond();
     let app: Router = Router::new()
@@ -563,7 +563,7 @@ async fn axum_takes_it_as_a_layer_and_its_errors_stay_infallible() {
                 sleep(ms(5)).await;
                 match token.as_ref().map(|token| token.as_bytes()) {
                     Some(b"down") => Err(StatusCode::SERVICE_UNAVAILABLE.into_response()),
-                    token => Ok(token.map(Caller::name)),
+                    token => Ok(token.map(ClientKey::name)),
                 }
             }
         }));
@@ -591,7 +591,7 @@ async fn hyper_takes_a_stack_with_it() {
         .layer(after(5))
         .layer(
             TokenBucketLayer::new(Quota::per_minute(1))
-                .per(Extension::<Caller>::new())
+                .per(Extension::<ClientKey>::new())
                 .respond(),
         )
         .service(who());

@@ -9,7 +9,7 @@ use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 use tower_throttle::{
-    BoxError, Clock, Decision, Limit, Quota, Reason, Rejected, TokenBucketLayer,
+    BoxError, Clock, Decision, LimitKind, Quota, Reason, Rejected, TokenBucketLayer,
     TokenBucketLimiter, cost,
 };
 
@@ -90,7 +90,7 @@ async fn a_wait_over_max_wait_is_refused_at_once_and_says_how_long() {
     }
     let error = service.ready().await.unwrap().call(()).await.unwrap_err();
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(rejected(&error).limit(), Limit::TokenBucket);
+    assert_eq!(rejected(&error).limit(), LimitKind::TokenBucket);
     assert_eq!(rejected(&error).retry_after(), Some(ms(3_000)));
     assert_eq!(
         rejected(&error).reason(),
@@ -161,11 +161,11 @@ async fn a_cost_above_the_burst_is_refused_for_ever_with_its_own_reason() {
     let layer = TokenBucketLayer::new(Quota::per_second(100).burst(5)).cost(|cost: &u64| *cost);
     let mut service = layer.layer(probe_of());
     let error = service.ready().await.unwrap().call(6).await.unwrap_err();
-    assert!(rejected(&error).never_fits());
+    assert!(rejected(&error).exceeds_capacity());
     assert_eq!(rejected(&error).retry_after(), None);
     assert_eq!(
         rejected(&error).reason(),
-        Reason::NeverFits {
+        Reason::ExceedsCapacity {
             cost: 6,
             capacity: 5
         }
@@ -216,7 +216,7 @@ async fn the_cost_can_ride_in_a_request_extension() {
 async fn a_quota_of_zero_refuses_and_never_hangs() {
     for quota in [Quota::per_second(0), Quota::per_second(9).burst(0)] {
         let error = TokenBucketLimiter::new(quota).acquire(1).await.unwrap_err();
-        assert!(error.never_fits());
+        assert!(error.exceeds_capacity());
     }
 }
 

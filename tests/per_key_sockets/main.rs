@@ -112,7 +112,7 @@ fn is_admitted(head: &str) -> bool {
 /// What is asserted of each admission is the same as that of no stretch of them, from `before` the first to `after` the last,
 /// there are more than `burst + stretch / unit`. What is asserted of each refusal is that the unit was not there.
 ///
-/// Returns how many were admitted until the last refusal, and how many the quota allowed until then: the burst, and what
+/// Returns how many were admitted until the last rejection, and how many the quota allowed until then: the burst, and what
 /// refilled while the bucket was not full.
 fn check(start: Instant, seen: &[Seen], unit: Duration, burst: u64) -> (u64, u64) {
     let nanos = |time: Instant| (time - start).as_nanos() as u64;

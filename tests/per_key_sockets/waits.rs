@@ -66,9 +66,9 @@ impl Told {
 }
 
 /// A caller on a connection of its own.
-struct Caller(BufReader<TcpStream>, u64);
+struct ClientKey(BufReader<TcpStream>, u64);
 
-impl Caller {
+impl ClientKey {
     async fn ask(&mut self) -> Told {
         let request = request(self.1);
         self.0.write_all(request.as_bytes()).await.unwrap();
@@ -102,7 +102,7 @@ async fn who_waits_out_the_seconds_is_admitted_and_who_comes_one_early_is_not() 
     let (address, log) = serve(Quota::new(1, UNIT).burst(BURST)).await;
     let caller = async |number| {
         let stream = TcpStream::connect(address).await.unwrap();
-        let mut caller = Caller(BufReader::new(stream), number);
+        let mut caller = ClientKey(BufReader::new(stream), number);
         let (_, told) = caller.take_all().await;
         (caller, told, Instant::now())
     };

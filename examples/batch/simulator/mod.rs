@@ -45,7 +45,7 @@ use self::{
 pub(crate) use self::{
     answers::Answered,
     chaos::{Chaos, Mishap},
-    ledger::{Admission, Counters, Dimension, Ledger, Refusal, Standing},
+    ledger::{Admission, Counters, Dimension, Ledger, Rejection, Standing},
     limits::{Kind, Limits, Outage},
     style::{Counting, RateHeaders, Style},
     tokens::{Tokens, UsageShare},
@@ -78,7 +78,7 @@ struct State {
 struct Arrival {
     /// What is left of the limits now.
     standing: Standing,
-    result: Result<Admitted, Refusal>,
+    result: Result<Admitted, Rejection>,
 }
 
 /// A request that was let in.

@@ -10,13 +10,13 @@ use crate::ai::tokens::{TokenUsage, Tokens};
 /// Nothing that an answer says can do more harm than to raise an estimate of input to four times what it was, or to
 /// lower one to nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Learned {
+pub(crate) struct LearnedRatios {
     /// The model that was asked last is the last.
-    models: Mutex<Vec<Model>>,
+    models: Mutex<Vec<ModelRatios>>,
 }
 
 #[derive(Debug)]
-struct Model {
+struct ModelRatios {
     name: Box<str>,
     input: Ratio,
     output: Ratio,
@@ -32,9 +32,9 @@ struct Ratio {
     samples: u8,
 }
 
-// ===== impl Learned =====
+// ===== impl LearnedRatios =====
 
-impl Learned {
+impl LearnedRatios {
     /// More models than one caller asks in turn; of any more, the one that was asked least recently is forgotten.
     const MODELS: usize = 64;
 
@@ -48,7 +48,7 @@ impl Learned {
             if models.len() == Self::MODELS {
                 models.remove(0);
             }
-            models.push(Model {
+            models.push(ModelRatios {
                 name: model.into(),
                 input: Ratio::default(),
                 output: Ratio::default(),
@@ -74,13 +74,13 @@ impl Learned {
         )
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Model>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ModelRatios>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Moves a model to the end, if it is there.
-fn find<'a>(models: &'a mut [Model], name: &str) -> Option<&'a mut Model> {
+fn find<'a>(models: &'a mut [ModelRatios], name: &str) -> Option<&'a mut ModelRatios> {
     // From the end: most calls ask the same model again.
     let place = models.iter().rposition(|model| &*model.name == name)?;
     models[place..].rotate_left(1);
@@ -140,8 +140,8 @@ mod tests {
         }
     }
 
-    fn taught(samples: &[(u64, u64)]) -> Learned {
-        let learned = Learned::default();
+    fn taught(samples: &[(u64, u64)]) -> LearnedRatios {
+        let learned = LearnedRatios::default();
         for (input, output) in samples {
             learned.observe("m", Tokens::new(100, 1_000), usage(*input, *output));
         }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_estimate_of_nothing_teaches_nothing() {
-        let learned = Learned::default();
+        let learned = LearnedRatios::default();
         for _ in 0..20 {
             learned.observe("m", Tokens::new(0, 10), usage(5, 5));
         }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn long_names_are_not_kept() {
-        let learned = Learned::default();
+        let learned = LearnedRatios::default();
         learned.observe(&"m".repeat(257), Tokens::new(1, 1), usage(1, 1));
         assert!(learned.lock().is_empty());
         learned.observe(&"m".repeat(256), Tokens::new(1, 1), usage(1, 1));
@@ -224,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_models_kept_are_those_asked_last(asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400)) {
-            let learned = Learned::default();
+            let learned = LearnedRatios::default();
             let mut kept = VecDeque::new();
             for (name, is_observed) in asked {
                 let model = name.to_string();
@@ -252,7 +252,7 @@ mod tests {
             samples in prop::collection::vec((1..5_000_u64, 0..50_000_u64), 0..100),
             estimated in 0..1_000_000_u64,
         ) {
-            let learned = Learned::default();
+            let learned = LearnedRatios::default();
             let (mut mean, mut deviation) = (0.0_f64, 0.0);
             for (index, (guess, used)) in samples.iter().enumerate() {
                 learned.observe("m", Tokens::new(*guess, 0), usage(*used, 0));
@@ -278,7 +278,7 @@ mod tests {
             samples in prop::collection::vec(any::<[u64; 4]>(), 0..40),
             asked in any::<(u64, u64)>(),
         ) {
-            let learned = Learned::default();
+            let learned = LearnedRatios::default();
             for [input, output, used_input, used_output] in samples {
                 learned.observe("m", Tokens::new(input, output), usage(used_input, used_output));
             }

@@ -12,7 +12,7 @@ mod model;
 mod sketch;
 
 pub use self::by_length::ByLength;
-pub(super) use self::learned::Learned;
+pub(super) use self::learned::LearnedRatios;
 use crate::ai::tokens::Tokens;
 
 /// Says how many tokens a request may use.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::Estimate;
-use crate::ai::estimate::Learned;
+use crate::ai::estimate::LearnedRatios;
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
     limit::engine::Measure,
@@ -19,7 +19,7 @@ pub struct TokenRequest {
 /// An estimate that its answer will put right.
 #[derive(Clone)]
 pub(super) struct Lesson {
-    learned: Arc<Learned>,
+    learned: Arc<LearnedRatios>,
     model: String,
     estimated: Tokens,
 }
@@ -28,7 +28,7 @@ pub(super) struct Lesson {
 #[derive(Debug, Clone)]
 pub(super) struct ByEstimate<E> {
     pub(super) estimate: E,
-    pub(super) learned: Option<Arc<Learned>>,
+    pub(super) learned: Option<Arc<LearnedRatios>>,
 }
 
 // ===== impl TokenRequest =====
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn an_ask_shows_nothing_of_other_models() {
-        let learned = Arc::new(Learned::default());
+        let learned = Arc::new(LearnedRatios::default());
         learned.observe("another", Tokens::new(1, 1), TokenUsage::default());
         let estimate = |_: &()| Tokens::new(1, 2);
         let cost = ByEstimate {

@@ -16,12 +16,12 @@ use crate::{
     http::{
         IntoHttp, WithBody,
         guarded_body::is_last,
-        peeked_body::{Opened, each_slice},
+        peeked_body::{PeekedBody, each_slice},
     },
 };
 
 /// A response whose body settles what its request used.
-pub type Settling<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
+pub type SettlingResponse<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 pin_project! {
     /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
@@ -30,7 +30,7 @@ pin_project! {
     #[must_use = "dropping it ends the request"]
     pub struct ResponseBody<B: Body> {
         #[pin]
-        body: Opened<B>,
+        body: PeekedBody<B>,
         settlement: Option<Settlement>,
     }
 }
@@ -65,7 +65,7 @@ impl<B: Body> ResponseBody<B> {
     }
 
     /// A body of which some was read, or all, and nobody waits for the rest.
-    pub(super) const fn of_refusal(body: Opened<B>) -> Self {
+    pub(super) const fn of_refusal(body: PeekedBody<B>) -> Self {
         let settlement = None;
         Self { body, settlement }
     }
@@ -93,7 +93,7 @@ impl<B: Body> Body for ResponseBody<B> {
         Poll::Ready(frame)
     }
 
-    crate::macros::body_hints!(body);
+    crate::http::body_macros::body_hints!(body);
 }
 
 /// A body that settles nothing, such as one of your own in place of an answer.
@@ -106,7 +106,7 @@ impl<B: Body> From<B> for ResponseBody<B> {
     }
 }
 
-crate::macros::wraps_body!(ResponseBody<B: Body>);
+crate::http::body_macros::wraps_body!(ResponseBody<B: Body>);
 
 impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::{
     error::Outcome,
-    payload::error_body::{Class, LimitError},
+    payload::error_body::{LimitError, ThrottleReason},
 };
 
 /// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
@@ -38,9 +38,9 @@ impl QuotaExhausted {
         is_final.then_some(Self { status, limit })
     }
 
-    /// Which quota: [`Class::Money`], [`Class::Day`] or [`Class::TooLarge`].
+    /// Which quota: [`ThrottleReason::QuotaExhausted`], [`ThrottleReason::Day`] or [`ThrottleReason::TooLarge`].
     #[must_use]
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ThrottleReason {
         self.limit.class
     }
 
@@ -72,8 +72,10 @@ impl QuotaExhausted {
 impl fmt::Display for QuotaExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.limit.class {
-            Class::TooLarge => "the request is larger than the provider's limit ever allows",
-            Class::Day => "the provider's quota of a day or longer is used up",
+            ThrottleReason::TooLarge => {
+                "the request is larger than the provider's limit ever allows"
+            }
+            ThrottleReason::Day => "the provider's quota of a day or longer is used up",
             _ => "the provider refuses for want of money",
         })?;
         write!(f, " ({}", self.status.as_u16())?;
@@ -92,7 +94,7 @@ impl fmt::Display for QuotaExhausted {
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self.limit.class {
-            Class::TooLarge => &Outcome::ClientError,
+            ThrottleReason::TooLarge => &Outcome::ClientError,
             _ => &Outcome::QuotaExhausted,
         })
     }

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-pub use super::body::Settling;
+pub use super::body::SettlingResponse;
 use super::{
     Reservation, ResponseBody,
     body::{Reads, Settlement},
@@ -22,12 +22,12 @@ use crate::ai::usage::UsageReader;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
-    limit::{engine::Hold, rejection::Fail},
+    limit::{engine::ReleasePolicy, rejection::AsError},
     payload::error_body::LimitError,
 };
 
 type Inner<S, Request> =
-    crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, Fail, WithReservation>;
+    crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, AsError, WithReservation>;
 
 pin_project! {
     /// The response future of a service that keeps a provider's limits.
@@ -51,7 +51,7 @@ pin_project! {
 #[derive(Debug, Clone, Copy)]
 pub struct WithReservation;
 
-impl<Response> Hold<Response, Reservation> for WithReservation {
+impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
     type Output = (Response, Reservation);
 
     fn hold(&self, response: Response, reservation: Reservation) -> Self::Output {
@@ -83,7 +83,7 @@ where
 
     /// That of a request that was admitted, and has been called.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
-        Self::new(Inner::called(future, reservation, Fail, WithReservation))
+        Self::new(Inner::called(future, reservation, AsError, WithReservation))
     }
 }
 
@@ -93,7 +93,7 @@ where
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     S::Error: Into<BoxError>,
 {
-    type Output = Result<Settling<S::Response>, BoxError>;
+    type Output = Result<SettlingResponse<S::Response>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -114,7 +114,7 @@ where
     }
 }
 
-fn settled_by_body<R>(response: R, reservation: Reservation) -> Settling<R>
+fn settled_by_body<R>(response: R, reservation: Reservation) -> SettlingResponse<R>
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {

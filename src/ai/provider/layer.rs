@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
-use crate::ai::estimate::Learned;
+use crate::ai::estimate::LearnedRatios;
 use crate::limit::Clock;
 
 /// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
@@ -49,14 +49,14 @@ impl<E> ProviderLayer<E> {
     }
 
     /// Whether to learn from what answers used how far estimates are off, for each model, and to reserve as much as that
-    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. Shared by clones of this
+    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. ProviderState by clones of this
     /// layer; what was learned before this is forgotten.
     ///
     /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however
     /// much is used in the end.
     pub fn learn_estimates(mut self, learns: bool) -> Self {
         let is_of_use = learns && self.limiter.0.lock().settles_in_time();
-        self.cost.learned = is_of_use.then(|| Arc::new(Learned::default()));
+        self.cost.learned = is_of_use.then(|| Arc::new(LearnedRatios::default()));
         self
     }
 

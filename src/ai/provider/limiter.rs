@@ -6,7 +6,7 @@ use crate::{
     error::Rejected,
     limit::{
         Clock,
-        engine::{Gate, acquire},
+        engine::{Limiter, acquire},
     },
 };
 

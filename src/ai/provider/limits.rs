@@ -161,7 +161,7 @@ impl Provider {
 
     /// Lets everything that is said *a minute* be said of this period instead, in what is given here and in what the
     /// provider's headers say without a period.
-    pub const fn per(mut self, period: Duration) -> Self {
+    pub const fn with_minute(mut self, period: Duration) -> Self {
         self.minute = period;
         self
     }

@@ -112,16 +112,16 @@
 //! The head and the body of a 402, 403, 429, 503 or 529 are read, up to 16 KiB and for up to 5 s, before the response is
 //! passed on as it came:
 //!
-//! | [`Class`] | what happens |
+//! | [`ThrottleReason`] | what happens |
 //! | --- | --- |
-//! | [`Rate`](Class::Rate) | nobody starts until the time that the provider named, or else for a growing time from half a second on; then those who wait start at random instants one after the other |
-//! | [`Concurrency`](Class::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned, and by half at most; else, or with nothing in flight, like a rate |
-//! | [`Ramp`](Class::Ramp) | like a rate, and about four start a second for half a minute after |
-//! | [`Capacity`](Class::Capacity) | nothing: it says nothing about our limits |
-//! | [`Day`](Class::Day), [`Money`](Class::Money), [`TooLarge`](Class::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
+//! | [`Rate`](ThrottleReason::Rate) | nobody starts until the time that the provider named, or else for a growing time from half a second on; then those who wait start at random instants one after the other |
+//! | [`Concurrency`](ThrottleReason::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned, and by half at most; else, or with nothing in flight, like a rate |
+//! | [`Ramp`](ThrottleReason::Ramp) | like a rate, and about four start a second for half a minute after |
+//! | [`Capacity`](ThrottleReason::Capacity) | nothing: it says nothing about our limits |
+//! | [`Day`](ThrottleReason::Day), [`Money`](ThrottleReason::QuotaExhausted), [`TooLarge`](ThrottleReason::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
 //!
 //! A refusal that comes late, in a stream that opened with 200, is one with a
-//! [`DiagnoseLayer`](crate::DiagnoseLayer) inside of this layer. What that has read of a refusal, late or not, is not read
+//! [`StreamErrorLayer`](crate::StreamErrorLayer) inside of this layer. What that has read of a refusal, late or not, is not read
 //! again, nor waited for.
 //!
 //! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
@@ -178,4 +178,4 @@ pub use self::{
     table::UnknownProvider,
 };
 pub use crate::ai::estimate::{ByLength, Estimate};
-pub use crate::payload::error_body::Class;
+pub use crate::payload::error_body::ThrottleReason;

@@ -6,11 +6,11 @@ use super::{ProviderLimiter, Reservation, ask::TokenRequest, shared::ProviderSta
 use crate::{
     ai::tokens::Tokens,
     error::Rejected,
-    limit::engine::{Gate, Queueing},
+    limit::engine::{Limiter, QueuedCall},
 };
 
 /// A place in one limiter's queue, and the service that waits there.
-pub(crate) type Lane<S> = Queueing<S, Arc<ProviderState>>;
+pub(crate) type Lane<S> = QueuedCall<S, Arc<ProviderState>>;
 
 pub(crate) use super::quota::WHOLE;
 
@@ -56,11 +56,11 @@ impl ProviderLimiter {
     ) -> Result<Lane<S>, Rejected> {
         let ask = TokenRequest::plain(tokens);
         let rejected = self.too_long(tokens, Duration::ZERO, expected);
-        Queueing::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
+        QueuedCall::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.turnstile.waiting()
+        self.0.wait_queue.waiting()
     }
 }

@@ -2,10 +2,10 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::{QuotaExhausted, Reservation, ResponseBody, body::Settling};
+use super::{QuotaExhausted, Reservation, ResponseBody, body::SettlingResponse};
 use crate::{
     error::BoxError,
-    http::{IntoHttp, RateLimits, WithBody, peeked_body::Opened},
+    http::{IntoHttp, RateLimits, WithBody, peeked_body::PeekedBody},
     payload::error_body::ErrorReader,
 };
 
@@ -26,7 +26,10 @@ impl<R: IntoHttp> RefusalReader<R> {
     }
 
     /// The response as it came, once it is known what it means; or the error that it means.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Settling<R>, BoxError>>
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<SettlingResponse<R>, BoxError>>
     where
         R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
     {
@@ -39,7 +42,7 @@ impl<R: IntoHttp> RefusalReader<R> {
     }
 
     /// Tells the limiter, and makes an error of what no retry will mend.
-    fn finish(&mut self) -> Option<Result<http::Response<Opened<R::Body>>, QuotaExhausted>> {
+    fn finish(&mut self) -> Option<Result<http::Response<PeekedBody<R::Body>>, QuotaExhausted>> {
         let (response, diagnosis) = self.reader.finish()?;
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(response.headers());

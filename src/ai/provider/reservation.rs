@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Charge, Class, ask::Lesson, quota::Ticket, shared::ProviderState};
+use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
 use crate::{ai::tokens::TokenUsage, http::RateLimits};
 
 /// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
@@ -12,7 +12,7 @@ use crate::{ai::tokens::TokenUsage, http::RateLimits};
 #[must_use = "dropping it ends the request"]
 pub struct Reservation {
     pub(super) shared: Arc<ProviderState>,
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<QuotaTicket>,
     pub(super) lesson: Option<Box<Lesson>>,
 }
 
@@ -56,14 +56,14 @@ impl Reservation {
 
     /// The provider refused the request, for this reason, and asked for this wait if it asked for one: nobody starts
     /// until then, and the tokens come back.
-    pub fn refuse(self, class: Class, retry_after: Option<Duration>) {
+    pub fn refuse(self, class: ThrottleReason, retry_after: Option<Duration>) {
         self.refuse_and_tell(class, retry_after, &RateLimits::default());
     }
 
     /// The same, where the head of the refusal says this of the limits.
     pub(super) fn refuse_and_tell(
         mut self,
-        class: Class,
+        class: ThrottleReason,
         retry_after: Option<Duration>,
         limits: &RateLimits,
     ) {

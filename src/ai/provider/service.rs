@@ -9,13 +9,13 @@ use tower_service::Service;
 use super::{
     ByLength, Estimate, ProviderLimiter, ResponseBody,
     ask::ByEstimate,
-    future::{ResponseFuture, Settling, WithReservation},
+    future::{ResponseFuture, SettlingResponse, WithReservation},
     shared::ProviderState,
 };
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
-    limit::{engine::Limited, rejection::Fail},
+    limit::{engine::Limited, rejection::AsError},
 };
 
 /// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
@@ -23,7 +23,7 @@ use crate::{
 /// A clone shares the limits.
 #[derive(Clone)]
 pub struct ProviderService<S, E = ByLength>(
-    Limited<S, Arc<ProviderState>, ByEstimate<E>, Fail, WithReservation>,
+    Limited<S, Arc<ProviderState>, ByEstimate<E>, AsError, WithReservation>,
 );
 
 // ===== impl ProviderService =====
@@ -34,7 +34,7 @@ impl<S, E> ProviderService<S, E> {
             inner,
             gate: limiter.0.clone(),
             cost,
-            refusal: Fail,
+            refusal: AsError,
             hold: WithReservation,
         })
     }
@@ -55,7 +55,7 @@ where
     S::Error: Into<BoxError>,
     E: Estimate<Request>,
 {
-    type Response = Settling<S::Response>;
+    type Response = SettlingResponse<S::Response>;
     type Error = BoxError;
     type Future = ResponseFuture<S, Request>;
 

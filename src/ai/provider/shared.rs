@@ -11,13 +11,13 @@ use std::{
 use super::{
     Provider, Reservation,
     ask::TokenRequest,
-    quota::{Quotas, Ticket},
+    quota::{QuotaTicket, Quotas},
 };
 use crate::{
     error::Rejected,
     limit::{
         Clock,
-        engine::{Bounds, Front, Gate, Patience, Place, Schedule, Turnstile, Waiting},
+        engine::{Bounds, Front, Limiter, Patience, Schedule, WaitQueue, Waiter, Waiting},
     },
 };
 
@@ -26,7 +26,7 @@ use crate::{
 pub struct ProviderState {
     quotas: Mutex<Quotas>,
     clock: Clock,
-    pub(super) turnstile: Arc<Turnstile>,
+    pub(super) wait_queue: Arc<WaitQueue>,
     pub(super) bounds: Bounds,
 }
 
@@ -38,7 +38,7 @@ impl ProviderState {
         Self {
             quotas: Mutex::new(quotas),
             clock,
-            turnstile: Arc::new(Turnstile::new(None)),
+            wait_queue: Arc::new(WaitQueue::new(None)),
             bounds: Bounds::new(),
         }
     }
@@ -59,7 +59,7 @@ impl ProviderState {
     /// Tells the head of the queue that something has come back, or that a limit has changed.
     #[inline]
     pub(super) fn tell(&self) {
-        self.turnstile.wake_head();
+        self.wait_queue.wake_head();
     }
 
     /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
@@ -86,7 +86,7 @@ impl ProviderState {
         self.clock.now()
     }
 
-    fn reserve(self: &Arc<Self>, ticket: Ticket, ask: &TokenRequest) -> Reservation {
+    fn reserve(self: &Arc<Self>, ticket: QuotaTicket, ask: &TokenRequest) -> Reservation {
         Reservation {
             shared: self.clone(),
             ticket: Some(ticket),
@@ -95,7 +95,7 @@ impl ProviderState {
     }
 }
 
-impl Gate for Arc<ProviderState> {
+impl Limiter for Arc<ProviderState> {
     type Ask = TokenRequest;
     type Pass = Reservation;
     type Turn = Front<Self>;
@@ -113,7 +113,7 @@ impl Gate for Arc<ProviderState> {
     }
 
     fn join(&self, ask: TokenRequest, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Place::join(self.turnstile.clone(), 0, patience);
+        let place = Waiter::join(self.wait_queue.clone(), 0, patience);
         let place = place.inspect(|_| self.lock().join(ask.tokens));
         Front::wait(self, ask, place)
     }

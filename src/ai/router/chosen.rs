@@ -8,16 +8,16 @@ use crate::http::ResponseHead;
 ///
 /// See the [module docs](crate::auto) for an example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Chosen {
+pub struct SelectedTarget {
     pub(super) target: Arc<str>,
     pub(super) model: Option<Arc<str>>,
     pub(super) tried: usize,
 }
 
-// ===== impl Chosen =====
+// ===== impl SelectedTarget =====
 
-impl Chosen {
-    /// Who gave this response; `None` where no [`Auto`](super::Auto) chose.
+impl SelectedTarget {
+    /// Who gave this response; `None` where no [`Router`](super::Router) chose.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Option<&Self> {
         response.extensions().get()

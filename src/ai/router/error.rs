@@ -6,15 +6,15 @@ const LONGEST_NAME: usize = 100;
 /// No target takes the request: it names a model that none of them has, and none takes requests
 /// [as they are](super::Target::model); or there are no targets.
 ///
-/// It arrives inside the [`BoxError`](crate::BoxError) of an [`Auto`](super::Auto). Nothing was sent.
+/// It arrives inside the [`BoxError`](crate::BoxError) of an [`Router`](super::Router). Nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoTarget {
+pub struct NoTargetAvailable {
     model: Option<String>,
 }
 
-// ===== impl NoTarget =====
+// ===== impl NoTargetAvailable =====
 
-impl NoTarget {
+impl NoTargetAvailable {
     pub(super) fn new(model: Option<&str>) -> Self {
         let cut = |name: &str| name.chars().take(LONGEST_NAME).collect();
         Self {
@@ -29,7 +29,7 @@ impl NoTarget {
     }
 }
 
-impl fmt::Display for NoTarget {
+impl fmt::Display for NoTargetAvailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.model {
             Some(model) => write!(f, "no target has the model {model:?}"),
@@ -38,4 +38,4 @@ impl fmt::Display for NoTarget {
     }
 }
 
-impl Error for NoTarget {}
+impl Error for NoTargetAvailable {}

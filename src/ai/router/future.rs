@@ -12,14 +12,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Chosen,
+    SelectedTarget,
     race::Race,
-    run::{Dispatch, Next, Run},
+    run::{Dispatch, Run},
 };
 use crate::{
     ai::{
         provider,
-        provider::{ResponseBody, future::Settling},
+        provider::{ResponseBody, future::SettlingResponse},
     },
     circuit_breaker::{Failures, circuit::Watch},
     error::{BoxError, HttpClassifier, Outcome, OutcomeSet},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of an [`Auto`](super::Auto).
+    /// The response future of an [`Router`](super::Router).
     ///
     /// # Cancel safety
     ///
@@ -63,6 +63,23 @@ pin_project! {
     }
 }
 
+/// What a request does next.
+enum Next<S> {
+    Send(Dispatch<S>),
+    Wait(Race<S>),
+}
+
+/// Sends the request to a target that admits it now, or joins the queue of each.
+fn next<S, Request>(run: &Run<S, Request>) -> Result<Next<S>, BoxError>
+where
+    S: Service<Request> + Clone,
+{
+    match run.start_now()? {
+        Some(start) => Ok(Next::Send(start)),
+        None => Race::join(run).map(Next::Wait),
+    }
+}
+
 // ===== impl ResponseFuture =====
 
 impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request> {
@@ -72,7 +89,7 @@ impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request
         S: Clone,
         Request: PeekBody + ReplaceBody + TryClone,
     {
-        let state = match run.next() {
+        let state = match next(&run) {
             Ok(next) => State::after(next, &mut run),
             Err(error) => {
                 // Not the error itself: a service's own may show what is secret.
@@ -90,10 +107,10 @@ where
     S: Service<Request> + Clone,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     S::Error: Into<BoxError>,
-    Settling<S::Response>: ResponseHead,
+    SettlingResponse<S::Response>: ResponseHead,
     Request: PeekBody + ReplaceBody + TryClone,
 {
-    type Output = Result<Settling<S::Response>, BoxError>;
+    type Output = Result<SettlingResponse<S::Response>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -116,10 +133,10 @@ where
                     this.state.set(State::Stopped { error: None });
                     if has_failed
                         && !run.left.is_empty()
-                        && run.request.as_ref().is_some_and(TryClone::take_over)
+                        && run.request.as_ref().is_some_and(TryClone::claim)
                     {
                         // Where no target takes it, the failure tells more than the refusal.
-                        if let Ok(next) = run.next() {
+                        if let Ok(next) = next(run) {
                             #[cfg(feature = "tracing")]
                             tracing::debug!(
                                 outcome = ?Outcome::of(outcome.as_ref()),
@@ -132,7 +149,7 @@ where
                     }
                     if let Ok(response) = &mut outcome {
                         let target = run.target(target);
-                        response.extensions_mut().insert(Chosen {
+                        response.extensions_mut().insert(SelectedTarget {
                             target: target.name.clone(),
                             model: target.model.clone(),
                             tried: run.tried - 1,

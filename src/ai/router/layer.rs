@@ -7,7 +7,7 @@ use std::{
 use tower_layer::Layer;
 
 use super::{
-    Auto,
+    Router,
     target::{Target, Targets},
     weights::Weights,
 };
@@ -16,14 +16,14 @@ use crate::ai::provider::ByLength;
 /// Sends each request to whichever of several targets can answer soonest. See the [module docs](crate::auto) for an
 /// example.
 #[must_use]
-pub struct AutoLayer<Request, E = ByLength> {
+pub struct RouterLayer<Request, E = ByLength> {
     targets: Arc<Targets<Request>>,
     estimate: E,
 }
 
-// ===== impl AutoLayer =====
+// ===== impl RouterLayer =====
 
-impl<Request> AutoLayer<Request> {
+impl<Request> RouterLayer<Request> {
     /// The first target that has room, in the order in which they are added.
     pub fn ranked() -> Self {
         Self::new(None)
@@ -47,7 +47,7 @@ impl<Request> AutoLayer<Request> {
     }
 }
 
-impl<Request, E> AutoLayer<Request, E> {
+impl<Request, E> RouterLayer<Request, E> {
     /// Adds a target.
     pub fn target(self, target: Target<Request>) -> Self {
         self.change(|targets| targets.list.push(target))
@@ -68,8 +68,8 @@ impl<Request, E> AutoLayer<Request, E> {
     /// How many tokens a request may use: a closure that names its type, such as `|request: &reqwest::Request|`, or any
     /// other [`Estimate`](crate::provider::Estimate). By the [length](ByLength) of its texts, unless told. The same at
     /// each target, and of the request as it came.
-    pub fn estimate<E2>(self, estimate: E2) -> AutoLayer<Request, E2> {
-        AutoLayer {
+    pub fn estimate<E2>(self, estimate: E2) -> RouterLayer<Request, E2> {
+        RouterLayer {
             targets: self.targets,
             estimate,
         }
@@ -82,7 +82,7 @@ impl<Request, E> AutoLayer<Request, E> {
     }
 }
 
-impl<Request, E: Clone> AutoLayer<Request, E> {
+impl<Request, E: Clone> RouterLayer<Request, E> {
     /// A service of which each target has its own, made from its name: for targets that need other clients, or other
     /// layers. Services of different types become one with tower's `BoxCloneService`.
     ///
@@ -92,14 +92,14 @@ impl<Request, E: Clone> AutoLayer<Request, E> {
     /// use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
     /// use tower_throttle::{
     ///     BoxError, ConcurrencyLayer,
-    ///     auto::{AutoLayer, Target},
+    ///     router::{RouterLayer, Target},
     ///     provider::{Provider, ProviderLimiter},
     /// };
     ///
     /// # let limiter = || ProviderLimiter::new(Provider::new("mine").rpm(60));
     /// # let client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
     /// let few = ConcurrencyLayer::new(2).until_response();
-    /// let service = AutoLayer::ranked()
+    /// let service = RouterLayer::ranked()
     ///     .target(Target::new("at home", limiter()))
     ///     .target(Target::new("abroad", limiter()))
     ///     .services(|name| match name {
@@ -108,13 +108,13 @@ impl<Request, E: Clone> AutoLayer<Request, E> {
     ///     });
     /// # let _ = service.oneshot(Request::new(String::new()));
     /// ```
-    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Auto<S, Request, E> {
+    pub fn services<S>(&self, service: impl FnMut(&str) -> S) -> Router<S, Request, E> {
         let names = self.targets.list.iter().map(|target| &*target.name);
         self.over(names.map(service).collect())
     }
 
-    fn over<S>(&self, services: Vec<S>) -> Auto<S, Request, E> {
-        Auto {
+    fn over<S>(&self, services: Vec<S>) -> Router<S, Request, E> {
+        Router {
             services: Arc::new(Mutex::new(services)),
             targets: self.targets.clone(),
             estimate: self.estimate.clone(),
@@ -122,8 +122,8 @@ impl<Request, E: Clone> AutoLayer<Request, E> {
     }
 }
 
-impl<S, Request, E: Clone> Layer<S> for AutoLayer<Request, E> {
-    type Service = Auto<S, Request, E>;
+impl<S, Request, E: Clone> Layer<S> for RouterLayer<Request, E> {
+    type Service = Router<S, Request, E>;
 
     /// All targets use clones of `inner`.
     fn layer(&self, inner: S) -> Self::Service {
@@ -131,7 +131,7 @@ impl<S, Request, E: Clone> Layer<S> for AutoLayer<Request, E> {
     }
 }
 
-impl<Request, E: Clone> Clone for AutoLayer<Request, E> {
+impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
     fn clone(&self) -> Self {
         Self {
             targets: self.targets.clone(),
@@ -140,9 +140,9 @@ impl<Request, E: Clone> Clone for AutoLayer<Request, E> {
     }
 }
 
-impl<Request, E> fmt::Debug for AutoLayer<Request, E> {
+impl<Request, E> fmt::Debug for RouterLayer<Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AutoLayer")
+        f.debug_struct("RouterLayer")
             .field("targets", &self.targets.list)
             .finish_non_exhaustive()
     }

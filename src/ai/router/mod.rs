@@ -1,9 +1,9 @@
 //! Several providers and models, each with its own quota: whichever can answer soonest does.
 //!
 //! A [`Target`] is a provider with its limits, and perhaps a model there and what a request needs to go there. An
-//! [`AutoLayer`] has a list of them. A request starts at one that has room now; where none has, it waits for all of them
+//! [`RouterLayer`] has a list of them. A request starts at one that has room now; where none has, it waits for all of them
 //! at once, and goes where there is room first; where that one fails, it goes to the next. The response tells
-//! [which one answered](Chosen).
+//! [which one answered](SelectedTarget).
 //!
 //! # Example
 //!
@@ -14,7 +14,7 @@
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
 //! use tower_throttle::{
-//!     auto::{AutoLayer, Chosen, Target},
+//!     router::{RouterLayer, SelectedTarget, Target},
 //!     provider::{Provider, ProviderLimiter},
 //! };
 //!
@@ -24,7 +24,7 @@
 //! });
 //! let small = ProviderLimiter::new(Provider::new("small").rpm(1));
 //! let large = ProviderLimiter::new(Provider::new("large").rpm(1_000)).learn(true);
-//! let client = AutoLayer::ranked()
+//! let client = RouterLayer::ranked()
 //!     .target(Target::new("small", small).model("llama-8b"))
 //!     .target(
 //!         Target::new("large", large)
@@ -38,11 +38,11 @@
 //!
 //! let ask = || Request::post("https://small.example/v1").body(r#"{"model": "auto"}"#.to_owned());
 //! let first = client.clone().oneshot(ask()?).await?;
-//! assert_eq!(Chosen::of(&first).map(Chosen::target), Some("small"));
+//! assert_eq!(SelectedTarget::of(&first).map(SelectedTarget::target), Some("small"));
 //!
 //! // The one request a minute is used up.
 //! let second = client.oneshot(ask()?).await?;
-//! assert_eq!(Chosen::of(&second).and_then(Chosen::model), Some("llama-70b"));
+//! assert_eq!(SelectedTarget::of(&second).and_then(SelectedTarget::model), Some("llama-70b"));
 //! # use http_body_util::BodyExt;
 //! # let body = second.into_body().collect().await?.to_bytes();
 //! # assert_eq!(body, r#"https://large.example/v1/chat {"model": "llama-70b"}"#);
@@ -60,7 +60,7 @@
 //! use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 //! use tower_throttle::{
 //!     RetryAfterBackoffLayer,
-//!     auto::{AutoLayer, Chosen, Target},
+//!     router::{RouterLayer, SelectedTarget, Target},
 //!     provider::{Provider, ProviderLimiter},
 //! };
 //!
@@ -75,7 +75,7 @@
 //!     })
 //! };
 //! let limiter = |provider| ProviderLimiter::new(provider).learn(true);
-//! let auto = AutoLayer::weighted()
+//! let auto = RouterLayer::weighted()
 //!     .target(
 //!         Target::new("openai", limiter(Provider::OPENAI_TIER_1))
 //!             .model("gpt-4o")
@@ -98,7 +98,7 @@
 //! let mut request = Request::new(reqwest::Method::POST, "https://api.openai.com".parse()?);
 //! *request.body_mut() = Some(r#"{"model": "auto", "messages": []}"#.into());
 //! let response = client.ready().await?.call(request).await?;
-//! println!("{:?} answered", Chosen::of(&response).map(Chosen::target));
+//! println!("{:?} answered", SelectedTarget::of(&response).map(SelectedTarget::target));
 //! # Ok(())
 //! # }
 //! ```
@@ -106,7 +106,7 @@
 //! # Who is chosen
 //!
 //! Of those that [may](#which-requests) take the request and have room now, and for which nobody waits,
-//! [`ranked`](AutoLayer::ranked) takes the first; with [`weighted`](AutoLayer::weighted) they take turns by their
+//! [`ranked`](RouterLayer::ranked) takes the first; with [`weighted`](RouterLayer::weighted) they take turns by their
 //! [weight](Target::weight), as far apart as they can. A service that is not ready at that instant is passed over.
 //!
 //! Where none has room, the request joins the queue of each, and goes to the first in which it is its turn and there is
@@ -114,7 +114,7 @@
 //! that the targets allow together is used, and in each queue those who wait are served in the order in which they came.
 //!
 //! One that is larger than a target ever lets in leaves that one out. If it is larger than all allow, it is refused as
-//! [`NeverFits`](crate::Reason::NeverFits) of the largest.
+//! [`ExceedsCapacity`](crate::Reason::ExceedsCapacity) of the largest.
 //!
 //! # Which requests
 //!
@@ -122,9 +122,9 @@
 //! | --- | --- |
 //! | is `"auto"`, or there is none, or it can't be read | any target |
 //! | is the name of a target, or the [model](Target::model) of one | only those with that name or model |
-//! | is another | only those without a model of their own, which take requests as they are; without any of these it is a [`NoTarget`] |
+//! | is another | only those without a model of their own, which take requests as they are; without any of these it is a [`NoTargetAvailable`] |
 //!
-//! With [`always`](AutoLayer::always) each goes to any target. A model that stands in the path, as with Gemini, is for
+//! With [`always`](RouterLayer::always) each goes to any target. A model that stands in the path, as with Gemini, is for
 //! [`map_request`](Target::map_request) to put there.
 //!
 //! # Where one fails
@@ -161,7 +161,7 @@
 //!
 //! # Waiting
 //!
-//! [`max_wait`](AutoLayer::max_wait) bounds the wait for all targets together. One that would wait longer at each is refused
+//! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. One that would wait longer at each is refused
 //! at once, and told the shortest wait. How long it will be is an estimate where others wait already: they will be
 //! spread over the targets as those are fast. A limiter's own [`max_wait`](crate::provider::ProviderLimiter::max_wait) and
 //! [`max_waiting`](crate::provider::ProviderLimiter::max_waiting) close this target to a request, and not the others.
@@ -175,7 +175,7 @@
 //! It stands in place of a [`ProviderLayer`](crate::provider::ProviderLayer): each target's limiter does the same, with
 //! settlement and learning. Outside of it a retry repeats only what all targets failed at, and a
 //! [`Fallback`](crate::Fallback) answers where they refuse. A timeout goes inside, so that a target that hangs gives way to
-//! the next one: with a layer around the client, or with [`services`](AutoLayer::services) for one that differs between
+//! the next one: with a layer around the client, or with [`services`](RouterLayer::services) for one that differs between
 //! targets.
 //!
 //! An [idempotency key](crate::idempotency_key) that was set further out goes to each target, with another model in the
@@ -210,4 +210,7 @@ mod service;
 mod target;
 mod weights;
 
-pub use self::{chosen::Chosen, error::NoTarget, layer::AutoLayer, service::Auto, target::Target};
+pub use self::{
+    chosen::SelectedTarget, error::NoTargetAvailable, layer::RouterLayer, service::Router,
+    target::Target,
+};

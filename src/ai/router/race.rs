@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    NoTarget,
+    NoTargetAvailable,
     run::{Dispatch, Run},
 };
 use crate::{
@@ -214,7 +214,7 @@ impl<S: Clone> Race<S> {
             None => self
                 .error
                 .take()
-                .unwrap_or_else(|| NoTarget::new(run.model.as_deref()).into()),
+                .unwrap_or_else(|| NoTargetAvailable::new(run.model.as_deref()).into()),
         }
     }
 }
@@ -223,7 +223,7 @@ impl<S: Clone> Race<S> {
 fn most_helpful(refusals: impl Iterator<Item = Rejected>) -> Option<Rejected> {
     refusals.min_by_key(|rejected| {
         let capacity = match rejected.reason() {
-            Reason::NeverFits { capacity, .. } => Some(Reverse(capacity)),
+            Reason::ExceedsCapacity { capacity, .. } => Some(Reverse(capacity)),
             _ => None,
         };
         (capacity, rejected.retry_after().unwrap_or(Duration::MAX))
@@ -233,17 +233,17 @@ fn most_helpful(refusals: impl Iterator<Item = Rejected>) -> Option<Rejected> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Limit;
+    use crate::error::LimitKind;
 
     fn never(capacity: u64) -> Rejected {
-        let reason = Reason::NeverFits { cost: 9, capacity };
-        Rejected::new(Limit::Pause, reason, None)
+        let reason = Reason::ExceedsCapacity { cost: 9, capacity };
+        Rejected::new(LimitKind::Pause, reason, None)
     }
 
     fn late(seconds: Option<u64>) -> Rejected {
         let max_wait = Duration::ZERO;
         let wait = seconds.map(Duration::from_secs);
-        Rejected::new(Limit::Pause, Reason::WaitTooLong { max_wait }, wait)
+        Rejected::new(LimitKind::Pause, Reason::WaitTooLong { max_wait }, wait)
     }
 
     fn best<const N: usize>(refusals: [Rejected; N]) -> Rejected {

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    NoTarget, named,
-    race::Race,
+    NoTargetAvailable, named,
     target::{Target, Targets},
 };
 use crate::{
@@ -57,12 +56,6 @@ pub(super) struct Dispatch<S> {
     pub(super) watch: Option<Watch>,
 }
 
-/// What a request does next.
-pub(super) enum Next<S> {
-    Send(Dispatch<S>),
-    Wait(Race<S>),
-}
-
 // ===== impl Run =====
 
 impl<S: Clone, Request> Run<S, Request> {
@@ -70,12 +63,12 @@ impl<S: Clone, Request> Run<S, Request> {
         &self.targets.list[number]
     }
 
-    /// Finds a target that admits the request now, or joins the queue of each.
+    /// Finds a target that admits the request now. Returns `None` if the request has to wait.
     ///
     /// # Errors
     ///
     /// Returns an error if no target takes the request.
-    pub(super) fn next(&self) -> Result<Next<S>, BoxError>
+    pub(super) fn start_now(&self) -> Result<Option<Dispatch<S>>, BoxError>
     where
         S: Service<Request>,
     {
@@ -83,9 +76,9 @@ impl<S: Clone, Request> Run<S, Request> {
         // If all have failed lately, one is asked all the same; but not after another failure.
         let asks_all = self.left.iter().all(is_open);
         if asks_all && self.tried > 0 {
-            return Err(NoTarget::new(self.model.as_deref()).into());
+            return Err(NoTargetAvailable::new(self.model.as_deref()).into());
         }
-        let start = match &self.targets.weights {
+        Ok(match &self.targets.weights {
             None => (self.left.iter()).find_map(|number| self.start(*number, asks_all)),
             Some(weights) => {
                 let able = self.left.iter().filter(|number| {
@@ -97,11 +90,7 @@ impl<S: Clone, Request> Run<S, Request> {
                 let mut turns = iter::from_fn(|| weights.pick(&mut able));
                 turns.find_map(|number| self.start(number, asks_all))
             }
-        };
-        match start {
-            Some(start) => Ok(Next::Send(start)),
-            None => Race::join(self).map(Next::Wait),
-        }
+        })
     }
 
     /// Takes from the target's limits, if there is room now.

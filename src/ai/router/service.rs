@@ -14,33 +14,33 @@ use super::{
     target::Targets,
 };
 use crate::{
-    ai::provider::{ByLength, Estimate, ResponseBody, future::Settling},
+    ai::provider::{ByLength, Estimate, ResponseBody, future::SettlingResponse},
     error::BoxError,
     http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
 };
 
 /// A service that sends each request to whichever target can answer soonest. Made by an
-/// [`AutoLayer`](super::AutoLayer).
+/// [`RouterLayer`](super::RouterLayer).
 ///
 /// A clone shares the targets with their limits.
-pub struct Auto<S, Request, E = ByLength> {
+pub struct Router<S, Request, E = ByLength> {
     pub(super) services: Services<S>,
     pub(super) targets: Arc<Targets<Request>>,
     pub(super) estimate: E,
 }
 
-// ===== impl Auto =====
+// ===== impl Router =====
 
-impl<S, Request, E> Service<Request> for Auto<S, Request, E>
+impl<S, Request, E> Service<Request> for Router<S, Request, E>
 where
     S: Service<Request> + Clone,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     S::Error: Into<BoxError>,
-    Settling<S::Response>: ResponseHead,
+    SettlingResponse<S::Response>: ResponseHead,
     E: Estimate<Request>,
     Request: PeekBody + ReplaceBody + TryClone,
 {
-    type Response = Settling<S::Response>;
+    type Response = SettlingResponse<S::Response>;
     type Error = BoxError;
     type Future = ResponseFuture<S, Request>;
 
@@ -65,7 +65,7 @@ where
     }
 }
 
-impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
+impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
     fn clone(&self) -> Self {
         Self {
             services: self.services.clone(),
@@ -75,9 +75,9 @@ impl<S, Request, E: Clone> Clone for Auto<S, Request, E> {
     }
 }
 
-impl<S, Request, E> fmt::Debug for Auto<S, Request, E> {
+impl<S, Request, E> fmt::Debug for Router<S, Request, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auto")
+        f.debug_struct("Router")
             .field("targets", &self.targets.list)
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
 
 /// A provider, and a model there, that requests can go to.
 ///
-/// Built with the setters, and given to an [`AutoLayer`](super::AutoLayer). See the [module docs](crate::auto) for an
+/// Built with the setters, and given to an [`RouterLayer`](super::RouterLayer). See the [module docs](crate::auto) for an
 /// example.
 #[must_use]
 pub struct Target<Request> {
@@ -63,7 +63,7 @@ impl<Request> Target<Request> {
     }
 
     /// How many requests it gets for each that a target of weight 1 gets, where targets are
-    /// [weighted](super::AutoLayer::weighted) and have room. 1 unless told; 0 is for what no other can take now.
+    /// [weighted](super::RouterLayer::weighted) and have room. 1 unless told; 0 is for what no other can take now.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self

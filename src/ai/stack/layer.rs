@@ -5,7 +5,7 @@ use crate::cache::CacheLayer;
 use crate::{
     ai::{
         provider::{ProviderLayer, ProviderService},
-        stream_errors::{Diagnose, DiagnoseLayer},
+        stream_errors::{StreamErrorLayer, StreamErrorService},
     },
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, FAILURES, circuit::Circuit},
     error::Outcome,
@@ -34,13 +34,14 @@ struct AttemptLayers {
     limits: ProviderLayer,
     circuit: Circuit,
     has_fallback: bool,
-    diagnose: DiagnoseLayer,
+    diagnose: StreamErrorLayer,
     timeout: TimeoutLayer,
 }
 
 /// What keys, repeats, limits and times the attempts of a client `S`.
-pub type Stack<S> =
-    IdempotencyKey<RetryAfterBackoff<ProviderService<CircuitBreaker<Diagnose<Timeout<S>>>>>>;
+pub type Stack<S> = IdempotencyKey<
+    RetryAfterBackoff<ProviderService<CircuitBreaker<StreamErrorService<Timeout<S>>>>>,
+>;
 
 // ===== impl StackLayer =====
 
@@ -64,7 +65,7 @@ impl StackLayer {
                 limits,
                 circuit: Circuit::new(),
                 has_fallback: false,
-                diagnose: DiagnoseLayer::new(),
+                diagnose: StreamErrorLayer::new(),
                 timeout: TimeoutLayer::new(),
             },
         }
@@ -95,7 +96,7 @@ impl<F, C> StackLayer<F, C> {
     }
 
     /// How errors that come late are found.
-    pub fn diagnose(mut self, diagnose: DiagnoseLayer) -> Self {
+    pub fn diagnose(mut self, diagnose: StreamErrorLayer) -> Self {
         self.attempts.diagnose = diagnose;
         self
     }

@@ -86,7 +86,7 @@
 //! # use tower::service_fn;
 //! use tower::{Layer, ServiceBuilder};
 //! use tower_throttle::{
-//!     Circuit, CircuitBreakerLayer, DiagnoseLayer, FallbackLayer, IdempotencyKeyLayer, RetryAfterBackoffLayer,
+//!     Circuit, CircuitBreakerLayer, StreamErrorLayer, FallbackLayer, IdempotencyKeyLayer, RetryAfterBackoffLayer,
 //!     StackLayer, TimeoutLayer, provider::{Provider, ProviderLayer},
 //! };
 //!
@@ -101,7 +101,7 @@
 //!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
 //!     .layer(limits.clone())
 //!     .layer(CircuitBreakerLayer::from(circuit))
-//!     .layer(DiagnoseLayer::new())
+//!     .layer(StreamErrorLayer::new())
 //!     .layer(TimeoutLayer::new())
 //!     .service(http_client);
 //!

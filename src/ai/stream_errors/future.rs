@@ -10,7 +10,7 @@ use std::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{DiagnoseLayer, ResponseBody, inspection::Inspection};
+use super::{ResponseBody, StreamErrorLayer, inspection::Inspection};
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
@@ -29,7 +29,7 @@ pin_project! {
     pub struct ResponseFuture<F, R: IntoHttp> {
         #[pin]
         inner: F,
-        layer: DiagnoseLayer,
+        layer: StreamErrorLayer,
         // Set once there is a response with something to read.
         inspection: Option<Box<Inspection<R::Body>>>,
     }
@@ -38,7 +38,7 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<F, R: IntoHttp> ResponseFuture<F, R> {
-    pub(super) const fn new(inner: F, layer: DiagnoseLayer) -> Self {
+    pub(super) const fn new(inner: F, layer: StreamErrorLayer) -> Self {
         Self {
             inner,
             layer,

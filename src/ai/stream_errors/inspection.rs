@@ -9,14 +9,14 @@ use http::{Response, StatusCode, response::Parts};
 use http_body::Body;
 
 use super::{
-    DiagnoseLayer, ResponseBody,
+    ResponseBody, StreamErrorLayer,
     stream::{Format, Stream},
 };
 use crate::{
     error::{BoxError, Outcome},
     http::{
         headers::{is_compressed, media_type},
-        peeked_body::{Bounds, Opening, Step},
+        peeked_body::{BodyPeek, ReadLimits, Step},
     },
     payload::{
         error_body::{Diagnosis, ErrorReader, Says},
@@ -29,7 +29,7 @@ pub(super) enum Inspection<B: Body> {
     Error(ErrorReader<B>),
     /// One that says that all is well, until it has content or an error.
     Success {
-        response: Option<(Parts, Opening<B>)>,
+        response: Option<(Parts, BodyPeek<B>)>,
         stream: Stream,
     },
 }
@@ -38,7 +38,7 @@ pub(super) enum Inspection<B: Body> {
 
 impl<B: Body> Inspection<B> {
     /// Gives the response back if there is nothing to look for.
-    pub(super) fn of(response: Response<B>, layer: DiagnoseLayer) -> Result<Self, Response<B>> {
+    pub(super) fn of(response: Response<B>, layer: StreamErrorLayer) -> Result<Self, Response<B>> {
         let headers = response.headers();
         let status = response.status();
         // What a layer further in found out stays.
@@ -63,13 +63,13 @@ impl<B: Body> Inspection<B> {
             return Err(response);
         }
         let (parts, body) = response.into_parts();
-        let bounds = Bounds {
+        let bounds = ReadLimits {
             bytes: 64 * 1024,
             frames: 256,
             patience: layer.patience,
         };
         Ok(Self::Success {
-            response: Some((parts, Opening::new(body, bounds))),
+            response: Some((parts, BodyPeek::new(body, bounds))),
             stream: Stream::new(format),
         })
     }
@@ -112,7 +112,7 @@ impl<B: Body> Inspection<B> {
 
 /// Whether a stream begins with an error.
 fn poll_error<B: Body>(
-    opening: &mut Opening<B>,
+    opening: &mut BodyPeek<B>,
     stream: &mut Stream,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, BoxError>>

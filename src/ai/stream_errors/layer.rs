@@ -2,21 +2,21 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::Diagnose;
+use super::StreamErrorService;
 
 /// Makes errors that come late, or badly labelled, what they are.
 ///
 /// See the [module docs](crate::diagnose) for an example and the order of layers.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
-pub struct DiagnoseLayer {
+pub struct StreamErrorLayer {
     pub(super) patience: Duration,
     pub(super) json: bool,
 }
 
-// ===== impl DiagnoseLayer =====
+// ===== impl StreamErrorLayer =====
 
-impl DiagnoseLayer {
+impl StreamErrorLayer {
     /// A layer that waits for 30 s for the first content of a stream, and leaves JSON alone.
     pub const fn new() -> Self {
         Self {
@@ -41,7 +41,7 @@ impl DiagnoseLayer {
     /// under whatever status, and gets its status as a stream does. No, unless told otherwise.
     ///
     /// They are held back until all of them is there, which is no loss to whoever reads them whole. One that turns out to be
-    /// larger than 64 KiB, to be anything but an object, or to take longer than the [patience](DiagnoseLayer::patience), is
+    /// larger than 64 KiB, to be anything but an object, or to take longer than the [patience](StreamErrorLayer::patience), is
     /// passed on as it is.
     pub const fn json(mut self, json: bool) -> Self {
         self.json = json;
@@ -49,17 +49,17 @@ impl DiagnoseLayer {
     }
 }
 
-impl Default for DiagnoseLayer {
+impl Default for StreamErrorLayer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> Layer<S> for DiagnoseLayer {
-    type Service = Diagnose<S>;
+impl<S> Layer<S> for StreamErrorLayer {
+    type Service = StreamErrorService<S>;
 
-    fn layer(&self, inner: S) -> Diagnose<S> {
-        Diagnose {
+    fn layer(&self, inner: S) -> StreamErrorService<S> {
+        StreamErrorService {
             inner,
             layer: *self,
         }

@@ -14,7 +14,7 @@
 //! use http::{Request, Response};
 //! use http_body_util::BodyExt;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{DiagnoseLayer, RetryAfterBackoffLayer};
+//! use tower_throttle::{StreamErrorLayer, RetryAfterBackoffLayer};
 //!
 //! // Overloaded at first, as it finds out when it has begun to answer.
 //! static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -28,7 +28,7 @@
 //! });
 //! let client = ServiceBuilder::new()
 //!     .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
-//!     .layer(DiagnoseLayer::new())
+//!     .layer(StreamErrorLayer::new())
 //!     .service(server);
 //!
 //! let response = client.oneshot(Request::post("/v1/messages").body("Hi")?).await?;
@@ -48,7 +48,7 @@
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{
-//!     DiagnoseLayer, Outcome, FallbackLayer, diagnose::ResponseBody, fallback::when,
+//!     StreamErrorLayer, Outcome, FallbackLayer, stream_errors::ResponseBody, predicate,
 //! };
 //!
 //! let server = service_fn(async |_: Request<String>| {
@@ -59,8 +59,8 @@
 //!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
 //! });
 //! let client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(reads_more).when(when::outcome([Outcome::ContextTooLong])))
-//!     .layer(DiagnoseLayer::new())
+//!     .layer(FallbackLayer::new(reads_more).when(predicate::outcome([Outcome::ContextTooLong])))
+//!     .layer(StreamErrorLayer::new())
 //!     .service(server);
 //!
 //! let response = client.oneshot(Request::new(String::from("a long book"))).await?;
@@ -105,7 +105,7 @@
 //! Once content was passed on, nothing is changed any more: an error that comes later passes as the event that it is, for half
 //! an answer can't be taken back.
 //!
-//! JSON that is no stream can have an error under a 200 too: see [`json`](DiagnoseLayer::json).
+//! JSON that is no stream can have an error under a 200 too: see [`json`](StreamErrorLayer::json).
 //!
 //! # What kind of error
 //!
@@ -122,9 +122,9 @@
 //! [`io::Error`](std::io::Error) of the kind `UnexpectedEof`, so that a retry knows it for a broken attempt whatever its type.
 //! The body of an *error* that fails is passed on as it is.
 //!
-//! # Bounds
+//! # ReadLimits
 //!
-//! No more than 64 KiB, 256 frames, and the [patience](DiagnoseLayer::patience) of 30 s: a stream in which there is nothing until
+//! No more than 64 KiB, 256 frames, and the [patience](StreamErrorLayer::patience) of 30 s: a stream in which there is nothing until
 //! then is passed on as it is, and so is one that is compressed. The last frame may be larger than the bound, as it was
 //! when it came.
 //!
@@ -161,5 +161,5 @@ mod layer;
 mod service;
 mod stream;
 
-pub use self::{layer::DiagnoseLayer, service::Diagnose};
-pub use crate::http::peeked_body::Opened as ResponseBody;
+pub use self::{layer::StreamErrorLayer, service::StreamErrorService};
+pub use crate::http::peeked_body::PeekedBody as ResponseBody;

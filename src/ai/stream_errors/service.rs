@@ -4,7 +4,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    DiagnoseLayer, ResponseBody,
+    ResponseBody, StreamErrorLayer,
     future::{Diagnosed, ResponseFuture},
 };
 use crate::{
@@ -12,20 +12,20 @@ use crate::{
     http::{IntoHttp, WithBody},
 };
 
-/// A service whose errors are what they are. Made by a [`DiagnoseLayer`](super::DiagnoseLayer).
+/// A service whose errors are what they are. Made by a [`StreamErrorLayer`](super::StreamErrorLayer).
 #[derive(Debug, Clone)]
-pub struct Diagnose<S> {
+pub struct StreamErrorService<S> {
     pub(super) inner: S,
-    pub(super) layer: DiagnoseLayer,
+    pub(super) layer: StreamErrorLayer,
 }
 
-// ===== impl Diagnose =====
+// ===== impl StreamErrorService =====
 
-impl<S> Diagnose<S> {
+impl<S> StreamErrorService<S> {
     crate::macros::inner!(inner);
 }
 
-impl<S, Request> Service<Request> for Diagnose<S>
+impl<S, Request> Service<Request> for StreamErrorService<S>
 where
     S: Service<Request>,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,

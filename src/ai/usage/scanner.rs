@@ -19,7 +19,7 @@ const USAGE: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     /// What leads to the usage and is open, the outermost first. All else is passed over.
-    path: Vec<Place>,
+    path: Vec<JsonPlace>,
     /// How much is kept of the value that is read to its end now.
     value: Option<usize>,
     skip: Skip,
@@ -33,7 +33,7 @@ pub(super) struct Scanner {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum JsonPlace {
     /// The list that some streams are as a whole.
     List,
     /// An object that is a whole response, or an event of one.
@@ -73,7 +73,7 @@ impl Scanner {
             b'"' => self.value = Some(NAME),
             b'{' | b'[' => match self.place(first) {
                 None => self.value = Some(0),
-                Some(Place::Usage) => self.value = Some(USAGE),
+                Some(JsonPlace::Usage) => self.value = Some(USAGE),
                 Some(place) => self.path.push(place),
             },
             b'}' | b']' => drop(self.path.pop()),
@@ -85,17 +85,21 @@ impl Scanner {
     }
 
     /// The place that a bracket opens.
-    fn place(&self, bracket: u8) -> Option<Place> {
+    fn place(&self, bracket: u8) -> Option<JsonPlace> {
         let name = if self.has_colon { &*self.kept } else { b"" };
         Some(match (self.path.last(), bracket, name) {
-            (None, b'[', _) => Place::List,
-            (None | Some(Place::List), b'{', _) => Place::Response,
-            (Some(Place::Response), b'{', b"\"usageMetadata\"")
-            | (Some(Place::Response | Place::Wrapper | Place::Begun), b'{', b"\"usage\"") => {
-                Place::Usage
+            (None, b'[', _) => JsonPlace::List,
+            (None | Some(JsonPlace::List), b'{', _) => JsonPlace::Response,
+            (Some(JsonPlace::Response), b'{', b"\"usageMetadata\"")
+            | (
+                Some(JsonPlace::Response | JsonPlace::Wrapper | JsonPlace::Begun),
+                b'{',
+                b"\"usage\"",
+            ) => JsonPlace::Usage,
+            (Some(JsonPlace::Response), b'{', b"\"message\"") => JsonPlace::Begun,
+            (Some(JsonPlace::Response), b'{', b"\"response\"" | b"\"x_groq\"") => {
+                JsonPlace::Wrapper
             }
-            (Some(Place::Response), b'{', b"\"message\"") => Place::Begun,
-            (Some(Place::Response), b'{', b"\"response\"" | b"\"x_groq\"") => Place::Wrapper,
             _ => return None,
         })
     }
@@ -111,7 +115,7 @@ impl Scanner {
             if most == USAGE {
                 let usage = String::from_utf8_lossy(&self.kept);
                 self.fields.read(Json::lenient(&usage));
-                self.is_final |= self.path.last() != Some(&Place::Begun);
+                self.is_final |= self.path.last() != Some(&JsonPlace::Begun);
             }
         }
         rest

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{pulse::Pulse, reader::Reader};
+use super::pulse::Pulse;
 use crate::{
     cache::{
         error::{Kind, SharedBodyError},
@@ -79,10 +79,7 @@ impl SingleFlight {
     }
 
     /// Returns `None` if the response can't be shared any more, or `accepts` not its head.
-    pub(in crate::cache) fn follow(
-        self: &Arc<Self>,
-        accepts: impl FnOnce(&CachedHead) -> bool,
-    ) -> Option<Reader> {
+    pub(super) fn follow(&self, accepts: impl FnOnce(&CachedHead) -> bool) -> Option<u64> {
         let mut state = self.lock();
         let is_open = match &state.phase {
             Phase::Calling => true,
@@ -91,20 +88,19 @@ impl SingleFlight {
             }
             Phase::Closed(_) | Phase::Broken(..) => false,
         };
-        is_open.then(|| Reader::new(self.clone(), state.add_reader()))
+        is_open.then(|| state.add_reader())
     }
 
-    /// Lets the followers read, and returns the reader of the leading request. Returns `None` if
+    /// Lets the followers read, and returns the number of the reader of the leading request. Returns `None` if
     /// the followers did not wait for it.
-    pub(super) fn open(self: &Arc<Self>, head: &Arc<CachedHead>) -> Option<Reader> {
-        let id = self.update(|state| {
+    pub(super) fn open(&self, head: &Arc<CachedHead>) -> Option<u64> {
+        self.update(|state| {
             let is_open = matches!(state.phase, Phase::Calling);
             is_open.then(|| {
                 state.phase = Phase::Streaming(head.clone());
                 state.add_reader()
             })
-        });
-        Some(Reader::new(self.clone(), id?))
+        })
     }
 
     /// Sends the followers away, if they still wait for the head.

@@ -13,9 +13,9 @@ use super::{flight::CloseReason, lead::Lead, reader::Reader};
 use crate::{
     cache::{
         body::ResponseBody,
+        enter::{Entered, Why, enter, lead},
         policy::Lookup,
         status::Status,
-        store::{Entered, Why},
     },
     sync::Ordering,
 };
@@ -94,12 +94,12 @@ impl<S, Request> Follower<S, Request> {
                 Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
                 return Poll::Ready(Some(response));
             }
-            Err(CloseReason::Gone) => store.enter(&self.lookup),
+            Err(CloseReason::Gone) => enter(&self.lookup),
             Err(CloseReason::Failed) if self.failures + 1 < MAX_FAILURES => {
                 self.failures += 1;
-                store.enter(&self.lookup)
+                enter(&self.lookup)
             }
-            Ok(_) | Err(_) => Entered::Lead(store.lead(&self.lookup, self.why)),
+            Ok(_) | Err(_) => Entered::Lead(lead(&self.lookup, self.why)),
         };
         match entered {
             Entered::Hit(hit) => return Poll::Ready(Some(hit.respond())),

@@ -20,7 +20,6 @@ use crate::{
         head::CachedHead,
         policy::Lookup,
         status::Status,
-        store::Why,
     },
     sync::Ordering,
 };
@@ -35,13 +34,13 @@ pub(in crate::cache) struct Lead {
     lookup: Lookup,
     /// Of the store when the flight began.
     generation: u64,
-    why: Why,
+    why: &'static str,
 }
 
 // ===== impl Lead =====
 
 impl Lead {
-    pub(in crate::cache) fn new(lookup: &Lookup, generation: u64, why: Why) -> Self {
+    pub(in crate::cache) fn new(lookup: &Lookup, generation: u64, why: &'static str) -> Self {
         lookup.store.misses.fetch_add(1, Ordering::Relaxed);
         Self {
             flight: SingleFlight::new(lookup.policy.max_entry),
@@ -88,7 +87,7 @@ impl Lead {
     fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> Reader {
         let reader = loop {
             match self.flight.open(&head) {
-                Some(reader) => break reader,
+                Some(id) => break Reader::new(self.flight.clone(), id),
                 // The followers did not wait for this request. It reads its response alone.
                 None => self.flight = SingleFlight::new(self.lookup.policy.max_entry),
             }

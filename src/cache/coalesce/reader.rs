@@ -25,6 +25,15 @@ pub(in crate::cache) struct Reader {
 // ===== impl Reader =====
 
 impl Reader {
+    /// Returns `None` if the response is not shared any more, or `accepts` rejects its head.
+    pub(in crate::cache) fn follow(
+        flight: &Arc<SingleFlight>,
+        accepts: impl FnOnce(&CachedHead) -> bool,
+    ) -> Option<Self> {
+        let id = flight.follow(accepts)?;
+        Some(Self::new(flight.clone(), id))
+    }
+
     pub(super) const fn new(flight: Arc<SingleFlight>, id: u64) -> Self {
         Self {
             flight,

@@ -13,7 +13,7 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use super::{State, opening::Opening, tally::Tally};
+use super::{State, opening::OpenState, tally::Tally};
 use crate::{
     backoff::{Backoff, above_hint},
     error::{CircuitOpen, Outcome},
@@ -23,17 +23,17 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    pub(super) terms: Terms,
+    pub(super) terms: CircuitSettings,
     /// Even while closed. Written under the lock of `opening`; those who read a number here have seen all that
     /// was done to the tally before it.
     age: AtomicU64,
     tally: Tally,
-    opening: Mutex<Opening>,
+    opening: Mutex<OpenState>,
 }
 
 /// What was agreed, whatever state it is in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct CircuitSettings {
     pub(super) failures: u64,
     pub(super) cooldown: Backoff,
     pub(super) longest_hint: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Terms {
 
 /// The age in which a call began, and its number if it is a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(super) struct CallTicket {
     age: u64,
     number: u64,
 }
@@ -49,12 +49,12 @@ pub(super) struct Ticket {
 // ===== impl Engine =====
 
 impl Engine {
-    pub(super) fn new(terms: Terms) -> Self {
+    pub(super) fn new(terms: CircuitSettings) -> Self {
         Self {
             terms,
             age: AtomicU64::new(0),
             tally: Tally::new(),
-            opening: Mutex::new(Opening::default()),
+            opening: Mutex::new(OpenState::default()),
         }
     }
 
@@ -65,16 +65,16 @@ impl Engine {
 
     /// Admits a call: any while it is closed, or else a probe.
     #[inline]
-    pub(super) fn enter(&self, now: impl FnOnce() -> u64) -> Result<Ticket, CircuitOpen> {
+    pub(super) fn enter(&self, now: impl FnOnce() -> u64) -> Result<CallTicket, CircuitOpen> {
         let mut opening = match self.opening() {
             Ok(opening) => opening,
-            Err(age) => return Ok(Ticket { age, number: 0 }),
+            Err(age) => return Ok(CallTicket { age, number: 0 }),
         };
         let now = now();
         opening.admits(now)?;
         let number = opening.start_probe(now);
         let age = self.age();
-        Ok(Ticket { age, number })
+        Ok(CallTicket { age, number })
     }
 
     /// Returns an error if a call would be rejected now.
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Locks the state if it is open, or else returns the age in which it is closed.
     #[inline]
-    fn opening(&self) -> Result<MutexGuard<'_, Opening>, u64> {
+    fn opening(&self) -> Result<MutexGuard<'_, OpenState>, u64> {
         let age = self.age();
         if is_closed(age) {
             return Err(age);
@@ -113,7 +113,7 @@ impl Engine {
 
     /// Counts a success. Says whether it has closed the circuit.
     #[inline]
-    pub(super) fn succeeded(&self, ticket: Ticket, now: impl FnOnce() -> u64) -> bool {
+    pub(super) fn succeeded(&self, ticket: CallTicket, now: impl FnOnce() -> u64) -> bool {
         if !is_closed(ticket.age) {
             return self.close(ticket);
         }
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     #[cold]
-    fn close(&self, probe: Ticket) -> bool {
+    fn close(&self, probe: CallTicket) -> bool {
         let mut opening = self.lock();
         // Of an earlier opening: things have changed since. Any of this one will do, however long it took.
         if self.age() != probe.age {
@@ -141,7 +141,7 @@ impl Engine {
     #[cold]
     pub(super) fn failed(
         &self,
-        ticket: Ticket,
+        ticket: CallTicket,
         hint: Option<Duration>,
         outcome: Option<Outcome>,
         now: u64,
@@ -174,7 +174,7 @@ impl Engine {
 
     /// Lets the next call be the probe, if this one was and has no outcome.
     #[inline]
-    pub(super) fn ignored(&self, ticket: Ticket) {
+    pub(super) fn ignored(&self, ticket: CallTicket) {
         if !is_closed(ticket.age) {
             // Numbers are unique, so the age does not matter.
             self.lock().end_probe(ticket.number);
@@ -186,7 +186,7 @@ impl Engine {
         self.age.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Opening> {
+    fn lock(&self) -> MutexGuard<'_, OpenState> {
         // Nothing panics while it is held.
         self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }

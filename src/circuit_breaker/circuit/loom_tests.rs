@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use loom::{sync::Arc, thread};
 
-use super::engine::{Engine, Terms};
+use super::engine::{CircuitSettings, Engine};
 use crate::backoff::Backoff;
 
 const COOLDOWN: Duration = Duration::from_nanos(10);
 
 fn engine(failures: u64) -> Arc<Engine> {
-    Arc::new(Engine::new(Terms {
+    Arc::new(Engine::new(CircuitSettings {
         failures,
         cooldown: Backoff::new(COOLDOWN, COOLDOWN),
         longest_hint: Duration::MAX,

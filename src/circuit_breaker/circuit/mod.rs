@@ -72,7 +72,7 @@ mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use self::engine::{Engine, Terms};
+use self::engine::{CircuitSettings, Engine};
 pub use self::watch::Watch;
 #[doc(no_inline)]
 pub use crate::error::CircuitOpen;
@@ -117,7 +117,7 @@ impl Circuit {
 
     /// Creates a circuit that reads another clock.
     pub fn with_clock(clock: Clock) -> Self {
-        let terms = Terms {
+        let terms = CircuitSettings {
             failures: 6,
             cooldown: cooldown(Duration::from_secs(1), Duration::from_secs(60)),
             longest_hint: Duration::from_secs(5 * 60),
@@ -191,13 +191,13 @@ impl Circuit {
         self.0.clock.now()
     }
 
-    fn set(self, change: impl FnOnce(&mut Terms)) -> Self {
+    fn set(self, change: impl FnOnce(&mut CircuitSettings)) -> Self {
         let mut terms = self.0.engine.terms;
         change(&mut terms);
         Self::on(terms, self.0.clock.clone())
     }
 
-    fn on(terms: Terms, clock: Clock) -> Self {
+    fn on(terms: CircuitSettings, clock: Clock) -> Self {
         let engine = Engine::new(terms);
         Self(Arc::new(SharedEngine { engine, clock }))
     }

@@ -9,7 +9,7 @@ const PROBE_NANOS: u64 = 60_000_000_000;
 
 /// The state while it is open.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+pub(super) struct OpenState {
     /// How often it has opened since it last was closed.
     pub(super) times: u32,
     pub(super) until: u64,
@@ -21,9 +21,9 @@ pub(super) struct Opening {
     last_probe: u64,
 }
 
-// ===== impl Opening =====
+// ===== impl OpenState =====
 
-impl Opening {
+impl OpenState {
     /// Starts the next opening, or ends the last one. Numbers stay unique.
     pub(super) fn follow(&mut self, times: u32, until: u64, outcome: Option<Outcome>) {
         *self = Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::engine::{Engine, Terms, Ticket};
+use super::engine::{CallTicket, CircuitSettings, Engine};
 use crate::backoff::{Backoff, Jitter};
 
 const SECOND: u64 = 1_000_000_000;
@@ -15,7 +15,7 @@ const MOST: Duration = Duration::from_secs(60);
 const LONGEST_HINT: Duration = Duration::from_secs(300);
 
 fn engine(failures: u64) -> Engine {
-    Engine::new(Terms {
+    Engine::new(CircuitSettings {
         failures,
         cooldown: Backoff::new(FIRST, MOST).jitter(Jitter::Equal),
         longest_hint: LONGEST_HINT,
@@ -27,7 +27,7 @@ enum Step {
     Enter,
     /// What comes of the n-th of the calls under way, counted round and round.
     Succeed(usize),
-    Fail(usize, Option<Duration>, u64),
+    AsError(usize, Option<Duration>, u64),
     Ignore(usize),
     Pass(u64),
 }
@@ -64,7 +64,7 @@ struct Open {
 struct UnderWay {
     id: usize,
     age: u64,
-    ticket: Ticket,
+    ticket: CallTicket,
     was_open: bool,
 }
 
@@ -84,7 +84,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => Just(Step::Enter),
         4 => (0_usize..8).prop_map(Step::Succeed),
-        6 => (0_usize..8, hints, any::<u64>()).prop_map(|(n, hint, random)| Step::Fail(n, hint, random)),
+        6 => (0_usize..8, hints, any::<u64>()).prop_map(|(n, hint, random)| Step::AsError(n, hint, random)),
         1 => (0_usize..8).prop_map(Step::Ignore),
         4 => times.prop_map(Step::Pass),
     ];
@@ -220,7 +220,7 @@ fn run(failures: u64, steps: Vec<Step>) {
         match step {
             Step::Enter => under_way.extend(enter(&engine, &mut model, id)),
             Step::Pass(nanos) => model.now += nanos,
-            Step::Succeed(n) | Step::Fail(n, ..) | Step::Ignore(n) => {
+            Step::Succeed(n) | Step::AsError(n, ..) | Step::Ignore(n) => {
                 let Some(call) = take(&mut under_way, n) else {
                     continue;
                 };
@@ -229,7 +229,7 @@ fn run(failures: u64, steps: Vec<Step>) {
                         let closed = engine.succeeded(call.ticket, || model.now);
                         model.succeeds(call, closed);
                     }
-                    Step::Fail(_, hint, random) => {
+                    Step::AsError(_, hint, random) => {
                         let opened = engine.failed(call.ticket, hint, None, model.now, random);
                         model.fails(call, hint, opened);
                     }
@@ -288,7 +288,7 @@ fn durations_at_the_edge() {
         (Duration::MAX, Duration::ZERO),
         (Duration::ZERO, Duration::MAX),
     ] {
-        let engine = Engine::new(Terms {
+        let engine = Engine::new(CircuitSettings {
             failures: 1,
             cooldown: Backoff::new(first, most).jitter(Jitter::Equal),
             longest_hint: Duration::MAX,

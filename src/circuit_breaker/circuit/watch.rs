@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Circuit, engine::Ticket};
+use super::{Circuit, engine::CallTicket};
 use crate::error::Outcome;
 
 /// A call that its [`Circuit`] admitted, and whose outcome counts.
@@ -15,7 +15,7 @@ use crate::error::Outcome;
 #[must_use = "a call that is dropped does not count"]
 pub struct Watch {
     pub(super) circuit: Circuit,
-    pub(super) ticket: Ticket,
+    pub(super) ticket: CallTicket,
     pub(super) is_counted: bool,
 }
 

@@ -30,7 +30,7 @@ impl<Request: TryClone> MapRequest<Request> for SameRequest {
     }
 
     fn map(&self, copy: Request) -> Option<Request> {
-        copy.take_over().then_some(copy)
+        copy.claim().then_some(copy)
     }
 }
 
@@ -41,7 +41,7 @@ impl<F: Fn(Request) -> Request, Request: TryClone> MapRequest<Request> for F {
     }
 
     fn map(&self, copy: Request) -> Option<Request> {
-        copy.take_over().then(|| self(copy))
+        copy.claim().then(|| self(copy))
     }
 }
 

@@ -16,18 +16,18 @@ use bytes::Buf;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-pub use self::opened::Opened;
+pub use self::opened::PeekedBody;
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
 /// A body whose beginning is being read.
-pub(crate) struct Opening<B: Body> {
+pub(crate) struct BodyPeek<B: Body> {
     body: Pin<Box<B>>,
     has_ended: bool,
     read: VecDeque<Read<B>>,
     /// How many bytes were read.
     bytes: usize,
-    bounds: Bounds,
+    bounds: ReadLimits,
     /// Set once the body has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
     /// The patience was over the last time, and the body is asked once more.
@@ -36,7 +36,7 @@ pub(crate) struct Opening<B: Body> {
 
 /// How much of a body is read, and for how long it is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ReadLimits {
     pub(crate) bytes: usize,
     /// Many small frames cost more than their bytes.
     pub(crate) frames: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Bounds {
 /// What came of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Another frame: [`Opening::newest`] has its data.
+    /// Another frame: [`BodyPeek::newest`] has its data.
     Frame,
     /// That was all.
     End,
@@ -56,10 +56,10 @@ pub(crate) enum Step {
     Enough,
 }
 
-// ===== impl Opening =====
+// ===== impl BodyPeek =====
 
-impl<B: Body> Opening<B> {
-    pub(crate) fn new(body: B, bounds: Bounds) -> Self {
+impl<B: Body> BodyPeek<B> {
+    pub(crate) fn new(body: B, bounds: ReadLimits) -> Self {
         Self {
             body: Box::pin(body),
             has_ended: false,
@@ -152,8 +152,8 @@ impl<B: Body> Opening<B> {
     }
 
     /// The body, from its first byte on.
-    pub(crate) fn into_body(self) -> Opened<B> {
-        Opened::new(self.read, self.body, self.has_ended)
+    pub(crate) fn into_body(self) -> PeekedBody<B> {
+        PeekedBody::new(self.read, self.body, self.has_ended)
     }
 }
 

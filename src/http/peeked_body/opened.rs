@@ -16,55 +16,55 @@ use crate::http::guarded_body::more_bytes;
 
 pin_project! {
     /// A body of which the beginning may have been read already. Every frame passes as it came.
-    pub struct Opened<B: Body> {
+    pub struct PeekedBody<B: Body> {
         read: VecDeque<Read<B>>,
         // What is read is all.
         has_ended: bool,
         #[pin]
-        body: Inside<B>,
+        body: BodyState<B>,
     }
 }
 
 pin_project! {
     #[project = InsideProj]
-    enum Inside<B> {
+    enum BodyState<B> {
         Plain { #[pin] body: B },
         // One that was polled already can't be moved any more.
         Pinned { body: Pin<Box<B>> },
     }
 }
 
-// ===== impl Opened =====
+// ===== impl PeekedBody =====
 
-impl<B: Body> Opened<B> {
+impl<B: Body> PeekedBody<B> {
     pub(super) const fn new(read: VecDeque<Read<B>>, body: Pin<Box<B>>, has_ended: bool) -> Self {
         Self {
             read,
             has_ended,
-            body: Inside::Pinned { body },
+            body: BodyState::Pinned { body },
         }
     }
 
     pub(crate) fn get_ref(&self) -> &B {
         match &self.body {
-            Inside::Plain { body } => body,
-            Inside::Pinned { body } => body,
+            BodyState::Plain { body } => body,
+            BodyState::Pinned { body } => body,
         }
     }
 }
 
 /// A body of which nothing was read, such as one of your own in place of an answer.
-impl<B: Body> From<B> for Opened<B> {
+impl<B: Body> From<B> for PeekedBody<B> {
     fn from(body: B) -> Self {
         Self {
             read: VecDeque::new(),
             has_ended: false,
-            body: Inside::Plain { body },
+            body: BodyState::Plain { body },
         }
     }
 }
 
-impl<B: Body> Body for Opened<B> {
+impl<B: Body> Body for PeekedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -105,9 +105,9 @@ impl<B: Body> Body for Opened<B> {
     }
 }
 
-crate::macros::wraps_body!(Opened<B: Body>);
+crate::http::body_macros::wraps_body!(PeekedBody<B: Body>);
 
-impl<B: Body + fmt::Debug> fmt::Debug for Opened<B> {
+impl<B: Body + fmt::Debug> fmt::Debug for PeekedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseBody")
             .field("body", self.get_ref())

@@ -34,7 +34,7 @@ pub struct HttpClient<S = reqwest::Client> {
 #[must_use]
 pub struct HttpClientLayer;
 
-/// Makes [`HttpRequest`]s.
+/// Makes [`HttpRequestService`]s.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct HttpRequestLayer;
@@ -48,7 +48,7 @@ pub struct HttpRequestLayer;
 ///
 /// Those of the service inside, and [`InvalidUrl`].
 #[derive(Debug, Clone)]
-pub struct HttpRequest<S> {
+pub struct HttpRequestService<S> {
     inner: S,
 }
 
@@ -59,7 +59,7 @@ pub struct HttpRequest<S> {
 pub struct InvalidUrl(reqwest::Error);
 
 pin_project! {
-    /// The response future of an [`HttpClient`] and of an [`HttpRequest`].
+    /// The response future of an [`HttpClient`] and of an [`HttpRequestService`].
     pub struct HttpClientFuture<F> {
         #[pin]
         state: State<F>,
@@ -134,9 +134,9 @@ impl<S> Layer<S> for HttpClientLayer {
     }
 }
 
-// ===== impl HttpRequest =====
+// ===== impl HttpRequestService =====
 
-impl<S> HttpRequest<S> {
+impl<S> HttpRequestService<S> {
     /// Hands on to `inner`.
     pub const fn new(inner: S) -> Self {
         Self { inner }
@@ -145,7 +145,7 @@ impl<S> HttpRequest<S> {
     crate::macros::inner!(inner);
 }
 
-impl<S> Service<reqwest::Request> for HttpRequest<S>
+impl<S> Service<reqwest::Request> for HttpRequestService<S>
 where
     S: Service<http::Request<Body>>,
     S::Error: Into<BoxError>,
@@ -175,10 +175,10 @@ impl HttpRequestLayer {
 }
 
 impl<S> Layer<S> for HttpRequestLayer {
-    type Service = HttpRequest<S>;
+    type Service = HttpRequestService<S>;
 
-    fn layer(&self, inner: S) -> HttpRequest<S> {
-        HttpRequest::new(inner)
+    fn layer(&self, inner: S) -> HttpRequestService<S> {
+        HttpRequestService::new(inner)
     }
 }
 

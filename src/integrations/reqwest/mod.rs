@@ -7,7 +7,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 pub use self::http_client::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequest, HttpRequestLayer, InvalidUrl,
+    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
 #[cfg(any(feature = "cache", feature = "provider"))]
 use crate::http::PeekBody;

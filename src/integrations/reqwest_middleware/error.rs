@@ -18,7 +18,7 @@ pub struct LayerError(BoxError);
 /// `reqwest_middleware::Error` shows the sources of what it holds and not what it holds. This shows that, too, so that
 /// conditions find a [`Rejected`] of another layer further in.
 #[derive(Debug)]
-struct Inside(Error);
+struct ErrorAndSources(Error);
 
 // ===== impl LayerError =====
 
@@ -48,15 +48,15 @@ impl StdError for LayerError {
     }
 }
 
-// ===== impl Inside =====
+// ===== impl ErrorAndSources =====
 
-impl fmt::Display for Inside {
+impl fmt::Display for ErrorAndSources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl StdError for Inside {
+impl StdError for ErrorAndSources {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             Error::Middleware(error) => Some(error.as_ref()),
@@ -69,13 +69,13 @@ impl StdError for Inside {
 pub(super) fn into_layers(error: Error) -> BoxError {
     match error {
         Error::Reqwest(error) => error.into(),
-        error @ Error::Middleware(_) => Inside(error).into(),
+        error @ Error::Middleware(_) => ErrorAndSources(error).into(),
     }
 }
 
 /// For the way out of the layers.
 pub(super) fn out_of_layers(error: BoxError) -> Error {
-    let error = match error.downcast::<Inside>() {
+    let error = match error.downcast::<ErrorAndSources>() {
         Ok(inside) => return inside.0,
         Err(error) => error,
     };
@@ -101,11 +101,11 @@ pub(super) fn out_of_layers(error: BoxError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Limit, Reason};
+    use crate::error::{LimitKind, Reason};
 
     fn rejected() -> Rejected {
         let reason = Reason::QueueFull { max_waiting: 1 };
-        Rejected::new(Limit::TokenBucket, reason, None)
+        Rejected::new(LimitKind::TokenBucket, reason, None)
     }
 
     #[test]

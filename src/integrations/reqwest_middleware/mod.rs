@@ -68,7 +68,7 @@ pub struct LayerMiddleware<L> {
 #[derive(Clone)]
 pub struct NextService<'a> {
     next: Next<'a>,
-    extensions: Shared,
+    extensions: SharedExtensions,
 }
 
 /// The response future of a [`NextService`].
@@ -77,18 +77,18 @@ pub struct NextFuture<'a>(
 );
 
 /// Where the extensions are while no attempt has them.
-type Shared = Arc<Mutex<Extensions>>;
+type SharedExtensions = Arc<Mutex<Extensions>>;
 
 /// The caller's extensions, which are given back however the request ends.
 struct Borrowed<'a> {
     extensions: &'a mut Extensions,
-    shared: Shared,
+    shared: SharedExtensions,
 }
 
 /// The extensions as one attempt has them, which are given back however the attempt ends.
-struct Taken {
+struct AttemptExtensions {
     extensions: Extensions,
-    shared: Shared,
+    shared: SharedExtensions,
 }
 
 // ===== impl LayerMiddleware =====
@@ -148,7 +148,7 @@ impl<'a> Service<Request> for NextService<'a> {
         let (next, shared) = (self.next.clone(), self.extensions.clone());
         // `Next` makes a boxed future of its own, which borrows the extensions.
         NextFuture(Box::pin(async move {
-            let mut taken = Taken::new(shared);
+            let mut taken = AttemptExtensions::new(shared);
             let result = next.run(request, &mut taken.extensions).await;
             result.map_err(into_layers)
         }))
@@ -194,22 +194,22 @@ impl Drop for Borrowed<'_> {
     }
 }
 
-// ===== impl Taken =====
+// ===== impl AttemptExtensions =====
 
-impl Taken {
-    fn new(shared: Shared) -> Self {
+impl AttemptExtensions {
+    fn new(shared: SharedExtensions) -> Self {
         let extensions = mem::take(&mut *lock(&shared));
         Self { extensions, shared }
     }
 }
 
-impl Drop for Taken {
+impl Drop for AttemptExtensions {
     fn drop(&mut self) {
         lock(&self.shared).extend(mem::take(&mut self.extensions));
     }
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Extensions> {
+fn lock(shared: &SharedExtensions) -> MutexGuard<'_, Extensions> {
     // Nothing panics while it is held.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Log {
     /// How many units have been claimed.
     claimed: AtomicU64,
-    /// When the unit in each place started, and whose lap that was; see [`Start`].
+    /// When the unit in each place started, and whose lap that was; see [`LogEntry`].
     places: Box<[AtomicU64]>,
     period: u64,
 }
@@ -26,13 +26,13 @@ pub(super) struct Log {
 /// before, which would look as if the new unit had long expired; the bit tells the two apart. One bit is enough:
 /// nobody can claim the place for the lap after next until this lap's start is there.
 #[derive(Clone, Copy)]
-struct Start(u64);
+struct LogEntry(u64);
 
 // ===== impl Log =====
 
 impl Log {
     pub(super) fn new(units: u64, period: u64) -> Self {
-        let before_the_first_lap = Start::new(0, 1).0;
+        let before_the_first_lap = LogEntry::new(0, 1).0;
         Self {
             claimed: AtomicU64::new(0),
             places: (0..units)
@@ -72,7 +72,7 @@ impl Log {
         for unit in first..first + cost {
             let (place, lap) = self.locate(unit);
             // Release: pairs with the load in `free_at`.
-            place.store(Start::new(now, lap).0, Ordering::Release);
+            place.store(LogEntry::new(now, lap).0, Ordering::Release);
         }
         Decision::Admit
     }
@@ -128,7 +128,7 @@ impl Log {
             return 0;
         };
         // Acquire: pairs with the store in `take`.
-        let start = Start(place.load(Ordering::Acquire));
+        let start = LogEntry(place.load(Ordering::Acquire));
         let start = if start.is_of(lap_before) {
             start.nanos()
         } else {
@@ -145,9 +145,9 @@ impl Log {
     }
 }
 
-// ===== impl Start =====
+// ===== impl LogEntry =====
 
-impl Start {
+impl LogEntry {
     fn new(nanos: u64, lap: u64) -> Self {
         Self((nanos.saturating_add(1) & !1) | (lap & 1))
     }

@@ -11,32 +11,32 @@ use crate::limit::{algorithm::Algorithm, decision::Decision, quota::Quota};
 const LARGEST_LOG: u64 = 4_096;
 
 #[derive(Debug)]
-pub struct Window(Memory);
+pub struct SlidingCount(History);
 
 #[derive(Debug)]
-enum Memory {
+enum History {
     Log(Log),
     Ring(Ring),
 }
 
-// ===== impl Window =====
+// ===== impl SlidingCount =====
 
-impl Window {
+impl SlidingCount {
     pub(crate) fn new(quota: &Quota) -> Self {
         let (units, period) = (quota.units(), quota.period_nanos());
         Self(if units <= LARGEST_LOG {
-            Memory::Log(Log::new(units, period))
+            History::Log(Log::new(units, period))
         } else {
-            Memory::Ring(Ring::new(units, period))
+            History::Ring(Ring::new(units, period))
         })
     }
 }
 
-impl Algorithm for Window {
+impl Algorithm for SlidingCount {
     fn capacity(&self) -> u64 {
         match &self.0 {
-            Memory::Log(log) => log.capacity(),
-            Memory::Ring(ring) => ring.capacity(),
+            History::Log(log) => log.capacity(),
+            History::Ring(ring) => ring.capacity(),
         }
     }
 
@@ -46,22 +46,22 @@ impl Algorithm for Window {
             return Decision::Never;
         }
         match &self.0 {
-            Memory::Log(log) => log.take(cost, now),
-            Memory::Ring(ring) => ring.take(cost, now),
+            History::Log(log) => log.take(cost, now),
+            History::Ring(ring) => ring.take(cost, now),
         }
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {
         match &self.0 {
-            Memory::Log(log) => log.wait(units, now),
-            Memory::Ring(ring) => ring.wait(units, now),
+            History::Log(log) => log.wait(units, now),
+            History::Ring(ring) => ring.wait(units, now),
         }
     }
 
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         match &self.0 {
-            Memory::Log(log) => log.due_in(cost, now),
-            Memory::Ring(ring) => ring.wait(cost, now),
+            History::Log(log) => log.due_in(cost, now),
+            History::Ring(ring) => ring.wait(cost, now),
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
 
     /// On even nanoseconds, since the log rounds up to them.
     fn run(
-        memory: &Memory,
+        memory: &History,
         units: u64,
         steps: &[(u64, u64)],
         exact: bool,
@@ -131,8 +131,8 @@ mod tests {
             now += pause & !1;
             let cost = cost.min(units);
             let (promised, decision) = match memory {
-                Memory::Log(log) => (log.wait(cost, now), log.take(cost, now)),
-                Memory::Ring(ring) => (ring.wait(cost, now), ring.take(cost, now)),
+                History::Log(log) => (log.wait(cost, now), log.take(cost, now)),
+                History::Ring(ring) => (ring.wait(cost, now), ring.take(cost, now)),
             };
             if exact {
                 prop_assert_eq!(decision.is_admit(), model.fits(cost, now));
@@ -146,8 +146,8 @@ mod tests {
                     let wait = wait.as_nanos() as u64;
                     prop_assert_eq!(promised, wait);
                     let again = |at| match memory {
-                        Memory::Log(log) => log.take(cost, at),
-                        Memory::Ring(ring) => ring.take(cost, at),
+                        History::Log(log) => log.take(cost, at),
+                        History::Ring(ring) => ring.take(cost, at),
                     };
                     prop_assert!(!again(now + wait - 1).is_admit());
                     now += wait;
@@ -164,12 +164,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_log_is_exact_and_its_promised_wait_too(units in 1..40u64, steps in steps()) {
-            run(&Memory::Log(Log::new(units, SECOND)), units, &steps, true)?;
+            run(&History::Log(Log::new(units, SECOND)), units, &steps, true)?;
         }
 
         #[test]
         fn the_ring_is_never_over_at_any_offset(units in 1..40u64, steps in steps()) {
-            run(&Memory::Ring(Ring::new(units, SECOND)), units, &steps, false)?;
+            run(&History::Ring(Ring::new(units, SECOND)), units, &steps, false)?;
         }
 
         #[test]
@@ -234,12 +234,12 @@ mod tests {
     #[test]
     fn small_quotas_are_exact_and_large_ones_constant_in_memory() {
         assert!(matches!(
-            Window::new(&Quota::per_second(4_096)).0,
-            Memory::Log(_)
+            SlidingCount::new(&Quota::per_second(4_096)).0,
+            History::Log(_)
         ));
         assert!(matches!(
-            Window::new(&Quota::per_second(4_097)).0,
-            Memory::Ring(_)
+            SlidingCount::new(&Quota::per_second(4_097)).0,
+            History::Ring(_)
         ));
     }
 
@@ -270,11 +270,11 @@ mod tests {
     #[test]
     fn edges_neither_panic_nor_pass() {
         assert_eq!(
-            Window::new(&Quota::per_second(0)).take(1, 3),
+            SlidingCount::new(&Quota::per_second(0)).take(1, 3),
             Decision::Never
         );
         assert_eq!(
-            Window::new(&Quota::per_second(9)).take(10, 3),
+            SlidingCount::new(&Quota::per_second(9)).take(10, 3),
             Decision::Never
         );
         for quota in [
@@ -283,7 +283,7 @@ mod tests {
             Quota::new(1, Duration::MAX),
             Quota::new(4_096, Duration::ZERO),
         ] {
-            let window = Window::new(&quota);
+            let window = SlidingCount::new(&quota);
             for now in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
                 let _ = window.take(1, now);
                 let _ = window.take(window.capacity(), now);

@@ -10,14 +10,14 @@ const PARTS: u64 = 256;
 
 /// The starts that count, the oldest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Window {
-    starts: VecDeque<Start>,
+pub(crate) struct RefundableWindow {
+    starts: VecDeque<StartsAt>,
     used: u64,
 }
 
 /// Units that started at one instant.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Start {
+pub(crate) struct StartsAt {
     at: u64,
     units: u64,
 }
@@ -52,9 +52,9 @@ impl Period {
     }
 }
 
-// ===== impl Window =====
+// ===== impl RefundableWindow =====
 
-impl Window {
+impl RefundableWindow {
     /// More units than that are not counted, so that no sum of a few can overflow.
     const MOST: u64 = u64::MAX / 2;
 
@@ -87,7 +87,7 @@ impl Window {
     /// The units that count at `now`.
     #[cfg(feature = "per-key")]
     pub(crate) fn used_at(&self, period: u64, now: u64) -> u64 {
-        let counts = |start: &&Start| start.at.saturating_add(period) > now;
+        let counts = |start: &&StartsAt| start.at.saturating_add(period) > now;
         let counting = self.starts.iter().filter(counts);
         counting.map(|start| start.units).sum()
     }
@@ -115,7 +115,7 @@ impl Window {
         match self.starts.binary_search_by_key(&at, |start| start.at) {
             Ok(found) => self.starts[found].units += units,
             Err(_) if units == 0 => {}
-            Err(place) => self.starts.insert(place, Start { at, units }),
+            Err(place) => self.starts.insert(place, StartsAt { at, units }),
         }
         self.used += units;
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     Permit,
-    adaptive::{Latency, Outcome},
+    adaptive::{Latency, SampleOutcome},
 };
 use crate::http::guarded_body::BodyEvent;
 
@@ -41,7 +41,9 @@ impl BodyPermit {
         match event {
             BodyEvent::Poll => {}
             BodyEvent::Frame if self.is_measured_to_the_end() => self.set_idle(true),
-            BodyEvent::Frame | BodyEvent::End => self.permit.tell(Outcome::Answered, self.idle),
+            BodyEvent::Frame | BodyEvent::End => {
+                self.permit.tell(SampleOutcome::Answered, self.idle)
+            }
         }
     }
 
@@ -65,7 +67,7 @@ impl Drop for BodyPermit {
     #[inline]
     fn drop(&mut self) {
         if !self.permit.is_bare() {
-            self.permit.tell(Outcome::Dropped, self.idle);
+            self.permit.tell(SampleOutcome::Dropped, self.idle);
         }
     }
 }

@@ -6,19 +6,19 @@ use tokio::time::timeout_at;
 
 use super::{Permit, Priority, slots::Slots};
 use crate::{
-    error::{Limit, Rejected},
-    limit::engine::{Bounds, Gate, Patience, Place, Turn, Waiting},
+    error::{LimitKind, Rejected},
+    limit::engine::{Bounds, Limiter, Patience, Turn, Waiter, Waiting},
 };
 
 #[cold]
 fn full(limit: usize) -> Rejected {
     match limit {
-        0 => Rejected::never(Limit::Concurrency, 1, 0),
-        _ => Rejected::too_long(Limit::Concurrency, Duration::ZERO, None),
+        0 => Rejected::never(LimitKind::Concurrency, 1, 0),
+        _ => Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
     }
 }
 
-impl Gate for Arc<Slots> {
+impl Limiter for Arc<Slots> {
     type Ask = Priority;
     type Pass = Permit;
     type Turn = Permit;
@@ -38,7 +38,7 @@ impl Gate for Arc<Slots> {
     }
 
     fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Permit>, Rejected> {
-        let place = Place::join(self.lane(priority).clone(), 1, patience)?;
+        let place = Waiter::join(self.lane(priority).clone(), 1, patience)?;
         Ok(Box::pin(slot(self.clone(), place, priority)))
     }
 }
@@ -52,9 +52,9 @@ impl Turn<Permit> for Permit {
 }
 
 /// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
-struct Settle(Arc<Slots>);
+struct SettleOnDrop(Arc<Slots>);
 
-impl Drop for Settle {
+impl Drop for SettleOnDrop {
     fn drop(&mut self) {
         self.0.settle();
     }
@@ -64,8 +64,8 @@ impl Drop for Settle {
 ///
 /// The permit is no more than a turn until the request is called: the inner service may not be ready
 /// yet.
-async fn slot(slots: Arc<Slots>, place: Place, priority: Priority) -> Result<Permit, Rejected> {
-    let _settle = Settle(slots.clone());
+async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Permit, Rejected> {
+    let _settle = SettleOnDrop(slots.clone());
     let mut place = place;
     place.reach_head().await;
     let slot = async {
@@ -79,7 +79,7 @@ async fn slot(slots: Arc<Slots>, place: Place, priority: Priority) -> Result<Per
         None => slot.await,
         Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
     };
-    let too_long = || Rejected::too_long(Limit::Concurrency, place.max_wait(), None);
+    let too_long = || Rejected::too_long(LimitKind::Concurrency, place.max_wait(), None);
     taken.map(Permit::bare).ok_or_else(too_long)
 }
 

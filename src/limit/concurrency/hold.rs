@@ -6,18 +6,18 @@ use crate::{
     http::{
         GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded, with_body::map_body,
     },
-    limit::engine::{Hold, UntilBodyEnd, UntilResponse},
+    limit::engine::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 
 /// Holds a permit, and tells it what comes of its request.
 #[derive(Debug, Clone, Copy)]
-pub struct Held<H>(pub(super) H);
+pub struct ReportingRelease<H>(pub(super) H);
 
 /// Until the headers of an HTTP response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct UntilHeaders;
 
-impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
+impl<Response> ReleasePolicy<Response, Permit> for ReportingRelease<UntilResponse> {
     type Output = Response;
 
     #[inline]
@@ -35,7 +35,7 @@ impl<Response> Hold<Response, Permit> for Held<UntilResponse> {
     }
 }
 
-impl<Response> Hold<Response, Permit> for Held<UntilHeaders>
+impl<Response> ReleasePolicy<Response, Permit> for ReportingRelease<UntilHeaders>
 where
     Response: ResponseHead,
 {
@@ -58,7 +58,7 @@ where
     }
 }
 
-impl<R> Hold<R, Permit> for Held<UntilBodyEnd>
+impl<R> ReleasePolicy<R, Permit> for ReportingRelease<UntilBodyEnd>
 where
     R: WithBody<GuardedBody<<R as IntoHttp>::Body, BodyPermit>>,
 {

@@ -5,13 +5,13 @@ use tower_layer::Layer;
 use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
 use crate::limit::{
     engine::{UntilBodyEnd, UntilResponse},
-    rejection::{Fail, Respond, RespondWith},
+    rejection::{AsError, AsResponse, AsResponseWith},
 };
 
 /// Limits how many requests are in flight. See the [module docs](crate::concurrency) for an example.
 #[derive(Clone)]
 #[must_use]
-pub struct ConcurrencyLayer<F = Fail, H = UntilBodyEnd, P = AllAlike> {
+pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {
     limiter: ConcurrencyLimiter,
     refusal: F,
     hold: H,
@@ -23,7 +23,7 @@ pub struct ConcurrencyLayer<F = Fail, H = UntilBodyEnd, P = AllAlike> {
 impl ConcurrencyLayer {
     /// A layer with a limiter of its own that lets `limit` requests be in flight.
     ///
-    /// A limit of 0 refuses every request, with [`Reason::NeverFits`](crate::Reason::NeverFits).
+    /// A limit of 0 refuses every request, with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity).
     pub fn new(limit: usize) -> Self {
         ConcurrencyLimiter::new(limit).into()
     }
@@ -64,17 +64,17 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         }
     }
 
-    /// Refuses with an HTTP 503 instead of an error; see [`Respond`].
-    pub fn respond(self) -> ConcurrencyLayer<Respond, H, P> {
-        self.refuse(Respond)
+    /// Refuses with an HTTP 503 instead of an error; see [`AsResponse`].
+    pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
+        self.refuse(AsResponse)
     }
 
     /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
-    pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<RespondWith<R>, H, P> {
-        self.refuse(RespondWith(respond))
+    pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<AsResponseWith<R>, H, P> {
+        self.refuse(AsResponseWith(respond))
     }
 
-    /// Refuses in the form of `refusal`, such as [`Text`](crate::refusal::Text); see [`refusal`](crate::refusal).
+    /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`refusal`](crate::refusal).
     pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
         self.refuse(refusal)
     }
@@ -108,7 +108,7 @@ impl From<ConcurrencyLimiter> for ConcurrencyLayer {
     fn from(limiter: ConcurrencyLimiter) -> Self {
         Self {
             limiter,
-            refusal: Fail,
+            refusal: AsError,
             hold: UntilBodyEnd,
             priority: AllAlike,
         }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
     error::Rejected,
-    limit::engine::{Gate, acquire},
+    limit::engine::{Limiter, acquire},
 };
 
 /// A limit on what is in flight, on its own. A clone is another handle to the same limit.
@@ -31,7 +31,7 @@ pub struct ConcurrencyLimiter(pub(crate) Arc<Slots>);
 impl ConcurrencyLimiter {
     /// A limiter that lets `limit` be in flight at a time.
     ///
-    /// A limit of 0 refuses whoever asks, with [`Reason::NeverFits`](crate::Reason::NeverFits). One of over 2⁶¹ − 1 (on a machine of 64 bits)
+    /// A limit of 0 refuses whoever asks, with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity). One of over 2⁶¹ − 1 (on a machine of 64 bits)
     /// counts as that.
     #[must_use]
     pub fn new(limit: usize) -> Self {

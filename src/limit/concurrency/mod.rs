@@ -205,11 +205,11 @@ pub use crate::limit::engine::{UntilBodyEnd, UntilResponse};
 pub mod future {
     use std::sync::Arc;
 
-    use super::{hold::Held, slots::Slots};
-    use crate::limit::{engine::UntilBodyEnd, rejection::Fail};
+    use super::{hold::ReportingRelease, slots::Slots};
+    use crate::limit::{engine::UntilBodyEnd, rejection::AsError};
 
     /// The response future of a [`Concurrency`](self::Concurrency). See
     /// [`ResponseFuture`](crate::future::ResponseFuture).
-    pub type ResponseFuture<S, Request, F = Fail, H = UntilBodyEnd> =
-        crate::limit::engine::ResponseFuture<S, Request, Arc<Slots>, F, Held<H>>;
+    pub type ResponseFuture<S, Request, F = AsError, H = UntilBodyEnd> =
+        crate::limit::engine::ResponseFuture<S, Request, Arc<Slots>, F, ReportingRelease<H>>;
 }

@@ -3,20 +3,20 @@ use std::{fmt, sync::Arc};
 use tower_service::Service;
 
 use super::{
-    AllAlike, ConcurrencyLimiter, Permit, Prioritize, Priority, future::ResponseFuture, hold::Held,
-    slots::Slots,
+    AllAlike, ConcurrencyLimiter, Permit, Prioritize, Priority, future::ResponseFuture,
+    hold::ReportingRelease, slots::Slots,
 };
 use crate::limit::{
-    engine::{Hold, Limited, Measure, UntilBodyEnd},
-    rejection::{Fail, Refusal},
+    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd},
+    rejection::{AsError, Rejection},
 };
 
 /// A service with a limit on the requests in flight. See the [module docs](crate::concurrency) for an example.
 ///
 /// A clone shares the limit.
 #[derive(Clone)]
-pub struct Concurrency<S, F = Fail, H = UntilBodyEnd, P = AllAlike>(
-    Limited<S, Arc<Slots>, Asking<P>, F, Held<H>>,
+pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = AllAlike>(
+    Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
 );
 
 /// Asks for a slot by the priority of a request.
@@ -50,7 +50,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
             gate: limiter.0.clone(),
             cost: Asking(priority),
             refusal,
-            hold: Held(hold),
+            hold: ReportingRelease(hold),
         })
     }
 
@@ -66,11 +66,11 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
 impl<S, F, H, P, Request> Service<Request> for Concurrency<S, F, H, P>
 where
     S: Service<Request> + Clone,
-    F: Refusal<S::Response, S::Error> + Clone,
-    Held<H>: Hold<S::Response, Permit>,
+    F: Rejection<S::Response, S::Error> + Clone,
+    ReportingRelease<H>: ReleasePolicy<S::Response, Permit>,
     P: Prioritize<Request>,
 {
-    type Response = <Held<H> as Hold<S::Response, Permit>>::Output;
+    type Response = <ReportingRelease<H> as ReleasePolicy<S::Response, Permit>>::Output;
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, F, H>;
 

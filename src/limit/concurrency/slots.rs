@@ -6,10 +6,10 @@ use tokio::sync::{Notify, futures::Notified};
 
 use super::{
     Permit, Priority,
-    adaptive::{Adaptive, Outcome, Sampler},
+    adaptive::{Adaptive, SampleOutcome, Sampler},
 };
 use crate::{
-    limit::engine::{Bounds, Turnstile},
+    limit::engine::{Bounds, WaitQueue},
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
 };
 
@@ -24,7 +24,7 @@ pub struct Slots {
     limit: Mutex<usize>,
     pub(crate) bounds: Bounds,
     /// The queues of the priorities, the highest first.
-    lanes: [Arc<Turnstile>; 3],
+    lanes: [Arc<WaitQueue>; 3],
     /// Whether anyone has ever waited in one of the lower queues: where nobody has, nobody looks there.
     has_lower: AtomicBool,
     /// Tells those in the lower queues that there may be room.
@@ -43,7 +43,7 @@ impl Slots {
             limit: Mutex::new(limit),
             bounds: Bounds::new(),
             has_lower: AtomicBool::new(false),
-            lanes: std::array::from_fn(|_| Arc::new(Turnstile::new(None))),
+            lanes: std::array::from_fn(|_| Arc::new(WaitQueue::new(None))),
             freed: Notify::new(),
             sampler: None,
         }
@@ -78,7 +78,7 @@ impl Slots {
     }
 
     /// Takes in what came of a request, and changes the limit if it is time to.
-    pub(super) fn report(&self, started: u64, idle: u64, outcome: Outcome) {
+    pub(super) fn report(&self, started: u64, idle: u64, outcome: SampleOutcome) {
         if let Some(sampler) = &self.sampler {
             let in_flight = self.in_flight_of(sampler.limit());
             if sampler.sample(started, idle, in_flight, outcome) {
@@ -120,7 +120,7 @@ impl Slots {
     }
 
     /// The queue of a priority.
-    pub(super) fn lane(&self, priority: Priority) -> &Arc<Turnstile> {
+    pub(super) fn lane(&self, priority: Priority) -> &Arc<WaitQueue> {
         &self.lanes[rank(priority)]
     }
 

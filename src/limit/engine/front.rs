@@ -3,13 +3,13 @@
 use tokio::time::Instant;
 
 use super::{
-    limiter::{Gate, Turn, Waiting},
-    wait_queue::Place,
+    limiter::{Limiter, Turn, Waiting},
+    wait_queue::Waiter,
 };
 use crate::error::Rejected;
 
 /// A gate that takes nothing for the front of its queue before the instant of the call.
-pub trait Schedule: Gate + Send + Sync + 'static {
+pub trait Schedule: Limiter + Send + Sync + 'static {
     /// Whether there is room for the front, and if not, for how long.
     fn look(&self, ask: &Self::Ask) -> Result<(), Rejected>;
 
@@ -30,7 +30,7 @@ pub trait Schedule: Gate + Send + Sync + 'static {
 )]
 pub struct Front<G: Schedule> {
     /// Dropped before the next, so that the queue is seen without it.
-    place: Place,
+    place: Waiter,
     demand: Demand<G>,
     /// It was rejected, and passes all the same.
     pass: Option<G::Pass>,
@@ -58,7 +58,7 @@ where
     pub(crate) fn wait(
         gate: &G,
         ask: G::Ask,
-        place: Result<Place, Rejected>,
+        place: Result<Waiter, Rejected>,
     ) -> Result<Waiting<Self>, Rejected> {
         let place = place.inspect_err(|rejected| drop(gate.refuse(&ask, rejected)))?;
         let gate = gate.clone();
@@ -89,7 +89,7 @@ where
                 None => (deadline.filter(|deadline| *deadline > now), deadline),
             };
             let is_in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
-            if rejected.never_fits() || !is_in_time {
+            if rejected.exceeds_capacity() || !is_in_time {
                 let rejected = rejected.within(self.place.max_wait());
                 self.pass = self.refuse(&rejected);
                 return self.pass.is_some().then_some(self).ok_or(rejected);

@@ -11,11 +11,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    limiter::{Gate, Waiting},
-    queued_call::{Queueing, Stopped},
-    release_policy::Hold,
+    limiter::{Limiter, Waiting},
+    queued_call::{QueuedCall, Stopped},
+    release_policy::ReleasePolicy,
 };
-use crate::{error::Rejected, limit::rejection::Refusal};
+use crate::{error::Rejected, limit::rejection::Rejection};
 
 pin_project! {
     /// The response future of a service behind a limiter.
@@ -30,7 +30,7 @@ pin_project! {
     pub struct ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
-        G: Gate,
+        G: Limiter,
     {
         #[pin]
         state: State<S, Request, G>,
@@ -44,18 +44,18 @@ pin_project! {
     enum State<S, Request, G>
     where
         S: Service<Request>,
-        G: Gate,
+        G: Limiter,
     {
         // Boxed, so that those who do not wait have a small future.
-        Queueing { in_line: Box<InLine<S, Request, G>> },
+        QueuedCall { in_line: Box<InLine<S, Request, G>> },
         Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
         Refused { rejected: Option<Rejected> },
     }
 }
 
 /// A request in the queue.
-struct InLine<S, Request, G: Gate> {
-    queueing: Queueing<S, G>,
+struct InLine<S, Request, G: Limiter> {
+    queueing: QueuedCall<S, G>,
     request: Option<Request>,
 }
 
@@ -64,7 +64,7 @@ struct InLine<S, Request, G: Gate> {
 impl<S, Request, G, F, H> ResponseFuture<S, Request, G, F, H>
 where
     S: Service<Request>,
-    G: Gate,
+    G: Limiter,
 {
     #[inline]
     pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
@@ -88,8 +88,8 @@ where
     where
         S: Clone,
     {
-        let state = match waiting.and_then(|waiting| Queueing::join(waiting, service.clone())) {
-            Ok(queueing) => State::Queueing {
+        let state = match waiting.and_then(|waiting| QueuedCall::join(waiting, service.clone())) {
+            Ok(queueing) => State::QueuedCall {
                 in_line: Box::new(InLine {
                     queueing,
                     request: Some(request),
@@ -113,9 +113,9 @@ where
 impl<S, Request, G, F, H> Future for ResponseFuture<S, Request, G, F, H>
 where
     S: Service<Request> + Clone,
-    G: Gate,
-    F: Refusal<S::Response, S::Error>,
-    H: Hold<S::Response, G::Pass>,
+    G: Limiter,
+    F: Rejection<S::Response, S::Error>,
+    H: ReleasePolicy<S::Response, G::Pass>,
 {
     type Output = Result<H::Output, F::Error>;
 
@@ -142,8 +142,8 @@ where
                         }
                     };
                 }
-                // ## Queueing => (Calling | done)
-                StateProj::Queueing { in_line } => match ready!(in_line.queueing.poll(cx)) {
+                // ## QueuedCall => (Calling | done)
+                StateProj::QueuedCall { in_line } => match ready!(in_line.queueing.poll(cx)) {
                     Ok(pass) => {
                         let Some(request) = in_line.request.take() else {
                             unreachable!("polled after it was done")
@@ -176,11 +176,11 @@ where
 impl<S, Request, G, F, H> fmt::Debug for ResponseFuture<S, Request, G, F, H>
 where
     S: Service<Request>,
-    G: Gate,
+    G: Limiter,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Queueing { .. } => "Queueing",
+            State::QueuedCall { .. } => "QueuedCall",
             State::Calling { .. } => "Calling",
             State::Refused { .. } => "Refused",
         };

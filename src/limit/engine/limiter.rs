@@ -13,7 +13,7 @@ pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + 
 /// A limiter as its service sees it.
 ///
 /// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
-pub trait Gate: Clone {
+pub trait Limiter: Clone {
     /// What a request asks for.
     type Ask: Clone + Debug + Send + Sync + 'static;
 
@@ -48,7 +48,7 @@ pub trait Gate: Clone {
         let max_wait = self.bounds().max_wait_or(default_max_wait);
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
-        if is_too_long || rejected.never_fits() {
+        if is_too_long || rejected.exceeds_capacity() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
@@ -77,7 +77,7 @@ pub trait Turn<P>: Sized {
 }
 
 /// Waits in line for a bare limiter, and takes what is asked for.
-pub(crate) async fn acquire<G: Gate>(gate: &G, ask: G::Ask) -> Result<G::Pass, Rejected> {
+pub(crate) async fn acquire<G: Limiter>(gate: &G, ask: G::Ask) -> Result<G::Pass, Rejected> {
     let rejected = match gate.enter(&ask) {
         Ok(pass) => return Ok(pass),
         Err(rejected) => rejected,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! call ─▶ enter ─┬─ admitted ─────────────────────────────────────▶ the ready instance is called
-//!                ├─ in time ─▶ Queueing: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
+//!                ├─ in time ─▶ QueuedCall: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
 //!                └─ never, or too long a wait ─▶ Refused
 //! ```
 
@@ -18,15 +18,15 @@ mod wait_queue;
 #[cfg(any(feature = "per-key", feature = "provider"))]
 pub(crate) use self::front::{Front, Schedule};
 #[cfg(feature = "provider")]
-pub(crate) use self::queued_call::{Queueing, Stopped};
+pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
     future::ResponseFuture,
-    release_policy::{Hold, UntilBodyEnd, UntilResponse},
+    release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{Gate, Measure, Turn, Waiting, acquire},
-    rate::Rate,
+    limiter::{Limiter, Measure, Turn, Waiting, acquire},
+    rate::RateLimiter,
     service::Limited,
-    wait_queue::{Bounds, Patience, Place, Turnstile},
+    wait_queue::{Bounds, Patience, WaitQueue, Waiter},
 };
 pub(crate) use super::rate_limit::{bounds, forward, rate_limit};

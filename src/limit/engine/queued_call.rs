@@ -9,11 +9,11 @@ use std::{
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::limiter::{Gate, Turn, Waiting};
+use super::limiter::{Limiter, Turn, Waiting};
 use crate::error::Rejected;
 
 /// The place of a request that waits its turn, and the service that it waits with.
-pub(crate) struct Queueing<S, G: Gate> {
+pub(crate) struct QueuedCall<S, G: Limiter> {
     waiting: Waiting<G::Turn>,
     /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
@@ -28,9 +28,9 @@ pub(crate) enum Stopped<E> {
     NotReady(E),
 }
 
-// ===== impl Queueing =====
+// ===== impl QueuedCall =====
 
-impl<S, G: Gate> Queueing<S, G> {
+impl<S, G: Limiter> QueuedCall<S, G> {
     /// Takes a place in the queue, unless it is refused before it would have to wait.
     pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
         // The place is taken with the first poll. A waker is registered with the next one.

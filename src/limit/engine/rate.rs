@@ -4,33 +4,33 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     front::{Front, Schedule},
-    limiter::{Gate, Waiting},
-    wait_queue::{Bounds, Patience, Place, Turnstile},
+    limiter::{Limiter, Waiting},
+    wait_queue::{Bounds, Patience, WaitQueue, Waiter},
 };
 use crate::{
-    error::{Limit, Rejected},
+    error::{LimitKind, Rejected},
     limit::{algorithm::Algorithm, clock::Clock, decision::Decision, quota::Quota},
 };
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
-pub struct Rate<A> {
+pub struct RateLimiter<A> {
     algorithm: A,
     pub(crate) clock: Clock,
-    pub(crate) turnstile: Arc<Turnstile>,
+    pub(crate) wait_queue: Arc<WaitQueue>,
     pub(crate) bounds: Bounds,
     pub(crate) quota: Quota,
-    limit: Limit,
+    limit: LimitKind,
 }
 
-// ===== impl Rate =====
+// ===== impl RateLimiter =====
 
-impl<A: Algorithm> Rate<A> {
-    pub(crate) fn new(algorithm: A, quota: Quota, clock: Clock, limit: Limit) -> Self {
+impl<A: Algorithm> RateLimiter<A> {
+    pub(crate) fn new(algorithm: A, quota: Quota, clock: Clock, limit: LimitKind) -> Self {
         Self {
             algorithm,
             clock,
-            turnstile: Arc::new(Turnstile::new(None)),
+            wait_queue: Arc::new(WaitQueue::new(None)),
             bounds: Bounds::new(),
             quota,
             limit,
@@ -46,7 +46,7 @@ impl<A: Algorithm> Rate<A> {
             return Decision::Never;
         }
         let now = self.clock.now();
-        if self.turnstile.waiting() > 0 {
+        if self.wait_queue.waiting() > 0 {
             return self.behind_the_queue(cost, now);
         }
         self.algorithm.take(cost, now)
@@ -54,14 +54,14 @@ impl<A: Algorithm> Rate<A> {
 
     #[cold]
     fn behind_the_queue(&self, cost: u64, now: u64) -> Decision {
-        let units = self.turnstile.units().saturating_add(cost);
+        let units = self.wait_queue.units().saturating_add(cost);
         // Never zero: there is somebody ahead.
         let wait = self.algorithm.wait(units, now).max(1);
         Decision::after(wait)
     }
 }
 
-impl<A> Gate for Arc<Rate<A>>
+impl<A> Limiter for Arc<RateLimiter<A>>
 where
     A: Algorithm + Send + Sync + 'static,
 {
@@ -83,12 +83,12 @@ where
         Front::wait(
             self,
             cost,
-            Place::join(self.turnstile.clone(), cost, patience),
+            Waiter::join(self.wait_queue.clone(), cost, patience),
         )
     }
 }
 
-impl<A> Schedule for Arc<Rate<A>>
+impl<A> Schedule for Arc<RateLimiter<A>>
 where
     A: Algorithm + Send + Sync + 'static,
 {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Puts what an admitted request holds where it belongs once there is a response.
-pub trait Hold<Response, P>: Clone {
+pub trait ReleasePolicy<Response, P>: Clone {
     /// The response that the caller gets.
     type Output;
 
@@ -30,7 +30,7 @@ pub struct UntilResponse;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct UntilBodyEnd;
 
-impl<Response, P> Hold<Response, P> for UntilResponse {
+impl<Response, P> ReleasePolicy<Response, P> for UntilResponse {
     type Output = Response;
 
     fn hold(&self, response: Response, _: P) -> Response {
@@ -42,7 +42,7 @@ impl<Response, P> Hold<Response, P> for UntilResponse {
     }
 }
 
-impl<R, P> Hold<R, P> for UntilBodyEnd
+impl<R, P> ReleasePolicy<R, P> for UntilBodyEnd
 where
     R: WithBody<GuardedBody<<R as IntoHttp>::Body, P>>,
 {

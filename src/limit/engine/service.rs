@@ -6,15 +6,15 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    limiter::{Gate, Measure},
-    release_policy::Hold,
+    limiter::{Limiter, Measure},
+    release_policy::ReleasePolicy,
 };
 use crate::{
     error::Rejected,
-    limit::rejection::{Refusal, Sealed},
+    limit::rejection::{Rejection, Sealed},
 };
 
-/// A service behind a [`Gate`].
+/// A service behind a [`Limiter`].
 #[derive(Debug, Clone)]
 pub(crate) struct Limited<S, G, C, F, H> {
     pub(crate) inner: S,
@@ -27,10 +27,10 @@ pub(crate) struct Limited<S, G, C, F, H> {
 impl<S, G, C, F, H, Request> Service<Request> for Limited<S, G, C, F, H>
 where
     S: Service<Request> + Clone,
-    G: Gate,
+    G: Limiter,
     C: Measure<Request, G::Ask>,
-    F: Refusal<S::Response, S::Error> + Clone,
-    H: Hold<S::Response, G::Pass>,
+    F: Rejection<S::Response, S::Error> + Clone,
+    H: ReleasePolicy<S::Response, G::Pass>,
 {
     type Response = H::Output;
     type Error = F::Error;
@@ -58,7 +58,7 @@ where
 impl<S, G, C, F, H> Limited<S, G, C, F, H>
 where
     S: Clone,
-    G: Gate,
+    G: Limiter,
     F: Sealed + Clone,
     H: Clone,
 {

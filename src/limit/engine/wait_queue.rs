@@ -20,7 +20,7 @@ use crate::{
 
 /// A queue.
 #[derive(Debug)]
-pub(crate) struct Turnstile {
+pub(crate) struct WaitQueue {
     /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
     head: Semaphore,
     /// Wakes the head if what it waits for may be there.
@@ -48,8 +48,8 @@ pub struct Patience {
 
 /// A place in the queue. Dropping it leaves the queue, from whatever place.
 #[derive(Debug)]
-pub(crate) struct Place {
-    queue: Arc<Turnstile>,
+pub(crate) struct Waiter {
+    queue: Arc<WaitQueue>,
     units: u64,
     is_head: bool,
     max_wait: Duration,
@@ -59,9 +59,9 @@ pub(crate) struct Place {
 /// No `max_wait` was given: the caller decides.
 const UNSET: u64 = u64::MAX;
 
-// ===== impl Turnstile =====
+// ===== impl WaitQueue =====
 
-impl Turnstile {
+impl WaitQueue {
     pub(crate) const fn new(look_again: Option<Duration>) -> Self {
         Self {
             head: Semaphore::const_new(1),
@@ -150,12 +150,12 @@ impl Clone for Bounds {
     }
 }
 
-// ===== impl Place =====
+// ===== impl Waiter =====
 
-impl Place {
+impl Waiter {
     /// Joins the end of the queue, unless that is full.
     pub(crate) fn join(
-        queue: Arc<Turnstile>,
+        queue: Arc<WaitQueue>,
         units: u64,
         patience: Patience,
     ) -> Result<Self, Rejected> {
@@ -200,7 +200,7 @@ impl Place {
         }
     }
 
-    /// For the head: waits until it was [woken](Turnstile::wake_head), and until `at` at the latest.
+    /// For the head: waits until it was [woken](WaitQueue::wake_head), and until `at` at the latest.
     pub(crate) async fn changed_before(&self, at: Option<Instant>) {
         let changed = self.queue.changed.notified();
         let look_again = self.queue.look_again;
@@ -212,7 +212,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Waiter {
     fn drop(&mut self) {
         self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
         self.queue.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     admitted::Admitted,
-    ask::{Asked, Who},
+    ask::{Demand, Who},
     callers::Callers,
     kind::{Kind, Want},
 };
@@ -12,13 +12,13 @@ use crate::{
     error::{Reason, Rejected},
     http::headers::rate_limit::standing::Standings,
     limit::{
-        engine::{Bounds, Front, Gate, Patience, Place, Schedule, Waiting},
+        engine::{Bounds, Front, Limiter, Patience, Schedule, Waiter, Waiting},
         quota::nanos,
     },
 };
 
-impl<K: Kind> Gate for Arc<Callers<K>> {
-    type Ask = Asked<K::Plan>;
+impl<K: Kind> Limiter for Arc<Callers<K>> {
+    type Ask = Demand<K::Plan>;
     type Pass = Admitted<K>;
     type Turn = Front<Self>;
 
@@ -27,14 +27,14 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
     }
 
     #[inline]
-    fn enter(&self, asked: &Asked<K::Plan>) -> Result<Admitted<K>, Rejected> {
+    fn enter(&self, asked: &Demand<K::Plan>) -> Result<Admitted<K>, Rejected> {
         match asked.who {
             Who::Exempt => return Ok(Admitted::uncounted()),
             Who::Unknown => {
-                let rejected = Rejected::new(K::LIMIT, Reason::NoKey, None);
+                let rejected = Rejected::new(K::LIMIT, Reason::MissingKey, None);
                 return short(self, asked, rejected, false);
             }
-            Who::Caller(_) | Who::Nobody => {}
+            Who::ClientKey(_) | Who::Nobody => {}
         }
         let taken = self.take(asked.caller(), asked.plan, Want::at_once(asked.cost));
         match taken.mark {
@@ -48,15 +48,15 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
 
     fn join(
         &self,
-        asked: Asked<K::Plan>,
+        asked: Demand<K::Plan>,
         patience: Patience,
     ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let join = |line| Place::join(line, asked.cost, patience);
+        let join = |line| Waiter::join(line, asked.cost, patience);
         let place = self.table.join(asked.caller(), join);
         Front::wait(self, asked, place)
     }
 
-    fn refuse(&self, asked: &Asked<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
+    fn refuse(&self, asked: &Demand<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
         let passes = self.is_shadow();
         self.tell(asked, rejected, passes);
         passes.then(Admitted::uncounted)
@@ -64,24 +64,24 @@ impl<K: Kind> Gate for Arc<Callers<K>> {
 }
 
 impl<K: Kind> Schedule for Arc<Callers<K>> {
-    fn look(&self, asked: &Asked<K::Plan>) -> Result<(), Rejected> {
+    fn look(&self, asked: &Demand<K::Plan>) -> Result<(), Rejected> {
         let (room, left) = self.room(asked);
         room.map_err(|rejected| standing_at::<K>(rejected, asked.cost, &left))
     }
 
-    fn take_in_turn(&self, asked: &Asked<K::Plan>) -> Option<Admitted<K>> {
+    fn take_in_turn(&self, asked: &Demand<K::Plan>) -> Option<Admitted<K>> {
         let taken = self.take(asked.caller(), asked.plan, Want::in_turn(asked.cost));
         let mark = taken.mark.ok()?;
         Some(Admitted::new(self, asked, mark, taken.left, taken.shared))
     }
 
-    fn late(&self, asked: &Asked<K::Plan>) -> Rejected {
+    fn late(&self, asked: &Demand<K::Plan>) -> Rejected {
         let (_, left) = self.room(asked);
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
         standing_at::<K>(rejected, asked.cost, &left)
     }
 
-    fn left(&self, asked: &Asked<K::Plan>) {
+    fn left(&self, asked: &Demand<K::Plan>) {
         self.table.leave(asked.caller(), self.clock.now());
     }
 }
@@ -97,7 +97,7 @@ fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Reject
 #[cold]
 fn short<K: Kind>(
     callers: &Callers<K>,
-    asked: &Asked<K::Plan>,
+    asked: &Demand<K::Plan>,
     rejected: Rejected,
     shared: bool,
 ) -> Result<Admitted<K>, Rejected> {
@@ -106,7 +106,7 @@ fn short<K: Kind>(
     }
     let max_wait = callers.settings.bounds.max_wait_or(Duration::ZERO);
     let wait = rejected.retry_after();
-    if rejected.never_fits() || max_wait.is_zero() || wait > Some(max_wait) {
+    if rejected.exceeds_capacity() || max_wait.is_zero() || wait > Some(max_wait) {
         callers.tell(asked, &rejected.within(max_wait), true);
     } else if let Some(wait) = wait {
         // It takes for it what it would get then, for else nobody who comes after it would ever be seen to wait too long.

@@ -3,11 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ask::Asked,
+    ask::Demand,
     callers::Callers,
     kind::{Kind, Rate},
 };
-use crate::{http::headers::rate_limit::standing::Standing, limit::per_key::key::Caller};
+use crate::{http::headers::rate_limit::standing::Standing, limit::per_key::key::ClientKey};
 
 /// What an admitted request holds: where its caller's limit stands, and what is to be given back or settled.
 ///
@@ -16,13 +16,13 @@ use crate::{http::headers::rate_limit::standing::Standing, limit::per_key::key::
 pub struct Admitted<K: Kind> {
     left: Option<K::Left>,
     // Boxed, so that a request for which nothing more is to be done is small.
-    ticket: Option<Box<Ticket<K>>>,
+    ticket: Option<Box<AdmissionTicket<K>>>,
 }
 
 /// What one request took, and from whom.
-struct Ticket<K: Kind> {
+struct AdmissionTicket<K: Kind> {
     callers: Arc<Callers<K>>,
-    caller: Caller,
+    caller: ClientKey,
     plan: Option<K::Plan>,
     cost: u64,
     mark: K::Mark,
@@ -41,13 +41,13 @@ impl<K: Kind> Admitted<K> {
     #[inline]
     pub(super) fn new(
         callers: &Arc<Callers<K>>,
-        asked: &Asked<K::Plan>,
+        asked: &Demand<K::Plan>,
         mark: K::Mark,
         left: K::Left,
         shared: bool,
     ) -> Self {
         let ticket = (K::HELD || asked.settles).then(|| {
-            Box::new(Ticket {
+            Box::new(AdmissionTicket {
                 callers: callers.clone(),
                 caller: asked.caller(),
                 plan: asked.plan,
@@ -93,7 +93,7 @@ impl<K: Rate> Admitted<K> {
     }
 }
 
-impl<K: Kind> Drop for Ticket<K> {
+impl<K: Kind> Drop for AdmissionTicket<K> {
     fn drop(&mut self) {
         if K::HELD {
             let now = self.callers.clock.now();

@@ -2,10 +2,10 @@
 
 use crate::{
     error::Rejected,
-    http::headers::{date::wall, rate_limit::emit::Fields},
+    http::headers::{date::wall, rate_limit::emit::RateLimitHeaders},
     limit::{
-        engine::Hold,
-        rejection::{Fail, Refusal, Sealed},
+        engine::ReleasePolicy,
+        rejection::{AsError, Rejection, Sealed},
     },
 };
 
@@ -15,28 +15,28 @@ use super::{admitted::Admitted, kind::Kind};
 pub trait Face<K: Kind>: Clone + Sealed {
     /// What is done to the response of an admitted request.
     #[doc(hidden)]
-    type Hold: Clone;
+    type ReleasePolicy: Clone;
 
     #[doc(hidden)]
-    fn hold(&self) -> Self::Hold;
+    fn hold(&self) -> Self::ReleasePolicy;
 }
 
 /// Answers in place of errors, with fields that say where the caller stands, on admitted requests' answers, too.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<R> {
     refusal: R,
-    pub(super) fields: Fields,
+    pub(super) fields: RateLimitHeaders,
 }
 
 /// Writes into each answer where its caller stands.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteFields<H> {
-    fields: Fields,
+    fields: RateLimitHeaders,
     until: H,
 }
 
-impl<K: Kind> Face<K> for Fail {
-    type Hold = K::Until;
+impl<K: Kind> Face<K> for AsError {
+    type ReleasePolicy = K::Until;
 
     fn hold(&self) -> K::Until {
         K::Until::default()
@@ -47,7 +47,7 @@ impl<K: Kind> Face<K> for Fail {
 
 impl<R> Answer<R> {
     pub(super) fn new(refusal: R) -> Self {
-        let fields = Fields::default();
+        let fields = RateLimitHeaders::default();
         Self { refusal, fields }
     }
 }
@@ -55,17 +55,17 @@ impl<R> Answer<R> {
 impl<R> Sealed for Answer<R> {}
 
 impl<R: Clone, K: Kind> Face<K> for Answer<R> {
-    type Hold = WriteFields<K::Until>;
+    type ReleasePolicy = WriteFields<K::Until>;
 
-    fn hold(&self) -> Self::Hold {
+    fn hold(&self) -> Self::ReleasePolicy {
         let (fields, until) = (self.fields, K::Until::default());
         WriteFields { fields, until }
     }
 }
 
-impl<R, B, Error> Refusal<http::Response<B>, Error> for Answer<R>
+impl<R, B, Error> Rejection<http::Response<B>, Error> for Answer<R>
 where
-    R: Refusal<http::Response<B>, Error>,
+    R: Rejection<http::Response<B>, Error>,
 {
     type Error = R::Error;
 
@@ -85,10 +85,10 @@ where
 
 // ===== impl WriteFields =====
 
-impl<B, K, H> Hold<http::Response<B>, Admitted<K>> for WriteFields<H>
+impl<B, K, H> ReleasePolicy<http::Response<B>, Admitted<K>> for WriteFields<H>
 where
     K: Kind,
-    H: Hold<http::Response<B>, Admitted<K>>,
+    H: ReleasePolicy<http::Response<B>, Admitted<K>>,
 {
     type Output = H::Output;
 

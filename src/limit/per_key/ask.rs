@@ -3,7 +3,7 @@
 use crate::limit::{
     cost::{Cost, One},
     engine::Measure,
-    per_key::key::{Caller, Key},
+    per_key::key::{ClientKey, Key},
 };
 
 /// What a limit by caller asks of each request: its key, its cost, its plan, and whether it counts at all.
@@ -12,12 +12,12 @@ use crate::limit::{
 pub trait Ask<Request, Plan>: sealed::Sealed {
     /// What `request` asks for.
     #[doc(hidden)]
-    fn ask(&self, request: &Request) -> Asked<Plan>;
+    fn ask(&self, request: &Request) -> Demand<Plan>;
 }
 
 /// What one request asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<Plan> {
+pub struct Demand<Plan> {
     pub(super) who: Who,
     pub(super) cost: u64,
     /// Its caller's own, where it is not the limiter's.
@@ -26,7 +26,7 @@ pub struct Asked<Plan> {
     pub(super) settles: bool,
 }
 
-impl<Plan> Asked<Plan> {
+impl<Plan> Demand<Plan> {
     /// By the limiter's plan, and not settled.
     pub(super) fn new(who: Who, cost: u64) -> Self {
         Self {
@@ -38,10 +38,10 @@ impl<Plan> Asked<Plan> {
     }
 
     /// Whose it is counted as.
-    pub(super) fn caller(&self) -> Caller {
+    pub(super) fn caller(&self) -> ClientKey {
         match self.who {
-            Who::Caller(caller) => caller,
-            _ => Caller::EVERYONE,
+            Who::ClientKey(caller) => caller,
+            _ => ClientKey::EVERYONE,
         }
     }
 }
@@ -49,7 +49,7 @@ impl<Plan> Asked<Plan> {
 /// Whose a request is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Who {
-    Caller(Caller),
+    ClientKey(ClientKey),
     /// Nobody's that is known, and all such are one caller.
     Nobody,
     /// Nobody's that is known, and such are refused.
@@ -65,7 +65,7 @@ pub enum MissingKey {
     /// It is counted with all others of its kind, in one bucket. The default.
     #[default]
     Share,
-    /// It is refused, with [`Reason::NoKey`](crate::Reason::NoKey); in an answer that is a 400.
+    /// It is refused, with [`Reason::MissingKey`](crate::Reason::MissingKey); in an answer that is a 400.
     Refuse,
     /// It passes, and nothing is counted.
     Pass,
@@ -107,14 +107,14 @@ where
     K: Key<Request>,
     C: Cost<Request>,
 {
-    fn ask(&self, request: &Request) -> Asked<Plan> {
+    fn ask(&self, request: &Request) -> Demand<Plan> {
         let who = match (self.key.caller(request), self.missing) {
-            (Some(caller), _) => Who::Caller(caller),
+            (Some(caller), _) => Who::ClientKey(caller),
             (None, MissingKey::Share) => Who::Nobody,
             (None, MissingKey::Refuse) => Who::Unknown,
             (None, MissingKey::Pass) => Who::Exempt,
         };
-        Asked::new(who, self.cost.cost(request))
+        Demand::new(who, self.cost.cost(request))
     }
 }
 
@@ -123,12 +123,12 @@ where
     A: Ask<Request, Plan>,
     P: Fn(&Request) -> Plan,
 {
-    fn ask(&self, request: &Request) -> Asked<Plan> {
+    fn ask(&self, request: &Request) -> Demand<Plan> {
         let asked = self.ask.ask(request);
         match asked.who {
             // Who shares what there is shares its plan.
             Who::Nobody | Who::Unknown | Who::Exempt => asked,
-            Who::Caller(_) => Asked {
+            Who::ClientKey(_) => Demand {
                 plan: Some((self.plan)(request)),
                 ..asked
             },
@@ -141,20 +141,20 @@ where
     A: Ask<Request, Plan>,
     E: Fn(&Request) -> bool,
 {
-    fn ask(&self, request: &Request) -> Asked<Plan> {
+    fn ask(&self, request: &Request) -> Demand<Plan> {
         match (self.exempt)(request) {
-            true => Asked::new(Who::Exempt, 0),
+            true => Demand::new(Who::Exempt, 0),
             false => self.ask.ask(request),
         }
     }
 }
 
-impl<A, Request, Plan> Measure<Request, Asked<Plan>> for A
+impl<A, Request, Plan> Measure<Request, Demand<Plan>> for A
 where
     A: Ask<Request, Plan>,
 {
     #[inline]
-    fn measure(&self, request: &Request) -> Asked<Plan> {
+    fn measure(&self, request: &Request) -> Demand<Plan> {
         self.ask(request)
     }
 }

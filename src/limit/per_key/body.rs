@@ -18,12 +18,12 @@ pin_project! {
     pub struct Metered<B, K: Rate> {
         #[pin]
         body: B,
-        meter: Meter<K>,
+        meter: ByteMeter<K>,
     }
 }
 
 /// What has passed, and of whom.
-struct Meter<K: Rate> {
+struct ByteMeter<K: Rate> {
     bytes: u64,
     admitted: Admitted<K>,
 }
@@ -32,7 +32,7 @@ struct Meter<K: Rate> {
 
 impl<B: Body, K: Rate> Metered<B, K> {
     pub(super) fn new(body: B, admitted: Admitted<K>) -> Self {
-        let mut meter = Meter { bytes: 0, admitted };
+        let mut meter = ByteMeter { bytes: 0, admitted };
         if body.is_end_stream() {
             meter.settle();
         }
@@ -73,16 +73,16 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
         Poll::Ready(frame)
     }
 
-    crate::macros::body_hints!(body);
+    crate::http::body_macros::body_hints!(body);
 }
 
-crate::macros::wraps_body!(Metered<B, K: Rate>);
+crate::http::body_macros::wraps_body!(Metered<B, K: Rate>);
 
 /// A body of nobody's, such as that of a refusal.
 impl<B, K: Rate> From<B> for Metered<B, K> {
     fn from(body: B) -> Self {
         let (bytes, admitted) = (0, Admitted::uncounted());
-        let meter = Meter { bytes, admitted };
+        let meter = ByteMeter { bytes, admitted };
         Self { body, meter }
     }
 }
@@ -96,16 +96,16 @@ impl<B: fmt::Debug, K: Rate> fmt::Debug for Metered<B, K> {
     }
 }
 
-// ===== impl Meter =====
+// ===== impl ByteMeter =====
 
-impl<K: Rate> Meter<K> {
+impl<K: Rate> ByteMeter<K> {
     /// The first time that it is called.
     fn settle(&mut self) {
         self.admitted.settle(|| self.bytes);
     }
 }
 
-impl<K: Rate> Drop for Meter<K> {
+impl<K: Rate> Drop for ByteMeter<K> {
     fn drop(&mut self) {
         self.settle();
     }

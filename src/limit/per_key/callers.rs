@@ -10,14 +10,14 @@ use std::{
 };
 
 use super::{
-    Refused,
-    ask::{Asked, Who},
+    RejectedRequest,
+    ask::{Demand, Who},
     kind::{Kind, Want},
-    table::{Table, Taken},
+    table::{Admission, Table},
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, engine::Bounds, per_key::key::Caller},
+    limit::{clock::Clock, engine::Bounds, per_key::key::ClientKey},
 };
 
 /// The state that all handles share.
@@ -25,21 +25,21 @@ pub struct Callers<K: Kind> {
     pub(super) table: Table<K>,
     pub(super) clock: Clock,
     pub(super) refused: AtomicU64,
-    pub(super) settings: Settings,
+    pub(super) settings: PerKeySettings,
 }
 
 /// What may be changed at any time. A lone value each, so all is relaxed.
-pub(super) struct Settings {
+pub(super) struct PerKeySettings {
     pub(super) shadow: AtomicBool,
     pub(super) bounds: Bounds,
     pub(super) hook: OnceLock<Hook>,
 }
 
-pub(super) type Hook = Arc<dyn Fn(&Refused) + Send + Sync>;
+pub(super) type Hook = Arc<dyn Fn(&RejectedRequest) + Send + Sync>;
 
-// ===== impl Settings =====
+// ===== impl PerKeySettings =====
 
-impl Settings {
+impl PerKeySettings {
     pub(super) fn new() -> Self {
         let bounds = Bounds::new();
         bounds.set_max_wait(Duration::ZERO);
@@ -51,7 +51,7 @@ impl Settings {
     }
 }
 
-impl Clone for Settings {
+impl Clone for PerKeySettings {
     fn clone(&self) -> Self {
         Self {
             shadow: self.shadow.load(Ordering::Relaxed).into(),
@@ -65,7 +65,12 @@ impl Clone for Settings {
 
 impl<K: Kind> Callers<K> {
     #[inline]
-    pub(super) fn take(&self, caller: Caller, plan: Option<K::Plan>, want: Want) -> Taken<K> {
+    pub(super) fn take(
+        &self,
+        caller: ClientKey,
+        plan: Option<K::Plan>,
+        want: Want,
+    ) -> Admission<K> {
         self.table.take(caller, plan, want, self.clock.now())
     }
 
@@ -75,11 +80,11 @@ impl<K: Kind> Callers<K> {
 
     /// Tells of a request that is refused, or would be.
     #[cold]
-    pub(super) fn tell(&self, asked: &Asked<K::Plan>, rejected: &Rejected, passed: bool) {
+    pub(super) fn tell(&self, asked: &Demand<K::Plan>, rejected: &Rejected, passed: bool) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = self.settings.hook.get() {
             let is_known = !matches!(asked.who, Who::Unknown);
-            hook(&Refused {
+            hook(&RejectedRequest {
                 caller: is_known.then(|| asked.caller()),
                 rejected: rejected.clone(),
                 passed,
@@ -88,7 +93,7 @@ impl<K: Kind> Callers<K> {
     }
 
     /// Whether there is room for the head of a line, and how its caller stands.
-    pub(super) fn room(&self, asked: &Asked<K::Plan>) -> (Result<(), Rejected>, K::Left) {
+    pub(super) fn room(&self, asked: &Demand<K::Plan>) -> (Result<(), Rejected>, K::Left) {
         let now = self.clock.now();
         self.table.room(asked.caller(), asked.plan, asked.cost, now)
     }

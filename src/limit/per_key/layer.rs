@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{
-    PerKey, PerKeyLimiter, Refused,
+    PerKey, PerKeyLimiter, RejectedRequest,
     answer::{Answer, Face},
     ask::{ByKey, Except, MissingKey, WithPlan},
     kind::{Bucket, Joint, Kind, Rate},
@@ -11,10 +11,10 @@ use super::{
     several::OneOfSeveral,
 };
 use crate::{
-    http::headers::rate_limit::emit::Fields,
+    http::headers::rate_limit::emit::RateLimitHeaders,
     limit::{
         cost::One,
-        rejection::{Fail, Respond, RespondWith},
+        rejection::{AsError, AsResponse, AsResponseWith},
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
 /// `A` says what is asked of a request, `F` how a refusal looks, `K` what is counted.
 #[derive(Clone)]
 #[must_use]
-pub struct PerKeyLayer<A, F = Fail, K: Kind = Bucket> {
+pub struct PerKeyLayer<A, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
     ask: A,
     face: F,
@@ -31,14 +31,14 @@ pub struct PerKeyLayer<A, F = Fail, K: Kind = Bucket> {
 
 // ===== impl PerKeyLayer =====
 
-impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, Fail, K> {
+impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
     /// A layer of `limiter` that counts each request for the caller that `key` finds.
     pub fn new(limiter: PerKeyLimiter<K>, key: Key) -> Self {
         let (cost, missing) = (One, MissingKey::Share);
         Self {
             limiter,
             ask: ByKey { key, cost, missing },
-            face: Fail,
+            face: AsError,
         }
     }
 }
@@ -79,17 +79,17 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     ///
     /// let layer = TokenBucketLayer::new(Quota::per_minute(60))
     ///     .per(key::ApiKey::header("x-api-key"))
-    ///     .plan(|request: &Request<String>| match request.extensions().get::<Pro>() {
+    ///     .limits_for(|request: &Request<String>| match request.extensions().get::<Pro>() {
     ///         Some(Pro) => Quota::per_minute(6_000),
     ///         None => Quota::per_minute(60),
     ///     });
     /// # let _ = layer;
     /// ```
-    pub fn plan<P>(self, plan: P) -> PerKeyLayer<WithPlan<A, P>, F, K> {
+    pub fn limits_for<P>(self, plan: P) -> PerKeyLayer<WithPlan<A, P>, F, K> {
         self.ask(|ask| WithPlan { ask, plan })
     }
 
-    /// Lets requests pass uncounted for which `exempt` says `true`. Asked before the key and the cost.
+    /// Lets requests pass uncounted for which `exempt` says `true`. Demand before the key and the cost.
     ///
     /// ```
     /// use http::Request;
@@ -125,7 +125,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 
     /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
     /// For everyone who shares the limiter; one that has a hook keeps it.
-    pub fn on_refused(self, hook: impl Fn(&Refused) + Send + Sync + 'static) -> Self {
+    pub fn on_refused(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
         self.limiter.set_hook(Arc::new(hook));
         self
     }
@@ -138,16 +138,16 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 
     /// Answers with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and tells callers in `RateLimit`
     /// fields where they stand.
-    pub fn respond(self) -> PerKeyLayer<A, Answer<Respond>, K> {
-        self.face(Answer::new(Respond))
+    pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
+        self.face(Answer::new(AsResponse))
     }
 
     /// Answers with the response that `respond` makes of the [`Rejected`](crate::Rejected). The fields of a rate limit are added.
-    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<RespondWith<R>>, K> {
-        self.face(Answer::new(RespondWith(respond)))
+    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<AsResponseWith<R>>, K> {
+        self.face(Answer::new(AsResponseWith(respond)))
     }
 
-    /// Answers in the form of `refusal`, such as [`Problem`](crate::refusal::Problem); see [`refusal`](crate::refusal). The fields of a
+    /// Answers in the form of `refusal`, such as [`Problem`](crate::rejection::Problem); see [`refusal`](crate::refusal). The fields of a
     /// rate limit are added; in gRPC they are metadata.
     pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
         self.face(Answer::new(refusal))
@@ -251,7 +251,7 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
 
 impl<A, R, K: Kind> PerKeyLayer<A, Answer<R>, K> {
     /// Which fields an answer says it in; those of the newest draft unless told.
-    pub fn fields(mut self, fields: Fields) -> Self {
+    pub fn fields(mut self, fields: RateLimitHeaders) -> Self {
         self.face.fields = fields;
         self
     }

@@ -7,8 +7,8 @@ use hashbrown::{HashTable, hash_table::Entry};
 use crate::{
     error::Rejected,
     limit::{
-        engine::{Place, Turnstile},
-        per_key::key::Caller,
+        engine::{WaitQueue, Waiter},
+        per_key::key::ClientKey,
     },
 };
 
@@ -19,13 +19,13 @@ pub(super) struct Lines(HashTable<Line>);
 struct Line {
     whose: Whose,
     hash: u64,
-    queue: Arc<Turnstile>,
+    queue: Arc<WaitQueue>,
 }
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    Caller(Caller),
+    ClientKey(ClientKey),
     /// That of all who came when the table was full, and wait for what they share.
     Newcomers,
 }
@@ -39,7 +39,7 @@ impl Whose {
     /// That of its caller, where it is somebody's own.
     fn hash(self, callers: u64) -> u64 {
         match self {
-            Self::Caller(_) => callers,
+            Self::ClientKey(_) => callers,
             Self::Newcomers => 0,
         }
     }
@@ -71,8 +71,8 @@ impl Lines {
         &mut self,
         hash: u64,
         whose: Whose,
-        join: impl FnOnce(Arc<Turnstile>) -> Result<Place, Rejected>,
-    ) -> Result<Place, Rejected> {
+        join: impl FnOnce(Arc<WaitQueue>) -> Result<Waiter, Rejected>,
+    ) -> Result<Waiter, Rejected> {
         let hash = whose.hash(hash);
         let is_theirs = |line: &Line| line.whose == whose;
         match self.0.entry(hash, is_theirs, |line| line.hash) {
@@ -80,7 +80,7 @@ impl Lines {
             Entry::Vacant(none) => {
                 let is_shared = whose == Whose::Newcomers;
                 let look_again = is_shared.then_some(NEWCOMERS_LOOK_AGAIN);
-                let queue = Arc::new(Turnstile::new(look_again));
+                let queue = Arc::new(WaitQueue::new(look_again));
                 let place = join(queue.clone())?;
                 none.insert(Line { whose, hash, queue });
                 Ok(place)
@@ -89,8 +89,8 @@ impl Lines {
     }
 
     /// Lets go of the lines in which `caller` may have waited, if nobody is in them any more.
-    pub(super) fn leave(&mut self, hash: u64, caller: Caller) {
-        for whose in [Whose::Caller(caller), Whose::Newcomers] {
+    pub(super) fn leave(&mut self, hash: u64, caller: ClientKey) {
+        for whose in [Whose::ClientKey(caller), Whose::Newcomers] {
             let is_over = |line: &Line| line.whose == whose && line.queue.waiting() == 0;
             if let Ok(line) = self.0.find_entry(whose.hash(hash), is_over) {
                 line.remove();
@@ -102,19 +102,19 @@ impl Lines {
     }
 
     /// The line of `caller`, and that of newcomers, in which it may wait, too.
-    pub(super) fn of(&self, hash: u64, caller: Caller) -> Vec<Arc<Turnstile>> {
+    pub(super) fn of(&self, hash: u64, caller: ClientKey) -> Vec<Arc<WaitQueue>> {
         if self.0.is_empty() {
             return Vec::new();
         }
         let find = |whose: Whose| self.0.find(whose.hash(hash), |line| line.whose == whose);
-        let both = [Whose::Caller(caller), Whose::Newcomers].map(find);
+        let both = [Whose::ClientKey(caller), Whose::Newcomers].map(find);
         both.into_iter()
             .flatten()
             .map(|line| line.queue.clone())
             .collect()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Turnstile>> {
+    pub(super) fn all(&self) -> Vec<Arc<WaitQueue>> {
         self.0.iter().map(|line| line.queue.clone()).collect()
     }
 }

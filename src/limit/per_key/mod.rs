@@ -36,7 +36,7 @@
 //! # What callers are told
 //!
 //! After [`respond`](PerKeyLayer::respond) a refusal is a 429 with a `Retry-After` that is rounded up and true, and answers of
-//! either kind say in [`RateLimit` fields](Fields) what is left. `t` is the time until all of the quota is there again.
+//! either kind say in [`RateLimit` fields](RateLimitHeaders) what is left. `t` is the time until all of the quota is there again.
 //!
 //! The [guide](crate::guide::migration) has the lines of `tower_governor` beside those that take their place.
 //!
@@ -93,28 +93,28 @@ pub use self::{
     body::Metered,
     kind::{Bucket, InFlight, Joint, Kind, Rate, Window},
     layer::PerKeyLayer,
-    limiter::{CallerUsage, PerKeyLimiter, Refused},
+    limiter::{ClientUsage, PerKeyLimiter, RejectedRequest},
     service::PerKey,
     settle::{ByBytes, ByResponse, Settle, Settled},
     several::OneOfSeveral,
 };
 #[doc(inline)]
-pub use crate::http::headers::rate_limit::emit::{Fields, XReset};
+pub use crate::http::headers::rate_limit::emit::{RateLimitHeaders, ResetFormat};
 
 /// The response future.
 pub mod future {
     use std::sync::Arc;
 
     use super::{answer::Face, callers::Callers, kind::Bucket, settle::Settle};
-    use crate::limit::rejection::Fail;
+    use crate::limit::rejection::AsError;
 
     /// The response future of a [`PerKey`](crate::PerKey). See [`ResponseFuture`](crate::future::ResponseFuture).
-    pub type ResponseFuture<S, Request, A, F = Fail, K = Bucket> =
+    pub type ResponseFuture<S, Request, A, F = AsError, K = Bucket> =
         crate::limit::engine::ResponseFuture<
             S,
             Request,
             Arc<Callers<K>>,
             F,
-            <A as Settle>::Hold<<F as Face<K>>::Hold>,
+            <A as Settle>::ReleasePolicy<<F as Face<K>>::ReleasePolicy>,
         >;
 }

@@ -13,22 +13,22 @@ use super::{
     settle::Settle,
 };
 use crate::limit::{
-    engine::{Hold, Limited},
-    rejection::{Fail, Refusal},
+    engine::{Limited, ReleasePolicy},
+    rejection::{AsError, Rejection},
 };
 
 /// A service with a limit for each caller. See the [module docs](crate::per_key) for examples.
 ///
 /// A clone shares the limit.
 #[derive(Clone)]
-pub struct PerKey<S, A, F = Fail, K = Bucket>(Inner<S, A, F, K>)
+pub struct PerKey<S, A, F = AsError, K = Bucket>(Inner<S, A, F, K>)
 where
     A: Settle,
     F: Face<K>,
     K: Kind;
 
 type Inner<S, A, F, K> =
-    Limited<S, Arc<Callers<K>>, A, F, <A as Settle>::Hold<<F as Face<K>>::Hold>>;
+    Limited<S, Arc<Callers<K>>, A, F, <A as Settle>::ReleasePolicy<<F as Face<K>>::ReleasePolicy>>;
 
 // ===== impl PerKey =====
 
@@ -56,11 +56,12 @@ impl<S, A, F, K, Request> Service<Request> for PerKey<S, A, F, K>
 where
     S: Service<Request> + Clone,
     A: Ask<Request, K::Plan> + Settle,
-    F: Face<K> + Refusal<S::Response, S::Error>,
+    F: Face<K> + Rejection<S::Response, S::Error>,
     K: Kind,
-    A::Hold<F::Hold>: Hold<S::Response, Admitted<K>>,
+    A::ReleasePolicy<F::ReleasePolicy>: ReleasePolicy<S::Response, Admitted<K>>,
 {
-    type Response = <A::Hold<F::Hold> as Hold<S::Response, Admitted<K>>>::Output;
+    type Response =
+        <A::ReleasePolicy<F::ReleasePolicy> as ReleasePolicy<S::Response, Admitted<K>>>::Output;
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, A, F, K>;
 

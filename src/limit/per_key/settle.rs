@@ -2,21 +2,21 @@
 
 use super::{
     admitted::Admitted,
-    ask::{Ask, Asked, ByKey, Except, WithPlan, sealed::Sealed},
+    ask::{Ask, ByKey, Demand, Except, WithPlan, sealed::Sealed},
     body::Metered,
     kind::Rate,
 };
-use crate::limit::{cost::Cost, engine::Hold};
+use crate::limit::{cost::Cost, engine::ReleasePolicy};
 
 /// What is done to an answer, for a limit that asks for this.
 ///
 /// Sealed, as [`Ask`] is.
 pub trait Settle: Sealed {
     #[doc(hidden)]
-    type Hold<H: Clone>: Clone;
+    type ReleasePolicy<H: Clone>: Clone;
 
     #[doc(hidden)]
-    fn hold<H: Clone>(&self, hold: H) -> Self::Hold<H>;
+    fn hold<H: Clone>(&self, hold: H) -> Self::ReleasePolicy<H>;
 }
 
 /// The cost is settled, in a way that says when and by what: [`ByResponse`] or [`ByBytes`].
@@ -36,7 +36,7 @@ pub struct ByBytes;
 
 /// Settles, and does what else there is to do.
 #[derive(Debug, Clone, Copy)]
-pub struct Settling<H, W> {
+pub struct SettlingRelease<H, W> {
     hold: H,
     way: W,
 }
@@ -47,17 +47,17 @@ impl<A, W, Request, Plan> Ask<Request, Plan> for Settled<A, W>
 where
     A: Ask<Request, Plan>,
 {
-    fn ask(&self, request: &Request) -> Asked<Plan> {
+    fn ask(&self, request: &Request) -> Demand<Plan> {
         let settles = true;
         let asked = self.ask.ask(request);
-        Asked { settles, ..asked }
+        Demand { settles, ..asked }
     }
 }
 
 // ===== impl Settle =====
 
 impl<K, C> Settle for ByKey<K, C> {
-    type Hold<H: Clone> = H;
+    type ReleasePolicy<H: Clone> = H;
 
     fn hold<H: Clone>(&self, hold: H) -> H {
         hold
@@ -65,37 +65,37 @@ impl<K, C> Settle for ByKey<K, C> {
 }
 
 impl<A: Settle, P> Settle for WithPlan<A, P> {
-    type Hold<H: Clone> = A::Hold<H>;
+    type ReleasePolicy<H: Clone> = A::ReleasePolicy<H>;
 
-    fn hold<H: Clone>(&self, hold: H) -> A::Hold<H> {
+    fn hold<H: Clone>(&self, hold: H) -> A::ReleasePolicy<H> {
         self.ask.hold(hold)
     }
 }
 
 impl<A: Settle, E> Settle for Except<A, E> {
-    type Hold<H: Clone> = A::Hold<H>;
+    type ReleasePolicy<H: Clone> = A::ReleasePolicy<H>;
 
-    fn hold<H: Clone>(&self, hold: H) -> A::Hold<H> {
+    fn hold<H: Clone>(&self, hold: H) -> A::ReleasePolicy<H> {
         self.ask.hold(hold)
     }
 }
 
 impl<A: Settle, W: Clone> Settle for Settled<A, W> {
-    type Hold<H: Clone> = Settling<A::Hold<H>, W>;
+    type ReleasePolicy<H: Clone> = SettlingRelease<A::ReleasePolicy<H>, W>;
 
-    fn hold<H: Clone>(&self, hold: H) -> Self::Hold<H> {
+    fn hold<H: Clone>(&self, hold: H) -> Self::ReleasePolicy<H> {
         let way = self.way.clone();
         let hold = self.ask.hold(hold);
-        Settling { hold, way }
+        SettlingRelease { hold, way }
     }
 }
 
-// ===== impl Hold =====
+// ===== impl ReleasePolicy =====
 
-impl<Response, K, H, C> Hold<Response, Admitted<K>> for Settling<H, ByResponse<C>>
+impl<Response, K, H, C> ReleasePolicy<Response, Admitted<K>> for SettlingRelease<H, ByResponse<C>>
 where
     K: Rate,
-    H: Hold<Response, Admitted<K>>,
+    H: ReleasePolicy<Response, Admitted<K>>,
     C: Cost<Response> + Clone,
 {
     type Output = H::Output;
@@ -110,11 +110,11 @@ where
     }
 }
 
-impl<B, C, K, H> Hold<http::Response<B>, Admitted<K>> for Settling<H, ByBytes>
+impl<B, C, K, H> ReleasePolicy<http::Response<B>, Admitted<K>> for SettlingRelease<H, ByBytes>
 where
     C: http_body::Body,
     K: Rate,
-    H: Hold<http::Response<B>, Admitted<K>, Output = http::Response<C>>,
+    H: ReleasePolicy<http::Response<B>, Admitted<K>, Output = http::Response<C>>,
 {
     type Output = http::Response<Metered<C, K>>;
 

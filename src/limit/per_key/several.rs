@@ -46,7 +46,7 @@ macro_rules! per {
             ///
             /// The clock and the bounds on waiting are this layer's, but nothing waits that was not told to. Costs and answers are for
             /// the new layer to be told.
-            pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::Fail, $Kind> {
+            pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, $Kind> {
                 let limiter = self.limiter();
                 let per_key = PerKeyLimiter::from_plan(limiter.quota(), DEFAULT);
                 per_key.bound_waiting(&limiter.0.bounds);
@@ -59,7 +59,7 @@ macro_rules! per {
 per!(TokenBucketLayer, Bucket, "A bucket");
 per!(SlidingWindowLayer, Window, "A window");
 
-impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::Fail, H> {
+impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::AsError, H> {
     /// As many places as this layer has for each caller, as `key` tells them apart, for up to 1,000,000 callers. See
     /// [`per_key`](crate::per_key).
     ///
@@ -76,7 +76,7 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::Fai
     pub fn per<K>(
         self,
         key: K,
-    ) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::Fail, InFlight<H>> {
+    ) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, InFlight<H>> {
         let limiter = self.limiter();
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), ());
         per_key.bound_waiting(&limiter.0.bounds);

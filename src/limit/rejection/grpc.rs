@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
-use super::{Refusal, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
+use super::{Rejection, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
 use crate::error::{Reason, Rejected};
 
 /// A refusal is a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
@@ -13,8 +13,8 @@ use crate::error::{Reason, Rejected};
 /// | refused | status | when to come back |
 /// | --- | --- | --- |
 /// | for a rate or for concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`], and `grpc-retry-pushback-ms` |
-/// | it [never fits](Rejected::never_fits) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
-/// | it does not say [whose it is](Reason::NoKey) | `INVALID_ARGUMENT` (3) | never: `grpc-retry-pushback-ms: -1` |
+/// | it [never fits](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
+/// | it does not say [whose it is](Reason::MissingKey) | `INVALID_ARGUMENT` (3) | never: `grpc-retry-pushback-ms: -1` |
 ///
 /// `RetryInfo` has the wait to the nanosecond, but no less than 1 ms, and 1 second where nobody can know it. The [pushback] is for
 /// clients that retry by themselves and whose policy names the status: they wait that long in place of their own backoff, as far as their
@@ -26,10 +26,10 @@ use crate::error::{Reason, Rejected};
 /// is down.
 ///
 /// Every request is answered so, whatever protocol it speaks: to plain HTTP it looks like a success that is empty. Where
-/// one port serves both, put the layer around the gRPC part, and one with [`Respond`](super::Respond) around the other. For
+/// one port serves both, put the layer around the gRPC part, and one with [`AsResponse`](super::AsResponse) around the other. For
 /// gRPC-Web it belongs inside of the layer that translates.
 ///
-/// For a status of your own, [`RespondWith`](super::RespondWith) takes a closure, such as one that ends in tonic's `Status::into_http`.
+/// For a status of your own, [`AsResponseWith`](super::AsResponseWith) takes a closure, such as one that ends in tonic's `Status::into_http`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -39,7 +39,7 @@ use crate::error::{Reason, Rejected};
 /// use tonic::{Code, Status, body::Body};
 /// use tonic_types::StatusExt;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_throttle::{Quota, TokenBucketLayer, refusal::Grpc};
+/// use tower_throttle::{Quota, TokenBucketLayer, rejection::Grpc};
 ///
 /// // In front of a whole server it is `Server::builder().layer(..)`.
 /// let mut server = ServiceBuilder::new()
@@ -66,7 +66,7 @@ pub struct Grpc;
 
 impl Sealed for Grpc {}
 
-impl<B: Default, Error> Refusal<http::Response<B>, Error> for Grpc {
+impl<B: Default, Error> Rejection<http::Response<B>, Error> for Grpc {
     type Error = Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
@@ -107,8 +107,8 @@ fn code(rejected: &Rejected) -> u8 {
     const RESOURCE_EXHAUSTED: u8 = 8;
     const FAILED_PRECONDITION: u8 = 9;
     match rejected.reason() {
-        Reason::NoKey => INVALID_ARGUMENT,
-        Reason::NeverFits { .. } => FAILED_PRECONDITION,
+        Reason::MissingKey => INVALID_ARGUMENT,
+        Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,
         Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
     }
 }

@@ -1,17 +1,17 @@
 //! The two faces of a refusal: an error, or an answer.
 //!
-//! A limiter's service [fails](Fail) unless told otherwise, which suits a client. In front of a server it answers:
+//! A limiter's service [fails](AsError) unless told otherwise, which suits a client. In front of a server it answers:
 //!
 //! | on the layer | what the caller gets |
 //! | --- | --- |
-//! | `.respond()` | the status and `Retry-After`, and no body: [`Respond`] |
+//! | `.respond()` | the status and `Retry-After`, and no body: [`AsResponse`] |
 //! | `.respond_as(Text)` | the same, and why in plain words: [`Text`] |
 //! | `.respond_as(Problem)` | the same, and why in JSON (RFC 9457): [`Problem`] |
 #![cfg_attr(
     feature = "grpc",
     doc = "| `.respond_as(Grpc)` | a gRPC status with `RetryInfo`: [`Grpc`] |"
 )]
-//! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`RespondWith`] |
+//! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`AsResponseWith`] |
 //!
 //! Plain text and gRPC say why and when to come back, and nothing of how large the limit is. A closure is given the kind of the
 //! limit, too.
@@ -37,14 +37,14 @@ pub use self::grpc::Grpc;
 pub use self::{problem::Problem, text::Text};
 pub use crate::http::TextBody;
 use crate::{
-    error::{BoxError, Limit, Reason, Rejected},
+    error::{BoxError, LimitKind, Reason, Rejected},
     http::headers::retry_after::seconds_begun,
 };
 
 /// How a limiter's service tells the caller that it refused.
 ///
-/// Sealed. [`RespondWith`] takes a closure for everything that is not there.
-pub trait Refusal<Response, Error>: sealed::Sealed {
+/// Sealed. [`AsResponseWith`] takes a closure for everything that is not there.
+pub trait Rejection<Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;
 
@@ -68,7 +68,7 @@ pub trait Refusal<Response, Error>: sealed::Sealed {
 ///
 /// The face of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Fail;
+pub struct AsError;
 
 /// A refusal is an HTTP response, and the error type is the inner service's own. Nothing waits unless told.
 ///
@@ -76,16 +76,16 @@ pub struct Fail;
 /// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
 /// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 400. Concurrency can't know when others finish, and says 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Respond;
+pub struct AsResponse;
 
 /// A refusal is whatever response a closure makes of the [`Rejected`]. Nothing waits unless told.
 #[derive(Clone, Copy)]
-pub struct RespondWith<F>(pub(crate) F);
+pub struct AsResponseWith<F>(pub(crate) F);
 
 mod sealed {
     use std::time::Duration;
 
-    /// Keeps [`Refusal`](crate::Refusal) ours, so that it may grow.
+    /// Keeps [`Rejection`](crate::Rejection) ours, so that it may grow.
     pub trait Sealed {
         /// How long a request waits where its limiter was not told.
         fn default_max_wait(&self) -> Duration {
@@ -96,15 +96,15 @@ mod sealed {
 
 pub(crate) use sealed::Sealed;
 
-// ===== impl Fail =====
+// ===== impl AsError =====
 
-impl Sealed for Fail {
+impl Sealed for AsError {
     fn default_max_wait(&self) -> Duration {
         Duration::MAX
     }
 }
 
-impl<Response, Error> Refusal<Response, Error> for Fail
+impl<Response, Error> Rejection<Response, Error> for AsError
 where
     Error: Into<BoxError>,
 {
@@ -123,11 +123,11 @@ where
     }
 }
 
-// ===== impl Respond =====
+// ===== impl AsResponse =====
 
-impl Sealed for Respond {}
+impl Sealed for AsResponse {}
 
-impl<B: Default, Error> Refusal<http::Response<B>, Error> for Respond {
+impl<B: Default, Error> Rejection<http::Response<B>, Error> for AsResponse {
     type Error = Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
@@ -154,8 +154,8 @@ fn head(rejected: Rejected) -> http::Response<()> {
 /// The status that says what was refused.
 fn status(rejected: &Rejected) -> StatusCode {
     match (rejected.reason(), rejected.limit()) {
-        (Reason::NoKey, _) => StatusCode::BAD_REQUEST,
-        (_, Limit::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        (Reason::MissingKey, _) => StatusCode::BAD_REQUEST,
+        (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }
@@ -164,14 +164,14 @@ fn status(rejected: &Rejected) -> StatusCode {
 fn wait(rejected: &Rejected) -> Option<Duration> {
     // Nobody knows when others finish.
     let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
-    (!rejected.never_fits()).then(|| known.max(Duration::from_millis(1)))
+    (!rejected.exceeds_capacity()).then(|| known.max(Duration::from_millis(1)))
 }
 
-// ===== impl RespondWith =====
+// ===== impl AsResponseWith =====
 
-impl<F> Sealed for RespondWith<F> {}
+impl<F> Sealed for AsResponseWith<F> {}
 
-impl<F, Response, Error> Refusal<Response, Error> for RespondWith<F>
+impl<F, Response, Error> Rejection<Response, Error> for AsResponseWith<F>
 where
     F: Fn(&Rejected) -> Response,
 {
@@ -186,9 +186,9 @@ where
     }
 }
 
-impl<F> fmt::Debug for RespondWith<F> {
+impl<F> fmt::Debug for AsResponseWith<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RespondWith")
+        f.debug_tuple("AsResponseWith")
             .field(&type_name::<F>())
             .finish()
     }
@@ -201,18 +201,18 @@ mod tests {
     /// A refusal of each kind, of one who is to wait where that can be known.
     pub(super) fn all(wait: Duration) -> [Rejected; 5] {
         let (max_wait, max_waiting) = (Duration::ZERO, 7);
-        let never = Reason::NeverFits {
+        let never = Reason::ExceedsCapacity {
             cost: 41,
             capacity: 40,
         };
         let too_long = Reason::WaitTooLong { max_wait };
         let full = Reason::QueueFull { max_waiting };
         [
-            Rejected::new(Limit::TokenBucket, too_long, Some(wait)),
-            Rejected::new(Limit::SlidingWindow, full, Some(wait)),
-            Rejected::new(Limit::Concurrency, too_long, None),
-            Rejected::new(Limit::Concurrency, never, None),
-            Rejected::new(Limit::TokenBucket, Reason::NoKey, None),
+            Rejected::new(LimitKind::TokenBucket, too_long, Some(wait)),
+            Rejected::new(LimitKind::SlidingWindow, full, Some(wait)),
+            Rejected::new(LimitKind::Concurrency, too_long, None),
+            Rejected::new(LimitKind::Concurrency, never, None),
+            Rejected::new(LimitKind::TokenBucket, Reason::MissingKey, None),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use super::{Refusal, head, sealed::Sealed, words::words};
+use super::{Rejection, head, sealed::Sealed, words::words};
 use crate::{
     error::Rejected,
     http::{TextBody, headers::quoted_string::quote},
@@ -11,7 +11,7 @@ use crate::{
 /// A refusal is an HTTP response with a problem in JSON, as RFC 9457 has it: what kind of problem it is, why in plain words, and which
 /// limits of a caller were short, by the names that its `RateLimit` fields give them.
 ///
-/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond), the body can be any [`TextBody`].
+/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse), the body can be any [`TextBody`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -19,7 +19,7 @@ use crate::{
 /// use std::convert::Infallible;
 /// use http::{Request, Response};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_throttle::{ConcurrencyLayer, refusal::Problem};
+/// use tower_throttle::{ConcurrencyLayer, rejection::Problem};
 ///
 /// let mut server = ServiceBuilder::new()
 ///     .layer(ConcurrencyLayer::new(0).respond_as(Problem))
@@ -40,7 +40,7 @@ pub struct Problem;
 
 impl Sealed for Problem {}
 
-impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Problem {
+impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Problem {
     type Error = Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {

@@ -2,12 +2,12 @@
 
 use http::{HeaderValue, header::CONTENT_TYPE};
 
-use super::{Refusal, head, sealed::Sealed, words::words};
+use super::{Rejection, head, sealed::Sealed, words::words};
 use crate::{error::Rejected, http::TextBody};
 
 /// A refusal is an HTTP response that says in plain words why, and when to come back.
 ///
-/// Status, `Retry-After` and extensions are those of [`Respond`](super::Respond); the body is a sentence or two of English in
+/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse); the body is a sentence or two of English in
 /// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
 ///
 /// ```
@@ -16,7 +16,7 @@ use crate::{error::Rejected, http::TextBody};
 /// use std::convert::Infallible;
 /// use http::{Request, Response};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_throttle::{Quota, TokenBucketLayer, refusal::Text};
+/// use tower_throttle::{Quota, TokenBucketLayer, rejection::Text};
 ///
 /// let mut server = ServiceBuilder::new()
 ///     .layer(TokenBucketLayer::new(Quota::per_minute(2)).respond_as(Text))
@@ -38,7 +38,7 @@ pub struct Text;
 
 impl Sealed for Text {}
 
-impl<B: TextBody, Error> Refusal<http::Response<B>, Error> for Text {
+impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Text {
     type Error = Error;
 
     fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {

@@ -1,6 +1,6 @@
 //! What a refused caller is told in words.
 
-use crate::error::{Limit, Reason, Rejected};
+use crate::error::{LimitKind, Reason, Rejected};
 
 use super::wait;
 use crate::http::headers::retry_after::seconds_begun;
@@ -8,9 +8,11 @@ use crate::http::headers::retry_after::seconds_begun;
 /// Why the request was refused, and when to come back, in printable ASCII. Nothing of how large the limit is.
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
-        (Reason::NoKey, _) => "The request does not say whose it is.",
-        (Reason::NeverFits { .. }, _) => "The request asks for more than is ever allowed at once.",
-        (_, Limit::Concurrency) => "Too many requests at the same time.",
+        (Reason::MissingKey, _) => "The request does not say whose it is.",
+        (Reason::ExceedsCapacity { .. }, _) => {
+            "The request asks for more than is ever allowed at once."
+        }
+        (_, LimitKind::Concurrency) => "Too many requests at the same time.",
         _ => "Too many requests.",
     };
     match wait(rejected).map(seconds_begun) {

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     body::ErrorBody,
     codes,
-    reason::{Class, LimitError},
+    reason::{LimitError, ThrottleReason},
 };
 use crate::error::Outcome;
 
@@ -62,10 +62,12 @@ fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) ->
     }
     if let Some(limit) = limit {
         return match limit.class {
-            Class::Rate | Class::Concurrency | Class::Ramp => Outcome::RateLimited,
-            Class::Day | Class::Money => Outcome::QuotaExhausted,
-            Class::TooLarge => Outcome::ClientError,
-            Class::Capacity => Outcome::Overloaded,
+            ThrottleReason::Rate | ThrottleReason::Concurrency | ThrottleReason::Ramp => {
+                Outcome::RateLimited
+            }
+            ThrottleReason::Day | ThrottleReason::QuotaExhausted => Outcome::QuotaExhausted,
+            ThrottleReason::TooLarge => Outcome::ClientError,
+            ThrottleReason::Capacity => Outcome::Overloaded,
         };
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {

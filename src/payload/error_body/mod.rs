@@ -22,7 +22,7 @@ mod tests;
 #[cfg(feature = "cache")]
 pub(crate) use self::in_band::error_in;
 #[cfg(feature = "provider")]
-pub use self::reason::Class;
+pub use self::reason::ThrottleReason;
 #[cfg(feature = "provider")]
 pub(crate) use self::{
     in_band::{Says, says},

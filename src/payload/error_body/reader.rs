@@ -9,17 +9,17 @@ use http::{Response, response::Parts};
 use http_body::Body;
 
 use super::kind::Diagnosis;
-use crate::http::peeked_body::{Bounds, Opened, Opening, Step};
+use crate::http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step};
 
 /// As much of an error is read as any provider has to say.
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: ReadLimits = ReadLimits {
     bytes: 16 * 1024,
     frames: 256,
     patience: Duration::from_secs(5),
 };
 
 /// An error response whose body is being read.
-pub(crate) struct ErrorReader<B: Body>(Option<(Parts, Opening<B>)>);
+pub(crate) struct ErrorReader<B: Body>(Option<(Parts, BodyPeek<B>)>);
 
 /// What a layer further in has read.
 fn known(parts: &Parts) -> Option<&Diagnosis> {
@@ -32,7 +32,7 @@ fn known(parts: &Parts) -> Option<&Diagnosis> {
 impl<B: Body> ErrorReader<B> {
     pub(crate) fn new(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
-        Self(Some((parts, Opening::new(body, BOUNDS))))
+        Self(Some((parts, BodyPeek::new(body, BOUNDS))))
     }
 
     /// Ready once enough was read.
@@ -45,7 +45,7 @@ impl<B: Body> ErrorReader<B> {
     }
 
     /// The response as it came, and what the part of it that was read says; once.
-    pub(crate) fn finish(&mut self) -> Option<(Response<Opened<B>>, Diagnosis)> {
+    pub(crate) fn finish(&mut self) -> Option<(Response<PeekedBody<B>>, Diagnosis)> {
         let (parts, opening) = self.0.take()?;
         let diagnosis = known(&parts)
             .cloned()

@@ -17,13 +17,13 @@ const OVERLOADED: u16 = 529;
 /// Which kind of limit the provider refused by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Class {
+pub enum ThrottleReason {
     /// Too many in a short time: wait as told.
     Rate,
     /// Too many in a day, or a month: no wait that a request can bear will help.
     Day,
     /// The money is spent, or a spending limit reached.
-    Money,
+    QuotaExhausted,
     /// The request alone is more than the limit ever holds: no wait will help.
     TooLarge,
     /// Too many in flight.
@@ -37,7 +37,7 @@ pub enum Class {
 /// An error response that says that a limit was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LimitError {
-    pub(crate) class: Class,
+    pub(crate) class: ThrottleReason,
     /// How long to wait, by the most telling source that speaks: a header, the body's own field,
     /// the reset of a limit that is used up, the words of the message.
     pub(crate) retry_after: Option<Duration>,
@@ -47,9 +47,9 @@ pub(crate) struct LimitError {
     pub(crate) message: Option<Box<str>>,
 }
 
-// ===== impl Class =====
+// ===== impl ThrottleReason =====
 
-impl Class {
+impl ThrottleReason {
     /// What a refusal of a provider's means; `None` where the response is none.
     ///
     /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a
@@ -62,7 +62,7 @@ impl Class {
     /// Whether no retry will mend it.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Day | Self::Money | Self::TooLarge)
+        matches!(self, Self::Day | Self::QuotaExhausted | Self::TooLarge)
     }
 }
 
@@ -93,11 +93,11 @@ impl LimitError {
         let retry_after = hint.or_else(|| wait(error, &limits));
         let class = match class(status, error, &limits) {
             // A day's quota that refills as one watches.
-            Class::Day
+            ThrottleReason::Day
                 if error.is_daily != Some(true)
                     && retry_after.is_some_and(|wait| wait <= BEARABLE) =>
             {
-                Class::Rate
+                ThrottleReason::Rate
             }
             class => class,
         };
@@ -116,33 +116,33 @@ impl LimitError {
 }
 
 /// By what is said in so many words first, and by the status last.
-fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Class {
+fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> ThrottleReason {
     if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY) {
-        return Class::Money;
+        return ThrottleReason::QuotaExhausted;
     }
     if error.is_daily == Some(true) {
-        return Class::Day;
+        return ThrottleReason::Day;
     }
     if codes::is_too_large(&error.words) {
-        return Class::TooLarge;
+        return ThrottleReason::TooLarge;
     }
     if error.mentions(codes::RAMP_WORDS) {
-        return Class::Ramp;
+        return ThrottleReason::Ramp;
     }
     let is_overload = matches!(status.as_u16(), 503 | OVERLOADED);
     if is_overload || error.mentions(codes::CAPACITY_WORDS) {
-        return Class::Capacity;
+        return ThrottleReason::Capacity;
     }
     let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
     if error.mentions(codes::CONCURRENCY_WORDS) || used_up(limits).any(in_flight) {
-        return Class::Concurrency;
+        return ThrottleReason::Concurrency;
     }
     // Where the quota has a name the message repeats what that says, or speaks of other plans.
     let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
     if in_words || used_up(limits).any(is_of_a_day) {
-        return Class::Day;
+        return ThrottleReason::Day;
     }
-    Class::Rate
+    ThrottleReason::Rate
 }
 
 /// What headers that were made for it do not say.

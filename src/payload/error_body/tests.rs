@@ -2,11 +2,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
-use Class::{Capacity, Concurrency, Day, Money, Ramp, Rate, TooLarge};
+use ThrottleReason::{Capacity, Concurrency, Day, QuotaExhausted, Ramp, Rate, TooLarge};
 
 type Fields = &'static [(&'static str, &'static str)];
 /// The class, milliseconds to wait, and the code.
-type Row = (Class, Option<u64>, Option<&'static str>);
+type Row = (ThrottleReason, Option<u64>, Option<&'static str>);
 
 fn told(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Option<LimitError> {
     let mut headers = HeaderMap::new();
@@ -34,7 +34,7 @@ const NONE: Fields = &[];
 fn by_status_alone() {
     check(&[
         (429, NONE, "", Some((Rate, None, None))),
-        (402, NONE, "", Some((Money, None, None))),
+        (402, NONE, "", Some((QuotaExhausted, None, None))),
         (503, NONE, "", Some((Capacity, None, None))),
         (529, NONE, "", Some((Capacity, None, None))),
         (403, NONE, "", None),
@@ -58,32 +58,32 @@ fn bodies_of_providers() {
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): LimitKind 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
             Some((Rate, Some(1_500), Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): LimitKind 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
             Some((TooLarge, None, Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): LimitKind 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
             Some((Day, Some(432_000), Some("rate_limit_exceeded"))),
         ),
         (
             429,
             &[("x-should-retry", "false")],
             r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
-            Some((Money, None, Some("insufficient_quota"))),
+            Some((QuotaExhausted, None, Some("insufficient_quota"))),
         ),
         (
             429,
             NONE,
             r#"{"error":{"message":"m","type":"insufficient_quota","code":null}}"#,
-            Some((Money, None, Some("insufficient_quota"))),
+            Some((QuotaExhausted, None, Some("insufficient_quota"))),
         ),
         (
             429,
@@ -139,7 +139,7 @@ fn bodies_of_providers() {
             429,
             NONE,
             r#"{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}"#,
-            Some((Money, None, Some("enforced_spend_limit_reached"))),
+            Some((QuotaExhausted, None, Some("enforced_spend_limit_reached"))),
         ),
         (
             529,
@@ -158,7 +158,7 @@ fn bodies_of_providers() {
             402,
             NONE,
             r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#,
-            Some((Money, None, Some("invalid_request_error"))),
+            Some((QuotaExhausted, None, Some("invalid_request_error"))),
         ),
         (
             429,
@@ -176,7 +176,7 @@ fn bodies_of_providers() {
         (
             429,
             &[("date", "Tue, 24 Nov 2026 05:09:30 GMT")],
-            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
+            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-LimitKind":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
             Some((Rate, Some(30_000), Some("429"))),
         ),
         // Mistral.
@@ -271,7 +271,7 @@ fn every_code_of_money_is_one() {
         ] {
             for status in [429, 403, 503] {
                 let told = told(status, NONE, body.as_bytes()).unwrap();
-                assert_eq!(told.class, Money, "{status} {body}");
+                assert_eq!(told.class, QuotaExhausted, "{status} {body}");
             }
         }
     }
@@ -512,7 +512,7 @@ fn bodies_that_are_not_what_they_should_be() {
         (b"<html>Too many concurrent requests</html>", Concurrency),
         (b"You may send 5 requests per day.", Day),
         (deep.as_bytes(), Rate),
-        (huge.as_bytes(), Money),
+        (huge.as_bytes(), QuotaExhausted),
         // No error is so long.
         (far.as_bytes(), Rate),
     ] {

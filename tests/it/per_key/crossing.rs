@@ -13,7 +13,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_throttle::{
     Quota, SlidingWindowLayer, TokenBucketLayer,
     cost::{FromExtension, Units},
-    key::{self, Caller},
+    key::{self, ClientKey},
     per_key::{ByKey, PerKeyLayer, PerKeyLimiter},
 };
 
@@ -73,8 +73,8 @@ fn served(layer: PerKeyLayer<ByKey<key::ApiKey>>) -> (Server, PerKeyLimiter) {
     (BoxCloneSyncService::new(layer.layer(slow())), limiter)
 }
 
-fn ann() -> Caller {
-    Caller::secret("ann")
+fn ann() -> ClientKey {
+    ClientKey::secret("ann")
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ async fn who_was_let_go_and_came_back_is_given_nothing_of_what_had_refilled() {
     other.ends(0).await;
     advance(Duration::from_secs(15)).await;
     // Bob takes the one place, and then ann does again.
-    let bob = Caller::from("bob");
+    let bob = ClientKey::from("bob");
     assert!(limiter.try_acquire(bob, 1).is_admit());
     assert_eq!((limiter.callers(), limiter.used(bob)), (1, 1));
     advance(Duration::from_secs(15)).await;
@@ -136,7 +136,7 @@ async fn who_was_let_go_and_came_back_is_given_nothing_of_what_had_refilled() {
 async fn what_was_taken_by_another_plan_at_the_same_instant_is_not_given_back_after_it_refilled() {
     let (server, limiter) = bucket(Quota::per_hour(1).burst(5));
     let late = UnderWay::of(&server, 5);
-    limiter.set_plan(Quota::per_second(10));
+    limiter.set_limits(Quota::per_second(10));
     // Half a second's worth is missing. From here on the bucket is never full.
     for _ in 0..20 {
         advance(ms(400)).await;
@@ -152,17 +152,17 @@ async fn a_new_plan_for_all_leaves_alone_what_was_counted_by_a_plan_of_its_own()
     // Each as fast, or over as long, as the plan for all is before.
     let bucket = TokenBucketLayer::new(Quota::per_minute(60))
         .per(API_KEY())
-        .plan(|_: &Request<()>| Quota::per_minute(60).burst(600));
+        .limits_for(|_: &Request<()>| Quota::per_minute(60).burst(600));
     let window = SlidingWindowLayer::new(Quota::per_hour(10))
         .per(API_KEY())
-        .plan(|_: &Request<()>| Quota::per_hour(600));
+        .limits_for(|_: &Request<()>| Quota::per_hour(600));
     for _ in 0..600 {
         bucket.layer(hello()).oneshot(from("ann")).await.unwrap();
         window.layer(hello()).oneshot(from("ann")).await.unwrap();
     }
     advance(Duration::from_secs(120)).await;
-    bucket.limiter().set_plan(Quota::per_second(100));
-    window.limiter().set_plan(Quota::per_minute(10));
+    bucket.limiter().set_limits(Quota::per_second(100));
+    window.limiter().set_limits(Quota::per_minute(10));
     advance(Duration::from_secs(1)).await;
     assert_eq!(bucket.limiter().used(ann()), 600 - 121);
     assert_eq!(window.limiter().used(ann()), 600);

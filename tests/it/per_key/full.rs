@@ -11,7 +11,7 @@ use std::{
 use http::Request;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
-use tower_throttle::{Quota, Rejected, TokenBucketLayer, key::Caller, per_key::PerKeyLimiter};
+use tower_throttle::{Quota, Rejected, TokenBucketLayer, key::ClientKey, per_key::PerKeyLimiter};
 
 use super::{API_KEY, from, hello};
 
@@ -42,11 +42,11 @@ async fn a_newcomer_to_a_full_table_is_not_told_never() {
         .per(API_KEY())
         .max_callers(0)
         .cost(|_: &Request<()>| 5)
-        .plan(|_: &Request<()>| Quota::per_second(10))
+        .limits_for(|_: &Request<()>| Quota::per_second(10))
         .respond();
     let refused = layer.layer(hello()).oneshot(from("ann")).await.unwrap();
     let rejected: &Rejected = refused.extensions().get().unwrap();
-    assert!(!rejected.never_fits(), "{rejected}");
+    assert!(!rejected.exceeds_capacity(), "{rejected}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
     let limiter = PerKeyLimiter::in_flight(1)
         .max_callers(1)
         .max_wait(60 * SECOND);
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut waits = Box::pin(limiter.enter(ann));
     assert!(futures::poll!(&mut waits).is_pending());
@@ -121,7 +121,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
                         drop(held.unwrap());
                     }
                     if task == 0 {
-                        limiter.set_plan(1 + round % 2);
+                        limiter.set_limits(1 + round % 2);
                     }
                     assert!(limiter.callers() <= max_callers);
                 }
@@ -135,7 +135,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
             task.unwrap();
         }
         assert_eq!(limiter.callers(), 0);
-        limiter.set_plan(1);
+        limiter.set_limits(1);
         let all: Vec<_> = (0..8_u64)
             .map(|caller| limiter.try_enter(caller.into()))
             .collect();

@@ -7,8 +7,8 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Decision, Limit, Quota, Reason, Rejected, SlidingWindowLayer,
-    TokenBucketLayer, key::Caller, per_key::PerKeyLimiter, refusal::Problem,
+    ConcurrencyLayer, Decision, LimitKind, Quota, Reason, Rejected, SlidingWindowLayer,
+    TokenBucketLayer, key::ClientKey, per_key::PerKeyLimiter, rejection::Problem,
 };
 
 use super::{API_KEY, ask, from, hello};
@@ -40,7 +40,7 @@ async fn a_window_admits_its_quota_and_then_nothing_until_the_first_is_a_period_
 async fn a_window_of_any_size_is_never_over_and_takes_a_256th_more_at_the_most() {
     for units in [256, 257, 100_000] {
         let limiter = PerKeyLimiter::window(Quota::per_second(units));
-        let caller = Caller::from("ann");
+        let caller = ClientKey::from("ann");
         assert_eq!(limiter.try_acquire(caller, units), Decision::Admit);
         assert_eq!(limiter.try_acquire(caller, units + 1), Decision::Never);
         advance(ms(999)).await;
@@ -67,14 +67,14 @@ async fn a_window_is_let_go_once_it_is_empty() {
 #[tokio::test(start_paused = true)]
 async fn a_window_keeps_its_starts_when_its_plan_changes() {
     let limiter = PerKeyLimiter::window(Quota::per_minute(10));
-    let caller = Caller::from("ann");
+    let caller = ClientKey::from("ann");
     assert!(limiter.try_acquire(caller, 8).is_admit());
-    limiter.set_plan(Quota::per_minute(4));
+    limiter.set_limits(Quota::per_minute(4));
     assert!(!limiter.try_acquire(caller, 1).is_admit());
     assert_eq!(limiter.used(caller), 8);
-    limiter.set_plan(Quota::per_minute(10));
+    limiter.set_limits(Quota::per_minute(10));
     assert!(limiter.try_acquire(caller, 2).is_admit());
-    limiter.set_plan(Quota::per_second(10));
+    limiter.set_limits(Quota::per_second(10));
     advance(Duration::from_secs(1)).await;
     assert!(limiter.try_acquire(caller, 10).is_admit());
 }
@@ -91,7 +91,7 @@ async fn several_limits_take_all_or_none() {
     assert_eq!(told, [r#""second";r=1;t=1"#, r#""hour";r=2;t=3600"#]);
     assert_eq!(ask(&layer, from("ann")).await.0, 200);
     for _ in 0..5 {
-        // Refused by the bucket, so the hour keeps its last one.
+        // RejectedRequest by the bucket, so the hour keeps its last one.
         let (status, headers) = ask(&layer, from("ann")).await;
         assert_eq!(
             (status.as_u16(), headers["retry-after"].to_str().unwrap()),
@@ -103,7 +103,7 @@ async fn several_limits_take_all_or_none() {
     let refused = layer.layer(hello()).oneshot(from("ann")).await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "3599");
     let rejected: &Rejected = refused.extensions().get().unwrap();
-    assert_eq!(rejected.limit(), Limit::SlidingWindow);
+    assert_eq!(rejected.limit(), LimitKind::SlidingWindow);
     let problem: serde_json::Value = serde_json::from_str(refused.body()).unwrap();
     assert_eq!(problem["violated-policies"], serde_json::json!(["hour"]));
     assert_eq!(ask(&layer, from("bob")).await.0, 200);
@@ -114,7 +114,7 @@ async fn several_limits_have_a_plan_each() {
     let layer = TokenBucketLayer::new(Quota::per_second(1))
         .per(API_KEY())
         .and("hour", SlidingWindowLayer::new(Quota::per_hour(1)))
-        .plan(|_: &Request<()>| (Quota::per_second(5), Quota::per_hour(3)))
+        .limits_for(|_: &Request<()>| (Quota::per_second(5), Quota::per_hour(3)))
         .respond();
     for _ in 0..3 {
         assert_eq!(ask(&layer, from("ann")).await.0, 200);
@@ -139,7 +139,7 @@ async fn what_is_in_flight_is_counted_for_each_caller_to_the_end_of_the_body() {
         Ok::<_, Infallible>(Response::new(Full::<&[u8]>::from(&b"hello"[..])))
     }));
     let first = service.clone().oneshot(from("ann")).await.unwrap();
-    assert_eq!(limiter.used(Caller::secret("ann")), 1);
+    assert_eq!(limiter.used(ClientKey::secret("ann")), 1);
     let refused = service.clone().oneshot(from("ann")).await.unwrap();
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "1");
@@ -161,7 +161,7 @@ async fn a_request_that_is_dropped_gives_its_place_back() {
         std::future::pending::<()>().await;
         Ok::<_, Infallible>(())
     }));
-    let caller = Caller::secret("ann");
+    let caller = ClientKey::secret("ann");
     let mut call = Box::pin(service.clone().oneshot(from("ann")));
     assert!(futures::poll!(&mut call).is_pending());
     assert_eq!(limiter.used(caller), 1);
@@ -179,7 +179,7 @@ async fn places_may_be_weighed_and_planned() {
         .until_response()
         .per(API_KEY())
         .cost(|request: &Request<()>| request.uri().path().len() as u64)
-        .plan(|_: &Request<()>| 3_usize)
+        .limits_for(|_: &Request<()>| 3_usize)
         .respond();
     let weighing = |path: &str| {
         let request = Request::get(path).header("x-api-key", "ann");
@@ -212,13 +212,13 @@ fn a_place_that_outlives_its_plan_is_given_back_all_the_same() {
     let held: Vec<_> = (0..3)
         .map(|_| limiter.try_enter("ann".into()).unwrap())
         .collect();
-    limiter.set_plan(1);
+    limiter.set_limits(1);
     assert!(limiter.try_enter("ann".into()).is_err());
     drop(held);
     assert!(limiter.try_enter("ann".into()).is_ok());
-    limiter.set_plan(0);
+    limiter.set_limits(0);
     let refused = limiter.try_enter("ann".into()).unwrap_err();
-    assert!(refused.never_fits());
+    assert!(refused.exceeds_capacity());
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn two_new_plans_at_once_leave_one_in_force() {
         std::thread::scope(|scope| {
             for plan in [3, 5] {
                 let limiter = &limiter;
-                scope.spawn(move || limiter.set_plan(plan));
+                scope.spawn(move || limiter.set_limits(plan));
             }
         });
-        let plan = limiter.plan();
+        let plan = limiter.limits();
         for caller in 0..200_u64 {
             let held: Vec<_> = (0..6)
                 .filter_map(|_| limiter.try_enter(caller.into()).ok())

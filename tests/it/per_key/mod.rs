@@ -20,9 +20,9 @@ use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
     Decision, Quota, Reason, Rejected, TokenBucketLayer,
-    key::{self, Caller},
-    per_key::{Fields, MissingKey, PerKeyLayer, PerKeyLimiter, XReset},
-    refusal::Problem,
+    key::{self, ClientKey},
+    per_key::{MissingKey, PerKeyLayer, PerKeyLimiter, RateLimitHeaders, ResetFormat},
+    rejection::Problem,
 };
 
 fn hello()
@@ -77,7 +77,9 @@ async fn each_caller_has_a_bucket_of_its_own_and_retry_after_is_true_to_the_seco
 
 #[tokio::test(start_paused = true)]
 async fn admitted_answers_say_what_is_left_in_the_fields_that_were_asked_for() {
-    let fields = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+    let fields = RateLimitHeaders::default()
+        .draft_03(true)
+        .x_rate_limit(ResetFormat::Delta);
     let layer = TokenBucketLayer::new(Quota::per_minute(4))
         .per(API_KEY())
         .respond()
@@ -96,7 +98,7 @@ async fn admitted_answers_say_what_is_left_in_the_fields_that_were_asked_for() {
     ] {
         assert_eq!(headers[name], value, "{name}");
     }
-    let silent = layer.fields(Fields::NONE);
+    let silent = layer.fields(RateLimitHeaders::NONE);
     assert!(ask(&silent, from("ann")).await.1.is_empty());
 }
 
@@ -146,8 +148,8 @@ async fn a_request_without_its_key_is_what_was_told() {
     assert!(!headers.contains_key("retry-after"));
     let error = refused.layer(hello()).oneshot(bare()).await.unwrap_err();
     let rejected = error.downcast_ref::<Rejected>().unwrap();
-    assert_eq!(rejected.reason(), Reason::NoKey);
-    assert!(rejected.never_fits());
+    assert_eq!(rejected.reason(), Reason::MissingKey);
+    assert!(rejected.exceeds_capacity());
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +163,7 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
                 1
             }
         })
-        .plan(
+        .limits_for(
             |request: &Request<()>| match request.headers().get("x-plan") {
                 Some(_) => Quota::per_minute(20),
                 None => Quota::per_minute(10),
@@ -194,11 +196,11 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
 async fn a_new_quota_at_run_time_keeps_what_was_used() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(10));
     assert_eq!(limiter.try_acquire("ann".into(), 8), Decision::Admit);
-    limiter.set_plan(Quota::per_minute(5));
+    limiter.set_limits(Quota::per_minute(5));
     // All of the new quota: more than that nobody can have used.
     let wait = Decision::Wait(Duration::from_secs(12));
     assert_eq!(limiter.try_acquire("ann".into(), 1), wait);
-    limiter.set_plan(Quota::per_minute(20));
+    limiter.set_limits(Quota::per_minute(20));
     assert_eq!(limiter.try_acquire("ann".into(), 15), Decision::Admit);
     assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
 }
@@ -212,7 +214,7 @@ async fn a_shadow_counts_and_reports_and_lets_pass() {
         .shadow()
         .on_refused(move |refused| {
             assert!(refused.passed);
-            assert_eq!(refused.caller, Some(Caller::secret("ann")));
+            assert_eq!(refused.caller, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
         })
         .respond();
@@ -243,7 +245,7 @@ async fn the_top_callers_are_those_who_used_the_most() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(2)).max_callers(1_000);
-    let blocked = Caller::from("blocked");
+    let blocked = ClientKey::from("blocked");
     assert!(limiter.try_acquire(blocked, 2).is_admit());
     let mut admitted = 0;
     for number in 0..100_000 {
@@ -271,7 +273,7 @@ async fn idle_callers_are_let_go_though_nobody_new_comes() {
     assert_eq!(limiter.callers(), 10_000);
     for _ in 0..2_000 {
         advance(Duration::from_millis(100)).await;
-        let _ = limiter.try_acquire(Caller::from("the only one"), 1);
+        let _ = limiter.try_acquire(ClientKey::from("the only one"), 1);
     }
     assert_eq!(limiter.callers(), 1);
 }
@@ -293,11 +295,11 @@ async fn keys_are_told_apart_and_what_is_no_key_is_none() {
     let bearer = key::ApiKey::bearer();
     assert_eq!(
         bearer.caller(&with("authorization", "Bearer t")),
-        Some(Caller::secret("t"))
+        Some(ClientKey::secret("t"))
     );
     assert_eq!(
         bearer.caller(&with("authorization", "bearer  t ")),
-        Some(Caller::secret("t"))
+        Some(ClientKey::secret("t"))
     );
     for none in ["", "Bearer", "Bearer ", "Basic t", "t"] {
         assert_eq!(bearer.caller(&with("authorization", none)), None, "{none}");
@@ -324,12 +326,12 @@ async fn keys_are_told_apart_and_what_is_no_key_is_none() {
         Some(7.into())
     );
     assert_eq!(key::Extension::<String>::new().caller(&request), None);
-    assert_eq!(key::Global.caller(&request), Some(Caller::EVERYONE));
+    assert_eq!(key::Global.caller(&request), Some(ClientKey::EVERYONE));
 }
 
 #[tokio::test(start_paused = true)]
 async fn any_service_can_be_limited_by_what_a_closure_finds() {
-    let key = |user: &u64| Some(Caller::from(*user));
+    let key = |user: &u64| Some(ClientKey::from(*user));
     let layer = PerKeyLayer::new(PerKeyLimiter::new(Quota::per_minute(1)), key);
     let service = layer.layer(service_fn(async |user: u64| Ok::<_, Infallible>(user + 1)));
     assert_eq!(service.clone().oneshot(1).await.unwrap(), 2);
@@ -378,10 +380,10 @@ async fn a_place_that_is_free_is_found_soon_though_few_come_who_are_new() {
 async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10));
     assert!(limiter.try_acquire("ann".into(), 10).is_admit());
-    limiter.set_plan(Quota::per_hour(10));
+    limiter.set_limits(Quota::per_hour(10));
     advance(Duration::from_secs(1)).await;
     assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
-    limiter.set_plan(Quota::per_second(10));
+    limiter.set_limits(Quota::per_second(10));
     advance(Duration::from_secs(1)).await;
     assert!(limiter.try_acquire("ann".into(), 10).is_admit());
 }
@@ -390,7 +392,7 @@ async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
 async fn who_shares_a_bucket_shares_its_quota() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
-        .plan(|_: &Request<()>| Quota::per_second(1_000))
+        .limits_for(|_: &Request<()>| Quota::per_second(1_000))
         .respond();
     let bare = || Request::get("/").body(()).unwrap();
     assert_eq!(ask(&layer, bare()).await.0, 200);
@@ -422,9 +424,9 @@ async fn edges_neither_panic_nor_pass() {
         let limiter = PerKeyLimiter::new(quota).max_callers(usize::MAX);
         assert!(!limiter.try_acquire("ann".into(), u64::MAX).is_admit());
         let _ = limiter.try_acquire("ann".into(), 1);
-        limiter.set_plan(Quota::per_hour(1));
+        limiter.set_limits(Quota::per_hour(1));
         let _ = limiter.try_acquire("ann".into(), 1);
-        limiter.set_plan(quota);
+        limiter.set_limits(quota);
         let _ = limiter.try_acquire("ann".into(), 1);
         assert!(limiter.top(usize::MAX).len() <= 1);
     }
@@ -433,25 +435,28 @@ async fn edges_neither_panic_nor_pass() {
 #[test]
 fn what_reads_the_same_is_not_the_same_caller() {
     let long = "a name of more than fifteen bytes";
-    assert_ne!(Caller::from(long), Caller::secret(long));
-    assert_eq!(Caller::from(long), Caller::from(long));
+    assert_ne!(ClientKey::from(long), ClientKey::secret(long));
+    assert_eq!(ClientKey::from(long), ClientKey::from(long));
     let loopback = "2001:db8::1:0:0".parse().unwrap();
     assert_ne!(
-        Caller::network(loopback, 120),
-        Caller::network(loopback, 128)
+        ClientKey::network(loopback, 120),
+        ClientKey::network(loopback, 128)
     );
-    assert_eq!(Caller::network(loopback, 64).to_string(), "2001:db8::/64");
+    assert_eq!(
+        ClientKey::network(loopback, 64).to_string(),
+        "2001:db8::/64"
+    );
     let mapped = "::ffff:192.0.2.1".parse::<std::net::IpAddr>().unwrap();
-    assert_eq!(Caller::from(mapped).to_string(), "192.0.2.1");
-    assert_eq!(Caller::from(u64::MAX).to_string(), u64::MAX.to_string());
-    assert_eq!(Caller::from("").to_string(), "");
+    assert_eq!(ClientKey::from(mapped).to_string(), "192.0.2.1");
+    assert_eq!(ClientKey::from(u64::MAX).to_string(), u64::MAX.to_string());
+    assert_eq!(ClientKey::from("").to_string(), "");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_one_caller_of_a_global_key_has_a_plan_and_those_without_a_key_have_not() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(key::Global)
-        .plan(|_: &Request<()>| Quota::per_minute(3))
+        .limits_for(|_: &Request<()>| Quota::per_minute(3))
         .respond();
     for status in [200, 200, 200, 429] {
         assert_eq!(ask(&layer, from("ann")).await.0, status);

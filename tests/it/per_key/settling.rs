@@ -10,7 +10,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     Quota, SlidingWindowLayer, TokenBucketLayer,
     cost::{FromExtension, Units},
-    key::Caller,
+    key::ClientKey,
 };
 
 use super::{API_KEY, ask, from};
@@ -62,7 +62,7 @@ async fn tokens_used_are_told_by_an_extension_of_the_response() {
     let answer = service.clone().oneshot(from("ann")).await.unwrap();
     assert_eq!(answer.headers()["ratelimit"], r#""default";r=50;t=60"#);
     assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 429);
-    assert_eq!(layer.limiter().used(Caller::secret("ann")), 950);
+    assert_eq!(layer.limiter().used(ClientKey::secret("ann")), 950);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn bytes_are_counted_as_they_pass_and_settled_at_the_end_or_the_drop() {
         .per(API_KEY())
         .settle_bytes()
         .respond();
-    let used = |name| layer.limiter().used(Caller::secret(name));
+    let used = |name| layer.limiter().used(ClientKey::secret(name));
     let service = layer.layer(service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![0; 300]))))
     }));
@@ -126,11 +126,11 @@ async fn what_goes_back_goes_where_it_came_from() {
     let other = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let limiter = layer.limiter().clone();
-        assert!(limiter.try_acquire(Caller::secret("ann"), 10).is_admit());
+        assert!(limiter.try_acquire(ClientKey::secret("ann"), 10).is_admit());
     };
     let (slow, ()) = tokio::join!(slow, other);
     assert!(slow.is_ok());
-    assert_eq!(layer.limiter().used(Caller::secret("ann")), 10);
+    assert_eq!(layer.limiter().used(ClientKey::secret("ann")), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,14 +157,14 @@ async fn a_request_that_fails_or_is_dropped_has_cost_what_was_reserved() {
         Err::<Response<String>, _>(std::io::Error::other("broken"))
     }));
     assert!(fails.oneshot(from("ann")).await.is_err());
-    assert_eq!(layer.limiter().used(Caller::secret("ann")), 4);
+    assert_eq!(layer.limiter().used(ClientKey::secret("ann")), 4);
     let hangs = layer.layer(service_fn(async |_: Request<()>| {
         std::future::pending::<Result<Response<String>, Infallible>>().await
     }));
     let mut call = Box::pin(hangs.oneshot(from("ann")));
     assert!(futures::poll!(&mut call).is_pending());
     drop(call);
-    assert_eq!(layer.limiter().used(Caller::secret("ann")), 8);
+    assert_eq!(layer.limiter().used(ClientKey::secret("ann")), 8);
 }
 
 #[derive(Clone, Copy)]
@@ -187,12 +187,12 @@ async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_bucket() {
                 1
             }
         })
-        .plan(|r: &Request<()>| match r.extensions().get() {
+        .limits_for(|r: &Request<()>| match r.extensions().get() {
             Some(Pro) => Quota::per_minute(1_000),
             None => Quota::per_minute(10),
         })
         .settle(|r: &Response<String>| r.body().len() as u64);
-    let caller = Caller::secret("ann");
+    let caller = ClientKey::secret("ann");
     let service = layer.layer(service_fn(async |r: Request<()>| {
         let n = if r.extensions().get::<Pro>().is_some() {
             900
@@ -220,12 +220,12 @@ async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_bucket() {
 async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_window() {
     let layer = SlidingWindowLayer::new(Quota::per_second(10))
         .per(API_KEY())
-        .plan(|r: &Request<()>| match r.extensions().get() {
+        .limits_for(|r: &Request<()>| match r.extensions().get() {
             Some(Pro) => Quota::per_hour(10),
             None => Quota::per_second(10),
         })
         .settle(|r: &Response<String>| r.body().len() as u64);
-    let caller = Caller::secret("ann");
+    let caller = ClientKey::secret("ann");
     let service = layer.layer(service_fn(async |r: Request<()>| {
         if r.extensions().get::<Pro>().is_none() {
             sleep(Duration::from_secs(5)).await;

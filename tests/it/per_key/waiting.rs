@@ -15,8 +15,8 @@ use http::{Request, Response};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 use tower_throttle::{
-    ConcurrencyLayer, Limit, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer,
-    key::Caller, per_key::PerKeyLimiter, refusal::Problem,
+    ConcurrencyLayer, LimitKind, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer,
+    key::ClientKey, per_key::PerKeyLimiter, rejection::Problem,
 };
 
 use super::{API_KEY, ask, from, hello};
@@ -69,7 +69,7 @@ async fn what_a_plain_layer_was_told_of_waiting_goes_for_each_caller() {
 #[tokio::test(start_paused = true)]
 async fn a_line_is_first_come_first_served_whatever_it_costs() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10)).max_wait(Duration::MAX);
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 10).is_admit());
     let order = Arc::new(Mutex::new(Vec::new()));
     let calls = [8, 1, 4, 1].map(|cost| {
@@ -91,7 +91,7 @@ async fn a_line_is_first_come_first_served_whatever_it_costs() {
 #[tokio::test(start_paused = true)]
 async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
     let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_wait(Duration::MAX);
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 1).is_admit());
     let mut head = Box::pin(limiter.acquire(ann, 1));
     assert!(futures::poll!(&mut head).is_pending());
@@ -110,7 +110,7 @@ async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn a_place_in_flight_goes_to_the_first_of_the_line() {
     let limiter = PerKeyLimiter::in_flight(1).max_wait(10 * SECOND);
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut first = Box::pin(limiter.enter(ann));
     let mut second = Box::pin(limiter.enter(ann));
@@ -143,7 +143,7 @@ async fn a_line_has_an_end() {
         .max_waiting(2)
         .per(API_KEY());
     let limiter = layer.limiter().clone();
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(limiter.enter(ann))).collect();
     let refused = poll_once(waiting[2].as_mut()).await;
@@ -160,15 +160,15 @@ async fn a_line_has_an_end() {
 async fn a_plan_that_is_raised_is_seen_by_those_who_wait() {
     let limiter = PerKeyLimiter::new(Quota::per_hour(1)).max_wait(Duration::MAX);
     let places = PerKeyLimiter::in_flight(1).max_wait(Duration::MAX);
-    let ann = Caller::from("ann");
+    let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 1).is_admit());
     let held = places.try_enter(ann).unwrap();
     let mut waits = Box::pin(limiter.acquire(ann, 1));
     let mut queues = Box::pin(places.enter(ann));
     assert!(futures::poll!(&mut waits).is_pending());
     assert!(futures::poll!(&mut queues).is_pending());
-    limiter.set_plan(Quota::per_second(1));
-    places.set_plan(2);
+    limiter.set_limits(Quota::per_second(1));
+    places.set_limits(2);
     let start = Instant::now();
     assert!(waits.await.is_ok());
     assert_eq!(start.elapsed(), SECOND);
@@ -177,8 +177,8 @@ async fn a_plan_that_is_raised_is_seen_by_those_who_wait() {
     // A cost that the new plan never holds waits no longer, either.
     let mut waits = Box::pin(limiter.acquire(ann, 1));
     assert!(futures::poll!(&mut waits).is_pending());
-    limiter.set_plan(Quota::per_second(0));
-    assert!(waits.await.unwrap_err().never_fits());
+    limiter.set_limits(Quota::per_second(0));
+    assert!(waits.await.unwrap_err().exceeds_capacity());
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
         .per(API_KEY())
         .max_wait(SECOND)
         .on_refused(move |refused| {
-            assert_eq!(refused.caller, Some(Caller::from("ann")));
+            assert_eq!(refused.caller, Some(ClientKey::from("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
         });
     let limiter = layer.limiter().clone();
@@ -277,11 +277,11 @@ async fn one_who_waited_in_vain_is_told_where_it_stands_and_by_which_limit() {
     service.clone().oneshot(from("ann")).await.unwrap();
     let mut waits = Box::pin(service.clone().oneshot(from("ann")));
     assert!(futures::poll!(&mut waits).is_pending());
-    limiter.set_plan((Quota::per_second(1), Quota::per_hour(1)));
+    limiter.set_limits((Quota::per_second(1), Quota::per_hour(1)));
     let refused = waits.await.unwrap();
     assert_eq!(refused.status(), 429);
     let rejected: &Rejected = refused.extensions().get().unwrap();
-    assert_eq!(rejected.limit(), Limit::SlidingWindow);
+    assert_eq!(rejected.limit(), LimitKind::SlidingWindow);
     assert_eq!(refused.headers().get_all("ratelimit").iter().count(), 2);
 }
 
@@ -321,7 +321,7 @@ async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
         .max_wait(SECOND)
         .on_refused(move |refused| hook.lock().unwrap().push(refused.passed));
     let limiter = layer.limiter().clone();
-    let ann = Caller::secret("ann");
+    let ann = ClientKey::secret("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut first = Box::pin(layer.layer(hello()).oneshot(from("ann")));
     let mut second = Box::pin(limiter.enter(ann));

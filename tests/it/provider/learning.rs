@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tower_throttle::{
     Dimension, RateLimits, TokenUsage, Tokens,
-    provider::{Class, LimitUsage, Provider, ProviderLimiter},
+    provider::{LimitUsage, Provider, ProviderLimiter, ThrottleReason},
 };
 
 use super::nth;
@@ -179,7 +179,7 @@ async fn a_limit_on_calls_in_flight_is_found_by_being_refused_and_felt_for_again
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
     for reservation in held.split_off(50) {
-        reservation.refuse(Class::Concurrency, None);
+        reservation.refuse(ThrottleReason::Concurrency, None);
     }
     let flight = || *limiter.usage().limits().last().unwrap();
     assert_eq!(
@@ -253,7 +253,7 @@ async fn a_limit_that_no_header_tells_is_found_by_being_refused_and_felt_for_aga
     );
     let under_way: Vec<_> = (0..10).map(|_| take().unwrap()).collect();
     for reservation in under_way {
-        reservation.refuse(Class::Rate, Some(ms(100)));
+        reservation.refuse(ThrottleReason::Rate, Some(ms(100)));
     }
     // Those that were refused were not let in.
     assert_eq!(
@@ -281,7 +281,7 @@ async fn a_refusal_while_all_are_in_flight_says_how_many_may_be() {
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
     for reservation in held.split_off(50) {
-        reservation.refuse(Class::Rate, Some(ms(1)));
+        reservation.refuse(ThrottleReason::Rate, Some(ms(1)));
     }
     let usage = limiter.usage();
     let limits: Vec<_> = usage.limits().map(|limit| limit.dimension).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_throttle::{
-    Dimension, Limit, Quota, Reason, TokenUsage, Tokens,
+    Dimension, LimitKind, Quota, Reason, TokenUsage, Tokens,
     provider::{Accounting, Provider, ProviderLimiter},
 };
 
@@ -80,7 +80,7 @@ async fn too_long_a_wait_is_refused_at_once_and_says_which_limit() {
     let start = Instant::now();
     let rejected = limiter.acquire(Tokens::new(10, 0)).await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
     assert_eq!(
         rejected.reason(),
         Reason::WaitTooLong {
@@ -123,7 +123,7 @@ async fn no_more_wait_than_may_and_nobody_longer_than_may() {
     let start = Instant::now();
     for future in waiting {
         let rejected = future.await.unwrap_err();
-        assert_eq!(rejected.limit(), Limit::Quota(Dimension::Concurrency));
+        assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Concurrency));
     }
     assert!(start.elapsed() >= ms(1_000) && start.elapsed() < ms(1_100));
     assert_eq!(limiter.usage().refused, 3);
@@ -136,22 +136,25 @@ async fn more_than_a_limit_holds_never_fits() {
     let limiter = ProviderLimiter::new(small());
     let rejected = limiter.acquire(Tokens::new(600, 401)).await.unwrap_err();
     let (cost, capacity) = (1_001, 1_000);
-    assert_eq!(rejected.reason(), Reason::NeverFits { cost, capacity });
+    assert_eq!(
+        rejected.reason(),
+        Reason::ExceedsCapacity { cost, capacity }
+    );
     let huge = limiter
         .try_acquire(Tokens::new(u64::MAX, u64::MAX))
         .unwrap_err();
-    assert!(huge.never_fits());
+    assert!(huge.exceeds_capacity());
     let none = ProviderLimiter::new(Provider::new("none").concurrent(0));
     assert!(
         none.try_acquire(Tokens::default())
             .unwrap_err()
-            .never_fits()
+            .exceeds_capacity()
     );
     let none = ProviderLimiter::new(Provider::new("none").rpm(0));
     assert!(
         none.try_acquire(Tokens::default())
             .unwrap_err()
-            .never_fits()
+            .exceeds_capacity()
     );
 }
 
@@ -264,9 +267,9 @@ async fn one_that_would_overtake_is_told_what_those_ahead_wait_for() {
     assert!(poll_once(large.as_mut()).await.is_none());
     // Alone it would fit.
     let rejected = limiter.try_acquire(Tokens::new(100, 0)).unwrap_err();
-    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
     let rejected = limiter.acquire(Tokens::new(100, 0)).await.unwrap_err();
-    assert_eq!(rejected.limit(), Limit::Quota(Dimension::Tokens));
+    assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
     assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
 }
 

@@ -14,8 +14,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    Dimension, Limit, RateLimits, RetryAfterBackoffLayer, Tokens,
-    provider::{Accounting, Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
+    Dimension, LimitKind, RateLimits, RetryAfterBackoffLayer, Tokens,
+    provider::{
+        Accounting, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted, ThrottleReason,
+    },
 };
 
 use super::{Body, ask, half_and_half, small, used};
@@ -46,7 +48,7 @@ async fn a_429_pauses_everyone_and_passes_unchanged() {
     assert_eq!((used(&limiter, 0), used(&limiter, 1)), (1, 0));
     assert_eq!(limiter.usage().in_flight, 0);
     let rejected = limiter.try_acquire(Tokens::default()).unwrap_err();
-    assert_eq!(rejected.limit(), Limit::Pause);
+    assert_eq!(rejected.limit(), LimitKind::Pause);
     let wait = rejected.retry_after().unwrap();
     // Never earlier than was asked for.
     assert!(
@@ -74,7 +76,7 @@ async fn those_who_were_paused_do_not_leave_at_one_instant() {
             })
         })
         .collect();
-    refused.refuse(Class::Rate, Some(Duration::from_secs(1)));
+    refused.refuse(ThrottleReason::Rate, Some(Duration::from_secs(1)));
     let mut left = Vec::new();
     for task in waiting {
         left.push(task.await.unwrap());
@@ -95,7 +97,7 @@ async fn refusals_of_what_was_under_way_are_one_pause() {
     for reservation in all {
         tokio::time::sleep(ms(1)).await;
         // No word of how long: a guess, and the guesses do not grow by being many at once.
-        reservation.refuse(Class::Rate, None);
+        reservation.refuse(ThrottleReason::Rate, None);
     }
     let paused = limiter.usage().paused_for;
     assert!(paused > ms(400) && paused < ms(600), "{paused:?}");
@@ -105,7 +107,7 @@ async fn refusals_of_what_was_under_way_are_one_pause() {
         .acquire(Tokens::default())
         .await
         .unwrap()
-        .refuse(Class::Rate, None);
+        .refuse(ThrottleReason::Rate, None);
     let paused = limiter.usage().paused_for;
     assert!(paused >= ms(1_000) && paused <= ms(1_100), "{paused:?}");
 }
@@ -114,7 +116,7 @@ async fn refusals_of_what_was_under_way_are_one_pause() {
 async fn an_absurd_pause_is_cut_short() {
     let limiter = ProviderLimiter::new(small());
     let reservation = limiter.try_acquire(Tokens::default()).unwrap();
-    reservation.refuse(Class::Rate, Some(Duration::MAX));
+    reservation.refuse(ThrottleReason::Rate, Some(Duration::MAX));
     assert!(limiter.usage().paused_for <= Duration::from_secs(660));
 }
 
@@ -132,7 +134,7 @@ async fn money_is_an_error_of_its_own_and_never_repeated() {
         }));
     let error = service.oneshot(ask("0123456789")).await.unwrap_err();
     let exhausted = error.downcast_ref::<QuotaExhausted>().unwrap();
-    assert_eq!(exhausted.class(), Class::Money);
+    assert_eq!(exhausted.class(), ThrottleReason::QuotaExhausted);
     assert_eq!(exhausted.code(), Some("insufficient_quota"));
     assert_eq!(exhausted.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(
@@ -151,7 +153,7 @@ async fn too_many_in_flight_lowers_that_limit_and_pauses_nobody() {
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
     for reservation in held.split_off(7) {
-        reservation.refuse(Class::Concurrency, None);
+        reservation.refuse(ThrottleReason::Concurrency, None);
     }
     assert_eq!(limiter.usage().paused_for, Duration::ZERO);
     let flight = *limiter.usage().limits().last().unwrap();
@@ -278,7 +280,7 @@ async fn a_403_that_speaks_of_no_limit_is_an_error_like_any_other() {
 async fn after_a_ramp_four_start_a_second_however_few_wait() {
     let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
     let refused = limiter.try_acquire(Tokens::default()).unwrap();
-    refused.refuse(Class::Ramp, Some(Duration::from_secs(1)));
+    refused.refuse(ThrottleReason::Ramp, Some(Duration::from_secs(1)));
     drop(limiter.acquire(Tokens::default()).await.unwrap());
     let start = Instant::now();
     for _ in 0..40 {
@@ -295,7 +297,7 @@ async fn nobody_waits_longer_than_those_who_leave_are_spread() {
     for _ in 0..100 {
         let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
         let refused = limiter.try_acquire(Tokens::default()).unwrap();
-        refused.refuse(Class::Rate, Some(Duration::from_secs(10)));
+        refused.refuse(ThrottleReason::Rate, Some(Duration::from_secs(10)));
         let start = Instant::now();
         tokio::time::sleep(limiter.usage().paused_for).await;
         for _ in 0..3 {
@@ -310,7 +312,7 @@ async fn nobody_waits_longer_than_those_who_leave_are_spread() {
 async fn after_the_longest_pause_one_finds_out() {
     let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
     let refused = limiter.try_acquire(Tokens::default()).unwrap();
-    refused.refuse(Class::Day, Some(Duration::from_secs(8 * 60 * 60)));
+    refused.refuse(ThrottleReason::Day, Some(Duration::from_secs(8 * 60 * 60)));
     let waiting: Vec<_> = (0..50)
         .map(|_| {
             let limiter = limiter.clone();
@@ -318,7 +320,7 @@ async fn after_the_longest_pause_one_finds_out() {
                 let reservation = limiter.acquire(Tokens::default()).await.unwrap();
                 // The answer takes a second.
                 tokio::time::sleep(ms(1_000)).await;
-                reservation.refuse(Class::Day, Some(Duration::from_secs(7 * 60 * 60)));
+                reservation.refuse(ThrottleReason::Day, Some(Duration::from_secs(7 * 60 * 60)));
             })
         })
         .collect();
@@ -333,7 +335,7 @@ async fn when_the_one_that_finds_out_is_let_in_the_others_follow() {
     for answers in [true, false] {
         let limiter = ProviderLimiter::new(Provider::new("p").rpm(1_000));
         let refused = limiter.try_acquire(Tokens::default()).unwrap();
-        refused.refuse(Class::Rate, Some(Duration::MAX));
+        refused.refuse(ThrottleReason::Rate, Some(Duration::MAX));
         let first = limiter.acquire(Tokens::default()).await.unwrap();
         let start = Instant::now();
         if answers {
@@ -355,7 +357,7 @@ async fn too_many_in_flight_once_is_not_for_ever() {
     let limiter = ProviderLimiter::new(Provider::new("p").concurrent(10));
     let first = limiter.try_acquire(Tokens::default()).unwrap();
     // Somebody else on the key has all of them.
-    first.refuse(Class::Concurrency, None);
+    first.refuse(ThrottleReason::Concurrency, None);
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_secs(61)).await;
         let held: Vec<_> =

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     headers,
-    ledger::{Dimension, Refusal},
+    ledger::{Dimension, Rejection},
     style::{RateHeaders, Style},
 };
 
@@ -54,9 +54,9 @@ impl Failure {
         }
     }
 
-    pub(super) fn refused(refusal: &Refusal, style: Style) -> Self {
+    pub(super) fn refused(refusal: &Rejection, style: Style) -> Self {
         let (dimension, message) = match refusal {
-            Refusal::Limited {
+            Rejection::Limited {
                 dimension,
                 retry_after,
             } => {
@@ -68,11 +68,11 @@ impl Failure {
                 }
                 (*dimension, message)
             }
-            Refusal::TooLarge(dimension) => {
+            Rejection::TooLarge(dimension) => {
                 let message = format!("Request too large on {}", name(*dimension));
                 (*dimension, message)
             }
-            Refusal::Down => return Self::down(style),
+            Rejection::Down => return Self::down(style),
         };
         let kind = match dimension {
             Dimension::Requests | Dimension::RequestsPerDay | Dimension::Concurrent => "requests",

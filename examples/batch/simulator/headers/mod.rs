@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) use self::openai::go_duration;
 use super::{
     allowance::Left,
-    ledger::{Refusal, Standing},
+    ledger::{Rejection, Standing},
     style::{RateHeaders, Style},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn set(
     headers: &mut HeaderMap,
     style: Style,
     standing: &Standing,
-    refusal: Option<&Refusal>,
+    refusal: Option<&Rejection>,
 ) {
     match style.headers {
         RateHeaders::OpenAi => openai::set(headers, standing),
@@ -28,10 +28,10 @@ pub(super) fn set(
         RateHeaders::None => {}
     }
     match refusal {
-        Some(Refusal::Limited { retry_after, .. }) if style.retry_after => {
+        Some(Rejection::Limited { retry_after, .. }) if style.retry_after => {
             set_wait(headers, style, *retry_after);
         }
-        Some(Refusal::TooLarge(_)) if style.headers != RateHeaders::None => {
+        Some(Rejection::TooLarge(_)) if style.headers != RateHeaders::None => {
             put(headers, "x-should-retry", "false");
         }
         _ => {}

@@ -1,6 +1,6 @@
 //! What a provider has seen.
 
-use super::{Dimension, Mishap, Refusal, Tokens};
+use super::{Dimension, Mishap, Rejection, Tokens};
 
 /// What a provider has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl Counters {
         self.reserved_tokens = self.reserved_tokens.saturating_add(reserved.total());
     }
 
-    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, refusal: &Rejection) {
         match refusal {
-            Refusal::Limited { dimension, .. } | Refusal::TooLarge(dimension) => {
+            Rejection::Limited { dimension, .. } | Rejection::TooLarge(dimension) => {
                 self.refused += 1;
                 self.refused_by[*dimension as usize] += 1;
             }
-            Refusal::Down => self.unavailable += 1,
+            Rejection::Down => self.unavailable += 1,
         }
     }
 

@@ -57,7 +57,7 @@ pub(crate) struct Admission {
 
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// A limit is reached.
     Limited {
         /// The limit.
@@ -117,12 +117,12 @@ impl Ledger {
     }
 
     /// Lets a request in that arrives `now` and may use so many tokens, or says why not.
-    pub(crate) fn arrive(&mut self, now: Instant, tokens: Tokens) -> Result<Admission, Refusal> {
+    pub(crate) fn arrive(&mut self, now: Instant, tokens: Tokens) -> Result<Admission, Rejection> {
         self.log(now);
         let born = *self.born.get_or_insert(now);
         let down = self.outage.is_some_and(|outage| outage.covers(now - born));
         let checked = if down {
-            Err(Refusal::Down)
+            Err(Rejection::Down)
         } else {
             self.check(now, tokens)
         };
@@ -202,7 +202,7 @@ impl Ledger {
     }
 
     /// Whether all limits have room, or else which has room last.
-    fn check(&mut self, now: Instant, tokens: Tokens) -> Result<(), Refusal> {
+    fn check(&mut self, now: Instant, tokens: Tokens) -> Result<(), Rejection> {
         let mut longest = self
             .concurrent
             .filter(|limit| self.in_flight >= *limit)
@@ -217,11 +217,11 @@ impl Ledger {
                 Room::Now => {}
                 Room::In(wait) if longest.is_some_and(|(_, most)| most > wait) => {}
                 Room::In(wait) => longest = Some((dimension, wait)),
-                Room::Never => return Err(Refusal::TooLarge(dimension)),
+                Room::Never => return Err(Rejection::TooLarge(dimension)),
             }
         }
         longest.map_or(Ok(()), |(dimension, retry_after)| {
-            Err(Refusal::Limited {
+            Err(Rejection::Limited {
                 dimension,
                 retry_after,
             })

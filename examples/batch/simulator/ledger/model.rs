@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{
-    super::style::Style, Admission, Counting, Dimension, Kind, Ledger, Left, Limits, Refusal,
+    super::style::Style, Admission, Counting, Dimension, Kind, Ledger, Left, Limits, Rejection,
     Standing, Tokens,
 };
 
@@ -205,7 +205,7 @@ impl Model {
     }
 
     /// Whether a refusal names a limit without room, and says to the nanosecond when all have room.
-    fn agrees(&self, reserved: Tokens, refusal: Refusal) -> bool {
+    fn agrees(&self, reserved: Tokens, refusal: Rejection) -> bool {
         let too_large = |dimension| {
             self.accounts.iter().any(|account| {
                 account.dimension == dimension
@@ -213,8 +213,8 @@ impl Model {
             })
         };
         match refusal {
-            Refusal::TooLarge(dimension) => too_large(dimension),
-            Refusal::Limited {
+            Rejection::TooLarge(dimension) => too_large(dimension),
+            Rejection::Limited {
                 dimension,
                 retry_after,
             } => {
@@ -227,7 +227,7 @@ impl Model {
                     && later.room(reserved).is_ok()
                     && !Dimension::ALL.into_iter().any(too_large)
             }
-            Refusal::Down => false,
+            Rejection::Down => false,
         }
     }
 

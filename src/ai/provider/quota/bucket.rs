@@ -6,7 +6,7 @@ use crate::limit::{clock::TIMER_LATENESS, nanos};
 ///
 /// Below zero it is what the queue is owed because a timer was late.
 #[derive(Debug, Clone)]
-pub(super) struct Bucket {
+pub(super) struct RefundableBucket {
     debt: i128,
     at: u64,
     /// When it was last found empty. What was taken before then has drained.
@@ -14,9 +14,9 @@ pub(super) struct Bucket {
     period: u64,
 }
 
-// ===== impl Bucket =====
+// ===== impl RefundableBucket =====
 
-impl Bucket {
+impl RefundableBucket {
     pub(super) fn new(period: u64, now: u64) -> Self {
         Self {
             debt: 0,

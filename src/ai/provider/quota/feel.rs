@@ -1,7 +1,7 @@
 //! A limit on requests that no header tells: found by being refused, and felt for again.
 
 use super::{
-    Quotas, Spec, Ticket,
+    QuotaTicket, Quotas, Spec,
     meter::{MOST, Meter},
 };
 use crate::{ai::provider::Shape, http::Dimension, limit::Quota};
@@ -47,7 +47,7 @@ impl Quotas {
 
     /// One was refused without a word of any limit, and has left: as many as were let in within a period are the limit, if
     /// not more than that are in flight.
-    pub(super) fn feel(&mut self, ticket: &Ticket, now: u64) {
+    pub(super) fn feel(&mut self, ticket: &QuotaTicket, now: u64) {
         let Some(felt) = &mut self.felt else {
             return;
         };

@@ -4,7 +4,7 @@ use crate::limit::Decision;
 
 /// Requests in flight, under a limit that was given, told, or found by being refused.
 #[derive(Debug, Clone)]
-pub(super) struct Flight {
+pub(super) struct RequestsInFlight {
     pub(super) count: u64,
     pub(super) limit: Option<u64>,
     given: Option<u64>,
@@ -16,9 +16,9 @@ pub(super) struct Flight {
     floor: u64,
 }
 
-// ===== impl Flight =====
+// ===== impl RequestsInFlight =====
 
-impl Flight {
+impl RequestsInFlight {
     pub(super) fn new(limit: Option<u64>) -> Self {
         Self {
             count: 0,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{MOST_METERS, Quotas, Spec, Ticket, meter::Meter};
+use super::{MOST_METERS, QuotaTicket, Quotas, Spec, meter::Meter};
 use crate::{
-    ai::provider::{Class, Shape},
+    ai::provider::{Shape, ThrottleReason},
     http::{Dimension, RateLimits, Reported, headers::rate_limit::limits::DAY},
     limit::{Quota, nanos},
 };
@@ -15,7 +15,7 @@ const RAMP_GAP: u64 = 250_000_000;
 
 impl Quotas {
     /// What the answer to a request says of the limits.
-    pub(crate) fn observe(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
+    pub(crate) fn observe(&mut self, ticket: &QuotaTicket, limits: &RateLimits, now: u64) {
         self.pause.succeeded(ticket.at);
         if !self.learns {
             return;
@@ -27,7 +27,7 @@ impl Quotas {
     }
 
     /// What the head of an answer or of a refusal says.
-    pub(super) fn hear(&mut self, ticket: &Ticket, limits: &RateLimits, now: u64) {
+    pub(super) fn hear(&mut self, ticket: &QuotaTicket, limits: &RateLimits, now: u64) {
         if !self.learns {
             return;
         }
@@ -49,14 +49,14 @@ impl Quotas {
     /// What a refusal means for everyone.
     pub(super) fn heed(
         &mut self,
-        ticket: &Ticket,
-        class: Class,
+        ticket: &QuotaTicket,
+        class: ThrottleReason,
         wait: Option<Duration>,
         told: &RateLimits,
         now: u64,
     ) {
         match class {
-            Class::Concurrency if self.learns || self.flight.limit.is_some() => {
+            ThrottleReason::Concurrency if self.learns || self.flight.limit.is_some() => {
                 self.flight.too_many(ticket.at, now);
                 if self.flight.count == 0 {
                     // Whoever has the slots is somebody else.
@@ -64,21 +64,23 @@ impl Quotas {
                 }
             }
             // No wait is known that would help.
-            Class::Day if wait.is_none() => {}
-            Class::Rate | Class::Day | Class::Concurrency => {
+            ThrottleReason::Day if wait.is_none() => {}
+            ThrottleReason::Rate | ThrottleReason::Day | ThrottleReason::Concurrency => {
                 self.flight.refused();
-                if class == Class::Rate && told.is_empty() {
+                if class == ThrottleReason::Rate && told.is_empty() {
                     self.feel(ticket, now);
                 }
                 self.pause.begin(ticket.at, wait, now);
             }
-            Class::Ramp => {
+            ThrottleReason::Ramp => {
                 self.pause.begin(ticket.at, wait, now);
                 let until = now + self.pause.remaining(now);
                 self.pause.ease(until, RAMP, RAMP_GAP);
             }
             // These say nothing of how much is left.
-            Class::Money | Class::TooLarge | Class::Capacity => {}
+            ThrottleReason::QuotaExhausted
+            | ThrottleReason::TooLarge
+            | ThrottleReason::Capacity => {}
         }
     }
 
@@ -109,7 +111,7 @@ impl Quotas {
         })
     }
 
-    fn hear_one(&mut self, n: usize, ticket: &Ticket, reported: &Reported, now: u64) {
+    fn hear_one(&mut self, n: usize, ticket: &QuotaTicket, reported: &Reported, now: u64) {
         let meter = &mut self.meters[n];
         if n >= ticket.known.into() {
             return;

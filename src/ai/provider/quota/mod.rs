@@ -3,7 +3,7 @@
 //! Sums only: whoever asks says what time it is, in nanoseconds.
 //!
 //! ```text
-//! decide ─▶ Ticket ─┬─▶ settle   its answer has ended, and used so much
+//! decide ─▶ QuotaTicket ─┬─▶ settle   its answer has ended, and used so much
 //!                   ├─▶ refund   it was not sent, or not let in
 //!                   └─▶ observe  what its answer says of the limits
 //! ```
@@ -25,12 +25,14 @@ mod tide;
 
 use std::time::Duration;
 
-use self::{feel::Felt, flight::Flight, meter::Meter, pause::Pause, queued::Queued};
-pub(crate) use self::{outlook::WHOLE, ticket::Ticket};
-use super::{Accounting, Charge, Class, Counting, Provider, Shape};
+use self::{
+    feel::Felt, flight::RequestsInFlight, meter::Meter, pause::Pause, queued::QueuedTokens,
+};
+pub(crate) use self::{outlook::WHOLE, ticket::QuotaTicket};
+use super::{Accounting, Charge, Counting, Provider, Shape, ThrottleReason};
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
-    error::{Limit, Rejected},
+    error::{LimitKind, Rejected},
     http::{Dimension, RateLimits},
     limit::{Decision, Quota, nanos},
 };
@@ -51,10 +53,10 @@ pub(crate) struct Spec {
 pub(crate) struct Quotas {
     meters: Vec<Meter>,
     felt: Option<Felt>,
-    flight: Flight,
+    flight: RequestsInFlight,
     pause: Pause,
     /// What all who wait ask for.
-    queued: Queued,
+    queued: QueuedTokens,
     accounting: Accounting,
     pub(crate) on_drop: Charge,
     learns: bool,
@@ -74,11 +76,11 @@ impl Quotas {
             meters.push(Meter::new(&spec, accounting.counting(), false, now));
         }
         Self {
-            flight: Flight::new(provider.concurrency()),
+            flight: RequestsInFlight::new(provider.concurrency()),
             meters,
             felt: None,
             pause: Pause::new(seed),
-            queued: Queued::default(),
+            queued: QueuedTokens::default(),
             accounting,
             on_drop: Charge::default(),
             learns: false,
@@ -99,7 +101,7 @@ impl Quotas {
 
     /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
     #[inline]
-    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<Ticket, Rejected> {
+    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<QuotaTicket, Rejected> {
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         if decision.is_admit() && self.queued.requests == 0 {
             return Ok(self.admit(tokens, now, false));
@@ -111,7 +113,7 @@ impl Quotas {
     }
 
     /// For the head of the queue.
-    pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<Ticket> {
+    pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<QuotaTicket> {
         let (decision, _) = self.due(tokens, now, None);
         decision.is_admit().then(|| self.admit(tokens, now, true))
     }
@@ -141,7 +143,12 @@ impl Quotas {
 
     /// The answer has ended, and used so much; `None` keeps what was reserved.
     #[inline]
-    pub(crate) fn settle(&mut self, ticket: &Ticket, usage: Option<TokenUsage>, now: Option<u64>) {
+    pub(crate) fn settle(
+        &mut self,
+        ticket: &QuotaTicket,
+        usage: Option<TokenUsage>,
+        now: Option<u64>,
+    ) {
         self.flight.end();
         let accounting = self.accounting;
         for (meter, cost) in ticket.of(&mut self.meters) {
@@ -154,7 +161,7 @@ impl Quotas {
     }
 
     /// The request was never sent: as if it had not been.
-    pub(crate) fn refund(&mut self, ticket: &Ticket) {
+    pub(crate) fn refund(&mut self, ticket: &QuotaTicket) {
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
             meter.refund(ticket.at, cost);
@@ -165,8 +172,8 @@ impl Quotas {
     /// it as a request all the same.
     pub(crate) fn refuse(
         &mut self,
-        ticket: &Ticket,
-        class: Class,
+        ticket: &QuotaTicket,
+        class: ThrottleReason,
         wait: Option<Duration>,
         told: &RateLimits,
         now: u64,
@@ -190,30 +197,30 @@ impl Quotas {
         tokens: Tokens,
         now: u64,
         share: Option<u64>,
-    ) -> (Decision, Limit) {
+    ) -> (Decision, LimitKind) {
         // If there is room, those ahead have yet to take it.
         let first = self.meters.first().map(|meter| meter.dimension);
-        let first = Limit::Quota(first.unwrap_or(Dimension::Concurrency));
+        let first = LimitKind::Quota(first.unwrap_or(Dimension::Concurrency));
         let mut last = match self.pause.due(now) {
             Decision::Admit => (Decision::Admit, first),
-            wait => (wait, Limit::Pause),
+            wait => (wait, LimitKind::Pause),
         };
         if self.flight.due() > last.0 {
-            last = (self.flight.due(), Limit::Quota(Dimension::Concurrency));
+            last = (self.flight.due(), LimitKind::Quota(Dimension::Concurrency));
         }
         for meter in &mut self.meters {
             meter.advance(now);
             let ahead = self.queued.share_of(meter.dimension, share.unwrap_or(0));
             let due = meter.due(ahead, meter.cost(tokens), now, share.is_none());
             if due > last.0 {
-                last = (due, Limit::Quota(meter.dimension));
+                last = (due, LimitKind::Quota(meter.dimension));
             }
         }
         last
     }
 
     #[inline]
-    fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> Ticket {
+    fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
         let mut marks = [0; MOST_METERS];
         for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
             meter.admit(meter.cost(tokens), now, in_turn);
@@ -226,7 +233,7 @@ impl Quotas {
             self.flight.recover(nanos(self.minute), now);
         }
         self.pause.started(self.queued.requests, now);
-        Ticket {
+        QuotaTicket {
             at: now,
             tokens,
             marks,

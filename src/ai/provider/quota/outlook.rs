@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Quotas;
 use crate::{
     ai::tokens::Tokens,
-    error::{Limit, Rejected},
+    error::{LimitKind, Rejected},
     http::Dimension,
 };
 
@@ -36,14 +36,14 @@ impl Quotas {
     #[cold]
     pub(super) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
         let never = |dimension, cost, capacity| {
-            Err(Rejected::never(Limit::Quota(dimension), cost, capacity))
+            Err(Rejected::never(LimitKind::Quota(dimension), cost, capacity))
         };
         if self.flight.limit == Some(0) {
             return never(Dimension::Concurrency, 1, 0);
         }
         for meter in &self.meters {
             let cost = meter.cost(tokens);
-            if meter.never_fits(cost) {
+            if meter.exceeds_capacity(cost) {
                 return never(meter.dimension, cost, meter.capacity());
             }
         }

@@ -7,14 +7,14 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Queued {
+pub(super) struct QueuedTokens {
     pub(super) requests: u64,
     tokens: Tokens,
 }
 
-// ===== impl Queued =====
+// ===== impl QueuedTokens =====
 
-impl Queued {
+impl QueuedTokens {
     // Wrapping: whoever joins leaves, with the same tokens.
 
     pub(super) fn join(&mut self, tokens: Tokens) {

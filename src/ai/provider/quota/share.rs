@@ -38,7 +38,7 @@ impl Share {
 
     /// Whether nobody else is to be seen.
     #[inline]
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_replayable(&self) -> bool {
         self.share == WHOLE
     }
 

@@ -76,7 +76,7 @@ impl Rule {
     fn bucket_level(&self, sent: &[Sent], now: u64) -> u128 {
         let counts_at_the_end =
             self.counting == Counting::Completion && self.dimension != Dimension::Requests;
-        // When, how much, and since when it was there.
+        // Predicate, how much, and since when it was there.
         let mut moves: Vec<(u64, i128, u64)> = Vec::new();
         for sent in sent {
             let cost = i128::from(self.cost(sent.tokens));
@@ -216,7 +216,7 @@ proptest! {
         }
         let mut quotas = Quotas::new(&provider, 1, 0);
         let mut sent: Vec<Sent> = Vec::new();
-        let mut under_way: Vec<(usize, Ticket)> = Vec::new();
+        let mut under_way: Vec<(usize, QuotaTicket)> = Vec::new();
         let mut now = 0;
         for (pause, step) in steps {
             now += pause;
@@ -233,8 +233,8 @@ proptest! {
                             sent.push(Sent { at: now, tokens, end: None });
                         }
                         Err(rejected) => match rejected.reason() {
-                            Reason::NeverFits { cost, capacity } => {
-                                let Limit::Quota(dimension) = rejected.limit() else {
+                            Reason::ExceedsCapacity { cost, capacity } => {
+                                let LimitKind::Quota(dimension) = rejected.limit() else {
                                     unreachable!("{rejected}")
                                 };
                                 let rule =
@@ -372,7 +372,7 @@ fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
     }
     quotas.refuse(
         &slow,
-        Class::Concurrency,
+        ThrottleReason::Concurrency,
         None,
         &RateLimits::default(),
         SECOND,

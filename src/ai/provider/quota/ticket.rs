@@ -5,7 +5,7 @@ use crate::ai::tokens::Tokens;
 
 /// An admitted request.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct QuotaTicket {
     pub(super) at: u64,
     pub(super) tokens: Tokens,
     /// Of each limit, what its answer will be held against; zero if nothing is learned.
@@ -16,9 +16,9 @@ pub(crate) struct Ticket {
     pub(crate) learns: bool,
 }
 
-// ===== impl Ticket =====
+// ===== impl QuotaTicket =====
 
-impl Ticket {
+impl QuotaTicket {
     /// The limits that it took from, with what it took.
     pub(super) fn of<'a>(
         &'a self,

@@ -3,7 +3,7 @@
 use super::{
     gradient::Gradient,
     settings::{Adaptive, Kind},
-    window::{Outcome, Sample, Summary, Window},
+    window::{Sample, SampleOutcome, SampleWindow, Summary},
 };
 
 /// A limit that follows its samples. Time is an argument; nothing here reads a clock.
@@ -12,7 +12,7 @@ pub(super) struct Control {
     limit: f64,
     settings: Adaptive,
     gradient: Gradient,
-    window: Window,
+    window: SampleWindow,
 }
 
 // ===== impl Control =====
@@ -23,7 +23,7 @@ impl Control {
             limit: settings.initial.clamp(settings.min, settings.max) as f64,
             settings: *settings,
             gradient: Gradient::new(settings.tolerance),
-            window: Window::open(now),
+            window: SampleWindow::open(now),
         }
     }
 
@@ -41,7 +41,7 @@ impl Control {
 
     pub(super) fn sample(&mut self, sample: &Sample) {
         // A request that is dropped early says nothing.
-        if sample.outcome == Outcome::Dropped && sample.latency() <= self.slow() {
+        if sample.outcome == SampleOutcome::Dropped && sample.latency() <= self.slow() {
             return;
         }
         self.window.add(sample);
@@ -83,6 +83,6 @@ impl Control {
     fn move_to(&mut self, limit: f64, now: u64) {
         let Adaptive { min, max, .. } = self.settings;
         self.limit = limit.max(min as f64).min(max as f64);
-        self.window = Window::open(now);
+        self.window = SampleWindow::open(now);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            started, now, in flight, outcome           every few round trips
-//! permit ──▶ Sampler ──▶ Control ──▶ Window ──▶ Summary ──▶ Gradient, or AIMD ──▶ the limit
+//! permit ──▶ Sampler ──▶ Control ──▶ SampleWindow ──▶ Summary ──▶ Gradient, or AIMD ──▶ the limit
 //!            a clock     no clock    samples since          a step
 //!            and a lock              the last step
 //! ```
@@ -16,4 +16,4 @@ mod tests;
 mod window;
 
 pub use self::settings::{Adaptive, Latency};
-pub(super) use self::{sampler::Sampler, window::Outcome};
+pub(super) use self::{sampler::Sampler, window::SampleOutcome};

@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     control::Control,
     settings::{Adaptive, Latency},
-    window::{Outcome, Sample},
+    window::{Sample, SampleOutcome},
 };
 use crate::limit::clock::Clock;
 
@@ -57,7 +57,7 @@ impl Sampler {
         started: u64,
         idle: u64,
         in_flight: usize,
-        outcome: Outcome,
+        outcome: SampleOutcome,
     ) -> bool {
         self.update(|control, now| {
             control.sample(&Sample {

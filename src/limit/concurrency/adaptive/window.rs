@@ -9,7 +9,7 @@ const REJECTED: usize = 5;
 
 /// What a request says about the load on the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::limit::concurrency) enum Outcome {
+pub(in crate::limit::concurrency) enum SampleOutcome {
     /// It was answered.
     Answered,
     /// It was rejected, or timed out, because of too much load.
@@ -27,7 +27,7 @@ pub(super) struct Sample {
     pub(super) now: u64,
     /// The number of requests in flight, including this one.
     pub(super) in_flight: usize,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: SampleOutcome,
 }
 
 /// The summary of a window.
@@ -53,7 +53,7 @@ pub(super) struct Answers {
 
 /// The samples since the last change of the limit.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct SampleWindow {
     opened: u64,
     /// The start of its first request, which is late if more than the limit were in flight.
     first: u64,
@@ -74,9 +74,9 @@ impl Sample {
     }
 }
 
-// ===== impl Window =====
+// ===== impl SampleWindow =====
 
-impl Window {
+impl SampleWindow {
     pub(super) fn open(now: u64) -> Self {
         Self {
             opened: now,
@@ -93,7 +93,7 @@ impl Window {
         self.first = self.first.min(sample.started);
         self.in_flight += sample.in_flight as f64;
         self.peak = self.peak.max(sample.in_flight);
-        if sample.outcome == Outcome::Overloaded {
+        if sample.outcome == SampleOutcome::Overloaded {
             self.rejected += 1;
         } else {
             self.answered += 1;

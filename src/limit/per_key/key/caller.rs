@@ -10,21 +10,21 @@ use std::{
 /// A caller, as a limit by caller knows it.
 ///
 /// Sixteen bytes, whatever it is made of: an address, a number, or a name of up to fifteen bytes is kept as it is, so that an
-/// operator can read it. All else, and every [secret](Caller::secret), is kept as a hash of 120 bits under keys that are
+/// operator can read it. All else, and every [secret](ClientKey::secret), is kept as a hash of 120 bits under keys that are
 /// random in each process, from which nobody gets it back. So two callers are as good as never taken for each other, and
 /// hashes mean nothing after a restart.
 ///
 /// ```
-/// use tower_throttle::key::Caller;
+/// use tower_throttle::key::ClientKey;
 ///
-/// assert_eq!(Caller::from(42).to_string(), "42");
-/// assert_eq!(Caller::from("acme").to_string(), "acme");
-/// let key = Caller::secret(b"sk-live-1234");
-/// assert_eq!(key, Caller::secret(b"sk-live-1234"));
+/// assert_eq!(ClientKey::from(42).to_string(), "42");
+/// assert_eq!(ClientKey::from("acme").to_string(), "acme");
+/// let key = ClientKey::secret(b"sk-live-1234");
+/// assert_eq!(key, ClientKey::secret(b"sk-live-1234"));
 /// assert!(!key.to_string().contains("1234"));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caller([u8; Caller::BYTES + 1]);
+pub struct ClientKey([u8; ClientKey::BYTES + 1]);
 
 /// What the last byte says that the others are; kinds from [`kind::TEXT`] on are a text whose length comes on top.
 mod kind {
@@ -36,9 +36,9 @@ mod kind {
     pub(super) const TEXT: u8 = 16;
 }
 
-// ===== impl Caller =====
+// ===== impl ClientKey =====
 
-impl Caller {
+impl ClientKey {
     const BYTES: usize = 15;
 
     /// The one caller that all requests are counted for where nothing tells them apart.
@@ -148,32 +148,32 @@ impl Caller {
     }
 }
 
-impl From<u64> for Caller {
+impl From<u64> for ClientKey {
     fn from(number: u64) -> Self {
         Self::of(kind::NUMBER, &number.to_be_bytes())
     }
 }
 
-impl From<&str> for Caller {
+impl From<&str> for ClientKey {
     fn from(name: &str) -> Self {
         Self::name(name)
     }
 }
 
-impl From<String> for Caller {
+impl From<String> for ClientKey {
     fn from(name: String) -> Self {
         Self::name(name)
     }
 }
 
-/// IPv6 addresses by their /64, which is the least that one caller has; see [`Caller::network`].
-impl From<IpAddr> for Caller {
+/// IPv6 addresses by their /64, which is the least that one caller has; see [`ClientKey::network`].
+impl From<IpAddr> for ClientKey {
     fn from(address: IpAddr) -> Self {
         Self::network(address, if address.is_ipv4() { 32 } else { 64 })
     }
 }
 
-impl fmt::Display for Caller {
+impl fmt::Display for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((address, prefix)) = self.address() {
             let whole = if address.is_ipv4() { 32 } else { 128 };
@@ -202,8 +202,8 @@ impl fmt::Display for Caller {
     }
 }
 
-impl fmt::Debug for Caller {
+impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Caller({self})")
+        write!(f, "ClientKey({self})")
     }
 }

@@ -4,13 +4,13 @@ use std::{any::type_name, fmt, marker::PhantomData};
 
 use http::{HeaderMap, HeaderName, Request, header::AUTHORIZATION};
 
-use super::{Caller, Key};
+use super::{ClientKey, Key};
 
 /// All requests are one caller's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Global;
 
-/// A caller is whose API key a request bears: in a header of its own, or as a bearer token. Only a [hash](Caller::secret) of it
+/// A caller is whose API key a request bears: in a header of its own, or as a bearer token. Only a [hash](ClientKey::secret) of it
 /// is kept.
 ///
 /// A header that is empty, or there more than once, is none. Whoever makes up a key is a new caller: refuse unknown keys further
@@ -27,7 +27,7 @@ pub struct ApiKey {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header(HeaderName);
 
-/// A caller is what an extension of the request says, which some layer further out has put there: `T` is `Into<Caller>`.
+/// A caller is what an extension of the request says, which some layer further out has put there: `T` is `Into<ClientKey>`.
 pub struct Extension<T>(PhantomData<fn() -> T>);
 
 // ===== impl ApiKey =====
@@ -118,37 +118,37 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
 }
 
 impl<Request> Key<Request> for Global {
-    fn caller(&self, _: &Request) -> Option<Caller> {
-        Some(Caller::EVERYONE)
+    fn caller(&self, _: &Request) -> Option<ClientKey> {
+        Some(ClientKey::EVERYONE)
     }
 }
 
 impl<B> Key<Request<B>> for ApiKey {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
-        self.find(request.headers()).map(Caller::secret)
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+        self.find(request.headers()).map(ClientKey::secret)
     }
 }
 
 impl<B> Key<Request<B>> for Header {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
-        only(request.headers(), &self.0).map(Caller::name)
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+        only(request.headers(), &self.0).map(ClientKey::name)
     }
 }
 
 impl<T, B> Key<Request<B>> for Extension<T>
 where
-    T: Into<Caller> + Clone + Send + Sync + 'static,
+    T: Into<ClientKey> + Clone + Send + Sync + 'static,
 {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
         request.extensions().get::<T>().cloned().map(Into::into)
     }
 }
 
 impl<F, Request> Key<Request> for F
 where
-    F: Fn(&Request) -> Option<Caller>,
+    F: Fn(&Request) -> Option<ClientKey>,
 {
-    fn caller(&self, request: &Request) -> Option<Caller> {
+    fn caller(&self, request: &Request) -> Option<ClientKey> {
         self(request)
     }
 }
@@ -157,10 +157,10 @@ where
 macro_rules! tuple {
     ($($K:ident),+) => {
         impl<Request, $($K: Key<Request>),+> Key<Request> for ($($K,)+) {
-            fn caller(&self, request: &Request) -> Option<Caller> {
+            fn caller(&self, request: &Request) -> Option<ClientKey> {
                 #[allow(non_snake_case, reason = "a key is named as its type")]
                 let ($($K,)+) = self;
-                Some(Caller::joined(&[$($K.caller(request)?),+]))
+                Some(ClientKey::joined(&[$($K.caller(request)?),+]))
             }
         }
     };

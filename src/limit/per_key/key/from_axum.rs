@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::{Extensions, Method, Request};
 
-use super::{Caller, Key};
+use super::{ClientKey, Key};
 
 /// Method and matched route, such as `GET /users/{id}`, whatever the id. For layers that stand inside of axum's router.
 ///
@@ -14,10 +14,10 @@ use super::{Caller, Key};
 pub struct Route;
 
 impl<B> Key<Request<B>> for Route {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
         let path: &MatchedPath = request.extensions().get()?;
-        let method = Caller::name(known(request.method()));
-        Some(Caller::joined(&[method, Caller::name(path.as_str())]))
+        let method = ClientKey::name(known(request.method()));
+        Some(ClientKey::joined(&[method, ClientKey::name(path.as_str())]))
     }
 }
 

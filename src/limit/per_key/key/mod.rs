@@ -27,8 +27,8 @@ pub mod resolve;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::from_axum::Route;
 pub use self::{
-    caller::Caller,
-    client_ip::{ClientIp, ForwardedBy, Unreadable},
+    caller::ClientKey,
+    client_ip::{ClientIp, ForwardedBy, OnInvalidHeader},
     found::{ApiKey, Extension, Global, Header},
     networks::{InvalidNetwork, Networks},
     peer_ip::{PeerAddr, PeerIp},
@@ -36,19 +36,19 @@ pub use self::{
 
 /// Says which caller a request is counted for.
 ///
-/// Closures that return an `Option` of a [`Caller`] are keys:
+/// Closures that return an `Option` of a [`ClientKey`] are keys:
 ///
 /// ```
 /// use http::Request;
-/// use tower_throttle::{Quota, TokenBucketLayer, key::Caller};
+/// use tower_throttle::{Quota, TokenBucketLayer, key::ClientKey};
 ///
 /// let layer = TokenBucketLayer::new(Quota::per_second(5))
-///     .per(|request: &Request<String>| request.uri().host().map(Caller::from));
+///     .per(|request: &Request<String>| request.uri().host().map(ClientKey::from));
 /// # let _ = layer;
 /// ```
 ///
 /// A key that has to be waited for is looked up further out: see [`resolve`].
 pub trait Key<Request> {
     /// The caller, or `None` where the request does not say.
-    fn caller(&self, request: &Request) -> Option<Caller>;
+    fn caller(&self, request: &Request) -> Option<ClientKey>;
 }

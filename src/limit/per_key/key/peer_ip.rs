@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, Request};
 
-use super::{Caller, Key, prefixes::Prefixes};
+use super::{ClientKey, Key, prefixes::Prefixes};
 
 /// The address at the other end of the connection, as a server puts it into the extensions of its requests.
 ///
@@ -21,7 +21,7 @@ pub struct PeerAddr(pub SocketAddr);
 /// IPv6 addresses are counted by their /64, as that is the least that one caller has, and IPv4 addresses each for itself.
 ///
 /// ```
-/// use tower_throttle::key::{Caller, Key, PeerAddr, PeerIp};
+/// use tower_throttle::key::{ClientKey, Key, PeerAddr, PeerIp};
 ///
 /// let mut request = http::Request::new(());
 /// assert_eq!(PeerIp::default().caller(&request), None);
@@ -48,7 +48,7 @@ impl PeerIp {
 }
 
 impl<B> Key<Request<B>> for PeerIp {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
         Some(self.prefixes.caller(peer(request.extensions())?))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Caller;
+use super::ClientKey;
 
 /// The bits that addresses share which are one caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,9 +35,9 @@ pub(super) use setters;
 // ===== impl Prefixes =====
 
 impl Prefixes {
-    pub(super) fn caller(self, address: IpAddr) -> Caller {
+    pub(super) fn caller(self, address: IpAddr) -> ClientKey {
         let bits = if address.is_ipv4() { self.v4 } else { self.v6 };
-        Caller::network(address, bits)
+        ClientKey::network(address, bits)
     }
 }
 

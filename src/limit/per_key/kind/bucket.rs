@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{Kind, OWN, Rate, Want, sealed::Sealed};
 use crate::{
-    error::Limit,
+    error::LimitKind,
     http::headers::rate_limit::standing::Standing,
     limit::{
         algorithm::gcra::Refill,
@@ -32,7 +32,7 @@ const ERA: u64 = 1 << 54;
 
 /// How a bucket refills, and what it is called.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule {
+pub struct BucketRule {
     name: &'static str,
     refill: Refill,
     unit: u64,
@@ -51,8 +51,8 @@ pub struct Mark {
 
 /// How a bucket stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Left {
-    rule: Rule,
+pub struct BucketState {
+    rule: BucketRule,
     /// Nanoseconds until it is full.
     debt: u64,
 }
@@ -77,37 +77,37 @@ impl Sealed for Bucket {}
 
 impl Kind for Bucket {
     type Plan = Quota;
-    type Rule = Rule;
+    type Rule = BucketRule;
     type Names = &'static str;
-    type Left = Left;
+    type Left = BucketState;
     type Mark = Mark;
     type Until = UntilResponse;
 
-    const LIMIT: Limit = Limit::TokenBucket;
+    const LIMIT: LimitKind = LimitKind::TokenBucket;
     const HELD: bool = false;
 
-    fn rule(plan: Quota, name: &'static str) -> Rule {
+    fn rule(plan: Quota, name: &'static str) -> BucketRule {
         let refill = Refill::new(&plan);
         let unit = refill.unit_nanos();
-        Rule { name, refill, unit }
+        BucketRule { name, refill, unit }
     }
 
-    fn own(rule: Rule) -> Rule {
+    fn own(rule: BucketRule) -> BucketRule {
         let unit = rule.unit | OWN;
-        Rule { unit, ..rule }
+        BucketRule { unit, ..rule }
     }
 
-    fn names(rule: &Rule) -> &'static str {
+    fn names(rule: &BucketRule) -> &'static str {
         rule.name
     }
 
-    fn follows(&self, rule: &Rule) -> bool {
+    fn follows(&self, rule: &BucketRule) -> bool {
         self.unit == rule.unit
     }
 
     /// Says in the time of another quota what has been used in that of the last one, rounded up. It is no more than an
     /// empty bucket's worth, so that nobody is locked out for longer than the new quota takes to refill whole.
-    fn adopt(&mut self, rule: &Rule, now: u64) {
+    fn adopt(&mut self, rule: &BucketRule, now: u64) {
         if rule.unit == self.unit {
             return;
         }
@@ -127,7 +127,7 @@ impl Kind for Bucket {
     }
 
     #[inline]
-    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
+    fn decide(&self, rule: &BucketRule, want: Want, now: u64) -> Decision {
         let refill = &rule.refill;
         if want.cost > refill.capacity() {
             return Decision::Never;
@@ -136,7 +136,7 @@ impl Kind for Bucket {
     }
 
     #[inline]
-    fn add(&mut self, _: &Rule, want: Want, now: u64) -> Mark {
+    fn add(&mut self, _: &BucketRule, want: Want, now: u64) -> Mark {
         // By the quota that it follows, which may be a newer one than that of a request that is settled.
         let taken = want.cost.saturating_mul(self.unit_nanos());
         let since = since(want, now);
@@ -181,18 +181,18 @@ impl Kind for Bucket {
         self.full_at.saturating_sub(now).div_ceil(self.unit_nanos())
     }
 
-    fn capacity(rule: &Rule) -> u64 {
+    fn capacity(rule: &BucketRule) -> u64 {
         rule.refill.capacity()
     }
 
     #[inline]
-    fn left(&self, rule: &Rule, now: u64) -> Left {
+    fn left(&self, rule: &BucketRule, now: u64) -> BucketState {
         let debt = self.full_at.saturating_sub(now);
-        Left { rule: *rule, debt }
+        BucketState { rule: *rule, debt }
     }
 
-    fn standings(left: &Left, show: &mut dyn FnMut(Standing<'static>)) {
-        let Rule { name, refill, .. } = left.rule;
+    fn standings(left: &BucketState, show: &mut dyn FnMut(Standing<'static>)) {
+        let BucketRule { name, refill, .. } = left.rule;
         let quota = refill.capacity();
         let used = left.debt.div_ceil(refill.unit_nanos());
         show(Standing {

@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData};
 
 use super::{Kind, Want, sealed::Sealed};
 use crate::{
-    error::Limit,
+    error::LimitKind,
     http::headers::rate_limit::standing::Standing,
     limit::{decision::Decision, engine::UntilBodyEnd},
 };
@@ -37,7 +37,7 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
     type Mark = ();
     type Until = H;
 
-    const LIMIT: Limit = Limit::Concurrency;
+    const LIMIT: LimitKind = LimitKind::Concurrency;
     const HELD: bool = true;
 
     fn rule(plan: usize, (): ()) -> u64 {

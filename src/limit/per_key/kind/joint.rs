@@ -1,6 +1,6 @@
 use super::{Kind, Rate, Want, later, sealed::Sealed};
 use crate::{
-    error::{Limit, Rejected},
+    error::{LimitKind, Rejected},
     http::headers::rate_limit::standing::Standing,
     limit::{decision::Decision, engine::UntilResponse},
 };
@@ -21,7 +21,7 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
     type Mark = (A::Mark, B::Mark);
     type Until = UntilResponse;
 
-    const LIMIT: Limit = A::LIMIT;
+    const LIMIT: LimitKind = A::LIMIT;
     const HELD: bool = false;
 
     fn rule((a, b): Self::Plan, (a_names, b_names): Self::Names) -> Self::Rule {

@@ -12,7 +12,7 @@ mod tests;
 use std::{fmt::Debug, time::Duration};
 
 use crate::{
-    error::{Limit, Rejected},
+    error::{LimitKind, Rejected},
     http::headers::rate_limit::standing::Standing,
     limit::decision::Decision,
 };
@@ -52,7 +52,7 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
 
     /// Which limit refuses, where it is not one of several.
     #[doc(hidden)]
-    const LIMIT: Limit;
+    const LIMIT: LimitKind;
 
     /// Whether what was taken is there again only when it is given back.
     #[doc(hidden)]

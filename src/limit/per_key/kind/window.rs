@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{Kind, OWN, Rate, Want, sealed::Sealed};
 use crate::{
-    error::Limit,
+    error::LimitKind,
     http::headers::rate_limit::standing::Standing,
     limit::{
         algorithm::{window as plain_window, window::Period},
@@ -23,13 +23,13 @@ const MOST_UNITS: u64 = u64::MAX / 4;
 /// Quotas of up to 256 units are exact. Of larger ones a unit is held for up to a 256th of the period too long, never too short.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
-    starts: plain_window::Window,
+    starts: plain_window::RefundableWindow,
     /// How long a start counts, and whether by a plan of its own: [`OWN`]. As long as that bit is as good as for ever.
     lasts: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Rule {
+pub struct WindowRule {
     name: &'static str,
     units: u64,
     period: Period,
@@ -38,8 +38,8 @@ pub struct Rule {
 
 /// How a window stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Left {
-    rule: Rule,
+pub struct WindowState {
+    rule: WindowRule,
     used: u64,
     reset: u64,
 }
@@ -57,7 +57,7 @@ impl Window {
     }
 
     /// How long until `units` more have all started, each as early as it can.
-    fn wait(&self, rule: &Rule, units: u64, now: u64) -> u64 {
+    fn wait(&self, rule: &WindowRule, units: u64, now: u64) -> u64 {
         let Some(before_last) = units.checked_sub(1) else {
             return 0;
         };
@@ -79,20 +79,20 @@ impl Sealed for Window {}
 
 impl Kind for Window {
     type Plan = Quota;
-    type Rule = Rule;
+    type Rule = WindowRule;
     type Names = &'static str;
-    type Left = Left;
+    type Left = WindowState;
     /// When it is said to have started.
     type Mark = u64;
     type Until = UntilResponse;
 
-    const LIMIT: Limit = Limit::SlidingWindow;
+    const LIMIT: LimitKind = LimitKind::SlidingWindow;
     const HELD: bool = false;
 
-    fn rule(plan: Quota, name: &'static str) -> Rule {
+    fn rule(plan: Quota, name: &'static str) -> WindowRule {
         let units = plan.units().min(MOST_UNITS);
         let nanos = plan.period_nanos();
-        Rule {
+        WindowRule {
             name,
             units,
             period: if units <= LARGEST_LOG {
@@ -104,32 +104,32 @@ impl Kind for Window {
         }
     }
 
-    fn own(rule: Rule) -> Rule {
+    fn own(rule: WindowRule) -> WindowRule {
         let lasts = rule.lasts | OWN;
-        Rule { lasts, ..rule }
+        WindowRule { lasts, ..rule }
     }
 
-    fn names(rule: &Rule) -> &'static str {
+    fn names(rule: &WindowRule) -> &'static str {
         rule.name
     }
 
-    fn follows(&self, rule: &Rule) -> bool {
+    fn follows(&self, rule: &WindowRule) -> bool {
         self.lasts == rule.lasts
     }
 
-    fn adopt(&mut self, rule: &Rule, now: u64) {
+    fn adopt(&mut self, rule: &WindowRule, now: u64) {
         self.lasts = rule.lasts;
         self.starts.advance(rule.period.nanos, now);
     }
 
-    fn decide(&self, rule: &Rule, want: Want, now: u64) -> Decision {
+    fn decide(&self, rule: &WindowRule, want: Want, now: u64) -> Decision {
         if want.cost > rule.units {
             return Decision::Never;
         }
         Decision::after(self.wait(rule, want.units(), now))
     }
 
-    fn add(&mut self, rule: &Rule, want: Want, now: u64) -> u64 {
+    fn add(&mut self, rule: &WindowRule, want: Want, now: u64) -> u64 {
         let at = rule.period.start(now);
         self.starts.take(at, want.cost);
         at
@@ -147,18 +147,18 @@ impl Kind for Window {
         self.starts.used_at(self.period(), now)
     }
 
-    fn capacity(rule: &Rule) -> u64 {
+    fn capacity(rule: &WindowRule) -> u64 {
         rule.units
     }
 
-    fn left(&self, rule: &Rule, now: u64) -> Left {
+    fn left(&self, rule: &WindowRule, now: u64) -> WindowState {
         let reset = self.idle_at().saturating_sub(now);
         let used = self.starts.used();
         let rule = *rule;
-        Left { rule, used, reset }
+        WindowState { rule, used, reset }
     }
 
-    fn standings(left: &Left, show: &mut dyn FnMut(Standing<'static>)) {
+    fn standings(left: &WindowState, show: &mut dyn FnMut(Standing<'static>)) {
         let rule = &left.rule;
         show(Standing {
             name: rule.name,

@@ -4,10 +4,10 @@ use super::{PerKeyLimiter, asked};
 use crate::{
     error::Rejected,
     limit::{
-        engine::{Gate, acquire},
+        engine::{Limiter, acquire},
         per_key::{
             admitted::Admitted,
-            key::Caller,
+            key::ClientKey,
             kind::{InFlight, Kind},
         },
     },
@@ -41,7 +41,7 @@ where
     /// # Errors
     ///
     /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
-    pub fn try_enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
+    pub fn try_enter(&self, caller: ClientKey) -> Result<Admitted<InFlight<H>>, Rejected> {
         let asked = asked(caller, 1);
         let entered = self.0.enter(&asked);
         entered.inspect_err(|rejected| drop(self.0.refuse(&asked, rejected)))
@@ -61,7 +61,7 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future leaves the line and takes nothing.
-    pub async fn enter(&self, caller: Caller) -> Result<Admitted<InFlight<H>>, Rejected> {
+    pub async fn enter(&self, caller: ClientKey) -> Result<Admitted<InFlight<H>>, Rejected> {
         acquire(&self.0, asked(caller, 1)).await
     }
 }

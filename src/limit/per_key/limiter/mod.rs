@@ -13,14 +13,14 @@ use std::{
 };
 
 use super::{
-    ask::{Asked, Who},
-    callers::{Callers, Hook, Settings},
+    ask::{Demand, Who},
+    callers::{Callers, Hook, PerKeySettings},
     kind::{Bucket, Kind},
     table::Table,
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, engine::Bounds, per_key::key::Caller},
+    limit::{clock::Clock, engine::Bounds, per_key::key::ClientKey},
 };
 
 /// How many callers are told apart unless told otherwise.
@@ -32,16 +32,16 @@ pub(super) const DEFAULT: &str = "default";
 /// A limit for each caller, on its own: a [`Bucket`] unless `K` says otherwise. A clone is another handle to the same limit.
 ///
 /// ```
-/// use tower_throttle::{Decision, Quota, key::Caller, per_key::PerKeyLimiter};
+/// use tower_throttle::{Decision, Quota, key::ClientKey, per_key::PerKeyLimiter};
 ///
 /// let limiter = PerKeyLimiter::new(Quota::per_minute(1));
 /// assert_eq!(limiter.try_acquire("ann".into(), 1), Decision::Admit);
 /// assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
 /// assert_eq!(limiter.try_acquire("bob".into(), 1), Decision::Admit);
 ///
-/// limiter.set_plan(Quota::per_minute(2));
+/// limiter.set_limits(Quota::per_minute(2));
 /// assert_eq!(limiter.try_acquire("ann".into(), 1), Decision::Admit);
-/// assert_eq!(limiter.top(1)[0].caller, Caller::from("ann"));
+/// assert_eq!(limiter.top(1)[0].caller, ClientKey::from("ann"));
 /// ```
 #[derive(Clone)]
 pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
@@ -49,9 +49,9 @@ pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
 /// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_refused) is told.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Refused {
+pub struct RejectedRequest {
     /// Whose it was, where it said so.
-    pub caller: Option<Caller>,
+    pub caller: Option<ClientKey>,
     /// Why.
     pub rejected: Rejected,
     /// Whether it was let pass all the same, since the limit only [watches](PerKeyLimiter::set_shadow).
@@ -61,9 +61,9 @@ pub struct Refused {
 /// What a caller has used of its quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct CallerUsage {
+pub struct ClientUsage {
     /// Who.
-    pub caller: Caller,
+    pub caller: ClientKey,
     /// The units that it has taken and that are not there again; of several limits the most.
     pub used: u64,
 }
@@ -73,10 +73,10 @@ pub struct CallerUsage {
 impl<K: Kind> PerKeyLimiter<K> {
     pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
         let table = Table::new(plan, names, MAX_CALLERS);
-        Self::new_in(table, Clock::tokio(), Settings::new())
+        Self::new_in(table, Clock::tokio(), PerKeySettings::new())
     }
 
-    fn new_in(table: Table<K>, clock: Clock, settings: Settings) -> Self {
+    fn new_in(table: Table<K>, clock: Clock, settings: PerKeySettings) -> Self {
         Self(Arc::new(Callers {
             table,
             clock,
@@ -103,7 +103,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     pub fn max_callers(&self, max_callers: usize) -> Self {
         let table = &self.0.table;
         self.with(
-            (table.plan(), table.names()),
+            (table.limits(), table.names()),
             max_callers,
             self.0.clock.clone(),
         )
@@ -113,7 +113,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     #[must_use]
     pub fn clock(&self, clock: Clock) -> Self {
         let table = &self.0.table;
-        self.with((table.plan(), table.names()), table.max_callers(), clock)
+        self.with((table.limits(), table.names()), table.max_callers(), clock)
     }
 
     crate::limit::engine::bounds!(
@@ -124,14 +124,14 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// What each caller is allowed that has no plan of its own.
     #[must_use]
-    pub fn plan(&self) -> K::Plan {
-        self.0.table.plan()
+    pub fn limits(&self) -> K::Plan {
+        self.0.table.limits()
     }
 
     /// Gives every caller without a plan of its own another one, at once. What was used stays used, in units. Of a token bucket
     /// no more than all of the new quota. Looks at each caller that is kept.
-    pub fn set_plan(&self, plan: K::Plan) {
-        self.0.table.set_plan(plan, self.0.clock.now());
+    pub fn set_limits(&self, plan: K::Plan) {
+        self.0.table.set_limits(plan, self.0.clock.now());
     }
 
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.
@@ -156,19 +156,19 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// The units that `caller` has taken and that are not there again.
     #[must_use]
-    pub fn used(&self, caller: Caller) -> u64 {
+    pub fn used(&self, caller: ClientKey) -> u64 {
         self.0.table.used(caller, self.0.clock.now())
     }
 
     /// The `most` callers that have used the most, the first first. Reads the whole table, one part after the other.
     #[must_use]
-    pub fn top(&self, most: usize) -> Vec<CallerUsage> {
+    pub fn top(&self, most: usize) -> Vec<ClientUsage> {
         // Twice as many are kept before the smaller half goes, so that a million callers take little memory.
         let mut top = Vec::new();
-        let order = |usage: &CallerUsage| std::cmp::Reverse(usage.used);
+        let order = |usage: &ClientUsage| std::cmp::Reverse(usage.used);
         self.0.table.each(self.0.clock.now(), |caller, used| {
             if used > 0 {
-                top.push(CallerUsage { caller, used });
+                top.push(ClientUsage { caller, used });
             }
             if top.len() >= most.saturating_mul(2).max(1_024) {
                 top.sort_by_key(order);
@@ -194,14 +194,14 @@ impl<K: Kind> PerKeyLimiter<K> {
 }
 
 /// What is asked for without a request.
-fn asked<Plan>(caller: Caller, cost: u64) -> Asked<Plan> {
-    Asked::new(Who::Caller(caller), cost)
+fn asked<Plan>(caller: ClientKey, cost: u64) -> Demand<Plan> {
+    Demand::new(Who::ClientKey(caller), cost)
 }
 
 impl<K: Kind> fmt::Debug for PerKeyLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerKeyLimiter")
-            .field("plan", &self.plan())
+            .field("plan", &self.limits())
             .field("callers", &self.callers())
             .field("refused", &self.refused())
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use crate::{
         decision::Decision,
         engine::acquire,
         per_key::{
-            key::Caller,
+            key::ClientKey,
             kind::{Joint, Rate, Want, Window},
             several::OneOfSeveral,
         },
@@ -49,7 +49,7 @@ impl<K: Rate> PerKeyLimiter<K> {
     /// let limiter = PerKeyLimiter::new(Quota::per_second(10))
     ///     .and("hour", SlidingWindowLayer::new(Quota::per_hour(12)));
     /// assert!(limiter.try_acquire("ann".into(), 10).is_admit());
-    /// assert_eq!(limiter.plan(), (Quota::per_second(10), Quota::per_hour(12)));
+    /// assert_eq!(limiter.limits(), (Quota::per_second(10), Quota::per_hour(12)));
     /// ```
     #[must_use]
     pub fn and<L: OneOfSeveral>(
@@ -58,13 +58,13 @@ impl<K: Rate> PerKeyLimiter<K> {
         other: L,
     ) -> PerKeyLimiter<Joint<K, L::Kind>> {
         let table = &self.0.table;
-        let plan = (table.plan(), other.quota());
+        let plan = (table.limits(), other.quota());
         let names = (table.names(), name);
         self.with((plan, names), table.max_callers(), self.0.clock.clone())
     }
 
     /// Takes `cost` units of `caller` now, or says how long it would take. Never overtakes those of its requests that wait.
-    pub fn try_acquire(&self, caller: Caller, cost: u64) -> Decision {
+    pub fn try_acquire(&self, caller: ClientKey, cost: u64) -> Decision {
         match self.0.take(caller, None, Want::at_once(cost)).mark {
             Ok(_) => Decision::Admit,
             Err(rejected) => rejected
@@ -87,7 +87,7 @@ impl<K: Rate> PerKeyLimiter<K> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the line and takes nothing.
-    pub async fn acquire(&self, caller: Caller, cost: u64) -> Result<(), Rejected> {
+    pub async fn acquire(&self, caller: ClientKey, cost: u64) -> Result<(), Rejected> {
         acquire(&self.0, asked(caller, cost)).await.map(drop)
     }
 

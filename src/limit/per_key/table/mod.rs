@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{engine::Turnstile, per_key::key::Caller},
+    limit::{engine::WaitQueue, per_key::key::ClientKey},
 };
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
@@ -67,12 +67,12 @@ struct Shard<K: Kind> {
 }
 
 struct Row<K> {
-    caller: Caller,
+    caller: ClientKey,
     count: K,
 }
 
 /// What became of a request, and how its caller stands after.
-pub(super) struct Taken<K: Kind> {
+pub(super) struct Admission<K: Kind> {
     pub(super) mark: Result<K::Mark, Rejected>,
     pub(super) left: K::Left,
     /// Whether it was taken from what newcomers to a full table share.
@@ -112,20 +112,20 @@ impl<K: Kind> Table<K> {
     /// Takes what is wanted of what `caller` has, by the table's plan unless another one is given.
     pub(super) fn take(
         &self,
-        caller: Caller,
+        caller: ClientKey,
         plan: Option<K::Plan>,
         mut want: Want,
         now: u64,
-    ) -> Taken<K> {
+    ) -> Admission<K> {
         let hash = self.hash(&caller);
         let taken = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.lines.units(hash, Whose::Caller(caller));
+                want.ahead = shard.lines.units(hash, Whose::ClientKey(caller));
             }
             match shard.rows.find_mut(hash, |row| row.caller == caller) {
-                Some(row) => Taken::of(&mut row.count, &rule, want, now),
+                Some(row) => Admission::of(&mut row.count, &rule, want, now),
                 None => self.take_first(shard, caller, hash, &rule, want, now),
             }
         };
@@ -138,14 +138,14 @@ impl<K: Kind> Table<K> {
     fn take_first(
         &self,
         shard: &mut Shard<K>,
-        caller: Caller,
+        caller: ClientKey,
         hash: u64,
         rule: &K::Rule,
         mut want: Want,
         now: u64,
-    ) -> Taken<K> {
+    ) -> Admission<K> {
         let mut count = K::after(shard.given);
-        let taken = Taken::of(&mut count, rule, want, now);
+        let taken = Admission::of(&mut count, rule, want, now);
         if self.keep(shard, Row { caller, count }, hash, now) {
             return taken;
         }
@@ -155,8 +155,8 @@ impl<K: Kind> Table<K> {
         }
         // Who shares what there is shares its plan: a better one would fill it for all the others, too.
         let rule = shard.rule;
-        let taken = Taken::of(&mut shard.newcomers, &rule, want, now);
-        Taken {
+        let taken = Admission::of(&mut shard.newcomers, &rule, want, now);
+        Admission {
             // It fits into what is its own as soon as there is a place.
             mark: taken.mark.map_err(not_for_ever),
             shared: true,
@@ -167,7 +167,7 @@ impl<K: Kind> Table<K> {
     /// Changes what is counted of a caller, and lets whoever waits look again.
     pub(super) fn change<T>(
         &self,
-        caller: Caller,
+        caller: ClientKey,
         plan: Option<K::Plan>,
         shared: bool,
         now: u64,
@@ -193,7 +193,7 @@ impl<K: Kind> Table<K> {
     fn change_row<T>(
         &self,
         shard: &mut Shard<K>,
-        caller: Caller,
+        caller: ClientKey,
         hash: u64,
         rule: &K::Rule,
         now: u64,
@@ -221,7 +221,7 @@ impl<K: Kind> Table<K> {
     }
 
     /// The units that one caller has in use.
-    pub(super) fn used(&self, caller: Caller, now: u64) -> u64 {
+    pub(super) fn used(&self, caller: ClientKey, now: u64) -> u64 {
         let hash = self.hash(&caller);
         let shard = self.lock(hash);
         let row = shard.rows.find(hash, |row| row.caller == caller);
@@ -234,7 +234,7 @@ impl<K: Kind> Table<K> {
     }
 
     /// Shows each caller, and the units that it has used and that have not refilled.
-    pub(super) fn each(&self, now: u64, mut show: impl FnMut(Caller, u64)) {
+    pub(super) fn each(&self, now: u64, mut show: impl FnMut(ClientKey, u64)) {
         for shard in &self.shards {
             for row in &lock(shard).rows {
                 show(row.caller, row.count.used(now));
@@ -242,7 +242,7 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    fn hash(&self, caller: &Caller) -> u64 {
+    fn hash(&self, caller: &ClientKey) -> u64 {
         let mut hasher = self.keys.build_hasher();
         hasher.write(caller.bytes());
         hasher.finish()
@@ -265,9 +265,9 @@ impl<K: Kind> Shard<K> {
     }
 }
 
-// ===== impl Taken =====
+// ===== impl Admission =====
 
-impl<K: Kind> Taken<K> {
+impl<K: Kind> Admission<K> {
     #[inline]
     fn of(count: &mut K, rule: &K::Rule, want: Want, now: u64) -> Self {
         let mark = count.take(rule, want, now);
@@ -281,14 +281,14 @@ impl<K: Kind> Taken<K> {
 
 /// The same where it may fit later, though it never fits into what it would share now.
 fn not_for_ever(rejected: Rejected) -> Rejected {
-    if rejected.never_fits() {
+    if rejected.exceeds_capacity() {
         return Rejected::too_long(rejected.limit(), Duration::ZERO, None);
     }
     rejected
 }
 
 /// Lets the heads of some lines look again. Under no lock: whoever is woken may change something at once.
-fn wake(lines: &[Arc<Turnstile>]) {
+fn wake(lines: &[Arc<WaitQueue>]) {
     lines.iter().for_each(|line| line.wake_head());
 }
 

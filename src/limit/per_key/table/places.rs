@@ -4,7 +4,7 @@ use std::sync::{TryLockError, atomic::Ordering};
 
 use hashbrown::hash_table::OccupiedEntry;
 
-use super::{Caller, FEWEST_SHARDS, Kind, Lines, Row, Shard, Table, Whose};
+use super::{ClientKey, FEWEST_SHARDS, Kind, Lines, Row, Shard, Table, Whose};
 use crate::limit::per_key::kind::later;
 
 /// How long it takes at the least until every shard has been looked at.
@@ -46,7 +46,7 @@ impl<K: Kind> Table<K> {
         now: u64,
     ) {
         let Row { caller, count } = row.get();
-        if count.idle_at() <= now && lines.units(hash, Whose::Caller(*caller)) == 0 {
+        if count.idle_at() <= now && lines.units(hash, Whose::ClientKey(*caller)) == 0 {
             *given = later(*given, count.given());
             row.remove();
             self.callers.fetch_sub(1, Ordering::Relaxed);
@@ -90,8 +90,8 @@ impl<K: Kind> Table<K> {
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
         let (lines, given) = (&shard.lines, &mut shard.given);
-        let is_waited_for = |caller: Caller| {
-            !lines.is_empty() && lines.units(self.hash(&caller), Whose::Caller(caller)) > 0
+        let is_waited_for = |caller: ClientKey| {
+            !lines.is_empty() && lines.units(self.hash(&caller), Whose::ClientKey(caller)) > 0
         };
         shard.rows.retain(|row| {
             let idle_at = row.count.idle_at();

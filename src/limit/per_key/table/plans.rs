@@ -4,7 +4,7 @@ use super::{Kind, Table, lock, wake};
 
 impl<K: Kind> Table<K> {
     /// Gives every caller without a plan of its own another one. What they have used stays used.
-    pub(in crate::limit::per_key) fn set_plan(&self, plan: K::Plan, now: u64) {
+    pub(in crate::limit::per_key) fn set_limits(&self, plan: K::Plan, now: u64) {
         self.set(Some(plan), |_| {}, now);
     }
 
@@ -17,7 +17,7 @@ impl<K: Kind> Table<K> {
         let mut waiting = Vec::new();
         {
             let _one_at_a_time = lock(&self.telling);
-            let plan = plan.unwrap_or_else(|| self.plan());
+            let plan = plan.unwrap_or_else(|| self.limits());
             for shard in &self.shards {
                 let shard = &mut *lock(shard);
                 let before = shard.rule;
@@ -37,7 +37,7 @@ impl<K: Kind> Table<K> {
         wake(&waiting);
     }
 
-    pub(in crate::limit::per_key) fn plan(&self) -> K::Plan {
+    pub(in crate::limit::per_key) fn limits(&self) -> K::Plan {
         // There is at least one shard, and all have the same.
         lock(&self.shards[0]).plan
     }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Kind, Table, Want, Whose, not_for_ever};
+use super::{ClientKey, Kind, Table, Want, Whose, not_for_ever};
 use crate::{
     error::Rejected,
-    limit::engine::{Place, Turnstile},
+    limit::engine::{WaitQueue, Waiter},
 };
 
 impl<K: Kind> Table<K> {
     /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
     pub(in crate::limit::per_key) fn room(
         &self,
-        caller: Caller,
+        caller: ClientKey,
         plan: Option<K::Plan>,
         cost: u64,
         now: u64,
@@ -40,13 +40,13 @@ impl<K: Kind> Table<K> {
     /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
     pub(in crate::limit::per_key) fn join(
         &self,
-        caller: Caller,
-        join: impl FnOnce(Arc<Turnstile>) -> Result<Place, Rejected>,
-    ) -> Result<Place, Rejected> {
+        caller: ClientKey,
+        join: impl FnOnce(Arc<WaitQueue>) -> Result<Waiter, Rejected>,
+    ) -> Result<Waiter, Rejected> {
         let hash = self.hash(&caller);
         // Under the lock, so that nobody lets go of the line meanwhile.
         let shard = &mut *self.lock(hash);
-        let own = Whose::Caller(caller);
+        let own = Whose::ClientKey(caller);
         let has_own = self.callers() < self.max_callers
             || shard.rows.find(hash, |row| row.caller == caller).is_some()
             || shard.lines.units(hash, own) > 0;
@@ -55,7 +55,7 @@ impl<K: Kind> Table<K> {
     }
 
     /// Lets go of a line in which nobody waits any more, and of what was kept for those.
-    pub(in crate::limit::per_key) fn leave(&self, caller: Caller, now: u64) {
+    pub(in crate::limit::per_key) fn leave(&self, caller: ClientKey, now: u64) {
         let hash = self.hash(&caller);
         let shard = &mut *self.lock(hash);
         shard.lines.leave(hash, caller);

@@ -1,6 +1,6 @@
 //! What a limit learns from answers.
 
-use super::{MOST, Memory, Meter};
+use super::{MOST, Meter, Tally};
 use crate::ai::provider::quota::tide::TideLevel;
 
 /// A limit from which less than this part is left, all at once, is believed when it is told twice.
@@ -27,8 +27,8 @@ impl Meter {
     /// the provider can have counted for us. Of a bucket, all that was ever let in.
     pub(in crate::ai::provider::quota) fn mark(&self) -> u64 {
         match &self.memory {
-            Memory::Window(..) => self.used().wrapping_sub(self.total),
-            Memory::Bucket(..) => self.total.wrapping_sub(self.returned),
+            Tally::RefundableWindow(..) => self.used().wrapping_sub(self.total),
+            Tally::RefundableBucket(..) => self.total.wrapping_sub(self.returned),
         }
     }
 
@@ -58,7 +58,7 @@ impl Meter {
         // Some providers round what is left, and their clock is not ours.
         let slack = (limit / 64).max(2);
         match &mut self.memory {
-            Memory::Window(..) => {
+            Tally::RefundableWindow(..) => {
                 let ours = mark.wrapping_add(self.total);
                 if used > ours.saturating_add(slack) {
                     self.share.observe(limit, used, ours, now);
@@ -66,7 +66,7 @@ impl Meter {
                     self.share.all_is_ours(now);
                 }
             }
-            Memory::Bucket(bucket, tide) => {
+            Tally::RefundableBucket(bucket, tide) => {
                 let reading = TideLevel {
                     sent: self.heard,
                     used,

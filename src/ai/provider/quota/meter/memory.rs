@@ -3,40 +3,44 @@
 use crate::{
     ai::provider::{
         Shape,
-        quota::{bucket::Bucket, tide::Tide},
+        quota::{bucket::RefundableBucket, tide::Tide},
     },
-    limit::algorithm::window::{Period, Window},
+    limit::algorithm::window::{Period, RefundableWindow},
 };
 
 #[derive(Debug, Clone)]
-pub(super) enum Memory {
-    Bucket(Bucket, Tide),
-    Window(Window, Period),
+pub(super) enum Tally {
+    RefundableBucket(RefundableBucket, Tide),
+    RefundableWindow(RefundableWindow, Period),
 }
 
-// ===== impl Memory =====
+// ===== impl Tally =====
 
-impl Memory {
+impl Tally {
     pub(super) fn new(shape: Shape, period: u64, now: u64) -> Self {
         match shape {
-            Shape::Bucket => Self::Bucket(Bucket::new(period, now), Tide::new(now)),
-            Shape::Window => Self::Window(Window::with_room(), Period::in_parts(period)),
+            Shape::Bucket => {
+                Self::RefundableBucket(RefundableBucket::new(period, now), Tide::new(now))
+            }
+            Shape::Window => {
+                Self::RefundableWindow(RefundableWindow::with_room(), Period::in_parts(period))
+            }
         }
     }
 
     #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         match self {
-            Self::Bucket(bucket, _) => bucket.advance(now, rate),
-            Self::Window(window, period) => window.advance(period.nanos, now),
+            Self::RefundableBucket(bucket, _) => bucket.advance(now, rate),
+            Self::RefundableWindow(window, period) => window.advance(period.nanos, now),
         }
     }
 
     #[inline]
     pub(super) fn take(&mut self, units: u64, now: u64, in_turn: bool) {
         match self {
-            Self::Bucket(bucket, _) => bucket.take(units, in_turn),
-            Self::Window(window, period) => window.take(period.start(now), units),
+            Self::RefundableBucket(bucket, _) => bucket.take(units, in_turn),
+            Self::RefundableWindow(window, period) => window.take(period.start(now), units),
         }
     }
 
@@ -45,31 +49,33 @@ impl Memory {
     #[inline]
     pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
         match self {
-            Self::Bucket(bucket, _) => bucket.take_up_to(units, most),
-            Self::Window(window, period) => window.take(period.start(at), units),
+            Self::RefundableBucket(bucket, _) => bucket.take_up_to(units, most),
+            Self::RefundableWindow(window, period) => window.take(period.start(at), units),
         }
     }
 
     #[inline]
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
         match self {
-            Self::Bucket(bucket, _) => bucket.give_back(at, units),
-            Self::Window(window, period) => window.give_back(period.start(at), units),
+            Self::RefundableBucket(bucket, _) => bucket.give_back(at, units),
+            Self::RefundableWindow(window, period) => window.give_back(period.start(at), units),
         }
     }
 
     pub(super) fn used(&self) -> u64 {
         match self {
-            Self::Bucket(bucket, _) => bucket.used(),
-            Self::Window(window, _) => window.used(),
+            Self::RefundableBucket(bucket, _) => bucket.used(),
+            Self::RefundableWindow(window, _) => window.used(),
         }
     }
 
     /// Nanoseconds until nothing is taken any more.
     pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
         match self {
-            Self::Bucket(bucket, _) => bucket.resets_in(rate),
-            Self::Window(window, period) => window.empty_at(period.nanos).saturating_sub(now),
+            Self::RefundableBucket(bucket, _) => bucket.resets_in(rate),
+            Self::RefundableWindow(window, period) => {
+                window.empty_at(period.nanos).saturating_sub(now)
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 mod hear;
 mod memory;
 
-use self::memory::Memory;
+use self::memory::Tally;
 use super::share::Share;
 use crate::{
     ai::{
@@ -24,7 +24,7 @@ pub(super) struct Meter {
     counting: Counting,
     /// With the margin.
     pub(super) period: u64,
-    memory: Memory,
+    memory: Tally,
     pub(super) limit: u64,
     /// A burst below the limit.
     burst: Option<u64>,
@@ -62,7 +62,7 @@ impl Meter {
                 _ => counting,
             },
             period,
-            memory: Memory::new(limit.shape, period, now),
+            memory: Tally::new(limit.shape, period, now),
             limit: quota.units().min(MOST),
             burst: (limit.shape == Shape::Bucket && quota.burst_size() < quota.units())
                 .then(|| quota.burst_size()),
@@ -98,7 +98,7 @@ impl Meter {
     /// Whether one of `cost` is more than ever fits. A limit that was found in headers lets even that pass, once
     /// nothing is before it: the provider may know better.
     #[inline]
-    pub(super) fn never_fits(&self, cost: u64) -> bool {
+    pub(super) fn exceeds_capacity(&self, cost: u64) -> bool {
         cost > self.capacity() && !self.is_learned
     }
 
@@ -112,7 +112,7 @@ impl Meter {
     pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
         let due = self.due_as_it_is(ahead, cost, now, in_turn);
         // Our share grows with time, so it may fit sooner: to be looked at again.
-        if in_turn && !self.share.is_whole() && due != Decision::WAIT_FOR_OTHERS {
+        if in_turn && !self.share.is_replayable() && due != Decision::WAIT_FOR_OTHERS {
             return due.min(Decision::after((self.period / LOOKS).max(1)));
         }
         due
@@ -121,14 +121,14 @@ impl Meter {
     #[inline]
     fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
         let cap = self.ours(now);
-        if self.never_fits(cost) {
+        if self.exceeds_capacity(cost) {
             return Decision::WAIT_FOR_OTHERS;
         }
         let reserved = self.reserved;
         // One that is larger than our share passes once there is nothing before it.
         let capacity = cap.min(self.capacity()).max(cost).max(1);
         match &self.memory {
-            Memory::Bucket(bucket, _) => {
+            Tally::RefundableBucket(bucket, _) => {
                 let units = ahead.saturating_add(cost).saturating_add(reserved);
                 match bucket.due(units.min(2 * MOST), capacity, cap, in_turn) {
                     0 => Decision::Admit,
@@ -137,7 +137,7 @@ impl Meter {
                     wait => Decision::after(wait),
                 }
             }
-            Memory::Window(window, _) => {
+            Tally::RefundableWindow(window, _) => {
                 let held = window.used().saturating_add(reserved);
                 if held.saturating_add(ahead).saturating_add(cost) <= capacity {
                     return Decision::Admit;

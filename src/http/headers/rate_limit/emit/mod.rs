@@ -13,7 +13,7 @@ use crate::http::headers::rate_limit::standing::Standing;
 /// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum XReset {
+pub enum ResetFormat {
     /// In seconds from now.
     Delta,
     /// In seconds since 1970.
@@ -22,17 +22,17 @@ pub enum XReset {
 
 /// Which header fields tell a caller of its limit.
 ///
-/// [`Fields::default`] writes `RateLimit` and `RateLimit-Policy`, as the IETF's newest draft has them. A field lists all
+/// [`RateLimitHeaders::default`] writes `RateLimit` and `RateLimit-Policy`, as the IETF's newest draft has them. A field lists all
 /// limits that a stack of layers has, or where it has place for one only, the most restrictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
-pub struct Fields {
+pub struct RateLimitHeaders {
     rate_limit: bool,
     draft_03: bool,
-    x_rate_limit: Option<XReset>,
+    x_rate_limit: Option<ResetFormat>,
 }
 
-impl Fields {
+impl RateLimitHeaders {
     /// No fields at all.
     pub const NONE: Self = Self {
         rate_limit: false,
@@ -54,12 +54,12 @@ impl Fields {
     }
 
     /// Writes `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` too, which are by nobody's standard.
-    pub const fn x_rate_limit(mut self, reset: XReset) -> Self {
+    pub const fn x_rate_limit(mut self, reset: ResetFormat) -> Self {
         self.x_rate_limit = Some(reset);
         self
     }
 
-    /// Adds a limit to what `headers` say already. The clock is asked for [`XReset::Epoch`] only.
+    /// Adds a limit to what `headers` say already. The clock is asked for [`ResetFormat::Epoch`] only.
     pub(crate) fn write(
         &self,
         headers: &mut HeaderMap,
@@ -75,15 +75,15 @@ impl Fields {
         }
         if let Some(reset) = self.x_rate_limit {
             let reset = match reset {
-                XReset::Delta => number::seconds(standing.reset),
-                XReset::Epoch => number::epoch(now(), standing.reset),
+                ResetFormat::Delta => number::seconds(standing.reset),
+                ResetFormat::Epoch => number::epoch(now(), standing.reset),
             };
             triple::write(headers, &triple::X, standing, reset);
         }
     }
 }
 
-impl Default for Fields {
+impl Default for RateLimitHeaders {
     fn default() -> Self {
         Self::NONE.rate_limit(true)
     }
@@ -103,7 +103,7 @@ mod tests {
         reset: Duration::from_millis(29_001),
     };
 
-    fn lines(fields: Fields) -> Vec<String> {
+    fn lines(fields: RateLimitHeaders) -> Vec<String> {
         let mut headers = HeaderMap::new();
         let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500);
         fields.write(&mut headers, &HOURLY, now);
@@ -121,29 +121,33 @@ mod tests {
             r#"ratelimit-policy: "hourly";q=100;w=3600"#,
             r#"ratelimit: "hourly";r=7;t=30"#,
         ];
-        assert_eq!(lines(Fields::default()), newest);
-        assert!(lines(Fields::NONE).is_empty());
+        assert_eq!(lines(RateLimitHeaders::default()), newest);
+        assert!(lines(RateLimitHeaders::NONE).is_empty());
         let third = [
             "ratelimit-limit: 100",
             "ratelimit-remaining: 7",
             "ratelimit-reset: 30",
         ];
-        assert_eq!(lines(Fields::NONE.draft_03(true)), third);
-        for (form, reset) in [(XReset::Delta, 30), (XReset::Epoch, 1_030)] {
+        assert_eq!(lines(RateLimitHeaders::NONE.draft_03(true)), third);
+        for (form, reset) in [(ResetFormat::Delta, 30), (ResetFormat::Epoch, 1_030)] {
             let expected = [
                 "x-ratelimit-limit: 100".to_owned(),
                 "x-ratelimit-remaining: 7".to_owned(),
                 format!("x-ratelimit-reset: {reset}"),
             ];
-            assert_eq!(lines(Fields::NONE.x_rate_limit(form)), expected);
+            assert_eq!(lines(RateLimitHeaders::NONE.x_rate_limit(form)), expected);
         }
-        let all = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+        let all = RateLimitHeaders::default()
+            .draft_03(true)
+            .x_rate_limit(ResetFormat::Delta);
         assert_eq!(lines(all).len(), 8);
     }
 
     #[test]
     fn the_clock_is_read_for_an_instant_only() {
-        let fields = Fields::default().draft_03(true).x_rate_limit(XReset::Delta);
+        let fields = RateLimitHeaders::default()
+            .draft_03(true)
+            .x_rate_limit(ResetFormat::Delta);
         fields.write(&mut HeaderMap::new(), &HOURLY, || unreachable!());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     policy,
-    set::{Count, Set},
+    set::{ReportedCount, Set},
     structured,
     structured::Member,
     value,
@@ -69,7 +69,7 @@ fn quotas(text: &str, set: &mut Set) -> Vec<Member> {
     if limit.is_none() || !members.iter().skip(1).all(is_policy) {
         return Vec::new();
     }
-    set.limit(limit.map(Count::from));
+    set.limit(limit.map(ReportedCount::from));
     members.retain(is_policy);
     members
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    set::{Count, Set},
+    set::{ReportedCount, Set},
     structured,
     structured::Member,
 };
@@ -33,8 +33,8 @@ pub(super) fn in_one(field: &str, policies: &[Member]) -> Vec<Reported> {
         return Vec::new();
     };
     let mut set = Set::default();
-    set.limit(limit.map(Count::from));
-    set.remaining(remaining.map(Count::from));
+    set.limit(limit.map(ReportedCount::from));
+    set.remaining(remaining.map(ReportedCount::from));
     set.reset(reset.and_then(seconds));
     if set.reported(Dimension::Requests, None).is_none() {
         return Vec::new();
@@ -70,9 +70,9 @@ fn merged(policy: Option<&Member>, left: Option<&Member>) -> Option<Reported> {
     let name = left.or(policy)?.name.as_deref()?;
     let dimension = dimension(name, policy.and_then(|policy| policy.qu.as_deref()))?;
     let mut set = Set::default();
-    set.limit(policy.and_then(|policy| policy.q).map(Count::from));
+    set.limit(policy.and_then(|policy| policy.q).map(ReportedCount::from));
     if let Some(left) = left {
-        set.remaining(left.r.map(Count::from));
+        set.remaining(left.r.map(ReportedCount::from));
         set.reset(left.t.or(left.w).and_then(seconds));
     }
     let period = policy.and_then(|policy| policy.w).and_then(window);

@@ -6,7 +6,7 @@ use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
 /// A number of units, or the word of a server that has none to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Count {
+pub(super) enum ReportedCount {
     Of(u64),
     /// A negative number.
     Unknown,
@@ -24,12 +24,12 @@ pub(super) struct Set {
 // ===== impl Set =====
 
 impl Set {
-    pub(super) fn limit(&mut self, count: Option<Count>) {
+    pub(super) fn limit(&mut self, count: Option<ReportedCount>) {
         let limit = self.known(count);
         self.limit = least(self.limit, limit);
     }
 
-    pub(super) fn remaining(&mut self, count: Option<Count>) {
+    pub(super) fn remaining(&mut self, count: Option<ReportedCount>) {
         let remaining = self.known(count);
         self.remaining = least(self.remaining, remaining);
     }
@@ -58,10 +58,10 @@ impl Set {
         })
     }
 
-    fn known(&mut self, count: Option<Count>) -> Option<u64> {
+    fn known(&mut self, count: Option<ReportedCount>) -> Option<u64> {
         match count? {
-            Count::Of(number) => Some(number),
-            Count::Unknown => {
+            ReportedCount::Of(number) => Some(number),
+            ReportedCount::Unknown => {
                 self.is_unknown = true;
                 None
             }
@@ -69,9 +69,9 @@ impl Set {
     }
 }
 
-// ===== impl Count =====
+// ===== impl ReportedCount =====
 
-impl From<i64> for Count {
+impl From<i64> for ReportedCount {
     fn from(number: i64) -> Self {
         u64::try_from(number).map_or(Self::Unknown, Self::Of)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, header::AGE};
 
-use super::set::Count;
+use super::set::ReportedCount;
 use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration};
 
 /// From here on a number of seconds is an instant: as a wait it would be 31 years.
@@ -39,7 +39,7 @@ pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<C
 }
 
 /// The whole part of a number, and the largest number for what is too large.
-pub(super) fn count(text: &str) -> Option<Count> {
+pub(super) fn count(text: &str) -> Option<ReportedCount> {
     let number = text.strip_prefix('-');
     let is_negative = number.is_some();
     let number = number.unwrap_or(text);
@@ -49,15 +49,15 @@ pub(super) fn count(text: &str) -> Option<Count> {
         return None;
     }
     if is_negative {
-        return Some(Count::Unknown);
+        return Some(ReportedCount::Unknown);
     }
-    Some(Count::Of(whole.parse().unwrap_or(u64::MAX)))
+    Some(ReportedCount::Of(whole.parse().unwrap_or(u64::MAX)))
 }
 
 /// Whether the response was stored for a while. Some proxies send an age of zero with all that pass.
 pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
     let age = headers.get(AGE).and_then(text).and_then(count);
-    matches!(age, Some(Count::Of(1..)))
+    matches!(age, Some(ReportedCount::Of(1..)))
 }
 
 // ===== impl Moment =====

@@ -8,7 +8,7 @@ use std::{
 use super::super::{
     Adaptive,
     control::Control,
-    window::{Outcome, Sample},
+    window::{Sample, SampleOutcome},
 };
 
 /// A time in which a backend stays the same. Times are in seconds.
@@ -115,7 +115,7 @@ impl Backend {
         self.events.push(Reverse((at, event)));
     }
 
-    fn sample(&mut self, call: Call, outcome: Outcome) {
+    fn sample(&mut self, call: Call, outcome: SampleOutcome) {
         let client = &mut self.clients[call.client];
         let sample = Sample {
             started: call.started,
@@ -171,9 +171,9 @@ impl Backend {
                         }
                     }
                 }
-                Event::FirstByte(call) => self.sample(call, Outcome::Answered),
+                Event::FirstByte(call) => self.sample(call, SampleOutcome::Answered),
                 Event::Refused(call) => {
-                    self.sample(call, Outcome::Overloaded);
+                    self.sample(call, SampleOutcome::Overloaded);
                     self.end(call);
                     refused += if since > half { 1.0 } else { 0.0 };
                 }

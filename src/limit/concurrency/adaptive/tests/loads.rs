@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{
     Adaptive,
     control::Control,
-    window::{Outcome, Sample},
+    window::{Sample, SampleOutcome},
 };
 use super::backend::{Backend, Phase, Refuses, Run};
 
@@ -169,7 +169,8 @@ fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
             let now = started + 100_000_000;
             for number in 0..in_flight.max(40) {
                 let is_refused = number % 2 == 0;
-                let outcome = [Outcome::Answered, Outcome::Overloaded][usize::from(is_refused)];
+                let outcome =
+                    [SampleOutcome::Answered, SampleOutcome::Overloaded][usize::from(is_refused)];
                 let idle = 0;
                 let sample = Sample {
                     started,

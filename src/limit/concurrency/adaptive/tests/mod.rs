@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{
     Adaptive,
     control::Control,
-    window::{Outcome, Sample},
+    window::{Sample, SampleOutcome},
 };
 
 fn settings() -> impl Strategy<Value = Adaptive> {
@@ -40,9 +40,9 @@ fn time() -> impl Strategy<Value = u64> {
 
 fn sample() -> impl Strategy<Value = Sample> {
     let outcome = prop_oneof![
-        Just(Outcome::Answered),
-        Just(Outcome::Overloaded),
-        Just(Outcome::Dropped)
+        Just(SampleOutcome::Answered),
+        Just(SampleOutcome::Overloaded),
+        Just(SampleOutcome::Dropped)
     ];
     let in_flight = prop_oneof![any::<usize>(), 0..100_usize];
     (time(), time(), time(), in_flight, outcome).prop_map(
@@ -83,7 +83,7 @@ proptest! {
             let mut control = Control::new(&settings.initial(100), 0);
             for number in 0..500 {
                 let started = number * took;
-                let outcome = Outcome::Answered;
+                let outcome = SampleOutcome::Answered;
                 control.sample(&Sample { started, idle: 0, now: started + took, in_flight, outcome });
             }
             prop_assert_eq!(control.limit(), 100);
@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn answers_that_took_for_ever_once_do_not_hold_up_the_limit(hours in 1..10_000_u64, in_flight in 75..101_usize) {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
-        let outcome = Outcome::Answered;
+        let outcome = SampleOutcome::Answered;
         let mut now = hours * 3_600_000_000_000;
         for _ in 0..100 {
             control.sample(&Sample { started: 1, idle: 0, now, in_flight, outcome });
@@ -113,7 +113,7 @@ proptest! {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
         for number in 0..failures {
             let now = 20_000_000 + number;
-            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: Outcome::Overloaded };
+            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: SampleOutcome::Overloaded };
             control.sample(&sample);
         }
         prop_assert_eq!(control.limit(), 90);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Request};
 
 pub use self::forwarded::ForwardedBy;
-use super::{Caller, InvalidNetwork, Key, Networks, peer_ip::peer, prefixes::Prefixes};
+use super::{ClientKey, InvalidNetwork, Key, Networks, peer_ip::peer, prefixes::Prefixes};
 
 /// No chain of proxies is longer, and whoever sends more entries wants to keep the server busy.
 const MAX_HOPS: usize = 64;
@@ -40,7 +40,7 @@ const MAX_HOPS: usize = 64;
 pub struct ClientIp {
     trust: Trust,
     header: ForwardedBy,
-    unreadable: Unreadable,
+    unreadable: OnInvalidHeader,
     prefixes: Prefixes,
 }
 
@@ -50,7 +50,7 @@ pub struct ClientIp {
 /// no address: garbled, `unknown`, or `_obfuscated`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum OnInvalidHeader {
     /// The hop nearest to the client that is known: the last one that could be read and trusted, or else the peer.
     ///
     /// All clients whose requests can't be read share what that proxy may do.
@@ -67,7 +67,7 @@ enum Trust {
 }
 
 /// The client, or, where it can't be read, the last hop before that which could.
-type Found = Result<IpAddr, Option<IpAddr>>;
+type ClientOrHop = Result<IpAddr, Option<IpAddr>>;
 
 // ===== impl ClientIp =====
 
@@ -101,7 +101,7 @@ impl ClientIp {
         Self {
             trust,
             header: ForwardedBy::default(),
-            unreadable: Unreadable::default(),
+            unreadable: OnInvalidHeader::default(),
             prefixes: Prefixes::default(),
         }
     }
@@ -115,9 +115,9 @@ impl ClientIp {
         self
     }
 
-    /// Whom a request is counted for whose header can't be read; [`Unreadable::NearestProxy`] unless told.
+    /// Whom a request is counted for whose header can't be read; [`OnInvalidHeader::NearestProxy`] unless told.
     #[must_use]
-    pub fn unreadable(mut self, unreadable: Unreadable) -> Self {
+    pub fn unreadable(mut self, unreadable: OnInvalidHeader) -> Self {
         self.unreadable = unreadable;
         self
     }
@@ -138,12 +138,12 @@ impl ClientIp {
         };
         match (found, self.unreadable) {
             (Ok(client), _) => Some(client),
-            (Err(nearest), Unreadable::NearestProxy) => nearest.or(peer),
-            (Err(_), Unreadable::NoKey) => None,
+            (Err(nearest), OnInvalidHeader::NearestProxy) => nearest.or(peer),
+            (Err(_), OnInvalidHeader::NoKey) => None,
         }
     }
 
-    fn counted(&self, headers: &HeaderMap, proxies: usize) -> Found {
+    fn counted(&self, headers: &HeaderMap, proxies: usize) -> ClientOrHop {
         if self.header == ForwardedBy::XRealIp {
             return if proxies == 1 {
                 self.single(headers)
@@ -159,7 +159,7 @@ impl ClientIp {
         nearest.filter(|_| proxies <= MAX_HOPS).ok_or(nearest)
     }
 
-    fn walked(&self, headers: &HeaderMap, trusted: &Networks) -> Found {
+    fn walked(&self, headers: &HeaderMap, trusted: &Networks) -> ClientOrHop {
         if self.header == ForwardedBy::XRealIp {
             return self.single(headers);
         }
@@ -176,7 +176,7 @@ impl ClientIp {
     }
 
     /// Of two values, one is not the proxy's, and nobody can say which.
-    fn single(&self, headers: &HeaderMap) -> Found {
+    fn single(&self, headers: &HeaderMap) -> ClientOrHop {
         let mut hops = self.header.hops(headers);
         let hop = hops.next().flatten();
         hop.filter(|_| hops.next().is_none()).ok_or(None)
@@ -184,7 +184,7 @@ impl ClientIp {
 }
 
 impl<B> Key<Request<B>> for ClientIp {
-    fn caller(&self, request: &Request<B>) -> Option<Caller> {
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
         Some(self.prefixes.caller(self.address(request)?))
     }
 }

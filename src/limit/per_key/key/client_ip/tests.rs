@@ -61,7 +61,7 @@ fn check(rows: &[Row<'_>]) {
 #[rustfmt::skip]
 fn by_count() {
     let (none, one, two) = (&ClientIp::behind(0), &ClientIp::behind(1), &ClientIp::behind(2));
-    let nobody = &ClientIp::behind(2).unreadable(Unreadable::NoKey);
+    let nobody = &ClientIp::behind(2).unreadable(OnInvalidHeader::NoKey);
     let many = &ClientIp::behind(65);
     let long = ["6.6.6.6"; 99].join(",");
     let p = "10.0.0.1";
@@ -120,7 +120,7 @@ fn by_count() {
 #[rustfmt::skip]
 fn by_network() {
     let key = &trusting();
-    let nobody = &trusting().unreadable(Unreadable::NoKey);
+    let nobody = &trusting().unreadable(OnInvalidHeader::NoKey);
     let p = "10.0.0.1";
     let inside = ["10.0.0.9"; 65].join(",");
     let most = ["10.0.0.9"; 64].join(",");

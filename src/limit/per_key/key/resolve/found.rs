@@ -12,10 +12,10 @@
 )]
 pub trait Resolution<Response>: sealed::Sealed {
     /// What is found.
-    type Found;
+    type KeyedService;
 
     #[doc(hidden)]
-    fn into_found(self) -> Result<Option<Self::Found>, Response>;
+    fn into_found(self) -> Result<Option<Self::KeyedService>, Response>;
 }
 
 /// A request that can be told what was found out about it.
@@ -24,15 +24,15 @@ pub trait Resolution<Response>: sealed::Sealed {
 /// request of another kind, say where it belongs:
 ///
 /// ```
-/// use tower_throttle::key::{Caller, resolve::Attach};
+/// use tower_throttle::key::{ClientKey, resolve::Attach};
 ///
 /// struct Job {
 ///     token: u64,
-///     owner: Option<Caller>,
+///     owner: Option<ClientKey>,
 /// }
 ///
-/// impl Attach<Caller> for Job {
-///     fn attach(&mut self, found: Option<Caller>) {
+/// impl Attach<ClientKey> for Job {
+///     fn attach(&mut self, found: Option<ClientKey>) {
 ///         self.owner = found;
 ///     }
 /// }
@@ -56,7 +56,7 @@ mod sealed {
 }
 
 impl<T, Response> Resolution<Response> for Option<T> {
-    type Found = T;
+    type KeyedService = T;
 
     fn into_found(self) -> Result<Option<T>, Response> {
         Ok(self)
@@ -64,7 +64,7 @@ impl<T, Response> Resolution<Response> for Option<T> {
 }
 
 impl<T, Response> Resolution<Response> for Result<Option<T>, Response> {
-    type Found = T;
+    type KeyedService = T;
 
     fn into_found(self) -> Self {
         self

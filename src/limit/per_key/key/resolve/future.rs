@@ -29,7 +29,7 @@ pin_project! {
         #[pin]
         state: State<L, S::Future>,
         // Gone once it is called.
-        held: Option<Held<S, Request>>,
+        held: Option<PendingRequest<S, Request>>,
     }
 }
 
@@ -43,7 +43,7 @@ pin_project! {
 }
 
 /// The request, and the service that it is for.
-struct Held<S, Request> {
+struct PendingRequest<S, Request> {
     service: S,
     request: Request,
 }
@@ -59,7 +59,7 @@ where
         let is_ready = true;
         Self {
             state: State::Resolving { look_up, is_ready },
-            held: Some(Held { service, request }),
+            held: Some(PendingRequest { service, request }),
         }
     }
 }
@@ -69,7 +69,7 @@ where
     S: Service<Request> + Clone,
     L: Future,
     L::Output: Resolution<S::Response>,
-    Request: Attach<<L::Output as Resolution<S::Response>>::Found>,
+    Request: Attach<<L::Output as Resolution<S::Response>>::KeyedService>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -102,7 +102,7 @@ where
                     if !*is_ready {
                         ready!(held.service.poll_ready(cx))?;
                     }
-                    if let Some(Held {
+                    if let Some(PendingRequest {
                         mut service,
                         request,
                     }) = this.held.take()

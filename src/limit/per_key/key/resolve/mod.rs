@@ -6,7 +6,7 @@
 //!
 //! # Examples
 //!
-//! What is found can be a [`Caller`](crate::key::Caller), or any type that becomes one, and that can bear the caller's plan, too:
+//! What is found can be a [`ClientKey`](crate::key::ClientKey), or any type that becomes one, and that can bear the caller's plan, too:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -16,7 +16,7 @@
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{
 //!     Quota, TokenBucketLayer,
-//!     key::{self, Caller, resolve::ResolveLayer},
+//!     key::{self, ClientKey, resolve::ResolveLayer},
 //! };
 //!
 //! #[derive(Clone)]
@@ -25,7 +25,7 @@
 //!     quota: Quota,
 //! }
 //!
-//! impl From<Account> for Caller {
+//! impl From<Account> for ClientKey {
 //!     fn from(account: Account) -> Self {
 //!         account.id.into()
 //!     }
@@ -44,7 +44,7 @@
 //!     .layer(
 //!         TokenBucketLayer::new(Quota::per_minute(1))
 //!             .per(key::Extension::<Account>::new())
-//!             .plan(|request: &Request<()>| {
+//!             .limits_for(|request: &Request<()>| {
 //!                 let account = request.extensions().get::<Account>();
 //!                 account.map_or(Quota::per_minute(1), |account| account.quota)
 //!             })
@@ -82,7 +82,7 @@
 //! };
 //! use tower_throttle::{
 //!     Quota, TokenBucketLayer,
-//!     key::{self, Caller, resolve::ResolveLayer},
+//!     key::{self, ClientKey, resolve::ResolveLayer},
 //!     per_key::MissingKey,
 //! };
 //!
@@ -91,7 +91,7 @@
 //!     .route("/", get(|| async { "hello" }))
 //!     .layer(
 //!         TokenBucketLayer::new(Quota::per_minute(60))
-//!             .per(key::Extension::<Caller>::new())
+//!             .per(key::Extension::<ClientKey>::new())
 //!             .missing_key(MissingKey::Refuse)
 //!             .respond(),
 //!     )
@@ -100,7 +100,7 @@
 //!         let path = request.uri().path().to_owned();
 //!         async move {
 //!             match user_of(path).await {
-//!                 Ok(user) => Ok(user.map(Caller::from)),
+//!                 Ok(user) => Ok(user.map(ClientKey::from)),
 //!                 Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE.into_response()),
 //!             }
 //!         }

@@ -33,7 +33,7 @@ where
     F: Fn(&Request) -> L,
     L: Future,
     L::Output: Resolution<S::Response>,
-    Request: Attach<<L::Output as Resolution<S::Response>>::Found>,
+    Request: Attach<<L::Output as Resolution<S::Response>>::KeyedService>,
 {
     type Response = S::Response;
     type Error = S::Error;

@@ -58,12 +58,12 @@ fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
 
 #[test]
 fn a_row_is_as_small_as_the_documentation_says() {
-    let caller = size_of::<crate::limit::per_key::key::Caller>();
+    let caller = size_of::<crate::limit::per_key::key::ClientKey>();
     assert_eq!(caller, 16);
     assert_eq!(size_of::<Bucket>(), 40 - caller);
     assert_eq!(size_of::<InFlight>(), 24 - caller);
     assert_eq!(size_of::<Window>(), 64 - caller);
-    assert_eq!(size_of::<crate::limit::algorithm::window::Start>(), 16);
+    assert_eq!(size_of::<crate::limit::algorithm::window::StartsAt>(), 16);
 }
 
 proptest! {

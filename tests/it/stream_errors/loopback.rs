@@ -17,7 +17,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_throttle::{
-    DiagnoseLayer, LayerMiddleware, RetryAfterBackoffLayer,
+    LayerMiddleware, RetryAfterBackoffLayer, StreamErrorLayer,
     retry::{Attempts, Backoff},
 };
 
@@ -56,7 +56,7 @@ async fn a_client_of_reqwest_gets_the_answer_in_the_end() {
     let url = serve_events().await;
     let client = ServiceBuilder::new()
         .layer(retry())
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(reqwest_client());
     let request = reqwest::Request::new(http::Method::POST, url.parse().unwrap());
     let answer: reqwest::Response = client.oneshot(request).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_client_of_reqwest_middleware_gets_the_answer_in_the_end() {
     let url = serve_events().await;
     let layers = ServiceBuilder::new()
         .layer(retry())
-        .layer(DiagnoseLayer::new());
+        .layer(StreamErrorLayer::new());
     let client = ClientBuilder::new(reqwest_client())
         .with(LayerMiddleware::new(layers))
         .build();
@@ -84,7 +84,7 @@ async fn a_client_of_hyper_gets_the_answer_in_the_end() {
     let url = serve_events().await;
     let client = ServiceBuilder::new()
         .layer(retry())
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(Client::builder(TokioExecutor::new()).build_http());
     let request = Request::post(url).body(Full::<Bytes>::default()).unwrap();
     let answer = client.oneshot(request).await.unwrap();

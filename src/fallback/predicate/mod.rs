@@ -3,11 +3,11 @@
 //! The functions of this module make conditions that combine:
 //!
 //! ```
-//! use tower_throttle::fallback::when;
+//! use tower_throttle::fallback::predicate;
 //!
 //! // Our own limits, or the other side's; never the errors of this type.
-//! let overloaded = when::rejected().or(when::status([429, 529]));
-//! let condition = overloaded.and(when::error::<std::io::Error>().not());
+//! let overloaded = predicate::rejected().or(predicate::status([429, 529]));
+//! let condition = overloaded.and(predicate::error::<std::io::Error>().not());
 //! # let _ = tower_throttle::FallbackLayer::value(http::Response::new(())).when(condition);
 //! ```
 //!
@@ -26,18 +26,18 @@ mod kind;
 
 use std::{any::type_name, error::Error, fmt};
 
-pub use self::kind::{AnyError, Both, Either, ErrorIs, Failure, Not, OutcomeIn, Status};
+pub use self::kind::{And, AnyError, ErrorIs, Failure, Not, Or, OutcomeIn, StatusIn};
 use crate::error::{BoxError, Outcome, OutcomeSet, Rejected, find_source};
 
 /// Says which outcomes a fallback is for.
 ///
 /// Implemented for what the functions of the [module](self) return, and for closures.
-pub trait When<Response> {
+pub trait Predicate<Response> {
     /// Whether the fallback is to answer instead of this outcome.
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool;
 }
 
-/// A [`When`] that combines with others.
+/// A [`Predicate`] that combines with others.
 #[derive(Clone, Copy, Default)]
 #[must_use]
 pub struct Condition<W>(W);
@@ -55,7 +55,7 @@ pub const fn any_error() -> Condition<AnyError> {
 
 /// A [`Rejected`] of one of this crate's limiters, wherever in the error's chain of sources.
 ///
-/// A request that a circuit turned away was not sent either: that is `when::error::<CircuitOpen>()`.
+/// A request that a circuit turned away was not sent either: that is `predicate::error::<CircuitOpen>()`.
 pub const fn rejected() -> Condition<ErrorIs> {
     error::<Rejected>()
 }
@@ -66,8 +66,8 @@ pub const fn error<E: Error + 'static>() -> Condition<ErrorIs> {
 }
 
 /// A response that has one of these statuses.
-pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<Status<N>> {
-    Condition(Status(statuses))
+pub const fn status<const N: usize>(statuses: [u16; N]) -> Condition<StatusIn<N>> {
+    Condition(StatusIn(statuses))
 }
 
 /// A response or an error with one of these outcomes; see [`Outcome::of`].
@@ -94,14 +94,14 @@ where
 // ===== impl Condition =====
 
 impl<W> Condition<W> {
-    /// Either this or `other`.
-    pub fn or<W2>(self, other: W2) -> Condition<Either<W, W2>> {
-        Condition(Either(self.0, other))
+    /// Or this or `other`.
+    pub fn or<W2>(self, other: W2) -> Condition<Or<W, W2>> {
+        Condition(Or(self.0, other))
     }
 
-    /// Both this and `other`.
-    pub fn and<W2>(self, other: W2) -> Condition<Both<W, W2>> {
-        Condition(Both(self.0, other))
+    /// And this and `other`.
+    pub fn and<W2>(self, other: W2) -> Condition<And<W, W2>> {
+        Condition(And(self.0, other))
     }
 
     /// Whenever this is not.
@@ -120,13 +120,13 @@ impl<W> fmt::Debug for Condition<W> {
     }
 }
 
-impl<W: When<Response>, Response> When<Response> for Condition<W> {
+impl<W: Predicate<Response>, Response> Predicate<Response> for Condition<W> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         self.0.when(outcome)
     }
 }
 
-impl<F, Response> When<Response> for F
+impl<F, Response> Predicate<Response> for F
 where
     F: Fn(Result<&Response, &BoxError>) -> bool,
 {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use http::{Request, Response};
 use sfv::{BareItem, List, ListEntry, Parser};
 use tower::{Layer, service_fn};
-use tower_throttle::{Quota, SlidingWindowLayer, TokenBucketLayer, key, refusal::Problem};
+use tower_throttle::{Quota, SlidingWindowLayer, TokenBucketLayer, key, rejection::Problem};
 
 use crate::support::call;
 

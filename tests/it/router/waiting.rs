@@ -18,9 +18,9 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    AutoLayer, Reason, Rejected, Tokens,
-    auto::{Chosen, Target},
+    Reason, Rejected, RouterLayer, Tokens,
     provider::{Provider, ProviderLimiter},
+    router::{SelectedTarget, Target},
 };
 
 use super::{Body, Req, Server, ask, at_a_time, over, plenty, post, rpm, targets};
@@ -41,13 +41,13 @@ fn waiting(limiters: &[&ProviderLimiter]) -> Vec<u64> {
 }
 
 fn name<B>(response: &Response<B>) -> &str {
-    Chosen::of(response).unwrap().target()
+    SelectedTarget::of(response).unwrap().target()
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_goes_to_whoever_has_room_first() {
     let (a, b) = (rpm(1), at_a_time(1));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()))
         .layer(client!());
@@ -77,7 +77,7 @@ async fn one_that_waits_goes_to_whoever_has_room_first() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", rpm(1)))
         .target(Target::new("b", rpm(2)))
         .layer(client!());
@@ -98,7 +98,7 @@ async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
 async fn a_large_one_that_waits_for_one_target_holds_up_nobody_elsewhere() {
     let tpm = |tokens| ProviderLimiter::new(Provider::new("t").tpm(tokens));
     let (a, b) = (tpm(100), tpm(10));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()))
         .estimate(|request: &Req| Tokens::new(request.body().len() as u64, 0))
@@ -118,7 +118,7 @@ async fn a_large_one_that_waits_for_one_target_holds_up_nobody_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn one_that_names_its_target_waits_for_that_alone() {
     let (a, b) = (rpm(1), rpm(1));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()))
         .layer(client!());
@@ -132,7 +132,7 @@ async fn one_that_names_its_target_waits_for_that_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_while_it_waits_leaves_all_queues_and_has_taken_nothing() {
     let (a, b) = (rpm(1), rpm(1));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()))
         .layer(client!());
@@ -159,7 +159,7 @@ async fn one_that_is_dropped_while_it_waits_leaves_all_queues_and_has_taken_noth
 #[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_after_it_was_sent_counts_and_is_no_longer_in_flight() {
     let a = ProviderLimiter::new(Provider::new("t").tpm(100).concurrent(1));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .estimate(|_: &Req| Tokens::new(7, 0))
         .layer(service_fn(async |_: Req| {
@@ -177,9 +177,13 @@ async fn one_that_is_dropped_after_it_was_sent_counts_and_is_no_longer_in_flight
 
 #[tokio::test(start_paused = true)]
 async fn what_would_wait_too_long_everywhere_is_refused_at_once_and_told_the_least() {
-    let longer = ProviderLimiter::new(Provider::new("t").rpm(1).per(Duration::from_secs(20)));
+    let longer = ProviderLimiter::new(
+        Provider::new("t")
+            .rpm(1)
+            .with_minute(Duration::from_secs(20)),
+    );
     let (a, b) = (rpm(1), longer);
-    let layer = AutoLayer::ranked()
+    let layer = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()));
     let ask = |max_wait| {
@@ -211,7 +215,7 @@ async fn what_would_wait_too_long_everywhere_is_refused_at_once_and_told_the_lea
 #[tokio::test(start_paused = true)]
 async fn one_that_has_waited_too_long_is_refused_then() {
     let a = at_a_time(1);
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .max_wait(ms(1_000))
         .layer(client!());
@@ -229,7 +233,7 @@ async fn one_that_has_waited_too_long_is_refused_then() {
     assert!(begin.elapsed() >= ms(1_000) && begin.elapsed() < ms(1_020));
     assert_eq!(a.usage().waiting, 0);
     // Nobody knows how long it would be, and no wait was allowed.
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .max_wait(Duration::ZERO)
         .layer(client!());
@@ -241,7 +245,7 @@ async fn one_that_has_waited_too_long_is_refused_then() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_closes_its_target_and_not_the_others() {
     let (a, b) = (rpm(1).max_waiting(1), rpm(1).max_waiting(2));
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()))
         .target(Target::new("b", b.clone()))
         .layer(client!());
@@ -269,7 +273,7 @@ async fn as_many_wait_as_all_targets_can_take_in_time() {
     ];
     for rounds in [1, 2] {
         let max_wait = Duration::from_secs(62 * rounds);
-        let layer = targets(AutoLayer::ranked(), &servers).max_wait(max_wait);
+        let layer = targets(RouterLayer::ranked(), &servers).max_wait(max_wait);
         let service = over!(layer, servers);
         let begin = Instant::now();
         let mut tasks = JoinSet::new();
@@ -324,8 +328,8 @@ impl Service<Req> for Readiness {
     }
 }
 
-fn two() -> AutoLayer<Req> {
-    AutoLayer::ranked()
+fn two() -> RouterLayer<Req> {
+    RouterLayer::ranked()
         .target(Target::new("a", plenty()))
         .target(Target::new("b", plenty()))
 }
@@ -334,7 +338,7 @@ fn two() -> AutoLayer<Req> {
 async fn a_service_that_is_not_ready_is_passed_over_and_takes_nothing() {
     for first in [Readiness::Fails, Readiness::Pends] {
         let a = rpm(1);
-        let client = AutoLayer::ranked()
+        let client = RouterLayer::ranked()
             .target(Target::new("a", a.clone()))
             .target(Target::new("b", rpm(1)))
             .services(|name| if name == "a" { first } else { Readiness::Ready });
@@ -366,7 +370,7 @@ async fn targets_over_one_limit_of_concurrency_1_neither_deadlock_nor_leak() {
     });
     let inner = ConcurrencyLimit::new(answer, 1);
     for (a, b) in [(plenty(), plenty()), (rpm(7), rpm(3))] {
-        let layer = AutoLayer::weighted()
+        let layer = RouterLayer::weighted()
             .target(Target::new("a", a))
             .target(Target::new("b", b));
         let service = layer.layer(inner.clone());
@@ -384,7 +388,7 @@ async fn targets_over_one_limit_of_concurrency_1_neither_deadlock_nor_leak() {
 async fn nothing_that_was_polled_ready_is_held_while_a_request_waits() {
     let inner = ConcurrencyLimit::new(Readiness::Ready, 1);
     let mut other = inner.clone();
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", rpm(1)))
         .target(Target::new("b", rpm(1)))
         .layer(inner);
@@ -409,7 +413,7 @@ async fn many_threads_leave_nothing_behind() {
     let limiters = [at_a_time(1), at_a_time(2), at_a_time(3)];
     let in_flight: Arc<[AtomicUsize; 3]> = Arc::default();
     let layer = ["0", "1", "2"].iter().zip(&limiters);
-    let layer = layer.fold(AutoLayer::weighted(), |layer, (name, limiter)| {
+    let layer = layer.fold(RouterLayer::weighted(), |layer, (name, limiter)| {
         layer.target(Target::new(*name, limiter.clone()))
     });
     let client = layer.services(|name| {

@@ -25,9 +25,9 @@ use tonic_types::StatusExt;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_throttle::{
     BoxError, ConcurrencyLayer, Quota, Rejected, SlidingWindowLayer, TokenBucketLayer,
-    key::{ApiKey, Caller},
+    key::{ApiKey, ClientKey},
     per_key::MissingKey,
-    refusal::Grpc,
+    rejection::Grpc,
 };
 
 /// Serves the service that tells whether a server is well, inside of `layer`.
@@ -116,7 +116,7 @@ async fn each_caller_has_a_limit_and_reads_in_metadata_where_it_stands() {
 async fn the_address_that_tonic_knows_can_be_the_key() {
     let peer = |request: &Request<Body>| {
         let info: &TcpConnectInfo = request.extensions().get()?;
-        Some(Caller::network(info.remote_addr()?.ip(), 32))
+        Some(ClientKey::network(info.remote_addr()?.ip(), 32))
     };
     let layer = TokenBucketLayer::new(Quota::per_hour(1)).per(peer);
     let limiter = layer.limiter().clone();
@@ -211,5 +211,5 @@ async fn the_refusal_is_in_the_extensions_for_layers_further_out() {
     }));
     let refused = server.call(Request::new(())).await.unwrap();
     let rejected: &Rejected = refused.extensions().get().unwrap();
-    assert!(rejected.never_fits());
+    assert!(rejected.exceeds_capacity());
 }

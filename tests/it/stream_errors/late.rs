@@ -8,7 +8,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, Outcome, TimedOut};
+use tower_throttle::{Outcome, StreamErrorLayer, TimedOut};
 
 use super::{EVENTS, OVERLOADED, TOLD, body, broken, diagnose, piece, response, stalled, text};
 
@@ -313,7 +313,7 @@ const CONTENT: &[&str] = &[
 async fn check(media_type: &str, stream: &str, size: usize) -> (u16, Option<Outcome>) {
     let pieces = stream.as_bytes().chunks(size).map(piece);
     let answer = diagnose(
-        DiagnoseLayer::new(),
+        StreamErrorLayer::new(),
         response(200, media_type, body(pieces)),
     )
     .await;
@@ -365,7 +365,7 @@ async fn a_stream_is_passed_on_as_soon_as_it_has_content() {
         let start = Instant::now();
         let pieces = [piece(SILENT[10]), piece(content)];
         let answer = response(200, EVENTS, stalled(pieces));
-        let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+        let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
         assert_eq!(start.elapsed(), Duration::ZERO, "{content}");
         // The frames are as they came.
         let mut body = answer.into_body();
@@ -382,9 +382,9 @@ async fn a_stream_is_passed_on_as_soon_as_it_has_content() {
 async fn what_has_no_content_is_held_back_until_the_patience_is_over() {
     for silent in SILENT {
         for (layer, patience) in [
-            (DiagnoseLayer::new(), 30),
-            (DiagnoseLayer::new().patience(Duration::from_secs(3)), 3),
-            (DiagnoseLayer::new().patience(Duration::ZERO), 0),
+            (StreamErrorLayer::new(), 30),
+            (StreamErrorLayer::new().patience(Duration::from_secs(3)), 3),
+            (StreamErrorLayer::new().patience(Duration::ZERO), 0),
         ] {
             let start = Instant::now();
             let answer = response(200, EVENTS, stalled([piece(silent)]));
@@ -406,7 +406,7 @@ async fn patience_counts_from_the_first_wait_and_keep_alives_do_not_renew_it() {
         Some((piece(": keep-alive\n\n"), ()))
     });
     let alive = BodyExt::boxed_unsync(StreamBody::new(alive));
-    let layer = DiagnoseLayer::new().patience(Duration::from_secs(10));
+    let layer = StreamErrorLayer::new().patience(Duration::from_secs(10));
     let answer = diagnose(layer, response(200, EVENTS, alive)).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 10);
     let mut body = answer.into_body();
@@ -418,7 +418,7 @@ async fn patience_counts_from_the_first_wait_and_keep_alives_do_not_renew_it() {
 
 #[tokio::test(start_paused = true)]
 async fn endless_patience_is_no_error() {
-    let layer = DiagnoseLayer::new().patience(Duration::MAX);
+    let layer = StreamErrorLayer::new().patience(Duration::MAX);
     let late = stream::once(async {
         tokio::time::sleep(Duration::from_secs(86_400)).await;
         piece(OVERLOADED)
@@ -441,7 +441,7 @@ async fn no_more_is_held_back_than_the_bounds_say() {
             piece(&comment[..size.max(1)])
         });
         let endless = BodyExt::boxed_unsync(StreamBody::new(endless));
-        let answer = diagnose(DiagnoseLayer::new(), response(200, EVENTS, endless)).await;
+        let answer = diagnose(StreamErrorLayer::new(), response(200, EVENTS, endless)).await;
         assert_eq!(answer.unwrap().status(), 200);
         let read = count.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(read, held, "of {size}");
@@ -465,7 +465,7 @@ async fn no_more_is_held_back_than_the_bounds_say() {
 async fn a_body_that_fails_before_content_is_a_broken_attempt() {
     for before in SILENT {
         let answer = response(200, EVENTS, body([piece(before), broken()]));
-        let error = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
+        let error = diagnose(StreamErrorLayer::new(), answer).await.unwrap_err();
         assert_eq!(Outcome::of_error(&error), Some(Outcome::Interrupted));
     }
     // A timeout further in says so still, and what no attempt mends is not taken for a broken one.
@@ -474,13 +474,13 @@ async fn a_body_that_fails_before_content_is_a_broken_attempt() {
         (TimedOut::Call(Duration::ZERO), Some(Outcome::Timeout)),
     ] {
         let answer = response(200, EVENTS, body([Err(std::io::Error::other(error))]));
-        let failed = diagnose(DiagnoseLayer::new(), answer).await.unwrap_err();
+        let failed = diagnose(StreamErrorLayer::new(), answer).await.unwrap_err();
         assert_eq!(TimedOut::of(&failed), Some(error));
         assert_eq!(Outcome::of_error(&failed), kind);
     }
     // After content it is the body that fails, where it failed.
     let answer = response(200, EVENTS, body([piece(TOLD), broken()]));
-    let mut body = diagnose(DiagnoseLayer::new(), answer)
+    let mut body = diagnose(StreamErrorLayer::new(), answer)
         .await
         .unwrap()
         .into_body();
@@ -532,7 +532,7 @@ async fn trailers_pass() {
     for (stream, status) in [(OVERLOADED, 529), (TOLD, 200), ("", 200)] {
         let pieces = [piece(stream), Ok(Frame::trailers(trailers.clone()))];
         let answer = response(200, EVENTS, body(pieces));
-        let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+        let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
         assert_eq!(answer.status(), status);
         let collected = answer.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers(), Some(&trailers));
@@ -581,21 +581,21 @@ async fn other_responses_are_not_touched() {
             headers.insert("content-encoding", encoding.parse().unwrap());
         }
         let start = Instant::now();
-        let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+        let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
         assert_eq!(start.elapsed(), Duration::ZERO, "{media_type}");
         assert_eq!(answer.status(), status);
         assert_eq!(answer.extensions().get::<Outcome>(), None);
     }
     let mut untyped = response(200, EVENTS, stalled([piece(OVERLOADED)]));
     untyped.headers_mut().clear();
-    let untyped = diagnose(DiagnoseLayer::new(), untyped).await.unwrap();
+    let untyped = diagnose(StreamErrorLayer::new(), untyped).await.unwrap();
     assert_eq!(untyped.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_size_that_is_told_is_that_of_what_is_to_come() {
     let answer = response(200, EVENTS, body([piece(TOLD), piece("more")]));
-    let body = diagnose(DiagnoseLayer::new(), answer)
+    let body = diagnose(StreamErrorLayer::new(), answer)
         .await
         .unwrap()
         .into_body();
@@ -604,7 +604,7 @@ async fn the_size_that_is_told_is_that_of_what_is_to_come() {
 
     let full = http_body_util::Full::new(bytes::Bytes::from_static(OVERLOADED.as_bytes()));
     let full = full.map_err(|never| match never {}).boxed_unsync();
-    let answer = diagnose(DiagnoseLayer::new(), response(200, EVENTS, full))
+    let answer = diagnose(StreamErrorLayer::new(), response(200, EVENTS, full))
         .await
         .unwrap();
     assert_eq!(answer.status(), 529);
@@ -643,7 +643,7 @@ proptest! {
         futures::executor::block_on(async {
             let whole = check(media_type, &stream, stream.len().max(1)).await;
             let answer = response(200, media_type, body(pieces));
-            let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+            let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
             let said = (answer.status().as_u16(), answer.extensions().get().copied());
             prop_assert_eq!(said, whole);
             prop_assert_eq!(text(answer.into_body()).await, stream);
@@ -659,7 +659,7 @@ proptest! {
     ) {
         futures::executor::block_on(async {
             let pieces = bytes.chunks(size).map(piece);
-            let layer = DiagnoseLayer::new().json(true);
+            let layer = StreamErrorLayer::new().json(true);
             let answer = diagnose(layer, response(200, media_type, body(pieces))).await.unwrap();
             let collected = answer.into_body().collect().await.unwrap().to_bytes();
             prop_assert_eq!(&collected[..], &bytes[..]);

@@ -22,7 +22,8 @@ use tower_throttle::{
     BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, FallbackLayer, Outcome, Quota,
     RetryAfterBackoffLayer, TokenBucketLayer, Tokens,
     circuit::State,
-    fallback::{AnsweredBy, when},
+    fallback::AnsweredBy,
+    predicate,
     provider::{Provider, ProviderLayer},
     replay::{ReplayBody, ReplayLayer},
 };
@@ -213,14 +214,15 @@ async fn if_no_backup_is_for_it_the_rejection_is_returned() {
     open(&circuit);
     let inner = CircuitBreakerLayer::from(circuit).check_only();
     let inner = inner.layer(primary.service());
-    let picky = FallbackLayer::value(backup()).when(when::status([404]));
+    let picky = FallbackLayer::value(backup()).when(predicate::status([404]));
     let error = picky.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
-    let too_long = FallbackLayer::value(backup()).when(when::outcome([Outcome::ContextTooLong]));
+    let too_long =
+        FallbackLayer::value(backup()).when(predicate::outcome([Outcome::ContextTooLong]));
     let error = too_long.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
     // A circuit that is open is an overload.
-    let overload = FallbackLayer::value(backup()).when(when::outcome([Outcome::Overloaded]));
+    let overload = FallbackLayer::value(backup()).when(predicate::outcome([Outcome::Overloaded]));
     let answer = overload.layer(inner).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "backup");
     assert_eq!(primary.calls(), 0);
@@ -235,7 +237,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
         let (circuit, primary) = (Circuit::new(), Primary::new(status));
         let fallback = |kind| {
             ServiceBuilder::new()
-                .layer(FallbackLayer::value(backup()).when(when::outcome([kind])))
+                .layer(FallbackLayer::value(backup()).when(predicate::outcome([kind])))
                 .layer(CircuitBreakerLayer::from(circuit.clone()))
                 .service(primary.service())
         };
@@ -244,7 +246,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             assert_eq!(*answer.body(), "backup", "{n}");
         }
         let checks = ServiceBuilder::new()
-            .layer(FallbackLayer::value(backup()).when(when::outcome([kind])))
+            .layer(FallbackLayer::value(backup()).when(predicate::outcome([kind])))
             .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
             .service(primary.service());
         let answer = checks.oneshot(request()).await.unwrap();
@@ -490,12 +492,16 @@ fn kind(
 async fn each_class_of_errors_has_its_own_target() {
     let other = FallbackLayer::new(kind(200, None, "other provider"))
         .named("other")
-        .when(when::outcome([Outcome::RateLimited, Outcome::Overloaded]));
+        .when(predicate::outcome([
+            Outcome::RateLimited,
+            Outcome::Overloaded,
+        ]));
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(when::outcome([Outcome::ContextTooLong]))
+        .when(predicate::outcome([Outcome::ContextTooLong]))
         .named("long");
-    let broken = FallbackLayer::value(answer(200, "broken"))
-        .when(when::outcome([Outcome::NotSent, Outcome::Interrupted]).or(when::status([500])));
+    let broken = FallbackLayer::value(answer(200, "broken")).when(
+        predicate::outcome([Outcome::NotSent, Outcome::Interrupted]).or(predicate::status([500])),
+    );
     let layer = ServiceBuilder::new().layer(broken).layer(long).layer(other);
     let table = [
         (200, None, "primary", None),
@@ -540,7 +546,7 @@ async fn each_class_of_errors_has_its_own_target() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_condition_is_for_any_failure() {
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(when::outcome([Outcome::ContextTooLong]));
+        .when(predicate::outcome([Outcome::ContextTooLong]));
     let layer = ServiceBuilder::new()
         .layer(FallbackLayer::new(kind(200, None, "any failure")))
         .layer(long);
@@ -559,12 +565,12 @@ async fn one_without_a_condition_is_for_any_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_asked_about_what_came_before_it() {
-    let too_large = when::outcome([Outcome::ClientError]);
+    let too_large = predicate::outcome([Outcome::ClientError]);
     let small = FallbackLayer::new(kind(413, None, "too small a model"))
-        .when(when::outcome([Outcome::RateLimited]));
+        .when(predicate::outcome([Outcome::RateLimited]));
     let large = FallbackLayer::new(kind(200, None, "a large one")).when(too_large);
     let never = FallbackLayer::new(kind(200, None, "never"))
-        .when(when::outcome([Outcome::ClientError]).and(when::status([414])));
+        .when(predicate::outcome([Outcome::ClientError]).and(predicate::status([414])));
     let client = ServiceBuilder::new()
         .layer(never)
         .layer(large)
@@ -574,7 +580,7 @@ async fn a_condition_is_asked_about_what_came_before_it() {
     assert_eq!(*answer.body(), "a large one");
     // The first one's outcome, if the second is not for it.
     let second = FallbackLayer::new(kind(503, None, "second"))
-        .when(when::outcome([Outcome::RateLimited]))
+        .when(predicate::outcome([Outcome::RateLimited]))
         .named("second");
     let third = FallbackLayer::new(kind(200, None, "third")).when(too_large);
     let client = ServiceBuilder::new()

@@ -19,8 +19,8 @@ use http_body_util::Full;
 use tokio::time::{Instant, sleep};
 use tower_throttle::{
     Tokens,
-    auto::{AutoLayer, Target},
     provider::{Accounting, Provider, ProviderLimiter},
+    router::{RouterLayer, Target},
 };
 
 type Body = Full<&'static [u8]>;
@@ -31,7 +31,7 @@ type Req = Request<String>;
 struct Ledger {
     rpm: u64,
     tpm: u64,
-    /// When, and how many tokens.
+    /// Predicate, and how many tokens.
     log: VecDeque<(Instant, u64)>,
     let_in: u64,
     /// Of those that were let in.
@@ -153,8 +153,8 @@ fn estimate(request: &Req) -> Tokens {
 }
 
 /// A target for each server, with its limits.
-fn targets(layer: AutoLayer<Req>, servers: &[Server]) -> AutoLayer<Req, fn(&Req) -> Tokens> {
-    let add = |layer: AutoLayer<Req>, server: &Server| {
+fn targets(layer: RouterLayer<Req>, servers: &[Server]) -> RouterLayer<Req, fn(&Req) -> Tokens> {
+    let add = |layer: RouterLayer<Req>, server: &Server| {
         layer.target(Target::new(server.name, server.limiter()))
     };
     servers.iter().fold(layer, add).estimate(estimate)
@@ -170,9 +170,9 @@ macro_rules! over {
                 .find(|server| server.name == name)
                 .unwrap()
                 .clone();
-            tower::service_fn(move |request: $crate::auto::Req| {
+            tower::service_fn(move |request: $crate::router::Req| {
                 let server = server.clone();
-                async move { server.answer($crate::auto::tokens(&request)).await }
+                async move { server.answer($crate::router::tokens(&request)).await }
             })
         })
     }};

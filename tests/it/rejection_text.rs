@@ -8,11 +8,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, diagnose, key,
+    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key,
     per_key::MissingKey,
     provider,
-    refusal::{Text, TextBody},
-    timeout,
+    rejection::{Text, TextBody},
+    stream_errors, timeout,
 };
 
 use crate::{
@@ -83,7 +83,13 @@ async fn what_is_never_admitted_is_not_told_to_come_back() {
         .unwrap();
     assert_eq!(refused.status(), 429);
     assert!(!refused.headers().contains_key("retry-after"));
-    assert!(refused.extensions().get::<Rejected>().unwrap().never_fits());
+    assert!(
+        refused
+            .extensions()
+            .get::<Rejected>()
+            .unwrap()
+            .exceeds_capacity()
+    );
     let words = "The request asks for more than is ever allowed at once.\n";
     assert_eq!(text(refused).await, words);
 }
@@ -123,7 +129,10 @@ async fn it_fits_into_the_body_of_each_layer_that_may_stand_further_in() {
     }
     assert_eq!(written::<timeout::ResponseBody<String>>().await, "wait");
     assert_eq!(written::<provider::ResponseBody<String>>().await, "wait");
-    assert_eq!(written::<diagnose::ResponseBody<String>>().await, "wait");
+    assert_eq!(
+        written::<stream_errors::ResponseBody<String>>().await,
+        "wait"
+    );
     assert_eq!(written::<cache::ResponseBody>().await, "wait");
     let mut server = ServiceBuilder::new()
         .layer(TokenBucketLayer::new(Quota::per_hour(0)).respond_as(Text))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{task::JoinSet, time::sleep};
 use tower::ServiceExt;
-use tower_throttle::auto::AutoLayer;
+use tower_throttle::router::RouterLayer;
 
 use super::{Server, ask, over, targets};
 
@@ -21,7 +21,7 @@ const MINUTES: u64 = 5;
 
 /// Offers more than all can take, and gives the share of their limits that was used, in percent.
 async fn used(
-    layer: AutoLayer<super::Req>,
+    layer: RouterLayer<super::Req>,
     servers: Vec<Server>,
     tokens: impl Fn(u64) -> u64,
 ) -> (f64, f64) {
@@ -43,19 +43,19 @@ async fn used(
 
 #[tokio::test(start_paused = true)]
 async fn ranked_targets_use_all_that_they_allow_together() {
-    let (requests, _) = used(AutoLayer::ranked(), servers(), |_| 100).await;
+    let (requests, _) = used(RouterLayer::ranked(), servers(), |_| 100).await;
     assert!(requests >= 95.0, "{requests} %");
 }
 
 #[tokio::test(start_paused = true)]
 async fn weighted_targets_use_all_that_they_allow_together() {
-    let (requests, _) = used(AutoLayer::weighted(), servers(), |_| 100).await;
+    let (requests, _) = used(RouterLayer::weighted(), servers(), |_| 100).await;
     assert!(requests >= 95.0, "{requests} %");
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_tokens_are_short_all_of_them_are_used() {
-    for layer in [AutoLayer::ranked(), AutoLayer::weighted()] {
+    for layer in [RouterLayer::ranked(), RouterLayer::weighted()] {
         // 1,000 on average is what a request may have; these have 3,000.
         let (_, tokens) = used(layer, servers(), |number| 1_000 + number * 37 % 4_001).await;
         assert!(tokens >= 95.0, "{tokens} %");
@@ -64,7 +64,7 @@ async fn where_tokens_are_short_all_of_them_are_used() {
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_always_fails_leaves_its_share_to_the_others_and_no_request_fails() {
-    for layer in [AutoLayer::ranked(), AutoLayer::weighted()] {
+    for layer in [RouterLayer::ranked(), RouterLayer::weighted()] {
         let mut servers = servers();
         servers[0].is_dead = true;
         let layer = targets(layer, &servers);

@@ -14,9 +14,9 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, DiagnoseLayer, FallbackLayer, Outcome, RetryAfterBackoffLayer,
-    diagnose::ResponseBody,
-    provider::{Class, Provider, ProviderLayer, ProviderLimiter, QuotaExhausted},
+    BoxError, ConcurrencyLayer, FallbackLayer, Outcome, RetryAfterBackoffLayer, StreamErrorLayer,
+    provider::{Provider, ProviderLayer, ProviderLimiter, QuotaExhausted, ThrottleReason},
+    stream_errors::ResponseBody,
 };
 
 use super::{Body, EVENTS, OVERLOADED, TOLD, body, broken, piece, response, stalled};
@@ -66,7 +66,7 @@ async fn a_retry_outside_repeats_what_failed_late() {
     let (calls, server) = server(&[OVERLOADED, "", TOLD]);
     let client = ServiceBuilder::new()
         .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
     assert_eq!(read(answer).await, TOLD.as_bytes());
@@ -79,7 +79,7 @@ async fn a_retry_does_not_repeat_what_failed_after_content() {
     let (calls, server) = server(&[HALF]);
     let client = ServiceBuilder::new()
         .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -96,7 +96,7 @@ async fn a_retry_that_gives_up_hands_out_the_error_with_its_body() {
                 .retry_non_idempotent()
                 .attempts(3),
         )
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(server);
     let answer = client.oneshot(post()).await.unwrap();
     assert_eq!(answer.status().as_u16(), 529);
@@ -112,7 +112,7 @@ async fn a_provider_outside_pauses_for_as_long_as_a_late_refusal_says() {
     let client = ServiceBuilder::new()
         .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(ProviderLayer::from(limiter.clone()))
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(server);
     let start = Instant::now();
     let answer = client.oneshot(post()).await.unwrap();
@@ -131,12 +131,12 @@ async fn a_provider_outside_makes_an_error_of_money_that_is_found_spent_late() {
     let client = ServiceBuilder::new()
         .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
         .layer(ProviderLayer::new(Provider::new("test")))
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service(server);
     let error = client.oneshot(post()).await.unwrap_err();
     assert_eq!(Outcome::of_error(&error), Some(Outcome::QuotaExhausted));
     let error = error.downcast::<QuotaExhausted>().unwrap();
-    assert_eq!(error.class(), Class::Money);
+    assert_eq!(error.class(), ThrottleReason::QuotaExhausted);
     assert_eq!(error.code(), Some("insufficient_quota"));
     assert_eq!(error.message(), Some("You exceeded your current quota."));
     assert_eq!(calls.load(Ordering::Relaxed), 1);
@@ -163,7 +163,7 @@ async fn a_provider_outside_hears_the_error_and_not_what_stands_around_it() {
         let limiter = ProviderLimiter::new(Provider::new("test"));
         let client = ServiceBuilder::new()
             .layer(ProviderLayer::from(limiter.clone()))
-            .layer(DiagnoseLayer::new())
+            .layer(StreamErrorLayer::new())
             .service_fn(async |_: Request<&'static str>| {
                 // Which is open for longer than anybody reads.
                 let answer = response(200, media_type, stalled([piece(&text)]));
@@ -185,7 +185,7 @@ async fn a_refusal_that_stalls_is_waited_for_by_one_layer_alone() {
     let limiter = ProviderLimiter::new(Provider::new("test"));
     let client = ServiceBuilder::new()
         .layer(ProviderLayer::from(limiter.clone()))
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service_fn(async |_: Request<&'static str>| {
             let says = "{\"error\":{\"message\":\"Please try again in 20s. See";
             let answer = response(429, "application/json", stalled([piece(says)]));
@@ -205,7 +205,7 @@ async fn a_late_error_that_is_no_refusal_is_none_whatever_stands_around_it() {
     let limiter = ProviderLimiter::new(Provider::new("test"));
     let client = ServiceBuilder::new()
         .layer(ProviderLayer::from(limiter.clone()))
-        .layer(DiagnoseLayer::new())
+        .layer(StreamErrorLayer::new())
         .service_fn(async |_: Request<&'static str>| {
             let answer = response(200, "application/x-ndjson", body([piece(DENIED)]));
             Ok::<_, Infallible>(answer)
@@ -235,7 +235,7 @@ async fn a_retry_outside_does_not_repeat_what_no_repetition_mends() {
         });
         let client = ServiceBuilder::new()
             .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
-            .layer(DiagnoseLayer::new())
+            .layer(StreamErrorLayer::new())
             .service(server);
         let answer = client.oneshot(post()).await.unwrap();
         assert_eq!(answer.status(), status);
@@ -258,7 +258,7 @@ async fn a_fallback_outside_answers_for_what_failed_late() {
         };
         let client = ServiceBuilder::new()
             .layer(FallbackLayer::new(backup))
-            .layer(DiagnoseLayer::new())
+            .layer(StreamErrorLayer::new())
             .service(server);
         let answer = client.oneshot(post()).await.unwrap();
         assert_eq!(read(answer).await, b"data: backup\n\n");
@@ -275,7 +275,7 @@ async fn a_slot_further_in_is_held_to_the_end_of_the_body() {
             Ok::<_, BoxError>(response(200, EVENTS, stalled(pieces)))
         })
     };
-    let client = DiagnoseLayer::new().layer(concurrency.layer(open()));
+    let client = StreamErrorLayer::new().layer(concurrency.layer(open()));
     let answer = client.oneshot(Request::new(())).await.unwrap();
     assert_eq!(limiter.in_flight(), 1);
     let mut body = answer.into_body();
@@ -288,7 +288,7 @@ async fn a_slot_further_in_is_held_to_the_end_of_the_body() {
     let silent = service_fn(async |_: Request<()>| {
         Ok::<_, BoxError>(response(200, EVENTS, stalled([piece(": \n\n")])))
     });
-    let client = DiagnoseLayer::new().layer(concurrency.layer(silent));
+    let client = StreamErrorLayer::new().layer(concurrency.layer(silent));
     let call = client.oneshot(Request::new(()));
     let held = tokio::time::timeout(Duration::from_secs(1), call);
     assert!(held.await.is_err());
@@ -306,7 +306,7 @@ async fn responses_of_reqwest_stay_what_they_are() {
         });
         Ok::<_, reqwest::Error>(reqwest::Response::from(answer))
     });
-    let client = DiagnoseLayer::new().layer(answers);
+    let client = StreamErrorLayer::new().layer(answers);
     let request = reqwest::Request::new(http::Method::POST, "http://localhost/".parse().unwrap());
     let answer: reqwest::Response = client.oneshot(request).await.unwrap();
     assert_eq!(answer.status().as_u16(), 529);

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_throttle::{BoxError, DiagnoseLayer, diagnose::ResponseBody};
+use tower_throttle::{BoxError, StreamErrorLayer, stream_errors::ResponseBody};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Piece = Result<Frame<Bytes>, io::Error>;
@@ -59,7 +59,7 @@ fn response(status: u16, media_type: &str, body: Body) -> Response<Body> {
 }
 
 /// What the layer makes of a response.
-async fn diagnose(layer: DiagnoseLayer, response: Response<Body>) -> Answer {
+async fn diagnose(layer: StreamErrorLayer, response: Response<Body>) -> Answer {
     let mut response = Some(response);
     let service = layer.layer(service_fn(move |_: Request<()>| {
         std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))

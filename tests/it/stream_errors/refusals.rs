@@ -5,11 +5,12 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower_throttle::{
-    DiagnoseLayer, Outcome,
+    Outcome,
     Outcome::{
         ClientError, ContentPolicy, ContextTooLong, Overloaded, QuotaExhausted, RateLimited,
         ServerError, Timeout,
     },
+    StreamErrorLayer,
 };
 
 use super::{body, broken, diagnose, piece, response, stalled, text};
@@ -143,7 +144,7 @@ const REFUSALS: &[(u16, &str, Option<Outcome>)] = &[
     (402, "", Some(QuotaExhausted)),
     (
         429,
-        r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200.","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): LimitKind 200.","code":"rate_limit_exceeded"}}"#,
         Some(QuotaExhausted),
     ),
     // Too much, too fast.
@@ -169,7 +170,7 @@ const REFUSALS: &[(u16, &str, Option<Outcome>)] = &[
     ),
     (
         429,
-        r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 30000, Requested 40000.","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"Request too large for m on tokens per min (TPM): LimitKind 30000, Requested 40000.","code":"rate_limit_exceeded"}}"#,
         Some(ClientError),
     ),
     (
@@ -246,7 +247,7 @@ async fn errors_of_providers_tell_their_kind() {
         for size in [1_000_000, 100] {
             let pieces = error.as_bytes().chunks(size).map(piece);
             let answer = response(*status, JSON, body(pieces));
-            let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+            let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
             assert_eq!(answer.status().as_u16(), *status);
             assert_eq!(answer.extensions().get(), kind.as_ref(), "{status} {error}");
             assert_eq!(Outcome::of(Ok(&answer)), *kind);
@@ -261,7 +262,7 @@ async fn an_error_is_read_no_longer_than_the_bounds_say() {
     let error = r#"{"error":{"code":"content_filter","message":"#;
     let answer = response(400, JSON, stalled([piece(error)]));
     // The patience for streams has no say here.
-    let layer = DiagnoseLayer::new().patience(Duration::MAX);
+    let layer = StreamErrorLayer::new().patience(Duration::MAX);
     let answer = diagnose(layer, answer).await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     assert_eq!(
@@ -277,7 +278,7 @@ async fn an_error_is_read_no_longer_than_the_bounds_say() {
         for size in [500, 1_000_000] {
             let pieces = far.as_bytes().chunks(size).map(piece);
             let answer = response(400, JSON, body(pieces));
-            let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+            let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
             assert_eq!(answer.extensions().get(), kind, "{before}");
             assert_eq!(text(answer.into_body()).await, far);
         }
@@ -287,7 +288,7 @@ async fn an_error_is_read_no_longer_than_the_bounds_say() {
 #[tokio::test(start_paused = true)]
 async fn an_error_whose_body_fails_is_still_one() {
     let answer = response(503, JSON, body([piece("{"), broken()]));
-    let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+    let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
     assert_eq!(answer.extensions().get(), Some(&Overloaded));
     let mut body = answer.into_body();
     assert!(body.frame().await.unwrap().is_ok());
@@ -302,13 +303,13 @@ async fn what_is_compressed_or_was_found_out_further_in_is_left_alone() {
     packed
         .headers_mut()
         .insert("content-encoding", "br".parse().unwrap());
-    let packed = diagnose(DiagnoseLayer::new(), packed).await.unwrap();
+    let packed = diagnose(StreamErrorLayer::new(), packed).await.unwrap();
     assert_eq!(packed.extensions().get::<Outcome>(), None);
 
     let mut known = response(400, JSON, stalled([piece(error)]));
     known.extensions_mut().insert(QuotaExhausted);
     let start = Instant::now();
-    let known = diagnose(DiagnoseLayer::new(), known).await.unwrap();
+    let known = diagnose(StreamErrorLayer::new(), known).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(known.extensions().get(), Some(&QuotaExhausted));
 }
@@ -322,7 +323,7 @@ async fn the_head_of_an_error_without_a_body_tells_too() {
     headers.insert("x-ratelimit-limit-requests-day", "100".parse().unwrap());
     headers.insert("x-ratelimit-remaining-requests-day", "0".parse().unwrap());
     headers.insert("x-ratelimit-reset-requests-day", "33011.4".parse().unwrap());
-    let answer = diagnose(DiagnoseLayer::new(), answer).await.unwrap();
+    let answer = diagnose(StreamErrorLayer::new(), answer).await.unwrap();
     assert_eq!(
         answer.extensions().get(),
         Some(&QuotaExhausted),

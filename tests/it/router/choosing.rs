@@ -7,9 +7,9 @@ use http_body_util::{Full, StreamBody};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    AutoLayer, PeekBody, Reason, Rejected, Tokens,
-    auto::{Chosen, NoTarget, Target},
+    PeekBody, Reason, Rejected, RouterLayer, Tokens,
     provider::{Provider, ProviderLimiter},
+    router::{NoTargetAvailable, SelectedTarget, Target},
 };
 
 use super::{Req, plenty, post, rpm};
@@ -34,13 +34,13 @@ macro_rules! server {
 }
 
 fn chosen<B>(response: &Response<B>) -> (&str, Option<&str>, usize) {
-    let chosen = Chosen::of(response).unwrap();
+    let chosen = SelectedTarget::of(response).unwrap();
     (chosen.target(), chosen.model(), chosen.tried())
 }
 
 /// Two with a model, one of them mapped, and two that take requests as they are.
-fn four() -> AutoLayer<Req> {
-    AutoLayer::ranked()
+fn four() -> RouterLayer<Req> {
+    RouterLayer::ranked()
         .target(Target::new("a", plenty()).model("small"))
         .target(
             Target::new("b", plenty())
@@ -99,16 +99,16 @@ async fn the_response_tells_who_answered() {
         let response = client.clone().oneshot(post(body)).await.unwrap();
         assert_eq!(chosen(&response), expected);
     }
-    assert_eq!(Chosen::of(&Response::new(())), None);
+    assert_eq!(SelectedTarget::of(&Response::new(())), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_nobody_has_is_refused_unless_all_is_taken() {
-    let layer = AutoLayer::ranked().target(Target::new("a", plenty()).model("small"));
+    let layer = RouterLayer::ranked().target(Target::new("a", plenty()).model("small"));
     let body = format!(r#"{{"model":"{}"}}"#, "x".repeat(300));
     let client = layer.clone().layer(server!(seen()));
     let error = client.oneshot(post(&body)).await.unwrap_err();
-    let error = error.downcast_ref::<NoTarget>().unwrap();
+    let error = error.downcast_ref::<NoTargetAvailable>().unwrap();
     assert_eq!(error.model(), Some(&*"x".repeat(100)));
     let seen = seen();
     let client = layer.always().layer(server!(seen));
@@ -119,8 +119,8 @@ async fn a_model_that_nobody_has_is_refused_unless_all_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn without_targets_there_is_an_error_and_no_panic() {
     for layer in [
-        AutoLayer::ranked(),
-        AutoLayer::weighted().max_wait(std::time::Duration::ZERO),
+        RouterLayer::ranked(),
+        RouterLayer::weighted().max_wait(std::time::Duration::ZERO),
     ] {
         let client = layer.layer(server!(seen()));
         let error = client.oneshot(post("{}")).await.unwrap_err();
@@ -161,7 +161,7 @@ async fn a_stream_is_sent_as_it_is() {
             None
         }
     }
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", plenty()).model("m"))
         .target(Target::new("b", plenty()).model("n"))
         .layer(service_fn(async |request: Request<Unseen>| {
@@ -186,7 +186,7 @@ async fn a_stream_is_sent_as_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn ranked_targets_are_filled_one_after_the_other() {
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", rpm(2)))
         .target(Target::new("b", rpm(1)))
         .target(Target::new("c", rpm(3)))
@@ -201,7 +201,7 @@ async fn ranked_targets_are_filled_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn weighted_targets_take_turns_while_they_have_room() {
-    let client = AutoLayer::weighted()
+    let client = RouterLayer::weighted()
         .target(Target::new("a", rpm(100)).weight(2))
         .target(Target::new("b", rpm(2)).weight(1))
         .target(Target::new("c", rpm(100)).weight(0))
@@ -217,7 +217,7 @@ async fn weighted_targets_take_turns_while_they_have_room() {
 
 #[tokio::test(start_paused = true)]
 async fn one_without_weight_takes_what_no_other_can() {
-    let client = AutoLayer::weighted()
+    let client = RouterLayer::weighted()
         .target(Target::new("a", rpm(1)).weight(0))
         .target(Target::new("b", rpm(1)))
         .layer(server!(seen()));
@@ -230,7 +230,7 @@ async fn one_without_weight_takes_what_no_other_can() {
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_for_one_goes_to_another_and_what_is_for_all_is_refused() {
     let tpm = |tokens| ProviderLimiter::new(Provider::new("t").tpm(tokens));
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", tpm(10)))
         .target(Target::new("b", tpm(30)))
         .target(Target::new("c", tpm(20)))
@@ -244,7 +244,7 @@ async fn what_is_too_large_for_one_goes_to_another_and_what_is_for_all_is_refuse
     let rejected = error.downcast_ref::<Rejected>().unwrap();
     assert_eq!(
         rejected.reason(),
-        Reason::NeverFits {
+        Reason::ExceedsCapacity {
             cost: 31,
             capacity: 30
         }
@@ -264,7 +264,7 @@ proptest! {
             const NAMES: [&str; 3] = ["a", "b", "c"];
             let servers: Vec<_> = NAMES.iter().zip(&limits)
                 .map(|(name, (rpm, tpm))| super::Server::new(name, *rpm, *tpm)).collect();
-            let layer = if is_weighted { AutoLayer::weighted() } else { AutoLayer::ranked() };
+            let layer = if is_weighted { RouterLayer::weighted() } else { RouterLayer::ranked() };
             let service = super::over!(super::targets(layer, &servers), servers);
             let mut tasks = tokio::task::JoinSet::new();
             for (size, after) in sizes {
@@ -277,7 +277,7 @@ proptest! {
                     Ok(response) => assert_eq!(response.status(), 200),
                     Err(error) => {
                         let rejected = error.downcast_ref::<Rejected>().unwrap();
-                        assert!(rejected.never_fits() && largest < 120, "{rejected}");
+                        assert!(rejected.exceeds_capacity() && largest < 120, "{rejected}");
                     }
                 }
             }

@@ -18,10 +18,10 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_throttle::{
-    AutoLayer, BoxError, ConcurrencyLayer, ConcurrencyLimiter, Outcome, Rejected, Tokens,
-    auto::{Chosen, Target},
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, Outcome, Rejected, RouterLayer, Tokens,
     provider::{Provider, ProviderLimiter, QuotaExhausted},
     replay::ReplayLayer,
+    router::{SelectedTarget, Target},
 };
 
 use super::{Body, Req, plenty, post, rpm};
@@ -66,9 +66,9 @@ fn target(name: &'static str, limiter: ProviderLimiter) -> Target<Req> {
 }
 
 /// A target for each limiter, by the name of a letter.
-fn ranked<const N: usize>(limiters: [&ProviderLimiter; N]) -> AutoLayer<Req> {
+fn ranked<const N: usize>(limiters: [&ProviderLimiter; N]) -> RouterLayer<Req> {
     let named = ["a", "b", "c", "d"].into_iter().zip(limiters);
-    named.fold(AutoLayer::ranked(), |layer, (name, limiter)| {
+    named.fold(RouterLayer::ranked(), |layer, (name, limiter)| {
         layer.target(target(name, limiter.clone()))
     })
 }
@@ -118,7 +118,7 @@ async fn a_failure_goes_to_the_next_one_at_once() {
         let (answer, calls) = ask([failure, status(200), status(200)]).await;
         let answer = answer.unwrap();
         assert_eq!((answer.status().as_u16(), &*calls), (200, "ab"));
-        let chosen = Chosen::of(&answer).unwrap();
+        let chosen = SelectedTarget::of(&answer).unwrap();
         assert_eq!((chosen.target(), chosen.tried()), ("b", 1));
         assert!(begin.elapsed() < ms(1), "{:?}", begin.elapsed());
     }
@@ -150,7 +150,7 @@ async fn the_last_outcome_passes_and_nobody_is_called_twice() {
     let (answer, calls) = ask([status(500), status(529), told(503, "sorry")]).await;
     let answer = answer.unwrap();
     assert_eq!((answer.status().as_u16(), &*calls), (503, "abc"));
-    let chosen = Chosen::of(&answer).unwrap().clone();
+    let chosen = SelectedTarget::of(&answer).unwrap().clone();
     assert_eq!((chosen.target(), chosen.tried()), ("c", 2));
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "sorry");
@@ -291,7 +291,7 @@ async fn a_recorded_stream_goes_to_the_next_one_whole() {
             )
         },
     );
-    let auto = AutoLayer::ranked()
+    let auto = RouterLayer::ranked()
         .target(
             Target::new("a", plenty()).map_request(|mut request: http::Request<_>| {
                 request.headers_mut().insert("first", 1.into());
@@ -376,7 +376,7 @@ macro_rules! fails_while {
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_is_left_alone_and_asked_again_later() {
     for layer in [ranked([&plenty(), &plenty()]), {
-        let layer = AutoLayer::weighted();
+        let layer = RouterLayer::weighted();
         layer
             .target(target("a", plenty()).weight(1_000))
             .target(target("b", plenty()))
@@ -439,7 +439,7 @@ async fn one_that_waits_goes_to_a_target_that_is_well_again() {
     is_down.store(false, Ordering::SeqCst);
     for one in waiting {
         let answer = one.end().await.unwrap();
-        assert_eq!(Chosen::of(&answer).unwrap().target(), "a");
+        assert_eq!(SelectedTarget::of(&answer).unwrap().target(), "a");
     }
     // A cooldown of a second at most; B would have had room after a minute.
     assert!(begin.elapsed() < ms(2_000), "{:?}", begin.elapsed());

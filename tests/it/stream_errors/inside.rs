@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_throttle::{BoxError, DiagnoseLayer, Outcome};
+use tower_throttle::{BoxError, Outcome, StreamErrorLayer};
 
 use super::{EVENTS, OVERLOADED, TOLD};
 use crate::support::{poll_once, probe_of};
@@ -61,12 +61,14 @@ fn answer<B>(status: u16, body: B) -> Response<B> {
     response.body(body).unwrap()
 }
 
-async fn through<B>(response: Response<B>) -> Response<tower_throttle::diagnose::ResponseBody<B>>
+async fn through<B>(
+    response: Response<B>,
+) -> Response<tower_throttle::stream_errors::ResponseBody<B>>
 where
     B: Body<Error: Into<BoxError>>,
 {
     let mut response = Some(response);
-    let service = DiagnoseLayer::new().layer(service_fn(move |()| {
+    let service = StreamErrorLayer::new().layer(service_fn(move |()| {
         std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))
     }));
     service.oneshot(()).await.unwrap()
@@ -158,7 +160,7 @@ async fn data_in_pieces_is_read_as_far_as_it_can_be() {
 #[tokio::test(start_paused = true)]
 async fn errors_of_the_service_and_its_readiness_pass() {
     let failing = service_fn(async |()| Err::<Response<String>, _>(Outcome::ClientError));
-    let error = DiagnoseLayer::new()
+    let error = StreamErrorLayer::new()
         .layer(failing)
         .oneshot(())
         .await
@@ -168,7 +170,7 @@ async fn errors_of_the_service_and_its_readiness_pass() {
     let probe = probe_of::<Request<()>>();
     let calls = probe.calls();
     let answering = probe.map_response(|_| Response::new(String::new()));
-    let mut service = DiagnoseLayer::new().layer(answering);
+    let mut service = StreamErrorLayer::new().layer(answering);
     for _ in 0..2 {
         service
             .ready()
@@ -208,7 +210,7 @@ fn what_is_at_hand_needs_no_timer() {
         for (status, text) in [(200, OVERLOADED), (200, TOLD), (503, "{}"), (200, "")] {
             through(answer(status, text.to_owned())).await;
         }
-        let layer = DiagnoseLayer::new().patience(Duration::ZERO);
+        let layer = StreamErrorLayer::new().patience(Duration::ZERO);
         let answer = super::response(200, EVENTS, super::stalled([]));
         assert_eq!(super::diagnose(layer, answer).await.unwrap().status(), 200);
     });
@@ -220,7 +222,7 @@ async fn nothing_is_said_while_nothing_is_known() {
         let body = super::stalled([super::piece(": \n\n")]);
         Ok::<_, Infallible>(answer(200, body))
     });
-    let mut call = Box::pin(DiagnoseLayer::new().layer(waits).oneshot(()));
+    let mut call = Box::pin(StreamErrorLayer::new().layer(waits).oneshot(()));
     assert!(poll_once(call.as_mut()).await.is_none());
     assert!(poll_once(call.as_mut()).await.is_none());
     assert_eq!(call.await.unwrap().status(), 200);
@@ -291,7 +293,7 @@ async fn a_body_that_uses_up_its_task_s_budget_is_held_back_no_longer() {
         let answer = answer(200, body.take().unwrap());
         std::future::ready(Ok::<_, Infallible>(answer))
     });
-    let client = DiagnoseLayer::new()
+    let client = StreamErrorLayer::new()
         .patience(Duration::from_millis(20))
         .layer(open);
     let answer = client.oneshot(Request::new(()));
@@ -308,7 +310,9 @@ async fn an_error_that_is_there_is_found_by_a_task_that_has_used_up_its_budget()
     let open = service_fn(move |_: Request<()>| {
         std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
     });
-    let call = DiagnoseLayer::new().layer(open).oneshot(Request::new(()));
+    let call = StreamErrorLayer::new()
+        .layer(open)
+        .oneshot(Request::new(()));
     let mut call = std::pin::pin!(call);
     assert!(poll_once(call.as_mut()).await.is_none());
     let error = Frame::data(Bytes::from(OVERLOADED));

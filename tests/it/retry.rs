@@ -20,7 +20,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit,
 use tower_throttle::{
     BoxError, Outcome, Quota, Rejected, RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     TokenBucketLimiter, TryClone,
-    retry::{Attempts, Backoff, Budget, Budgets, Jitter, Policy, RetryAction, policy_fn},
+    retry::{Attempts, Backoff, Budget, BudgetRegistry, Jitter, Policy, RetryAction, policy_fn},
 };
 
 use crate::support::Listening;
@@ -255,7 +255,7 @@ async fn a_wait_of_our_own_is_cut_to_the_ceiling() {
     let layer = RetryAfterBackoffLayer::new()
         .policy(|_: &Req, _: Result<&Res, &BoxError>| RetryAction::retry())
         .backoff(Backoff::new(s(100), s(100)).jitter(Jitter::Equal))
-        .max_wait(s(10));
+        .max_backoff(s(10));
     let (result, took) = send(layer.layer(inner), get()).await;
     assert_eq!(result.unwrap_err().to_string(), "down");
     assert_eq!((took, log.calls()), (s(40), 5));
@@ -507,7 +507,7 @@ async fn a_classifier_may_say_what_kind_of_failure_it_was_and_an_error_tells_it_
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_is_down_leaves_the_others_their_retries() {
-    let budgets = Budgets::new(&Budget::new(100, Quota::new(1, s(86_400))));
+    let budgets = BudgetRegistry::new(&Budget::new(100, Quota::new(1, s(86_400))));
     let to = |host: &str| Request::get(format!("http://{host}/")).body("").unwrap();
     let layer = quick(empty()).budget_by_host(budgets.clone()).attempts(2);
     let (down, log) = server(|_| Ok(answer(500, &[])));
@@ -761,8 +761,8 @@ async fn the_response_says_how_many_attempts_it_took_and_how_long_they_waited() 
     let response = result.unwrap();
     let attempts = response.extensions().get::<Attempts>().unwrap();
     assert_eq!(attempts.attempts(), 3);
-    assert!(attempts.waited() >= s(10) && attempts.waited() <= took);
-    assert!(took - attempts.waited() <= ms(2));
+    assert!(attempts.total_delay() >= s(10) && attempts.total_delay() <= took);
+    assert!(took - attempts.total_delay() <= ms(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -772,7 +772,7 @@ async fn a_response_of_the_first_attempt_is_left_as_it_is() {
     let response = result.unwrap();
     assert!(response.extensions().is_empty());
     assert_eq!(Attempts::of(&response).attempts(), 1);
-    assert_eq!(Attempts::of(&response).waited(), Duration::ZERO);
+    assert_eq!(Attempts::of(&response).total_delay(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,8 +7,8 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest_middleware::ClientBuilder;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_throttle::{
-    AutoLayer, LayerMiddleware, RetryAfterBackoffLayer,
-    auto::{Chosen, Target},
+    LayerMiddleware, RetryAfterBackoffLayer, RouterLayer,
+    router::{SelectedTarget, Target},
 };
 
 use super::plenty;
@@ -22,7 +22,7 @@ async fn serve_both() -> String {
     serve(app).await
 }
 
-fn reqwest_auto(url: &str) -> AutoLayer<reqwest::Request> {
+fn reqwest_auto(url: &str) -> RouterLayer<reqwest::Request> {
     let to = |path: &str| {
         let url: reqwest::Url = format!("{url}{path}").parse().unwrap();
         move |mut request: reqwest::Request| {
@@ -30,7 +30,7 @@ fn reqwest_auto(url: &str) -> AutoLayer<reqwest::Request> {
             request
         }
     };
-    AutoLayer::ranked()
+    RouterLayer::ranked()
         .target(
             Target::new("busy", plenty())
                 .model("m")
@@ -47,7 +47,7 @@ const BODY: &str = r#"{"model":"auto"}"#;
 const SENT: &str = r#"{"model":"n"}"#;
 
 fn is_by_the_second(response: &reqwest::Response) -> bool {
-    let chosen = Chosen::of(response).unwrap();
+    let chosen = SelectedTarget::of(response).unwrap();
     (chosen.target(), chosen.model(), chosen.tried()) == ("free", Some("n"), 1)
 }
 
@@ -94,7 +94,7 @@ async fn hyper() {
         }
     };
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let auto = AutoLayer::weighted()
+    let auto = RouterLayer::weighted()
         .target(
             Target::new("busy", plenty())
                 .weight(2)
@@ -110,7 +110,7 @@ async fn hyper() {
         .oneshot(http::Request::post("/").body(BODY.into()).unwrap())
         .await
         .unwrap();
-    assert_eq!(Chosen::of(&response).unwrap().target(), "free");
+    assert_eq!(SelectedTarget::of(&response).unwrap().target(), "free");
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, SENT);
 }

@@ -17,9 +17,9 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
-    AutoLayer, BoxError, Circuit, Tokens,
-    auto::{Chosen, Target},
+    BoxError, Circuit, RouterLayer, Tokens,
     provider::ProviderLimiter,
+    router::{SelectedTarget, Target},
 };
 
 use super::{Body, Req, at_a_time, plenty, post, rpm};
@@ -56,7 +56,7 @@ fn open(circuit: &Circuit) {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_not_kept_for_the_only_target_that_has_come_to_fail() {
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", at_a_time(1)))
         .layer(answers!(500));
     let begin = Instant::now();
@@ -73,7 +73,7 @@ async fn those_who_wait_are_not_kept_for_the_only_target_that_has_come_to_fail()
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_elsewhere_keeps_nobody_from_one_that_is_left_alone() {
     let (a, circuit) = (plenty(), slow_circuit());
-    let mut client = AutoLayer::ranked()
+    let mut client = RouterLayer::ranked()
         .target(Target::new("a", a.clone()).circuit(circuit.clone()))
         .target(Target::new("b", rpm(1)))
         .services(|name| answers!(if name == "a" { 500 } else { 200 }));
@@ -93,7 +93,7 @@ async fn one_that_waits_elsewhere_keeps_nobody_from_one_that_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_left_alone_does_not_stop_the_others_of_its_limiter() {
     let shared = at_a_time(1);
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", shared.clone()).circuit(slow_circuit()))
         .target(Target::new("b", shared.clone()))
         .services(|name| answers!(if name == "a" { 500 } else { 200 }));
@@ -141,11 +141,11 @@ async fn a_circuit_that_opens_while_a_target_is_chosen_leaves_a_target() {
         circuit: circuit.clone(),
         polls: Arc::default(),
     };
-    let client = AutoLayer::ranked()
+    let client = RouterLayer::ranked()
         .target(Target::new("a", plenty()).circuit(circuit))
         .layer(service);
     let answer = client.oneshot(post("{}")).await.unwrap();
-    assert_eq!(Chosen::of(&answer).unwrap().target(), "a");
+    assert_eq!(SelectedTarget::of(&answer).unwrap().target(), "a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -155,7 +155,7 @@ async fn many_threads_end_whatever_opens_and_closes_meanwhile() {
     let target = |name: &'static str, limiter: &ProviderLimiter| {
         Target::new(name, limiter.clone()).circuit(short())
     };
-    let layer = AutoLayer::weighted()
+    let layer = RouterLayer::weighted()
         .target(target("a", &shared))
         .target(target("b", &shared))
         .target(target("c", &own));

@@ -1,6 +1,6 @@
 //! The conditions that there are, each as a type.
 
-use super::When;
+use super::Predicate;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, OutcomeSet, find_source},
     http::ResponseHead,
@@ -22,19 +22,19 @@ pub struct ErrorIs(pub(super) fn(&BoxError) -> bool);
 
 /// Responses that have one of some statuses. See [`status`](super::status).
 #[derive(Debug, Clone, Copy)]
-pub struct Status<const N: usize>(pub(super) [u16; N]);
+pub struct StatusIn<const N: usize>(pub(super) [u16; N]);
 
 /// Some outcomes. See [`outcome`](super::outcome).
 #[derive(Debug, Clone, Copy)]
 pub struct OutcomeIn(pub(super) OutcomeSet);
 
-/// Either of two conditions. See [`Condition::or`](super::Condition::or).
+/// Or of two conditions. See [`Condition::or`](super::Condition::or).
 #[derive(Debug, Clone, Copy)]
-pub struct Either<A, B>(pub(super) A, pub(super) B);
+pub struct Or<A, B>(pub(super) A, pub(super) B);
 
 /// Two conditions at once. See [`Condition::and`](super::Condition::and).
 #[derive(Debug, Clone, Copy)]
-pub struct Both<A, B>(pub(super) A, pub(super) B);
+pub struct And<A, B>(pub(super) A, pub(super) B);
 
 /// The opposite of a condition. See [`Condition::not`](super::Condition::not).
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub struct Not<W>(pub(super) W);
 
 // ===== the conditions =====
 
-impl<Response: ResponseHead> When<Response> for Failure {
+impl<Response: ResponseHead> Predicate<Response> for Failure {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         match outcome {
             Ok(response) => matches!(
@@ -54,25 +54,25 @@ impl<Response: ResponseHead> When<Response> for Failure {
     }
 }
 
-impl<Response> When<Response> for AnyError {
+impl<Response> Predicate<Response> for AnyError {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         outcome.is_err()
     }
 }
 
-impl<Response> When<Response> for ErrorIs {
+impl<Response> Predicate<Response> for ErrorIs {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         outcome.is_err_and(self.0)
     }
 }
 
-impl<const N: usize, Response: ResponseHead> When<Response> for Status<N> {
+impl<const N: usize, Response: ResponseHead> Predicate<Response> for StatusIn<N> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         outcome.is_ok_and(|response| self.0.contains(&response.status().as_u16()))
     }
 }
 
-impl<Response: ResponseHead> When<Response> for OutcomeIn {
+impl<Response: ResponseHead> Predicate<Response> for OutcomeIn {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         let has = |outcome| self.0.contains(outcome);
         match outcome.err().and_then(find_source::<CircuitOpen>) {
@@ -83,19 +83,19 @@ impl<Response: ResponseHead> When<Response> for OutcomeIn {
     }
 }
 
-impl<A: When<Response>, B: When<Response>, Response> When<Response> for Either<A, B> {
+impl<A: Predicate<Response>, B: Predicate<Response>, Response> Predicate<Response> for Or<A, B> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         self.0.when(outcome) || self.1.when(outcome)
     }
 }
 
-impl<A: When<Response>, B: When<Response>, Response> When<Response> for Both<A, B> {
+impl<A: Predicate<Response>, B: Predicate<Response>, Response> Predicate<Response> for And<A, B> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         self.0.when(outcome) && self.1.when(outcome)
     }
 }
 
-impl<W: When<Response>, Response> When<Response> for Not<W> {
+impl<W: Predicate<Response>, Response> Predicate<Response> for Not<W> {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         !self.0.when(outcome)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::time::Instant;
-use tower_throttle::{DiagnoseLayer, Outcome};
+use tower_throttle::{Outcome, StreamErrorLayer};
 
 use super::{body, broken, diagnose, piece, response, stalled, text};
 
@@ -12,9 +12,9 @@ const JSON: &str = "application/json; charset=utf-8";
 const ERROR: &str =
     "{\"error\":{\"message\":\"Provider returned error\",\"code\":429},\"user_id\":\"u\"}";
 
-const ON: DiagnoseLayer = DiagnoseLayer::new().json(true);
+const ON: StreamErrorLayer = StreamErrorLayer::new().json(true);
 
-async fn said(layer: DiagnoseLayer, text_of: &str, size: usize) -> (u16, Option<Outcome>) {
+async fn said(layer: StreamErrorLayer, text_of: &str, size: usize) -> (u16, Option<Outcome>) {
     let pieces = text_of.as_bytes().chunks(size).map(piece);
     let answer = diagnose(layer, response(200, JSON, body(pieces)))
         .await
@@ -27,7 +27,10 @@ async fn said(layer: DiagnoseLayer, text_of: &str, size: usize) -> (u16, Option<
 #[tokio::test(start_paused = true)]
 async fn an_error_alone_is_one_where_the_layer_is_told_to_look() {
     for size in [1, 7, 1_000] {
-        assert_eq!(said(DiagnoseLayer::new(), ERROR, size).await, (200, None));
+        assert_eq!(
+            said(StreamErrorLayer::new(), ERROR, size).await,
+            (200, None)
+        );
         assert_eq!(said(ON.json(false), ERROR, size).await, (200, None));
         let kind = Some(Outcome::RateLimited);
         assert_eq!(said(ON, ERROR, size).await, (429, kind));
