@@ -81,7 +81,7 @@
 //! # let _ = app;
 //! ```
 //!
-//! Plain text, gRPC and answers of your own are in [`refusal`](mod@refusal).
+//! Plain text, gRPC and answers of your own are in [`rejection`](mod@rejection).
 //!
 #![cfg_attr(
     feature = "per-key",

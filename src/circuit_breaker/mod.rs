@@ -3,7 +3,7 @@
 //! After too many failures this layer rejects requests with [`CircuitOpen`](crate::CircuitOpen)
 //! and does not call the service, until the service's own `Retry-After` or a growing cooldown is
 //! over. Then one request at a time is admitted as a probe: if it succeeds, the circuit closes.
-//! [`circuit`](crate::circuit) has the rules.
+//! [`circuit`] has the rules.
 //!
 //! # Examples
 //!

@@ -17,7 +17,7 @@ use crate::error::BoxError;
 
 /// Sends requests to a backup if the service fails.
 ///
-/// `B` is the [backup](super::backup), `W` the [condition](super::when), and `N` says whether
+/// `B` is the [backup](super::backup), `W` the [condition](super::predicate), and `N` says whether
 /// responses are [HTTP](HttpResponse) or [of any type](AnyResponse). See the
 /// [module docs](crate::fallback) for examples.
 #[must_use]

@@ -99,7 +99,7 @@
 //!
 //! # Which outcomes are failures
 //!
-//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`when`] for other
+//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`predicate`] for other
 //! conditions. A failure in the middle of a response's body is none, because the caller has the
 //! response by then. An error of the primary's `poll_ready` is returned, because there is no request
 //! yet that a backup could respond to.

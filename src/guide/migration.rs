@@ -19,7 +19,7 @@
 //! | a thread that calls `retain_recent()` | nothing: [memory](#the-sweep) |
 //! | `config.limiter()` | [`layer.limiter()`](crate::per_key::PerKeyLayer::limiter) |
 //! | `config.limiter().until_key_ready(&key)` | [`limiter.acquire(key, 1)`](crate::per_key::PerKeyLimiter::acquire), with a [`max_wait`](crate::per_key::PerKeyLimiter::max_wait) |
-//! | feature `tonic` | feature `grpc`: [`.respond_as(Grpc)`](crate::refusal#) |
+//! | feature `tonic` | feature `grpc`: [`.respond_as(Grpc)`](crate::rejection#) |
 //! | feature `tracing` | [`.on_refused(f)`](crate::per_key::PerKeyLayer::on_refused) |
 //!
 //! ## The rate

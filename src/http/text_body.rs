@@ -12,7 +12,7 @@ use http_body_util::{
 ///
 /// There for bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and for what the layers of this crate
 /// make of these, such as a [`GuardedBody`](crate::GuardedBody). For your own it is a line to write; for somebody else's there is
-/// [`AsResponseWith`](super::AsResponseWith).
+/// [`AsResponseWith`](crate::rejection::AsResponseWith).
 pub trait TextBody {
     /// A body of all of `text`.
     fn from_text(text: String) -> Self;

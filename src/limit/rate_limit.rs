@@ -129,7 +129,7 @@ macro_rules! rate_limit {
                 self.respond_as(crate::limit::rejection::AsResponseWith(respond))
             }
 
-            /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`refusal`](crate::refusal).
+            /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
             pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
                 let Self { limiter, cost, .. } = self;
                 $Layer { limiter, cost, refusal }

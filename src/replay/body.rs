@@ -19,7 +19,10 @@ use super::{
 use crate::http::PeekBody;
 #[cfg(feature = "provider")]
 use crate::http::ReplaceBody;
-use crate::{error::BoxError, http::TryClone};
+use crate::{
+    error::BoxError,
+    http::{TryClone, guarded_body::more_bytes},
+};
 
 /// A body that is recorded while it is sent, so that its clones can be sent again.
 ///
@@ -174,12 +177,7 @@ where
             // Where the original told no length, neither does a replay: there may be trailers.
             BodySource::Ended | BodySource::Failed => SizeHint::new(),
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(source.lower().saturating_add(recorded));
-        if let Some(upper) = source.upper().and_then(|upper| upper.checked_add(recorded)) {
-            hint.set_upper(upper);
-        }
-        hint
+        more_bytes(&source, recorded)
     }
 }
 

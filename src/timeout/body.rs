@@ -80,12 +80,14 @@ where
     }
 }
 
+type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 /// The next frame, or, where `wants_bytes`, the next that is not one of no bytes.
 fn poll_bytes<B: Body>(
     mut body: Pin<&mut B>,
     wants_bytes: bool,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+) -> FramePoll<B> {
     for _ in 0..MOST_EMPTY {
         match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) if wants_bytes && !is_progress(&frame) => {

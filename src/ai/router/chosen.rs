@@ -6,7 +6,7 @@ use crate::http::ResponseHead;
 
 /// Which target gave a response, as it stands in the response's extensions.
 ///
-/// See the [module docs](crate::auto) for an example.
+/// See the [module docs](crate::router) for an example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SelectedTarget {
     pub(super) target: Arc<str>,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::ai::provider::ByLength;
 
-/// Sends each request to whichever of several targets can answer soonest. See the [module docs](crate::auto) for an
+/// Sends each request to whichever of several targets can answer soonest. See the [module docs](crate::router) for an
 /// example.
 #[must_use]
 pub struct RouterLayer<Request, E = ByLength> {
@@ -54,7 +54,7 @@ impl<Request, E> RouterLayer<Request, E> {
     }
 
     /// Lets every target take every request, whichever model it names. Unless told, one that names a model goes only
-    /// [where it can be had](crate::auto#which-requests).
+    /// [where it can be had](crate::router#which-requests).
     pub fn always(self) -> Self {
         self.change(|targets| targets.takes_all = true)
     }

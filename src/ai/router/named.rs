@@ -93,7 +93,7 @@ mod tests {
             (r#"{"model":"a","model":"b"}"#, Some("b")),
             (r#"{"model":"a","model":"auto"}"#, None),
             (r#"{"model":"\u0061uto"}"#, None),
-            (r#"{"model":"Router"}"#, Some("Router")),
+            (r#"{"model":"Auto"}"#, Some("Auto")),
             (r#"{"model":""}"#, Some("")),
             (r#"{"model":null}"#, None),
             (r#"{"messages":[{"model":"a"}]}"#, None),

@@ -5,7 +5,7 @@ use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
 
 /// A provider, and a model there, that requests can go to.
 ///
-/// Built with the setters, and given to an [`RouterLayer`](super::RouterLayer). See the [module docs](crate::auto) for an
+/// Built with the setters, and given to an [`RouterLayer`](super::RouterLayer). See the [module docs](crate::router) for an
 /// example.
 #[must_use]
 pub struct Target<Request> {
@@ -69,7 +69,7 @@ impl<Request> Target<Request> {
         self
     }
 
-    /// When it is [left alone](crate::auto#left-alone) because it fails. A [`Circuit`] of its own with the defaults unless
+    /// When it is [left alone](crate::router#left-alone) because it fails. A [`Circuit`] of its own with the defaults unless
     /// told; one that is handed in may be shared with others.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
         self.circuit = circuit;

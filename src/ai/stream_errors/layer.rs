@@ -6,7 +6,7 @@ use super::StreamErrorService;
 
 /// Makes errors that come late, or badly labelled, what they are.
 ///
-/// See the [module docs](crate::diagnose) for an example and the order of layers.
+/// See the [module docs](crate::stream_errors) for an example and the order of layers.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct StreamErrorLayer {

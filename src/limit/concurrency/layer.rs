@@ -74,7 +74,7 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         self.refuse(AsResponseWith(respond))
     }
 
-    /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`refusal`](crate::refusal).
+    /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
     pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
         self.refuse(refusal)
     }

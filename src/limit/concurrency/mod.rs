@@ -208,7 +208,7 @@ pub mod future {
     use super::{hold::ReportingRelease, slots::Slots};
     use crate::limit::{engine::UntilBodyEnd, rejection::AsError};
 
-    /// The response future of a [`Concurrency`](self::Concurrency). See
+    /// The response future of a [`Concurrency`](super::Concurrency). See
     /// [`ResponseFuture`](crate::future::ResponseFuture).
     pub type ResponseFuture<S, Request, F = AsError, H = UntilBodyEnd> =
         crate::limit::engine::ResponseFuture<S, Request, Arc<Slots>, F, ReportingRelease<H>>;

@@ -147,7 +147,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self.face(Answer::new(AsResponseWith(respond)))
     }
 
-    /// Answers in the form of `refusal`, such as [`Problem`](crate::rejection::Problem); see [`refusal`](crate::refusal). The fields of a
+    /// Answers in the form of `refusal`, such as [`Problem`](crate::rejection::Problem); see [`rejection`](crate::rejection). The fields of a
     /// rate limit are added; in gRPC they are metadata.
     pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
         self.face(Answer::new(refusal))

@@ -108,7 +108,7 @@ pub mod future {
     use super::{answer::Face, callers::Callers, kind::Bucket, settle::Settle};
     use crate::limit::rejection::AsError;
 
-    /// The response future of a [`PerKey`](crate::PerKey). See [`ResponseFuture`](crate::future::ResponseFuture).
+    /// The response future of a [`PerKey`](super::PerKey). See [`ResponseFuture`](crate::future::ResponseFuture).
     pub type ResponseFuture<S, Request, A, F = AsError, K = Bucket> =
         crate::limit::engine::ResponseFuture<
             S,

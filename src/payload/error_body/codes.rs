@@ -194,13 +194,10 @@ mod tests {
     fn the_first_period_of_a_message_counts() {
         for (text, expected) in [
             (
-                "Rate limit reached on requests per day (RPD): LimitKind 200",
+                "Rate limit reached on requests per day (RPD): Limit 200",
                 true,
             ),
-            (
-                "on tokens per day (TPD): LimitKind 100000, try in 1 min",
-                true,
-            ),
+            ("on tokens per day (TPD): Limit 100000, try in 1 min", true),
             ("TPD exhausted", true),
             ("free-models-per-day. Add 10 credits for 1000 a day", true),
             ("the daily limit of :free models", true),
@@ -210,10 +207,7 @@ mod tests {
             ("a monthly plan has 99 per day", true),
             ("a monthly plan has 99 per minute", false),
             ("$9 per month, monthly", false),
-            (
-                "on tokens per min (TPM): LimitKind 6000 of 9000 per day",
-                false,
-            ),
+            ("on tokens per min (TPM): Limit 6000 of 9000 per day", false),
             ("RPM is 3, RPD is 200", false),
             ("10 requests/minute, 200 requests/day", false),
             ("per, day", true),

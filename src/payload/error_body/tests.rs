@@ -8,6 +8,7 @@ type Fields = &'static [(&'static str, &'static str)];
 /// The class, milliseconds to wait, and the code.
 type Row = (ThrottleReason, Option<u64>, Option<&'static str>);
 
+#[allow(clippy::unwrap_used, reason = "a test")]
 fn told(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Option<LimitError> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
@@ -58,19 +59,19 @@ fn bodies_of_providers() {
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): LimitKind 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
             Some((Rate, Some(1_500), Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): LimitKind 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
             Some((TooLarge, None, Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): LimitKind 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
+            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
             Some((Day, Some(432_000), Some("rate_limit_exceeded"))),
         ),
         (
@@ -176,7 +177,7 @@ fn bodies_of_providers() {
         (
             429,
             &[("date", "Tue, 24 Nov 2026 05:09:30 GMT")],
-            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-LimitKind":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
+            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
             Some((Rate, Some(30_000), Some("429"))),
         ),
         // Mistral.

@@ -62,7 +62,7 @@ fn walk(tokens: TokenStream, here: &[String], found: &mut Vec<Import>) {
                 // `#![..]`, of the file.
                 let _ = tokens.next_if(|token| is_punct(token, '!'));
                 if let Some(TokenTree::Group(attribute)) = tokens.next() {
-                    match is_of_tests(attribute.stream()) {
+                    match is_of_tests(&attribute.stream()) {
                         true => skip_item(&mut tokens),
                         false => walk(attribute.stream(), here, found),
                     }
@@ -70,7 +70,7 @@ fn walk(tokens: TokenStream, here: &[String], found: &mut Vec<Import>) {
             }
             TokenTree::Ident(word) if word == "use" => {
                 tree(&mut tokens, Vec::new(), &mut |path, _| {
-                    add(here, path, found)
+                    add(here, &path, found)
                 });
             }
             TokenTree::Ident(word) if word == "mod" => {
@@ -80,11 +80,12 @@ fn walk(tokens: TokenStream, here: &[String], found: &mut Vec<Import>) {
                     walk(body.stream(), &inside, found);
                 }
             }
-            TokenTree::Ident(word) if word == "extern" => {
-                if tokens.next_if(|token| is_ident(token, "crate")).is_some() {
-                    let name = tokens.next().map(|name| name.to_string());
-                    add(here, name.into_iter().collect(), found);
-                }
+            TokenTree::Ident(word)
+                if word == "extern"
+                    && tokens.next_if(|token| is_ident(token, "crate")).is_some() =>
+            {
+                let name = tokens.next().map(|name| name.to_string());
+                add(here, &Vec::from_iter(name), found);
             }
             TokenTree::Ident(word) if begins_path(&word.to_string()) => {
                 let mut path = vec![word.to_string()];
@@ -95,14 +96,14 @@ fn walk(tokens: TokenStream, here: &[String], found: &mut Vec<Import>) {
                     }
                 }
                 if path.len() > 1 {
-                    add(here, path, found);
+                    add(here, &path, found);
                 }
             }
             // `::hyper::Error`, whose colons stand after no name.
-            TokenTree::Ident(word) if FRAMEWORKS.contains(&word.to_string().as_str()) => {
-                if colons(&mut tokens) {
-                    found.push(Import::Framework(word.to_string()));
-                }
+            TokenTree::Ident(word)
+                if FRAMEWORKS.contains(&word.to_string().as_str()) && colons(&mut tokens) =>
+            {
+                found.push(Import::Framework(word.to_string()));
             }
             TokenTree::Group(group) => walk(group.stream(), here, found),
             _ => {}
@@ -121,7 +122,6 @@ fn tree(
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | ';') => break,
-            TokenTree::Punct(_) => {}
             TokenTree::Ident(word) if word == "as" => {
                 name = tokens.next().map(|name| name.to_string());
             }
@@ -134,7 +134,7 @@ fn tree(
                     tree(&mut inside, path.clone(), show);
                 }
             }
-            TokenTree::Literal(_) => {}
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
     }
     if !is_group && !path.is_empty() {
@@ -142,10 +142,10 @@ fn tree(
     }
 }
 
-fn add(here: &[String], path: Vec<String>, found: &mut Vec<Import>) {
+fn add(here: &[String], path: &[String], found: &mut Vec<Import>) {
     let import = match path.first().map(String::as_str) {
         Some("crate") => Import::Own(path[1..].to_vec()),
-        Some("self" | "super") => Import::Own(absolute(here, &path)),
+        Some("self" | "super") => Import::Own(absolute(here, path)),
         Some(framework) if FRAMEWORKS.contains(&framework) => {
             Import::Framework(framework.to_owned())
         }
@@ -198,7 +198,7 @@ fn colons(tokens: &mut Tokens) -> bool {
 }
 
 /// Whether an attribute leaves its item out of a build that is not for tests.
-fn is_of_tests(attribute: TokenStream) -> bool {
+fn is_of_tests(attribute: &TokenStream) -> bool {
     let text = attribute.to_string().replace(' ', "");
     [
         "cfg(test",

@@ -144,7 +144,7 @@ const REFUSALS: &[(u16, &str, Option<Outcome>)] = &[
     (402, "", Some(QuotaExhausted)),
     (
         429,
-        r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): LimitKind 200.","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200.","code":"rate_limit_exceeded"}}"#,
         Some(QuotaExhausted),
     ),
     // Too much, too fast.
@@ -170,7 +170,7 @@ const REFUSALS: &[(u16, &str, Option<Outcome>)] = &[
     ),
     (
         429,
-        r#"{"error":{"message":"Request too large for m on tokens per min (TPM): LimitKind 30000, Requested 40000.","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 30000, Requested 40000.","code":"rate_limit_exceeded"}}"#,
         Some(ClientError),
     ),
     (

@@ -341,10 +341,7 @@ fn what_has_drained_from_a_bucket_does_not_come_back() {
         .bucket()
         .limit(Dimension::Requests, Quota::per_second(10));
     let mut quotas = Quotas::new(&provider, 1, 0);
-    let admit = |quotas: &mut Quotas, now| match quotas.decide(Tokens::default(), now) {
-        Ok(ticket) => Some(ticket),
-        Err(_) => None,
-    };
+    let admit = |quotas: &mut Quotas, now| quotas.decide(Tokens::default(), now).ok();
     let early: Vec<_> = (0..10).filter_map(|_| admit(&mut quotas, 0)).collect();
     // A second later all of that has drained, and others fill it again.
     let later: Vec<_> = (0..20).filter_map(|_| admit(&mut quotas, SECOND)).collect();
@@ -361,10 +358,7 @@ fn what_has_drained_from_a_bucket_does_not_come_back() {
 fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
     let mut quotas = Quotas::new(&Provider::new("p").concurrent(50), 1, 0);
     let mut tickets: Vec<_> = (0..50)
-        .filter_map(|_| match quotas.decide(Tokens::default(), 0) {
-            Ok(ticket) => Some(ticket),
-            Err(_) => None,
-        })
+        .filter_map(|_| quotas.decide(Tokens::default(), 0).ok())
         .collect();
     let slow = tickets.pop().unwrap();
     for ticket in &tickets {

@@ -211,7 +211,7 @@ fn drafts_of_the_ietf() {
         // Up to 06.
         (
             &[
-                ("RateLimit-LimitKind", "100"),
+                ("RateLimit-Limit", "100"),
                 ("RateLimit-Remaining", "50"),
                 ("RateLimit-Reset", "50"),
             ],
@@ -219,7 +219,7 @@ fn drafts_of_the_ietf() {
         ),
         (
             &[
-                ("RateLimit-LimitKind", "10, 10;w=1, 50;w=60"),
+                ("RateLimit-Limit", "10, 10;w=1, 50;w=60"),
                 ("RateLimit-Remaining", "7"),
             ],
             &[
@@ -229,7 +229,7 @@ fn drafts_of_the_ietf() {
         ),
         (
             &[
-                ("RateLimit-LimitKind", "1000"),
+                ("RateLimit-Limit", "1000"),
                 ("RateLimit-Reset", "8"),
                 ("RateLimit-Policy", "10;w=1"),
                 ("RateLimit-Policy", "1000;w=3600;comment=\"an hour\""),
@@ -244,7 +244,7 @@ fn drafts_of_the_ietf() {
             &[(Requests, Some(3_600), Some(1_000), None, None)],
         ),
         (
-            &[("RateLimit-LimitKind", "100;w=60")],
+            &[("RateLimit-Limit", "100;w=60")],
             &[(Requests, MINUTE, Some(100), None, None)],
         ),
         // 07.
@@ -340,7 +340,7 @@ fn drafts_of_the_ietf() {
             &[
                 ("RateLimit", r#""default";r=50"#),
                 ("RateLimit-Policy", "\"default\";q=100;;"),
-                ("RateLimit-LimitKind", "7"),
+                ("RateLimit-Limit", "7"),
             ],
             &[(Requests, None, None, Some(50), None)],
         ),
@@ -377,7 +377,7 @@ fn legacy_headers() {
         // Discord.
         (
             &[
-                ("X-RateLimit-LimitKind", "5"),
+                ("X-RateLimit-Limit", "5"),
                 ("X-RateLimit-Remaining", "0"),
                 ("X-RateLimit-Reset", "1795497970.123"),
                 ("X-RateLimit-Reset-After", "1.5"),
@@ -413,7 +413,7 @@ fn legacy_headers() {
         // Atlassian.
         (
             &[
-                ("X-RateLimit-LimitKind", "100"),
+                ("X-RateLimit-Limit", "100"),
                 ("X-RateLimit-Remaining", "20"),
                 ("X-RateLimit-Reset", "2026-11-24T05:10Z"),
             ],
@@ -422,7 +422,7 @@ fn legacy_headers() {
         // OpenRouter.
         (
             &[
-                ("X-RateLimit-LimitKind", "20"),
+                ("X-RateLimit-Limit", "20"),
                 ("X-RateLimit-Remaining", "0"),
                 ("X-RateLimit-Reset", "1795496970500"),
             ],
@@ -431,13 +431,13 @@ fn legacy_headers() {
         // Kong.
         (
             &[
-                ("X-RateLimit-LimitKind-Minute", "20"),
+                ("X-RateLimit-Limit-Minute", "20"),
                 ("X-RateLimit-Remaining-Minute", "19"),
-                ("X-RateLimit-LimitKind-Second", "5"),
-                ("X-RateLimit-LimitKind-Hour", "500"),
-                ("X-RateLimit-LimitKind-Month", "9000"),
-                ("X-RateLimit-LimitKind-Year", "90000"),
-                ("RateLimit-LimitKind", "20"),
+                ("X-RateLimit-Limit-Second", "5"),
+                ("X-RateLimit-Limit-Hour", "500"),
+                ("X-RateLimit-Limit-Month", "9000"),
+                ("X-RateLimit-Limit-Year", "90000"),
+                ("RateLimit-Limit", "20"),
                 ("RateLimit-Remaining", "19"),
                 ("RateLimit-Reset", "47"),
             ],

@@ -41,7 +41,8 @@ fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
     (Window::default(), rule)
 }
 
-fn wait(rejected: Rejected) -> u64 {
+#[allow(clippy::unwrap_used, reason = "a test")]
+fn wait(rejected: &Rejected) -> u64 {
     let wait = rejected.retry_after().unwrap();
     wait.as_nanos().try_into().unwrap()
 }
@@ -79,7 +80,7 @@ proptest! {
                 Ok(_) => prop_assert!(fits),
                 Err(short) => {
                     prop_assert!(!fits);
-                    let wait = wait(short);
+                    let wait = wait(&short);
                     prop_assert!(window.take(&rule, want, now + wait - 1).is_err());
                     now += wait;
                     prop_assert!(window.take(&rule, want, now).is_ok());
@@ -107,7 +108,7 @@ proptest! {
                 Ok(_) => {}
                 Err(short) => {
                     prop_assert!(!could);
-                    now += wait(short);
+                    now += wait(&short);
                     prop_assert!(window.take(&rule, want, now).is_ok());
                 }
             }
@@ -131,11 +132,11 @@ proptest! {
         }
         window.adopt(&rule, now);
         let want = Want { ahead, ..Want::at_once(1) };
-        let promised = now + window.room(&rule, want, now).map_or_else(wait, |()| 0);
+        let promised = now + window.room(&rule, want, now).map_or_else(|short| wait(&short), |()| 0);
         let mut at = now;
         for _ in 0..=ahead {
             while let Err(short) = window.take(&rule, Want::at_once(1), at) {
-                at += wait(short);
+                at += wait(&short);
             }
         }
         prop_assert_eq!(at, promised);
