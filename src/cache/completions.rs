@@ -2,10 +2,7 @@
 
 use http::Method;
 
-use crate::{
-    http::{PeekBody, RequestHead},
-    payload::json::Json,
-};
+use crate::http::RequestHead;
 
 /// What the path of such a `POST` ends with.
 ///
@@ -33,34 +30,50 @@ const PATHS: &[&str] = &[
 
 /// Members of the body that make such a request change something at the provider, unless they are
 /// `false` or `null`.
-const STATEFUL: &[&str] = &[
-    "background",
-    "container",
-    "conversation",
-    "mcp_servers",
-    "store",
+const STATEFUL: [&[u8]; 5] = [
+    b"\"background\"",
+    b"\"container\"",
+    b"\"conversation\"",
+    b"\"mcp_servers\"",
+    STORE,
 ];
 
-/// Returns whether a request goes to one of these endpoints and leaves no state behind.
-pub(super) fn is_completion<R: RequestHead + PeekBody>(request: &R) -> bool {
+const STORE: &[u8] = b"\"store\"";
+
+/// Returns whether a request goes to one of these endpoints.
+pub(super) fn is_model_endpoint(request: &impl RequestHead) -> bool {
     let path = request.path();
-    request.method() == Method::POST
-        && PATHS.iter().any(|end| path.ends_with(end))
-        && request.peek(|body| is_stateless(path, body)) == Some(true)
+    request.method() == Method::POST && PATHS.iter().any(|end| path.ends_with(end))
 }
 
-fn is_stateless(path: &str, body: &[u8]) -> bool {
-    let Some(body) = Json::parse(body).filter(|json| json.is_object()) else {
-        return false;
-    };
-    // The Responses API stores by default.
-    let is_stored = |value: Json<'_>| value.text() != "false";
-    if path.ends_with("/responses") && body.get("store").is_none_or(is_stored) {
-        return false;
+/// Whether a request leaves state behind at the provider, by the members of its body.
+pub(super) struct State {
+    is_stored: bool,
+    is_stateful: bool,
+}
+
+impl State {
+    pub(super) fn new(path: &str) -> Self {
+        Self {
+            // The Responses API stores by default.
+            is_stored: path.ends_with("/responses"),
+            is_stateful: false,
+        }
     }
-    body.members().all(|(name, value)| {
-        matches!(value.text(), "null" | "false") || !STATEFUL.iter().any(|known| name.is(known))
-    })
+
+    /// Reads a member of the body. The name is in quotes.
+    pub(super) fn member(&mut self, name: &[u8], value: &[u8]) {
+        match value {
+            b"null" => {}
+            b"false" if name == STORE => self.is_stored = false,
+            b"false" => {}
+            _ => self.is_stateful |= STATEFUL.contains(&name),
+        }
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.is_stored || self.is_stateful
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +81,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::cache::json::append_canonical;
 
     #[test]
     fn only_requests_that_change_nothing_are_completions() {
@@ -108,10 +122,15 @@ mod tests {
             ("/v1beta/models/gemini:batchGenerateContent", "{}", false),
             ("/v1/files", "{}", false),
         ] {
-            let request = Request::post(path).body(body).unwrap();
-            assert_eq!(is_completion(&request), expected, "{path} {body}");
+            let request = Request::post(path).body(()).unwrap();
+            let mut state = State::new(path);
+            let mut out = Vec::new();
+            let is_object = body.starts_with('{')
+                && append_canonical(body, &mut out, |name, value| state.member(name, value));
+            let is_completion = is_model_endpoint(&request) && is_object && !state.is_left();
+            assert_eq!(is_completion, expected, "{path} {body}");
         }
-        let get = Request::get("/v1/chat/completions").body("{}").unwrap();
-        assert!(!is_completion(&get));
+        let get = Request::get("/v1/chat/completions").body(()).unwrap();
+        assert!(!is_model_endpoint(&get));
     }
 }

@@ -1,70 +1,164 @@
 //! JSON texts as the cache compares them.
 
-use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::memchr;
 
 use crate::payload::json::Json;
 
-/// What is nested deeper is compared byte by byte. Each level is one more pass over the text.
-const MAX_DEPTH: u32 = 32;
+/// What is nested deeper is compared byte by byte.
+const MAX_DEPTH: u32 = 128;
 
-/// Appends the canonical form of an object or array to `out`. Returns `false` and appends nothing
-/// if the text is something else.
+/// Appends the canonical form of a JSON object or array to `out`. Returns `false` and appends
+/// nothing if the text has none.
 ///
 /// The canonical form has no white space, sorts members by name, and escapes in strings only what
 /// must be escaped. Numbers stay as they are written: `1.0` is not `1`, and no digit is lost. An
 /// object in which a name occurs twice has no canonical form, since servers disagree on which of
 /// the two counts.
-pub(super) fn append_canonical(json: &[u8], out: &mut Vec<u8>) -> bool {
+///
+/// It checks brackets, commas and colons, and takes any word for a number. Texts that differ in more
+/// than their spelling have different forms, whether they are JSON or not.
+///
+/// Calls `member` with each member of an object that is not inside of another value.
+pub(super) fn append_canonical(
+    text: &str,
+    out: &mut Vec<u8>,
+    member: impl FnMut(&[u8], &[u8]),
+) -> bool {
     let start = out.len();
-    let json = Json::parse(json).filter(|json| json.is_object() || json.is_array());
-    let is_written = json.is_some_and(|json| append(json, MAX_DEPTH, out).is_some());
+    let mut writer = Writer {
+        tokens: Json::tokens_of(text),
+        out,
+        members: Vec::with_capacity(16),
+        outermost: member,
+    };
+    let is_written = writer.document().is_some();
     if !is_written {
         out.truncate(start);
     }
     is_written
 }
 
-fn append(json: Json<'_>, depth: u32, out: &mut Vec<u8>) -> Option<()> {
-    if json.is_object() {
-        let depth = depth.checked_sub(1)?;
-        let members = json
-            .members()
-            .map(|(name, value)| Some((canonical_string(name)?, value)));
-        let mut members: Vec<_> = members.collect::<Option<_>>()?;
-        members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        if !members.is_sorted_by(|a, b| a.0 < b.0) {
-            return None;
-        }
-        out.push(b'{');
-        for (name, value) in members {
-            out.extend_from_slice(name.as_bytes());
-            out.push(b':');
-            append(value, depth, out)?;
-            out.push(b',');
-        }
-        out.push(b'}');
-    } else if json.is_array() {
-        let depth = depth.checked_sub(1)?;
-        out.push(b'[');
-        for value in json.elements() {
-            append(value, depth, out)?;
-            out.push(b',');
-        }
-        out.push(b']');
-    } else if json.is_string() {
-        out.extend_from_slice(canonical_string(json)?.as_bytes());
-    } else {
-        out.extend_from_slice(json.text().as_bytes());
-    }
-    Some(())
+/// Writes a text token by token.
+struct Writer<'a, T, F> {
+    tokens: T,
+    out: &'a mut Vec<u8>,
+    /// The members of all objects that are open, the innermost last.
+    members: Vec<Member>,
+    /// Called with the members of the outermost object.
+    outermost: F,
 }
 
-fn canonical_string(json: Json<'_>) -> Option<Cow<'_, str>> {
-    let literal = json.text();
-    if !literal.contains('\\') {
-        return Some(literal.into());
+/// Where a member is in the output.
+#[derive(Clone)]
+struct Member {
+    name: Range<usize>,
+    whole: Range<usize>,
+}
+
+impl<'json, T, F> Writer<'_, T, F>
+where
+    T: Iterator<Item = Json<'json>>,
+    F: FnMut(&[u8], &[u8]),
+{
+    fn document(&mut self) -> Option<()> {
+        let first = self.tokens.next()?;
+        if !matches!(first.text(), "{" | "[") {
+            return None;
+        }
+        self.value(first, MAX_DEPTH)?;
+        self.tokens.next().is_none().then_some(())
     }
-    Some(serde_json::to_string(&json.as_str()?).ok()?.into())
+
+    fn value(&mut self, first: Json<'_>, depth: u32) -> Option<()> {
+        match first.text() {
+            "{" => self.object(depth.checked_sub(1)?)?,
+            "[" => self.array(depth.checked_sub(1)?)?,
+            "}" | "]" | "," | ":" => return None,
+            _ if first.is_string() => self.string(first)?,
+            text => self.out.extend_from_slice(text.as_bytes()),
+        }
+        Some(())
+    }
+
+    fn array(&mut self, depth: u32) -> Option<()> {
+        self.out.push(b'[');
+        let mut token = self.tokens.next()?;
+        while token.text() != "]" {
+            self.value(token, depth)?;
+            self.out.push(b',');
+            token = self.next_item("]")?;
+        }
+        self.out.push(b']');
+        Some(())
+    }
+
+    fn object(&mut self, depth: u32) -> Option<()> {
+        self.out.push(b'{');
+        let outer = self.members.len();
+        let mut token = self.tokens.next()?;
+        while token.text() != "}" {
+            let start = self.out.len();
+            token.is_string().then(|| self.string(token))??;
+            let name = start..self.out.len();
+            self.tokens.next().filter(|colon| colon.text() == ":")?;
+            self.out.push(b':');
+            let value = self.tokens.next()?;
+            self.value(value, depth)?;
+            if depth == MAX_DEPTH - 1 {
+                let value = name.end + 1..;
+                (self.outermost)(&self.out[name.clone()], &self.out[value]);
+            }
+            self.out.push(b',');
+            let whole = start..self.out.len();
+            self.members.push(Member { name, whole });
+            token = self.next_item("}")?;
+        }
+        self.sort(outer)?;
+        self.members.truncate(outer);
+        self.out.push(b'}');
+        Some(())
+    }
+
+    /// The first token of the next item after a comma, or the bracket that ends the items.
+    fn next_item(&mut self, end: &str) -> Option<Json<'json>> {
+        let token = self.tokens.next()?;
+        if token.text() != "," {
+            return Some(token).filter(|token| token.text() == end);
+        }
+        self.tokens.next().filter(|token| token.text() != end)
+    }
+
+    /// Sorts the members of the innermost object. Returns `None` if two have the same name.
+    fn sort(&mut self, outer: usize) -> Option<()> {
+        let members = &mut self.members[outer..];
+        let out = &mut *self.out;
+        if members.is_sorted_by(|a, b| out[a.name.clone()] < out[b.name.clone()]) {
+            return Some(());
+        }
+        let start = members[0].whole.start;
+        members.sort_unstable_by(|a, b| out[a.name.clone()].cmp(&out[b.name.clone()]));
+        if !members.is_sorted_by(|a, b| out[a.name.clone()] < out[b.name.clone()]) {
+            return None;
+        }
+        let end = out.len();
+        for member in members {
+            out.extend_from_within(member.whole.clone());
+        }
+        out.copy_within(end.., start);
+        out.truncate(end);
+        Some(())
+    }
+
+    fn string(&mut self, json: Json<'_>) -> Option<()> {
+        let literal = json.text();
+        if memchr(b'\\', literal.as_bytes()).is_some() {
+            return serde_json::to_writer(&mut *self.out, &json.as_str()?).ok();
+        }
+        self.out.extend_from_slice(literal.as_bytes());
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +170,7 @@ mod tests {
 
     fn canonical(json: &str) -> Option<String> {
         let mut out = b"before".to_vec();
-        let is_json = append_canonical(json.as_bytes(), &mut out);
+        let is_json = append_canonical(json, &mut out, |_, _| {});
         let text = String::from_utf8(out).unwrap();
         let text = text.strip_prefix("before").unwrap().to_owned();
         assert!(is_json || text.is_empty());
@@ -223,8 +317,8 @@ mod tests {
     #[test]
     fn deep_nesting_overflows_nothing() {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(canonical(&nested(32)).is_some());
-        assert_eq!(canonical(&nested(33)), None);
+        assert!(canonical(&nested(128)).is_some());
+        assert_eq!(canonical(&nested(129)), None);
         assert_eq!(canonical(&nested(100_000)), None);
         let objects = format!("{}1{}", "{\"a\":".repeat(50_000), "}".repeat(50_000));
         assert_eq!(canonical(&objects), None);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, header::CONTENT_TYPE};
 
-use super::{json, noise::is_noise};
+use super::{completions::State, json::append_canonical, noise::is_noise};
 use crate::http::{PeekBody, RequestHead, headers::type_says};
 
 /// A keyed hash of a request. Equal requests have the same key.
@@ -53,10 +53,17 @@ impl KeyPolicy {
         !is_noise(name) && !self.ignored.contains(name)
     }
 
-    /// Returns `None` if the body cannot be read without consuming it, or an identity is missing.
-    pub(super) fn key<R: RequestHead + PeekBody>(&self, request: &R) -> Option<CacheKey> {
+    /// Returns `None` if the body cannot be read without consuming it, an identity is missing, or
+    /// the request has to be [stateless](State) and may not be.
+    pub(super) fn key<R: RequestHead + PeekBody>(
+        &self,
+        request: &R,
+        must_be_stateless: bool,
+    ) -> Option<CacheKey> {
         let headers = request.headers();
-        let mut fields = KeyFields(Vec::with_capacity(512));
+        let body_len = request.peek(<[u8]>::len)?;
+        // The canonical body may be sorted at the end of the buffer.
+        let mut fields = KeyFields(Vec::with_capacity(512 + 2 * body_len));
         fields.add(request.method().as_str().as_bytes());
         fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
@@ -75,7 +82,11 @@ impl KeyPolicy {
             fields.add_option(None);
         }
         let is_json = !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json");
-        request.peek(|body| fields.add_body(body, is_json))?;
+        let mut state = State::new(request.path());
+        let is_object = request.peek(|body| fields.add_body(body, is_json, &mut state))?;
+        if must_be_stateless && (!is_object || state.is_left()) {
+            return None;
+        }
         Some(CacheKey(
             *blake3::keyed_hash(&self.secret, &fields.0).as_bytes(),
         ))
@@ -85,16 +96,19 @@ impl KeyPolicy {
 // ===== impl KeyFields =====
 
 impl KeyFields {
-    /// Must be the last field.
-    fn add_body(&mut self, body: &[u8], is_json: bool) {
-        self.0.reserve(body.len() + 1);
+    /// Must be the last field. Returns whether the body is a JSON object.
+    fn add_body(&mut self, body: &[u8], is_json: bool, state: &mut State) -> bool {
         let flag = self.0.len();
         self.0.push(1);
-        let is_json = is_json && json::append_canonical(body, &mut self.0);
-        if !is_json {
+        let text = std::str::from_utf8(body).ok().filter(|_| is_json);
+        let is_added = text.is_some_and(|text| {
+            append_canonical(text, &mut self.0, |name, value| state.member(name, value))
+        });
+        if !is_added {
             self.0[flag] = 0;
             self.0.extend_from_slice(body);
         }
+        is_added && body.trim_ascii_start().starts_with(b"{")
     }
 
     fn add(&mut self, field: &[u8]) {
@@ -116,7 +130,7 @@ mod tests {
     use super::*;
 
     fn key_of(policy: &KeyPolicy, request: &Request<&'static str>) -> CacheKey {
-        policy.key(request).unwrap()
+        policy.key(request, false).unwrap()
     }
 
     fn post(uri: &str, body: &'static str) -> Request<&'static str> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     coalesce::CloseReason,
-    completions::is_completion,
+    completions::is_model_endpoint,
     directives::{Directives, age, expires, list},
     head::CachedHead,
     key::{CacheKey, KeyPolicy},
@@ -71,7 +71,7 @@ impl CachePolicy {
         let is_cacheable = [Method::POST, Method::GET, Method::HEAD].contains(method)
             && match &self.cacheable {
                 Some(predicate) => predicate(request),
-                None => is_completion(request),
+                None => is_model_endpoint(request),
             };
         if !is_cacheable || directives.no_store || is_partial(headers) {
             return None;
@@ -80,7 +80,7 @@ impl CachePolicy {
         Some(Lookup {
             policy: self.clone(),
             store: store.clone(),
-            key: self.key.key(request)?,
+            key: self.key.key(request, self.cacheable.is_none())?,
             method: method.clone(),
             max_age: if directives.no_cache { 0 } else { max_age },
         })

@@ -44,12 +44,6 @@ impl Period {
         let part = nanos.div_ceil(PARTS).max(1);
         Self { nanos, part }
     }
-
-    /// The instant at which something counts as started.
-    #[inline]
-    pub(crate) fn start(&self, now: u64) -> u64 {
-        now.div_ceil(self.part).saturating_mul(self.part)
-    }
 }
 
 // ===== impl RefundableWindow =====
@@ -64,6 +58,16 @@ impl RefundableWindow {
         Self {
             starts: VecDeque::with_capacity(PARTS as usize + 2),
             used: 0,
+        }
+    }
+
+    /// The instant at which what starts at `now` counts as started.
+    #[inline]
+    pub(crate) fn start(&self, period: &Period, now: u64) -> u64 {
+        match self.starts.back() {
+            // The newest start is rounded, and `now` is in the part before it. Saves the division.
+            Some(newest) if newest.at.wrapping_sub(now) < period.part => newest.at,
+            _ => now.div_ceil(period.part).saturating_mul(period.part),
         }
     }
 
@@ -108,11 +112,11 @@ impl RefundableWindow {
         last.map_or(0, |last| last.at.saturating_add(period))
     }
 
-    /// Takes units for what counts as [started](Period::start) at `at`.
+    /// Takes units for what counts as [started](Self::start) at `at`.
     #[inline]
     pub(crate) fn take(&mut self, at: u64, units: u64) {
         let units = units.min(Self::MOST - self.used);
-        match self.starts.binary_search_by_key(&at, |start| start.at) {
+        match self.find(at) {
             Ok(found) => self.starts[found].units += units,
             Err(_) if units == 0 => {}
             Err(place) => self.starts.insert(place, StartsAt { at, units }),
@@ -123,7 +127,7 @@ impl RefundableWindow {
     /// Gives back units of what started at `at`, unless that has left already.
     #[inline]
     pub(crate) fn give_back(&mut self, at: u64, units: u64) {
-        if let Ok(found) = self.starts.binary_search_by_key(&at, |start| start.at) {
+        if let Ok(found) = self.find(at) {
             let start = &mut self.starts[found];
             let units = units.min(start.units);
             start.units -= units;
@@ -131,6 +135,18 @@ impl RefundableWindow {
             if start.units == 0 {
                 self.starts.remove(found);
             }
+        }
+    }
+
+    /// The index of a start, or where it belongs. It is the newest most of the time.
+    #[inline]
+    fn find(&self, at: u64) -> Result<usize, usize> {
+        match self.starts.back() {
+            Some(newest) if newest.at == at => Ok(self.starts.len() - 1),
+            Some(newest) if newest.at > at => {
+                self.starts.binary_search_by_key(&at, |start| start.at)
+            }
+            _ => Err(self.starts.len()),
         }
     }
 

@@ -1,15 +1,20 @@
 //! What callers are told, in an answer's fields.
 
+use std::sync::Arc;
+
 use crate::{
     error::Rejected,
-    http::headers::{date::wall, rate_limit::emit::RateLimitHeaders},
+    http::headers::{
+        date::wall,
+        rate_limit::emit::{PolicyItem, RateLimitHeaders},
+    },
     limit::{
         engine::ReleasePolicy,
         rejection::{AsError, Rejection, Sealed},
     },
 };
 
-use super::{admitted::Admitted, kind::Kind};
+use super::{PerKeyLimiter, admitted::Admitted, kind::Kind};
 
 /// How a limit by caller shows itself: as an error, or in answers. Sealed.
 pub trait Face<K: Kind>: Clone + Sealed {
@@ -18,7 +23,7 @@ pub trait Face<K: Kind>: Clone + Sealed {
     type ReleasePolicy: Clone;
 
     #[doc(hidden)]
-    fn hold(&self) -> Self::ReleasePolicy;
+    fn hold(&self, limiter: &PerKeyLimiter<K>) -> Self::ReleasePolicy;
 }
 
 /// Answers in place of errors, with fields that say where the caller stands, on admitted requests' answers, too.
@@ -29,16 +34,18 @@ pub struct Answer<R> {
 }
 
 /// Writes into each answer where its caller stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WriteFields<H> {
     fields: RateLimitHeaders,
+    /// Of the limits that clients without their own share.
+    policies: Arc<[PolicyItem]>,
     until: H,
 }
 
 impl<K: Kind> Face<K> for AsError {
     type ReleasePolicy = K::Until;
 
-    fn hold(&self) -> K::Until {
+    fn hold(&self, _: &PerKeyLimiter<K>) -> K::Until {
         K::Until::default()
     }
 }
@@ -57,9 +64,17 @@ impl<R> Sealed for Answer<R> {}
 impl<R: Clone, K: Kind> Face<K> for Answer<R> {
     type ReleasePolicy = WriteFields<K::Until>;
 
-    fn hold(&self) -> Self::ReleasePolicy {
-        let (fields, until) = (self.fields, K::Until::default());
-        WriteFields { fields, until }
+    fn hold(&self, limiter: &PerKeyLimiter<K>) -> Self::ReleasePolicy {
+        let mut policies = Vec::new();
+        limiter
+            .0
+            .table
+            .full_standings(&mut |standing| policies.extend(PolicyItem::new(&standing)));
+        WriteFields {
+            fields: self.fields,
+            policies: policies.into(),
+            until: K::Until::default(),
+        }
     }
 }
 
@@ -73,7 +88,8 @@ where
         let standings = rejected.standings();
         let mut response = self.refusal.refuse(rejected)?;
         for standing in standings.iter().flat_map(|standings| standings.all()) {
-            self.fields.write(response.headers_mut(), standing, wall);
+            self.fields
+                .write(response.headers_mut(), standing, &[], wall);
         }
         Ok(response)
     }
@@ -94,7 +110,9 @@ where
 
     fn hold(&self, mut response: http::Response<B>, admitted: Admitted<K>) -> H::Output {
         let headers = response.headers_mut();
-        admitted.standings(&mut |standing| self.fields.write(headers, &standing, wall));
+        admitted.standings(&mut |standing| {
+            self.fields.write(headers, &standing, &self.policies, wall);
+        });
         self.until.hold(response, admitted)
     }
 

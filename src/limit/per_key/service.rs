@@ -37,7 +37,7 @@ impl<S, A: Settle, F: Face<K>, K: Kind> PerKey<S, A, F, K> {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
-            hold: ask.hold(face.hold()),
+            hold: ask.hold(face.hold(limiter)),
             cost: ask,
             refusal: face,
         })

@@ -146,6 +146,12 @@ impl<'a> Json<'a> {
         })
     }
 
+    /// All that a text is written with but the space between.
+    #[cfg(feature = "cache")]
+    pub(crate) fn tokens_of(text: &'a str) -> impl Iterator<Item = Self> {
+        Self { text, start: 0 }.tokens()
+    }
+
     /// All that it is written with but the space between.
     pub(crate) fn tokens(self) -> impl Iterator<Item = Self> {
         let mut rest = self.text;

@@ -130,7 +130,7 @@ impl Kind for Window {
     }
 
     fn add(&mut self, rule: &WindowRule, want: Want, now: u64) -> u64 {
-        let at = rule.period.start(now);
+        let at = self.starts.start(&rule.period, now);
         self.starts.take(at, want.cost);
         at
     }

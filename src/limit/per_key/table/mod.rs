@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
+    http::headers::rate_limit::standing::Standing,
     limit::{engine::WaitQueue, per_key::key::ClientKey},
 };
 
@@ -240,6 +241,12 @@ impl<K: Kind> Table<K> {
                 show(row.caller, row.count.used(now));
             }
         }
+    }
+
+    /// Shows where a caller stands that has used nothing, by the plan that is in force.
+    pub(super) fn full_standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
+        let rule = lock(&self.shards[0]).rule;
+        K::standings(&K::default().left(&rule, 0), show);
     }
 
     fn hash(&self, caller: &ClientKey) -> u64 {

@@ -40,7 +40,7 @@ impl Tally {
     pub(super) fn take(&mut self, units: u64, now: u64, in_turn: bool) {
         match self {
             Self::RefundableBucket(bucket, _) => bucket.take(units, in_turn),
-            Self::RefundableWindow(window, period) => window.take(period.start(now), units),
+            Self::RefundableWindow(window, period) => window.take(window.start(period, now), units),
         }
     }
 
@@ -50,7 +50,7 @@ impl Tally {
     pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
         match self {
             Self::RefundableBucket(bucket, _) => bucket.take_up_to(units, most),
-            Self::RefundableWindow(window, period) => window.take(period.start(at), units),
+            Self::RefundableWindow(window, period) => window.take(window.start(period, at), units),
         }
     }
 
@@ -58,7 +58,9 @@ impl Tally {
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
         match self {
             Self::RefundableBucket(bucket, _) => bucket.give_back(at, units),
-            Self::RefundableWindow(window, period) => window.give_back(period.start(at), units),
+            Self::RefundableWindow(window, period) => {
+                window.give_back(window.start(period, at), units)
+            }
         }
     }
 

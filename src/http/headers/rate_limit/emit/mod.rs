@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
+pub(crate) use self::list::PolicyItem;
 use crate::http::headers::rate_limit::standing::Standing;
 
 /// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
@@ -59,15 +60,16 @@ impl RateLimitHeaders {
         self
     }
 
-    /// Adds a limit to what `headers` say already. The clock is asked for [`ResetFormat::Epoch`] only.
+    /// Adds a limit to what `headers` say already. `policies` that fit are not written anew. The clock is asked for [`ResetFormat::Epoch`] only.
     pub(crate) fn write(
         &self,
         headers: &mut HeaderMap,
         standing: &Standing<'_>,
+        policies: &[PolicyItem],
         now: impl FnOnce() -> SystemTime,
     ) {
         if self.rate_limit {
-            list::write(headers, standing);
+            list::write(headers, standing, policies);
         }
         if self.draft_03 {
             let reset = number::seconds(standing.reset);
@@ -106,7 +108,7 @@ mod tests {
     fn lines(fields: RateLimitHeaders) -> Vec<String> {
         let mut headers = HeaderMap::new();
         let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500);
-        fields.write(&mut headers, &HOURLY, now);
+        fields.write(&mut headers, &HOURLY, &[], now);
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             format!("{name}: {}", value.to_str().unwrap())
         };
@@ -148,6 +150,6 @@ mod tests {
         let fields = RateLimitHeaders::default()
             .draft_03(true)
             .x_rate_limit(ResetFormat::Delta);
-        fields.write(&mut HeaderMap::new(), &HOURLY, || unreachable!());
+        fields.write(&mut HeaderMap::new(), &HOURLY, &[], || unreachable!());
     }
 }

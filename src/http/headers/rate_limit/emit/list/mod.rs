@@ -1,15 +1,16 @@
-//! `RateLimit` and `RateLimit-PolicyItem`: lists, with an item for each limit.
+//! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
 mod item;
+mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write;
-
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 use sfv::{Item, KeyRef, key_ref};
 
 use self::item::{members, named, number, quoted_len, without};
+pub(crate) use self::policy::PolicyItem;
 use super::{
     Standing,
     number::{MOST, seconds},
@@ -24,7 +25,7 @@ const REMAINING: [&KeyRef; 2] = [key_ref("r"), key_ref("a")];
 const RESET: &KeyRef = key_ref("t");
 
 /// Adds an item to each list. Where one of that name is there already, the more restrictive stays, with its policy.
-pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>) {
+pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>, policies: &[PolicyItem]) {
     let name = standing.name;
     let remaining = standing.remaining.min(MOST);
     let reset = seconds(standing.reset);
@@ -37,10 +38,11 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>) {
     if stays {
         return;
     }
-    let window = seconds(standing.window).max(1);
-    let policy = item(name, [("q", standing.quota), ("w", window)]);
-    put(headers, &RATE_LIMIT_POLICY, policy, name);
     let limit = item(name, [("r", remaining), ("t", reset)]);
+    let (Some(policy), Some(limit)) = (policy::value(standing, policies), value(limit)) else {
+        return;
+    };
+    put(headers, &RATE_LIMIT_POLICY, policy, name);
     put(headers, &RATE_LIMIT, limit, name);
 }
 
@@ -54,24 +56,34 @@ fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
 }
 
 /// An item in a buffer that fits exactly, which becomes a value without a copy.
-fn item(name: &str, parameters: [(&str, u64); 2]) -> String {
-    let parameters = parameters.map(|(key, number)| (key, number.min(MOST)));
-    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
-    let lengths = parameters.map(|(key, number)| key.len() + 2 + digits(number));
-    let mut item = String::with_capacity(quoted_len(name) + lengths.iter().sum::<usize>());
-    quote(name, |byte| item.push(byte.into()));
-    for (key, number) in parameters {
-        // A string takes whatever is written.
-        let _ = write!(item, ";{key}={number}");
+fn item(name: &str, parameters: [(&str, u64); 2]) -> Vec<u8> {
+    let mut buffers = [itoa::Buffer::new(); 2];
+    let [first, second] = &mut buffers;
+    let digits = [
+        first.format(parameters[0].1.min(MOST)),
+        second.format(parameters[1].1.min(MOST)),
+    ];
+    let length: usize = parameters
+        .iter()
+        .zip(digits)
+        .map(|((key, _), digits)| key.len() + 2 + digits.len())
+        .sum();
+    let mut item = Vec::with_capacity(quoted_len(name) + length);
+    quote(name, |byte| item.push(byte));
+    for ((key, _), digits) in parameters.iter().zip(digits) {
+        for part in [";", key, "=", digits] {
+            item.extend_from_slice(part.as_bytes());
+        }
     }
     item
 }
 
+fn value(item: Vec<u8>) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from(item)).ok()
+}
+
 /// Appends a line, in place of any item of the same name, and of lines that would spoil the whole list.
-fn put(headers: &mut HeaderMap, field: &HeaderName, item: String, name: &str) {
-    let Ok(value) = HeaderValue::try_from(item) else {
-        return;
-    };
+fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, name: &str) {
     // A map that is full stays as it is: the response matters more.
     match headers.try_entry(field) {
         Ok(Entry::Vacant(none)) => {

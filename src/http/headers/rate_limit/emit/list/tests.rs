@@ -96,7 +96,7 @@ fn lists_grow_and_of_one_name_the_more_restrictive_stays() {
         for line in &before {
             headers.append(&RATE_LIMIT, line.parse().unwrap());
         }
-        write(&mut headers, &standing("a", 5, 30));
+        write(&mut headers, &standing("a", 5, 30), &[]);
         let lines = headers.get_all(&RATE_LIMIT).into_iter();
         let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap()).collect();
         assert_eq!(lines, after, "{before:?}");
@@ -117,9 +117,9 @@ fn a_policy_goes_with_its_limit() {
             quota: 7,
             ..standing("a", 5, 1)
         };
-        write(&mut headers, &inner);
-        write(&mut headers, &standing("b", 9, 9));
-        write(&mut headers, &standing("a", outer, 1));
+        write(&mut headers, &inner, &[]);
+        write(&mut headers, &standing("b", 9, 9), &[]);
+        write(&mut headers, &standing("a", outer, 1), &[]);
         let mut policies = read(&headers, &RATE_LIMIT_POLICY, ["q", "w"]);
         policies.sort();
         let expected = [("a".to_owned(), [quota, 60]), ("b".to_owned(), [100, 60])];
@@ -146,7 +146,7 @@ proptest! {
         let time = |seconds: u64| Duration::new(seconds, nanos);
         let up = |seconds: u64| seconds.saturating_add(u64::from(nanos > 0)).min(MOST);
         let standing = Standing { name: &name, quota, window: time(window), remaining, reset: time(reset) };
-        write(&mut headers, &standing);
+        write(&mut headers, &standing, &[]);
         let plain = |byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '_' };
         let expected: String = name.bytes().map(plain).collect();
         prop_assert_eq!(
@@ -164,7 +164,7 @@ proptest! {
         let mut headers = HeaderMap::new();
         let mut expected = std::collections::BTreeMap::new();
         for (name, remaining, reset) in &layers {
-            write(&mut headers, &standing(name, *remaining, *reset));
+            write(&mut headers, &standing(name, *remaining, *reset), &[]);
             let kept = expected.entry(name.clone()).or_insert((*remaining, *reset));
             if (*remaining, std::cmp::Reverse(*reset)) < (kept.0, std::cmp::Reverse(kept.1)) {
                 *kept = (*remaining, *reset);
@@ -185,7 +185,7 @@ proptest! {
             headers.append(&RATE_LIMIT, value.clone());
             headers.append(&RATE_LIMIT_POLICY, value);
         }
-        write(&mut headers, &standing("b", 5, 30));
+        write(&mut headers, &standing("b", 5, 30), &[]);
         for field in [&RATE_LIMIT, &RATE_LIMIT_POLICY] {
             let list: List = Parser::new(&joined(&headers, field)).parse().unwrap();
             let Some(ListEntry::Item(last)) = list.last() else {
