@@ -198,3 +198,21 @@ async fn a_queue_for_slots_has_one_timer_for_all() {
     tokio::task::yield_now().await;
     assert_eq!(queue.iter().filter(|waiter| waiter.is_woken()).count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_leaves_the_inner_services_queue() {
+    let limiter = SlidingWindowLimiter::new(Quota::per_second(1)).max_wait(ms(1_500));
+    assert!(limiter.try_acquire(1).is_admit());
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let (mut blocker, mut other) = (inner.clone(), inner.clone());
+    let mut service = SlidingWindowLayer::from(limiter).layer(inner);
+    let mut refused = Box::pin(service.ready().await.unwrap().call(()));
+    drop(service);
+    blocker.ready().await.unwrap();
+    assert!(refused.as_mut().await.is_err());
+    drop(blocker);
+    // The future is kept, and what waited in it is not.
+    let ready = tokio::time::timeout(ms(100), other.ready()).await;
+    assert!(ready.is_ok(), "the only permit went to a call that is over");
+    drop(refused);
+}
