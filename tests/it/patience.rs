@@ -216,3 +216,34 @@ async fn a_refused_call_leaves_the_inner_services_queue() {
     assert!(ready.is_ok(), "the only permit went to a call that is over");
     drop(refused);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_keeps_a_slot_for_longer_than_max_wait() {
+    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(1_000));
+    let held = limiter.try_acquire().unwrap();
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let mut blocker = inner.clone();
+    let layer = ConcurrencyLayer::from(limiter.clone()).until_response();
+    let (mut stuck, mut healthy) = (layer.layer(inner), layer.layer(probe()));
+    let begin = Instant::now();
+    let stuck_call = start(&mut stuck, ()).await;
+    drop(stuck);
+    blocker.ready().await.unwrap();
+    sleep(ms(500)).await;
+    drop(held);
+    let behind = start(&mut healthy, ()).await;
+    let (stuck, behind) = tokio::join!(
+        tokio::time::timeout(ms(5_000), stuck_call.end()),
+        behind.end()
+    );
+    let error = stuck.expect("it may wait for a second").unwrap_err();
+    assert_eq!(
+        error.downcast_ref::<Rejected>().unwrap().reason(),
+        Reason::WaitTooLong {
+            max_wait: ms(1_000)
+        }
+    );
+    behind.unwrap();
+    assert!(begin.elapsed() <= ms(1_015), "{:?}", begin.elapsed());
+    assert_eq!(limiter.in_flight(), 0);
+}
