@@ -26,11 +26,10 @@ impl Semaphore {
     }
 
     pub(crate) fn forget_permits(&self, permits: usize) -> usize {
-        let forget = |free: usize| free.checked_sub(permits);
-        let forgotten = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, forget);
-        forgotten.map_or(0, |_| permits)
+        let forget = |free: usize| Some(free.saturating_sub(permits));
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, forget)
+            .map_or(0, |free| free.min(permits))
     }
 
     pub(crate) fn try_acquire(&self) -> Result<AcquiredPermit, ()> {

@@ -341,3 +341,21 @@ async fn one_limit_is_shared_by_clones_and_by_layer_calls() {
     drop((one, two));
     call(&mut second, Request::new(())).await.unwrap();
 }
+
+#[test]
+fn the_largest_limit_can_be_lowered_and_raised() {
+    let limiter = ConcurrencyLimiter::new(usize::MAX);
+    let largest = limiter.limit();
+    let held = limiter.try_acquire().unwrap();
+    limiter.set_limit(2);
+    assert_eq!((limiter.limit(), limiter.in_flight()), (2, 1));
+    let second = limiter.try_acquire().unwrap();
+    assert!(limiter.try_acquire().is_err());
+    limiter.set_limit(1);
+    limiter.set_limit(usize::MAX);
+    assert_eq!((limiter.limit(), limiter.in_flight()), (largest, 2));
+    limiter.set_limit(0);
+    drop((held, second));
+    assert_eq!((limiter.limit(), limiter.in_flight()), (0, 0));
+    assert!(limiter.try_acquire().is_err());
+}

@@ -198,3 +198,52 @@ async fn a_queue_for_slots_has_one_timer_for_all() {
     tokio::task::yield_now().await;
     assert_eq!(queue.iter().filter(|waiter| waiter.is_woken()).count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_leaves_the_inner_services_queue() {
+    let limiter = SlidingWindowLimiter::new(Quota::per_second(1)).max_wait(ms(1_500));
+    assert!(limiter.try_acquire(1).is_admit());
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let (mut blocker, mut other) = (inner.clone(), inner.clone());
+    let mut service = SlidingWindowLayer::from(limiter).layer(inner);
+    let mut refused = Box::pin(service.ready().await.unwrap().call(()));
+    drop(service);
+    blocker.ready().await.unwrap();
+    assert!(refused.as_mut().await.is_err());
+    drop(blocker);
+    // The future is kept, and what waited in it is not.
+    let ready = tokio::time::timeout(ms(100), other.ready()).await;
+    assert!(ready.is_ok(), "the only permit went to a call that is over");
+    drop(refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_keeps_a_slot_for_longer_than_max_wait() {
+    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(1_000));
+    let held = limiter.try_acquire().unwrap();
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let mut blocker = inner.clone();
+    let layer = ConcurrencyLayer::from(limiter.clone()).until_response();
+    let (mut stuck, mut healthy) = (layer.layer(inner), layer.layer(probe()));
+    let begin = Instant::now();
+    let stuck_call = start(&mut stuck, ()).await;
+    drop(stuck);
+    blocker.ready().await.unwrap();
+    sleep(ms(500)).await;
+    drop(held);
+    let behind = start(&mut healthy, ()).await;
+    let (stuck, behind) = tokio::join!(
+        tokio::time::timeout(ms(5_000), stuck_call.end()),
+        behind.end()
+    );
+    let error = stuck.expect("it may wait for a second").unwrap_err();
+    assert_eq!(
+        error.downcast_ref::<Rejected>().unwrap().reason(),
+        Reason::WaitTooLong {
+            max_wait: ms(1_000)
+        }
+    );
+    behind.unwrap();
+    assert!(begin.elapsed() <= ms(1_015), "{:?}", begin.elapsed());
+    assert_eq!(limiter.in_flight(), 0);
+}

@@ -67,6 +67,11 @@ impl<S: Clone> Race<S> {
             timer: None,
         };
         race.update_lanes(run);
+        let never_fits = race.refusals.iter().all(Rejected::exceeds_capacity);
+        if run.tried == 0 && never_fits {
+            // Those whose circuit is open may be all that ever take it.
+            race.update_lanes(run);
+        }
         match race.candidates.iter().any(|one| one.lane.is_some()) {
             true => Ok(race),
             false => Err(race.stop(run)),

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Permit, Priority, slots::Slots};
 use crate::{
@@ -21,7 +21,7 @@ fn full(limit: usize) -> Rejected {
 impl Limiter for Arc<Slots> {
     type Ask = Priority;
     type Pass = Permit;
-    type Turn = Permit;
+    type Turn = Slot;
 
     fn bounds(&self) -> &Bounds {
         &self.bounds
@@ -37,17 +37,28 @@ impl Limiter for Arc<Slots> {
         taken.ok_or_else(|| full(self.limit()))
     }
 
-    fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Permit>, Rejected> {
+    fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Slot>, Rejected> {
         let place = Waiter::join(self.lane(priority).clone(), 1, patience)?;
         Ok(Box::pin(slot(self.clone(), place, priority)))
     }
 }
 
-/// A slot is kept from nobody but by the limit itself.
-impl Turn<Permit> for Permit {
-    fn take(mut self) -> Result<Permit, Waiting<Permit>> {
-        self.start();
-        Ok(self)
+/// The slot of a request that has waited for it, and until when it may be kept from others.
+#[derive(Debug)]
+pub struct Slot {
+    permit: Permit,
+    last: Option<Instant>,
+    late: Rejected,
+}
+
+impl Turn<Permit> for Slot {
+    fn deadline(&self) -> Option<(Instant, Rejected)> {
+        Some((self.last?, self.late.clone()))
+    }
+
+    fn take(mut self) -> Result<Permit, Waiting<Self>> {
+        self.permit.start();
+        Ok(self.permit)
     }
 }
 
@@ -64,7 +75,7 @@ impl Drop for SettleOnDrop {
 ///
 /// The permit is no more than a turn until the request is called: the inner service may not be ready
 /// yet.
-async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Permit, Rejected> {
+async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Slot, Rejected> {
     let _settle = SettleOnDrop(slots.clone());
     let mut place = place;
     place.reach_head().await;
@@ -79,8 +90,15 @@ async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Pe
         None => slot.await,
         Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
     };
-    let too_long = || Rejected::too_long(LimitKind::Concurrency, place.max_wait(), None);
-    taken.map(Permit::bare).ok_or_else(too_long)
+    let late = Rejected::too_long(LimitKind::Concurrency, place.max_wait(), None);
+    match taken.map(Permit::bare) {
+        Some(permit) => Ok(Slot {
+            permit,
+            last: place.last_instant(),
+            late,
+        }),
+        None => Err(late),
+    }
 }
 
 /// Waits until there is room in the share of a priority.

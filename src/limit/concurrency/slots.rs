@@ -94,11 +94,8 @@ impl Slots {
         if limit < *current {
             self.owed.fetch_add(*current - limit, Ordering::AcqRel);
         } else {
-            let mut more = limit - *current;
-            while more > 0 && self.pay_off() {
-                more -= 1;
-            }
-            self.free.add_permits(more);
+            let more = limit - *current;
+            self.free.add_permits(more - self.pay_off(more));
         }
         *current = limit;
         drop(current);
@@ -188,7 +185,7 @@ impl Slots {
     #[inline]
     pub(super) fn give_back(&self) {
         // Where something is owed, more than the limit are in flight, and there is room for nobody.
-        if !self.pay_off() {
+        if self.pay_off(1) == 0 {
             self.free.add_permits(1);
             self.settle();
         }
@@ -203,26 +200,29 @@ impl Slots {
     pub(super) fn settle(&self) {
         // Written to, not only read: of one who gives a slot back and one who lowers the limit at the same time, the one
         // that writes later sees both the free slot and the debt. AcqRel for the same reason.
-        while self.owed.fetch_add(0, Ordering::AcqRel) > 0 && self.free.forget_permits(1) == 1 {
-            if !self.pay_off() {
-                self.free.add_permits(1);
+        loop {
+            let owed = self.owed.fetch_add(0, Ordering::AcqRel);
+            let gone = self.free.forget_permits(owed);
+            if gone == 0 {
+                break;
             }
+            self.free.add_permits(gone - self.pay_off(gone));
         }
         if self.has_lower.load(Ordering::Relaxed) {
             self.freed.notify_waiters();
         }
     }
 
-    /// Takes one slot off the debt, if there is a debt.
-    fn pay_off(&self) -> bool {
+    /// Takes up to so many slots off the debt, and returns how many.
+    fn pay_off(&self, most: usize) -> usize {
         // The common case is a plain load.
-        self.owed.load(Ordering::Acquire) > 0
-            && self
-                .owed
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |owed| {
-                    owed.checked_sub(1)
-                })
-                .is_ok()
+        if self.owed.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        let pay = |owed: usize| Some(owed.saturating_sub(most));
+        self.owed
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, pay)
+            .map_or(0, |owed| owed.min(most))
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {

@@ -152,11 +152,16 @@ where
                         let pass = Some(pass);
                         this.state.set(State::Calling { future, pass });
                     }
-                    Err(Stopped::Refused(rejected)) => {
+                    Err(stopped) => {
+                        // The service may have a place in a queue further in, and this future may be kept.
+                        this.state.set(State::Refused { rejected: None });
+                        let rejected = match stopped {
+                            Stopped::Refused(rejected) => rejected,
+                            Stopped::NotReady(error) => return Poll::Ready(Err(F::pass(error))),
+                        };
                         let refused = this.refusal.refuse(rejected);
                         return Poll::Ready(refused.map(|answer| this.hold.empty(answer)));
                     }
-                    Err(Stopped::NotReady(error)) => return Poll::Ready(Err(F::pass(error))),
                 },
                 // ## Refused => done
                 StateProj::Refused { rejected } => {

@@ -316,3 +316,17 @@ async fn one_event_tells_of_each_limit_that_is_learned_and_none_of_what_was_know
     assert!(lines[0].contains("dimension=tokens"), "{lines:?}");
     assert!(lines[0].ends_with("limit=30000"), "{lines:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_minute_that_never_ends_learns_what_is_told() {
+    let provider = Provider::new("slow").rpm(5).with_minute(Duration::MAX);
+    let limiter = ProviderLimiter::new(provider).learn(true);
+    let told = told(&[
+        ("x-ratelimit-limit-tokens", "30000"),
+        ("x-ratelimit-remaining-tokens", "29000"),
+        ("x-ratelimit-reset-tokens", "2s"),
+    ]);
+    hear(&limiter, &told);
+    let limits: Vec<_> = limiter.usage().limits().map(|limit| limit.limit).collect();
+    assert_eq!(limits, [5, 30_000]);
+}

@@ -18,7 +18,7 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
     BoxError, Circuit, RouterLayer, Tokens,
-    provider::ProviderLimiter,
+    provider::{Provider, ProviderLimiter},
     router::{SelectedTarget, Target},
 };
 
@@ -190,4 +190,20 @@ async fn many_threads_end_whatever_opens_and_closes_meanwhile() {
         assert_eq!((limiter.usage().waiting, limiter.usage().in_flight), (0, 0));
         assert!(limiter.try_acquire(Tokens::default()).is_ok());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_too_large_for_the_others_is_not_refused() {
+    let circuit = slow_circuit();
+    let small = ProviderLimiter::new(Provider::new("small").tpm(10));
+    let client = RouterLayer::ranked()
+        .target(Target::new("a", plenty()).circuit(circuit.clone()))
+        .target(Target::new("b", small))
+        .estimate(|_: &Req| Tokens::new(100, 0))
+        .layer(answers!(200));
+    open(&circuit);
+    // As where A is the only target that there is.
+    let answer = timeout(ms(1_000), client.oneshot(post("{}"))).await;
+    let answer = answer.expect("is asked at once").unwrap();
+    assert_eq!(SelectedTarget::of(&answer).unwrap().target(), "a");
 }

@@ -150,7 +150,7 @@ impl Quotas {
     /// A minute, unless what is used takes so long to come back that it must be a day.
     fn guess(&self, reported: &Reported) -> Duration {
         // No limit is known that takes longer than a day to be whole again.
-        let plausible = self.minute * 2..=DAY;
+        let plausible = self.minute.saturating_mul(2)..=DAY;
         let Some(reset) = reported.reset.filter(|reset| plausible.contains(reset)) else {
             return self.minute;
         };
@@ -184,7 +184,7 @@ impl Quotas {
 /// The shape that one limit tells, if it tells one: when little is used that is to come back.
 fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
     // Some tell the time in whole seconds, and the date of an answer may be a second old.
-    let slack = Duration::from_millis(2_100).min(period * 2 / 5);
+    let slack = Duration::from_millis(2_100).min(period.saturating_mul(2) / 5);
     let (limit, left, reset) = (reported.limit?, reported.remaining?, reported.reset?);
     let used = limit.checked_sub(left)?;
     if used == 0 || used >= limit / 4 {
