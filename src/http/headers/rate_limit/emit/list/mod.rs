@@ -1,4 +1,4 @@
-//! `RateLimit` and `RateLimit-PolicyItem`: lists, with an item for each limit.
+//! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
 
 mod item;
 #[cfg(test)]
