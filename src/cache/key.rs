@@ -23,7 +23,7 @@ pub(super) struct KeyPolicy {
 /// Returns the identity behind a request. Without one the request is not cached.
 type Identity = Arc<dyn Fn(&dyn RequestHead) -> Option<Vec<u8>> + Send + Sync>;
 
-/// KeyFields, each with its length before it, and the body.
+/// Fields, each with its length before it, and the body.
 struct KeyFields(Vec<u8>);
 
 // ===== impl KeyPolicy =====
@@ -81,6 +81,8 @@ impl KeyPolicy {
             }
             fields.add_option(None);
         }
+        // No name is empty, so a body can't look like one more header.
+        fields.add(b"");
         let is_json = !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json");
         let mut state = State::new(request.path());
         let is_object = request.peek(|body| fields.add_body(body, is_json, &mut state))?;
@@ -237,5 +239,24 @@ mod tests {
             key_of(&policy, &post("/", "[1, 2]")),
             key_of(&policy, &post("/", "[1,2]"))
         );
+    }
+
+    #[test]
+    fn a_body_is_not_read_as_a_header() {
+        let policy = KeyPolicy::new();
+        // The length of this name begins with a zero byte, as a body that is not JSON does.
+        let name = HeaderName::from_bytes(&[b'x'; 256]).unwrap();
+        let mut with_header = Request::post("/").body("rest".to_owned()).unwrap();
+        with_header
+            .headers_mut()
+            .insert(name.clone(), HeaderValue::from_static("s"));
+        let mut fields = KeyFields(Vec::new());
+        fields.add(name.as_str().as_bytes());
+        fields.add_option(Some(b"s"));
+        fields.add_option(None);
+        fields.add_body(b"rest", true);
+        let forged = String::from_utf8(fields.0[1..].to_vec()).unwrap();
+        let forged = Request::post("/").body(forged).unwrap();
+        assert_ne!(policy.key(&with_header), policy.key(&forged));
     }
 }

@@ -118,7 +118,8 @@
 //!
 //! A response is used for [`ttl`](CacheLayer::ttl), or for its `s-maxage`, `max-age` or `Expires`
 //! if that is less. A response with `no-cache` is not cached for `GET` and `HEAD`. For `POST` it
-//! is: model APIs send `no-cache` with every stream, for proxies that would buffer it.
+//! is, and its `Expires` is ignored: model APIs send `no-cache` with every stream, for proxies that
+//! would buffer it.
 //!
 //! A request with `Cache-Control: no-cache` calls the inner service, and its response replaces the
 //! cached one. A request with `max-age` gets no response that is older.
@@ -172,7 +173,8 @@
 //! wait for another one wait for all of its attempts. On a server, inside of authentication.
 //!
 //! A layer, its clones and all services that they create share a store. Services that respond
-//! differently to equal requests need layers of their own.
+//! differently to equal requests need layers of their own, and so does a cache inside of another one,
+//! where a request would wait for itself.
 //!
 //! # Errors
 //!

@@ -145,12 +145,14 @@ impl Lookup {
     /// Returns `None` if the response must not be used again.
     fn lifetime(&self, directives: Directives, headers: &HeaderMap) -> Option<Duration> {
         let ttl = self.policy.ttl;
-        if directives.no_cache {
-            // Model APIs send it with every stream, for proxies that would buffer it.
-            return (self.method == Method::POST).then_some(ttl);
+        let mut max_age = directives.s_maxage.or(directives.max_age);
+        if !directives.no_cache {
+            max_age = max_age.or_else(|| expires(headers));
+        } else if self.method != Method::POST {
+            return None;
         }
-        let max_age = directives.s_maxage.or(directives.max_age);
-        let Some(max_age) = max_age.or_else(|| expires(headers)) else {
+        // Model APIs send `no-cache` with every stream, for proxies that would buffer it.
+        let Some(max_age) = max_age else {
             return Some(ttl);
         };
         let left = max_age.saturating_sub(age(headers));

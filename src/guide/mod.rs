@@ -85,7 +85,7 @@
 //! # let _ = layer;
 //! ```
 //!
-//! **6. AsError soon where somebody waits.** A request that would wait too long is refused at once, and can be handed on:
+//! **6. Fail soon where somebody waits.** A request that would wait too long is refused at once, and can be handed on:
 //!
 //! ```
 //! # use std::time::Duration;

@@ -17,12 +17,12 @@ pub struct IdempotencyKeyLayer {
 // ===== impl IdempotencyKeyLayer =====
 
 impl IdempotencyKeyLayer {
-    /// A layer that sets `Idempotency-RandomKey`.
+    /// A layer that sets `Idempotency-Key`.
     pub const fn new() -> Self {
         Self { name: NAME }
     }
 
-    /// The header that the key stands in. `Idempotency-RandomKey` unless told otherwise.
+    /// The header that the key stands in. `Idempotency-Key` unless told otherwise.
     pub fn name(mut self, name: HeaderName) -> Self {
         self.name = name;
         self

@@ -1,6 +1,6 @@
 //! One idempotency key for all attempts of a request.
 //!
-//! A POST that got no answer may have been acted on all the same. A server that knows the header `Idempotency-RandomKey` acts once
+//! A POST that got no answer may have been acted on all the same. A server that knows the header `Idempotency-Key` acts once
 //! on all requests that have the same one, so the request can be repeated: that is how the SDKs of AI providers and
 //! of payment services send theirs. This layer gives each request with an unsafe method a key, outside of a retry, so that all
 //! attempts have the same.
@@ -48,7 +48,7 @@
 //! # When to use it
 //!
 //! Only where the server honours the header: [`OutcomePolicy`](crate::retry::OutcomePolicy) repeats a request that has an
-//! `Idempotency-RandomKey` as it would a GET. One that ignores it acts twice. A header with [another name](IdempotencyKeyLayer::name)
+//! `Idempotency-Key` as it would a GET. One that ignores it acts twice. A header with [another name](IdempotencyKeyLayer::name)
 //! is not known to `OutcomePolicy`: [`retry_non_idempotent`](crate::RetryAfterBackoffLayer::retry_non_idempotent) says that it makes requests
 //! repeatable.
 //!

@@ -60,7 +60,7 @@ struct NamedBudget {
 // ===== impl BudgetRegistry =====
 
 impl BudgetRegistry {
-    /// BudgetRegistry on the terms of this one, each with nothing saved at first.
+    /// Budgets on the terms of this one, each with nothing saved at first.
     pub fn new(like: &Budget) -> Self {
         Self::with(like.anew(), 1_024)
     }
@@ -137,7 +137,7 @@ impl BudgetRegistry {
 }
 
 impl Default for BudgetRegistry {
-    /// BudgetRegistry on the terms of [`Budget::default`].
+    /// Budgets on the terms of [`Budget::default`].
     fn default() -> Self {
         Self::with(Budget::default(), 1_024)
     }

@@ -23,7 +23,7 @@ pub type Bounded<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Outp
 pin_project! {
     /// The response future of a [`Timeout`](super::Timeout).
     ///
-    /// FramePoll again after a timeout, it times out again.
+    /// Polled again after a timeout, it times out again.
     ///
     /// # Cancel safety
     ///

@@ -7,7 +7,7 @@ use super::{Timeout, bounds::TimeoutBounds};
 /// As long as the clients of AI providers wait for a head at least.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
-/// TimeoutBounds how long an attempt, its body, and the whole call may take.
+/// Bounds how long an attempt, its body, and the whole call may take.
 ///
 /// See the [module docs](crate::timeout) for an example and the order of layers.
 #[derive(Debug, Clone, Copy)]

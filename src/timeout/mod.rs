@@ -1,4 +1,4 @@
-//! TimeoutBounds on how long things may take: an attempt, the first byte, the wait between chunks, the whole call.
+//! Bounds on how long things may take: an attempt, the first byte, the wait between chunks, the whole call.
 //!
 //! A request that is never answered, and an answer that stalls half-way, hold their connection and their place among what is in
 //! flight for as long as somebody waits. This layer ends the waiting with an error that says what took too long, and drops
@@ -73,7 +73,7 @@
 //!
 //! # Order of layers
 //!
-//! - TimeoutBounds on attempts and bodies go inside of the retry, so that each attempt has its own, and inside of all limits: what
+//! - Bounds on attempts and bodies go inside of the retry, so that each attempt has its own, and inside of all limits: what
 //!   waits further in is waiting, too, and an attempt would time out in its own queue. Next to the client is right.
 //! - The bound on the whole call goes outside of all, as a layer of its own: [`TimeoutLayer::whole`]. In one layer far inside
 //!   it would bound each attempt with its body.

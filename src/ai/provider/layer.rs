@@ -49,7 +49,7 @@ impl<E> ProviderLayer<E> {
     }
 
     /// Whether to learn from what answers used how far estimates are off, for each model, and to reserve as much as that
-    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. ProviderState by clones of this
+    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. Shared by clones of this
     /// layer; what was learned before this is forgotten.
     ///
     /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however

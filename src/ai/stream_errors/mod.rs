@@ -122,7 +122,7 @@
 //! [`io::Error`](std::io::Error) of the kind `UnexpectedEof`, so that a retry knows it for a broken attempt whatever its type.
 //! The body of an *error* that fails is passed on as it is.
 //!
-//! # ReadLimits
+//! # Bounds
 //!
 //! No more than 64 KiB, 256 frames, and the [patience](StreamErrorLayer::patience) of 30 s: a stream in which there is nothing until
 //! then is passed on as it is, and so is one that is compressed. The last frame may be larger than the bound, as it was

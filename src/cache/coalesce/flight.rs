@@ -176,4 +176,14 @@ impl State {
         }
         !self.frames.is_full()
     }
+
+    /// Removes the readers that others wait for.
+    pub(super) fn remove_slowest(&mut self) {
+        let (base, end) = (self.frames.base, self.frames.end());
+        if self.readers.values().any(|cursor| cursor.at == end) {
+            #[cfg(feature = "tracing")]
+            tracing::debug!("removing readers that are too slow");
+            self.readers.retain(|_, cursor| cursor.at > base);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::{
-    flight::{Phase, SingleFlight},
+    flight::{Phase, SingleFlight, State},
     reader::Reader,
 };
 use crate::{
@@ -132,12 +132,7 @@ impl Lead {
         while !self.flight.lock().make_room() {
             let moved = timeout(PATIENCE, self.flight.moved.notified()).await;
             if moved.is_err() {
-                #[cfg(feature = "tracing")]
-                tracing::debug!("removing readers that are too slow");
-                self.flight.update(|state| {
-                    let base = state.frames.base;
-                    state.readers.retain(|_, cursor| cursor.at > base);
-                });
+                self.flight.update(State::remove_slowest);
             }
         }
     }

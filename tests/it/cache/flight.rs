@@ -627,6 +627,33 @@ async fn one_who_reads_nothing_holds_up_the_others_for_ten_seconds_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_holds_nobody_up_may_take_its_time() {
+    let layer = cache().max_entry(10_000);
+    let (_server, feed, [alone, second, third]) = three(&layer).await;
+    drop((second, third));
+    for _ in 0..30 {
+        feed.data(vec![b'x'; 1_000]);
+    }
+    drop(feed);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(rest(alone).await.len(), 30_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_on_is_not_read_to_its_end() {
+    let layer = cache().max_entry(10_000);
+    let (_server, feed, [first, second, third]) = three(&layer).await;
+    for _ in 0..30 {
+        feed.data(vec![b'x'; 1_000]);
+    }
+    drop(feed);
+    sleep(Duration::from_secs(60)).await;
+    drop(third);
+    let (first, second) = tokio::join!(rest(first), rest(second));
+    assert_eq!((first.len(), second.len()), (30_000, 30_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clear_in_between_keeps_nothing_of_before() {
     let layer = cache();
     let ((client, _calls), feed, answered) = three(&layer).await;

@@ -101,6 +101,8 @@ async fn what_an_answer_says_of_itself_decides() {
         ),
         (&[("expires", "0"), ("cache-control", "max-age=5")], true),
         (&[("cache-control", "no-cache, must-revalidate")], true),
+        (&[("cache-control", "no-cache, max-age=0")], false),
+        (&[("cache-control", "no-cache"), ("expires", "0")], true),
         (&[("cache-control", "max-age=0")], false),
         (&[("cache-control", "max-age=1")], true),
         (&[("cache-control", "max-age=5"), ("age", "5")], false),

@@ -4,7 +4,7 @@
 
 use sfv::{BareItem, Dictionary, List, ListEntry, Parser, key_ref};
 
-/// ListMembers past this are dropped.
+/// Members past this are dropped.
 const MOST: usize = 2 * crate::http::headers::rate_limit::limits::RateLimits::MOST;
 
 /// A member of a list, with the parameters that any draft has.
