@@ -135,12 +135,11 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[inline]
     fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Rejected> {
         self.adopt(rule, now);
-        if want.cost > 0 {
+        // Most requests fit. Why one does not is found afterwards.
+        if want.cost > 0 && !(want.ahead == 0 && self.decide(rule, want, now).is_admit()) {
             self.room(rule, want, now)?;
-            if want.ahead > 0 {
-                let wait = Some(Duration::from_nanos(1));
-                return Err(Rejected::too_long(Self::LIMIT, Duration::ZERO, wait));
-            }
+            let wait = Some(Duration::from_nanos(1));
+            return Err(Rejected::too_long(Self::LIMIT, Duration::ZERO, wait));
         }
         Ok(self.add(rule, want, now))
     }
