@@ -22,6 +22,7 @@ use crate::http::ReplaceBody;
 use crate::{
     error::BoxError,
     http::{TryClone, guarded_body::more_bytes},
+    sync::{AtomicU64, Ordering},
 };
 
 /// A body that is recorded while it is sent, so that its clones can be sent again.
@@ -30,11 +31,14 @@ use crate::{
 ///
 /// A [clone](TryClone::try_clone) begins at the first byte, however much of the original was sent. Which of them was polled first
 /// is of no account: one that is polled for the first time takes over, and those that were polled before get
-/// [`ReplayError::Superseded`] from then on, unless they had come to their end.
+/// [`ReplayError::Superseded`] from then on, unless they had come to their end. So does one that is polled for the first time
+/// after another one was [claimed](TryClone::claim).
 pub struct ReplayBody<B> {
     shared: Arc<SharedRecord<B>>,
     /// Which attempt to send the body this is; 0 until it is polled.
     number: u64,
+    /// How many claims there were when this was claimed, or that which it is a clone of.
+    claimed: AtomicU64,
     at: At,
     sent: u64,
 }
@@ -63,6 +67,7 @@ impl<B> ReplayBody<B> {
         Self {
             shared,
             number: 0,
+            claimed: AtomicU64::new(0),
             at: At::Record(0),
             sent: 0,
         }
@@ -71,6 +76,10 @@ impl<B> ReplayBody<B> {
     /// Makes this the attempt that reads, if it never was.
     fn begin(&mut self) -> Result<(), ReplayError> {
         if self.number == 0 {
+            // Another attempt was claimed in place of this one.
+            if self.claimed.load(Ordering::Relaxed) < self.shared.lock().claims {
+                return Err(ReplayError::Superseded);
+            }
             self.number = self.shared.claim().ok_or(ReplayError::NotWhole)?;
             #[cfg(feature = "tracing")]
             if self.number > 1 {
@@ -184,7 +193,10 @@ where
 /// Always gives a clone. Whether it [can be sent](TryClone::is_replayable) may change while the original is.
 impl<B> TryClone for ReplayBody<B> {
     fn try_clone(&self) -> Option<Self> {
-        Some(Self::of(self.shared.clone()))
+        let clone = Self::of(self.shared.clone());
+        let claimed = self.claimed.load(Ordering::Relaxed);
+        clone.claimed.store(claimed, Ordering::Relaxed);
+        Some(clone)
     }
 
     fn is_replayable(&self) -> bool {
@@ -192,6 +204,10 @@ impl<B> TryClone for ReplayBody<B> {
     }
 
     fn claim(&self) -> bool {
+        let mut state = self.shared.lock();
+        state.claims += 1;
+        self.claimed.store(state.claims, Ordering::Relaxed);
+        drop(state);
         self.shared.claim().is_some()
     }
 }

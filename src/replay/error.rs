@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// Another attempt took the body over while this one was sending it.
+    /// Another attempt took the body over before this one had sent it.
     Superseded,
     /// More was sent than may be recorded, or the original failed, before this one was begun: nothing of it was sent.
     NotWhole,

@@ -24,6 +24,8 @@ pub(super) struct State<B> {
     pub(super) record: Option<Record>,
     /// Which attempt may read. It counts up with each that takes over.
     pub(super) newest: u64,
+    /// How many attempts were [claimed](crate::TryClone::claim) before they were sent.
+    pub(super) claims: u64,
     /// Of the attempt that may read, where it waits for the original.
     parked: Option<Waker>,
 }
@@ -95,6 +97,7 @@ impl<B> SharedRecord<B> {
                 source,
                 record: Some(record),
                 newest: 0,
+                claims: 0,
                 parked: None,
             }),
         }

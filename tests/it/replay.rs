@@ -378,6 +378,17 @@ async fn taking_over_stops_an_attempt_that_is_still_reading() {
 }
 
 #[tokio::test]
+async fn taking_over_stops_an_attempt_that_has_not_begun() {
+    let mut first = ReplayBody::new(Script::of([data("ab"), data("c")]), 1);
+    let kept = again(&first);
+    assert!(kept.claim());
+    assert_eq!(error(next(&mut first).await), ReplayError::Superseded);
+    let mut spare = again(&kept);
+    assert_eq!(text(&mut spare).await, "ab");
+    assert_eq!(text(&mut spare).await, "c");
+}
+
+#[tokio::test]
 async fn what_cannot_be_sent_disturbs_nobody() {
     let mut first = ReplayBody::new(Script::of([data("ab"), data("c")]), 1);
     let mut late = again(&first);
@@ -666,6 +677,34 @@ async fn a_connection_that_reads_on_after_an_early_answer_does_not_use_up_the_bo
     let response = client.oneshot(streamed(&["ab", "c", "d"])).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(read_by_first.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_begins_after_an_early_answer_reads_nothing() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let server = service_fn(move |request: Request<ReplayBody<AxumBody>>| {
+        let is_first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            let mut body = request.into_body();
+            if !is_first {
+                assert_eq!(collected(body).await.unwrap().0, b"abcd");
+                return Ok::<_, BoxError>(answer(200));
+            }
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                while let Some(Ok(_)) = next(&mut body).await {}
+            });
+            let mut response = answer(503);
+            response.headers_mut().insert("retry-after", 5.into());
+            Ok(response)
+        }
+    });
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new().max_bytes(2))
+        .layer(RetryAfterBackoffLayer::new())
+        .service(server);
+    let response = client.oneshot(streamed(&["ab", "c", "d"])).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
