@@ -116,18 +116,36 @@ impl RefundableWindow {
     #[inline]
     pub(crate) fn take(&mut self, at: u64, units: u64) {
         let units = units.min(Self::MOST - self.used);
-        match self.find(at) {
+        self.used += units;
+        match self.starts.back_mut() {
+            // Most of the time it is the newest.
+            Some(newest) if newest.at == at => newest.units += units,
+            _ => self.insert(at, units),
+        }
+    }
+
+    fn insert(&mut self, at: u64, units: u64) {
+        match self.starts.binary_search_by_key(&at, |start| start.at) {
             Ok(found) => self.starts[found].units += units,
             Err(_) if units == 0 => {}
             Err(place) => self.starts.insert(place, StartsAt { at, units }),
         }
-        self.used += units;
     }
 
     /// Gives back units of what started at `at`, unless that has left already.
     #[inline]
     pub(crate) fn give_back(&mut self, at: u64, units: u64) {
-        if let Ok(found) = self.find(at) {
+        match self.starts.back_mut() {
+            Some(newest) if newest.at == at && newest.units > units => {
+                newest.units -= units;
+                self.used -= units;
+            }
+            _ => self.remove(at, units),
+        }
+    }
+
+    fn remove(&mut self, at: u64, units: u64) {
+        if let Ok(found) = self.starts.binary_search_by_key(&at, |start| start.at) {
             let start = &mut self.starts[found];
             let units = units.min(start.units);
             start.units -= units;
@@ -135,18 +153,6 @@ impl RefundableWindow {
             if start.units == 0 {
                 self.starts.remove(found);
             }
-        }
-    }
-
-    /// The index of a start, or where it belongs. It is the newest most of the time.
-    #[inline]
-    fn find(&self, at: u64) -> Result<usize, usize> {
-        match self.starts.back() {
-            Some(newest) if newest.at == at => Ok(self.starts.len() - 1),
-            Some(newest) if newest.at > at => {
-                self.starts.binary_search_by_key(&at, |start| start.at)
-            }
-            _ => Err(self.starts.len()),
         }
     }
 
