@@ -15,6 +15,7 @@ mod measure;
 mod per_key;
 mod provider;
 mod stores;
+mod waiters;
 
 fn main() {
     // tower's layers ask for a runtime to keep their timers in.
@@ -42,6 +43,9 @@ fn main() {
     }
     if stores::NAME.contains(&only) {
         stores::all().run();
+    }
+    if waiters::NAME.contains(&only) {
+        waiters::run(runtime);
     }
     if "bytes a key".contains(&only) || "a flood of new keys".contains(&only) {
         per_key::memory();

@@ -64,9 +64,8 @@ impl State {
     /// Reads a member of the body. The name is in quotes.
     pub(super) fn member(&mut self, name: &[u8], value: &[u8]) {
         match value {
-            b"null" => {}
             b"false" if name == STORE => self.is_stored = false,
-            b"false" => {}
+            b"null" | b"false" => {}
             _ => self.is_stateful |= STATEFUL.contains(&name),
         }
     }
