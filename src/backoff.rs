@@ -1,28 +1,32 @@
-//! How long to wait before a retry: sums over a random number that is given to them.
+//! Exponential backoff, computed from a random number.
 
 use std::time::Duration;
 
-/// The most that is added to a server's hint: a tenth of it, and no more than this.
+/// The most that is added to a server's hint, besides the limit of a tenth.
 const MOST_ABOVE_HINT: u64 = 1_000_000_000;
 
-/// The growing waits between attempts where the server did not say how long to wait.
+/// Exponential backoff with jitter.
 ///
-/// The wait before retry `n`, the first of them being 0, is drawn by chance from a range that
-/// [`Jitter`] makes of `base * 2^n`, which is at most `cap`.
+/// The wait before retry `n`, counted from 0, is random. [`Jitter`] sets its range, from `base *
+/// 2^n`, which is at most `cap`.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_throttle::retry::{Backoff, Jitter};
 ///
-/// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(Jitter::Equal);
+/// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
+///     .jitter(Jitter::Equal);
 /// // 100, 200, 400 and 800 ms; half of it is certain, the rest is chance.
 /// let wait = backoff.wait(3, Duration::ZERO, rand::random());
 /// assert!(wait >= Duration::from_millis(400) && wait <= Duration::from_millis(800));
 /// ```
 ///
-/// # Values at the edge
+/// # Edge cases
 ///
-/// A base of 0 never waits. A base above the cap counts as the cap. Waits of over 584 years count as 584 years.
+/// A base of 0 never waits. A base above the cap counts as the cap. Waits of over 584 years count
+/// as 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Backoff {
@@ -31,23 +35,23 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// What chance does to a wait, so that those who failed together do not come back together.
+/// The random part of a wait, so that clients that failed together do not return together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything from 0 to the whole wait. Spreads best, and costs the server least.
+    /// From 0 to the whole wait. Spreads the clients best.
     #[default]
     Full,
-    /// Anything from half of the wait to the whole of it, so that some wait is certain.
+    /// From half of the wait to the whole wait.
     Equal,
-    /// Anything from the base to three times the wait before, in place of a doubling.
+    /// From the base to three times the previous wait, in place of doubling.
     Decorrelated,
 }
 
 // ===== impl Backoff =====
 
 impl Backoff {
-    /// Waits that begin at `base`, double, and never are above `cap`, with full jitter.
+    /// Creates a backoff that starts at `base`, doubles up to `cap`, and has full jitter.
     pub const fn new(base: Duration, cap: Duration) -> Self {
         Self {
             base,
@@ -56,19 +60,19 @@ impl Backoff {
         }
     }
 
-    /// The wait that the first retry grows from.
+    /// Returns the base.
     pub(crate) const fn base(&self) -> Duration {
         self.base
     }
 
-    /// What chance does to each wait. [`Jitter::Full`] unless told otherwise.
+    /// Sets the jitter of each wait. Default: [`Jitter::Full`].
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The wait before retry number `retry`, counted from 0, after one that waited `previous`; `random` is any number
-    /// at all, each as likely as the others.
+    /// Returns the wait before retry number `retry`, counted from 0. `previous` is the previous
+    /// wait, and `random` a uniform random number.
     #[must_use]
     pub fn wait(&self, retry: u32, previous: Duration, random: u64) -> Duration {
         let cap = nanos(self.cap);
@@ -85,28 +89,28 @@ impl Backoff {
 }
 
 impl Default for Backoff {
-    /// From half a second to 30 seconds, with full jitter.
+    /// Returns a backoff from half a second to 30 seconds, with full jitter.
     fn default() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(30))
     }
 }
 
-/// A wait that is never below `hint`, and above it by no more than a tenth of it and no more than a second.
+/// Returns a wait of at least `hint`, and longer by at most a tenth and at most a second.
 ///
-/// A server tells all of those that it refuses the same instant.
+/// A server sends the same instant to all clients that it rejects.
 pub(crate) fn above_hint(hint: Duration, random: u64) -> Duration {
     let most = (nanos(hint) / 10).min(MOST_ABOVE_HINT);
     hint.saturating_add(Duration::from_nanos(between(0, most, random)))
 }
 
-/// `random` scaled into `least..=most`.
+/// Scales `random` into `least..=most`.
 fn between(least: u64, most: u64, random: u64) -> u64 {
     let span = u128::from(most - least) + 1;
-    // Below `span`, which is at most 2^64, so that it fits.
+    // Less than `span`, which is at most 2^64.
     least + ((span * u128::from(random)) >> 64) as u64
 }
 
-/// A duration in nanoseconds, saturating.
+/// Returns a duration in nanoseconds, saturating.
 fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(duration.subsec_nanos().into())
@@ -141,7 +145,7 @@ mod tests {
         ]
     }
 
-    /// The least and the most that a retry waits.
+    /// Returns the shortest and the longest wait of a retry.
     fn range(backoff: Backoff, retry: u32, previous: Duration) -> (Duration, Duration) {
         (
             backoff.wait(retry, previous, 0),
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_reaches_the_whole_range_and_the_middle_is_in_the_middle() {
+    fn random_numbers_map_to_the_whole_range() {
         let half = backoff(Jitter::Full).wait(0, MS(0), u64::MAX / 2);
         assert_eq!(half.as_millis(), 50);
         assert_eq!(between(0, u64::MAX, u64::MAX), u64::MAX);
@@ -221,7 +225,8 @@ mod tests {
         #[test]
         fn no_wait_is_above_the_cap(
             base in durations(), cap in durations(), jitter in jitters(),
-            retry: u32, previous in durations(), random: u64,
+            retry: u32,
+            previous in durations(), random: u64,
         ) {
             let wait = Backoff::new(base, cap).jitter(jitter).wait(retry, previous, random);
             prop_assert!(wait <= cap);
@@ -241,15 +246,17 @@ mod tests {
         #[test]
         fn a_higher_cap_never_makes_a_wait_shorter(
             base in durations(), cap in durations(), more in durations(), jitter in jitters(),
-            retry: u32, previous in durations(), random: u64,
+            retry: u32,
+            previous in durations(), random: u64,
         ) {
             let wait = |cap| Backoff::new(base, cap).jitter(jitter).wait(retry, previous, random);
             prop_assert!(wait(cap) <= wait(cap.saturating_add(more)));
         }
 
         #[test]
-        fn equal_jitter_waits_at_least_half_and_decorrelated_at_least_the_base(
-            base in 0_u64..1_000_000, cap in 0_u64..1_000_000, retry: u32, previous in durations(), random: u64,
+        fn lower_bounds_of_the_jitters(
+            base in 0_u64..1_000_000, cap in 0_u64..1_000_000, retry: u32,
+            previous in durations(), random: u64,
         ) {
             let backoff = Backoff::new(MS(base), MS(cap));
             let equal = backoff.jitter(Jitter::Equal);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_read_from_every_line_and_the_stricter_one_counts() {
+    fn stricter_directive_of_all_lines_counts() {
         let nothing = Directives::default();
         let max_age = |seconds| Directives {
             max_age: Some(seconds),

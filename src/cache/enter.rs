@@ -1,4 +1,4 @@
-//! Where a request that is looked up gets its response.
+//! Looks up a request in the store.
 
 use super::{
     coalesce::{Lead, Reader},

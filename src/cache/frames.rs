@@ -11,7 +11,7 @@ use super::head::{own, size_of_headers};
 /// What a frame costs besides its bytes: the item, and two allocations.
 const FRAME: usize = size_of::<Chunk>() + 64;
 
-/// All frames of a body, or, if they are too many, those that some reader has not read.
+/// All frames of a body, or, if they are too many, the frames that some reader has not read.
 #[derive(Clone)]
 pub(super) struct Frames {
     items: VecDeque<Chunk>,
@@ -51,7 +51,7 @@ impl Frames {
             }
             Ok(data) => Chunk::Data(data),
             Err(Ok(trailers)) => Chunk::Trailers(Box::new(own(&trailers))),
-            // There is no third kind.
+            // There is no third kind of frame.
             Err(Err(_)) => return,
         };
         self.bytes = self.bytes.saturating_add(item.len());
@@ -67,7 +67,7 @@ impl Frames {
         })
     }
 
-    /// Frames that are tiny or empty count, too.
+    /// Returns whether there is no room, in bytes or frames. Empty frames count as well.
     pub(super) fn is_full(&self) -> bool {
         self.bytes > self.max || self.items.len() > self.max / FRAME + 64
     }

@@ -33,7 +33,7 @@ pub(super) struct CachedHead {
     /// Whether there may be a body.
     pub(super) has_body: bool,
     pub(super) born: Instant,
-    /// The age at that time, in seconds.
+    /// The age when the response arrived, in seconds.
     age: u64,
     /// `None` if that is beyond what an instant can hold.
     expires: Option<Instant>,

@@ -17,8 +17,8 @@ const MAX_DEPTH: u32 = 128;
 /// object in which a name occurs twice has no canonical form, since servers disagree on which of
 /// the two counts.
 ///
-/// It checks brackets, commas and colons, and takes any word for a number. Texts that differ in more
-/// than their spelling have different forms, whether they are JSON or not.
+/// It checks brackets, commas and colons, and takes any word for a number. Texts that differ in
+/// more than their spelling have different forms, whether they are JSON or not.
 ///
 /// Calls `member` with each member of an object that is not inside of another value.
 pub(super) fn append_canonical(
@@ -50,7 +50,7 @@ struct Writer<'a, T, F> {
     outermost: F,
 }
 
-/// Where a member is in the output.
+/// The position of a member in the output.
 #[derive(Clone)]
 struct Member {
     name: Range<usize>,

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_equal_to_itself_and_to_nothing_that_differs() {
+    fn only_equal_requests_have_equal_keys() {
         let policy = KeyPolicy::new();
         let with = |name: &'static str, value: &'static str| {
             let mut request = post("http://a/b?c", "{}");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_makes_the_same_keys() {
+    fn keys_depend_on_the_secret() {
         let request = post("http://a/b?c", "{}");
         assert_ne!(
             key_of(&KeyPolicy::new(), &request),

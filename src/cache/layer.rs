@@ -17,7 +17,7 @@ const TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Caches responses, and calls the inner service once for equal requests at the same time.
 ///
-/// See the [module docs](crate::cache) for an example and the order of layers.
+/// See the [module docs](crate::cache) for an example and the layer ordering.
 ///
 /// The layer's clones, and the services that they create, share a store. Keep a clone to watch the
 /// [usage](Self::usage) or to [clear](Self::clear) the store.
@@ -129,7 +129,7 @@ impl CacheLayer {
         self.set(|policy| policy.key.add_identity(identity))
     }
 
-    /// Sets how long a response is used. The default is one hour. A response's own `Cache-Control`
+    /// Sets how long a response is used. Default: one hour. A response's own `Cache-Control`
     /// can shorten it.
     ///
     /// With zero nothing is stored, and equal requests at the same time still share a response.
@@ -137,7 +137,7 @@ impl CacheLayer {
         self.set(|policy| policy.ttl = ttl)
     }
 
-    /// Sets the maximum size of the store in bytes. The default is 64 MiB.
+    /// Sets the maximum size of the store in bytes. Default: 64 MiB.
     ///
     /// It includes heads and bookkeeping. The least recently used response is removed first. This
     /// creates a new, empty store.
@@ -146,19 +146,19 @@ impl CacheLayer {
         self
     }
 
-    /// Sets the maximum length of a cached body in bytes. The default is 1 MiB.
+    /// Sets the maximum length of a cached body in bytes. Default: 1 MiB.
     ///
     /// It is also the maximum that is buffered of a body that several requests read.
     pub fn max_entry(self, max_entry: usize) -> Self {
         self.set(|policy| policy.max_entry = max_entry)
     }
 
-    /// Sets the statuses of responses that are cached and shared. The default is 200.
+    /// Sets the statuses of responses that are cached and shared. Default: 200.
     pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.set(|policy| policy.statuses = statuses.into_iter().collect())
     }
 
-    /// Sets whether equal requests at the same time share a response. The default is `true`.
+    /// Sets whether equal requests at the same time share a response. Default: `true`.
     pub fn single_flight(self, single_flight: bool) -> Self {
         self.set(|policy| policy.single_flight = single_flight)
     }
@@ -178,7 +178,7 @@ impl CacheLayer {
         }
     }
 
-    /// Removes all responses. Those that are not complete will not be stored.
+    /// Removes all responses. Responses that are not complete will not be stored.
     pub fn clear(&self) {
         self.store.clear();
     }

@@ -40,7 +40,7 @@
 //!
 //! # When to use it
 //!
-//! If the same is asked again: a batch that runs a second time, tests and evaluations, many users
+//! If requests are repeated: a batch that runs a second time, tests and evaluations, many users
 //! with the same question, embeddings. A model's response costs tokens and seconds; a cached one
 //! costs microseconds and no quota.
 //!
@@ -61,10 +61,10 @@
 //! - method, scheme, authority, path and query
 //! - the body. In JSON, white space, the order of members and the escapes in strings do not count;
 //!   numbers are compared as they are written. A body that is not a JSON object or array, has a
-//!   `Content-Type` other than JSON, is nested more than 32 deep, or has an object in which a name
+//!   `Content-Type` other than JSON, is nested more than 128 deep, or has an object in which a name
 //!   occurs twice is compared byte by byte.
 //! - **every request header**, with all its values in order, except the headers of the list below
-//!   and those that you [ignore](CacheLayer::ignore_header)
+//!   and headers that you [ignore](CacheLayer::ignore_header)
 //!
 //! Headers that are not part of the key:
 //!
@@ -95,7 +95,7 @@
 //!
 //! # Which responses are cached
 //!
-//! Responses to `GET`, `HEAD` and `POST` with status 200, or those of
+//! Responses to `GET`, `HEAD` and `POST` with status 200, or another of the
 //! [`statuses`](CacheLayer::statuses), whose body came to its end and is not longer than
 //! [`max_entry`](CacheLayer::max_entry). A response is not cached
 //!
@@ -136,12 +136,12 @@
 //! - fails, or gets a status that is not cached: the same; a request that waited for two failures
 //!   calls the inner service itself
 //! - gets a response that must not be shared: all call the inner service at once
-//! - is woken and not polled for one to two seconds: one of them calls the inner service: the
-//!   caller of the first may wait for it
-//! - gets a body that breaks off: those that have the head get a [`SharedBodyError`]; the rest call
-//!   the inner service
+//! - is woken and not polled for one to two seconds: one of them calls the inner service, because
+//!   the client of the first may wait for it
+//! - gets a body that breaks off: requests that have the head get a [`SharedBodyError`]; the rest
+//!   call the inner service
 //!
-//! An error is returned by no request but the one that met it.
+//! An error is returned only by the request whose call failed.
 //!
 //! A task of its own reads the body, as far as [`max_entry`](CacheLayer::max_entry) ahead of the
 //! requests. A body that is longer is not cached, and no more requests join. From there on, fast
@@ -161,9 +161,9 @@
 //!
 //! # Status
 //!
-//! [`Status::of`] and the header `Cache-Status` (RFC 9211) say where a response came from. A cached
+//! [`Status::of`] and the header `Cache-Status` (RFC 9211) tell the source of a response. A cached
 //! response has the head of the first one, with an `Age` and without headers of the connection, and
-//! a clone of its extensions. Ids in it, such as `x-request-id` or `cf-ray`, are those of the first
+//! a clone of its extensions. Ids in it, such as `x-request-id` or `cf-ray`, come from the first
 //! exchange.
 //!
 //! # Layer ordering
@@ -173,13 +173,13 @@
 //! wait for another one wait for all of its attempts. On a server, inside of authentication.
 //!
 //! A layer, its clones and all services that they create share a store. Services that respond
-//! differently to equal requests need layers of their own, and so does a cache inside of another one,
-//! where a request would wait for itself.
+//! differently to equal requests need layers of their own, and so does a cache inside of another
+//! one, where a request would wait for itself.
 //!
 //! # Errors
 //!
-//! Those of the inner service, unchanged. The body's error is a [`BoxError`](crate::BoxError): the
-//! inner body's, or a [`SharedBodyError`].
+//! The future returns the inner service's errors, unchanged. The body's error is a
+//! [`BoxError`](crate::BoxError): the inner body's, or a [`SharedBodyError`].
 //!
 //! # Panics
 //!

@@ -159,7 +159,7 @@ impl Lookup {
         (left > 0).then(|| ttl.min(Duration::from_secs(left)))
     }
 
-    /// Returns whether the request may join those that read a response with this head. A response
+    /// Returns whether the request may join the readers of a response with this head. A response
     /// that is not stored can be joined up to its end.
     pub(super) fn accepts(&self, head: &CachedHead) -> bool {
         let now = Instant::now();

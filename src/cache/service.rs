@@ -15,7 +15,7 @@ use super::{
 };
 use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 
-/// A service with a response cache. Created by [`CacheLayer`](super::CacheLayer).
+/// Cache middleware, made by a [`CacheLayer`](super::CacheLayer).
 #[derive(Debug, Clone)]
 pub struct Cache<S> {
     inner: S,

@@ -1,4 +1,4 @@
-//! Where a response came from.
+//! The source of a response.
 
 use http::{HeaderName, HeaderValue};
 
@@ -6,9 +6,9 @@ use crate::http::ResponseHead;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Where a response came from. The layer adds it to the response's extensions.
+/// The source of a response. The layer adds it to the response's extensions.
 ///
-/// The header `Cache-Status` (RFC 9211) says the same:
+/// The header `Cache-Status` (RFC 9211) has the same information:
 ///
 /// | | `Cache-Status` |
 /// | --- | --- |
@@ -17,7 +17,7 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// | `Collapsed` | `tower-throttle; fwd=miss; collapsed` |
 /// | `Bypass` | `tower-throttle; fwd=bypass` |
 ///
-/// A miss says `stored` if the response can be cached, `fwd=stale` if the cached response is too
+/// A miss has `stored` if the response can be cached, `fwd=stale` if the cached response is too
 /// old, and `fwd=request` if it is too old for the request.
 ///
 /// It is written before the body is complete. A body that breaks off later is not cached.
@@ -37,7 +37,8 @@ pub enum Status {
 // ===== impl Status =====
 
 impl Status {
-    /// Returns where a response came from, or `None` if it did not pass a [`Cache`](super::Cache).
+    /// Returns the source of a response, or `None` if it did not pass through a
+    /// [`Cache`](super::Cache).
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Option<Self> {
         response.extensions().get().copied()

@@ -35,7 +35,7 @@ impl Store {
         let entries = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_: &CacheKey, entry: &Arc<Entry>| entry.weight())
-            // A batch that runs again asks for what was used last.
+            // A batch that runs again needs the most recently used responses.
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Self {
@@ -69,7 +69,7 @@ impl Store {
         let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
         if flights.generation == generation && is_newest && is_fresh {
             #[cfg(feature = "tracing")]
-            tracing::debug!(bytes = entry.weight(), "a response is cached");
+            tracing::debug!(bytes = entry.weight(), "caching a response");
             self.entries.insert(key, Arc::new(entry));
             // Otherwise the limit in bytes would be exceeded for a while.
             self.entries.run_pending_tasks();

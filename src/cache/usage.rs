@@ -8,8 +8,7 @@ pub struct CacheUsage {
     pub bytes: u64,
     /// Requests that got a response from the store.
     pub hits: u64,
-    /// Requests that called the inner service, except those that
-    /// [bypass](super::Status::Bypass) the cache.
+    /// Requests that called the inner service, except [bypassed](super::Status::Bypass) ones.
     pub misses: u64,
     /// Requests that got the response to another request at the same time.
     pub collapsed: u64,

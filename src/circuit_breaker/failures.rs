@@ -1,11 +1,11 @@
-//! What the result of a call means for the circuit.
+//! Reports the outcome of a call to the circuit.
 
 use crate::{
     circuit_breaker::circuit::Watch,
     error::{BoxError, Classify, Outcome, OutcomeSet},
 };
 
-/// The outcomes that count as failures, and what returns the outcome of a result.
+/// The outcomes that count as failures, and the classifier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failures<C> {
     pub(crate) classifier: C,

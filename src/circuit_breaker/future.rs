@@ -20,7 +20,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point, and does not count then. If it was the probe, the next call is.
+    /// It may be dropped at any point, and the call does not count then. If it was the probe, the
+    /// next call is the probe.
     pub struct ResponseFuture<F, C = HttpClassifier> {
         #[pin]
         state: State<F, C>,

@@ -13,7 +13,7 @@ use crate::{
 
 /// Rejects requests while the service fails.
 ///
-/// See the [module docs](crate::circuit_breaker) for an example and the order of layers.
+/// See the [module docs](crate::circuit_breaker) for an example and the layer ordering.
 #[derive(Clone)]
 #[must_use]
 pub struct CircuitBreakerLayer<C = HttpClassifier> {
@@ -25,7 +25,7 @@ pub struct CircuitBreakerLayer<C = HttpClassifier> {
 // ===== impl CircuitBreakerLayer =====
 
 impl CircuitBreakerLayer {
-    /// Creates a layer with a circuit of its own and the defaults.
+    /// Creates a layer with the defaults and a circuit of its own.
     ///
     /// For other settings make it from a [`Circuit`] that has them, for example
     /// `CircuitBreakerLayer::from(Circuit::new().failures(3))`.
@@ -33,8 +33,8 @@ impl CircuitBreakerLayer {
         Self::from(Circuit::new())
     }
 
-    /// Lets the responses be of any type, not only HTTP. All of them are successes; errors are classified
-    /// by [`Outcome::of_error`].
+    /// Accepts responses of any type, not only HTTP. All of them are successes; errors are
+    /// classified by [`Outcome::of_error`].
     pub fn any_response(self) -> CircuitBreakerLayer<ErrorClassifier> {
         self.classify(ErrorClassifier)
     }
@@ -48,7 +48,7 @@ impl<C> CircuitBreakerLayer<C> {
         self
     }
 
-    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`].
+    /// Sets the classifier, which returns the outcome of an attempt. Default: [`HttpClassifier`].
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<C2> {
         CircuitBreakerLayer {
             circuit: self.circuit,
@@ -77,7 +77,7 @@ impl<C> CircuitBreakerLayer<C> {
     }
 }
 
-/// A layer that shares this circuit.
+/// Creates a layer that shares this circuit.
 impl From<Circuit> for CircuitBreakerLayer {
     fn from(circuit: Circuit) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! Circuit breaker middleware.
 //!
-//! After too many failures this layer rejects requests with [`CircuitOpen`](crate::CircuitOpen)
-//! and does not call the service, until the service's own `Retry-After` or a growing cooldown is
-//! over. Then one request at a time is admitted as a probe: if it succeeds, the circuit closes.
+//! After too many failures this layer rejects requests with [`CircuitOpen`](crate::CircuitOpen) and
+//! does not call the service, until the service's own `Retry-After` or a growing cooldown is over.
+//! Then one request at a time is admitted as a probe: if it succeeds, the circuit closes.
 //! [`circuit`] has the rules.
 //!
 //! # Examples
@@ -36,18 +36,18 @@
 //!
 //! # What counts as a failure
 //!
-//! The [outcomes](crate::Outcome) `NotSent`, `Interrupted`, `RateLimited`, `Overloaded`, `Timeout` and
-//! `ServerError`; [`failure_outcomes`](CircuitBreakerLayer::failure_outcomes) sets others, and
-//! [`classify`](CircuitBreakerLayer::classify) what returns them. Any other response is a success: a 400
-//! comes from a service that works. Any other error counts neither way, nor does a rejection by a limiter
-//! further in, nor a call that was cancelled. The head of a response decides: a body that breaks off later
-//! does not count.
+//! The [outcomes](crate::Outcome) `NotSent`, `Interrupted`, `RateLimited`, `Overloaded`, `Timeout`
+//! and `ServerError`; [`failure_outcomes`](CircuitBreakerLayer::failure_outcomes) sets others, and
+//! [`classify`](CircuitBreakerLayer::classify) what returns them. Any other response is a success:
+//! a 400 comes from a service that works. Any other error counts neither way, nor does a rejection
+//! by a limiter further in, nor a call that was cancelled. The head of a response decides: a body
+//! that breaks off later does not count.
 //!
 //! # Layer ordering
 //!
 //! The layer goes next to the client, inside of a retry and of the limits. There it counts each
-//! attempt, and no rejection by your own limits. A timeout of each attempt goes further in still, so
-//! that it counts.
+//! attempt, and no rejection by your own limits. A timeout of each attempt goes further in still,
+//! so that it counts.
 //!
 //! A request waits in the queue of the limits before it gets there. So that it does not wait for a
 //! service that fails, a second layer with the same circuit goes outside of the limits, with
@@ -59,11 +59,14 @@
 //! # use std::convert::Infallible;
 //! # use http::{Request, Response};
 //! # use tower::{Service, ServiceExt, service_fn};
-//! # let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
-//! # let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
+//! # let primary =
+//! #     service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
+//! # let backup =
+//! #     service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
 //! use tower::ServiceBuilder;
 //! use tower_throttle::{
-//!     Circuit, CircuitBreakerLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+//!     Circuit, CircuitBreakerLayer, FallbackLayer, Quota, RetryAfterBackoffLayer,
+//!     TokenBucketLayer,
 //! };
 //!
 //! let circuit = Circuit::new();
@@ -98,8 +101,8 @@
 //! # What is shared
 //!
 //! The circuit, between all services that the layer makes, all of their clones, and all layers made
-//! [from](CircuitBreakerLayer#impl-From<Circuit>-for-CircuitBreakerLayer) the same circuit. Services
-//! that fail independently, such as two hosts or two models, need a circuit each.
+//! [from](CircuitBreakerLayer#impl-From<Circuit>-for-CircuitBreakerLayer) the same circuit.
+//! Services that fail independently, such as two hosts or two models, need a circuit each.
 //!
 //! # Performance
 //!

@@ -30,7 +30,7 @@ impl<S, C> CircuitBreaker<S, C> {
         self.layer.circuit()
     }
 
-    /// Returns what counts the outcome of an admitted call, if anything does.
+    /// Returns the guard that counts the outcome of an admitted call, or `None` with `check_only`.
     #[inline]
     fn admit(&self) -> Result<Option<Watch>, CircuitOpen> {
         match self.layer.check_only {
@@ -50,7 +50,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// Passes through. Its outcome does not count.
+    /// Polls the inner service. The result does not count.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -66,7 +66,8 @@ where
             Err(open) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(retry_after = ?open.retry_after(), "circuit is open");
-                // The ready instance may hold a permit of an inner limit; nothing else would drop it.
+                // The ready instance may hold a permit of an inner limit; nothing else would drop
+                // it.
                 self.inner = self.inner.clone();
                 ResponseFuture::rejected(open)
             }

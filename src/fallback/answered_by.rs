@@ -1,4 +1,4 @@
-//! Who responded, as a fallback notes it in the response.
+//! The extension that tells whether the primary or a backup responded.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use crate::http::ResponseHead;
 
 /// Who responded: the primary or a backup.
 ///
-/// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses of
-/// the primary are unchanged: [`AnsweredBy::of`] takes a response without this extension for one of
-/// the primary.
+/// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses
+/// of the primary are unchanged: [`AnsweredBy::of`] takes a response without this extension for one
+/// of the primary.
 ///
 /// # Examples
 ///
@@ -49,9 +49,9 @@ pub struct AnsweredBy {
 
 /// Whether responses are HTTP. Implemented for [`HttpResponse`] and [`AnyResponse`].
 #[diagnostic::on_unimplemented(
-    message = "this fallback needs HTTP responses, and `{Response}` is none",
-    note = "a response that is not HTTP needs `.any_response()`, and a condition that does not look at a status",
-    note = "a closure as condition names its argument's type: `|outcome: Result<&MyResponse, &BoxError>| ..`"
+    message = "`{Response}` is not an HTTP response",
+    note = "for other responses, call `.any_response()` and use a condition without a status",
+    note = "a closure needs its argument's type: `|outcome: Result<&MyResponse, &BoxError>| ..`"
 )]
 pub trait Annotate<Response> {
     /// Notes in a backup's response who gave it, if the response can hold that.

@@ -79,7 +79,8 @@ where
                     }
                     *this.is_circuit_open = is_circuit_open(&outcome);
                     match fall_back(settings, kept.take(), outcome) {
-                        // Drops the primary's future, and what it may hold, before the backup is polled.
+                        // Drops the primary's future, and what it may hold, before the backup is
+                        // polled.
                         Ok(future) => this.state.set(State::Backup { future }),
                         Err(outcome) => return Poll::Ready(outcome),
                     }

@@ -71,7 +71,9 @@ impl<F> FallbackLayer<FromFn<F>> {
     /// use tower::{Layer, ServiceExt, service_fn};
     /// use tower_throttle::FallbackLayer;
     ///
-    /// let broken = service_fn(async |_: Request<()>| Err::<Response<String>, _>("no route to host"));
+    /// let broken = service_fn(async |_: Request<()>| {
+    ///     Err::<Response<String>, _>("no route to host")
+    /// });
     /// let client = FallbackLayer::from_fn(|failure| match failure {
     ///     Ok(response) => response,
     ///     Err(error) => Response::new(format!("sorry: {error}")),
@@ -128,8 +130,8 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
 
     /// Accepts responses of any type, not only HTTP.
     ///
-    /// The failures are then [any error](predicate::any_error), unless [`when`](Self::when) is called
-    /// after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
+    /// The failures are then [any error](predicate::any_error), unless [`when`](Self::when) is
+    /// called after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
     ///
     /// # Examples
     ///
@@ -140,7 +142,9 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     /// use tower::{Layer, ServiceExt, service_fn};
     /// use tower_throttle::FallbackLayer;
     ///
-    /// let small_model = service_fn(async |prompt: &'static str| Ok::<_, Infallible>(prompt.len()));
+    /// let small_model = service_fn(async |prompt: &'static str| {
+    ///     Ok::<_, Infallible>(prompt.len())
+    /// });
     /// let large_model = service_fn(async |_: &'static str| Err::<usize, _>("overloaded"));
     /// let model = FallbackLayer::new(small_model).any_response().layer(large_model);
     ///

@@ -44,13 +44,15 @@
 //! # use std::convert::Infallible;
 //! # use http::{Request, Response};
 //! # use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{Outcome, FallbackLayer, fallback::{AnsweredBy}, predicate};
+//! use tower_throttle::{Outcome, FallbackLayer, fallback::AnsweredBy, predicate};
 //!
-//! # let responds = |status: u16, kind: Option<Outcome>| service_fn(move |_: Request<()>| async move {
-//! #     let mut response = Response::builder().status(status).body("").unwrap();
-//! #     if let Some(kind) = kind { response.extensions_mut().insert(kind); }
-//! #     Ok::<_, Infallible>(response)
-//! # });
+//! # let responds = |status: u16, kind: Option<Outcome>| {
+//! #     service_fn(move |_: Request<()>| async move {
+//! #         let mut response = Response::builder().status(status).body("").unwrap();
+//! #         if let Some(kind) = kind { response.extensions_mut().insert(kind); }
+//! #         Ok::<_, Infallible>(response)
+//! #     })
+//! # };
 //! # let (other_provider, long_context) = (responds(503, None), responds(200, None));
 //! let backups = ServiceBuilder::new()
 //!     .layer(FallbackLayer::value(Response::new("try again later")).named("sorry"))
@@ -99,20 +101,21 @@
 //!
 //! # Which outcomes are failures
 //!
-//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`predicate`] for other
-//! conditions. A failure in the middle of a response's body is none, because the caller has the
-//! response by then. An error of the primary's `poll_ready` is returned, because there is no request
-//! yet that a backup could respond to.
+//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`predicate`] for
+//! other conditions. A failure in the middle of a response's body does not count, because the
+//! client has the response by then. An error of the primary's `poll_ready` is returned, because
+//! there is no request yet that a backup could respond to.
 //!
 //! # The backup's request
 //!
 //! A backup service gets the request as it came to this layer, or what
 //! [`map_request`](FallbackLayer::map_request) makes of it. So the request is cloned before it is
-//! sent to the primary; see [`TryClone`](crate::TryClone). If it can't be cloned, for example because
-//! its body is a stream, the primary's outcome is returned. Values and closures need no request.
+//! sent to the primary; see [`TryClone`](crate::TryClone). If it can't be cloned, for example
+//! because its body is a stream, the primary's outcome is returned. Values and closures need no
+//! request.
 //!
-//! The clone has all headers of the request, credentials included: if the backup belongs to somebody
-//! else, replace them with `map_request`.
+//! The clone has all headers of the request, credentials included: if the backup belongs to another
+//! company, replace them with `map_request`.
 //!
 //! A server may have acted on a request that failed. If it must not act twice, use a condition that
 //! rules this out, such as [`predicate::rejected`].
@@ -162,8 +165,8 @@
 //!
 //! A call clones the request, if the backup is a service, and counts a reference. The backup is
 //! cloned and made ready only after the primary has failed, and its future is allocated then. The
-//! primary's future and its failed response are dropped before the backup is called, unless a closure
-//! takes the response.
+//! primary's future and its failed response are dropped before the backup is called, unless a
+//! closure takes the response.
 
 mod answered_by;
 pub mod backup;

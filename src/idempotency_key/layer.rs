@@ -5,9 +5,9 @@ use super::IdempotencyKey;
 
 const NAME: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Gives each request with an unsafe method an idempotency key.
+/// Adds an idempotency key to each request with an unsafe method.
 ///
-/// See the [module docs](crate::idempotency_key) for an example and the order of layers.
+/// See the [module docs](crate::idempotency_key) for an example and the layer ordering.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct IdempotencyKeyLayer {
@@ -17,12 +17,12 @@ pub struct IdempotencyKeyLayer {
 // ===== impl IdempotencyKeyLayer =====
 
 impl IdempotencyKeyLayer {
-    /// A layer that sets `Idempotency-Key`.
+    /// Creates a layer that sets the header `Idempotency-Key`.
     pub const fn new() -> Self {
         Self { name: NAME }
     }
 
-    /// The header that the key stands in. `Idempotency-Key` unless told otherwise.
+    /// Sets the name of the header. Default: `Idempotency-Key`.
     pub fn name(mut self, name: HeaderName) -> Self {
         self.name = name;
         self

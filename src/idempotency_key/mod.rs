@@ -1,11 +1,11 @@
-//! One idempotency key for all attempts of a request.
+//! Idempotency key middleware: the same key for all attempts of a request.
 //!
-//! A POST that got no answer may have been acted on all the same. A server that knows the header `Idempotency-Key` acts once
-//! on all requests that have the same one, so the request can be repeated: that is how the SDKs of AI providers and
-//! of payment services send theirs. This layer gives each request with an unsafe method a key, outside of a retry, so that all
-//! attempts have the same.
+//! A server may have acted on a POST whose response was lost. A server that supports the header
+//! `Idempotency-Key` acts once on all requests with the same key, so the request can be retried, as
+//! the SDKs of AI providers and payment services do. This layer adds a key to each request with an
+//! unsafe method, outside of a retry, so that all attempts have the same key.
 //!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -36,35 +36,36 @@
 //! # }
 //! ```
 //!
-//! # Which requests get one
+//! # Which requests get a key
 //!
-//! Those whose method is not idempotent by itself, such as POST and PATCH, and that have no such header yet. A key of the
-//! caller's own is left alone, whatever is in it.
+//! Requests whose method is not idempotent, such as POST and PATCH, and that do not have the
+//! header. A header that the client has set is not changed, even if it is empty.
 //!
-//! The key is 122 random bits, written as a version 4 UUID without quotation marks, as the SDKs send it.
-//! The IETF's draft would have it a quoted string; a server that reads the header as the draft says can be given one by the
-//! caller.
+//! The key is 122 random bits, written as a version 4 UUID without quotation marks, as in the SDKs.
+//! The IETF draft requires a quoted string; for a server that insists on it, set the header
+//! yourself.
 //!
 //! # When to use it
 //!
-//! Only where the server honours the header: [`OutcomePolicy`](crate::retry::OutcomePolicy) repeats a request that has an
-//! `Idempotency-Key` as it would a GET. One that ignores it acts twice. A header with [another name](IdempotencyKeyLayer::name)
-//! is not known to `OutcomePolicy`: [`retry_non_idempotent`](crate::RetryAfterBackoffLayer::retry_non_idempotent) says that it makes requests
-//! repeatable.
+//! Only if the server supports the header: [`OutcomePolicy`](crate::retry::OutcomePolicy) retries a
+//! request with an `Idempotency-Key` like a GET. A server that ignores it acts twice.
+//! `OutcomePolicy` does not know a header with [another name](IdempotencyKeyLayer::name); use
+//! [`retry_non_idempotent`](crate::RetryAfterBackoffLayer::retry_non_idempotent) as well.
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
-//! Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff). Inside of it each attempt would be a request of its own. And inside of
-//! a [`Fallback`](crate::Fallback): one that asks the same server for something else, such as another model, would send it
-//! the same key with another body, which a server that keeps to the IETF's draft refuses.
+//! - Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff), or each attempt gets its own key.
+//! - Inside of [`Fallback`](crate::Fallback), or a backup that sends another body to the same
+//!   server, such as one for another model, sends it with the same key. Servers that follow the
+//!   IETF draft reject that.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! A random number and the text of a key for each request that gets one, and nothing for others.
+//! A random number and a header value for each request that gets a key, and nothing for others.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! The response future is the inner service's own.
+//! The response future is the inner service's.
 
 mod key;
 mod layer;

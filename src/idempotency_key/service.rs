@@ -6,8 +6,7 @@ use tower_service::Service;
 use super::key::random_uuid;
 use crate::http::RequestHead;
 
-/// A service whose unsafe requests have idempotency keys. Made by an
-/// [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
+/// Idempotency key middleware, made by an [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey<S> {
     inner: S,
@@ -33,7 +32,7 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
-    /// Passes through.
+    /// Polls the inner service.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
@@ -41,10 +40,10 @@ where
     fn call(&mut self, mut request: Request) -> S::Future {
         if !request.method().is_idempotent() && !request.headers().contains_key(&self.name) {
             if let Ok(key) = HeaderValue::try_from(random_uuid()) {
-                // Fails only where there are tens of thousands of headers, with which nothing can be sent.
+                // Fails only if there are tens of thousands of headers.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
                 #[cfg(feature = "tracing")]
-                tracing::debug!(header = %self.name, "gave a request an idempotency key");
+                tracing::debug!(header = %self.name, "adding an idempotency key");
             }
         }
         self.inner.call(request)

@@ -1,4 +1,4 @@
-//! The request's body.
+//! The request body.
 
 use std::{
     fmt,
@@ -27,28 +27,29 @@ use crate::{
 
 /// A body that is recorded while it is sent, so that its clones can be sent again.
 ///
-/// Made by a [`ReplayLayer`](super::ReplayLayer). See the [module docs](crate::replay) for what it keeps, and for how long.
+/// Made by a [`ReplayLayer`](super::ReplayLayer). See the [module docs](crate::replay) for what it
+/// records.
 ///
-/// A [clone](TryClone::try_clone) begins at the first byte, however much of the original was sent. Which of them was polled first
-/// is of no account: one that is polled for the first time takes over, and those that were polled before get
-/// [`ReplayError::Superseded`] from then on, unless they had come to their end. So does one that is polled for the first time
-/// after another one was [claimed](TryClone::claim).
+/// A [clone](TryClone::try_clone) starts at the first byte, however much of the original was sent.
+/// The clone that is polled for the first time takes over. Clones that were polled before return
+/// [`ReplayError::Superseded`] from then on, unless they are at their end. So does a clone that is
+/// first polled after another one was [claimed](TryClone::claim).
 pub struct ReplayBody<B> {
     shared: Arc<SharedRecord<B>>,
-    /// Which attempt to send the body this is; 0 until it is polled.
+    /// The number of the attempt that sends the body; 0 until it is polled.
     number: u64,
-    /// How many claims there were when this was claimed, or that which it is a clone of.
+    /// The number of claims when this body, or the one it was cloned from, was claimed.
     claimed: AtomicU64,
     at: At,
     sent: u64,
 }
 
-/// Where an attempt stands.
+/// The position of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     /// Before this item of the record.
     Record(usize),
-    /// Past the record.
+    /// After the record.
     BodySource,
     End,
 }
@@ -56,7 +57,7 @@ enum At {
 // ===== impl ReplayBody =====
 
 impl<B: Body> ReplayBody<B> {
-    /// Takes up to `max_bytes` of `body` down while it is sent.
+    /// Creates a body that records up to `max_bytes` of `body` while it is sent.
     pub fn new(body: B, max_bytes: usize) -> Self {
         Self::of(Arc::new(SharedRecord::new(body, max_bytes)))
     }
@@ -73,7 +74,7 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// Makes this the attempt that reads, if it never was.
+    /// Makes this the attempt that reads, if it was not polled before.
     fn begin(&mut self) -> Result<(), ReplayError> {
         if self.number == 0 {
             // Another attempt was claimed in place of this one.
@@ -120,7 +121,7 @@ where
             }
             self.at = At::BodySource;
         }
-        // Nobody else will ever send this body.
+        // There is no other clone.
         if Arc::strong_count(&self.shared) == 1 {
             state.record = None;
         }
@@ -161,7 +162,7 @@ where
         }
         let state = self.shared.lock();
         if self.number != 0 && self.number != state.newest {
-            // There is an error to come.
+            // An error is still to come.
             return false;
         }
         let is_replayed = match (self.at, &state.record) {
@@ -183,14 +184,16 @@ where
         };
         let source = match &state.source {
             BodySource::Open(body) => body.size_hint(),
-            // Where the original told no length, neither does a replay: there may be trailers.
+            // If the original has no exact length, neither has a replay, because there may be
+            // trailers.
             BodySource::Ended | BodySource::Failed => SizeHint::new(),
         };
         more_bytes(&source, recorded)
     }
 }
 
-/// Always gives a clone. Whether it [can be sent](TryClone::is_replayable) may change while the original is.
+/// Always returns a clone. Whether it [can be sent](TryClone::is_replayable) may change while the
+/// original is sent.
 impl<B> TryClone for ReplayBody<B> {
     fn try_clone(&self) -> Option<Self> {
         let clone = Self::of(self.shared.clone());
@@ -212,8 +215,8 @@ impl<B> TryClone for ReplayBody<B> {
     }
 }
 
-/// Shows what the original does until some of it was sent, and then what was recorded, if it was sent to its end and is in one
-/// piece.
+/// Returns what the original returns until some of it is sent. After that, returns the recorded
+/// body if it is complete and in one piece.
 #[cfg(any(feature = "cache", feature = "provider"))]
 impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
@@ -230,7 +233,7 @@ impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
     }
 }
 
-/// Puts the bytes in the place of this body alone: clones that were made before stay what they are.
+/// Replaces the bytes of this body only; existing clones do not change.
 #[cfg(feature = "provider")]
 impl<B> ReplaceBody for ReplayBody<B> {
     fn replace_body(&mut self, bytes: Bytes) -> bool {

@@ -1,12 +1,13 @@
 use std::{error::Error, fmt};
 
-/// Why a [`ReplayBody`](super::ReplayBody) can't be sent, or no further.
+/// The reason that a [`ReplayBody`](super::ReplayBody) can't be sent, or not to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// Another attempt took the body over before this one had sent it.
+    /// Another attempt took over the body before this one had sent it.
     Superseded,
-    /// More was sent than may be recorded, or the original failed, before this one was begun: nothing of it was sent.
+    /// More was sent than may be recorded, or the original failed, before this attempt started.
+    /// Nothing was sent.
     NotWhole,
 }
 
@@ -15,8 +16,8 @@ pub enum ReplayError {
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Superseded => "another attempt took over the request's body",
-            Self::NotWhole => "the request's body was not recorded to its end",
+            Self::Superseded => "request body was taken over by another attempt",
+            Self::NotWhole => "request body was not recorded completely",
         })
     }
 }

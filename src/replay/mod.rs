@@ -1,10 +1,10 @@
-//! Bodies that are recorded while they are sent, so that they can be sent again.
+//! Replay middleware: records a streamed request body so that it can be sent again.
 //!
-//! A retry or a fallback can only send again what can be cloned. A body that is streamed, from a file, from a caller, out
-//! of a channel, can be read once. This layer takes such a body down while it is sent, up to a bound, and lets the layers inside
-//! send it again.
+//! A retry or a fallback can only send a request again if it can be cloned. A streamed body, for
+//! example from a file, a client or a channel, can be read once. This layer records such a body
+//! while it is sent, up to a limit, so that inner layers can send it again.
 //!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -42,30 +42,33 @@
 //!
 //! # When to use it
 //!
-//! Where bodies are streamed. One that holds all of its bytes and can be cloned, as [`Full<Bytes>`](http_body_util::Full) can, needs
-//! none of this, and would be slowed by it: it pays for two allocations and a lock at each frame.
+//! If bodies are streamed. A body that holds all of its bytes and can be cloned, such as
+//! [`Full<Bytes>`](http_body_util::Full), does not need this layer, which costs two allocations and
+//! a lock for each frame.
 //!
-//! # How it goes
+//! # How it works
 //!
-//! - The first attempt is never delayed. Each frame passes at once, trailers too, and a copy of it is kept.
-//! - An attempt may fail before all of the body was sent, as with an early 429. The next one sends what was recorded, and then
-//!   goes on with the rest of the original. Two attempts can't read the original at once: the one that is polled for the
-//!   first time takes over, and the other gets [`ReplayError::Superseded`], which breaks off its connection. So this is not for
-//!   layers that send the same request twice at one time.
-//! - Past the bound ([`max_bytes`](ReplayLayer::max_bytes)) the record is freed at once and the body is sent once: a failure passes
-//!   to the caller untouched, because a retry asks [`TryClone::is_replayable`](crate::TryClone::is_replayable) first. So it is when the
-//!   original fails: what broke once is not sent again in parts.
-//! - A length that the original tells is told for replays too. Where it tells none, neither do they.
+//! - The first attempt is not delayed. Each frame is passed on at once, trailers included, and a
+//!   copy is recorded.
+//! - If an attempt fails before all of the body is sent, as with an early 429, the next one sends
+//!   what was recorded, and then the rest of the original. Two attempts can't read the original at
+//!   the same time: the one that is polled for the first time takes over, and the other one's body
+//!   fails with [`ReplayError::Superseded`], which closes its connection. So this does not work
+//!   with layers that send a request twice at the same time.
+//! - If a body is longer than [`max_bytes`](ReplayLayer::max_bytes), the record is freed at once
+//!   and the body is sent once: a retry returns a failure unchanged, because it checks
+//!   [`TryClone::is_replayable`](crate::TryClone::is_replayable) first. The same applies if the
+//!   original body fails.
+//! - Replays have the length of the original, if it has an exact one.
 //!
 //! # Errors
 //!
-//! The body's error is a [`BoxError`](crate::BoxError): that of the original, or a [`ReplayError`].
+//! The body's error is a [`BoxError`](crate::BoxError): the original's, or a [`ReplayError`].
 //!
 //! # reqwest
 //!
-//! A `reqwest::Request` can't have a body of another type. With the feature `reqwest` there are two layers that make an
-//! `http::Request` of it, and a `reqwest::Request` of that in the end:
-//!
+//! A `reqwest::Request` can't have a body of another type. With the feature `reqwest` there are two
+//! layers that convert it to an `http::Request` and back:
 #![cfg_attr(feature = "reqwest", doc = "```")]
 #![cfg_attr(not(feature = "reqwest"), doc = "```text")]
 //! use tower::{Service, ServiceBuilder};
@@ -83,33 +86,35 @@
 //! # takes(client);
 //! ```
 //!
-//! In a `reqwest_middleware` client `HttpClientLayer` stands in place of the `HttpClient`.
+//! In a `reqwest_middleware` client, use `HttpClientLayer` in place of `HttpClient`.
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
-//! Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff) and [`Fallback`](crate::Fallback), whose requests it changes to
-//! `http::Request<ReplayBody<B>>`. Where nobody inside has a clone of a body, nothing of it is recorded.
+//! Outside of [`RetryAfterBackoff`](crate::RetryAfterBackoff) and [`Fallback`](crate::Fallback),
+//! whose requests become `http::Request<ReplayBody<B>>`. If no inner layer clones the body, nothing
+//! is recorded.
 //!
 //! # What is shared
 //!
 //! Nothing between requests. A body and its clones share the original and the record.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! Two allocations for each request, and a lock and a copy for each frame. What is kept is copied, for a slice would keep all
-//! that it was cut from; tiny frames are gathered, so that they cost no more than their bytes. A body that comes as one
-//! frame is not copied if it is large. The record is at most as large as the bound, and is freed with the last
-//! clone of the body: at the latest when the response arrives.
+//! Two allocations for each request, and a lock and a copy for each frame. Data is copied, because
+//! a slice would keep the buffer that it is a part of; tiny frames are gathered, so that they have
+//! little overhead. A body that is one large frame is not copied. The record is at most as large as
+//! the limit, and is freed with the last clone of the body: at the latest when the response
+//! arrives.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! The response future is the inner service's own. Bodies can be dropped at any point. An original that was not read to its end is dropped with the last
-//! clone.
+//! The response future is the inner service's. Bodies may be dropped at any point. An original that
+//! was not read to its end is dropped with the last body that shares it.
 //!
-//! # Values at the edge
+//! # Edge cases
 //!
-//! With `max_bytes(0)` only empty bodies can be sent again. `usize::MAX` is no bound. Trailers count with their text and 64 bytes
-//! each.
+//! With `max_bytes(0)` only empty bodies can be sent again. `usize::MAX` is no limit. A trailer
+//! counts as its text plus 64 bytes.
 
 mod body;
 mod error;

@@ -1,21 +1,22 @@
-//! What was sent so far, kept in order, and never more than a bound.
+//! The record of a body: its frames in order, up to a limit.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-/// Up to here frames are gathered into segments, so that tiny ones cost no more than their bytes.
+/// Frames are gathered into segments up to this size, so that tiny ones have little overhead.
 const SEGMENT: usize = 64 * 1024;
 const SMALLEST_SEGMENT: usize = 1024;
-/// A whole body that is smaller is copied: what it is a slice of may be large.
+/// A whole body below this size is copied, because it may be a slice of a large buffer.
 const SMALL: usize = 4 * 1024;
-/// What a trailer costs beside its text.
+/// The overhead of a trailer.
 const FIELD: usize = 64;
 
-/// The frames of a body, as few as they can be: where data was cut is not kept.
+/// The frames of a body, as few as possible: the boundaries of data frames are not recorded.
 #[derive(Debug)]
 pub(super) struct Record {
     items: Vec<RecordedFrame>,
-    /// Data that came last, and room for more. It is copied there: a slice would keep all that it was cut from.
+    /// The last data, with room for more. Data is copied, because a slice would keep the buffer
+    /// that it is a part of.
     tail: BytesMut,
     data: u64,
     held: usize,
@@ -28,7 +29,7 @@ pub(super) enum RecordedFrame {
     Trailers(HeaderMap),
 }
 
-/// The record would be larger than it may.
+/// The error if the record would exceed its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -45,7 +46,7 @@ impl Record {
         }
     }
 
-    /// Adds data that is a part of the body.
+    /// Appends a part of the body.
     pub(super) fn push(&mut self, mut data: &[u8]) -> Result<(), Full> {
         let held = self.hold(data.len())?;
         self.data += data.len() as u64;
@@ -54,7 +55,8 @@ impl Record {
             if room == 0 {
                 self.seal();
                 let segment = held.clamp(SMALLEST_SEGMENT, SEGMENT);
-                // What is not used of it counts, too: nothing larger than what may still be held.
+                // Unused capacity counts, so the segment is at most as large as the remaining
+                // limit.
                 let segment = segment.min(self.max - held).max(data.len());
                 self.tail = BytesMut::with_capacity(segment);
                 continue;
@@ -66,7 +68,7 @@ impl Record {
         Ok(())
     }
 
-    /// Adds data that is all of the body. It is not copied if it is large.
+    /// Appends all of the body. It is not copied if it is large.
     pub(super) fn push_all(&mut self, data: &Bytes) -> Result<(), Full> {
         if data.len() < SMALL || !self.is_empty() {
             return self.push(data);
@@ -87,21 +89,21 @@ impl Record {
         Ok(())
     }
 
-    /// Makes an item of all that is not one yet.
+    /// Turns the last data into an item.
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {
-            // What room is left stays where it is, for what comes next.
+            // The remaining capacity stays for the next data.
             let data = self.tail.split().freeze();
             self.items.push(RecordedFrame::Data(data));
         }
     }
 
-    /// An item. There are none of what came after the last [`seal`](Self::seal).
+    /// Returns an item. Data after the last [`seal`](Self::seal) is not in one.
     pub(super) fn get(&self, index: usize) -> Option<&RecordedFrame> {
         self.items.get(index)
     }
 
-    /// Whether there is nothing from the item `index` on.
+    /// Returns whether there is nothing from the item `index` on.
     pub(super) fn ends_at(&self, index: usize) -> bool {
         self.tail.is_empty() && self.items.len() <= index
     }
@@ -110,12 +112,12 @@ impl Record {
         self.ends_at(0)
     }
 
-    /// How many bytes of data there are.
+    /// Returns the number of bytes of data.
     pub(super) const fn data(&self) -> u64 {
         self.data
     }
 
-    /// The data, where it is in one piece and all that there is.
+    /// Returns the data, if it is in one piece and there is nothing else.
     #[cfg(any(feature = "cache", feature = "provider"))]
     pub(super) fn whole(&self) -> Option<&[u8]> {
         match &*self.items {
@@ -125,7 +127,7 @@ impl Record {
         }
     }
 
-    /// Counts what is about to be held, and gives back how much was before.
+    /// Counts `more` bytes, and returns the count before.
     fn hold(&mut self, more: usize) -> Result<usize, Full> {
         let before = self.held;
         let held = before.checked_add(more).ok_or(Full)?;
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_body_does_not_keep_what_it_was_cut_from() {
+    fn recorded_data_does_not_keep_its_buffer() {
         let large = Bytes::from(vec![7; 100_000]);
         let mut record = Record::new(1 << 20);
         record.push(&large.slice(..50_000)).unwrap();

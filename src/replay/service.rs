@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::ReplayBody;
 
-/// A service whose requests have bodies that can be sent again. Made by a [`ReplayLayer`](super::ReplayLayer).
+/// Replay middleware, made by a [`ReplayLayer`](super::ReplayLayer).
 #[derive(Debug, Clone)]
 pub struct Replay<S> {
     inner: S,
@@ -32,7 +32,7 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
-    /// Passes through.
+    /// Polls the inner service.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }

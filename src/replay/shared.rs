@@ -1,4 +1,4 @@
-//! What all attempts of a request have in common: the original body, and the record of it.
+//! The state that all attempts of a request share: the original body and its record.
 
 use std::{
     pin::Pin,
@@ -14,19 +14,19 @@ use crate::error::BoxError;
 
 pub(super) struct SharedRecord<B> {
     state: Mutex<State<B>>,
-    /// The length, where the original told it.
+    /// The exact length, if the original has one.
     pub(super) exact: Option<u64>,
 }
 
 pub(super) struct State<B> {
     pub(super) source: BodySource<B>,
-    /// `None` once it was given up.
+    /// `None` after it was given up.
     pub(super) record: Option<Record>,
-    /// Which attempt may read. It counts up with each that takes over.
+    /// The number of the attempt that may read. Increases each time that an attempt takes over.
     pub(super) newest: u64,
-    /// How many attempts were [claimed](crate::TryClone::claim) before they were sent.
+    /// The number of attempts that were [claimed](crate::TryClone::claim) before they were sent.
     pub(super) claims: u64,
-    /// Of the attempt that may read, where it waits for the original.
+    /// The waker of the attempt that may read, while it waits for the original.
     parked: Option<Waker>,
 }
 
@@ -44,7 +44,7 @@ pub(super) type FrameResult = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 impl<B> SharedRecord<B> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(|poisoned| {
-            // The original panicked in the middle of a frame. Nobody knows what is missing.
+            // The original panicked within a frame, so the record may be incomplete.
             let mut state = poisoned.into_inner();
             state.source = BodySource::Failed;
             state.record = None;
@@ -52,7 +52,7 @@ impl<B> SharedRecord<B> {
         })
     }
 
-    /// Lets nobody read but whoever has the number that this gives back, if there is something to read.
+    /// Lets only the attempt with the returned number read, if there is something to read.
     pub(super) fn claim(&self) -> Option<u64> {
         let mut state = self.lock();
         let record = state.record.as_mut()?;
@@ -61,7 +61,7 @@ impl<B> SharedRecord<B> {
         let newest = state.newest;
         let parked = state.parked.take();
         drop(state);
-        // It finds that it was superseded, and lets go of its connection.
+        // The superseded attempt fails and releases its connection.
         if let Some(parked) = parked {
             parked.wake();
         }
@@ -81,11 +81,11 @@ impl<B: Body> SharedRecord<B> {
 }
 
 impl<B> SharedRecord<B> {
-    /// A body that is all there.
+    /// Returns the state of a body that is complete.
     #[cfg(feature = "provider")]
     pub(super) fn recorded(bytes: &Bytes) -> Self {
         let mut record = Record::new(bytes.len());
-        // It has just the room.
+        // The limit is its length.
         let _ = record.push_all(bytes);
         Self::of(BodySource::Ended, Some(bytes.len() as u64), record)
     }
@@ -110,7 +110,7 @@ impl<B: Body> State<B>
 where
     B::Error: Into<BoxError>,
 {
-    /// Polls the original, and records what comes of it.
+    /// Polls the original, and records the frame.
     pub(super) fn poll_source(&mut self, cx: &mut Context<'_>) -> FrameResult {
         let body = match &mut self.source {
             BodySource::Open(body) => body.as_mut(),
@@ -152,7 +152,7 @@ where
         if recorded.is_err() {
             self.record = None;
             #[cfg(feature = "tracing")]
-            tracing::debug!("a request's body is too large to be replayed");
+            tracing::debug!("request body is too large to be replayed");
         }
     }
 }

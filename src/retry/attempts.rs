@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use crate::http::ResponseHead;
 
-/// How many attempts a response took, and how long was waited between them.
+/// The number of attempts that a response took, and the wait between them.
 ///
-/// It stands in the extensions of a response that took more than one. A response of the first attempt is left as it is;
-/// [`Attempts::of`] knows that.
+/// It is in the extensions of a response that took more than one attempt. For any other response
+/// [`Attempts::of`] returns one attempt.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_throttle::retry::Attempts;
@@ -25,20 +27,20 @@ impl Attempts {
         total_delay: Duration::ZERO,
     };
 
-    /// What this response took.
+    /// Returns the attempts of this response.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {
         let attempts = response.extensions().get();
         attempts.copied().unwrap_or(Self::FIRST)
     }
 
-    /// How many times the request was sent, the last one included. At least 1.
+    /// Returns how many times the request was sent, including the last one. At least 1.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The sum of the waits between the attempts, without the time that the attempts themselves took.
+    /// Returns the sum of the waits between the attempts, without the attempts themselves.
     #[must_use]
     pub const fn total_delay(&self) -> Duration {
         self.total_delay

@@ -1,4 +1,4 @@
-//! How much retrying is affordable.
+//! Retry budget: limits retries to a share of the successful requests.
 
 use std::sync::Arc;
 
@@ -14,29 +14,16 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// What one retry costs, so that a success can put in a percentage of it.
+/// The cost of one retry. A success adds a percentage of it.
 const RETRY: u64 = 100;
 
-/// A balance that successes pay into and retries are paid from.
+/// Retry budget: successes add to it, and each retry takes from it.
 ///
-/// A limit on the attempts of one request does not keep a client polite: when everything fails, five attempts each are
-/// five times the load, just when the other side can bear it least. With a budget the retries are a share of the
-/// requests that *succeed*. When none do, the balance runs out, and what is left is the reserve.
+/// A limit on the attempts of one request does not protect a server that is down: if everything
+/// fails, five attempts each are five times the load. With a budget, retries are a share of the
+/// requests that *succeed*. If none do, the savings run out, and only the reserve is left.
 ///
-/// - Each success puts in a share of a retry: 20 % unless told otherwise. Up to 100 retries are
-///   [saved](Budget::saved_at_most) for worse times.
-/// - When nothing is saved there is a reserve, for clients that have just started or seldom send: 30 retries a minute and
-///   10 at once unless told otherwise.
-///
-/// - A retry after a timeout costs as much as two, since it may double work that is still being done; any other costs one.
-///   [`price`](Budget::price) changes that.
-///
-/// A success is an outcome that the classifier accepts, such as a 200 or a 404. One of a request that can't be cloned is not
-/// looked at and puts in nothing.
-///
-/// A budget is shared by its clones. Give clones of one to several layers whose requests go to the same server, or let
-/// [`BudgetRegistry`](super::BudgetRegistry) keep one for each.
-/// A retry that waits as long as the server itself asked for is not paid for: it was invited.
+/// # Examples
 ///
 /// ```
 /// use tokio::time::Instant;
@@ -53,14 +40,30 @@ const RETRY: u64 = 100;
 /// assert!(!budget.withdraw(now));
 /// ```
 ///
-/// # What it costs
+/// # How it works
 ///
-/// Two atomic numbers; no lock. A deposit is one read while as much is saved as may be.
+/// - Each success adds a share of a retry. Default: 20 %. Up to 100 retries are
+///   [saved](Budget::saved_at_most).
+/// - If nothing is saved, retries are taken from a reserve, for clients that have just started or
+///   seldom send requests. Default: 30 retries a minute, and 10 at once.
+/// - A retry after a timeout costs two, because the server may still be working on the first
+///   attempt; any other costs one. [`price`](Budget::price) changes that.
+/// - A retry after the wait that the server asked for is free.
 ///
-/// # Values at the edge
+/// A success is an outcome that the classifier accepts, such as a 200 or a 404. The success of a
+/// request that can't be cloned adds nothing.
 ///
-/// At 0 % only the reserve is there. A percentage above 100 allows more than one retry for each success. A reserve of
-/// `Quota::per_second(0)` is none. Nothing overflows.
+/// Clones share the budget. Give clones to all layers whose requests go to the same server, or use
+/// a [`BudgetRegistry`](super::BudgetRegistry), which has one budget for each server.
+///
+/// # Performance
+///
+/// Two atomic numbers; no lock. A deposit is one read once the maximum is saved.
+///
+/// # Edge cases
+///
+/// At 0 % there is only the reserve. A percentage above 100 allows more than one retry for each
+/// success. `Quota::per_second(0)` is no reserve. Nothing overflows.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Budget(Arc<Balance>);
@@ -74,7 +77,7 @@ struct Balance {
     start: Instant,
 }
 
-/// What is agreed of a budget, whatever is in it.
+/// The settings of a budget.
 #[derive(Debug, Clone, Copy)]
 struct BudgetSettings {
     percent: u32,
@@ -83,18 +86,21 @@ struct BudgetSettings {
     price: Price,
 }
 
-/// How many retries one after this outcome counts as.
+/// The cost of a retry after this outcome, in retries.
 type Price = fn(Option<Outcome>) -> u32;
 
-/// The price of a retry that has not been made yet; what was saved is given back when this is dropped before it was
-/// [spent](Withdrawal::spend). The reserve comes back by itself.
+/// The cost of a retry that has not been made yet.
+///
+/// If it is dropped before it is [spent](Withdrawal::spend), the savings get it back. The reserve
+/// refills with time.
 #[derive(Debug)]
 pub(super) struct Withdrawal(Option<(Budget, u64)>);
 
 // ===== impl Budget =====
 
 impl Budget {
-    /// A budget into which each success puts `percent` of a retry, with a `reserve` for when nothing is saved.
+    /// Creates a budget to which each success adds `percent` of a retry, with a `reserve` that is
+    /// used if nothing is saved.
     pub fn new(percent: u32, reserve: Quota) -> Self {
         Self::on(BudgetSettings {
             percent,
@@ -104,10 +110,10 @@ impl Budget {
         })
     }
 
-    /// How many retries may be saved up. 100 unless told otherwise.
+    /// Sets how many retries may be saved. Default: 100.
     ///
-    /// A client that sends much more than that in a second wants a larger one. This makes a new budget with nothing
-    /// saved, so call it before the budget is cloned.
+    /// A client that sends much more than that in a second needs a larger number. This returns a
+    /// new budget with nothing saved: call it before the budget is cloned.
     pub fn saved_at_most(self, retries: u32) -> Self {
         let saved_at_most = u64::from(retries) * RETRY;
         Self::on(BudgetSettings {
@@ -116,11 +122,13 @@ impl Budget {
         })
     }
 
-    /// Sets how many retries one after an outcome counts as. Default: 2 after a timeout, and 1 after anything
-    /// else, `None` included. 0 is free.
+    /// Sets the cost of a retry after an outcome, in retries. Default: 2 after a timeout, otherwise
+    /// 1, also for `None`. 0 is free.
     ///
-    /// A price above what may be saved, or above the reserve's burst, is cut to that. This makes a new budget with
-    /// nothing saved, so call it before the budget is cloned.
+    /// A cost above what may be saved, or above the reserve's burst, is lowered to that. This
+    /// returns a new budget with nothing saved: call it before the budget is cloned.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_throttle::{Outcome, retry::Budget};
@@ -138,32 +146,33 @@ impl Budget {
         })
     }
 
-    /// Puts in the share of one success.
+    /// Adds the share of one success.
     pub fn deposit(&self) {
         self.put(self.0.terms.percent.into());
     }
 
-    /// Takes the price of one retry, if it is there at `now`, and says whether it was.
+    /// Takes the cost of one retry. Returns `false` if there is not enough at `now`.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
         self.take(1, now).is_some()
     }
 
-    /// Puts back the price of a retry that was paid for and then not made.
+    /// Adds the cost of one retry that was paid for and not made.
     ///
-    /// It counts as saved. Do not give back what came from the reserve: that comes back by itself.
+    /// It is added to the savings. Do not call this if the retry was paid from the reserve, which
+    /// refills with time.
     pub fn give_back(&self) {
         self.put(RETRY);
     }
 
-    /// How many whole retries are saved, the reserve not counted.
+    /// Returns how many whole retries are saved, without the reserve.
     #[must_use]
     pub fn saved(&self) -> u64 {
         self.0.saved.load(Ordering::Relaxed) / RETRY
     }
 
-    /// A budget on the same terms, with nothing saved and the reserve untouched.
-    pub(super) fn anew(&self) -> Self {
+    /// Returns a budget with the same settings, with nothing saved and a full reserve.
+    pub(super) fn like_new(&self) -> Self {
         Self::on(self.0.terms)
     }
 
@@ -176,23 +185,23 @@ impl Budget {
         Some(Withdrawal((saved > 0).then(|| (self.clone(), saved))))
     }
 
-    /// Whether all of the reserve is there at `now`.
-    pub(super) fn is_rested(&self, now: Instant) -> bool {
+    /// Returns whether the reserve is full at `now`.
+    pub(super) fn is_reserve_full(&self, now: Instant) -> bool {
         let reserve = &self.0.reserve;
         reserve.due_in(reserve.capacity(), self.since_start(now)) == 0
     }
 
-    /// Whether nobody else has a clone.
+    /// Returns whether there is no other clone.
     pub(super) fn is_lone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// Takes the price of so many retries, and says how much of it came from what was saved.
+    /// Takes the cost of `retries`, and returns how much of it came from the savings.
     fn take(&self, retries: u32, now: Instant) -> Option<u64> {
         let of = &*self.0;
         let price = u64::from(retries) * RETRY;
         let price = price.min(of.terms.saved_at_most).max(RETRY);
-        // Relaxed: a lone counter, nothing is read through it.
+        // Relaxed: an independent counter.
         let saved = of
             .saved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
@@ -221,8 +230,8 @@ impl Budget {
 
     fn put(&self, amount: u64) {
         let most = self.0.terms.saved_at_most;
-        // Relaxed: as in `withdraw`. Nothing is written while the most is saved, so that clients that do well do not
-        // fight for a cache line.
+        // Relaxed: as in `take`. Nothing is written once the maximum is saved, so that threads do
+        // not compete for the cache line.
         let _ = self
             .0
             .saved
@@ -248,12 +257,12 @@ fn by_outcome(outcome: Option<Outcome>) -> u32 {
 // ===== impl Withdrawal =====
 
 impl Withdrawal {
-    /// For a retry that is not paid for.
+    /// Returns the withdrawal of a retry that is free.
     pub(super) const fn free() -> Self {
         Self(None)
     }
 
-    /// The retry is being made.
+    /// Marks the retry as made.
     pub(super) fn spend(&mut self) {
         self.0 = None;
     }
@@ -289,7 +298,7 @@ mod tests {
         }
         assert_eq!(budget.saved(), 10);
         assert_eq!(withdrawn(&budget, now), 10);
-        // The four fifths of a retry that were left are still there.
+        // The remaining four fifths of a retry are still saved.
         budget.deposit();
         assert_eq!(withdrawn(&budget, now), 1);
     }
@@ -332,12 +341,12 @@ mod tests {
             huge.deposit();
         }
         assert_eq!(huge.saved(), u64::from(u32::MAX));
-        // An instant before the budget was made counts as its first.
+        // An instant before the budget was created counts as the first.
         assert!(Budget::default().withdraw(now.checked_sub(Duration::from_secs(9)).unwrap_or(now)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clone_shares_and_an_unspent_withdrawal_is_given_back() {
+    async fn dropping_an_unspent_withdrawal_returns_it() {
         let budget = Budget::new(100, NONE);
         budget.clone().deposit();
         let now = Instant::now();
@@ -351,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_price_is_by_the_kind_of_failure_and_comes_back_whole() {
+    async fn price_depends_on_the_outcome() {
         let now = Instant::now();
         let budget = Budget::new(100, NONE);
         (0..5).for_each(|_| budget.deposit());
@@ -380,11 +389,11 @@ mod tests {
                 .price(|_| u32::MAX)
         };
         let reserve = dear(0, Quota::per_second(1).burst(3));
-        assert!(reserve.is_rested(now));
+        assert!(reserve.is_reserve_full(now));
         reserve.pay(None, now).unwrap().spend();
         assert!(reserve.pay(None, now).is_none());
-        assert!(!reserve.is_rested(now + Duration::from_millis(2_999)));
-        assert!(reserve.is_rested(now + Duration::from_secs(3)));
+        assert!(!reserve.is_reserve_full(now + Duration::from_millis(2_999)));
+        assert!(reserve.is_reserve_full(now + Duration::from_secs(3)));
         let saved = dear(2, NONE);
         (0..2).for_each(|_| saved.deposit());
         saved.pay(None, now).unwrap().spend();

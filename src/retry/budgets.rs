@@ -1,4 +1,4 @@
-//! A budget for each of many servers.
+//! Registry of retry budgets by name.
 
 use std::{
     borrow::Cow,
@@ -12,13 +12,16 @@ use tokio::time::Instant;
 
 use super::Budget;
 
-/// A full registry is not looked through more often, so that endless names cost no more than a look-up each.
+/// The shortest time between two sweeps of a full registry, so that endless new names cost one
+/// look-up each.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 
-/// A registry of [`Budget`]s by name, such as one for each provider or host.
+/// Registry of retry [`Budget`]s by name, such as one for each provider or host.
 ///
-/// Two layers that ask for the same name have the same budget, and one server that is down leaves the others their retries.
-/// Its clones are the same registry.
+/// Layers that use the same name share a budget. A server that is down does not use up the retries
+/// for the others. Clones share the registry.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_throttle::{RetryAfterBackoffLayer, retry::BudgetRegistry};
@@ -32,21 +35,21 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 /// # let _ = (chat, embeddings, proxy);
 /// ```
 ///
-/// # How many
+/// # Capacity
 ///
-/// At most 1,024 by default; [`at_most`](BudgetRegistry::at_most) sets another number. When there are as many,
-/// those are removed that nobody has a clone of and whose reserve is whole: a new one in their place allows
-/// no more than they did. If none can be removed, new names share one budget.
+/// Default: at most 1,024 budgets; [`at_most`](BudgetRegistry::at_most) sets another number. A full
+/// registry removes budgets that have no other clone and whose reserve is full: new ones in their
+/// place allow no more retries than they did. If none can be removed, new names share one budget.
 ///
-/// # What it costs
+/// # Performance
 ///
-/// A read lock and a look-up for a name that is there.
+/// A name that exists takes a read lock and a look-up.
 #[derive(Clone)]
 #[must_use]
 pub struct BudgetRegistry(Arc<Registry>);
 
 struct Registry {
-    /// The terms of all of them, and the one that they share for whom there is no room.
+    /// The settings of all budgets, and the budget that new names share if there is no room.
     common: Budget,
     at_most: usize,
     named: RwLock<NamedBudget>,
@@ -60,41 +63,42 @@ struct NamedBudget {
 // ===== impl BudgetRegistry =====
 
 impl BudgetRegistry {
-    /// Budgets on the terms of this one, each with nothing saved at first.
+    /// Creates a registry of budgets with the settings of `like`, each with nothing saved at first.
     pub fn new(like: &Budget) -> Self {
-        Self::with(like.anew(), 1_024)
+        Self::with(like.like_new(), 1_024)
     }
 
-    /// How many budgets there may be. 1,024 unless told otherwise.
+    /// Sets the maximum number of budgets. Default: 1,024.
     ///
-    /// This makes a new registry with nothing in it, so call it before it is cloned.
+    /// This returns a new, empty registry: call it before it is cloned.
     pub fn at_most(self, budgets: usize) -> Self {
-        Self::with(self.0.common.anew(), budgets)
+        Self::with(self.0.common.like_new(), budgets)
     }
 
-    /// The budget of that name, which is made if there is none.
+    /// Returns the budget of this name, and creates it if there is none.
     pub fn named(&self, name: &str) -> Budget {
-        // Nothing panics while it is held.
+        // Nothing panics under this lock.
         let named = self.0.named.read().unwrap_or_else(PoisonError::into_inner);
         let budget = named.budgets.get(name).cloned();
         drop(named);
         budget.unwrap_or_else(|| self.make(name))
     }
 
-    /// How many budgets there are.
+    /// Returns the number of budgets.
     #[must_use]
     pub fn len(&self) -> usize {
         let named = self.0.named.read().unwrap_or_else(PoisonError::into_inner);
         named.budgets.len()
     }
 
-    /// Whether there are none yet.
+    /// Returns whether there are no budgets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The budget of the host in this authority, in which there may be a user's name and password, too.
+    /// Returns the budget of the host in this authority, which may contain a user name and
+    /// password.
     pub(super) fn of_host(&self, authority: Option<&str>) -> Budget {
         let authority = authority.unwrap_or_default();
         let host = match authority.rsplit_once('@') {
@@ -119,7 +123,7 @@ impl BudgetRegistry {
         if named.budgets.len() >= self.0.at_most {
             return self.0.common.clone();
         }
-        let budget = self.0.common.anew();
+        let budget = self.0.common.like_new();
         named.budgets.insert(name.into(), budget.clone());
         budget
     }
@@ -137,7 +141,7 @@ impl BudgetRegistry {
 }
 
 impl Default for BudgetRegistry {
-    /// Budgets on the terms of [`Budget::default`].
+    /// Creates a registry of budgets with the settings of [`Budget::default`].
     fn default() -> Self {
         Self::with(Budget::default(), 1_024)
     }
@@ -164,7 +168,7 @@ impl NamedBudget {
         }
         self.swept = Some(now);
         self.budgets
-            .retain(|_, budget| !budget.is_lone() || !budget.is_rested(now));
+            .retain(|_, budget| !budget.is_lone() || !budget.is_reserve_full(now));
     }
 }
 
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hosts_are_told_apart_by_host_and_port_alone() {
+    async fn a_budget_is_per_host_and_port() {
         let budgets = BudgetRegistry::new(&Budget::new(20, Quota::per_second(0)));
         let host = budgets.of_host(Some("api.example.com"));
         for same in [
@@ -220,7 +224,7 @@ mod tests {
         }
         tokio::time::advance(Duration::from_millis(1_999)).await;
         let _ = budgets.named("new");
-        // What is in use stays, and so does what could do more if it were made anew.
+        // A budget in use stays, and so does one that is not full.
         assert!(is_same(&budgets.named("held"), &held));
         let spent = budgets.named("spent");
         let left = (0..99).filter(|_| spent.withdraw(Instant::now())).count();
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn names_without_room_share_one_until_there_is_room_again() {
+    async fn names_share_a_budget_while_the_registry_is_full() {
         let budgets = BudgetRegistry::default().at_most(1);
         let first = budgets.named("first");
         let second = budgets.named("second");

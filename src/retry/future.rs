@@ -24,11 +24,12 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of a [`RetryAfterBackoff`](super::RetryAfterBackoff).
+    /// The response future of [`RetryAfterBackoff`](super::RetryAfterBackoff).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. The price of a retry that was not made yet goes back to the budget.
+    /// It may be dropped at any point. The budget gets back the cost of a retry that was not made
+    /// yet.
     pub struct ResponseFuture<S, P, Request>
     where
         S: Service<Request>,
@@ -43,32 +44,33 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Calling { #[pin] future: F },
-        // Boxed: a timer is large, and most requests never sleep.
+        // Boxed because a timer is large, and most requests never sleep.
         Between { between: Box<Between> },
     }
 }
 
-/// A request between two attempts: it sleeps, and then waits for the inner service to be ready.
+/// A request between two attempts: sleeps, then waits until the inner service is ready.
 struct Between {
-    /// Of the sleep, and then of the deadline.
+    /// For the sleep, then for the deadline.
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
     withdrawal: Withdrawal,
     deadline: Instant,
 }
 
-/// The deadline passed before the inner service was ready for a further attempt.
+/// The error of a request whose deadline passed before the inner service was ready for another
+/// attempt.
 ///
-/// What the last attempt came to was given up, with all that it held, before the wait.
+/// The outcome of the last attempt was dropped before the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadlinePassed;
 
-/// What a further attempt needs.
+/// The state that another attempt needs.
 pub(super) struct NextAttempt<S, P, Request> {
-    /// `None` for the last attempt: there may be no more, or the request can't be cloned.
+    /// `None` if there are no further attempts or the request can't be cloned.
     pub(super) request: Option<Request>,
-    /// What pays for the retries, once there was one.
+    /// The budget of the retries, after the first one.
     pub(super) budget: Option<Budget>,
     pub(super) service: S,
     pub(super) policy: P,
@@ -121,7 +123,7 @@ where
                         true => next.progress.waited_for_another(plan.wait),
                         false => next.progress.waited(plan.wait),
                     }
-                    // What the response and the future hold, such as permits, is not held while this sleeps.
+                    // Permits held by the response and the future are released before the sleep.
                     drop(result);
                     let between = Between::new(plan);
                     state.set(State::Between { between });
@@ -160,7 +162,7 @@ where
     }
 }
 
-/// Whether it is left to another request to find out whether a circuit further in may close.
+/// Returns whether another request is the probe of an inner circuit breaker.
 fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
     let open = result.as_ref().err().and_then(find_source::<CircuitOpen>);
     open.is_some_and(|open| open.retry_after().is_none())
@@ -196,7 +198,7 @@ impl fmt::Display for DeadlinePassed {
     }
 }
 
-/// The source is [`Outcome::Timeout`].
+/// The outcome is [`Outcome::Timeout`].
 impl std::error::Error for DeadlinePassed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&Outcome::Timeout)
@@ -211,11 +213,11 @@ where
     P: Policy<Request, S::Response>,
     Request: TryClone,
 {
-    /// Whether there is another attempt after this result.
+    /// Returns the next attempt after this result, if there is one.
     #[inline]
     fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
         let Some(request) = &self.request else {
-            // A success of the last attempt pays into the budget, too.
+            // A success of the last attempt also adds to the budget.
             let is_success = || self.policy.is_success(result.as_ref());
             if let Some(budget) = self.budget.as_ref().filter(|_| is_success()) {
                 budget.deposit();
@@ -252,7 +254,8 @@ where
         let budget = self.budget.as_ref().map(|budget| (budget, outcome));
         let now = Instant::now();
         let plan = self.settings.plan(&self.progress, after, budget, now)?;
-        // A body of which a part is lost is not sent. One that the first attempt still reads is taken from it.
+        // A partly recorded body is not sent. One that the first attempt still reads is taken from
+        // it.
         if !request.claim() {
             return None;
         }

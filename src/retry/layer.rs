@@ -7,7 +7,7 @@ use super::{
     settings::{Paid, Settings},
 };
 
-/// Repeats requests that failed for a while only, when the server says so, or else after a growing wait.
+/// Retries requests after the wait that the server asks for, or else with exponential backoff.
 ///
 /// See the [module docs](crate::retry) for an example, the defaults and the order of layers.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct RetryAfterBackoffLayer<P = OutcomePolicy> {
 // ===== impl RetryAfterBackoffLayer =====
 
 impl RetryAfterBackoffLayer {
-    /// A layer with a budget of its own, and the defaults for everything.
+    /// Creates a layer with the defaults and a budget of its own.
     pub fn new() -> Self {
         Self {
             settings: Arc::default(),
@@ -30,7 +30,8 @@ impl RetryAfterBackoffLayer {
 }
 
 impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
-    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`](crate::HttpClassifier).
+    /// Sets the classifier, which returns the outcome of an attempt. Default:
+    /// [`HttpClassifier`](crate::HttpClassifier).
     pub fn classify<C2>(self, classifier: C2) -> RetryAfterBackoffLayer<OutcomePolicy<C2>> {
         RetryAfterBackoffLayer {
             settings: self.settings,
@@ -38,15 +39,16 @@ impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
         }
     }
 
-    /// Retries every method as it would GET, as for completions of a language model.
+    /// Retries every method like GET, as for completions of a language model.
     ///
-    /// See [`OutcomePolicy::retry_non_idempotent`] for what that risks.
+    /// See [`OutcomePolicy::retry_non_idempotent`] for the risk.
     pub fn retry_non_idempotent(mut self) -> Self {
         self.policy = self.policy.retry_non_idempotent();
         self
     }
 
-    /// Waits while a circuit further in is open, instead of failing at once. Use it if there is no fallback.
+    /// Waits while an inner circuit breaker is open, instead of failing at once. Use it if there is
+    /// no fallback.
     ///
     /// See [`OutcomePolicy::wait_for_circuit`].
     pub fn wait_for_circuit(mut self) -> Self {
@@ -56,7 +58,7 @@ impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
 }
 
 impl<P> RetryAfterBackoffLayer<P> {
-    /// Sets what decides which requests are sent again. Default: [`OutcomePolicy`].
+    /// Sets the policy, which decides whether a request is sent again. Default: [`OutcomePolicy`].
     pub fn policy<P2>(self, policy: P2) -> RetryAfterBackoffLayer<P2> {
         RetryAfterBackoffLayer {
             settings: self.settings,
@@ -64,56 +66,59 @@ impl<P> RetryAfterBackoffLayer<P> {
         }
     }
 
-    /// How often a request is sent at most, the first time included. 5 unless told otherwise; 0 counts as 1.
+    /// Sets the maximum number of attempts, including the first. Default: 5. 0 counts as 1.
     pub fn attempts(self, attempts: u32) -> Self {
         self.set(|settings| settings.attempts = attempts)
     }
 
-    /// The longest wait between two attempts. 60 s unless told otherwise.
+    /// Sets the longest wait between two attempts. Default: 60 s.
     ///
-    /// Where the server asks for a longer one, the caller gets the response at once.
+    /// If the server asks for a longer one, its response is returned at once.
     pub fn max_backoff(self, max_backoff: Duration) -> Self {
         self.set(|settings| settings.max_backoff = max_backoff)
     }
 
-    /// How long after the first attempt began the last one may begin. 5 minutes unless told otherwise.
+    /// Sets the time from the first attempt within which the last attempt must start. Default: 5
+    /// minutes.
     ///
-    /// It counts from when the request is first polled. A wait that would pass it is not begun: the caller gets the outcome
-    /// at once. Where the inner service is not ready in time for an attempt that was waited for, the caller gets
-    /// [`DeadlinePassed`](crate::retry::future::DeadlinePassed). An attempt that has begun is not cut
-    /// short; for that put a timeout inside, for each attempt, or outside, for all of them.
+    /// It starts when the request is first polled. If a wait would exceed it, the outcome is
+    /// returned at once. If the inner service is not ready in time for an attempt after a wait, the
+    /// error is [`DeadlinePassed`](crate::retry::future::DeadlinePassed). An attempt that has
+    /// started is not cancelled; use a timeout inside of this layer for each attempt, or outside
+    /// for all of them.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.set(|settings| settings.deadline = deadline)
     }
 
-    /// The waits where the server did not say how long. From half a second to 30 s unless told otherwise.
+    /// Sets the waits if the server asks for none. Default: from 0.5 s to 30 s.
     pub fn backoff(self, backoff: Backoff) -> Self {
         self.set(|settings| settings.backoff = backoff)
     }
 
-    /// The budget that retries are paid from, to share it with other layers. One of its own unless told otherwise.
+    /// Sets the retry budget, to share it with other layers. Default: a budget of its own.
     pub fn budget(self, budget: Budget) -> Self {
         self.set(|settings| settings.budget = Paid::By(budget))
     }
 
-    /// Pays for retries from the budget of the host that the request goes to, so that one that is down leaves nothing but its own
-    /// requests without retries.
+    /// Uses one retry budget per host, so that a host that is down uses up only its own.
     ///
-    /// Which host that is the policy [says](super::Policy::host): the request's
-    /// [authority](crate::RequestHead::authority) unless it is one of your own. A success takes a read lock in this mode.
+    /// [`Policy::host`](super::Policy::host) returns the host: the request's
+    /// [authority](crate::RequestHead::authority) by default. A success takes a read lock in this
+    /// mode.
     pub fn budget_by_host(self, budgets: BudgetRegistry) -> Self {
         self.set(|settings| settings.budget = Paid::ByHost(budgets))
     }
 
-    /// Repeats as long as attempts and deadline allow, however many requests fail.
+    /// Disables the retry budget: only the attempts and the deadline limit retries.
     pub fn no_budget(self) -> Self {
         self.set(|settings| settings.budget = Paid::Free)
     }
 
-    /// Makes the waits of this layer repeatable, for tests: the n-th wait that is drawn depends on `seed` and n alone.
+    /// Makes the waits of this layer reproducible, for tests: the n-th random wait depends only on
+    /// `seed` and n.
     ///
-    /// Everything that the layer makes draws from one sequence. Unless told otherwise, each thread draws from a generator
-    /// of its own that nobody can foresee.
+    /// All services of the layer share one sequence. By default, the waits come from the thread's
+    /// random number generator.
     pub fn seed(self, seed: u64) -> Self {
         self.set(|settings| settings.seed = Some((seed, Arc::default())))
     }

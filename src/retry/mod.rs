@@ -1,7 +1,8 @@
-//! Repeat requests that failed for a while only, when the server says so, or else after a growing wait.
+//! Retry middleware: waits as long as the server asks, or else with exponential backoff.
 //!
-//! A server that is asked too often answers 429 and, if it is kind, says how long to stay away. This layer stays away that
-//! long and tries again. Where nothing is said it waits for a time that grows with each attempt and is drawn by chance.
+//! A server that rejects a request with status 429 or 503 can say how long to wait, in
+//! `Retry-After` or a similar header. This layer waits that long and sends the request again.
+//! Without such a header it waits for a random time that grows with each attempt.
 //!
 //! # Examples
 //!
@@ -14,7 +15,7 @@
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{RetryAfterBackoffLayer, retry::Attempts};
 //!
-//! // Answers 429 for the first 20 seconds.
+//! // Responds with 429 for the first 20 seconds.
 //! let start = Instant::now();
 //! let server = service_fn(move |_: Request<&'static str>| async move {
 //!     let mut response = Response::new(());
@@ -37,7 +38,7 @@
 //! # }
 //! ```
 //!
-//! A client of a language model, whose requests are POST and may all be repeated:
+//! A client of a language model, whose requests are POST and may all be retried:
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,89 +51,95 @@
 //! # let _ = layer;
 //! ```
 //!
-//! # When a repetition is safe
+//! # What is retried
 //!
-//! A request that failed may have been acted on all the same: the answer was lost, not the request. GET, PUT, DELETE and
-//! the like can be repeated regardless. POST and PATCH are repeated only where the server cannot have acted, as with a
-//! 429, or a connection that was refused. [`OutcomePolicy`] has the whole table. It also
-//! [retries non-idempotent methods](RetryAfterBackoffLayer::retry_non_idempotent) if acting twice does no
-//! harm. A [`Classify`](crate::Classify) of your own changes what an outcome is, as for an error code in a
-//! header; a [`Policy`] of your own decides about everything, as for responses that are not HTTP.
+//! A server may have acted on a request that failed, for example if only the response was lost.
+//! GET, PUT, DELETE and the other idempotent methods can be retried anyway. POST and PATCH are
+//! retried only if the server can't have acted, as after a 429 or a refused connection.
+//! [`OutcomePolicy`] has the whole table.
 //!
-//! An unsafe request with an `Idempotency-Key` counts as a safe one, and the layer of
-//! [`idempotency_key`](crate::idempotency_key) gives it one.
+//! - [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent) retries all methods.
+//! - A [`Classify`](crate::Classify) implementation changes the outcome of a response, for example
+//!   because of an error code in a header.
+//! - A [`Policy`] implementation decides everything, also for responses that are not HTTP.
+//! - A request with an `Idempotency-Key` header is retried like GET. The layer of
+//!   [`idempotency_key`](crate::idempotency_key) sets that header.
 //!
-//! A request that can't be [cloned](crate::TryClone), such as one with a streamed body, is sent once, and the caller gets
-//! whatever comes of it. [`ReplayLayer`](crate::replay::ReplayLayer), outside of this one, makes it one that can be: until more
-//! was sent than may be recorded, which is asked before each further attempt.
+//! A request that can't be [cloned](crate::TryClone), such as one with a streamed body, is sent
+//! once. [`ReplayLayer`](crate::replay::ReplayLayer) outside of this layer records the body, so
+//! that the request can be retried as long as the body fits in the recording.
 //!
 //! # How long it waits
 //!
-//! 1. As long as the server asks, read by [`Hint`](crate::Hint): `retry-after-ms` or another header in milliseconds, else
-//!    `Retry-After`. Never less, and by chance up to a tenth more, at most 1 s more: the server tells everybody the same.
-//! 2. Else as [`Backoff`] says. So too where the server asks for next to no wait, less than a tenth of the first backoff.
+//! 1. As long as the server asks, as [`Hint`](crate::Hint) reads it: `retry-after-ms` or another
+//!    header in milliseconds, else `Retry-After`. Never less, and at random up to a tenth more, at
+//!    most one second, because the server sends the same value to all clients.
+//! 2. Otherwise as [`Backoff`] says, also if the server asks for less than a tenth of the first
+//!    backoff.
 //!
-//! | bound | default | when it is reached |
+//! | setting | default | if it is reached |
 //! | --- | --- | --- |
-//! | [`attempts`](RetryAfterBackoffLayer::attempts), the first included | 5 | the caller gets the last outcome |
-//! | [`max_backoff`](RetryAfterBackoffLayer::max_backoff), for one wait | 60 s | the server asks for more: the caller gets the response at once |
-//! | [`deadline`](RetryAfterBackoffLayer::deadline), from the first call | 5 min | a wait would pass it: the caller gets the outcome at once |
+//! | [`attempts`](RetryAfterBackoffLayer::attempts), including the first | 5 | the last outcome is returned |
+//! | [`max_backoff`](RetryAfterBackoffLayer::max_backoff), for one wait | 60 s | the server asks for more: its response is returned at once |
+//! | [`deadline`](RetryAfterBackoffLayer::deadline), from the first poll | 5 min | a wait would exceed it: the outcome is returned at once |
 //! | [`backoff`](RetryAfterBackoffLayer::backoff), for one wait without a hint | 0.5 s doubling to 30 s, full jitter | the wait no longer grows |
-//! | [`budget`](RetryAfterBackoffLayer::budget), for retries without a hint | 20 % of the successes, and 1 a second | the caller gets the outcome at once |
+//! | [`budget`](RetryAfterBackoffLayer::budget), for retries without a hint | 20 % of the successes, and 30 a minute | the outcome is returned at once |
 //!
-//! Responses and errors that are handed on are untouched, but for [`Attempts`] in the extensions of a response that took
-//! more than one.
+//! A response that took more than one attempt has [`Attempts`] in its extensions. Otherwise
+//! responses and errors are returned unchanged.
 //!
-//! # The budget
+//! # Retry budget
 //!
-//! When a server is down, every request of every client fails, and with five attempts each its load is five times what
-//! brought it down. So retries are paid for from a [`Budget`], into which only successes pay. A retry that waits out the
-//! server's own hint is free: it was invited, and attempts and deadline bound it. So the budget never fails a request
-//! that the server would have let through at the time it named. One after a timeout costs [twice as much](Budget::price), for
-//! what timed out may still be worked on.
+//! If a server is down, five attempts for each request are five times its load. Therefore each
+//! retry takes from a [`Budget`], to which only successes add. A retry after the wait that the
+//! server asked for is free: the attempts and the deadline limit it. A retry after a timeout costs
+//! [twice as much](Budget::price), because the server may still be working on the first attempt.
 //!
-//! A layer for many hosts should have [a budget for each](RetryAfterBackoffLayer::budget_by_host), and layers for one provider
-//! one [in common](BudgetRegistry::named).
+//! A layer for many hosts should have [a budget per host](RetryAfterBackoffLayer::budget_by_host).
+//! Layers for one provider should [share a budget](BudgetRegistry::named).
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
-//! Outside of the limiters, so that each attempt takes from the quota:
+//! Outside of the limits, so that each attempt takes from the quota:
 //!
 //! ```text
 //! ServiceBuilder::new()
-//!     .layer(RetryAfterBackoffLayer::new())                       500 attempts a minute reach the server
+//!     .layer(RetryAfterBackoffLayer::new())                    // 500 attempts a minute
 //!     .layer(TokenBucketLayer::new(Quota::per_minute(500)))
 //!
 //! ServiceBuilder::new()
-//!     .layer(TokenBucketLayer::new(Quota::per_minute(500)))       500 requests a minute do, and 5 attempts of each:
-//!     .layer(RetryAfterBackoffLayer::new())                       2,500
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(500)))    // 500 requests a minute,
+//!     .layer(RetryAfterBackoffLayer::new())                    // up to 2,500 attempts
 //! ```
 //!
-//! A [`Rejected`](crate::Rejected) of a limiter inside is never repeated: the limiter has waited as long as it may. Nor is a
-//! [`CircuitOpen`](crate::CircuitOpen): the service is to be left alone, and a fallback further out answers at once. Without one
-//! [`wait_for_circuit`](RetryAfterBackoffLayer::wait_for_circuit) waits until it may be asked again. A
-//! [`Concurrency`](crate::Concurrency) limit inside gives its permit back before the wait, and so does any other layer
-//! that frees what it holds when its response is dropped. A fallback goes outside: it answers when the attempts are used
-//! up.
+//! - A [`Rejected`](crate::Rejected) of an inner limit is not retried: the limit has already waited
+//!   as long as it may.
+//! - A [`CircuitOpen`](crate::CircuitOpen) is not retried: a fallback outside of this layer
+//!   responds at once. Without a fallback, use
+//!   [`wait_for_circuit`](RetryAfterBackoffLayer::wait_for_circuit).
+//! - An inner [`Concurrency`](crate::Concurrency) limit gets its permit back before the wait, like
+//!   any layer that releases what it holds when its response is dropped.
+//! - A fallback goes outside: it responds if all attempts have failed.
 //!
-//! On an axum `Router` this layer and a fallback need axum's `HandleErrorLayer` outside of them, because their error is a
-//! [`BoxError`](crate::BoxError): they belong around a client. The limiters don't, with `.respond()`.
+//! On an axum `Router` this layer and a fallback need axum's `HandleErrorLayer` outside of them,
+//! because their error is a [`BoxError`](crate::BoxError). They are meant for clients. Limits with
+//! `.respond()` do not need it.
 //!
 //! # What is shared
 //!
-//! A layer has one budget, or one for each host. Each service that it makes and each clone of those share it.
+//! All services that a layer makes, and their clones, share its budget or its budgets per host.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! Every request is cloned before it is sent, because nobody knows yet whether it will be needed again: for an
-//! `http::Request` that is its headers and extensions, and its body if that is not reference-counted as `Bytes` is. So is
-//! the inner service. Beyond these clones a request that succeeds takes no lock and allocates nothing, but for a read lock where each
-//! host has its budget. A wait allocates its timer.
+//! Each request is cloned before it is sent: the headers, the extensions, and the body, which is
+//! cheap if it is reference-counted like `Bytes`. The inner service is cloned as well. Otherwise a
+//! successful request takes no lock and allocates nothing, except for a read lock with one budget
+//! per host. A wait allocates a timer.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! A response future can be dropped at any point. What was taken out of the budget's savings for a retry that was not
-//! made goes back; what was taken from its reserve comes back by itself.
+//! The response future may be dropped at any point. The cost of a retry that was not made is
+//! returned to the budget's savings; the reserve refills with time.
 
 mod attempts;
 mod budget;

@@ -1,4 +1,4 @@
-//! What a retry does after an attempt.
+//! Retry policies.
 
 use std::{any::type_name, fmt, time::Duration};
 
@@ -12,14 +12,18 @@ use crate::{
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The wait for another request's probe. It is less than a tenth of the usual backoff, which therefore
-/// takes its place; a backoff of zero does not spin.
+/// The shortest wait for another request's probe.
+///
+/// It is less than a tenth of the default backoff, which therefore replaces it. It keeps a backoff
+/// of zero from spinning.
 const LEAST_WAIT: Duration = Duration::from_millis(40);
 
 /// Decides whether a request is sent again.
 ///
-/// The default is [`OutcomePolicy`]. Closures are policies for requests and responses that have a
-/// [head](ResponseHead); write out the types of their arguments:
+/// Default: [`OutcomePolicy`]. Closures are policies for requests and responses that have a
+/// [head](ResponseHead); write out the types of their arguments.
+///
+/// # Examples
 ///
 /// ```
 /// use http::{Request, Response, StatusCode};
@@ -35,52 +39,56 @@ const LEAST_WAIT: Duration = Duration::from_millis(40);
 /// # let _ = layer;
 /// ```
 ///
-/// For those that are not HTTP use [`policy_fn`], or implement this trait.
+/// For other requests and responses use [`policy_fn`], or implement this trait.
 pub trait Policy<Request, Response> {
-    /// Returns what to do after `result`. The request is a clone of the one that was sent.
+    /// Returns the action after `result`. The request is a clone of the one that was sent.
     fn action(&self, request: &Request, result: Result<&Response, &BoxError>) -> RetryAction;
 
-    /// Notes in a response how many attempts it took, if it took more than one. By default does nothing.
+    /// Records the number of attempts in a response that took more than one. Does nothing by
+    /// default.
     fn record(&self, response: &mut Response, attempts: Attempts) {
         let _ = (response, attempts);
     }
 
-    /// Whether a last attempt, whose request is no longer there for [`action`](Policy::action), was a
-    /// success, which adds to the retry budget. By default no.
+    /// Returns whether the last attempt was a success, which adds to the retry budget. By default
+    /// `false`.
+    ///
+    /// The request is no longer available then, so that [`action`](Policy::action) can't be called.
     fn is_success(&self, result: Result<&Response, &BoxError>) -> bool {
         let _ = result;
         false
     }
 
-    /// Returns the host that the request goes to, which is the name of its budget if there is
-    /// [one per host](crate::RetryAfterBackoffLayer::budget_by_host). Requests for which this is `None`
-    /// share one; by default all do.
+    /// Returns the host of the request, which is the name of its budget if there is [one per
+    /// host](crate::RetryAfterBackoffLayer::budget_by_host).
+    ///
+    /// Requests without a host share a budget. By default this is `None` for all of them.
     fn host<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let _ = request;
         None
     }
 }
 
-/// What a retry does after an attempt.
+/// The action after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[must_use]
 pub enum RetryAction {
-    /// Returns the result, which counts as a success: the retry budget grows.
+    /// Returns the result, which is a success and adds to the retry budget.
     Accept,
     /// Sends the request again.
     Retry {
-        /// The wait that the server asked for, if it did. A retry after such a wait costs nothing.
+        /// The wait that the server asked for, if any. A retry after such a wait is free.
         after: Option<Duration>,
-        /// What the result means, on which the [price](super::Budget::price) of the retry depends. If it
-        /// is `None`, an error is [looked into](Outcome::of_error).
+        /// The outcome, which determines the [price](super::Budget::price) of the retry. If it is
+        /// `None`, an error is [classified](Outcome::of_error).
         outcome: Option<Outcome>,
     },
-    /// Returns the result, a failure that must not be repeated or would only fail again.
+    /// Returns the result, a failure that must not be retried or would fail again.
     Forbid,
 }
 
-/// Sends again what may succeed later, if another attempt does no harm.
+/// Retries requests that may succeed later, if another attempt does no harm.
 ///
 /// | [outcome](Outcome) | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and any with an `Idempotency-Key` | POST, PATCH, … | any, with [`retry_non_idempotent`](OutcomePolicy::retry_non_idempotent) |
 /// | --- | --- | --- | --- |
@@ -94,18 +102,17 @@ pub enum RetryAction {
 /// | none: a [`Rejected`](crate::Rejected) or [`CircuitOpen`] of this crate, an unknown error | no, but see [`wait_for_circuit`](OutcomePolicy::wait_for_circuit) | no | no |
 /// | a [timeout of the whole call](TimedOut::Call) | no | no | no |
 ///
-/// An `Idempotency-Key` in the request means that the server tells a repetition from a second request,
-/// whatever the method. The layer of [`idempotency_key`](crate::idempotency_key) sets one. An empty one
+/// A server that supports `Idempotency-Key` acts once on all requests with the same key, whatever
+/// the method. The layer of [`idempotency_key`](crate::idempotency_key) sets one. An empty key
 /// counts as none.
 ///
-/// An error can't tell *which* connection was not established. A client that follows redirects may have
-/// failed to connect to the place that a POST was redirected to, after the POST was acted on; so may a
-/// service in this process that calls another one. If that matters, let the client follow no redirects,
-/// or write a [`Policy`].
+/// An error does not tell *which* connection failed. A client that follows redirects may fail to
+/// connect to the target of a redirect after the server has acted on the POST; so may a service in
+/// this process that calls another one. If that matters, disable redirects, or write a [`Policy`].
 ///
-/// Bodies are not read. A 429 which means that the money is spent, such as OpenAI's
-/// `insufficient_quota`, looks like any other one unless the server sends `x-should-retry: false`. A
-/// `StreamErrorLayer` further in reads it, and inserts the outcome into the response.
+/// Bodies are not read. A 429 that means that the credit is used up, such as OpenAI's
+/// `insufficient_quota`, looks like any other 429 unless the server sends `x-should-retry: false`.
+/// An inner `StreamErrorLayer` reads it and inserts the outcome into the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct OutcomePolicy<C = HttpClassifier> {
@@ -114,13 +121,15 @@ pub struct OutcomePolicy<C = HttpClassifier> {
     wait_for_circuit: bool,
 }
 
-/// A closure as a [`Policy`], made by [`policy_fn`].
+/// A [`Policy`] from a closure. See [`policy_fn`].
 #[derive(Clone, Copy)]
 pub struct PolicyFn<F>(F);
 
-/// Makes a policy of a closure, for requests and responses that are not HTTP.
+/// Creates a policy from a closure, for requests and responses that are not HTTP.
 ///
-/// The number of attempts is not noted anywhere.
+/// The number of attempts is not recorded in the response.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -150,7 +159,7 @@ pub const fn policy_fn<F>(f: F) -> PolicyFn<F> {
 // ===== impl RetryAction =====
 
 impl RetryAction {
-    /// Sends the request again after a backoff.
+    /// Returns an action that sends the request again after a backoff.
     pub const fn retry() -> Self {
         Self::Retry {
             after: None,
@@ -158,7 +167,7 @@ impl RetryAction {
         }
     }
 
-    /// Sends the request again after the wait that the server asked for.
+    /// Returns an action that sends the request again after the wait that the server asked for.
     pub const fn retry_after(wait: Duration) -> Self {
         Self::Retry {
             after: Some(wait),
@@ -166,7 +175,7 @@ impl RetryAction {
         }
     }
 
-    /// Sets the outcome of a retry. Changes nothing if this is none.
+    /// Sets the outcome of a retry. Does nothing for other actions.
     pub const fn because(mut self, because: Outcome) -> Self {
         if let Self::Retry { outcome, .. } = &mut self {
             *outcome = Some(because);
@@ -178,7 +187,7 @@ impl RetryAction {
 // ===== impl OutcomePolicy =====
 
 impl OutcomePolicy {
-    /// A policy that retries a non-idempotent method only if the server did not act.
+    /// Creates a policy that retries a non-idempotent method only if the server did not act.
     pub const fn new() -> Self {
         Self {
             classifier: HttpClassifier,
@@ -189,7 +198,7 @@ impl OutcomePolicy {
 }
 
 impl<C> OutcomePolicy<C> {
-    /// Sets what returns the outcome of an attempt. Default: [`HttpClassifier`].
+    /// Sets the classifier, which returns the outcome of an attempt. Default: [`HttpClassifier`].
     pub fn classify<C2>(self, classifier: C2) -> OutcomePolicy<C2> {
         OutcomePolicy {
             classifier,
@@ -198,23 +207,23 @@ impl<C> OutcomePolicy<C> {
         }
     }
 
-    /// Retries every method as it would GET.
+    /// Retries every method like GET.
     ///
-    /// For requests that do no harm if they are acted on twice, whatever their method: completions of a
-    /// language model are POST requests, and the SDKs of their providers retry them all. The price may be
-    /// that both responses are paid for.
+    /// This is for requests that the server may act on twice without harm, whatever their method.
+    /// Completions of a language model are POST requests, and the SDKs of the providers retry them
+    /// all. Both responses may be billed.
     pub const fn retry_non_idempotent(mut self) -> Self {
         self.retry_non_idempotent = true;
         self
     }
 
-    /// Waits while a circuit further in is open and then tries again, instead of failing at once. Use it
-    /// if there is no fallback.
+    /// Waits while an inner circuit breaker is open and then tries again, instead of failing at
+    /// once. Use it if there is no fallback.
     ///
-    /// Nothing was sent, so every method is retried. The wait is what is left of the circuit's cooldown,
-    /// has the bounds of one that a server asks for, and counts as an attempt. While another request probes
-    /// the service it is a backoff, and does not count as an attempt: the probe may take as long as any
-    /// response.
+    /// Nothing was sent, so every method is retried. The wait is the rest of the circuit's
+    /// cooldown, has the bounds of a wait that a server asks for, and counts as an attempt. While
+    /// another request is the probe, the wait is a backoff and does not count as an attempt,
+    /// because the probe may take as long as any response.
     pub const fn wait_for_circuit(mut self) -> Self {
         self.wait_for_circuit = true;
         self
@@ -247,7 +256,7 @@ impl<C> OutcomePolicy<C> {
                     let wait = CircuitOpen::retry_after(open).unwrap_or(LEAST_WAIT);
                     return RetryAction::retry_after(wait);
                 }
-                // Nobody waits for the response of another attempt.
+                // The client no longer waits for a response.
                 if let Some(TimedOut::Call(_)) = find_source(error) {
                     return RetryAction::Forbid;
                 }
@@ -279,7 +288,7 @@ impl<C> OutcomePolicy<C> {
     }
 }
 
-/// Whether the same request may get another response at another time.
+/// Returns whether the same request may get another response later.
 fn may_change(outcome: Outcome, status: Option<StatusCode>) -> bool {
     let is_final = matches!(
         outcome,
@@ -288,7 +297,7 @@ fn may_change(outcome: Outcome, status: Option<StatusCode>) -> bool {
     !is_final && status != Some(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
-/// Whether the service did what it should, even if the request was at fault.
+/// Returns whether the service works, even if the request was at fault.
 const fn is_handled(outcome: Outcome) -> bool {
     matches!(
         outcome,
@@ -359,7 +368,7 @@ impl<F> fmt::Debug for PolicyFn<F> {
     }
 }
 
-/// It is object safe, so that a policy can be chosen at run time.
+/// The trait is object safe, so that a policy can be chosen at run time.
 const _: fn(&dyn Policy<(), ()>) = |_| {};
 
 #[cfg(test)]
@@ -376,7 +385,7 @@ mod tests {
     const NO: RetryAction = RetryAction::Forbid;
     const OK: RetryAction = RetryAction::Accept;
 
-    /// An error with another one inside.
+    /// An error with a source.
     #[derive(Debug)]
     struct Outer(BoxError);
 
@@ -402,7 +411,7 @@ mod tests {
         plain(policy.action(&request, outcome))
     }
 
-    /// Without its outcome.
+    /// Removes the outcome of a retry.
     fn plain(action: RetryAction) -> RetryAction {
         match action {
             RetryAction::Retry { after, .. } => RetryAction::Retry {
@@ -413,7 +422,8 @@ mod tests {
         }
     }
 
-    /// What GET, POST, and POST that may be repeated get. A POST with a key gets what a GET does.
+    /// Returns the actions for GET, POST, and POST with `retry_non_idempotent`. A POST with a key
+    /// gets the action of GET.
     fn three(outcome: Result<&Response<()>, &BoxError>) -> [RetryAction; 3] {
         let mut keyed = Request::post("/").body(()).unwrap();
         let mut classified = |key| {
@@ -526,7 +536,7 @@ mod tests {
                 assert_eq!(three(Err(&error)), expected, "{error:?}");
             }
         }
-        // That there was no connection weighs more than whatever stands around it.
+        // A refused connection takes precedence over the errors around it.
         let refused = io::Error::from(Kind::ConnectionRefused);
         let timed_out: BoxError = io::Error::new(Kind::TimedOut, Outer(refused.into())).into();
         assert_eq!(three(Err(&timed_out)), [YES; 3]);
@@ -545,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn so_may_what_this_crate_timed_out_but_a_call_that_is_over_is_over() {
+    fn timeouts_of_this_crate() {
         let after = std::time::Duration::from_secs(1);
         for (timed_out, expected) in [
             (TimedOut::Attempt(after), [YES, NO, YES]),
@@ -562,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_says_why() {
+    fn a_retry_has_an_outcome() {
         fn of(outcome: Result<&Response<()>, &BoxError>) -> Option<Outcome> {
             match OutcomePolicy::new().action(&Request::new(()), outcome) {
                 RetryAction::Retry { outcome, .. } => outcome,
@@ -586,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_attempt_is_a_success_where_it_would_not_be_repeated_nor_forbidden() {
+    fn success_of_the_last_attempt() {
         for (status, expected) in [
             (200, true),
             (304, true),
@@ -604,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_a_limiter_or_a_circuit_is_never_repeated_whatever_it_stands_in() {
+    fn rejections_of_this_crate_are_never_retried() {
         let rejected = || {
             let max_wait = std::time::Duration::ZERO;
             Rejected::new(
@@ -629,10 +639,11 @@ mod tests {
 
     #[cfg(feature = "reqwest")]
     #[tokio::test]
-    async fn reqwest_tells_whether_there_was_a_connection() {
+    async fn reqwest_connection_errors() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        // Nobody listens on a port that was just let go of, and a listener that hangs up breaks a connection.
+        // The port of a dropped listener refuses connections; a listener that drops a connection
+        // breaks it.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let hang_up = async { drop(listener.accept().await.unwrap()) };

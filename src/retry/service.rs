@@ -14,10 +14,9 @@ use super::{
 };
 use crate::{error::BoxError, http::TryClone};
 
-/// A service whose failed requests are repeated. Made by a
-/// [`RetryAfterBackoffLayer`](crate::RetryAfterBackoffLayer).
+/// Retry middleware, made by a [`RetryAfterBackoffLayer`](crate::RetryAfterBackoffLayer).
 ///
-/// A clone shares the settings and the budget.
+/// Clones share the settings and the budget.
 #[derive(Clone)]
 pub struct RetryAfterBackoff<S, P = super::OutcomePolicy> {
     inner: S,
@@ -50,7 +49,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, P, Request>;
 
-    /// Passes through.
+    /// Polls the inner service.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
@@ -64,7 +63,7 @@ where
         let next = NextAttempt {
             request: again,
             budget: None,
-            // A fresh clone, which holds nothing: the ready instance is called right now.
+            // The ready instance is called now, so the clone holds no permit.
             service: self.inner.clone(),
             policy: self.policy.clone(),
             settings: self.settings.clone(),

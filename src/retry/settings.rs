@@ -1,4 +1,4 @@
-//! The rules of a layer, and the one place where a server's wait, our backoff and the bounds meet.
+//! The settings of a retry layer, and the computation of the next wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,8 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// A deadline further off than this counts as this: an instant can't be as far off as a duration.
+/// The longest deadline, because an `Instant` can't be as far in the future as a `Duration` is
+/// long.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 #[derive(Debug, Clone)]
@@ -22,12 +23,12 @@ pub(super) struct Settings {
     pub(super) max_backoff: Duration,
     pub(super) deadline: Duration,
     pub(super) budget: Paid,
-    /// A seed, and how many numbers were drawn from it: each count is a seed, so that there is no
-    /// generator to lock. Without one the thread's generator is used.
+    /// The seed, and the count of numbers drawn. Seed plus count seeds a generator for each number,
+    /// so that there is none to lock. If `None`, the thread's generator is used.
     pub(super) seed: Option<(u64, Arc<AtomicU64>)>,
 }
 
-/// What pays for the retries of a layer.
+/// The budget of a layer's retries.
 #[derive(Debug, Clone)]
 pub(super) enum Paid {
     Free,
@@ -35,22 +36,22 @@ pub(super) enum Paid {
     ByHost(BudgetRegistry),
 }
 
-/// How far one request has come.
+/// The progress of one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetryState {
     pub(super) attempts: Attempts,
     pub(super) last_wait: Duration,
-    /// Unknown until the first attempt makes the caller wait. Until then no time has passed, and reading the clock is
-    /// left to a moment in which nothing else is to be done.
+    /// `None` until an attempt returns `Pending`. No time has passed until then, and the clock is
+    /// read while there is nothing else to do.
     started: Option<Instant>,
 }
 
-/// A retry that has been decided: sleep this long, and it is paid for.
+/// The next attempt: its wait and its cost.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) wait: Duration,
     pub(super) withdrawal: Withdrawal,
-    /// When the attempt must have begun.
+    /// The time by which the attempt must start.
     pub(super) deadline: Instant,
 }
 
@@ -70,12 +71,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether, and after which wait, there is another attempt after one that failed at `now`.
+    /// Returns the next attempt after one that failed at `now`, if there is one.
     ///
-    /// A hint is a promise to keep: the wait is never below it, and a hint that does not fit is not shortened but ends
-    /// the attempts. A wait of our own choice is cut to the ceiling, and ends the attempts where it passes the deadline.
+    /// The wait is never shorter than the server's hint: a hint above a bound ends the attempts. A
+    /// backoff is cut to `max_backoff`, and ends the attempts if it exceeds the deadline.
     ///
-    /// With a ceiling of 60 s: a hint of 59 s waits between 59 and 60 s, one of 61 s does not wait at all.
+    /// With a `max_backoff` of 60 s, a hint of 59 s waits between 59 and 60 s; one of 61 s
+    /// does not wait.
     pub(super) fn plan(
         &self,
         progress: &RetryState,
@@ -92,7 +94,7 @@ impl Settings {
         let wait = match hint {
             Some(hint) if hint > self.max_backoff.min(left) => return None,
             None => self.own_wait(progress).min(self.max_backoff),
-            // "At once", or nearly so, says nothing of how to spread those who were told so.
+            // A hint near zero does not spread the clients, so the backoff is used.
             Some(hint) if hint < self.backoff.base() / 10 => {
                 self.own_wait(progress).min(self.max_backoff).max(hint)
             }
@@ -116,7 +118,7 @@ impl Settings {
         let Some((seed, drawn)) = &self.seed else {
             return rand::random();
         };
-        // Relaxed: a lone counter, nothing is read through it.
+        // Relaxed: an independent counter.
         let count = drawn.fetch_add(1, Ordering::Relaxed);
         SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
     }
@@ -156,7 +158,7 @@ impl RetryState {
         }
     }
 
-    /// The attempt under way makes the caller wait.
+    /// Records that an attempt returned `Pending`.
     pub(super) fn pending(&mut self) {
         self.started.get_or_insert_with(Instant::now);
     }
@@ -166,7 +168,7 @@ impl RetryState {
         self.attempts.add();
     }
 
-    /// What was waited for is another request's attempt.
+    /// Records a wait for another request's attempt.
     pub(super) fn waited_for_another(&mut self, wait: Duration) {
         self.pending();
         self.attempts.wait(wait);

@@ -1,4 +1,4 @@
-//! The one place that atomics, and locks beside them, come from, so that loom can stand in for them.
+//! Atomics and locks, which loom replaces in its tests.
 
 #[cfg(not(throttle_loom))]
 pub(crate) use std::sync::{
@@ -21,7 +21,7 @@ pub(crate) use self::semaphore::Semaphore;
 #[cfg(throttle_loom)]
 mod semaphore;
 
-/// Runs a model through every order of its steps in which a thread is interrupted up to three times.
+/// Runs a model with up to three preemptions of each thread.
 #[cfg(all(test, throttle_loom))]
 pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();

@@ -1,11 +1,11 @@
-//! What the models need of tokio's semaphore, which loom can't see into. Nobody waits in a model.
+//! A model of tokio's semaphore for loom. It never waits.
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Semaphore(AtomicUsize);
 
-/// One permit, not yet taken for good.
+/// A permit that returns to the semaphore unless it is forgotten.
 pub(crate) struct AcquiredPermit;
 
 // ===== impl Semaphore =====

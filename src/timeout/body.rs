@@ -1,4 +1,4 @@
-//! The response's body.
+//! The response body.
 
 use std::{
     fmt,
@@ -13,15 +13,15 @@ use pin_project_lite::pin_project;
 use super::watch::BodyWatch;
 use crate::error::BoxError;
 
-/// As many chunks of no bytes are skipped at once.
+/// The number of empty chunks that are skipped in one poll.
 const MOST_EMPTY: usize = 32;
 
 pin_project! {
-    /// A body that ends with an error where it takes too long.
+    /// A response body with timeouts.
     ///
-    /// See the [module docs](crate::timeout) for what is bounded. It may be dropped at any point.
+    /// See the [module docs](crate::timeout) for the limits. It may be dropped at any point.
     pub struct ResponseBody<B> {
-        // Dropped as soon as it has ended.
+        // Dropped at its end.
         #[pin]
         body: Option<B>,
         watch: BodyWatch,
@@ -82,7 +82,7 @@ where
 
 type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
-/// The next frame, or, where `wants_bytes`, the next that is not one of no bytes.
+/// Returns the next frame; with `wants_bytes`, the next one that is not empty.
 fn poll_bytes<B: Body>(
     mut body: Pin<&mut B>,
     wants_bytes: bool,
@@ -91,7 +91,7 @@ fn poll_bytes<B: Body>(
     for _ in 0..MOST_EMPTY {
         match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) if wants_bytes && !is_progress(&frame) => {
-                // Some panic when they are polled after their end.
+                // Some bodies panic if they are polled after their end.
                 if body.is_end_stream() {
                     return Poll::Ready(None);
                 }
@@ -99,7 +99,7 @@ fn poll_bytes<B: Body>(
             frame => return Poll::Ready(frame),
         }
     }
-    // Whoever sends them without a pause must not keep the task from all else, its timers among it.
+    // An endless series of empty chunks must not keep the task from its timers.
     cx.waker().wake_by_ref();
     Poll::Pending
 }
@@ -108,7 +108,7 @@ fn is_progress<D: Buf>(frame: &Frame<D>) -> bool {
     frame.data_ref().is_none_or(Buf::has_remaining)
 }
 
-/// A body that may take as long as it likes, such as one of your own in place of an answer.
+/// Creates a body without timeouts, such as one of your own in place of the response's.
 impl<B> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
         Self::new(body, BodyWatch::default())

@@ -1,4 +1,4 @@
-//! What may take how long, and when it is over.
+//! The time limits, and the instants at which they end.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::TimedOut;
 
-/// From here on a duration is no bound: far beyond it an instant could not be represented.
+/// A duration from here on is no limit: an `Instant` may not be able to hold it.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) struct TimeoutBounds {
     pub(super) whole_call: Option<Duration>,
 }
 
-/// When it is too late, and for what.
+/// The instant of a timeout, and its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) at: Instant,
@@ -36,7 +36,7 @@ impl TimeoutBounds {
         }
     }
 
-    /// When the head must be there, for a call that began then.
+    /// Returns the deadline of the head, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
         let attempt = self.attempt.map(TimedOut::Attempt);
         End::sooner(
@@ -45,18 +45,18 @@ impl TimeoutBounds {
         )
     }
 
-    /// When the body must have ended, for a call that began then.
+    /// Returns the deadline of the whole call, for a call that began then.
     pub(super) fn of_call(&self, begun: Instant) -> Option<End> {
         End::new(begun, TimedOut::Call(self.whole_call?))
     }
 
-    /// What bounds the wait for the first byte.
+    /// Returns the limit of the wait for the first byte.
     pub(super) fn first_wait(&self) -> Option<TimedOut> {
         let first_byte = self.first_byte.map(TimedOut::FirstByte);
         first_byte.or_else(|| self.later_wait())
     }
 
-    /// What bounds the wait for any other byte.
+    /// Returns the limit of the wait for any other byte.
     pub(super) fn later_wait(&self) -> Option<TimedOut> {
         self.between_chunks.map(TimedOut::BetweenChunks)
     }
@@ -71,7 +71,7 @@ impl End {
         Some(Self { at, why })
     }
 
-    /// The first of the two, if they are at one instant.
+    /// Returns the earlier of the two, and the first if they are equal.
     pub(super) fn sooner(first: Option<Self>, second: Option<Self>) -> Option<Self> {
         match (first, second) {
             (Some(first), Some(second)) if second.at < first.at => Some(second),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sooner_end_counts_and_that_of_the_call_if_they_are_one() {
+    fn the_earlier_end_counts() {
         let now = Instant::now();
         for (attempt, whole_call, sooner) in [
             (None, None, None),

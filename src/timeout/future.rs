@@ -17,22 +17,23 @@ use crate::{
     http::{IntoHttp, WithBody, with_body::map_body},
 };
 
-/// A response whose body is bounded.
+/// A response whose body has timeouts.
 pub type Bounded<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 pin_project! {
     /// The response future of a [`Timeout`](super::Timeout).
     ///
-    /// Polled again after a timeout, it times out again.
+    /// If it is polled again after a timeout, it returns the timeout again.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point, and drops the future inside. Its time begins when it is polled for the first time.
+    /// It may be dropped at any point, and drops the inner future. Its time starts when it is first
+    /// polled.
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
         bounds: TimeoutBounds,
-        // Read when it is first needed.
+        // Set on the first use.
         begun: Option<Instant>,
         timer: Timer,
     }

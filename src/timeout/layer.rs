@@ -4,12 +4,12 @@ use tower_layer::Layer;
 
 use super::{Timeout, bounds::TimeoutBounds};
 
-/// As long as the clients of AI providers wait for a head at least.
+/// The clients of AI providers wait at least this long for a head.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
-/// Bounds how long an attempt, its body, and the whole call may take.
+/// Limits the time of an attempt, of its body, and of the whole call.
 ///
-/// See the [module docs](crate::timeout) for an example and the order of layers.
+/// See the [module docs](crate::timeout) for an example and the layer ordering.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct TimeoutLayer {
@@ -19,9 +19,10 @@ pub struct TimeoutLayer {
 // ===== impl TimeoutLayer =====
 
 impl TimeoutLayer {
-    /// A layer that gives an attempt 30 seconds, and bounds nothing else.
+    /// Creates a layer that limits an attempt to 30 seconds, and has no other limit.
     ///
-    /// An answer that is not streamed has its head when all of it is written: give models that think for longer more time.
+    /// A response that is not streamed has its head only when all of it is generated: use a longer
+    /// limit for models that take longer.
     pub const fn new() -> Self {
         Self {
             bounds: TimeoutBounds::new(),
@@ -29,37 +30,39 @@ impl TimeoutLayer {
         .attempt(ATTEMPT)
     }
 
-    /// A layer that bounds the whole call, to the end of the response's body, and nothing else: for the outside of all layers.
+    /// Creates a layer that limits only the whole call, to the end of the response's body. It goes
+    /// outside of all other layers.
     pub const fn whole(whole_call: Duration) -> Self {
         Self::new().no_attempt().whole_call(whole_call)
     }
 
-    /// How long until the response's head is there. 30 s unless told otherwise.
+    /// Sets the time until the response's head. Default: 30 s.
     pub const fn attempt(mut self, attempt: Duration) -> Self {
         self.bounds.attempt = Some(attempt);
         self
     }
 
-    /// Gives an attempt as long as it needs.
+    /// Removes the limit on an attempt.
     pub const fn no_attempt(mut self) -> Self {
         self.bounds.attempt = None;
         self
     }
 
-    /// How long to wait for the first byte of the response's body, once it was asked for.
+    /// Sets the time to wait for the first byte of the response's body, from the first poll that
+    /// returns `Pending`. Default: the time of [`between_chunks`](Self::between_chunks).
     pub const fn first_byte(mut self, first_byte: Duration) -> Self {
         self.bounds.first_byte = Some(first_byte);
         self
     }
 
-    /// How long to wait for each byte of the response's body but the first, and for that, too, unless it has a bound
-    /// [of its own](Self::first_byte).
+    /// Sets the time to wait for each further byte of the response's body, and for the first one
+    /// unless [`first_byte`](Self::first_byte) is set. Default: no limit.
     pub const fn between_chunks(mut self, between_chunks: Duration) -> Self {
         self.bounds.between_chunks = Some(between_chunks);
         self
     }
 
-    /// How long until the response's body has ended.
+    /// Sets the time until the end of the response's body. Default: no limit.
     pub const fn whole_call(mut self, whole_call: Duration) -> Self {
         self.bounds.whole_call = Some(whole_call);
         self

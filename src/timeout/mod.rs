@@ -1,10 +1,11 @@
-//! Bounds on how long things may take: an attempt, the first byte, the wait between chunks, the whole call.
+//! Timeout middleware: limits the time of an attempt, the first byte, the wait between chunks, and
+//! the whole call.
 //!
-//! A request that is never answered, and an answer that stalls half-way, hold their connection and their place among what is in
-//! flight for as long as somebody waits. This layer ends the waiting with an error that says what took too long, and drops
-//! what was waited for.
+//! A request without a response, or a response that stalls, holds its connection and its permits
+//! for as long as the client waits. This layer returns an error that says what took too long, and
+//! drops the inner future or body.
 //!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -39,79 +40,85 @@
 //! # }
 //! ```
 //!
-//! # What is bounded
+//! # Timeouts
 //!
 //! | | from | to | error |
 //! | --- | --- | --- | --- |
-//! | [`attempt`](TimeoutLayer::attempt), 30 s unless told | the first poll of the future | the head of the response | [`TimedOut::Attempt`] |
-//! | [`first_byte`](TimeoutLayer::first_byte) | the first poll of the body that finds nothing | its first byte | [`TimedOut::FirstByte`] |
-//! | [`between_chunks`](TimeoutLayer::between_chunks) | any other poll that finds nothing | the next byte | [`TimedOut::BetweenChunks`] |
+//! | [`attempt`](TimeoutLayer::attempt), default 30 s | the first poll of the future | the head of the response | [`TimedOut::Attempt`] |
+//! | [`first_byte`](TimeoutLayer::first_byte) | the first poll of the body that returns `Pending` | its first byte | [`TimedOut::FirstByte`] |
+//! | [`between_chunks`](TimeoutLayer::between_chunks) | any other poll that returns `Pending` | the next byte | [`TimedOut::BetweenChunks`] |
 //! | [`whole_call`](TimeoutLayer::whole_call) | the first poll of the future | the end of the body | [`TimedOut::Call`] |
 //!
-//! - Without a bound for the first byte, that between chunks holds for the first one too.
-//! - A slow reader is not a slow answer: between two reads no clock runs but that of the whole call.
-//! - Only bytes are progress. A chunk of none, as a server may send for ever to seem alive, stops no clock, and is not passed
-//!   on where the wait for bytes is bounded. Trailers are.
-//! - An answer that drips a byte within each interval has no end. Nothing but `whole_call` bounds it.
-//! - What is there at the instant at which the time is over is in time. What is there when it is asked for later is in time,
-//!   too, but for a frame of a body whose whole call is over.
+//! - Without `first_byte`, `between_chunks` also limits the wait for the first byte.
+//! - A slow reader does not cause a timeout: between two polls only `whole_call` counts.
+//! - Only bytes are progress. Servers may send empty chunks to keep a connection alive. These stop
+//!   no timeout, and are not passed on if the wait for bytes is limited. Trailers are.
+//! - A response that sends a byte within each interval can go on forever. Only `whole_call` limits
+//!   it.
+//! - A response or a frame that is ready when its timeout ends is in time. One that is ready when
+//!   it is polled later is also in time, except for a frame after the end of the whole call.
 //!
 //! # Errors
 //!
-//! The future's error, and the body's, is a [`BoxError`](crate::BoxError): the inner one, or a [`TimedOut`], which
-//! [`TimedOut::of`] finds. A retry repeats requests after it as after a connection that broke, but for [`TimedOut::Call`], after
-//! which nobody waits for an answer any more.
+//! The error of the future and of the body is a [`BoxError`](crate::BoxError): the inner one, or a
+//! [`TimedOut`], which [`TimedOut::of`] finds. A retry handles it like a broken connection, except
+//! for [`TimedOut::Call`], which it does not retry.
 //!
-//! With `reqwest` a body that is cut ends with a `reqwest::Error`, which says that the body can't be decoded, and whose `is_timeout`
-//! says no: what it knows are its own timeouts. `TimedOut::of(&error.into())` finds this one, and
-//! [`Outcome::of_error`](crate::Outcome::of_error) says `Timeout`.
+//! With `reqwest`, a body that timed out ends with a `reqwest::Error` that says that the body can't
+//! be decoded, and whose `is_timeout` is false, because `reqwest` knows only its own timeouts.
+//! `TimedOut::of(&error.into())` returns the timeout, and
+//! [`Outcome::of_error`](crate::Outcome::of_error) returns `Timeout`.
 //!
-//! With a timeout the future, or the body, inside is dropped at once, before the error is returned: its connection is
-//! closed, or free, permits are back. The body has ended then.
+//! The inner future or body is dropped before the error is returned: its connection and its permits
+//! are released. The body is at its end then.
 //!
-//! It is a layer for clients: on an axum `Router` it needs axum's `HandleErrorLayer` outside of it.
+//! The layer is meant for clients: on an axum `Router` it needs axum's `HandleErrorLayer` outside
+//! of it.
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
-//! - Bounds on attempts and bodies go inside of the retry, so that each attempt has its own, and inside of all limits: what
-//!   waits further in is waiting, too, and an attempt would time out in its own queue. Next to the client is right.
-//! - The bound on the whole call goes outside of all, as a layer of its own: [`TimeoutLayer::whole`]. In one layer far inside
-//!   it would bound each attempt with its body.
-//!
+//! - Timeouts of attempts and bodies go inside of the retry, so that each attempt has its own, and
+//!   inside of all limits, because the time in an inner queue would count. Next to the client is
+//!   best.
+//! - The timeout of the whole call goes outside of all layers, as a layer of its own:
+//!   [`TimeoutLayer::whole`]. Further in it would limit each attempt.
 #![cfg_attr(
     feature = "provider",
-    doc = "What a request that timed out costs of a provider's limits is a setting: `ProviderLayer::on_drop`."
+    doc = "- `ProviderLayer::on_drop` sets what a request that timed out costs."
 )]
 //!
 //! # Readiness
 //!
-//! `poll_ready` passes through and is not timed. The limits of this crate wait in the future; for a service that waits in
-//! `poll_ready`, go through [`ServiceExt::oneshot`](https://docs.rs/tower/0.5/tower/trait.ServiceExt.html#method.oneshot) inside
-//! of this layer, or a timeout around both.
+//! `poll_ready` polls the inner service and is not timed. The limits of this crate wait in the
+//! future. For a service that waits in `poll_ready`, use
+//! [`ServiceExt::oneshot`](https://docs.rs/tower/0.5/tower/trait.ServiceExt.html#method.oneshot)
+//! inside of this layer, or a timeout around both.
 //!
 //! # What is shared
 //!
 //! Nothing.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! Where the response is there at the first poll, and its chunks are there when they are asked for, nothing is
-//! allocated and no timer is set; a bound on the whole call reads the clock at each frame. A call that has to be waited for
-//! allocates one timer, for all of its bounds and its body, and reads the clock each time that nothing is there. The timer
-//! is not set anew with each chunk, but when it goes off too early: a task may be woken for nothing once in that time.
+//! If the response is ready at the first poll, and its chunks when they are polled, nothing is
+//! allocated and no timer is set; `whole_call` reads the clock at each frame. A call that returns
+//! `Pending` allocates one timer for all of its timeouts, and reads the clock at each poll that
+//! returns `Pending`. The timer is not reset at each chunk, but if it fires too early: a task may
+//! be woken once in that time without need.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! Future and body can be dropped at any point, and drop what is inside. Nothing runs in the background: what
-//! nobody polls is not cut until it is polled or dropped.
+//! The future and the body may be dropped at any point, and drop the inner ones. Nothing runs in
+//! the background: a body that is not polled times out at its next poll.
 //!
-//! # Values at the edge
+//! # Edge cases
 //!
-//! A duration of zero is over at once for whatever is not there at the first poll. One of 30 years or more is no bound.
+//! A duration of zero times out unless the response is ready at the first poll. A duration of 30
+//! years or more is no limit.
 //!
 //! # Panics
 //!
-//! Whatever has to be waited for needs tokio's timer: outside of a tokio runtime, or in one without time, polling panics.
+//! A poll that has to wait panics outside of a Tokio runtime, or in one without a timer.
 
 mod body;
 mod bounds;

@@ -12,7 +12,7 @@ use crate::{
     http::{IntoHttp, WithBody},
 };
 
-/// A service that takes no longer than it may. Made by a [`TimeoutLayer`](super::TimeoutLayer).
+/// Timeout middleware, made by a [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
@@ -39,7 +39,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future>;
 
-    /// Passes through, for as long as it takes.
+    /// Polls the inner service, without a timeout.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)

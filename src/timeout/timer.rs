@@ -1,4 +1,4 @@
-//! The one timer of a call.
+//! The timer of a call.
 
 use std::{
     future::Future,
@@ -12,18 +12,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::bounds::End;
 use crate::error::TimedOut;
 
-/// A timer that is made when something has to be waited for, and kept from then on.
+/// A timer that is created at the first wait, and then reused.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// It was too late the last time, and what is waited for is asked once more.
+    /// The timeout has passed, and the inner future or body is polled once more.
     asked_again: bool,
 }
 
 // ===== impl Timer =====
 
 impl Timer {
-    /// Ready once `end` has come; wakes the task then, and perhaps once before.
+    /// Returns `Ready` once `end` has come. May wake the task once before.
     pub(super) fn poll(&mut self, end: End, now: Instant, cx: &mut Context<'_>) -> Poll<TimedOut> {
         if now >= end.at {
             return self.poll_late(cx).map(|()| end.why);
@@ -32,7 +32,7 @@ impl Timer {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(sleep_until(end.at)));
-        // One that goes off too early is left alone until it does: to set it costs more than all else here.
+        // A timer that fires too early is not reset, because that is slower than one wake-up.
         if sleep.deadline() > end.at {
             sleep.as_mut().reset(end.at);
         }
@@ -45,8 +45,9 @@ impl Timer {
         Poll::Pending
     }
 
-    /// In a task that has used up its budget of tokio's nothing is found, whatever is there, and no timer goes off. There
-    /// what is waited for is asked again, with a new budget; but once, since it might use up all of it each time.
+    /// If tokio's budget for the task is used up, every resource is `Pending`, even if it is ready,
+    /// and no timer fires. Then the inner future or body is polled once more with a new budget;
+    /// only once, because it may use up the budget each time.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_sure = match &mut self.sleep {
             Some(sleep) => sleep.as_mut().poll(cx).is_ready(),

@@ -1,4 +1,4 @@
-//! The clocks that run for a body.
+//! The timeouts of a body.
 
 use std::task::{Context, Poll};
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::error::TimedOut;
 
-/// How long a body has been waited for, and how long it may be.
+/// Measures how long the body's reader waits.
 #[derive(Debug, Default)]
 pub(super) struct BodyWatch {
-    /// What bounds the wait for the next byte.
+    /// The limit of the current wait.
     wait: Option<TimedOut>,
-    /// What bounds those after it.
+    /// The limit of the later waits.
     later_wait: Option<TimedOut>,
-    /// Since when there was nothing.
+    /// The start of the current wait.
     since: Option<Instant>,
     call: Option<End>,
     timer: Timer,
@@ -26,7 +26,7 @@ pub(super) struct BodyWatch {
 // ===== impl BodyWatch =====
 
 impl BodyWatch {
-    /// For the body of a call that began then, where that is bounded.
+    /// Returns the watch of a body whose call began at `begun`, if that is limited.
     pub(super) fn new(bounds: &TimeoutBounds, begun: Option<Instant>, timer: Timer) -> Self {
         Self {
             wait: bounds.first_wait(),
@@ -37,12 +37,12 @@ impl BodyWatch {
         }
     }
 
-    /// Whether it is bytes that are waited for, and for so long only.
+    /// Returns whether the wait for bytes is limited.
     pub(super) fn wants_bytes(&self) -> bool {
         self.wait.is_some()
     }
 
-    /// There was something. An error if it is too late for the call.
+    /// Records a frame. Returns an error if it is too late for the whole call.
     pub(super) fn passed(&mut self, is_progress: bool) -> Result<(), TimedOut> {
         if is_progress {
             self.since = None;
@@ -54,7 +54,7 @@ impl BodyWatch {
         }
     }
 
-    /// There was nothing. Ready if it has been so for too long.
+    /// Records that the body returned `Pending`. Returns `Ready` if that has taken too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
         if self.wait.is_none() && self.call.is_none() {
             return Poll::Pending;

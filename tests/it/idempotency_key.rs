@@ -160,7 +160,7 @@ async fn an_event_says_that_a_request_got_a_key_and_not_which() {
     }
     assert_eq!(
         events.lines(),
-        ["gave a request an idempotency key header=idempotency-key"]
+        ["adding an idempotency key header=idempotency-key"]
     );
     assert!(log.lock().unwrap()[1].contains_key("idempotency-key"));
 }

@@ -602,10 +602,7 @@ async fn one_event_tells_of_each_body_that_is_sent_again_or_is_too_large_for_it(
         sends(100).await,
         ["sending a recorded body again recorded=4"]
     );
-    assert_eq!(
-        sends(3).await,
-        ["a request's body is too large to be replayed"]
-    );
+    assert_eq!(sends(3).await, ["request body is too large to be replayed"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use crate::{
 pub(in crate::cache) struct SingleFlight {
     state: Mutex<State>,
     pub(super) pulse: Arc<Pulse>,
-    /// A reader has made room, or left.
+    /// A reader has made room, or has left.
     pub(super) moved: Notify,
 }
 
@@ -54,7 +54,7 @@ pub(in crate::cache) enum CloseReason {
     Private,
 }
 
-/// How far a reader has come.
+/// The position of a reader.
 #[derive(Default)]
 pub(super) struct Cursor {
     pub(super) at: usize,
@@ -78,7 +78,7 @@ impl SingleFlight {
         })
     }
 
-    /// Returns `None` if the response can't be shared any more, or `accepts` not its head.
+    /// Returns `None` if the response can't be shared any more, or if `accepts` rejects its head.
     pub(super) fn follow(&self, accepts: impl FnOnce(&CachedHead) -> bool) -> Option<u64> {
         let mut state = self.lock();
         let is_open = match &state.phase {
@@ -91,8 +91,8 @@ impl SingleFlight {
         is_open.then(|| state.add_reader())
     }
 
-    /// Lets the followers read, and returns the number of the reader of the leading request. Returns `None` if
-    /// the followers did not wait for it.
+    /// Lets the followers read, and returns the number of the reader of the leading request.
+    /// Returns `None` if the followers did not wait for it.
     pub(super) fn open(&self, head: &Arc<CachedHead>) -> Option<u64> {
         self.update(|state| {
             let is_open = matches!(state.phase, Phase::Calling);
@@ -103,7 +103,7 @@ impl SingleFlight {
         })
     }
 
-    /// Sends the followers away, if they still wait for the head.
+    /// Wakes the followers with a reason, if they still wait for the head.
     pub(in crate::cache) fn close(&self, reason: CloseReason) {
         self.update(|state| {
             if let Phase::Calling = state.phase {
@@ -112,7 +112,7 @@ impl SingleFlight {
         });
     }
 
-    /// There will be no more of the response.
+    /// Marks the end of the response.
     pub(super) fn end(&self) {
         self.update(|state| match state.phase {
             Phase::Calling => state.phase = Phase::Closed(CloseReason::Gone),

@@ -20,8 +20,8 @@ use crate::{
     sync::Ordering,
 };
 
-/// A leading request that is woken and not polled for this long, or up to twice as long, is given
-/// up: its caller may wait for this very follower.
+/// If the leading request is woken and not polled for this long, or up to twice as long, another
+/// request leads: the client of the leading request may wait for this follower.
 const STALL: Duration = Duration::from_secs(1);
 
 /// A follower of so many requests that failed calls the inner service itself.
@@ -72,7 +72,7 @@ impl<S, Request> Follower<S, Request> {
         }
     }
 
-    /// Waits for the head, and does what follows from it.
+    /// Waits for the head, and handles it.
     fn wait(
         &mut self,
         reader: Reader,

@@ -61,7 +61,7 @@ impl Lead {
         poll(&mut Context::from_waker(&waker))
     }
 
-    /// The response is there.
+    /// Shares the response.
     pub(in crate::cache) fn respond<B: Shareable>(
         self,
         response: http::Response<B>,

@@ -11,14 +11,14 @@ pub(super) struct Pulse(Mutex<Beat>);
 
 struct Beat {
     task: Waker,
-    /// Since when a poll is due.
+    /// The time since which a poll is due.
     woken: Option<Instant>,
 }
 
 // ===== impl Pulse =====
 
 impl Pulse {
-    /// For a request that was not polled yet.
+    /// Returns the pulse of a request that was not polled yet.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(Beat {
             task: Waker::noop().clone(),
@@ -26,14 +26,14 @@ impl Pulse {
         })))
     }
 
-    /// The task is about to poll.
+    /// Records a poll.
     pub(super) fn begin(&self, cx: &Context<'_>) {
         let mut beat = self.lock();
         beat.task.clone_from(cx.waker());
         beat.woken = None;
     }
 
-    /// Returns whether a poll was due so long ago.
+    /// Returns whether a poll has been due for `limit`.
     pub(super) fn is_overdue(&self, limit: Duration) -> bool {
         let woken = self.lock().woken;
         woken.is_some_and(|woken| woken.elapsed() >= limit)

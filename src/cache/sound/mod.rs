@@ -1,4 +1,4 @@
-//! Whether an answer that has come to its end, under a good status, is a good one.
+//! Checks whether a complete response with a success status is usable.
 
 mod report;
 mod stream;
@@ -11,15 +11,15 @@ use crate::{
     payload::sse::BYTE_ORDER_MARK,
 };
 
-/// Before each text of a JSON sequence.
+/// Starts each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Not where it tells an error, or was cut where no connection says so: where its end is that of
-/// the connection, or a provider died before or between two events. To be asked of no body that is
-/// empty because it has to be.
+/// Returns `false` if the body reports an error or is truncated without an error of the connection.
+/// A body may be truncated if it ends with the connection, or if a provider failed before or
+/// between two events. Do not call this for a response that must not have a body.
 pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     if is_compressed(headers) {
-        // Whatever is packed, nothing comes out of nothing.
+        // A compressed body is only checked for being empty.
         return !body.is_empty();
     }
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);

@@ -1,4 +1,4 @@
-//! What the JSON texts of a response say.
+//! Checks the JSON texts of a response.
 
 use std::iter;
 

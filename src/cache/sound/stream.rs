@@ -1,12 +1,12 @@
-//! A stream of events, all of it.
+//! Checks a complete stream of events.
 
 use super::report::Report;
 use crate::payload::sse::{Events, Sink};
 
 const DONE: &[u8] = b"[DONE]";
 
-/// Whether it is one, whatever it is called: the first data are JSON, or of an event that has a
-/// name. Prose and a `data:` URL begin alike.
+/// Returns whether a body is a stream of events, whatever its `Content-Type`: its first data are
+/// JSON or belong to a named event. Prose and a `data:` URL may begin the same way.
 pub(super) fn is_one(body: &[u8]) -> bool {
     let mut is_named = false;
     for line in body.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -22,8 +22,8 @@ pub(super) fn is_one(body: &[u8]) -> bool {
     false
 }
 
-/// Whether something is in it, no error, and its end, where those of its kind have one. One that
-/// ends within a line was cut.
+/// Returns whether a stream has content, no error, and an end, if streams of its format have one. A
+/// stream that ends within a line is truncated.
 pub(super) fn is_sound(body: &[u8]) -> bool {
     let is_cut = !(body.ends_with(b"\n") || body.ends_with(b"\r") || body.ends_with(DONE));
     let mut events = Events::new();
@@ -38,11 +38,11 @@ pub(super) fn is_sound(body: &[u8]) -> bool {
     report.has_content && !(is_cut || report.is_error || report.is_cut())
 }
 
-/// What the events say.
+/// Reads the events.
 #[derive(Default)]
 struct StreamReport {
     report: Report,
-    /// Of the event at hand.
+    /// The name of the current event.
     name: Vec<u8>,
     data: Vec<u8>,
 }
@@ -75,7 +75,7 @@ impl Sink for StreamReport {
         let json = json.unwrap_or(data).trim_ascii();
         let is_ping = matches!(name, b"ping" | b"keepalive");
         if !is_ping && !self.report.add(json) {
-            // Not JSON as a whole. Each line may be.
+            // Not one JSON text. Each line may be one.
             self.report.has_content = true;
             for line in json.split(|byte| *byte == b'\n') {
                 self.report.add(line);
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_in_a_stream_of_events_is_found_and_so_is_a_cut() {
+    fn errors_and_truncation_of_event_streams() {
         for (body, expected) in [
             ("data: {\"a\":1}\n\ndata: [DONE]\n\n", true),
             ("data: 1\n\ndata: [DONE]", true),

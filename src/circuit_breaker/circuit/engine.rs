@@ -1,4 +1,4 @@
-//! The states of a circuit, and what moves it from one to another. The time is given to it.
+//! The state machine of a circuit. The methods take the current time.
 //!
 //! ```text
 //!             too many failures                      cooldown over
@@ -8,8 +8,8 @@
 //!  └──────────────────────────────────────────────── it succeeded ◀──────────────┘
 //! ```
 //!
-//! Each opening and each closing begins a new *age*. A call carries the number of the one in which it began, and what
-//! comes of it counts in that one alone.
+//! Each opening and each closing starts a new *age*. A call has the number of the age in which it
+//! began, and its outcome counts only in that age.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -24,14 +24,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) terms: CircuitSettings,
-    /// Even while closed. Written under the lock of `opening`; those who read a number here have seen all that
-    /// was done to the tally before it.
+    /// Even while closed. Written under the lock of `opening`. A thread that reads a number here
+    /// also sees all earlier changes of the tally.
     age: AtomicU64,
     tally: Tally,
     opening: Mutex<OpenState>,
 }
 
-/// What was agreed, whatever state it is in.
+/// The settings of a circuit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CircuitSettings {
     pub(super) failures: u64,
@@ -101,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// The state, and how long it is open for.
+    /// Returns the state, and for how long the circuit is still open.
     pub(super) fn state(&self, now: u64) -> (State, Option<Duration>) {
         let opening = self.lock();
         match opening.until.saturating_sub(now) {
@@ -111,13 +111,13 @@ impl Engine {
         }
     }
 
-    /// Counts a success. Says whether it has closed the circuit.
+    /// Counts a success. Returns whether it closed the circuit.
     #[inline]
     pub(super) fn succeeded(&self, ticket: CallTicket, now: impl FnOnce() -> u64) -> bool {
         if !is_closed(ticket.age) {
             return self.close(ticket);
         }
-        // One that races with an opening may count in the age after the next closing, where it does no harm.
+        // A success that races with an opening may count after the next closing, which is harmless.
         if self.age() == ticket.age {
             self.tally.succeeded(now());
         }
@@ -127,7 +127,8 @@ impl Engine {
     #[cold]
     fn close(&self, probe: CallTicket) -> bool {
         let mut opening = self.lock();
-        // Of an earlier opening: things have changed since. Any of this one will do, however long it took.
+        // The probe is of an earlier opening. Any probe of this opening counts, however long it
+        // took.
         if self.age() != probe.age {
             return false;
         }
@@ -137,7 +138,7 @@ impl Engine {
         true
     }
 
-    /// Counts a failure. Says for how long it has opened the circuit, if it has.
+    /// Counts a failure. If it opened the circuit, returns the cooldown.
     #[cold]
     pub(super) fn failed(
         &self,
@@ -172,7 +173,7 @@ impl Engine {
         Some(Duration::from_nanos(until.saturating_sub(now)))
     }
 
-    /// Lets the next call be the probe, if this one was and has no outcome.
+    /// Lets the next call be the probe, if this call was the probe and has no outcome.
     #[inline]
     pub(super) fn ignored(&self, ticket: CallTicket) {
         if !is_closed(ticket.age) {
@@ -187,7 +188,7 @@ impl Engine {
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenState> {
-        // Nothing panics while it is held.
+        // Nothing panics under this lock.
         self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

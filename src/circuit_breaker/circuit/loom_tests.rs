@@ -1,4 +1,4 @@
-//! The engine under every order of its steps.
+//! Loom models of the engine.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn engine(failures: u64) -> Arc<Engine> {
     }))
 }
 
-/// Opens it at 0, for 10 ns.
+/// Opens the circuit at 0, for 10 ns.
 fn open(engine: &Engine) {
     while let Ok(ticket) = engine.enter(|| 0) {
         engine.failed(ticket, None, None, 0, u64::MAX);
@@ -58,7 +58,7 @@ fn loom_who_sees_it_closed_sees_the_tally_cleared() {
         let other = engine.clone();
         let closes = thread::spawn(move || assert!(other.succeeded(probe, || 10)));
         if let Ok(ticket) = engine.enter(|| 5) {
-            // One failure, and the two before it are forgotten.
+            // The two failures before it no longer count.
             assert!(engine.failed(ticket, None, None, 10, 0).is_none());
         }
         closes.join().unwrap();
@@ -67,7 +67,7 @@ fn loom_who_sees_it_closed_sees_the_tally_cleared() {
 }
 
 #[test]
-fn loom_a_straggler_that_races_with_a_closing_does_not_undo_it() {
+fn loom_late_failure_does_not_reopen() {
     crate::sync::model(|| {
         let engine = engine(1);
         let (early, late) = (engine.enter(|| 0).unwrap(), engine.enter(|| 0).unwrap());
@@ -85,7 +85,7 @@ fn loom_a_straggler_that_races_with_a_closing_does_not_undo_it() {
 }
 
 #[test]
-fn loom_a_place_is_free_for_the_next_one_once_it_was_left() {
+fn loom_an_ignored_probe_makes_room() {
     crate::sync::model(|| {
         let engine = engine(1);
         open(&engine);

@@ -1,11 +1,13 @@
-//! Circuit: counts failures, and rejects calls for a while after too many of them.
+//! Circuit breaker: counts failures, and rejects calls for a while after too many of them.
 //!
 //! After too many failures a [`Circuit`] *opens*: it rejects all calls for a cooldown. Then it is
 //! *half open*: it admits one call as a probe. If the probe fails, the circuit opens again for a
 //! longer cooldown; if it succeeds, the circuit *closes* and admits all calls.
 //!
-//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) is this for a service. A `Circuit` also works
-//! without a service:
+//! [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) is the middleware. A `Circuit` also works
+//! without a service.
+//!
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -19,7 +21,8 @@
 //!
 //! assert!(circuit.is_open());
 //! let open = circuit.enter().unwrap_err();
-//! assert!(open.retry_after() >= Some(Duration::from_secs(20)), "the server's hint is more than the cooldown");
+//! // The server's hint is longer than the cooldown.
+//! assert!(open.retry_after() >= Some(Duration::from_secs(20)));
 //!
 //! tokio::time::sleep(open.retry_after().unwrap()).await;
 //! assert_eq!(circuit.state(), State::HalfOpen);
@@ -33,33 +36,33 @@
 //!
 //! # When it opens
 //!
-//! - After 6 [failures in a row](Circuit::failures), which is more than the attempts of one request,
-//!   or
-//! - if of at least 20 outcomes in the last 10 s half are failures.
+//! - After 6 [failures in a row](Circuit::failures), which is more than the attempts of one
+//!   request, or
+//! - if at least 20 calls ended in the last 10 s, and at least half of them failed.
 //!
-//! A share of 15 % of failures, spread among the successes, does not open it, except by chance: six
-//! such failures come in a row once in some ninety thousand calls, and then it is open for a second.
+//! At a failure rate of 15 %, spread at random, it opens about once in ninety thousand calls,
+//! because of six failures in a row. It is then open for a second.
 //!
-//! An outcome counts in the state in which its call began. If the circuit opens with a hundred calls
-//! under way, these can neither close it nor extend the cooldown.
+//! An outcome counts in the state in which its call began. If the circuit opens with a hundred
+//! calls under way, these can neither close it nor extend the cooldown.
 //!
-//! # For how long
+//! # Cooldown
 //!
 //! About a second at first, and twice as long each time that the probe fails, up to a minute: see
-//! [`cooldown`](Circuit::cooldown). At least for the time that the failures of the row that opened it
-//! asked for, of which up to [5 minutes](Circuit::longest_hint) are granted.
+//! [`cooldown`](Circuit::cooldown). If the failures that opened the circuit had a `Retry-After`, at
+//! least that long, up to [5 minutes](Circuit::longest_hint).
 //!
 //! After a probe has been under way for a minute, another call is admitted as a probe.
 //!
 //! # What is shared
 //!
-//! A clone of a circuit is another handle to the same circuit.
+//! Clones share the circuit.
 //!
 //! # Performance
 //!
 //! While it is closed, a successful call counts a reference, reads the clock and adds to an atomic
-//! number. A failure takes a lock, and so does any call while it is open. Nothing is allocated after
-//! it is made. Its size is under 400 bytes.
+//! number. A failure takes a lock, and so does any call while it is open. Nothing is allocated
+//! after it is made. Its size is under 400 bytes.
 
 mod engine;
 #[cfg(all(test, throttle_loom))]
@@ -84,8 +87,8 @@ use crate::{
 /// Counts failures, and rejects calls after too many of them. See the [module docs](self) for an
 /// example.
 ///
-/// A clone is another handle to the same circuit. The setters return a new, closed circuit: call them
-/// before it is cloned.
+/// A clone is another handle to the same circuit. The setters return a new, closed circuit: call
+/// them before it is cloned.
 #[derive(Clone)]
 #[must_use]
 pub struct Circuit(Arc<SharedEngine>);
@@ -125,21 +128,21 @@ impl Circuit {
         Self::on(terms, clock)
     }
 
-    /// Sets how many failures in a row open it. Default: 6. 0 counts as 1.
+    /// Sets how many failures in a row open the circuit. Default: 6. 0 counts as 1.
     pub fn failures(self, failures: u32) -> Self {
         self.set(|terms| terms.failures = failures.max(1).into())
     }
 
-    /// Sets how long it is open: `first`, and twice as long each time that a probe fails, up to `most`.
+    /// Sets the cooldown: `first`, and twice as long each time that a probe fails, up to `most`.
     /// Default: 1 s to 60 s.
     ///
-    /// Half of it is random, so that clients that failed together do not return together. With 0 it
-    /// is half open at once.
+    /// Half of it is random, so that clients that failed together do not return together. With 0
+    /// the circuit is half open at once.
     pub fn cooldown(self, first: Duration, most: Duration) -> Self {
         self.set(|terms| terms.cooldown = cooldown(first, most))
     }
 
-    /// Sets the longest wait that is granted to a server that asks for one. Default: 5 minutes.
+    /// Sets the longest wait that the circuit accepts from a server. Default: 5 minutes.
     pub fn longest_hint(self, longest: Duration) -> Self {
         self.set(|terms| terms.longest_hint = longest)
     }
@@ -148,7 +151,7 @@ impl Circuit {
     ///
     /// # Errors
     ///
-    /// Returns an error while it is open, and while a probe is under way.
+    /// Returns [`CircuitOpen`] while the circuit is open, and while a probe is under way.
     #[inline]
     pub fn enter(&self) -> Result<Watch, CircuitOpen> {
         let ticket = self.0.engine.enter(|| self.now())?;
@@ -166,7 +169,7 @@ impl Circuit {
         self.check().is_err()
     }
 
-    /// Returns an error if a call would be rejected now. Does not count as a call.
+    /// Returns an error if a call would be rejected now, without counting a call.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), CircuitOpen> {
         self.0.engine.check(|| self.now())
@@ -174,13 +177,13 @@ impl Circuit {
 
     /// Returns the time until the next probe is admitted; zero once the cooldown is over.
     ///
-    /// `None` while it is closed.
+    /// `None` while the circuit is closed.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.engine.state(self.now()).1
     }
 
-    /// Returns its state.
+    /// Returns the state.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.engine.state(self.now()).0

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use crate::error::{CircuitOpen, Outcome};
 
-/// How long a probe keeps the next one from starting.
+/// The time after which another probe starts.
 const PROBE_NANOS: u64 = 60_000_000_000;
 
 /// The state while it is open.
 #[derive(Debug, Default)]
 pub(super) struct OpenState {
-    /// How often it has opened since it last was closed.
+    /// How often the circuit opened since it was last closed.
     pub(super) times: u32,
     pub(super) until: u64,
     /// The failure that opened it.
     pub(super) outcome: Option<Outcome>,
-    /// When the probe began that is under way.
+    /// The start of the probe that is under way.
     probe_since: Option<u64>,
     /// The number of the latest probe, of this opening or an earlier one.
     last_probe: u64,

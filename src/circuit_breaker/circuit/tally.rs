@@ -1,27 +1,27 @@
-//! What has come of the calls of late, while the circuit is closed.
+//! The recent outcomes of a closed circuit.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// The parts of the time that is looked back on, and the length of one.
+/// The number of parts of the window, and the length of a part.
 const PARTS: u64 = if cfg!(throttle_loom) { 2 } else { 10 };
 const PART_NANOS: u64 = 1_000_000_000;
 
-/// Fewer outcomes than this say nothing about how many of them fail.
+/// The minimum number of outcomes for the failure rate to count.
 const ENOUGH: u64 = 20;
 
-/// The outcomes of the last 10 seconds, and how many failures came one after the other.
+/// The outcomes of the last 10 seconds, and the number of failures in a row.
 ///
-/// Relaxed throughout: each is a lone number, and nothing else is read through it.
+/// Relaxed throughout: the numbers are independent.
 #[derive(Debug)]
 pub(super) struct Tally {
     in_a_row: AtomicU64,
-    /// The latest instant until which one of those in a row asked to be left alone.
+    /// The latest instant at which one of the failures in a row allowed a retry.
     hinted: AtomicU64,
     successes: Recent,
     failures: Recent,
 }
 
-/// How many there were in each of the last seconds: the low 32 bits of its number, and the count.
+/// A count for each of the last seconds: the low 32 bits of the second's number, and the count.
 #[derive(Debug)]
 struct Recent([AtomicU64; PARTS as usize]);
 
@@ -39,7 +39,7 @@ impl Tally {
 
     #[inline]
     pub(super) fn succeeded(&self, now: u64) {
-        // Nearly always it is 0, and then it is read and not written.
+        // It is nearly always 0, and then only read.
         if self.in_a_row.load(Ordering::Relaxed) != 0 {
             self.in_a_row.store(0, Ordering::Relaxed);
             self.hinted.store(0, Ordering::Relaxed);
@@ -47,7 +47,7 @@ impl Tally {
         self.successes.add(now);
     }
 
-    /// Counts a failure, and says whether there are too many: `most` of them in a row, or half of all.
+    /// Counts a failure. Returns whether there are too many: `most` in a row, or half of all.
     pub(super) fn failed(&self, most: u64, hinted: u64, now: u64) -> bool {
         self.hinted.fetch_max(hinted, Ordering::Relaxed);
         let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
@@ -93,7 +93,7 @@ impl Recent {
         }
     }
 
-    /// How many there were in the part that `now` is in, and in those before it.
+    /// Returns the count in the window that ends with the part of `now`.
     fn sum(&self, now: u64) -> u64 {
         let part = now / PART_NANOS;
         let held = self.0.iter().map(|place| place.load(Ordering::Relaxed));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_twenty_is_too_many_and_half_of_nineteen_is_not() {
+    fn half_of_twenty_outcomes_is_too_many() {
         let tally = Tally::new();
         for _ in 0..9 {
             tally.succeeded(0);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_ends_the_row_and_what_it_asked_for() {
+    fn a_success_ends_the_row_and_its_hint() {
         let tally = Tally::new();
         assert!(!tally.failed(2, 7, 0));
         assert_eq!(tally.hinted(), 7);

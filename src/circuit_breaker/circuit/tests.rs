@@ -1,4 +1,4 @@
-//! The engine beside a plain model of it.
+//! Property tests of the engine against a model.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -25,19 +25,19 @@ fn engine(failures: u64) -> Engine {
 #[derive(Debug, Clone)]
 enum Step {
     Enter,
-    /// What comes of the n-th of the calls under way, counted round and round.
+    /// The outcome of the n-th call under way, modulo their number.
     Succeed(usize),
     AsError(usize, Option<Duration>, u64),
     Ignore(usize),
     Pass(u64),
 }
 
-/// What the engine promises, with everything written down.
+/// The specification of the engine.
 #[derive(Debug)]
 struct Model {
     failures: usize,
     now: u64,
-    /// Openings and closings so far.
+    /// Number of openings and closings.
     age: u64,
     in_a_row: usize,
     hinted: Hinted,
@@ -45,7 +45,7 @@ struct Model {
     open: Option<Open>,
 }
 
-/// Until when it asked to be left alone, and with the most that is added to that.
+/// A server's hint: the end of the wait, and the end with the most jitter.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hinted {
     least: u64,
@@ -59,7 +59,7 @@ struct Open {
     probe: Option<(usize, u64)>,
 }
 
-/// One under way: the age in which it began, and its ticket.
+/// A call under way: the age in which it began, and its ticket.
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     id: usize,
@@ -84,7 +84,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => Just(Step::Enter),
         4 => (0_usize..8).prop_map(Step::Succeed),
-        6 => (0_usize..8, hints, any::<u64>()).prop_map(|(n, hint, random)| Step::AsError(n, hint, random)),
+        6 => (0_usize..8, hints, any::<u64>())
+            .prop_map(|(n, hint, random)| Step::AsError(n, hint, random)),
         1 => (0_usize..8).prop_map(Step::Ignore),
         4 => times.prop_map(Step::Pass),
     ];
@@ -108,7 +109,7 @@ impl Model {
         self.in_a_row >= self.failures || (all >= 20 && failed.count() * 2 >= all)
     }
 
-    /// Opens after the engine said for how long, which has to be what was agreed.
+    /// Opens the model for the cooldown that the engine returned, and checks it.
     fn opens(&mut self, cooldown: Duration, hinted: Hinted, times: u32) {
         let doubled = FIRST.saturating_mul(1 << times.min(20)).min(MOST);
         let left = |until: u64| Duration::from_nanos(until.saturating_sub(self.now));
@@ -257,7 +258,10 @@ proptest! {
     #[test]
     fn fifteen_percent_spread_out_never_open_it(
         // Three of each twenty fail.
-        blocks in proptest::collection::vec(proptest::sample::subsequence((0..20).collect::<Vec<_>>(), 3), 1..100),
+        blocks in proptest::collection::vec(
+            proptest::sample::subsequence((0..20).collect::<Vec<_>>(), 3),
+            1..100,
+        ),
         gap in 0..SECOND,
     ) {
         let engine = engine(7);
@@ -306,7 +310,7 @@ fn durations_at_the_edge() {
                 );
             }
         }
-        // So far off that there is no time after it.
+        // There is no instant after this one.
         assert!(engine.enter(|| u64::MAX).is_ok());
     }
 }

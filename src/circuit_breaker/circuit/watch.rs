@@ -7,8 +7,8 @@ use crate::error::Outcome;
 
 /// A call that its [`Circuit`] admitted, and whose outcome counts.
 ///
-/// If it is dropped, the call does not count, since it was cancelled or panicked. If it was the probe,
-/// the next call is.
+/// If it is dropped, for example because the call was cancelled or panicked, the call does not
+/// count. If it was the probe, the next call is the probe.
 ///
 /// An outcome counts in the state in which the call began: a call that began before the circuit
 /// opened neither closes it nor opens it again.
@@ -39,7 +39,7 @@ impl Watch {
         self.failed_as(None, hint);
     }
 
-    /// Counts a failure of this outcome.
+    /// Counts a failure with this outcome.
     pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
         self.is_counted = true;
         let (engine, now) = (&self.circuit.0.engine, self.circuit.now());

@@ -1,4 +1,4 @@
-//! The conditions that there are, each as a type.
+//! The types of the conditions.
 
 use super::Predicate;
 use crate::{
@@ -6,9 +6,10 @@ use crate::{
     http::ResponseHead,
 };
 
-/// Any error, and the statuses that say that another try elsewhere may go better: 429, 500, 502, 503, 504 and 529.
+/// Any error, and the statuses 429, 500, 502, 503, 504 and 529, after which another service may
+/// succeed.
 ///
-/// The last one is what some AI providers answer when they are overloaded.
+/// Some AI providers respond with 529 if they are overloaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failure;
 
@@ -16,23 +17,23 @@ pub struct Failure;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AnyError;
 
-/// Errors of a type. See [`error`](super::error).
+/// Errors of one type. See [`error`](super::error).
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorIs(pub(super) fn(&BoxError) -> bool);
 
-/// Responses that have one of some statuses. See [`status`](super::status).
+/// Responses with one of several statuses. See [`status`](super::status).
 #[derive(Debug, Clone, Copy)]
 pub struct StatusIn<const N: usize>(pub(super) [u16; N]);
 
-/// Some outcomes. See [`outcome`](super::outcome).
+/// Results with one of several outcomes. See [`outcome`](super::outcome).
 #[derive(Debug, Clone, Copy)]
 pub struct OutcomeIn(pub(super) OutcomeSet);
 
-/// Or of two conditions. See [`Condition::or`](super::Condition::or).
+/// Either of two conditions. See [`Condition::or`](super::Condition::or).
 #[derive(Debug, Clone, Copy)]
 pub struct Or<A, B>(pub(super) A, pub(super) B);
 
-/// Two conditions at once. See [`Condition::and`](super::Condition::and).
+/// Both of two conditions. See [`Condition::and`](super::Condition::and).
 #[derive(Debug, Clone, Copy)]
 pub struct And<A, B>(pub(super) A, pub(super) B);
 

@@ -1,8 +1,8 @@
-//! A token bucket as one number: the generic cell rate algorithm.
+//! Token bucket as one number: the generic cell rate algorithm.
 //!
-//! The number is the *theoretical arrival time*: the instant at which the bucket will be full again. Taking a unit
-//! moves it `period / units` further away, and a unit may be taken while it is no further away than a whole burst
-//! takes to refill.
+//! The number is the *theoretical arrival time*: the instant at which the bucket will be full
+//! again. Taking a unit moves it by `period / units`. A unit may be taken while the instant is at
+//! most the refill time of a whole burst away.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::{
 /// Half of the range, so that adding a burst to an instant can't overflow.
 const LONGEST_BURST: u64 = u64::MAX / 2;
 
-/// How a bucket refills; the sums without the number that they change.
+/// The refill of a bucket, without the state that it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refill {
     capacity: u64,
-    /// How long a unit takes to refill, rounded up so that rounding never lets more through.
+    /// The refill time of a unit, rounded up so that rounding admits no more.
     unit_nanos: u64,
 }
 
@@ -54,19 +54,21 @@ impl Refill {
         self.unit_nanos
     }
 
-    /// How long an empty bucket takes to be full.
+    /// Returns the refill time of a whole burst.
     pub(crate) fn burst_nanos(&self) -> u64 {
         self.capacity * self.unit_nanos
     }
 
-    /// How long until `cost` units fit in at `now`; the rest as in [`after`](Self::after).
+    /// Returns the time until `cost` units can be taken at `now`. For the rest see
+    /// [`after`](Self::after).
     #[inline]
     pub(crate) fn wait(&self, full_at: u64, start: u64, cost: u64, now: u64) -> u64 {
         let latest = now.saturating_add(self.burst_nanos());
         self.after(full_at, start, cost).saturating_sub(latest)
     }
 
-    /// When a bucket that would be full at `full_at`, or is full since `start`, will be once `cost` units have left it.
+    /// Returns when the bucket is full after `cost` units are taken, if it would be full at
+    /// `full_at`, or has been full since `start`.
     #[inline]
     pub(crate) fn after(&self, full_at: u64, start: u64, cost: u64) -> u64 {
         let taken = cost.saturating_mul(self.unit_nanos);
@@ -90,7 +92,7 @@ impl Gcra {
             return Decision::Never;
         }
         let latest = now.saturating_add(self.refill.burst_nanos());
-        // Relaxed: a lone number, and nothing else is read through it.
+        // Relaxed: an independent number.
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
             let next = self.refill.after(full_at, start, cost);
@@ -120,7 +122,7 @@ impl Algorithm for Gcra {
         self.take_counted_from(now, cost, now)
     }
 
-    /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
+    /// The refill since the queue could have moved on belongs to the queue.
     fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
         self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
     }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_a_second_admits_sixty_at_once_and_one_each_sixtieth() {
+    fn burst_then_one_unit_per_interval() {
         let bucket = Gcra::new(&Quota::per_second(60));
         assert_eq!(admitted(&bucket, 0), 60);
         assert_eq!(admitted(&bucket, 16_666_666), 0);
@@ -164,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn lateness_in_turn_is_owed_to_the_queue_and_lateness_of_strangers_is_not() {
+    fn only_the_queue_makes_up_for_lateness() {
         let quota = Quota::per_second(2_000).burst(1);
         let (queue, strangers) = (Gcra::new(&quota), Gcra::new(&quota));
-        // Woken each millisecond for a backlog that is due each half a millisecond.
+        // Woken each millisecond, for a queue with one request per half a millisecond.
         let (mut in_turn, mut fresh) = (0, 0);
         for now in (1..=1_000).map(|tick| tick * 1_000_000) {
             while queue.take_in_turn(1, now).is_admit() {
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_lets_no_more_start_at_once_than_the_stated_lateness() {
+    fn a_stall_admits_at_most_the_stated_lateness() {
         let bucket = Gcra::new(&Quota::per_second(1_000).burst(1));
         assert!(bucket.take(1, 0).is_admit());
         let burst =
@@ -239,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn never_more_than_the_burst_and_the_refill_in_any_interval(
+        fn burst_and_refill_bound_every_interval(
             units in 1..1_000u64,
             burst in 1..50u64,
             steps in prop::collection::vec((1..20u64, 0..200_000_000u64), 1..200),
@@ -258,9 +260,8 @@ mod tests {
                 for &(to, cost) in &starts[first..] {
                     sum += u128::from(cost);
                     let refilled = u128::from(to - from) * u128::from(units);
-                    prop_assert!(
-                        sum * u128::from(SECOND) <= u128::from(burst) * u128::from(SECOND) + refilled
-                    );
+                    let full = u128::from(burst) * u128::from(SECOND);
+                    prop_assert!(sum * u128::from(SECOND) <= full + refilled);
                 }
             }
         }

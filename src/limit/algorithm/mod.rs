@@ -1,4 +1,4 @@
-//! The sums: pure in time, which is given to them in nanoseconds, and free of locks.
+//! The algorithms of the limits: lock-free, with the time as an argument in nanoseconds.
 
 pub(crate) mod gcra;
 mod sliding_log;
@@ -9,26 +9,26 @@ pub(crate) mod window;
 
 use crate::limit::decision::Decision;
 
-/// What a token bucket and a sliding window have in common.
+/// The interface of token bucket and sliding window.
 ///
-/// `now` counts nanoseconds on one clock that never goes back.
+/// `now` is in nanoseconds of a monotonic clock.
 pub trait Algorithm {
-    /// The most units that are ever admitted at once.
+    /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64;
 
-    /// Takes `cost` units if they fit at `now`.
+    /// Takes `cost` units if they are available at `now`.
     fn take(&self, cost: u64, now: u64) -> Decision;
 
-    /// Takes `cost` units for a request that has waited its turn, and may be late because a timer was.
+    /// Takes `cost` units for the head of the queue, which may be late because of its timer.
     fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
         self.take(cost, now)
     }
 
-    /// How many nanoseconds until `units` more, taken as early as possible, have all been taken. Never too long, but
-    /// for what other threads are changing at this very moment.
+    /// Returns the nanoseconds until `units` more can all have been taken, each as early as
+    /// possible. Never too long, except for concurrent changes by other threads.
     fn wait(&self, units: u64, now: u64) -> u64;
 
-    /// How many nanoseconds until one request of `cost` fits.
+    /// Returns the nanoseconds until one request of `cost` can be admitted.
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         self.wait(cost, now)
     }

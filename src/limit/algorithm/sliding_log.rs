@@ -1,8 +1,8 @@
-//! The start of each of the last `units` units: an exact window without a lock.
+//! The start of each of the last `units` units: an exact, lock-free sliding window.
 //!
-//! Units are numbered in the order in which they are claimed. Unit `n` lives in place `n % units`, and may start once
-//! unit `n - units`, which lived there before it, started a whole period ago. That rule alone keeps every period
-//! within the limit: of any `units + 1` units two share a place.
+//! Units are numbered in the order in which they are claimed. Unit `n` has place `n % units`, and
+//! may start a whole period after unit `n - units`, which had that place before. This bounds every
+//! period, because of any `units + 1` units two share a place.
 
 use std::time::Duration;
 
@@ -13,18 +13,19 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Log {
-    /// How many units have been claimed.
+    /// The number of claimed units.
     claimed: AtomicU64,
-    /// When the unit in each place started, and whose lap that was; see [`LogEntry`].
+    /// For each place, the start of its unit and the parity of its lap; see [`LogEntry`].
     places: Box<[AtomicU64]>,
     period: u64,
 }
 
-/// What a place holds: nanoseconds rounded up to an even number, and in the lowest bit whether the lap was odd.
+/// The content of a place: nanoseconds rounded up to an even number, and the parity of the lap in
+/// the lowest bit.
 ///
-/// A unit is claimed a moment before its start is written. In between its place still holds the start of the lap
-/// before, which would look as if the new unit had long expired; the bit tells the two apart. One bit is enough:
-/// nobody can claim the place for the lap after next until this lap's start is there.
+/// A unit is claimed before its start is written. In between, its place has the start of the lap
+/// before, which would look expired; the bit tells the two apart. One bit is enough, because the
+/// place can't be claimed for the next lap until the start of this one is written.
 #[derive(Clone, Copy)]
 struct LogEntry(u64);
 
@@ -48,7 +49,8 @@ impl Log {
 
     #[inline]
     pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
-        // Acquire: with the release below, whoever sees a claim sees the starts written before it.
+        // Acquire: with the release below, a thread that sees a claim sees all starts written
+        // before it.
         let mut first = self.claimed.load(Ordering::Acquire);
         loop {
             let free_at = self.all_free_at(first, cost, now);
@@ -81,7 +83,7 @@ impl Log {
         let (Some(ahead), capacity @ 1..) = (units.checked_sub(1), self.capacity()) else {
             return 0;
         };
-        // The unit of this lap that lives in the last one's place; the laps between take a period each.
+        // The unit of this lap with the place of the last unit; each further lap takes a period.
         let free_at = self.steady(|first| self.free_at(first + ahead % capacity, now));
         let laps = self.period.saturating_mul(ahead / capacity);
         free_at.saturating_sub(now).saturating_add(laps)
@@ -92,7 +94,7 @@ impl Log {
         free_at.saturating_sub(now)
     }
 
-    /// Looks until nobody has claimed a unit meanwhile.
+    /// Repeats `look` until no unit was claimed meanwhile.
     fn steady(&self, look: impl Fn(u64) -> u64) -> u64 {
         // Acquire: as in `take`.
         let mut first = self.claimed.load(Ordering::Acquire);
@@ -105,22 +107,22 @@ impl Log {
         }
     }
 
-    /// The first unit that nobody has claimed, if it is not `first` any more. A place of `first` or later that was
-    /// looked at may then have been written already, and looks like one that is claimed and not written yet.
+    /// Returns the first unclaimed unit, if it is no longer `first`. The place of `first` or a
+    /// later unit may have been written then, and looks as if it were claimed and not written yet.
     fn moved_on(&self, first: u64) -> Option<u64> {
-        // Acquire: as in `take`, and so that what was looked at was looked at before.
+        // Acquire: as in `take`, and so that the places were read before.
         let claimed = self.claimed.load(Ordering::Acquire);
         (claimed != first).then_some(claimed)
     }
 
-    /// When all of the `cost` units from `first` on may start.
+    /// Returns when all of the `cost` units from `first` on may start.
     #[inline]
     fn all_free_at(&self, first: u64, cost: u64, now: u64) -> u64 {
         let free_at = (first..first + cost).map(|unit| self.free_at(unit, now));
         free_at.max().unwrap_or(0)
     }
 
-    /// When `unit`, which nobody has claimed yet, may start.
+    /// Returns when `unit`, which is not claimed yet, may start.
     #[inline]
     fn free_at(&self, unit: u64, now: u64) -> u64 {
         let (place, lap) = self.locate(unit);
@@ -132,7 +134,7 @@ impl Log {
         let start = if start.is_of(lap_before) {
             start.nanos()
         } else {
-            // Claimed, and not written yet: it starts as we speak.
+            // Claimed, and not written yet: it starts now.
             now
         };
         start.saturating_add(self.period)
@@ -168,7 +170,7 @@ mod loom_tests {
     use super::*;
 
     #[test]
-    fn loom_a_claim_whose_start_is_not_written_yet_still_counts() {
+    fn loom_an_unwritten_claim_counts() {
         crate::sync::model(|| {
             let log = Arc::new(Log::new(2, 10));
             let other = Arc::clone(&log);
@@ -193,7 +195,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_nobody_is_refused_while_there_is_room_for_all() {
+    fn loom_all_are_admitted_while_there_is_room() {
         crate::sync::model(|| {
             let log = Arc::new(Log::new(4, 10));
             assert!(log.take(4, 0).is_admit());

@@ -1,7 +1,7 @@
-//! Sums over 256 parts of the period: a window of constant memory, without a lock.
+//! Sums over 256 parts of the period: a lock-free sliding window of constant memory.
 //!
-//! A unit counts from its start until the part it started in has left the period whole, so for up to one part, 0.4 %
-//! of the period, longer than it has to. It never counts too short.
+//! A unit counts from its start until its part has left the period, so for up to one part, 0.4 % of
+//! the period, longer than the period, and never shorter.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::{
 
 const PARTS: u64 = if cfg!(throttle_loom) { 2 } else { 256 };
 
-/// The parts that a period can touch: one more, since it seldom begins where a part does.
+/// The number of parts that a period overlaps: one more, because it seldom starts with a part.
 const PLACES: u64 = PARTS + 1;
 
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// Units that count now. A unit is added here before it is added to its part, and leaves its part before it
-    /// leaves here, so this is never less than what started within the period.
+    /// The units that count now. A unit is added here before it is added to its part, and is
+    /// removed from its part before it is removed here, so this is at least what started within the
+    /// period.
     held: AtomicU64,
     /// The newest part that has a place.
     newest: AtomicU64,
@@ -28,7 +29,8 @@ pub(super) struct Ring {
     part_nanos: u64,
 }
 
-/// What a place holds: the low 24 bits of the number of a part, and the 40 bits of the units that started in it.
+/// The content of a place: the low 24 bits of a part's number, and in 40 bits the units that
+/// started in that part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sum(u64);
 
@@ -38,7 +40,7 @@ impl Ring {
     pub(super) fn new(units: u64, period: u64) -> Self {
         Self {
             held: AtomicU64::new(0),
-            // Time begins in part `PLACES`, so that every place has held a part before.
+            // Time starts in part `PLACES`, so that every place had a part before.
             newest: AtomicU64::new(PLACES),
             places: (0..PLACES)
                 .map(|place| if place == 0 { PLACES } else { place })
@@ -55,7 +57,7 @@ impl Ring {
 
     pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
         let part = self.advance(now);
-        // Relaxed: `held` only ever errs upwards, whatever is seen of the places.
+        // Relaxed: `held` is only ever too high, whatever is seen of the places.
         let taken = self
             .held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -65,8 +67,8 @@ impl Ring {
             // At least 1: another thread may have made room since.
             return Decision::Wait(Duration::from_nanos(self.wait(cost, now).max(1)));
         }
-        // Where the place was handed to a later part meanwhile, the units count until that one has left: too long,
-        // never too short. Relaxed: see above.
+        // If the place now belongs to a later part, the units count until that part has left: too
+        // long, never too short. Relaxed: see above.
         self.place(part).fetch_add(cost, Ordering::Relaxed);
         Decision::Admit
     }
@@ -80,16 +82,18 @@ impl Ring {
         if self.capacity == 0 {
             return u64::MAX;
         }
-        // The unit that must leave is number `over` from the oldest, those that wait included; laps come on top.
+        // The unit that must leave is number `over` from the oldest, including waiting units;
+        // laps are added.
         let (laps, over) = (over / self.capacity, over % self.capacity);
         let leaves = match self.part_of(over, newest) {
             Some(part) => part,
-            // It waits itself, and starts now at the earliest.
+            // That unit waits itself, and starts now at the earliest.
             None if over >= held => newest,
-            // Another thread is about to write it down, or to give it back.
+            // Another thread is about to add it to its part, or to give it back.
             None => return self.part_nanos,
         };
-        // Part `leaves` gives its place to part `leaves + PLACES`, and time began in part `PLACES`.
+        // Part `leaves` passes its place to part `leaves + PLACES`, and time starts in part
+        // `PLACES`.
         let lap_nanos = self.part_nanos.saturating_mul(PLACES);
         let free_at = self.part_nanos.saturating_mul(leaves);
         free_at
@@ -98,7 +102,7 @@ impl Ring {
             .max(1)
     }
 
-    /// The part in which number `unit` from the oldest started.
+    /// Returns the part in which number `unit` from the oldest started.
     fn part_of(&self, mut unit: u64, newest: u64) -> Option<u64> {
         (newest - PARTS..=newest).find(|part| {
             let units = Sum(self.place(*part).load(Ordering::Relaxed)).units();
@@ -108,11 +112,11 @@ impl Ring {
         })
     }
 
-    /// Gives every part up to the one of `now`, whose number is returned, its place. What the places held until then
-    /// has left the period.
+    /// Gives each part up to the one of `now` its place, and returns the number of that part. The
+    /// former contents of the places have left the period.
     fn advance(&self, now: u64) -> u64 {
         let part = (now / self.part_nanos).saturating_add(PLACES);
-        // Acquire: whoever sees a part here sees that its place is ready.
+        // Acquire: a thread that sees a part here sees that its place is ready.
         let newest = self.newest.load(Ordering::Acquire);
         if part > newest {
             self.hand_over(newest, part);
@@ -123,9 +127,9 @@ impl Ring {
     #[cold]
     fn hand_over(&self, newest: u64, part: u64) {
         for next in (newest + 1).max(part - PARTS)..=part {
-            // The part that had this place when `newest` was the newest. Any other has come since, by another
-            // thread's hand, and is left alone. The 24 bits could only mistake one for the other when the same
-            // place is raced for after an idle time of exactly 2²⁴ turns of the ring.
+            // The part that had this place when `newest` was the newest. Any other part was written
+            // by another thread since, and stays. The 24 bits could confuse the two only if threads
+            // race for the same place after an idle time of exactly 2²⁴ turns of the ring.
             let before = next - (next - newest).div_ceil(PLACES) * PLACES;
             let place = self.place(next);
             let mut sum = Sum(place.load(Ordering::Relaxed));
@@ -179,9 +183,9 @@ mod loom_tests {
     use super::*;
 
     #[test]
-    fn loom_takers_racing_into_a_new_part_never_pass_the_limit() {
+    fn loom_racing_takers_never_exceed_the_limit() {
         crate::sync::model(|| {
-            // Parts of 10 ns; what starts at 5 counts until 30.
+            // Parts of 10 ns; a unit that starts at 5 counts until 30.
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(1, 5).is_admit());
             let other = Arc::clone(&ring);
@@ -206,7 +210,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_a_late_thread_does_not_give_back_what_came_after_it() {
+    fn loom_a_late_thread_keeps_later_units() {
         crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(2, 5).is_admit());
@@ -221,13 +225,13 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_units_on_their_way_out_make_nobody_wait_a_period() {
+    fn loom_leaving_units_delay_by_at_most_a_part() {
         crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
             assert!(ring.take(2, 5).is_admit());
             let other = Arc::clone(&ring);
             let waiter = thread::spawn(move || other.wait(1, 31));
-            // One part at the most.
+            // At most one part.
             assert!(ring.wait(2, 31) <= 10);
             assert!(waiter.join().unwrap() <= 10);
         });

@@ -1,13 +1,13 @@
-//! A sliding window: in no period, at whatever offset, do more than the quota's units start.
+//! Sliding window: no period, at any offset, has more starts than the quota's units.
 //!
-//! Two ways to remember what started. The [`Log`] keeps the start of each unit and is exact. The [`Ring`] keeps
-//! sums over short parts of the period; it holds a unit for up to one part too long, never too short, and its memory
+//! The [`Log`] keeps the start of each unit and is exact. The [`Ring`] keeps sums over short parts
+//! of the period: it counts a unit for up to one part too long, never too short, and its memory
 //! does not grow with the quota.
 
 use super::{sliding_log::Log, sliding_ring::Ring};
 use crate::limit::{algorithm::Algorithm, decision::Decision, quota::Quota};
 
-/// Up to this many units each has its own place: 32 KiB at the most.
+/// The largest quota with a place for each unit: 32 KiB at most.
 const LARGEST_LOG: u64 = 4_096;
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// Every start, kept for ever, and the rule read aloud.
+    /// Keeps every start, and applies the definition.
     struct Model {
         units: u64,
         period: u64,
@@ -84,13 +84,13 @@ mod tests {
     }
 
     impl Model {
-        /// Whether `cost` more at `now` leaves every period, this one the last, within the quota.
+        /// Returns whether `cost` more at `now` keep the last period within the quota.
         fn fits(&self, cost: u64, now: u64) -> bool {
             let recent = self.starts.iter().filter(|(at, _)| at + self.period > now);
             recent.map(|(_, cost)| cost).sum::<u64>() + cost <= self.units
         }
 
-        /// The most that started within any period, at whatever offset.
+        /// Returns the most that started within any period, at any offset.
         fn fullest(&self) -> u64 {
             let from = |&(from, _): &(u64, u64)| {
                 let within = |&&(at, _): &&(u64, u64)| (from..from + self.period).contains(&at);
@@ -184,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn a_queue_is_told_when_its_last_unit_starts(
+        fn wait_is_until_the_last_unit_starts(
             units in 1..20u64,
             waiting in 1..100u64,
             started in prop::collection::vec(0..SECOND / 10, 0..20),
@@ -208,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_ring_tells_a_queue_when_its_last_unit_starts_within_a_part(
+        fn ring_wait_is_exact_to_one_part(
             units in 1..20u64,
             waiting in 1..100u64,
             started in prop::collection::vec(0..SECOND / 10, 0..20),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn small_quotas_are_exact_and_large_ones_constant_in_memory() {
+    fn small_quotas_are_exact() {
         assert!(matches!(
             SlidingCount::new(&Quota::per_second(4_096)).0,
             History::Log(_)
@@ -260,7 +260,7 @@ mod tests {
     fn an_idle_age_is_forgotten_at_once() {
         let ring = Ring::new(10, SECOND);
         assert!(ring.take(10, 5).is_admit());
-        // Far enough for the tags of the ring to have come round.
+        // Far enough for the tags of the ring to repeat.
         for now in [1u64 << 40, 1 << 50, 1 << 60] {
             assert!(ring.take(10, now).is_admit());
             assert!(!ring.take(1, now).is_admit());

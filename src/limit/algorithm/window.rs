@@ -1,11 +1,11 @@
-//! A sliding window for one thread at a time, which takes back what was not used.
+//! Sliding window for one thread at a time, with refunds.
 //!
-//! Each start is kept with its units, in order. The caller says how long a start counts, and may
-//! round starts up to parts of the period so that few are kept: see [`Period`].
+//! Each start has its units, in order. The caller sets how long a start counts, and may round
+//! starts up to parts of the period, so that there are few: see [`Period`].
 
 use std::collections::VecDeque;
 
-/// A period is cut into so many parts if starts are rounded.
+/// The number of parts of a period, if starts are rounded.
 const PARTS: u64 = 256;
 
 /// The starts that count, the oldest first.
@@ -22,24 +22,25 @@ pub(crate) struct StartsAt {
     units: u64,
 }
 
-/// How long a start counts.
+/// The time for which a start counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Period {
     pub(crate) nanos: u64,
-    /// Starts are rounded up to a multiple of that.
+    /// Starts are rounded up to a multiple of this.
     part: u64,
 }
 
 // ===== impl Period =====
 
 impl Period {
-    /// Each start is kept as it is.
+    /// Does not round starts.
     #[cfg(feature = "per-key")]
     pub(crate) fn exact(nanos: u64) -> Self {
         Self { nanos, part: 1 }
     }
 
-    /// At most 257 starts are kept. A unit counts for up to a 256th of the period too long.
+    /// Rounds starts, so that there are at most 257. A unit counts for up to a 256th of the period
+    /// too long.
     pub(crate) fn in_parts(nanos: u64) -> Self {
         let part = nanos.div_ceil(PARTS).max(1);
         Self { nanos, part }
@@ -49,10 +50,10 @@ impl Period {
 // ===== impl RefundableWindow =====
 
 impl RefundableWindow {
-    /// More units than that are not counted, so that no sum of a few can overflow.
+    /// The maximum count, so that no sum of a few can overflow.
     const MOST: u64 = u64::MAX / 2;
 
-    /// A window with room for all the starts of a period [in parts](Period::in_parts).
+    /// Creates a window with capacity for all the starts of a period [in parts](Period::in_parts).
     #[cfg(feature = "provider")]
     pub(crate) fn with_room() -> Self {
         Self {
@@ -61,7 +62,7 @@ impl RefundableWindow {
         }
     }
 
-    /// The instant at which what starts at `now` counts as started.
+    /// Returns the instant at which a unit taken at `now` counts as started.
     #[inline]
     pub(crate) fn start(&self, period: &Period, now: u64) -> u64 {
         match self.starts.back() {
@@ -71,7 +72,7 @@ impl RefundableWindow {
         }
     }
 
-    /// Forgets what is a period old.
+    /// Removes the starts that are a period old.
     #[inline]
     pub(crate) fn advance(&mut self, period: u64, now: u64) {
         while let Some(first) = self.starts.front() {
@@ -83,12 +84,12 @@ impl RefundableWindow {
         }
     }
 
-    /// The units that counted at the last [advance](Self::advance), with what was taken since.
+    /// Returns the units that counted at the last [advance](Self::advance), plus those taken since.
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
 
-    /// The units that count at `now`.
+    /// Returns the units that count at `now`.
     #[cfg(feature = "per-key")]
     pub(crate) fn used_at(&self, period: u64, now: u64) -> u64 {
         let counts = |start: &&StartsAt| start.at.saturating_add(period) > now;
@@ -96,7 +97,7 @@ impl RefundableWindow {
         counting.map(|start| start.units).sum()
     }
 
-    /// Returns when at least `units` of those used have left, or `None` if fewer are used.
+    /// Returns when at least `units` of the used units have left, or `None` if fewer are used.
     pub(crate) fn gone_at(&self, units: u64, period: u64) -> Option<u64> {
         let mut gone = 0;
         let mut last = self.starts.iter().skip_while(|start| {
@@ -106,19 +107,19 @@ impl RefundableWindow {
         last.next().map(|start| start.at.saturating_add(period))
     }
 
-    /// Returns when all of those used have left.
+    /// Returns when all used units have left.
     pub(crate) fn empty_at(&self, period: u64) -> u64 {
         let last = self.starts.back();
         last.map_or(0, |last| last.at.saturating_add(period))
     }
 
-    /// Takes units for what counts as [started](Self::start) at `at`.
+    /// Takes units that [started](Self::start) at `at`.
     #[inline]
     pub(crate) fn take(&mut self, at: u64, units: u64) {
         let units = units.min(Self::MOST - self.used);
         self.used += units;
         match self.starts.back_mut() {
-            // Most of the time it is the newest.
+            // Nearly always the newest.
             Some(newest) if newest.at == at => newest.units += units,
             _ => self.insert(at, units),
         }
@@ -132,7 +133,7 @@ impl RefundableWindow {
         }
     }
 
-    /// Gives back units of what started at `at`, unless that has left already.
+    /// Returns units that started at `at`, unless they have left already.
     #[inline]
     pub(crate) fn give_back(&mut self, at: u64, units: u64) {
         match self.starts.back_mut() {

@@ -1,4 +1,4 @@
-//! What the body of a response holds.
+//! The permit in a response's body.
 
 use std::fmt;
 
@@ -8,34 +8,36 @@ use super::{
 };
 use crate::http::guarded_body::BodyEvent;
 
-/// The [`Permit`] of a request whose response is being read. Dropping it lets the next request start.
+/// The [`Permit`] of a request whose response body is being read. If it is dropped, the next
+/// request can start.
 ///
-/// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit it keeps account of the time in which nobody asks for more of the
-/// body, which says nothing of the other side: whoever has got a response may let it wait.
+/// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit it measures the time in which the
+/// body is not polled, which is not part of the service's latency.
 #[must_use = "dropping it lets the next request start"]
 pub struct BodyPermit {
     permit: Permit,
-    /// For how long nobody asked, in nanoseconds; while nobody does, the instant since when, as if that had been in one piece.
+    /// The time without a poll, in nanoseconds. While the body is not polled: the start of that
+    /// time, minus the earlier times.
     idle: u64,
 }
 
 // ===== impl BodyPermit =====
 
 impl BodyPermit {
-    /// Of a response about which all has been said.
+    /// Creates the permit of a response whose outcome is known.
     #[inline]
     pub(super) const fn new(permit: Permit) -> Self {
         Self { permit, idle: 0 }
     }
 
-    /// Of a response for whose body nobody has asked yet.
+    /// Creates the permit of a response whose body was not polled yet.
     pub(super) fn idle(permit: Permit) -> Self {
         let mut body_permit = Self::new(permit);
         body_permit.set_idle(true);
         body_permit
     }
 
-    /// Only while somebody asks for more of the body is anybody waiting for the other side.
+    /// Between polls the time does not count as latency.
     pub(super) fn watch(&mut self, event: BodyEvent) {
         self.set_idle(false);
         match event {

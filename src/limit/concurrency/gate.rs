@@ -1,4 +1,4 @@
-//! The slots as the service sees them, and those who wait for one, by priority.
+//! The slots as the service uses them, and the queues for them, by priority.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ impl Limiter for Arc<Slots> {
     }
 }
 
-/// The slot of a request that has waited for it, and until when it may be kept from others.
+/// The slot of a queued request, and the time until which it is reserved.
 #[derive(Debug)]
 pub struct Slot {
     permit: Permit,
@@ -62,7 +62,7 @@ impl Turn<Permit> for Slot {
     }
 }
 
-/// Settles what one who leaves a queue has left, once all that was declared after it has been dropped.
+/// Settles the slots when a waiter leaves a queue, after all that was declared later is dropped.
 struct SettleOnDrop(Arc<Slots>);
 
 impl Drop for SettleOnDrop {
@@ -71,10 +71,10 @@ impl Drop for SettleOnDrop {
     }
 }
 
-/// Waits to be the head of its queue, and then for a slot.
+/// Waits for the head of the queue, and then for a slot.
 ///
-/// The permit is no more than a turn until the request is called: the inner service may not be ready
-/// yet.
+/// The permit only reserves the slot until the request is called, because the inner service may not
+/// be ready yet.
 async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Slot, Rejected> {
     let _settle = SettleOnDrop(slots.clone());
     let mut place = place;
@@ -85,7 +85,7 @@ async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Sl
             Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
         }
     };
-    // A slot that comes free as the time ends is taken.
+    // A slot that becomes free as the time ends is used.
     let taken = match place.deadline() {
         None => slot.await,
         Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
@@ -104,7 +104,7 @@ async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Sl
 /// Waits until there is room in the share of a priority.
 async fn room(slots: &Arc<Slots>, priority: Priority) -> Permit {
     loop {
-        // Listens before it looks.
+        // Registers before it checks, so that no wake-up is lost.
         let mut freed = pin!(slots.freed());
         freed.as_mut().enable();
         if let Some(permit) = slots.take_share(priority) {

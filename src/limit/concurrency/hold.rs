@@ -1,4 +1,4 @@
-//! How long a permit is held, and what is said of the request meanwhile.
+//! When a permit is released, and the outcome that it reports.
 
 use super::{BodyPermit, Permit, adaptive::Latency};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     limit::engine::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 
-/// Holds a permit, and tells it what comes of its request.
+/// Holds a permit, and reports the outcome of its request.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportingRelease<H>(pub(super) H);
 
@@ -88,7 +88,7 @@ where
     }
 }
 
-/// Also reads the status of a gRPC call that has nothing but that.
+/// Returns the outcome of a response, also from the status of a gRPC response without a body.
 fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
     let outcome = Outcome::of(Ok(response));
     match response.headers().get("grpc-status") {
@@ -99,8 +99,9 @@ fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
     }
 }
 
-/// Tells the limit what the end of a call says about the load of the service. Other failures say nothing,
-/// since they are often faster than responses; nor do rejections by this crate, which did not reach it.
+/// Reports the end of a call if it depends on the load of the service. Other failures are ignored,
+/// because they are often faster than responses. So are rejections by this crate, which did not
+/// reach the service.
 fn report(outcome: Option<Outcome>, permit: &mut Permit) {
     match outcome {
         Some(Outcome::Success) => permit.succeeded(),

@@ -8,7 +8,7 @@ use crate::limit::{
     rejection::{AsError, AsResponse, AsResponseWith},
 };
 
-/// Limits how many requests are in flight. See the [module docs](crate::concurrency) for an example.
+/// Limits the number of requests in flight. See the [module docs](crate::concurrency) for examples.
 #[derive(Clone)]
 #[must_use]
 pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {
@@ -21,15 +21,18 @@ pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {
 // ===== impl ConcurrencyLayer =====
 
 impl ConcurrencyLayer {
-    /// A layer with a limiter of its own that lets `limit` requests be in flight.
+    /// Creates a layer with a limit of `limit` requests in flight.
     ///
-    /// A limit of 0 refuses every request, with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity).
+    /// A limit of 0 rejects every request with
+    /// [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity).
     pub fn new(limit: usize) -> Self {
         ConcurrencyLimiter::new(limit).into()
     }
 
-    /// A layer with a limiter of its own that finds its limit by itself: see [`Adaptive`]. It is one for all: where it is made one
-    /// for each caller, each has the limit of that moment, which is fixed then.
+    /// Creates a layer with an adaptive limit: see [`Adaptive`].
+    ///
+    /// With one limit per client, each client gets a fixed limit: the adaptive limit's value at
+    /// that time.
     pub fn adaptive(adaptive: Adaptive) -> Self {
         ConcurrencyLimiter::adaptive(adaptive).into()
     }
@@ -38,23 +41,24 @@ impl ConcurrencyLayer {
 impl<F, H, P> ConcurrencyLayer<F, H, P> {
     crate::limit::engine::bounds!(limiter.0.bounds; "Of each priority as many.");
 
-    /// Lets a request count until its response is there, not until the end of the response's body.
+    /// Releases the permit when the response is returned, not at the end of its body.
     ///
-    /// For services whose responses are not HTTP.
-    ///
-    /// Under an adaptive limit, every response is an answer then: for HTTP there is [`until_headers`](Self::until_headers).
+    /// This is for services whose responses are not HTTP. An adaptive limit counts every response
+    /// as a success then; for HTTP use [`until_headers`](Self::until_headers).
     pub fn until_response(self) -> ConcurrencyLayer<F, UntilResponse, P> {
         self.hold(UntilResponse)
     }
 
-    /// Lets a request count until the headers of its response are there, and leaves the response's type alone.
+    /// Releases the permit when the response's headers are returned, and does not change the
+    /// response's type.
     ///
-    /// An adaptive limit looks at the status, and measures to the headers.
+    /// An adaptive limit reads the status, and measures the time to the headers.
     pub fn until_headers(self) -> ConcurrencyLayer<F, UntilHeaders, P> {
         self.hold(UntilHeaders)
     }
 
-    /// Says which priority a request has. See the [module docs](crate::concurrency#priorities) for an example.
+    /// Sets the priority of a request. See the [module docs](crate::concurrency#priorities) for an
+    /// example.
     pub fn priority<P2>(self, priority: P2) -> ConcurrencyLayer<F, H, P2> {
         ConcurrencyLayer {
             limiter: self.limiter,
@@ -64,22 +68,23 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         }
     }
 
-    /// Refuses with an HTTP 503 instead of an error; see [`AsResponse`].
+    /// Rejects with an HTTP 503 response instead of an error. See [`AsResponse`].
     pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
         self.refuse(AsResponse)
     }
 
-    /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
+    /// Rejects with the response that `respond` returns for a [`Rejected`](crate::Rejected).
     pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<AsResponseWith<R>, H, P> {
         self.refuse(AsResponseWith(respond))
     }
 
-    /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
+    /// Rejects with the response that `refusal` makes, such as [`Text`](crate::rejection::Text).
+    /// See [`rejection`](crate::rejection).
     pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
         self.refuse(refusal)
     }
 
-    /// The limiter that everything made by this layer shares.
+    /// Returns the limiter, which all services of this layer share.
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {
         &self.limiter

@@ -6,7 +6,9 @@ use crate::{
     limit::engine::{Limiter, acquire},
 };
 
-/// A limit on what is in flight, on its own. A clone is another handle to the same limit.
+/// A concurrency limit without a service. Clones share the limit.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -29,18 +31,22 @@ pub struct ConcurrencyLimiter(pub(crate) Arc<Slots>);
 // ===== impl ConcurrencyLimiter =====
 
 impl ConcurrencyLimiter {
-    /// A limiter that lets `limit` be in flight at a time.
+    /// Creates a limiter that admits `limit` permits at a time.
     ///
-    /// A limit of 0 refuses whoever asks, with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity). One of over 2⁶¹ − 1 (on a machine of 64 bits)
-    /// counts as that.
+    /// A limit of 0 rejects every request with
+    /// [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity). A limit of over 2⁶¹ − 1 (on
+    /// 64-bit machines) counts as that.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Slots::new(limit)))
     }
 
-    /// A limiter that finds its limit by itself: see [`Adaptive`].
+    /// Creates a limiter with an adaptive limit: see [`Adaptive`].
     ///
-    /// Whoever takes a permit by hand [says](Permit::succeeded) what came of it, or nothing is learned from it.
+    /// Report the outcome of each permit with [`Permit::succeeded`] or [`Permit::overloaded`]; the
+    /// limit ignores permits without one.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -51,7 +57,7 @@ impl ConcurrencyLimiter {
     /// assert_eq!(limiter.limit(), 30);
     ///
     /// let mut permit = limiter.acquire().await?;
-    /// // The answer is there. The latency ends, and the work goes on.
+    /// // The response has arrived. The latency ends, and the work goes on.
     /// permit.succeeded();
     /// assert_eq!(limiter.in_flight(), 1);
     /// drop(permit);
@@ -65,85 +71,90 @@ impl ConcurrencyLimiter {
 
     crate::limit::engine::bounds!(0.bounds; "Each [`Priority`] has as many places of its own.");
 
-    /// How many may be in flight at a time. What an adaptive limit has come to.
+    /// Returns the limit. For an adaptive limit, this is its current value.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.limit()
     }
 
-    /// Changes the limit, for everyone who shares it, at once.
+    /// Sets the limit for all clones at once.
     ///
-    /// A raised limit lets those who wait start. Under a lowered one nothing in flight is stopped: nothing new starts
-    /// until enough of it has ended. With a limit of 0 those who wait go on waiting, and newcomers are refused.
+    /// A higher limit lets waiting requests start. A lower one does not stop requests in flight:
+    /// new ones start after enough of them have ended. With a limit of 0, waiting requests go on
+    /// waiting, and new ones are rejected.
     ///
-    /// An adaptive limit goes on from there, and never leaves its bounds.
+    /// An adaptive limit continues from this value, clamped to its bounds.
     pub fn set_limit(&self, limit: usize) {
         self.0.set_limit(limit);
     }
 
-    /// How many are in flight now. Over the limit for a while after it was lowered, and where some are
-    /// [`Critical`](Priority::Critical).
+    /// Returns the number of permits in use. It can exceed the limit after the limit was lowered,
+    /// or with [`Critical`](Priority::Critical) requests.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
     }
 
-    /// How many wait now.
+    /// Returns the number of waiting requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.waiting()
     }
 
-    /// Takes a slot if one is free. Never overtakes those who wait.
+    /// Takes a permit if one is free and no request is waiting.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when no slot is free, or when some are waiting for one.
+    /// Returns [`Rejected`] if no permit is free, or if requests are waiting for one.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         self.try_acquire_as(Priority::High)
     }
 
-    /// Takes a slot of the share of a priority if one is free. Never overtakes those who wait with the same priority.
+    /// Takes a permit from a priority's share if one is free and no request with that priority is
+    /// waiting.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when no slot is free for it, or when some with the same priority are waiting for one.
+    /// Returns [`Rejected`] if no permit is free for the priority, or if requests with the same
+    /// priority are waiting.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
         self.0.enter(&priority).map(Permit::bare)
     }
 
-    /// Waits in line for a slot, and takes it until the permit is dropped.
+    /// Waits for a permit, in first-come, first-served order.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it has waited for [`max_wait`](Self::max_wait), when [`max_waiting`](Self::max_waiting) are
-    /// waiting, or when the limit is 0. Unless told, it waits as long as it takes.
+    /// Returns [`Rejected`] after [`max_wait`](Self::max_wait), if
+    /// [`max_waiting`](Self::max_waiting) requests are waiting, or if the limit is 0. By default
+    /// there is no limit on the wait.
     ///
     /// # Panics
     ///
-    /// When it has to wait for a limited time outside a tokio runtime with time enabled.
+    /// Panics if it has to wait for a limited time outside of a Tokio runtime with a timer.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place,
-    /// and with it everyone behind it, waiting.
+    /// If the future is dropped, the request leaves the queue and takes no permit. A future that is
+    /// not polled keeps its place, and the requests behind it wait.
     pub async fn acquire(&self) -> Result<Permit, Rejected> {
         self.acquire_as(Priority::High).await
     }
 
-    /// Waits in the line of a priority for a slot of its share. Otherwise like [`acquire`](Self::acquire).
+    /// Waits for a permit from a priority's share, in the queue of that priority.
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never refused, and never waits.
+    /// Like [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never rejected and
+    /// never waits.
     ///
     /// # Panics
     ///
-    /// When it has to wait for a limited time outside a tokio runtime with time enabled.
+    /// Panics if it has to wait for a limited time outside of a Tokio runtime with a timer.
     ///
     /// # Cancel safety
     ///
-    /// That of [`acquire`](Self::acquire).
+    /// Like [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
         acquire(&self.0, priority).await.map(Permit::bare)
     }

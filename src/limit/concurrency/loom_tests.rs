@@ -1,4 +1,4 @@
-//! Slots under every order of what threads do with them.
+//! Loom models of the slots.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use loom::thread;
 use super::{permit::Permit, slots::Slots};
 use crate::sync::model;
 
-/// As many permits as a limit has.
+/// Takes all permits of a limit.
 fn full(limit: usize) -> (Arc<Slots>, Vec<Permit>) {
     let slots = Arc::new(Slots::new(limit));
     let held: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
@@ -15,7 +15,7 @@ fn full(limit: usize) -> (Arc<Slots>, Vec<Permit>) {
     (slots, held)
 }
 
-/// Once nothing moves any more, as many can be taken as the limit says.
+/// Checks that the number of free permits equals the limit in the end.
 fn is_sound(slots: &Arc<Slots>, held: Vec<Permit>) {
     assert_eq!(slots.in_flight(), held.len());
     let mut all = held;
@@ -29,7 +29,7 @@ fn is_sound(slots: &Arc<Slots>, held: Vec<Permit>) {
 }
 
 #[test]
-fn loom_a_limit_that_is_raised_beside_one_taken_over_it_admits_no_more() {
+fn loom_raising_the_limit_admits_no_more() {
     model(|| {
         let (slots, mut held) = full(1);
         let other = slots.clone();
@@ -41,7 +41,7 @@ fn loom_a_limit_that_is_raised_beside_one_taken_over_it_admits_no_more() {
 }
 
 #[test]
-fn loom_a_limit_that_is_lowered_beside_one_that_is_given_back_loses_one() {
+fn loom_lowering_the_limit_removes_one_slot() {
     model(|| {
         let (slots, mut held) = full(2);
         let gone = held.pop();

@@ -1,67 +1,67 @@
-//! Limit how many requests are in flight.
+//! Concurrency limit middleware: limits the number of requests in flight.
 //!
-//! A request holds a [`Permit`] from its call to the last frame of its response's body, or to the drop of either: an
-//! answer that is streamed for a minute is in flight for a minute. Where there is no permit it waits in line.
+//! A request holds a [`Permit`] from its call to the end of its response's body, or until either is
+//! dropped: a response that is streamed for a minute is in flight for a minute. If no permit is
+//! free, the request waits in a queue.
 //!
-//! # What it costs
+//! # Examples
 //!
-//! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
-//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
-//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request (with
-//! [`Latency::End`] twice more for each frame), and takes a lock once, for a few sums.
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter};
 //!
-//! # What it promises
+//! let limiter = ConcurrencyLimiter::new(8);
+//! let mut client = ServiceBuilder::new()
+//!     .layer(ConcurrencyLayer::from(limiter.clone()))
+//!     .service(service_fn(async |_: Request<()>| {
+//!         Ok::<_, Infallible>(Response::new(Full::<&[u8]>::from("a response".as_bytes())))
+//!     }));
 //!
-//! Those who wait are served in the order in which they came, within their [priority](#priorities). A dropped request gives its place, or its permit, to the
-//! next. The limit can be [changed](ConcurrencyLimiter::set_limit) at any time.
+//! let response = client.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(limiter.in_flight(), 1);
+//! let body = response.into_body().collect().await?;
+//! assert_eq!(limiter.in_flight(), 0);
+//! # let _ = body;
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! # What is shared
+//! A service whose responses have no body:
 //!
-//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
-//! [from](ConcurrencyLayer#impl-From<ConcurrencyLimiter>-for-ConcurrencyLayer) the same [`ConcurrencyLimiter`].
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::ConcurrencyLayer;
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(ConcurrencyLayer::new(8).until_response())
+//!     .service(service_fn(async |n: u32| Ok::<_, Infallible>(n + 1)));
+//!
+//! assert_eq!(client.ready().await?.call(1).await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Queue
+//!
+//! Requests wait in first-come, first-served order, within their [priority](#priorities). If a
+//! request is dropped, its place or its permit passes to the next one. The limit can be
+//! [changed](ConcurrencyLimiter::set_limit) at any time.
 //!
 //! # Adaptive limits
 //!
-//! The right limit is rarely known, and it changes if a server loses half of its machines. [`Adaptive`]
-//! finds it from what requests take. As long as there is no queue on the other side, more requests in
-//! flight mean more responses; from there on they only mean slower ones. In front of a server it
-//! rejects what would only wait there; in front of a client it keeps this process from overloading the
-//! other side.
-//!
-//! [`Adaptive::gradient`] compares the latency with the latency without a queue, as Envoy's gradient
-//! controller does. It measures that baseline by lowering the limit now and then, for as long as this
-//! makes responses faster. If a lower limit makes them no faster, the service has become slower, and
-//! the limit goes back. [`Adaptive::aimd`] only knows a latency that is not to be exceeded.
-//!
-//! What it learns from:
-//!
-//! - **Latency**, from the call of the inner service to the [first byte](Latency) of the body. Not the
-//!   time in the queue, nor the time in which the reader does not ask for more of the body.
-//! - **Rejections**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in
-//!   `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or `UNAVAILABLE` without a message, a timeout, and a
-//!   connection that cannot be made or breaks. If more than a fifth of the requests since the last
-//!   step was rejected, the limit is lowered once, to nine tenths.
-//! - **Drops**: a request that is dropped before its first byte counts as a response if it took twice
-//!   as long as the baseline, or longer than the threshold.
-//!
-//! Other failures, such as any other 4xx, say nothing, and neither do rejections by a layer of this
-//! crate further in. An error is looked at if it is a [`BoxError`](crate::BoxError): with
-//! [`respond`](ConcurrencyLayer::respond) an inner error says nothing.
-//!
-//! A step takes at least two round trips and 40 responses, or nine rejections. The limit does not
-//! rise while less than three quarters of it are used.
-//!
-//! Its limits:
-//!
-//! - A service that rejects more than a fifth of its requests, however few it gets, keeps the limit at
-//!   [`min`](Adaptive::min). One that rejects less than that is not asked for less.
-//! - At [`min`](Adaptive::min) there is no queue, by definition: choose it low enough.
-//! - A service that becomes slower looks like a queue until two steps down have made no difference.
-//! - Several processes in front of one backend see each other's load as the backend's.
-//!
-//! Do not use it if the other side tells its limit (use a fixed one, or a `ProviderLayer`), if there are
-//! only a few responses a second, if most responses come from a cache, or if latency does not depend on
-//! the number of requests in flight.
+//! The right limit is rarely known, and it changes, for example if a server loses half of its
+//! machines. [`Adaptive`] computes it from the latency. As long as the service has no queue, more
+//! requests in flight mean more responses; above that they only mean slower ones. In front of a
+//! server, an adaptive limit rejects requests that would only wait there; in a client, it keeps
+//! this process from overloading the server.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -89,11 +89,48 @@
 //! # }
 //! ```
 //!
+//! [`Adaptive::gradient`] compares the latency with the latency without a queue, as Envoy's
+//! gradient controller does. It measures that baseline by lowering the limit at intervals, for as
+//! long as this makes responses faster. If a lower limit makes them no faster, the service has
+//! become slower, and the limit returns. [`Adaptive::aimd`] only has a maximum latency.
+//!
+//! An adaptive limit depends on:
+//!
+//! - **Latency**, from the call of the inner service to the [first byte](Latency) of the body,
+//!   without the time in the queue and the time in which the body is not polled.
+//! - **Rejections**: a response with 429, 503, 529, 408 or 504, a gRPC call that ends in
+//!   `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED` or `UNAVAILABLE` without a message, a timeout, and a
+//!   connection that cannot be made or breaks. If more than a fifth of the requests since the last
+//!   step was rejected, the limit is lowered once, to nine tenths.
+//! - **Drops**: a request that is dropped before its first byte counts as a response if it took
+//!   twice as long as the baseline, or longer than the threshold.
+//!
+//! Other failures, such as any other 4xx, are ignored, and so are rejections by an inner layer of
+//! this crate. An error counts only if it is a [`BoxError`](crate::BoxError): with
+//! [`respond`](ConcurrencyLayer::respond) an inner error is ignored.
+//!
+//! A step takes at least two round trips and 40 responses, or nine rejections. The limit does not
+//! rise while less than three quarters of it are used.
+//!
+//! Limitations:
+//!
+//! - If a service rejects more than a fifth of its requests, however few it gets, the limit stays
+//!   at [`min`](Adaptive::min). If it rejects fewer, the limit is not lowered.
+//! - [`min`](Adaptive::min) is assumed to cause no queue: choose it low enough.
+//! - A service that becomes slower looks like a queue until two steps down have made no difference.
+//! - If several processes call one service, each sees the load of the others as the
+//!   service's.
+//!
+//! Do not use it if the service has a known limit (use a fixed one, or a `ProviderLayer`), if there
+//! are only a few responses a second, if most responses come from a cache, or if latency does not
+//! depend on the number of requests in flight.
+//!
 //! # Priorities
 //!
-//! With [`priority`](ConcurrencyLayer::priority), fixed limits and adaptive ones shed the less important first: see [`Priority`] for the
-//! shares. Each priority waits in a line of its own, and one with a lower priority does not start while one with a higher waits. It may
-//! wait for ever, unless [`max_wait`](ConcurrencyLayer::max_wait) bounds it.
+//! With [`priority`](ConcurrencyLayer::priority), fixed and adaptive limits reject requests with a
+//! low priority first: see [`Priority`] for the shares. Each priority has its own queue. A request
+//! does not start while one with a higher priority waits, so it may wait forever unless
+//! [`max_wait`](ConcurrencyLayer::max_wait) is set.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -111,7 +148,9 @@
 //!         "/report" => Priority::Low,
 //!         _ => Priority::Normal,
 //!     })
-//!     .layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()))));
+//!     .layer(service_fn(async |_: Request<()>| {
+//!         Ok::<_, Infallible>(Response::new(String::new()))
+//!     }));
 //!
 //! let _busy = limiter.try_acquire();
 //! for (path, status) in [("/", StatusCode::SERVICE_UNAVAILABLE), ("/health", StatusCode::OK)] {
@@ -125,55 +164,23 @@
 //!
 //! # Responses
 //!
-//! `http::Response<B>` becomes `http::Response<GuardedBody<B, BodyPermit>>`, whose body is a body like the one inside. With the
-//! feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For all else there is
-//! [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose bodies are not to count
-//! [`until_headers`](ConcurrencyLayer::until_headers).
+//! `http::Response<B>` becomes `http::Response<GuardedBody<B, BodyPermit>>`, whose body wraps the
+//! inner one. With the feature `reqwest`, `reqwest::Response` stays `reqwest::Response`. For other
+//! responses use [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose
+//! bodies should not count, [`until_headers`](ConcurrencyLayer::until_headers).
 //!
-//! # Examples
+//! # What is shared
 //!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), tower_throttle::BoxError> {
-//! use std::convert::Infallible;
-//! use http::{Request, Response};
-//! use http_body_util::{BodyExt, Full};
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter};
+//! All services that a layer makes and their clones share its limiter, and so do all layers made
+//! [from](ConcurrencyLayer#impl-From<ConcurrencyLimiter>-for-ConcurrencyLayer) the same
+//! [`ConcurrencyLimiter`].
 //!
-//! let limiter = ConcurrencyLimiter::new(8);
-//! let mut client = ServiceBuilder::new()
-//!     .layer(ConcurrencyLayer::from(limiter.clone()))
-//!     .service(service_fn(async |_: Request<()>| {
-//!         Ok::<_, Infallible>(Response::new(Full::<&[u8]>::from("an answer".as_bytes())))
-//!     }));
+//! # Performance
 //!
-//! let response = client.ready().await?.call(Request::new(())).await?;
-//! assert_eq!(limiter.in_flight(), 1);
-//! let body = response.into_body().collect().await?;
-//! assert_eq!(limiter.in_flight(), 0);
-//! # let _ = body;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! A service whose answers have no body:
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), tower_throttle::BoxError> {
-//! use std::convert::Infallible;
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::ConcurrencyLayer;
-//!
-//! let mut client = ServiceBuilder::new()
-//!     .layer(ConcurrencyLayer::new(8).until_response())
-//!     .service(service_fn(async |n: u32| Ok::<_, Infallible>(n + 1)));
-//!
-//! assert_eq!(client.ready().await?.call(1).await?, 2);
-//! # Ok(())
-//! # }
-//! ```
+//! A request that is admitted at once takes no lock and allocates nothing; its release takes the
+//! lock of a Tokio semaphore. A request that waits allocates its place in the queue. The queue of
+//! each priority has one timer if the wait is limited. An adaptive limit reads the clock up to five
+//! times for each request (with [`Latency::End`] twice more for each frame), and takes a lock once.
 
 mod adaptive;
 mod body_permit;
@@ -201,7 +208,7 @@ pub use self::{
 #[doc(no_inline)]
 pub use crate::limit::engine::{UntilBodyEnd, UntilResponse};
 
-/// The response future.
+/// The response future of the middleware.
 pub mod future {
     use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a request in flight holds.
+//! The permit of a request in flight.
 
 use std::{fmt, sync::Arc};
 
@@ -7,25 +7,25 @@ use super::{
     slots::Slots,
 };
 
-/// One request in flight. Dropping it lets the next one start.
+/// The permit of a request in flight. If it is dropped, the next request can start.
 ///
-/// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit, the one who holds it says what came of the request; where nothing
-/// is said, nothing is learned. Layers say it by themselves.
+/// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit, the holder reports the outcome
+/// of the request; a permit without one is ignored. The layer does this itself.
 #[must_use = "dropping it lets the next request start"]
 pub struct Permit {
     slots: Arc<Slots>,
     watch: StartTime,
 }
 
-/// When the request started, in nanoseconds, and what is known of it. One word: of two words a permit travels in registers, of three
-/// through memory, which fixed limits would pay for, too.
+/// The start of the request in nanoseconds, and flags. One word, because a permit of two words is
+/// passed in registers, and one of three in memory, which would slow down fixed limits as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct StartTime(u64);
 
 // ===== impl Permit =====
 
 impl Permit {
-    /// For a slot that was taken.
+    /// Returns the permit of a slot that was taken.
     #[inline]
     pub(super) fn new(slots: Arc<Slots>) -> Self {
         let watch = match slots.sampler() {
@@ -35,62 +35,65 @@ impl Permit {
         Self { slots, watch }
     }
 
-    /// For a slot that was taken by a request from which nothing is learned.
+    /// Returns the permit of a request that the adaptive limit ignores.
     pub(super) const fn unwatched(slots: Arc<Slots>) -> Self {
         let watch = StartTime::NOTHING;
         Self { slots, watch }
     }
 
-    /// Whoever holds this may drop it without a word.
+    /// Ignores a drop without an outcome.
     pub(super) const fn bare(mut self) -> Self {
         self.watch = StartTime(self.watch.0 | StartTime::BARE);
         self
     }
 
-    /// The request starts only now. Until then the permit was no more than a turn.
+    /// Starts the request. Before, the permit only reserves the slot.
     pub(super) fn start(&mut self) {
         if let Some(sampler) = self.sampler() {
             self.watch = StartTime::now(sampler);
         }
     }
 
-    /// Whether a drop says nothing.
+    /// Returns whether a drop is ignored.
     pub(super) const fn is_bare(&self) -> bool {
         self.watch.0 & StartTime::BARE != 0
     }
 
-    /// From here on a drop says something if it said nothing, and nothing if it said something.
+    /// Toggles whether a drop is ignored.
     pub(super) const fn turn_over(&mut self) {
         self.watch = StartTime(self.watch.0 ^ StartTime::BARE);
     }
 
-    /// The request was answered: its latency ends here. The permit may be held for longer, such as for the rest of a stream.
+    /// Reports a response, which ends the measured latency. The permit may be held for longer, for
+    /// example for the rest of a stream.
     ///
-    /// Only the first word counts. Without effect where the limit is fixed.
+    /// Only the first report counts. Does nothing under a fixed limit.
     #[inline]
     pub fn succeeded(&mut self) {
         self.tell(SampleOutcome::Answered, 0);
     }
 
-    /// The request has failed because of too much load on the other side, such as by a timeout or a refusal. The limit goes down.
+    /// Reports a failure because of too much load, such as a timeout or a rejection, which lowers
+    /// the limit.
     ///
-    /// Only the first word counts. Without effect where the limit is fixed.
+    /// Only the first report counts. Does nothing under a fixed limit.
     pub fn overloaded(&mut self) {
         self.tell(SampleOutcome::Overloaded, 0);
     }
 
-    /// Nothing is learned from this one.
+    /// Ignores this request.
     pub(super) const fn ignored(&mut self) {
         self.watch = StartTime::NOTHING;
     }
 
-    /// The sampler, if the outcome is still to be told.
+    /// Returns the sampler, if there is no outcome yet.
     pub(super) fn sampler(&self) -> Option<&Sampler> {
         let is_awaited = self.watch != StartTime::NOTHING;
         self.slots.sampler().filter(|_| is_awaited)
     }
 
-    /// Tells the outcome of a request, for `idle` nanoseconds of which nobody waited for the response.
+    /// Reports the outcome of a request that was idle for `idle` nanoseconds, in which the response
+    /// was not polled.
     #[inline]
     pub(super) fn tell(&mut self, outcome: SampleOutcome, idle: u64) {
         if self.watch != StartTime::NOTHING {
@@ -127,15 +130,15 @@ impl fmt::Debug for Permit {
 // ===== impl StartTime =====
 
 impl StartTime {
-    /// The limit is fixed, or learns nothing (more) from this. A drop says nothing, either.
+    /// The limit is fixed, or ignores this request from now on.
     const NOTHING: Self = Self(u64::MAX);
-    /// A drop says nothing.
+    /// A drop is ignored.
     const BARE: u64 = 1 << 63;
 
-    /// Out of the way of fixed limits.
+    /// Not inlined, for the sake of fixed limits.
     #[cold]
     fn now(sampler: &Sampler) -> Self {
-        // 292 years are enough.
+        // The remaining bits are enough for 292 years.
         Self(sampler.now() & !Self::BARE)
     }
 

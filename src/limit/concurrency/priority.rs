@@ -1,11 +1,12 @@
-//! Who goes first, and who is refused first.
+//! The priorities of requests.
 
-/// How much a request matters where there is not room for all.
+/// The priority of a request under overload.
 ///
-/// A request with a lower priority starts only while the limit is not yet used up to its share, and as long as nobody with a higher
-/// one waits. So under too much load `Low` is made to wait, or refused, before `Normal` is, and `Normal` before `High`. Shares are
-/// rounded up, so that a limit of 1 is open to all. Among those who start at the same instant on several threads, a share may be
-/// exceeded by a few; the limit never is.
+/// A request with a lower priority starts only while the requests in flight are below its share of
+/// the limit, and while none with a higher priority is waiting. So under overload `Low` waits or is
+/// rejected before `Normal`, and `Normal` before `High`. Shares are rounded up, so that a limit of
+/// 1 is open to all. If several threads start requests at the same instant, a share may be exceeded
+/// by a few; the limit is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
     /// Three quarters of the limit.
@@ -13,36 +14,36 @@ pub enum Priority {
     /// Nine tenths of the limit.
     #[default]
     Normal,
-    /// The whole limit. What all have where nothing was said.
+    /// The whole limit. The default.
     High,
-    /// Never waits and is never refused, whatever the limit. It counts as in flight, so that others wait for its sake. No latency
-    /// is learned from it.
+    /// Never waits and is never rejected, whatever the limit. It counts as in flight, so other
+    /// requests wait for it. An adaptive limit ignores its latency.
     ///
-    /// For health checks, and what an operator does while things go wrong. Not for anything that comes in numbers: an adaptive
-    /// limit learns nothing from it, so where it takes all of the limit, that stays what it is.
+    /// Use it for health checks and for operators. Do not use it for many requests: if it takes up
+    /// all of an adaptive limit, that limit no longer changes.
     Critical,
 }
 
-/// Says which priority a request has.
+/// Returns the priority of a request.
 ///
-/// Implemented for closures and for [`AllAlike`]. A closure names the type that it looks at, since nothing else does.
+/// Implemented for closures and for [`AllAlike`]. A closure names the type of the request.
 #[diagnostic::on_unimplemented(
-    message = "this priority can't look at requests of the type `{Request}`",
+    message = "this priority does not accept requests of the type `{Request}`",
     note = "a closure names its argument's type: `|request: &http::Request<MyBody>| ..`"
 )]
 pub trait Prioritize<Request> {
-    /// The priority of `request`.
+    /// Returns the priority of `request`.
     fn priority(&self, request: &Request) -> Priority;
 }
 
-/// All requests have the whole limit.
+/// The same priority for all requests, which can use the whole limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AllAlike;
 
 // ===== impl Priority =====
 
 impl Priority {
-    /// How many may be in flight for one of this priority to start, of a limit.
+    /// Returns the share of `limit` that is open to this priority.
     pub(super) const fn share(self, limit: usize) -> usize {
         match self {
             Self::Low => limit - limit / 4,

@@ -11,15 +11,15 @@ use crate::limit::{
     rejection::{AsError, Rejection},
 };
 
-/// A service with a limit on the requests in flight. See the [module docs](crate::concurrency) for an example.
+/// Concurrency limit middleware. See the [module docs](crate::concurrency) for examples.
 ///
-/// A clone shares the limit.
+/// Clones share the limit.
 #[derive(Clone)]
 pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = AllAlike>(
     Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
 );
 
-/// Asks for a slot by the priority of a request.
+/// Acquires a slot with the priority of a request.
 #[derive(Debug, Clone)]
 struct Asking<P>(P);
 
@@ -56,7 +56,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
 
     crate::macros::inner!(0.inner);
 
-    /// The limiter that this service shares with its clones.
+    /// Returns the limiter, which this service shares with its clones.
     #[must_use]
     pub fn limiter(&self) -> ConcurrencyLimiter {
         ConcurrencyLimiter(self.0.gate.clone())

@@ -1,4 +1,4 @@
-//! The slots that requests in flight hold.
+//! The slots of requests in flight.
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,21 +13,21 @@ use crate::{
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
 };
 
-/// The state that all handles of one limiter share.
+/// The state that all clones of a limiter share.
 #[derive(Debug)]
 pub struct Slots {
     free: Semaphore,
-    /// Slots that must vanish when they are given back, since the limit was lowered while they were held, or since they were
-    /// taken over the limit.
+    /// Slots to be removed when they are released, because the limit was lowered while they were in
+    /// use, or because they were taken above the limit.
     owed: AtomicUsize,
-    /// The limit; the lock is for changing it.
+    /// The limit; locked for changes.
     limit: Mutex<usize>,
     pub(crate) bounds: Bounds,
-    /// The queues of the priorities, the highest first.
+    /// The queues of the priorities, from the highest to the lowest.
     lanes: [Arc<WaitQueue>; 3],
-    /// Whether anyone has ever waited in one of the lower queues: where nobody has, nobody looks there.
+    /// Whether a request has ever waited in one of the lower queues. If not, they need no check.
     has_lower: AtomicBool,
-    /// Tells those in the lower queues that there may be room.
+    /// Wakes the lower queues if there may be room.
     freed: Notify,
     sampler: Option<Box<Sampler>>,
 }
@@ -77,7 +77,7 @@ impl Slots {
         }
     }
 
-    /// Takes in what came of a request, and changes the limit if it is time to.
+    /// Adds the outcome of a request, and changes the limit if it is time to.
     pub(super) fn report(&self, started: u64, idle: u64, outcome: SampleOutcome) {
         if let Some(sampler) = &self.sampler {
             let in_flight = self.in_flight_of(sampler.limit());
@@ -87,7 +87,7 @@ impl Slots {
         }
     }
 
-    /// Changes the limit to what `limit` says under the lock.
+    /// Sets the limit to the value that `limit` returns under the lock.
     fn apply(&self, limit: impl FnOnce() -> usize) {
         let mut current = self.lock();
         let limit = limit().min(Semaphore::MAX_PERMITS);
@@ -99,7 +99,7 @@ impl Slots {
         }
         *current = limit;
         drop(current);
-        // Also where it was raised: another slot may have been owed before these were free.
+        // Also after a raise: slots may have been owed before these became free.
         self.settle();
     }
 
@@ -116,7 +116,7 @@ impl Slots {
         self.lanes.iter().map(|lane| lane.waiting()).sum()
     }
 
-    /// The queue of a priority.
+    /// Returns the queue of a priority.
     pub(super) fn lane(&self, priority: Priority) -> &Arc<WaitQueue> {
         &self.lanes[rank(priority)]
     }
@@ -128,7 +128,7 @@ impl Slots {
         Some(Permit::new(self.clone()))
     }
 
-    /// The same for a priority below the highest, behind those who wait with the same one.
+    /// Takes a slot for a lower priority, if no request with the same priority is waiting.
     #[cold]
     pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
         if self.lane(priority).waiting() > 0 {
@@ -137,10 +137,11 @@ impl Slots {
         self.take_share(priority)
     }
 
-    /// Takes a slot for a priority below the highest, if there is room in its share and nobody goes before it.
+    /// Takes a slot for a lower priority, if its share has room and no request with a higher
+    /// priority is waiting.
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        // Both written to, and in this order, for the sake of `settle`: either that one sees that somebody may wait, or this
-        // one sees what is free.
+        // Both are written, in this order, because of `settle`: either `settle` sees that a request
+        // may wait, or this method sees the free slot.
         self.has_lower.store(true, Ordering::Relaxed);
         self.owed.fetch_add(0, Ordering::AcqRel);
         let mut before = self.lanes[..rank(priority)].iter();
@@ -152,7 +153,7 @@ impl Slots {
         self.take_free()
     }
 
-    /// Takes a slot if one is free and nobody waits for one with the highest priority.
+    /// Takes a slot if one is free and no request with the highest priority is waiting.
     #[inline]
     pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
         if self.lanes[0].waiting() > 0 {
@@ -167,13 +168,13 @@ impl Slots {
         Some(Permit::new(self.clone()))
     }
 
-    /// Takes a slot whether there is one or not.
+    /// Takes a slot even if none is free.
     #[cold]
     pub(super) fn take_over(self: &Arc<Self>) -> Permit {
         match self.free.try_acquire() {
             Ok(slot) => slot.forget(),
             Err(_) => {
-                // A slot more, and one that vanishes with the next that is given back.
+                // Adds a slot, and removes the next one that is released.
                 self.owed.fetch_add(1, Ordering::AcqRel);
                 self.settle();
             }
@@ -181,10 +182,10 @@ impl Slots {
         Permit::unwatched(self.clone())
     }
 
-    /// Gives a slot back.
+    /// Releases a slot.
     #[inline]
     pub(super) fn give_back(&self) {
-        // Where something is owed, more than the limit are in flight, and there is room for nobody.
+        // If slots are owed, more requests are in flight than the limit, and there is no room.
         if self.pay_off(1) == 0 {
             self.free.add_permits(1);
             self.settle();
@@ -195,11 +196,11 @@ impl Slots {
         self.freed.notified()
     }
 
-    /// Lets free slots vanish as long as some are owed, and those in the lower queues look again: after every change of either, and
-    /// whenever someone leaves a queue, who may have been given a slot already.
+    /// Removes free slots while some are owed, and wakes the lower queues. Called after each change
+    /// of either, and when a waiter leaves a queue, because it may already have been given a slot.
     pub(super) fn settle(&self) {
-        // Written to, not only read: of one who gives a slot back and one who lowers the limit at the same time, the one
-        // that writes later sees both the free slot and the debt. AcqRel for the same reason.
+        // Written, not only read: if one thread releases a slot while another lowers the limit, the
+        // one that writes later sees both the free slot and the debt. AcqRel for the same reason.
         loop {
             let owed = self.owed.fetch_add(0, Ordering::AcqRel);
             let gone = self.free.forget_permits(owed);
@@ -213,9 +214,9 @@ impl Slots {
         }
     }
 
-    /// Takes up to so many slots off the debt, and returns how many.
+    /// Reduces the debt by at most `most`, and returns by how many.
     fn pay_off(&self, most: usize) -> usize {
-        // The common case is a plain load.
+        // In the common case this is a plain load.
         if self.owed.load(Ordering::Acquire) == 0 {
             return 0;
         }
@@ -230,7 +231,7 @@ impl Slots {
     }
 }
 
-/// The place of a priority among the queues.
+/// Returns the index of a priority's queue.
 const fn rank(priority: Priority) -> usize {
     match priority {
         Priority::High | Priority::Critical => 0,

@@ -1,4 +1,4 @@
-//! From samples to the limit.
+//! Computes the limit from samples.
 
 use super::{
     gradient::Gradient,
@@ -6,7 +6,7 @@ use super::{
     window::{Sample, SampleOutcome, SampleWindow, Summary},
 };
 
-/// A limit that follows its samples. Time is an argument; nothing here reads a clock.
+/// An adaptive limit. The time is an argument; nothing here reads a clock.
 #[derive(Debug)]
 pub(super) struct Control {
     limit: f64,
@@ -27,20 +27,20 @@ impl Control {
         }
     }
 
-    /// The limit, in whole requests.
+    /// Returns the limit as an integer.
     pub(super) fn limit(&self) -> usize {
         // Saturates.
         self.limit as usize
     }
 
-    /// Sets the limit. It goes on from there.
+    /// Sets the limit, from which it continues.
     pub(super) fn force(&mut self, limit: usize, now: u64) {
         self.gradient.descent = None;
         self.move_to(limit as f64, now);
     }
 
     pub(super) fn sample(&mut self, sample: &Sample) {
-        // A request that is dropped early says nothing.
+        // An early drop is ignored.
         if sample.outcome == SampleOutcome::Dropped && sample.latency() <= self.slow() {
             return;
         }
@@ -66,12 +66,13 @@ impl Control {
             Kind::Aimd { threshold } if answers.latency > threshold => {
                 limit * self.settings.backoff
             }
-            // More if there is more, so that a limit of hundreds does not take hundreds of steps.
+            // Large limits grow faster, so that a limit of hundreds does not take hundreds of
+            // steps.
             Kind::Aimd { .. } => limit + limit.sqrt().max(1.0),
         }
     }
 
-    /// The latency above which a request that was dropped says something.
+    /// Returns the latency above which a dropped request counts.
     fn slow(&self) -> f64 {
         match (self.settings.kind, self.gradient.baseline) {
             (Kind::Aimd { threshold }, _) => threshold,

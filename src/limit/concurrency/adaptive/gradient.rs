@@ -1,7 +1,7 @@
-//! The limit above which latency rises over what it is without a queue, the baseline.
+//! Finds the limit above which latency exceeds the baseline, the latency without a queue.
 //!
-//! As in Envoy's gradient controller, a step multiplies the limit by the latency that is tolerated
-//! over the latency that was measured, and now and then a lower limit measures the baseline anew.
+//! As in Envoy's gradient controller, a step multiplies the limit by the tolerated latency divided
+//! by the measured one. A lower limit measures the baseline again at intervals.
 
 use super::window::Answers;
 
@@ -18,7 +18,7 @@ pub(super) struct Gradient {
     pub(super) baseline: Option<f64>,
     /// The number of windows until the next probe.
     until_probe: u32,
-    /// Forgotten if something else changes the limit.
+    /// Removed if something else changes the limit.
     pub(super) descent: Option<Descent>,
 }
 
@@ -26,17 +26,17 @@ pub(super) struct Gradient {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descent {
     limit: f64,
-    /// The window to compare with. `None` in the one in which latency rose, which has seen the time
-    /// before as well.
+    /// The window to compare with. `None` for the window in which latency rose, which includes the
+    /// time before.
     from: Option<Answers>,
 }
 
-/// What made it slow.
+/// The cause of a higher latency.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Verdict {
     Unknown,
     Queue,
-    /// Not the load, so the limit can go back to this one.
+    /// The service, not the load, so the limit can return to this value.
     Service(f64),
 }
 
@@ -47,7 +47,7 @@ impl Gradient {
         Self {
             tolerance,
             baseline: None,
-            // The first latency may be that of a queue.
+            // The first latency may include a queue.
             until_probe: 2,
             descent: None,
         }
@@ -58,7 +58,7 @@ impl Gradient {
         let known = self.baseline.unwrap_or(latency);
         let verdict = self.judge(answers);
         let is_lower = latency * self.tolerance < known;
-        // There is no queue at the least limit.
+        // There is no queue at the minimum limit.
         let is_baseline = is_lower || is_least || matches!(verdict, Verdict::Service(_));
         let baseline = if is_baseline { latency } else { known };
         self.baseline = Some(baseline);
@@ -69,7 +69,7 @@ impl Gradient {
             return limit;
         }
         self.until_probe = self.until_probe.saturating_sub(1);
-        // If less was that much faster, still less may be faster yet.
+        // If less load was that much faster, even less may be faster still.
         let is_probe = is_lower || verdict == Verdict::Queue || self.until_probe == 0;
         if is_probe && !is_least {
             self.until_probe = PROBE.0;
@@ -86,7 +86,7 @@ impl Gradient {
         (limit * (target / latency).min(STEP.1)).max(limit + 1.0)
     }
 
-    /// Whether it was a queue that made it slow: a queue's latency falls as much as the load.
+    /// Returns whether a queue is the cause: the latency of a queue falls with the load.
     fn judge(&mut self, answers: Answers) -> Verdict {
         let Some(descent) = &mut self.descent else {
             return Verdict::Unknown;
@@ -97,7 +97,7 @@ impl Gradient {
             return Verdict::Unknown;
         }
         if answers.latency * left > from.latency {
-            // Less load makes nothing slower: something else has changed meanwhile.
+            // Less load does not make a service slower, so something else has changed.
             descent.from = Some(answers);
             return Verdict::Unknown;
         }

@@ -1,4 +1,4 @@
-//! The loop with its clock and its lock.
+//! The controller with its clock and its lock.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::limit::clock::Clock;
 
-/// Takes in samples from everywhere, and tells the limit.
+/// Collects the samples of all threads, and holds the limit.
 #[derive(Debug)]
 pub(in crate::limit::concurrency) struct Sampler {
     control: Mutex<Control>,
     clock: Clock,
     latency: Latency,
-    /// The limit of `control`, to be read without its lock.
+    /// The limit of `control`, readable without the lock.
     limit: AtomicUsize,
 }
 
@@ -44,14 +44,14 @@ impl Sampler {
         self.latency
     }
 
-    // Relaxed throughout: each is a lone number. Whoever applies the limit reads it under the lock of who applies it, and the
-    // last one reads the last.
+    // Relaxed throughout: the numbers are independent. The limit is read under the lock under which
+    // it is applied, so the last thread applies the last value.
 
     pub(in crate::limit::concurrency) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Adds a sample, and returns whether this has changed the limit.
+    /// Adds a sample. Returns whether the limit has changed.
     pub(in crate::limit::concurrency) fn sample(
         &self,
         started: u64,
@@ -70,7 +70,7 @@ impl Sampler {
         })
     }
 
-    /// Sets the limit, and returns whether this has changed it.
+    /// Sets the limit. Returns whether it has changed.
     pub(in crate::limit::concurrency) fn force(&self, limit: usize) -> bool {
         self.update(|control, now| control.force(limit, now))
     }

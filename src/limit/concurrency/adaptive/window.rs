@@ -1,20 +1,20 @@
-//! The requests between two changes of the limit.
+//! The samples between two changes of the limit.
 
 use crate::limit::concurrency::Priority;
 
-/// The number of samples that a window has at least.
+/// The minimum number of samples in a window.
 const SAMPLES: usize = 40;
-/// One of so many may be rejected.
+/// The tolerated share of rejections is one in this number.
 const REJECTED: usize = 5;
 
-/// What a request says about the load on the other side.
+/// What a request shows about the load of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::limit::concurrency) enum SampleOutcome {
-    /// It was answered.
+    /// A response.
     Answered,
-    /// It was rejected, or timed out, because of too much load.
+    /// A rejection or timeout because of too much load.
     Overloaded,
-    /// It was dropped: a response would have taken this long, or longer.
+    /// The request was dropped: a response would have taken at least this long.
     Dropped,
 }
 
@@ -22,7 +22,7 @@ pub(in crate::limit::concurrency) enum SampleOutcome {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) started: u64,
-    /// The part of the time in which nothing was asked of the other side.
+    /// The part of the time in which the response was not polled.
     pub(super) idle: u64,
     pub(super) now: u64,
     /// The number of requests in flight, including this one.
@@ -33,7 +33,7 @@ pub(super) struct Sample {
 /// The summary of a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Summary {
-    /// More than the tolerated share was rejected.
+    /// More than the tolerated share of requests was rejected.
     Rejected,
     Answered(Answers),
 }
@@ -47,7 +47,7 @@ pub(super) struct Answers {
     pub(super) hold: f64,
     /// The mean number of requests in flight.
     pub(super) in_flight: f64,
-    /// Whether the limit was reached, or nearly.
+    /// Whether the limit was nearly or fully used.
     pub(super) is_used: bool,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Answers {
 #[derive(Debug, Default)]
 pub(super) struct SampleWindow {
     opened: u64,
-    /// The start of its first request, which is late if more than the limit were in flight.
+    /// The start of its first request, delayed if more requests than the limit were in flight.
     first: u64,
     logarithms: f64,
     answered: usize,
@@ -101,11 +101,11 @@ impl SampleWindow {
         }
     }
 
-    /// The summary, once there are enough samples, over two round trips: the first responses are the
-    /// fast ones.
+    /// Returns the summary once there are enough samples, after two round trips, because the first
+    /// responses are the fastest.
     pub(super) fn close(&self, now: u64, limit: usize) -> Option<Summary> {
         let samples = self.answered + self.rejected;
-        // Rejections are fast: those in flight may still be answered.
+        // Rejections are fast; the requests in flight may still succeed.
         let of = samples.saturating_add(self.peak).max(SAMPLES);
         if self.rejected * REJECTED > of {
             return Some(Summary::Rejected);
@@ -121,7 +121,8 @@ impl SampleWindow {
             // By Little's law. No response arrives in the first round trip.
             hold: (in_flight * (age - latency) / samples as f64).max(latency),
             in_flight,
-            // The share of the lowest priority: a limit that only this one uses can rise.
+            // The share of the lowest priority, so that a limit used only by that priority can
+            // rise.
             is_used: self.peak >= Priority::Low.share(limit),
         }))
     }

@@ -1,4 +1,4 @@
-//! A backend of so many workers, in simulated time.
+//! A simulated backend with a number of workers.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use super::super::{
     window::{Sample, SampleOutcome},
 };
 
-/// A time in which a backend stays the same. Times are in seconds.
+/// A period in which a backend does not change. Times are in seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Phase {
     pub(super) lasts: f64,
@@ -19,29 +19,29 @@ pub(super) struct Phase {
     pub(super) to_first_byte: f64,
     pub(super) rest: f64,
     pub(super) refuses: Refuses,
-    /// So many times as many calls come as can be answered.
+    /// The number of calls, as a multiple of the capacity.
     pub(super) load: f64,
 }
 
-/// What a backend refuses.
+/// The rejections of a backend.
 #[derive(Clone, Copy)]
 pub(super) struct Refuses {
-    /// This part of what it gets, however much that is.
+    /// This share of all requests.
     pub(super) part: f64,
-    /// And what is more than so many in flight.
+    /// All requests above this number in flight.
     pub(super) over: usize,
-    /// It takes so many times as long as an answer.
+    /// The time of a rejection, as a multiple of a response's.
     pub(super) takes: f64,
 }
 
-/// What came of a phase, in its second half.
+/// The results of the second half of a phase.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// The part of what could be answered that was.
+    /// The number of responses, as a share of the capacity.
     pub(super) answered: f64,
     /// The mean limit.
     pub(super) limit: f64,
-    /// The part of what was sent that was refused.
+    /// The rejected share of the requests.
     pub(super) refused: f64,
 }
 
@@ -53,7 +53,7 @@ enum Event {
     Refused(Call),
 }
 
-/// When it started, and of which client it is.
+/// The start of the call, and its client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Call {
     started: u64,
@@ -80,7 +80,7 @@ impl Backend {
         Self::shared(settings, seed, 1)
     }
 
-    /// By several clients that know nothing of each other.
+    /// Creates a backend with several independent clients.
     pub(super) fn shared(settings: &Adaptive, seed: u64, clients: usize) -> Self {
         let client = || Client {
             control: Control::new(settings, 0),
@@ -96,7 +96,7 @@ impl Backend {
         }
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     fn roll(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -104,7 +104,7 @@ impl Backend {
         (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A factor around 1: half of them between 0.6 and 1.2, and one in a hundred over 2.8.
+    /// Returns a factor around 1: half of them between 0.6 and 1.2, and one in a hundred above 2.8.
     fn factor(&mut self) -> f64 {
         let normal = (0..12).map(|_| self.roll()).sum::<f64>() - 6.0;
         (0.5 * normal - 0.125).exp()
@@ -132,7 +132,7 @@ impl Backend {
         client.in_flight -= 1;
     }
 
-    /// Of all clients together.
+    /// Returns the sum over all clients.
     fn sum(&self, of: fn(&Client) -> usize) -> usize {
         self.clients.iter().map(of).sum()
     }

@@ -1,4 +1,4 @@
-//! The laws against backends.
+//! The algorithms against simulated backends.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn follows(settings: &Adaptive, phases: &[Phase]) {
 }
 
 #[test]
-fn a_gradient_finds_the_workers_though_times_differ_much() {
+fn gradient_with_varying_latency() {
     let phase = |workers, to_first_byte| Phase {
         lasts: to_first_byte * 1_000.0,
         workers,
@@ -53,7 +53,7 @@ fn a_gradient_finds_the_workers_though_times_differ_much() {
 }
 
 #[test]
-fn a_gradient_finds_the_workers_by_the_first_byte_of_long_streams() {
+fn gradient_with_long_streams() {
     let phase = |workers| Phase {
         lasts: 3_000.0,
         workers,
@@ -81,7 +81,7 @@ fn both() -> [Adaptive; 2] {
     ]
 }
 
-/// The mean of what came of the phases, over several runs.
+/// Returns the mean results of the phases over several runs.
 fn on_average(settings: &Adaptive, phases: &[Phase]) -> Vec<Run> {
     let seeds = 0..4;
     let runs: Vec<Vec<Run>> = seeds
@@ -134,7 +134,7 @@ fn nor_do_rejections_of_light_load() {
     }
 }
 
-/// The documented limit of the rule: more than a tenth is taken for overload, whatever it is.
+/// The documented rule: more than a fifth of rejections counts as overload.
 #[test]
 fn many_rejections_keep_the_limit_low() {
     for settings in both() {
@@ -146,7 +146,7 @@ fn many_rejections_keep_the_limit_low() {
 }
 
 #[test]
-fn where_most_is_refused_the_limit_goes_down_whatever_it_is_of() {
+fn limit_falls_if_most_requests_are_rejected() {
     for settings in both() {
         for before in [0.0, 0.1, 0.2] {
             println!("{before}");
@@ -160,7 +160,7 @@ fn where_most_is_refused_the_limit_goes_down_whatever_it_is_of() {
 }
 
 #[test]
-fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
+fn manually_lowered_limit_does_not_return() {
     for settings in both() {
         let mut control = Control::new(&settings.initial(100), 0);
         let round_trip = |control: &mut Control, trip: u64| {
@@ -193,7 +193,7 @@ fn a_limit_that_was_lowered_by_hand_does_not_go_back_to_where_refusals_began() {
 }
 
 #[test]
-fn what_is_refused_over_a_number_is_not_asked_for_whatever_was_refused_before() {
+fn limit_stays_below_the_server_limit() {
     let broken = refusing(Refuses::part(0.1));
     for settings in both() {
         for caps in [[20, 35, 10], [45, 30, 20], [35, 20, 7]] {
@@ -209,9 +209,9 @@ fn what_is_refused_over_a_number_is_not_asked_for_whatever_was_refused_before() 
     }
 }
 
-/// Less in flight can't show what refusals are of as long as the limit keeps nothing from the other side.
+/// Fewer requests in flight can't show the cause of the rejections if the limit rejects none.
 #[test]
-fn nor_is_it_asked_for_where_hardly_more_comes_than_can_be_answered() {
+fn server_limit_with_little_excess_load() {
     for settings in both() {
         for cap in [45, 30] {
             println!("{cap}");
@@ -225,7 +225,7 @@ fn nor_is_it_asked_for_where_hardly_more_comes_than_can_be_answered() {
 }
 
 #[test]
-fn nor_is_it_asked_for_where_a_part_is_refused_as_well() {
+fn server_limit_with_other_rejections() {
     for settings in both() {
         let part = 0.1;
         let broken = refusing(Refuses::part(part));
@@ -261,7 +261,8 @@ fn of_many_at_once_it_is_no_other() {
     }
 }
 
-/// Each of which makes little difference, so that they can't tell a server that has too much to do from a broken one.
+/// Each client makes little difference, so that none can tell an overloaded server from a broken
+/// one.
 #[test]
 fn several_clients_do_not_ask_a_server_to_death() {
     for settings in both() {

@@ -1,4 +1,4 @@
-//! The laws alone: whatever the samples.
+//! The algorithms with arbitrary samples.
 
 mod backend;
 mod loads;
@@ -57,7 +57,7 @@ fn sample() -> impl Strategy<Value = Sample> {
 }
 
 proptest! {
-    /// Also where the clock goes back, and where nobody could have been in flight.
+    /// Also if the clock goes back, and if no request can have been in flight.
     #[test]
     fn the_limit_is_a_number_within_its_bounds(
         settings in settings(),
@@ -78,21 +78,28 @@ proptest! {
     }
 
     #[test]
-    fn answers_to_a_few_do_not_raise_the_limit(took in 1..1_000_000_000_u64, in_flight in 1..70_usize) {
+    fn responses_to_a_few_do_not_raise_the_limit(
+        took in 1..1_000_000_000_u64,
+        in_flight in 1..70_usize,
+    ) {
         for settings in [Adaptive::gradient(), Adaptive::aimd(Duration::from_secs(1))] {
             let mut control = Control::new(&settings.initial(100), 0);
             for number in 0..500 {
                 let started = number * took;
                 let outcome = SampleOutcome::Answered;
-                control.sample(&Sample { started, idle: 0, now: started + took, in_flight, outcome });
+                let now = started + took;
+                control.sample(&Sample { started, idle: 0, now, in_flight, outcome });
             }
             prop_assert_eq!(control.limit(), 100);
         }
     }
 
-    /// Such as when the machine stood still.
+    /// For example after the machine was suspended.
     #[test]
-    fn answers_that_took_for_ever_once_do_not_hold_up_the_limit(hours in 1..10_000_u64, in_flight in 75..101_usize) {
+    fn one_very_slow_response_does_not_block_changes(
+        hours in 1..10_000_u64,
+        in_flight in 75..101_usize,
+    ) {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
         let outcome = SampleOutcome::Answered;
         let mut now = hours * 3_600_000_000_000;
@@ -107,13 +114,14 @@ proptest! {
         prop_assert!(control.limit() > 100);
     }
 
-    /// However many failures there are, they are one step in a round trip.
+    /// All failures within a round trip are one step.
     #[test]
     fn failures_lower_the_limit_once_in_a_round_trip(failures in 26..2_000_u64) {
         let mut control = Control::new(&Adaptive::gradient().initial(100), 0);
         for number in 0..failures {
             let now = 20_000_000 + number;
-            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome: SampleOutcome::Overloaded };
+            let outcome = SampleOutcome::Overloaded;
+            let sample = Sample { started: 1, idle: 0, now, in_flight: 100, outcome };
             control.sample(&sample);
         }
         prop_assert_eq!(control.limit(), 90);
