@@ -198,7 +198,7 @@ fn one_line(message: &str) -> String {
     });
     let line = telling.collect::<Vec<_>>().join(" ");
     let line = line.trim_start_matches("error: ");
-    if line.contains(": give ") || line.contains(": there are ") {
+    if line.contains(": give ") || line.contains(": use one of ") {
         return line.to_owned();
     }
     format!("{line}: see --help for what there is")

@@ -1,4 +1,4 @@
-//! Whole model APIs: their limits, their streams, and the choice between them.
+//! Layers for model APIs: limits, stream errors, routing.
 
 pub(crate) mod estimate;
 pub mod provider;

@@ -1,39 +1,39 @@
-//! Tokens: those that a request may use, and those that it has used.
+//! Token counts of a request, before and after it is sent.
 
-/// The tokens that a request may use, as far as one can tell before it is sent.
+/// The tokens that a request may use, estimated before it is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Tokens {
-    /// Those of the prompt.
+    /// Tokens of the prompt.
     pub input: u64,
-    /// The most that the answer may have.
+    /// The largest number of tokens of the response.
     pub output: u64,
 }
 
-/// The tokens that an answer says it used, in one meaning for all providers.
+/// The token usage that a response reports, normalized across providers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct TokenUsage {
-    /// All tokens of the prompt, those that came from a cache or were written to one among them.
+    /// All tokens of the prompt, including those read from or written to a cache.
     pub input: u64,
-    /// Of the input: what was read from the provider's prompt cache.
+    /// Part of the input that was read from the provider's prompt cache.
     pub cached_input: u64,
-    /// Of the input: what was written to the provider's prompt cache.
+    /// Part of the input that was written to the provider's prompt cache.
     pub cache_write_input: u64,
-    /// All tokens of the answer, those of its reasoning among them.
+    /// All tokens of the response, including reasoning.
     pub output: u64,
-    /// Of the output: what was spent on reasoning.
+    /// Part of the output that was used for reasoning.
     pub reasoning: u64,
 }
 
 // ===== impl Tokens =====
 
 impl Tokens {
-    /// So many of the prompt, and at most so many of the answer.
+    /// Creates an estimate of `input` tokens for the prompt and at most `output` for the response.
     #[must_use]
     pub const fn new(input: u64, output: u64) -> Self {
         Self { input, output }
     }
 
-    /// Both together.
+    /// Returns the sum of input and output.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
@@ -43,7 +43,7 @@ impl Tokens {
 // ===== impl TokenUsage =====
 
 impl TokenUsage {
-    /// Input and output together.
+    /// Returns the sum of input and output.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)

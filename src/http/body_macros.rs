@@ -1,6 +1,6 @@
-//! What bodies that wrap another one have in common.
+//! Macros for bodies that wrap another body.
 
-/// The methods of a [`Body`](http_body::Body) that say the same as the body in a field.
+/// Forwards `is_end_stream` and `size_hint` of a [`Body`](http_body::Body) to a field.
 macro_rules! body_hints {
     ($field:ident) => {
         fn is_end_stream(&self) -> bool {
@@ -13,7 +13,8 @@ macro_rules! body_hints {
     };
 }
 
-/// What a body that wraps another one and is `From` it has too if the other has it.
+/// Implements the body traits of this crate for a wrapper with `From`, if the wrapped body has
+/// them.
 macro_rules! wraps_body {
     ($type:ident<B $(: $bound:ident)? $(, $other:ident $(: $other_bound:ident)?)?>) => {
         impl<B: Default $(+ $bound)? $(, $other $(: $other_bound)?)?> Default

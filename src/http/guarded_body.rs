@@ -15,10 +15,10 @@ use crate::http::with_body::{IntoHttp, WithBody};
 /// A response with a [`GuardedBody`].
 pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body, G>>>::Output;
 
-/// What a guard can learn about its body. A body that breaks off reports nothing.
+/// An event of a guarded body. A body that is dropped early reports nothing.
 #[derive(Clone, Copy)]
 pub(crate) enum BodyEvent {
-    /// The next frame is asked for.
+    /// The next frame is polled.
     Poll,
     /// A frame that is not empty was read.
     Frame,
@@ -60,17 +60,17 @@ impl<B: Body, G> GuardedBody<B, G> {
 }
 
 impl<B, G> GuardedBody<B, G> {
-    /// The body inside.
+    /// Returns a reference to the inner body.
     pub fn get_ref(&self) -> &B {
         &self.body
     }
 
-    /// The body inside, to change.
+    /// Returns a mutable reference to the inner body.
     pub fn get_mut(&mut self) -> &mut B {
         &mut self.body
     }
 
-    /// Whether the guard is still held.
+    /// Returns `true` if the guard is still held.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.guard.is_some()
@@ -108,14 +108,14 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
     crate::http::body_macros::body_hints!(body);
 }
 
-/// Whether `frame` is the end of `body` or its last frame. Readers that trust `is_end_stream` never
-/// poll again after that.
+/// Returns `true` if `frame` is the end of `body` or its last frame. Readers that trust
+/// `is_end_stream` don't poll again after that.
 #[inline]
 pub(crate) fn is_last<B: Body>(frame: Option<&Result<Frame<B::Data>, B::Error>>, body: &B) -> bool {
     !matches!(frame, Some(Ok(_))) || body.is_end_stream()
 }
 
-/// Returns the hint of a body with `bytes` before those that `hint` speaks of.
+/// Returns the hint of a body with `bytes` before the ones of `hint`.
 pub(crate) fn more_bytes(hint: &SizeHint, bytes: u64) -> SizeHint {
     let mut more = SizeHint::new();
     more.set_lower(hint.lower().saturating_add(bytes));
@@ -131,7 +131,7 @@ fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
 
 crate::http::body_macros::wraps_body!(GuardedBody<B, G>);
 
-/// A body without a guard, such as that of a rejection.
+/// Creates a body without a guard, such as for a rejection.
 impl<B, G> From<B> for GuardedBody<B, G> {
     fn from(body: B) -> Self {
         let (guard, watch) = (None, None);

@@ -1,11 +1,13 @@
-//! What a server said about when to come back.
+//! A server's hint about retries.
 
 use std::time::Duration;
 
-/// What a response's headers say about trying again, as they say it: no ceiling is applied.
+/// The hints about retries in a response's headers, without any cap.
 ///
-/// Read with [`Hint::from_headers`]. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a classifier of your own
-/// each apply their own ceiling.
+/// Created by [`Hint::from_headers`]. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a
+/// custom classifier each apply their own cap.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +29,7 @@ pub struct Hint {
 }
 
 impl Hint {
-    /// A hint that says this, for a [`Classify`](crate::Classify) of your own.
+    /// Creates a hint, for a custom [`Classify`](crate::Classify).
     #[must_use]
     pub const fn new(retry_after: Option<Duration>, should_retry: Option<bool>) -> Self {
         Self {
@@ -36,15 +38,16 @@ impl Hint {
         }
     }
 
-    /// How long the server wants to be left alone.
+    /// Returns how long to wait before a retry.
     ///
-    /// Zero where it said at once, or named an instant that has passed. `None` where it said nothing that can be read.
+    /// Zero if the server named zero or an instant that has passed; `None` if there is no valid
+    /// value.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the server said in so many words that the request should be repeated, or should not.
+    /// Returns whether the server has requested or forbidden a retry.
     #[must_use]
     pub const fn should_retry(&self) -> Option<bool> {
         self.should_retry

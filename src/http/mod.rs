@@ -1,4 +1,4 @@
-//! What the layers read of HTTP requests and responses, and write into them.
+//! Access to the parts of HTTP requests and responses that layers read and write.
 
 pub(crate) mod body_macros;
 pub(crate) mod guarded_body;

@@ -1,4 +1,4 @@
-//! The bytes of a body that has not been sent yet.
+//! Access to the bytes of a request body before it is sent.
 
 use std::{
     pin::Pin,
@@ -9,11 +9,13 @@ use bytes::Buf;
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 
-/// A request, or a body, whose bytes can be looked at before it is sent.
+/// A request or a body whose bytes can be read before it is sent.
 ///
-/// Implemented for [`http::Request`] with a body that implements it, for the bodies that hold all of their bytes, and,
-/// with the feature of the same name, for `axum`, `hyper` and `reqwest` bodies and for `reqwest` requests. Bodies that
-/// are streamed have the trait too, and show nothing.
+/// Implemented for [`http::Request`] with such a body, for bodies that are fully in memory, and,
+/// with the feature of the same name, for `axum`, `hyper` and `reqwest` bodies and for `reqwest`
+/// requests. Streaming bodies implement it and return `None`.
+///
+/// # Examples
 ///
 /// ```
 /// use http_body_util::Full;
@@ -23,13 +25,13 @@ use http_body_util::{Either, Empty, Full};
 /// assert_eq!(request.peek(<[u8]>::len), Some(5));
 /// ```
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
 )]
 pub trait PeekBody {
-    /// What `look` makes of all bytes of the body, or `None` where they can't be had without reading a stream.
+    /// Calls `look` with all bytes of the body. Returns `None` if the body is a stream.
     ///
-    /// No body at all is one of no bytes. The bytes are lent to a closure because some bodies, [`Full`] among them, lend
-    /// them out no other way.
+    /// A missing body is empty. This takes a closure because some bodies, such as [`Full`], can't
+    /// return a reference to their bytes.
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T>;
 }
 
@@ -77,7 +79,8 @@ impl PeekBody for std::sync::Arc<str> {
     }
 }
 
-/// Clones the data, which costs little for [`Bytes`](bytes::Bytes). `None` where it is in several pieces.
+/// Clones the data, which is cheap for [`Bytes`](bytes::Bytes). Returns `None` if it is not
+/// contiguous.
 impl<D: Buf + Clone> PeekBody for Full<D> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let mut clone = self.clone();
@@ -119,14 +122,14 @@ impl<B: PeekBody> PeekBody for Option<B> {
     }
 }
 
-/// `None` unless the body has ended already: nobody knows what is inside.
+/// Returns `None` if the body has not ended yet: its content is unknown.
 impl<D: Buf, E> PeekBody for http_body_util::combinators::BoxBody<D, E> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.is_end_stream().then(|| look(&[]))
     }
 }
 
-/// `None` unless the body has ended already: nobody knows what is inside.
+/// Returns `None` if the body has not ended yet: its content is unknown.
 impl<D: Buf, E> PeekBody for http_body_util::combinators::UnsyncBoxBody<D, E> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.is_end_stream().then(|| look(&[]))
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_hold_their_bytes_show_them_all() {
+    fn buffered_bodies_can_be_peeked() {
         let bytes = Some(b"abc".to_vec());
         assert_eq!(seen(&"abc"), bytes);
         assert_eq!(seen(&String::from("abc")), bytes);
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn no_body_is_one_of_no_bytes() {
+    fn missing_bodies_are_empty() {
         assert_eq!(seen(&()), Some(vec![]));
         assert_eq!(seen(&None::<String>), Some(vec![]));
         assert_eq!(seen(&Empty::<Bytes>::new()), Some(vec![]));
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_streamed_or_in_pieces_shows_nothing() {
+    fn streams_cannot_be_peeked() {
         assert_eq!(seen(&Full::new(Bytes::from("abc")).boxed()), None);
         assert_eq!(seen(&Full::new(Bytes::from("abc")).boxed_unsync()), None);
         let pieces = Bytes::from("ab").chain(Bytes::from("c"));

@@ -1,23 +1,24 @@
-//! Another body for a request that has not been sent yet.
+//! Replaces a request body before it is sent.
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
 use http_body_util::{Either, Full};
 
-/// A request, or a body, whose bytes can be exchanged before it is sent.
+/// A request or a body whose bytes can be replaced before it is sent.
 ///
-/// Implemented for [`http::Request`] with a body that implements it, for the bodies that can hold any bytes, and, with
-/// the feature of the same name, for `axum` bodies and for `reqwest` bodies and requests.
+/// Implemented for [`http::Request`] with such a body, for bodies that can hold any bytes, and,
+/// with the feature of the same name, for `axum` bodies and for `reqwest` bodies and requests.
 pub trait ReplaceBody {
-    /// Takes `bytes` for the body, and says whether it did; a [`String`] takes text only, `()` nothing.
+    /// Replaces the body. Returns `false` if it can't: a [`String`] accepts only UTF-8, `()`
+    /// nothing.
     ///
-    /// A request whose headers have a `Content-Length` has the new one afterwards.
+    /// If the request has a `Content-Length` header, it is updated.
     fn replace_body(&mut self, bytes: Bytes) -> bool;
 }
 
-/// Writes the new length into the headers, where there was one.
+/// Updates `Content-Length`, if it is present.
 pub(crate) fn correct_length(headers: &mut HeaderMap, length: usize) {
-    // All lines of it are exchanged for one: two that differ would make the request invalid.
+    // Replaces all lines: two that differ would make the request invalid.
     if headers.contains_key(CONTENT_LENGTH) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -81,7 +82,7 @@ impl<L: ReplaceBody, R: ReplaceBody> ReplaceBody for Either<L, R> {
     }
 }
 
-/// No body stays none.
+/// `None` stays `None`.
 impl<B: ReplaceBody> ReplaceBody for Option<B> {
     fn replace_body(&mut self, bytes: Bytes) -> bool {
         self.as_mut().is_some_and(|body| body.replace_body(bytes))
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_cannot_hold_it_stays() {
+    fn unsupported_bodies_are_unchanged() {
         let old = (false, b"old".to_vec());
         assert_eq!(replaced(String::from("old"), b"\xff"), old);
         assert_eq!(replaced((), b"new"), (false, vec![]));
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_length_follows_where_there_is_one() {
+    fn present_content_length_is_updated() {
         let mut request = http::Request::new(String::from("old"));
         assert!(request.replace_body(Bytes::from("newer")));
         assert!(request.headers().is_empty());

@@ -1,42 +1,44 @@
-//! What the layers read of a request, whatever its type.
+//! Access to the head of a request of any type.
 
 use http::{Extensions, HeaderMap, Method};
 
-/// A request that has a method, a URL and headers.
+/// A request with a method, a URL and headers.
 ///
 /// Implemented for [`http::Request`] and, with the feature `reqwest`, for `reqwest::Request`.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
 )]
 pub trait RequestHead {
-    /// The request's method.
+    /// Returns the method.
     fn method(&self) -> &Method;
-    /// The request's headers.
+    /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
-    /// The request's headers, to change.
+    /// Returns the headers, mutable.
     fn headers_mut(&mut self) -> &mut HeaderMap;
 
-    /// The scheme of the request's URL, such as `https`. None unless told otherwise, or where the URL is a path alone.
+    /// Returns the scheme of the URL, such as `https`; `None` if the URL is only a path. The
+    /// default returns `None`.
     fn scheme(&self) -> Option<&str> {
         None
     }
 
-    /// The path of the request's URL. Empty unless told otherwise.
+    /// Returns the path of the URL. The default returns an empty string.
     fn path(&self) -> &str {
         ""
     }
 
-    /// What stands behind the `?` in the request's URL. None unless told otherwise.
+    /// Returns the query of the URL, after the `?`. The default returns `None`.
     fn query(&self) -> Option<&str> {
         None
     }
 
-    /// The host and port of the request's URL. None unless told otherwise, or where the URL is a path alone.
+    /// Returns the host and port of the URL; `None` if the URL is only a path. The default returns
+    /// `None`.
     fn authority(&self) -> Option<&str> {
         None
     }
 
-    /// The request's extensions. The default returns `None`, as for `reqwest::Request`, whose
+    /// Returns the extensions. The default returns `None`, as for `reqwest::Request`, whose
     /// extensions are private.
     fn extensions(&self) -> Option<&Extensions> {
         None

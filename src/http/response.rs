@@ -1,21 +1,21 @@
-//! What the layers read of a response, whatever its type.
+//! Access to the head of a response of any type.
 
 use http::{Extensions, HeaderMap, StatusCode};
 
-/// A response that has a status, headers and extensions.
+/// A response with a status, headers and extensions.
 ///
 /// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
 )]
 pub trait ResponseHead {
-    /// The response's status.
+    /// Returns the status.
     fn status(&self) -> StatusCode;
-    /// The response's headers.
+    /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
-    /// The response's extensions.
+    /// Returns the extensions.
     fn extensions(&self) -> &Extensions;
-    /// The response's extensions, to add to.
+    /// Returns the extensions, mutable.
     fn extensions_mut(&mut self) -> &mut Extensions;
 }
 

@@ -1,4 +1,4 @@
-//! Bodies that can be made of a text.
+//! Response bodies that can be created from a text.
 
 use std::convert::Infallible;
 
@@ -8,13 +8,14 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
-/// A response's body that can be made of a text.
+/// A response body that can be created from a text.
 ///
-/// There for bodies of `http-body-util`, for `String`, for axum's with the feature `axum`, and for what the layers of this crate
-/// make of these, such as a [`GuardedBody`](crate::GuardedBody). For your own it is a line to write; for somebody else's there is
+/// Implemented for bodies of `http-body-util`, for `String`, with the feature `axum` for its body,
+/// and for this crate's wrappers of these, such as a [`GuardedBody`](crate::GuardedBody). Implement
+/// it for your own body types; for types of other crates use
 /// [`AsResponseWith`](crate::rejection::AsResponseWith).
 pub trait TextBody {
-    /// A body of all of `text`.
+    /// Creates a body with this text.
     fn from_text(text: String) -> Self;
 }
 

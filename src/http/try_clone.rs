@@ -1,27 +1,29 @@
-//! Requests and bodies that can be sent a second time.
+//! Requests and bodies that can be sent again.
 
-/// A request, or a body, that can perhaps be sent a second time.
+/// A request or a body that may be cloned to be sent again.
 ///
-/// Implemented for [`http::Request`] with a body that implements it, for the bodies that hold all of their bytes, and,
+/// Implemented for [`http::Request`] with such a body, for bodies that are fully in memory, and,
 /// with the feature of the same name, for `axum` bodies and `reqwest` requests.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
 )]
 pub trait TryClone: Sized {
-    /// A second one just like it, or `None` where there can't be one, as for a body that is streamed.
+    /// Returns a clone, or `None` if there can't be one, as for a streaming body.
     fn try_clone(&self) -> Option<Self>;
 
-    /// Whether this, which may be a clone that was made before the original was sent, is still all there. It is unless told
-    /// otherwise; what was recorded of a body that streams may turn out not to be.
+    /// Returns `true` if this clone, which may have been made before the original was sent, is
+    /// still complete. A recorded stream may turn out to be incomplete. The default returns `true`.
     fn is_replayable(&self) -> bool {
         true
     }
 
-    /// Whether this can be sent in place of the one that it is a clone of, which gets no further from now on.
+    /// Claims this clone to be sent in place of its original, which can't make progress afterwards.
+    /// Returns `false` if that is impossible.
     ///
-    /// Asked when an attempt has failed and another one will be made later. The first one's connection may still be reading its
-    /// body meanwhile, and what is [whole](TryClone::is_replayable) now would not be any more. The same as `is_replayable` unless told
-    /// otherwise.
+    /// Called when an attempt has failed and another one follows later. Otherwise the first
+    /// attempt's connection might still read its body, and a clone that is
+    /// [replayable](TryClone::is_replayable) now would no longer be. The default returns
+    /// `is_replayable`.
     fn claim(&self) -> bool {
         self.is_replayable()
     }
@@ -30,7 +32,7 @@ pub trait TryClone: Sized {
 impl<B: TryClone> TryClone for http::Request<B> {
     #[inline]
     fn try_clone(&self) -> Option<Self> {
-        // Filled in where it stands: a request is large, and this is on the path of every one that may be repeated.
+        // Built in place: a request is large, and this runs for every one that may be retried.
         let mut clone = self.body().try_clone().map(http::Request::new);
         if let Some(clone) = &mut clone {
             clone.method_mut().clone_from(self.method());
@@ -148,14 +150,14 @@ impl<T: TryClone> TryClone for Option<T> {
     }
 }
 
-/// `None` unless the body has ended already: nobody knows what is inside.
+/// Returns `None` if the body has not ended yet: its content is unknown.
 impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::BoxBody<D, E> {
     fn try_clone(&self) -> Option<Self> {
         http_body::Body::is_end_stream(self).then(Self::default)
     }
 }
 
-/// `None` unless the body has ended already: nobody knows what is inside.
+/// Returns `None` if the body has not ended yet: its content is unknown.
 impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::UnsyncBoxBody<D, E> {
     fn try_clone(&self) -> Option<Self> {
         http_body::Body::is_end_stream(self).then(Self::default)

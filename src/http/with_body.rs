@@ -1,40 +1,41 @@
-//! Responses whose body can be exchanged for another one.
+//! Responses whose body can be replaced.
 
 use http_body::Body;
 
 use crate::http::response::ResponseHead;
 
-/// A response that can be taken apart into a head and a body.
+/// A response that can be split into a head and a body.
 ///
 /// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name",
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate",
     note = "a concurrency limit for responses that are not HTTP needs `.until_response()`"
 )]
 pub trait IntoHttp: ResponseHead + Sized {
-    /// The body.
+    /// The body type.
     type Body: Body;
 
-    /// The same response as one of `http`.
+    /// Converts the response to a response of `http`.
     fn into_http(self) -> http::Response<Self::Body>;
 }
 
-/// A response that can have a body of the type `B` in place of its own, such as a layer's own type around it.
+/// A response that can have a body of type `B` instead of its own, such as a wrapper of it.
 ///
-/// `http::Response<X>` becomes `http::Response<B>`; with the feature `reqwest`, `reqwest::Response` stays what it is.
+/// `http::Response<X>` becomes `http::Response<B>`; with the feature `reqwest`, `reqwest::Response`
+/// keeps its type.
 #[diagnostic::on_unimplemented(
-    note = "the types of `reqwest` need the feature `reqwest`, and those of `axum` and `hyper` the features of that name",
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate",
     note = "a concurrency limit for responses that are not HTTP needs `.until_response()`"
 )]
 pub trait WithBody<B>: IntoHttp {
-    /// The response with that body.
+    /// The response type with that body.
     type Output;
 
-    /// The way back from [`into_http`](IntoHttp::into_http).
+    /// The inverse of [`into_http`](IntoHttp::into_http).
     fn from_http(response: http::Response<B>) -> Self::Output;
 }
 
-/// Returns `response` with the body that `map` makes of its own.
+/// Replaces the body of `response` by the result of `map`.
 #[inline]
 pub(crate) fn map_body<R: WithBody<B>, B>(
     response: R,

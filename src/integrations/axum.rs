@@ -1,4 +1,4 @@
-//! Axum's body is a stream of which nothing is known until it is read, or is known to have ended.
+//! Axum's body is a stream, whose content is unknown before it is read.
 
 use axum_core::body::Body;
 use http_body::Body as _;
@@ -9,7 +9,7 @@ use crate::http::PeekBody;
 use crate::http::ReplaceBody;
 use crate::http::{TextBody, TryClone};
 
-/// `None` unless the body has ended already: what it streams can be read once.
+/// Returns `None` if the body has not ended yet: a stream can be read only once.
 impl TryClone for Body {
     fn try_clone(&self) -> Option<Self> {
         self.is_end_stream().then(Self::empty)
@@ -22,7 +22,8 @@ impl TextBody for Body {
     }
 }
 
-/// `None` unless the body has ended already: it is boxed as a stream, whatever it was made of.
+/// Returns `None` if the body has not ended yet: it is boxed as a stream, even if it was created
+/// from bytes.
 #[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Body {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_body_that_has_ended_shows_its_bytes() {
+    fn only_ended_bodies_can_be_peeked() {
         assert_eq!(Body::from("text").peek(<[u8]>::len), None);
         assert_eq!(Body::empty().peek(<[u8]>::len), Some(0));
         let mut body = Body::empty();

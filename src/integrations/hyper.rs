@@ -1,4 +1,4 @@
-//! The body of a request that a server has received, for proxies that pass it on.
+//! Body of a request that a server has received, for proxies.
 
 use hyper::body::Incoming;
 
@@ -6,14 +6,14 @@ use hyper::body::Incoming;
 use crate::http::PeekBody;
 use crate::http::TryClone;
 
-/// `None`: what is received can be read once.
+/// Returns `None`: a received body can be read only once.
 impl TryClone for Incoming {
     fn try_clone(&self) -> Option<Self> {
         None
     }
 }
 
-/// `None` unless the body has ended already: what is received can be read once.
+/// Returns `None` if the body has not ended yet: a received body can be read only once.
 #[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Incoming {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {

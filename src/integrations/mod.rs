@@ -1,7 +1,8 @@
-//! The doors: each file knows one framework, and nothing else in the crate knows any.
+//! Integrations with frameworks. Each file is for one framework, and no other part of the crate
+//! depends on any.
 //!
-//! Hyper needs almost none. The client of `hyper-util` is a tower service, and its `TowerToHyperService` makes a tower
-//! service one of hyper's.
+//! Hyper needs little: the client of `hyper-util` is a tower service, and its `TowerToHyperService`
+//! converts a tower service.
 
 #[cfg(feature = "axum")]
 mod axum;

@@ -1,4 +1,4 @@
-//! What the texts of model APIs say.
+//! Payload formats of model APIs.
 
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub(crate) mod error_body;

@@ -1,4 +1,4 @@
-//! Streams of server-sent events, in pieces that may be cut anywhere.
+//! Incremental parser of server-sent events.
 
 use std::mem;
 
@@ -6,38 +6,39 @@ use memchr::memchr2;
 
 pub(crate) const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
 
-/// Finds the fields and the ends of events. It keeps none of their bytes.
+/// Finds the fields and the ends of events. Does not store their bytes.
 #[derive(Debug)]
 pub(crate) struct Events {
     line: SseLine,
-    /// The event at hand has had data.
+    /// The current event has had data.
     begun: bool,
-    /// The last line ended in a carriage return: a line feed that comes next is of the same end.
+    /// The last line ended in a carriage return; a line feed that follows is part of the same line
+    /// end.
     after_return: bool,
 }
 
-/// Who is told what is in the events.
+/// Receives the contents of events.
 pub(crate) trait Sink {
-    /// More of the event's data. Its lines are joined by line feeds, and have one at their end.
+    /// Receives more data of the event. Its lines are joined and terminated by line feeds.
     fn data(&mut self, bytes: &[u8]);
 
-    /// What the event is called comes next, in place of what it was called before.
+    /// Called before a new name, which replaces the previous one.
     fn rename(&mut self) {}
 
-    /// More of what the event is called.
+    /// Receives more of the event's name.
     fn name(&mut self, _bytes: &[u8]) {}
 
-    /// The event is over, whether it had any data or not.
+    /// Called at the end of an event, with or without data.
     fn end(&mut self);
 }
 
-/// How far the line at hand has been read.
+/// The state within the current line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SseLine {
-    /// So many bytes of the byte order mark; in the first line only.
+    /// The number of bytes of the byte order mark; in the first line only.
     Mark(usize),
     Start,
-    /// So many bytes of the field's name and its colon.
+    /// The number of bytes of the field's name and its colon.
     Name(SseField, usize),
     /// The name and its colon; a space may follow.
     Colon(SseField),
@@ -63,7 +64,7 @@ impl Events {
         }
     }
 
-    /// Reads to the end of the line, or all there is of it, and gives back what is left.
+    /// Reads up to the end of the line or of the bytes, and returns the rest.
     pub(crate) fn feed_line<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let bytes = self.skip_feed(bytes);
         let Some(end) = memchr2(b'\n', b'\r', bytes) else {
@@ -76,7 +77,7 @@ impl Events {
         &bytes[end + 1..]
     }
 
-    /// What is left of `bytes` without the other half of a line's end.
+    /// Returns `bytes` without the second half of a line end.
     pub(crate) fn skip_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match bytes {
             [b'\n', rest @ ..] if mem::take(&mut self.after_return) => rest,
@@ -88,13 +89,13 @@ impl Events {
         }
     }
 
-    /// Whether no part of an event has been read yet that would make a difference.
+    /// Returns `true` if no relevant part of an event has been read yet.
     #[cfg(feature = "provider")]
     pub(crate) const fn is_between_events(&self) -> bool {
         !self.begun && matches!(self.line, SseLine::Mark(0) | SseLine::Start)
     }
 
-    /// Some events were passed over: the next line is the first of another one.
+    /// Notes that some events were skipped: the next line begins a new event.
     #[cfg(feature = "provider")]
     pub(crate) const fn passed_over(&mut self) {
         self.line = SseLine::Start;
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_data_are_told_apart_however_they_are_cut() {
+    fn names_and_data_in_any_pieces() {
         let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\nevent: x\nevent: y\ndata: 3\n\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: d\r\rdata: 6";
         let expected = [
             ("a", "1\n2\n"),

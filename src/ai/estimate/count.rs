@@ -1,46 +1,45 @@
-//! What there is to tokenize in a part of a request.
+//! Counts the content of a request that will be tokenized.
 
 use crate::payload::json::Json;
 
-/// What has been counted.
+/// The counts of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ContentCount {
     /// Bytes of ASCII text.
     pub(super) ascii: u64,
     /// Characters that are not ASCII.
     pub(super) other: u64,
-    /// Tokens that stand there as numbers.
+    /// Tokens given as numbers.
     pub(super) tokens: u64,
-    /// Images, recordings and files.
+    /// Images, audio and files.
     pub(super) media: u64,
-    /// Prompts in a list: strings, or arrays of tokens.
+    /// Prompts in an array: strings, or arrays of tokens.
     pub(super) prompts: u64,
 }
 
-/// How a part of a request is read.
+/// How to read a part of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadMode {
-    /// What was said: text counts, but neither the names of members nor those that only label;
-    /// media are told apart.
+    /// Messages: text counts, but neither member names nor labels; media count separately.
     Turns,
-    /// One prompt, a list of them, or what was said; a list may be of tokens.
+    /// A prompt, an array of them, or messages; an array may be of tokens.
     Prompt,
-    /// Inside a list of prompts.
+    /// Inside an array of prompts.
     Listed,
 }
 
 // ===== impl ContentCount =====
 
 impl ContentCount {
-    /// Of values inside of each other, each is passed over once for every one that it is in.
+    /// The deepest nesting. Each nested value is skipped once per level.
     const DEEPEST: u8 = 32;
 
-    /// Adds what is in a value. `None` if that is nested too deeply, or a text can't be read.
+    /// Adds a value. Returns `None` if it is nested too deeply, or a text can't be decoded.
     pub(super) fn read(&mut self, value: Json<'_>, reading: ReadMode) -> Option<()> {
         self.value(value, reading, Self::DEEPEST)
     }
 
-    /// Adds what the model sees as JSON: all of it, as if it were written without spaces.
+    /// Adds a value that the model sees as JSON, without whitespace.
     pub(super) fn json(&mut self, value: Json<'_>) -> Option<()> {
         for token in value.tokens() {
             if token.is_string() {
@@ -84,16 +83,16 @@ impl ContentCount {
 
     fn member(&mut self, name: &str, value: Json<'_>, depth: u8) -> Option<()> {
         match name {
-            // Not for the model to read.
+            // Not part of the prompt.
             "type" | "role" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status"
             | "detail" | "cache_control" | "signature" | "thoughtSignature"
             | "thought_signature" => {}
-            // One image, recording or file, however it is given.
+            // One image, recording or file, in any form.
             "image_url" | "input_audio" | "audio" | "audio_url" | "video_url" | "file"
             | "file_data" | "file_id" | "file_url" | "fileData" | "inlineData" | "inline_data" => {
                 self.media += u64::from(value.text() != "null");
             }
-            // Where a document comes from: by its type it is text, or media.
+            // The source of a document: by its type it is text or media.
             "source" if value.is_object() => {
                 let kind = value.get("type");
                 if !kind.is_some_and(|kind| kind.is("text") || kind.is("content")) {
@@ -106,7 +105,7 @@ impl ContentCount {
                     }
                 }
             }
-            // What a tool was called with, or what it returned.
+            // The arguments or the result of a tool call.
             "input" | "args" | "response" => self.json(value)?,
             _ => self.value(value, ReadMode::Turns, depth)?,
         }
@@ -120,8 +119,7 @@ impl ContentCount {
     }
 }
 
-/// Whether a text is a link that has the file itself in it (RFC 2397), which no model reads as
-/// text.
+/// Returns `true` if a text is a base64 `data:` URL (RFC 2397), which counts as a file.
 fn is_file(text: &str) -> bool {
     /// No media type is longer.
     const LONGEST: usize = 256;
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn in_turns_what_is_said_counts_and_media_are_told_apart() {
+    fn messages_count_text_and_media() {
         // JSON, bytes of ASCII, other characters, media
         let table = [
             (r#""hello""#, 5, 0, 0),
@@ -234,7 +232,7 @@ mod tests {
                 0,
                 1,
             ),
-            // Links of any name that have the file in them
+            // `data:` URLs in members of any name
             (
                 r#"{"type": "document_url", "document_url": "data:application/pdf;base64,AAAA"}"#,
                 0,
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_prompt_a_list_may_be_of_tokens() {
+    fn prompts_may_be_token_arrays() {
         // JSON, bytes, tokens, prompts
         let table = [
             (r#""abc""#, 3, 0, 0),
@@ -304,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn json_counts_as_long_as_it_is_without_spaces() {
+    fn json_counts_without_whitespace() {
         let count = |json: &str| {
             let mut count = ContentCount::default();
             count.json(Json::parse(json.as_bytes()).unwrap()).unwrap();

@@ -1,17 +1,17 @@
-//! How far estimates are off, learned for each model from what its answers say.
+//! Learns the error of estimates for each model from the usage in responses.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::model::LONGEST_NAME;
 use crate::ai::tokens::{TokenUsage, Tokens};
 
-/// What has been learned of the models that were asked last.
+/// The ratios of the most recent models.
 ///
-/// Nothing that an answer says can do more harm than to raise an estimate of input to four times what it was, or to
-/// lower one to nothing.
+/// A response can at most raise an estimate of input to four times its value, or lower an estimate
+/// to nothing.
 #[derive(Debug, Default)]
 pub(crate) struct LearnedRatios {
-    /// The model that was asked last is the last.
+    /// The most recent model is the last.
     models: Mutex<Vec<ModelRatios>>,
 }
 
@@ -22,9 +22,9 @@ struct ModelRatios {
     output: Ratio,
 }
 
-/// How many tokens are used for each that was estimated: the running mean, and the mean distance from it.
+/// Tokens used per estimated token: the running mean, and the mean deviation from it.
 ///
-/// In 65,536ths, and never more than [`Ratio::LARGEST`].
+/// In units of 1/65,536, at most [`Ratio::LARGEST`].
 #[derive(Debug, Clone, Copy, Default)]
 struct Ratio {
     mean: i64,
@@ -35,10 +35,10 @@ struct Ratio {
 // ===== impl LearnedRatios =====
 
 impl LearnedRatios {
-    /// More models than one caller asks in turn; of any more, the one that was asked least recently is forgotten.
+    /// The number of models. The least recently used one is evicted.
     const MODELS: usize = 64;
 
-    /// Learns from one answer. An estimate of no tokens teaches nothing, and a name that is too long is not kept.
+    /// Learns from one response. An estimate of 0 is ignored, and so is a name that is too long.
     pub(crate) fn observe(&self, model: &str, estimated: Tokens, used: TokenUsage) {
         if model.len() > LONGEST_NAME {
             return;
@@ -60,8 +60,8 @@ impl LearnedRatios {
         }
     }
 
-    /// What `estimated` is likely not to exceed, going by the answers of the same model; as it was where there have
-    /// been too few. The output is never raised: it is the most that the request allows.
+    /// Returns the corrected estimate: the mean ratio plus twice its deviation; unchanged if there
+    /// are too few samples. The output is never raised: it is the limit of the request.
     pub(crate) fn correct(&self, model: &str, estimated: Tokens) -> Tokens {
         let mut models = self.lock();
         let Some(model) = find(&mut models, model) else {
@@ -79,9 +79,9 @@ impl LearnedRatios {
     }
 }
 
-/// Moves a model to the end, if it is there.
+/// Moves a model to the end, if it exists.
 fn find<'a>(models: &'a mut [ModelRatios], name: &str) -> Option<&'a mut ModelRatios> {
-    // From the end: most calls ask the same model again.
+    // From the end: most requests use the last model.
     let place = models.iter().rposition(|model| &*model.name == name)?;
     models[place..].rotate_left(1);
     models.last_mut()
@@ -91,11 +91,11 @@ fn find<'a>(models: &'a mut [ModelRatios], name: &str) -> Option<&'a mut ModelRa
 
 impl Ratio {
     const ONE: i64 = 1 << 16;
-    /// What is used of one estimated token is taken for no more than this.
+    /// The largest ratio of one sample.
     const LARGEST: i64 = 4 * Self::ONE;
-    /// So many samples must be there before they are trusted.
+    /// The number of samples before the ratio is used.
     const ENOUGH: u8 = 8;
-    /// A sample weighs as much as all before it, up to so many.
+    /// A sample weighs as much as the samples before it, up to this number.
     const MEMORY: u8 = 32;
 
     fn observe(&mut self, estimated: u64, used: u64) {
@@ -109,7 +109,7 @@ impl Ratio {
         self.samples = (self.samples + 1).min(Self::MEMORY);
         let weight = i64::from(self.samples);
         self.mean += (ratio - self.mean) / weight;
-        // From the new mean, so that the first sample is at no distance.
+        // From the new mean, so that the first deviation is 0.
         self.deviation += ((ratio - self.mean).abs() - self.deviation) / weight;
     }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_answers_change_nothing() {
+    fn too_few_samples_change_nothing() {
         let estimated = Tokens::new(100, 1_000);
         assert_eq!(taught(&[(50, 100); 7]).correct("m", estimated), estimated);
         let learned = taught(&[(50, 100); 8]);
@@ -158,10 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_steady_are_followed_exactly_and_others_with_room() {
+    fn steady_ratios_are_exact_and_others_have_a_margin() {
         let steady = taught(&[(130, 400); 50]);
         let corrected = steady.correct("m", Tokens::new(10, 500));
-        // Rounded up, and by the 65,536ths that are lost.
+        // Rounded up, including the loss in 1/65,536.
         assert_eq!(corrected, Tokens::new(13, 200));
 
         let mut changing = [(130, 200); 50];
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_is_forgotten_when_things_change() {
+    fn old_ratios_fade() {
         let mut samples = vec![(100, 900); 50];
         samples.extend([(100, 100); 400]);
         let corrected = taught(&samples).correct("m", Tokens::new(100, 1_000));
@@ -182,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn an_input_may_be_raised_and_an_output_may_not() {
+    fn only_input_is_raised() {
         let learned = taught(&[(300, 3_000); 8]);
         let corrected = learned.correct("m", Tokens::new(100, 1_000));
         assert_eq!(corrected, Tokens::new(300, 1_000));
     }
 
     #[test]
-    fn absurd_answers_do_bounded_harm() {
+    fn absurd_usage_is_bounded() {
         let learned = taught(&[(u64::MAX, u64::MAX); 100]);
         let corrected = learned.correct("m", Tokens::new(100, 1_000));
         assert_eq!(corrected, Tokens::new(400, 1_000));
         let corrected = learned.correct("m", Tokens::new(u64::MAX, u64::MAX));
         assert_eq!(corrected, Tokens::new(u64::MAX, u64::MAX));
-        // Nor do they stay.
+        // The effect is temporary.
         for _ in 0..300 {
             learned.observe("m", Tokens::new(100, 1_000), usage(100, 1_000));
         }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_of_nothing_teaches_nothing() {
+    fn zero_estimates_are_ignored() {
         let learned = LearnedRatios::default();
         for _ in 0..20 {
             learned.observe("m", Tokens::new(0, 10), usage(5, 5));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_not_kept() {
+    fn long_names_are_ignored() {
         let learned = LearnedRatios::default();
         learned.observe(&"m".repeat(257), Tokens::new(1, 1), usage(1, 1));
         assert!(learned.lock().is_empty());
@@ -223,7 +223,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_models_kept_are_those_asked_last(asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400)) {
+        fn keeps_the_most_recent_models(asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400)) {
             let learned = LearnedRatios::default();
             let mut kept = VecDeque::new();
             for (name, is_observed) in asked {
@@ -248,7 +248,7 @@ mod tests {
         }
 
         #[test]
-        fn sums_keep_to_those_of_a_model_in_floats(
+        fn agrees_with_a_float_model(
             samples in prop::collection::vec((1..5_000_u64, 0..50_000_u64), 0..100),
             estimated in 0..1_000_000_u64,
         ) {
@@ -268,7 +268,7 @@ mod tests {
             } else {
                 estimated * (mean + 2.0 * deviation).min(4.0)
             };
-            // What each step cuts off adds up to no more than the memory is long.
+            // The rounding errors add up to at most the length of the memory.
             let off = (corrected - expected).abs();
             prop_assert!(off <= 1.0 + estimated * 4.0 * 32.0 / 65_536.0, "{corrected} for {expected}");
         }

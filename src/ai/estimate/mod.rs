@@ -1,7 +1,7 @@
-//! How many tokens a request may use, estimated before it is sent.
+//! Estimates the tokens of a request before it is sent.
 //!
-//! An estimate is what a request takes from a limit of tokens until its answer says what it has used. Too high, and
-//! fewer requests are in flight than could be; too low, and the provider refuses some.
+//! A request reserves its estimate until the response reports the usage. If estimates are too high,
+//! fewer requests are in flight than possible; if they are too low, the provider rejects some.
 //!
 //! [`ByLength`] needs no tokenizer. A closure can use one.
 
@@ -15,9 +15,13 @@ pub use self::by_length::ByLength;
 pub(super) use self::learned::LearnedRatios;
 use crate::ai::tokens::Tokens;
 
-/// Says how many tokens a request may use.
+/// Estimates the tokens of a request.
 ///
-/// The default is [`ByLength`]. Closures are estimates; here with a tokenizer, of which only the shape is shown:
+/// The default is [`ByLength`]. Closures implement this trait.
+///
+/// # Examples
+///
+/// With a tokenizer:
 ///
 /// ```
 /// use tower_throttle::{Tokens, provider::Estimate};
@@ -31,12 +35,13 @@ use crate::ai::tokens::Tokens;
 /// assert_eq!(estimate.estimate(&String::from("why is the sky blue")), Tokens::new(5, 500));
 /// ```
 pub trait Estimate<Request> {
-    /// The tokens of the prompt, and the most that the answer may have.
+    /// Returns the tokens of the prompt and the largest number of tokens of the response.
     fn estimate(&self, request: &Request) -> Tokens;
 
-    /// The name of the model that the request asks for, by which it is learned how far estimates are off.
+    /// Returns the name of the model that the request is for, by which the error of estimates is
+    /// learned.
     ///
-    /// `None` unless told otherwise.
+    /// The default returns `None`.
     fn model(&self, request: &Request) -> Option<String> {
         let _ = request;
         None
@@ -52,5 +57,5 @@ where
     }
 }
 
-/// Someone will want to choose one at run time.
+/// The trait must stay dyn compatible.
 const _: fn(&dyn Estimate<()>) = |_| {};

@@ -1,11 +1,11 @@
-//! The name of the model that a request asks for.
+//! The model that a request is for.
 
 use crate::payload::json::Json;
 
-/// A longer name is none.
+/// Longer names are ignored.
 pub(super) const LONGEST_NAME: usize = 256;
 
-/// The name of the model that a body asks for, read no further than that.
+/// Returns the model in a body. Does not parse the rest of the body.
 pub(super) fn of(body: &[u8]) -> Option<String> {
     let body = Json::lenient(std::str::from_utf8(body).ok()?);
     let (_, name) = body.members().find(|(name, _)| name.is("model"))?;
@@ -13,7 +13,7 @@ pub(super) fn of(body: &[u8]) -> Option<String> {
     (name.len() <= LONGEST_NAME).then(|| name.into_owned())
 }
 
-/// Whether a model makes vectors, going by its name.
+/// Returns `true` if the name is of an embedding model.
 pub(super) fn makes_vectors(name: &str) -> bool {
     let mut parts = name.as_bytes().windows(b"embed".len());
     name.len() <= LONGEST_NAME && parts.any(|part| part.eq_ignore_ascii_case(b"embed"))

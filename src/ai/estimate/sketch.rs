@@ -1,5 +1,4 @@
-//! What the body of a request says of the tokens that it may use, in the form of any API that is
-//! known.
+//! The parts of a request body that its tokens depend on, for all known APIs.
 
 use super::{
     count::{ContentCount, ReadMode},
@@ -7,18 +6,18 @@ use super::{
 };
 use crate::payload::json::Json;
 
-/// What a body says of the tokens that it may use.
+/// The parts of a request body that its tokens depend on.
 #[derive(Debug, Default)]
 pub(super) struct Sketch {
-    /// What there is to tokenize.
+    /// The content to tokenize.
     pub(super) count: ContentCount,
-    /// It has a member of those that hold prompts.
+    /// It has a member for prompts.
     pub(super) is_known: bool,
-    /// A member that no request for vectors has.
+    /// It has a member that no request for embeddings has.
     completes: bool,
-    /// A member that no other request has, or a model with such a name.
+    /// It has a member that only requests for embeddings have, or names an embedding model.
     embeds: bool,
-    /// By `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and
+    /// From `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and
     /// `maxTokens`, in this order.
     most: [Option<u64>; 5],
     choices: u64,
@@ -28,8 +27,8 @@ pub(super) struct Sketch {
 // ===== impl Sketch =====
 
 impl Sketch {
-    /// Reads a body; `None` if it is not an object of JSON, or has text that is nested too deeply
-    /// or can't be read.
+    /// Parses a body. Returns `None` if it is not a JSON object, or has text that is nested too
+    /// deeply or can't be decoded.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let body = Json::parse(body).filter(|body| body.is_object())?;
         let mut sketch = Self::default();
@@ -39,17 +38,17 @@ impl Sketch {
         Some(sketch)
     }
 
-    /// The most tokens of one answer.
+    /// Returns the output limit of one choice.
     pub(super) fn most(&self) -> Option<u64> {
         self.most.into_iter().flatten().next()
     }
 
-    /// How many answers are asked for, at least 1.
+    /// Returns the number of choices, at least 1.
     pub(super) fn answers(&self) -> u64 {
         self.choices.max(1).saturating_mul(self.prompts.max(1))
     }
 
-    /// Whether it asks for vectors, which are no tokens.
+    /// Returns `true` if the request is for embeddings, which have no output tokens.
     pub(super) fn is_embedding(&self) -> bool {
         self.embeds && !self.completes && self.most().is_none()
     }
@@ -72,10 +71,10 @@ impl Sketch {
             "input" => {
                 let before = (self.count.prompts, self.count.tokens);
                 self.text(value, ReadMode::Prompt)?;
-                // The list that a completion takes is one of turns.
+                // A completion takes an array of messages.
                 self.embeds |= before != (self.count.prompts, self.count.tokens);
             }
-            // What is to be made a vector, by Gemini's API.
+            // The text to embed in Gemini's API.
             "content" => {
                 self.embeds = true;
                 self.text(value, ReadMode::Turns)?;

@@ -1,4 +1,4 @@
-//! What a provider counts of tokens, and when.
+//! How a provider counts tokens, and when.
 
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
@@ -9,30 +9,32 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Counting {
-    /// What is estimated counts when the request arrives, and stays counted, whatever is used in the end.
+    /// The estimate counts when the request arrives and is never corrected.
     Admission,
-    /// What is estimated counts when the request arrives. When the answer has ended, what was not used comes back to
-    /// the window that it was taken from, and what was used on top is taken from there.
+    /// The estimate counts when the request arrives. When the response has ended, unused tokens
+    /// return to the window that they were taken from, and additional tokens are taken from it.
     Settled,
-    /// What is used counts at the moment when the answer has ended. Until then the estimate is held back.
+    /// The actual usage counts when the response has ended. Until then the estimate is reserved.
     Completion,
 }
 
-/// How a provider counts tokens: as their guides said in 2026, where they say it, which is not to say that it was measured.
+/// How a provider counts tokens, according to its documentation as of 2026. It has not been
+/// measured.
 ///
 /// | profile | counts | when | cached input counts | source |
 /// | --- | --- | --- | --- | --- |
 /// | [`OPENAI`](Self::OPENAI) | prompt and `max_tokens` | [`Admission`](Counting::Admission) | yes | rate limit and prompt caching guides |
 /// | [`AZURE_OPENAI`](Self::AZURE_OPENAI) | prompt and `max_tokens` | [`Admission`](Counting::Admission) | yes | quota guide |
-/// | [`ANTHROPIC`](Self::ANTHROPIC) | what was used | [`Completion`](Counting::Completion) | no | rate limit guide |
+/// | [`ANTHROPIC`](Self::ANTHROPIC) | actual usage | [`Completion`](Counting::Completion) | no | rate limit guide |
 /// | [`GROQ`](Self::GROQ) | prompt and `max_tokens` | [`Settled`](Counting::Settled) | no | rate limit guide |
 /// | [`BEDROCK`](Self::BEDROCK) | prompt and `max_tokens` | [`Settled`](Counting::Settled) | no | quota guide |
-/// | [`GEMINI`](Self::GEMINI) | what was used | [`Completion`](Counting::Completion) | yes | not documented: a careful guess |
-/// | [`SETTLED`](Self::SETTLED) | prompt and `max_tokens` | [`Settled`](Counting::Settled) | yes | gateways that count real usage |
+/// | [`GEMINI`](Self::GEMINI) | actual usage | [`Completion`](Counting::Completion) | yes | not documented: a conservative guess |
+/// | [`SETTLED`](Self::SETTLED) | prompt and `max_tokens` | [`Settled`](Counting::Settled) | yes | gateways that count actual usage |
 ///
-/// OpenAI documents the *larger* of `max_tokens` and the estimated prompt. The sum is never less than that, so it is
-/// what is reserved here. Anthropic counts an estimate of the input at once and the output as it is made; holding back the
-/// estimate of both until the end never has less than that counted.
+/// OpenAI documents the *larger* of `max_tokens` and the estimated prompt. This crate reserves
+/// their sum, which is never less. Anthropic counts an estimate of the input at once and the output
+/// as it is generated. This crate reserves the estimate of both until the response ends, which is
+/// never less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Accounting {
@@ -43,7 +45,8 @@ pub struct Accounting {
 // ===== impl Accounting =====
 
 impl Accounting {
-    /// OpenAI. Also the choice for a provider that says nothing: nothing counts for less than with any other profile.
+    /// OpenAI. Also the safe choice for a provider that documents nothing: no other profile counts
+    /// more.
     pub const OPENAI: Self = Self::new(Counting::Admission);
     /// Azure OpenAI.
     pub const AZURE_OPENAI: Self = Self::new(Counting::Admission);
@@ -55,10 +58,10 @@ impl Accounting {
     pub const BEDROCK: Self = Self::new(Counting::Settled).without_cached_input();
     /// Gemini.
     pub const GEMINI: Self = Self::new(Counting::Completion);
-    /// A reservation that is settled to real usage, as gateways keep it.
+    /// Reserves the estimate and settles it to the actual usage, as gateways do.
     pub const SETTLED: Self = Self::new(Counting::Settled);
 
-    /// Tokens that count at a certain time, those of cached input among them.
+    /// Creates a profile that counts tokens at the given time, including cached input.
     pub const fn new(counting: Counting) -> Self {
         Self {
             counting,
@@ -66,25 +69,25 @@ impl Accounting {
         }
     }
 
-    /// Input that was read from the provider's cache does not count.
+    /// Does not count input that was read from the provider's prompt cache.
     pub const fn without_cached_input(mut self) -> Self {
         self.counts_cached_input = false;
         self
     }
 
-    /// When tokens count.
+    /// Returns when tokens count.
     #[must_use]
     pub const fn counting(self) -> Counting {
         self.counting
     }
 
-    /// Whether input that was read from the provider's cache counts.
+    /// Returns `true` if input that was read from the provider's prompt cache counts.
     #[must_use]
     pub const fn counts_cached_input(self) -> bool {
         self.counts_cached_input
     }
 
-    /// What a request reserves of a limit on `dimension`.
+    /// Returns the units that a request reserves of a limit on `dimension`.
     pub(super) fn reserved(dimension: Dimension, tokens: Tokens) -> u64 {
         match dimension {
             Dimension::Requests | Dimension::Concurrency => 1,
@@ -94,7 +97,7 @@ impl Accounting {
         }
     }
 
-    /// What it turned out to have used.
+    /// Returns the units that a request has used of a limit on `dimension`.
     pub(super) fn used(self, dimension: Dimension, usage: TokenUsage) -> u64 {
         let cached = if self.counts_cached_input {
             0
@@ -106,7 +109,7 @@ impl Accounting {
     }
 }
 
-/// That of [`Accounting::OPENAI`].
+/// Returns [`Accounting::OPENAI`].
 impl Default for Accounting {
     fn default() -> Self {
         Self::OPENAI

@@ -1,4 +1,4 @@
-//! What a request asks of the limits.
+//! The cost of a request.
 
 use std::{fmt, sync::Arc};
 
@@ -9,14 +9,14 @@ use crate::{
     limit::engine::Measure,
 };
 
-/// The tokens to reserve, and what can be learned from how many it will be.
+/// The tokens to reserve, and the data needed to learn from the actual usage.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub(super) tokens: Tokens,
     pub(super) lesson: Option<Box<Lesson>>,
 }
 
-/// An estimate that its answer will put right.
+/// An estimate that will be compared with the usage in the response.
 #[derive(Clone)]
 pub(super) struct Lesson {
     learned: Arc<LearnedRatios>,
@@ -24,7 +24,7 @@ pub(super) struct Lesson {
     estimated: Tokens,
 }
 
-/// Asks for the tokens that are estimated, put right by what was learned.
+/// Measures a request by its estimate, corrected by the learned ratios.
 #[derive(Debug, Clone)]
 pub(super) struct ByEstimate<E> {
     pub(super) estimate: E,
@@ -54,7 +54,7 @@ impl Lesson {
     }
 }
 
-/// Without what all requests share, which is no part of this one.
+/// Omits the learned ratios, which all requests share.
 impl fmt::Debug for Lesson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lesson")
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ask_shows_nothing_of_other_models() {
+    fn debug_omits_other_models() {
         let learned = Arc::new(LearnedRatios::default());
         learned.observe("another", Tokens::new(1, 1), TokenUsage::default());
         let estimate = |_: &()| Tokens::new(1, 2);

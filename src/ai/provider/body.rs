@@ -1,4 +1,4 @@
-//! The body of an answer, which settles what its request used.
+//! The response body, which settles the usage of its request.
 
 use std::{
     fmt,
@@ -20,13 +20,14 @@ use crate::{
     },
 };
 
-/// A response whose body settles what its request used.
+/// A response whose body settles the usage of its request.
 pub type SettlingResponse<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 pin_project! {
-    /// A body that passes every frame on at once and unchanged, and reads by the way how many tokens were used.
+    /// A response body that reads the token usage while the frames pass through unchanged.
     ///
-    /// The request is settled, and no longer in flight, with the last frame, the first error, or the drop of this.
+    /// The request is settled, and no longer in flight, after the last frame, after the first
+    /// error, or when the body is dropped.
     #[must_use = "dropping it ends the request"]
     pub struct ResponseBody<B: Body> {
         #[pin]
@@ -35,7 +36,7 @@ pin_project! {
     }
 }
 
-/// What is known of a request's end. Dropping it ends the request.
+/// The state needed to end a request. Dropping it ends the request.
 #[derive(Debug)]
 pub(super) struct Settlement {
     reservation: Option<Reservation>,
@@ -43,13 +44,13 @@ pub(super) struct Settlement {
     is_complete: bool,
 }
 
-/// Where the usage of an answer is found.
+/// How to read the usage from a response.
 #[derive(Debug)]
 pub(super) enum Reads {
     Usage(Box<UsageReader>),
     /// The body can't be read.
     Nothing,
-    /// The answer is an error, for which no tokens are counted.
+    /// The response is an error, for which no tokens are counted.
     Failure,
 }
 
@@ -64,7 +65,7 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    /// A body of which some was read, or all, and nobody waits for the rest.
+    /// Creates a body of which some or all was read. It settles nothing.
     pub(super) const fn of_refusal(body: PeekedBody<B>) -> Self {
         let settlement = None;
         Self { body, settlement }
@@ -96,7 +97,7 @@ impl<B: Body> Body for ResponseBody<B> {
     crate::http::body_macros::body_hints!(body);
 }
 
-/// A body that settles nothing, such as one of your own in place of an answer.
+/// Creates a body that settles nothing, such as a fallback response.
 impl<B: Body> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl Settlement {
     #[inline]
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
-            // With a hole in it the rest would be misread.
+            // If bytes are missing, the rest would be misread.
             if !each_slice(data, usize::MAX, |slice| reader.feed(slice)) {
                 self.reads = Reads::Nothing;
             }
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_in_flight_takes_little_memory() {
+    fn response_body_is_small() {
         let body = size_of::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
         let reader = size_of::<UsageReader>();
         assert!(body + reader <= 1_024, "{body} and {reader} bytes");

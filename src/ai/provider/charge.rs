@@ -11,17 +11,18 @@ pub enum Charge {
     /// The tokens that were reserved. The default: the limits are never exceeded.
     #[default]
     Reserved,
-    /// The tokens that the response has reported so far, such as the input at the start of one of
-    /// Anthropic's streams, and nothing if it has reported none.
+    /// The tokens that the response has reported so far, such as the input tokens at the start of
+    /// an Anthropic stream; 0 if it has reported none.
     ///
-    /// For providers that stop if the client disconnects. If they do not, the limits may be exceeded.
+    /// For providers that stop if the client disconnects. If they do not, the limits may be
+    /// exceeded.
     Reported,
 }
 
 // ===== impl Charge =====
 
 impl Charge {
-    /// The usage to settle an incomplete response with; `None` keeps what was reserved.
+    /// Returns the usage to settle an incomplete response with; `None` keeps the reservation.
     pub(super) fn usage(self, reported: TokenUsage) -> Option<TokenUsage> {
         (self == Self::Reported).then_some(reported)
     }

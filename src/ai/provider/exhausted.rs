@@ -1,4 +1,4 @@
-//! A quota that no wait brings back in time.
+//! Error for a quota that does not recover in time for a retry.
 
 use std::{fmt, time::Duration};
 
@@ -9,11 +9,11 @@ use crate::{
     payload::error_body::{LimitError, ThrottleReason},
 };
 
-/// The provider refused a request in a way that no retry will mend: the money is spent, or the day's
-/// quota, or it is larger than the limit.
+/// Error returned if the provider rejected a request and no retry can succeed: the credit or the
+/// daily quota is used up, or the request is larger than the limit.
 ///
-/// It arrives inside the layer's [`BoxError`](crate::BoxError) in place of the response, so that no retry takes it for a
-/// refusal that passes. A [`Fallback`](crate::Fallback) to another account or provider may help.
+/// It is returned inside the layer's [`BoxError`](crate::BoxError) in place of the response, so
+/// that it is not retried. A [`Fallback`](crate::Fallback) to another account or provider may help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaExhausted {
     status: StatusCode,
@@ -23,46 +23,48 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
-    /// Reads a refusal; `None` where it is none, or one that passes. For those who use a
-    /// [`ProviderLimiter`](super::ProviderLimiter) without its layer.
+    /// Reads an error response. Returns `None` if it is no rejection, or one that a retry can
+    /// resolve. For use with a [`ProviderLimiter`](super::ProviderLimiter) without its layer.
     ///
-    /// The body may be cut anywhere; 16 KiB of it are plenty.
+    /// The body may be truncated at any byte; its first 16 KiB are enough.
     #[must_use]
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, LimitError::read(status, headers, body)?)
     }
 
-    /// `None` if it passes.
+    /// Returns `None` if a retry can resolve it.
     pub(super) fn of(status: StatusCode, limit: LimitError) -> Option<Self> {
         let is_final = limit.class.is_final();
         is_final.then_some(Self { status, limit })
     }
 
-    /// Which quota: [`ThrottleReason::QuotaExhausted`], [`ThrottleReason::Day`] or [`ThrottleReason::TooLarge`].
+    /// Returns the kind of quota: [`ThrottleReason::QuotaExhausted`], [`ThrottleReason::Day`] or
+    /// [`ThrottleReason::TooLarge`].
     #[must_use]
     pub fn class(&self) -> ThrottleReason {
         self.limit.class
     }
 
-    /// The status of the provider's answer.
+    /// Returns the status of the provider's response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The provider's own code or type for it, such as `insufficient_quota`. At most 200 characters.
+    /// Returns the provider's error code or type, such as `insufficient_quota`. At most 200
+    /// characters.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.limit.code.as_deref()
     }
 
-    /// The provider's own words. At most 200 characters.
+    /// Returns the provider's error message. At most 200 characters.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.limit.message.as_deref()
     }
 
-    /// How long until the quota is there again, where the provider said so.
+    /// Returns the time until the quota is available again, if the provider has sent it.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.limit.retry_after
@@ -72,11 +74,9 @@ impl QuotaExhausted {
 impl fmt::Display for QuotaExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.limit.class {
-            ThrottleReason::TooLarge => {
-                "the request is larger than the provider's limit ever allows"
-            }
-            ThrottleReason::Day => "the provider's quota of a day or longer is used up",
-            _ => "the provider refuses for want of money",
+            ThrottleReason::TooLarge => "request exceeds the provider's limit: send a smaller one",
+            ThrottleReason::Day => "provider quota exhausted: daily limit reached",
+            _ => "provider quota exhausted: insufficient funds",
         })?;
         write!(f, " ({}", self.status.as_u16())?;
         if let Some(code) = self.code() {
@@ -90,7 +90,7 @@ impl fmt::Display for QuotaExhausted {
     }
 }
 
-/// The source is the [`Outcome`].
+/// Returns the [`Outcome`] as the source.
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self.limit.class {

@@ -30,12 +30,12 @@ type Inner<S, Request> =
     crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, AsError, WithReservation>;
 
 pin_project! {
-    /// The response future of a service that keeps a provider's limits.
+    /// Response future of [`ProviderService`](super::ProviderService).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. A request that waits has taken nothing yet. One that was called
-    /// costs what [`on_drop`](super::ProviderLayer::on_drop) says.
+    /// May be dropped at any point. A queued request has not taken anything from the limits. A
+    /// request that was sent costs what [`on_drop`](super::ProviderLayer::on_drop) says.
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request>,
@@ -47,7 +47,7 @@ pin_project! {
     }
 }
 
-/// Hands out the response together with what its request holds.
+/// Puts the reservation into the response body.
 #[derive(Debug, Clone, Copy)]
 pub struct WithReservation;
 
@@ -81,7 +81,7 @@ where
         Self { inner, refused }
     }
 
-    /// That of a request that was admitted, and has been called.
+    /// Creates the future of a request that was admitted and sent.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
         Self::new(Inner::called(future, reservation, AsError, WithReservation))
     }
@@ -130,7 +130,7 @@ where
         Some(reader) => Reads::Usage(Box::new(reader)),
         None => {
             #[cfg(feature = "tracing")]
-            tracing::debug!("an answer's usage can't be read: compressed, or of an unknown type");
+            tracing::debug!("response usage can't be read: compressed or unknown content type");
             Reads::Nothing
         }
     };
@@ -139,7 +139,7 @@ where
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {
-    // By a limit or a circuit further in: it was not sent.
+    // Rejected by an inner limit or circuit breaker: it was not sent.
     let is_unsent = find_source::<Rejected>(error).is_some()
         || find_source::<CircuitOpen>(error).is_some()
         || Outcome::of_error(error) == Some(Outcome::NotSent);

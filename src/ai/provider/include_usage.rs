@@ -1,18 +1,17 @@
-//! Ask for the usage at the end of a streamed chat completion.
+//! Requests the usage at the end of a streamed chat completion.
 
 use crate::{
     http::{PeekBody, ReplaceBody, RequestHead},
     payload::json::Json,
 };
 
-/// Asks for the usage at the end of a streamed answer, where the API says nothing of it unless
-/// asked.
+/// Requests the usage at the end of a streamed response, for APIs that omit it by default.
 ///
-/// That is OpenAI's chat completions, and all that speak like it: a request with `"stream": true`
-/// and `messages` gets `"stream_options": {"include_usage": true}`, and its answer one more event,
-/// before the last, that has no choices and the usage. Without it, what such a request has used
-/// stays unknown, and the estimate stands; where tokens count at admission, as with OpenAI itself,
-/// it stands in any case.
+/// These are OpenAI's chat completions and compatible APIs. A request with `"stream": true` and
+/// `messages` gets `"stream_options": {"include_usage": true}`. Its response then has one more
+/// event before the last, with the usage and without choices. Without it the usage of such a
+/// request stays unknown, and the estimate counts. If tokens count at admission, as with OpenAI
+/// itself, the estimate counts in any case.
 ///
 /// ```
 /// use http::Request;
@@ -32,14 +31,13 @@ use crate::{
 /// );
 /// ```
 ///
-/// No other byte of the body is touched, and a `Content-Length` follows. A request passes as it is
-/// if
+/// No other byte of the body changes; `Content-Length` is updated. A request is not changed if
 ///
-/// - it says itself whether to include the usage, or its `stream_options` is no object,
+/// - it sets `include_usage` itself, or its `stream_options` is no object,
 /// - it is not for this API: it has no `messages`, has the header `anthropic-version` or the member
-///   `anthropic_version`, or a path that ends in `/messages`,
+///   `anthropic_version`, or its path ends in `/messages`,
 /// - it has no `"stream": true`,
-/// - its body can't be [peeked](PeekBody), is not JSON, or has the same member of these twice,
+/// - its body can't be [peeked](PeekBody), is not JSON, or has one of these members twice,
 /// - its body can't be [replaced](ReplaceBody).
 #[must_use]
 pub fn include_usage<Request>(mut request: Request) -> Request
@@ -50,25 +48,25 @@ where
         || request.path().trim_end_matches('/').ends_with("/messages");
     if !is_anthropic {
         if let Some(body) = request.peek(with_usage).flatten() {
-            // Where it can't be replaced, it is sent as it was.
+            // If the body can't be replaced, the request is sent unchanged.
             let _ = request.replace_body(body.into());
         }
     }
     request
 }
 
-/// The body that asks for the usage; `None` if it does already or should not.
+/// Returns the body that requests the usage; `None` if it does already or should not.
 fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
     let request = Json::parse(body)?;
     let (mut has_messages, mut stream, mut options) = (false, None, None);
     for (name, value) in request.members() {
-        // Readers differ in which of two members counts.
+        // Parsers differ in which duplicate member counts.
         let is_second = match name.as_str().as_deref() {
             Some("messages") => {
                 has_messages = true;
                 false
             }
-            // Where another cloud serves Anthropic's API.
+            // Anthropic's API on another cloud.
             Some("anthropic_version") => return None,
             Some("stream") => stream.replace(value).is_some(),
             Some("stream_options") => options.replace(value).is_some(),
@@ -106,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn a_streamed_completion_asks_for_its_usage() {
-        // What there is, and what is sent
+    fn streamed_completion_requests_usage() {
+        // Body, expected body.
         let table = [
             (
                 r#"{"stream":true,"messages":[]}"#,
@@ -145,7 +143,7 @@ mod tests {
                 r#"{"messages":[],"stream":true,"stream\u005foptions":{}}"#,
                 r#"{"messages":[],"stream":true,"stream\u005foptions":{"include_usage":true}}"#,
             ),
-            // What is not needed is not looked into.
+            // Other members are not parsed.
             (
                 r#"{"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
                 r#"{"stream_options":{"include_usage":true},"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
@@ -158,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_stays_as_it_is() {
+    fn other_requests_are_unchanged() {
         for body in [
             "",
             "text",
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_to_anthropic_are_left_alone() {
+    fn anthropic_requests_are_unchanged() {
         let body = r#"{"stream":true,"messages":[]}"#;
         let request = |uri, name| {
             http::Request::post(uri)
@@ -199,7 +197,7 @@ mod tests {
                 .body(body.to_owned())
                 .unwrap()
         };
-        // Where to, a header, and whether it is left alone
+        // URI, header, whether the request is left unchanged.
         let table = [
             ("/v1/chat/completions", "x-version", false),
             ("/v1/messages/other", "x-version", false),
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_length_follows() {
+    fn content_length_is_updated() {
         let body = r#"{"stream":true,"messages":[]}"#;
         let request = http::Request::post("/")
             .header(CONTENT_LENGTH, body.len())
@@ -240,7 +238,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_sent_is_what_there_was_and_the_member(
+        fn adds_only_the_member(
             before in prop::collection::vec("[a-z\"\\\\{}é]{0,6}", 0..4),
             options in prop::sample::select(vec!["", "{}", "null", r#"{ "a": {} }"#]),
             spaces in "[ \n\t]{0,3}",

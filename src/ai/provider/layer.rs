@@ -6,7 +6,8 @@ use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::B
 use crate::ai::estimate::LearnedRatios;
 use crate::limit::Clock;
 
-/// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
+/// Layer that enforces all limits of a provider. See the [module docs](crate::provider) for an
+/// example.
 #[derive(Clone)]
 #[must_use]
 pub struct ProviderLayer<E = ByLength> {
@@ -17,20 +18,21 @@ pub struct ProviderLayer<E = ByLength> {
 // ===== impl ProviderLayer =====
 
 impl ProviderLayer {
-    /// A layer with a limiter of its own, of `provider`'s limits.
+    /// Creates a layer with a new limiter for `provider`.
     pub fn new(provider: Provider) -> Self {
         ProviderLimiter::new(provider).into()
     }
 
-    /// A layer with a limiter of its own that reads `clock`.
+    /// Creates a layer with a new limiter that reads `clock`.
     pub fn with_clock(provider: Provider, clock: Clock) -> Self {
         ProviderLimiter::with_clock(provider, clock).into()
     }
 }
 
 impl<E> ProviderLayer<E> {
-    /// How many tokens a request may use: a closure that names its type, such as `|request: &reqwest::Request|`, or any other
-    /// [`Estimate`](super::Estimate). By the [length](ByLength) of its texts, unless told.
+    /// Sets the token estimate: a closure with an explicit type, such as
+    /// `|request: &reqwest::Request|`, or any other [`Estimate`](super::Estimate). The default is
+    /// [`ByLength`].
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
         ProviderLayer {
             limiter: self.limiter,
@@ -41,28 +43,28 @@ impl<E> ProviderLayer<E> {
         }
     }
 
-    /// Whether to learn from what answers say: see [what is learned](crate::provider#learning). No, unless told. For
-    /// everyone who shares the limiter.
+    /// Sets whether to [learn](crate::provider#learning) the limits from responses. Applies to
+    /// everything that shares the limiter. The default is `false`.
     pub fn learn(mut self, learns: bool) -> Self {
         self.limiter = self.limiter.learn(learns);
         self
     }
 
-    /// Whether to learn from what answers used how far estimates are off, for each model, and to reserve as much as that
-    /// says: the mean of what was used and twice its mean deviation on top. No, unless told. Shared by clones of this
-    /// layer; what was learned before this is forgotten.
+    /// Sets whether to learn the error of estimates for each model, and to reserve the mean of the
+    /// usage plus twice its mean deviation. The default is `false`. Clones of this layer share what
+    /// was learned; calling this resets it.
     ///
-    /// Only where tokens count at [completion](super::Counting::Completion): all others count what is asked for, however
-    /// much is used in the end.
+    /// Use it only if tokens count at [completion](super::Counting::Completion): otherwise the
+    /// provider counts the requested tokens, whatever the usage.
     pub fn learn_estimates(mut self, learns: bool) -> Self {
         let is_of_use = learns && self.limiter.0.lock().settles_in_time();
         self.cost.learned = is_of_use.then(|| Arc::new(LearnedRatios::default()));
         self
     }
 
-    /// What a request costs if its response does not arrive completely: if it is dropped, times out,
-    /// or its connection breaks. Applies to everything that shares the limiter. The default is
-    /// [`Charge::Reserved`].
+    /// Sets what a request costs if its response does not arrive completely: if it is dropped,
+    /// times out, or its connection breaks. Applies to everything that shares the limiter. The
+    /// default is [`Charge::Reserved`].
     ///
     /// ```
     /// use tower_throttle::provider::{Charge, Provider, ProviderLayer};
@@ -77,7 +79,8 @@ impl<E> ProviderLayer<E> {
 
     crate::limit::engine::bounds!(limiter.0.bounds);
 
-    /// The limiter that everything made by this layer shares; its [`usage`](ProviderLimiter::usage) can be polled.
+    /// Returns the limiter, which all services of this layer share. Its
+    /// [`usage`](ProviderLimiter::usage) can be polled.
     #[must_use]
     pub fn limiter(&self) -> &ProviderLimiter {
         &self.limiter

@@ -10,7 +10,9 @@ use crate::{
     },
 };
 
-/// All limits of a provider, on their own. A clone is another handle to the same ones.
+/// Limiter for all limits of a provider, without a service. Clones share the limits.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -20,11 +22,11 @@ use crate::{
 /// let provider = Provider::new("mine").rpm(60).tpm(1_000).counting(Accounting::SETTLED);
 /// let limiter = ProviderLimiter::new(provider);
 ///
-/// // 100 tokens of prompt, at most 500 of the answer
+/// // a prompt of 100 tokens, and a response of at most 500
 /// let reservation = limiter.acquire(Tokens::new(100, 500)).await?;
 /// assert!(limiter.try_acquire(Tokens::new(100, 500)).is_err());
 ///
-/// // the answer had 50
+/// // the response had 50
 /// reservation.settle(TokenUsage { input: 100, output: 50, ..TokenUsage::default() });
 /// assert!(limiter.try_acquire(Tokens::new(100, 500)).is_ok());
 /// # Ok(())
@@ -36,23 +38,23 @@ pub struct ProviderLimiter(pub(super) Arc<ProviderState>);
 // ===== impl ProviderLimiter =====
 
 impl ProviderLimiter {
-    /// A limiter that keeps `provider`'s limits, with nothing taken from them yet.
+    /// Creates a limiter for `provider`, with nothing taken yet.
     #[must_use]
     pub fn new(provider: Provider) -> Self {
         Self::with_clock(provider, Clock::tokio())
     }
 
-    /// A limiter of `provider` that reads `clock`.
+    /// Creates a limiter for `provider` that reads `clock`.
     #[must_use]
     pub fn with_clock(provider: Provider, clock: Clock) -> Self {
         Self(Arc::new(ProviderState::new(&provider, clock)))
     }
 
-    /// Whether to learn from what is [observed](Reservation::observe), for everyone who shares it: see
-    /// [what is learned](crate::provider#learning). No, unless told.
+    /// Sets whether to [learn](crate::provider#learning) from [observed](Reservation::observe)
+    /// limits. Applies to everything that shares this limiter. The default is `false`.
     ///
-    /// Knowing no limits at all it lets one request through, twice as many with each answer, and as many as fit as soon
-    /// as an answer tells the limits.
+    /// If no limits are known, it admits one request, twice as many after each response, and as
+    /// many as fit once a response reports the limits.
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
         let (mut quotas, now) = self.0.quotas();
@@ -62,7 +64,7 @@ impl ProviderLimiter {
         self
     }
 
-    /// What a request costs if its [`Reservation`] is dropped before it is settled. Applies to
+    /// Sets what a request costs if its [`Reservation`] is dropped before it is settled. Applies to
     /// everything that shares this limiter. The default is [`Charge::Reserved`].
     #[must_use]
     pub fn on_drop(self, charge: Charge) -> Self {
@@ -72,18 +74,18 @@ impl ProviderLimiter {
 
     crate::limit::engine::bounds!(0.bounds);
 
-    /// How it stands with each limit.
+    /// Returns the usage of each limit.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (mut quotas, now) = self.0.quotas();
         quotas.usage(now)
     }
 
-    /// Takes from all limits now, or from none. Never overtakes those who wait.
+    /// Takes from all limits now, or from none. Never overtakes queued requests.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it does not fit into one of them, or when some are waiting.
+    /// Returns [`Rejected`] if it does not fit into a limit, or if requests are queued.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
@@ -91,21 +93,22 @@ impl ProviderLimiter {
         entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
 
-    /// Waits in line until it fits into all limits, and takes from them.
+    /// Waits until it fits into all limits, and takes from them. Requests are served in order. By
+    /// default the wait is not limited.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them, when it would wait longer than [`max_wait`](Self::max_wait), or
-    /// when [`max_waiting`](Self::max_waiting) are waiting. Unless told, it waits as long as it takes.
+    /// Returns [`Rejected`] if it never fits into a limit, if it would wait longer than
+    /// [`max_wait`](Self::max_wait), or if [`max_waiting`](Self::max_waiting) requests are queued.
     ///
     /// # Panics
     ///
-    /// When it has to wait outside a tokio runtime with time enabled.
+    /// Panics if it has to wait outside a tokio runtime with time enabled.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place, and
-    /// with it everyone behind it, waiting.
+    /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
+    /// polled, it blocks the requests behind it.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         acquire(&self.0, TokenRequest::plain(tokens)).await
     }

@@ -1,4 +1,4 @@
-//! What a provider allows.
+//! The limits of a provider.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use crate::{
     limit::{Quota, quota::MINUTE},
 };
 
-/// Longer than this, and a limit stands in the place of the limit a day.
+/// A limit with a longer period takes the place of the limit per day.
 const LONGEST_MINUTE: Duration = Duration::from_secs(60 * 60);
 
-/// Which shape a limit has.
+/// The shape of a limit.
 ///
-/// Whoever keeps within a window keeps within a bucket of the same size, too, if that starts full. The reverse does
-/// not hold.
+/// Requests that stay within a window also stay within a bucket of the same size, if the bucket
+/// starts full. The reverse does not hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Shape {
-    /// In no period, wherever it begins, is more than the limit taken.
+    /// A sliding window: at most the limit is taken in any period, wherever it begins.
     #[default]
     Window,
-    /// The limit may be taken at once, and refills evenly.
+    /// A token bucket: the limit may be taken at once and refills evenly.
     Bucket,
 }
 
-/// What a provider allows, and how it counts.
+/// The limits of a provider and how it counts tokens.
 ///
-/// The [constants](#impl-Provider-1) are a start; all of it can be changed:
+/// The [constants](#impl-Provider-1) are defaults that can be changed:
 ///
 /// ```
 /// use tower_throttle::provider::{Provider, ProviderLayer};
@@ -37,10 +37,10 @@ pub enum Shape {
 /// # let _ = layer;
 /// ```
 ///
-/// # Values at the edge
+/// # Edge cases
 ///
-/// As for a [`Quota`](crate::Quota#values-at-the-edge): 0 of anything means that nothing passes, and over a trillion
-/// (2⁴⁰) counts as 2⁴⁰ − 1. A period counts as at most 146 years.
+/// As for a [`Quota`](crate::Quota#values-at-the-edge): 0 rejects everything, and values over a
+/// trillion (2⁴⁰) count as 2⁴⁰ − 1. A period counts as at most 146 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Provider {
@@ -52,15 +52,15 @@ pub struct Provider {
     margin: Option<Duration>,
 }
 
-/// A limit in its place.
+/// A limit as it was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Given {
-    /// So many a minute or a day, whichever its place is.
+    /// Units per minute or per day, by place.
     Units(u64),
     Quota(Quota),
 }
 
-/// What is counted in each place, and whether it is counted by the day.
+/// The dimension of each place, and whether it is counted per day.
 const PLACES: [(Dimension, bool); 7] = [
     (Dimension::Requests, false),
     (Dimension::Requests, true),
@@ -76,8 +76,8 @@ const CONCURRENCY: usize = PLACES.len() - 1;
 // ===== impl Provider =====
 
 impl Provider {
-    /// A provider without limits, to add them to. Tokens count at admission, as with OpenAI, unless
-    /// [told](Self::counting). The name is for the eye, so it need not be that of a configuration.
+    /// Creates a provider without limits. By default tokens count at admission, as with OpenAI; see
+    /// [`counting`](Self::counting). The name is used for display only.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -89,45 +89,47 @@ impl Provider {
         }
     }
 
-    /// Requests a minute.
+    /// Sets the requests per minute.
     pub const fn rpm(self, requests: u64) -> Self {
         self.units(Dimension::Requests, false, requests)
     }
 
-    /// Requests a day: in any 24 hours.
+    /// Sets the requests per day: in any 24 hours.
     pub const fn rpd(self, requests: u64) -> Self {
         self.units(Dimension::Requests, true, requests)
     }
 
-    /// Tokens a minute, those of prompts and those of answers together.
+    /// Sets the tokens per minute, input and output together.
     pub const fn tpm(self, tokens: u64) -> Self {
         self.units(Dimension::Tokens, false, tokens)
     }
 
-    /// Tokens a day: in any 24 hours.
+    /// Sets the tokens per day: in any 24 hours.
     pub const fn tpd(self, tokens: u64) -> Self {
         self.units(Dimension::Tokens, true, tokens)
     }
 
-    /// Tokens of prompts a minute.
+    /// Sets the input tokens per minute.
     pub const fn itpm(self, tokens: u64) -> Self {
         self.units(Dimension::InputTokens, false, tokens)
     }
 
-    /// Tokens of answers a minute.
+    /// Sets the output tokens per minute.
     pub const fn otpm(self, tokens: u64) -> Self {
         self.units(Dimension::OutputTokens, false, tokens)
     }
 
-    /// Requests in flight, to the end of their answers.
+    /// Sets the number of concurrent requests. A request is in flight until its response body has
+    /// ended.
     pub const fn concurrent(self, requests: u64) -> Self {
         self.units(Dimension::Concurrency, false, requests)
     }
 
-    /// A limit with a period, a burst or a margin of its own.
+    /// Sets a limit with its own period, burst or margin.
     ///
-    /// It takes the place of the one a minute, or, if its period is over an hour, of the one a day. Input and output
-    /// tokens have one place each. A burst above the units is not kept. For [`Dimension::Concurrency`] the units of the quota are the limit.
+    /// It replaces the limit per minute, or, if its period is over an hour, the limit per day.
+    /// Input and output tokens have one place each. A burst above the units is ignored. For
+    /// [`Dimension::Concurrency`] the units of the quota are the limit.
     pub const fn limit(self, dimension: Dimension, quota: Quota) -> Self {
         if matches!(dimension, Dimension::Concurrency) {
             return self.concurrent(quota.units());
@@ -136,61 +138,62 @@ impl Provider {
         self.set(dimension, is_long, Some(Given::Quota(quota)))
     }
 
-    /// Without any limit on `dimension`.
+    /// Removes every limit on `dimension`.
     pub const fn unlimited(self, dimension: Dimension) -> Self {
         self.set(dimension, false, None).set(dimension, true, None)
     }
 
-    /// What tokens count, and when.
+    /// Sets how tokens are counted, and when.
     pub const fn counting(mut self, accounting: Accounting) -> Self {
         self.accounting = accounting;
         self
     }
 
-    /// Its limits are buckets; those a day are windows in any case.
+    /// Makes the limits token buckets. Limits per day remain windows.
     pub const fn bucket(mut self) -> Self {
         self.shape = Shape::Bucket;
         self
     }
 
-    /// Its limits are windows. The default.
+    /// Makes the limits sliding windows. This is the default.
     pub const fn window(mut self) -> Self {
         self.shape = Shape::Window;
         self
     }
 
-    /// Lets everything that is said *a minute* be said of this period instead, in what is given here and in what the
-    /// provider's headers say without a period.
+    /// Sets the period of limits per minute, both for the limits set here and for the provider's
+    /// headers that name no period.
     pub const fn with_minute(mut self, period: Duration) -> Self {
         self.minute = period;
         self
     }
 
-    /// By how much longer we count than the provider does; see [`Quota::margin`]. Unless told, a 120th of a minute's
-    /// period, and between 20 and 250 ms. A [`limit`](Self::limit) brings its own.
+    /// Sets the time added to each period to allow for clock differences; see [`Quota::margin`].
+    /// The default is 1/120 of the period, between 20 and 250 ms. A [`limit`](Self::limit) has its
+    /// own margin.
     pub const fn margin(mut self, margin: Duration) -> Self {
         self.margin = Some(margin);
         self
     }
 
-    /// What it is called, such as in [`by_name`](Self::by_name).
+    /// Returns the name, as used by [`by_name`](Self::by_name).
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The shape of its limits.
+    /// Returns the shape of the limits.
     #[must_use]
     pub const fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// What tokens count, and when.
+    /// Returns how tokens are counted, and when.
     pub const fn accounting(&self) -> Accounting {
         self.accounting
     }
 
-    /// How many requests may be in flight.
+    /// Returns the limit on concurrent requests, if there is one.
     #[must_use]
     pub const fn concurrency(&self) -> Option<u64> {
         match self.limits[CONCURRENCY] {
@@ -199,7 +202,7 @@ impl Provider {
         }
     }
 
-    /// Its limits but the one on concurrency: what is counted, and how much of it.
+    /// Returns the limits except the one on concurrency, each with its dimension.
     pub fn limits(&self) -> impl Iterator<Item = (Dimension, Quota)> {
         self.specs().map(|spec| (spec.dimension, spec.quota))
     }

@@ -1,7 +1,10 @@
-//! Keep all limits of an AI provider at once: requests and tokens a minute and a day, and calls in flight.
+//! Limits of an AI provider: requests and tokens per minute and per day, and concurrent requests.
 //!
-//! A request is estimated before it is sent, takes from every limit at one instant, and is put right when its answer has
-//! told what it used. Where the provider says what is left of its limits, they are learned from its answers.
+//! The tokens of a request are estimated before it is sent. The request takes from every limit at
+//! once, and its reservation is settled when the response has reported the usage. Limits can be
+//! learned from the provider's response headers.
+//!
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -11,10 +14,12 @@
 //! # use tower::service_fn;
 //! use http::{Request, Response};
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use tower_throttle::{RetryAfterBackoffLayer, provider::{Provider, ProviderLayer}};
+//! use tower_throttle::{Dimension, RetryAfterBackoffLayer, provider::{Provider, ProviderLayer}};
 //!
 //! # let answer = r#"{"usage":{"prompt_tokens":9,"completion_tokens":20,"total_tokens":29}}"#;
-//! # let http_client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(answer.to_owned())));
+//! # let http_client = service_fn(async |_: Request<String>| {
+//! #     Ok::<_, Infallible>(Response::new(answer.to_owned()))
+//! # });
 //! let anthropic = ProviderLayer::new(Provider::ANTHROPIC_BUILD).learn(true);
 //! let limiter = anthropic.limiter().clone();
 //!
@@ -23,125 +28,131 @@
 //!     .layer(anthropic)
 //!     .service(http_client);
 //!
-//! let body = r#"{"model": "claude", "max_tokens": 100, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}"#;
+//! let body = r#"{"model": "claude", "max_tokens": 100, "messages": [
+//!     {"role": "user", "content": "Why is the sky blue?"}]}"#;
 //! let request = Request::post("https://api.anthropic.com/v1/messages").body(body.to_owned())?;
 //! let response = client.ready().await?.call(request).await?;
 //!
-//! let tokens = |at: usize| limiter.usage().limits().nth(at).map(|limit| (limit.used, limit.reserved));
-//! assert_eq!(tokens(1), Some((0, 105)), "held back: 5 for the prompt, 100 for the answer");
+//! let tokens = || limiter.usage().get(Dimension::Tokens).map(|limit| (limit.used, limit.reserved));
+//! assert_eq!(tokens(), Some((0, 105)), "reserved: 5 for the prompt, 100 for the response");
 //! response.into_body().collect().await?;
-//! assert_eq!(tokens(1), Some((29, 0)), "what it was");
+//! assert_eq!(tokens(), Some((29, 0)), "settled to the usage");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # All or none
+//! # All or nothing
 //!
-//! A request starts at an instant at which it fits into every limit, and is counted by all of them at that instant. One
-//! that waits is counted by none, so nothing is counted in a window in which it did not start; layers that are stacked
-//! can't promise that.
+//! A request starts once it fits into every limit, and all limits count it at that instant. A
+//! queued request is not counted by any limit. Separate layers can't guarantee this: a request that
+//! waits for the second limit is already counted by the first.
 //!
-//! Those who wait are served in the order in which they came, whatever they cost. Small requests behind a large one wait
-//! for it: were they let past, the large one could wait for ever. [`max_wait`](ProviderLayer::max_wait) and
-//! [`max_waiting`](ProviderLayer::max_waiting) bound the queue; a refusal says which limit it is that has no room.
+//! The queue is first in, first out, whatever the cost: small requests wait behind a large one,
+//! which could otherwise starve. [`max_wait`](ProviderLayer::max_wait) and
+//! [`max_waiting`](ProviderLayer::max_waiting) bound the queue. A rejection names the limit that
+//! has no room.
 //!
-//! # Where it goes
+//! # Layer ordering
 //!
-//! Inside of the retry, so that each attempt takes from the limits and a 429 pauses the next one, and in place of the
-//! separate limits. It is for clients: a refusal is an error, and there is no `.respond()`. Other protocols than HTTP use a
-//! [`ProviderLimiter`]. A body that can't be looked at, such as axum's, is estimated at
-//! [`default_input`](ByLength::default_input): give requests a `Full<Bytes>`.
+//! Place it inside the retry, so that each attempt takes from the limits and a 429 pauses the next
+//! one. It replaces separate rate limits. It is for clients: a rejection is an error, and there is
+//! no `.respond()`. Protocols other than HTTP use a [`ProviderLimiter`]. A body that can't be
+//! peeked, such as axum's, is estimated at [`default_input`](ByLength::default_input): give
+//! requests a `Full<Bytes>`.
 //!
-//! A response with a [`ResponseBody`] is of another type than one without, so a fallback service needs
-//! `.map_response(|response| response.map(ResponseBody::from))`; with `reqwest` both are the same.
+//! The response type changes to one with a [`ResponseBody`], so a fallback service needs
+//! `.map_response(|response| response.map(ResponseBody::from))`. With `reqwest` the type stays the
+//! same.
 //!
 //! # From reservation to settlement
 //!
-//! What the [`Estimate`] says is reserved, and when the request ends, what was used takes its place, as the provider's
-//! [`Accounting`] has it:
+//! The [`Estimate`] is reserved. When the request ends, the actual usage replaces it according to
+//! the provider's [`Accounting`]:
 //!
 //! | the request | requests | tokens |
 //! | --- | --- | --- |
-//! | was answered, and the answer tells its usage | count | settled to the usage, unless they count at [admission](Counting::Admission), as with OpenAI |
-//! | was answered completely, and nothing tells its usage; or [incompletely](#incomplete-responses) | count | what was reserved counts, or as set by [`on_drop`](ProviderLayer::on_drop) |
-//! | was answered with an error (4xx, 5xx) | count | none count, unless they count at [admission](Counting::Admission) |
-//! | was refused by the provider (429 and its like) | count; come back if we [learn](#learning), since what is left is told | come back |
-//! | never left: no connection came about, or a limit further in refused it | come back | come back |
+//! | succeeded, and the response reports its usage | count | settled to the usage, except if they count at [admission](Counting::Admission), as with OpenAI |
+//! | succeeded without a usage report, or is [incomplete](#incomplete-responses) | count | the reservation counts; for an incomplete response [`on_drop`](ProviderLayer::on_drop) decides |
+//! | failed (4xx, 5xx) | count | none count, except if they count at [admission](Counting::Admission) |
+//! | was rejected by the provider (such as 429) | count; returned if [learning](#learning) is enabled, since headers report what remains | returned |
+//! | was not sent: the connection failed, or an inner limit rejected it | returned | returned |
 //!
-//! The usage is read while the body passes, in JSON and in streams of events, of OpenAI's completions, responses and
-//! embeddings, Anthropic's messages, Gemini, and in JSON of Bedrock's Converse. Each frame is passed on at once and
-//! unchanged, and nothing of it is kept. A compressed body is left alone, so let the client ask for none: of a refusal,
-//! too, it is the body that tells what no wait will mend. OpenAI's streams tell their usage only if they are asked to:
-//! see [`include_usage`].
+//! The usage is read while the body passes through, from JSON and event streams of OpenAI's
+//! completions, responses and embeddings, Anthropic's messages and Gemini, and from JSON of
+//! Bedrock's Converse. Frames pass through unchanged and nothing is buffered. Compressed bodies are
+//! not read, so do not request compression: the body of a rejection also tells whether a retry can
+//! succeed. OpenAI's streams report their usage only on request: see [`include_usage`].
 //!
-//! A settlement moves units of the window that they were taken from, or of none if that has passed. However much an
-//! answer claims, it takes no more than one whole limit.
+//! A settlement changes the window that the units were taken from, or none if that window has
+//! passed. A response never costs more than one whole limit, whatever usage it reports.
 //!
 //! # Incomplete responses
 //!
-//! A request is no longer in flight as soon as its future or its body is dropped, or ends with an
-//! error. It is not known then how many tokens the provider has counted, so
-//! [`on_drop`](ProviderLayer::on_drop) decides what it costs: by default the tokens that were
-//! [reserved](Charge::Reserved), or those that the response had [reported](Charge::Reported). It
-//! stays one request, and tokens that count at [admission](Counting::Admission) stay counted. It
-//! makes no difference whether a [`TimeoutLayer`](crate::TimeoutLayer), the client or the caller
-//! ended the request, nor on which side of this layer.
+//! A request is no longer in flight once its future or its body is dropped, or ends with an error.
+//! The number of tokens that the provider has counted is then unknown, so
+//! [`on_drop`](ProviderLayer::on_drop) decides: by default the tokens that were
+//! [reserved](Charge::Reserved), or the tokens that the response had [reported](Charge::Reported).
+//! It still counts as one request, and tokens that count at [admission](Counting::Admission) stay
+//! counted. It makes no difference whether a [`TimeoutLayer`](crate::TimeoutLayer), the client or
+//! the server ended the request, nor on which side of this layer.
 //!
 //! # Learning
 //!
-//! With [`learn(true)`](ProviderLayer::learn) the headers of every answer are read, see
-//! [`RateLimits::from_headers`](crate::RateLimits::from_headers), and the numbers that were given are only where it begins:
+//! With [`learn(true)`](ProviderLayer::learn) the headers of every response are read, see
+//! [`RateLimits::from_headers`](crate::RateLimits::from_headers), and the configured limits are
+//! only the start:
 //!
-//! - A limit that is told is kept, higher or lower than ours, as soon as it is told. One below an eighth of ours
-//!   is believed when it is told twice. A request that costs more than a limit that was told starts once nothing else
-//!   counts: the provider may know better.
-//! - A limit that we did not have is added: as a bucket, if what is used of it comes back in proportion, or else as a
-//!   window. Knowing none at all, one request is sent first, and twice as
-//!   many after each answer, until one tells the limits.
-//! - Where more is used than can be ours, somebody else uses the key: of what is left we take the share that we have of
-//!   what was used, and an eighth at least. All of it is ours again two periods after that was last seen.
-//! - What no header tells is found by being refused: as many requests as were let in within a period are the limit, or as
-//!   many as are in flight, if hardly any has ended in that time or the refusal says so. After a period without a refusal a
-//!   hundredth more is tried, and one more in flight.
+//! - A reported limit replaces the configured one, higher or lower, at once. One below an eighth of
+//!   the current limit is applied when it is reported twice. A request that costs more than a
+//!   learned limit starts once nothing else counts: the provider may accept it.
+//! - A limit that was not configured is added: as a bucket, if its usage recovers in proportion to
+//!   time, or else as a window. If no limits are known, one request is sent first, and twice as
+//!   many after each response, until a response reports the limits.
+//! - If more is used than this client can have used, other clients share the key. This client then
+//!   takes the same share of the remainder that it had of the usage, and at least an eighth. The
+//!   share grows back to the whole limit within two periods after other usage was last seen.
+//! - Limits that no header reports are found from rejections: the limit is the number of requests
+//!   admitted within a period, or the number in flight if hardly any has ended in that time or the
+//!   rejection says so. After each period without a rejection the limit is raised by a hundredth,
+//!   and the limit on concurrency by one.
 //!
-//! An answer to a request that was sent before one that was already heard is stale, and not heard. Values that can't
-//! be, such as −1, 0, more left than the limit, or text, are as if they weren't there.
+//! The response to a request that was sent before one whose response was already read is stale and
+//! ignored. Invalid values, such as −1, 0, more remaining than the limit, or text, are ignored.
 //!
-//! # When the provider refuses
+//! # Rejections by the provider
 //!
-//! The head and the body of a 402, 403, 429, 503 or 529 are read, up to 16 KiB and for up to 5 s, before the response is
-//! passed on as it came:
+//! The headers and the body of a 402, 403, 429, 503 or 529 are read, up to 16 KiB and for up to 5
+//! s, before the response passes through unchanged:
 //!
-//! | [`ThrottleReason`] | what happens |
+//! | [`ThrottleReason`] | effect |
 //! | --- | --- |
-//! | [`Rate`](ThrottleReason::Rate) | nobody starts until the time that the provider named, or else for a growing time from half a second on; then those who wait start at random instants one after the other |
-//! | [`Concurrency`](ThrottleReason::Concurrency) | the limit in flight is lowered to what was let in, if there is one or it is learned, and by half at most; else, or with nothing in flight, like a rate |
-//! | [`Ramp`](ThrottleReason::Ramp) | like a rate, and about four start a second for half a minute after |
-//! | [`Capacity`](ThrottleReason::Capacity) | nothing: it says nothing about our limits |
-//! | [`Day`](ThrottleReason::Day), [`Money`](ThrottleReason::QuotaExhausted), [`TooLarge`](ThrottleReason::TooLarge) | the caller gets a [`QuotaExhausted`] error in place of the response, which no retry repeats; after a day's quota nobody starts until the time that was named |
+//! | [`Rate`](ThrottleReason::Rate) | no request starts for the time that the provider asked for, or else for a growing time from 0.5 s on; then queued requests start at random instants one after the other |
+//! | [`Concurrency`](ThrottleReason::Concurrency) | the limit on concurrency is lowered to the number admitted, if there is one or it is learned, at most by half; otherwise, or if nothing is in flight, as for `Rate` |
+//! | [`Ramp`](ThrottleReason::Ramp) | as for `Rate`, and about four requests start per second for 30 s afterwards |
+//! | [`Capacity`](ThrottleReason::Capacity) | none: it is not about the client's limits |
+//! | [`Day`](ThrottleReason::Day), [`QuotaExhausted`](ThrottleReason::QuotaExhausted), [`TooLarge`](ThrottleReason::TooLarge) | a [`QuotaExhausted`] error in place of the response, which is not retried; after `Day` no request starts for the time that the provider asked for |
 //!
-//! A refusal that comes late, in a stream that opened with 200, is one with a
-//! [`StreamErrorLayer`](crate::StreamErrorLayer) inside of this layer. What that has read of a refusal, late or not, is not read
-//! again, nor waited for.
+//! With a [`StreamErrorLayer`](crate::StreamErrorLayer) inside this layer, an error in a stream
+//! that began with 200 counts as a rejection as well. A body that it has read is not read again.
 //!
-//! A limit in flight that was lowered is tried with one more after each period without such a refusal, up to what was
-//! given, and beyond that where it is learned.
+//! A lowered limit on concurrency is raised by one after each period without such a rejection, up
+//! to the configured limit, and beyond that if it is learned.
 //!
-//! Refusals of requests that were under way when a pause began belong to it: they may make it longer, and do not add up.
-//! Ten minutes, and a tenth at most on top, is the longest pause; then one request finds out, and the others wait up to
-//! 5 s for its answer.
+//! Rejections of requests that were in flight when a pause began belong to that pause: they may
+//! extend it but do not add up. The longest pause is ten minutes, plus at most a tenth. Then one
+//! request is sent as a probe, and the others wait up to 5 s for its response.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! One lock, held for sums alone: several numbers can only change at one instant if something holds them together. It is
-//! never held while anything waits. A window takes 4 KiB. Nothing is allocated to admit a request; an answer allocates
-//! the few hundred bytes of its reader. One timer runs for the whole queue.
+//! One lock, held for arithmetic only, since several numbers have to change at once. It is never
+//! held across an await. A window takes 4 KiB. Admitting a request allocates nothing; a response
+//! allocates a few hundred bytes for its reader. One timer runs for the whole queue.
 //!
-//! # What is shared
+//! # Shared state
 //!
-//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
-//! [from](ProviderLayer#impl-From<ProviderLimiter>-for-ProviderLayer) the same [`ProviderLimiter`]. Limits that the
-//! provider keeps for each model want a layer for each model.
+//! A layer has one limiter. It is shared by all services of the layer, their clones, and every
+//! layer made [from](ProviderLayer#impl-From<ProviderLimiter>-for-ProviderLayer) the same
+//! [`ProviderLimiter`]. If the provider limits each model separately, use one layer per model.
 
 mod accounting;
 mod ask;

@@ -1,4 +1,4 @@
-//! What a limiter has to say to one who compares several before taking from any of them.
+//! Compares limiters before taking from one of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     limit::engine::{Limiter, QueuedCall},
 };
 
-/// A place in one limiter's queue, and the service that waits there.
+/// A service with its place in the queue of one limiter.
 pub(crate) type Lane<S> = QueuedCall<S, Arc<ProviderState>>;
 
 pub(crate) use super::quota::WHOLE;
@@ -17,7 +17,7 @@ pub(crate) use super::quota::WHOLE;
 // ===== impl ProviderLimiter =====
 
 impl ProviderLimiter {
-    /// Whether a request of so many tokens would be let in now.
+    /// Returns `true` if a request for `tokens` would be admitted now.
     pub(crate) fn can_start(&self, tokens: Tokens) -> bool {
         let (mut quotas, now) = self.0.quotas();
         quotas.can_start(tokens, now)
@@ -28,14 +28,18 @@ impl ProviderLimiter {
         self.0.enter(&TokenRequest::plain(tokens)).ok()
     }
 
-    /// How long a newcomer would wait, if so many parts of [`WHOLE`] of those ahead wait for this limiter and the others
-    /// go elsewhere; `None` where nobody knows. An error if it would wait for ever.
+    /// Returns the expected wait of a new request if `share` parts of [`WHOLE`] of the queue are
+    /// served by this limiter and the others elsewhere; `None` if it is unknown.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request never fits.
     pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
         let (mut quotas, now) = self.0.quotas();
         quotas.outlook(tokens, share, now)
     }
 
-    /// The refusal of one who will not wait that long.
+    /// Returns the rejection of a request that would wait too long.
     pub(crate) fn too_long(
         &self,
         tokens: Tokens,
@@ -47,7 +51,8 @@ impl ProviderLimiter {
         Rejected::too_long(limit, max_wait, wait)
     }
 
-    /// Joins the queue, for as long as it takes unless the limiter has a longest wait, to call `service` in its turn. Nothing is taken before that.
+    /// Joins the queue to call `service` in its turn, for at most the limiter's longest wait. Takes
+    /// nothing before that.
     pub(crate) fn queue<S>(
         &self,
         tokens: Tokens,
@@ -59,7 +64,7 @@ impl ProviderLimiter {
         QueuedCall::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
     }
 
-    /// How many wait.
+    /// Returns the number of queued requests.
     pub(crate) fn waiting(&self) -> usize {
         self.0.wait_queue.waiting()
     }

@@ -1,4 +1,4 @@
-//! Reading what a refusal means before it is passed on.
+//! Reads the reason of a rejection before the response is passed on.
 
 use std::task::{Context, Poll, ready};
 
@@ -9,7 +9,7 @@ use crate::{
     payload::error_body::ErrorReader,
 };
 
-/// A refusal whose body is being read.
+/// A rejection whose body is being read.
 pub(super) struct RefusalReader<R: IntoHttp> {
     reader: ErrorReader<R::Body>,
     reservation: Option<Reservation>,
@@ -25,7 +25,7 @@ impl<R: IntoHttp> RefusalReader<R> {
         }
     }
 
-    /// The response as it came, once it is known what it means; or the error that it means.
+    /// Returns the unchanged response once its reason is known, or the error that it stands for.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -41,13 +41,13 @@ impl<R: IntoHttp> RefusalReader<R> {
         Poll::Ready(Ok(R::from_http(response)))
     }
 
-    /// Tells the limiter, and makes an error of what no retry will mend.
+    /// Notifies the limiter. Returns an error if no retry can succeed.
     fn finish(&mut self) -> Option<Result<http::Response<PeekedBody<R::Body>>, QuotaExhausted>> {
         let (response, diagnosis) = self.reader.finish()?;
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(response.headers());
         let Some(limit) = diagnosis.limit else {
-            // An error like any other.
+            // An error that is no rejection.
             reservation.observe(&limits);
             reservation.fail();
             return Some(Ok(response));
@@ -57,7 +57,7 @@ impl<R: IntoHttp> RefusalReader<R> {
     }
 }
 
-/// One that is dropped before, as after a timeout, was a refusal all the same.
+/// A reader that is dropped early, such as by a timeout, still was a rejection.
 impl<R: IntoHttp> Drop for RefusalReader<R> {
     fn drop(&mut self) {
         drop(self.finish());

@@ -1,14 +1,15 @@
-//! What an admitted request holds.
+//! The resources of an admitted request.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
 use crate::{ai::tokens::TokenUsage, http::RateLimits};
 
-/// A request that has been admitted: its tokens are reserved, and it is in flight until this is dropped.
+/// An admitted request: its tokens are reserved, and it is in flight until this is dropped.
 ///
-/// If it is dropped before it is settled, as by an error, a timeout or a panic, the request costs what
-/// [`on_drop`](super::ProviderLimiter::on_drop) says: by default, the tokens that were reserved.
+/// If it is dropped before it is settled, such as by an error, a timeout or a panic, the request
+/// costs what [`on_drop`](super::ProviderLimiter::on_drop) says: by default, the tokens that were
+/// reserved.
 #[must_use = "dropping it ends the request"]
 pub struct Reservation {
     pub(super) shared: Arc<ProviderState>,
@@ -19,8 +20,10 @@ pub struct Reservation {
 // ===== impl Reservation =====
 
 impl Reservation {
-    /// The answer has ended, and used so many tokens. What comes back of what was reserved depends on the
-    /// [`Accounting`](super::Accounting): nothing where tokens count at admission, as they do unless told otherwise.
+    /// Ends the request after a response that used `usage`.
+    ///
+    /// How much of the reservation is returned depends on the [`Accounting`](super::Accounting). By
+    /// default tokens count at admission, and nothing is returned.
     #[inline]
     pub fn settle(mut self, usage: TokenUsage) {
         if let Some(lesson) = self.lesson.take() {
@@ -29,22 +32,24 @@ impl Reservation {
         self.end(|_| Some(usage));
     }
 
-    /// The response is complete and has not reported its usage: the tokens that were reserved count.
+    /// Ends the request after a complete response without a usage report: the reserved tokens
+    /// count.
     pub(super) fn keep(mut self) {
         self.end(|_| None);
     }
 
-    /// The answer is an error, for which no tokens count. It teaches nothing.
+    /// Ends the request after an error response: no tokens count, and no ratio is learned.
     pub(super) fn fail(mut self) {
         self.end(|_| Some(TokenUsage::default()));
     }
 
-    /// The response is incomplete, and has reported this usage so far. It teaches nothing.
+    /// Ends the request after an incomplete response that has reported this usage so far. No ratio
+    /// is learned.
     pub(super) fn abandon(mut self, reported: TokenUsage) {
         self.end(|on_drop| on_drop.usage(reported));
     }
 
-    /// The request was never sent: everything comes back.
+    /// Ends a request that was never sent: everything is returned.
     pub fn refund(mut self) {
         if let Some(ticket) = self.ticket.take() {
             let mut quotas = self.shared.lock();
@@ -54,13 +59,13 @@ impl Reservation {
         }
     }
 
-    /// The provider refused the request, for this reason, and asked for this wait if it asked for one: nobody starts
-    /// until then, and the tokens come back.
+    /// Ends a request that the provider rejected: the tokens are returned, and no request starts
+    /// for `retry_after`.
     pub fn refuse(self, class: ThrottleReason, retry_after: Option<Duration>) {
         self.refuse_and_tell(class, retry_after, &RateLimits::default());
     }
 
-    /// The same, where the head of the refusal says this of the limits.
+    /// Like [`refuse`](Self::refuse), with the limits that the response headers report.
     pub(super) fn refuse_and_tell(
         mut self,
         class: ThrottleReason,
@@ -68,7 +73,7 @@ impl Reservation {
         limits: &RateLimits,
     ) {
         #[cfg(feature = "tracing")]
-        tracing::debug!(?class, ?retry_after, "refused by the provider");
+        tracing::debug!(?class, ?retry_after, "rejected by the provider");
         if let Some(ticket) = self.ticket.take() {
             self.shared.learn(|quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
@@ -76,8 +81,8 @@ impl Reservation {
         }
     }
 
-    /// The provider let the request in, and its answer's head says this of the limits. Heard if the limiter
-    /// [learns](super::ProviderLimiter::learn).
+    /// Observes the limits in the headers of a successful response. Has no effect if
+    /// [`learn`](super::ProviderLimiter::learn) is off.
     pub fn observe(&self, limits: &RateLimits) {
         if let Some(ticket) = &self.ticket {
             self.shared

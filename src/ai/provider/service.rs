@@ -18,9 +18,10 @@ use crate::{
     limit::{engine::Limited, rejection::AsError},
 };
 
-/// A service that keeps a provider's limits. See the [module docs](crate::provider) for an example.
+/// Service that enforces a provider's limits. See the [module docs](crate::provider) for an
+/// example.
 ///
-/// A clone shares the limits.
+/// Clones share the limits.
 #[derive(Clone)]
 pub struct ProviderService<S, E = ByLength>(
     Limited<S, Arc<ProviderState>, ByEstimate<E>, AsError, WithReservation>,
@@ -41,7 +42,7 @@ impl<S, E> ProviderService<S, E> {
 
     crate::macros::inner!(0.inner);
 
-    /// The limiter that this service shares with its clones.
+    /// Returns the limiter, which all clones share.
     #[must_use]
     pub fn limiter(&self) -> ProviderLimiter {
         ProviderLimiter(self.0.gate.clone())

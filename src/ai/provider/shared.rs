@@ -1,7 +1,8 @@
-//! What all handles of one limiter share: the quotas, behind a lock, and the queue in front of them.
+//! State shared by all handles of a limiter: the quotas, behind a lock, and the queue in front of
+//! them.
 //!
-//! The lock is what makes several limits one: all of them change at one instant, or none. It is held for sums alone,
-//! some tens of nanoseconds, and never while anything waits.
+//! The lock lets all limits change at once. It is held for arithmetic only, for some tens of
+//! nanoseconds, and never while a request waits.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 
-/// The state.
+/// The shared state of a limiter.
 #[derive(Debug)]
 pub struct ProviderState {
     quotas: Mutex<Quotas>,
@@ -48,23 +49,23 @@ impl ProviderState {
         self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The quotas, and what time it is for them.
+    /// Locks the quotas, and reads the clock.
     #[inline]
     pub(super) fn quotas(&self) -> (MutexGuard<'_, Quotas>, u64) {
         let quotas = self.lock();
-        // Read under the lock, so that time never goes back for the sums.
+        // Read under the lock, so that time never goes backwards.
         (quotas, self.clock.now())
     }
 
-    /// Tells the head of the queue that something has come back, or that a limit has changed.
+    /// Wakes the head of the queue after units were returned or a limit has changed.
     #[inline]
     pub(super) fn tell(&self) {
         self.wait_queue.wake_head();
     }
 
-    /// Lets the quotas hear what the provider said, and tells those who wait, and whoever listens to events, what it changed.
+    /// Applies `hear` to the quotas, wakes the queue, and logs the changed limits.
     pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
-        // Asked before the lock is taken: a subscriber may take its time.
+        // Evaluated before the lock is taken, since a subscriber may be slow.
         #[cfg(feature = "tracing")]
         let is_logged = tracing::enabled!(tracing::Level::DEBUG);
         let (mut quotas, now) = self.quotas();
@@ -81,7 +82,7 @@ impl ProviderState {
         }
     }
 
-    /// What time it is for the quotas, while they are locked.
+    /// Reads the clock while the quotas are locked.
     pub(super) fn now(&self) -> u64 {
         self.clock.now()
     }

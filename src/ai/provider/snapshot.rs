@@ -1,42 +1,43 @@
-//! How it stands with a provider's limits.
+//! Snapshot of a provider's limits.
 
 use std::{fmt, time::Duration};
 
 use crate::http::{Dimension, RateLimits};
 
-/// How it stands with each limit at one instant. Cheap enough to poll: no allocation, and a lock for some hundred
-/// nanoseconds.
+/// The usage of each limit at one instant. Cheap enough to poll: it does not allocate, and takes a
+/// lock for some hundred nanoseconds.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
     pub(super) limits: [Option<LimitUsage>; Usage::MOST],
-    /// Requests in flight, to the end of their answers.
+    /// Requests in flight, until their response bodies have ended.
     pub in_flight: u64,
-    /// Requests that wait.
+    /// Queued requests.
     pub waiting: u64,
-    /// Requests that were refused on this side, since the limiter was made.
+    /// Requests rejected by this limiter since it was created.
     pub refused: u64,
-    /// How long nothing starts any more, because the provider asked for it.
+    /// Time for which no request starts, because the provider asked for it.
     pub paused_for: Duration,
 }
 
-/// How it stands with one limit.
+/// The usage of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitUsage {
-    /// What is counted.
+    /// What the limit counts.
     pub dimension: Dimension,
-    /// Over how long, the margin included; `None` for what is in flight.
+    /// The period, including the margin; `None` for concurrency.
     pub period: Option<Duration>,
     /// The limit.
     pub limit: u64,
-    /// What is ours of the limit: less than all of it where others use the same key.
+    /// The part of the limit that this client may use: less than the limit if other clients share
+    /// the key.
     pub ours: u64,
-    /// What is counted now.
+    /// Units that count now.
     pub used: u64,
-    /// What is held back on top of that for answers that have not ended.
+    /// Units reserved in addition for responses that have not ended.
     pub reserved: u64,
-    /// How long until nothing is counted any more, if nothing starts.
+    /// Time until nothing counts any more, if no request starts.
     pub resets_in: Duration,
 }
 
@@ -45,18 +46,18 @@ pub struct LimitUsage {
 impl Usage {
     pub(super) const MOST: usize = RateLimits::MOST + 1;
 
-    /// The first limit on `dimension`: that a minute, where there is one a day, too.
+    /// Returns the first limit on `dimension`: the one per minute if there is also one per day.
     #[must_use]
     pub fn get(&self, dimension: Dimension) -> Option<&LimitUsage> {
         self.limits().find(|limit| limit.dimension == dimension)
     }
 
-    /// Each limit; the one on concurrency is the last.
+    /// Returns each limit; the one on concurrency is the last.
     pub fn limits(&self) -> impl Iterator<Item = &LimitUsage> {
         self.limits.iter().flatten()
     }
 
-    /// Logs the limits that are not what they were `before`.
+    /// Logs the limits that differ from `before`.
     #[cfg(feature = "tracing")]
     pub(super) fn log_learned(&self, before: &Self) {
         for limit in self.limits() {

@@ -1,13 +1,13 @@
-//! The table of providers.
+//! Predefined providers.
 
 use std::{fmt, str::FromStr};
 
 use super::{Accounting, Provider};
 
-/// The table: what providers allow, as far as it can be known without asking.
+/// Predefined providers, with limits as published.
 ///
-/// Limits differ by model and change: take these for where to begin, [change](Provider) what your account's page says
-/// otherwise, or let the layer [learn](super::ProviderLayer::learn).
+/// Limits depend on the model and change over time. Use these as a start, [change](Provider) what
+/// your account's page says, or let the layer [learn](super::ProviderLayer::learn) the limits.
 ///
 /// | constant | name | RPM | TPM | concurrent | counting | as of |
 /// | --- | --- | --- | --- | --- | --- | --- |
@@ -18,8 +18,8 @@ use super::{Accounting, Provider};
 /// | [`AIPOWER`](Self::AIPOWER) | `aipower` | 600 | | 100 | [`SETTLED`](Accounting::SETTLED) | 2026-04-17 \[1\] |
 ///
 /// \[1\] AIPower, *AI API Rate Limiting Best Practices*, 17 April 2026:
-/// <https://aipower.me/blog/ai-api-rate-limiting-best-practices>. The counting is from the providers' own guides, see
-/// [`Accounting`]; DeepSeek and AIPower document none.
+/// <https://aipower.me/blog/ai-api-rate-limiting-best-practices>. The counting is from the
+/// providers' own guides, see [`Accounting`]; DeepSeek and AIPower document none.
 impl Provider {
     /// OpenAI, usage tier 1.
     pub const OPENAI_TIER_1: Self = Self::new("openai-tier-1")
@@ -53,7 +53,7 @@ impl Provider {
         .concurrent(100)
         .counting(Accounting::SETTLED);
 
-    /// All of the table.
+    /// All predefined providers.
     pub const ALL: &'static [Self] = &[
         Self::OPENAI_TIER_1,
         Self::OPENAI_TIER_4,
@@ -62,11 +62,13 @@ impl Provider {
         Self::AIPOWER,
     ];
 
-    /// The one of that name, in any case; `_` and `-` are the same.
+    /// Returns the provider of that name. Case is ignored, and `_` equals `-`.
     ///
     /// # Errors
     ///
-    /// [`UnknownProvider`], which says what names there are.
+    /// Returns [`UnknownProvider`], which lists the known names, if there is none.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_throttle::provider::Provider;
@@ -74,7 +76,8 @@ impl Provider {
     /// assert_eq!(Provider::by_name("openai-tier-1")?, Provider::OPENAI_TIER_1);
     /// assert_eq!(Provider::by_name("DEEPSEEK")?, Provider::DEEPSEEK);
     /// let error = "openai".parse::<Provider>().unwrap_err();
-    /// assert!(error.to_string().starts_with("no provider is called \"openai\": there are openai-tier-1, "));
+    /// let message = error.to_string();
+    /// assert!(message.starts_with("unknown provider \"openai\": use one of openai-tier-1, "));
     /// # Ok::<(), tower_throttle::provider::UnknownProvider>(())
     /// ```
     pub fn by_name(name: &str) -> Result<Self, UnknownProvider> {
@@ -84,14 +87,14 @@ impl Provider {
     }
 }
 
-/// No provider of the table has that name. Returned by [`Provider::by_name`].
+/// Error returned by [`Provider::by_name`] if no predefined provider has the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownProvider(Box<str>);
 
 // ===== impl UnknownProvider =====
 
 impl UnknownProvider {
-    /// The name that was asked for.
+    /// Returns the unknown name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
@@ -102,7 +105,7 @@ impl fmt::Display for UnknownProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = Provider::ALL.iter().map(Provider::name).collect();
         let (name, names) = (&self.0, names.join(", "));
-        write!(f, "no provider is called {name:?}: there are {names}")
+        write!(f, "unknown provider {name:?}: use one of {names}")
     }
 }
 

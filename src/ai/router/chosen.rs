@@ -1,10 +1,10 @@
-//! How a caller can tell who answered.
+//! The target that was selected.
 
 use std::sync::Arc;
 
 use crate::http::ResponseHead;
 
-/// Which target gave a response, as it stands in the response's extensions.
+/// Response extension that names the target of a response.
 ///
 /// See the [module docs](crate::router) for an example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,25 +17,25 @@ pub struct SelectedTarget {
 // ===== impl SelectedTarget =====
 
 impl SelectedTarget {
-    /// Who gave this response; `None` where no [`Router`](super::Router) chose.
+    /// Returns the target of this response; `None` if no [`Router`](super::Router) selected one.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Option<&Self> {
         response.extensions().get()
     }
 
-    /// The name of the target.
+    /// Returns the name of the target.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The target's model; `None` where the target takes requests as they are.
+    /// Returns the target's model; `None` if the target has none.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
-    /// How many targets had been tried before, and failed.
+    /// Returns the number of targets that failed before.
     #[must_use]
     pub const fn tried(&self) -> usize {
         self.tried

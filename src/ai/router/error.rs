@@ -1,12 +1,13 @@
 use std::{error::Error, fmt};
 
-/// A longer name is cut where it is shown.
+/// Longer names are truncated for display.
 const LONGEST_NAME: usize = 100;
 
-/// No target takes the request: it names a model that none of them has, and none takes requests
-/// [as they are](super::Target::model); or there are no targets.
+/// Error returned if no target matches a request: it names a model that no target has, and every
+/// target has a [model](super::Target::model); or there are no targets.
 ///
-/// It arrives inside the [`BoxError`](crate::BoxError) of an [`Router`](super::Router). Nothing was sent.
+/// It is returned inside the [`BoxError`](crate::BoxError) of a [`Router`](super::Router). The
+/// request was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoTargetAvailable {
     model: Option<String>,
@@ -22,7 +23,7 @@ impl NoTargetAvailable {
         }
     }
 
-    /// The model that the request names, or the first 100 characters of it.
+    /// Returns the model that the request names, truncated to 100 characters.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
@@ -32,8 +33,8 @@ impl NoTargetAvailable {
 impl fmt::Display for NoTargetAvailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.model {
-            Some(model) => write!(f, "no target has the model {model:?}"),
-            None => f.write_str("there is no target"),
+            Some(model) => write!(f, "no target for model {model:?}: add one or call `always`"),
+            None => f.write_str("no targets: add one with `RouterLayer::target`"),
         }
     }
 }

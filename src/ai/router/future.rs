@@ -27,14 +27,15 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of an [`Router`](super::Router).
+    /// Response future of [`Router`](super::Router).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. A request that waits has taken nothing yet, and leaves the queues of all targets.
-    /// One that was sent counts for what it reserved, since nobody knows what the provider has counted.
+    /// May be dropped at any point. A queued request has not taken anything, and leaves the queues
+    /// of all targets. A request that was sent counts with its reservation.
     ///
-    /// A request has its places from its call on. One that is kept but not polled holds up those behind it.
+    /// A request joins the queues when it is called. If its future is kept without being polled, it
+    /// blocks the requests behind it.
     pub struct ResponseFuture<S, Request>
     where
         S: Service<Request, Response: IntoHttp>,
@@ -57,13 +58,13 @@ pin_project! {
             target: usize,
             watch: Option<Watch>,
         },
-        // Boxed, so that those who need not wait have a small future.
+        // Boxed, to keep the future small if the request need not wait.
         Waiting { race: Box<Race<S>> },
         Stopped { error: Option<BoxError> },
     }
 }
 
-/// What a request does next.
+/// The next step of a request.
 enum Next<S> {
     Send(Dispatch<S>),
     Wait(Race<S>),
@@ -83,7 +84,7 @@ where
 // ===== impl ResponseFuture =====
 
 impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request> {
-    /// Sends the request at once if it can be, and takes its places in the queues if not.
+    /// Sends the request at once, or joins the queues.
     pub(super) fn start(mut run: Box<Run<S, Request>>) -> Self
     where
         S: Clone,
@@ -92,9 +93,9 @@ impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request
         let state = match next(&run) {
             Ok(next) => State::after(next, &mut run),
             Err(error) => {
-                // Not the error itself: a service's own may show what is secret.
+                // The error itself is not logged: a service's own may contain secrets.
                 #[cfg(feature = "tracing")]
-                tracing::debug!("no target takes the request");
+                tracing::debug!("no target available");
                 State::Stopped { error: Some(error) }
             }
         };
@@ -129,13 +130,13 @@ where
                     if let Some(watch) = watch.take() {
                         failures().report(outcome.as_ref(), watch);
                     }
-                    // What the call held may be what the next one needs.
+                    // Drop the call first: the next one may need what it holds.
                     this.state.set(State::Stopped { error: None });
                     if has_failed
                         && !run.left.is_empty()
                         && run.request.as_ref().is_some_and(TryClone::claim)
                     {
-                        // Where no target takes it, the failure tells more than the refusal.
+                        // If no target admits it, the failure is more useful than the rejection.
                         if let Ok(next) = next(run) {
                             #[cfg(feature = "tracing")]
                             tracing::debug!(
@@ -174,7 +175,7 @@ where
     }
 }
 
-/// What counts as a failure of a target. Not a rate limit, for which its limiter pauses.
+/// Returns what counts as a failure of a target. A rate limit does not: the limiter pauses.
 fn failures() -> Failures<HttpClassifier> {
     Failures {
         classifier: HttpClassifier,
@@ -189,11 +190,11 @@ fn failures() -> Failures<HttpClassifier> {
     }
 }
 
-/// Whether another target may do better.
+/// Returns `true` if another target may succeed.
 fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
     match Outcome::of(result) {
         Some(Outcome::Success | Outcome::ContextTooLong | Outcome::ContentPolicy) => false,
-        // What is too large for one target may fit another.
+        // A request that is too large for one target may fit another.
         Some(Outcome::ClientError) => {
             result.map_or(true, |it| it.status() == StatusCode::PAYLOAD_TOO_LARGE)
         }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::ai::provider::ByLength;
 
-/// Sends each request to whichever of several targets can answer soonest. See the [module docs](crate::router) for an
-/// example.
+/// Layer that sends each request to the first of several targets that admits it. See the [module
+/// docs](crate::router) for an example.
 #[must_use]
 pub struct RouterLayer<Request, E = ByLength> {
     targets: Arc<Targets<Request>>,
@@ -24,12 +24,12 @@ pub struct RouterLayer<Request, E = ByLength> {
 // ===== impl RouterLayer =====
 
 impl<Request> RouterLayer<Request> {
-    /// The first target that has room, in the order in which they are added.
+    /// Creates a layer that prefers targets in the order in which they are added.
     pub fn ranked() -> Self {
         Self::new(None)
     }
 
-    /// The targets that have room take turns, by their [weight](Target::weight).
+    /// Creates a layer that rotates between the targets by their [weight](Target::weight).
     pub fn weighted() -> Self {
         Self::new(Some(Weights::default()))
     }
@@ -53,21 +53,21 @@ impl<Request, E> RouterLayer<Request, E> {
         self.change(|targets| targets.list.push(target))
     }
 
-    /// Lets every target take every request, whichever model it names. Unless told, one that names a model goes only
-    /// [where it can be had](crate::router#which-requests).
+    /// Lets every target accept every request, whatever model it names. By default the model
+    /// decides, see [which requests](crate::router#which-requests).
     pub fn always(self) -> Self {
         self.change(|targets| targets.takes_all = true)
     }
 
-    /// The longest that a request waits, for whichever target, give or take the 10 ms that a timer may be late. One that
-    /// would wait longer everywhere is refused at once. Unless told, it waits as long as it takes.
+    /// Sets the longest wait for a target, plus up to 10 ms of timer lateness. A request that would
+    /// wait longer at every target is rejected at once. By default there is no limit.
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.change(|targets| targets.max_wait = Some(max_wait))
     }
 
-    /// How many tokens a request may use: a closure that names its type, such as `|request: &reqwest::Request|`, or any
-    /// other [`Estimate`](crate::provider::Estimate). By the [length](ByLength) of its texts, unless told. The same at
-    /// each target, and of the request as it came.
+    /// Sets the token estimate: a closure with an explicit type, such as
+    /// `|request: &reqwest::Request|`, or any other [`Estimate`](crate::provider::Estimate). The
+    /// default is [`ByLength`]. It is the same for each target and sees the original request.
     pub fn estimate<E2>(self, estimate: E2) -> RouterLayer<Request, E2> {
         RouterLayer {
             targets: self.targets,
@@ -76,15 +76,18 @@ impl<Request, E> RouterLayer<Request, E> {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Targets<Request>)) -> Self {
-        // What was made from it so far keeps its own settings, and shares the limiters.
+        // Layers cloned before keep their settings, and share the limiters.
         change(Arc::make_mut(&mut self.targets));
         self
     }
 }
 
 impl<Request, E: Clone> RouterLayer<Request, E> {
-    /// A service of which each target has its own, made from its name: for targets that need other clients, or other
-    /// layers. Services of different types become one with tower's `BoxCloneService`.
+    /// Creates a router whose targets have different services, created from the target's name: for
+    /// other clients or layers per target. Use tower's `BoxCloneService` for services of different
+    /// types.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::convert::Infallible;
@@ -97,7 +100,9 @@ impl<Request, E: Clone> RouterLayer<Request, E> {
     /// };
     ///
     /// # let limiter = || ProviderLimiter::new(Provider::new("mine").rpm(60));
-    /// # let client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
+    /// # let client = service_fn(async |_: Request<String>| {
+    /// #     Ok::<_, Infallible>(Response::new(String::new()))
+    /// # });
     /// let few = ConcurrencyLayer::new(2).until_response();
     /// let service = RouterLayer::ranked()
     ///     .target(Target::new("at home", limiter()))
@@ -125,7 +130,7 @@ impl<Request, E: Clone> RouterLayer<Request, E> {
 impl<S, Request, E: Clone> Layer<S> for RouterLayer<Request, E> {
     type Service = Router<S, Request, E>;
 
-    /// All targets use clones of `inner`.
+    /// Creates a router whose targets all use clones of `inner`.
     fn layer(&self, inner: S) -> Self::Service {
         self.over(vec![inner])
     }

@@ -1,12 +1,12 @@
-//! Several providers and models, each with its own quota: whichever can answer soonest does.
+//! Router over several providers and models, each with its own limits.
 //!
-//! A [`Target`] is a provider with its limits, and perhaps a model there and what a request needs to go there. An
-//! [`RouterLayer`] has a list of them. A request starts at one that has room now; where none has, it waits for all of them
-//! at once, and goes where there is room first; where that one fails, it goes to the next. The response tells
-//! [which one answered](SelectedTarget).
+//! A [`Target`] is a provider with its limits, and optionally a model and a mapping of requests. A
+//! [`RouterLayer`] has a list of them. A request starts at a target that has room now. If none has
+//! room, it joins the queues of all targets and starts at the first that admits it. If a target
+//! fails, the request goes to the next. The response names the [target that was
+//! selected](SelectedTarget).
 //!
-//! # Example
-//!
+//! # Examples
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower_throttle::BoxError> {
@@ -18,7 +18,7 @@
 //!     provider::{Provider, ProviderLimiter},
 //! };
 //!
-//! // Answers with where it was asked, and what.
+//! // Returns the URL and the body of the request.
 //! let client = service_fn(async |request: Request<String>| {
 //!     Ok::<_, Infallible>(Response::new(format!("{} {}", request.uri(), request.body())))
 //! });
@@ -50,7 +50,7 @@
 //! # }
 //! ```
 //!
-//! With `reqwest`, two accounts of which each has its key, and a deadline for each attempt:
+//! With `reqwest`, two accounts with a key each, and a timeout for each attempt:
 //!
 #![cfg_attr(feature = "reqwest", doc = "```no_run")]
 #![cfg_attr(not(feature = "reqwest"), doc = "```text")]
@@ -66,7 +66,8 @@
 //!
 //! // What a request needs to go to an account.
 //! let to = |url: &'static str, key: String| -> Result<_, tower_throttle::BoxError> {
-//!     let (url, mut key) = (reqwest::Url::parse(url)?, HeaderValue::try_from(format!("Bearer {key}"))?);
+//!     let url = reqwest::Url::parse(url)?;
+//!     let mut key = HeaderValue::try_from(format!("Bearer {key}"))?;
 //!     key.set_sensitive(true);
 //!     Ok(move |mut request: Request| {
 //!         *request.url_mut() = url.clone();
@@ -103,101 +104,110 @@
 //! # }
 //! ```
 //!
-//! # Who is chosen
+//! # Selection
 //!
-//! Of those that [may](#which-requests) take the request and have room now, and for which nobody waits,
-//! [`ranked`](RouterLayer::ranked) takes the first; with [`weighted`](RouterLayer::weighted) they take turns by their
-//! [weight](Target::weight), as far apart as they can. A service that is not ready at that instant is passed over.
+//! Among the targets that [match](#which-requests) the request, have room and have an empty queue,
+//! [`ranked`](RouterLayer::ranked) selects the first, and [`weighted`](RouterLayer::weighted)
+//! rotates by [weight](Target::weight), spread as evenly as possible. A target whose service is not
+//! ready at that instant is skipped.
 //!
-//! Where none has room, the request joins the queue of each, and goes to the first in which it is its turn and there is
-//! room; until then it has taken nothing, anywhere. So nobody waits for one target while another one stands idle, all
-//! that the targets allow together is used, and in each queue those who wait are served in the order in which they came.
+//! If no target has room, the request joins the queue of each, and starts at the first that reaches
+//! it. Until then it has not taken anything from any target. So no request waits for one target
+//! while another is idle, and each queue is first in, first out.
 //!
-//! One that is larger than a target ever lets in leaves that one out. If it is larger than all allow, it is refused as
-//! [`ExceedsCapacity`](crate::Reason::ExceedsCapacity) of the largest.
+//! A target that can never admit a request because of its size is left out. If the request is too
+//! large for all, it is rejected with the [`ExceedsCapacity`](crate::Reason::ExceedsCapacity) of
+//! the largest.
 //!
 //! # Which requests
 //!
-//! | the body's top-level `model` | goes to |
+//! | the body's top-level `model` | targets |
 //! | --- | --- |
-//! | is `"auto"`, or there is none, or it can't be read | any target |
-//! | is the name of a target, or the [model](Target::model) of one | only those with that name or model |
-//! | is another | only those without a model of their own, which take requests as they are; without any of these it is a [`NoTargetAvailable`] |
+//! | is `"auto"`, is missing, or can't be read | all |
+//! | is the name of a target, or the [model](Target::model) of one | those with that name or model |
+//! | is another | those without a model; [`NoTargetAvailable`] if there are none |
 //!
-//! With [`always`](RouterLayer::always) each goes to any target. A model that stands in the path, as with Gemini, is for
-//! [`map_request`](Target::map_request) to put there.
+//! With [`always`](RouterLayer::always) every request may go to every target. If the model is part
+//! of the path, as with Gemini, use [`map_request`](Target::map_request) to set it.
 //!
-//! # Where one fails
+//! # Failover
 //!
-//! A request goes to the next target, as if it had just come, where an attempt
+//! A request goes to the next target if an attempt
 //!
-//! - got a response whose [`Outcome`](crate::Outcome) is a failure of this target: 402, 408, 429, 5xx, and also
-//!   413, but not a prompt that is too long or forbidden,
-//! - ended with an error other than these two: no connection, a timeout, a
-//!   [`QuotaExhausted`](crate::provider::QuotaExhausted), a [`Rejected`](crate::Rejected) of a limit further in.
+//! - returned a response whose [`Outcome`](crate::Outcome) is a failure of this target: 402, 408,
+//!   429, 5xx, and 413, but not a prompt that is too long or forbidden,
+//! - returned any error, such as a failed connection, a timeout, a
+//!   [`QuotaExhausted`](crate::provider::QuotaExhausted), or a [`Rejected`](crate::Rejected) by an
+//!   inner limit.
 //!
-//! None is called twice. What the last one said is what the caller gets, and so it is where no other may take the
-//! request, or is expected to take it in the time that is left. One that has begun to wait for another has let go of
-//! the failure, with all that it held: if it waits in vain, it gets the refusal. Other answers pass as they are, a 401
-//! or a 404 among them: a wrong key or path is there to be seen. A 429 pauses the limiter of its target for all who
-//! share it, as behind a [`ProviderLayer`](crate::provider::ProviderLayer), and the other targets take over until then.
-//! A request that can't be [cloned](crate::TryClone) is sent once: a [`Replay`](crate::replay) outside of this lets
-//! bodies that stream be sent again.
+//! Each target is called at most once. If no other target matches the request, or none is expected
+//! to admit it in time, the client gets the last failure. Once the request waits for another
+//! target, the failure is dropped; if the wait fails, the client gets the rejection. Other
+//! responses, such as 401 or 404, are returned unchanged. A 429 pauses the target's limiter for all
+//! its users, as with a [`ProviderLayer`](crate::provider::ProviderLayer), and the other targets
+//! take over until then. A request that can't be [cloned](crate::TryClone) is sent once: place a
+//! [`Replay`](crate::replay) outside the router to resend streaming bodies.
 //!
-//! It may have been acted on where it failed, as with every retry, whichever its method. A failure in the middle of a body is none: the caller
-//! has the response by then.
+//! As with every retry, a failed request may have been processed, whatever its method. An error in
+//! the middle of a response body does not fail over, since the client has the response already.
 //!
-//! # Left alone
+//! # Circuit breakers
 //!
-//! Each target has a [`Circuit`](crate::Circuit), its [own](Target::circuit) if need be. One that fails time after time, by
-//! its answers, by silence, for want of connection or of money, is left alone for a while, and then one request finds out
-//! whether it is well again. Where all that may take a request are left alone, they are asked all the same, one of them:
-//! an answer may be had, and the failure says more than a refusal.
+//! Each target has a [`Circuit`](crate::Circuit), which can be [replaced](Target::circuit). It
+//! opens after repeated failures, such as failure responses, timeouts, failed connections or
+//! exhausted quotas, and lets one request through as a probe after a while. If the circuits of all
+//! matching targets are open, one target is called all the same: it may respond, and its failure
+//! says more than a rejection.
 //!
-//! One that waits elsewhere looks there again, and joins the queue when the target is well, so that it need not wait for
-//! longer than that. Until then it has no place there: what the limiter has room for goes to others. So it is, too, for one
-//! whose target begins to fail while it waits; it joins at the end again. And nobody waits for the sake of one that is left
-//! alone: those who wait for no other ask it in their turn, all the same.
+//! A request that waits for other targets checks an open circuit again, and joins the target's
+//! queue once the circuit has closed. Until then it has no place in that queue. If a circuit opens
+//! while a request is queued, the request leaves that queue and later rejoins at its end. Requests
+//! that match no other target stay in the queue.
 //!
 //! # Waiting
 //!
-//! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. One that would wait longer at each is refused
-//! at once, and told the shortest wait. How long it will be is an estimate where others wait already: they will be
-//! spread over the targets as those are fast. A limiter's own [`max_wait`](crate::provider::ProviderLimiter::max_wait) and
-//! [`max_waiting`](crate::provider::ProviderLimiter::max_waiting) close this target to a request, and not the others.
+//! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. A request that
+//! would wait longer at every target is rejected at once, with the shortest wait. The wait is an
+//! estimate if requests are queued already: it assumes that they spread over the targets by speed.
+//! If the [`max_wait`](crate::provider::ProviderLimiter::max_wait) or
+//! [`max_waiting`](crate::provider::ProviderLimiter::max_waiting) of a limiter is exceeded, the
+//! request does not use that target, but may use others.
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
 //! ```text
-//! fallback ▸ retry ▸ auto ▸ each target's own: deadline, diagnosis, concurrency ▸ client
+//! fallback ▸ retry ▸ router ▸ per target: timeout, stream errors, concurrency ▸ client
 //! ```
 //!
-//! It stands in place of a [`ProviderLayer`](crate::provider::ProviderLayer): each target's limiter does the same, with
-//! settlement and learning. Outside of it a retry repeats only what all targets failed at, and a
-//! [`Fallback`](crate::Fallback) answers where they refuse. A timeout goes inside, so that a target that hangs gives way to
-//! the next one: with a layer around the client, or with [`services`](RouterLayer::services) for one that differs between
-//! targets.
+//! It replaces the [`ProviderLayer`](crate::provider::ProviderLayer): each target's limiter does
+//! the same, including settlement and learning. A retry outside the router repeats only requests
+//! that failed at all targets, and a [`Fallback`](crate::Fallback) responds if all reject. Place a
+//! timeout inside, so that a target that hangs fails over to the next: with a layer around the
+//! client, or with [`services`](RouterLayer::services) if it differs between targets.
 //!
-//! An [idempotency key](crate::idempotency_key) that was set further out goes to each target, with another model in the
-//! body. A server that has two of them may refuse the second for that: there, [`map_request`](Target::map_request) gives
-//! the key an end of the target's own, which stays the same over attempts.
+//! An [idempotency key](crate::idempotency_key) that was set outside is sent to each target, with a
+//! different model in the body. If two targets share a server, it may reject the second for that:
+//! use [`map_request`](Target::map_request) to append a suffix per target, which stays the same for
+//! all attempts.
 //!
-//! # What is shared
+//! # Shared state
 //!
-//! A layer has one list of targets. Each service that it makes and each clone of those share it. A
-//! [`ProviderLimiter`](crate::provider::ProviderLimiter) may be in several layers, and be used on its own besides.
+//! A layer has one list of targets, shared by all its services and their clones. A
+//! [`ProviderLimiter`](crate::provider::ProviderLimiter) may be used in several layers and on its
+//! own.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! The body is read once for its model, besides once for the estimate, and copied with another one. A request allocates
-//! what its way needs, some 200 bytes, and is cloned if there is another target to try. A service is cloned and readied for
-//! each attempt, since which one is needed is not known before: none is held ready in between. One that waits has a place and
-//! a clone of the service for each target.
+//! The body is parsed once for its model and once for the estimate, and copied to change the model.
+//! A request allocates some 200 bytes, and is cloned if there is another target to try. A service
+//! is cloned and polled ready for each attempt, since the target is not known before. A queued
+//! request has a place and a clone of the service for each target.
 //!
-//! # Cancellation
+//! # Cancel safety
 //!
-//! The [response future](future::ResponseFuture) may be dropped at any point. One that waits leaves all queues and has taken
-//! nothing; one that was sent counts for what it reserved where it was sent.
+//! The [response future](future::ResponseFuture) may be dropped at any point. A queued request
+//! leaves all queues and has not taken anything. A request that was sent counts with its
+//! reservation at the target that it was sent to.
 
 mod chosen;
 mod error;

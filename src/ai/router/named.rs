@@ -1,27 +1,27 @@
-//! The model that a body names, and another one in its place.
+//! Reads and replaces the model in a request body.
 
 use crate::payload::json::Json;
 
-/// What a request says if any model will do.
+/// The model name that matches every target.
 const AUTO: &str = "auto";
 
-/// The model that a body names; `None` if it names none, or any will do.
+/// Returns the model in a body; `None` if there is none, or if it is `auto`.
 pub(super) fn model(body: &[u8]) -> Option<String> {
     let model = Json::parse(body)?.get("model")?.as_str()?;
     (model != AUTO).then(|| model.into_owned())
 }
 
-/// The same body with another model, as it is written in JSON. `None` if the body is no object of
-/// JSON.
+/// Returns the body with another model, given as a JSON value. `None` if the body is not a JSON
+/// object.
 pub(super) fn with_model(body: &[u8], model: &str) -> Option<Vec<u8>> {
     let object = Json::parse(body)?;
     let members = object.members().filter(|(name, _)| name.is("model"));
-    // All are exchanged, since readers differ in which of them counts.
+    // Replace every duplicate, since parsers differ in which one counts.
     let values: Vec<_> = members.map(|(_, value)| value).collect();
     if values.is_empty() {
         return object.with_member(body, "model", model);
     }
-    // From the last on, so that the others stay where they are.
+    // Start at the end, so that the other ranges stay valid.
     let mut values = values.into_iter().rev();
     values.try_fold(body.to_vec(), |body, value| value.replaced(&body, model))
 }
@@ -34,8 +34,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_model_is_exchanged() {
-        // What there is, and what is sent
+    fn only_the_model_is_replaced() {
+        // Body, expected body.
         let table = [
             (r#"{"model":"auto"}"#, r#"{"model":"m"}"#),
             (
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_names_nothing() {
+    fn non_objects_have_no_model() {
         for body in [
             "",
             " ",
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_name_counts_and_auto_is_none() {
+    fn last_model_counts_and_auto_is_none() {
         let table = [
             (r#"{"model":"a","model":"b"}"#, Some("b")),
             (r#"{"model":"a","model":"auto"}"#, None),
@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_object_gets_the_model_and_keeps_the_rest(
+        fn any_object_keeps_its_other_members(
             members in prop::collection::hash_map("[a-z\"}]{0,5}|model", json(), 0..4),
             is_pretty: bool,
         ) {

@@ -21,14 +21,14 @@ use crate::{
     limit::{clock::TIMER_LATENESS, engine::Stopped},
 };
 
-/// The shortest time between two looks at a circuit that is open.
+/// The shortest time between two checks of an open circuit.
 const RECHECK: Duration = Duration::from_millis(200);
 
-/// A place in the queue of each target that a request may go to. The first target that admits it
-/// gets it. Nothing has been taken from the others then.
+/// The places of one request in the queues of all its targets. The first target that admits it
+/// wins; nothing has been taken from the others.
 ///
-/// A target whose circuit is open takes part only if no other is left. Until then the request has
-/// no place in its queue, which may serve others.
+/// A target with an open circuit takes part only if no other target is left. Until then the request
+/// has no place in its queue.
 pub(super) struct Race<S> {
     pub(super) candidates: Vec<Candidate<S>>,
     refusals: Vec<Rejected>,
@@ -43,7 +43,7 @@ pub(super) struct Candidate<S> {
     lane: Option<Lane<S>>,
 }
 
-/// How long a wait is expected to be, if that is known. An error if it would never end.
+/// The expected wait, if it is known, or an error if the request never fits.
 type Expected = Result<Option<Duration>, Rejected>;
 
 // ===== impl Race =====
@@ -53,7 +53,7 @@ impl<S: Clone> Race<S> {
     ///
     /// # Errors
     ///
-    /// Returns the most helpful refusal if no queue takes the request.
+    /// Returns the most useful rejection if no queue accepts the request.
     pub(super) fn join<Request>(run: &Run<S, Request>) -> Result<Self, BoxError> {
         let candidate = |&target: &usize| Candidate {
             target,
@@ -69,7 +69,7 @@ impl<S: Clone> Race<S> {
         race.update_lanes(run);
         let never_fits = race.refusals.iter().all(Rejected::exceeds_capacity);
         if run.tried == 0 && never_fits {
-            // Those whose circuit is open may be all that ever take it.
+            // The request may fit only targets with an open circuit.
             race.update_lanes(run);
         }
         match race.candidates.iter().any(|one| one.lane.is_some()) {
@@ -78,7 +78,7 @@ impl<S: Clone> Race<S> {
         }
     }
 
-    /// Ends with the first target that admits the request.
+    /// Resolves to the first target that admits the request.
     pub(super) fn poll<Request>(
         &mut self,
         run: &Run<S, Request>,
@@ -99,13 +99,13 @@ impl<S: Clone> Race<S> {
                 return Poll::Ready(Err(self.stop(run)));
             }
             if self.candidates.len() < before {
-                // Those whose circuit is open may be all that are left.
+                // Only targets with an open circuit may be left.
                 continue;
             }
             let now = Instant::now();
             let last = run.deadline.and_then(|at| at.checked_add(TIMER_LATENESS));
             if last.is_some_and(|last| last <= now) {
-                // No queue is joined after the deadline: each refusal tells how long it would take.
+                // No queue is joined after the deadline: each rejection contains the wait.
                 self.candidates.iter_mut().for_each(|one| one.lane = None);
                 self.update_lanes(run);
                 return Poll::Ready(Err(self.stop(run)));
@@ -126,7 +126,7 @@ impl<S: Clone> Race<S> {
         }
     }
 
-    /// Leaves the queues of targets whose circuit has opened, and joins those whose has not.
+    /// Leaves the queues of targets with an open circuit, and joins the others.
     fn update_lanes<Request>(&mut self, run: &Run<S, Request>) {
         for one in &mut self.candidates {
             one.is_open = run.target(one.target).circuit.is_open();
@@ -153,7 +153,7 @@ impl<S: Clone> Race<S> {
         });
     }
 
-    /// Polls each place, and gives up those that lead nowhere.
+    /// Polls each place, and drops the failed ones.
     fn poll_lanes<Request>(
         &mut self,
         run: &Run<S, Request>,
@@ -186,10 +186,10 @@ impl<S: Clone> Race<S> {
         start
     }
 
-    /// How long it would wait at each.
+    /// Returns the expected wait at each candidate.
     ///
-    /// Those who wait for several targets wait in the queue of each, and leave all when they are
-    /// served in one. So each target serves a part of its queue alone: the faster, the more.
+    /// Queued requests wait for several targets at once, so each target serves only a part of its
+    /// queue, in proportion to its speed.
     fn expected<Request>(&self, run: &Run<S, Request>) -> Vec<Expected> {
         let wait = |one: &Candidate<S>, share| -> Expected {
             let wait = run.target(one.target).limiter.outlook(run.tokens, share)?;
@@ -224,7 +224,7 @@ impl<S: Clone> Race<S> {
     }
 }
 
-/// Returns the refusal with the shortest wait, or else the one of the largest limit.
+/// Returns the rejection with the shortest wait, or else the one with the largest limit.
 fn most_helpful(refusals: impl Iterator<Item = Rejected>) -> Option<Rejected> {
     refusals.min_by_key(|rejected| {
         let capacity = match rejected.reason() {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_wait_or_else_the_largest_limit() {
+    fn shortest_wait_or_else_largest_limit() {
         assert_eq!(best([never(1), never(3), never(2)]), never(3));
         assert_eq!(best([never(3), late(Some(9))]), late(Some(9)));
         assert_eq!(best([late(None), never(3)]), late(None));

@@ -1,4 +1,4 @@
-//! A request on its way from target to target.
+//! A request that may be sent to several targets.
 
 use std::{
     iter,
@@ -24,21 +24,21 @@ use crate::{
     http::{PeekBody, ReplaceBody, TryClone},
 };
 
-/// Services to clone: one for all targets, or one for each. They are never polled themselves.
+/// The services to clone: one for all targets, or one for each. They are never polled themselves.
 ///
-/// Behind a lock, so that a service need not be `Sync`.
+/// In a mutex, so that a service need not be `Sync`.
 pub(super) type Services<S> = Arc<Mutex<Vec<S>>>;
 
-/// What is needed until a target has answered.
+/// The state of a request until a target has responded.
 pub(super) struct Run<S, Request> {
     pub(super) services: Services<S>,
     pub(super) targets: Arc<Targets<Request>>,
     pub(super) tokens: Tokens,
-    /// Until when it may wait.
+    /// The end of the longest wait.
     pub(super) deadline: Option<Instant>,
-    /// What is sent next, if anything can be.
+    /// The request to send next.
     pub(super) request: Option<Request>,
-    /// The model that it names.
+    /// The model that the request names.
     pub(super) model: Option<String>,
     /// The targets that were not called yet.
     pub(super) left: Vec<usize>,
@@ -46,7 +46,7 @@ pub(super) struct Run<S, Request> {
     pub(super) tried: usize,
 }
 
-/// A request that a target has admitted, and that must be sent now.
+/// A request that a target has admitted and that must be sent now.
 pub(super) struct Dispatch<S> {
     pub(super) target: usize,
     /// Polled ready.
@@ -73,7 +73,8 @@ impl<S: Clone, Request> Run<S, Request> {
         S: Service<Request>,
     {
         let is_open = |number: &usize| self.target(*number).circuit.is_open();
-        // If all have failed lately, one is asked all the same; but not after another failure.
+        // If all circuits are open, one target is called all the same; but not after another
+        // failure.
         let asks_all = self.left.iter().all(is_open);
         if asks_all && self.tried > 0 {
             return Err(NoTargetAvailable::new(self.model.as_deref()).into());
@@ -106,7 +107,7 @@ impl<S: Clone, Request> Run<S, Request> {
         if watch.is_none() && !asks_all {
             return None;
         }
-        // Ready first and taken after: what is taken is used at once.
+        // Poll ready before taking, so that the reservation is used at once.
         let mut service = self.service(number);
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Ok(())) = service.poll_ready(&mut cx) else {
@@ -131,22 +132,22 @@ impl<S: Clone, Request> Run<S, Request> {
         limiter.queue(self.tokens, wait, self.service(number))
     }
 
-    /// The refusal of a request that would have to wait so long for a target.
+    /// Returns the rejection of a request that would wait for `wait`.
     pub(super) fn too_long(&self, number: usize, wait: Option<Duration>) -> Rejected {
         let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
         let limiter = &self.target(number).limiter;
         limiter.too_long(self.tokens, max_wait, wait)
     }
 
-    /// A fresh clone of the target's service.
+    /// Returns a new clone of the target's service.
     fn service(&self, number: usize) -> S {
-        // A clone that panicked has not changed what it was made from.
+        // A clone that panicked has not changed the original.
         let services = self.services.lock();
         let services = services.unwrap_or_else(PoisonError::into_inner);
         services[number.min(services.len() - 1)].clone()
     }
 
-    /// Returns the request as the target needs it, and keeps a clone for the next one.
+    /// Returns the request mapped for the target, and keeps a clone for the next one.
     pub(super) fn take_request(&mut self, number: usize) -> Request
     where
         Request: PeekBody + ReplaceBody + TryClone,
@@ -170,7 +171,7 @@ impl<S: Clone, Request> Run<S, Request> {
             let model = serde_json::Value::from(&**model).to_string();
             let replaced = request.peek(|body| named::with_model(body, &model));
             if let Some(body) = replaced.flatten() {
-                // If it can't be replaced, it is sent as it was.
+                // If the body can't be replaced, the request is sent unchanged.
                 let _ = request.replace_body(body.into());
             }
         }

@@ -19,10 +19,10 @@ use crate::{
     http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
 };
 
-/// A service that sends each request to whichever target can answer soonest. Made by an
+/// Service that sends each request to the first of several targets that admits it. Created by a
 /// [`RouterLayer`](super::RouterLayer).
 ///
-/// A clone shares the targets with their limits.
+/// Clones share the targets and their limits.
 pub struct Router<S, Request, E = ByLength> {
     pub(super) services: Services<S>,
     pub(super) targets: Arc<Targets<Request>>,
@@ -44,7 +44,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Request>;
 
-    /// Always ready: which service a request needs is in the request, and none is held before it is called.
+    /// Always ready: the request decides which service is used, so none is polled ready before.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }

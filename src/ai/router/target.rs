@@ -3,9 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::weights::Weights;
 use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
 
-/// A provider, and a model there, that requests can go to.
+/// A provider, optionally with a model, that requests can be routed to.
 ///
-/// Built with the setters, and given to an [`RouterLayer`](super::RouterLayer). See the [module docs](crate::router) for an
+/// Pass it to a [`RouterLayer`](super::RouterLayer). See the [module docs](crate::router) for an
 /// example.
 #[must_use]
 pub struct Target<Request> {
@@ -17,10 +17,10 @@ pub struct Target<Request> {
     pub(super) map: Option<Map<Request>>,
 }
 
-/// What all services of a layer share.
+/// The state shared by all services of a layer.
 pub(super) struct Targets<Request> {
     pub(super) list: Vec<Target<Request>>,
-    /// `None` if they are ranked.
+    /// `None` if the targets are ranked.
     pub(super) weights: Option<Weights>,
     pub(super) takes_all: bool,
     pub(super) max_wait: Option<Duration>,
@@ -31,7 +31,8 @@ type Map<Request> = Arc<dyn Fn(Request) -> Request + Send + Sync>;
 // ===== impl Target =====
 
 impl<Request> Target<Request> {
-    /// A target that keeps the limits of `limiter`, which others may share, and that takes requests as they are.
+    /// Creates a target with the limits of `limiter`, which may be shared. It sends requests with
+    /// the model that they name.
     pub fn new(name: impl Into<Arc<str>>, limiter: ProviderLimiter) -> Self {
         Self {
             name: name.into(),
@@ -43,34 +44,36 @@ impl<Request> Target<Request> {
         }
     }
 
-    /// The model that requests name when they are sent there, whichever they named before: the member `model` of a body
-    /// that is an object of JSON is exchanged, or added, and no other byte is touched.
+    /// Sets the model of requests to this target: the member `model` of a JSON object body is
+    /// replaced or added, and no other byte changes. By default the model is not changed.
     ///
-    /// A body that can't be [peeked](crate::PeekBody) or [replaced](crate::ReplaceBody) is sent as it is. Unless told,
-    /// all are.
+    /// A body that can't be [peeked](crate::PeekBody) or [replaced](crate::ReplaceBody) is sent
+    /// unchanged.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// What a request needs to go there: another URL, another key. It sees the model already exchanged.
+    /// Sets a function that changes requests to this target, such as their URL and API key. It sees
+    /// the replaced model.
     ///
-    /// With an address of its own, the target needs a key of its own, too: what the caller set is still there, and
-    /// would be shown to somebody else.
+    /// If it changes the host, replace the API key as well: otherwise the key of the original
+    /// request is sent to another provider.
     pub fn map_request(mut self, map: impl Fn(Request) -> Request + Send + Sync + 'static) -> Self {
         self.map = Some(Arc::new(map));
         self
     }
 
-    /// How many requests it gets for each that a target of weight 1 gets, where targets are
-    /// [weighted](super::RouterLayer::weighted) and have room. 1 unless told; 0 is for what no other can take now.
+    /// Sets the number of requests for each one of a target with weight 1, if the targets are
+    /// [weighted](super::RouterLayer::weighted) and have room. The default is 1. With 0 the target
+    /// is used only if no other has room.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// When it is [left alone](crate::router#left-alone) because it fails. A [`Circuit`] of its own with the defaults unless
-    /// told; one that is handed in may be shared with others.
+    /// Sets the [circuit](crate::router#circuit-breakers), which may be shared. The default is a
+    /// new [`Circuit`] with its default settings.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
         self.circuit = circuit;
         self
@@ -106,7 +109,7 @@ impl<Request> fmt::Debug for Target<Request> {
 // ===== impl Targets =====
 
 impl<Request> Targets<Request> {
-    /// The numbers of the targets for a request that names this model.
+    /// Returns the indices of the targets for a request that names this model.
     pub(super) fn of(&self, model: Option<&str>) -> Vec<usize> {
         let which = |is_one: &dyn Fn(&Target<Request>) -> bool| -> Vec<usize> {
             let numbers = 0..self.list.len();

@@ -1,16 +1,16 @@
-//! Whose turn it is, where several have room: smooth weighted round robin, in which the turns of a target lie as far
-//! apart as they can.
+//! Smooth weighted round robin: the turns of a target are spread as evenly as possible.
 
 use std::sync::{Mutex, PoisonError};
 
-/// How far each target is behind what is due to it.
+/// How far each target is behind its turns.
 #[derive(Debug, Default)]
 pub(super) struct Weights(Mutex<Vec<i64>>);
 
 // ===== impl Weights =====
 
 impl Weights {
-    /// Removes the next one of those with room: `able` has the number and the weight of each.
+    /// Removes the next target from `able`, which has the index and the weight of each target with
+    /// room.
     pub(super) fn pick(&self, able: &mut Vec<(usize, u32)>) -> Option<usize> {
         let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let len = able.iter().map(|(target, _)| target + 1).max()?;
@@ -21,7 +21,7 @@ impl Weights {
             total = total.saturating_add((*weight).into());
             due[*target] = due[*target].saturating_add((*weight).into());
         }
-        // One without a weight only if there is no other. Of equals, the first.
+        // A weight of 0 is used only if there is no other. Of equals, the first.
         let rank = |place: &usize| (able[*place].1 > 0, due[able[*place].0]);
         let place = (0..able.len()).rev().max_by_key(rank)?;
         let next = able.remove(place).0;
@@ -30,7 +30,7 @@ impl Weights {
     }
 }
 
-/// A clone takes turns of its own.
+/// A clone has turns of its own.
 impl Clone for Weights {
     fn clone(&self) -> Self {
         Self::default()
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_lie_apart() {
+    fn turns_are_spread() {
         let weights = Weights::default();
         let able = [(0, 5), (1, 1), (2, 1)];
         let picks: Vec<_> = (0..14)
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn no_weight_is_for_when_there_is_nobody_else() {
+    fn zero_weight_is_a_last_resort() {
         let weights = Weights::default();
         for _ in 0..5 {
             assert_eq!(weights.pick(&mut vec![(0, 0), (1, 3)]), Some(1));
@@ -66,7 +66,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_gets_its_part(given in prop::collection::vec(1_u32..20, 1..6)) {
+        fn turns_follow_the_weights(given in prop::collection::vec(1_u32..20, 1..6)) {
             let weights = Weights::default();
             let able: Vec<_> = given.iter().copied().enumerate().collect();
             let total: u32 = given.iter().sum();
@@ -78,7 +78,7 @@ mod tests {
         }
 
         #[test]
-        fn some_one_with_room_is_picked(
+        fn picks_a_target_with_room(
             rounds in prop::collection::vec(prop::collection::vec((0_usize..4, any::<u32>()), 0..4), 0..50),
         ) {
             let weights = Weights::default();

@@ -15,9 +15,10 @@ use crate::{
     timeout::{Timeout, TimeoutLayer},
 };
 
-/// All layers in front of a client, in the order that makes sense. See the [module docs](crate::stack) for examples.
+/// Layer with all layers for a client of an AI provider, in the recommended order. See the [module
+/// docs](crate::stack) for examples.
 ///
-/// `F` is the fallback, and `C` the cache; without them they are nothing.
+/// `F` is the fallback, and `C` the cache; both default to none.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct StackLayer<F = Identity, C = Identity> {
@@ -38,7 +39,7 @@ struct AttemptLayers {
     timeout: TimeoutLayer,
 }
 
-/// What keys, repeats, limits and times the attempts of a client `S`.
+/// The service of a stack without a fallback and a cache.
 pub type Stack<S> = IdempotencyKey<
     RetryAfterBackoff<ProviderService<CircuitBreaker<StreamErrorService<Timeout<S>>>>>,
 >;
@@ -46,15 +47,15 @@ pub type Stack<S> = IdempotencyKey<
 // ===== impl StackLayer =====
 
 impl StackLayer {
-    /// A stack that keeps these limits.
+    /// Creates a stack with the given limits.
     ///
-    /// Unless told otherwise it repeats POST as it does GET, since completions may be asked for twice, keys its requests, gives an
-    /// attempt 30 s, leaves the provider alone once it is down, finds errors that come late, and has neither a fallback nor a
-    /// cache.
+    /// By default it retries POST like GET, since completions may be repeated, adds idempotency
+    /// keys, limits an attempt to 30 s, has a circuit breaker, detects stream errors, and has
+    /// neither a fallback nor a cache.
     ///
-    /// As long as there is no fallback, who is turned away has nobody else to ask. So the retry
-    /// [waits](RetryAfterBackoffLayer::wait_for_circuit) while the circuit is open, and a rate limit does not open it: the limits
-    /// wait that out.
+    /// Without a fallback a rejected request has no alternative. So the retry
+    /// [waits](RetryAfterBackoffLayer::wait_for_circuit) while the circuit is open, and a rate
+    /// limit does not open it: the limits wait instead.
     pub fn new(limits: ProviderLayer) -> Self {
         Self {
             cache: Identity::new(),
@@ -73,7 +74,8 @@ impl StackLayer {
 }
 
 impl<C> StackLayer<Identity, C> {
-    /// Sets the circuit. Call it before [`fallback`](StackLayer::fallback), which shares the circuit.
+    /// Sets the circuit. Call it before [`fallback`](StackLayer::fallback), which shares the
+    /// circuit.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
         self.attempts.circuit = circuit;
         self
@@ -81,13 +83,14 @@ impl<C> StackLayer<Identity, C> {
 }
 
 impl<F, C> StackLayer<F, C> {
-    /// How attempts are repeated. [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent) unless told otherwise.
+    /// Sets the retry. The default is
+    /// [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent).
     pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
         self.attempts.retry = retry;
         self
     }
 
-    /// How long an attempt may take, and its body. 30 s for an attempt unless told otherwise.
+    /// Sets the timeout of an attempt and its body. The default is 30 s for an attempt.
     ///
     /// A timeout of the [whole call](TimeoutLayer::whole) goes around the stack.
     pub fn timeout(mut self, timeout: TimeoutLayer) -> Self {
@@ -95,23 +98,23 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// How errors that come late are found.
+    /// Sets the detection of stream errors.
     pub fn diagnose(mut self, diagnose: StreamErrorLayer) -> Self {
         self.attempts.diagnose = diagnose;
         self
     }
 
-    /// Which idempotency keys requests get.
+    /// Sets the idempotency keys of requests.
     pub fn idempotency_key(mut self, key: IdempotencyKeyLayer) -> Self {
         self.attempts.key = key;
         self
     }
 
-    /// Adds a fallback, which responds at once while the circuit is open. A rate limit then opens the
-    /// circuit as well.
+    /// Adds a fallback, which responds at once while the circuit is open. A rate limit then opens
+    /// the circuit as well.
     ///
-    /// The backup's responses have to be of the same type as the attempts': the responses of another
-    /// stack of this kind are. A further backup is a further `FallbackLayer` around the stack.
+    /// The response type of the fallback must equal the one of the attempts, as in another stack of
+    /// this kind. Wrap the stack in a `FallbackLayer` to add another fallback.
     pub fn fallback<B, W, N>(
         self,
         fallback: FallbackLayer<B, W, N>,
@@ -127,7 +130,7 @@ impl<F, C> StackLayer<F, C> {
         }
     }
 
-    /// What keeps answers.
+    /// Adds a cache of responses.
     #[cfg(feature = "cache")]
     #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer> {

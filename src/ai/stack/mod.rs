@@ -1,13 +1,13 @@
-//! The ready-made stack: everything in front of a client of an AI provider, in the order that makes sense.
+//! Preconfigured stack of all layers for a client of an AI provider.
 //!
-//! From the outside in: the cache, if there is one; the fallback, if there is one, and a check of the circuit; an idempotency key for all attempts; the
-//! retry; the provider's limits; the circuit breaker; the diagnosis of errors that come late; the timeout of an attempt; and the
-//! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::order)
+//! The layers, from the outermost to the innermost: the cache, if there is one; the fallback, if
+//! there is one, with a check of the circuit; an idempotency key for all attempts; the retry; the
+//! provider's limits; the circuit breaker; the detection of stream errors; the timeout of an
+//! attempt; and the client. The guide explains [the order](crate::guide::order).
 //!
 //! # Examples
 //!
-//! What a client of one provider needs:
-//!
+//! With one provider:
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower_throttle::BoxError> {
@@ -23,23 +23,26 @@
 //! # static TIMES: AtomicUsize = AtomicUsize::new(0);
 //! # let client = service_fn(async |_: Request<Full<Bytes>>| {
 //! #     let events = match TIMES.fetch_add(1, Relaxed) {
-//! #         0 => "data: {\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
-//! #         _ => "data: {\"choices\":[{\"delta\":{\"content\":\"because\"}}]}\n\ndata: [DONE]\n\n",
+//! #         0 => "data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+//! #         _ => "data: {\"choices\":[{\"delta\":{\"content\":\"because\"}}]}\n\n",
 //! #     };
 //! #     let response = Response::builder().header("content-type", "text/event-stream");
 //! #     Ok::<_, Infallible>(response.body(Full::new(Bytes::from(events))).unwrap())
 //! # });
-//! let client = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true)).layer(client);
+//! let limits = ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true);
+//! let client = StackLayer::new(limits).layer(client);
 //!
-//! let body = r#"{"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}"#;
-//! let request = Request::post("https://api.openai.com/v1/chat/completions").body(Full::from(body))?;
-//! let answer = client.oneshot(request).await?.into_body().collect().await?.to_bytes();
-//! assert!(answer.starts_with(br#"data: {"choices""#), "of the second attempt");
+//! let body = r#"{"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user",
+//!     "content": "Why is the sky blue?"}]}"#;
+//! let url = "https://api.openai.com/v1/chat/completions";
+//! let request = Request::post(url).body(Full::from(body))?;
+//! let body = client.oneshot(request).await?.into_body().collect().await?.to_bytes();
+//! assert!(body.starts_with(br#"data: {"choices""#), "of the second attempt");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! With a second provider behind the first, a cache in front of both, and a bound on the whole:
+//! With a fallback to a second provider, a cache for both, and a timeout for the whole call:
 //!
 #![cfg_attr(all(feature = "cache", feature = "reqwest"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "cache", feature = "reqwest")), doc = "```ignore")]
@@ -58,7 +61,7 @@
 //!     .retry(RetryAfterBackoffLayer::new().retry_non_idempotent().attempts(3))
 //!     .timeout(TimeoutLayer::new().between_chunks(Duration::from_secs(20)))
 //!     .fallback(FallbackLayer::new(second).map_request(|mut request: reqwest::Request| {
-//!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and the key, and the model
+//!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and key, model
 //!         request
 //!     }))
 //!     .cache(CacheLayer::completions());
@@ -67,7 +70,8 @@
 //!     .layer(first)
 //!     .service(http);
 //!
-//! let request = reqwest::Client::new().post("https://api.openai.com/v1/chat/completions").body("{}").build()?;
+//! let url = "https://api.openai.com/v1/chat/completions";
+//! let request = reqwest::Client::new().post(url).body("{}").build()?;
 //! let response = client.oneshot(request).await?;
 //! # Ok(())
 //! # }
@@ -75,9 +79,11 @@
 //!
 //! # By hand
 //!
-//! The stack does nothing that the layers don't. This is the same one, of the very same type; without a fallback its
-//! retry has [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit), and its circuit breaker
-//! [`failure_outcomes`](crate::CircuitBreakerLayer::failure_outcomes) without [`RateLimited`](crate::Outcome::RateLimited):
+//! A stack is a composition of the layers. This is the same one, of the same type. Without a
+//! fallback its retry has [`wait_for_circuit`](crate::RetryAfterBackoffLayer::wait_for_circuit),
+//! and its circuit breaker has
+//! [`failure_outcomes`](crate::CircuitBreakerLayer::failure_outcomes) without
+//! [`RateLimited`](crate::Outcome::RateLimited):
 //!
 //! ```
 //! # use http::{Request, Response};
@@ -86,11 +92,14 @@
 //! # use tower::service_fn;
 //! use tower::{Layer, ServiceBuilder};
 //! use tower_throttle::{
-//!     Circuit, CircuitBreakerLayer, StreamErrorLayer, FallbackLayer, IdempotencyKeyLayer, RetryAfterBackoffLayer,
+//!     Circuit, CircuitBreakerLayer, StreamErrorLayer, FallbackLayer, IdempotencyKeyLayer,
+//!     RetryAfterBackoffLayer,
 //!     StackLayer, TimeoutLayer, provider::{Provider, ProviderLayer},
 //! };
 //!
-//! # let http_client = service_fn(async |_: Request<Full<Bytes>>| Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default())));
+//! # let http_client = service_fn(async |_: Request<Full<Bytes>>| {
+//! #     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+//! # });
 //! let limits = ProviderLayer::new(Provider::DEEPSEEK);
 //! # let backup = StackLayer::new(limits.clone()).layer(http_client);
 //! let circuit = Circuit::new();
@@ -110,24 +119,31 @@
 //! # let _ = stack;
 //! ```
 //!
-//! So take it apart where you want something else in the middle, such as an [`Estimate`](crate::provider::Estimate) of your own or
-//! a [`ConcurrencyLayer`](crate::ConcurrencyLayer) that several stacks share.
+//! Compose the layers by hand to use something else in the middle, such as another
+//! [`Estimate`](crate::provider::Estimate) or a [`ConcurrencyLayer`](crate::ConcurrencyLayer) that
+//! several stacks share.
 //!
-//! # What goes around it
+//! # Layer ordering
 //!
-//! - A [`ReplayLayer`](crate::ReplayLayer), where bodies stream: it changes the type of requests, so it is added by hand.
-//! - [`TimeoutLayer::whole`](crate::TimeoutLayer::whole), for the whole call with all that is tried, and its body.
+//! These layers go around the stack:
 //!
-//! # In a field
+//! - A [`ReplayLayer`](crate::ReplayLayer), for streaming request bodies. It changes the request
+//!   type, so it is added by hand.
+//! - [`TimeoutLayer::whole`](crate::TimeoutLayer::whole), for the whole call with all attempts and
+//!   the response body.
 //!
-//! Without a fallback and a cache the client has a name, [`Stack`]. With them, and with closures inside, it is shorter to box it.
-//! Either way a clone for each task is all that it takes to share it:
+//! # Storing the client
+//!
+//! Without a fallback and a cache the type of the client is [`Stack`]. With them, or with closures
+//! inside, box it. In either case clone it for each task:
 //!
 #![cfg_attr(all(feature = "cache", feature = "reqwest"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "cache", feature = "reqwest")), doc = "```ignore")]
 //! use reqwest::{Client, Request, Response};
 //! use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
-//! use tower_throttle::{BoxError, CacheLayer, StackLayer, provider::{Provider, ProviderLayer}, stack::Stack};
+//! use tower_throttle::{
+//!     BoxError, CacheLayer, StackLayer, provider::{Provider, ProviderLayer}, stack::Stack,
+//! };
 //!
 //! #[derive(Clone)]
 //! struct App {
@@ -138,10 +154,9 @@
 //! impl App {
 //!     fn new(http: &Client) -> Self {
 //!         let stack = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK));
-//!         Self {
-//!             plain: stack.layer(http.clone()),
-//!             cached: BoxCloneSyncService::new(stack.cache(CacheLayer::completions()).layer(http.clone())),
-//!         }
+//!         let plain = stack.layer(http.clone());
+//!         let cached = stack.cache(CacheLayer::completions()).layer(http.clone());
+//!         Self { plain, cached: BoxCloneSyncService::new(cached) }
 //!     }
 //!
 //!     async fn ask(&self, request: Request) -> Result<Response, BoxError> {
@@ -153,10 +168,10 @@
 //! # tokio::spawn(ask(Request::new(reqwest::Method::GET, "http://localhost".parse().unwrap())));
 //! ```
 //!
-//! # What is shared
+//! # Shared state
 //!
-//! All that the layers inside share: limits, budget, circuit and cache, by every service that a stack makes, and by its clones.
-//! A second provider gets a stack of its own, as the limits are.
+//! All services of a stack and their clones share its limits, retry budget, circuit and cache. Use
+//! a separate stack for each provider.
 
 mod layer;
 

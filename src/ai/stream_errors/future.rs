@@ -16,21 +16,20 @@ use crate::{
     http::{IntoHttp, WithBody},
 };
 
-/// A response whose body may have been read a little.
+/// A response whose body may have been read in part.
 pub type Diagnosed<R> = <R as WithBody<ResponseBody<<R as IntoHttp>::Body>>>::Output;
 
 pin_project! {
-    /// The response future of a service whose errors are what they are.
+    /// Response future of [`StreamErrorService`](super::StreamErrorService).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. What was read of a response is dropped with it, and so is
-    /// the response.
+    /// May be dropped at any point. The response is dropped, with what was read of it.
     pub struct ResponseFuture<F, R: IntoHttp> {
         #[pin]
         inner: F,
         layer: StreamErrorLayer,
-        // Set once there is a response with something to read.
+        // Set once there is a response to read.
         inspection: Option<Box<Inspection<R::Body>>>,
     }
 }

@@ -1,4 +1,4 @@
-//! A response of which the beginning is being read.
+//! A response whose beginning is being read.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use crate::{
 pub(super) enum Inspection<B: Body> {
     /// An error response.
     Error(ErrorReader<B>),
-    /// One that says that all is well, until it has content or an error.
+    /// A successful response that is read until it has content or an error.
     Success {
         response: Option<(Parts, BodyPeek<B>)>,
         stream: Stream,
@@ -37,11 +37,11 @@ pub(super) enum Inspection<B: Body> {
 // ===== impl Inspection =====
 
 impl<B: Body> Inspection<B> {
-    /// Gives the response back if there is nothing to look for.
+    /// Returns the response if there is nothing to read.
     pub(super) fn of(response: Response<B>, layer: StreamErrorLayer) -> Result<Self, Response<B>> {
         let headers = response.headers();
         let status = response.status();
-        // What a layer further in found out stays.
+        // The outcome of an inner layer is kept.
         if is_compressed(headers) || response.extensions().get::<Outcome>().is_some() {
             return Err(response);
         }
@@ -74,7 +74,7 @@ impl<B: Body> Inspection<B> {
         })
     }
 
-    /// The response with all of its body, once it is known what it is.
+    /// Returns the response with its whole body, once its outcome is known.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,7 +110,7 @@ impl<B: Body> Inspection<B> {
     }
 }
 
-/// Whether a stream begins with an error.
+/// Returns whether a stream begins with an error.
 fn poll_error<B: Body>(
     opening: &mut BodyPeek<B>,
     stream: &mut Stream,
@@ -124,7 +124,7 @@ where
             Step::Frame => {
                 let is_whole = opening.newest(|bytes| stream.feed(bytes));
                 match stream.says() {
-                    // With a hole in it the rest would be misread.
+                    // If bytes are missing, the rest would be misread.
                     Says::Nothing if !is_whole => Says::Content,
                     Says::Nothing => continue,
                     says => says,
@@ -133,9 +133,9 @@ where
             Step::End if !opening.is_cut() => stream.end(|| opening.text()),
             Step::End | Step::Enough => Says::Content,
             Step::Failed => match opening.take_error() {
-                // Nothing of the answer has reached anybody, so it is as if the connection had
-                // broken before it: whatever the body's error is, this says so in words that a
-                // retry knows.
+                // The client has not received any part of the response, so this is equivalent to a
+                // connection error before the response. The error kind tells a retry so, whatever
+                // the type of the body's error.
                 Some(error) => {
                     let broken = io::Error::new(io::ErrorKind::UnexpectedEof, error);
                     return Poll::Ready(Err(broken.into()));
@@ -147,7 +147,7 @@ where
     }
 }
 
-/// Whether the body of a response with that status may say what the status does not.
+/// Returns `true` if the body of a response with this status may be more specific than the status.
 fn is_telling(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -155,14 +155,18 @@ fn is_telling(status: StatusCode) -> bool {
     )
 }
 
-/// The response with the status of the error that it is, and a note of that.
+/// Returns the response with the status of its error and the diagnosis as an extension.
 fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     let Diagnosis {
         status, outcome, ..
     } = diagnosis;
     #[cfg(feature = "tracing")]
     if outcome != Outcome::ClientError || status != response.status() {
-        tracing::debug!(status = status.as_u16(), ?outcome, "a response is an error");
+        tracing::debug!(
+            status = status.as_u16(),
+            ?outcome,
+            "detected an error response"
+        );
     }
     *response.status_mut() = status;
     let extensions = response.extensions_mut();

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::StreamErrorService;
 
-/// Makes errors that come late, or badly labelled, what they are.
+/// Layer that detects errors in the beginning of response bodies.
 ///
 /// See the [module docs](crate::stream_errors) for an example and the order of layers.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,8 @@ pub struct StreamErrorLayer {
 // ===== impl StreamErrorLayer =====
 
 impl StreamErrorLayer {
-    /// A layer that waits for 30 s for the first content of a stream, and leaves JSON alone.
+    /// Creates a layer that waits up to 30 s for the first content of a stream and does not read
+    /// successful JSON responses.
     pub const fn new() -> Self {
         Self {
             patience: Duration::from_secs(30),
@@ -25,24 +26,23 @@ impl StreamErrorLayer {
         }
     }
 
-    /// How long the beginning of an answer is held back at most, from when it first has to be waited for. 30 s unless told
-    /// otherwise. Past that it is passed on as it is.
+    /// Sets how long the beginning of a response is held back at most, from the first wait on.
+    /// After that the response passes through. The default is 30 s.
     ///
-    /// A model that reasons may say nothing for minutes, and who reads its answer should see that it lives: 30 s is half of what
-    /// proxies and clients commonly wait for a byte. An error that comes before content comes within seconds mostly.
+    /// A model may reason for minutes without output, while proxies and clients commonly time out
+    /// after 60 s without a byte. Most errors before the first content arrive within seconds.
     ///
-    /// [`Duration::ZERO`] holds nothing back that isn't there yet.
+    /// [`Duration::ZERO`] reads only what has arrived already.
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Whether answers that are JSON, and no streams, are read too: an object that has an `error` and no content is one
-    /// under whatever status, and gets its status as a stream does. No, unless told otherwise.
+    /// Sets whether successful JSON responses are read as well. An object that has an `error` and
+    /// no content then gets the error's status, as a stream does. The default is `false`.
     ///
-    /// They are held back until all of them is there, which is no loss to whoever reads them whole. One that turns out to be
-    /// larger than 64 KiB, to be anything but an object, or to take longer than the [patience](StreamErrorLayer::patience), is
-    /// passed on as it is.
+    /// A JSON response is held back until it is complete. One that is larger than 64 KiB, is not an
+    /// object, or takes longer than the [patience](StreamErrorLayer::patience) passes through.
     pub const fn json(mut self, json: bool) -> Self {
         self.json = json;
         self

@@ -1,11 +1,12 @@
-//! Make errors of AI providers that come late, or badly labelled, what they are.
+//! Detects errors of AI providers in the beginning of response bodies.
 //!
-//! An answer that is streamed opens with 200, whatever comes of it. Where the provider is overloaded a moment later, the error
-//! is an event in the stream: no retry sees it, no limiter pauses, no fallback answers. And where an error has its
-//! status, the status says little: a 400 may be a prompt that is too long, or one that a policy forbids.
-//! This layer reads the beginning of an answer, and tells the layers outside of it what it is.
+//! A streamed response begins with 200. If the provider is overloaded a moment later, the error is
+//! an event in the stream: it is not retried, no limiter pauses, and no fallback responds. An error
+//! with a status of its own may be unspecific as well: a 400 may be a prompt that is too long or
+//! one that a policy forbids. This layer reads the beginning of a response, and sets the status and
+//! the [`Outcome`](crate::Outcome) for the layers outside it.
 //!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -16,11 +17,11 @@
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{StreamErrorLayer, RetryAfterBackoffLayer};
 //!
-//! // Overloaded at first, as it finds out when it has begun to answer.
+//! // Overloaded at first, which is known only after the response has begun.
 //! static CALLS: AtomicU32 = AtomicU32::new(0);
 //! let server = service_fn(async |_: Request<&'static str>| {
 //!     let stream = match CALLS.fetch_add(1, Ordering::Relaxed) {
-//!         0 => "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+//!         0 => "event: error\ndata: {\"error\":{\"type\":\"overloaded_error\"}}\n\n",
 //!         _ => "event: content_block_delta\ndata: {\"delta\":{\"text\":\"Hello\"}}\n\n",
 //!     };
 //!     let response = Response::builder().header("content-type", "text/event-stream");
@@ -32,14 +33,14 @@
 //!     .service(server);
 //!
 //! let response = client.oneshot(Request::post("/v1/messages").body("Hi")?).await?;
-//! let answer = response.into_body().collect().await?.to_bytes();
-//! assert!(answer.ends_with(b"{\"text\":\"Hello\"}}\n\n"));
+//! let body = response.into_body().collect().await?.to_bytes();
+//! assert!(body.ends_with(b"{\"text\":\"Hello\"}}\n\n"));
 //! assert_eq!(CALLS.load(Ordering::Relaxed), 2);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! And if the outcome says that another model helps:
+//! A fallback to another model, depending on the outcome:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -55,11 +56,11 @@
 //!     let error = r#"{"error":{"code":"context_length_exceeded","message":"Too long."}}"#;
 //!     Ok::<_, Infallible>(Response::builder().status(400).body(error.to_owned()).unwrap())
 //! });
-//! let reads_more = service_fn(async |_: Request<String>| {
+//! let long_context = service_fn(async |_: Request<String>| {
 //!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
 //! });
 //! let client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(reads_more).when(predicate::outcome([Outcome::ContextTooLong])))
+//!     .layer(FallbackLayer::new(long_context).when(predicate::outcome([Outcome::ContextTooLong])))
 //!     .layer(StreamErrorLayer::new())
 //!     .service(server);
 //!
@@ -69,15 +70,15 @@
 //! # }
 //! ```
 //!
-//! # Streams that fail late
+//! # Stream errors
 //!
-//! The head of a 2xx answer of the type `text/event-stream`, `application/x-ndjson` or `application/json-seq` is held back until
-//! the first event that has content, or an error, or until the end. What begins an answer is no content: `message_start`, `ping`,
-//! `response.created` and their like, a first chunk that tells a role alone, empty text, comments. Whatever is not known to be
-//! silent is content.
+//! A 2xx response of type `text/event-stream`, `application/x-ndjson` or `application/json-seq` is
+//! held back until the first event with content, an error, or the end. Events that begin a response
+//! are not content: `message_start`, `ping`, `response.created` and similar, a first chunk that has
+//! only a role, empty text, comments. Unknown events count as content.
 //!
-//! An error before any content gives the response the status that it has where it comes as one, and its
-//! [`Outcome`](crate::Outcome) as an extension:
+//! If an error comes before any content, the response gets the status that the error has outside of
+//! streams, and its [`Outcome`](crate::Outcome) as an extension:
 //!
 //! | the error's code, type or status | status |
 //! | --- | --- |
@@ -94,66 +95,63 @@
 //! | `timeout_error`, `DEADLINE_EXCEEDED` | 504 |
 //! | `overloaded_error` | 529 |
 //!
-//! Of an error that has no code that is known, the words count. Known are the forms of OpenAI's
-//! completions and responses, Azure, Anthropic, Gemini, Mistral, Cohere, OpenRouter, and of servers
-//! that imitate them. An `error` that is `null`, `false` or empty is none, and neither is one of
-//! something else that failed: a job, one request of a batch, a call of JSON-RPC.
+//! If an error has no known code, its message is searched for known phrases. The supported formats
+//! are from OpenAI's completions and responses, Azure, Anthropic, Gemini, Mistral, Cohere,
+//! OpenRouter, and compatible servers. An `error` that is `null`, `false` or empty is ignored, and
+//! so is the failure of another operation: a job, one request of a batch, a JSON-RPC call.
 //!
-//! Nothing else of the response changes: its headers stay, and the body is what came, byte for byte and frame by frame, with
-//! its trailers. A wait that the error names is in its body alone, then, where a `ProviderLayer` reads it and a retry does not.
+//! Headers, body frames and trailers do not change. If the error contains a wait, it is in the body
+//! only: a `ProviderLayer` reads it, a retry does not.
 //!
-//! Once content was passed on, nothing is changed any more: an error that comes later passes as the event that it is, for half
-//! an answer can't be taken back.
+//! After the first content nothing changes: a later error passes through as an event.
 //!
-//! JSON that is no stream can have an error under a 200 too: see [`json`](StreamErrorLayer::json).
+//! JSON responses may contain an error under a 200 as well: see [`json`](StreamErrorLayer::json).
 //!
-//! # What kind of error
+//! # Error responses
 //!
-//! Of a response with one of the statuses 400, 402, 403, 413, 422, 429 and 5xx, up to 16 KiB of the body are read, for up to 5 s,
-//! and what it says is left in the response's extensions as an [`Outcome`](crate::Outcome), where
-//! [`Outcome::of`](crate::Outcome::of) finds it: a prompt that is too long, one that a policy forbids, money that is
-//! spent, a rate limit, an overload. The response passes on as it came. Where the body says nothing, the status counts. A kind
-//! that a layer further in has left there stays.
+//! Of a response with status 400, 402, 403, 413, 422, 429 or 5xx, up to 16 KiB of the body are
+//! read, for up to 5 s. The result is stored as an extension for
+//! [`Outcome::of`](crate::Outcome::of): a prompt that is too long, a policy violation, an exhausted
+//! quota, a rate limit, an overload. The response passes through unchanged. If the body is
+//! unspecific, the status decides. An outcome of an inner layer is kept.
+//!
+//! # Limits
+//!
+//! At most 64 KiB and 256 frames are held back, for at most the
+//! [patience](StreamErrorLayer::patience) of 30 s by default. Then the stream passes through. The
+//! last frame may exceed the limit. Compressed streams are not read.
 //!
 //! # Errors
 //!
-//! The service's error is a [`BoxError`](crate::BoxError): the inner one's, unchanged, or what a body failed with before any
-//! content, as a connection that breaks before the head is an error of the call. That one comes inside an
-//! [`io::Error`](std::io::Error) of the kind `UnexpectedEof`, so that a retry knows it for a broken attempt whatever its type.
-//! The body of an *error* that fails is passed on as it is.
+//! Returns a [`BoxError`](crate::BoxError): the error of the inner service, unchanged, or the error
+//! of a successful response's body before any content. The latter is an
+//! [`io::Error`](std::io::Error) of kind `UnexpectedEof`, so that it is retried like a connection
+//! error. An error of the body of an *error response* passes through in the body.
 //!
-//! # Bounds
+//! # Layer ordering
 //!
-//! No more than 64 KiB, 256 frames, and the [patience](StreamErrorLayer::patience) of 30 s: a stream in which there is nothing until
-//! then is passed on as it is, and so is one that is compressed. The last frame may be larger than the bound, as it was
-//! when it came.
+//! Place it inside [`ProviderLayer`](crate::provider::ProviderLayer),
+//! [`RetryAfterBackoff`](crate::RetryAfterBackoff) and [`Fallback`](crate::Fallback), which read
+//! the status, and outside the [timeout](crate::timeout) of an attempt and between chunks, which
+//! applies while the beginning is held back.
 //!
-//! # Order of layers
+//! The response type changes to one with a [`ResponseBody`], so a fallback service needs
+//! `.map_response(|response| response.map(ResponseBody::from))`. With `reqwest` the type stays the
+//! same. Inner limits see the original response, and their permits travel with the body.
 //!
-//! Inside of [`ProviderLayer`](crate::provider::ProviderLayer), [`RetryAfterBackoff`](crate::RetryAfterBackoff) and
-//! [`Fallback`](crate::Fallback): they judge the status. Outside of a [timeout](crate::timeout) of one attempt, and of the
-//! time between two frames, which goes on while the beginning is held back.
+//! # Performance
 //!
-//! The response's type changes to one with a [`ResponseBody`], so a fallback service needs
-//! `.map_response(|response| response.map(ResponseBody::from))`; with `reqwest` both are the same. Limits further in see the
-//! response as it came, and what they hold travels with the body as it does without this layer.
+//! The events up to the first content are parsed, mostly one to four: three to five microseconds
+//! and some sixty small allocations. The client receives the response with its first content. Later
+//! frames are not read. Of an error response the first 16 KiB are parsed. Other responses cost a
+//! check of their headers and do not allocate.
 //!
-//! # What it costs
+//! A held response keeps its frames, a copy of the current event, and its parsed form, which for
+//! adversarial JSON may briefly take twenty times its size.
 //!
-//! Of a stream the events up to the first content are parsed, most often one to four: three to five microseconds and some
-//! sixty small allocations in all. The caller gets the head of a stream with its first content, not before. Later frames are not looked at.
-//! Of an error as much is parsed as is read. Other answers pass with no more than a look at their head, and no allocation.
+//! # Cancel safety
 //!
-//! What is held back of one response is the frames that came, a copy of the event at hand, and that parsed, which for JSON that is
-//! made for it may take twenty times its bytes for a moment.
-//!
-//! # What is shared
-//!
-//! Nothing.
-//!
-//! # Cancellation
-//!
-//! A call that is dropped drops the response that it holds back, and so what that holds.
+//! The response future may be dropped at any point. The held response is dropped with it.
 
 pub mod future;
 mod inspection;

@@ -12,7 +12,8 @@ use crate::{
     http::{IntoHttp, WithBody},
 };
 
-/// A service whose errors are what they are. Made by a [`StreamErrorLayer`](super::StreamErrorLayer).
+/// Service that detects errors in the beginning of response bodies. Created by a
+/// [`StreamErrorLayer`](super::StreamErrorLayer).
 #[derive(Debug, Clone)]
 pub struct StreamErrorService<S> {
     pub(super) inner: S,
@@ -36,7 +37,6 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, S::Response>;
 
-    /// Passes through.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }

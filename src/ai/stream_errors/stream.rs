@@ -1,4 +1,4 @@
-//! The beginning of a stream, up to the first content or the first error.
+//! Reads a stream up to the first content or the first error.
 
 use memchr::memchr3;
 
@@ -8,10 +8,10 @@ use crate::payload::{
     sse::{Events, Sink},
 };
 
-/// Before each text of a JSON sequence.
+/// Precedes each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Reads a stream, however it is cut.
+/// Incremental reader of a stream.
 pub(super) struct Stream {
     format: Format,
     event: Event,
@@ -19,19 +19,19 @@ pub(super) struct Stream {
 
 pub(super) enum Format {
     Events(Events),
-    /// A text in each line.
+    /// One JSON text per line.
     Lines,
-    /// No stream, but one object.
+    /// A single object rather than a stream.
     Object {
         has_begun: bool,
     },
 }
 
-/// The event at hand, or the first one that is an error.
+/// The current event, or the first one that is an error.
 struct Event {
     name: Vec<u8>,
     data: Vec<u8>,
-    /// There was data, in this or in another one.
+    /// This or an earlier event had data.
     is_stream: bool,
     says: Says,
 }
@@ -69,18 +69,18 @@ impl Stream {
         }
     }
 
-    /// What it has said so far.
+    /// Returns what the stream contains so far.
     pub(super) const fn says(&self) -> Says {
         self.event.says
     }
 
-    /// What all of it says, if it has ended without content or an error so far. `text` is what was
-    /// fed.
+    /// Returns what the whole stream contains, if it has ended without content or an error so far.
+    /// `text` returns all bytes.
     pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Says {
-        // Some forget the line that ends the last event.
+        // Some servers omit the line end after the last event.
         self.event.end();
         if !self.event.is_stream {
-            // An error that the server found before it made a stream of it.
+            // An error that occurred before the server began the stream.
             self.event.data = text();
             let root = Json::parse(&self.event.data);
             self.event.says = root.map_or(Says::Content, |root| says(root, false));
@@ -88,7 +88,7 @@ impl Stream {
         self.says()
     }
 
-    /// The text of the error.
+    /// Returns the text of the error.
     pub(super) fn error(&self) -> &[u8] {
         &self.event.data
     }
@@ -97,7 +97,7 @@ impl Stream {
 // ===== impl Event =====
 
 impl Event {
-    /// Reads to the end of the line, or all there is of it, and gives back what is left.
+    /// Reads up to the end of the line or of the bytes, and returns the rest.
     fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr3(b'\n', b'\r', RECORD_SEPARATOR, bytes) else {
             self.data(bytes);

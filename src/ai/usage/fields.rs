@@ -1,45 +1,45 @@
-//! The fields of a usage object, and what they come to.
+//! The fields of a usage object and their sum.
 
 use crate::{ai::tokens::TokenUsage, payload::json::Json};
 
-/// A number that some provider reports.
+/// A count that some provider reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageField {
-    /// Input of a provider that counts what was cached in.
+    /// Input, including cached tokens.
     Prompt,
-    /// Input of a provider that may count what was cached apart.
+    /// Input, excluding cached tokens if they are reported separately.
     Input,
-    /// Input that tools added, counted apart.
+    /// Additional input from tools.
     ToolInput,
-    /// Of the input: read from the cache.
+    /// Part of the input: read from the cache.
     Cached,
-    /// Of the input: written to the cache.
+    /// Part of the input: written to the cache.
     CacheWrite,
-    /// Beside the input: read from the cache.
+    /// In addition to the input: read from the cache.
     CachedApart,
-    /// Beside the input: written to the cache.
+    /// In addition to the input: written to the cache.
     CacheWriteApart,
-    /// Output, with its reasoning for all but one provider.
+    /// Output, including reasoning for all but one provider.
     Output,
-    /// Output without its reasoning.
+    /// Output, excluding reasoning.
     Candidates,
-    /// Reasoning that is counted apart from the output.
+    /// Reasoning, in addition to the output.
     Thoughts,
-    /// Of the output, or beside it: reasoning.
+    /// Reasoning, part of the output or in addition to it.
     Reasoning,
     /// Input and output.
     Total,
 }
 
-/// What has been reported of each field, the last value of each.
+/// The last reported value of each field.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UsageFields([Option<u64>; UsageField::Total as usize + 1]);
 
 // ===== impl UsageField =====
 
 impl UsageField {
-    /// What a member of a usage object reports, or a member of that one, its detail. The names
-    /// don't collide, so that whose they are need not be known.
+    /// Returns the field of a member of a usage object, or of a member of its detail object. The
+    /// names of different providers don't collide.
     fn of(name: &str, detail: &str) -> Option<Self> {
         Some(match (name, detail) {
             ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
@@ -67,7 +67,7 @@ impl UsageField {
 // ===== impl UsageFields =====
 
 impl UsageFields {
-    /// Reads a usage object. A field that a later report leaves out keeps its value.
+    /// Reads a usage object. A field that a later report omits keeps its value.
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (name, value) in usage.members() {
             let name = name.as_str().unwrap_or_default();
@@ -79,8 +79,7 @@ impl UsageFields {
         }
     }
 
-    /// Digits alone count, and saturate. A sign, a fraction or an exponent makes it a number that
-    /// no tokens have.
+    /// Accepts digits only, and saturates. A sign, a fraction or an exponent is no token count.
     fn set(&mut self, field: Option<UsageField>, value: Json<'_>) {
         let digits = value.text();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -89,9 +88,9 @@ impl UsageFields {
         }
     }
 
-    /// `None` where no tokens are told: some answers are measured in seconds.
+    /// Returns the usage; `None` if no tokens are reported: some responses are measured in seconds.
     ///
-    /// Sums saturate, and a part is never more than the whole, whatever a server says.
+    /// Sums saturate, and a part is never more than the whole.
     pub(super) fn usage(&self) -> Option<TokenUsage> {
         let total = self.get(UsageField::Total);
         let (input, output) = match (self.input(), self.output()) {
@@ -101,7 +100,7 @@ impl UsageFields {
                 total.map_or(0, |total| total.saturating_sub(output)),
                 output,
             ),
-            // Embeddings and rankings of some providers; they have no output.
+            // Embeddings and rankings of some providers have no output.
             (None, None) => (total?, 0),
         };
         let part = |field, other, whole: u64| {
@@ -123,8 +122,7 @@ impl UsageFields {
         })
     }
 
-    /// A prompt has everything in it. An input has too, unless there are parts beside it: only
-    /// those who count apart have such names.
+    /// `Prompt` includes cached tokens. `Input` does too, if there are no separate counts.
     fn input(&self) -> Option<u64> {
         if self.get(UsageField::Prompt).is_some() {
             return self.sum(&[UsageField::Prompt, UsageField::ToolInput]);
@@ -136,7 +134,7 @@ impl UsageFields {
         ])
     }
 
-    /// An output has its reasoning in it, unless the total says that the two are counted apart.
+    /// The output includes reasoning, except if the total shows that they are separate.
     fn output(&self) -> Option<u64> {
         let Some(output) = self.get(UsageField::Output) else {
             return self.sum(&[UsageField::Candidates, UsageField::Thoughts]);
@@ -147,7 +145,7 @@ impl UsageFields {
         Some(if is_apart { both } else { output })
     }
 
-    /// The sum of those that are told, if any is.
+    /// Returns the sum of the fields that are reported, if there is one.
     fn sum(&self, fields: &[UsageField]) -> Option<u64> {
         let told = fields.iter().filter_map(|field| self.get(*field));
         told.reduce(u64::saturating_add)
@@ -184,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_comes_to_one_meaning() {
+    fn usage_is_normalized() {
         use UsageField::*;
         const MAX: u64 = u64::MAX;
         let table: &[(&Report, Option<[u64; 5]>)] = &[
-            // Nothing that counts tokens as a whole.
+            // No total token count.
             (&[], None),
             (&[(Cached, 5), (CacheWrite, 5), (Reasoning, 5)], None),
             (&[(ToolInput, 5)], None),
@@ -203,7 +201,7 @@ mod tests {
                 &[(Prompt, 1), (Output, 2), (Total, 9)],
                 Some([1, 0, 0, 2, 0]),
             ),
-            // Within and beside.
+            // Included and separate.
             (
                 &[(Prompt, 9), (Cached, 4), (CacheWrite, 3)],
                 Some([9, 4, 3, 0, 0]),
@@ -214,7 +212,7 @@ mod tests {
                 Some([16, 4, 3, 0, 0]),
             ),
             (&[(CachedApart, 4)], Some([4, 4, 0, 0, 0])),
-            // A gateway that says both.
+            // A gateway that reports both.
             (
                 &[(Prompt, 9), (CachedApart, 4), (CacheWriteApart, 3)],
                 Some([9, 4, 3, 0, 0]),
@@ -226,7 +224,7 @@ mod tests {
             ),
             (&[(Prompt, 9), (Thoughts, 2)], Some([9, 0, 0, 2, 2])),
             (&[(Output, 9), (Reasoning, 2)], Some([0, 0, 0, 9, 2])),
-            // Reasoning beside the output, which only the total tells.
+            // Reasoning in addition to the output, as only the total shows.
             (
                 &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 135)],
                 Some([32, 0, 0, 103, 94]),

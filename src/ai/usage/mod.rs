@@ -1,7 +1,7 @@
-//! The usage that an answer reports, read while it passes.
+//! Reads the usage that a response reports while its body passes through.
 //!
-//! Formats are known by their shape, so that it need not be said whose answer it is. A body is
-//! never held up or kept: the reader is of one size, however long the body and however it is cut.
+//! Formats are detected by their structure, so the provider need not be known. The body is not
+//! buffered, and the size of the reader is constant.
 
 mod fields;
 mod scanner;
@@ -18,21 +18,21 @@ use crate::{
     payload::sse::Events,
 };
 
-/// Reads the usage out of the bytes of an answer, however they are cut.
+/// Incremental reader of the usage in a response body.
 #[derive(Debug)]
 pub(crate) struct UsageReader {
     scanner: Scanner,
-    /// Of a stream, whose events are JSON texts.
+    /// Set for event streams, whose events are JSON texts.
     events: Option<Events>,
 }
 
 // ===== impl UsageReader =====
 
 impl UsageReader {
-    /// A reader for the body that `headers` announce; `None` where it can't be read, as when it is
-    /// compressed.
+    /// Returns a reader for the body with these headers; `None` if it can't be read, such as a
+    /// compressed one.
     ///
-    /// A body of no type is taken for JSON.
+    /// A body without a content type is read as JSON.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let media_type = media_type(headers).unwrap_or(b"application/json");
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
@@ -40,7 +40,7 @@ impl UsageReader {
         let is_events = is("text/event-stream");
         let is_readable = is_events
             || is("application/json")
-            // JSON lines are JSON texts one after another.
+            // JSON lines are successive JSON texts.
             || is("application/x-ndjson")
             || is("application/jsonl")
             || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"));
@@ -50,7 +50,7 @@ impl UsageReader {
         })
     }
 
-    /// The next bytes of the body.
+    /// Reads the next bytes of the body.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let Some(events) = &mut self.events else {
             return self.scanner.feed(bytes);
@@ -59,7 +59,7 @@ impl UsageReader {
         let mut is_searched = false;
         while !rest.is_empty() {
             rest = events.skip_feed(rest);
-            // Once for the same bytes, however short the events are.
+            // Search the same bytes only once, however short the events are.
             if events.is_between_events() && !is_searched {
                 is_searched = true;
                 let silent = silent_events(rest);
@@ -72,14 +72,14 @@ impl UsageReader {
         }
     }
 
-    /// What has been reported so far. An answer that reports more than once counts up, so its last
-    /// word is the sum.
+    /// Returns the usage reported so far. A response that reports more than once reports cumulative
+    /// counts, so the last report is the sum.
     pub(crate) fn usage(&self) -> Option<TokenUsage> {
         self.scanner.fields.usage()
     }
 
-    /// Whether that is of more than the beginning of an answer: some streams tell their input
-    /// first, with an output of one token or none.
+    /// Returns `true` if the usage is final: some streams report their input first, with an output
+    /// of at most one token.
     pub(crate) fn is_final(&self) -> bool {
         let has_output = || self.usage().is_some_and(|usage| usage.output > 0);
         self.scanner.is_final && (self.events.is_none() || has_output())

@@ -1,8 +1,7 @@
-//! The usage in JSON text that comes in pieces.
+//! Incremental scanner for the usage in JSON text.
 //!
-//! Nothing is kept of the text but the name at hand and the usage object, which are small. The rest
-//! is passed over with a count of its brackets. Garbage is read as something or other, with neither
-//! a panic nor growth.
+//! It keeps only the current name and the usage object, which are small. The rest is skipped by
+//! counting brackets. Malformed input neither panics nor grows memory.
 
 use super::fields::UsageFields;
 use crate::payload::{
@@ -10,37 +9,37 @@ use crate::payload::{
     sse::Sink,
 };
 
-/// What is kept of a string: a byte more than the longest name that is known has.
+/// The bytes kept of a string: one more than the longest known name.
 const NAME: usize = b"\"usageMetadata\"".len() + 1;
-/// What is kept of a usage object: more than any has.
+/// The bytes kept of a usage object: more than any has.
 const USAGE: usize = 16 * 1024;
 
-/// Reads JSON texts, one after another, as JSON lines are.
+/// Reads successive JSON texts, such as JSON lines.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    /// What leads to the usage and is open, the outermost first. All else is passed over.
+    /// The open places that lead to the usage, the outermost first.
     path: Vec<JsonPlace>,
-    /// How much is kept of the value that is read to its end now.
+    /// How many bytes to keep of the current value.
     value: Option<usize>,
     skip: Skip,
-    /// The bytes of that value, or of the one just before, as far as they are of use.
+    /// The kept bytes of the current or the previous value.
     kept: Vec<u8>,
-    /// The value just before is a name.
+    /// The previous value is a name.
     has_colon: bool,
     pub(super) fields: UsageFields,
-    /// The usage of more than the beginning of a response was read.
+    /// The usage is of more than the beginning of a response.
     pub(super) is_final: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JsonPlace {
-    /// The list that some streams are as a whole.
+    /// The array of some streams.
     List,
-    /// An object that is a whole response, or an event of one.
+    /// A response object, or an event of one.
     Response,
-    /// The object that some events have the response in.
+    /// The object that contains the response in some events.
     Wrapper,
-    /// The same of a response that has only begun.
+    /// Like `Wrapper`, of a response that has only begun.
     Begun,
     Usage,
 }
@@ -61,7 +60,7 @@ impl Scanner {
         }
     }
 
-    /// Reads the first byte of something. Whether that is a value, which is to be read with this
+    /// Reads the first byte of a token. Returns `true` if it begins a value, which includes this
     /// byte.
     fn begin(&mut self, first: u8) -> bool {
         match first {
@@ -84,7 +83,7 @@ impl Scanner {
         self.value.is_some()
     }
 
-    /// The place that a bracket opens.
+    /// Returns the place that a bracket opens.
     fn place(&self, bracket: u8) -> Option<JsonPlace> {
         let name = if self.has_colon { &*self.kept } else { b"" };
         Some(match (self.path.last(), bracket, name) {
@@ -104,7 +103,7 @@ impl Scanner {
         })
     }
 
-    /// Reads a value to its end, or all there is of it, and gives back what is left.
+    /// Reads up to the end of the value or of the bytes, and returns the rest.
     fn read<'a>(&mut self, most: usize, bytes: &'a [u8]) -> &'a [u8] {
         let end = self.skip.end(bytes);
         let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -122,7 +121,7 @@ impl Scanner {
     }
 }
 
-/// Each event is another text.
+/// Each event is a separate text.
 impl Sink for Scanner {
     fn data(&mut self, bytes: &[u8]) {
         self.feed(bytes);

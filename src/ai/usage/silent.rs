@@ -1,22 +1,20 @@
-//! Events that say nothing of usage, as nearly all do: a search for the name costs a fraction of
-//! what reading them would.
+//! Skips events without usage: searching for the name is much cheaper than parsing.
 
 use std::sync::LazyLock;
 
 use memchr::{memmem::Finder, memrchr_iter};
 
-/// What each name starts with that usage can be found under.
+/// The common prefix of the names of usage objects.
 const NAME: &[u8] = b"\"usage";
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 
-/// The length of the whole events that `bytes` begin with and that say nothing of usage.
+/// Returns the length of the complete events without usage at the beginning of `bytes`.
 pub(super) fn silent_events(bytes: &[u8]) -> usize {
     last_event_end(&bytes[..find_usage(bytes).unwrap_or(bytes.len())])
 }
 
-/// Where usage may be told for the first time; that there is none yet, as most say, is not to tell
-/// it.
+/// Returns the position of the first usage that is not `null`.
 fn find_usage(bytes: &[u8]) -> Option<usize> {
     let mut found = FINDER.find_iter(bytes);
     found.find(|at| {
@@ -25,8 +23,8 @@ fn find_usage(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Where the last event ends that is whole: behind an empty line. One that ends in a carriage
-/// return is not found.
+/// Returns the end of the last complete event, after an empty line. An event that ends in a
+/// carriage return is not found.
 fn last_event_end(bytes: &[u8]) -> usize {
     let mut feeds = memrchr_iter(b'\n', bytes);
     let end = feeds.find(|at| bytes[..*at].ends_with(b"\n") || bytes[..*at].ends_with(b"\n\r"));
@@ -38,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_events_are_told_from_what_follows() {
+    fn end_of_the_last_event() {
         let table: &[(&str, usize)] = &[
             ("", 0),
             ("\n", 0),
@@ -61,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn no_usage_yet_is_not_found() {
+    fn null_usage_is_not_found() {
         let table: &[(&str, Option<usize>)] = &[
             ("", None),
             ("usage", None),

@@ -305,7 +305,7 @@ fn read_whole(kind: &'static str, body: &str) -> Option<Told> {
 }
 
 #[test]
-fn an_answer_is_read_however_it_is_cut() {
+fn responses_are_read_in_any_pieces() {
     for answer in ANSWERS {
         let body = answer.body.as_bytes();
         let check = |got, cut: &str| assert_eq!(got, answer.told, "{}, {cut}", answer.name);
@@ -321,7 +321,7 @@ fn an_answer_is_read_however_it_is_cut() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_tells_all_or_nothing() {
+fn truncated_response_reports_all_or_nothing() {
     for answer in ANSWERS.iter().filter(|answer| answer.kind == JSON) {
         if answer.body.starts_with('[') {
             continue;
@@ -334,7 +334,7 @@ fn an_answer_that_breaks_off_tells_all_or_nothing() {
 }
 
 #[test]
-fn lines_end_in_any_of_three_ways() {
+fn all_three_line_endings() {
     for answer in ANSWERS.iter().filter(|answer| answer.kind == SSE) {
         let variants = [
             answer.body.replace('\n', "\r\n"),
@@ -356,7 +356,7 @@ fn lines_end_in_any_of_three_ways() {
 }
 
 #[test]
-fn a_key_counts_at_its_place_only() {
+fn keys_count_only_at_their_place() {
     let table: &[&str] = &[
         r#"{"a":{"usage":{"prompt_tokens":1}}}"#,
         r#"{"a":[{"usage":{"prompt_tokens":1}}]}"#,
@@ -381,7 +381,7 @@ fn a_key_counts_at_its_place_only() {
         r#"{"\usage":{"prompt_tokens":1}}"#,
         r#"{"usage\"":{"prompt_tokens":1}}"#,
         r#"{"\"usage":{"prompt_tokens":1}}"#,
-        // No JSON, but the brackets match.
+        // Not JSON, but the brackets match.
         r#"{"usage":null{"prompt_tokens":1}}"#,
         r#"{"usage":""{"prompt_tokens":1}}"#,
         r#"{"usage":[]{"prompt_tokens":1}}"#,
@@ -416,7 +416,7 @@ fn a_key_counts_at_its_place_only() {
 }
 
 #[test]
-fn a_number_counts_if_it_is_one_of_tokens() {
+fn only_whole_numbers_count() {
     let table: &[(&str, Option<u64>)] = &[
         ("0", Some(0)),
         ("7", Some(7)),
@@ -489,7 +489,7 @@ fn later_values_win_field_by_field() {
 }
 
 #[test]
-fn depth_is_a_number() {
+fn deep_nesting() {
     const USAGE: &str = r#""usage":{"input_tokens":5}}"#;
     let deep = |open: &str, close: &str| {
         let (open, close) = (open.repeat(10_000), close.repeat(10_000));
@@ -509,7 +509,7 @@ fn the_reader_is_small() {
 }
 
 #[test]
-fn the_headers_tell_what_can_be_read() {
+fn readable_content_types() {
     const USAGE: &str = "{\"usage\":{\"input_tokens\":5}}";
     let table: &[(&[Header], Option<&str>)] = &[
         (&[], Some("json")),
@@ -573,7 +573,7 @@ fn the_headers_tell_what_can_be_read() {
     assert!(UsageReader::of(&garbage).is_none());
 }
 
-/// What a parser finds, in the order of the text.
+/// The result of a parser, in the order of the text.
 fn parsed(value: &Value) -> Option<Told> {
     let mut fields = UsageFields::default();
     let mut read = |usage: &Value| fields.read(Json::lenient(&usage.to_string()));
@@ -619,7 +619,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Pieces of such sizes, again and again.
+/// Splits a body into pieces of these sizes, repeatedly.
 fn pieces<'a>(body: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = body;
     sizes.iter().cycle().map_while(move |size| {
@@ -631,7 +631,7 @@ fn pieces<'a>(body: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u
 
 proptest! {
     #[test]
-    fn any_pieces_tell_what_the_whole_tells(
+    fn pieces_equal_the_whole(
         at in 0..ANSWERS.len(),
         sizes in prop::collection::vec(1_usize..200, 1..20),
     ) {
@@ -679,7 +679,7 @@ proptest! {
 }
 
 #[test]
-fn the_beginning_of_an_answer_is_not_its_end() {
+fn beginning_of_a_response_is_not_final() {
     let message: &[&str] = &[
         "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
         "data: {\"type\":\"content_block_delta\",\"delta\":{}}\n\n",
@@ -700,7 +700,7 @@ fn the_beginning_of_an_answer_is_not_its_end() {
         }
         assert_eq!(finals, [false, false, true], "{events:?}");
     }
-    // A whole answer may well have no output.
+    // A complete response may have no output.
     let mut reader = UsageReader::of(&headers(&[("content-type", JSON)])).unwrap();
     reader.feed(b"{\"usage\":{\"prompt_tokens\":8,\"total_tokens\":8}}");
     assert!(reader.is_final());

@@ -1,4 +1,4 @@
-//! HTTP-dates, and how far ahead an instant lies (RFC 9110 §5.6.7).
+//! HTTP-dates and the time until an instant (RFC 9110 §5.6.7).
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ pub(crate) type Now<'a> = &'a dyn Fn() -> SystemTime;
 /// The mean length of a Gregorian year.
 const SECONDS_PER_YEAR: u64 = 31_556_952;
 
-/// What time it is, for the dates that HTTP tells.
+/// Reads the wall clock, for HTTP-dates.
 #[allow(
     clippy::disallowed_methods,
     reason = "an HTTP-date is a date of the wall clock"
@@ -18,7 +18,8 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// How long after the response's `Date`, or else after `now`, the instant comes; zero where it has passed.
+/// Returns the time from the response's `Date`, or else from `now`, until `then`; zero if it has
+/// passed.
 pub(crate) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Duration {
     let sent = headers
         .get(DATE)
@@ -27,9 +28,9 @@ pub(crate) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Dura
     then.duration_since(sent).unwrap_or_default()
 }
 
-/// An HTTP-date in any of its three forms, leap seconds among them.
+/// Parses an HTTP-date in any of its three forms, including leap seconds.
 pub(crate) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
-    // The last colon stands before the seconds. There is no second 60 in `SystemTime`.
+    // The last colon precedes the seconds. `SystemTime` has no second 60.
     let leaps = text
         .rfind(':')
         .filter(|colon| text.get(*colon..colon + 3) == Some(":60"));
@@ -47,10 +48,10 @@ fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
     }
 }
 
-/// An rfc850-date, whose year has two digits, as an IMF-fixdate.
+/// Converts an rfc850-date, whose year has two digits, to an IMF-fixdate.
 ///
-/// RFC 9110 §5.6.7: a year that appears to be more than 50 years in the future is the most recent one in the past with
-/// the same last two digits.
+/// RFC 9110 §5.6.7: a year that appears to be more than 50 years in the future is the most recent
+/// one in the past with the same last two digits.
 fn with_century(text: &str, now: Now<'_>) -> Option<String> {
     const DAYS: [&str; 7] = [
         "Monday",
@@ -73,7 +74,7 @@ fn with_century(text: &str, now: Now<'_>) -> Option<String> {
     }
     let year: u64 = year.parse().ok()?;
     let since_epoch = now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    // Off by a day around new year, which doesn't matter at a distance of 50 years.
+    // Off by a day around new year, which does not matter at a distance of 50 years.
     let this_year = 1970 + since_epoch.as_secs() / SECONDS_PER_YEAR;
     let mut full = this_year - this_year % 100 + 100 + year;
     while full > this_year + 50 {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn two_digits_of_a_year_are_read_in_the_century_at_hand() {
+    fn two_digit_years() {
         let in_2099 = || at(4_070_908_800);
         let year_2100 = date("Friday, 01-Jan-00 00:00:00 GMT", &in_2099);
         assert_eq!(year_2100, Some(at(4_102_444_800)));

@@ -1,24 +1,24 @@
-//! Numbers of time, exact to the nanosecond.
+//! Decimal numbers as durations, exact to the nanosecond.
 
 use std::time::Duration;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) const MILLISECOND: u64 = 1_000_000;
 
-/// A decimal number without sign or exponent, in units of `unit` nanoseconds; rounded up to a whole nanosecond, so that
-/// whoever waits it out has waited long enough.
+/// Parses a decimal number without sign or exponent, in units of `unit` nanoseconds. Rounds up to a
+/// whole nanosecond, so that a wait is never too short.
 pub(super) fn decimal(text: &str, unit: u64) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
         return None;
     }
-    // What is too large to count is as large as can be counted.
+    // Saturate if the number is too large.
     let number = |digits: &str| match digits {
         "" => 0,
         digits => digits.parse().unwrap_or(u64::MAX),
     };
-    // No more than nine digits of the fraction tell; any others round up.
+    // Nine digits of the fraction count; any others round up.
     let (told, rest) = fraction.split_at(fraction.len().min(9));
     let billionths = number(told) * 10_u64.pow(9 - told.len() as u32)
         + u64::from(rest.bytes().any(|byte| byte != b'0'));

@@ -6,9 +6,10 @@ use super::{decimal, decimal::decimal};
 
 const MINUTE: u64 = 60 * decimal::SECOND;
 
-/// Numbers, each with its unit, which add up: hours, minutes, seconds and less as Go writes them, and days.
+/// Parses a sum of numbers with units: days, and hours, minutes, seconds and less as Go writes
+/// them.
 ///
-/// `None` for what is empty, has a sign, or has a number without a unit.
+/// Returns `None` if the text is empty, has a sign, or has a number without a unit.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut sum = Duration::ZERO;
@@ -32,7 +33,7 @@ fn nanos(unit: &str) -> Option<u64> {
         "m" => MINUTE,
         "s" => decimal::SECOND,
         "ms" => decimal::MILLISECOND,
-        // The sign for micro, and the Greek letter.
+        // The micro sign and the Greek letter mu.
         "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
         "ns" => 1,
         _ => return None,

@@ -1,17 +1,18 @@
-//! What a body is, and whether it has to be unpacked first.
+//! Content type and content encoding.
 
 use http::{
     HeaderMap,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 
-/// Whether the body that `headers` announce is encoded in any way.
+/// Returns `true` if the body with these headers is encoded in any way.
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(CONTENT_ENCODING).iter();
     let mut encodings = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
     encodings.any(|encoding| {
         let encoding = encoding.trim_ascii();
-        // The latter is registered nowhere, and what streams are often sent with, so that no proxy packs them.
+        // `none` is not registered, but streams are often sent with it, so that proxies don't
+        // compress them.
         let plain = [&b""[..], b"identity", b"none"];
         !plain
             .iter()
@@ -19,7 +20,8 @@ pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the type of the body that `headers` announce has this word in it, such as the `json` of `application/problem+json`.
+/// Returns `true` if the content type contains `word`, such as `json` in
+/// `application/problem+json`.
 #[cfg(feature = "cache")]
 pub(crate) fn type_says(headers: &HeaderMap, word: &[u8]) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
@@ -28,7 +30,7 @@ pub(crate) fn type_says(headers: &HeaderMap, word: &[u8]) -> bool {
     })
 }
 
-/// The type of the body that `headers` announce, without its parameters.
+/// Returns the content type without its parameters.
 #[cfg(feature = "provider")]
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(CONTENT_TYPE)?.as_bytes();

@@ -1,4 +1,4 @@
-//! Headers, read without judging: what can't be read is as if it weren't there, and nothing is capped.
+//! Parses and writes headers. Invalid values are ignored, and nothing is capped.
 
 pub(crate) mod date;
 mod decimal;
@@ -30,24 +30,25 @@ use crate::http::hint::Hint;
 const SHOULD_RETRY: &str = "x-should-retry";
 
 impl Hint {
-    /// Reads what `headers` say about trying again.
+    /// Reads the hints about retries in `headers`.
     ///
-    /// - When: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or `grpc-retry-pushback-ms` (all of them
-    ///   in milliseconds), else `Retry-After`. Of a header that stands there more than once, the longest wait counts.
-    /// - Whether: `x-should-retry`. Of several, a `false` counts. A negative `grpc-retry-pushback-ms` is a `false` too.
+    /// - Wait: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or
+    ///   `grpc-retry-pushback-ms` (all in milliseconds), else `Retry-After`. If a header is
+    ///   repeated, the longest wait counts.
+    /// - Retry: `x-should-retry`. If it is repeated, `false` wins. A negative
+    ///   `grpc-retry-pushback-ms` is `false` as well.
     ///
-    /// `Retry-After` may be a number of seconds, with a fraction too, or any of the three forms of an HTTP-date. A date
-    /// is read against the response's own `Date` header, so that the clocks of the two sides need not agree. The wall
-    /// clock is read only where there is a date, and no `Date` to read it against.
+    /// `Retry-After` may be a number of seconds, with a fraction, or any of the three forms of an
+    /// HTTP-date. A date is compared with the response's own `Date` header, so that the clocks need
+    /// not agree. The wall clock is read only if there is a date and no `Date` header.
     ///
-    /// A number too large to count means the longest time that can be counted. Anything else, such as a negative
-    /// number, is as if it weren't there.
+    /// A number that is too large saturates. Other values, such as negative numbers, are ignored.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::read(headers, &date::wall)
     }
 
-    /// Like [`Hint::from_headers`], with `now` in place of the wall clock.
+    /// Like [`Hint::from_headers`], with `now` instead of the wall clock.
     #[must_use]
     pub fn from_headers_at(headers: &HeaderMap, now: SystemTime) -> Self {
         Self::read(headers, &|| now)
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_pushback_says_not_to_retry() {
+    fn negative_pushback_forbids_retries() {
         for (pushback, should_retry, expected) in [
             ("-1", None, Some(false)),
             (" -0.5", None, Some(false)),
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_is_read_only_for_a_date_that_has_no_date_header_beside_it() {
+    fn wall_clock_is_read_only_without_a_date_header() {
         let never = || -> SystemTime { panic!("the clock was read") };
         let mut headers = HeaderMap::new();
         assert_eq!(Hint::read(&headers, &never), Hint::default());
@@ -133,7 +134,7 @@ mod tests {
         headers.insert("date", date);
         assert!(Hint::read(&headers, &never).retry_after().is_some());
         headers.remove("date");
-        // And without one it is: the date is long past.
+        // Without one it is: the date has passed.
         assert_eq!(
             Hint::from_headers(&headers).retry_after(),
             Some(std::time::Duration::ZERO)

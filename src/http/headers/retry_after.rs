@@ -1,9 +1,10 @@
-//! How long to wait: `retry-after-ms` and its like, `Retry-After`.
+//! Parses waits: `retry-after-ms`, vendor headers, and `Retry-After`.
 //!
-//! RFC 9110 §10.2.3: `Retry-After = HTTP-date / delay-seconds`, and `delay-seconds = 1*DIGIT`. Some vendors send
-//! fractions, which are read. Nothing here is capped.
+//! RFC 9110 §10.2.3: `Retry-After = HTTP-date / delay-seconds`, and `delay-seconds = 1*DIGIT`.
+//! Fractions, as some vendors send, are accepted. Nothing is capped.
 //!
-//! `None` for what is empty, has a sign, an exponent or a unit, holds two values, or is a date that never was.
+//! The result is `None` if the value is empty, has a sign, an exponent or a unit, contains two
+//! values, or is an invalid date.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 
 use super::{date, date::Now, decimal, decimal::decimal};
 
-/// gRPC's word for the same, in which a negative number means never.
+/// gRPC's equivalent, in which a negative number means never.
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 const MILLISECONDS: [HeaderName; 4] = [
@@ -21,7 +22,7 @@ const MILLISECONDS: [HeaderName; 4] = [
     PUSHBACK,
 ];
 
-/// The wait that the headers ask for; a date is compared with the `Date` header, or else with `now`.
+/// Returns the wait in the headers; a date is compared with the `Date` header, or else with `now`.
 pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
     MILLISECONDS
         .iter()
@@ -34,7 +35,7 @@ pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
         })
 }
 
-/// Whether the server asks to be left alone for good, by a negative wait.
+/// Returns `true` if a negative wait forbids retries.
 pub(super) fn is_never(headers: &HeaderMap) -> bool {
     let values = headers.get_all(&PUSHBACK).iter();
     values.filter_map(text).any(|text| {
@@ -56,7 +57,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
     Some(value.to_str().ok()?.trim())
 }
 
-/// Whole seconds, rounded up, so that whoever waits them out has waited long enough.
+/// Returns whole seconds, rounded up, so that a wait is never too short.
 pub(crate) fn seconds_begun(time: Duration) -> u64 {
     let part = u64::from(time.subsec_nanos() > 0);
     time.as_secs().saturating_add(part)
@@ -106,7 +107,7 @@ mod tests {
             (b"18446744073709551615", s(u64::MAX)),
             (b"18446744073709551616", s(u64::MAX)),
             (&[b'9'; 4_000], s(u64::MAX)),
-            // Fractions, as some vendors send them.
+            // Fractions.
             (b"1.5", ms(1_500)),
             (b"0.020", ms(20)),
             (b"1.", s(1)),
@@ -126,20 +127,20 @@ mod tests {
             (b"Sun, 06 Nov 1994 08:49:36 GMT", s(0)),
             (b"Thu, 01 Jan 1970 00:00:00 GMT", s(0)),
             (b"Fri, 31 Dec 9999 23:59:59 GMT", s(253_402_300_799 - NOW)),
-            // The grammar has a leap second in every minute.
+            // The grammar allows a leap second in every minute.
             (b"Sun, 06 Nov 1994 08:49:60 GMT", s(23)),
             (b"Sunday, 06-Nov-94 08:49:60 GMT", s(23)),
             (b"Sun Nov  6 08:49:60 1994", s(23)),
             (b"Fri, 31 Dec 9999 23:59:60 GMT", s(253_402_300_800 - NOW)),
             (b"Sun, 06 Nov 1994 08:60:37 GMT", None),
             (b"Sun, 06 Nov 1994 08:49:61 GMT", None),
-            // Two digits of a year: 2044 is 50 years away. 2045 is more, so these are 1945 and 1980; what lies before
-            // 1970 can't be told from garbage.
+            // Two-digit years: 2044 is 50 years away. 2045 is more, so these are 1945 and 1980;
+            // dates before 1970 are rejected.
             (b"Sunday, 06-Nov-44 08:49:37 GMT", s(1_577_923_200)),
             (b"Monday, 06-Nov-45 08:49:37 GMT", None),
             (b"Wednesday, 06-Nov-68 08:49:37 GMT", None),
             (b"Thursday, 06-Nov-80 08:49:37 GMT", s(0)),
-            // Dates that never were.
+            // Invalid dates.
             (b"Mon, 06 Nov 1994 08:49:37 GMT", None),
             (b"Thu, 31 Feb 1994 08:49:37 GMT", None),
             (b"Sun, 06 Nov 1994 25:49:37 GMT", None),
@@ -147,7 +148,7 @@ mod tests {
             (b"Sun, 06 Nov 1994 08:49:37", None),
             (b"1994-11-06T08:49:37Z", None),
             (b"Sunday, 06-Nov-1994 08:49:37 GMT", None),
-            // Garbage, and worse.
+            // Garbage.
             (b"", None),
             (b"   ", None),
             (b".", None),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_milliseconds_go_first_where_they_can_be_read() {
+    fn valid_milliseconds_come_first() {
         let table: &[(&[Field], Option<Duration>)] = &[
             (&[], None),
             (&[("retry-after-ms", b"1500")], ms(1_500)),
@@ -239,7 +240,7 @@ mod tests {
                 &[("retry-after", b"9"), ("grpc-retry-pushback-ms", b"-1")],
                 s(9),
             ),
-            // More than one of a kind: the longest that can be read.
+            // Repeated: the longest valid value.
             (&[("retry-after", b"5"), ("retry-after", b"10")], s(10)),
             (&[("retry-after", b"10"), ("retry-after", b"5")], s(10)),
             (&[("retry-after", b"soon"), ("retry-after", b"5")], s(5)),
@@ -257,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_read_against_the_date_of_the_server() {
+    fn dates_are_relative_to_the_date_header() {
         const THEN: &[u8] = b"Sun, 06 Nov 1994 08:50:37 GMT";
         let table: &[(&[u8], Option<Duration>)] = &[
-            // Its clock is an hour behind ours, or ahead of it, or years.
+            // A server clock that is behind, ahead, or years off.
             (b"Sun, 06 Nov 1994 07:50:37 GMT", s(3_600)),
             (b"Sun, 06 Nov 1994 09:50:37 GMT", s(0)),
             (b"Thu, 06 Nov 1980 08:50:37 GMT", s(441_763_200)),
             (b"Sunday, 06-Nov-94 08:50:07 GMT", s(30)),
             (b"Sun Nov  6 08:50:07 1994", s(30)),
             (b"Sun, 06 Nov 1994 08:49:60 GMT", s(37)),
-            // No date that can be read: ours.
+            // An invalid `Date`: use the wall clock.
             (b"now", s(60)),
             (b"", s(60)),
             (b"\xff", s(60)),
@@ -277,7 +278,7 @@ mod tests {
             let got = read(&[("retry-after", THEN), ("date", sent)]);
             assert_eq!(got, *expected, "{:?}", String::from_utf8_lossy(sent));
         }
-        // Seconds have no need of a date.
+        // Seconds don't need a `Date`.
         let sent: Field = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
         let seconds: Field = ("retry-after", b"60");
         assert_eq!(read(&[seconds, sent]), s(60));

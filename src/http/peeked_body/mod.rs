@@ -1,4 +1,4 @@
-//! The beginning of a body, read before the body is passed on.
+//! Reads the beginning of a body before the body is passed on.
 
 mod opened;
 
@@ -25,16 +25,16 @@ pub(crate) struct BodyPeek<B: Body> {
     body: Pin<Box<B>>,
     has_ended: bool,
     read: VecDeque<Read<B>>,
-    /// How many bytes were read.
+    /// The number of bytes read.
     bytes: usize,
     bounds: ReadLimits,
-    /// Set once the body has to be waited for.
+    /// Created when the body first has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
-    /// The patience was over the last time, and the body is asked once more.
+    /// The timeout has elapsed, and the body is polled once more.
     asked_again: bool,
 }
 
-/// How much of a body is read, and for how long it is waited for.
+/// The limits on what is read, and the timeout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadLimits {
     pub(crate) bytes: usize,
@@ -43,16 +43,16 @@ pub(crate) struct ReadLimits {
     pub(crate) patience: Duration,
 }
 
-/// What came of one step.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Another frame: [`BodyPeek::newest`] has its data.
+    /// Another frame: [`BodyPeek::newest`] reads its data.
     Frame,
-    /// That was all.
+    /// The body has ended.
     End,
-    /// The body failed.
+    /// The body returned an error.
     Failed,
-    /// A bound was reached.
+    /// A limit was reached.
     Enough,
 }
 
@@ -71,7 +71,7 @@ impl<B: Body> BodyPeek<B> {
         }
     }
 
-    /// Reads another frame, unless the end or a bound is reached. Not to be polled again after a failure.
+    /// Reads another frame, up to the end or a limit. Must not be polled again after a failure.
     pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.has_ended || self.body.is_end_stream() {
             return Poll::Ready(Step::End);
@@ -110,8 +110,9 @@ impl<B: Body> BodyPeek<B> {
         if Instant::now() < timer.deadline() {
             return Poll::Pending;
         }
-        // In a task that has used up its budget of tokio's nothing is found, whatever is there, and no timer goes off. There
-        // the body is asked again, with a new budget; but once, since it might use up all of it each time.
+        // In a task whose tokio budget is used up, every resource and timer is pending. So the body
+        // is polled once more with a new budget; not more often, since it might use up the budget
+        // each time.
         if mem::replace(&mut self.asked_again, true) {
             return Poll::Ready(());
         }
@@ -119,7 +120,8 @@ impl<B: Body> BodyPeek<B> {
         Poll::Pending
     }
 
-    /// The data of the newest frame, as far as the bound lets it be read. Whether that is all of what it should be.
+    /// Passes the data of the newest frame up to the limit to `look`. Returns `true` if that is all
+    /// of it.
     pub(crate) fn newest(&self, look: impl FnMut(&[u8])) -> bool {
         let Some(data) = self.read.back().and_then(data) else {
             return true;
@@ -129,7 +131,7 @@ impl<B: Body> BodyPeek<B> {
         each_slice(data, room, look)
     }
 
-    /// What was read, as far as the bound lets it be.
+    /// Returns the bytes read, up to the limit.
     pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.bytes.min(self.bounds.bytes));
         for data in self.read.iter().filter_map(data) {
@@ -141,17 +143,17 @@ impl<B: Body> BodyPeek<B> {
         text
     }
 
-    /// Whether more has come than the bound lets be read.
+    /// Returns `true` if more has arrived than the limit.
     pub(crate) const fn is_cut(&self) -> bool {
         self.bytes > self.bounds.bytes
     }
 
-    /// What the body failed with, if that was the last step: it is passed on no more.
+    /// Takes the error of the body, if that was the last step. It is then not passed on.
     pub(crate) fn take_error(&mut self) -> Option<B::Error> {
         self.read.pop_back()?.err()
     }
 
-    /// The body, from its first byte on.
+    /// Returns the body, from its first byte on.
     pub(crate) fn into_body(self) -> PeekedBody<B> {
         PeekedBody::new(self.read, self.body, self.has_ended)
     }
@@ -161,7 +163,8 @@ fn data<D: Buf, E>(frame: &Result<Frame<D>, E>) -> Option<&D> {
     frame.as_ref().ok()?.data_ref()
 }
 
-/// Shows the first `most` bytes of `data` piece by piece; whether it could all be shown.
+/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
+/// could be read.
 pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
     let wanted = data.remaining().min(most);
     let chunk = data.chunk();

@@ -1,4 +1,4 @@
-//! The whole body, once its beginning was read.
+//! The whole body, after its beginning was read.
 
 use std::{
     collections::VecDeque,
@@ -15,10 +15,10 @@ use super::{Read, data};
 use crate::http::guarded_body::more_bytes;
 
 pin_project! {
-    /// A body of which the beginning may have been read already. Every frame passes as it came.
+    /// A body whose beginning may have been read already. All frames pass through unchanged.
     pub struct PeekedBody<B: Body> {
         read: VecDeque<Read<B>>,
-        // What is read is all.
+        // What was read is all.
         has_ended: bool,
         #[pin]
         body: BodyState<B>,
@@ -29,7 +29,7 @@ pin_project! {
     #[project = InsideProj]
     enum BodyState<B> {
         Plain { #[pin] body: B },
-        // One that was polled already can't be moved any more.
+        // A body that was polled can't be moved.
         Pinned { body: Pin<Box<B>> },
     }
 }
@@ -53,7 +53,7 @@ impl<B: Body> PeekedBody<B> {
     }
 }
 
-/// A body of which nothing was read, such as one of your own in place of an answer.
+/// Creates a body of which nothing was read, such as for a fallback response.
 impl<B: Body> From<B> for PeekedBody<B> {
     fn from(body: B) -> Self {
         Self {
@@ -73,12 +73,12 @@ impl<B: Body> Body for PeekedBody<B> {
         let this = self.project();
         if let Some(frame) = this.read.pop_front() {
             if this.read.is_empty() {
-                // A stream may go on for long after its beginning.
+                // Free the memory: a stream may run long after its beginning.
                 drop(mem::take(this.read));
             }
             return Poll::Ready(Some(frame));
         }
-        // Some panic when they are polled after their end.
+        // Some bodies panic when polled after their end.
         if *this.has_ended {
             return Poll::Ready(None);
         }

@@ -1,4 +1,4 @@
-//! The way from reqwest's requests to those of `http` and back, for the layers whose requests reqwest has no type for.
+//! Converts between requests of reqwest and `http`, for layers with their own body type.
 
 use std::{
     error::Error,
@@ -16,50 +16,55 @@ use tower_service::Service;
 
 use crate::error::BoxError;
 
-/// A client of reqwest that takes `http::Request`s, with a body of any type, and answers with `reqwest::Response`s.
+/// A service that converts `http::Request`s with any body to `reqwest::Request`s. It returns
+/// `reqwest::Response`s.
 ///
-/// It stands innermost where a layer needs a body of its own type, as [`ReplayLayer`](crate::replay::ReplayLayer) does; see
-/// [there](crate::replay#reqwest) for an example. Anything that takes `reqwest::Request`s can be inside.
+/// It is the innermost layer if a layer needs its own body type, as
+/// [`ReplayLayer`](crate::replay::ReplayLayer) does; see [its example](crate::replay#reqwest). The
+/// inner service may be any that takes `reqwest::Request`s.
 ///
 /// # Errors
 ///
-/// Those of the client, and [`InvalidUrl`] where reqwest can't take the request's URL: it needs one with a scheme and a host.
+/// Returns the error of the inner service, or [`InvalidUrl`] if reqwest rejects the request's URL:
+/// it needs a scheme and a host.
 #[derive(Debug, Clone)]
 pub struct HttpClient<S = reqwest::Client> {
     inner: S,
 }
 
-/// Makes an [`HttpClient`] of any service that takes `reqwest::Request`s, such as the rest of a `reqwest-middleware` client.
+/// Layer that creates an [`HttpClient`] from any service that takes `reqwest::Request`s, such as
+/// the rest of a `reqwest-middleware` client.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct HttpClientLayer;
 
-/// Makes [`HttpRequestService`]s.
+/// Layer that creates [`HttpRequestService`]s.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct HttpRequestLayer;
 
-/// A service that takes `reqwest::Request`s and hands them on as `http::Request<reqwest::Body>`.
+/// A service that converts `reqwest::Request`s to `http::Request<reqwest::Body>`.
 ///
-/// It stands outside of the layers that need those, as [`ReplayLayer`](crate::replay::ReplayLayer) does, with an [`HttpClient`]
-/// inside. A request without a body has an empty one afterwards.
+/// Place it outside the layers that need these, such as
+/// [`ReplayLayer`](crate::replay::ReplayLayer), with an [`HttpClient`] inside. A missing body
+/// becomes an empty one.
 ///
 /// # Errors
 ///
-/// Those of the service inside, and [`InvalidUrl`].
+/// Returns the error of the inner service, or [`InvalidUrl`].
 #[derive(Debug, Clone)]
 pub struct HttpRequestService<S> {
     inner: S,
 }
 
-/// A request whose URL reqwest can't take, or one of reqwest's that no `http::Request` can have.
+/// Error returned if a URL is valid for only one of reqwest and `http`.
 ///
-/// Nothing was sent.
+/// The request was not sent.
 #[derive(Debug)]
 pub struct InvalidUrl(reqwest::Error);
 
 pin_project! {
-    /// The response future of an [`HttpClient`] and of an [`HttpRequestService`].
+    /// Response future of [`HttpClient`] and [`HttpRequestService`].
     pub struct HttpClientFuture<F> {
         #[pin]
         state: State<F>,
@@ -77,7 +82,7 @@ pin_project! {
 // ===== impl HttpClient =====
 
 impl<S> HttpClient<S> {
-    /// Sends through `inner`.
+    /// Creates a service that sends requests through `inner`.
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
@@ -95,7 +100,6 @@ where
     type Error = BoxError;
     type Future = HttpClientFuture<S::Future>;
 
-    /// Passes through.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
@@ -109,7 +113,7 @@ fn into_reqwest<B>(request: http::Request<B>) -> Result<reqwest::Request, Invali
 where
     B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
 {
-    // Reqwest repeats no stream, not even where it follows a redirect; no body at all is none.
+    // Reqwest does not resend a stream, not even for a redirect; an empty body is sent as none.
     let request = request.map(|body| match body.is_end_stream() {
         true => Body::default(),
         false => Body::wrap(body),
@@ -120,7 +124,7 @@ where
 // ===== impl HttpClientLayer =====
 
 impl HttpClientLayer {
-    /// The layer; there is nothing to set.
+    /// Creates a layer.
     pub const fn new() -> Self {
         Self
     }
@@ -137,7 +141,7 @@ impl<S> Layer<S> for HttpClientLayer {
 // ===== impl HttpRequestService =====
 
 impl<S> HttpRequestService<S> {
-    /// Hands on to `inner`.
+    /// Creates a service that passes requests to `inner`.
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
@@ -154,7 +158,6 @@ where
     type Error = BoxError;
     type Future = HttpClientFuture<S::Future>;
 
-    /// Passes through.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
@@ -168,7 +171,7 @@ where
 // ===== impl HttpRequestLayer =====
 
 impl HttpRequestLayer {
-    /// The layer; there is nothing to set.
+    /// Creates a layer.
     pub const fn new() -> Self {
         Self
     }
@@ -192,7 +195,7 @@ impl InvalidUrl {
 
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("reqwest and http do not both take the request's URL")
+        f.write_str("invalid request URL: use an absolute URL with a scheme and a host")
     }
 }
 

@@ -1,4 +1,5 @@
-//! `reqwest::Client` is a tower service; this makes its requests and responses known to the layers.
+//! Implements this crate's traits for requests and responses of `reqwest`. `reqwest::Client` is a
+//! tower service itself.
 
 mod http_client;
 
@@ -48,22 +49,22 @@ impl RequestHead for Request {
     }
 }
 
-/// `None` where the body is a stream.
+/// Returns `None` if the body is a stream.
 impl TryClone for Request {
     fn try_clone(&self) -> Option<Self> {
         self.try_clone()
     }
 }
 
-/// `None` where the body is a stream.
+/// Returns `None` if the body is a stream.
 impl TryClone for Body {
     fn try_clone(&self) -> Option<Self> {
-        // There is no access to the bytes but as a slice.
+        // The bytes are accessible only as a slice.
         self.as_bytes().map(|bytes| bytes.to_vec().into())
     }
 }
 
-/// `None` where the body is a stream.
+/// Returns `None` if the body is a stream.
 #[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Request {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
@@ -74,7 +75,7 @@ impl PeekBody for Request {
     }
 }
 
-/// `None` where the body is a stream.
+/// Returns `None` if the body is a stream.
 #[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Body {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
@@ -137,8 +138,8 @@ where
     }
 }
 
-/// The URL would be lost on the way through `http::Response`; reqwest finds it again in an extension, of a type that only
-/// its builder can make.
+/// Stores the URL in an extension, since `http::Response` has none. Reqwest reads it from there;
+/// only its builder can create the extension's type.
 fn with_url(response: Response) -> http::Response<Body> {
     let url = response.url().clone();
     let mut response = http::Response::<Body>::from(response);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_request_are_seen_and_exchanged() {
+    fn request_bytes_are_peeked_and_replaced() {
         let mut request = request();
         assert_eq!(RequestHead::path(&request), "/v1/x");
         assert_eq!(request.peek(<[u8]>::len), Some(0));
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_shows_nothing_until_it_is_exchanged() {
+    fn streams_can_be_peeked_once_replaced() {
         let mut body = Body::wrap(GuardedBody::new(Body::from("old"), ()));
         assert_eq!(body.peek(<[u8]>::len), None);
         assert!(body.replace_body(Bytes::from("new")));

@@ -1,4 +1,4 @@
-//! Errors on their way between the two worlds, without losing their types.
+//! Converts errors between layers and middleware, keeping their types.
 
 use std::{error::Error as StdError, fmt};
 
@@ -6,30 +6,30 @@ use reqwest_middleware::Error;
 
 use crate::error::{BoxError, Rejected};
 
-/// An error of a layer, as it stands in a `reqwest_middleware::Error::Middleware`.
+/// An error of a layer, inside a `reqwest_middleware::Error::Middleware`.
 ///
-/// [`Rejected`] and `QuotaExhausted` do not need it: they stand there themselves. This is for the errors of other layers, such as tower's
-/// `Elapsed`: its source is the layer's error.
+/// [`Rejected`] and `QuotaExhausted` are not wrapped in it. This is for errors of other layers,
+/// such as tower's `Elapsed`, which is its source.
 #[derive(Debug)]
 pub struct LayerError(BoxError);
 
-/// An error of the middleware inside, on its way through the layers.
+/// An error of the inner middleware, while it passes through the layers.
 ///
-/// `reqwest_middleware::Error` shows the sources of what it holds and not what it holds. This shows that, too, so that
-/// conditions find a [`Rejected`] of another layer further in.
+/// The source of a `reqwest_middleware::Error` is the source of its inner error, which is skipped.
+/// This includes the inner error, so that predicates find a [`Rejected`] of an inner layer.
 #[derive(Debug)]
 struct ErrorAndSources(Error);
 
 // ===== impl LayerError =====
 
 impl LayerError {
-    /// The layer's error.
+    /// Returns a reference to the layer's error.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.0
     }
 
-    /// The layer's error, to keep.
+    /// Returns the layer's error.
     #[must_use]
     pub fn into_inner(self) -> BoxError {
         self.0
@@ -38,7 +38,7 @@ impl LayerError {
 
 impl fmt::Display for LayerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a layer around the client failed")
+        f.write_str("tower layer failed")
     }
 }
 
@@ -65,7 +65,7 @@ impl StdError for ErrorAndSources {
     }
 }
 
-/// For the way out of the middleware inside.
+/// Converts an error of the inner middleware.
 pub(super) fn into_layers(error: Error) -> BoxError {
     match error {
         Error::Reqwest(error) => error.into(),
@@ -73,7 +73,7 @@ pub(super) fn into_layers(error: Error) -> BoxError {
     }
 }
 
-/// For the way out of the layers.
+/// Converts an error of the layers.
 pub(super) fn out_of_layers(error: BoxError) -> Error {
     let error = match error.downcast::<ErrorAndSources>() {
         Ok(inside) => return inside.0,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_can_be_downcast_to() {
+    fn downcast_to_rejected() {
         let Error::Middleware(error) = out_of_layers(rejected().into()) else {
             panic!("not an error of a middleware")
         };
@@ -118,7 +118,7 @@ mod tests {
 
     #[cfg(feature = "provider")]
     #[test]
-    fn a_quota_that_is_exhausted_can_be_downcast_to() {
+    fn downcast_to_quota_exhausted() {
         use crate::ai::provider::QuotaExhausted;
 
         let body = br#"{"error":{"code":"insufficient_quota"}}"#;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_from_inside_comes_out_as_itself_and_shows_what_it_holds_on_the_way() {
+    fn inner_errors_are_unchanged() {
         let boxed = into_layers(Error::middleware(rejected()));
         assert!(boxed.source().unwrap().is::<Rejected>());
         let Error::Middleware(error) = out_of_layers(boxed) else {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_any_other_layer_is_the_source_of_a_layer_error() {
+    fn other_errors_become_layer_errors() {
         let Error::Middleware(error) = out_of_layers("something else".into()) else {
             panic!("not an error of a middleware")
         };

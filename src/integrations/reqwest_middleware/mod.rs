@@ -1,4 +1,4 @@
-//! Any layer as a middleware of the `reqwest-middleware` crate.
+//! Adapts layers to middleware of the `reqwest-middleware` crate.
 
 mod error;
 
@@ -22,25 +22,26 @@ use crate::error::BoxError;
 
 pub use self::error::LayerError;
 
-/// A tower layer, or a stack of them, as a [`Middleware`].
+/// Adapts a tower layer, or a stack of them, to a [`Middleware`].
 ///
-/// For each request a service is made around the rest of the client's middleware, so the layer has to keep its state in
-/// itself, as all of this crate's do. A layer whose state is in its service, such as tower's `RateLimitLayer`, would
-/// begin anew each time.
+/// A service is created around the rest of the middleware for each request, so the layer must keep
+/// its state in itself, as all layers of this crate do. A layer whose state is in its service, such
+/// as tower's `RateLimitLayer`, would start anew for each request.
 ///
 /// # Extensions
 ///
-/// What the middleware outside put into the request's [`Extensions`] is there for the middleware inside, at each
-/// attempt, and what those put in is there for the ones outside afterwards. Where a layer has two attempts under way at
-/// once, the first of them has the extensions.
+/// The [`Extensions`] of the outer middleware are available to the inner middleware at each
+/// attempt, and their changes to the outer middleware afterwards. If a layer has two concurrent
+/// attempts, the first has the extensions.
 ///
 /// # Errors
 ///
-/// An error of the middleware inside, or of reqwest, comes out as it was. A refusal is an
-/// `Error::Middleware` from which a [`Rejected`](crate::Rejected), or with the feature `provider` a `QuotaExhausted`, can
-/// be had by `downcast_ref`, and any other error of a layer is an `Error::Middleware` that holds a [`LayerError`].
+/// Errors of the inner middleware and of reqwest are returned unchanged. A rejection is an
+/// `Error::Middleware` that can be downcast to [`Rejected`](crate::Rejected) or, with the feature
+/// `provider`, to `QuotaExhausted`. Any other error of a layer is an `Error::Middleware` with a
+/// [`LayerError`].
 ///
-/// # Example
+/// # Examples
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
@@ -64,28 +65,29 @@ pub struct LayerMiddleware<L> {
     layer: L,
 }
 
-/// The rest of a client's middleware, and the client, as a service: what a [`LayerMiddleware`] gives to its layer.
+/// The rest of a client's middleware as a service: the inner service of the layer in a
+/// [`LayerMiddleware`].
 #[derive(Clone)]
 pub struct NextService<'a> {
     next: Next<'a>,
     extensions: SharedExtensions,
 }
 
-/// The response future of a [`NextService`].
+/// Response future of [`NextService`].
 pub struct NextFuture<'a>(
     Pin<Box<dyn Future<Output = std::result::Result<Response, BoxError>> + Send + 'a>>,
 );
 
-/// Where the extensions are while no attempt has them.
+/// The extensions while no attempt has them.
 type SharedExtensions = Arc<Mutex<Extensions>>;
 
-/// The caller's extensions, which are given back however the request ends.
+/// The client's extensions, which are returned on drop.
 struct Borrowed<'a> {
     extensions: &'a mut Extensions,
     shared: SharedExtensions,
 }
 
-/// The extensions as one attempt has them, which are given back however the attempt ends.
+/// The extensions of one attempt, which are returned on drop.
 struct AttemptExtensions {
     extensions: Extensions,
     shared: SharedExtensions,
@@ -94,7 +96,7 @@ struct AttemptExtensions {
 // ===== impl LayerMiddleware =====
 
 impl<L> LayerMiddleware<L> {
-    /// A middleware that does what `layer` does.
+    /// Creates a middleware from `layer`.
     pub const fn new(layer: L) -> Self {
         Self { layer }
     }
@@ -146,7 +148,7 @@ impl<'a> Service<Request> for NextService<'a> {
 
     fn call(&mut self, request: Request) -> NextFuture<'a> {
         let (next, shared) = (self.next.clone(), self.extensions.clone());
-        // `Next` makes a boxed future of its own, which borrows the extensions.
+        // `Next` returns a boxed future that borrows the extensions.
         NextFuture(Box::pin(async move {
             let mut taken = AttemptExtensions::new(shared);
             let result = next.run(request, &mut taken.extensions).await;
@@ -210,6 +212,6 @@ impl Drop for AttemptExtensions {
 }
 
 fn lock(shared: &SharedExtensions) -> MutexGuard<'_, Extensions> {
-    // Nothing panics while it is held.
+    // Nothing panics while the lock is held.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The body of an error, whosever it is.
+//! Parses error bodies of all known providers.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -12,29 +12,29 @@ use crate::{
 
 /// No error is longer.
 const MOST_BYTES: usize = 64 * 1024;
-/// No word further in is looked at.
+/// Further bytes of the message are ignored.
 const MOST_WORDS: usize = 4 * 1024;
 
-/// What an error says. Any part may be missing.
+/// The parts of an error. Any may be missing.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
-    /// Its codes and types, the most telling one first.
+    /// Codes and types, the most specific first.
     pub(super) codes: Vec<String>,
     pub(super) message: Option<String>,
-    /// The text in which words are looked for: the message, and what an upstream said.
+    /// The text that is searched for words: the message, also of an upstream provider.
     pub(super) words: String,
-    /// Whether a quota that is named is that of a day.
+    /// Whether a named quota is daily.
     pub(super) is_daily: Option<bool>,
     pub(super) retry_delay: Option<Duration>,
-    /// Headers that a proxy of many providers puts into the body.
+    /// Headers that a gateway puts into the body.
     pub(super) headers: HeaderMap,
 }
 
 // ===== impl ErrorBody =====
 
 impl ErrorBody {
-    /// Reads a body, which may be empty, cut anywhere, or not JSON. One that is compressed is as if
-    /// it were empty.
+    /// Parses a body, which may be empty, truncated, or not JSON. A compressed body counts as
+    /// empty.
     pub(super) fn read(body: &[u8], headers: &HeaderMap) -> Self {
         let most = if is_compressed(headers) {
             0
@@ -44,7 +44,7 @@ impl ErrorBody {
         let text = String::from_utf8_lossy(&body[..body.len().min(most)]);
         let mut error = if text.trim_start().starts_with(['{', '[', '"']) {
             let root = Json::lenient(&text);
-            // Google's comes in an array if the response would have been a stream.
+            // Google sends an array if the response would have been a stream.
             let first = || root.elements().next().unwrap_or(root);
             Self::of(error_in(root).unwrap_or_else(first))
         } else {
@@ -56,17 +56,17 @@ impl ErrorBody {
         error
     }
 
-    /// Whether it has one of these codes.
+    /// Returns `true` if it has one of these codes.
     pub(super) fn has_code(&self, codes: &[&str]) -> bool {
         self.codes.iter().any(|code| codes.contains(&&**code))
     }
 
-    /// Whether its message has one of these words in it.
+    /// Returns `true` if its message contains one of these words.
     pub(super) fn says(&self, words: &[&str]) -> bool {
         codes::has_any(&self.words, words)
     }
 
-    /// Whether its message or one of its codes has.
+    /// Returns `true` if its message or one of its codes contains one of these words.
     pub(super) fn mentions(&self, words: &[&str]) -> bool {
         self.says(words) || self.codes.iter().any(|code| codes::has_any(code, words))
     }
@@ -78,7 +78,7 @@ impl ErrorBody {
             || self.mentions(codes::LIMIT_WORDS)
     }
 
-    /// What a value says that is, or has in it, an error.
+    /// Parses a value that is or contains an error.
     fn of(root: Json<'_>) -> Self {
         let inside = ["error", "errors/*"].map(|path| root.at(path));
         let mut inside = inside.iter().filter_map(|values| values.first());
@@ -103,7 +103,7 @@ impl ErrorBody {
         }
     }
 
-    /// The last error of a stream of events; or else what can be found.
+    /// Parses the last error of an event stream, or else what can be found.
     fn of_text(text: &str) -> Self {
         let data = text
             .lines()
@@ -127,7 +127,7 @@ impl ErrorBody {
     }
 }
 
-/// All that may be a code; a number last, for it only repeats the status.
+/// Returns all possible codes; a number is last, since it only repeats the status.
 fn codes(error: Json<'_>) -> Vec<String> {
     const PLACES: [&str; 10] = [
         "code",
@@ -166,7 +166,7 @@ fn string_or_number(value: Json<'_>) -> Option<String> {
     string(value).or_else(|| value.is_number().then(|| value.text().to_owned()))
 }
 
-/// A string, as it is written if it is cut or can't be read.
+/// Returns a string, or its raw text if it is truncated or invalid.
 fn string(value: Json<'_>) -> Option<String> {
     let written = value.text().strip_prefix('"')?;
     Some(

@@ -1,12 +1,12 @@
-//! Codes and words by which providers say what an error is.
+//! Codes and words of provider errors.
 //!
-//! Words are in lower case, and stand for themselves in letters of any case.
+//! Words are in lower case and match any case.
 
 use std::time::Duration;
 
 use crate::http::headers::duration;
 
-/// Codes that say that the money is spent.
+/// Codes for exhausted credit.
 pub(super) const MONEY: &[&str] = &[
     "insufficient_quota",
     "credit_balance_exhausted",
@@ -19,7 +19,7 @@ pub(super) const MONEY: &[&str] = &[
     "billing_error",
 ];
 
-/// Codes of everything else that prose is searched for.
+/// All other codes that text is searched for.
 pub(super) const OTHERS: &[&str] = &[
     "slow_down",
     "resource_unavailable",
@@ -31,7 +31,7 @@ pub(super) const OTHERS: &[&str] = &[
     "timeout_error",
 ];
 
-/// Codes that say that the prompt does not fit.
+/// Codes for a prompt that is too long.
 pub(super) const CONTEXT: &[&str] = &[
     "context_length_exceeded",
     "context_window_exceeded",
@@ -40,7 +40,7 @@ pub(super) const CONTEXT: &[&str] = &[
     "model_max_prompt_tokens_exceeded",
 ];
 
-/// Codes that say that a policy forbids the prompt, or the answer.
+/// Codes for a prompt or a response that violates a policy.
 pub(super) const POLICY: &[&str] = &[
     "content_policy_violation",
     "ContentPolicyViolationError",
@@ -53,7 +53,7 @@ pub(super) const POLICY: &[&str] = &[
     "DataInspectionFailed",
 ];
 
-/// A message that says that the prompt does not fit into what the model can read.
+/// Words for a prompt that exceeds the context window.
 pub(super) const CONTEXT_WORDS: &[&str] = &[
     "context length",
     "context window",
@@ -68,7 +68,7 @@ pub(super) const CONTEXT_WORDS: &[&str] = &[
     "`max_new_tokens` must be <=",
 ];
 
-/// A message that says that a policy forbids the prompt, or the response.
+/// Words for a prompt or a response that violates a policy.
 pub(super) const POLICY_WORDS: &[&str] = &[
     "content management policy",
     "content policy",
@@ -83,8 +83,8 @@ pub(super) const POLICY_WORDS: &[&str] = &[
     "requires moderation",
 ];
 
-/// A message that says that the money is spent. Of billing alone messages about other limits speak,
-/// too.
+/// Words for exhausted credit. "Billing" alone is not among them, since messages about other limits
+/// contain it as well.
 pub(super) const MONEY_WORDS: &[&str] = &[
     "credit balance is too low",
     "insufficient balance",
@@ -93,7 +93,7 @@ pub(super) const MONEY_WORDS: &[&str] = &[
     "used all available credits",
 ];
 
-/// A code or a message about an overload.
+/// Words for an overload.
 pub(super) const CAPACITY_WORDS: &[&str] = &[
     "overloaded",
     "resource unavailable",
@@ -103,13 +103,13 @@ pub(super) const CAPACITY_WORDS: &[&str] = &[
     "no capacity",
 ];
 
-/// A code or a message about a load that rose too fast.
+/// Words for a load that rose too fast.
 pub(super) const RAMP_WORDS: &[&str] = &["slow_down", "acceleration"];
 
-/// A code or a message about requests in flight.
+/// Words for too many concurrent requests.
 pub(super) const CONCURRENCY_WORDS: &[&str] = &["concurren"];
 
-/// A code or a message about a limit at all.
+/// Words for any limit.
 pub(super) const LIMIT_WORDS: &[&str] = &[
     "rate limit",
     "rate_limit",
@@ -121,22 +121,22 @@ pub(super) const LIMIT_WORDS: &[&str] = &[
     "quota",
 ];
 
-/// Whether a text has any of these words in it.
+/// Returns `true` if `text` contains one of `words`.
 pub(super) fn has_any(text: &str, words: &[&str]) -> bool {
     let text = text.to_ascii_lowercase();
-    // Google's word for the project that pays speaks of no limit.
+    // Google's term for the billing project is not about a limit.
     let text = text.replace("quota project", "");
     words.iter().any(|word| text.contains(word))
 }
 
-/// As OpenAI begins the message of such a refusal.
+/// Matches the beginning of OpenAI's message for a request that is too large.
 pub(super) fn is_too_large(text: &str) -> bool {
     let text = text.trim_start().to_ascii_lowercase();
     text.starts_with("request too large")
 }
 
-/// Whether the first period that a message names is a day, or a month. What follows is often what
-/// another plan would allow, and what it costs a month.
+/// Returns `true` if the first period in a message is a day or a month. Later ones are often about
+/// other plans and their price per month.
 pub(super) fn is_day(text: &str) -> bool {
     let text = text.to_ascii_lowercase().replace('/', " per ");
     let mut before = "";
@@ -158,7 +158,7 @@ pub(super) fn is_day(text: &str) -> bool {
     false
 }
 
-/// The wait that a message asks for: "try again in 1.5s", "retry after 5 seconds".
+/// Returns the wait in a message: "try again in 1.5s", "retry after 5 seconds".
 pub(super) fn wait(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     ["try again in ", "retry in ", "retry after "]

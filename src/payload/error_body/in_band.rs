@@ -1,12 +1,11 @@
-//! Errors inside of responses that say that all is well: what one text says, an event of a stream
-//! or a body.
+//! Detects errors in successful responses: in an event of a stream or in a body.
 
 use crate::payload::json::Json;
 
-/// Where an error may be in a text, apart from its top.
+/// The places of an error in a text, apart from the top level.
 const PLACES: [&str; 4] = ["*", "response", "delta", "choices/*"];
 
-/// By these a value says that it is, or ends in, an error.
+/// Members whose value marks an error.
 const NAMES: [(&str, &str); 7] = [
     ("type", "error"),
     ("type", "response.failed"),
@@ -17,7 +16,7 @@ const NAMES: [(&str, &str); 7] = [
     ("finish_reason", "TIMEOUT"),
 ];
 
-/// Where the content of a response may be.
+/// The places of the content of a response.
 const CONTENT: [&str; 9] = [
     "content",
     "output",
@@ -32,15 +31,15 @@ const CONTENT: [&str; 9] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// That the response begins, or goes on.
+    /// The response begins or goes on, without content.
     Nothing,
-    /// Something that a reader waits for; whatever isn't known is taken for that.
+    /// Content, or anything unknown.
     Content,
-    /// That there will be no response, and nothing of one is there.
+    /// An error without any content.
     Error,
 }
 
-/// What a text says. `is_error` if the event that it is of is named an error.
+/// Classifies a text. `is_error` is set if its event is named `error`.
 pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
     if is_error || error_in(root).is_some() {
         let has_content = CONTENT.iter().any(|path| !are_hollow(root, &[path]));
@@ -57,10 +56,10 @@ pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
     }
 }
 
-/// The error in a text: a value with the error in it, or the error itself. All that asks whether a
-/// text reports one asks here.
+/// Returns the error in a text: a value that contains the error, or the error itself. Every check
+/// for an error uses this function.
 ///
-/// An `error` that is `null`, `false` or empty is none.
+/// An `error` that is `null`, `false` or empty is ignored.
 pub(crate) fn error_in(root: Json<'_>) -> Option<Json<'_>> {
     let inside = PLACES.iter().flat_map(|place| root.at(place));
     let values: Vec<_> = std::iter::once(root).chain(inside).collect();
@@ -79,13 +78,13 @@ fn is_blank(value: Json<'_>) -> bool {
     matches!(&*start, "null" | "false" | "\"\"" | "{}" | "[]")
 }
 
-/// Whether there is nothing at these paths that anybody would read.
+/// Returns `true` if these paths have no content.
 fn are_hollow(root: Json<'_>, paths: &[&str]) -> bool {
     let mut values = paths.iter().flat_map(|path| root.at(path));
     values.all(is_hollow)
 }
 
-/// The same of a value. What it is called and whose it is does not count.
+/// Returns `true` if a value has no content. Names and roles do not count.
 fn is_hollow(value: Json<'_>) -> bool {
     let mut member = "";
     let mut tokens = value.tokens().map(Json::text).peekable();
@@ -101,8 +100,8 @@ fn is_hollow(value: Json<'_>) -> bool {
     true
 }
 
-/// Whether it was something else that failed, and this tells of it: a job, one request of a batch,
-/// a call of a procedure.
+/// Returns `true` if it reports the failure of another operation: a job, one request of a batch, a
+/// procedure call.
 fn is_report(root: Json<'_>) -> bool {
     let object = root.get("object").and_then(Json::as_str);
     let has = |name| root.get(name).is_some();
@@ -119,7 +118,7 @@ fn is_report(root: Json<'_>) -> bool {
     is_other || has("custom_id") || has("jsonrpc")
 }
 
-/// Whether an event comes before the first content.
+/// Returns `true` if an event precedes the first content.
 fn is_silent(root: Json<'_>) -> bool {
     let Some(name) = root.get("type").and_then(Json::as_str) else {
         return is_silent_chunk(root);
@@ -139,7 +138,7 @@ fn is_silent(root: Json<'_>) -> bool {
         "response.content_part.added" | "response.reasoning_summary_part.added" => {
             are_hollow(&["part"])
         }
-        // A call of a tool is content by its name alone.
+        // A tool call is content by its name alone.
         "response.output_item.added" => {
             let item = root.get("item").unwrap_or_default();
             (is(item, "type", "message") || is(item, "type", "reasoning"))
@@ -149,7 +148,7 @@ fn is_silent(root: Json<'_>) -> bool {
     }
 }
 
-/// Chunks of the kind that has no name, of OpenAI's completions and of Gemini's.
+/// Returns `true` for a silent chunk without an event type, as in OpenAI's completions and Gemini.
 fn is_silent_chunk(root: Json<'_>) -> bool {
     let is_array = |name| root.get(name).is_some_and(Json::is_array);
     if is_array("choices") {
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_table_says_what_reports_an_error() {
+    fn errors_in_bodies() {
         for (text, expected) in [
             ("{}", false),
             ("null", false),
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn hollow_values_have_nothing_to_read() {
+    fn values_without_content() {
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
         for (text, expected) in [
             ("null", true),

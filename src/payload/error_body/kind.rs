@@ -1,4 +1,4 @@
-//! What kind of failure an error is.
+//! Classifies errors.
 
 use http::{HeaderMap, StatusCode};
 
@@ -9,29 +9,28 @@ use super::{
 };
 use crate::error::Outcome;
 
-/// An error as it is, or would have been if it had come in time.
+/// The status and outcome of an error, as if it had been sent as an error response.
 ///
-/// A layer that has read the body leaves it in the response's extensions, so that the body need not
+/// A layer that has read the body stores it in the response's extensions, so that the body need not
 /// be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) status: StatusCode,
     pub(crate) outcome: Outcome,
-    /// The limit that it is of, if it is of one.
+    /// The limit that was exceeded, if any.
     pub(crate) limit: Option<LimitError>,
 }
 
 // ===== impl Diagnosis =====
 
 impl Diagnosis {
-    /// What an error is that came in an event, or in a response under a status that says that all
-    /// is well.
+    /// Diagnoses an error in an event, or in a response with a successful status.
     pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
         let error = ErrorBody::read(text, headers);
         Self::new(status(&error), headers, &error)
     }
 
-    /// What an error response is. The body may be empty, cut anywhere, or not JSON.
+    /// Diagnoses an error response. The body may be empty, truncated, or not JSON.
     pub(crate) fn in_time(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         Self::new(status, headers, &ErrorBody::read(body, headers))
     }
@@ -46,9 +45,9 @@ impl Diagnosis {
     }
 }
 
-/// What an error response means, by what its body says, else by its status.
+/// Returns the outcome of an error response by its body, or else by its status.
 fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Outcome {
-    // In the message of a refusal by a limit these words are of something else.
+    // In the message of a rate limit these words mean something else.
     let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);
     let says = |words| is_in_words && error.says(words);
     if error.has_code(codes::CONTEXT) || says(codes::CONTEXT_WORDS) {
@@ -80,7 +79,7 @@ fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) ->
     named.unwrap_or_else(|| Outcome::of_status(status))
 }
 
-/// The status that an error has if it comes as one; 500 if that can't be told.
+/// Returns the status that the error has as an error response; 500 if it is unknown.
 fn status(error: &ErrorBody) -> StatusCode {
     let number = |code: &String| code.parse().ok().filter(|code| (400..600).contains(code));
     let by_words = || {
@@ -99,7 +98,7 @@ fn status(error: &ErrorBody) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The status that a code or type of the error stands for.
+/// Returns the status for a code or type of the error.
 fn named(error: &ErrorBody) -> Option<u16> {
     error.codes.iter().find_map(|code| by_name(code))
 }

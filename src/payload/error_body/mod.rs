@@ -1,5 +1,4 @@
-//! What an error of a model API says, whether it comes as one or under a status that says that all
-//! is well.
+//! Errors of model APIs, in error responses and in successful ones.
 
 #[cfg(feature = "provider")]
 mod body;

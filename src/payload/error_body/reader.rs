@@ -1,4 +1,4 @@
-//! Reading the beginning of an error's body before the response is passed on.
+//! Reads the beginning of an error's body before the response is passed on.
 
 use std::{
     task::{Context, Poll, ready},
@@ -11,7 +11,7 @@ use http_body::Body;
 use super::kind::Diagnosis;
 use crate::http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step};
 
-/// As much of an error is read as any provider has to say.
+/// More than any provider sends.
 const BOUNDS: ReadLimits = ReadLimits {
     bytes: 16 * 1024,
     frames: 256,
@@ -21,7 +21,7 @@ const BOUNDS: ReadLimits = ReadLimits {
 /// An error response whose body is being read.
 pub(crate) struct ErrorReader<B: Body>(Option<(Parts, BodyPeek<B>)>);
 
-/// What a layer further in has read.
+/// Returns the diagnosis of an inner layer.
 fn known(parts: &Parts) -> Option<&Diagnosis> {
     let known = parts.extensions.get::<Diagnosis>();
     known.filter(|known| known.status == parts.status)
@@ -44,7 +44,8 @@ impl<B: Body> ErrorReader<B> {
         Poll::Ready(())
     }
 
-    /// The response as it came, and what the part of it that was read says; once.
+    /// Returns the unchanged response and the diagnosis of what was read. Returns `None` if called
+    /// again.
     pub(crate) fn finish(&mut self) -> Option<(Response<PeekedBody<B>>, Diagnosis)> {
         let (parts, opening) = self.0.take()?;
         let diagnosis = known(&parts)

@@ -1,4 +1,4 @@
-//! Which limit an error is of.
+//! Finds the limit that an error is about.
 
 use std::time::Duration;
 
@@ -7,59 +7,59 @@ use http::{HeaderMap, StatusCode};
 use super::{body::ErrorBody, codes};
 use crate::http::{Dimension, Hint, RateLimits, Reported, headers::rate_limit::limits::DAY};
 
-/// A wait that the provider itself holds for worth its while.
+/// The longest wait after which a retry makes sense.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);
-/// Whoever is told to wait longer than this may as well come back another day.
+/// A longer wait is classified as a daily quota.
 const LONG: Duration = Duration::from_secs(2 * 60 * 60);
-/// Anthropic's status for its own overload, which is in no registry.
+/// Anthropic's unregistered status for an overload.
 const OVERLOADED: u16 = 529;
 
-/// Which kind of limit the provider refused by.
+/// The kind of limit for which a provider rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThrottleReason {
-    /// Too many in a short time: wait as told.
+    /// Too many requests or tokens in a short time: wait.
     Rate,
-    /// Too many in a day, or a month: no wait that a request can bear will help.
+    /// Too many requests or tokens in a day or a month: no reasonable wait helps.
     Day,
-    /// The money is spent, or a spending limit reached.
+    /// The credit or the spending limit is used up.
     QuotaExhausted,
-    /// The request alone is more than the limit ever holds: no wait will help.
+    /// The request is larger than the limit: no wait helps.
     TooLarge,
-    /// Too many in flight.
+    /// Too many concurrent requests.
     Concurrency,
     /// The load rose too fast.
     Ramp,
-    /// The provider is overloaded; it says nothing of the caller's limits.
+    /// The provider is overloaded, independently of the client's limits.
     Capacity,
 }
 
-/// An error response that says that a limit was reached.
+/// An error response for an exceeded limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LimitError {
     pub(crate) class: ThrottleReason,
-    /// How long to wait, by the most telling source that speaks: a header, the body's own field,
-    /// the reset of a limit that is used up, the words of the message.
+    /// The wait, from the most specific source: a header, a field of the body, the reset of a limit
+    /// that is used up, the message.
     pub(crate) retry_after: Option<Duration>,
-    /// The provider's own code or type for it, its first 200 characters.
+    /// The provider's code or type, at most 200 characters.
     pub(crate) code: Option<Box<str>>,
-    /// The provider's own words, the first 200 characters of them.
+    /// The provider's message, at most 200 characters.
     pub(crate) message: Option<Box<str>>,
 }
 
 // ===== impl ThrottleReason =====
 
 impl ThrottleReason {
-    /// What a refusal of a provider's means; `None` where the response is none.
+    /// Classifies a response; returns `None` if it is not a rejection.
     ///
-    /// Statuses 402, 429, 503 and 529 are refusals, and 403 where something in it speaks of a
-    /// limit. The body may be empty, cut anywhere, or not JSON.
+    /// Statuses 402, 429, 503 and 529 are rejections, and 403 if the response is about a limit. The
+    /// body may be empty, truncated, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         LimitError::read(status, headers, body).map(|error| error.class)
     }
 
-    /// Whether no retry will mend it.
+    /// Returns `true` if no retry can succeed.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Day | Self::QuotaExhausted | Self::TooLarge)
@@ -69,10 +69,10 @@ impl ThrottleReason {
 // ===== impl LimitError =====
 
 impl LimitError {
-    /// Reads an error response; `None` if it says nothing of a limit.
+    /// Reads an error response; returns `None` if it is not about a limit.
     ///
-    /// Statuses 402, 429, 503 and 529 do, and 403 if something in it speaks of a limit. The body
-    /// may be empty, cut anywhere, or not JSON. One that is compressed is as if it were empty.
+    /// Statuses 402, 429, 503 and 529 are, and 403 if the response is about a limit. The body may
+    /// be empty, truncated, or not JSON. A compressed body counts as empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, headers, &ErrorBody::read(body, headers))
     }
@@ -92,7 +92,7 @@ impl LimitError {
         }
         let retry_after = hint.or_else(|| wait(error, &limits));
         let class = match class(status, error, &limits) {
-            // A day's quota that refills as one watches.
+            // A daily quota that refills continuously.
             ThrottleReason::Day
                 if error.is_daily != Some(true)
                     && retry_after.is_some_and(|wait| wait <= BEARABLE) =>
@@ -109,13 +109,13 @@ impl LimitError {
         })
     }
 
-    /// Whether an error response of that status may be one.
+    /// Returns `true` if a response with that status may be a rejection.
     pub(crate) fn has(status: StatusCode) -> bool {
         matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
     }
 }
 
-/// By what is said in so many words first, and by the status last.
+/// Classifies by the explicit reason first and by the status last.
 fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> ThrottleReason {
     if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY) {
         return ThrottleReason::QuotaExhausted;
@@ -137,7 +137,7 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
     if error.mentions(codes::CONCURRENCY_WORDS) || used_up(limits).any(in_flight) {
         return ThrottleReason::Concurrency;
     }
-    // Where the quota has a name the message repeats what that says, or speaks of other plans.
+    // If the quota is named, its message repeats the name or is about other plans.
     let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
     if in_words || used_up(limits).any(is_of_a_day) {
         return ThrottleReason::Day;
@@ -145,9 +145,9 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
     ThrottleReason::Rate
 }
 
-/// What headers that were made for it do not say.
+/// Returns the wait if no dedicated header names one.
 fn wait(error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
-    // With a quota of a day comes a wait of seconds, after which the answer is the same.
+    // A daily quota comes with a wait of seconds, after which the response is the same.
     let counts = error.is_daily != Some(true);
     let reset = || used_up(limits).filter_map(|limit| limit.reset).max();
     let in_words = || codes::wait(&error.words);

@@ -5,7 +5,7 @@ use super::*;
 use ThrottleReason::{Capacity, Concurrency, Day, QuotaExhausted, Ramp, Rate, TooLarge};
 
 type Fields = &'static [(&'static str, &'static str)];
-/// The class, milliseconds to wait, and the code.
+/// Class, milliseconds to wait, code.
 type Row = (ThrottleReason, Option<u64>, Option<&'static str>);
 
 #[allow(clippy::unwrap_used, reason = "a test")]
@@ -253,7 +253,7 @@ fn bodies_of_providers() {
 }
 
 #[test]
-fn every_code_of_money_is_one() {
+fn quota_exhausted_codes() {
     for code in [
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -276,7 +276,7 @@ fn every_code_of_money_is_one() {
             }
         }
     }
-    // Not in the mouth of whoever wrote the prompt.
+    // Not if the prompt is quoted.
     let echo =
         r#"{"error":{"message":"bad: \"insufficient_quota\"","code":"rate_limit_exceeded"}}"#;
     for end in [echo.len(), echo.len() - 1] {
@@ -292,7 +292,7 @@ const PER_DAY: &str = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","mes
  {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37s"}]}}"#;
 
 #[test]
-fn a_quota_of_a_day_heeds_no_short_wait() {
+fn daily_quota_ignores_short_waits() {
     let exhausted = Some("RESOURCE_EXHAUSTED");
     let per_minute = PER_DAY.replace("RequestsPerDay", "RequestsPerMinute");
     let fraction = per_minute.replace(r#""37s""#, r#""4.217s""#);
@@ -314,7 +314,7 @@ fn a_quota_of_a_day_heeds_no_short_wait() {
         (hint, per_minute.clone(), (Rate, Some(9_000))),
         (NONE, daily_words, (Rate, Some(37_000))),
         (NONE, in_words, (Rate, Some(37_000))),
-        // Cut.
+        // Truncated.
         (NONE, PER_DAY[..PER_DAY.len() - 2].to_owned(), (Day, None)),
         (
             NONE,
@@ -330,7 +330,7 @@ fn a_quota_of_a_day_heeds_no_short_wait() {
 }
 
 #[test]
-fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
+fn exhausted_limit_sets_wait_and_day() {
     const TWO_HOURS: u64 = 7_200_000;
     check(&[
         (
@@ -344,7 +344,7 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
             "",
             Some((Rate, Some(8_000), None)),
         ),
-        // Of two the later, since both are needed.
+        // Of two the longer, since both are needed.
         (
             429,
             &[
@@ -372,7 +372,7 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
                 ("retry-after", "5"),
             ],
             "",
-            // A day's quota that refills as one waits.
+            // A daily quota that refills continuously.
             Some((Rate, Some(5_000), None)),
         ),
         (
@@ -405,7 +405,7 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
             "",
             Some((Concurrency, None, None)),
         ),
-        // A header that was made for it goes first, then the body's field.
+        // A dedicated header comes first, then the field in the body.
         (
             429,
             &[
@@ -429,7 +429,7 @@ fn a_limit_that_is_used_up_tells_the_wait_and_the_day() {
 }
 
 #[test]
-fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
+fn status_403_needs_a_limit_word() {
     check(&[
         (
             403,
@@ -469,7 +469,7 @@ fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
             None,
         ),
         (403, &[("x-should-retry", "false")], "{", None),
-        // Google's word for the project that pays.
+        // Google's term for the billing project.
         (
             403,
             NONE,
@@ -486,7 +486,7 @@ fn a_403_is_a_refusal_only_where_it_speaks_of_limits() {
 }
 
 #[test]
-fn bodies_that_are_not_what_they_should_be() {
+fn malformed_bodies() {
     let deep = "[".repeat(100_000);
     let huge = format!(
         r#"{{"error":{{"code":"insufficient_quota","message":"{}"#,
@@ -514,7 +514,7 @@ fn bodies_that_are_not_what_they_should_be() {
         (b"You may send 5 requests per day.", Day),
         (deep.as_bytes(), Rate),
         (huge.as_bytes(), QuotaExhausted),
-        // No error is so long.
+        // No error is that long.
         (far.as_bytes(), Rate),
     ] {
         let told = told(429, NONE, body).unwrap();
@@ -525,7 +525,7 @@ fn bodies_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn code_and_message_are_cut_between_characters() {
+fn truncates_between_characters() {
     let long = "\u{e9}".repeat(201);
     let body = format!(r#"{{"error":{{"code":"{long}","message":"  {long}"}}}}"#);
     let cut = "\u{e9}".repeat(200);
@@ -544,7 +544,7 @@ fn code_and_message_are_cut_between_characters() {
 }
 
 #[test]
-fn a_body_that_is_compressed_says_nothing() {
+fn compressed_bodies_are_ignored() {
     let body = b"\x1f\x8b \"slow_down\" try again in 2s";
     for (encoding, expected) in [
         ("gzip", (Rate, None, None)),

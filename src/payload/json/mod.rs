@@ -1,7 +1,7 @@
-//! A reader of JSON that borrows its text and looks only into what it is asked for.
+//! Lazy JSON parser that borrows its text and parses only what is accessed.
 //!
-//! A member that is not asked for can't stand in the way: neither an escape that stands for no
-//! character, nor a number that fits no type, nor a name that is there twice.
+//! Members that are not accessed are not validated: invalid escapes, large numbers and duplicate
+//! names there do no harm.
 
 mod skip;
 
@@ -14,21 +14,21 @@ pub(crate) use self::skip::Skip;
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 const PUNCTUATION: [char; 6] = ['{', '}', '[', ']', ',', ':'];
 
-/// A value as it is written.
+/// A JSON value as text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Json<'a> {
     text: &'a str,
-    /// Where it begins in the whole text.
+    /// Its position in the whole text.
     start: usize,
 }
 
-/// The values inside of an array, or the names and values of an object in turn.
+/// The values in an array, or alternately the names and values in an object.
 struct Parts<'a> {
     rest: &'a str,
     start: usize,
 }
 
-/// The length of the token that `text` begins with.
+/// Returns the length of the first token of `text`.
 fn token(text: &str) -> usize {
     let is_end = |c: char| c == '"' || SPACE.contains(&c) || PUNCTUATION.contains(&c);
     let end = match text.chars().next() {
@@ -39,7 +39,7 @@ fn token(text: &str) -> usize {
     end.unwrap_or(text.len())
 }
 
-/// The body with `text` in the place of a range of it.
+/// Replaces a range of `body` by `text`.
 fn splice(body: &[u8], range: Range<usize>, text: &str) -> Option<Vec<u8>> {
     let (before, after) = (body.get(..range.start)?, body.get(range.end..)?);
     Some([before, text.as_bytes(), after].concat())
@@ -48,7 +48,7 @@ fn splice(body: &[u8], range: Range<usize>, text: &str) -> Option<Vec<u8>> {
 // ===== impl Json =====
 
 impl<'a> Json<'a> {
-    /// The value that a body is; `None` if it is not JSON.
+    /// Parses a body; returns `None` if it is not JSON.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let value: &RawValue = serde_json::from_slice(body).ok()?;
         Some(Self {
@@ -57,14 +57,13 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// The first value in a text, which may be cut anywhere. What is malformed reads as something
-    /// or other.
+    /// Returns the first value in a text, which may be truncated or malformed.
     pub(crate) fn lenient(text: &'a str) -> Self {
         let start = 0;
         Parts { rest: text, start }.next().unwrap_or_default()
     }
 
-    /// The value as it is written.
+    /// Returns the value as text.
     pub(crate) const fn text(self) -> &'a str {
         self.text
     }
@@ -86,7 +85,7 @@ impl<'a> Json<'a> {
             .starts_with(|c: char| c == '-' || c.is_ascii_digit())
     }
 
-    /// A string; `None` for another value, or if an escape in it stands for no character.
+    /// Returns a string; `None` for another value or an invalid escape.
     pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
         let inside = self.text.strip_prefix('"')?.strip_suffix('"')?;
         if inside.contains('\\') {
@@ -96,13 +95,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Whether it is this string.
+    /// Returns `true` if it is this string.
     pub(crate) fn is(self, text: &str) -> bool {
         self.as_str().is_some_and(|own| own == text)
     }
 
-    /// A number that is not negative. A fraction is rounded up, and what is too large is the
-    /// largest number.
+    /// Returns a non-negative number, rounded up and saturated.
     pub(crate) fn as_u64(self) -> Option<u64> {
         if !self.is_number() {
             return None;
@@ -114,24 +112,24 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// The members of an object in the order of the text; of any other value none.
+    /// Returns the members of an object in order; none for other values.
     pub(crate) fn members(self) -> impl Iterator<Item = (Self, Self)> {
         let mut parts = self.parts('{');
         std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
     }
 
-    /// The elements of an array; of any other value none.
+    /// Returns the elements of an array; none for other values.
     pub(crate) fn elements(self) -> impl Iterator<Item = Self> {
         self.parts('[')
     }
 
-    /// The member of that name; the last one if there are several.
+    /// Returns the member of that name; the last one if there are several.
     pub(crate) fn get(self, name: &str) -> Option<Self> {
         let named = self.members().filter(|(key, _)| key.is(name));
         named.last().map(|(_, value)| value)
     }
 
-    /// The values at a path such as `choices/*/delta`, in which `*` stands for each element of an
+    /// Returns the values at a path such as `choices/*/delta`, in which `*` is each element of an
     /// array.
     pub(crate) fn at(self, path: &str) -> Vec<Self> {
         path.split('/').fold(vec![self], |values, name| {
@@ -146,13 +144,13 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// All that a text is written with but the space between.
+    /// Returns all tokens of a text without the whitespace.
     #[cfg(feature = "cache")]
     pub(crate) fn tokens_of(text: &'a str) -> impl Iterator<Item = Self> {
         Self { text, start: 0 }.tokens()
     }
 
-    /// All that it is written with but the space between.
+    /// Returns all tokens of this value without the whitespace.
     pub(crate) fn tokens(self) -> impl Iterator<Item = Self> {
         let mut rest = self.text;
         std::iter::from_fn(move || {
@@ -164,13 +162,13 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// The same body with this value exchanged. `None` if the value is not of this body.
+    /// Returns the body with this value replaced; `None` if the value is not part of this body.
     pub(crate) fn replaced(self, body: &[u8], value: &str) -> Option<Vec<u8>> {
         splice(body, self.start..self.start + self.text.len(), value)
     }
 
-    /// The same body with another member at the beginning of this object. `None` if it is none, or
-    /// not of this body.
+    /// Returns the body with another member at the beginning of this object; `None` if it is not an
+    /// object or not part of this body.
     pub(crate) fn with_member(self, body: &[u8], name: &str, value: &str) -> Option<Vec<u8>> {
         if !self.is_object() {
             return None;

@@ -1,11 +1,10 @@
-//! The end of a value in JSON text, found without a look at what is in it.
+//! Finds the end of a JSON value without parsing it.
 
 use memchr::memchr2;
 
-/// Finds where a value ends that is a text, an array or an object, in text that may come in pieces.
+/// Finds the end of a string, an array or an object in text that arrives in pieces.
 ///
-/// It counts brackets outside of texts and asks no more, so that what is malformed ends somewhere
-/// too.
+/// It only counts brackets outside strings, so malformed values end as well.
 #[derive(Debug, Default)]
 pub(crate) struct Skip {
     depth: u64,
@@ -14,7 +13,7 @@ pub(crate) struct Skip {
 }
 
 impl Skip {
-    /// How many of the next bytes belong to the value; `None` if all do and it goes on.
+    /// Returns how many bytes belong to the value; `None` if it goes on.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
@@ -42,12 +41,12 @@ impl Skip {
     }
 }
 
-/// Where the first bracket or quote is.
+/// Returns the position of the first bracket or quote.
 pub(super) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 32;
-    // This bit is all that `{` and `}` have and `[` and `]` have not.
+    // `{` and `}` differ from `[` and `]` in this bit only.
     let is = |byte: u8| byte == b'"' || matches!(byte | 0x20, b'{' | b'}');
-    // Without a branch for each byte, the compiler looks at all of a block at once.
+    // Without a branch per byte, the compiler vectorizes the loop.
     let any = |block: &[u8]| block.iter().fold(false, |any, byte| any | is(*byte));
     let blocks = bytes.chunks_exact(BLOCK).take_while(|block| !any(block));
     let start = BLOCK * blocks.count();

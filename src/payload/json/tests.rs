@@ -43,7 +43,7 @@ fn any_value_is_read() {
 }
 
 #[test]
-fn what_is_no_json_is_none() {
+fn invalid_json_is_none() {
     for text in [
         "",
         " ",
@@ -69,7 +69,7 @@ fn what_is_no_json_is_none() {
 }
 
 #[test]
-fn a_member_that_is_not_needed_is_not_in_the_way() {
+fn unused_members_are_not_validated() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     for other in [
         "\"a\":\"\\ud800\"",
@@ -112,7 +112,7 @@ fn paths_lead_to_values() {
 }
 
 #[test]
-fn text_that_is_cut_is_read_as_far_as_it_goes() {
+fn truncated_text_is_read() {
     let text = Json::lenient(r#" {"a":{"b":"c","d":["e"#);
     assert!(text.at("a/b")[0].is("c"));
     let last = text.at("a/d/*")[0];
@@ -149,7 +149,7 @@ fn a_value_ends_in_the_same_place_in_pieces() {
 }
 
 #[test]
-fn the_first_is_found_wherever_it_is() {
+fn first_bracket_is_found_at_any_position() {
     for wanted in *b"\"[]{}" {
         for len in 0..120 {
             let mut bytes = vec![b'1'; len];
@@ -170,7 +170,7 @@ fn nothing_else_is_found() {
     assert_eq!(bracket_or_quote(&others), None);
 }
 
-/// The same, as another parser has it.
+/// The same value from another parser.
 fn value(json: Json<'_>) -> Value {
     if json.is_object() {
         let member =

@@ -139,7 +139,7 @@ async fn money_is_an_error_of_its_own_and_never_repeated() {
     assert_eq!(exhausted.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(
         error.to_string(),
-        "the provider refuses for want of money (429 insufficient_quota): You exceeded your current quota"
+        "provider quota exhausted: insufficient funds (429 insufficient_quota): You exceeded your current quota"
     );
     assert_eq!(CALLS.load(Ordering::Relaxed), 1);
     // Somebody may have paid by now: the next one is asked for.

@@ -124,7 +124,10 @@ async fn without_targets_there_is_an_error_and_no_panic() {
     ] {
         let client = layer.layer(server!(seen()));
         let error = client.oneshot(post("{}")).await.unwrap_err();
-        assert_eq!(error.to_string(), "there is no target");
+        assert_eq!(
+            error.to_string(),
+            "no targets: add one with `RouterLayer::target`"
+        );
     }
 }
 

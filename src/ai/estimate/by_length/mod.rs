@@ -1,19 +1,23 @@
-//! An estimate that needs no tokenizer.
+//! Estimate without a tokenizer.
 
 use super::{Estimate, count::ContentCount, model, sketch::Sketch};
 use crate::{ai::tokens::Tokens, http::PeekBody};
 
-/// Estimates by how long the texts of a request are, and by what it says of its answer. The default.
+/// Estimates the tokens of a request by the length of its texts and its output limit. The default
+/// [`Estimate`].
 ///
-/// It reads the bodies of OpenAI's chat completions, responses, embeddings and legacy completions, of Anthropic's
-/// messages, of Gemini's `generateContent` and `embedContent`, of Bedrock's `Converse`, and of all that speak like one of
-/// these.
+/// It reads the bodies of OpenAI's chat completions, responses, embeddings and legacy completions,
+/// Anthropic's messages, Gemini's `generateContent` and `embedContent`, Bedrock's `Converse`, and
+/// compatible APIs.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_throttle::{Tokens, provider::{ByLength, Estimate}};
 ///
 /// let request = http::Request::new(
-///     r#"{"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "How do you do?"}]}"#,
+///     r#"{"model": "m", "max_tokens": 100, "messages": [
+///         {"role": "user", "content": "How do you do?"}]}"#,
 /// );
 /// // 14 bytes, at 4 of them for a token
 /// assert_eq!(ByLength::new().estimate(&request), Tokens::new(4, 100));
@@ -21,46 +25,48 @@ use crate::{ai::tokens::Tokens, http::PeekBody};
 ///
 /// # Input
 ///
-/// - **Text** is a token for every 4 bytes of ASCII and one for every other character, all texts of a request together
-///   and rounded up. Text is what is in `messages`, `contents`, `input`, `prompt`, `content`, `suffix`, and in system
-///   prompts, without roles, types and ids.
-/// - **Tools**, schemas of answers, and what tools are called with count as long as they are in JSON, without spaces.
-/// - **Lists of tokens**, as a prompt or an input may be, count one each.
-/// - **Images, recordings and files** count 1,000 each, however large they are and whether they are in the request or
-///   only linked to. A text that is a `data:` link in base64 is a file, whatever its member is called.
+/// - **Text** counts one token per 4 bytes of ASCII and one per other character, rounded up once
+///   per request. Text is the content of `messages`, `contents`, `input`, `prompt`, `content`,
+///   `suffix`, and system prompts, without roles, types and ids.
+/// - **Tools**, response schemas, and the arguments of tool calls count by their length as JSON
+///   without whitespace.
+/// - **Token arrays** in a prompt or an input count one per token.
+/// - **Images, audio and files** count 1,000 each, whatever their size, inline or linked. A text
+///   that is a base64 `data:` URL is a file, whatever its member is called.
 ///
 /// # Output
 ///
-/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `generationConfig.maxOutputTokens` and
-/// `inferenceConfig.maxTokens` that is given, or else 1,024; times the largest of `n`, `best_of` and `candidateCount`; times the number of prompts in
-/// `prompt`.
+/// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens`,
+/// `generationConfig.maxOutputTokens` and `inferenceConfig.maxTokens`, by default 1,024; multiplied
+/// by the largest of `n`, `best_of` and `candidateCount`, and by the number of prompts in `prompt`.
 ///
-/// Embeddings have none. A request is one for embeddings if it names no limit of the above and none of `messages`,
-/// `contents` and `prompt`, and either
+/// Embeddings have no output. A request is for embeddings if it has none of these limits and none
+/// of `messages`, `contents` and `prompt`, and either
 ///
-/// - has `content`, `dimensions`, `encoding_format`, `input_type`, `task_type` or `output_dimensionality`, or
-/// - has an `input` that is a list of strings or of tokens, or
+/// - has `content`, `dimensions`, `encoding_format`, `input_type`, `task_type` or
+///   `output_dimensionality`, or
+/// - has an `input` that is an array of strings or of tokens, or
 /// - names a model with "embed" in its name.
 ///
-/// So an `input` of one string, without any of these signs, is taken for one to OpenAI's Responses API: what is taken
-/// too much is given back with the answer. Say `.default_output(0)` where it is not.
+/// So an `input` of one string without any of these counts as a request to OpenAI's Responses API.
+/// The excess is returned with the response. Use `.default_output(0)` for embeddings.
 ///
-/// # Values at the edge
+/// # Edge cases
 ///
-/// | given | means |
+/// | input | estimate |
 /// | --- | --- |
-/// | a body of no bytes, or none | no tokens |
-/// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the output where none is given |
-/// | one that is not an object of JSON, or whose texts are nested over 32 deep or can't be read | a token for every 4 bytes of it, and the output where none is given |
-/// | one that is no UTF-8, such as a recording in a form | the same, with at most 1,000 of input |
-/// | one that has none of the members with text | a token for every 4 bytes of it, and the output as above |
-/// | a negative limit, or one that is no number | as if not given |
-/// | a limit with a fraction | the next whole number |
-/// | a limit beyond 2⁶⁴ − 1, or such a product | 2⁶⁴ − 1 |
-/// | 0 answers | 1 answer |
-/// | the same member twice | texts add up; of limits, the last counts |
+/// | an empty body, or none | no tokens |
+/// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the default output |
+/// | a body that is not a JSON object, or whose texts are nested over 32 deep or can't be decoded | one token per 4 bytes, and the default output |
+/// | a body that is not UTF-8, such as audio in a form | the same, with at most 1,000 of input |
+/// | a body without any of the members with text | one token per 4 bytes, and the output as above |
+/// | a limit that is negative or no number | ignored |
+/// | a limit with a fraction | rounded up |
+/// | a limit or a product beyond 2⁶⁴ − 1 | 2⁶⁴ − 1 |
+/// | `n` of 0 | 1 |
+/// | a duplicate member | texts add up; the last limit counts |
 ///
-/// Nothing but the body is read: not the path, and so no model that is named there.
+/// Only the body is read. A model in the path is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct ByLength {
@@ -76,7 +82,7 @@ impl ByLength {
     /// The input of a body that can't be peeked.
     const UNSEEN: u64 = 1_000;
 
-    /// The estimate with all numbers as above.
+    /// Creates an estimate with the defaults above.
     pub const fn new() -> Self {
         Self {
             bytes_per_token: 4,
@@ -86,25 +92,27 @@ impl ByLength {
         }
     }
 
-    /// How many bytes of ASCII are a token. Code and JSON have fewer to a token than prose. 0 is taken for 1.
+    /// Sets the bytes of ASCII per token. Code and JSON have fewer than prose. 0 counts as 1. The
+    /// default is 4.
     pub const fn bytes_per_token(mut self, bytes: u64) -> Self {
         self.bytes_per_token = if bytes == 0 { 1 } else { bytes };
         self
     }
 
-    /// How many tokens an image, a recording or a file is.
+    /// Sets the tokens of an image, a recording or a file. The default is 1,000.
     pub const fn tokens_per_image(mut self, tokens: u64) -> Self {
         self.tokens_per_image = tokens;
         self
     }
 
-    /// The input of a request that can't be read, whatever the length of its body. One without a body has none.
+    /// Sets the input of a request that can't be read, whatever the length of its body. An empty
+    /// body has no input.
     pub const fn default_input(mut self, tokens: u64) -> Self {
         self.default_input = Some(tokens);
         self
     }
 
-    /// The output of an answer whose request gives no limit.
+    /// Sets the output of a response whose request has no limit. The default is 1,024.
     pub const fn default_output(mut self, tokens: u64) -> Self {
         self.default_output = tokens;
         self
@@ -115,7 +123,7 @@ impl ByLength {
             return Tokens::default();
         }
         let by_size = || match (body.len() as u64).div_ceil(self.bytes_per_token) {
-            // No text, such as a recording in a form: its size tells nothing.
+            // Binary data, such as audio in a form: its size does not matter.
             size if size > Self::UNSEEN && std::str::from_utf8(body).is_err() => Self::UNSEEN,
             size => size,
         };
@@ -161,7 +169,7 @@ impl<Request: PeekBody> Estimate<Request> for ByLength {
             #[cfg(feature = "tracing")]
             tracing::debug!(
                 input,
-                "a request's body can't be looked at: its tokens are a guess"
+                "request body can't be peeked: using the default input"
             );
             Tokens::new(input, self.default_output)
         })

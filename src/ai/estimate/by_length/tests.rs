@@ -91,7 +91,7 @@ fn requests_of_every_known_api() {
             r#"{"contents": [], "generationConfig": null}"#,
             (0, DEFAULT),
         ),
-        // Schemas of answers
+        // Response schemas
         (
             r#"{"contents": [], "generationConfig": {"responseSchema": {"type": "OBJECT"}}}"#,
             (5, DEFAULT),
@@ -128,7 +128,7 @@ fn requests_of_every_known_api() {
 }
 
 #[test]
-fn numbers_at_the_edge() {
+fn edge_cases() {
     let table = [
         ("0", 0),
         ("-1", DEFAULT),
@@ -160,14 +160,14 @@ fn numbers_at_the_edge() {
 }
 
 #[test]
-fn a_number_out_of_range_is_huge_or_not_json() {
-    // Which of the two is a matter of how `serde_json` was built.
+fn number_out_of_range_is_huge_or_invalid() {
+    // Depends on the features of `serde_json`.
     let output = by_length(r#"{"prompt": "a", "max_tokens": 1e999}"#).output;
     assert!([DEFAULT, u64::MAX].contains(&output), "{output}");
 }
 
 #[test]
-fn a_limit_that_is_not_a_number_gives_way_to_the_next() {
+fn invalid_limit_falls_back_to_the_next() {
     let body = r#"{"prompt": "a", "max_completion_tokens": null, "max_tokens": 3}"#;
     assert_eq!(by_length(body).output, 3);
     let body = r#"{"prompt": "a", "max_tokens": 3, "max_tokens": 4}"#;
@@ -175,7 +175,7 @@ fn a_limit_that_is_not_a_number_gives_way_to_the_next() {
 }
 
 #[test]
-fn what_cannot_be_read_is_estimated_by_its_size() {
+fn unreadable_bodies_are_estimated_by_size() {
     let deep = format!(r#"{{"messages": {}{}}}"#, "[".repeat(200), "]".repeat(200));
     for body in [
         "plain text",
@@ -205,26 +205,26 @@ fn what_cannot_be_read_is_estimated_by_its_size() {
 }
 
 #[test]
-fn a_recording_is_not_as_many_tokens_as_it_has_bytes() {
+fn audio_is_not_estimated_by_size() {
     let mut form = b"--b\r\nContent-Type: audio/wav\r\n\r\nRIFF\xff\xfe".to_vec();
     form.resize(5_000_000, 0);
     assert_eq!(ByLength::new().estimate(&form), Tokens::new(1_000, DEFAULT));
     let given = ByLength::new().default_input(7);
     assert_eq!(given.estimate(&form).input, 7);
-    // Text that is as long is as many.
+    // Text of that length counts by its length.
     let text = "a".repeat(5_000_000);
     assert_eq!(ByLength::new().estimate(&text).input, 1_250_000);
 }
 
 #[test]
-fn deep_nesting_that_is_not_text_does_no_harm() {
+fn deep_nesting_outside_texts_is_ignored() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let body = format!(r#"{{"metadata": {deep}, "prompt": "abcd"}}"#);
     assert_eq!(ByLength::new().estimate(&body), Tokens::new(1, DEFAULT));
 }
 
 #[test]
-fn a_body_that_is_streamed_is_a_guess_and_no_body_is_nothing() {
+fn streams_are_a_guess_and_no_body_is_zero() {
     let streamed = || Full::new(bytes::Bytes::from("abc")).boxed();
     assert_eq!(
         ByLength::new().estimate(&streamed()),
@@ -237,7 +237,7 @@ fn a_body_that_is_streamed_is_a_guess_and_no_body_is_nothing() {
 }
 
 #[test]
-fn settings_change_the_sums() {
+fn settings_change_the_estimate() {
     let body = r#"{"messages": ["abcdefgh", {"image_url": "a"}, {"image_url": "b"}]}"#;
     let estimate = ByLength::new().bytes_per_token(3).tokens_per_image(10);
     assert_eq!(estimate.estimate(&body).input, 3 + 20);
@@ -252,7 +252,7 @@ fn settings_change_the_sums() {
 }
 
 #[test]
-fn the_model_is_found_wherever_it_stands() {
+fn model_is_found_at_any_position() {
     let table = [
         (r#"{"model": "a"}"#, Some("a")),
         (r#"{"messages": [{"model": "b"}], "model": "a"}"#, Some("a")),
@@ -319,7 +319,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_has_an_estimate_and_so_has_any_part_of_it(body in json(), cut in 0.0..=1.0) {
+    fn any_json_prefix_has_an_estimate(body in json(), cut in 0.0..=1.0) {
         let cut = (body.len() as f64 * cut) as usize;
         for body in [body.as_bytes(), &body.as_bytes()[..cut]] {
             let estimate = ByLength::new().tokens_per_image(1).estimate(&body.to_vec());
@@ -329,7 +329,7 @@ proptest! {
     }
 
     #[test]
-    fn the_estimate_of_a_text_does_not_depend_on_how_it_is_written(text in any::<String>()) {
+    fn escapes_do_not_change_the_estimate(text in any::<String>()) {
         let plain = serde_json::to_string(&text).unwrap();
         let escaped: String = text
             .encode_utf16()

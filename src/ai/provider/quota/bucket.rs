@@ -1,15 +1,16 @@
-//! A bucket whose rate may change, and that takes back what was not used.
+//! A token bucket whose rate may change and that accepts refunds.
 
 use crate::limit::{clock::TIMER_LATENESS, nanos};
 
-/// What is taken, as units times the nanoseconds of the period, so that a change of the rate rounds nothing.
+/// Stores the level as units times the nanoseconds of the period, so that a change of the rate
+/// rounds nothing.
 ///
-/// Below zero it is what the queue is owed because a timer was late.
+/// A negative level compensates the queue for a late timer.
 #[derive(Debug, Clone)]
 pub(super) struct RefundableBucket {
     debt: i128,
     at: u64,
-    /// When it was last found empty. What was taken before then has drained.
+    /// When it was last empty. Units taken before then have drained.
     empty_at: u64,
     period: u64,
 }
@@ -26,7 +27,7 @@ impl RefundableBucket {
         }
     }
 
-    /// Lets time pass at `rate` units a period.
+    /// Drains the bucket until `now` at `rate` units per period.
     #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         let elapsed = i128::from(now.saturating_sub(self.at));
@@ -38,14 +39,14 @@ impl RefundableBucket {
         }
     }
 
-    /// Units that are taken now, rounded up.
+    /// Returns the units taken now, rounded up.
     pub(super) fn used(&self) -> u64 {
         let period = i128::from(self.period);
         let units = (self.debt.max(0) + period - 1) / period;
         u64::try_from(units).unwrap_or(u64::MAX)
     }
 
-    /// Nanoseconds at `rate` until `units` more leave no more than `capacity` taken.
+    /// Returns the nanoseconds at `rate` until `units` more fit into `capacity`.
     #[inline]
     pub(super) fn due(&self, units: u64, capacity: u64, rate: u64, in_turn: bool) -> u64 {
         let over = self.base(in_turn) + self.scaled(units) - self.scaled(capacity);
@@ -61,18 +62,18 @@ impl RefundableBucket {
         self.debt = self.base(in_turn) + self.scaled(units);
     }
 
-    /// Takes what was used without being asked for, but never so much that more than `most` is taken then.
+    /// Takes units that were used without a reservation, up to a level of `most`.
     pub(super) fn take_up_to(&mut self, units: u64, most: u64) {
         let debt = self.debt.max(0);
         self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
     }
 
-    /// Holds for taken no more than `most`.
+    /// Lowers the level to at most `most`.
     pub(super) fn bound(&mut self, most: u64) {
         self.debt = self.debt.min(self.scaled(most));
     }
 
-    /// Gives back what was taken at `at`, unless it has drained since.
+    /// Returns units that were taken at `at`, if they have not drained since.
     #[inline]
     pub(super) fn give_back(&mut self, at: u64, units: u64) {
         if at >= self.empty_at {
@@ -80,7 +81,7 @@ impl RefundableBucket {
         }
     }
 
-    /// Nanoseconds at `rate` until nothing is taken.
+    /// Returns the nanoseconds at `rate` until the bucket is empty.
     pub(super) fn resets_in(&self, rate: u64) -> u64 {
         self.due(0, 0, rate, false)
     }

@@ -1,4 +1,4 @@
-//! A limit on requests that no header tells: found by being refused, and felt for again.
+//! A limit on requests that no header reports, found from rejections and probed again.
 
 use super::{
     QuotaTicket, Quotas, Spec,
@@ -6,21 +6,21 @@ use super::{
 };
 use crate::{ai::provider::Shape, http::Dimension, limit::Quota};
 
-/// After a period without a refusal the limit is tried higher by this part.
+/// After a period without a rejection the limit is raised by 1/`STEP`.
 const STEP: u64 = 100;
 
-/// Where requests are counted whose limit nobody tells.
+/// The meter that counts requests whose limit is not reported.
 #[derive(Debug)]
 pub(super) struct Felt {
     place: usize,
     /// When the limit was last changed.
     changed: u64,
-    /// How far the refusals of what was under way then may lower it.
+    /// Rejections of requests that were in flight at that time may not lower it further.
     floor: u64,
 }
 
 impl Quotas {
-    /// Counts requests without a limit, so that there is something to go by when one is refused.
+    /// Counts requests without a limit, so that a rejection has a number to set it from.
     pub(super) fn count_requests(&mut self, now: u64) {
         let counted = |meter: &Meter| meter.dimension == Dimension::Requests;
         if self.felt.is_some() || self.meters.iter().any(counted) {
@@ -40,13 +40,13 @@ impl Quotas {
         self.meters.push(Meter::new(&spec, counting, true, now));
     }
 
-    /// Whether the limit at `place` is one that nobody has told yet.
+    /// Returns `true` if the limit at `place` has not been reported.
     pub(super) fn is_felt(&self, place: usize) -> bool {
         self.felt.as_ref().is_some_and(|felt| felt.place == place)
     }
 
-    /// One was refused without a word of any limit, and has left: as many as were let in within a period are the limit, if
-    /// not more than that are in flight.
+    /// Sets the limit after a rejection that named no limit: the number of requests admitted within
+    /// a period, or the number in flight if that is larger.
     pub(super) fn feel(&mut self, ticket: &QuotaTicket, now: u64) {
         let Some(felt) = &mut self.felt else {
             return;
@@ -66,7 +66,7 @@ impl Quotas {
         felt.changed = now;
     }
 
-    /// One was let in.
+    /// Raises the limit after a successful response.
     pub(super) fn feel_for_more(&mut self, period: u64, now: u64) {
         let Some(felt) = &mut self.felt else {
             return;
@@ -80,7 +80,7 @@ impl Quotas {
         }
     }
 
-    /// The limit is told: what was felt for gives way to `meter`.
+    /// Replaces the probed limit by the reported one.
     pub(super) fn is_told(&mut self, place: usize, meter: Meter) {
         self.felt = None;
         self.meters[place] = meter;

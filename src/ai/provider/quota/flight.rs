@@ -1,18 +1,18 @@
-//! How many requests are in flight, and how many may be.
+//! The number of requests in flight and its limit.
 
 use crate::limit::Decision;
 
-/// Requests in flight, under a limit that was given, told, or found by being refused.
+/// Requests in flight, with a limit that was configured, reported, or found from rejections.
 #[derive(Debug, Clone)]
 pub(super) struct RequestsInFlight {
     pub(super) count: u64,
     pub(super) limit: Option<u64>,
     given: Option<u64>,
-    /// While nothing is known of the provider: few, and twice as many with each answer.
+    /// The limit while nothing is known of the provider; it doubles with each response.
     probe: Option<u64>,
-    /// When the limit was last changed by a refusal; one more is tried a period later.
+    /// When a rejection last changed the limit. It is raised by one a period later.
     lowered: Option<u64>,
-    /// How far the refusals of what was under way then may lower it: one that comes late says little.
+    /// Rejections of requests that were in flight at that time may not lower the limit further.
     floor: u64,
 }
 
@@ -30,7 +30,7 @@ impl RequestsInFlight {
         }
     }
 
-    /// Whether to feel one's way, knowing nothing.
+    /// Sets whether to probe for the limits.
     pub(super) fn probe(&mut self, probes: bool) {
         self.probe = probes.then_some(1);
     }
@@ -48,7 +48,7 @@ impl RequestsInFlight {
         self.count += 1;
     }
 
-    /// One has started, where nothing is learned: back to the limit that was given, one by one.
+    /// Raises a lowered limit towards the configured one when a request starts, if learning is off.
     #[inline]
     pub(super) fn recover(&mut self, period: u64, now: u64) {
         if self.limit < self.given {
@@ -56,7 +56,7 @@ impl RequestsInFlight {
         }
     }
 
-    /// One more than what a refusal has left, if all of that is in use a period later.
+    /// Raises a lowered limit by one if all of it is in use a period later.
     fn try_one_more(&mut self, period: u64, now: u64) {
         let is_over = |lowered| now.saturating_sub(lowered) > period;
         if !self.lowered.is_some_and(is_over) {
@@ -72,7 +72,7 @@ impl RequestsInFlight {
         self.count = self.count.saturating_sub(1);
     }
 
-    /// An answer has come: `tells` if it spoke of limits.
+    /// Handles a response; `tells` is set if it reported limits.
     pub(super) fn answered(&mut self, tells: bool, period: u64, now: u64) {
         self.probe = self
             .probe
@@ -81,8 +81,8 @@ impl RequestsInFlight {
         self.try_one_more(period, now);
     }
 
-    /// One that was sent at `sent` was refused for being too many, and has left. The others are as many as there may be, if
-    /// not fewer.
+    /// Handles a rejection for too many concurrent requests, of a request sent at `sent` that has
+    /// ended. The limit becomes at most the number of the other requests in flight.
     pub(super) fn too_many(&mut self, sent: u64, now: u64) {
         if self.lowered.is_none_or(|lowered| sent > lowered) {
             self.floor = self.limit.unwrap_or(1).div_ceil(2);
@@ -94,7 +94,7 @@ impl RequestsInFlight {
         self.lowered = Some(now);
     }
 
-    /// One was refused before anything was known.
+    /// Handles a rejection before any limit was known.
     pub(super) fn refused(&mut self) {
         self.probe = self.probe.map(|probe| (probe / 2).max(1));
     }

@@ -1,4 +1,4 @@
-//! What answers and refusals teach.
+//! Learns from responses and rejections.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use crate::{
     limit::{Quota, nanos},
 };
 
-/// How long the load stays low after the provider said that it rose too fast, and how far apart requests start then.
+/// How long the load stays low after the provider reported that it rose too fast, and the time
+/// between two requests then.
 const RAMP: u64 = 30_000_000_000;
 const RAMP_GAP: u64 = 250_000_000;
 
 impl Quotas {
-    /// What the answer to a request says of the limits.
+    /// Observes the limits that a response reports.
     pub(crate) fn observe(&mut self, ticket: &QuotaTicket, limits: &RateLimits, now: u64) {
         self.pause.succeeded(ticket.at);
         if !self.learns {
@@ -26,7 +27,7 @@ impl Quotas {
         self.feel_for_more(period, now);
     }
 
-    /// What the head of an answer or of a refusal says.
+    /// Applies the limits in the headers of a response or a rejection.
     pub(super) fn hear(&mut self, ticket: &QuotaTicket, limits: &RateLimits, now: u64) {
         if !self.learns {
             return;
@@ -46,7 +47,7 @@ impl Quotas {
         }
     }
 
-    /// What a refusal means for everyone.
+    /// Applies a rejection to all requests.
     pub(super) fn heed(
         &mut self,
         ticket: &QuotaTicket,
@@ -59,11 +60,11 @@ impl Quotas {
             ThrottleReason::Concurrency if self.learns || self.flight.limit.is_some() => {
                 self.flight.too_many(ticket.at, now);
                 if self.flight.count == 0 {
-                    // Whoever has the slots is somebody else.
+                    // Another client has the slots.
                     self.pause.begin(ticket.at, wait, now);
                 }
             }
-            // No wait is known that would help.
+            // No wait would help.
             ThrottleReason::Day if wait.is_none() => {}
             ThrottleReason::Rate | ThrottleReason::Day | ThrottleReason::Concurrency => {
                 self.flight.refused();
@@ -77,19 +78,19 @@ impl Quotas {
                 let until = now + self.pause.remaining(now);
                 self.pause.ease(until, RAMP, RAMP_GAP);
             }
-            // These say nothing of how much is left.
+            // These are not about the remaining quota.
             ThrottleReason::QuotaExhausted
             | ThrottleReason::TooLarge
             | ThrottleReason::Capacity => {}
         }
     }
 
-    /// Which of our limits a report speaks of.
+    /// Finds the limit that a report is about.
     fn place(&self, reported: &Reported) -> Option<usize> {
         let period = self.period_of(reported);
         let margin = nanos(self.margin);
         let of_period = |meter: &Meter| match period {
-            // With the margin, or without.
+            // With or without the margin.
             Some(period) => meter.period.abs_diff(nanos(period)) <= margin,
             None => true,
         };
@@ -103,7 +104,7 @@ impl Quotas {
             .map(|(n, _)| n)
     }
 
-    /// The period of a report, as far as it says it. A minute of the provider's may be another time for us.
+    /// Returns the reported period. A period of a minute becomes the configured one.
     fn period_of(&self, reported: &Reported) -> Option<Duration> {
         reported.period.map(|period| match period.as_secs() {
             60 => self.minute,
@@ -121,7 +122,7 @@ impl Quotas {
         meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
     }
 
-    /// A limit that nobody told us of.
+    /// Adds a limit that was not configured.
     fn found(&mut self, felt: Option<usize>, reported: &Reported, shape: Shape, now: u64) {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
@@ -147,9 +148,9 @@ impl Quotas {
             .unwrap_or_else(|| self.guess(reported))
     }
 
-    /// A minute, unless what is used takes so long to come back that it must be a day.
+    /// Guesses the period: a minute, or a day if the reset time is too long for a minute.
     fn guess(&self, reported: &Reported) -> Duration {
-        // No limit is known that takes longer than a day to be whole again.
+        // No known limit takes longer than a day to recover.
         let plausible = self.minute.saturating_mul(2)..=DAY;
         let Some(reset) = reported.reset.filter(|reset| plausible.contains(reset)) else {
             return self.minute;
@@ -166,8 +167,8 @@ impl Quotas {
         }
     }
 
-    /// What is used of a bucket comes back in proportion. All else is taken for windows: whoever keeps within every window
-    /// keeps within a bucket of that size, too.
+    /// Guesses the shape: a bucket if its usage recovers in proportion to time, or else a window. A
+    /// client that stays within a window also stays within a bucket of that size.
     fn shape_of(&self, limits: &RateLimits) -> Shape {
         let mut shapes = limits
             .iter()
@@ -181,9 +182,9 @@ impl Quotas {
     }
 }
 
-/// The shape that one limit tells, if it tells one: when little is used that is to come back.
+/// Returns the shape of one limit, if its reset time tells. It does only if little is used.
 fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
-    // Some tell the time in whole seconds, and the date of an answer may be a second old.
+    // Reset times may be in whole seconds, and the `Date` may be a second old.
     let slack = Duration::from_millis(2_100).min(period.saturating_mul(2) / 5);
     let (limit, left, reset) = (reported.limit?, reported.remaining?, reported.reset?);
     let used = limit.checked_sub(left)?;

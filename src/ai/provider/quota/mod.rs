@@ -1,11 +1,11 @@
-//! All limits of a provider in one state, which changes at one instant for all of them.
+//! All limits of a provider in one state that changes atomically.
 //!
-//! Sums only: whoever asks says what time it is, in nanoseconds.
+//! Pure arithmetic: every method takes the time in nanoseconds as an argument.
 //!
 //! ```text
-//! decide ─▶ QuotaTicket ─┬─▶ settle   its answer has ended, and used so much
+//! decide ─▶ QuotaTicket ─┬─▶ settle   the response has ended, with this usage
 //!                   ├─▶ refund   it was not sent, or not let in
-//!                   └─▶ observe  what its answer says of the limits
+//!                   └─▶ observe  the limits that the response reports
 //! ```
 
 mod bucket;
@@ -37,10 +37,10 @@ use crate::{
     limit::{Decision, Quota, nanos},
 };
 
-/// As many limits as are kept at once.
+/// The largest number of limits.
 const MOST_METERS: usize = RateLimits::MOST;
 
-/// One limit, as it is given.
+/// The settings of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Spec {
     pub(crate) dimension: Dimension,
@@ -48,19 +48,19 @@ pub(crate) struct Spec {
     pub(crate) shape: Shape,
 }
 
-/// The state.
+/// The state of all limits.
 #[derive(Debug)]
 pub(crate) struct Quotas {
     meters: Vec<Meter>,
     felt: Option<Felt>,
     flight: RequestsInFlight,
     pause: Pause,
-    /// What all who wait ask for.
+    /// The tokens of all queued requests.
     queued: QueuedTokens,
     accounting: Accounting,
     pub(crate) on_drop: Charge,
     learns: bool,
-    /// The period of a limit that does not say its own.
+    /// The period of a limit whose report names none.
     minute: Duration,
     margin: Duration,
     refused: u64,
@@ -99,7 +99,7 @@ impl Quotas {
         }
     }
 
-    /// For a newcomer: takes from all limits, or says how long that will take behind those who wait.
+    /// Takes from all limits for a new request, or returns the wait behind the queue.
     #[inline]
     pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<QuotaTicket, Rejected> {
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
@@ -107,18 +107,18 @@ impl Quotas {
             return Ok(self.admit(tokens, now, false));
         }
         self.fits(tokens)?;
-        // Behind somebody, so never now.
+        // The queue is not empty, so the wait is not zero.
         let wait = decision.max(Decision::after(1)).wait();
         Err(Rejected::too_long(limit, Duration::ZERO, wait))
     }
 
-    /// For the head of the queue.
+    /// Takes from all limits for the head of the queue.
     pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<QuotaTicket> {
         let (decision, _) = self.due(tokens, now, None);
         decision.is_admit().then(|| self.admit(tokens, now, true))
     }
 
-    /// For the head of the queue: whether there is room, and which limit it waits for.
+    /// Checks whether the head of the queue fits, and if not, which limit it waits for.
     pub(crate) fn look(&mut self, tokens: Tokens, now: u64) -> Result<(), Rejected> {
         let (decision, limit) = self.due(tokens, now, None);
         decision.or_reject(limit, 0, 0)
@@ -136,12 +136,12 @@ impl Quotas {
         self.refused += 1;
     }
 
-    /// Whether it matters for [`settle`](Self::settle) what time it is.
+    /// Returns `true` if [`settle`](Self::settle) needs the time.
     pub(crate) fn settles_in_time(&self) -> bool {
         self.accounting.counting() == Counting::Completion
     }
 
-    /// The answer has ended, and used so much; `None` keeps what was reserved.
+    /// Ends a request with its usage; `None` keeps the reservation.
     #[inline]
     pub(crate) fn settle(
         &mut self,
@@ -160,7 +160,7 @@ impl Quotas {
         }
     }
 
-    /// The request was never sent: as if it had not been.
+    /// Ends a request that was never sent.
     pub(crate) fn refund(&mut self, ticket: &QuotaTicket) {
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
@@ -168,8 +168,8 @@ impl Quotas {
         }
     }
 
-    /// The request was refused, for the reason and the time that are known. It has used no tokens; some providers count
-    /// it as a request all the same.
+    /// Ends a request that the provider rejected. It has used no tokens, but some providers count
+    /// the request.
     pub(crate) fn refuse(
         &mut self,
         ticket: &QuotaTicket,
@@ -181,7 +181,7 @@ impl Quotas {
         self.hear(ticket, told, now);
         self.flight.end();
         for (meter, cost) in ticket.of(&mut self.meters) {
-            // Where the provider counts it all the same, and we hear of it, what is left says so.
+            // If the provider counts it, the next report of the remainder includes it.
             if meter.dimension != Dimension::Requests || ticket.learns {
                 meter.refund(ticket.at, cost);
             }
@@ -189,8 +189,8 @@ impl Quotas {
         self.heed(ticket, class, wait, told, now);
     }
 
-    /// When there is room everywhere, and which limit is the last to have it: behind a share of those who wait, in parts
-    /// of [`WHOLE`], or for the head of the queue.
+    /// Returns when all limits have room, and the last of them to have it: behind `share` parts of
+    /// [`WHOLE`] of the queue, or for the head of the queue.
     #[inline]
     pub(crate) fn due(
         &mut self,
@@ -198,7 +198,7 @@ impl Quotas {
         now: u64,
         share: Option<u64>,
     ) -> (Decision, LimitKind) {
-        // If there is room, those ahead have yet to take it.
+        // There is room, but those ahead have yet to take it.
         let first = self.meters.first().map(|meter| meter.dimension);
         let first = LimitKind::Quota(first.unwrap_or(Dimension::Concurrency));
         let mut last = match self.pause.due(now) {

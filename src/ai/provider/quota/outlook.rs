@@ -1,4 +1,4 @@
-//! What one is told who asks without taking.
+//! Queries that take nothing.
 
 use std::time::Duration;
 
@@ -9,19 +9,22 @@ use crate::{
     http::Dimension,
 };
 
-/// All of those who wait, in parts.
+/// The whole queue, in parts.
 pub(crate) const WHOLE: u64 = 1 << 16;
 
 // ===== impl Quotas =====
 
 impl Quotas {
-    /// For a newcomer who does not come yet: whether there is room, and nobody waits.
+    /// Returns `true` if a new request would start now: there is room and the queue is empty.
     pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
         self.queued.requests == 0 && self.due(tokens, now, Some(WHOLE)).0.is_admit()
     }
 
-    /// How long a newcomer would wait behind a share of those who wait, in parts of [`WHOLE`], if it is known; or that it
-    /// never fits.
+    /// Returns the expected wait behind `share` parts of [`WHOLE`] of the queue, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request never fits.
     pub(crate) fn outlook(
         &mut self,
         tokens: Tokens,
@@ -32,7 +35,7 @@ impl Quotas {
         Ok(self.due(tokens, now, Some(share)).0.wait())
     }
 
-    /// Whether it fits into all limits at some time.
+    /// Checks that the request fits into all limits at some time.
     #[cold]
     pub(super) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
         let never = |dimension, cost, capacity| {

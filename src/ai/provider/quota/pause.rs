@@ -1,32 +1,31 @@
-//! A pause for everyone, because the provider asked to be left alone.
+//! Pauses all requests after a rejection by the provider.
 
 use std::time::Duration;
 
 use crate::limit::{Decision, nanos};
 
-/// The first wait where the provider did not say how long; it doubles each time, up to the longest.
+/// The first wait if the provider named none. It doubles each time, up to `LONGEST`.
 const FIRST: u64 = 500_000_000;
 const LONGEST_GUESS: u64 = 30_000_000_000;
 
-/// What a provider asks for is obeyed up to this; then one request is sent to ask again.
+/// The longest pause. After it one request is sent as a probe.
 const LONGEST: u64 = 600_000_000_000;
 
-/// How long the others wait for the answer to that one.
+/// How long the others wait for the response to the probe.
 const LONGEST_ANSWER: u64 = 5_000_000_000;
 
 const LEAST_SPREAD: u64 = 100_000_000;
 const MOST_SPREAD: u64 = 2_000_000_000;
 
-/// When nothing starts, and the way out of that.
+/// The current pause and the restart after it.
 #[derive(Debug, Clone)]
 pub(super) struct Pause {
-    /// When the provider last said so in answer to a request that it had not been paused for before.
+    /// When the current pause began. Rejections of requests sent before then belong to it.
     began: Option<u64>,
     until: u64,
-    /// How often in a row it began without a word of how long.
+    /// The number of successive pauses for which the provider named no wait.
     guesses: u32,
-    /// Those who waited leave one after the other, until then, and so far apart on average; with a gap of zero so that
-    /// they are spread evenly.
+    /// Until then, requests start with random gaps of this average; a gap of 0 spreads them evenly.
     spread_until: u64,
     gap: u64,
     next: u64,
@@ -34,20 +33,20 @@ pub(super) struct Pause {
     random: u64,
 }
 
-/// Whether a pause was cut short, so that one request has to find out whether it is over.
+/// Whether a pause was cut short, so that one request has to probe whether it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     No,
-    /// The next one that starts.
+    /// The next request that starts is the probe.
     Next,
-    /// It has started, and the others wait for its answer.
+    /// The probe was sent, and the others wait for its response.
     Sent,
 }
 
 // ===== impl Pause =====
 
 impl Pause {
-    /// `seed` makes two processes leave their pauses at different instants.
+    /// `seed` lets two processes end their pauses at different instants.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             began: None,
@@ -70,12 +69,12 @@ impl Pause {
         Decision::after(start.saturating_sub(now))
     }
 
-    /// Nanoseconds until the pause is over.
+    /// Returns the nanoseconds until the pause is over.
     pub(super) fn remaining(&self, now: u64) -> u64 {
         self.until.saturating_sub(now)
     }
 
-    /// One has started, and so many wait.
+    /// Handles the start of a request while `waiting` are queued.
     pub(super) fn started(&mut self, waiting: u64, now: u64) {
         if self.asks == Asks::Next {
             self.asks = Asks::Sent;
@@ -92,10 +91,11 @@ impl Pause {
         }
     }
 
-    /// The request that was sent at `sent` was refused, for `wait` if that is known.
+    /// Begins a pause after the rejection of a request sent at `sent`; `wait` is the time that the
+    /// provider asked for.
     ///
-    /// Requests that were under way already when the pause began belong to the same refusal: they may make it longer, but
-    /// do not add to it.
+    /// Rejections of requests that were in flight when the pause began belong to it: they may
+    /// extend it but do not add up.
     pub(super) fn begin(&mut self, sent: u64, wait: Option<Duration>, now: u64) {
         let is_new = self.began.is_none_or(|began| sent > began);
         if is_new {
@@ -125,7 +125,8 @@ impl Pause {
         }
     }
 
-    /// Lets those who start after `until` start a random time apart, `gap` on average, for as long as `spread`.
+    /// Spaces the requests that start after `until`: random gaps of `gap` on average, for a time of
+    /// `spread`.
     pub(super) fn ease(&mut self, until: u64, spread: u64, gap: u64) {
         self.until = self.until.max(until);
         self.spread_until = self.until.saturating_add(spread);
@@ -133,7 +134,7 @@ impl Pause {
         self.next = self.until;
     }
 
-    /// The request that was sent at `sent` was let in.
+    /// Handles a successful response to the request sent at `sent`.
     pub(super) fn succeeded(&mut self, sent: u64) {
         if self.began.is_some_and(|began| sent > began) {
             self.guesses = 0;
@@ -144,7 +145,7 @@ impl Pause {
         }
     }
 
-    /// A random number below `most`: xorshift, good enough to keep clients apart.
+    /// Returns a random number below `most`: xorshift, good enough to keep clients apart.
     fn chance(&mut self, most: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

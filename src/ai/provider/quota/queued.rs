@@ -1,4 +1,4 @@
-//! What those who wait ask for.
+//! The tokens of the queued requests.
 
 use super::WHOLE;
 use crate::{
@@ -15,7 +15,7 @@ pub(super) struct QueuedTokens {
 // ===== impl QueuedTokens =====
 
 impl QueuedTokens {
-    // Wrapping: whoever joins leaves, with the same tokens.
+    // Wrapping: each request leaves with the tokens that it joined with.
 
     pub(super) fn join(&mut self, tokens: Tokens) {
         self.requests = self.requests.wrapping_add(1);
@@ -29,7 +29,7 @@ impl QueuedTokens {
         self.tokens.output = self.tokens.output.wrapping_sub(tokens.output);
     }
 
-    /// So many parts of [`WHOLE`] of what is asked of a limit on `dimension`, rounded up.
+    /// Returns `share` parts of [`WHOLE`] of the queued units of `dimension`, rounded up.
     #[inline]
     pub(super) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
         match share {

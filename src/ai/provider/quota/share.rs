@@ -1,25 +1,25 @@
-//! The share of a limit that is ours where somebody else uses the same key.
+//! The share of a limit that this client may use if other clients share the key.
 
 use super::tide::Inflow;
 
-/// A whole, as a share of itself.
+/// A share of 100%.
 const WHOLE: u64 = 1 << 20;
 
-/// Of what is left we take this part at least, or one who has just come would get nothing.
+/// The smallest share of the remainder is 1/`LEAST_SHARE`, so that a new client gets some.
 const LEAST_SHARE: u64 = 8;
 
-/// Of a bucket each takes this part in any case, which makes them equal in the end.
+/// Each client takes 1/`ALIKE` of a bucket in any case, which equalizes the shares over time.
 const ALIKE: u64 = 32;
 
-/// How many periods it takes to get back from nothing to all of the limit.
+/// The number of periods in which the share recovers from nothing to all.
 const RECOVERY_PERIODS: u64 = 2;
 
-/// A share that shrinks at once when somebody else shows up, and grows back with time as far as is left.
+/// A share that shrinks at once if other clients appear, and recovers over time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     share: u64,
     at: u64,
-    /// Where it grows to, as long as nothing newer is heard.
+    /// The share that it recovers to, if no newer report arrives.
     target: u64,
     period: u64,
 }
@@ -36,13 +36,13 @@ impl Share {
         }
     }
 
-    /// Whether nobody else is to be seen.
+    /// Returns `true` if no other client is known.
     #[inline]
     pub(super) fn is_replayable(&self) -> bool {
         self.share == WHOLE
     }
 
-    /// Our part of `limit` now, at least 1.
+    /// Returns this client's part of `limit`, at least 1.
     #[inline]
     pub(super) fn of(&self, limit: u64, now: u64) -> u64 {
         if self.share == WHOLE {
@@ -58,10 +58,10 @@ impl Share {
         (share as u64).max(1).min(limit)
     }
 
-    /// Learns that of `limit` so much is used, of which `ours` is the most that can be ours.
+    /// Learns that `used` of `limit` is used, of which at most `ours` is this client's.
     ///
-    /// Of what is left each takes the share that it has of what was used, so that several who watch one limit agree
-    /// without a word.
+    /// Each client takes the same share of the remainder that it had of the usage, so that several
+    /// clients agree without coordination.
     pub(super) fn observe(&mut self, limit: u64, used: u64, ours: u64, now: u64) {
         let left = u128::from(limit.saturating_sub(used));
         let (ours, used) = (u128::from(ours.min(used)), u128::from(used.max(1)));
@@ -72,11 +72,12 @@ impl Share {
         );
     }
 
-    /// Learns that of all that came in lately, `ours` of `all` was ours, and that of `limit` so much is used.
+    /// Learns that `ours` of `all` units that came in lately were this client's, and that `used` of
+    /// `limit` is used.
     ///
-    /// Each goes on as it did, a little faster while less than half is used and slower while it is more, and a little
-    /// besides that is the same for all. So together they end at a bucket that is filled by a half and some more, and each
-    /// with as much as the others.
+    /// Each client keeps its rate: a little faster if less than half is used, slower if more, plus
+    /// a small part that is the same for all. So the bucket settles a little over half full, with
+    /// equal rates.
     pub(super) fn observe_inflow(&mut self, inflow: &Inflow, limit: u64, used: u64, now: u64) {
         let (all, limit) = (u128::from(inflow.all.max(1)), u128::from(limit.max(1)));
         let used = u128::from(used).min(limit);
@@ -85,7 +86,7 @@ impl Share {
         self.aim(share + u128::from(WHOLE / ALIKE), now);
     }
 
-    /// Nobody else is to be seen.
+    /// Resets the share after a report without other clients.
     pub(super) fn all_is_ours(&mut self, now: u64) {
         self.aim(u128::from(WHOLE), now);
     }
@@ -101,7 +102,7 @@ impl Share {
         let span = u128::from(self.period) * u128::from(RECOVERY_PERIODS);
         let grown = elapsed * u128::from(WHOLE) / span;
         let grown = u64::try_from(grown).unwrap_or(WHOLE);
-        // Nothing was heard for a whole period: nobody knows any more.
+        // No report for a whole period: the state is unknown.
         let target = if elapsed > u128::from(self.period) {
             WHOLE
         } else {

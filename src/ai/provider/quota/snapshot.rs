@@ -1,4 +1,4 @@
-//! How it stands with each limit.
+//! The usage of each limit.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Quotas {
         for meter in &mut self.meters {
             meter.advance(now);
         }
-        // One that nobody has told or felt yet is none.
+        // Omit a limit that is neither reported nor found.
         let known = self.meters.iter().filter(|meter| meter.limit < MOST);
         let meters = known.map(|meter| LimitUsage {
             dimension: meter.dimension,

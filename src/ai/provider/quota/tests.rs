@@ -1,4 +1,4 @@
-//! The state against a model that keeps everything for ever and reads the rules aloud.
+//! The state against a model that keeps every request and applies the rules literally.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ struct Rule {
     period: u64,
 }
 
-/// A request of the model: when it came, what it reserved, when it ended, and what it had used then.
+/// A request of the model: when it started, what it reserved, and when and how it ended.
 #[derive(Clone, Copy)]
 struct Sent {
     at: u64,
@@ -43,7 +43,8 @@ impl Rule {
         }
     }
 
-    /// What counts of a request by `now`, and since when. What is held back counts since now.
+    /// Returns the units of a request that count by `now`, and since when. Reserved units count
+    /// since now.
     fn counted(&self, sent: &Sent, now: u64) -> Option<(u64, u64)> {
         let cost = self.cost(sent.tokens);
         let end = sent.end.filter(|(at, _)| *at <= now);
@@ -64,19 +65,19 @@ impl Rule {
         }
     }
 
-    /// Whether the window is within the limit, if what started counts for `life`.
+    /// Whether the window is within the limit if each request counts for `life`.
     fn window_holds(&self, sent: &[Sent], more: u64, now: u64, life: u64) -> bool {
         let counted = sent.iter().filter_map(|sent| self.counted(sent, now));
         let recent = counted.filter(|(at, _)| at + life > now);
         recent.map(|(_, units)| units).sum::<u64>() + more <= self.limit
     }
 
-    /// What is in a bucket, in units times the period. What comes back comes back at once, unless the bucket was empty
-    /// since it was taken.
+    /// Returns the level of a bucket, in units times the period. Returned units drain at once,
+    /// except if the bucket was empty since they were taken.
     fn bucket_level(&self, sent: &[Sent], now: u64) -> u128 {
         let counts_at_the_end =
             self.counting == Counting::Completion && self.dimension != Dimension::Requests;
-        // Predicate, how much, and since when it was there.
+        // When, how much, and when it was taken.
         let mut moves: Vec<(u64, i128, u64)> = Vec::new();
         for sent in sent {
             let cost = i128::from(self.cost(sent.tokens));
@@ -112,7 +113,7 @@ impl Rule {
         level as u128
     }
 
-    /// Whether `more` fits without a doubt; `None` where it depends on how finely time is cut.
+    /// Whether `more` fits; `None` if it depends on the resolution of time.
     fn fits(&self, sent: &[Sent], more: u64, now: u64) -> Option<bool> {
         match self.shape {
             Shape::Window => {
@@ -140,7 +141,7 @@ enum Step {
         input: u64,
         output: u64,
     },
-    /// Ends one of those under way: a part of what it reserved was used, in per mille.
+    /// Ends a request in flight that used a part of its reservation, in per mille.
     End {
         which: usize,
         used: u64,
@@ -193,10 +194,10 @@ fn quota_set() -> impl Strategy<Value = (bool, [Option<u64>; 4], Option<u64>, Co
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-    /// Nothing is let in that does not fit into every limit at that instant, everything is let in that does, all of
-    /// them are taken from or none, and in the end nothing is missing.
+    /// A request is admitted exactly if it fits into every limit; all limits are taken from or
+    /// none; in the end nothing is missing.
     #[test]
-    fn joint_admission_agrees_with_a_model(
+    fn admission_agrees_with_a_model(
         (is_bucket, limits, concurrent, counting) in quota_set(),
         steps in steps(),
     ) {
@@ -246,7 +247,7 @@ proptest! {
                             _ => {
                                 let must_fit = fits.iter().all(|fits| *fits == Some(true));
                                 prop_assert!(!is_free || !must_fit);
-                                // If nothing else happens, there is room then, and not a part of a window later.
+                                // If nothing else happens there is room after that wait.
                                 if let Some(wait) = rejected.retry_after() {
                                     let then = now + nanos(wait);
                                     for rule in &rules {
@@ -293,9 +294,9 @@ proptest! {
         }
     }
 
-    /// Whatever answers claim and headers say, nothing overflows, and after a while there is room again.
+    /// Whatever responses report, nothing overflows, and there is room again later.
     #[test]
-    fn lies_do_no_lasting_harm(
+    fn invalid_reports_do_no_lasting_harm(
         (is_bucket, limits, _, counting) in quota_set(),
         lies in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<Option<u64>>()), 1..20),
     ) {
@@ -336,14 +337,14 @@ proptest! {
 }
 
 #[test]
-fn what_has_drained_from_a_bucket_does_not_come_back() {
+fn drained_units_are_not_refunded() {
     let provider = Provider::new("p")
         .bucket()
         .limit(Dimension::Requests, Quota::per_second(10));
     let mut quotas = Quotas::new(&provider, 1, 0);
     let admit = |quotas: &mut Quotas, now| quotas.decide(Tokens::default(), now).ok();
     let early: Vec<_> = (0..10).filter_map(|_| admit(&mut quotas, 0)).collect();
-    // A second later all of that has drained, and others fill it again.
+    // A second later all of that has drained, and new requests fill it again.
     let later: Vec<_> = (0..20).filter_map(|_| admit(&mut quotas, SECOND)).collect();
     assert_eq!((early.len(), later.len()), (10, 10));
     for ticket in &early {
@@ -355,7 +356,7 @@ fn what_has_drained_from_a_bucket_does_not_come_back() {
 }
 
 #[test]
-fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
+fn late_rejection_at_most_halves_the_limit() {
     let mut quotas = Quotas::new(&Provider::new("p").concurrent(50), 1, 0);
     let mut tickets: Vec<_> = (0..50)
         .filter_map(|_| quotas.decide(Tokens::default(), 0).ok())
@@ -372,6 +373,6 @@ fn a_late_refusal_for_too_many_lowers_the_limit_by_half_at_most() {
         SECOND,
     );
     assert_eq!(quotas.flight.limit, Some(25));
-    // And with nothing of ours in flight, others have the slots: not again at once.
+    // With nothing of this client in flight, others have the slots.
     assert!(quotas.pause.remaining(SECOND) > 0);
 }

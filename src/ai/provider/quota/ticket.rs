@@ -8,18 +8,18 @@ use crate::ai::tokens::Tokens;
 pub(crate) struct QuotaTicket {
     pub(super) at: u64,
     pub(super) tokens: Tokens,
-    /// Of each limit, what its answer will be held against; zero if nothing is learned.
+    /// The mark of each limit for its response; zero if learning is off.
     pub(super) marks: [u64; MOST_METERS],
-    /// How many limits there were.
+    /// The number of limits at that time.
     pub(super) known: u8,
-    /// Whether what its answer says is heard.
+    /// Whether its response is learned from.
     pub(crate) learns: bool,
 }
 
 // ===== impl QuotaTicket =====
 
 impl QuotaTicket {
-    /// The limits that it took from, with what it took.
+    /// Returns the limits that it took from, each with the units.
     pub(super) fn of<'a>(
         &'a self,
         meters: &'a mut [Meter],

@@ -1,29 +1,30 @@
-//! How much was put into a bucket that others fill, too.
+//! Measures the inflow into a bucket that other clients fill as well.
 //!
-//! What is in a bucket does not tell who put it there, nor how much has drained. What came in over a time does: it is the
-//! rise of what is in there, and what has drained meanwhile.
+//! The level of a bucket tells neither who filled it nor how much has drained. The inflow over time
+//! does: it is the rise of the level plus what has drained.
 
-/// Below this part of the bucket nobody is short of anything, and it may have been empty for a while.
+/// Below 1/`SHALLOW` of the bucket there is plenty, and it may have been empty for a while.
 const SHALLOW: u64 = 8;
 
-/// Two earlier readings, one of them at least half a period old as soon as that is possible.
+/// Two earlier readings, one of them at least half a period old once that is possible.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tide {
     older: TideLevel,
     newer: TideLevel,
 }
 
-/// What was in the bucket when a request came.
+/// The level of the bucket when a request arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TideLevel {
-    /// When the request was sent. The provider counts it at about that time, whenever its answer comes.
+    /// When the request was sent. The provider counts it at about that time, whenever its response
+    /// arrives.
     pub(super) sent: u64,
     pub(super) used: u64,
-    /// All that was ever let in of ours, with this request.
+    /// All units ever admitted from this client, including this request.
     pub(super) ours: u64,
 }
 
-/// What came in lately: all of it, and ours of it.
+/// The recent inflow: of all clients, and of this one.
 pub(super) struct Inflow {
     pub(super) all: u64,
     pub(super) ours: u64,
@@ -44,7 +45,8 @@ impl Tide {
         }
     }
 
-    /// Takes a reading of a bucket of `limit` that drains in `period`. `None` where there is plenty.
+    /// Takes a reading of a bucket of `limit` that drains in `period`. Returns `None` if there is
+    /// plenty.
     pub(super) fn read(&mut self, reading: TideLevel, limit: u64, period: u64) -> Option<Inflow> {
         if reading.used < limit / SHALLOW {
             (self.older, self.newer) = (reading, reading);

@@ -1,4 +1,4 @@
-//! What a response says about limits and what is left of them.
+//! The rate limits that a response reports.
 
 use std::{fmt, time::Duration};
 
@@ -9,35 +9,37 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dimension {
-    /// Requests that start.
+    /// Requests.
     Requests,
-    /// Tokens, of prompts and of answers.
+    /// Tokens, input and output together.
     Tokens,
-    /// Tokens of prompts.
+    /// Input tokens.
     InputTokens,
-    /// Tokens of answers.
+    /// Output tokens.
     OutputTokens,
     /// Requests in flight.
     Concurrency,
 }
 
-/// What a response says of one limit. Each part may be missing, and none is capped.
+/// One rate limit that a response reports. Each part may be missing, and none is capped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Reported {
-    /// What is counted.
+    /// What the limit counts.
     pub dimension: Dimension,
-    /// Over how long, where the response says so or its family of headers does.
+    /// The period, if the response or its family of headers names one.
     pub period: Option<Duration>,
     /// The limit.
     pub limit: Option<u64>,
-    /// What is left of it.
+    /// The remaining units.
     pub remaining: Option<u64>,
-    /// How long until all of it is there again; zero where that instant has passed.
+    /// The time until the limit is restored in full; zero if that instant has passed.
     pub reset: Option<Duration>,
 }
 
-/// What a response says of the limits that it was counted by, in the order in which it says it.
+/// The rate limits that a response reports, in its order.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,15 +65,15 @@ pub struct RateLimits {
 // ===== impl RateLimits =====
 
 impl RateLimits {
-    /// More limits than any provider speaks of; what comes after these is not kept.
+    /// More limits than any provider reports; any others are dropped.
     pub(crate) const MOST: usize = 8;
 
-    /// What is said of each limit.
+    /// Returns each limit.
     pub fn iter(&self) -> impl Iterator<Item = &Reported> {
         self.reported.iter().flatten()
     }
 
-    /// Whether nothing is said that can be read.
+    /// Returns `true` if no limit is reported.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.reported[0].is_none()

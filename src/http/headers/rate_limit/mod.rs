@@ -1,4 +1,4 @@
-//! Headers that tell of limits: reading those of providers, writing those of servers.
+//! Rate limit headers: parsed from providers, and written by servers.
 
 #[cfg(feature = "per-key")]
 pub(crate) mod emit;

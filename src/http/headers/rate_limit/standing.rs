@@ -1,22 +1,22 @@
-//! Where a client stands with its limits, as headers tell it.
+//! A client's rate limit state, as written to headers.
 
 use std::time::Duration;
 
-/// Where a caller stands with one limit.
+/// A client's state of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing<'a> {
-    /// What an answer calls the limit.
+    /// The name of the limit in the response.
     pub(crate) name: &'a str,
-    /// The most that may start at once.
+    /// The quota per window.
     pub(crate) quota: u64,
-    /// The time that the quota is for.
+    /// The period of the quota.
     pub(crate) window: Duration,
     pub(crate) remaining: u64,
-    /// How long until all of it is there again.
+    /// The time until the quota is restored in full.
     pub(crate) reset: Duration,
 }
 
-/// Where a caller stood with each of its limits when a request was refused.
+/// A client's state of each limit when a request was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Standings {
     cost: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Standings {
 // ===== impl Standings =====
 
 impl Standings {
-    /// None yet, for a request that cost as much.
+    /// Creates an empty list for a request of this cost.
     pub(crate) fn new(cost: u64) -> Self {
         let all = Vec::new();
         Self { cost, all }
@@ -40,7 +40,7 @@ impl Standings {
         &self.all
     }
 
-    /// Those that had no room for the request.
+    /// Returns the limits that had no room for the request.
     pub(crate) fn short(&self) -> impl Iterator<Item = &Standing<'static>> {
         self.all
             .iter()

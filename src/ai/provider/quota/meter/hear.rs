@@ -1,30 +1,32 @@
-//! What a limit learns from answers.
+//! Learns a limit from responses.
 
 use super::{MOST, Meter, Tally};
 use crate::ai::provider::quota::tide::TideLevel;
 
-/// A limit from which less than this part is left, all at once, is believed when it is told twice.
+/// A reported limit below 1/`DOUBTFUL` of the current one is applied when it is reported twice.
 const DOUBTFUL: u64 = 8;
 
 impl Meter {
-    /// A provider that just found this limit says that so much of it is used.
+    /// Counts what the provider reports as used when the limit is found.
     pub(in crate::ai::provider::quota) fn found_used(&mut self, used: u64, now: u64) {
         self.memory.take(used.min(self.limit), now, false);
     }
 
-    /// Changes the limit, for good.
+    /// Changes the limit.
     pub(in crate::ai::provider::quota) fn set_limit(&mut self, limit: u64) {
         let limit = limit.min(MOST);
-        // Found, or else one that is too low would keep out those whose answers put it right, and one that waits for ever.
+        // A learned limit admits larger requests. Otherwise a limit that is too low would exclude
+        // the requests whose responses correct it, and a queued one would wait forever.
         self.is_learned |= limit != self.limit;
         self.limit = limit;
         self.doubted = None;
     }
 
-    /// What a request that has just been admitted remembers for when its answer is [heard](Self::hear).
+    /// Returns the mark of a request that was just admitted, for [`hear`](Self::hear).
     ///
-    /// Of a window, what is used, without all that was ever taken: with what was ever taken by then, that is the most that
-    /// the provider can have counted for us. Of a bucket, all that was ever let in.
+    /// For a window, what is used, minus all that was ever taken: added to what was ever taken by
+    /// then, it is the most that the provider can have counted for this client. For a bucket, all
+    /// that was ever admitted.
     pub(in crate::ai::provider::quota) fn mark(&self) -> u64 {
         match &self.memory {
             Tally::RefundableWindow(..) => self.used().wrapping_sub(self.total),
@@ -32,7 +34,8 @@ impl Meter {
         }
     }
 
-    /// Hears what the answer to a request that was sent at `sent`, with this `mark`, says of the limit and what is left.
+    /// Applies the reported limit and remainder from the response to a request sent at `sent` with
+    /// `mark`.
     pub(in crate::ai::provider::quota) fn hear(
         &mut self,
         sent: u64,
@@ -55,7 +58,7 @@ impl Meter {
     }
 
     fn hear_used(&mut self, limit: u64, used: u64, mark: u64, now: u64) {
-        // Some providers round what is left, and their clock is not ours.
+        // Some providers round what remains, and clocks differ.
         let slack = (limit / 64).max(2);
         match &mut self.memory {
             Tally::RefundableWindow(..) => {
@@ -75,7 +78,7 @@ impl Meter {
                 match tide.read(reading, limit, self.period) {
                     Some(inflow) if inflow.all > inflow.ours.saturating_add(slack) => {
                         self.share.observe_inflow(&inflow, limit, used, now);
-                        // We go on at the rate of our share from here: what is used tells the rest.
+                        // Continue at the rate of this client's share.
                         bucket.bound(self.share.of(self.limit, now));
                     }
                     _ => self.share.all_is_ours(now),

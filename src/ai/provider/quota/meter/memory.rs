@@ -1,4 +1,4 @@
-//! What is taken of a limit, in either shape.
+//! The units taken from a limit of either shape.
 
 use crate::{
     ai::provider::{
@@ -44,8 +44,8 @@ impl Tally {
         }
     }
 
-    /// Takes what was used without having been asked for, for what started at `at`. A bucket never has more than `most`
-    /// taken by it.
+    /// Takes units that were used without a reservation by a request that started at `at`, up to
+    /// `most` in a bucket.
     #[inline]
     pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
         match self {
@@ -71,7 +71,7 @@ impl Tally {
         }
     }
 
-    /// Nanoseconds until nothing is taken any more.
+    /// Returns the nanoseconds until nothing is taken.
     pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
         match self {
             Self::RefundableBucket(bucket, _) => bucket.resets_in(rate),

@@ -14,38 +14,38 @@ use crate::{
     limit::{Decision, nanos},
 };
 
-/// More than any provider allows. Sums of it, times the nanoseconds of a period, fit where they are made.
+/// The largest limit. Its sums and its products with the nanoseconds of a period fit their types.
 pub(super) const MOST: u64 = (1 << 40) - 1;
 
-/// What is counted, the limit, and what has been taken from it.
+/// One limit and the units taken from it.
 #[derive(Debug, Clone)]
 pub(super) struct Meter {
     pub(super) dimension: Dimension,
     counting: Counting,
-    /// With the margin.
+    /// Includes the margin.
     pub(super) period: u64,
     memory: Tally,
     pub(super) limit: u64,
     /// A burst below the limit.
     burst: Option<u64>,
-    /// Held back for answers that have not ended, where they count only then.
+    /// Reserved for responses that have not ended, if they count only then.
     pub(super) reserved: u64,
     share: Share,
-    /// Found in headers. The provider may refuse what is too large for it; we don't.
+    /// Learned from headers. A request larger than this is not rejected here; the provider decides.
     is_learned: bool,
-    /// All that was ever reserved, or used on top of that; wrapping.
+    /// All units ever reserved or used in addition; wrapping.
     total: u64,
-    /// Of that, what came back because the provider did not let it in.
+    /// Units returned from `total` because the provider did not admit the request.
     returned: u64,
-    /// When it was made.
+    /// When the meter was created.
     born: u64,
-    /// A limit that was reported once and is too small to be believed at once.
+    /// A limit that was reported once and is too small to be applied at once.
     doubted: Option<(u64, u64)>,
-    /// When the request was sent whose answer spoke last.
+    /// When the request whose response was applied last was sent.
     heard: u64,
 }
 
-/// How often in a period somebody looks whether our share has grown.
+/// How often per period a queued request checks whether the share has grown.
 const LOOKS: u64 = 64;
 
 // ===== impl Meter =====
@@ -77,7 +77,7 @@ impl Meter {
         }
     }
 
-    /// What is ours of the limit now.
+    /// Returns this client's share of the limit.
     #[inline]
     pub(super) fn ours(&self, now: u64) -> u64 {
         self.share.of(self.limit, now)
@@ -89,29 +89,29 @@ impl Meter {
         self.memory.advance(now, rate);
     }
 
-    /// What a request for so many tokens takes.
+    /// Returns the units that a request for `tokens` takes.
     #[inline]
     pub(super) fn cost(&self, tokens: Tokens) -> u64 {
         Accounting::reserved(self.dimension, tokens).min(MOST)
     }
 
-    /// Whether one of `cost` is more than ever fits. A limit that was found in headers lets even that pass, once
-    /// nothing is before it: the provider may know better.
+    /// Returns `true` if `cost` never fits. A learned limit admits it once nothing else counts,
+    /// since the provider may accept it.
     #[inline]
     pub(super) fn exceeds_capacity(&self, cost: u64) -> bool {
         cost > self.capacity() && !self.is_learned
     }
 
-    /// The most that is taken at one instant.
+    /// Returns the most units that fit at one instant.
     pub(super) fn capacity(&self) -> u64 {
         self.burst.map_or(self.limit, |burst| burst.min(self.limit))
     }
 
-    /// When `cost` fits behind others that wait for `ahead`.
+    /// Returns when `cost` fits behind `ahead` queued units.
     #[inline]
     pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
         let due = self.due_as_it_is(ahead, cost, now, in_turn);
-        // Our share grows with time, so it may fit sooner: to be looked at again.
+        // The share grows with time, so it may fit sooner: check again.
         if in_turn && !self.share.is_replayable() && due != Decision::WAIT_FOR_OTHERS {
             return due.min(Decision::after((self.period / LOOKS).max(1)));
         }
@@ -125,14 +125,14 @@ impl Meter {
             return Decision::WAIT_FOR_OTHERS;
         }
         let reserved = self.reserved;
-        // One that is larger than our share passes once there is nothing before it.
+        // A request larger than the share is admitted once nothing else counts.
         let capacity = cap.min(self.capacity()).max(cost).max(1);
         match &self.memory {
             Tally::RefundableBucket(bucket, _) => {
                 let units = ahead.saturating_add(cost).saturating_add(reserved);
                 match bucket.due(units.min(2 * MOST), capacity, cap, in_turn) {
                     0 => Decision::Admit,
-                    // What is held back does not refill.
+                    // Reserved units do not refill.
                     _ if reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
                     wait => Decision::after(wait),
                 }
@@ -146,7 +146,7 @@ impl Meter {
                 let over = held.saturating_add(units).saturating_sub(capacity);
                 let first = match window.gone_at(over, self.period) {
                     Some(gone_at) => gone_at.saturating_sub(now),
-                    // It is held back for others, and they end when they end.
+                    // Reserved for responses whose end is unknown.
                     None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
                     // Those ahead of it start now at the earliest.
                     None => self.period,
@@ -156,7 +156,7 @@ impl Meter {
         }
     }
 
-    /// Takes what a request reserves.
+    /// Takes the units that a request reserves.
     #[inline]
     pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
         self.total = self.total.wrapping_add(cost);
@@ -167,14 +167,14 @@ impl Meter {
         }
     }
 
-    /// The request that reserved `cost` at `at` used `used`; `None` where nobody knows. It counts since `at`, or since `now` if
-    /// it counts at its completion.
+    /// Settles the request that reserved `cost` at `at`; `None` if its usage is unknown. It counts
+    /// since `at`, or since `now` if it counts at completion.
     #[inline]
     pub(super) fn settle(&mut self, at: u64, cost: u64, used: Option<u64>, now: u64) {
         if at < self.born {
             return;
         }
-        // Whatever an answer claims, it costs no more than all of the limit once.
+        // A response costs at most the whole limit, whatever usage it reports.
         let used = used.unwrap_or(cost).min(self.limit.max(cost));
         match self.counting {
             Counting::Admission => {}
@@ -188,7 +188,8 @@ impl Meter {
         self.total = self.total.wrapping_add(used.saturating_sub(cost));
     }
 
-    /// The request that reserved `cost` at `at` was never counted by the provider.
+    /// Returns the units of a request that reserved `cost` at `at` and that the provider has not
+    /// counted.
     pub(super) fn refund(&mut self, at: u64, cost: u64) {
         if at < self.born {
             return;
@@ -201,12 +202,12 @@ impl Meter {
         }
     }
 
-    /// Units that are taken or held back now.
+    /// Returns the units that are taken or reserved.
     pub(super) fn used(&self) -> u64 {
         self.memory.used().saturating_add(self.reserved)
     }
 
-    /// Nanoseconds until nothing is taken any more.
+    /// Returns the nanoseconds until nothing is taken.
     pub(super) fn resets_in(&self, now: u64) -> u64 {
         self.memory.resets_in(self.ours(now), now)
     }

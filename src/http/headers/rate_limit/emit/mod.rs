@@ -1,4 +1,4 @@
-//! What a server says of a caller's limit in the header fields of its responses.
+//! Writes a client's rate limits to response headers.
 
 mod list;
 mod number;
@@ -11,20 +11,21 @@ use http::HeaderMap;
 pub(crate) use self::list::PolicyItem;
 use crate::http::headers::rate_limit::standing::Standing;
 
-/// In which form `X-RateLimit-Reset` names the time of a reset: servers use either.
+/// The format of `X-RateLimit-Reset`: servers use either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetFormat {
-    /// In seconds from now.
+    /// Seconds from now.
     Delta,
-    /// In seconds since 1970.
+    /// Seconds since the Unix epoch.
     Epoch,
 }
 
-/// Which header fields tell a caller of its limit.
+/// The response headers that report a client's rate limit.
 ///
-/// [`RateLimitHeaders::default`] writes `RateLimit` and `RateLimit-Policy`, as the IETF's newest draft has them. A field lists all
-/// limits that a stack of layers has, or where it has place for one only, the most restrictive.
+/// [`RateLimitHeaders::default`] writes `RateLimit` and `RateLimit-Policy` of the latest IETF
+/// draft, which list all limits of a stack of layers. The other headers have room for one limit:
+/// the most restrictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct RateLimitHeaders {
@@ -34,33 +35,36 @@ pub struct RateLimitHeaders {
 }
 
 impl RateLimitHeaders {
-    /// No fields at all.
+    /// Writes no headers.
     pub const NONE: Self = Self {
         rate_limit: false,
         draft_03: false,
         x_rate_limit: None,
     };
 
-    /// Whether `RateLimit: "name";r=50;t=30` and `RateLimit-Policy: "name";q=100;w=60` are written. They are by default.
+    /// Sets whether to write `RateLimit: "name";r=50;t=30` and
+    /// `RateLimit-Policy: "name";q=100;w=60`. The default is `true`.
     pub const fn rate_limit(mut self, written: bool) -> Self {
         self.rate_limit = written;
         self
     }
 
-    /// Whether `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` are written, as drafts up to the third have
-    /// them. They are not by default.
+    /// Sets whether to write `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` of
+    /// drafts up to the third. The default is `false`.
     pub const fn draft_03(mut self, written: bool) -> Self {
         self.draft_03 = written;
         self
     }
 
-    /// Writes `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` too, which are by nobody's standard.
+    /// Writes the non-standard `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`
+    /// as well.
     pub const fn x_rate_limit(mut self, reset: ResetFormat) -> Self {
         self.x_rate_limit = Some(reset);
         self
     }
 
-    /// Adds a limit to what `headers` say already. `policies` that fit are not written anew. The clock is asked for [`ResetFormat::Epoch`] only.
+    /// Adds a limit to `headers`, reusing one of `policies` if it matches. The clock is read for
+    /// [`ResetFormat::Epoch`] only.
     pub(crate) fn write(
         &self,
         headers: &mut HeaderMap,
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_written() {
+    fn only_enabled_fields_are_written() {
         let newest = [
             r#"ratelimit-policy: "hourly";q=100;w=3600"#,
             r#"ratelimit: "hourly";r=7;t=30"#,

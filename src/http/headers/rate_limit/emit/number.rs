@@ -1,4 +1,4 @@
-//! Integers as header fields have them.
+//! Integers in header fields.
 
 use std::{
     str,
@@ -7,15 +7,15 @@ use std::{
 
 use crate::http::headers::retry_after::seconds_begun;
 
-/// The greatest integer of a structured field, which has 15 digits (RFC 9651 §3.3.1).
+/// The largest integer of a structured field, which has 15 digits (RFC 9651 §3.3.1).
 pub(super) const MOST: u64 = 999_999_999_999_999;
 
-/// Whole seconds, rounded up, as far as they can be written.
+/// Returns whole seconds, rounded up and saturated.
 pub(super) fn seconds(time: Duration) -> u64 {
     seconds_begun(time).min(MOST)
 }
 
-/// The seconds since 1970 at which `wait` is over.
+/// Returns the seconds since the Unix epoch at the end of `wait`.
 pub(super) fn epoch(now: SystemTime, wait: Duration) -> u64 {
     let passed = now
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -23,7 +23,7 @@ pub(super) fn epoch(now: SystemTime, wait: Duration) -> u64 {
     seconds(passed.saturating_add(wait))
 }
 
-/// A number of digits only; those too great to count are the greatest.
+/// Parses digits, saturating.
 pub(super) fn parse(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let digits = str::from_utf8(text).ok().filter(|_| is_number)?;

@@ -1,4 +1,4 @@
-//! Three fields with a number each, which have place for one limit.
+//! Three header fields with one number each, for a single limit.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -7,7 +7,7 @@ use super::{
     number::{MOST, parse},
 };
 
-/// The names of the three.
+/// The header names of draft 03.
 pub(super) const DRAFT_03: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -20,7 +20,8 @@ pub(super) const X: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 
-/// What remains and the time to the reset; `None` unless all three are there and can be read.
+/// Returns the remainder and the time to the reset; `None` if one of the three is missing or
+/// invalid.
 fn read(headers: &HeaderMap, [limit, remaining, reset]: &[HeaderName; 3]) -> Option<(u64, u64)> {
     let value = |name| Some(headers.get(name)?.as_bytes().trim_ascii());
     // Draft 03 lets policies follow the limit: `10, 10;w=1, 50;w=60`.
@@ -29,7 +30,7 @@ fn read(headers: &HeaderMap, [limit, remaining, reset]: &[HeaderName; 3]) -> Opt
     Some((parse(value(remaining)?)?, parse(value(reset)?)?))
 }
 
-/// Writes `standing`, unless what is there already is at least as restrictive.
+/// Writes `standing`, except if the present fields are at least as restrictive.
 pub(super) fn write(
     headers: &mut HeaderMap,
     names: &[HeaderName; 3],
@@ -43,7 +44,7 @@ pub(super) fn write(
         }
     }
     for (name, number) in names.iter().zip([standing.quota, remaining, reset]) {
-        // A map that is full stays as it is: the response matters more.
+        // If the map is full, it stays unchanged: the response is more important.
         let _ = headers.try_insert(name, HeaderValue::from(number.min(MOST)));
     }
 }
@@ -78,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn the_more_restrictive_stays_and_what_is_garbled_does_not() {
-        // What is there, and whether 5 of 100 for 30 seconds take its place.
+    fn more_restrictive_fields_stay() {
+        // The present fields, and whether 5 of 100 for 30 seconds replaces them.
         let table = [
             (["10", "4", "1"], false),
             (["10", "5", "31"], false),
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_made_whole() {
+    fn partial_fields_are_replaced() {
         let mut headers = HeaderMap::new();
         headers.append("x-ratelimit-remaining", "0".parse().unwrap());
         headers.append("x-ratelimit-remaining", "1".parse().unwrap());

@@ -1,4 +1,4 @@
-//! One limit in three headers: `RateLimit-Limit` and its like, with an `X-` or without.
+//! One limit in three headers: `RateLimit-Limit` and its companions, with or without `X-`.
 
 use super::{
     policy,
@@ -20,7 +20,7 @@ pub(super) const LEGACY: [&str; 3] = [
     "x-ratelimit-reset",
 ];
 
-/// The same as the legacy reset, always as a wait: if it is there, no clock is needed.
+/// Like the legacy reset, always as a wait. If it is present, no clock is needed.
 const RESET_AFTER: &str = "x-ratelimit-reset-after";
 
 pub(super) fn is_legacy(name: &str) -> bool {
@@ -60,8 +60,8 @@ pub(super) fn read(
     policy::with_policies(set, own.iter().chain(policies))
 }
 
-/// A limit with its policies behind it, as in `10, 10;w=1, 50;w=60`. Two numbers with nothing to tell them apart are
-/// neither.
+/// Parses a limit followed by its policies, as in `10, 10;w=1, 50;w=60`. Two indistinguishable
+/// numbers are both ignored.
 fn quotas(text: &str, set: &mut Set) -> Vec<Member> {
     let mut members = structured::list(text).unwrap_or_default();
     let is_policy = |member: &Member| member.number.is_some() && member.w.is_some();

@@ -1,4 +1,4 @@
-//! Limits, what is left of them and when they are whole again.
+//! Parses limits, their remainders and their resets.
 
 mod bare;
 mod name;
@@ -21,47 +21,48 @@ use crate::http::headers::date::Now;
 use crate::http::headers::rate_limit::limits::{RateLimits, Reported};
 
 impl RateLimits {
-    /// Reads what `headers` say of limits.
+    /// Reads the rate limits in `headers`.
     ///
-    /// | family | headers | what is counted | over |
+    /// | family | headers | dimension | period |
     /// | --- | --- | --- | --- |
     /// | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` | as named | a minute |
-    /// | OpenAI, Azure, Groq | `x-ratelimit-{limit,remaining,reset}-{requests,tokens,project-tokens}` | as named | not said |
-    /// | Cerebras, Mistral | the same with `-minute`, `-day` and so on behind, and `req` for requests | as named | as named |
-    /// | IETF draft 08 and later | `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60;qu="requests"`, or `a` for `r`, `w` for `t`, a token for the name | by `qu`, else tokens where the name speaks of them, else requests | `w` of the policy |
+    /// | OpenAI, Azure, Groq | `x-ratelimit-{limit,remaining,reset}-{requests,tokens,project-tokens}` | as named | unknown |
+    /// | Cerebras, Mistral | the same with a suffix such as `-minute` or `-day`, and `req` for requests | as named | as named |
+    /// | IETF draft 08 and later | `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60;qu="requests"`, or `a` for `r`, `w` for `t`, a token for the name | by `qu`, else tokens if the name contains it, else requests | `w` of the policy |
     /// | IETF draft 07 | `RateLimit: limit=100, remaining=50, reset=5` with `RateLimit-Policy: 100;w=60` | requests | `w` of the policy of that limit |
     /// | IETF drafts to 06 | `RateLimit-{Limit,Remaining,Reset}`, with policies in `RateLimit-Limit` or `RateLimit-Policy` | requests | `w` of the policy of that limit |
-    /// | all others | `X-RateLimit-{Limit,Remaining,Reset}`, `X-RateLimit-Reset-After`, and Kong's `X-RateLimit-{Limit,Remaining}-Minute` and so on | requests | as named, or by policy |
+    /// | all others | `X-RateLimit-{Limit,Remaining,Reset}`, `X-RateLimit-Reset-After`, and Kong's `X-RateLimit-{Limit,Remaining}-Minute` and similar | requests | as named, or by policy |
     ///
-    /// What is counted over the same period is taken from the first of these families that speaks of it. A month is
-    /// 30 days here and a year is 365. The `qu` of bytes, Anthropic's `priority`, `fast` and `unified` quotas, and a
-    /// structured field that is malformed, are as if they weren't there. So is all of it in a response from a cache, with
-    /// an `Age` of a second or more: it is what was left for another request.
+    /// If several families report the same dimension and period, the first counts. A month is 30
+    /// days and a year is 365. A `qu` of bytes, Anthropic's `priority`, `fast` and `unified`
+    /// quotas, and malformed structured fields are ignored. So are all headers of a response from a
+    /// cache, with an `Age` of at least a second: they were for another request.
     ///
     /// # Numbers
     ///
-    /// A limit and what remains of it are whole numbers; of a fraction the whole part counts, and what is too large to
-    /// count is the largest number. A negative one makes nothing known of that limit, which is left out. What remains is
-    /// left out where it is more than the limit. Of a header that stands there more than once the smallest number and
-    /// the longest reset count. Anything else is as if it weren't there.
+    /// Limits and remainders are whole numbers. Fractions are truncated, and large numbers
+    /// saturate. A limit with a negative number is ignored, and so is a remainder above the limit.
+    /// If a header is repeated, the smallest number and the longest reset count. Other values are
+    /// ignored.
     ///
     /// # Resets
     ///
-    /// | value | means |
+    /// | value | meaning |
     /// | --- | --- |
-    /// | a number under 10⁹, with a fraction too | seconds from now |
-    /// | under 10¹² | seconds since 1970 |
-    /// | any other number | milliseconds since 1970 |
-    /// | `6m0s`, `2m59.56s`, `17ms` | so long from now |
+    /// | a number under 10⁹, with a fraction | seconds from now |
+    /// | under 10¹² | seconds since the Unix epoch |
+    /// | any other number | milliseconds since the Unix epoch |
+    /// | `6m0s`, `2m59.56s`, `17ms` | a duration from now |
     /// | an RFC 3339 timestamp, or an HTTP-date | that instant |
     ///
-    /// An instant is read against the response's own `Date` header, or else the wall clock; one that has passed is zero.
+    /// An instant is compared with the response's own `Date` header, or else with the wall clock;
+    /// one that has passed is zero.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::read(headers, &crate::http::headers::date::wall)
     }
 
-    /// Like [`RateLimits::from_headers`], with `now` in place of the wall clock.
+    /// Like [`RateLimits::from_headers`], with `now` instead of the wall clock.
     #[must_use]
     pub fn from_headers_at(headers: &HeaderMap, now: SystemTime) -> Self {
         Self::read(headers, &|| now)
@@ -97,7 +98,7 @@ impl RateLimits {
         limits
     }
 
-    /// Adds what one family says, except of what others before it spoke of.
+    /// Adds the limits of a family, except if an earlier family has reported them.
     fn add(&mut self, family: impl IntoIterator<Item = Reported>) {
         let before = *self;
         for reported in family {

@@ -1,4 +1,4 @@
-//! What the name of a header says.
+//! Parses header names.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::http::headers::rate_limit::limits::{DAY, Dimension};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Who gives headers such a name.
+/// The kinds of servers that use a header name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Anthropic,
@@ -14,7 +14,7 @@ pub(super) enum Family {
     Legacy,
 }
 
-/// Which limit is meant: the headers of one limit differ in nothing but their part.
+/// The limit that a header is about, without the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Subject {
     pub(super) family: Family,
@@ -27,7 +27,7 @@ pub(super) struct Subject {
 /// The parts of a limit.
 const PARTS: [&str; 3] = ["limit", "remaining", "reset"];
 
-/// The subject and the part that a name stands for, if it is one whose meaning is all in the name.
+/// Returns the subject and the part of a self-describing header name.
 pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
     let (subject, part) = if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
         let (what, part) = rest.rsplit_once('-')?;

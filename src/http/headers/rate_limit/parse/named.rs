@@ -1,4 +1,4 @@
-//! Limits of whose headers each has a name of its own.
+//! Limits in headers with self-describing names.
 
 use http::HeaderValue;
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::http::headers::rate_limit::limits::{RateLimits, Reported};
 
-/// More than can be kept, since some of them say nothing.
+/// More than can be kept, since some are empty.
 const MOST: usize = 2 * RateLimits::MOST;
 
-/// The limits met up to now, in the order in which they were.
+/// The limits found so far, in order.
 #[derive(Default)]
 pub(super) struct Named {
     sets: [Option<(Subject, Set)>; MOST],
@@ -23,7 +23,7 @@ pub(super) struct Named {
 // ===== impl Named =====
 
 impl Named {
-    /// Takes what one header says, if it is of this kind.
+    /// Reads one header, if its name is of this kind.
     pub(super) fn read(&mut self, name: &str, value: &HeaderValue, moment: &Moment<'_>) {
         let Some((subject, part)) = name::read(name) else {
             return;

@@ -1,4 +1,4 @@
-//! The field `RateLimit` and the policies that it stands on.
+//! The field `RateLimit` and its policies.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
-/// Draft 08 and later: policies have names, and what is left is told by name.
+/// Draft 08 and later: policies have names.
 pub(super) fn by_name(field: &str, policies: &[Member]) -> Vec<Reported> {
     let left = structured::list(field).unwrap_or_default();
     let left = || left.iter().filter(|member| member.r.is_some());
@@ -42,8 +42,8 @@ pub(super) fn in_one(field: &str, policies: &[Member]) -> Vec<Reported> {
     with_policies(set, policies)
 }
 
-/// A limit without a name, and policies without names: the one of that limit tells its period, and the others are
-/// limits of their own.
+/// Matches a limit without a name to its policy, which has the period. The other policies are
+/// separate limits.
 pub(super) fn with_policies<'a>(
     set: Set,
     policies: impl IntoIterator<Item = &'a Member>,

@@ -1,10 +1,10 @@
-//! The parts of one limit, gathered.
+//! Collects the parts of one limit.
 
 use std::time::Duration;
 
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
-/// A number of units, or the word of a server that has none to tell.
+/// A count, or a negative number for an unknown one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReportedCount {
     Of(u64),
@@ -12,7 +12,7 @@ pub(super) enum ReportedCount {
     Unknown,
 }
 
-/// What was said of one limit up to now; of what is said twice, that which leaves less.
+/// The parts of one limit found so far; of duplicates, the more restrictive.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Set {
     pub(super) limit: Option<u64>,
@@ -38,7 +38,7 @@ impl Set {
         self.reset = self.reset.max(reset);
     }
 
-    /// All of it, without what contradicts itself; `None` where nothing is known.
+    /// Returns the limit without contradictory parts; `None` if nothing is known.
     pub(super) fn reported(
         self,
         dimension: Dimension,

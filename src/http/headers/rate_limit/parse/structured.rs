@@ -4,10 +4,10 @@
 
 use sfv::{BareItem, Dictionary, List, ListEntry, Parser, key_ref};
 
-/// Members past this are dropped.
+/// Further members are dropped.
 const MOST: usize = 2 * crate::http::headers::rate_limit::limits::RateLimits::MOST;
 
-/// A member of a list, with the parameters that any draft has.
+/// A member of a list, with the parameters of any draft.
 #[derive(Debug)]
 pub(super) struct Member {
     /// The member itself, if it is a string or a token.
@@ -20,7 +20,7 @@ pub(super) struct Member {
     pub(super) qu: Option<String>,
     /// The window of a policy, or the time to a reset.
     pub(super) w: Option<i64>,
-    /// What remains, which a later draft calls `a`.
+    /// The remainder, which a later draft calls `a`.
     pub(super) r: Option<i64>,
     /// The time to a reset.
     pub(super) t: Option<i64>,
@@ -33,7 +33,7 @@ pub(super) fn list(text: &str) -> Option<Vec<Member>> {
     Some(members)
 }
 
-/// The limit, what remains of it and the time to its reset, as draft 07 writes them.
+/// Parses the limit, the remainder and the reset of draft 07.
 pub(super) fn dictionary(text: &str) -> Option<[Option<i64>; 3]> {
     let members: Dictionary = Parser::new(text).parse().ok()?;
     let number = |key| match members.get(key_ref(key)) {
@@ -44,7 +44,7 @@ pub(super) fn dictionary(text: &str) -> Option<[Option<i64>; 3]> {
     Some([number("limit")?, number("remaining")?, number("reset")?])
 }
 
-/// A list within a list has no place in these fields.
+/// Inner lists are invalid in these fields.
 fn member(entry: &ListEntry) -> Option<Member> {
     let ListEntry::Item(item) = entry else {
         return None;

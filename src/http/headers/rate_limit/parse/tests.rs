@@ -13,7 +13,7 @@ use crate::http::headers::rate_limit::limits::{
 const NOW: u64 = 1_795_496_970;
 
 type Fields = &'static [(&'static str, &'static str)];
-/// What is counted; over how many seconds; the limit; what remains; milliseconds to the reset.
+/// Dimension, seconds of the period, limit, remainder, milliseconds to the reset.
 type Row = (
     Dimension,
     Option<u64>,
@@ -76,7 +76,7 @@ fn providers_of_ai() {
                 (Tokens, None, Some(150_000), Some(149_984), Some(360_000)),
             ],
         ),
-        // Its projects, beside the organization.
+        // Projects, beside the organization.
         (
             &[
                 ("x-ratelimit-limit-tokens", "150000"),
@@ -89,7 +89,7 @@ fn providers_of_ai() {
                 (Tokens, None, Some(9_000), Some(8_000), Some(17)),
             ],
         ),
-        // Anthropic. The reset of tokens is before now.
+        // Anthropic. The reset of tokens has passed.
         (
             &[
                 ("retry-after", "12"),
@@ -125,7 +125,7 @@ fn providers_of_ai() {
                 (OutputTokens, MINUTE, Some(20_000), Some(0), Some(250)),
             ],
         ),
-        // Azure: seconds without a unit; and a set of which nothing is known.
+        // Azure: seconds without a unit; and an unknown limit.
         (
             &[
                 ("x-ratelimit-limit-requests", "10"),
@@ -287,7 +287,7 @@ fn drafts_of_the_ietf() {
             ],
             &[(Requests, MINUTE, Some(100), Some(0), None)],
         ),
-        // Units, and names that speak of tokens.
+        // Units, and names with "tokens".
         (
             &[
                 (
@@ -313,7 +313,7 @@ fn drafts_of_the_ietf() {
                 (Requests, MINUTE, Some(3), None, None),
             ],
         ),
-        // The names of what may come.
+        // Names of the next draft.
         (
             &[
                 ("RateLimit-Policy", "default;q=100;w=60"),
@@ -321,12 +321,12 @@ fn drafts_of_the_ietf() {
             ],
             &[(Requests, MINUTE, Some(100), Some(50), Some(30_000))],
         ),
-        // Of a parameter that is there twice the last counts, even a bad one.
+        // Of a duplicate parameter the last counts, even if it is invalid.
         (
             &[("RateLimit", r#""x";r=1;r=2;t=3;t="4""#)],
             &[(Requests, None, None, Some(2), None)],
         ),
-        // A field is malformed, or what it must have is missing.
+        // A malformed field, or a missing part.
         (&[("RateLimit", r#""default";r=50;t=30,"#)], &[]),
         (&[("RateLimit", r#""default;r=50"#)], &[]),
         (&[("RateLimit", r#""default";t=30"#)], &[]),
@@ -344,7 +344,7 @@ fn drafts_of_the_ietf() {
             ],
             &[(Requests, None, None, Some(50), None)],
         ),
-        // Nothing is known of a negative quota, and a window of no time is none.
+        // A negative quota is ignored, and so is an empty window.
         (&[("RateLimit", r#""default";r=-1;t=5"#)], &[]),
         (
             &[("RateLimit-Policy", r#""default";q=-1;w=60, -1;w=60"#)],
@@ -454,7 +454,7 @@ fn legacy_headers() {
 }
 
 #[test]
-fn the_first_family_that_speaks_of_a_limit_counts() {
+fn first_family_of_a_limit_counts() {
     check(&[
         (
             &[
@@ -485,7 +485,7 @@ fn the_first_family_that_speaks_of_a_limit_counts() {
                 (Tokens, None, Some(8), None, None),
             ],
         ),
-        // Of which nothing is known says nothing against the next.
+        // An unknown limit does not hide the next.
         (
             &[
                 ("x-ratelimit-limit-requests", "-1"),
@@ -503,7 +503,7 @@ fn resets() {
         ("0", Some(Duration::ZERO)),
         ("1.25", Some(Duration::from_millis(1_250))),
         ("999999999", Some(Duration::from_secs(YEARS - 1))),
-        // Since 1970: long past.
+        // Since the Unix epoch: passed.
         ("1000000000", Some(Duration::ZERO)),
         ("1795496971", Some(Duration::from_secs(1))),
         (
@@ -560,7 +560,7 @@ fn resets() {
 }
 
 #[test]
-fn an_instant_is_read_against_the_date_of_the_response() {
+fn instants_are_relative_to_the_date_header() {
     for (reset, expected) in [
         ("1795497000", 30_000),
         ("1795497000500", 30_500),
@@ -584,7 +584,7 @@ fn an_instant_is_read_against_the_date_of_the_response() {
 }
 
 #[test]
-fn a_response_from_a_cache_says_nothing() {
+fn cached_responses_are_ignored() {
     for (age, expected) in [
         ("0", true),
         ("", true),
@@ -657,7 +657,7 @@ fn hostile_numbers() {
 }
 
 #[test]
-fn of_a_repeated_header_that_counts_which_leaves_least() {
+fn most_restrictive_repeated_header_counts() {
     for names in [
         [
             "x-ratelimit-limit-tokens",
@@ -687,7 +687,7 @@ fn of_a_repeated_header_that_counts_which_leaves_least() {
 }
 
 #[test]
-fn no_more_is_kept_than_there_is_room_for() {
+fn excess_limits_are_dropped() {
     let policies: Vec<String> = (1..5_000).map(|n| format!("{n};w={n}")).collect();
     let policies = policies.join(", ");
     let rows = read(&[("ratelimit-policy", &policies)]);
@@ -696,7 +696,7 @@ fn no_more_is_kept_than_there_is_room_for() {
 }
 
 #[test]
-fn names_that_are_nearly_right_say_nothing() {
+fn similar_names_are_ignored() {
     for name in [
         "x-ratelimit",
         "x-ratelimit-",

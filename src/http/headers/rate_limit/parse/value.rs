@@ -1,4 +1,4 @@
-//! What the value of a header says.
+//! Parses header values.
 
 use std::{
     borrow::Cow,
@@ -15,18 +15,18 @@ const EPOCH_SECONDS: u64 = 1_000_000_000;
 /// From here on a number is an instant in milliseconds.
 const EPOCH_MILLISECONDS: u64 = 1_000_000_000_000;
 
-/// The response whose instants are read, and the clock for those that can't be read against its own date.
+/// The response headers for their `Date`, and the clock as the fallback.
 pub(super) struct Moment<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) now: Now<'a>,
 }
 
 pub(super) fn text(value: &HeaderValue) -> Option<&str> {
-    // Not `to_str`, for which the sign for micro is no text.
+    // `to_str` would reject the micro sign.
     Some(std::str::from_utf8(value.as_bytes()).ok()?.trim())
 }
 
-/// All lines of a field as one, as a structured field is read.
+/// Returns all lines of a field joined, as structured fields require.
 pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<Cow<'a, str>> {
     let mut lines = headers.get_all(name).iter().map(text);
     let mut all = Cow::Borrowed(lines.next()??);
@@ -38,7 +38,7 @@ pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<C
     Some(all)
 }
 
-/// The whole part of a number, and the largest number for what is too large.
+/// Parses the whole part of a number, saturating.
 pub(super) fn count(text: &str) -> Option<ReportedCount> {
     let number = text.strip_prefix('-');
     let is_negative = number.is_some();
@@ -54,7 +54,8 @@ pub(super) fn count(text: &str) -> Option<ReportedCount> {
     Some(ReportedCount::Of(whole.parse().unwrap_or(u64::MAX)))
 }
 
-/// Whether the response was stored for a while. Some proxies send an age of zero with all that pass.
+/// Returns `true` if the response is from a cache. Some proxies send an age of zero with all
+/// responses.
 pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
     let age = headers.get(AGE).and_then(text).and_then(count);
     matches!(age, Some(ReportedCount::Of(1..)))
@@ -63,7 +64,7 @@ pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
 // ===== impl Moment =====
 
 impl Moment<'_> {
-    /// How long until then, in whichever form it is told. The forms have no text in common.
+    /// Returns the time until a reset in any format. The formats don't overlap.
     pub(super) fn reset(&self, text: &str) -> Option<Duration> {
         if let Some(seconds) = decimal(text, decimal::SECOND) {
             return Some(self.number(text, seconds));

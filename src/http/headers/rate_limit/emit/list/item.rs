@@ -1,18 +1,18 @@
-//! Items of a list, as others have written them.
+//! Parses items of a list that other layers have written.
 
 use http::HeaderValue;
 use sfv::{FieldType, Item, KeyRef, List, ListEntry, Parser};
 
 use crate::http::headers::quoted_string::printable;
 
-/// The members of a line, or `None` if it breaks the grammar, as it would make the whole list unreadable.
+/// Returns the members of a line, or `None` if it is malformed, which makes the whole list invalid.
 ///
-/// Among those are the dictionaries of drafts 04 to 07: `limit=10, remaining=5, reset=1`.
+/// This includes the dictionaries of drafts 04 to 07: `limit=10, remaining=5, reset=1`.
 pub(super) fn members(line: &HeaderValue) -> Option<List> {
     Parser::new(line.as_bytes()).parse().ok()
 }
 
-/// A member as an item, if it has this name.
+/// Returns a member as an item, if it has this name.
 pub(super) fn named<'a>(member: &'a ListEntry, name: &str) -> Option<&'a Item> {
     let ListEntry::Item(item) = member else {
         return None;
@@ -21,13 +21,13 @@ pub(super) fn named<'a>(member: &'a ListEntry, name: &str) -> Option<&'a Item> {
     theirs.as_str().bytes().eq(printable(name)).then_some(item)
 }
 
-/// A parameter that is a number, and not a negative one.
+/// Returns a parameter that is a non-negative integer.
 pub(super) fn number(item: &Item, key: &KeyRef) -> Option<u64> {
     let number = item.params.get(key)?.as_integer()?;
     u64::try_from(i64::from(number)).ok()
 }
 
-/// A line without the items of a name; `None` if nothing is left of it, or nobody could read it.
+/// Returns a line without the items of a name; `None` if it is empty then, or malformed.
 pub(super) fn without(line: &HeaderValue, name: &str) -> Option<HeaderValue> {
     let mut kept = members(line)?;
     let all = kept.len();
@@ -38,7 +38,7 @@ pub(super) fn without(line: &HeaderValue, name: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(kept.serialize()?).ok()
 }
 
-/// How many bytes a name has in quotes.
+/// Returns the length of a name in quotes.
 pub(super) fn quoted_len(name: &str) -> usize {
     let escaped = name.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
     name.len() + escaped.count() + 2

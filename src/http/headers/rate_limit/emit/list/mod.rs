@@ -1,4 +1,4 @@
-//! `RateLimit` and `RateLimit-Policy`: lists, with an item for each limit.
+//! `RateLimit` and `RateLimit-Policy`: lists with one item per limit.
 
 mod item;
 mod policy;
@@ -20,11 +20,12 @@ use crate::http::headers::quoted_string::quote;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// What is left, which a later draft calls available.
+/// The remainder, which a later draft calls `a` for available.
 const REMAINING: [&KeyRef; 2] = [key_ref("r"), key_ref("a")];
 const RESET: &KeyRef = key_ref("t");
 
-/// Adds an item to each list. Where one of that name is there already, the more restrictive stays, with its policy.
+/// Adds an item to each list. If there is one of that name, the more restrictive one stays, with
+/// its policy.
 pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>, policies: &[PolicyItem]) {
     let name = standing.name;
     let remaining = standing.remaining.min(MOST);
@@ -46,7 +47,7 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>, policies: 
     put(headers, &RATE_LIMIT, limit, name);
 }
 
-/// Whether an item is at least as restrictive.
+/// Returns `true` if an item is at least as restrictive.
 fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
     let theirs = REMAINING.iter().find_map(|key| number(item, key));
     theirs.is_some_and(|theirs| {
@@ -55,7 +56,7 @@ fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
     })
 }
 
-/// An item in a buffer that fits exactly, which becomes a value without a copy.
+/// Returns an item in a buffer of exact size, which becomes a header value without a copy.
 fn item(name: &str, parameters: [(&str, u64); 2]) -> Vec<u8> {
     let mut buffers = [itoa::Buffer::new(); 2];
     let [first, second] = &mut buffers;
@@ -82,9 +83,9 @@ fn value(item: Vec<u8>) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from(item)).ok()
 }
 
-/// Appends a line, in place of any item of the same name, and of lines that would spoil the whole list.
+/// Appends a line, and removes items of the same name and malformed lines.
 fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, name: &str) {
-    // A map that is full stays as it is: the response matters more.
+    // If the map is full, it stays unchanged: the response is more important.
     match headers.try_entry(field) {
         Ok(Entry::Vacant(none)) => {
             let _ = none.try_insert(value);

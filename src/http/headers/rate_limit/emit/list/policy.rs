@@ -15,7 +15,7 @@ pub(crate) struct PolicyItem {
     value: HeaderValue,
 }
 
-/// The policy of a limit, cloned from one of `policies` if it is there.
+/// Returns the policy of a limit, cloned from `policies` if it is there.
 pub(super) fn value(standing: &Standing<'_>, policies: &[PolicyItem]) -> Option<HeaderValue> {
     match policies.iter().find(|policy| policy.is_of(standing)) {
         Some(policy) => Some(policy.value.clone()),

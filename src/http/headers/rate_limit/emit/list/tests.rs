@@ -21,7 +21,7 @@ fn joined(headers: &HeaderMap, field: &HeaderName) -> String {
     texts.join(", ")
 }
 
-/// Each item's name and the numbers of two parameters.
+/// Returns each item's name and two of its parameters.
 fn read(headers: &HeaderMap, field: &HeaderName, keys: [&str; 2]) -> Vec<(String, [u64; 2])> {
     let list: List = Parser::new(&joined(headers, field)).parse().unwrap();
     let entry = |entry: &ListEntry| {
@@ -56,8 +56,8 @@ fn names() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn lists_grow_and_of_one_name_the_more_restrictive_stays() {
-    // What `RateLimit` says, and what it says after 5 for 30 seconds of "a" were added.
+fn more_restrictive_item_of_a_name_stays() {
+    // `RateLimit` before and after 5 for 30 seconds of "a" were added.
     let ours = r#""a";r=5;t=30"#;
     let table = [
         (vec![], vec![ours]),
@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_there_our_own_can_be_read(lines in proptest::collection::vec("[a\"\\\\,;=r0-9 é]{0,24}", 0..3)) {
+    fn written_items_are_always_readable(lines in proptest::collection::vec("[a\"\\\\,;=r0-9 é]{0,24}", 0..3)) {
         let mut headers = HeaderMap::new();
         for line in &lines {
             let value = HeaderValue::from_bytes(line.trim().as_bytes()).unwrap();
