@@ -34,6 +34,9 @@ pub struct Rejected {
     limit: LimitKind,
     reason: Reason,
     retry_after: Option<Duration>,
+    /// The status of the response if the key is missing.
+    #[cfg(feature = "per-key")]
+    missing_key: Option<http::StatusCode>,
     /// Where a caller's own limits stand, to be told in the answer.
     #[cfg(feature = "per-key")]
     standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
@@ -80,8 +83,14 @@ pub enum Reason {
         /// The most that the limit ever admits at once.
         capacity: u64,
     },
-    /// It does not say whose it is, and the limit by caller refuses those.
+    /// The request has no key, such as an API key, and the limit per key rejects those.
     MissingKey,
+    /// The server has not inserted the address of the peer into the request, which
+    /// [`PeerIp`](crate::key::PeerIp) or [`ClientIp`](crate::key::ClientIp) needs: a mistake of the
+    /// application.
+    #[cfg(feature = "per-key")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+    MissingPeer,
 }
 
 // ===== impl Rejected =====
@@ -96,6 +105,8 @@ impl Rejected {
             limit,
             reason,
             retry_after,
+            #[cfg(feature = "per-key")]
+            missing_key: None,
             #[cfg(feature = "per-key")]
             standings: None,
         }
@@ -125,6 +136,19 @@ impl Rejected {
     pub(crate) fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;
         self
+    }
+
+    #[cfg(feature = "per-key")]
+    pub(crate) fn missing_key(limit: LimitKind, status: http::StatusCode) -> Self {
+        let mut rejected = Self::new(limit, Reason::MissingKey, None);
+        rejected.missing_key = Some(status);
+        rejected
+    }
+
+    /// Returns the status of the response if the key is missing.
+    #[cfg(feature = "per-key")]
+    pub(crate) const fn missing_key_status(&self) -> Option<http::StatusCode> {
+        self.missing_key
     }
 
     #[cfg(feature = "per-key")]
@@ -168,10 +192,12 @@ impl Rejected {
     /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::ExceedsCapacity { .. } | Reason::MissingKey
-        )
+        match self.reason {
+            Reason::ExceedsCapacity { .. } | Reason::MissingKey => true,
+            #[cfg(feature = "per-key")]
+            Reason::MissingPeer => true,
+            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => false,
+        }
     }
 }
 
@@ -191,7 +217,13 @@ impl fmt::Display for Rejected {
                 f,
                 "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
             ),
-            Reason::MissingKey => f.write_str("the request does not say whose it is"),
+            Reason::MissingKey => f.write_str("missing API key"),
+            #[cfg(feature = "per-key")]
+            Reason::MissingPeer => f.write_str(
+                "missing peer address: start axum with `into_make_service_with_connect_info` and enable \
+                 the feature `axum`, or insert a `PeerAddr`; for a proxy on a unix socket use \
+                 `ClientIp` with `unix_socket_proxy`",
+            ),
         }
     }
 }

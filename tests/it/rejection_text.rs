@@ -8,9 +8,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key,
-    per_key::MissingKey,
-    provider,
+    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key, provider,
     rejection::{Text, TextBody},
     stream_errors, timeout,
 };
@@ -98,7 +96,6 @@ async fn what_is_never_admitted_is_not_told_to_come_back() {
 async fn a_limit_by_caller_keeps_its_fields() {
     let layer = TokenBucketLayer::new(Quota::per_minute(2))
         .per(key::ApiKey::header("x-api-key"))
-        .missing_key(MissingKey::Refuse)
         .respond_as(Text)
         .name("minute");
     let mut server = layer.layer(service_fn(async |_: Request<()>| {
@@ -115,11 +112,8 @@ async fn a_limit_by_caller_keeps_its_fields() {
     let words = "Too many requests. Try again in 30 seconds.\n";
     assert_eq!(text(refused).await, words);
     let nobody = call(&mut server, Request::new(())).await.unwrap();
-    assert_eq!(nobody.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        text(nobody).await,
-        "The request does not say whose it is.\n"
-    );
+    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(text(nobody).await, "missing API key\n");
 }
 
 #[tokio::test(start_paused = true)]

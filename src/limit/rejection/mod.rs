@@ -74,7 +74,8 @@ pub struct AsError;
 ///
 /// The face of a server: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
 /// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
-/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 400. Concurrency can't know when others finish, and says 1.
+/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 401, or what the layer's
+/// `missing_key` says. Concurrency can't know when others finish, and says 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsResponse;
 
@@ -153,8 +154,14 @@ fn head(rejected: Rejected) -> http::Response<()> {
 
 /// The status that says what was refused.
 fn status(rejected: &Rejected) -> StatusCode {
+    #[cfg(feature = "per-key")]
+    if let Some(status) = rejected.missing_key_status() {
+        return status;
+    }
     match (rejected.reason(), rejected.limit()) {
-        (Reason::MissingKey, _) => StatusCode::BAD_REQUEST,
+        (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
+        #[cfg(feature = "per-key")]
+        (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }

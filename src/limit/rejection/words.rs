@@ -8,7 +8,9 @@ use crate::http::headers::retry_after::seconds_begun;
 /// Why the request was refused, and when to come back, in printable ASCII. Nothing of how large the limit is.
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
-        (Reason::MissingKey, _) => "The request does not say whose it is.",
+        (Reason::MissingKey, _) => "missing API key",
+        #[cfg(feature = "per-key")]
+        (Reason::MissingPeer, _) => "internal server error",
         (Reason::ExceedsCapacity { .. }, _) => {
             "The request asks for more than is ever allowed at once."
         }
@@ -39,7 +41,7 @@ mod tests {
                 "Too many requests. Try again in 3 seconds.",
                 "Too many requests at the same time. Try again in 1 second.",
                 "The request asks for more than is ever allowed at once.",
-                "The request does not say whose it is.",
+                "missing API key",
             ]
         );
         let [soon, ..] = all(Duration::ZERO);
