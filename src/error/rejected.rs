@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::error::find_source;
+
 /// A boxed error, as tower's own layers return it.
 ///
 /// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
@@ -24,7 +26,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// service.ready().await?.call("first").await?;
 /// let error = service.ready().await?.call("second").await.unwrap_err();
-/// let rejected = error.downcast_ref::<Rejected>().unwrap();
+/// let rejected = Rejected::of(&error).unwrap();
 /// assert!(rejected.retry_after().unwrap() > Duration::from_secs(3_500));
 /// # Ok(())
 /// # }
@@ -96,6 +98,14 @@ pub enum Reason {
 // ===== impl Rejected =====
 
 impl Rejected {
+    /// Returns the rejection in this error's chain of sources, whatever wraps it.
+    ///
+    /// Other errors become a [`BoxError`] by `into()`.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<&Self> {
+        find_source(error)
+    }
+
     pub(crate) const fn new(
         limit: LimitKind,
         reason: Reason,
@@ -230,7 +240,24 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-// ===== impl Limit =====
+// ===== impl LimitKind =====
+
+impl LimitKind {
+    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`, `quota`
+    /// or `pause`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token_bucket",
+            Self::SlidingWindow => "sliding_window",
+            Self::Concurrency => "concurrency",
+            #[cfg(feature = "provider")]
+            Self::Quota(_) => "quota",
+            #[cfg(feature = "provider")]
+            Self::Pause => "pause",
+        }
+    }
+}
 
 impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,9 +273,38 @@ impl fmt::Display for LimitKind {
     }
 }
 
+// ===== impl Reason =====
+
+impl Reason {
+    /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
+    /// `missing_key` or `missing_peer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitTooLong { .. } => "wait_too_long",
+            Self::QueueFull { .. } => "queue_full",
+            Self::ExceedsCapacity { .. } => "exceeds_capacity",
+            Self::MissingKey => "missing_key",
+            #[cfg(feature = "per-key")]
+            Self::MissingPeer => "missing_peer",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rejection_is_found_in_its_wrappers() {
+        let rejected = Rejected::never(LimitKind::Concurrency, 1, 0);
+        let wrapped = std::io::Error::other(std::io::Error::other(rejected.clone()));
+        assert_eq!(Rejected::of(&wrapped.into()), Some(&rejected));
+        assert_eq!(Rejected::of(&rejected.clone().into()), Some(&rejected));
+        assert_eq!(Rejected::of(&"other".into()), None);
+        assert_eq!(rejected.limit().as_str(), "concurrency");
+        assert_eq!(rejected.reason().as_str(), "exceeds_capacity");
+    }
 
     #[test]
     fn a_wait_is_told_in_no_more_digits_than_anybody_reads() {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use crate::{
-    error::Outcome,
+    error::{BoxError, Outcome, find_source},
     payload::error_body::{LimitError, ThrottleReason},
 };
 
@@ -23,17 +23,23 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
+    /// Returns the one in this error's chain of sources, whatever wraps it.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<&Self> {
+        find_source(error)
+    }
+
     /// Reads a refusal; `None` where it is none, or one that passes. For those who use a
     /// [`ProviderLimiter`](super::ProviderLimiter) without its layer.
     ///
     /// The body may be cut anywhere; 16 KiB of it are plenty.
     #[must_use]
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        Self::of(status, LimitError::read(status, headers, body)?)
+        Self::from_limit(status, LimitError::read(status, headers, body)?)
     }
 
     /// `None` if it passes.
-    pub(super) fn of(status: StatusCode, limit: LimitError) -> Option<Self> {
+    pub(super) fn from_limit(status: StatusCode, limit: LimitError) -> Option<Self> {
         let is_final = limit.class.is_final();
         is_final.then_some(Self { status, limit })
     }

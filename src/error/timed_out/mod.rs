@@ -23,7 +23,7 @@ pub enum TimedOut {
 // ===== impl TimedOut =====
 
 impl TimedOut {
-    /// How long it might have taken.
+    /// Returns the longest time that was allowed.
     #[must_use]
     pub const fn after(&self) -> Duration {
         match *self {
@@ -34,7 +34,7 @@ impl TimedOut {
         }
     }
 
-    /// The one in this error's chain of sources.
+    /// Returns the one in this error's chain of sources, whatever wraps it.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
         find_source(error).copied()
