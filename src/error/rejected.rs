@@ -9,9 +9,9 @@ use crate::error::find_source;
 /// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request that one of this crate's limiters refused, and why.
+/// Error of a request that one of this crate's limiters rejected.
 ///
-/// It arrives inside the layer's [`BoxError`]. It never means that the *other* side refused: the request was not sent.
+/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request, which was not sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +44,7 @@ pub struct Rejected {
     standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
 }
 
-/// Which kind of limit refused.
+/// Kind of limit that rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitKind {
@@ -64,21 +64,21 @@ pub enum LimitKind {
     Pause,
 }
 
-/// Why a limiter refused.
+/// Reason why a limiter rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It would have waited, or has waited, longer than the limiter's `max_wait`.
+    /// It would have waited, or has waited, longer than `max_wait`.
     WaitTooLong {
-        /// The longest wait that was allowed: the limiter's, or zero where nobody was to wait at all.
+        /// The longest wait that is allowed; zero if requests do not wait.
         max_wait: Duration,
     },
-    /// As many requests wait already as the limiter's `max_waiting` allows.
+    /// As many requests wait already as `max_waiting` allows.
     QueueFull {
         /// How many may wait.
         max_waiting: usize,
     },
-    /// It costs more than the limit ever holds. It will never be admitted.
+    /// It costs more than the limit's capacity and will never be admitted.
     ExceedsCapacity {
         /// What the request costs.
         cost: u64,
@@ -177,29 +177,29 @@ impl Rejected {
         self.standings.clone()
     }
 
-    /// Which kind of limit refused.
+    /// Returns the kind of limit that rejected the request.
     #[must_use]
     pub const fn limit(&self) -> LimitKind {
         self.limit
     }
 
-    /// Why it refused.
+    /// Returns the reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included. It
-    /// may be somewhat longer where requests with a cost above 1 wait.
+    /// Returns the time from the rejection until the request would have been admitted, after those that waited ahead of
+    /// it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
-    /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
+    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
     /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
+    /// Returns whether the same request would be rejected at any other time, too, as long as the limit stays the same.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
         match self.reason {
@@ -213,19 +213,26 @@ impl Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused by the {} limit: ", self.limit)?;
+        write!(f, "rejected by the {} limit: ", self.limit)?;
         match self.reason {
             Reason::WaitTooLong { max_wait } => match self.retry_after {
-                Some(wait) if max_wait.is_zero() => write!(f, "would have to wait {wait:.3?}"),
-                Some(wait) => write!(f, "would wait {wait:.3?}, which is over {max_wait:?}"),
-                None => write!(f, "no room within {max_wait:?}"),
+                Some(wait) if max_wait.is_zero() => write!(f, "retry in {wait:.3?}"),
+                Some(wait) => write!(
+                    f,
+                    "a wait of {wait:.3?} exceeds the max_wait of {max_wait:?}"
+                ),
+                None if max_wait.is_zero() => f.write_str("no capacity is free: retry later"),
+                None => write!(f, "no capacity was free within {max_wait:?}: retry later"),
             },
             Reason::QueueFull { max_waiting } => {
-                write!(f, "{max_waiting} are waiting, which is as many as may")
+                write!(
+                    f,
+                    "the queue is full: {max_waiting} requests are waiting, retry later or raise max_waiting"
+                )
             }
             Reason::ExceedsCapacity { cost, capacity } => write!(
                 f,
-                "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
+                "a cost of {cost} exceeds the capacity of {capacity}: lower the cost or raise the limit"
             ),
             Reason::MissingKey => f.write_str("missing API key"),
             #[cfg(feature = "per-key")]
@@ -314,7 +321,7 @@ mod tests {
         let wait = Duration::from_nanos(60_479_839_591);
         let rejected = Rejected::new(LimitKind::Pause, reason, Some(wait)).to_string();
         assert!(
-            rejected.ends_with("would wait 60.480s, which is over 2s"),
+            rejected.ends_with("a wait of 60.480s exceeds the max_wait of 2s"),
             "{rejected}"
         );
     }

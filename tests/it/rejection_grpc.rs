@@ -73,10 +73,7 @@ async fn a_client_that_waits_as_it_is_told_is_admitted() {
     client.check(ask("ann")).await.unwrap();
     let refused = client.check(ask("ann")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(
-        refused.message(),
-        "Too many requests. Try again in 1 second."
-    );
+    assert_eq!(refused.message(), "too many requests, retry in 1 second");
     let delay = delay(&refused).unwrap();
     assert!(delay <= quota.period() && !delay.is_zero(), "{delay:?}");
     // With a real socket, the wait is a real one.

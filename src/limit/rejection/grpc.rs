@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use super::{Rejection, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
 use crate::error::{Reason, Rejected};
 
-/// A refusal is a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
+/// Rejects with a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
 ///
 /// | refused | status | when to come back |
 /// | --- | --- | --- |
@@ -51,7 +51,7 @@ use crate::error::{Reason, Rejected};
 /// let refused = server.ready().await?.call(Request::new(Body::empty())).await?;
 /// let status = Status::from_header_map(refused.headers()).unwrap();
 /// assert_eq!(status.code(), Code::ResourceExhausted);
-/// assert_eq!(status.message(), "Too many requests. Try again in 2 seconds.");
+/// assert_eq!(status.message(), "too many requests, retry in 2 seconds");
 /// let retry_info = status.get_details_retry_info().unwrap();
 /// assert_eq!(retry_info.retry_delay, Some(Duration::from_millis(1_500)));
 /// # Ok(())
