@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })
         .exempt(|request: &Request| request.uri().path() == "/health")
-        .on_refused(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
+        .on_rejected(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
         .respond_as(Problem);
     let limiter = limits.limiter().clone();
     let app = Router::new()

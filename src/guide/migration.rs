@@ -20,7 +20,7 @@
 //! | `config.limiter()` | [`layer.limiter()`](crate::per_key::PerKeyLayer::limiter) |
 //! | `config.limiter().until_key_ready(&key)` | [`limiter.acquire(key, 1)`](crate::per_key::PerKeyLimiter::acquire), with a [`max_wait`](crate::per_key::PerKeyLimiter::max_wait) |
 //! | feature `tonic` | feature `grpc`: [`.respond_as(Grpc)`](crate::rejection#) |
-//! | feature `tracing` | [`.on_refused(f)`](crate::per_key::PerKeyLayer::on_refused) |
+//! | feature `tracing` | [`.on_rejected(f)`](crate::per_key::PerKeyLayer::on_rejected) |
 //!
 //! ## The rate
 //!

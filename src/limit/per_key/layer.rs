@@ -135,7 +135,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 
     /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
     /// For everyone who shares the limiter; one that has a hook keeps it.
-    pub fn on_refused(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
+    pub fn on_rejected(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
         self.limiter.set_hook(Arc::new(hook));
         self
     }

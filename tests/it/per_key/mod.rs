@@ -217,7 +217,7 @@ async fn a_shadow_counts_and_reports_and_lets_pass() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
         .shadow()
-        .on_refused(move |refused| {
+        .on_rejected(move |refused| {
             assert!(refused.passed);
             assert_eq!(refused.caller, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
