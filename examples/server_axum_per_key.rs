@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, rejection::Problem};
+use tower_throttle::{Quota, TokenBucketLayer, key, rejection::Problem};
 
 /// What a caller has paid for.
 #[derive(Clone)]
@@ -31,7 +31,6 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = TokenBucketLayer::new(Quota::per_minute(60))
         .per(key::ApiKey::header("x-api-key"))
-        .missing_key(MissingKey::Refuse)
         .cost(|request: &Request| {
             if request.uri().path() == "/report" {
                 3
@@ -44,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })
         .exempt(|request: &Request| request.uri().path() == "/health")
-        .on_refused(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
+        .on_rejected(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
         .respond_as(Problem);
     let limiter = limits.limiter().clone();
     let app = Router::new()

@@ -10,7 +10,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
-use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey, rejection::Grpc};
+use tower_throttle::{Quota, TokenBucketLayer, key, rejection::Grpc};
 
 type Key = MetadataValue<Ascii>;
 
@@ -44,7 +44,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // By an API key. For the peer's address, give it a closure that reads tonic's `TcpConnectInfo` in the request's extensions.
     let limits = TokenBucketLayer::new(Quota::per_second(1).burst(2))
         .per(key::ApiKey::header("x-api-key"))
-        .missing_key(MissingKey::Refuse)
         .respond_as(Grpc);
     let (_reporter, health) = tonic_health::server::health_reporter();
     let server = Server::builder().layer(limits).add_service(health);

@@ -27,7 +27,7 @@
 //!     assert_eq!(client.ready().await?.call(Request::new(())).await?.status(), 503);
 //! }
 //! let error = client.ready().await?.call(Request::new(())).await.unwrap_err();
-//! let open = error.downcast_ref::<CircuitOpen>().unwrap();
+//! let open = CircuitOpen::of(&error).unwrap();
 //! assert!(open.retry_after() >= Some(Duration::from_secs(30)));
 //! assert!(circuit.is_open());
 //! # Ok(())

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::error::Outcome;
+use crate::error::{BoxError, Outcome, find_source};
 
 /// The circuit breaker is open: the call was not made, because calls before it failed.
 ///
@@ -23,6 +23,12 @@ impl CircuitOpen {
             retry_after,
             opened_by,
         }
+    }
+
+    /// Returns the one in this error's chain of sources, whatever wraps it.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<Self> {
+        find_source(error).copied()
     }
 
     /// Returns the time from the rejection until a probe is admitted.

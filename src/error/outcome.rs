@@ -177,26 +177,28 @@ impl Outcome {
         outcome
     }
 
-    const fn as_str(self) -> &'static str {
+    /// Returns a stable label, as for metrics: the variant's name in snake case, such as `not_sent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::NotSent => "not sent",
+            Self::NotSent => "not_sent",
             Self::Interrupted => "interrupted",
-            Self::RateLimited => "rate limited",
+            Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
-            Self::QuotaExhausted => "quota exhausted",
-            Self::ContextTooLong => "context too long",
-            Self::ContentPolicy => "content policy",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::ContextTooLong => "context_too_long",
+            Self::ContentPolicy => "content_policy",
             Self::Timeout => "timeout",
-            Self::ServerError => "server error",
-            Self::ClientError => "client error",
+            Self::ServerError => "server_error",
+            Self::ClientError => "client_error",
         }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(&self.as_str().replace('_', " "))
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::{fmt, time::Duration};
 
+use crate::error::find_source;
+
 /// A boxed error, as tower's own layers return it.
 ///
 /// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request that one of this crate's limiters refused, and why.
+/// Error of a request that one of this crate's limiters rejected.
 ///
-/// It arrives inside the layer's [`BoxError`]. It never means that the *other* side refused: the request was not sent.
+/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request, which was not sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -24,7 +26,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// service.ready().await?.call("first").await?;
 /// let error = service.ready().await?.call("second").await.unwrap_err();
-/// let rejected = error.downcast_ref::<Rejected>().unwrap();
+/// let rejected = Rejected::of(&error).unwrap();
 /// assert!(rejected.retry_after().unwrap() > Duration::from_secs(3_500));
 /// # Ok(())
 /// # }
@@ -34,12 +36,15 @@ pub struct Rejected {
     limit: LimitKind,
     reason: Reason,
     retry_after: Option<Duration>,
+    /// The status of the response if the key is missing.
+    #[cfg(feature = "per-key")]
+    missing_key: Option<http::StatusCode>,
     /// Where a caller's own limits stand, to be told in the answer.
     #[cfg(feature = "per-key")]
     standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
 }
 
-/// Which kind of limit refused.
+/// Kind of limit that rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitKind {
@@ -59,34 +64,48 @@ pub enum LimitKind {
     Pause,
 }
 
-/// Why a limiter refused.
+/// Reason why a limiter rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It would have waited, or has waited, longer than the limiter's `max_wait`.
+    /// It would have waited, or has waited, longer than `max_wait`.
     WaitTooLong {
-        /// The longest wait that was allowed: the limiter's, or zero where nobody was to wait at all.
+        /// The longest wait that is allowed; zero if requests do not wait.
         max_wait: Duration,
     },
-    /// As many requests wait already as the limiter's `max_waiting` allows.
+    /// As many requests wait already as `max_waiting` allows.
     QueueFull {
         /// How many may wait.
         max_waiting: usize,
     },
-    /// It costs more than the limit ever holds. It will never be admitted.
+    /// It costs more than the limit's capacity and will never be admitted.
     ExceedsCapacity {
         /// What the request costs.
         cost: u64,
         /// The most that the limit ever admits at once.
         capacity: u64,
     },
-    /// It does not say whose it is, and the limit by caller refuses those.
+    /// The request has no key, such as an API key, and the limit per key rejects those.
     MissingKey,
+    /// The server has not inserted the address of the peer into the request, which
+    /// [`PeerIp`](crate::key::PeerIp) or [`ClientIp`](crate::key::ClientIp) needs: a mistake of the
+    /// application.
+    #[cfg(feature = "per-key")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+    MissingPeer,
 }
 
 // ===== impl Rejected =====
 
 impl Rejected {
+    /// Returns the rejection in this error's chain of sources, whatever wraps it.
+    ///
+    /// Other errors become a [`BoxError`] by `into()`.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<&Self> {
+        find_source(error)
+    }
+
     pub(crate) const fn new(
         limit: LimitKind,
         reason: Reason,
@@ -96,6 +115,8 @@ impl Rejected {
             limit,
             reason,
             retry_after,
+            #[cfg(feature = "per-key")]
+            missing_key: None,
             #[cfg(feature = "per-key")]
             standings: None,
         }
@@ -128,6 +149,19 @@ impl Rejected {
     }
 
     #[cfg(feature = "per-key")]
+    pub(crate) fn missing_key(limit: LimitKind, status: http::StatusCode) -> Self {
+        let mut rejected = Self::new(limit, Reason::MissingKey, None);
+        rejected.missing_key = Some(status);
+        rejected
+    }
+
+    /// Returns the status of the response if the key is missing.
+    #[cfg(feature = "per-key")]
+    pub(crate) const fn missing_key_status(&self) -> Option<http::StatusCode> {
+        self.missing_key
+    }
+
+    #[cfg(feature = "per-key")]
     pub(crate) fn standing_at(
         mut self,
         standings: crate::http::headers::rate_limit::standing::Standings,
@@ -143,62 +177,94 @@ impl Rejected {
         self.standings.clone()
     }
 
-    /// Which kind of limit refused.
+    /// Returns the kind of limit that rejected the request.
     #[must_use]
     pub const fn limit(&self) -> LimitKind {
         self.limit
     }
 
-    /// Why it refused.
+    /// Returns the reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// How long from the refusal until the request would have been admitted, those who waited ahead of it included. It
-    /// may be somewhat longer where requests with a cost above 1 wait.
+    /// Returns the time from the rejection until the request would have been admitted, after those that waited ahead of
+    /// it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
-    /// `None` where nobody can know it: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
+    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
     /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the same request would be refused at any other time, too, as long as the limit is what it is.
+    /// Returns whether the same request would be rejected at any other time, too, as long as the limit stays the same.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::ExceedsCapacity { .. } | Reason::MissingKey
-        )
+        match self.reason {
+            Reason::ExceedsCapacity { .. } | Reason::MissingKey => true,
+            #[cfg(feature = "per-key")]
+            Reason::MissingPeer => true,
+            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => false,
+        }
     }
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused by the {} limit: ", self.limit)?;
+        write!(f, "rejected by the {} limit: ", self.limit)?;
         match self.reason {
             Reason::WaitTooLong { max_wait } => match self.retry_after {
-                Some(wait) if max_wait.is_zero() => write!(f, "would have to wait {wait:.3?}"),
-                Some(wait) => write!(f, "would wait {wait:.3?}, which is over {max_wait:?}"),
-                None => write!(f, "no room within {max_wait:?}"),
+                Some(wait) if max_wait.is_zero() => write!(f, "retry in {wait:.3?}"),
+                Some(wait) => write!(
+                    f,
+                    "a wait of {wait:.3?} exceeds the max_wait of {max_wait:?}"
+                ),
+                None if max_wait.is_zero() => f.write_str("no capacity is free: retry later"),
+                None => write!(f, "no capacity was free within {max_wait:?}: retry later"),
             },
             Reason::QueueFull { max_waiting } => {
-                write!(f, "{max_waiting} are waiting, which is as many as may")
+                write!(
+                    f,
+                    "the queue is full: {max_waiting} requests are waiting, retry later or raise max_waiting"
+                )
             }
             Reason::ExceedsCapacity { cost, capacity } => write!(
                 f,
-                "a cost of {cost} never fits into {capacity}: lower the cost or raise the limit"
+                "a cost of {cost} exceeds the capacity of {capacity}: lower the cost or raise the limit"
             ),
-            Reason::MissingKey => f.write_str("the request does not say whose it is"),
+            Reason::MissingKey => f.write_str("missing API key"),
+            #[cfg(feature = "per-key")]
+            Reason::MissingPeer => f.write_str(
+                "missing peer address: start axum with `into_make_service_with_connect_info` and enable \
+                 the feature `axum`, or insert a `PeerAddr`; for a proxy on a unix socket use \
+                 `ClientIp` with `unix_socket_proxy`",
+            ),
         }
     }
 }
 
 impl std::error::Error for Rejected {}
 
-// ===== impl Limit =====
+// ===== impl LimitKind =====
+
+impl LimitKind {
+    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`, `quota`
+    /// or `pause`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token_bucket",
+            Self::SlidingWindow => "sliding_window",
+            Self::Concurrency => "concurrency",
+            #[cfg(feature = "provider")]
+            Self::Quota(_) => "quota",
+            #[cfg(feature = "provider")]
+            Self::Pause => "pause",
+        }
+    }
+}
 
 impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,9 +280,38 @@ impl fmt::Display for LimitKind {
     }
 }
 
+// ===== impl Reason =====
+
+impl Reason {
+    /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
+    /// `missing_key` or `missing_peer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitTooLong { .. } => "wait_too_long",
+            Self::QueueFull { .. } => "queue_full",
+            Self::ExceedsCapacity { .. } => "exceeds_capacity",
+            Self::MissingKey => "missing_key",
+            #[cfg(feature = "per-key")]
+            Self::MissingPeer => "missing_peer",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rejection_is_found_in_its_wrappers() {
+        let rejected = Rejected::never(LimitKind::Concurrency, 1, 0);
+        let wrapped = std::io::Error::other(std::io::Error::other(rejected.clone()));
+        assert_eq!(Rejected::of(&wrapped.into()), Some(&rejected));
+        assert_eq!(Rejected::of(&rejected.clone().into()), Some(&rejected));
+        assert_eq!(Rejected::of(&"other".into()), None);
+        assert_eq!(rejected.limit().as_str(), "concurrency");
+        assert_eq!(rejected.reason().as_str(), "exceeds_capacity");
+    }
 
     #[test]
     fn a_wait_is_told_in_no_more_digits_than_anybody_reads() {
@@ -226,7 +321,7 @@ mod tests {
         let wait = Duration::from_nanos(60_479_839_591);
         let rejected = Rejected::new(LimitKind::Pause, reason, Some(wait)).to_string();
         assert!(
-            rejected.ends_with("would wait 60.480s, which is over 2s"),
+            rejected.ends_with("a wait of 60.480s exceeds the max_wait of 2s"),
             "{rejected}"
         );
     }

@@ -20,7 +20,7 @@
 //! | `config.limiter()` | [`layer.limiter()`](crate::per_key::PerKeyLayer::limiter) |
 //! | `config.limiter().until_key_ready(&key)` | [`limiter.acquire(key, 1)`](crate::per_key::PerKeyLimiter::acquire), with a [`max_wait`](crate::per_key::PerKeyLimiter::max_wait) |
 //! | feature `tonic` | feature `grpc`: [`.respond_as(Grpc)`](crate::rejection#) |
-//! | feature `tracing` | [`.on_refused(f)`](crate::per_key::PerKeyLayer::on_refused) |
+//! | feature `tracing` | [`.on_rejected(f)`](crate::per_key::PerKeyLayer::on_rejected) |
 //!
 //! ## The rate
 //!
@@ -44,7 +44,7 @@
 //! let quota = Quota::new(1, Duration::from_secs(60)).burst(2); // and not Quota::per_second(60)
 //! let new = Router::new()
 //!     .route("/", hello())
-//!     .layer(TokenBucketLayer::new(quota).per(key::PeerIp::default()).respond());
+//!     .layer(TokenBucketLayer::new(quota).per(key::PeerIp).respond());
 //!
 //! # let ask = async |app: &Router| {
 //! #     let mut request = Request::new(Body::empty());
@@ -75,7 +75,7 @@
 //! # use axum::{Router, body::Body, extract::Request, routing::get};
 //! # use tower::ServiceExt;
 //! # use tower_governor::{GovernorError, GovernorLayer, governor::GovernorConfigBuilder, key_extractor::KeyExtractor};
-//! # use tower_throttle::{Quota, TokenBucketLayer, key::ClientKey, per_key::MissingKey};
+//! # use tower_throttle::{Quota, TokenBucketLayer, key::ClientKey};
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let hello = || get(async || "hello");
@@ -103,7 +103,6 @@
 //! let by_tenant = |request: &Request| Some(ClientKey::name(request.headers().get("x-tenant")?));
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1))
 //!     .per(by_tenant) // or key::Header::new("x-tenant")
-//!     .missing_key(MissingKey::Refuse)
 //!     .respond();
 //! let new = Router::new().route("/", hello()).layer(layer);
 //!
@@ -119,14 +118,14 @@
 //! // A request without its key: their fault, or ours?
 //! let bare = || Request::new(Body::empty());
 //! assert_eq!(old.oneshot(bare()).await?.status(), 500);
-//! assert_eq!(new.oneshot(bare()).await?.status(), 400);
+//! assert_eq!(new.oneshot(bare()).await?.status(), 401);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Unless told otherwise, all requests without a key share one bucket here: see [`MissingKey`](crate::per_key::MissingKey).
+//! What happens to requests without a key is a setting: see [`MissingKey`](crate::per_key::MissingKey).
 //! [`PeerIp`](crate::key::PeerIp) counts IPv6 addresses by their /64, as whoever has one has all of them; theirs counts each, which is
-//! `.ipv6_prefix(128)`.
+//! `PeerIp.prefix(32, 128)`.
 //!
 //! ## The address behind proxies
 //!
@@ -192,7 +191,7 @@
 //!
 //! // new
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1).burst(5))
-//!     .per(key::PeerIp::default())
+//!     .per(key::PeerIp)
 //!     .respond()
 //!     .fields(RateLimitHeaders::default().x_rate_limit(ResetFormat::Delta));
 //! let new = Router::new().route("/", hello()).layer(layer);
@@ -238,7 +237,7 @@
 //!
 //! // new
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1))
-//!     .per(key::PeerIp::default())
+//!     .per(key::PeerIp)
 //!     .respond_with(|_: &Rejected| Response::builder().status(420).body(Body::from("calm down")).unwrap());
 //! let new = Router::new().route("/", hello()).layer(layer);
 //!
@@ -283,7 +282,7 @@
 //!
 //! // new
 //! let layer = TokenBucketLayer::new(Quota::per_minute(1))
-//!     .per(key::PeerIp::default())
+//!     .per(key::PeerIp)
 //!     .exempt(|request: &Request| request.method() != Method::POST)
 //!     .respond();
 //! let new = Router::new().route("/", hello()).layer(layer);
@@ -320,7 +319,7 @@
 //!
 //! // new
 //! let new = PerKeyLimiter::new(Quota::per_minute(1).burst(8)).max_callers(1_000);
-//! let layer = PerKeyLayer::new(new.clone(), key::PeerIp::default());
+//! let layer = PerKeyLayer::new(new.clone(), key::PeerIp);
 //!
 //! for number in 0..10_000 {
 //!     let address = IpAddr::from(Ipv4Addr::from(number));

@@ -729,7 +729,10 @@ async fn why_an_answer_broke_off_is_told() {
     let output = output(command).await;
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("the answer stalled for 300ms"), "{stderr}");
+    assert!(
+        stderr.contains("the response body stalled for 300ms"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,7 +93,7 @@ async fn the_answer_can_be_the_users_own() {
         .unwrap();
     assert_eq!(
         refused.body().get_ref(),
-        "sorry: refused by the concurrency limit: a cost of 1 never fits into 0: lower the cost or raise the limit"
+        "sorry: rejected by the concurrency limit: a cost of 1 exceeds the capacity of 0: lower the cost or raise the limit"
     );
 }
 

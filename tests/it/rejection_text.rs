@@ -8,9 +8,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key,
-    per_key::MissingKey,
-    provider,
+    ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key, provider,
     rejection::{Text, TextBody},
     stream_errors, timeout,
 };
@@ -45,7 +43,7 @@ async fn a_client_of_axum_reads_why_and_when() {
         .to_str()
         .unwrap()
         .to_owned();
-    let words = format!("Too many requests. Try again in {wait} seconds.\n");
+    let words = format!("too many requests, retry in {wait} seconds\n");
     assert_eq!(refused.text().await.unwrap(), words);
     let head = client.head(&url).send().await.unwrap();
     assert_eq!(head.status(), 429);
@@ -66,7 +64,7 @@ async fn concurrency_says_it_in_a_body_that_holds_nothing() {
     drop(held);
     let admitted = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(text(admitted).await, "hello");
-    let words = "Too many requests at the same time. Try again in 1 second.\n";
+    let words = "too many concurrent requests, retry in 1 second\n";
     assert_eq!(text(refused).await, words);
 }
 
@@ -90,7 +88,7 @@ async fn what_is_never_admitted_is_not_told_to_come_back() {
             .unwrap()
             .exceeds_capacity()
     );
-    let words = "The request asks for more than is ever allowed at once.\n";
+    let words = "request exceeds the limit\n";
     assert_eq!(text(refused).await, words);
 }
 
@@ -98,7 +96,6 @@ async fn what_is_never_admitted_is_not_told_to_come_back() {
 async fn a_limit_by_caller_keeps_its_fields() {
     let layer = TokenBucketLayer::new(Quota::per_minute(2))
         .per(key::ApiKey::header("x-api-key"))
-        .missing_key(MissingKey::Refuse)
         .respond_as(Text)
         .name("minute");
     let mut server = layer.layer(service_fn(async |_: Request<()>| {
@@ -112,14 +109,11 @@ async fn a_limit_by_caller_keeps_its_fields() {
     }
     let refused = call(&mut server, from("ann")).await.unwrap();
     assert_eq!(refused.headers()["ratelimit"], r#""minute";r=0;t=60"#);
-    let words = "Too many requests. Try again in 30 seconds.\n";
+    let words = "too many requests, retry in 30 seconds\n";
     assert_eq!(text(refused).await, words);
     let nobody = call(&mut server, Request::new(())).await.unwrap();
-    assert_eq!(nobody.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        text(nobody).await,
-        "The request does not say whose it is.\n"
-    );
+    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(text(nobody).await, "missing API key\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +135,7 @@ async fn it_fits_into_the_body_of_each_layer_that_may_stand_further_in() {
             Ok::<_, Infallible>(Response::new(String::from("hello")))
         }));
     let refused = call(&mut server, Request::new(())).await.unwrap();
-    let words = "The request asks for more than is ever allowed at once.\n";
+    let words = "request exceeds the limit\n";
     assert_eq!(text(refused).await, words);
 }
 
@@ -164,6 +158,6 @@ async fn a_body_of_ones_own_can_hold_it() {
     let home = call(&mut server, Request::default()).await.unwrap();
     assert_eq!(*home.body(), Page::Home);
     let sorry = call(&mut server, Request::default()).await.unwrap();
-    let words = "Too many requests. Try again in 1 second.\n";
+    let words = "too many requests, retry in 1 second\n";
     assert_eq!(*sorry.body(), Page::Sorry(words.into()));
 }

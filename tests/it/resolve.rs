@@ -465,7 +465,7 @@ async fn what_becomes_of_a_request_whose_caller_was_not_found_is_the_limits_to_s
     let limit = || TokenBucketLayer::new(Quota::per_minute(1)).per(Extension::<ClientKey>::new());
     for (missing, statuses) in [
         (MissingKey::Share, [200, 429]),
-        (MissingKey::Refuse, [400, 400]),
+        (MissingKey::Refuse, [401, 401]),
         (MissingKey::Pass, [200, 200]),
     ] {
         let limit = limit().missing_key(missing).respond();
@@ -495,9 +495,10 @@ async fn a_request_that_is_dropped_in_its_look_up_takes_nothing_from_the_limit()
 #[tokio::test(start_paused = true)]
 async fn what_was_found_makes_one_key_with_an_address_and_a_closure() {
     let route = |request: &Req| Some(ClientKey::from(request.uri().path()));
-    let key = (Extension::<ClientKey>::new(), PeerIp::default(), route);
+    let key = (Extension::<ClientKey>::new(), PeerIp, route);
     let limit = TokenBucketLayer::new(Quota::per_minute(1))
         .per(key)
+        .missing_key(MissingKey::Share)
         .respond();
     let mut service = (after(5), limit).layer(who());
     for (name, peer, path, status) in [
@@ -572,7 +573,7 @@ async fn axum_takes_it_as_a_layer_and_its_errors_stay_infallible() {
         (Some("ann"), 429),
         (Some("bob"), 200),
         (Some("down"), 503),
-        (None, 400),
+        (None, 401),
     ] {
         let mut request = Request::get("/").body(Body::empty()).unwrap();
         if let Some(name) = name {

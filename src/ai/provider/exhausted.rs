@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode};
 
 use crate::{
-    error::Outcome,
+    error::{BoxError, Outcome, find_source},
     payload::error_body::{LimitError, ThrottleReason},
 };
 
@@ -23,17 +23,23 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
+    /// Returns the one in this error's chain of sources, whatever wraps it.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<&Self> {
+        find_source(error)
+    }
+
     /// Reads an error response. Returns `None` if it is no rejection, or one that a retry can
     /// resolve. For use with a [`ProviderLimiter`](super::ProviderLimiter) without its layer.
     ///
     /// The body may be truncated at any byte; its first 16 KiB are enough.
     #[must_use]
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        Self::of(status, LimitError::read(status, headers, body)?)
+        Self::from_limit(status, LimitError::read(status, headers, body)?)
     }
 
     /// Returns `None` if a retry can resolve it.
-    pub(super) fn of(status: StatusCode, limit: LimitError) -> Option<Self> {
+    pub(super) fn from_limit(status: StatusCode, limit: LimitError) -> Option<Self> {
         let is_final = limit.class.is_final();
         is_final.then_some(Self { status, limit })
     }

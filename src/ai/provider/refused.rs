@@ -53,7 +53,7 @@ impl<R: IntoHttp> RefusalReader<R> {
             return Some(Ok(response));
         };
         reservation.refuse_and_tell(limit.class, limit.retry_after, &limits);
-        Some(QuotaExhausted::of(response.status(), limit).map_or(Ok(response), Err))
+        Some(QuotaExhausted::from_limit(response.status(), limit).map_or(Ok(response), Err))
     }
 }
 

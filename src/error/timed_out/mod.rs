@@ -1,10 +1,10 @@
-//! What took too long.
+//! The error of a timeout.
 
 use std::{error::Error, fmt, time::Duration};
 
 use crate::error::{find_source, rejected::BoxError};
 
-/// Something took longer than it may.
+/// Error of a call that took longer than its timeout.
 ///
 /// Each holds how long it might have taken. It arrives inside the layer's [`BoxError`], or as the error of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub enum TimedOut {
 // ===== impl TimedOut =====
 
 impl TimedOut {
-    /// How long it might have taken.
+    /// Returns the longest time that was allowed.
     #[must_use]
     pub const fn after(&self) -> Duration {
         match *self {
@@ -34,7 +34,7 @@ impl TimedOut {
         }
     }
 
-    /// The one in this error's chain of sources.
+    /// Returns the one in this error's chain of sources, whatever wraps it.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
         find_source(error).copied()
@@ -51,9 +51,9 @@ impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attempt(after) => write!(f, "no response within {after:?}"),
-            Self::FirstByte(after) => write!(f, "no byte of the answer within {after:?}"),
-            Self::BetweenChunks(after) => write!(f, "the answer stalled for {after:?}"),
-            Self::Call(after) => write!(f, "the call was not over within {after:?}"),
+            Self::FirstByte(after) => write!(f, "no byte of the response body within {after:?}"),
+            Self::BetweenChunks(after) => write!(f, "the response body stalled for {after:?}"),
+            Self::Call(after) => write!(f, "the call did not finish within {after:?}"),
         }
     }
 }

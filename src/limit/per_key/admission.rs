@@ -30,8 +30,16 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
     fn enter(&self, asked: &Demand<K::Plan>) -> Result<Admitted<K>, Rejected> {
         match asked.who {
             Who::Exempt => return Ok(Admitted::uncounted()),
-            Who::Unknown => {
-                let rejected = Rejected::new(K::LIMIT, Reason::MissingKey, None);
+            Who::Unknown(status) => {
+                let rejected = Rejected::missing_key(K::LIMIT, status);
+                return short(self, asked, rejected, false);
+            }
+            Who::NoPeer => {
+                let rejected = Rejected::new(K::LIMIT, Reason::MissingPeer, None);
+                #[cfg(feature = "tracing")]
+                self.settings
+                    .peer_missing
+                    .call_once(|| tracing::error!("{rejected}"));
                 return short(self, asked, rejected, false);
             }
             Who::ClientKey(_) | Who::Nobody => {}

@@ -1,5 +1,7 @@
 //! What a request asks of a limit by caller: whose it is, what it costs, and by which plan.
 
+use http::StatusCode;
+
 use crate::limit::{
     cost::{Cost, One},
     engine::Measure,
@@ -52,21 +54,25 @@ pub(super) enum Who {
     ClientKey(ClientKey),
     /// Nobody's that is known, and all such are one caller.
     Nobody,
-    /// Nobody's that is known, and such are refused.
-    Unknown,
+    /// Nobody's that is known, and such are rejected with this status.
+    Unknown(StatusCode),
+    /// Nobody's that is known, as the server says no peer.
+    NoPeer,
     /// It is not limited.
     Exempt,
 }
 
-/// What becomes of a request that does not say whose it is.
+/// What happens to a request without a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MissingKey {
-    /// It is counted with all others of its kind, in one bucket. The default.
+    /// It is rejected with [`Reason::MissingKey`](crate::Reason::MissingKey), in HTTP as a 401. The default.
     #[default]
-    Share,
-    /// It is refused, with [`Reason::MissingKey`](crate::Reason::MissingKey); in an answer that is a 400.
     Refuse,
+    /// It is rejected with [`Reason::MissingKey`](crate::Reason::MissingKey), in HTTP with this status.
+    RefuseWith(StatusCode),
+    /// It shares one limit with all other requests without a key.
+    Share,
     /// It passes, and nothing is counted.
     Pass,
 }
@@ -110,8 +116,10 @@ where
     fn ask(&self, request: &Request) -> Demand<Plan> {
         let who = match (self.key.caller(request), self.missing) {
             (Some(caller), _) => Who::ClientKey(caller),
+            (None, _) if self.key.lacks_peer(request) => Who::NoPeer,
             (None, MissingKey::Share) => Who::Nobody,
-            (None, MissingKey::Refuse) => Who::Unknown,
+            (None, MissingKey::Refuse) => Who::Unknown(StatusCode::UNAUTHORIZED),
+            (None, MissingKey::RefuseWith(status)) => Who::Unknown(status),
             (None, MissingKey::Pass) => Who::Exempt,
         };
         Demand::new(who, self.cost.cost(request))
@@ -127,7 +135,7 @@ where
         let asked = self.ask.ask(request);
         match asked.who {
             // Who shares what there is shares its plan.
-            Who::Nobody | Who::Unknown | Who::Exempt => asked,
+            Who::Nobody | Who::Unknown(_) | Who::NoPeer | Who::Exempt => asked,
             Who::ClientKey(_) => Demand {
                 plan: Some((self.plan)(request)),
                 ..asked

@@ -33,6 +33,9 @@ pub(super) struct PerKeySettings {
     pub(super) shadow: AtomicBool,
     pub(super) bounds: Bounds,
     pub(super) hook: OnceLock<Hook>,
+    /// That requests have no peer is logged once.
+    #[cfg(feature = "tracing")]
+    pub(super) peer_missing: std::sync::Once,
 }
 
 pub(super) type Hook = Arc<dyn Fn(&RejectedRequest) + Send + Sync>;
@@ -47,6 +50,8 @@ impl PerKeySettings {
             shadow: AtomicBool::new(false),
             bounds,
             hook: OnceLock::new(),
+            #[cfg(feature = "tracing")]
+            peer_missing: std::sync::Once::new(),
         }
     }
 }
@@ -57,6 +62,8 @@ impl Clone for PerKeySettings {
             shadow: self.shadow.load(Ordering::Relaxed).into(),
             bounds: self.bounds.clone(),
             hook: self.hook.clone(),
+            #[cfg(feature = "tracing")]
+            peer_missing: std::sync::Once::new(),
         }
     }
 }
@@ -83,7 +90,7 @@ impl<K: Kind> Callers<K> {
     pub(super) fn tell(&self, asked: &Demand<K::Plan>, rejected: &Rejected, passed: bool) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = self.settings.hook.get() {
-            let is_known = !matches!(asked.who, Who::Unknown);
+            let is_known = !matches!(asked.who, Who::Unknown(_) | Who::NoPeer);
             hook(&RejectedRequest {
                 caller: is_known.then(|| asked.caller()),
                 rejected: rejected.clone(),

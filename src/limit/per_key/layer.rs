@@ -34,7 +34,7 @@ pub struct PerKeyLayer<A, F = AsError, K: Kind = Bucket> {
 impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
     /// A layer of `limiter` that counts each request for the caller that `key` finds.
     pub fn new(limiter: PerKeyLimiter<K>, key: Key) -> Self {
-        let (cost, missing) = (One, MissingKey::Share);
+        let (cost, missing) = (One, MissingKey::default());
         Self {
             limiter,
             ask: ByKey { key, cost, missing },
@@ -44,7 +44,17 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
 }
 
 impl<Key, C, F, K: Kind> PerKeyLayer<ByKey<Key, C>, F, K> {
-    /// What becomes of a request without a key. Unless told, all of those share what one caller has.
+    /// Sets what happens to a request without a key: by default it is [rejected](MissingKey::Refuse), in HTTP as a 401.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .missing_key(MissingKey::RefuseWith(http::StatusCode::FORBIDDEN))
+    ///     .respond();
+    /// # let _ = layer;
+    /// ```
     pub fn missing_key(mut self, missing: MissingKey) -> Self {
         self.ask.missing = missing;
         self
@@ -125,7 +135,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 
     /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
     /// For everyone who shares the limiter; one that has a hook keeps it.
-    pub fn on_refused(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
+    pub fn on_rejected(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
         self.limiter.set_hook(Arc::new(hook));
         self
     }

@@ -8,13 +8,14 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use super::{Rejection, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
 use crate::error::{Reason, Rejected};
 
-/// A refusal is a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
+/// Rejects with a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
 ///
 /// | refused | status | when to come back |
 /// | --- | --- | --- |
 /// | for a rate or for concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`], and `grpc-retry-pushback-ms` |
 /// | it [never fits](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
-/// | it does not say [whose it is](Reason::MissingKey) | `INVALID_ARGUMENT` (3) | never: `grpc-retry-pushback-ms: -1` |
+/// | it has [no key](Reason::MissingKey) | `UNAUTHENTICATED` (16) | never: `grpc-retry-pushback-ms: -1` |
+/// | the server has [no peer](Reason::MissingPeer) for it | `INTERNAL` (13) | never: `grpc-retry-pushback-ms: -1` |
 ///
 /// `RetryInfo` has the wait to the nanosecond, but no less than 1 ms, and 1 second where nobody can know it. The [pushback] is for
 /// clients that retry by themselves and whose policy names the status: they wait that long in place of their own backoff, as far as their
@@ -50,7 +51,7 @@ use crate::error::{Reason, Rejected};
 /// let refused = server.ready().await?.call(Request::new(Body::empty())).await?;
 /// let status = Status::from_header_map(refused.headers()).unwrap();
 /// assert_eq!(status.code(), Code::ResourceExhausted);
-/// assert_eq!(status.message(), "Too many requests. Try again in 2 seconds.");
+/// assert_eq!(status.message(), "too many requests, retry in 2 seconds");
 /// let retry_info = status.get_details_retry_info().unwrap();
 /// assert_eq!(retry_info.retry_delay, Some(Duration::from_millis(1_500)));
 /// # Ok(())
@@ -103,11 +104,15 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: String) {
 
 /// By <https://grpc.io/docs/guides/status-codes/>.
 fn code(rejected: &Rejected) -> u8 {
-    const INVALID_ARGUMENT: u8 = 3;
     const RESOURCE_EXHAUSTED: u8 = 8;
     const FAILED_PRECONDITION: u8 = 9;
+    #[cfg(feature = "per-key")]
+    const INTERNAL: u8 = 13;
+    const UNAUTHENTICATED: u8 = 16;
     match rejected.reason() {
-        Reason::MissingKey => INVALID_ARGUMENT,
+        Reason::MissingKey => UNAUTHENTICATED,
+        #[cfg(feature = "per-key")]
+        Reason::MissingPeer => INTERNAL,
         Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,
         Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
     }
@@ -158,7 +163,7 @@ mod tests {
             exhausted(wait, "2301"),
             exhausted(Duration::from_secs(1), "1000"),
             never(Code::FailedPrecondition),
-            never(Code::InvalidArgument),
+            never(Code::Unauthenticated),
         ];
         assert_eq!(told, expected);
     }

@@ -1,12 +1,12 @@
-//! The two faces of a refusal: an error, or an answer.
+//! Ways to reject a request: an error or a response.
 //!
-//! A limiter's service [fails](AsError) unless told otherwise, which suits a client. In front of a server it answers:
+//! By default a limiter's service returns [an error](AsError), which suits a client. In front of a server it responds:
 //!
-//! | on the layer | what the caller gets |
+//! | on the layer | response |
 //! | --- | --- |
 //! | `.respond()` | the status and `Retry-After`, and no body: [`AsResponse`] |
-//! | `.respond_as(Text)` | the same, and why in plain words: [`Text`] |
-//! | `.respond_as(Problem)` | the same, and why in JSON (RFC 9457): [`Problem`] |
+//! | `.respond_as(Text)` | the same, and the reason in plain text: [`Text`] |
+//! | `.respond_as(Problem)` | the same, and the reason in JSON (RFC 9457): [`Problem`] |
 #![cfg_attr(
     feature = "grpc",
     doc = "| `.respond_as(Grpc)` | a gRPC status with `RetryInfo`: [`Grpc`] |"
@@ -41,14 +41,14 @@ use crate::{
     http::headers::retry_after::seconds_begun,
 };
 
-/// How a limiter's service tells the caller that it refused.
+/// Turns a rejection into the result of a limiter's service.
 ///
 /// Sealed. [`AsResponseWith`] takes a closure for everything that is not there.
 pub trait Rejection<Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;
 
-    /// What the caller gets.
+    /// Returns the result of a rejected request.
     #[doc(hidden)]
     fn refuse(&self, rejected: Rejected) -> Result<Response, Self::Error>;
 
@@ -64,21 +64,22 @@ pub trait Rejection<Response, Error>: sealed::Sealed {
     }
 }
 
-/// A refusal is an error: a [`BoxError`] that holds a [`Rejected`]. Requests wait, without a bound unless told.
+/// Rejects with an error, a [`BoxError`] that holds a [`Rejected`]. By default requests wait without a bound.
 ///
-/// The face of a client.
+/// For clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsError;
 
-/// A refusal is an HTTP response, and the error type is the inner service's own. Nothing waits unless told.
+/// Rejects with an HTTP response; the error type stays the inner service's. By default requests do not wait.
 ///
-/// The face of a server: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
+/// For servers: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
 /// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
-/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 400. Concurrency can't know when others finish, and says 1.
+/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 401, or what the layer's
+/// `missing_key` says. Concurrency can't know when others finish, and says 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsResponse;
 
-/// A refusal is whatever response a closure makes of the [`Rejected`]. Nothing waits unless told.
+/// Rejects with the response that a closure makes of the [`Rejected`]. By default requests do not wait.
 #[derive(Clone, Copy)]
 pub struct AsResponseWith<F>(pub(crate) F);
 
@@ -153,8 +154,14 @@ fn head(rejected: Rejected) -> http::Response<()> {
 
 /// The status that says what was refused.
 fn status(rejected: &Rejected) -> StatusCode {
+    #[cfg(feature = "per-key")]
+    if let Some(status) = rejected.missing_key_status() {
+        return status;
+    }
     match (rejected.reason(), rejected.limit()) {
-        (Reason::MissingKey, _) => StatusCode::BAD_REQUEST,
+        (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
+        #[cfg(feature = "per-key")]
+        (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }

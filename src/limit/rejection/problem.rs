@@ -8,8 +8,10 @@ use crate::{
     http::{TextBody, headers::quoted_string::quote},
 };
 
-/// A refusal is an HTTP response with a problem in JSON, as RFC 9457 has it: what kind of problem it is, why in plain words, and which
-/// limits of a caller were short, by the names that its `RateLimit` fields give them.
+/// Rejects with an HTTP response in JSON, problem details by RFC 9457.
+///
+/// They are the type of the problem, a text that says why, and the names of the client's limits that had no room, as in its
+/// `RateLimit` fields.
 ///
 /// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse), the body can be any [`TextBody`].
 ///

@@ -5,9 +5,9 @@ use http::{HeaderValue, header::CONTENT_TYPE};
 use super::{Rejection, head, sealed::Sealed, words::words};
 use crate::{error::Rejected, http::TextBody};
 
-/// A refusal is an HTTP response that says in plain words why, and when to come back.
+/// Rejects with an HTTP response in plain text, which says why and when to retry.
 ///
-/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse); the body is a sentence or two of English in
+/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse); the body is one line of English in
 /// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
 ///
 /// ```
@@ -29,7 +29,7 @@ use crate::{error::Rejected, http::TextBody};
 /// }
 /// let refused = server.ready().await?.call(Request::new(())).await?;
 /// assert_eq!(refused.status(), 429);
-/// assert_eq!(refused.body(), "Too many requests. Try again in 30 seconds.\n");
+/// assert_eq!(refused.body(), "too many requests, retry in 30 seconds\n");
 /// # Ok(())
 /// # }
 /// ```

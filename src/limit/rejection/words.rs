@@ -1,4 +1,4 @@
-//! What a refused caller is told in words.
+//! The text of a rejection for the client.
 
 use crate::error::{LimitKind, Reason, Rejected};
 
@@ -8,17 +8,17 @@ use crate::http::headers::retry_after::seconds_begun;
 /// Why the request was refused, and when to come back, in printable ASCII. Nothing of how large the limit is.
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
-        (Reason::MissingKey, _) => "The request does not say whose it is.",
-        (Reason::ExceedsCapacity { .. }, _) => {
-            "The request asks for more than is ever allowed at once."
-        }
-        (_, LimitKind::Concurrency) => "Too many requests at the same time.",
-        _ => "Too many requests.",
+        (Reason::MissingKey, _) => "missing API key",
+        #[cfg(feature = "per-key")]
+        (Reason::MissingPeer, _) => "internal server error",
+        (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
+        (_, LimitKind::Concurrency) => "too many concurrent requests",
+        _ => "too many requests",
     };
     match wait(rejected).map(seconds_begun) {
         None => why.to_owned(),
-        Some(1) => format!("{why} Try again in 1 second."),
-        Some(seconds) => format!("{why} Try again in {seconds} seconds."),
+        Some(1) => format!("{why}, retry in 1 second"),
+        Some(seconds) => format!("{why}, retry in {seconds} seconds"),
     }
 }
 
@@ -35,14 +35,14 @@ mod tests {
         assert_eq!(
             told,
             [
-                "Too many requests. Try again in 3 seconds.",
-                "Too many requests. Try again in 3 seconds.",
-                "Too many requests at the same time. Try again in 1 second.",
-                "The request asks for more than is ever allowed at once.",
-                "The request does not say whose it is.",
+                "too many requests, retry in 3 seconds",
+                "too many requests, retry in 3 seconds",
+                "too many concurrent requests, retry in 1 second",
+                "request exceeds the limit",
+                "missing API key",
             ]
         );
         let [soon, ..] = all(Duration::ZERO);
-        assert_eq!(words(&soon), "Too many requests. Try again in 1 second.");
+        assert_eq!(words(&soon), "too many requests, retry in 1 second");
     }
 }

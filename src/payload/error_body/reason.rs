@@ -59,6 +59,21 @@ impl ThrottleReason {
         LimitError::read(status, headers, body).map(|error| error.class)
     }
 
+    /// Returns a stable label, as for metrics: `rate`, `day`, `quota_exhausted`, `too_large`,
+    /// `concurrency`, `ramp` or `capacity`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Day => "day",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::TooLarge => "too_large",
+            Self::Concurrency => "concurrency",
+            Self::Ramp => "ramp",
+            Self::Capacity => "capacity",
+        }
+    }
+
     /// Returns `true` if no retry can succeed.
     #[must_use]
     pub const fn is_final(self) -> bool {

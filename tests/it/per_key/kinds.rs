@@ -8,7 +8,10 @@ use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     ConcurrencyLayer, Decision, LimitKind, Quota, Reason, Rejected, SlidingWindowLayer,
-    TokenBucketLayer, key::ClientKey, per_key::PerKeyLimiter, rejection::Problem,
+    TokenBucketLayer,
+    key::ClientKey,
+    per_key::{MissingKey, PerKeyLimiter},
+    rejection::Problem,
 };
 
 use super::{API_KEY, ask, from, hello};
@@ -178,6 +181,7 @@ async fn places_may_be_weighed_and_planned() {
     let layer = ConcurrencyLayer::new(0)
         .until_response()
         .per(API_KEY())
+        .missing_key(MissingKey::Share)
         .cost(|request: &Request<()>| request.uri().path().len() as u64)
         .limits_for(|_: &Request<()>| 3_usize)
         .respond();

@@ -3,6 +3,7 @@
 mod crossing;
 mod full;
 mod kinds;
+mod peer;
 mod settling;
 mod waiting;
 
@@ -132,7 +133,7 @@ async fn a_request_without_its_key_is_what_was_told() {
     let layer = || TokenBucketLayer::new(Quota::per_minute(1)).per(API_KEY());
     let bare = || Request::get("/").body(()).unwrap();
 
-    let shared = layer().respond();
+    let shared = layer().missing_key(MissingKey::Share).respond();
     assert_eq!(ask(&shared, bare()).await.0, 200);
     assert_eq!(ask(&shared, bare()).await.0, 429);
     assert_eq!(ask(&shared, from("ann")).await.0, 200);
@@ -142,9 +143,13 @@ async fn a_request_without_its_key_is_what_was_told() {
         assert_eq!(ask(&passed, bare()).await.0, 200);
     }
 
-    let refused = layer().missing_key(MissingKey::Refuse);
+    let forbidden = MissingKey::RefuseWith(StatusCode::FORBIDDEN);
+    let forbidden = layer().missing_key(forbidden).respond_as(Problem);
+    assert_eq!(ask(&forbidden, bare()).await.0, 403);
+
+    let refused = layer();
     let (status, headers) = ask(&refused.clone().respond(), bare()).await;
-    assert_eq!(status, 400);
+    assert_eq!(status, 401);
     assert!(!headers.contains_key("retry-after"));
     let error = refused.layer(hello()).oneshot(bare()).await.unwrap_err();
     let rejected = error.downcast_ref::<Rejected>().unwrap();
@@ -212,7 +217,7 @@ async fn a_shadow_counts_and_reports_and_lets_pass() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
         .shadow()
-        .on_refused(move |refused| {
+        .on_rejected(move |refused| {
             assert!(refused.passed);
             assert_eq!(refused.caller, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
@@ -392,6 +397,7 @@ async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
 async fn who_shares_a_bucket_shares_its_quota() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
+        .missing_key(MissingKey::Share)
         .limits_for(|_: &Request<()>| Quota::per_second(1_000))
         .respond();
     let bare = || Request::get("/").body(()).unwrap();

@@ -188,7 +188,7 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
     let layer = ConcurrencyLayer::new(1)
         .per(API_KEY())
         .max_wait(SECOND)
-        .on_refused(move |refused| {
+        .on_rejected(move |refused| {
             assert_eq!(refused.caller, Some(ClientKey::from("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
         });
@@ -319,7 +319,7 @@ async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
     let layer = ConcurrencyLayer::new(1)
         .per(API_KEY())
         .max_wait(SECOND)
-        .on_refused(move |refused| hook.lock().unwrap().push(refused.passed));
+        .on_rejected(move |refused| hook.lock().unwrap().push(refused.passed));
     let limiter = layer.limiter().clone();
     let ann = ClientKey::secret("ann");
     let held = limiter.try_enter(ann).unwrap();

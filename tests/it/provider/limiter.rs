@@ -95,7 +95,7 @@ async fn too_long_a_wait_is_refused_at_once_and_says_which_limit() {
     assert!(
         rejected
             .to_string()
-            .starts_with("refused by the provider's tokens limit")
+            .starts_with("rejected by the provider's tokens limit")
     );
     assert_eq!(limiter.usage().refused, 1);
 

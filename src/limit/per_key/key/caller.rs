@@ -7,18 +7,20 @@ use std::{
     sync::OnceLock,
 };
 
-/// A caller, as a limit by caller knows it.
+/// Key of a client, which a limit per key counts.
 ///
-/// Sixteen bytes, whatever it is made of: an address, a number, or a name of up to fifteen bytes is kept as it is, so that an
-/// operator can read it. All else, and every [secret](ClientKey::secret), is kept as a hash of 120 bits under keys that are
-/// random in each process, from which nobody gets it back. So two callers are as good as never taken for each other, and
-/// hashes mean nothing after a restart.
+/// Sixteen bytes, whatever it is made of. An address, a number, a UUID in its usual text, and a name of up to fifteen bytes
+/// stay readable, in logs and in [`top`](crate::per_key::PerKeyLimiter::top). All else, and every
+/// [secret](ClientKey::secret), is a hash of 120 bits under keys that are random in each process: it cannot be turned back,
+/// and means nothing after a restart.
 ///
 /// ```
 /// use tower_throttle::key::ClientKey;
 ///
 /// assert_eq!(ClientKey::from(42).to_string(), "42");
 /// assert_eq!(ClientKey::from("acme").to_string(), "acme");
+/// let user = "0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e77";
+/// assert_eq!(ClientKey::from(user).to_string(), user);
 /// let key = ClientKey::secret(b"sk-live-1234");
 /// assert_eq!(key, ClientKey::secret(b"sk-live-1234"));
 /// assert!(!key.to_string().contains("1234"));
@@ -26,7 +28,8 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientKey([u8; ClientKey::BYTES + 1]);
 
-/// What the last byte says that the others are; kinds from [`kind::TEXT`] on are a text whose length comes on top.
+/// What the last byte says that the others are; kinds from [`kind::TEXT`] on are a text whose length is added, and
+/// those from [`kind::UUID`] on a UUID.
 mod kind {
     pub(super) const EVERYONE: u8 = 0;
     pub(super) const HASH: u8 = 1;
@@ -34,7 +37,14 @@ mod kind {
     pub(super) const V6: u8 = 3;
     pub(super) const NUMBER: u8 = 4;
     pub(super) const TEXT: u8 = 16;
+    /// The six lower bits of this one are the first of the UUID's.
+    pub(super) const UUID: u8 = 64;
 }
+
+/// Where the two bits of a UUID's variant are.
+const VARIANT_AT: u32 = 62;
+const VARIANT: u128 = 0b10;
+const AFTER_VARIANT: u128 = (1 << VARIANT_AT) - 1;
 
 // ===== impl ClientKey =====
 
@@ -44,16 +54,20 @@ impl ClientKey {
     /// The one caller that all requests are counted for where nothing tells them apart.
     pub const EVERYONE: Self = Self([kind::EVERYONE; Self::BYTES + 1]);
 
-    /// A caller by something that must not be kept, such as an API key: a hash of it is.
+    /// Returns the key of a secret, such as an API key: a hash, whatever the secret looks like.
     #[must_use]
     pub fn secret(secret: impl AsRef<[u8]>) -> Self {
         Self::hashed(b's', secret.as_ref())
     }
 
-    /// A caller by the bytes of its name.
+    /// Returns the key of a name, which is readable if it is short or a UUID. For all that is secret, use
+    /// [`secret`](Self::secret).
     #[must_use]
     pub fn name(name: impl AsRef<[u8]>) -> Self {
         let name = name.as_ref();
+        if let Some(key) = Self::uuid(name) {
+            return key;
+        }
         // What can't be printed is no name to read.
         if name.len() > Self::BYTES || !name.iter().all(|byte| (b' '..=b'~').contains(byte)) {
             return Self::hashed(b'n', name);
@@ -79,6 +93,40 @@ impl ClientKey {
     pub fn joined(callers: &[Self]) -> Self {
         let all: Vec<u8> = callers.iter().flat_map(|caller| caller.0).collect();
         Self::hashed(b'j', &all)
+    }
+
+    /// A UUID in lower case, without the two bits of its variant, which are the same in all of them (RFC 9562).
+    fn uuid(name: &[u8]) -> Option<Self> {
+        if name.len() != 36 {
+            return None;
+        }
+        let mut bits = 0_u128;
+        for (at, byte) in name.iter().enumerate() {
+            let digit = match (at, byte) {
+                (8 | 13 | 18 | 23, b'-') => continue,
+                (8 | 13 | 18 | 23, _) => return None,
+                (_, b'0'..=b'9') => byte - b'0',
+                (_, b'a'..=b'f') => byte - b'a' + 10,
+                _ => return None,
+            };
+            bits = bits << 4 | u128::from(digit);
+        }
+        if (bits >> VARIANT_AT) & 0b11 != VARIANT {
+            return None;
+        }
+        let packed = (bits >> 64) << VARIANT_AT | bits & AFTER_VARIANT;
+        let [first, rest @ ..] = packed.to_be_bytes();
+        Some(Self::of(kind::UUID | first, &rest))
+    }
+
+    fn to_uuid(self) -> Option<u128> {
+        let first = self.kind().checked_sub(kind::UUID)?;
+        let rest = self.0[..Self::BYTES].iter();
+        let packed = rest.fold(u128::from(first), |bits, byte| {
+            bits << 8 | u128::from(*byte)
+        });
+        let variant = VARIANT << VARIANT_AT;
+        Some((packed >> VARIANT_AT) << 64 | variant | packed & AFTER_VARIANT)
     }
 
     /// All that it is, to be hashed.
@@ -182,6 +230,11 @@ impl fmt::Display for ClientKey {
                 false => write!(f, "{address}"),
             };
         }
+        if let Some(uuid) = self.to_uuid() {
+            let hex = format!("{uuid:032x}");
+            let (a, b, c) = (&hex[..8], &hex[8..12], &hex[12..16]);
+            return write!(f, "{a}-{b}-{c}-{}-{}", &hex[16..20], &hex[20..]);
+        }
         match self.kind() {
             kind::EVERYONE => f.write_str("everyone"),
             kind::NUMBER => {
@@ -205,5 +258,34 @@ impl fmt::Display for ClientKey {
 impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientKey({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_a_uuid_is_a_hash() {
+        for name in [
+            "0198C0DE-7d2b-7c3a-9f11-2b1f0a5d6e77",
+            "0198c0de-7d2b-7c3a-cf11-2b1f0a5d6e77",
+            "0198c0de07d2b-7c3a-9f11-2b1f0a5d6e77",
+            "0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e7g",
+            "0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e7",
+        ] {
+            assert!(ClientKey::name(name).to_string().starts_with('#'), "{name}");
+        }
+        let uuid = "0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e77";
+        assert!(ClientKey::secret(uuid).to_string().starts_with('#'));
+    }
+
+    proptest! {
+        #[test]
+        fn a_uuid_is_read_back(uuid in "[0-9a-f]{8}(-[0-9a-f]{4}){2}-[89ab][0-9a-f]{3}-[0-9a-f]{12}") {
+            prop_assert_eq!(ClientKey::name(&uuid).to_string(), uuid);
+        }
     }
 }

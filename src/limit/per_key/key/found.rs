@@ -54,6 +54,8 @@ impl ApiKey {
         }
     }
 
+    super::or!();
+
     fn find<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
         let value = only(headers, &self.header)?;
         if !self.is_bearer {
@@ -78,6 +80,8 @@ impl Header {
     pub fn new(name: &'static str) -> Self {
         Self(HeaderName::from_static(name))
     }
+
+    super::or!();
 }
 
 // ===== impl Extension =====
@@ -88,6 +92,8 @@ impl<T> Extension<T> {
     pub const fn new() -> Self {
         Self(PhantomData)
     }
+
+    super::or!();
 }
 
 impl<T> Clone for Extension<T> {
@@ -161,6 +167,12 @@ macro_rules! tuple {
                 #[allow(non_snake_case, reason = "a key is named as its type")]
                 let ($($K,)+) = self;
                 Some(ClientKey::joined(&[$($K.caller(request)?),+]))
+            }
+
+            fn lacks_peer(&self, request: &Request) -> bool {
+                #[allow(non_snake_case, reason = "a key is named as its type")]
+                let ($($K,)+) = self;
+                $($K.lacks_peer(request))||+
             }
         }
     };

@@ -7,7 +7,9 @@ use http::{Extensions, Method, Request};
 
 use super::{ClientKey, Key};
 
-/// Method and matched route, such as `GET /users/{id}`, whatever the id. For layers that stand inside of axum's router.
+/// Key by method and matched route, such as `GET /users/{id}`, whatever the id. For layers inside of axum's router.
+///
+/// Requests that match no route count together, for each method. Outside of the router those are all requests.
 ///
 /// A method that is none of HTTP's own nine, as WebDAV has them and anybody can make them up, counts as all others of a route do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -15,9 +17,10 @@ pub struct Route;
 
 impl<B> Key<Request<B>> for Route {
     fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
-        let path: &MatchedPath = request.extensions().get()?;
+        let path = request.extensions().get::<MatchedPath>();
         let method = ClientKey::name(known(request.method()));
-        Some(ClientKey::joined(&[method, ClientKey::name(path.as_str())]))
+        let path = path.map_or("", MatchedPath::as_str);
+        Some(ClientKey::joined(&[method, ClientKey::name(path)]))
     }
 }
 

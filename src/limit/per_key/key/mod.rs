@@ -11,6 +11,7 @@
 //! | `Route`, with the feature `axum` | nobody: each method and route has one limit |
 //! | [`Global`] | everybody: one limit for all |
 //! | a tuple of two or three | all of these together |
+//! | `a.or(b)` | what `a` finds, or else what `b` finds: [`Or`] |
 //! | a closure | what it returns |
 
 mod caller;
@@ -19,6 +20,7 @@ mod found;
 #[cfg(feature = "axum")]
 mod from_axum;
 mod networks;
+mod or;
 mod peer_ip;
 mod prefixes;
 pub mod resolve;
@@ -26,15 +28,17 @@ pub mod resolve;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::from_axum::Route;
+pub(self) use self::or::or;
 pub use self::{
     caller::ClientKey,
     client_ip::{ClientIp, ForwardedBy, OnInvalidHeader},
     found::{ApiKey, Extension, Global, Header},
     networks::{InvalidNetwork, Networks},
-    peer_ip::{PeerAddr, PeerIp},
+    or::Or,
+    peer_ip::{PeerAddr, PeerIp, PeerNetwork},
 };
 
-/// Says which caller a request is counted for.
+/// Returns the client that a request is counted for.
 ///
 /// Closures that return an `Option` of a [`ClientKey`] are keys:
 ///
@@ -49,6 +53,17 @@ pub use self::{
 ///
 /// A key that has to be waited for is looked up further out: see [`resolve`].
 pub trait Key<Request> {
-    /// The caller, or `None` where the request does not say.
+    /// Returns the client, or `None` if the request has no key.
     fn caller(&self, request: &Request) -> Option<ClientKey>;
+
+    /// Returns whether a request has no key because the server has not inserted the address of the peer.
+    ///
+    /// That is a mistake of the application, so such a request is rejected with
+    /// [`Reason::MissingPeer`](crate::Reason::MissingPeer), whatever
+    /// [`missing_key`](crate::per_key::PerKeyLayer::missing_key) says. Called only if [`caller`](Self::caller)
+    /// returned `None`. By default `false`; keys that wrap [`PeerIp`] or [`ClientIp`] forward it.
+    fn lacks_peer(&self, request: &Request) -> bool {
+        let _ = request;
+        false
+    }
 }

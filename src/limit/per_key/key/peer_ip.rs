@@ -1,4 +1,4 @@
-//! Callers by the address that the connection comes from.
+//! Keys by the address of the peer, which is the other end of the connection.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,34 +6,43 @@ use http::{Extensions, Request};
 
 use super::{ClientKey, Key, prefixes::Prefixes};
 
-/// The address at the other end of the connection, as a server puts it into the extensions of its requests.
+/// Address of the peer, which a server inserts into the extensions of its requests.
 ///
-/// Servers that are run by axum need it not: its `ConnectInfo<SocketAddr>` is read, too, with the feature `axum`.
+/// Servers that axum runs do not need it: with the feature `axum`, its `ConnectInfo<SocketAddr>` is
+/// read, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// Callers by the address at the other end of the connection, whatever headers say.
+/// Key by the address of the peer, which is the other end of the connection.
 ///
-/// Right where nothing stands between clients and the server; behind a proxy, all requests are the proxy's, and
-/// [`ClientIp`](super::ClientIp) is what it takes. The address is that of the extension [`PeerAddr`], or else, with the
-/// feature `axum`, of axum's `ConnectInfo<SocketAddr>`; a request that has neither says no caller.
-///
-/// IPv6 addresses are counted by their /64, as that is the least that one caller has, and IPv4 addresses each for itself.
+/// For servers that clients connect to directly. Behind a proxy, all requests are the proxy's: use
+/// [`ClientIp`](super::ClientIp).
 ///
 /// ```
-/// use tower_throttle::key::{ClientKey, Key, PeerAddr, PeerIp};
+/// use tower_throttle::{Quota, TokenBucketLayer, key};
 ///
-/// let mut request = http::Request::new(());
-/// assert_eq!(PeerIp::default().caller(&request), None);
-/// request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
-/// assert_eq!(PeerIp::default().caller(&request).map(|caller| caller.to_string()).as_deref(), Some("192.0.2.7"));
+/// let layer = TokenBucketLayer::new(Quota::per_second(5)).per(key::PeerIp).respond();
+/// # let _ = layer;
 /// ```
+///
+/// The address is that of the extension [`PeerAddr`] or else, with the feature `axum`, of axum's
+/// `ConnectInfo<SocketAddr>`, which a server inserts that was started with
+/// `into_make_service_with_connect_info::<SocketAddr>()`. If a request has neither, the application
+/// is set up wrong: it is rejected with [`Reason::MissingPeer`](crate::Reason::MissingPeer), which is
+/// a 500 in HTTP.
+///
+/// IPv4 addresses count one by one, and IPv6 addresses by their /64, which a client has at least: see
+/// [`prefix`](Self::prefix).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct PeerIp {
+pub struct PeerIp;
+
+/// Key by the network of the peer: [`PeerIp::prefix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PeerNetwork {
     prefixes: Prefixes,
 }
 
-/// The peer of a request, in the form in which addresses are compared.
+/// Returns the peer of a request, in the form in which addresses are compared.
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let own = extensions.get::<PeerAddr>().map(|peer| peer.0);
     #[cfg(feature = "axum")]
@@ -44,12 +53,49 @@ pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
 // ===== impl PeerIp =====
 
 impl PeerIp {
-    super::prefixes::setters!();
+    /// Counts addresses together that share so many bits: by default 32 of IPv4 and 64 of IPv6.
+    ///
+    /// ```
+    /// use tower_throttle::key::{Key, PeerAddr, PeerIp};
+    ///
+    /// let mut request = http::Request::new(());
+    /// request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
+    /// let key = PeerIp.prefix(24, 48).caller(&request);
+    /// assert_eq!(key.unwrap().to_string(), "192.0.2.0/24");
+    /// ```
+    #[must_use]
+    pub const fn prefix(self, ipv4: u8, ipv6: u8) -> PeerNetwork {
+        let prefixes = Prefixes { ipv4, ipv6 };
+        PeerNetwork { prefixes }
+    }
+
+    super::or!();
 }
 
 impl<B> Key<Request<B>> for PeerIp {
     fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+        let Prefixes { ipv4, ipv6 } = Prefixes::default();
+        self.prefix(ipv4, ipv6).caller(request)
+    }
+
+    fn lacks_peer(&self, request: &Request<B>) -> bool {
+        peer(request.extensions()).is_none()
+    }
+}
+
+// ===== impl PeerNetwork =====
+
+impl PeerNetwork {
+    super::or!();
+}
+
+impl<B> Key<Request<B>> for PeerNetwork {
+    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
         Some(self.prefixes.caller(peer(request.extensions())?))
+    }
+
+    fn lacks_peer(&self, request: &Request<B>) -> bool {
+        PeerIp.lacks_peer(request)
     }
 }
 
@@ -57,21 +103,22 @@ impl<B> Key<Request<B>> for PeerIp {
 mod tests {
     use super::*;
 
-    fn caller(key: PeerIp, peer: &str) -> String {
+    fn caller(key: impl Key<Request<()>>, peer: &str) -> String {
         let mut request = Request::new(());
         let address = peer.parse().unwrap();
         request
             .extensions_mut()
             .insert(PeerAddr(SocketAddr::new(address, 1)));
+        assert!(!key.lacks_peer(&request));
         key.caller(&request).unwrap().to_string()
     }
 
     #[test]
     fn addresses_are_counted_by_their_prefix() {
-        let key = PeerIp::default();
+        let key = PeerIp;
         assert_eq!(caller(key, "192.0.2.7"), "192.0.2.7");
         assert_eq!(caller(key, "2001:db8::7"), "2001:db8::/64");
-        let key = key.ipv4_prefix(24).ipv6_prefix(48);
+        let key = key.prefix(24, 48);
         assert_eq!(caller(key, "192.0.2.7"), "192.0.2.0/24");
         assert_eq!(caller(key, "::ffff:192.0.2.7"), "192.0.2.0/24");
         assert_eq!(caller(key, "2001:db8:0:1::7"), "2001:db8::/48");
@@ -79,6 +126,9 @@ mod tests {
 
     #[test]
     fn a_request_without_a_peer_says_no_caller() {
-        assert_eq!(PeerIp::default().caller(&Request::new(())), None);
+        let request = Request::new(());
+        assert_eq!(PeerIp.caller(&request), None);
+        assert!(PeerIp.lacks_peer(&request));
+        assert!(PeerIp.prefix(24, 48).lacks_peer(&request));
     }
 }

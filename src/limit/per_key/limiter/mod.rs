@@ -46,7 +46,7 @@ pub(super) const DEFAULT: &str = "default";
 #[derive(Clone)]
 pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
 
-/// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_refused) is told.
+/// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_rejected) is told.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RejectedRequest {

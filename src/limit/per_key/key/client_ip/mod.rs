@@ -11,18 +11,23 @@ use std::net::IpAddr;
 use http::{HeaderMap, Request};
 
 pub use self::forwarded::ForwardedBy;
-use super::{ClientKey, InvalidNetwork, Key, Networks, peer_ip::peer, prefixes::Prefixes};
+use super::{
+    ClientKey, InvalidNetwork, Key, Networks,
+    peer_ip::{PeerIp, peer},
+    prefixes::Prefixes,
+};
 
 /// No chain of proxies is longer, and whoever sends more entries wants to keep the server busy.
 const MAX_HOPS: usize = 64;
 
-/// Callers by the address of the client, as the proxies in front of the server tell it.
+/// Key by the address of the client, as the proxies in front of the server write it.
 ///
 /// A client can write into headers what it likes, so all depends on who is believed: only what proxies that are trusted
 /// wrote is, which are either so [many](Self::behind), or in these [networks](Self::trusting). As each of them appends
 /// to the header, it is read from its end, and nothing is believed that stands before what they wrote.
 ///
-/// The peer of a request is found as by [`PeerIp`](super::PeerIp), and addresses are counted by the same prefixes.
+/// The peer of a request is found as by [`PeerIp`], and addresses are counted by the same prefixes. A request that has
+/// none and needs one is rejected as there, unless the proxy connects over a [unix socket](Self::unix_socket_proxy).
 ///
 /// ```
 /// use tower_throttle::key::{ClientIp, PeerAddr};
@@ -41,6 +46,7 @@ pub struct ClientIp {
     trust: Trust,
     header: ForwardedBy,
     unreadable: OnInvalidHeader,
+    unix_socket_proxy: bool,
     prefixes: Prefixes,
 }
 
@@ -84,7 +90,7 @@ impl ClientIp {
     /// Trusts proxies in these networks, each as `10.0.0.0/8` or as a bare address.
     ///
     /// A peer elsewhere is the client, whatever the headers say. Else the client is the last entry that is not in these
-    /// networks, or the first of all where there is none. A request without a peer has no caller.
+    /// networks, or the first of all where there is none.
     ///
     /// # Errors
     ///
@@ -102,6 +108,7 @@ impl ClientIp {
             trust,
             header: ForwardedBy::default(),
             unreadable: OnInvalidHeader::default(),
+            unix_socket_proxy: false,
             prefixes: Prefixes::default(),
         }
     }
@@ -122,7 +129,35 @@ impl ClientIp {
         self
     }
 
-    super::prefixes::setters!();
+    /// Takes requests that have no peer address for those of a trusted proxy, which connects over a unix socket.
+    ///
+    /// The last entry of the header is then the first that is read. With [`OnInvalidHeader::NearestProxy`], all
+    /// requests whose header can't be read count together, as the key `unix socket`.
+    ///
+    /// ```
+    /// use tower_throttle::key::ClientIp;
+    ///
+    /// let key = ClientIp::trusting(["10.0.0.0/8"])?.unix_socket_proxy();
+    /// let request = http::Request::builder()
+    ///     .header("x-forwarded-for", "192.0.2.7")
+    ///     .body(())?;
+    /// assert_eq!(key.address(&request), Some([192, 0, 2, 7].into()));
+    /// # Ok::<(), tower_throttle::BoxError>(())
+    /// ```
+    #[must_use]
+    pub fn unix_socket_proxy(mut self) -> Self {
+        self.unix_socket_proxy = true;
+        self
+    }
+
+    /// Counts addresses together that share so many bits: by default 32 of IPv4 and 64 of IPv6.
+    #[must_use]
+    pub fn prefix(mut self, ipv4: u8, ipv6: u8) -> Self {
+        self.prefixes = Prefixes { ipv4, ipv6 };
+        self
+    }
+
+    super::or!();
 
     /// The whole address that a request is counted for, such as for a log or for [`Networks`] that are exempt.
     #[must_use]
@@ -131,7 +166,9 @@ impl ClientIp {
         let found = match &self.trust {
             Trust::Count(0) => return peer,
             Trust::Count(proxies) => self.counted(request.headers(), *proxies),
-            Trust::Networks(trusted) if trusted.contains(peer?) => {
+            Trust::Networks(trusted)
+                if peer.map_or(self.unix_socket_proxy, |peer| trusted.contains(peer)) =>
+            {
                 self.walked(request.headers(), trusted)
             }
             Trust::Networks(_) => return peer,
@@ -175,6 +212,10 @@ impl ClientIp {
         nearest.filter(|_| hops.next().is_none()).ok_or(nearest)
     }
 
+    fn needs_header(&self) -> bool {
+        self.unreadable == OnInvalidHeader::NoKey
+    }
+
     /// Of two values, one is not the proxy's, and nobody can say which.
     fn single(&self, headers: &HeaderMap) -> ClientOrHop {
         let mut hops = self.header.hops(headers);
@@ -185,6 +226,18 @@ impl ClientIp {
 
 impl<B> Key<Request<B>> for ClientIp {
     fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
-        Some(self.prefixes.caller(self.address(request)?))
+        match self.address(request) {
+            Some(address) => Some(self.prefixes.caller(address)),
+            None if self.unix_socket_proxy && !self.needs_header() => {
+                Some(ClientKey::name("unix socket"))
+            }
+            None => None,
+        }
+    }
+
+    fn lacks_peer(&self, request: &Request<B>) -> bool {
+        let is_behind = matches!(self.trust, Trust::Count(1..));
+        let needs_peer = !(is_behind && self.needs_header()) && !self.unix_socket_proxy;
+        needs_peer && PeerIp.lacks_peer(request)
     }
 }

@@ -214,7 +214,7 @@ fn callers_are_counted_by_prefix() {
         Some("2001:db8::/64")
     );
     assert_eq!(caller(&key, b"192.0.2.7").as_deref(), Some("192.0.2.7"));
-    let key = key.ipv4_prefix(24).ipv6_prefix(56);
+    let key = key.prefix(24, 56);
     assert_eq!(
         caller(&key, b"2001:db8::7").as_deref(),
         Some("2001:db8::/56")

@@ -17,6 +17,7 @@
 //! use tower_throttle::{
 //!     Quota, TokenBucketLayer,
 //!     key::{self, ClientKey, resolve::ResolveLayer},
+//!     per_key::MissingKey,
 //! };
 //!
 //! #[derive(Clone)]
@@ -44,6 +45,7 @@
 //!     .layer(
 //!         TokenBucketLayer::new(Quota::per_minute(1))
 //!             .per(key::Extension::<Account>::new())
+//!             .missing_key(MissingKey::Share)
 //!             .limits_for(|request: &Request<()>| {
 //!                 let account = request.extensions().get::<Account>();
 //!                 account.map_or(Quota::per_minute(1), |account| account.quota)
@@ -83,7 +85,6 @@
 //! use tower_throttle::{
 //!     Quota, TokenBucketLayer,
 //!     key::{self, ClientKey, resolve::ResolveLayer},
-//!     per_key::MissingKey,
 //! };
 //!
 //! # async fn user_of(_: String) -> Result<Option<u64>, std::io::Error> { Ok(None) }
@@ -92,7 +93,6 @@
 //!     .layer(
 //!         TokenBucketLayer::new(Quota::per_minute(60))
 //!             .per(key::Extension::<ClientKey>::new())
-//!             .missing_key(MissingKey::Refuse)
 //!             .respond(),
 //!     )
 //!     // In axum the layer that is added last sees a request first.
