@@ -2,7 +2,7 @@
 //!
 //! From the outside in: the cache, if there is one; the fallback, if there is one, and a check of the circuit; an idempotency key for all attempts; the
 //! retry; the provider's limits; the circuit breaker; the diagnosis of errors that come late; the timeout of an attempt; and the
-//! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::order)
+//! client. What goes wrong in other orders is in the guide: [which order?](crate::guide::layer_order)
 //!
 //! # Examples
 //!
