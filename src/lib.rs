@@ -144,8 +144,6 @@ pub mod cache;
 pub mod circuit_breaker;
 mod error;
 pub mod fallback;
-#[cfg(any(feature = "per-key", feature = "provider"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "per-key", feature = "provider"))))]
 pub mod guide;
 mod http;
 pub mod idempotency_key;

@@ -3,7 +3,7 @@
 //! The layers, from the outermost to the innermost: the cache, if there is one; the fallback, if
 //! there is one, with a check of the circuit; an idempotency key for all attempts; the retry; the
 //! provider's limits; the circuit breaker; the detection of stream errors; the timeout of an
-//! attempt; and the client. The guide explains [the order](crate::guide::order).
+//! attempt; and the client. The guide explains [the order](crate::guide::layer_order).
 //!
 //! # Examples
 //!
