@@ -18,7 +18,7 @@
 //! | `.methods(list)` | [`.exempt(f)`](crate::per_key::PerKeyLayer::exempt): [methods](#the-methods) |
 //! | a thread that calls `retain_recent()` | nothing: [memory](#the-sweep) |
 //! | `config.limiter()` | [`layer.limiter()`](crate::per_key::PerKeyLayer::limiter) |
-//! | `config.limiter().until_key_ready(&key)` | [`limiter.acquire(key, 1)`](crate::per_key::PerKeyLimiter::acquire), with a [`max_wait`](crate::per_key::PerKeyLimiter::max_wait) |
+//! | `config.limiter().until_key_ready(&key)` | [`limiter.acquire(key, 1)`](crate::per_key::PerKeyLimiter::acquire), or [`acquire_within`](crate::per_key::PerKeyLimiter::acquire_within) |
 //! | feature `tonic` | feature `grpc`: [`.respond_as(Grpc)`](crate::rejection#) |
 //! | feature `tracing` | [`.on_refused(f)`](crate::per_key::PerKeyLayer::on_refused) |
 //!

@@ -1,16 +1,17 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
 use crate::ai::estimate::LearnedRatios;
-use crate::limit::Clock;
+use crate::limit::{Clock, engine::WaitLimits};
 
 /// Keeps all limits of a provider at once. See the [module docs](crate::provider) for an example.
 #[derive(Clone)]
 #[must_use]
 pub struct ProviderLayer<E = ByLength> {
     limiter: ProviderLimiter,
+    limits: WaitLimits,
     cost: ByEstimate<E>,
 }
 
@@ -34,6 +35,7 @@ impl<E> ProviderLayer<E> {
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
         ProviderLayer {
             limiter: self.limiter,
+            limits: self.limits,
             cost: ByEstimate {
                 estimate,
                 learned: self.cost.learned,
@@ -75,7 +77,18 @@ impl<E> ProviderLayer<E> {
         self
     }
 
-    crate::limit::engine::bounds!(limiter.0.bounds);
+    /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would
+    /// wait longer is rejected at once. The default is no limit.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limits.max_wait = Some(max_wait);
+        self
+    }
+
+    /// How many requests may wait for the limiter if one more is to wait here. The default is no limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limits.max_waiting = max_waiting;
+        self
+    }
 
     /// The limiter that everything made by this layer shares; its [`usage`](ProviderLimiter::usage) can be polled.
     #[must_use]
@@ -88,6 +101,7 @@ impl From<ProviderLimiter> for ProviderLayer {
     fn from(limiter: ProviderLimiter) -> Self {
         Self {
             limiter,
+            limits: WaitLimits::NONE,
             cost: ByEstimate {
                 estimate: ByLength::default(),
                 learned: None,
@@ -110,6 +124,6 @@ impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
     type Service = ProviderService<S, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ProviderService::new(inner, &self.limiter, self.cost.clone())
+        ProviderService::new(inner, &self.limiter, self.limits, self.cost.clone())
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Charge, Provider, Reservation, Usage, ask::TokenRequest, shared::ProviderState};
 use crate::{
@@ -70,8 +70,6 @@ impl ProviderLimiter {
         self
     }
 
-    crate::limit::engine::bounds!(0.bounds);
-
     /// How it stands with each limit.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -87,16 +85,15 @@ impl ProviderLimiter {
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
-        let entered = self.0.enter(&ask);
+        let entered = self.0.enter(&ask, Duration::ZERO);
         entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
 
-    /// Waits in line until it fits into all limits, and takes from them.
+    /// Waits in line until it fits into all limits, as long as it takes, and takes from them.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them, when it would wait longer than [`max_wait`](Self::max_wait), or
-    /// when [`max_waiting`](Self::max_waiting) are waiting. Unless told, it waits as long as it takes.
+    /// [`Rejected`] when it never fits into one of them.
     ///
     /// # Panics
     ///
@@ -107,7 +104,26 @@ impl ProviderLimiter {
     /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its place, and
     /// with it everyone behind it, waiting.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        acquire(&self.0, TokenRequest::plain(tokens)).await
+        self.acquire_within(tokens, Duration::MAX).await
+    }
+
+    /// Waits in line for up to `max_wait` until it fits into all limits. Otherwise like
+    /// [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it would
+    /// wait longer than `max_wait`.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire) does.
+    pub async fn acquire_within(
+        &self,
+        tokens: Tokens,
+        max_wait: Duration,
+    ) -> Result<Reservation, Rejected> {
+        acquire(&self.0, TokenRequest::plain(tokens), max_wait).await
     }
 }
 

@@ -135,7 +135,8 @@
 //!
 //! One lock, held for sums alone: several numbers can only change at one instant if something holds them together. It is
 //! never held while anything waits. A window takes 4 KiB. Nothing is allocated to admit a request; an answer allocates
-//! the few hundred bytes of its reader. One timer runs for the whole queue.
+//! the few hundred bytes of its reader. One timer runs for the whole queue, and one for each that has a
+//! [`max_wait`](ProviderLayer::max_wait).
 //!
 //! # What is shared
 //!

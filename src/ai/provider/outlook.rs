@@ -25,7 +25,8 @@ impl ProviderLimiter {
 
     /// Takes from all limits if there is room now.
     pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
-        self.0.enter(&TokenRequest::plain(tokens)).ok()
+        let ask = TokenRequest::plain(tokens);
+        self.0.enter(&ask, Duration::ZERO).ok()
     }
 
     /// How long a newcomer would wait, if so many parts of [`WHOLE`] of those ahead wait for this limiter and the others
@@ -47,16 +48,19 @@ impl ProviderLimiter {
         Rejected::too_long(limit, max_wait, wait)
     }
 
-    /// Joins the queue, for as long as it takes unless the limiter has a longest wait, to call `service` in its turn. Nothing is taken before that.
+    /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call `service` in its
+    /// turn. Nothing is taken before that.
     pub(crate) fn queue<S>(
         &self,
         tokens: Tokens,
         expected: Option<Duration>,
+        max_waiting: usize,
         service: S,
     ) -> Result<Lane<S>, Rejected> {
         let ask = TokenRequest::plain(tokens);
         let rejected = self.too_long(tokens, Duration::ZERO, expected);
-        QueuedCall::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
+        let waiting = self.0.wait(ask, rejected, Duration::MAX, max_waiting)?;
+        QueuedCall::join(waiting, service)
     }
 
     /// How many wait.

@@ -163,8 +163,8 @@
 //!
 //! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. One that would wait longer at each is refused
 //! at once, and told the shortest wait. How long it will be is an estimate where others wait already: they will be
-//! spread over the targets as those are fast. A limiter's own [`max_wait`](crate::provider::ProviderLimiter::max_wait) and
-//! [`max_waiting`](crate::provider::ProviderLimiter::max_waiting) close this target to a request, and not the others.
+//! spread over the targets as those are fast. A target's [`max_waiting`](Target::max_waiting)
+//! closes it to a request, and not the others.
 //!
 //! # Order of layers
 //!

@@ -11,6 +11,7 @@ use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
 pub struct Target<Request> {
     pub(super) name: Arc<str>,
     pub(super) limiter: ProviderLimiter,
+    pub(super) max_waiting: usize,
     pub(super) model: Option<Arc<str>>,
     pub(super) weight: u32,
     pub(super) circuit: Circuit,
@@ -36,6 +37,7 @@ impl<Request> Target<Request> {
         Self {
             name: name.into(),
             limiter,
+            max_waiting: usize::MAX,
             model: None,
             weight: 1,
             circuit: Circuit::new(),
@@ -62,6 +64,13 @@ impl<Request> Target<Request> {
         self
     }
 
+    /// How many requests may wait for its limiter. One more goes to another target. The default is no
+    /// limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.max_waiting = max_waiting;
+        self
+    }
+
     /// How many requests it gets for each that a target of weight 1 gets, where targets are
     /// [weighted](super::RouterLayer::weighted) and have room. 1 unless told; 0 is for what no other can take now.
     pub fn weight(mut self, weight: u32) -> Self {
@@ -82,6 +91,7 @@ impl<Request> Clone for Target<Request> {
         Self {
             name: self.name.clone(),
             limiter: self.limiter.clone(),
+            max_waiting: self.max_waiting,
             model: self.model.clone(),
             weight: self.weight,
             circuit: self.circuit.clone(),

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
@@ -63,8 +63,6 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::adaptive(&adaptive)))
     }
 
-    crate::limit::engine::bounds!(0.bounds; "Each [`Priority`] has as many places of its own.");
-
     /// How many may be in flight at a time. What an adaptive limit has come to.
     #[must_use]
     pub fn limit(&self) -> usize {
@@ -109,19 +107,14 @@ impl ConcurrencyLimiter {
     ///
     /// [`Rejected`] when no slot is free for it, or when some with the same priority are waiting for one.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        self.0.enter(&priority).map(Permit::bare)
+        self.0.enter(&priority, Duration::ZERO).map(Permit::bare)
     }
 
-    /// Waits in line for a slot, and takes it until the permit is dropped.
+    /// Waits in line for a slot, as long as it takes, and takes it until the permit is dropped.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it has waited for [`max_wait`](Self::max_wait), when [`max_waiting`](Self::max_waiting) are
-    /// waiting, or when the limit is 0. Unless told, it waits as long as it takes.
-    ///
-    /// # Panics
-    ///
-    /// When it has to wait for a limited time outside a tokio runtime with time enabled.
+    /// [`Rejected`] when the limit is 0.
     ///
     /// # Cancel safety
     ///
@@ -131,21 +124,32 @@ impl ConcurrencyLimiter {
         self.acquire_as(Priority::High).await
     }
 
+    /// Waits in line for a slot for up to `max_wait`. Otherwise like [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it has waited for `max_wait`, or when the limit is 0.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait outside a tokio runtime with time enabled.
+    pub async fn acquire_within(&self, max_wait: Duration) -> Result<Permit, Rejected> {
+        let acquired = acquire(&self.0, Priority::High, max_wait).await;
+        acquired.map(Permit::bare)
+    }
+
     /// Waits in the line of a priority for a slot of its share. Otherwise like [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
     /// Those of [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never refused, and never waits.
     ///
-    /// # Panics
-    ///
-    /// When it has to wait for a limited time outside a tokio runtime with time enabled.
-    ///
     /// # Cancel safety
     ///
     /// That of [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        acquire(&self.0, priority).await.map(Permit::bare)
+        let acquired = acquire(&self.0, priority, Duration::MAX).await;
+        acquired.map(Permit::bare)
     }
 }
 

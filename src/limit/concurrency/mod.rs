@@ -6,8 +6,8 @@
 //! # What it costs
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
-//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for the queue of each priority, and none where
-//! nothing limits the waiting. An adaptive limit reads the clock up to five times for each request (with
+//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for
+//! each that has a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock up to five times for each request (with
 //! [`Latency::End`] twice more for each frame), and takes a lock once, for a few sums.
 //!
 //! # What it promises

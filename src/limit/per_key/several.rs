@@ -49,8 +49,7 @@ macro_rules! per {
             pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, $Kind> {
                 let limiter = self.limiter();
                 let per_key = PerKeyLimiter::from_plan(limiter.quota(), DEFAULT);
-                per_key.bound_waiting(&limiter.0.bounds);
-                PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key)
+                PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key).limits(self.limits)
             }
         }
     };
@@ -79,7 +78,6 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::AsE
     ) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, InFlight<H>> {
         let limiter = self.limiter();
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), ());
-        per_key.bound_waiting(&limiter.0.bounds);
-        PerKeyLayer::new(per_key, key)
+        PerKeyLayer::new(per_key, key).limits(self.limits)
     }
 }
