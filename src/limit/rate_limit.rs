@@ -148,7 +148,8 @@ macro_rules! rate_limit {
                 self
             }
 
-            /// Refuses with an HTTP 429 instead of an error; see [`AsResponse`](crate::rejection::AsResponse).
+            /// Responds with an HTTP 429 instead of an error, and does not wait unless
+            /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
             pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
                 self.respond_as(crate::limit::rejection::AsResponse)
             }

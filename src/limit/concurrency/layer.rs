@@ -78,7 +78,8 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         }
     }
 
-    /// Refuses with an HTTP 503 instead of an error; see [`AsResponse`].
+    /// Responds with an HTTP 503 instead of an error, and does not wait unless
+    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`].
     pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
         self.refuse(AsResponse)
     }

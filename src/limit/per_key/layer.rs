@@ -157,8 +157,8 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         &self.limiter
     }
 
-    /// Answers with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and tells callers in `RateLimit`
-    /// fields where they stand.
+    /// Responds with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and does
+    /// not wait unless [`max_wait`](Self::max_wait) is set. `RateLimit` fields tell clients what is left.
     pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
         self.face(Answer::new(AsResponse))
     }
