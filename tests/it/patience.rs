@@ -77,6 +77,30 @@ async fn a_timers_lateness_refuses_nobody_who_was_let_into_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_unlimited_lets_nothing_wait() {
+    const LARGEST: u64 = (1 << 40) - 1;
+    let bucket = TokenBucketLimiter::new(Quota::UNLIMITED);
+    let window = SlidingWindowLimiter::new(Quota::UNLIMITED);
+    let slots = ConcurrencyLimiter::unlimited();
+    let begin = Instant::now();
+    let mut permits = Vec::new();
+    for _ in 0..10_000 {
+        bucket
+            .acquire_within(LARGEST, Duration::ZERO)
+            .await
+            .unwrap_or_else(|r| panic!("{r}"));
+        window
+            .acquire_within(1_000_000, Duration::ZERO)
+            .await
+            .unwrap();
+        permits.push(slots.try_acquire().unwrap());
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    slots.set_limit(1);
+    assert!(slots.try_acquire().is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_order_is_that_of_the_calls_and_not_of_the_first_polls() {
     let layer = TokenBucketLayer::new(Quota::per_second(1));
     let order = Arc::new(Mutex::new(Vec::new()));

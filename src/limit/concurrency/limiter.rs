@@ -38,6 +38,14 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::new(limit)))
     }
 
+    /// A limiter without a limit, so that configuration can disable one without another type.
+    ///
+    /// [`set_limit`](Self::set_limit) sets one later.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::new(usize::MAX)
+    }
+
     /// A limiter that finds its limit by itself: see [`Adaptive`].
     ///
     /// Whoever takes a permit by hand [says](Permit::succeeded) what came of it, or nothing is learned from it.
