@@ -73,6 +73,19 @@ pub enum InvalidQuota {
 // ===== impl Quota =====
 
 impl Quota {
+    /// No limit, so that configuration can disable one without another type.
+    ///
+    /// A single request may still cost at most 2⁴⁰ − 1 units.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLayer};
+    ///
+    /// let configured: Option<u64> = None;
+    /// let layer = TokenBucketLayer::new(configured.map_or(Quota::UNLIMITED, Quota::per_second));
+    /// # let _ = layer;
+    /// ```
+    pub const UNLIMITED: Self = Self::new(u64::MAX, Duration::from_nanos(1));
+
     /// `units` in every `period`, for periods that have no constructor of their own.
     pub const fn new(units: u64, period: Duration) -> Self {
         Self {

@@ -17,6 +17,7 @@ macro_rules! rate_limit {
         #[must_use]
         pub struct $Layer<C = crate::limit::cost::One, F = crate::limit::rejection::AsError> {
             limiter: $Limiter,
+            pub(crate) limits: crate::limit::engine::WaitLimits,
             cost: C,
             refusal: F,
         }
@@ -49,8 +50,6 @@ macro_rules! rate_limit {
                 )))
             }
 
-            crate::limit::engine::bounds!(0.bounds);
-
             /// The quota that this limiter keeps.
             pub fn quota(&self) -> crate::limit::quota::Quota {
                 self.0.quota
@@ -67,13 +66,11 @@ macro_rules! rate_limit {
                 self.0.decide(cost)
             }
 
-            /// Waits in line for `cost` units, and takes them.
+            /// Waits in line for `cost` units, as long as it takes, and takes them.
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits, when it would wait longer than
-            /// [`max_wait`](Self::max_wait), or when [`max_waiting`](Self::max_waiting) are waiting. Unless told, it
-            /// waits as long as it takes.
+            /// [`Rejected`](crate::Rejected) when `cost` never fits.
             ///
             /// # Panics
             ///
@@ -84,7 +81,26 @@ macro_rules! rate_limit {
             /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its
             /// place, and with it everyone behind it, waiting.
             pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
-                crate::limit::engine::acquire(&self.0, cost).await
+                self.acquire_within(cost, std::time::Duration::MAX).await
+            }
+
+            /// Waits in line for `cost` units for up to `max_wait`, and takes them. Otherwise like
+            /// [`acquire`](Self::acquire).
+            ///
+            /// # Errors
+            ///
+            /// [`Rejected`](crate::Rejected) when `cost` never fits, or, at once, when it would wait longer
+            /// than `max_wait`.
+            ///
+            /// # Panics
+            ///
+            /// As [`acquire`](Self::acquire) does.
+            pub async fn acquire_within(
+                &self,
+                cost: u64,
+                max_wait: std::time::Duration,
+            ) -> Result<(), crate::error::Rejected> {
+                crate::limit::engine::acquire(&self.0, cost, max_wait).await
             }
         }
 
@@ -113,13 +129,27 @@ macro_rules! rate_limit {
             /// What a request costs: a closure, [`cost::FromExtension`](crate::cost::FromExtension), or any other
             /// [`Cost`](crate::Cost). One unit unless told.
             pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
-                let Self { limiter, refusal, .. } = self;
-                $Layer { limiter, cost, refusal }
+                let Self { limiter, limits, refusal, .. } = self;
+                $Layer { limiter, limits, cost, refusal }
             }
 
-            crate::limit::engine::bounds!(limiter.0.bounds);
+            /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
+            /// that would wait longer is rejected at once. The default is no limit, or no wait after
+            /// [`respond`](Self::respond).
+            pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
+                self.limits.max_wait = Some(max_wait);
+                self
+            }
 
-            /// Refuses with an HTTP 429 instead of an error; see [`AsResponse`](crate::rejection::AsResponse).
+            /// How many requests may wait for the limiter if one more is to wait here. The default is no
+            /// limit.
+            pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+                self.limits.max_waiting = max_waiting;
+                self
+            }
+
+            /// Responds with an HTTP 429 instead of an error, and does not wait unless
+            /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
             pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
                 self.respond_as(crate::limit::rejection::AsResponse)
             }
@@ -131,8 +161,8 @@ macro_rules! rate_limit {
 
             /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
             pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
-                let Self { limiter, cost, .. } = self;
-                $Layer { limiter, cost, refusal }
+                let Self { limiter, limits, cost, .. } = self;
+                $Layer { limiter, limits, cost, refusal }
             }
 
             /// The limiter that everything made by this layer shares.
@@ -146,6 +176,7 @@ macro_rules! rate_limit {
             fn from(limiter: $Limiter) -> Self {
                 Self {
                     limiter,
+                    limits: crate::limit::engine::WaitLimits::NONE,
                     cost: crate::limit::cost::One,
                     refusal: crate::limit::rejection::AsError,
                 }
@@ -169,6 +200,7 @@ macro_rules! rate_limit {
                 $Service(crate::limit::engine::Limited {
                     inner,
                     gate: self.limiter.0.clone(),
+                    limits: self.limits,
                     cost: self.cost.clone(),
                     refusal: self.refusal.clone(),
                     hold: crate::limit::engine::UntilResponse,
@@ -226,29 +258,6 @@ macro_rules! rate_limit {
     };
 }
 
-/// How long, and how many, may wait: the two settings of a limiter or of its layer.
-macro_rules! bounds {
-    ($($field:tt).+ $(, $wait:literal)? $(; $waiting:literal)?) => {
-        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that
-        /// would wait longer is rejected at once. For everyone who shares the limiter and begins to wait
-        /// after this.
-        $(#[doc = concat!("\n", $wait)])?
-        #[must_use = "returns the same limiter or layer"]
-        pub fn max_wait(self, max_wait: std::time::Duration) -> Self {
-            self.$($field).+.set_max_wait(max_wait);
-            self
-        }
-
-        /// How many requests may wait. One more is rejected at once. For everyone who shares the limiter.
-        $(#[doc = concat!("\n", $waiting)])?
-        #[must_use = "returns the same limiter or layer"]
-        pub fn max_waiting(self, max_waiting: usize) -> Self {
-            self.$($field).+.set_max_waiting(max_waiting);
-            self
-        }
-    };
-}
-
 /// What a service does that is a [`Limited`](crate::limit::Limited) in its only field.
 macro_rules! forward {
     () => {
@@ -267,4 +276,4 @@ macro_rules! forward {
     };
 }
 
-pub(crate) use {bounds, forward, rate_limit};
+pub(crate) use {forward, rate_limit};

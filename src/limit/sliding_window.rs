@@ -9,7 +9,8 @@
 //! Quotas of up to 4,096 units keep the start of each unit, 8 bytes each, and are exact. Larger ones keep 257 sums, 2 KiB
 //! whatever the quota, and hold a unit for up to 0.4 % of the period (and 256 ns) too long, never too short. A request that is
 //! admitted at once takes no lock and allocates nothing; in a quota of up to 4,096 it writes 8 bytes for each unit that it
-//! costs. One that waits allocates its place in the queue. One timer runs for the whole queue.
+//! costs. One that waits allocates its place in the queue. One timer runs for the whole queue, and one for each that has a
+//! [`max_wait`](SlidingWindowLayer::max_wait).
 //!
 //! # What it promises, and where
 //!

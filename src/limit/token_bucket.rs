@@ -7,7 +7,8 @@
 //!
 //! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once reads the clock and
 //! changes that number; it takes no lock and allocates nothing. One that waits allocates its place in the queue. One
-//! timer runs for the whole queue.
+//! timer runs for the whole queue, and one for each that has a
+//! [`max_wait`](TokenBucketLayer::max_wait).
 //!
 //! # What it promises
 //!

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, LimitKind, Reason, Rejected};
 
-use crate::support::{call, ms, poll_once};
+use crate::support::{call, ms, poll_once, probe};
 
 fn frames(count: usize) -> impl Body<Data = &'static [u8], Error = Infallible> + Debug + Unpin {
     let frames = (0..count).map(|_| Ok(Frame::data(&b"data"[..])));
@@ -206,14 +206,14 @@ async fn a_dropped_waiter_loses_and_creates_no_permit_wherever_it_stands() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waited_for_max_wait_is_refused_then_and_there() {
-    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(100));
+    let limiter = ConcurrencyLimiter::new(1);
     let _held = limiter.try_acquire().unwrap();
     let start = Instant::now();
     let waiter = |after| {
         let limiter = limiter.clone();
         async move {
             sleep(ms(after)).await;
-            let error = limiter.acquire().await.unwrap_err();
+            let error = limiter.acquire_within(ms(100)).await.unwrap_err();
             (start.elapsed(), error)
         }
     };
@@ -229,12 +229,14 @@ async fn who_waited_for_max_wait_is_refused_then_and_there() {
 
 #[tokio::test(start_paused = true)]
 async fn one_more_than_max_waiting_is_refused_at_once() {
-    let limiter = ConcurrencyLimiter::new(1).max_waiting(1);
-    let _held = limiter.try_acquire().unwrap();
-    let mut waiter = Box::pin(limiter.acquire());
+    let layer = ConcurrencyLayer::new(1).until_response().max_waiting(1);
+    let service = layer.layer(probe());
+    let _held = layer.limiter().try_acquire().unwrap();
+    let mut waiter = Box::pin(service.clone().oneshot(()));
     assert!(poll_once(&mut waiter).await.is_none());
-    let error = limiter.acquire().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::QueueFull { max_waiting: 1 });
+    let error = service.oneshot(()).await.unwrap_err();
+    let rejected: &Rejected = error.downcast_ref().unwrap();
+    assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,12 +19,12 @@ use crate::support::{ms, poll_once, probe, start};
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_max_wait_behind_a_head_whose_inner_service_is_not_ready() {
-    let limiter = SlidingWindowLimiter::new(Quota::per_second(1)).max_wait(ms(3_500));
+    let limiter = SlidingWindowLimiter::new(Quota::per_second(1));
     assert!(limiter.try_acquire(1).is_admit());
     let inner = ConcurrencyLimit::new(probe(), 1);
     let mut blocker = inner.clone();
-    let mut stuck = SlidingWindowLayer::from(limiter.clone()).layer(inner);
-    let mut healthy = SlidingWindowLayer::from(limiter.clone()).layer(probe());
+    let layer = SlidingWindowLayer::from(limiter.clone()).max_wait(ms(3_500));
+    let (mut stuck, mut healthy) = (layer.layer(inner), layer.layer(probe()));
     let begin = Instant::now();
     let head = start(&mut stuck, ()).await;
     drop(stuck);
@@ -50,13 +51,11 @@ async fn nobody_waits_longer_than_max_wait_behind_a_head_whose_inner_service_is_
 
 #[tokio::test(start_paused = true)]
 async fn who_reaches_the_head_after_its_time_is_refused() {
-    // The limit is made shorter while an older request may wait longer.
     let limiter = TokenBucketLimiter::new(Quota::new(1, ms(10_000)));
     assert!(limiter.try_acquire(1).is_admit());
     let mut patient = Box::pin(limiter.acquire(1));
     assert!(poll_once(&mut patient).await.is_none());
-    let hasty = limiter.clone().max_wait(ms(25_000));
-    let mut hasty = Box::pin(hasty.acquire(1));
+    let mut hasty = Box::pin(limiter.acquire_within(1, ms(25_000)));
     assert!(poll_once(&mut hasty).await.is_none());
     // Nobody polls the head in time.
     sleep(ms(30_000)).await;
@@ -67,14 +66,38 @@ async fn who_reaches_the_head_after_its_time_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_timers_lateness_refuses_nobody_who_was_let_into_the_queue() {
     // Due after 1.5 and 3 ms; the timer ticks at 2, and then at 4: half a millisecond later than it was promised.
-    let limiter =
-        SlidingWindowLimiter::new(Quota::new(1, Duration::from_micros(1_500))).max_wait(ms(3));
+    let limiter = SlidingWindowLimiter::new(Quota::new(1, Duration::from_micros(1_500)));
+    let acquire = || limiter.acquire_within(1, ms(3));
     assert!(limiter.try_acquire(1).is_admit());
-    let results = join_all([limiter.acquire(1), limiter.acquire(1)]).await;
+    let results = join_all([acquire(), acquire()]).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     // One more would have had to wait longer.
-    let results = join_all([limiter.acquire(1), limiter.acquire(1), limiter.acquire(1)]).await;
+    let results = join_all([acquire(), acquire(), acquire()]).await;
     assert!(results[2].is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unlimited_lets_nothing_wait() {
+    const LARGEST: u64 = (1 << 40) - 1;
+    let bucket = TokenBucketLimiter::new(Quota::UNLIMITED);
+    let window = SlidingWindowLimiter::new(Quota::UNLIMITED);
+    let slots = ConcurrencyLimiter::unlimited();
+    let begin = Instant::now();
+    let mut permits = Vec::new();
+    for _ in 0..10_000 {
+        bucket
+            .acquire_within(LARGEST, Duration::ZERO)
+            .await
+            .unwrap_or_else(|r| panic!("{r}"));
+        window
+            .acquire_within(1_000_000, Duration::ZERO)
+            .await
+            .unwrap();
+        permits.push(slots.try_acquire().unwrap());
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    slots.set_limit(1);
+    assert!(slots.try_acquire().is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,28 +207,102 @@ async fn costs_that_add_up_to_more_than_can_be_counted_are_refused() {
     assert_eq!(error.reason(), Reason::QueueFull { max_waiting: 4 });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_queue_for_slots_has_one_timer_for_all() {
-    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(100));
-    let _held = limiter.try_acquire().unwrap();
+/// How many of 100 in a queue are woken by a second, in which there is no room for them.
+async fn woken<F: Future>(waiting: impl Fn() -> F) -> usize {
     let mut queue: Vec<_> = (0..100)
-        .map(|_| tokio_test::task::spawn(limiter.acquire()))
+        .map(|_| tokio_test::task::spawn(waiting()))
         .collect();
     for waiter in &mut queue {
         assert!(waiter.poll().is_pending());
     }
     tokio::time::advance(ms(1_000)).await;
     tokio::task::yield_now().await;
-    assert_eq!(queue.iter().filter(|waiter| waiter.is_woken()).count(), 1);
+    queue.iter().filter(|waiter| waiter.is_woken()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_longest_wait_costs_a_timer_for_each() {
+    let slots = ConcurrencyLimiter::new(1);
+    let _held = slots.try_acquire().unwrap();
+    assert_eq!(woken(|| slots.acquire()).await, 0);
+    assert_eq!(woken(|| slots.acquire_within(ms(100))).await, 100);
+    let bucket = TokenBucketLimiter::new(Quota::per_second(1));
+    bucket.acquire(1).await.unwrap();
+    assert_eq!(woken(|| bucket.acquire(1)).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_of_one_limiter_wait_as_each_is_set() {
+    let limiter = ConcurrencyLimiter::new(1);
+    let _held = limiter.try_acquire().unwrap();
+    let begin = Instant::now();
+    let end = async |max_wait| {
+        let layer = ConcurrencyLayer::from(limiter.clone());
+        let service = layer.until_response().max_wait(max_wait).layer(probe());
+        let error = service.oneshot(()).await.unwrap_err();
+        let rejected: &Rejected = error.downcast_ref().unwrap();
+        (begin.elapsed(), rejected.reason())
+    };
+    let (patient, hasty) = tokio::join!(end(ms(60_000)), end(ms(100)));
+    for ((elapsed, reason), max_wait) in [(patient, ms(60_000)), (hasty, ms(100))] {
+        assert_eq!(elapsed, max_wait);
+        assert_eq!(reason, Reason::WaitTooLong { max_wait });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_of_a_limiter_leaves_its_layers_alone() {
+    let layer = TokenBucketLayer::new(Quota::per_hour(1)).respond();
+    let mut server = layer.layer(service_fn(async |(): ()| {
+        Ok::<_, Infallible>(http::Response::new(String::new()))
+    }));
+    assert_eq!(
+        server
+            .ready()
+            .await
+            .unwrap()
+            .call(())
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    let mut waits = Box::pin(layer.limiter().acquire(1));
+    assert!(poll_once(&mut waits).await.is_none());
+    let refused = poll_once(server.ready().await.unwrap().call(())).await;
+    assert_eq!(refused.expect("it waits").unwrap().status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_front_holds_nobody_longer_than_max_wait() {
+    let bucket = TokenBucketLimiter::new(Quota::per_second(1));
+    bucket.acquire(1).await.unwrap();
+    let mut kept = Box::pin(bucket.acquire(1));
+    assert!(poll_once(&mut kept).await.is_none());
+    let begin = Instant::now();
+    assert!(bucket.acquire_within(1, ms(2_500)).await.is_err());
+    assert!((ms(2_500)..=ms(2_511)).contains(&begin.elapsed()));
+    let slots = ConcurrencyLimiter::new(1);
+    let held = slots.try_acquire().unwrap();
+    let mut kept_slot = Box::pin(slots.acquire());
+    assert!(poll_once(&mut kept_slot).await.is_none());
+    drop(held);
+    let begin = Instant::now();
+    assert!(slots.acquire_within(ms(2_500)).await.is_err());
+    assert_eq!(begin.elapsed(), ms(2_500));
+    kept.await.unwrap();
+    drop(kept_slot.await.unwrap());
+    assert_eq!((bucket.waiting(), slots.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_call_leaves_the_inner_services_queue() {
-    let limiter = SlidingWindowLimiter::new(Quota::per_second(1)).max_wait(ms(1_500));
+    let limiter = SlidingWindowLimiter::new(Quota::per_second(1));
     assert!(limiter.try_acquire(1).is_admit());
     let inner = ConcurrencyLimit::new(probe(), 1);
     let (mut blocker, mut other) = (inner.clone(), inner.clone());
-    let mut service = SlidingWindowLayer::from(limiter).layer(inner);
+    let layer = SlidingWindowLayer::from(limiter).max_wait(ms(1_500));
+    let mut service = layer.layer(inner);
     let mut refused = Box::pin(service.ready().await.unwrap().call(()));
     drop(service);
     blocker.ready().await.unwrap();
@@ -219,11 +316,12 @@ async fn a_refused_call_leaves_the_inner_services_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_keeps_a_slot_for_longer_than_max_wait() {
-    let limiter = ConcurrencyLimiter::new(1).max_wait(ms(1_000));
+    let limiter = ConcurrencyLimiter::new(1);
     let held = limiter.try_acquire().unwrap();
     let inner = ConcurrencyLimit::new(probe(), 1);
     let mut blocker = inner.clone();
-    let layer = ConcurrencyLayer::from(limiter.clone()).until_response();
+    let layer = ConcurrencyLayer::from(limiter.clone());
+    let layer = layer.until_response().max_wait(ms(1_000));
     let (mut stuck, mut healthy) = (layer.layer(inner), layer.layer(probe()));
     let begin = Instant::now();
     let stuck_call = start(&mut stuck, ()).await;

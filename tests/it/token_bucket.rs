@@ -64,12 +64,13 @@ async fn two_thousand_a_second_with_burst_one_keep_at_least_99_percent_of_the_ra
 
 #[tokio::test(start_paused = true)]
 async fn one_budget_is_shared_by_clones_and_by_layer_calls_and_by_layers_of_one_limiter() {
-    let limiter = TokenBucketLimiter::new(Quota::per_minute(4)).max_wait(Duration::ZERO);
-    let layer = TokenBucketLayer::from(limiter.clone());
+    let limiter = TokenBucketLimiter::new(Quota::per_minute(4));
+    let layer = || TokenBucketLayer::from(limiter.clone()).max_wait(Duration::ZERO);
+    let (layer, other) = (layer(), layer());
     let mut first = layer.layer(probe());
     let mut clone = first.clone();
     let mut second = layer.clone().layer(probe());
-    let mut third = TokenBucketLayer::from(limiter.clone()).layer(probe());
+    let mut third = other.layer(probe());
     for service in [&mut first, &mut clone, &mut second, &mut third] {
         service.ready().await.unwrap().call(()).await.unwrap();
     }
@@ -222,17 +223,14 @@ async fn a_quota_of_zero_refuses_and_never_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn huge_settings_saturate() {
-    let limiter = TokenBucketLimiter::new(Quota::new(1, Duration::MAX).burst(u64::MAX))
-        .max_wait(Duration::MAX)
-        .max_waiting(usize::MAX);
+    let limiter = TokenBucketLimiter::new(Quota::new(1, Duration::MAX).burst(u64::MAX));
     assert!(limiter.try_acquire(1).is_admit());
     assert_eq!(limiter.try_acquire(u64::MAX), Decision::Never);
     // Waits for 584 years, and is refused when it may not.
-    let mut waiter = Box::pin(limiter.acquire(1));
+    let mut waiter = Box::pin(limiter.acquire_within(1, Duration::MAX));
     assert!(poll_once(&mut waiter).await.is_none());
     drop(waiter);
-    let limiter = limiter.max_wait(ms(1));
-    assert!(limiter.acquire(1).await.is_err());
+    assert!(limiter.acquire_within(1, ms(1)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
 use crate::ai::estimate::LearnedRatios;
-use crate::limit::Clock;
+use crate::limit::{Clock, engine::WaitLimits};
 
 /// Layer that enforces all limits of a provider. See the [module docs](crate::provider) for an
 /// example.
@@ -12,6 +12,7 @@ use crate::limit::Clock;
 #[must_use]
 pub struct ProviderLayer<E = ByLength> {
     limiter: ProviderLimiter,
+    limits: WaitLimits,
     cost: ByEstimate<E>,
 }
 
@@ -36,6 +37,7 @@ impl<E> ProviderLayer<E> {
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
         ProviderLayer {
             limiter: self.limiter,
+            limits: self.limits,
             cost: ByEstimate {
                 estimate,
                 learned: self.cost.learned,
@@ -77,7 +79,18 @@ impl<E> ProviderLayer<E> {
         self
     }
 
-    crate::limit::engine::bounds!(limiter.0.bounds);
+    /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would
+    /// wait longer is rejected at once. The default is no limit.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limits.max_wait = Some(max_wait);
+        self
+    }
+
+    /// How many requests may wait for the limiter if one more is to wait here. The default is no limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limits.max_waiting = max_waiting;
+        self
+    }
 
     /// Returns the limiter, which all services of this layer share. Its
     /// [`usage`](ProviderLimiter::usage) can be polled.
@@ -91,6 +104,7 @@ impl From<ProviderLimiter> for ProviderLayer {
     fn from(limiter: ProviderLimiter) -> Self {
         Self {
             limiter,
+            limits: WaitLimits::NONE,
             cost: ByEstimate {
                 estimate: ByLength::default(),
                 learned: None,
@@ -113,6 +127,6 @@ impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
     type Service = ProviderService<S, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ProviderService::new(inner, &self.limiter, self.cost.clone())
+        ProviderService::new(inner, &self.limiter, self.limits, self.cost.clone())
     }
 }

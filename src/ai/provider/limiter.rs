@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Charge, Provider, Reservation, Usage, ask::TokenRequest, shared::ProviderState};
 use crate::{
@@ -72,9 +72,7 @@ impl ProviderLimiter {
         self
     }
 
-    crate::limit::engine::bounds!(0.bounds);
-
-    /// Returns the usage of each limit.
+    /// How it stands with each limit.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (mut quotas, now) = self.0.quotas();
@@ -89,17 +87,15 @@ impl ProviderLimiter {
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
-        let entered = self.0.enter(&ask);
+        let entered = self.0.enter(&ask, Duration::ZERO);
         entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
 
-    /// Waits until it fits into all limits, and takes from them. Requests are served in order. By
-    /// default the wait is not limited.
+    /// Waits in line until it fits into all limits, as long as it takes, and takes from them.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if it never fits into a limit, if it would wait longer than
-    /// [`max_wait`](Self::max_wait), or if [`max_waiting`](Self::max_waiting) requests are queued.
+    /// [`Rejected`] when it never fits into one of them.
     ///
     /// # Panics
     ///
@@ -110,7 +106,26 @@ impl ProviderLimiter {
     /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
     /// polled, it blocks the requests behind it.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
-        acquire(&self.0, TokenRequest::plain(tokens)).await
+        self.acquire_within(tokens, Duration::MAX).await
+    }
+
+    /// Waits in line for up to `max_wait` until it fits into all limits. Otherwise like
+    /// [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it would
+    /// wait longer than `max_wait`.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire) does.
+    pub async fn acquire_within(
+        &self,
+        tokens: Tokens,
+        max_wait: Duration,
+    ) -> Result<Reservation, Rejected> {
+        acquire(&self.0, TokenRequest::plain(tokens), max_wait).await
     }
 }
 

@@ -25,7 +25,8 @@ impl ProviderLimiter {
 
     /// Takes from all limits if there is room now.
     pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
-        self.0.enter(&TokenRequest::plain(tokens)).ok()
+        let ask = TokenRequest::plain(tokens);
+        self.0.enter(&ask, Duration::ZERO).ok()
     }
 
     /// Returns the expected wait of a new request if `share` parts of [`WHOLE`] of the queue are
@@ -51,17 +52,19 @@ impl ProviderLimiter {
         Rejected::too_long(limit, max_wait, wait)
     }
 
-    /// Joins the queue to call `service` in its turn, for at most the limiter's longest wait. Takes
-    /// nothing before that.
+    /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call `service` in its
+    /// turn. Nothing is taken before that.
     pub(crate) fn queue<S>(
         &self,
         tokens: Tokens,
         expected: Option<Duration>,
+        max_waiting: usize,
         service: S,
     ) -> Result<Lane<S>, Rejected> {
         let ask = TokenRequest::plain(tokens);
         let rejected = self.too_long(tokens, Duration::ZERO, expected);
-        QueuedCall::join(self.0.wait(ask, rejected, Duration::MAX)?, service)
+        let waiting = self.0.wait(ask, rejected, Duration::MAX, max_waiting)?;
+        QueuedCall::join(waiting, service)
     }
 
     /// Returns the number of queued requests.

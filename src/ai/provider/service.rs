@@ -15,7 +15,10 @@ use super::{
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
-    limit::{engine::Limited, rejection::AsError},
+    limit::{
+        engine::{Limited, WaitLimits},
+        rejection::AsError,
+    },
 };
 
 /// Service that enforces a provider's limits. See the [module docs](crate::provider) for an
@@ -30,10 +33,16 @@ pub struct ProviderService<S, E = ByLength>(
 // ===== impl ProviderService =====
 
 impl<S, E> ProviderService<S, E> {
-    pub(super) fn new(inner: S, limiter: &ProviderLimiter, cost: ByEstimate<E>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        limiter: &ProviderLimiter,
+        limits: WaitLimits,
+        cost: ByEstimate<E>,
+    ) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
+            limits,
             cost,
             refusal: AsError,
             hold: WithReservation,

@@ -18,7 +18,7 @@ use crate::{
     error::Rejected,
     limit::{
         Clock,
-        engine::{Bounds, Front, Limiter, Patience, Schedule, WaitQueue, Waiter, Waiting},
+        engine::{Front, Limiter, Patience, Schedule, WaitQueue, Waiter, Waiting},
     },
 };
 
@@ -28,7 +28,6 @@ pub struct ProviderState {
     quotas: Mutex<Quotas>,
     clock: Clock,
     pub(super) wait_queue: Arc<WaitQueue>,
-    pub(super) bounds: Bounds,
 }
 
 // ===== impl ProviderState =====
@@ -40,7 +39,6 @@ impl ProviderState {
             quotas: Mutex::new(quotas),
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
-            bounds: Bounds::new(),
         }
     }
 
@@ -101,12 +99,8 @@ impl Limiter for Arc<ProviderState> {
     type Pass = Reservation;
     type Turn = Front<Self>;
 
-    fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
-
     #[inline]
-    fn enter(&self, ask: &TokenRequest) -> Result<Reservation, Rejected> {
+    fn enter(&self, ask: &TokenRequest, _: Duration) -> Result<Reservation, Rejected> {
         let (mut quotas, now) = self.quotas();
         let ticket = quotas.decide(ask.tokens, now)?;
         drop(quotas);

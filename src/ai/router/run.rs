@@ -128,8 +128,9 @@ impl<S: Clone, Request> Run<S, Request> {
         if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
             return Err(self.too_long(number, wait));
         }
-        let limiter = &self.target(number).limiter;
-        limiter.queue(self.tokens, wait, self.service(number))
+        let (target, service) = (self.target(number), self.service(number));
+        let limiter = &target.limiter;
+        limiter.queue(self.tokens, wait, target.max_waiting, service)
     }
 
     /// Returns the rejection of a request that would wait for `wait`.

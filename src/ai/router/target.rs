@@ -11,6 +11,7 @@ use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
 pub struct Target<Request> {
     pub(super) name: Arc<str>,
     pub(super) limiter: ProviderLimiter,
+    pub(super) max_waiting: usize,
     pub(super) model: Option<Arc<str>>,
     pub(super) weight: u32,
     pub(super) circuit: Circuit,
@@ -37,6 +38,7 @@ impl<Request> Target<Request> {
         Self {
             name: name.into(),
             limiter,
+            max_waiting: usize::MAX,
             model: None,
             weight: 1,
             circuit: Circuit::new(),
@@ -64,9 +66,15 @@ impl<Request> Target<Request> {
         self
     }
 
-    /// Sets the number of requests for each one of a target with weight 1, if the targets are
-    /// [weighted](super::RouterLayer::weighted) and have room. The default is 1. With 0 the target
-    /// is used only if no other has room.
+    /// How many requests may wait for its limiter. One more goes to another target. The default is no
+    /// limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.max_waiting = max_waiting;
+        self
+    }
+
+    /// How many requests it gets for each that a target of weight 1 gets, where targets are
+    /// [weighted](super::RouterLayer::weighted) and have room. 1 unless told; 0 is for what no other can take now.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
@@ -85,6 +93,7 @@ impl<Request> Clone for Target<Request> {
         Self {
             name: self.name.clone(),
             limiter: self.limiter.clone(),
+            max_waiting: self.max_waiting,
             model: self.model.clone(),
             weight: self.weight,
             circuit: self.circuit.clone(),

@@ -2,12 +2,12 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     error::{LimitKind, Rejected},
-    limit::engine::{Bounds, Limiter, Patience, Turn, Waiter, Waiting},
+    limit::engine::{Limiter, Patience, Turn, Waiter, Waiting, before},
 };
 
 #[cold]
@@ -23,12 +23,8 @@ impl Limiter for Arc<Slots> {
     type Pass = Permit;
     type Turn = Slot;
 
-    fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
-
     #[inline]
-    fn enter(&self, priority: &Priority) -> Result<Permit, Rejected> {
+    fn enter(&self, priority: &Priority, _: Duration) -> Result<Permit, Rejected> {
         let taken = match priority {
             Priority::High => self.take(),
             Priority::Critical => Some(self.take_over()),
@@ -78,18 +74,16 @@ impl Drop for SettleOnDrop {
 async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Slot, Rejected> {
     let _settle = SettleOnDrop(slots.clone());
     let mut place = place;
-    place.reach_head().await;
+    let deadline = place.deadline();
     let slot = async {
+        place.reach_head().await;
         match priority {
             Priority::High | Priority::Critical => slots.acquire().await,
             Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
         }
     };
-    // A slot that becomes free as the time ends is used.
-    let taken = match place.deadline() {
-        None => slot.await,
-        Some(deadline) => timeout_at(deadline, slot).await.ok().flatten(),
-    };
+    // A slot that comes free as the time ends is taken.
+    let taken = before(deadline, slot).await.flatten();
     let late = Rejected::too_long(LimitKind::Concurrency, place.max_wait(), None);
     match taken.map(Permit::bare) {
         Some(permit) => Ok(Slot {

@@ -1,10 +1,10 @@
-use std::{any::type_name, fmt};
+use std::{any::type_name, fmt, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
 use crate::limit::{
-    engine::{UntilBodyEnd, UntilResponse},
+    engine::{UntilBodyEnd, UntilResponse, WaitLimits},
     rejection::{AsError, AsResponse, AsResponseWith},
 };
 
@@ -13,6 +13,7 @@ use crate::limit::{
 #[must_use]
 pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {
     limiter: ConcurrencyLimiter,
+    pub(crate) limits: WaitLimits,
     refusal: F,
     hold: H,
     priority: P,
@@ -39,7 +40,19 @@ impl ConcurrencyLayer {
 }
 
 impl<F, H, P> ConcurrencyLayer<F, H, P> {
-    crate::limit::engine::bounds!(limiter.0.bounds; "Of each priority as many.");
+    /// The longest that a request waits. One that has waited for that long is rejected. The default is
+    /// no limit, or no wait after [`respond`](Self::respond).
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limits.max_wait = Some(max_wait);
+        self
+    }
+
+    /// How many requests of a priority may wait for the limiter if one more of it is to wait here. The
+    /// default is no limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limits.max_waiting = max_waiting;
+        self
+    }
 
     /// Releases the permit when the response is returned, not at the end of its body.
     ///
@@ -62,13 +75,15 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     pub fn priority<P2>(self, priority: P2) -> ConcurrencyLayer<F, H, P2> {
         ConcurrencyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             refusal: self.refusal,
             hold: self.hold,
             priority,
         }
     }
 
-    /// Rejects with an HTTP 503 response instead of an error. See [`AsResponse`].
+    /// Responds with an HTTP 503 instead of an error, and does not wait unless
+    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`].
     pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
         self.refuse(AsResponse)
     }
@@ -93,6 +108,7 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     fn hold<H2>(self, hold: H2) -> ConcurrencyLayer<F, H2, P> {
         ConcurrencyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             refusal: self.refusal,
             hold,
             priority: self.priority,
@@ -102,6 +118,7 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     fn refuse<F2>(self, refusal: F2) -> ConcurrencyLayer<F2, H, P> {
         ConcurrencyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             refusal,
             hold: self.hold,
             priority: self.priority,
@@ -113,6 +130,7 @@ impl From<ConcurrencyLimiter> for ConcurrencyLayer {
     fn from(limiter: ConcurrencyLimiter) -> Self {
         Self {
             limiter,
+            limits: WaitLimits::NONE,
             refusal: AsError,
             hold: UntilBodyEnd,
             priority: AllAlike,
@@ -139,6 +157,7 @@ impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
         Concurrency::new(
             inner,
             &self.limiter,
+            self.limits,
             self.refusal.clone(),
             self.hold.clone(),
             priority,

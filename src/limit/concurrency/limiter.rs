@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
@@ -41,7 +41,15 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::new(limit)))
     }
 
-    /// Creates a limiter with an adaptive limit: see [`Adaptive`].
+    /// A limiter without a limit, so that configuration can disable one without another type.
+    ///
+    /// [`set_limit`](Self::set_limit) sets one later.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::new(usize::MAX)
+    }
+
+    /// A limiter that finds its limit by itself: see [`Adaptive`].
     ///
     /// Report the outcome of each permit with [`Permit::succeeded`] or [`Permit::overloaded`]; the
     /// limit ignores permits without one.
@@ -69,9 +77,7 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::adaptive(&adaptive)))
     }
 
-    crate::limit::engine::bounds!(0.bounds; "Each [`Priority`] has as many places of its own.");
-
-    /// Returns the limit. For an adaptive limit, this is its current value.
+    /// How many may be in flight at a time. What an adaptive limit has come to.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.limit()
@@ -118,20 +124,14 @@ impl ConcurrencyLimiter {
     /// Returns [`Rejected`] if no permit is free for the priority, or if requests with the same
     /// priority are waiting.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        self.0.enter(&priority).map(Permit::bare)
+        self.0.enter(&priority, Duration::ZERO).map(Permit::bare)
     }
 
-    /// Waits for a permit, in first-come, first-served order.
+    /// Waits in line for a slot, as long as it takes, and takes it until the permit is dropped.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] after [`max_wait`](Self::max_wait), if
-    /// [`max_waiting`](Self::max_waiting) requests are waiting, or if the limit is 0. By default
-    /// there is no limit on the wait.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it has to wait for a limited time outside of a Tokio runtime with a timer.
+    /// [`Rejected`] when the limit is 0.
     ///
     /// # Cancel safety
     ///
@@ -141,22 +141,33 @@ impl ConcurrencyLimiter {
         self.acquire_as(Priority::High).await
     }
 
-    /// Waits for a permit from a priority's share, in the queue of that priority.
+    /// Waits in line for a slot for up to `max_wait`. Otherwise like [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it has waited for `max_wait`, or when the limit is 0.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait outside a tokio runtime with time enabled.
+    pub async fn acquire_within(&self, max_wait: Duration) -> Result<Permit, Rejected> {
+        let acquired = acquire(&self.0, Priority::High, max_wait).await;
+        acquired.map(Permit::bare)
+    }
+
+    /// Waits in the line of a priority for a slot of its share. Otherwise like [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
     /// Like [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never rejected and
     /// never waits.
     ///
-    /// # Panics
-    ///
-    /// Panics if it has to wait for a limited time outside of a Tokio runtime with a timer.
-    ///
     /// # Cancel safety
     ///
     /// Like [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        acquire(&self.0, priority).await.map(Permit::bare)
+        let acquired = acquire(&self.0, priority, Duration::MAX).await;
+        acquired.map(Permit::bare)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     hold::ReportingRelease, slots::Slots,
 };
 use crate::limit::{
-    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd},
+    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd, WaitLimits},
     rejection::{AsError, Rejection},
 };
 
@@ -41,6 +41,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
     pub(super) fn new(
         inner: S,
         limiter: &ConcurrencyLimiter,
+        limits: WaitLimits,
         refusal: F,
         hold: H,
         priority: P,
@@ -48,6 +49,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
+            limits,
             cost: Asking(priority),
             refusal,
             hold: ReportingRelease(hold),

@@ -9,7 +9,7 @@ use super::{
     adaptive::{Adaptive, SampleOutcome, Sampler},
 };
 use crate::{
-    limit::engine::{Bounds, WaitQueue},
+    limit::engine::WaitQueue,
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Semaphore},
 };
 
@@ -22,8 +22,7 @@ pub struct Slots {
     owed: AtomicUsize,
     /// The limit; locked for changes.
     limit: Mutex<usize>,
-    pub(crate) bounds: Bounds,
-    /// The queues of the priorities, from the highest to the lowest.
+    /// The queues of the priorities, the highest first.
     lanes: [Arc<WaitQueue>; 3],
     /// Whether a request has ever waited in one of the lower queues. If not, they need no check.
     has_lower: AtomicBool,
@@ -41,7 +40,6 @@ impl Slots {
             free: Semaphore::new(limit),
             owed: AtomicUsize::new(0),
             limit: Mutex::new(limit),
-            bounds: Bounds::new(),
             has_lower: AtomicBool::new(false),
             lanes: std::array::from_fn(|_| Arc::new(WaitQueue::new(None))),
             freed: Notify::new(),

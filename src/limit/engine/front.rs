@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     limiter::{Limiter, Turn, Waiting},
-    wait_queue::Waiter,
+    wait_queue::{Waiter, before},
 };
 use crate::error::Rejected;
 
@@ -68,12 +68,15 @@ where
             pass: None,
         };
         Ok(Box::pin(async move {
-            front.place.reach_head().await;
-            front.until_due().await
+            let last = front.place.last_instant();
+            match before(last, front.place.reach_head()).await {
+                Some(()) => front.until_due().await,
+                None => front.expire(),
+            }
         }))
     }
 
-    async fn until_due(mut self) -> Result<Self, Rejected> {
+    async fn until_due(self) -> Result<Self, Rejected> {
         loop {
             let looked = self.demand.gate.look(&self.demand.ask);
             let (now, deadline) = (Instant::now(), self.place.deadline());
@@ -90,12 +93,23 @@ where
             };
             let is_in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
             if rejected.exceeds_capacity() || !is_in_time {
-                let rejected = rejected.within(self.place.max_wait());
-                self.pass = self.refuse(&rejected);
-                return self.pass.is_some().then_some(self).ok_or(rejected);
+                return self.reject(rejected);
             }
             self.place.changed_before(due).await;
         }
+    }
+
+    /// The time of a request is over that is still behind others.
+    fn expire(self) -> Result<Self, Rejected> {
+        let Demand { gate, ask } = &self.demand;
+        let rejected = gate.look(ask).err().unwrap_or_else(|| gate.late(ask));
+        self.reject(rejected)
+    }
+
+    fn reject(mut self, rejected: Rejected) -> Result<Self, Rejected> {
+        let rejected = rejected.within(self.place.max_wait());
+        self.pass = self.refuse(&rejected);
+        self.pass.is_some().then_some(self).ok_or(rejected)
     }
 
     fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {

@@ -4,7 +4,7 @@ use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use super::wait_queue::{Bounds, Patience};
+use super::wait_queue::Patience;
 use crate::{error::Rejected, limit::cost::Cost};
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
@@ -23,12 +23,9 @@ pub trait Limiter: Clone {
     /// What the head of the queue holds once there is room for it.
     type Turn: Turn<Self::Pass>;
 
-    /// How long, and how many, may wait.
-    fn bounds(&self) -> &Bounds;
-
     /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says
-    /// how long that will take.
-    fn enter(&self, ask: &Self::Ask) -> Result<Self::Pass, Rejected>;
+    /// how long that will take. A limit that only watches has to know how long the request may wait.
+    fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
     /// Joins the queue, having been rejected by `enter`.
     fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
@@ -43,16 +40,15 @@ pub trait Limiter: Clone {
         &self,
         ask: Self::Ask,
         rejected: Rejected,
-        default_max_wait: Duration,
+        max_wait: Duration,
+        max_waiting: usize,
     ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let max_wait = self.bounds().max_wait_or(default_max_wait);
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
         if is_too_long || rejected.exceeds_capacity() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
-        let max_waiting = self.bounds().max_waiting();
         let patience = Patience {
             rejected,
             max_wait,
@@ -77,12 +73,16 @@ pub trait Turn<P>: Sized {
 }
 
 /// Waits in line for a bare limiter, and takes what is asked for.
-pub(crate) async fn acquire<G: Limiter>(gate: &G, ask: G::Ask) -> Result<G::Pass, Rejected> {
-    let rejected = match gate.enter(&ask) {
+pub(crate) async fn acquire<G: Limiter>(
+    gate: &G,
+    ask: G::Ask,
+    max_wait: Duration,
+) -> Result<G::Pass, Rejected> {
+    let rejected = match gate.enter(&ask, max_wait) {
         Ok(pass) => return Ok(pass),
         Err(rejected) => rejected,
     };
-    let mut waiting = gate.wait(ask, rejected, Duration::MAX)?;
+    let mut waiting = gate.wait(ask, rejected, max_wait, usize::MAX)?;
     loop {
         match waiting.await?.take() {
             Ok(pass) => return Ok(pass),

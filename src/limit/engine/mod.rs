@@ -27,6 +27,6 @@ pub(crate) use self::{
     limiter::{Limiter, Measure, Turn, Waiting, acquire},
     rate::RateLimiter,
     service::Limited,
-    wait_queue::{Bounds, Patience, WaitQueue, Waiter},
+    wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},
 };
-pub(crate) use super::rate_limit::{bounds, forward, rate_limit};
+pub(crate) use super::rate_limit::{forward, rate_limit};

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     front::{Front, Schedule},
     limiter::{Limiter, Waiting},
-    wait_queue::{Bounds, Patience, WaitQueue, Waiter},
+    wait_queue::{Patience, WaitQueue, Waiter},
 };
 use crate::{
     error::{LimitKind, Rejected},
@@ -18,7 +18,6 @@ pub struct RateLimiter<A> {
     algorithm: A,
     pub(crate) clock: Clock,
     pub(crate) wait_queue: Arc<WaitQueue>,
-    pub(crate) bounds: Bounds,
     pub(crate) quota: Quota,
     limit: LimitKind,
 }
@@ -31,7 +30,6 @@ impl<A: Algorithm> RateLimiter<A> {
             algorithm,
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
-            bounds: Bounds::new(),
             quota,
             limit,
         }
@@ -69,12 +67,8 @@ where
     type Pass = ();
     type Turn = Front<Self>;
 
-    fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
-
     #[inline]
-    fn enter(&self, cost: &u64) -> Result<(), Rejected> {
+    fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
         self.decide(*cost)
             .or_reject(self.limit, *cost, self.algorithm.capacity())
     }

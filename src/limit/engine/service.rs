@@ -1,6 +1,9 @@
 //! The service around every limiter: decides in `call`, and leaves the waiting to the future.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tower_service::Service;
 
@@ -8,6 +11,7 @@ use super::{
     future::ResponseFuture,
     limiter::{Limiter, Measure},
     release_policy::ReleasePolicy,
+    wait_queue::WaitLimits,
 };
 use crate::{
     error::Rejected,
@@ -19,6 +23,7 @@ use crate::{
 pub(crate) struct Limited<S, G, C, F, H> {
     pub(crate) inner: S,
     pub(crate) gate: G,
+    pub(crate) limits: WaitLimits,
     pub(crate) cost: C,
     pub(crate) refusal: F,
     pub(crate) hold: H,
@@ -45,7 +50,7 @@ where
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         let ask = self.cost.measure(&request);
-        match self.gate.enter(&ask) {
+        match self.gate.enter(&ask, self.max_wait()) {
             Ok(pass) => {
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
@@ -62,6 +67,12 @@ where
     F: Sealed + Clone,
     H: Clone,
 {
+    #[inline]
+    fn max_wait(&self) -> Duration {
+        let default = || self.refusal.default_max_wait();
+        self.limits.max_wait.unwrap_or_else(default)
+    }
+
     #[cold]
     fn wait<Request>(
         &mut self,
@@ -76,10 +87,10 @@ where
         // further in, would be held until somebody calls this service again.
         self.inner = self.inner.clone();
         let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
-        let default_max_wait = refusal.default_max_wait();
+        let (max_wait, max_waiting) = (self.max_wait(), self.limits.max_waiting);
         #[cfg(feature = "tracing")]
         let (cost, expected) = (ask.clone(), rejected.retry_after());
-        let waiting = self.gate.wait(ask, rejected, default_max_wait);
+        let waiting = self.gate.wait(ask, rejected, max_wait, max_waiting);
         #[cfg(feature = "tracing")]
         if waiting.is_ok() {
             tracing::debug!(?cost, ?expected, "waiting for a limit");

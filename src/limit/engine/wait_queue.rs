@@ -1,6 +1,9 @@
-//! The queue of those who wait: first in, first out, and only its head has a timer.
+//! The queue of those who wait: first in, first out. Only its head sleeps until there is room, and
+//! each that has a longest wait has a timer for that: the head may belong to a future that is not
+//! polled.
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -15,7 +18,7 @@ use tokio::{
 
 use crate::{
     error::{Reason, Rejected},
-    limit::{clock::TIMER_LATENESS, quota::nanos},
+    limit::clock::TIMER_LATENESS,
 };
 
 /// A queue.
@@ -31,11 +34,12 @@ pub(crate) struct WaitQueue {
     look_again: Option<Duration>,
 }
 
-/// How long, and how many, may wait.
-#[derive(Debug)]
-pub struct Bounds {
-    max_wait: AtomicU64,
-    max_waiting: AtomicUsize,
+/// How long, and how many, may wait: a setting of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WaitLimits {
+    /// If it is not set, the way in which the layer rejects decides.
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) max_waiting: usize,
 }
 
 /// How long, and how many, may wait in this case, and the rejection of those that may not.
@@ -55,9 +59,6 @@ pub(crate) struct Waiter {
     max_wait: Duration,
     deadline: Option<Instant>,
 }
-
-/// No `max_wait` was given: the caller decides.
-const UNSET: u64 = u64::MAX;
 
 // ===== impl WaitQueue =====
 
@@ -106,48 +107,13 @@ impl WaitQueue {
     }
 }
 
-// ===== impl Bounds =====
+// ===== impl WaitLimits =====
 
-impl Bounds {
-    pub(crate) const fn new() -> Self {
-        Self {
-            max_wait: AtomicU64::new(UNSET),
-            max_waiting: AtomicUsize::new(usize::MAX),
-        }
-    }
-
-    // Relaxed throughout: each is a lone number.
-
-    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
-        let max_wait = nanos(max_wait).min(UNSET - 1);
-        self.max_wait.store(max_wait, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
-        self.max_waiting.store(max_waiting, Ordering::Relaxed);
-    }
-
-    pub(crate) fn max_wait_or(&self, default: Duration) -> Duration {
-        match self.max_wait.load(Ordering::Relaxed) {
-            UNSET => default,
-            nanos => Duration::from_nanos(nanos),
-        }
-    }
-
-    pub(crate) fn max_waiting(&self) -> usize {
-        self.max_waiting.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(feature = "per-key")]
-impl Clone for Bounds {
-    fn clone(&self) -> Self {
-        let relaxed = Ordering::Relaxed;
-        Self {
-            max_wait: self.max_wait.load(relaxed).into(),
-            max_waiting: self.max_waiting.load(relaxed).into(),
-        }
-    }
+impl WaitLimits {
+    pub(crate) const NONE: Self = Self {
+        max_wait: None,
+        max_waiting: usize::MAX,
+    };
 }
 
 // ===== impl Waiter =====
@@ -177,16 +143,11 @@ impl Waiter {
     }
 
     /// Until when it may wait; `None` is for ever.
-    ///
-    /// The longest wait belongs to the queue, so nobody's deadline comes before that of those ahead, and it is enough
-    /// that the head looks at its own. Only one who came after the longest wait was made shorter may have to reach the
-    /// head before it learns that its time is over.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// When the head of the queue has waited for too long, with the lateness of the timers of those
-    /// ahead of it.
+    /// When it has waited for too long, with the lateness of the timers of those ahead of it.
     pub(crate) fn last_instant(&self) -> Option<Instant> {
         self.deadline?.checked_add(TIMER_LATENESS)
     }
@@ -209,6 +170,14 @@ impl Waiter {
             Some(first) => drop(timeout_at(first, changed).await),
             None => changed.await,
         }
+    }
+}
+
+/// Waits for `future` until `deadline` at the latest.
+pub(crate) async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::{Reason, Rejected},
     http::headers::rate_limit::standing::Standings,
     limit::{
-        engine::{Bounds, Front, Limiter, Patience, Schedule, Waiter, Waiting},
+        engine::{Front, Limiter, Patience, Schedule, Waiter, Waiting},
         quota::nanos,
     },
 };
@@ -22,17 +22,13 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
     type Pass = Admitted<K>;
     type Turn = Front<Self>;
 
-    fn bounds(&self) -> &Bounds {
-        &self.settings.bounds
-    }
-
     #[inline]
-    fn enter(&self, asked: &Demand<K::Plan>) -> Result<Admitted<K>, Rejected> {
+    fn enter(&self, asked: &Demand<K::Plan>, max_wait: Duration) -> Result<Admitted<K>, Rejected> {
         match asked.who {
             Who::Exempt => return Ok(Admitted::uncounted()),
             Who::Unknown(status) => {
                 let rejected = Rejected::missing_key(K::LIMIT, status);
-                return short(self, asked, rejected, false);
+                return short(self, asked, rejected, false, max_wait);
             }
             Who::NoPeer => {
                 let rejected = Rejected::new(K::LIMIT, Reason::MissingPeer, None);
@@ -40,7 +36,7 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
                 self.settings
                     .peer_missing
                     .call_once(|| tracing::error!("{rejected}"));
-                return short(self, asked, rejected, false);
+                return short(self, asked, rejected, false, max_wait);
             }
             Who::ClientKey(_) | Who::Nobody => {}
         }
@@ -49,7 +45,7 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
             Ok(mark) => Ok(Admitted::new(self, asked, mark, taken.left, taken.shared)),
             Err(rejected) => {
                 let rejected = standing_at::<K>(rejected, asked.cost, &taken.left);
-                short(self, asked, rejected, taken.shared)
+                short(self, asked, rejected, taken.shared, max_wait)
             }
         }
     }
@@ -108,11 +104,11 @@ fn short<K: Kind>(
     asked: &Demand<K::Plan>,
     rejected: Rejected,
     shared: bool,
+    max_wait: Duration,
 ) -> Result<Admitted<K>, Rejected> {
     if !callers.is_shadow() {
         return Err(rejected);
     }
-    let max_wait = callers.settings.bounds.max_wait_or(Duration::ZERO);
     let wait = rejected.retry_after();
     if rejected.exceeds_capacity() || max_wait.is_zero() || wait > Some(max_wait) {
         callers.tell(asked, &rejected.within(max_wait), true);

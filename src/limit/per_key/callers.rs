@@ -6,7 +6,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, engine::Bounds, per_key::key::ClientKey},
+    limit::{clock::Clock, per_key::key::ClientKey},
 };
 
 /// The state that all handles share.
@@ -31,7 +30,6 @@ pub struct Callers<K: Kind> {
 /// What may be changed at any time. A lone value each, so all is relaxed.
 pub(super) struct PerKeySettings {
     pub(super) shadow: AtomicBool,
-    pub(super) bounds: Bounds,
     pub(super) hook: OnceLock<Hook>,
     /// That requests have no peer is logged once.
     #[cfg(feature = "tracing")]
@@ -44,11 +42,8 @@ pub(super) type Hook = Arc<dyn Fn(&RejectedRequest) + Send + Sync>;
 
 impl PerKeySettings {
     pub(super) fn new() -> Self {
-        let bounds = Bounds::new();
-        bounds.set_max_wait(Duration::ZERO);
         Self {
             shadow: AtomicBool::new(false),
-            bounds,
             hook: OnceLock::new(),
             #[cfg(feature = "tracing")]
             peer_missing: std::sync::Once::new(),
@@ -60,7 +55,6 @@ impl Clone for PerKeySettings {
     fn clone(&self) -> Self {
         Self {
             shadow: self.shadow.load(Ordering::Relaxed).into(),
-            bounds: self.bounds.clone(),
             hook: self.hook.clone(),
             #[cfg(feature = "tracing")]
             peer_missing: std::sync::Once::new(),

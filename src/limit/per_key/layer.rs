@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -14,6 +14,7 @@ use crate::{
     http::headers::rate_limit::emit::RateLimitHeaders,
     limit::{
         cost::One,
+        engine::WaitLimits,
         rejection::{AsError, AsResponse, AsResponseWith},
     },
 };
@@ -25,6 +26,7 @@ use crate::{
 #[must_use]
 pub struct PerKeyLayer<A, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
+    limits: WaitLimits,
     ask: A,
     face: F,
 }
@@ -37,6 +39,10 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
         let (cost, missing) = (One, MissingKey::default());
         Self {
             limiter,
+            limits: WaitLimits {
+                max_wait: Some(Duration::ZERO),
+                ..WaitLimits::NONE
+            },
             ask: ByKey { key, cost, missing },
             face: AsError,
         }
@@ -65,6 +71,7 @@ impl<Key, C, F, K: Kind> PerKeyLayer<ByKey<Key, C>, F, K> {
         let ByKey { key, missing, .. } = self.ask;
         PerKeyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             ask: ByKey { key, cost, missing },
             face: self.face,
         }
@@ -120,11 +127,25 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
-    crate::limit::engine::bounds!(
-        limiter.0.settings.bounds,
-        "A request waits in its caller's line. By default nothing waits.";
-        "Each caller may have as many."
-    );
+    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be
+    /// late. One that would wait longer is rejected at once. By default nothing waits.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.limits.max_wait = Some(max_wait);
+        self
+    }
+
+    /// How many requests of a caller may wait if one more is to wait here. The default is no limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.limits.max_waiting = max_waiting;
+        self
+    }
+
+    /// Takes over what `limits` say, and does not wait if they say nothing.
+    pub(super) fn limits(mut self, limits: WaitLimits) -> Self {
+        self.limits.max_wait = limits.max_wait.or(self.limits.max_wait);
+        self.limits.max_waiting = limits.max_waiting;
+        self
+    }
 
     /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
     /// who shares the limiter.
@@ -146,8 +167,8 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         &self.limiter
     }
 
-    /// Answers with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and tells callers in `RateLimit`
-    /// fields where they stand.
+    /// Responds with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and does
+    /// not wait unless [`max_wait`](Self::max_wait) is set. `RateLimit` fields tell clients what is left.
     pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
         self.face(Answer::new(AsResponse))
     }
@@ -166,6 +187,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2, K> {
         PerKeyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             ask: self.ask,
             face,
         }
@@ -174,6 +196,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
         PerKeyLayer {
             limiter: self.limiter,
+            limits: self.limits,
             ask: ask(self.ask),
             face: self.face,
         }
@@ -201,6 +224,7 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     ) -> PerKeyLayer<A, F, Joint<K, L::Kind>> {
         PerKeyLayer {
             limiter: self.limiter.and(name, other),
+            limits: self.limits,
             ask: self.ask,
             face: self.face,
         }
@@ -281,6 +305,7 @@ impl<S, A: Settle + Clone, F: Face<K>, K: Kind> Layer<S> for PerKeyLayer<A, F, K
     type Service = PerKey<S, A, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        PerKey::new(inner, &self.limiter, self.ask.clone(), self.face.clone())
+        let (ask, face) = (self.ask.clone(), self.face.clone());
+        PerKey::new(inner, &self.limiter, self.limits, ask, face)
     }
 }

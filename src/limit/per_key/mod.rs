@@ -31,7 +31,7 @@
 //! A look-up takes the lock of one part of the table, of 32 or more. Nothing is allocated for a caller that is known, but by a window, which
 //! grows, and for what is to be given back or settled, which is a small box. No thread
 //! and no timer looks after the table: who brings a new caller looks for idle ones in one part now and then. One timer runs for each
-//! line of those who wait.
+//! line of those who wait, and one for each request in it.
 //!
 //! # What callers are told
 //!

@@ -13,7 +13,7 @@ use super::{
     settle::Settle,
 };
 use crate::limit::{
-    engine::{Limited, ReleasePolicy},
+    engine::{Limited, ReleasePolicy, WaitLimits},
     rejection::{AsError, Rejection},
 };
 
@@ -33,10 +33,17 @@ type Inner<S, A, F, K> =
 // ===== impl PerKey =====
 
 impl<S, A: Settle, F: Face<K>, K: Kind> PerKey<S, A, F, K> {
-    pub(super) fn new(inner: S, limiter: &PerKeyLimiter<K>, ask: A, face: F) -> Self {
+    pub(super) fn new(
+        inner: S,
+        limiter: &PerKeyLimiter<K>,
+        limits: WaitLimits,
+        ask: A,
+        face: F,
+    ) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
+            limits,
             hold: ask.hold(face.hold(limiter)),
             cost: ask,
             refusal: face,

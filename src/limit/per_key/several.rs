@@ -41,16 +41,15 @@ macro_rules! per {
         }
 
         impl $Layer {
-            #[doc = concat!($a_limit, " of this layer's quota for each caller, as `key` tells them apart, for up to 1,000,000 of them. See")]
-            /// [`per_key`](crate::per_key).
+            #[doc = concat!($a_limit, " of this layer's quota for each client, which does not wait unless")]
+            /// [`max_wait`](PerKeyLayer::max_wait) is set, here or before.
             ///
-            /// The clock and the bounds on waiting are this layer's, but nothing waits that was not told to. Costs and answers are for
-            /// the new layer to be told.
+            /// `key` tells clients apart, up to 1,000,000 of them: see [`per_key`](crate::per_key). The clock
+            /// and the bounds on waiting are this layer's. Costs and responses are set on the new layer.
             pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, $Kind> {
                 let limiter = self.limiter();
                 let per_key = PerKeyLimiter::from_plan(limiter.quota(), DEFAULT);
-                per_key.bound_waiting(&limiter.0.bounds);
-                PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key)
+                PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key).limits(self.limits)
             }
         }
     };
@@ -60,10 +59,11 @@ per!(TokenBucketLayer, Bucket, "A bucket");
 per!(SlidingWindowLayer, Window, "A window");
 
 impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::AsError, H> {
-    /// As many places as this layer has for each caller, as `key` tells them apart, for up to 1,000,000 callers. See
-    /// [`per_key`](crate::per_key).
+    /// As many places as this layer has for each client, which does not wait unless
+    /// [`max_wait`](PerKeyLayer::max_wait) is set, here or before.
     ///
-    /// The bounds on waiting are this layer's, but nothing waits that was not told to. Answers are for the new layer to be told.
+    /// `key` tells clients apart, up to 1,000,000 of them: see [`per_key`](crate::per_key). The bounds on
+    /// waiting are this layer's. Responses are set on the new layer.
     ///
     /// ```
     /// use http::Request;
@@ -79,7 +79,6 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::AsE
     ) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, InFlight<H>> {
         let limiter = self.limiter();
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), ());
-        per_key.bound_waiting(&limiter.0.bounds);
-        PerKeyLayer::new(per_key, key)
+        PerKeyLayer::new(per_key, key).limits(self.limits)
     }
 }

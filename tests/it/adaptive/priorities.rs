@@ -4,13 +4,13 @@ use std::{convert::Infallible, time::Duration};
 
 use futures::future::join_all;
 use tokio::{task::JoinHandle, time::sleep};
-use tower::{Layer, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
     ConcurrencyLayer, ConcurrencyLimiter,
     concurrency::{Adaptive, Permit, Priority},
 };
 
-use crate::support::{Started, ms, poll_once, start};
+use crate::support::{Started, ms, poll_once, probe, start};
 
 const ALL: [Priority; 3] = [Priority::Low, Priority::Normal, Priority::High];
 
@@ -53,7 +53,6 @@ async fn health_checks_are_never_shed_and_never_wait() {
         ConcurrencyLimiter::new(2),
         ConcurrencyLimiter::adaptive(Adaptive::gradient().initial(2).max(2)),
     ] {
-        let limiter = limiter.max_wait(Duration::ZERO);
         let mut held = fill(&limiter, Priority::High);
         assert_eq!(held.len(), 2);
         let checks: Vec<_> = (0..5)
@@ -212,16 +211,23 @@ async fn one_with_a_low_priority_starts_when_those_before_it_go_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_of_low_priority_keeps_nobody_else_from_waiting() {
-    let limiter = ConcurrencyLimiter::new(1).max_waiting(1).max_wait(ms(100));
+    let limiter = ConcurrencyLimiter::new(1);
+    let wait = |priority| {
+        let layer = ConcurrencyLayer::from(limiter.clone()).until_response();
+        let layer = layer.priority(move |(): &()| priority);
+        let layer = layer.max_waiting(1).max_wait(ms(100));
+        layer.layer(probe()).oneshot(())
+    };
     let held = limiter.try_acquire().unwrap();
-    let mut places = ALL.map(|priority| Box::pin(limiter.acquire_as(priority)));
+    let mut places = ALL.map(|priority| Box::pin(wait(priority)));
     for place in &mut places {
         assert!(poll_once(place.as_mut()).await.is_none());
     }
     for priority in ALL {
-        let error = limiter.acquire_as(priority).await.unwrap_err();
+        let error = wait(priority).await.unwrap_err();
+        let rejected = error.downcast_ref::<tower_throttle::Rejected>().unwrap();
         assert!(matches!(
-            error.reason(),
+            rejected.reason(),
             tower_throttle::Reason::QueueFull { max_waiting: 1 }
         ));
     }

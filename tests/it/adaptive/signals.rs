@@ -14,7 +14,7 @@ use tower_throttle::{
     concurrency::{Adaptive, Latency},
 };
 
-use crate::support::{call, ms, poll_once};
+use crate::support::{call, ms, poll_once, probe};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -369,12 +369,14 @@ async fn a_limit_that_is_set_by_hand_goes_on_from_there() {
 async fn the_queue_in_front_is_bounded() {
     let layer = ConcurrencyLayer::adaptive(Adaptive::gradient().initial(1).max(1))
         .max_waiting(1)
-        .max_wait(ms(100));
+        .max_wait(ms(100))
+        .until_response();
     let limiter = layer.limiter().clone();
+    let service = layer.layer(probe());
     let held = limiter.try_acquire().unwrap();
-    let mut first = Box::pin(limiter.acquire());
+    let mut first = Box::pin(service.clone().oneshot(()));
     assert!(poll_once(first.as_mut()).await.is_none());
-    assert!(limiter.acquire().await.is_err());
+    assert!(service.clone().oneshot(()).await.is_err());
     assert!(first.await.is_err());
     drop(held);
 }

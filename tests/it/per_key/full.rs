@@ -19,15 +19,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_newcomers_waits_no_more_than_a_line_may() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(1))
+    let layer = TokenBucketLayer::new(Quota::per_second(1))
+        .per(API_KEY())
         .max_callers(0)
         .max_wait(2 * SECOND)
         .max_waiting(3);
     let mut all: Vec<_> = (0..10_000_u64)
-        .map(|n| {
-            let limiter = limiter.clone();
-            Box::pin(async move { limiter.acquire(n.into(), 1).await })
-        })
+        .map(|n| Box::pin(layer.layer(hello()).oneshot(from(&n.to_string()))))
         .collect();
     let mut waiting = 0;
     for call in &mut all {
@@ -51,9 +49,7 @@ async fn a_newcomer_to_a_full_table_is_not_told_never() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_who_waits_finds_the_place_that_comes_free() {
-    let limiter = PerKeyLimiter::in_flight(1)
-        .max_callers(1)
-        .max_wait(60 * SECOND);
+    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
     let first = limiter.try_enter("first".into()).unwrap();
     let shared = limiter.try_enter("ann".into()).unwrap();
     let mut waits = Box::pin(limiter.enter("ann".into()));
@@ -68,9 +64,7 @@ async fn a_newcomer_who_waits_finds_the_place_that_comes_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
-    let limiter = PerKeyLimiter::in_flight(1)
-        .max_callers(1)
-        .max_wait(60 * SECOND);
+    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
     let ann = ClientKey::from("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut waits = Box::pin(limiter.enter(ann));
@@ -91,9 +85,7 @@ async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
     for max_callers in [0, 3, 1_000] {
-        let limiter = PerKeyLimiter::in_flight(2)
-            .max_callers(max_callers)
-            .max_wait(30 * SECOND);
+        let limiter = PerKeyLimiter::in_flight(2).max_callers(max_callers);
         let inside: Arc<[AtomicUsize; 8]> = Arc::default();
         let tasks = (0..400).map(|task| {
             let (limiter, inside) = (limiter.clone(), inside.clone());

@@ -68,7 +68,7 @@ async fn what_a_plain_layer_was_told_of_waiting_goes_for_each_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_line_is_first_come_first_served_whatever_it_costs() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(10)).max_wait(Duration::MAX);
+    let limiter = PerKeyLimiter::new(Quota::per_second(10));
     let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 10).is_admit());
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -90,7 +90,7 @@ async fn a_line_is_first_come_first_served_whatever_it_costs() {
 
 #[tokio::test(start_paused = true)]
 async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_wait(Duration::MAX);
+    let limiter = PerKeyLimiter::new(Quota::per_second(1));
     let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 1).is_admit());
     let mut head = Box::pin(limiter.acquire(ann, 1));
@@ -109,7 +109,7 @@ async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_in_flight_goes_to_the_first_of_the_line() {
-    let limiter = PerKeyLimiter::in_flight(1).max_wait(10 * SECOND);
+    let limiter = PerKeyLimiter::in_flight(1);
     let ann = ClientKey::from("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut first = Box::pin(limiter.enter(ann));
@@ -124,7 +124,7 @@ async fn a_place_in_flight_goes_to_the_first_of_the_line() {
     let start = Instant::now();
     let held = second.await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let late = limiter.enter(ann).await.unwrap_err();
+    let late = limiter.enter_within(ann, 10 * SECOND).await.unwrap_err();
     assert_eq!(
         late.reason(),
         Reason::WaitTooLong {
@@ -143,14 +143,15 @@ async fn a_line_has_an_end() {
         .max_waiting(2)
         .per(API_KEY());
     let limiter = layer.limiter().clone();
-    let ann = ClientKey::from("ann");
+    let ann = ClientKey::secret("ann");
     let held = limiter.try_enter(ann).unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(limiter.enter(ann))).collect();
-    let refused = poll_once(waiting[2].as_mut()).await;
-    assert!(refused.is_none());
-    let mut last = Box::pin(limiter.enter(ann));
-    assert!(poll_once(waiting[0].as_mut()).await.is_none());
-    let refused = poll_once(last.as_mut()).await.unwrap().unwrap_err();
+    let service = layer.layer(hello());
+    let call = || Box::pin(service.clone().oneshot(from("ann")));
+    let (mut first, mut second) = (call(), call());
+    assert!(poll_once(first.as_mut()).await.is_none());
+    assert!(poll_once(second.as_mut()).await.is_none());
+    let refused = poll_once(call()).await.unwrap().unwrap_err();
+    let refused: &Rejected = refused.downcast_ref().unwrap();
     assert_eq!(refused.reason(), Reason::QueueFull { max_waiting: 2 });
     assert_eq!(limiter.refused(), 1);
     drop(held);
@@ -158,8 +159,8 @@ async fn a_line_has_an_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_is_raised_is_seen_by_those_who_wait() {
-    let limiter = PerKeyLimiter::new(Quota::per_hour(1)).max_wait(Duration::MAX);
-    let places = PerKeyLimiter::in_flight(1).max_wait(Duration::MAX);
+    let limiter = PerKeyLimiter::new(Quota::per_hour(1));
+    let places = PerKeyLimiter::in_flight(1);
     let ann = ClientKey::from("ann");
     assert!(limiter.try_acquire(ann, 1).is_admit());
     let held = places.try_enter(ann).unwrap();
@@ -194,7 +195,7 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
         });
     let limiter = layer.limiter().clone();
     let held = limiter.try_enter("ann".into()).unwrap();
-    assert!(limiter.enter("ann".into()).await.is_err());
+    assert!(limiter.enter_within("ann".into(), SECOND).await.is_err());
     assert_eq!((told.load(Ordering::Relaxed), limiter.refused()), (1, 1));
     drop(held);
 }
@@ -226,7 +227,7 @@ async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() 
 
 #[tokio::test(start_paused = true)]
 async fn a_line_drains_at_the_full_rate_where_it_is_faster_than_a_timer() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(2_000).burst(1)).max_wait(Duration::MAX);
+    let limiter = PerKeyLimiter::new(Quota::per_second(2_000).burst(1));
     let start = Instant::now();
     let all = (0..2_000).map(|_| limiter.acquire("ann".into(), 1));
     futures::future::join_all(all).await;
@@ -236,9 +237,7 @@ async fn a_line_drains_at_the_full_rate_where_it_is_faster_than_a_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_to_a_full_table_wait_for_what_they_share() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(1))
-        .max_callers(0)
-        .max_wait(Duration::MAX);
+    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_callers(0);
     let start = Instant::now();
     let all = (0..320_u64).map(|number| limiter.acquire(number.into(), 1));
     futures::future::join_all(all).await;
@@ -324,7 +323,7 @@ async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
     let ann = ClientKey::secret("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut first = Box::pin(layer.layer(hello()).oneshot(from("ann")));
-    let mut second = Box::pin(limiter.enter(ann));
+    let mut second = Box::pin(limiter.enter_within(ann, SECOND));
     assert!(futures::poll!(&mut first).is_pending());
     assert!(futures::poll!(&mut second).is_pending());
     limiter.set_shadow(true);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    Dimension, LimitKind, Quota, Reason, TokenUsage, Tokens,
-    provider::{Accounting, Provider, ProviderLimiter},
+    BoxError, Dimension, LimitKind, Quota, Reason, Rejected, TokenUsage, Tokens,
+    provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
 };
 
-use super::{nth, small, used};
+use super::{Request, ask, json, nth, small, used};
 use crate::support::{ms, poll_once};
 
 const NOTHING: TokenUsage = TokenUsage {
@@ -18,6 +19,11 @@ const NOTHING: TokenUsage = TokenUsage {
     output: 0,
     reasoning: 0,
 };
+
+fn rejection<T>(result: Result<T, BoxError>) -> Rejected {
+    let error = result.err().expect("not rejected");
+    error.downcast_ref::<Rejected>().unwrap().clone()
+}
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_one_limit_takes_from_none() {
@@ -75,10 +81,11 @@ async fn a_dropped_waiter_leaves_no_trace() {
 
 #[tokio::test(start_paused = true)]
 async fn too_long_a_wait_is_refused_at_once_and_says_which_limit() {
-    let limiter = ProviderLimiter::new(small()).max_wait(ms(5_000));
+    let limiter = ProviderLimiter::new(small());
     let _first = limiter.try_acquire(Tokens::new(1_000, 0)).unwrap();
     let start = Instant::now();
-    let rejected = limiter.acquire(Tokens::new(10, 0)).await.unwrap_err();
+    let acquired = limiter.acquire_within(Tokens::new(10, 0), ms(5_000)).await;
+    let rejected = acquired.unwrap_err();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
     assert_eq!(
@@ -108,21 +115,24 @@ async fn too_long_a_wait_is_refused_at_once_and_says_which_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_wait_than_may_and_nobody_longer_than_may() {
-    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1))
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1));
+    let service = ProviderLayer::from(limiter.clone())
+        .estimate(|_: &Request<&str>| Tokens::default())
         .max_waiting(2)
-        .max_wait(ms(1_000));
+        .max_wait(ms(1_000))
+        .layer(service_fn(async |_| json("{}")));
     let held = limiter.try_acquire(Tokens::default()).unwrap();
     let mut waiting: Vec<_> = (0..2)
-        .map(|_| Box::pin(limiter.acquire(Tokens::default())))
+        .map(|_| Box::pin(service.clone().oneshot(ask("{}"))))
         .collect();
     for future in &mut waiting {
         assert!(poll_once(future.as_mut()).await.is_none());
     }
-    let rejected = limiter.acquire(Tokens::default()).await.unwrap_err();
+    let rejected = rejection(service.clone().oneshot(ask("{}")).await);
     assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 2 });
     let start = Instant::now();
     for future in waiting {
-        let rejected = future.await.unwrap_err();
+        let rejected = rejection(future.await);
         assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Concurrency));
     }
     assert!(start.elapsed() >= ms(1_000) && start.elapsed() < ms(1_100));
@@ -261,14 +271,18 @@ async fn each_limit_shows_how_it_stands() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_would_overtake_is_told_what_those_ahead_wait_for() {
-    let limiter = ProviderLimiter::new(small()).max_waiting(1);
+    let limiter = ProviderLimiter::new(small());
+    let service = ProviderLayer::from(limiter.clone())
+        .estimate(|_: &Request<&str>| Tokens::new(100, 0))
+        .max_waiting(1)
+        .layer(service_fn(async |_| json("{}")));
     let _first = limiter.try_acquire(Tokens::new(500, 0)).unwrap();
     let mut large = Box::pin(limiter.acquire(Tokens::new(900, 0)));
     assert!(poll_once(large.as_mut()).await.is_none());
     // Alone it would fit.
     let rejected = limiter.try_acquire(Tokens::new(100, 0)).unwrap_err();
     assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
-    let rejected = limiter.acquire(Tokens::new(100, 0)).await.unwrap_err();
+    let rejected = rejection(service.oneshot(ask("{}")).await);
     assert_eq!(rejected.limit(), LimitKind::Quota(Dimension::Tokens));
     assert_eq!(rejected.reason(), Reason::QueueFull { max_waiting: 1 });
 }
@@ -283,10 +297,11 @@ async fn every_refusal_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_ten_milliseconds_over_the_longest_wait() {
-    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1)).max_wait(ms(1_000));
+    let limiter = ProviderLimiter::new(Provider::new("one").concurrent(1));
     let _held = limiter.try_acquire(Tokens::default()).unwrap();
     let start = Instant::now();
-    let _ = limiter.acquire(Tokens::default()).await.unwrap_err();
+    let acquired = limiter.acquire_within(Tokens::default(), ms(1_000)).await;
+    let _ = acquired.unwrap_err();
     // A timer ticks once a millisecond.
     assert!(start.elapsed() <= ms(1_011), "{:?}", start.elapsed());
 }

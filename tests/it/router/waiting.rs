@@ -244,10 +244,10 @@ async fn one_that_has_waited_too_long_is_refused_then() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_closes_its_target_and_not_the_others() {
-    let (a, b) = (rpm(1).max_waiting(1), rpm(1).max_waiting(2));
+    let (a, b) = (rpm(1), rpm(1));
     let mut client = RouterLayer::ranked()
-        .target(Target::new("a", a.clone()))
-        .target(Target::new("b", b.clone()))
+        .target(Target::new("a", a.clone()).max_waiting(1))
+        .target(Target::new("b", b.clone()).max_waiting(2))
         .layer(client!());
     for _ in 0..2 {
         start(&mut client, post("{}")).await.end().await.unwrap();

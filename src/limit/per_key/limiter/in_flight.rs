@@ -1,5 +1,7 @@
 //! Limiters of what is in flight.
 
+use std::time::Duration;
+
 use super::{PerKeyLimiter, asked};
 use crate::{
     error::Rejected,
@@ -43,16 +45,16 @@ where
     /// [`Rejected`] when as many are in flight as may be, or when some wait for that.
     pub fn try_enter(&self, caller: ClientKey) -> Result<Admitted<InFlight<H>>, Rejected> {
         let asked = asked(caller, 1);
-        let entered = self.0.enter(&asked);
+        let entered = self.0.enter(&asked, Duration::ZERO);
         entered.inspect_err(|rejected| drop(self.0.refuse(&asked, rejected)))
     }
 
-    /// Waits in the line of `caller` for a place, and takes it until what is returned is dropped.
+    /// Waits in the line of `caller` for a place, as long as it takes, and takes it until what is
+    /// returned is dropped.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it has waited for [`max_wait`](Self::max_wait), which is not at all unless told, when
-    /// [`max_waiting`](Self::max_waiting) of the caller wait, or when the limit is 0.
+    /// [`Rejected`] when the limit is 0.
     ///
     /// # Panics
     ///
@@ -62,6 +64,24 @@ where
     ///
     /// Dropping the future leaves the line and takes nothing.
     pub async fn enter(&self, caller: ClientKey) -> Result<Admitted<InFlight<H>>, Rejected> {
-        acquire(&self.0, asked(caller, 1)).await
+        self.enter_within(caller, Duration::MAX).await
+    }
+
+    /// Waits in the line of `caller` for a place for up to `max_wait`. Otherwise like
+    /// [`enter`](Self::enter).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when it has waited for `max_wait`, or when the limit is 0.
+    ///
+    /// # Panics
+    ///
+    /// As [`enter`](Self::enter) does.
+    pub async fn enter_within(
+        &self,
+        caller: ClientKey,
+        max_wait: Duration,
+    ) -> Result<Admitted<InFlight<H>>, Rejected> {
+        acquire(&self.0, asked(caller, 1), max_wait).await
     }
 }

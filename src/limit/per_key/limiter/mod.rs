@@ -9,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, engine::Bounds, per_key::key::ClientKey},
+    limit::{clock::Clock, per_key::key::ClientKey},
 };
 
 /// How many callers are told apart unless told otherwise.
@@ -116,12 +115,6 @@ impl<K: Kind> PerKeyLimiter<K> {
         self.with((table.limits(), table.names()), table.max_callers(), clock)
     }
 
-    crate::limit::engine::bounds!(
-        0.settings.bounds,
-        "A request waits in its caller's line. By default nothing waits.";
-        "Each caller may have as many."
-    );
-
     /// What each caller is allowed that has no plan of its own.
     #[must_use]
     pub fn limits(&self) -> K::Plan {
@@ -137,7 +130,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// Lets everything pass that would be refused, counts it, and tells the hook; or stops that. Such a request takes nothing.
     ///
     /// One that would wait passes, too, and takes ahead of time what it would get then. Of what is [in flight](super::InFlight) nobody
-    /// knows when that would be, so what would wait for a place is not counted: watch with no [`max_wait`](Self::max_wait).
+    /// knows when that would be, so what would wait for a place is not counted: watch with no [`max_wait`](super::PerKeyLayer::max_wait).
     pub fn set_shadow(&self, shadow: bool) {
         self.0.settings.shadow.store(shadow, Ordering::Relaxed);
     }
@@ -178,13 +171,6 @@ impl<K: Kind> PerKeyLimiter<K> {
         top.sort_by_key(order);
         top.truncate(most);
         top
-    }
-
-    /// Takes over how long, and how many, may wait for another limiter.
-    pub(super) fn bound_waiting(&self, others: &Bounds) {
-        let bounds = &self.0.settings.bounds;
-        bounds.set_max_wait(others.max_wait_or(Duration::ZERO));
-        bounds.set_max_waiting(others.max_waiting());
     }
 
     pub(super) fn set_hook(&self, hook: Hook) {

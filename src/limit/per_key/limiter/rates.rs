@@ -1,5 +1,7 @@
 //! Limiters of rates: one, or several at once.
 
+use std::time::Duration;
+
 use super::{DEFAULT, PerKeyLimiter, asked};
 use crate::{
     error::Rejected,
@@ -73,12 +75,11 @@ impl<K: Rate> PerKeyLimiter<K> {
         }
     }
 
-    /// Waits in the line of `caller` for `cost` units, and takes them.
+    /// Waits in the line of `caller` for `cost` units, as long as it takes, and takes them.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when `cost` never fits, when it would wait longer than [`max_wait`](Self::max_wait), which is not at all unless
-    /// told, or when [`max_waiting`](Self::max_waiting) of its requests wait.
+    /// [`Rejected`] when `cost` never fits.
     ///
     /// # Panics
     ///
@@ -88,7 +89,27 @@ impl<K: Rate> PerKeyLimiter<K> {
     ///
     /// Dropping the future leaves the line and takes nothing.
     pub async fn acquire(&self, caller: ClientKey, cost: u64) -> Result<(), Rejected> {
-        acquire(&self.0, asked(caller, cost)).await.map(drop)
+        self.acquire_within(caller, cost, Duration::MAX).await
+    }
+
+    /// Waits in the line of `caller` for `cost` units for up to `max_wait`, and takes them. Otherwise
+    /// like [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when `cost` never fits, or, at once, when it would wait longer than `max_wait`.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire) does.
+    pub async fn acquire_within(
+        &self,
+        caller: ClientKey,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<(), Rejected> {
+        let acquired = acquire(&self.0, asked(caller, cost), max_wait).await;
+        acquired.map(drop)
     }
 
     /// What the first limit is called in answers, `default` unless told. For everyone who shares it.
