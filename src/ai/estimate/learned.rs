@@ -223,7 +223,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_the_most_recent_models(asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400)) {
+        fn keeps_the_most_recent_models(
+            asked in prop::collection::vec((0..90_u8, any::<bool>()), 0..400),
+        ) {
             let learned = LearnedRatios::default();
             let mut kept = VecDeque::new();
             for (name, is_observed) in asked {
@@ -270,7 +272,8 @@ mod tests {
             };
             // The rounding errors add up to at most the length of the memory.
             let off = (corrected - expected).abs();
-            prop_assert!(off <= 1.0 + estimated * 4.0 * 32.0 / 65_536.0, "{corrected} for {expected}");
+            let most = 1.0 + estimated * 4.0 * 32.0 / 65_536.0;
+            prop_assert!(off <= most, "{corrected} for {expected}");
         }
 
         #[test]

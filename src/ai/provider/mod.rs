@@ -33,7 +33,10 @@
 //! let request = Request::post("https://api.anthropic.com/v1/messages").body(body.to_owned())?;
 //! let response = client.ready().await?.call(request).await?;
 //!
-//! let tokens = || limiter.usage().get(Dimension::Tokens).map(|limit| (limit.used, limit.reserved));
+//! let tokens = || {
+//!     let usage = limiter.usage();
+//!     usage.get(Dimension::Tokens).map(|limit| (limit.used, limit.reserved))
+//! };
 //! assert_eq!(tokens(), Some((0, 105)), "reserved: 5 for the prompt, 100 for the response");
 //! response.into_body().collect().await?;
 //! assert_eq!(tokens(), Some((29, 0)), "settled to the usage");

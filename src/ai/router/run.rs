@@ -67,7 +67,7 @@ impl<S: Clone, Request> Run<S, Request> {
     ///
     /// # Errors
     ///
-    /// Returns an error if no target takes the request.
+    /// Returns an error if no target accepts the request.
     pub(super) fn start_now(&self) -> Result<Option<Dispatch<S>>, BoxError>
     where
         S: Service<Request>,

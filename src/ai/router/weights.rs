@@ -79,7 +79,10 @@ mod tests {
 
         #[test]
         fn picks_a_target_with_room(
-            rounds in prop::collection::vec(prop::collection::vec((0_usize..4, any::<u32>()), 0..4), 0..50),
+            rounds in prop::collection::vec(
+                prop::collection::vec((0_usize..4, any::<u32>()), 0..4),
+                0..50,
+            ),
         ) {
             let weights = Weights::default();
             for mut able in rounds {

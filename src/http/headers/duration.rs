@@ -93,7 +93,11 @@ mod tests {
         }
 
         #[test]
-        fn what_go_writes_is_read_back(hours in 0_u64..10_000, minutes in 0_u64..60, millis in 0_u64..60_000) {
+        fn what_go_writes_is_read_back(
+            hours in 0_u64..10_000,
+            minutes in 0_u64..60,
+            millis in 0_u64..60_000,
+        ) {
             let text = format!("{hours}h{minutes}m{}.{:03}s", millis / 1_000, millis % 1_000);
             let expected = Duration::from_millis((hours * 60 + minutes) * 60_000 + millis);
             prop_assert_eq!(duration(&text), Some(expected));

@@ -221,7 +221,8 @@ proptest! {
         if json.is_object() {
             let more = json.with_member(text.as_bytes(), "new", "[]").unwrap();
             let mut more: Value = serde_json::from_slice(&more).unwrap();
-            prop_assert_eq!(more.as_object_mut().unwrap().remove("new"), Some(Value::Array(vec![])));
+            let new = more.as_object_mut().unwrap().remove("new");
+            prop_assert_eq!(new, Some(Value::Array(vec![])));
             prop_assert_eq!(more, value(json));
         }
     }

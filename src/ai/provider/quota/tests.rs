@@ -298,10 +298,14 @@ proptest! {
     #[test]
     fn invalid_reports_do_no_lasting_harm(
         (is_bucket, limits, _, counting) in quota_set(),
-        lies in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<Option<u64>>()), 1..20),
+        lies in prop::collection::vec(
+            (any::<u64>(), any::<u64>(), any::<u64>(), any::<Option<u64>>()),
+            1..20,
+        ),
     ) {
         let mut provider = shaped("liar", is_bucket).counting(Accounting::new(counting));
-        for (dimension, limit) in [(Dimension::Requests, limits[0]), (Dimension::Tokens, limits[1])] {
+        let [requests, tokens, ..] = limits;
+        for (dimension, limit) in [(Dimension::Requests, requests), (Dimension::Tokens, tokens)] {
             if let Some(limit) = limit {
                 provider = provider.limit(dimension, Quota::per_second(limit));
             }
@@ -328,7 +332,8 @@ proptest! {
         }
         let usage = quotas.usage(now);
         for limit in usage.limits() {
-            prop_assert!(limit.used <= 2 * limit.limit.max(limit.used.min(400)) || limit.period.is_some());
+            let most = 2 * limit.limit.max(limit.used.min(400));
+            prop_assert!(limit.used <= most || limit.period.is_some());
         }
         // A learned limit counts over a minute.
         let later = now + 200 * SECOND;

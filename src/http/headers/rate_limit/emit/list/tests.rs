@@ -139,13 +139,20 @@ fn a_buffer_fits() {
 proptest! {
     #[test]
     fn each_field_is_read_back(
-        name in names(), quota in numbers(), remaining in numbers(), window in numbers(), reset in numbers(),
+        name in names(), quota in numbers(), remaining in numbers(),
+        window in numbers(), reset in numbers(),
         nanos in prop_oneof![Just(0), 0_u32..1_000_000_000],
     ) {
         let mut headers = HeaderMap::new();
         let time = |seconds: u64| Duration::new(seconds, nanos);
         let up = |seconds: u64| seconds.saturating_add(u64::from(nanos > 0)).min(MOST);
-        let standing = Standing { name: &name, quota, window: time(window), remaining, reset: time(reset) };
+        let standing = Standing {
+            name: &name,
+            quota,
+            window: time(window),
+            remaining,
+            reset: time(reset),
+        };
         write(&mut headers, &standing, &[]);
         let plain = |byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '_' };
         let expected: String = name.bytes().map(plain).collect();
@@ -160,7 +167,9 @@ proptest! {
     }
 
     #[test]
-    fn a_stack_lists_each_name_once_with_the_fewest(layers in proptest::collection::vec(("[ab\",]{0,2}", 0..9_u64, 0..3_u64), 1..8)) {
+    fn a_stack_lists_each_name_once_with_the_fewest(
+        layers in proptest::collection::vec(("[ab\",]{0,2}", 0..9_u64, 0..3_u64), 1..8),
+    ) {
         let mut headers = HeaderMap::new();
         let mut expected = std::collections::BTreeMap::new();
         for (name, remaining, reset) in &layers {
@@ -174,11 +183,15 @@ proptest! {
         read_back.sort();
         let expected: Vec<_> = expected.into_iter().map(|(name, (r, t))| (name, [r, t])).collect();
         prop_assert_eq!(read_back, expected);
-        prop_assert_eq!(headers.get_all(&RATE_LIMIT_POLICY).iter().count(), headers.get_all(&RATE_LIMIT).iter().count());
+        let policies = headers.get_all(&RATE_LIMIT_POLICY).iter().count();
+        let limits = headers.get_all(&RATE_LIMIT).iter().count();
+        prop_assert_eq!(policies, limits);
     }
 
     #[test]
-    fn written_items_are_always_readable(lines in proptest::collection::vec("[a\"\\\\,;=r0-9 é]{0,24}", 0..3)) {
+    fn written_items_are_always_readable(
+        lines in proptest::collection::vec("[a\"\\\\,;=r0-9 é]{0,24}", 0..3),
+    ) {
         let mut headers = HeaderMap::new();
         for line in &lines {
             let value = HeaderValue::from_bytes(line.trim().as_bytes()).unwrap();
