@@ -147,10 +147,10 @@
 //!
 //! # Performance
 //!
-//! One lock, held for sums alone: several numbers can only change at one instant if something holds them together. It is
-//! never held while anything waits. A window takes 4 KiB. Nothing is allocated to admit a request; an answer allocates
-//! the few hundred bytes of its reader. One timer runs for the whole queue, and one for each that has a
-//! [`max_wait`](ProviderLayer::max_wait).
+//! One lock, held for arithmetic only, since several numbers have to change at once. It is never
+//! held across an await. A window takes 4 KiB. Admitting a request allocates nothing; a response
+//! allocates a few hundred bytes for its reader. One timer runs for the whole queue, and one for each
+//! request with a [`max_wait`](ProviderLayer::max_wait).
 //!
 //! # Shared state
 //!

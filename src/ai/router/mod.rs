@@ -166,10 +166,11 @@
 //!
 //! # Waiting
 //!
-//! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. One that would wait longer at each is refused
-//! at once, and told the shortest wait. How long it will be is an estimate where others wait already: they will be
-//! spread over the targets as those are fast. A target's [`max_waiting`](Target::max_waiting)
-//! closes it to a request, and not the others.
+//! [`max_wait`](RouterLayer::max_wait) bounds the wait for all targets together. A request that
+//! would wait longer at every target is rejected at once, with the shortest wait. The wait is an
+//! estimate if requests are queued already: it assumes that they spread over the targets by speed.
+//! If as many wait for a target as its [`max_waiting`](Target::max_waiting) allows, the
+//! request does not use that target, but may use others.
 //!
 //! # Layer ordering
 //!

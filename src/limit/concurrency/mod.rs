@@ -6,10 +6,14 @@
 //!
 //! # Examples
 //!
-//! A request that is admitted at once takes no lock and allocates nothing; giving its slot back takes the lock of a tokio
-//! semaphore for a moment. One that waits allocates its place in the queue. One timer runs for
-//! each that has a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock up to five times for each request (with
-//! [`Latency::End`] twice more for each frame), and takes a lock once, for a few sums.
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! use std::convert::Infallible;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter};
 //!
 //! let limiter = ConcurrencyLimiter::new(8);
 //! let mut client = ServiceBuilder::new()
@@ -174,8 +178,8 @@
 //! # Performance
 //!
 //! A request that is admitted at once takes no lock and allocates nothing; its release takes the
-//! lock of a Tokio semaphore. A request that waits allocates its place in the queue. The queue of
-//! each priority has one timer if the wait is limited. An adaptive limit reads the clock up to five
+//! lock of a Tokio semaphore. A request that waits allocates its place in the queue, and has a
+//! timer if there is a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock up to five
 //! times for each request (with [`Latency::End`] twice more for each frame), and takes a lock once.
 
 mod adaptive;

@@ -103,7 +103,7 @@ impl<B> Key<Request<B>> for PeerNetwork {
 mod tests {
     use super::*;
 
-    fn caller(key: impl Key<Request<()>>, peer: &str) -> String {
+    fn caller(key: &impl Key<Request<()>>, peer: &str) -> String {
         let mut request = Request::new(());
         let address = peer.parse().unwrap();
         request
@@ -116,12 +116,12 @@ mod tests {
     #[test]
     fn addresses_are_counted_by_their_prefix() {
         let key = PeerIp;
-        assert_eq!(caller(key, "192.0.2.7"), "192.0.2.7");
-        assert_eq!(caller(key, "2001:db8::7"), "2001:db8::/64");
+        assert_eq!(caller(&key, "192.0.2.7"), "192.0.2.7");
+        assert_eq!(caller(&key, "2001:db8::7"), "2001:db8::/64");
         let key = key.prefix(24, 48);
-        assert_eq!(caller(key, "192.0.2.7"), "192.0.2.0/24");
-        assert_eq!(caller(key, "::ffff:192.0.2.7"), "192.0.2.0/24");
-        assert_eq!(caller(key, "2001:db8:0:1::7"), "2001:db8::/48");
+        assert_eq!(caller(&key, "192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(caller(&key, "::ffff:192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(caller(&key, "2001:db8:0:1::7"), "2001:db8::/48");
     }
 
     #[test]
