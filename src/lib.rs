@@ -1,38 +1,12 @@
-//! Tower layers that keep a caller inside somebody else's limits, and callers inside yours.
+//! Rate limits, concurrency limits, retries and fallbacks for tower services.
 //!
-//! AI APIs refuse whoever goes too fast: so many requests a minute, so many tokens, so many calls at a time. These
-//! layers wait instead of being refused, obey when they are told to wait, and turn elsewhere when waiting is too long.
-//! Each of the five works alone, on any [`tower_service::Service`]: an HTTP client, a server, or something of your own.
+//! AI APIs reject clients that send too fast. These layers queue requests instead, wait as long as
+//! the server says, and fall back to another service. In front of a server, the same layers limit
+//! its clients. Each layer works alone, on any [`tower_service::Service`].
 //!
-//! | layer | what it does |
-//! | --- | --- |
-//! | [`TokenBucketLayer`] | limits the rate at which requests start, with a burst |
-//! | [`SlidingWindowLayer`] | limits how many start within any period |
-//! | [`ConcurrencyLayer`] | limits how many are in flight, to the end of their bodies; the limit is yours, or finds itself |
-//! | [`RetryAfterBackoffLayer`] | repeats what failed for a while only, when the server says so, or after a growing wait |
-//! | [`FallbackLayer`] | answers from elsewhere where a service fails |
+//! # Examples
 //!
-//! Around the five:
-//!
-//! | layer | what it does |
-//! | --- | --- |
-//! | [`TimeoutLayer`] | bounds an attempt, its answer's first byte, the time between two chunks, and the whole call |
-//! | [`CircuitBreakerLayer`] | leaves a service alone that fails, and lets one request at a time find out when it is well again |
-//! | [`ReplayLayer`] | records bodies while they are streamed, so that they can be sent again |
-//! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` |
-#![cfg_attr(
-    feature = "cache",
-    doc = "| [`CacheLayer`] | caches responses, and calls once for equal requests at the same time |"
-)]
-#![cfg_attr(
-    feature = "provider",
-    doc = "| [`ProviderLayer`](provider::ProviderLayer) | keeps all limits of an AI provider at once, and learns them from its answers |
-| [`StreamErrorLayer`] | finds errors that come late, such as a stream that opens with 200 and then fails |
-| [`RouterLayer`] | chooses, of several providers and models, whichever can answer soonest |
-| [`StackLayer`] | all of these in the right order |"
-)]
-//!
-//! # A client
+//! A client:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -41,15 +15,16 @@
 //! # use http::{Request, Response};
 //! # use tower::service_fn;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use tower_throttle::{ConcurrencyLayer, Quota, RetryAfterBackoffLayer, SlidingWindowLayer};
+//! use tower_throttle::{ConcurrencyLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer};
 //!
-//! # let http_client = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::from("hello"))));
-//! // Any service will do: hyper's client, reqwest's, tonic's, your own.
+//! # let http_client = service_fn(async |_: Request<String>| {
+//! #     Ok::<_, Infallible>(Response::new(String::new()))
+//! # });
 //! let mut client = ServiceBuilder::new()
 //!     .layer(RetryAfterBackoffLayer::new())
 //!     .layer(ConcurrencyLayer::new(50))
-//!     .layer(SlidingWindowLayer::new(Quota::per_minute(500)))
-//!     .service(http_client);
+//!     .layer(TokenBucketLayer::new(Quota::per_minute(500).burst(20)))
+//!     .service(http_client); // of hyper, reqwest or tonic, or your own
 //!
 //! let request = Request::post("https://api.example.com/v1/chat/completions").body(String::new())?;
 //! let response = client.ready().await?.call(request).await?;
@@ -58,80 +33,108 @@
 //! # }
 //! ```
 //!
-#![cfg_attr(
-    feature = "provider",
-    doc = "A whole provider's limits, counted together and learned from its answers, are one layer: see"
-)]
-#![cfg_attr(
-    feature = "provider",
-    doc = "[`provider`](mod@provider). The [`guide`](mod@guide) has the rules of practice, each with its lines."
-)]
-//!
-//! # A server
-//!
-//! [`.respond()`](TokenBucketLayer::respond) makes a refusal a response, and leaves the error type alone, as axum wants it:
+//! A server. [`respond`](TokenBucketLayer::respond) rejects with a 429 and does not change the
+//! error type, as axum requires:
 //!
 //! ```
 //! use axum::{Router, routing::get};
 //! use tower_throttle::{Quota, TokenBucketLayer};
 //!
 //! let app: Router = Router::new()
-//!     .route("/", get(|| async { "hello" }))
+//!     .route("/", get(async || "hello"))
 //!     .layer(TokenBucketLayer::new(Quota::per_second(10).burst(20)).respond());
 //! # let _ = app;
 //! ```
 //!
-//! Plain text, gRPC and answers of your own are in [`rejection`](mod@rejection).
-//!
 #![cfg_attr(
     feature = "per-key",
-    doc = "[`.per(key)`](TokenBucketLayer::per) gives each caller a limit of its own: see [`per_key`](mod@per_key), and
-[`guide::migration`] if you come from `tower_governor` or from tower's `RateLimit`."
+    doc = "[`per`](TokenBucketLayer::per) gives each client a limit: see [`per_key`](mod@per_key)."
+)]
+//! [`rejection`](mod@rejection) has other responses: plain text, JSON and gRPC.
+//!
+//! # Layers
+//!
+//! | layer | what it does | if a request does not fit |
+//! | --- | --- | --- |
+//! | [`TokenBucketLayer`] | limits the rate at which requests start, with a burst | waits; after `.respond()` rejects with 429 |
+//! | [`SlidingWindowLayer`] | limits the requests that start in any period | waits; after `.respond()` rejects with 429 |
+//! | [`ConcurrencyLayer`] | limits the requests in flight, until the end of their bodies | waits; after `.respond()` rejects with 503 |
+//! | [`RetryAfterBackoffLayer`] | retries when the server says so, or with exponential backoff | |
+//! | [`FallbackLayer`] | responds from elsewhere if a service fails | |
+//! | [`TimeoutLayer`] | bounds an attempt, the first byte, the time between chunks, and the whole call | |
+//! | [`CircuitBreakerLayer`] | rejects requests to a failing service, and probes it | rejects while the circuit is open |
+//! | [`ReplayLayer`] | records streamed bodies, so that a retry can send them again | |
+//! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` | |
+#![cfg_attr(
+    feature = "cache",
+    doc = "| [`CacheLayer`] | caches responses of model APIs, and sends equal requests at the same time once | |"
+)]
+#![cfg_attr(
+    feature = "provider",
+    doc = "| [`ProviderLayer`](provider::ProviderLayer) | keeps all limits of an AI provider, and learns them from responses | waits |
+| [`RouterLayer`] | sends a request to the provider or model that can respond soonest | |
+| [`StreamErrorLayer`] | turns an error at the start of a stream with status 200 into its status | |
+| [`StackLayer`] | the layers of a provider's client in the recommended order | |"
 )]
 //!
-//! # Which order
+//! `max_wait` and `max_waiting` bound the queue of a limit. After `.respond()`, `max_wait` lets
+//! requests wait.
+#![cfg_attr(
+    feature = "per-key",
+    doc = "Limits with `.per(key)` reject at once by default."
+)]
+//!
+//! # Layer ordering
 //!
 //! The layer that is added first sees a request first. From the outside in:
 //!
-//! 1. [`FallbackLayer`], so that it answers for whatever fails further in, refusals by your own limits among them.
-//! 2. [`RetryAfterBackoffLayer`], so that each attempt takes from the limits. Inside of them, five attempts of each request
-//!    would be five times the limit.
-//! 3. [`ConcurrencyLayer`], so that no request that was counted for a rate waits for a slot.
-//! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`]. A request is counted when it leaves this layer; one that waits further in
-//!    starts in a later period than the one it was counted in.
-//! 5. [`CircuitBreakerLayer`], where it sees each attempt. A second one between 1 and 2, with the same circuit and
-//!    [`check_only`](CircuitBreakerLayer::check_only), keeps requests out of the queue while the circuit is open.
-//! 6. [`TimeoutLayer`], next to the client, so that it times the attempt and not the time in line.
+//! 1. [`FallbackLayer`]: responds if anything below fails, a rejection by your own limits included.
+//! 2. [`RetryAfterBackoffLayer`]: each attempt takes from the limits.
+//! 3. [`ConcurrencyLayer`]: no request that was counted for a rate waits for a slot.
+//! 4. [`TokenBucketLayer`] or [`SlidingWindowLayer`]: a request is counted when it starts.
+//! 5. [`CircuitBreakerLayer`]: counts each attempt. A second one between 1 and 2, with the same
+//!    circuit and [`check_only`](CircuitBreakerLayer::check_only), rejects before the queue.
+//! 6. [`TimeoutLayer`]: bounds the attempt, without the time in the queue.
 //!
-//! A `ProviderLayer` stands in place of 3 and 4.
+//! [`guide::layer_order`] shows what goes wrong in other orders.
 //!
-//! # What all of them share
+//! # Guides
 //!
-//! - **State is in the layer.** Every service that a layer makes, and every clone of those, shares it. Services are
-//!   [`Clone`] whenever the inner one is. No `Buffer` is needed.
-//! - **Waiting** is first in, first out, bounded by `max_wait` and `max_waiting`, and safe to drop at any point. It asks
-//!   that the inner service be [`Clone`]: nothing that was polled ready is held while a request sleeps.
-//! - **A refusal** is a [`Rejected`] inside a [`BoxError`], or a response. Inner errors pass unchanged, inside the
-//!   [`BoxError`] where a layer has one.
-//! - **Time** is tokio's, so `tokio::time::pause` drives all of it in your tests.
-//! - **Limiters** can be used without tower: [`TokenBucketLimiter`], [`SlidingWindowLimiter`], [`ConcurrencyLimiter`].
+//! [Layer order](guide::layer_order) · [patterns](guide::patterns) ·
+//! [migration](guide::migration) · [testing](guide::testing) ·
+//! [compiler errors](guide::compiler_errors) · [browsers](guide::browsers) ·
+//! [production](guide::production)
+//!
+//! # How the layers work
+//!
+//! - **State** is in the layer. All services that a layer makes, and their clones, share it. A
+//!   service is [`Clone`] if the inner one is. No `Buffer` is needed.
+//! - **Waiting** is first in, first out, and cancel safe. The inner service must be [`Clone`], so
+//!   that none is held while a request waits.
+//! - **A rejection** is a [`Rejected`] in a [`BoxError`], or a response. Errors of the inner
+//!   service are passed on, in the [`BoxError`] if a layer returns one.
+//! - **Time** is tokio's, so `tokio::time::pause` works in tests.
+//! - **Limiters** work without tower: [`TokenBucketLimiter`], [`SlidingWindowLimiter`] and
+//!   [`ConcurrencyLimiter`].
+//! - **Limits hold per process.** Several processes each have their own count.
+//! - **`wasm32` is not supported.**
 //!
 //! # Features
 //!
-//! All are off by default, and none takes anything away.
+//! All are off by default.
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `axum` | axum's body can be sent again by a retry or a fallback if it is empty; keys read its `ConnectInfo` and `MatchedPath` |
-//! | `hyper` | a retry understands the errors of hyper and of hyper-util's client, and lets its bodies through |
+//! | `axum` | axum's body can be retried if it is empty; keys read `ConnectInfo` and `MatchedPath` |
+//! | `hyper` | retries recognise the errors of hyper and hyper-util's client, and its bodies |
 //! | `reqwest` | `reqwest::Client` as the innermost service |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
-//! | `tracing` | an event for each request that was refused, made to wait, retried or handed on |
-//! | `per-key` | `.per(key)` on the three limits: one for each caller of a server, in bounded memory |
-//! | `grpc` | `rejection::Grpc`: a refusal is a gRPC status with `RetryInfo` |
-//! | `cache` | `CacheLayer`: a response cache, and one call for equal requests at the same time |
-//! | `provider` | `ProviderLayer`, `StreamErrorLayer`, `RouterLayer` and `StackLayer`; whole provider quotas: requests, tokens and calls in flight at once, settled to real usage, learned from headers |
-//! | `quanta` | a clock that is cheaper to read |
+//! | `per-key` | `.per(key)` on the three limits: one limit per client, in bounded memory |
+//! | `grpc` | `rejection::Grpc`: rejections as gRPC statuses with `RetryInfo` |
+//! | `cache` | `CacheLayer` |
+//! | `provider` | `ProviderLayer`, `RouterLayer`, `StackLayer` and `StreamErrorLayer` |
+//! | `tracing` | an event for each request that is rejected, waits, is retried or falls back |
+//! | `quanta` | a faster clock for limiters |
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -220,7 +223,7 @@ pub mod future {
     pub use crate::limit::engine::{ReleasePolicy, ResponseFuture};
 }
 
-/// The examples of the README, compiled.
+/// The examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
