@@ -10,6 +10,7 @@ use super::{
 /// Repeats requests that failed for a while only, when the server says so, or else after a growing wait.
 ///
 /// See the [module docs](crate::retry) for an example, the defaults and the order of layers.
+#[doc(alias("429", "throttle", "exponential backoff"))]
 #[derive(Clone)]
 #[must_use]
 pub struct RetryAfterBackoffLayer<P = OutcomePolicy> {

@@ -9,6 +9,7 @@ use crate::limit::{
 };
 
 /// Limits how many requests are in flight. See the [module docs](crate::concurrency) for an example.
+#[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 #[must_use]
 pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {

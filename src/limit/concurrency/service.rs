@@ -14,6 +14,7 @@ use crate::limit::{
 /// A service with a limit on the requests in flight. See the [module docs](crate::concurrency) for an example.
 ///
 /// A clone shares the limit.
+#[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = AllAlike>(
     Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,

@@ -28,7 +28,7 @@ pub mod resolve;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::from_axum::Route;
-pub(self) use self::or::or;
+use self::or::or;
 pub use self::{
     caller::ClientKey,
     client_ip::{ClientIp, ForwardedBy, OnInvalidHeader},
