@@ -20,6 +20,7 @@ use crate::error::BoxError;
 /// `B` is the [backup](super::backup), `W` the [condition](super::predicate), and `N` says whether
 /// responses are [HTTP](HttpResponse) or [of any type](AnyResponse). See the
 /// [module docs](crate::fallback) for examples.
+#[doc(alias("failover", "backup"))]
 #[must_use]
 pub struct FallbackLayer<B, W = Condition<Failure>, N = HttpResponse> {
     pub(super) settings: Arc<FallbackSettings<B, W, N>>,

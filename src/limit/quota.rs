@@ -42,6 +42,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | over a trillion (2⁴⁰) units | a [`SlidingWindow`](crate::SlidingWindow) counts up to 2⁴⁰ − 1 |
 ///
 /// Numbers that come from a person or a file are better given to [`Quota::try_new`], which says what is wrong with them.
+#[doc(alias("rate limit", "throttle"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Quota {

@@ -75,6 +75,7 @@ rate_limit! {
     limiter SlidingWindowLimiter;
 
     /// Limits how many requests start within any period. See the [module docs](crate::sliding_window) for an example.
+    #[doc(alias("rate limit", "throttle", "rolling window", "governor", "429"))]
     layer SlidingWindowLayer;
 
     /// A service of which only so many requests start within any period. See the

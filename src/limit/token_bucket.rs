@@ -99,6 +99,7 @@ rate_limit! {
     limiter TokenBucketLimiter;
 
     /// Limits the rate at which requests start. See the [module docs](crate::token_bucket) for an example.
+    #[doc(alias("rate limit", "throttle", "leaky bucket", "governor", "429"))]
     layer TokenBucketLayer;
 
     /// A service whose requests start at a limited rate. See the [module docs](crate::token_bucket) for an example.

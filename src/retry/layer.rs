@@ -10,6 +10,7 @@ use super::{
 /// Retries requests after the wait that the server asks for, or else with exponential backoff.
 ///
 /// See the [module docs](crate::retry) for an example, the defaults and the order of layers.
+#[doc(alias("429", "throttle", "exponential backoff"))]
 #[derive(Clone)]
 #[must_use]
 pub struct RetryAfterBackoffLayer<P = OutcomePolicy> {

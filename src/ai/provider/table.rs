@@ -17,8 +17,7 @@ use super::{Accounting, Provider};
 /// | [`DEEPSEEK`](Self::DEEPSEEK) | `deepseek` | 300 | 300,000 | 50 | [`SETTLED`](Accounting::SETTLED) | 2026-04-17 \[1\] |
 /// | [`AIPOWER`](Self::AIPOWER) | `aipower` | 600 | | 100 | [`SETTLED`](Accounting::SETTLED) | 2026-04-17 \[1\] |
 ///
-/// \[1\] AIPower, *AI API Rate Limiting Best Practices*, 17 April 2026:
-/// <https://aipower.me/blog/ai-api-rate-limiting-best-practices>. The counting is from the
+/// \[1\] *AI API Rate Limiting Best Practices*, 17 April 2026. The counting is from the
 /// providers' own guides, see [`Accounting`]; DeepSeek and AIPower document none.
 impl Provider {
     /// OpenAI, usage tier 1.

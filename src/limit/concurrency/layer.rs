@@ -9,6 +9,7 @@ use crate::limit::{
 };
 
 /// Limits the number of requests in flight. See the [module docs](crate::concurrency) for examples.
+#[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 #[must_use]
 pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {

@@ -14,6 +14,7 @@ use crate::limit::{
 /// Concurrency limit middleware. See the [module docs](crate::concurrency) for examples.
 ///
 /// Clones share the limit.
+#[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = AllAlike>(
     Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
