@@ -64,6 +64,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("it has no key".into());
     };
     println!("nobody: {:?}, {}", status.code(), status.message());
-    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.code(), Code::Unauthenticated);
     Ok(())
 }
