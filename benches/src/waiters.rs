@@ -41,8 +41,8 @@ pub(crate) fn run(runtime: &'static Runtime) {
     });
 
     let limiter = leaky_bucket::RateLimiter::builder()
-        .interval(Duration::from_millis(1))
-        .refill((PER_SECOND / 1_000) as usize)
+        .interval(Duration::from_millis(10))
+        .refill((PER_SECOND / 100) as usize)
         .initial(0)
         .build();
     let limiter = Arc::new(limiter);
