@@ -1,7 +1,7 @@
 //! Reports the outcome of a call to the circuit.
 
 use crate::{
-    circuit_breaker::circuit::Watch,
+    circuit_breaker::circuit::CallGuard,
     error::{BoxError, Classify, Outcome, OutcomeSet},
 };
 
@@ -27,7 +27,7 @@ pub(crate) const FAILURES: [Outcome; 6] = [
 impl<C> Failures<C> {
     /// Reports a result to the circuit. A response that is no failure is a success.
     #[inline]
-    pub(crate) fn report<Response>(&self, result: Result<&Response, &BoxError>, watch: Watch)
+    pub(crate) fn report<Response>(&self, result: Result<&Response, &BoxError>, watch: CallGuard)
     where
         C: Classify<Response>,
     {

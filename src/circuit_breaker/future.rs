@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::failures::Failures;
 use crate::{
-    circuit_breaker::circuit::Watch,
+    circuit_breaker::circuit::CallGuard,
     error::{BoxError, CircuitOpen, Classify, HttpClassifier},
 };
 
@@ -31,7 +31,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, C> {
-        Calling { #[pin] future: F, watch: Option<Watch>, failures: Failures<C> },
+        Calling { #[pin] future: F, watch: Option<CallGuard>, failures: Failures<C> },
         Rejected { open: CircuitOpen },
     }
 }
@@ -40,7 +40,7 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) const fn called(future: F, watch: Option<Watch>, failures: Failures<C>) -> Self {
+    pub(super) const fn called(future: F, watch: Option<CallGuard>, failures: Failures<C>) -> Self {
         Self {
             state: State::Calling {
                 future,

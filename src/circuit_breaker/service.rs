@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::{CircuitBreakerLayer, future::ResponseFuture};
 use crate::{
-    circuit_breaker::circuit::{Circuit, Watch},
+    circuit_breaker::circuit::{CallGuard, Circuit},
     error::{BoxError, CircuitOpen, Classify, HttpClassifier},
 };
 
@@ -32,7 +32,7 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// Returns the guard that counts the outcome of an admitted call, or `None` with `check_only`.
     #[inline]
-    fn admit(&self) -> Result<Option<Watch>, CircuitOpen> {
+    fn admit(&self) -> Result<Option<CallGuard>, CircuitOpen> {
         match self.layer.check_only {
             true => self.layer.circuit.check().map(|()| None),
             false => self.layer.circuit.enter().map(Some),

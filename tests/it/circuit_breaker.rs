@@ -24,7 +24,7 @@ use tower_throttle::{
     BoxError, Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitOpen, Classify,
     ConcurrencyLimiter, ErrorClassifier, FallbackLayer, Hint, HttpClassifier, Outcome, Quota,
     RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
-    circuit::{State, Watch},
+    circuit::{CallGuard, State},
     circuit_breaker::future::ResponseFuture,
     fallback::AnsweredBy,
 };
@@ -291,7 +291,7 @@ async fn a_probe_that_hangs_does_not_keep_it_open_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn stragglers_neither_close_it_nor_open_it_again() {
     let circuit = Circuit::new();
-    let mut early: Vec<Watch> = (0..30).map(|_| circuit.enter().unwrap()).collect();
+    let mut early: Vec<CallGuard> = (0..30).map(|_| circuit.enter().unwrap()).collect();
     let wait = open(&circuit, None);
     early.pop().unwrap().succeeded();
     early.pop().unwrap().failed(Some(ms(60_000)));
@@ -728,7 +728,7 @@ const _: () = {
     value::<CircuitBreaker<Plain>>();
     value::<HttpClassifier>();
     value::<Outcome>();
-    guard::<Watch>();
+    guard::<CallGuard>();
     guard::<ResponseFuture<Ready<Result<Res, Infallible>>>>();
 };
 

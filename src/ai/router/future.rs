@@ -21,7 +21,7 @@ use crate::{
         provider,
         provider::{ResponseBody, future::SettlingResponse},
     },
-    circuit_breaker::{Failures, circuit::Watch},
+    circuit_breaker::{Failures, circuit::CallGuard},
     error::{BoxError, HttpClassifier, Outcome, OutcomeSet},
     http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
 };
@@ -56,7 +56,7 @@ pin_project! {
             #[pin]
             future: provider::future::ResponseFuture<S, Request>,
             target: usize,
-            watch: Option<Watch>,
+            watch: Option<CallGuard>,
         },
         // Boxed, to keep the future small if the request need not wait.
         Waiting { race: Box<Race<S>> },

@@ -19,7 +19,7 @@ use crate::{
         provider::{Lane, Reservation},
         tokens::Tokens,
     },
-    circuit_breaker::circuit::Watch,
+    circuit_breaker::circuit::CallGuard,
     error::{BoxError, Rejected},
     http::{PeekBody, ReplaceBody, TryClone},
 };
@@ -53,7 +53,7 @@ pub(super) struct Dispatch<S> {
     pub(super) service: S,
     pub(super) reservation: Reservation,
     /// `None` if its circuit is open.
-    pub(super) watch: Option<Watch>,
+    pub(super) watch: Option<CallGuard>,
 }
 
 // ===== impl Run =====

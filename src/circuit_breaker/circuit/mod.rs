@@ -64,6 +64,7 @@
 //! number. A failure takes a lock, and so does any call while it is open. Nothing is allocated
 //! after it is made. Its size is under 400 bytes.
 
+mod call_guard;
 mod engine;
 #[cfg(all(test, throttle_loom))]
 mod loom_tests;
@@ -71,12 +72,11 @@ mod opening;
 mod tally;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
-mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use self::call_guard::CallGuard;
 use self::engine::{CircuitSettings, Engine};
-pub use self::watch::Watch;
 #[doc(no_inline)]
 pub use crate::error::CircuitOpen;
 use crate::{
@@ -153,10 +153,10 @@ impl Circuit {
     ///
     /// Returns [`CircuitOpen`] while the circuit is open, and while a probe is under way.
     #[inline]
-    pub fn enter(&self) -> Result<Watch, CircuitOpen> {
+    pub fn enter(&self) -> Result<CallGuard, CircuitOpen> {
         let ticket = self.0.engine.enter(|| self.now())?;
         let circuit = self.clone();
-        Ok(Watch {
+        Ok(CallGuard {
             circuit,
             ticket,
             is_counted: false,

@@ -13,15 +13,15 @@ use crate::error::Outcome;
 /// An outcome counts in the state in which the call began: a call that began before the circuit
 /// opened neither closes it nor opens it again.
 #[must_use = "a call that is dropped does not count"]
-pub struct Watch {
+pub struct CallGuard {
     pub(super) circuit: Circuit,
     pub(super) ticket: CallTicket,
     pub(super) is_counted: bool,
 }
 
-// ===== impl Watch =====
+// ===== impl CallGuard =====
 
-impl Watch {
+impl CallGuard {
     /// Counts a success, which closes a circuit that was open.
     #[inline]
     pub fn succeeded(mut self) {
@@ -54,7 +54,7 @@ impl Watch {
     pub fn ignored(self) {}
 }
 
-impl Drop for Watch {
+impl Drop for CallGuard {
     #[inline]
     fn drop(&mut self) {
         if !self.is_counted {
@@ -63,9 +63,9 @@ impl Drop for Watch {
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for CallGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
+        f.debug_struct("CallGuard")
             .field("circuit", &self.circuit)
             .finish_non_exhaustive()
     }
