@@ -78,8 +78,8 @@ macro_rules! rate_limit {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future leaves the queue and takes nothing. A future that is kept but not polled keeps its
-            /// place, and with it everyone behind it, waiting.
+            /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
+            /// polled, the requests behind it wait, each for its own longest wait at most.
             pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
                 self.acquire_within(cost, std::time::Duration::MAX).await
             }
@@ -133,19 +133,14 @@ macro_rules! rate_limit {
                 $Layer { limiter, limits, cost, refusal }
             }
 
-            /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
-            /// that would wait longer is rejected at once. The default is no limit, or no wait after
-            /// [`respond`](Self::respond).
-            pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
-                self.limits.max_wait = Some(max_wait);
-                self
-            }
-
-            /// How many requests may wait for the limiter if one more is to wait here. The default is no
-            /// limit.
-            pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-                self.limits.max_waiting = max_waiting;
-                self
+            crate::limit::engine::wait_limits! {
+                /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
+                /// that would wait longer is rejected at once. The default is no limit, or no wait after
+                /// [`respond`](Self::respond).
+                max_wait;
+                /// How many requests may wait for the limiter if one more is to wait here. The default is no
+                /// limit.
+                max_waiting;
             }
 
             /// Responds with an HTTP 429 instead of an error, and does not wait unless
@@ -258,6 +253,23 @@ macro_rules! rate_limit {
     };
 }
 
+/// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field `limits`.
+macro_rules! wait_limits {
+    ($(#[$max_wait:meta])* max_wait; $(#[$max_waiting:meta])* max_waiting;) => {
+        $(#[$max_wait])*
+        pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
+            self.limits.max_wait = Some(max_wait);
+            self
+        }
+
+        $(#[$max_waiting])*
+        pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+            self.limits.max_waiting = max_waiting;
+            self
+        }
+    };
+}
+
 /// What a service does that is a [`Limited`](crate::limit::Limited) in its only field.
 macro_rules! forward {
     () => {
@@ -276,4 +288,4 @@ macro_rules! forward {
     };
 }
 
-pub(crate) use {forward, rate_limit};
+pub(crate) use {forward, rate_limit, wait_limits};

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -79,17 +79,12 @@ impl<E> ProviderLayer<E> {
         self
     }
 
-    /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would
-    /// wait longer is rejected at once. The default is no limit.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limits.max_wait = Some(max_wait);
-        self
-    }
-
-    /// How many requests may wait for the limiter if one more is to wait here. The default is no limit.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limits.max_waiting = max_waiting;
-        self
+    crate::limit::engine::wait_limits! {
+        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would
+        /// wait longer is rejected at once. The default is no limit.
+        max_wait;
+        /// How many requests may wait for the limiter if one more is to wait here. The default is no limit.
+        max_waiting;
     }
 
     /// Returns the limiter, which all services of this layer share. Its

@@ -104,7 +104,7 @@ impl ProviderLimiter {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
-    /// polled, it blocks the requests behind it.
+    /// polled, the requests behind it wait, each for its own longest wait at most.
     pub async fn acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         self.acquire_within(tokens, Duration::MAX).await
     }

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, time::Duration};
+use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
@@ -41,18 +41,13 @@ impl ConcurrencyLayer {
 }
 
 impl<F, H, P> ConcurrencyLayer<F, H, P> {
-    /// The longest that a request waits. One that has waited for that long is rejected. The default is
-    /// no limit, or no wait after [`respond`](Self::respond).
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limits.max_wait = Some(max_wait);
-        self
-    }
-
-    /// How many requests of a priority may wait for the limiter if one more of it is to wait here. The
-    /// default is no limit.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limits.max_waiting = max_waiting;
-        self
+    crate::limit::engine::wait_limits! {
+        /// The longest that a request waits. One that has waited for that long is rejected. The default is
+        /// no limit, or no wait after [`respond`](Self::respond).
+        max_wait;
+        /// How many requests of a priority may wait for the limiter if one more of it is to wait here. The
+        /// default is no limit.
+        max_waiting;
     }
 
     /// Releases the permit when the response is returned, not at the end of its body.

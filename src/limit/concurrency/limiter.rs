@@ -135,8 +135,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the request leaves the queue and takes no permit. A future that is
-    /// not polled keeps its place, and the requests behind it wait.
+    /// If the future is dropped, the request leaves the queue and takes no permit. If the future is
+    /// kept without being polled, the requests behind it wait, each for its own longest wait at most.
     pub async fn acquire(&self) -> Result<Permit, Rejected> {
         self.acquire_as(Priority::High).await
     }

@@ -25,8 +25,9 @@ pin_project! {
     /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
     /// one behind it. One that was called has used what it took, and gives a permit back.
     ///
-    /// A request has its place in the queue from its call on. One that is kept but not polled, and one at the head whose
-    /// inner service is not ready, holds up those behind it; the latter for no longer than it may wait itself.
+    /// A request has its place in the queue from its call on. If the future is kept without being
+    /// polled, the requests behind it wait, each for its own `max_wait` at most. If the inner service
+    /// of the first one is not ready, they also wait no longer than that one may.
     pub struct ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,

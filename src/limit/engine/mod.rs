@@ -29,4 +29,4 @@ pub(crate) use self::{
     service::Limited,
     wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},
 };
-pub(crate) use super::rate_limit::{forward, rate_limit};
+pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};

@@ -127,17 +127,12 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
-    /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be
-    /// late. One that would wait longer is rejected at once. By default nothing waits.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limits.max_wait = Some(max_wait);
-        self
-    }
-
-    /// How many requests of a caller may wait if one more is to wait here. The default is no limit.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limits.max_waiting = max_waiting;
-        self
+    crate::limit::engine::wait_limits! {
+        /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be
+        /// late. One that would wait longer is rejected at once. By default nothing waits.
+        max_wait;
+        /// How many requests of a caller may wait if one more is to wait here. The default is no limit.
+        max_waiting;
     }
 
     /// Takes over what `limits` say, and does not wait if they say nothing.
