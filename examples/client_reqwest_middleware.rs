@@ -1,4 +1,5 @@
-//! The same layers in a client of `reqwest-middleware`: `cargo run --example client_reqwest_middleware`.
+//! The same layers in a client of `reqwest-middleware`:
+//! `cargo run --example client_reqwest_middleware`.
 
 use std::time::Duration;
 

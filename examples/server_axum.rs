@@ -1,4 +1,5 @@
-//! An axum app with a limit for all of it and a smaller one for a route: `cargo run --example server_axum`.
+//! An axum app with a limit for all of it and a smaller one for a route:
+//! `cargo run --example server_axum`.
 
 use axum::{Router, routing::get};
 use tower_throttle::{ConcurrencyLayer, Quota, TokenBucketLayer};
@@ -6,12 +7,12 @@ use tower_throttle::{ConcurrencyLayer, Quota, TokenBucketLayer};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = get(|| async { "a report\n" })
-        // A refusal is a 503, and nobody waits.
+        // Rejects with 503 at once: no request waits.
         .layer(ConcurrencyLayer::new(2).respond());
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
         .route("/report", report)
-        // A refusal is a 429 with a Retry-After.
+        // Rejects with 429 and a `Retry-After`.
         .layer(TokenBucketLayer::new(Quota::per_minute(10)).respond());
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

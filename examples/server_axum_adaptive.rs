@@ -1,5 +1,5 @@
-//! An axum app that finds out by itself how many requests its database can take at once, and sheds the rest:
-//! `cargo run --example server_axum_adaptive`.
+//! An axum app that finds out by itself how many requests its database can take at once, and sheds
+//! the rest: `cargo run --example server_axum_adaptive`.
 
 use std::{
     sync::{
@@ -24,7 +24,8 @@ use tower_throttle::{
     concurrency::{Adaptive, Priority},
 };
 
-/// Stands for a database with so many connections and 20 ms for each question. Whoever comes too early waits, for as long as it takes.
+/// Stands for a database with a limited number of connections and 20 ms for each query. A request
+/// that finds no free connection waits for one.
 async fn ask(State(connections): State<ConcurrencyLimiter>) -> StatusCode {
     let Ok(_connection) = connections.acquire().await else {
         return StatusCode::INTERNAL_SERVER_ERROR;
@@ -41,7 +42,8 @@ struct Seen {
     microseconds: AtomicU64,
 }
 
-/// Asks again and again, and waits a little where it was shed: for less long than `Retry-After` says, as an overload would.
+/// Asks again and again, and waits a little where it was shed: for less long than `Retry-After`
+/// says, as an overload would.
 async fn hammer(client: reqwest::Client, url: String, seen: Arc<Seen>) -> reqwest::Result<()> {
     loop {
         let start = Instant::now();

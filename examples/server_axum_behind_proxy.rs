@@ -1,4 +1,4 @@
-//! An axum app behind a proxy, which is the only one whose word on a client's address counts:
+//! An axum app behind a proxy, and only that proxy is trusted to report a client's address:
 //! `cargo run --example server_axum_behind_proxy`.
 
 use std::{error::Error, net::SocketAddr};
@@ -18,7 +18,8 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower_throttle::{Quota, TokenBucketLayer, key::ClientIp, rejection::Problem};
 
-/// What stands in front of a server: nginx, a load balancer, a CDN. Each appends to the header who has connected to it.
+/// The proxy in front of a server: nginx, a load balancer, a CDN. Each appends the address of the
+/// client that connected to it to the header.
 async fn forward(
     State((http, app)): State<(Client<HttpConnector, Body>, SocketAddr)>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
@@ -35,7 +36,8 @@ async fn forward(
         .map(Body::new))
 }
 
-/// Serves an app that is told where each connection comes from: with `axum::serve(listener, app)` alone, no request has a peer.
+/// Serves an app with the peer's address in each request: with `axum::serve(listener, app)` alone,
+/// no request has one.
 async fn serve(app: Router) -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -44,13 +46,14 @@ async fn serve(app: Router) -> Result<SocketAddr, Box<dyn Error>> {
     Ok(address)
 }
 
-/// A client with an address of its own, of which a loopback has many. (Not on macOS, unless they are added.)
+/// A client with an address of its own: each address in 127.0.0.0/8 works. (On macOS they have to
+/// be added first.)
 fn client(address: [u8; 4]) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder().no_proxy();
     builder.local_address(Some(address.into())).build()
 }
 
-/// Asks as whoever `claims` to be, prints the answer, and returns its status.
+/// Sends a request with `claims` in `X-Forwarded-For`, prints the response, and returns its status.
 async fn ask(
     client: &reqwest::Client,
     server: SocketAddr,
@@ -62,7 +65,7 @@ async fn ask(
     }
     let response = request.send().await?;
     let status = response.status();
-    println!("{status}, who claims to be {}", claims.unwrap_or("nobody"));
+    println!("{status}, x-forwarded-for: {}", claims.unwrap_or("none"));
     for name in [
         "ratelimit-policy",
         "ratelimit",
@@ -83,7 +86,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .install_default()
         .ok();
     let limits = TokenBucketLayer::new(Quota::per_minute(2))
-        // Where the proxies are. `ClientIp::behind(1)` is for one that is anywhere, if nobody can get past it.
+        // The addresses of the proxies. `ClientIp::behind(1)` is for a proxy with an unknown
+        // address, if no client can reach the server without it.
         .per(ClientIp::trusting(["127.0.0.1"])?)
         .respond_as(Problem);
     let limiter = limits.limiter().clone();
@@ -92,7 +96,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let http = Client::builder(TokioExecutor::new()).build_http();
     let proxy = serve(Router::new().fallback(forward).with_state((http, app))).await?;
 
-    println!("-- through the proxy, as somebody else each time");
+    println!("-- through the proxy, with another forged address each time");
     let liar = client([127, 0, 0, 3])?;
     let mut refused = 0;
     for claims in [
@@ -104,13 +108,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let status = ask(&liar, proxy, Some(claims)).await?;
         refused += u32::from(status == StatusCode::TOO_MANY_REQUESTS);
     }
-    assert_eq!(refused, 2, "it has two a minute, whoever it claims to be");
+    assert_eq!(
+        refused, 2,
+        "it has two a minute, whatever address it claims"
+    );
 
-    println!("-- past the proxy");
+    println!("-- directly, without the proxy");
     let status = ask(&liar, app, Some("198.51.100.3")).await?;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
 
-    println!("-- through the proxy, as the one whom the other claimed to be");
+    println!("-- through the proxy, from an address that the first client claimed");
     let status = ask(&client([127, 0, 0, 2])?, proxy, None).await?;
     assert_eq!(status, StatusCode::OK);
 

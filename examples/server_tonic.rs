@@ -1,4 +1,5 @@
-//! A tonic server with a limit for each API key, and a client that waits as it is told: `cargo run --example server_tonic`.
+//! A tonic server with a limit for each API key, and a client that waits for as long as `RetryInfo`
+//! says: `cargo run --example server_tonic`.
 
 use std::time::Duration;
 
@@ -14,15 +15,15 @@ use tower_throttle::{Quota, TokenBucketLayer, key, rejection::Grpc};
 
 type Key = MetadataValue<Ascii>;
 
-/// Asks whether the server is well, and asks again whenever it is told to. How long that took in waits.
+/// Calls the health check, retries after each `RetryInfo`, and returns the sum of all waits.
 async fn ask(client: &mut HealthClient<Channel>, key: &Key) -> Result<Duration, Status> {
     let mut waited = Duration::ZERO;
     loop {
         let mut request = Request::new(HealthCheckRequest::default());
         request.metadata_mut().insert("x-api-key", key.clone());
         let status = match client.check(request).await {
-            Ok(answer) => {
-                let left = answer.metadata().get("ratelimit");
+            Ok(response) => {
+                let left = response.metadata().get("ratelimit");
                 println!("{key:?}: admitted, RateLimit: {left:?}");
                 return Ok(waited);
             }
@@ -41,7 +42,8 @@ async fn ask(client: &mut HealthClient<Channel>, key: &Key) -> Result<Duration, 
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // By an API key. For the peer's address, give it a closure that reads tonic's `TcpConnectInfo` in the request's extensions.
+    // By API key. For a limit by address, use a closure that reads tonic's `TcpConnectInfo` from
+    // the request's extensions.
     let limits = TokenBucketLayer::new(Quota::per_second(1).burst(2))
         .per(key::ApiKey::header("x-api-key"))
         .respond_as(Grpc);
@@ -63,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Err(status) = client.check(HealthCheckRequest::default()).await else {
         return Err("it has no key".into());
     };
-    println!("nobody: {:?}, {}", status.code(), status.message());
+    println!("without a key: {:?}, {}", status.code(), status.message());
     assert_eq!(status.code(), Code::Unauthenticated);
     Ok(())
 }

@@ -67,11 +67,12 @@
 //! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` | |
 #![cfg_attr(
     feature = "cache",
-    doc = "| [`CacheLayer`] | caches responses of model APIs, and sends equal requests at the same time once | |"
+    doc = "| [`CacheLayer`] | caches responses of model APIs, and sends concurrent equal requests once | |"
 )]
 #![cfg_attr(
     feature = "provider",
-    doc = "| [`ProviderLayer`](provider::ProviderLayer) | keeps all limits of an AI provider, and learns them from responses | waits |
+    doc = "| [`ProviderLayer`](provider::ProviderLayer) | \
+keeps all limits of an AI provider, and learns them from responses | waits |
 | [`RouterLayer`] | sends a request to the provider or model that can respond soonest | |
 | [`StreamErrorLayer`] | turns an error at the start of a stream with status 200 into its status | |
 | [`StackLayer`] | the layers of a provider's client in the recommended order | |"

@@ -1,4 +1,4 @@
-//! Reading an answer: to its end, but not for ever, and whether it is one.
+//! Reads a response to its end, within limits, and checks that it is a completion.
 
 use std::{
     error::Error,
@@ -16,10 +16,10 @@ use crate::{
     wire::Sent,
 };
 
-/// An answer that is longer than this is none.
+/// The longest response that is read.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// An answer that is worth to be kept.
+/// A response that is worth keeping.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -153,7 +153,7 @@ impl Failed {
     }
 }
 
-/// A stream that is no answer.
+/// A stream that is not a complete response.
 impl From<Broken> for Failed {
     fn from(broken: Broken) -> Self {
         match broken {

@@ -1,4 +1,4 @@
-//! The flags, and what is wrong with them in one line.
+//! The flags, and their errors in one line each.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,11 +9,11 @@ use crate::values::{
     at_least_one, seconds, seconds_or_none, shares, up_to_a_million, up_to_ten_million,
 };
 
-/// What a user can say.
+/// The flags.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "batch",
-    // A negative number gets the answer of its flag, not "unexpected argument".
+    // A negative number gets the error of its flag, not "unexpected argument".
     allow_negative_numbers = true,
     about = "Send a file of prompts through a limited API, as fast as is allowed, and lose none",
     after_help = AFTER_HELP
@@ -42,31 +42,34 @@ pub(crate) struct Args {
     /// The prompts: plain lines, JSON lines {"prompt","max_tokens"}, or OpenAI's batch format
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
     pub(crate) prompts: Option<PathBuf>,
-    /// How many tokens the answer to a made-up prompt may have
+    /// How many tokens the response to a made-up prompt may have
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one, conflicts_with = "prompts")]
     pub(crate) max_tokens: u64,
     /// Make up prompts of about N tokens, in place of about 15
     #[arg(long, value_name = "N", value_parser = up_to_a_million, conflicts_with = "prompts")]
     pub(crate) input: Option<u64>,
-    /// Where answers go, in the format of OpenAI's batch output. What it answers already is not asked again
+    /// Where responses go, in the format of OpenAI's batch output. Prompts that have one there are
+    /// not sent again
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// How many requests are worked on at once, waiting ones included
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub(crate) workers: u64,
-    /// Keep the limits of this provider of the table, such as openai-tier-1; the simulated one has them, too
+    /// Keep the limits of this provider of the table, such as openai-tier-1; the simulated one also
+    /// has them
     #[arg(long, value_name = "NAME", value_parser = Provider::by_name)]
     pub(crate) provider: Option<Provider>,
-    /// Learn the limits, and what others take of them, from the headers of answers
+    /// Learn the limits, and how much other clients use, from the headers of responses
     #[arg(long, conflicts_with = "no_limits")]
     pub(crate) learn: bool,
-    /// Whether the limits hold in any window, or are buckets that refill; as the provider has them, unless told
+    /// Whether the limits hold in any window, or are buckets that refill. The default is the
+    /// provider's kind
     #[arg(long, value_name = "KIND", value_enum)]
     pub(crate) kind: Option<Kind>,
     /// The most requests in each window
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) rpm: Option<u64>,
-    /// The most tokens in each window: those of the prompts and those that the answers may have
+    /// The most tokens in each window: of the prompts, and the most that the responses may have
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) tpm: Option<u64>,
     /// The most requests in flight
@@ -75,19 +78,21 @@ pub(crate) struct Args {
     /// The period that the limits speak of, in seconds; fractions are fine
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) window: Duration,
-    /// Keep no limits on this side: send at once, and repeat what is refused
+    /// Keep no limits on this side: send at once, and retry what is rejected
     #[arg(long)]
     pub(crate) no_limits: bool,
-    /// Seconds to wait for an answer to begin, and for each further part of it; ten times as long for all of it
+    /// Seconds to wait for a response to begin, and for each further part of it; ten times as long
+    /// for all of it
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// Ask equal prompts once
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Stream the answers, and put them together again
+    /// Stream the responses, and join them again
     #[arg(long)]
     pub(crate) stream: bool,
-    /// A second provider, for what the first one fails to answer. Once more: a third one, and so on
+    /// A second provider, for the requests that fail at the first one. Once more: a third one, and
+    /// so on
     #[arg(long, value_name = "URL")]
     pub(crate) fallback_url: Vec<String>,
     /// The key for --fallback-url; for several, each in turn, and '' for one without
@@ -98,7 +103,8 @@ pub(crate) struct Args {
         value_name = "KEY"
     )]
     pub(crate) fallback_api_key: Vec<String>,
-    /// The model to ask --fallback-url for, where it has another name there; for several, each in turn, and '' for the same
+    /// The model to ask --fallback-url for, where it has another name there; for several, each in
+    /// turn, and '' for the same
     #[arg(long, value_name = "MODEL", requires = "fallback_url")]
     pub(crate) fallback_model: Vec<String>,
     /// End with one line of JSON on stdout; everything else goes to stderr
@@ -108,11 +114,13 @@ pub(crate) struct Args {
     /// Only run the simulator, with the limits given, and print its URL
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "prompts", "out"])]
     pub(crate) serve: bool,
-    /// Be this provider of the table. The client knows of its limits what --provider, --rpm and so on say, or nothing
+    /// Be this provider of the table. The client knows of its limits what --provider, --rpm and so
+    /// on say, or nothing
     #[arg(long, help_heading = "Simulator", value_name = "NAME", value_parser = Provider::by_name, conflicts_with = "base_url")]
     pub(crate) simulate: Option<Provider>,
-    /// How much of the tokens that they ask for requests use, in per cent. 30-100 for a provider that has a name; unless
-    /// told, any other one uses the whole prompt and answers with 12 words
+    /// How much of the tokens that they reserve requests use, in per cent. The default is 30-100
+    /// for a provider that has a name; any other one uses the whole prompt and responds with 12
+    /// words
     #[arg(long, help_heading = "Simulator", value_name = "FROM-TO", value_parser = shares, conflicts_with = "base_url")]
     pub(crate) real_usage: Option<(u64, u64)>,
     /// The port of --serve; 0 lets the system choose
@@ -123,7 +131,7 @@ pub(crate) struct Args {
         default_value_t = 0
     )]
     pub(crate) port: u16,
-    /// How long an answer takes
+    /// How long a response takes
     #[arg(
         long,
         help_heading = "Simulator",
@@ -140,7 +148,8 @@ pub(crate) struct Args {
     /// Be down for the middle third of the run, with a second simulator to fall back to
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "serve", "down_from", "down_for"])]
     pub(crate) outage: bool,
-    /// Let some requests fail: with 500, 503 and 529, resets, stalls, and streams that begin with an error or break off
+    /// Let some requests fail: with 500, 503 and 529, resets, stalls, and streams that begin with
+    /// an error or break off
     #[arg(long, help_heading = "Simulator", conflicts_with = "base_url")]
     pub(crate) chaos: bool,
     /// Which of them --chaos lets fail

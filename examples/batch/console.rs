@@ -1,4 +1,4 @@
-//! Lines for whoever reads them. Nobody may: then there is nobody to tell, and that is no failure.
+//! Lines on stdout and stderr. A closed stream is not an error.
 
 use std::{
     fmt::Display,

@@ -131,7 +131,8 @@ impl Endpoint {
         request
     }
 
-    /// Sends a request of `first`'s here instead, without showing this provider the other one's key.
+    /// Sends a request of `first`'s here instead, without showing this provider the other one's
+    /// key.
     pub(crate) fn redirect(&self, first: &Self, mut request: Request) -> Request {
         let path = request.url().path();
         let url = self.url(behind(path, first.base.path()));

@@ -1,4 +1,4 @@
-//! How it stands with each limit, in a few words.
+//! The state of each limit, in a few words.
 
 use std::{fmt::Write, time::Duration};
 
@@ -10,7 +10,7 @@ use tower_throttle::{
 /// Limits over longer than this are named by the day.
 const LONGEST_MINUTE: Duration = Duration::from_secs(60 * 60);
 
-/// What can be read of the first provider.
+/// The limiter and the circuit of the first provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Gauges {
     pub(crate) limiter: Option<ProviderLimiter>,
@@ -20,14 +20,14 @@ pub(crate) struct Gauges {
 // ===== impl Gauges =====
 
 impl Gauges {
-    /// The limits, or if there are none the attempts in flight, and whether it is left alone.
+    /// The limits, or if there are none the attempts in flight, and whether the circuit is open.
     pub(crate) fn line(&self, in_flight: u64, refused: Option<u16>) -> String {
         let mut text = match &self.limiter {
             Some(limiter) => line(&limiter.usage(), refused),
             None => format!("in flight {in_flight}"),
         };
         if let Some(wait) = self.circuit.retry_after() {
-            let _ = write!(text, ", left alone for {:.1} s", wait.as_secs_f64());
+            let _ = write!(text, ", circuit open for {:.1} s", wait.as_secs_f64());
         }
         text
     }
@@ -133,7 +133,7 @@ mod tests {
             let call = circuit.enter().unwrap();
             call.failed(Some(Duration::from_secs(20)));
             // A little longer than it asked for.
-            let told = format!("{limits}, left alone for 2");
+            let told = format!("{limits}, circuit open for 2");
             let line = gauges.line(7, None);
             assert!(line.starts_with(&told) && line.ends_with(" s"), "{line}");
         }

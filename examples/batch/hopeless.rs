@@ -1,4 +1,4 @@
-//! When to stop asking: where one answer after the other says that the next one will be no better.
+//! When to stop: if one response after the other says that the next request will fail as well.
 
 use reqwest::StatusCode;
 use tower_throttle::{
@@ -18,7 +18,7 @@ pub(crate) enum Hopeless {
     Day,
     /// The key is not known.
     Key,
-    /// The key may not do this. Some providers refuse single prompts in these words, too.
+    /// The key may not do this. Some providers also reject single prompts with this status.
     Forbidden,
 }
 

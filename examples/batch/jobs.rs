@@ -14,7 +14,7 @@ use tower_throttle::provider::{ByLength, Estimate};
 
 /// Where a prompt goes that names no other URL.
 const CHAT: &str = "/v1/chat/completions";
-/// How long an answer may be to a prompt that doesn't say.
+/// The default length of a response, for a prompt that does not say.
 const MAX_TOKENS: u64 = 256;
 /// What makes a prompt longer.
 const PADDING: &str = " Take all the time that you need for it.";
@@ -22,7 +22,7 @@ const PADDING: &str = " Take all the time that you need for it.";
 /// One request to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    /// What its answer will be found by.
+    /// The id of its response in the output.
     pub(crate) custom_id: String,
     /// The path, such as `/v1/chat/completions`.
     pub(crate) url: String,
@@ -55,7 +55,7 @@ impl Job {
         }
     }
 
-    /// Asks for the answer as a stream, where the API has streams.
+    /// Asks for the response as a stream, if the API has streams.
     pub(crate) fn stream(&mut self) {
         let is_chat = self.url.ends_with("/chat/completions");
         let Some(fields) = self.body.as_object_mut() else {
@@ -73,7 +73,7 @@ impl Job {
         }
     }
 
-    /// What tells it from others, as far as its answer depends on that.
+    /// A hash of everything that its response depends on.
     pub(crate) fn content(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.url, &self.body).hash(&mut hasher);
@@ -87,7 +87,8 @@ impl Job {
     }
 }
 
-/// `count` prompts, of `input` tokens each or of about 15. After so many as are to be `distinct` they are the same again.
+/// `count` prompts, of `input` tokens each or of about 15. After so many as are to be `distinct`
+/// they are the same again.
 pub(crate) fn made_up(
     count: usize,
     distinct: Option<u64>,
@@ -111,8 +112,9 @@ pub(crate) fn made_up(
 
 /// The requests of a file; blank lines don't count.
 ///
-/// A line that begins with `{` is JSON, of the short form or of OpenAI's; every other line is a prompt as it stands. A prompt
-/// without a `custom_id` is called after its place among the prompts: `request-1`, `request-2` …
+/// A line that begins with `{` is JSON, of the short form or of OpenAI's; every other line is a
+/// prompt as it stands. A prompt without a `custom_id` is called after its place among the prompts:
+/// `request-1`, `request-2` …
 pub(crate) fn from_file(path: &Path, model: &str) -> Result<Vec<Job>> {
     let name = path.display();
     let text = fs::read(path).with_context(|| format!("cannot read --prompts {name}"))?;
@@ -132,7 +134,7 @@ pub(crate) fn from_file(path: &Path, model: &str) -> Result<Vec<Job>> {
         if let Some(first) = seen.insert(job.custom_id.clone(), number) {
             let id = &job.custom_id;
             bail!(
-                "{name}, line {number}: custom_id {id:?} is that of line {first}: make it unique"
+                "{name}, line {number}: custom_id {id:?} is also on line {first}: make it unique"
             );
         }
         jobs.push(job);

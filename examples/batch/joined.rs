@@ -1,8 +1,8 @@
-//! A streamed answer in one piece, as it would have been without the stream.
+//! A streamed response in one piece, as it would be without the stream.
 
 use serde_json::{Map, Value, json};
 
-/// Why the events of a stream are no answer.
+/// Why the events of a stream are not a complete response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// The stream says that it failed, in this event.
@@ -49,7 +49,8 @@ pub(crate) fn join(events: &str) -> Result<Value, Broken> {
     is_answer.then_some(answer).ok_or(Broken::Unknown)
 }
 
-/// The data of each event. What comes after the last empty line belongs to one, too: not all end with one.
+/// The data of each event. Text after the last empty line is an event as well: not all streams end
+/// with one.
 fn data(events: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut event = Vec::new();

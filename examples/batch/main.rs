@@ -4,7 +4,7 @@
 //! cargo run --release --example batch                            what difference it makes, on a simulated provider
 //! cargo run --release --example batch -- \
 //!     --base-url https://api.openai.com/v1 --rpm 500 --tpm 200000 --concurrent 50 \
-//!     --prompts prompts.jsonl --out answers.jsonl                a real one; run it again to go on where it ended
+//!     --prompts prompts.jsonl --out responses.jsonl                a real one; run it again to resume
 //! cargo run --release --example batch -- \
 //!     --provider openai-tier-1 --requests 2000               a simulated one, with the limits of a real one
 //! cargo run --release --example batch -- \
@@ -12,10 +12,12 @@
 //! cargo run --release --example batch -- --help                  all the rest
 //! ```
 //!
-//! The layers are in `stack.rs`. What is around them: `cli.rs` and `plan.rs` say which limits there are, `jobs.rs` reads
-//! the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read what they get, `out.rs` keeps it, `hopeless.rs` knows when to
-//! give up, `endpoint.rs` knows the URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and
-//! `report.rs` show, `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the letter.
+//! The layers are in `stack.rs`. What is around them: `cli.rs` and `plan.rs` say which limits there
+//! are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read
+//! what they get, `out.rs` keeps it, `hopeless.rs` knows when to give up, `endpoint.rs` knows the
+//! URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and `report.rs` show,
+//! `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the
+//! letter.
 
 mod answer;
 mod cli;
@@ -108,7 +110,7 @@ async fn go(args: &Args) -> Result<ExitCode> {
     } else {
         say(&table)?;
     }
-    // What is done is reported, also where the answers found no place.
+    // What is done is reported, even if the responses could not be written.
     ended?;
     Ok(ExitCode::from(u8::from(!all_well)))
 }
@@ -169,7 +171,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     })
 }
 
-/// The client that turns, if there are any, to one backup after the other for what those before it fail to answer.
+/// The client that sends the requests that fail to one backup after the other, if there are any.
 fn with_backups(
     args: &Args,
     plan: &Plan,
@@ -182,7 +184,7 @@ fn with_backups(
     let mut circuit = Some(circuit);
     for (n, backup) in (1..).zip(&place.backups) {
         let wire = Wire::new(n, backup.client()?, meter.clone());
-        // Only the last of them has nobody behind it.
+        // The last backup has no other behind it.
         let has_backup = usize::from(n) < place.backups.len();
         let answers = stack::client(
             plan.limits(args),

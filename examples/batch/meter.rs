@@ -30,7 +30,7 @@ pub(crate) struct Meter {
     pub(crate) fallbacks: AtomicU64,
     pub(crate) hits: AtomicU64,
     pub(crate) retries: AtomicU64,
-    /// The status of the last answer that said no for a while; 0 if none did.
+    /// The status of the last response that asked to wait; 0 if none did.
     refused: AtomicU16,
     lists: Mutex<Lists>,
     stop: watch::Sender<bool>,
@@ -38,13 +38,13 @@ pub(crate) struct Meter {
 
 #[derive(Debug, Default)]
 struct Lists {
-    /// From the moment a worker took a request to its answer, for those that have one.
+    /// From the moment a worker took a request to its response, for all that have one.
     times: Vec<Duration>,
-    /// How long the provider took for its answers, in total and how many.
+    /// How long the provider took for its responses, in total and how many.
     service: (Duration, u32),
-    /// What failed for good since somebody last looked.
+    /// What failed for good since the failures were last read.
     failures: Vec<String>,
-    /// How many were looked at before.
+    /// How many were read before.
     seen: usize,
     streak: Streak,
     /// Why the run was stopped, if it stopped itself.
@@ -92,7 +92,7 @@ impl Meter {
         InFlight(self.clone())
     }
 
-    /// The answer to an attempt begins.
+    /// The response to an attempt begins.
     pub(crate) fn arrive(&self, status: StatusCode) {
         if status == StatusCode::TOO_MANY_REQUESTS {
             self.http_429.fetch_add(1, Relaxed);
@@ -102,14 +102,14 @@ impl Meter {
         }
     }
 
-    /// An answer has ended, so long after its request was sent.
+    /// A response has ended, `after` its request was sent.
     pub(crate) fn serve(&self, after: Duration) {
         let (total, count) = &mut self.lists().service;
         *total += after;
         *count += 1;
     }
 
-    /// A request has its answer, so long after a worker took it.
+    /// A request has its response, `after` a worker took it.
     pub(crate) fn succeed(&self, after: Duration, tokens: u64) {
         self.succeeded.fetch_add(1, Relaxed);
         self.tokens.fetch_add(tokens, Relaxed);
@@ -118,7 +118,7 @@ impl Meter {
         lists.streak.answered();
     }
 
-    /// A request will have no answer. If nothing will, as it seems, no further attempt leaves.
+    /// A request has failed for good. If all are likely to fail, no further attempt is sent.
     pub(crate) fn fail(&self, message: String, hopeless: Option<Hopeless>) {
         self.failed.fetch_add(1, Relaxed);
         let mut lists = self.lists();
@@ -135,12 +135,12 @@ impl Meter {
         self.lists().stopped_because
     }
 
-    /// The status of the last answer that said no for a while.
+    /// The status of the last response that asked to wait.
     pub(crate) fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Relaxed)).filter(|status| *status > 0)
     }
 
-    /// The tokens that all requests will have used, by those that are answered.
+    /// The tokens that all requests will have used, estimated from the responses so far.
     pub(crate) fn expected_tokens(&self) -> Option<u64> {
         let (tokens, answered) = (self.tokens.load(Relaxed), self.succeeded.load(Relaxed));
         let all = u128::from(tokens) * self.requests as u128;
@@ -156,13 +156,13 @@ impl Meter {
         (before, std::mem::take(&mut lists.failures))
     }
 
-    /// The mean time that the provider took for an answer.
+    /// The mean time that the provider took for a response.
     pub(crate) fn mean_service(&self) -> Duration {
         let (total, count) = self.lists().service;
         total.checked_div(count).unwrap_or_default()
     }
 
-    /// The time within which this share of the answers was there.
+    /// The time within which this share of the responses arrived.
     pub(crate) fn percentile(&self, share: f64) -> Duration {
         let mut times = self.lists().times.clone();
         times.sort_unstable();

@@ -1,4 +1,4 @@
-//! The file of answers, which is also the memory of what is done.
+//! The output file, which also says what is done already.
 
 use std::{
     collections::HashSet,
@@ -13,17 +13,18 @@ use fs4::{FileExt, TryLockError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A file of answers, one a line, that this process alone writes to.
+/// A file of responses, one a line, that only this process writes to.
 ///
-/// Each line is written whole, in one go, as soon as its answer is there, so a process that is killed leaves all that it
-/// paid for, and at worst half a line at the end. The next one cuts that off and asks again.
+/// Each line is written whole, in one go, as soon as its response is there, so a process that is
+/// killed leaves all that it paid for, and at worst half a line at the end. The next one cuts that
+/// off and asks again.
 #[derive(Debug)]
 pub(crate) struct Out {
     /// Locked by the system until it is closed, also by a kill.
     file: Mutex<File>,
 }
 
-/// A line as far as it says whether it is an answer.
+/// The members of a line that say whether it is a success.
 #[derive(Deserialize)]
 struct Line {
     custom_id: String,
@@ -39,10 +40,10 @@ struct Response {
 // ===== impl Out =====
 
 impl Out {
-    /// Opens or makes the file, and says which requests it answers already.
+    /// Opens or makes the file, and returns which requests have a response in it already.
     ///
-    /// Only a success is an answer. What failed is not written, so that the next run tries it again, and a line of
-    /// another program that reports a failure doesn't count.
+    /// Only a success counts. What failed is not written, so that the next run tries it again, and
+    /// a line of another program that reports a failure doesn't count.
     pub(crate) fn open(path: &Path) -> Result<(Self, HashSet<String>)> {
         let name = path.display();
         let mut options = OpenOptions::new();
@@ -68,7 +69,7 @@ impl Out {
         Ok((Self { file }, answered))
     }
 
-    /// Writes an answer. When this returns, it outlives the process.
+    /// Writes a response. When this returns, it outlives the process.
     pub(crate) fn write(
         &self,
         custom_id: &str,
@@ -94,7 +95,8 @@ impl Out {
     }
 }
 
-/// Reads which requests are answered, mends the last line if it is torn, and leaves the file at its end.
+/// Reads which requests are answered, mends the last line if it is torn, and leaves the file at its
+/// end.
 fn recover(file: &mut File) -> Result<HashSet<String>> {
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
@@ -119,7 +121,8 @@ fn recover(file: &mut File) -> Result<HashSet<String>> {
     Ok(answered)
 }
 
-/// Whether a line that breaks off can be the beginning of one that this program, or OpenAI's, wrote.
+/// Whether a line that breaks off can be the beginning of one that this program, or OpenAI's,
+/// wrote.
 fn begins_like_an_answer(line: &[u8]) -> bool {
     [&b"{\"custom_id\""[..], b"{\"id\""].iter().any(|begin| {
         let shared = line.len().min(begin.len());

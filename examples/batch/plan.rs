@@ -12,7 +12,8 @@ use crate::{
     simulator::{self, Chaos, Outage, Style, UsageShare},
 };
 
-/// What a simulated provider allows unless told otherwise: over in a quarter of a minute, and still hard on the careless.
+/// The default limits of a simulated provider: done in 15 seconds, and still too low for a client
+/// without limits.
 const DEMO: Provider = YOURS.rpm(100).concurrent(50);
 const DEMO_WINDOW: Duration = Duration::from_secs(3);
 
@@ -36,7 +37,7 @@ pub(crate) struct Plan {
 // ===== impl Plan =====
 
 impl Plan {
-    /// What the flags say, or what the simulator chooses where it is free to.
+    /// What the flags say, or else the simulator's defaults.
     pub(crate) fn of(args: &Args) -> Self {
         let has_numbers = args.rpm.or(args.tpm).or(args.concurrent).is_some();
         let is_told = has_numbers || args.provider.is_some() || args.simulate.is_some();
@@ -48,7 +49,7 @@ impl Plan {
             None => provider.with_minute(window),
         };
         if args.serve {
-            // Nobody here is a client of it.
+            // No client runs in this process.
             let served = args.simulate.or(args.provider).unwrap_or(YOURS);
             let served = shaped(with_numbers(args, served));
             return Self {

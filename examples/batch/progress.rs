@@ -1,4 +1,5 @@
-//! What is shown while a batch runs: a bar on a terminal, a line a second elsewhere. All of it on stderr.
+//! What is shown while a batch runs: a bar on a terminal, a line a second elsewhere. All of it on
+//! stderr.
 
 use std::{
     io::IsTerminal,
@@ -138,7 +139,8 @@ impl View {
         format!("{rate:.1}/s, {waiting} waiting, {limits}, {refused} × 429, {eta}")
     }
 
-    /// By the limits as well as by what has been seen: a window's worth that goes out at once says little of the rest.
+    /// By the limits as well as by what has been seen: a window's worth that goes out at once says
+    /// little of the rest.
     fn eta(&self, elapsed: Duration, rate: f64) -> String {
         let left = self.meter.requests as f64 - self.done() as f64;
         if left <= 0.0 {

@@ -20,7 +20,8 @@ use crate::{
     wire,
 };
 
-/// How often a request is sent whose answer breaks off. The layers have handed it on by then, so they can't repeat it.
+/// How often a request is sent whose response breaks off. The layers have returned it by then, so
+/// they can't retry it.
 const BODY_TRIES: usize = 5;
 
 /// What every worker of a run shares.
@@ -36,7 +37,7 @@ pub(crate) struct Shared {
 ///
 /// # Errors
 ///
-/// When an answer can't be written. Then no more are asked for.
+/// If a response can't be written. Then no more requests are sent.
 pub(crate) async fn run<S>(workers: usize, service: S, shared: Shared) -> Result<()>
 where
     S: Service<Request, Response = Response> + Clone + Send + 'static,
@@ -48,8 +49,9 @@ where
     for n in 0..workers.min(shared.meter.requests) {
         let (shared, service) = (shared.clone(), service.clone());
         tasks.spawn(async move {
-            // Connections that are opened one after the other don't delay each other. So the first requests arrive as
-            // evenly spaced as the later ones, and the provider sees the same windows as the limiter.
+            // Connections that are opened one after the other don't delay each other. So the first
+            // requests arrive as evenly spaced as the later ones, and the provider sees the same
+            // windows as the limiter.
             tokio::time::sleep(Duration::from_micros(500 * n.min(100) as u64)).await;
             work(service, &shared).await
         });
@@ -80,7 +82,7 @@ where
         match answer {
             Ok(answer) => {
                 let tokens = answer.body["usage"]["total_tokens"].as_u64();
-                // Those of a hit were used by another one.
+                // The tokens of a cache hit were used by another request.
                 let tokens = tokens.filter(|_| !answer.is_hit);
                 if let Some(out) = &shared.out {
                     let (status, id) = (answer.status.as_u16(), &answer.request_id);

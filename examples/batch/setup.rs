@@ -15,7 +15,7 @@ use crate::{
     work::Work,
 };
 
-/// How many prompts are made up unless told otherwise.
+/// How many prompts are made up by default.
 const REQUESTS: usize = 500;
 /// So many providers can be told apart, and the first of all.
 const MOST_BACKUPS: usize = 63;
@@ -32,9 +32,9 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) first: Arc<Endpoint>,
-    /// Each for what those before it fail to answer.
+    /// Each for the requests that failed at the ones before it.
     pub(crate) backups: Vec<Arc<Endpoint>>,
-    /// Those of them that are simulated, which end with this.
+    /// The simulated ones, which stop when this is dropped.
     _simulators: Vec<Simulator>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place
     })
 }
 
-/// Those of the flags, each with its key and model.
+/// The backups of the flags, each with its key and model.
 fn backups(args: &Args) -> Result<Vec<Endpoint>> {
     let urls = &args.fallback_url;
     ensure!(
@@ -121,7 +121,7 @@ fn backups(args: &Args) -> Result<Vec<Endpoint>> {
         ("--fallback-api-key", args.fallback_api_key.len()),
         ("--fallback-model", args.fallback_model.len()),
     ] {
-        // One key may come from the environment, where nobody needs it.
+        // One key may come from the environment, even if no backup needs it.
         ensure!(
             given <= urls.len().max(1),
             "{flag} is given {given} times, and --fallback-url {}: give each URL one at most",

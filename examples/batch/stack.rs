@@ -1,4 +1,4 @@
-//! The point of it all: the layers that keep a client inside a provider's limits.
+//! The layers that keep a client inside a provider's limits.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tower_throttle::{
 use crate::wire::Wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long it takes to find out whether a provider is well again, about.
+/// About how long a probe of an open circuit takes.
 const PROBE: Duration = Duration::from_millis(250);
 
-/// A service that answers requests, however the layers are called that it is made of.
+/// A service that responds to requests, whatever its layers are.
 pub(crate) trait Answers:
     Service<Request, Response = Response, Error = BoxError, Future: Send> + Clone + Send + 'static
 {
@@ -31,13 +31,14 @@ impl<S> Answers for S where
 {
 }
 
-/// One of which there may be another one behind it.
+/// A client with any number of backups.
 pub(crate) type Boxed = BoxCloneService<Request, Response, BoxError>;
 
-/// A client that keeps all of a provider's `limits` at once, and repeats what is refused all the same.
+/// A client that keeps all of a provider's `limits` at once, and retries what is rejected all the
+/// same.
 ///
-/// A provider that fails is left alone while the `circuit` is open, and no part of an answer may take longer than `timeout`.
-/// With somebody behind it, it gives up soon. Without, it waits out an outage.
+/// No request is sent while the `circuit` is open, and no part of a response may take longer than
+/// `timeout`. With a backup it gives up soon; without one it waits until an outage is over.
 pub(crate) fn client(
     limits: Option<ProviderLayer>,
     circuit: Circuit,
@@ -50,14 +51,14 @@ pub(crate) fn client(
         .option_layer((!has_backup).then(come_back_later))
         .option_layer(limits)
         .layer(leave_alone(circuit))
-        // An answer that opens well and says then that it failed is no better than one that says so at once.
+        // A stream with status 200 that begins with an error is an error.
         .layer(StreamErrorLayer::new())
         .layer(in_time(timeout))
         .service(wire)
 }
 
-/// Hands to `backup` what `first` fails to answer, changed by `redirect` into a request of its own. While the `circuit` of
-/// `first` is open, if it is one provider that has one, it hands over at once.
+/// Sends what fails at `first` to `backup`, after `redirect` has changed the request. While the
+/// `circuit` of `first` is open, if there is one, requests go to `backup` at once.
 pub(crate) fn with_fallback(
     first: Boxed,
     circuit: Option<Circuit>,
@@ -72,27 +73,29 @@ pub(crate) fn with_fallback(
     Boxed::new(client)
 }
 
-/// Asks what was asked before no more. Outside of all, for what is known takes nothing of any limit.
+/// Sends equal requests once. The outermost layer, since a cached response takes nothing of any
+/// limit.
 pub(crate) fn with_cache(client: impl Answers) -> impl Answers {
     ServiceBuilder::new()
         .layer(CacheLayer::completions())
         .service(client)
 }
 
-/// Repeats whatever may have been bad luck, a few times.
+/// Retries transient failures, a few times.
 fn try_again(has_backup: bool) -> RetryAfterBackoffLayer {
-    // A completion that is asked for twice does no harm, but it may be paid for twice: not too often.
+    // A completion that is sent twice does no harm, but it may be paid for twice: not too often.
     let layer = RetryAfterBackoffLayer::new().retry_non_idempotent();
     if has_backup {
-        // Somebody else can answer: one more try.
+        // A backup can respond: one retry is enough.
         return layer.attempts(2);
     }
-    // Many begin at once with nothing saved, and nobody else will answer them: a reserve that is enough for all of them.
+    // Many requests begin at once with an empty budget, and there is no backup: a reserve for all
+    // of them.
     let budget = Budget::new(20, Quota::per_second(5).burst(100));
     layer.attempts(8).deadline(DAY).budget(budget)
 }
 
-/// Repeats what the provider did not act upon for as long as that takes. Nobody waits for the answer.
+/// Retries what the provider did not act upon for as long as that takes: a batch can wait.
 fn come_back_later() -> RetryAfterBackoffLayer<impl Policy<Request, Response> + Clone + Send> {
     RetryAfterBackoffLayer::new()
         .policy(was_not_acted_upon)
@@ -102,9 +105,10 @@ fn come_back_later() -> RetryAfterBackoffLayer<impl Policy<Request, Response> + 
         .no_budget()
 }
 
-/// Too many requests, no connection, or a provider that is down: that says nothing against the request.
+/// Too many requests, no connection, or a provider that is down: the request itself may be fine.
 ///
-/// A 429 for want of money is not among these: the limits make an error of it, which no retry repeats.
+/// A 429 because of insufficient funds is not among these: the limits make an error of it, which no
+/// retry repeats.
 fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) -> RetryAction {
     let is_down =
         outcome.is_ok_and(|response| matches!(response.status().as_u16(), 502 | 503 | 529));
@@ -118,9 +122,9 @@ fn was_not_acted_upon(request: &Request, outcome: Result<&Response, &BoxError>) 
     }
 }
 
-/// Asks a provider that fails no more but now and then, to see whether it is well again.
+/// Stops calls to a provider that fails, except for probes.
 fn leave_alone(circuit: Circuit) -> CircuitBreakerLayer {
-    // That there were too many requests is a matter of the limits.
+    // Too many requests are a matter of the limits.
     CircuitBreakerLayer::from(circuit).failure_outcomes([
         Outcome::NotSent,
         Outcome::Overloaded,

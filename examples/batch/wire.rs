@@ -68,7 +68,7 @@ impl Service<Request> for Wire {
         let Self { client, meter, .. } = self.clone();
         Box::pin(async move {
             if meter.is_stopped() {
-                // Whoever waits for this is dropped as soon as all that is on the wire has arrived.
+                // The task that polls this is dropped when all that is on the wire has arrived.
                 std::future::pending::<()>().await;
             }
             let in_flight = meter.depart(is_retry);

@@ -13,7 +13,7 @@ pub(crate) struct Work {
     pub(crate) prompts: u64,
     /// As many of them as have to be asked.
     pub(crate) requests: u64,
-    /// The tokens of those, and those that the answers may have.
+    /// The tokens of their prompts, and the most that their responses may have.
     pub(crate) reserved: u64,
     pub(crate) workers: u64,
     /// What the provider allows, as far as it is known.
@@ -25,18 +25,20 @@ pub(crate) struct Work {
 // ===== impl Work =====
 
 impl Work {
-    /// The least time that the limits allow, if an answer takes as long as `service` and all of them use `used` tokens.
+    /// The least time that the limits allow, if a response takes as long as `service` and all of
+    /// them use `used` tokens.
     ///
-    /// Of each limit of L per W, n units are needed, and `one` by a request; with c in flight r answers take
-    /// `max(service, r * service / c)`. The largest counts of
+    /// Of each limit of L per W, n units are needed, and `one` by a request; with c in flight r
+    /// responses take `max(service, r * service / c)`. The largest counts of
     ///
-    /// - for all requests, what so many answers take;
-    /// - for a window, `k * W` with `k = floor((n - one) / L)`, and what the answers take to the requests that can't start
-    ///   before, which are those of `n - k * L` units;
-    /// - for a bucket, `max(0, n - L) / L * W`, when what it did not hold at the start has flowed in, and one `service`.
+    /// - for all requests, what that many responses take;
+    /// - for a window, `k * W` with `k = floor((n - one) / L)`, and what the responses take to the
+    ///   requests that can't start before, which need `n - k * L` units;
+    /// - for a bucket, `max(0, n - L) / L * W`, when what it did not hold at the start has flowed
+    ///   in, and one `service`.
     ///
-    /// For a limit on tokens, n is what was used where the provider counts no more than that in the end, and what was
-    /// reserved where it gives nothing back.
+    /// For a limit on tokens, n is what was used where the provider counts no more than that in the
+    /// end, and what was reserved where it gives nothing back.
     pub(crate) fn ideal(&self, service: Duration, used: u64) -> Duration {
         let answers = |requests: f64| {
             let in_flight = self.in_flight().max(1) as f64;

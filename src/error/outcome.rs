@@ -18,9 +18,9 @@ use crate::{
 /// Retries, fallbacks, circuit breakers, adaptive limits and routers decide by it. A [`Classify`]
 /// returns it; [`Outcome::of`] is the default one.
 ///
-/// A status alone says less than the body that comes with it: a 400 may be a prompt that is too long or
-/// one that a policy forbids. A layer that has read the body inserts the outcome into the response's
-/// extensions, which takes precedence over the status.
+/// A status alone says less than the body that comes with it: a 400 may be a prompt that is too
+/// long or one that a policy forbids. A layer that has read the body inserts the outcome into the
+/// response's extensions, which takes precedence over the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -45,14 +45,14 @@ pub enum Outcome {
     Timeout,
     /// The service or one of its dependencies failed: any other 5xx.
     ServerError,
-    /// The request is wrong, too large or not allowed: any other 4xx.
+    /// The request is too large, malformed or not allowed: any other 4xx.
     ClientError,
 }
 
 /// Returns what a result says about the service.
 ///
-/// Implemented for [`HttpClassifier`], [`ErrorClassifier`], and closures. A closure names the type of its
-/// argument:
+/// Implemented for [`HttpClassifier`], [`ErrorClassifier`], and closures. A closure names the type
+/// of its argument:
 ///
 /// ```
 /// use http::Response;
@@ -72,8 +72,8 @@ pub enum Outcome {
     note = "a closure names its argument's type: `|result: Result<&MyResponse, &BoxError>| ..`"
 )]
 pub trait Classify<Response> {
-    /// Returns what this result says about the service; `None` if it says nothing, as for a request that
-    /// this crate's own limits rejected.
+    /// Returns what this result says about the service; `None` if it says nothing, as for a request
+    /// that this crate's own limits rejected.
     fn classify(&self, result: Result<&Response, &BoxError>) -> Option<Outcome>;
 
     /// Returns what the response says about trying again. By default nothing.
@@ -100,8 +100,8 @@ pub(crate) struct OutcomeSet(u16);
 impl Outcome {
     /// Returns the outcome of a result; `None` if it says nothing about the service.
     ///
-    /// The first of these that there is decides: an outcome in the response's extensions, a [`Rejected`]
-    /// in them, which is a response of this crate's own limits, and the status.
+    /// The first of these that there is decides: an outcome in the response's extensions, a
+    /// [`Rejected`] in them, which is a response of this crate's own limits, and the status.
     #[must_use]
     pub fn of<R: ResponseHead>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
@@ -154,8 +154,8 @@ impl Outcome {
 
     /// Returns what an error says, by all errors in its chain of sources.
     ///
-    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or reqwest
-    /// which says that the request's own body failed; and if no error in it is known.
+    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or
+    /// reqwest which says that the request's own body failed; and if no error in it is known.
     #[must_use]
     pub fn of_error(error: &BoxError) -> Option<Self> {
         let mut outcome = None;
@@ -177,7 +177,8 @@ impl Outcome {
         outcome
     }
 
-    /// Returns a stable label, as for metrics: the variant's name in snake case, such as `not_sent`.
+    /// Returns a stable label, as for metrics: the variant's name in snake case, such as
+    /// `not_sent`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

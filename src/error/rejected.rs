@@ -6,12 +6,14 @@ use crate::error::find_source;
 
 /// A boxed error, as tower's own layers return it.
 ///
-/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
+/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it:
+/// `.map_err(anyhow::Error::from_boxed)` does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Error of a request that one of this crate's limiters rejected.
 ///
-/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request, which was not sent.
+/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request,
+/// which was not sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,7 +41,7 @@ pub struct Rejected {
     /// The status of the response if the key is missing.
     #[cfg(feature = "per-key")]
     missing_key: Option<http::StatusCode>,
-    /// Where a caller's own limits stand, to be told in the answer.
+    /// Where a client's own limits stand, for the headers of the response.
     #[cfg(feature = "per-key")]
     standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
 }
@@ -189,17 +191,18 @@ impl Rejected {
         self.reason
     }
 
-    /// Returns the time from the rejection until the request would have been admitted, after those that waited ahead of
-    /// it. It may be somewhat longer if requests with a cost above 1 wait.
+    /// Returns the time from the rejection until the request would have been admitted, after the
+    /// requests that waited ahead of it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
-    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
-    /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
+    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up
+    /// when others finish, and for a request that [never fits](Rejected::exceeds_capacity).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns whether the same request would be rejected at any other time, too, as long as the limit stays the same.
+    /// Returns whether the same request would also be rejected at any other time, as long as the limit
+    /// stays the same.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
         match self.reason {
@@ -227,18 +230,20 @@ impl fmt::Display for Rejected {
             Reason::QueueFull { max_waiting } => {
                 write!(
                     f,
-                    "the queue is full: {max_waiting} requests are waiting, retry later or raise max_waiting"
+                    "the queue is full: {max_waiting} requests are waiting, \
+                     retry later or raise max_waiting"
                 )
             }
             Reason::ExceedsCapacity { cost, capacity } => write!(
                 f,
-                "a cost of {cost} exceeds the capacity of {capacity}: lower the cost or raise the limit"
+                "a cost of {cost} exceeds the capacity of {capacity}: \
+                 lower the cost or raise the limit"
             ),
             Reason::MissingKey => f.write_str("missing API key"),
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => f.write_str(
-                "missing peer address: start axum with `into_make_service_with_connect_info` and enable \
-                 the feature `axum`, or insert a `PeerAddr`; for a proxy on a unix socket use \
+                "missing peer address: start axum with `into_make_service_with_connect_info` and \
+                 enable the feature `axum`, or insert a `PeerAddr`; for a proxy on a unix socket use \
                  `ClientIp` with `unix_socket_proxy`",
             ),
         }
@@ -250,8 +255,8 @@ impl std::error::Error for Rejected {}
 // ===== impl LimitKind =====
 
 impl LimitKind {
-    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`, `quota`
-    /// or `pause`.
+    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`,
+    /// `quota` or `pause`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

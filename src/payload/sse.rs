@@ -201,7 +201,9 @@ mod tests {
 
     #[test]
     fn names_and_data_in_any_pieces() {
-        let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\nevent: x\nevent: y\ndata: 3\n\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: d\r\rdata: 6";
+        let stream = "\u{feff}event: a\r\ndata: 1\r\ndata:2\r\n\r\nevent: x\nevent: y\ndata: \
+            3\n\n: no\n\ndata\nid: 3\nevent:b\nevents: c\ndata:  4\n\ndatum: 5\revent: \
+            d\r\rdata: 6";
         let expected = [
             ("a", "1\n2\n"),
             ("y", "3\n"),

@@ -957,7 +957,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
     for (text, says) in [
         (
             "{\"custom_id\":\"a\",\"prompt\":\"x\"}\n\n{\"custom_id\":\"a\",\"prompt\":\"y\"}\n",
-            "line 3: custom_id \"a\" is that of line 1: make it unique",
+            "line 3: custom_id \"a\" is also on line 1: make it unique",
         ),
         (
             "fine\n{\"custom_id\":\"a\"",

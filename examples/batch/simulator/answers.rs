@@ -1,4 +1,4 @@
-//! Which prompts have been answered, and how often.
+//! Counts full responses for each prompt.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ pub(super) struct Prompt(u64);
 pub(crate) struct Answered {
     /// How many different prompts.
     pub(crate) prompts: usize,
-    /// How many answers they got.
+    /// How many responses they got.
     pub(crate) answers: u64,
     /// The most that one of them got.
     pub(crate) most: u64,
@@ -48,7 +48,7 @@ impl Answers {
 // ===== impl Prompt =====
 
 impl Prompt {
-    /// By its messages: who asks for another model asks for the same.
+    /// By its messages: another model does not make another prompt.
     pub(super) fn of(messages: &[Value]) -> Self {
         let mut hasher = DefaultHasher::new();
         messages.hash(&mut hasher);

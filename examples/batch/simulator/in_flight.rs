@@ -1,4 +1,4 @@
-//! A request that was let in, until its answer has ended.
+//! An admitted request, until its response has ended.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::{Prompt, State, ledger::Admission, tokens::Tokens};
 
-/// A request that counts as in flight until this is dropped, when what it used so far is what it used.
+/// A request that counts as in flight until this is dropped, when what it used so far is what it
+/// used.
 #[derive(Debug)]
 pub(super) struct InFlight {
     state: Arc<State>,
@@ -34,12 +35,12 @@ impl InFlight {
         }
     }
 
-    /// So much of the answer is about to be sent.
+    /// Counts the tokens of the response that are about to be sent.
     pub(super) fn has_written(&mut self, output: u64) {
         self.used.output = output;
     }
 
-    /// All of the answer to this prompt is about to be sent.
+    /// Counts a full response to this prompt, which is about to be sent.
     pub(super) fn answers(self, prompt: Prompt) {
         self.state.answers.add(prompt);
     }

@@ -1,4 +1,4 @@
-//! What the provider is told to be.
+//! The configuration of the provider.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ pub(crate) struct Limits {
     pub(crate) requests: Option<u64>,
     /// Requests in each day: always a sliding window, whatever the kind of the rest.
     pub(crate) requests_per_day: Option<u64>,
-    /// Tokens in each window, those of prompts and answers together.
+    /// Tokens in each window, of prompts and responses together.
     pub(crate) tokens: Option<u64>,
     /// Tokens of prompts in each window.
     pub(crate) input_tokens: Option<u64>,
-    /// Tokens of answers in each window.
+    /// Tokens of responses in each window.
     pub(crate) output_tokens: Option<u64>,
-    /// Requests in flight, from their arrival to the end of their answers.
+    /// Requests in flight, from their arrival to the end of their responses.
     pub(crate) concurrent: Option<usize>,
     /// The length of a window, or how long an empty bucket takes to fill.
     pub(crate) window: Duration,
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
     pub(crate) style: Style,
     /// How much of what they reserve requests really use.
     pub(crate) usage: UsageShare,
-    /// How long an answer takes.
+    /// How long a response takes.
     pub(crate) latency: Duration,
     /// When the provider is down.
     pub(crate) outage: Option<Outage>,
@@ -45,7 +45,8 @@ pub(crate) enum Kind {
     /// No more than the limit in any window, wherever it begins.
     #[default]
     Window,
-    /// A bucket that holds the limit, is full at the start, and is refilled evenly with one limit per window.
+    /// A bucket that holds the limit, is full at the start, and is refilled evenly with one limit
+    /// per window.
     Bucket,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Outage {
 // ===== impl Limits =====
 
 impl Default for Limits {
-    /// No limits at all, over a minute, and short answers at once, in OpenAI's style.
+    /// No limits, windows of a minute, and short responses at once, in OpenAI's style.
     fn default() -> Self {
         Self {
             requests: None,

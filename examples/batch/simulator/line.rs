@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// One client's connection, for whoever answers its requests.
+/// One client's connection, as the handlers of its requests see it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     is_cut: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ impl Connected<IncomingStream<'_, Lines>> for Line {
 
 impl Listener for Lines {
     type Io = Wire;
-    /// Who is at the other end is told by what can be done about it.
+    /// The handle of the connection takes the place of its address.
     type Addr = Line;
 
     async fn accept(&mut self) -> (Wire, Line) {
@@ -120,8 +120,8 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.line.check().is_err() {
-            // A socket that may not linger is closed with a reset. It blocks nobody, as a longer time would; tokio's own
-            // word for that is younger than the oldest tokio that will do.
+            // A socket that may not linger is closed with a reset. Zero does not block, as a longer
+            // time would; tokio's own name for that is newer than the oldest supported tokio.
             #[allow(deprecated)]
             let set = self.stream.set_linger(Some(Duration::ZERO));
             // Then it ends as it would have.

@@ -1,14 +1,14 @@
-//! A provider on loopback that speaks OpenAI's chat completions and Anthropic's messages, and keeps its limits to the
-//! letter.
+//! A provider on loopback that speaks OpenAI's chat completions and Anthropic's messages, and keeps
+//! its limits to the letter.
 //!
-//! It counts a request when the whole of it has arrived. It accepts no more than its limits say, and every request
-//! that fits: a client that sees a 429 here was too fast. What counts, and what is told of it, is a matter of
-//! [`Style`].
+//! It counts a request when the whole of it has arrived. It admits no more than its limits say, and
+//! every request that fits: a client that gets a 429 here was too fast. [`Style`] says what counts,
+//! and what the headers say.
 //!
-//! `limits.rs` and `style.rs` say what the provider is told to be; `allowance/` keeps one limit, and `ledger/` all of
-//! them; `headers/` and `answer/` are what clients see; `in_flight.rs` is who waits for the rest of an answer, and
-//! `tokens.rs` says how long that is; `chaos/` says what goes wrong, and `line.rs` resets connections; `answers.rs` knows
-//! what was answered.
+//! `limits.rs` and `style.rs` configure the provider; `allowance/` keeps one limit, and `ledger/`
+//! all of them; `headers/` and `answer/` are what clients see; `in_flight.rs` is a request whose
+//! response has not ended, and `tokens.rs` its length; `chaos/` says what goes wrong, and `line.rs`
+//! resets connections; `answers.rs` counts full responses.
 #![allow(
     dead_code,
     reason = "each of the example and the tests uses what it needs"
@@ -73,7 +73,7 @@ struct State {
     open: watch::Receiver<()>,
 }
 
-/// What becomes of a request that has just arrived.
+/// The result of a request that has just arrived.
 #[derive(Debug)]
 struct Arrival {
     /// What is left of the limits now.
@@ -81,11 +81,11 @@ struct Arrival {
     result: Result<Admitted, Rejection>,
 }
 
-/// A request that was let in.
+/// An admitted request.
 #[derive(Debug)]
 struct Admitted {
     in_flight: InFlight,
-    /// What it will have used at the end of its answer.
+    /// What it will have used at the end of its response.
     used: Tokens,
     /// What goes wrong before that.
     mishap: Option<Mishap>,
@@ -118,7 +118,8 @@ impl Simulator {
             .with_state(state.clone())
             .into_make_service_with_connect_info::<Line>();
         let stopped = state.clone();
-        // Idle connections are closed and answers that have begun are ended, also where nobody waits for it.
+        // Idle connections are closed and responses that have begun are ended, even if nothing
+        // awaits the task.
         tokio::spawn(async move {
             axum::serve(Lines(listener), app)
                 .with_graceful_shutdown(async move { stopped.gone().await })
@@ -146,14 +147,15 @@ impl Simulator {
         self.state.ledger().standing(Instant::now())
     }
 
-    /// Which prompts were answered in full so far.
+    /// How many prompts have a full response so far.
     pub(crate) fn answered(&self) -> Answered {
         self.state.answers.sum()
     }
 
-    /// Makes all limits but that of requests in flight so many thousandths of what they were at the start, at once.
+    /// Sets all limits, except for requests in flight, to this many thousandths of their initial
+    /// values, at once.
     ///
-    /// What was taken stays taken, and a bucket that grows is not fuller for it.
+    /// What was taken stays taken, and a bucket that grows gains no units.
     pub(crate) fn scale(&self, per_mille: u64) {
         let mut ledger = self.state.ledger();
         ledger.scale(Instant::now(), per_mille);

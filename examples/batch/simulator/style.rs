@@ -1,9 +1,9 @@
-//! Whose manners the provider has.
+//! Whose headers, errors and token counts the provider has.
 
 /// Whose headers and errors are sent, and how tokens are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
-    /// What every answer says of the limits.
+    /// What every response says about the limits.
     pub(crate) headers: RateHeaders,
     /// Whether a 429 says how long to wait.
     pub(crate) retry_after: bool,
@@ -25,12 +25,14 @@ pub(crate) enum RateHeaders {
 /// When tokens count, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counting {
-    /// At admission the estimated prompt and all that the answer may have. Nothing is given back.
+    /// At admission the estimated prompt and the most that the response may have. Nothing is given
+    /// back.
     Reserved,
-    /// The same, until the answer has ended: then what was not used is given back.
+    /// The same, until the response has ended: then what was not used is given back.
     Settled,
-    /// At admission the estimated prompt, which is corrected when the answer has ended; the answer itself counts
-    /// only then, and may push the sum over the limit. While it is over, nobody is let in.
+    /// At admission the estimated prompt, which is corrected when the response has ended; the
+    /// response itself counts only then, and may push the sum over the limit. While it is over, no
+    /// request is admitted.
     Completion,
 }
 

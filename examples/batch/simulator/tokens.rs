@@ -2,10 +2,10 @@
 
 /// The most words that are written, however many a request allows.
 const LONGEST_ANSWER: u64 = 32_768;
-/// The length of a short answer.
+/// The length of a short response.
 const SHORT_ANSWER: u64 = 12;
 
-/// Tokens of a prompt and of its answer.
+/// Tokens of a prompt and of its response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) input: u64,
@@ -15,11 +15,12 @@ pub(crate) struct Tokens {
 /// How much of what they reserve requests really use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum UsageShare {
-    /// The prompt as estimated, and answers of 12 words, or of fewer where the request allows no more.
+    /// The prompt as estimated, and responses of 12 words, or of fewer if the request allows no
+    /// more.
     #[default]
     Short,
-    /// Between so many and so many thousandths of what was reserved, of the prompt and of the answer, each drawn
-    /// evenly. The same seed draws the same for the same requests in the same order.
+    /// Between `from` and `to` thousandths of what was reserved, of the prompt and of the response,
+    /// each drawn evenly. The same seed draws the same for the same requests in the same order.
     Drawn { from: u64, to: u64, seed: u64 },
 }
 
@@ -34,7 +35,7 @@ impl Tokens {
 // ===== impl UsageShare =====
 
 impl UsageShare {
-    /// What the request of this `number` will have used at the end of its answer.
+    /// What the request of this `number` will have used at the end of its response.
     pub(crate) fn draw(self, number: u64, reserved: Tokens) -> Tokens {
         let (input, output) = match self {
             Self::Short => (reserved.input, SHORT_ANSWER),
@@ -57,7 +58,7 @@ impl UsageShare {
     }
 }
 
-/// So many thousandths of some units, rounded down.
+/// `share` thousandths of `units`, rounded down.
 pub(crate) fn per_mille(units: u64, share: u64) -> u64 {
     u64::try_from(u128::from(units) * u128::from(share) / 1_000).unwrap_or(u64::MAX)
 }

@@ -227,7 +227,10 @@ mod tests {
                 0,
             ),
             (
-                r#"{"source": {"content": [{"source": {"type": "url"}}, {"text": "a"}], "type": "content"}}"#,
+                concat!(
+                    r#"{"source": {"content": [{"source": {"type": "url"}}, {"text": "a"}], "#,
+                    r#""type": "content"}}"#,
+                ),
                 1,
                 0,
                 1,

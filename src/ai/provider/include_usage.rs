@@ -112,8 +112,10 @@ mod tests {
                 r#"{"stream_options":{"include_usage":true},"stream":true,"messages":[]}"#,
             ),
             (
-                " \r\n{ \"messages\" : [{}] , \"seed\": 12345678901234567890123.10, \"stream\" : true }\n",
-                " \r\n{\"stream_options\":{\"include_usage\":true}, \"messages\" : [{}] , \"seed\": 12345678901234567890123.10, \"stream\" : true }\n",
+                " \r\n{ \"messages\" : [{}] , \"seed\": 12345678901234567890123.10, \"stream\" : \
+                 true }\n",
+                " \r\n{\"stream_options\":{\"include_usage\":true}, \"messages\" : [{}] , \
+                 \"seed\": 12345678901234567890123.10, \"stream\" : true }\n",
             ),
             (
                 r#"{"messages":[],"stream_options":{},"stream":true}"#,
@@ -125,7 +127,10 @@ mod tests {
             ),
             (
                 r#"{"messages":[],"stream":true,"stream_options":{"include_obfuscation":false}}"#,
-                r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}"#,
+                concat!(
+                    r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true,"#,
+                    r#""include_obfuscation":false}}"#,
+                ),
             ),
             (
                 r#"{"messages":[],"stream_options":null,"stream":true}"#,
@@ -133,11 +138,17 @@ mod tests {
             ),
             (
                 r#"{"messages":["stream_options"],"stream":true,"stream_options": {}}"#,
-                r#"{"messages":["stream_options"],"stream":true,"stream_options": {"include_usage":true}}"#,
+                concat!(
+                    r#"{"messages":["stream_options"],"stream":true,"stream_options": "#,
+                    r#"{"include_usage":true}}"#,
+                ),
             ),
             (
                 r#"{"m\u0065ssages":[],"stre\u0061m":true}"#,
-                r#"{"stream_options":{"include_usage":true},"m\u0065ssages":[],"stre\u0061m":true}"#,
+                concat!(
+                    r#"{"stream_options":{"include_usage":true},"m\u0065ssages":[],"#,
+                    r#""stre\u0061m":true}"#,
+                ),
             ),
             (
                 r#"{"messages":[],"stream":true,"stream\u005foptions":{}}"#,
@@ -146,7 +157,10 @@ mod tests {
             // Other members are not parsed.
             (
                 r#"{"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
-                r#"{"stream_options":{"include_usage":true},"a":"\ud800","b":1e999,"stream":true,"messages":["\ud800"]}"#,
+                concat!(
+                    r#"{"stream_options":{"include_usage":true},"a":"\ud800","b":1e999,"#,
+                    r#""stream":true,"messages":["\ud800"]}"#,
+                ),
             ),
         ];
         for (body, expected) in table {

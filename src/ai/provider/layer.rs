@@ -80,10 +80,11 @@ impl<E> ProviderLayer<E> {
     }
 
     crate::limit::engine::wait_limits! {
-        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One that would
-        /// wait longer is rejected at once. The default is no limit.
+        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
+        /// that would wait longer is rejected at once. The default is no limit.
         max_wait;
-        /// How many requests may wait for the limiter if one more is to wait here. The default is no limit.
+        /// How many requests may wait for the limiter if one more is to wait here. The default is
+        /// no limit.
         max_waiting;
     }
 

@@ -114,8 +114,8 @@ impl ProviderLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it would
-    /// wait longer than `max_wait`.
+    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it
+    /// would wait longer than `max_wait`.
     ///
     /// # Panics
     ///

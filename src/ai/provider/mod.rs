@@ -149,8 +149,8 @@
 //!
 //! One lock, held for arithmetic only, since several numbers have to change at once. It is never
 //! held across an await. A window takes 4 KiB. Admitting a request allocates nothing; a response
-//! allocates a few hundred bytes for its reader. One timer runs for the whole queue, and one for each
-//! request with a [`max_wait`](ProviderLayer::max_wait).
+//! allocates a few hundred bytes for its reader. One timer runs for the whole queue, and one for
+//! each request with a [`max_wait`](ProviderLayer::max_wait).
 //!
 //! # Shared state
 //!

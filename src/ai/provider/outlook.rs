@@ -52,8 +52,8 @@ impl ProviderLimiter {
         Rejected::too_long(limit, max_wait, wait)
     }
 
-    /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call `service` in its
-    /// turn. Nothing is taken before that.
+    /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call
+    /// `service` in its turn. Nothing is taken before that.
     pub(crate) fn queue<S>(
         &self,
         tokens: Tokens,

@@ -22,58 +22,89 @@ const ANSWERS: &[Answer] = &[
     Answer {
         name: "chat completion",
         kind: JSON,
-        body: r#"{
+        body: concat!(
+            r#"{
   "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
   "object": "chat.completion",
   "created": 1741569952,
   "model": "gpt-4.1-2025-04-14",
-  "choices": [{"index": 0, "message": {"role": "assistant", "content": "A \"usage\": {\"prompt_tokens\": 1}, \\", "refusal": null,
-    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"usage\":{\"prompt_tokens\":2}}"}}]},
+"#,
+            r#"  "choices": [{"index": 0, "message": {"role": "assistant", "content": "#,
+            r#""A \"usage\": {\"prompt_tokens\": 1}, \\", "refusal": null,
+"#,
+            r#"    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "#,
+            r#""arguments": "{\"usage\":{\"prompt_tokens\":2}}"}}]},
     "logprobs": null, "finish_reason": "stop"}],
   "usage": {
     "prompt_tokens": 2006,
     "completion_tokens": 300,
     "total_tokens": 2306,
-    "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0, "cache_write_tokens": 50},
-    "completion_tokens_details": {"reasoning_tokens": 256, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+"#,
+            r#"    "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0, "#,
+            r#""cache_write_tokens": 50},
+"#,
+            r#"    "completion_tokens_details": {"reasoning_tokens": 256, "audio_tokens": 0, "#,
+            r#""accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
   },
   "service_tier": "default"
 }
 "#,
+        ),
         told: Some([2006, 1920, 50, 300, 256]),
     },
     Answer {
         name: "chat completion, streamed",
         kind: SSE,
-        body: r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}
+        body: concat!(
+            r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"#,
+            r#""delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}
 
-data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"\"usage"},"finish_reason":null}],"usage":null}
+"#,
+            r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"#,
+            r#""delta":{"content":"\"usage"},"finish_reason":null}],"usage":null}
 
-data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage": null}
+"#,
+            r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"#,
+            r#""delta":{},"finish_reason":"stop"}],"usage": null}
 
-data: {"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":4}}}
+"#,
+            r#"data: {"id":"c","object":"chat.completion.chunk","choices":[],"#,
+            r#""usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"#,
+            r#""prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"#,
+            r#""completion_tokens_details":{"reasoning_tokens":4}}}
 
 data: [DONE]
 
 "#,
+        ),
         told: Some([19, 0, 0, 10, 4]),
     },
     Answer {
         name: "chat completion, streamed without usage",
         kind: SSE,
-        body: "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
+        body: "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\
+            \"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
         told: None,
     },
     Answer {
         name: "legacy completion",
         kind: JSON,
-        body: r#"{"id":"cmpl-u","object":"text_completion","choices":[{"text":"\n\nyes","index":0,"logprobs":null}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#,
+        body: concat!(
+            r#"{"id":"cmpl-u","object":"text_completion","choices":[{"text":"\n\nyes","#,
+            r#""index":0,"logprobs":null}],"usage":{"prompt_tokens":5,"completion_tokens":7,"#,
+            r#""total_tokens":12}}"#,
+        ),
         told: Some([5, 0, 0, 7, 0]),
     },
     Answer {
         name: "embeddings",
         kind: JSON,
-        body: r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.0023064255,-0.009327292,-1.2e-05,0.0028842222,0.0023064255,-0.009327292,0.0028842222]}],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+        body: concat!(
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"#,
+            r#""embedding":[0.0023064255,-0.009327292,-1.2e-05,0.0028842222,0.0023064255,"#,
+            r#"-0.009327292,0.0028842222]}],"model":"text-embedding-3-small","#,
+            r#""usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+        ),
         told: Some([8, 0, 0, 0, 0]),
     },
     Answer {
@@ -85,7 +116,11 @@ data: [DONE]
     Answer {
         name: "transcription by tokens",
         kind: JSON,
-        body: r#"{"text":"Hello.","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":45,"total_tokens":59}}"#,
+        body: concat!(
+            r#"{"text":"Hello.","usage":{"type":"tokens","input_tokens":14,"#,
+            r#""input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":45,"#,
+            r#""total_tokens":59}}"#,
+        ),
         told: Some([14, 0, 0, 45, 0]),
     },
     Answer {
@@ -97,47 +132,83 @@ data: [DONE]
     Answer {
         name: "response",
         kind: JSON,
-        body: r#"{"id":"resp_1","object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Ok"}]}],"reasoning":{"effort":null},"usage":{"input_tokens":36,"input_tokens_details":{"cached_tokens":12,"cache_write_tokens":8},"output_tokens":87,"output_tokens_details":{"reasoning_tokens":64},"total_tokens":123},"user":null}"#,
+        body: concat!(
+            r#"{"id":"resp_1","object":"response","status":"completed","#,
+            r#""output":[{"type":"message","content":[{"type":"output_text","text":"Ok"}]}],"#,
+            r#""reasoning":{"effort":null},"usage":{"input_tokens":36,"#,
+            r#""input_tokens_details":{"cached_tokens":12,"cache_write_tokens":8},"#,
+            r#""output_tokens":87,"output_tokens_details":{"reasoning_tokens":64},"#,
+            r#""total_tokens":123},"user":null}"#,
+        ),
         told: Some([36, 12, 8, 87, 64]),
     },
     Answer {
         name: "response, streamed",
         kind: SSE,
-        body: r#"event: response.created
-data: {"type":"response.created","response":{"id":"resp_1","object":"response","status":"in_progress","output":[],"usage":null}}
+        body: concat!(
+            r#"event: response.created
+"#,
+            r#"data: {"type":"response.created","response":{"id":"resp_1","object":"response","#,
+            r#""status":"in_progress","output":[],"usage":null}}
 
 event: response.output_text.delta
 data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Hi"}
 
 event: response.completed
-data: {"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[{"content":[{"text":"Hi"}]}],"usage":{"input_tokens":37,"input_tokens_details":{"cached_tokens":0},"output_tokens":11,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":48},"metadata":{}}}
+"#,
+            r#"data: {"type":"response.completed","response":{"id":"resp_1","#,
+            r#""status":"completed","output":[{"content":[{"text":"Hi"}]}],"#,
+            r#""usage":{"input_tokens":37,"input_tokens_details":{"cached_tokens":0},"#,
+            r#""output_tokens":11,"output_tokens_details":{"reasoning_tokens":0},"#,
+            r#""total_tokens":48},"metadata":{}}}
 
 "#,
+        ),
         told: Some([37, 0, 0, 11, 0]),
     },
     Answer {
         name: "response, streamed, incomplete",
         kind: SSE,
-        body: "event: response.incomplete\ndata: {\"type\":\"response.incomplete\",\"response\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":4,\"total_tokens\":7}}}\n\n",
+        body: "event: response.incomplete\ndata: {\"type\":\"response.incomplete\",\
+            \"response\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":4,\
+            \"total_tokens\":7}}}\n\n",
         told: Some([3, 0, 0, 4, 0]),
     },
     Answer {
         name: "message",
         kind: JSON,
-        body: r#"{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"usage":{"input_tokens":1,"output_tokens":1}}}],"stop_reason":"end_turn","usage":{"input_tokens":2095,"cache_creation_input_tokens":2051,"cache_read_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":2051,"ephemeral_1h_input_tokens":0},"output_tokens":503,"server_tool_use":{"web_search_requests":1},"service_tier":"standard"}}"#,
+        body: concat!(
+            r#"{"id":"msg_1","type":"message","role":"assistant","#,
+            r#""content":[{"type":"tool_use","id":"t","name":"f","#,
+            r#""input":{"usage":{"input_tokens":1,"output_tokens":1}}}],"#,
+            r#""stop_reason":"end_turn","usage":{"input_tokens":2095,"#,
+            r#""cache_creation_input_tokens":2051,"cache_read_input_tokens":1000,"#,
+            r#""cache_creation":{"ephemeral_5m_input_tokens":2051,"#,
+            r#""ephemeral_1h_input_tokens":0},"output_tokens":503,"#,
+            r#""server_tool_use":{"web_search_requests":1},"service_tier":"standard"}}"#,
+        ),
         told: Some([5146, 1000, 2051, 503, 0]),
     },
     Answer {
         name: "message without a cache",
         kind: JSON,
-        body: r#"{"type":"message","usage":{"input_tokens":25,"cache_creation_input_tokens":null,"cache_read_input_tokens":null,"output_tokens":15}}"#,
+        body: concat!(
+            r#"{"type":"message","usage":{"input_tokens":25,"#,
+            r#""cache_creation_input_tokens":null,"cache_read_input_tokens":null,"#,
+            r#""output_tokens":15}}"#,
+        ),
         told: Some([25, 0, 0, 15, 0]),
     },
     Answer {
         name: "message, streamed",
         kind: SSE,
-        body: r#"event: message_start
-data: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":10,"cache_read_input_tokens":100,"output_tokens":1}}}
+        body: concat!(
+            r#"event: message_start
+"#,
+            r#"data: {"type":"message_start","message":{"id":"msg_1","type":"message","#,
+            r#""role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":25,"#,
+            r#""cache_creation_input_tokens":10,"cache_read_input_tokens":100,"#,
+            r#""output_tokens":1}}}
 
 event: content_block_start
 data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}
@@ -152,37 +223,50 @@ event: message_delta
 data: {"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":7}}
 
 event: message_delta
-data: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":15}}
+"#,
+            r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn","#,
+            r#""stop_sequence":null},"usage":{"output_tokens":15}}
 
 event: message_stop
 data: {"type":"message_stop"}
 
 "#,
+        ),
         told: Some([135, 100, 10, 15, 0]),
     },
     Answer {
         name: "message, streamed, the whole usage twice",
         kind: SSE,
-        body: r#"event: message_start
-data: {"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":0,"output_tokens":1}}}
+        body: concat!(
+            r#"event: message_start
+"#,
+            r#"data: {"type":"message_start","message":{"usage":{"input_tokens":25,"#,
+            r#""cache_read_input_tokens":0,"output_tokens":1}}}
 
 event: message_delta
-data: {"type":"message_delta","delta":{},"usage":{"input_tokens":1025,"cache_creation_input_tokens":0,"cache_read_input_tokens":7,"output_tokens":15}}
+"#,
+            r#"data: {"type":"message_delta","delta":{},"usage":{"input_tokens":1025,"#,
+            r#""cache_creation_input_tokens":0,"cache_read_input_tokens":7,"output_tokens":15}}
 
 "#,
+        ),
         told: Some([1032, 7, 0, 15, 0]),
     },
     Answer {
         name: "message batch",
         kind: "application/x-ndjson",
-        body: "{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}\n{\"message\":{\"usage\":{\"output_tokens\":3}}}\n",
+        body: "{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}\n\
+            {\"message\":{\"usage\":{\"output_tokens\":3}}}\n",
         told: Some([1, 0, 0, 3, 0]),
     },
     Answer {
         name: "content",
         kind: JSON,
-        body: r#"{
-  "candidates": [{"content": {"parts": [{"text": "Yes"}], "role": "model"}, "finishReason": "STOP"}],
+        body: concat!(
+            r#"{
+"#,
+            r#"  "candidates": [{"content": {"parts": [{"text": "Yes"}], "role": "model"}, "#,
+            r#""finishReason": "STOP"}],
   "usageMetadata": {
     "promptTokenCount": 264,
     "cachedContentTokenCount": 200,
@@ -194,6 +278,7 @@ data: {"type":"message_delta","delta":{},"usage":{"input_tokens":1025,"cache_cre
   },
   "modelVersion": "gemini-2.5-flash"
 }"#,
+        ),
         told: Some([270, 200, 0, 75, 40]),
     },
     Answer {
@@ -210,63 +295,91 @@ data: {"type":"message_delta","delta":{},"usage":{"input_tokens":1025,"cache_cre
     Answer {
         name: "content, streamed as events",
         kind: SSE,
-        body: r#"data: {"candidates": [{"content": {"parts": [{"text": "Y"}]}}],"usageMetadata": {"promptTokenCount": 8,"totalTokenCount": 8}}
-
-data: {"candidates": [{"content": {"parts": [{"text": "es"}]}}],"usageMetadata": {"promptTokenCount": 8,"candidatesTokenCount": 3,"thoughtsTokenCount": 20,"totalTokenCount": 31}}
+        body: concat!(
+            r#"data: {"candidates": [{"content": {"parts": [{"text": "Y"}]}}],"usageMetadata": "#,
+            r#"{"promptTokenCount": 8,"totalTokenCount": 8}}
 
 "#,
+            r#"data: {"candidates": [{"content": {"parts": [{"text": "es"}]}}],"#,
+            r#""usageMetadata": {"promptTokenCount": 8,"candidatesTokenCount": 3,"#,
+            r#""thoughtsTokenCount": 20,"totalTokenCount": 31}}
+
+"#,
+        ),
         told: Some([8, 0, 0, 23, 20]),
     },
     Answer {
         name: "kept alive by empty lines",
         kind: JSON,
-        body: "\n\n\n\r\n{\"usage\":{\"prompt_tokens\":16,\"prompt_cache_hit_tokens\":10,\"prompt_cache_miss_tokens\":6,\"completion_tokens\":4,\"total_tokens\":20}}",
+        body: "\n\n\n\r\n{\"usage\":{\"prompt_tokens\":16,\"prompt_cache_hit_tokens\":10,\
+            \"prompt_cache_miss_tokens\":6,\"completion_tokens\":4,\"total_tokens\":20}}",
         told: Some([16, 10, 0, 4, 0]),
     },
     Answer {
         name: "kept alive by comments",
         kind: SSE,
-        body: "\n\n: keep-alive\n\n: {\"usage\":{\"prompt_tokens\":1}}\n\n: keep-alive\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":16,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n",
+        body: "\n\n: keep-alive\n\n: {\"usage\":{\"prompt_tokens\":1}}\n\n: keep-alive\n\ndata: \
+            {\"choices\":[],\"usage\":{\"prompt_tokens\":16,\"completion_tokens\":4}}\n\ndata: \
+            [DONE]\n\n",
         told: Some([16, 0, 0, 4, 0]),
     },
     Answer {
         name: "usage in an extension",
         kind: SSE,
-        body: r#"data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"req_1","usage":{"queue_time":0.075,"prompt_tokens":23,"prompt_time":0.006,"completion_tokens":19,"total_tokens":42,"total_time":0.027}}}
+        body: concat!(
+            r#"data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"#,
+            r#""x_groq":{"id":"req_1","usage":{"queue_time":0.075,"prompt_tokens":23,"#,
+            r#""prompt_time":0.006,"completion_tokens":19,"total_tokens":42,"#,
+            r#""total_time":0.027}}}
 
 data: [DONE]
 
 "#,
+        ),
         told: Some([23, 0, 0, 19, 0]),
     },
     Answer {
         name: "an event of many lines",
         kind: SSE,
-        body: "id: 1\ndata: {\"choices\":\ndata: [],\ndata:\ndata\ndata:\"usage\":{\ndata: \"prompt_tokens\":\ndata: 5\ndata:  ,\"completion_tokens\":6}\ndata: }\nretry: 5\n\n",
+        body: "id: 1\ndata: {\"choices\":\ndata: [],\ndata:\ndata\ndata:\"usage\":{\ndata: \
+            \"prompt_tokens\":\ndata: 5\ndata:  ,\"completion_tokens\":6}\ndata: }\nretry: 5\n\n",
         told: Some([5, 0, 0, 6, 0]),
     },
     Answer {
         name: "an event that is cut, and one that is not",
         kind: SSE,
-        body: "data: {\"choices\":[{\"delta\":\"\n\ndata: {\"usage\":{\"prompt_tokens\":1\n\ndata: {\"usage\":{\"completion_tokens\":6}}\n\ndata: {\"a\":",
+        body: "data: {\"choices\":[{\"delta\":\"\n\ndata: {\"usage\":{\"prompt_tokens\":1\n\n\
+            data: {\"usage\":{\"completion_tokens\":6}}\n\ndata: {\"a\":",
         told: Some([0, 0, 0, 6, 0]),
     },
     Answer {
         name: "reasoning beside the completion",
         kind: JSON,
-        body: r#"{"choices":[],"usage":{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"prompt_tokens_details":{"cached_tokens":6},"completion_tokens_details":{"reasoning_tokens":94},"num_sources_used":0}}"#,
+        body: concat!(
+            r#"{"choices":[],"usage":{"prompt_tokens":32,"completion_tokens":9,"#,
+            r#""total_tokens":135,"prompt_tokens_details":{"cached_tokens":6},"#,
+            r#""completion_tokens_details":{"reasoning_tokens":94},"num_sources_used":0}}"#,
+        ),
         told: Some([32, 6, 0, 103, 94]),
     },
     Answer {
         name: "converse",
         kind: JSON,
-        body: r#"{"output":{"message":{"role":"assistant","content":[{"text":"Ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":628,"totalTokens":698,"cacheReadInputTokens":25,"cacheWriteInputTokens":15},"metrics":{"latencyMs":1275}}"#,
+        body: concat!(
+            r#"{"output":{"message":{"role":"assistant","content":[{"text":"Ok"}]}},"#,
+            r#""stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":628,"#,
+            r#""totalTokens":698,"cacheReadInputTokens":25,"cacheWriteInputTokens":15},"#,
+            r#""metrics":{"latencyMs":1275}}"#,
+        ),
         told: Some([70, 25, 15, 628, 0]),
     },
     Answer {
         name: "an error",
         kind: JSON,
-        body: r#"{"error":{"message":"Rate limit reached","type":"tokens","usage":{"prompt_tokens":1}}}"#,
+        body: concat!(
+            r#"{"error":{"message":"Rate limit reached","type":"tokens","#,
+            r#""usage":{"prompt_tokens":1}}}"#,
+        ),
         told: None,
     },
 ];
@@ -463,7 +576,10 @@ fn later_values_win_field_by_field() {
             [1, 0, 0, 2, 0],
         ),
         (
-            r#"{"usage":{"input_tokens":1,"output_tokens":2}}{"usage":{"input_tokens":null,"output_tokens":-1}}"#,
+            concat!(
+                r#"{"usage":{"input_tokens":1,"output_tokens":2}}{"usage":{"input_tokens":null,"#,
+                r#""output_tokens":-1}}"#,
+            ),
             [1, 0, 0, 2, 0],
         ),
         (
@@ -471,7 +587,10 @@ fn later_values_win_field_by_field() {
             [2, 0, 0, 0, 0],
         ),
         (
-            r#"{"message":{"usage":{"input_tokens":1}},"usage":{"input_tokens":2},"response":{"usage":{"input_tokens":3}}}"#,
+            concat!(
+                r#"{"message":{"usage":{"input_tokens":1}},"usage":{"input_tokens":2},"#,
+                r#""response":{"usage":{"input_tokens":3}}}"#,
+            ),
             [3, 0, 0, 0, 0],
         ),
         (
@@ -593,9 +712,10 @@ fn parsed(value: &Value) -> Option<Told> {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => prop::sample::select(vec![
-            "usage", "usageMetadata", "message", "response", "prompt_tokens", "input_tokens", "output_tokens",
-            "completion_tokens", "total_tokens", "prompt_tokens_details", "output_tokens_details", "cached_tokens",
-            "reasoning_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "promptTokenCount",
+            "usage", "usageMetadata", "message", "response", "prompt_tokens", "input_tokens",
+            "output_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details",
+            "output_tokens_details", "cached_tokens", "reasoning_tokens",
+            "cache_read_input_tokens", "cache_creation_input_tokens", "promptTokenCount",
         ]).prop_map(String::from),
         1 => "[a\"\\\\\n{}:,é]{0,40}",
     ]
@@ -661,8 +781,9 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..300),
         tokens in prop::collection::vec(
             prop::sample::select(vec![
-                "{", "}", "[", "]", "\"", "\\", ",", ":", "\n", "\r", "\n\n", "data: ", "\"usage\"", "\"usage\":null",
-                "\"usage\":{", "\"input_tokens\":", "\"message\":{", "7", "-", "e", "null", "\u{feff}", " ",
+                "{", "}", "[", "]", "\"", "\\", ",", ":", "\n", "\r", "\n\n", "data: ",
+                "\"usage\"", "\"usage\":null", "\"usage\":{", "\"input_tokens\":",
+                "\"message\":{", "7", "-", "e", "null", "\u{feff}", " ",
                 "data: {\"usage\":{\"input_tokens\":7}}\n\n",
             ]),
             0..60,
@@ -681,14 +802,16 @@ proptest! {
 #[test]
 fn beginning_of_a_response_is_not_final() {
     let message: &[&str] = &[
-        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
+        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\
+         \"output_tokens\":1}}}\n\n",
         "data: {\"type\":\"content_block_delta\",\"delta\":{}}\n\n",
         "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":40}}\n\n",
     ];
     let content: &[&str] = &[
         "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"totalTokenCount\":9}}\n\n",
         "data: {\"candidates\":[]}\n\n",
-        "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4,\"totalTokenCount\":13}}\n\n",
+        "data: {\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4,\
+         \"totalTokenCount\":13}}\n\n",
     ];
     for events in [message, content] {
         let mut reader = UsageReader::of(&headers(&[("content-type", SSE)])).unwrap();

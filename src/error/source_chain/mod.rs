@@ -1,4 +1,4 @@
-//! The chain of an error's sources, including those that [`Error::source`] skips.
+//! The chain of an error's sources, including the errors that [`Error::source`] skips.
 
 #[cfg(feature = "reqwest-middleware")]
 mod reqwest_middleware;
@@ -11,8 +11,8 @@ use crate::error::rejected::BoxError;
 
 /// Returns `error` and then its sources, down to the first cause.
 ///
-/// [`Error::source`] of an error that displays as the one that it wraps skips that one: [`std::io::Error`]
-/// does so, and the error of `reqwest-middleware`. This skips nothing.
+/// [`Error::source`] of an error that displays as the one that it wraps skips that one:
+/// [`std::io::Error`] does so, and the error of `reqwest-middleware`. This skips nothing.
 pub(crate) fn source_chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
     sources(&**error)
 }

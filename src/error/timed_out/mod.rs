@@ -6,7 +6,8 @@ use crate::error::{find_source, rejected::BoxError};
 
 /// Error of a call that took longer than its timeout.
 ///
-/// Each holds how long it might have taken. It arrives inside the layer's [`BoxError`], or as the error of a body.
+/// Each holds how long it might have taken. It arrives inside the layer's [`BoxError`], or as the
+/// error of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimedOut {

@@ -57,8 +57,8 @@ fn of_io(kind: io::ErrorKind) -> Option<Outcome> {
     }
 }
 
-/// Whether a client reports that the body of the request failed, which says nothing about the server.
-/// The error of that body is among the sources.
+/// Whether a client reports that the body of the request failed, which says nothing about the
+/// server. The error of that body is among the sources.
 pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
     #[cfg(feature = "reqwest")]
     if reqwest_error::is_request_body(error) {

@@ -59,25 +59,42 @@ fn bodies_of_providers() {
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m in organization o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            concat!(
+                r#"{"error":{"message":"Rate limit reached for m in organization o on tokens "#,
+                r#"per min (TPM): Limit 30000, Used 29000, "#,
+                r#"Requested 2000. Please try again in 1.5s.","type":"tokens","param":null,"#,
+                r#""code":"rate_limit_exceeded"}}"#,
+            ),
             Some((Rate, Some(1_500), Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 40000.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            concat!(
+                r#"{"error":{"message":"Request too large for m in organization o on tokens "#,
+                r#"per min (TPM): Limit 30000, Requested 40000.","type":"tokens","param":null,"#,
+                r#""code":"rate_limit_exceeded"}}"#,
+            ),
             Some((TooLarge, None, Some("rate_limit_exceeded"))),
         ),
         (
             429,
             NONE,
-            r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): Limit 200. Please try again in 7m12s.","type":"requests","code":"rate_limit_exceeded"}}"#,
+            concat!(
+                r#"{"error":{"message":"Rate limit reached for m on requests per day (RPD): "#,
+                r#"Limit 200. Please try again in 7m12s.","type":"requests","#,
+                r#""code":"rate_limit_exceeded"}}"#,
+            ),
             Some((Day, Some(432_000), Some("rate_limit_exceeded"))),
         ),
         (
             429,
             &[("x-should-retry", "false")],
-            r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+            concat!(
+                r#"{"error":{"message":"You exceeded your current quota, "#,
+                r#"please check your plan and billing details.","type":"insufficient_quota","#,
+                r#""param":null,"code":"insufficient_quota"}}"#,
+            ),
             Some((QuotaExhausted, None, Some("insufficient_quota"))),
         ),
         (
@@ -114,32 +131,48 @@ fn bodies_of_providers() {
         (
             429,
             NONE,
-            r#"{"error":{"code":"429","message":"Requests have exceeded the token rate limit. Please retry after 5 seconds."}}"#,
+            concat!(
+                r#"{"error":{"code":"429","message":"Requests have exceeded the token rate "#,
+                r#"limit. Please retry after 5 seconds."}}"#,
+            ),
             Some((Rate, Some(5_000), Some("429"))),
         ),
         // Anthropic.
         (
             429,
             &[("retry-after", "12")],
-            r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed 50,000 input tokens per minute."},"request_id":"r"}"#,
+            concat!(
+                r#"{"type":"error","error":{"type":"rate_limit_error","#,
+                r#""message":"This request would exceed 50,000 input tokens per minute."},"#,
+                r#""request_id":"r"}"#,
+            ),
             Some((Rate, Some(12_000), Some("rate_limit_error"))),
         ),
         (
             429,
             NONE,
-            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Over the acceleration limit: scale up gradually."}}"#,
+            concat!(
+                r#"{"type":"error","error":{"type":"rate_limit_error","#,
+                r#""message":"Over the acceleration limit: scale up gradually."}}"#,
+            ),
             Some((Ramp, None, Some("rate_limit_error"))),
         ),
         (
             429,
             NONE,
-            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Number of concurrent connections has exceeded your rate limit."}}"#,
+            concat!(
+                r#"{"type":"error","error":{"type":"rate_limit_error","#,
+                r#""message":"Number of concurrent connections has exceeded your rate limit."}}"#,
+            ),
             Some((Concurrency, None, Some("rate_limit_error"))),
         ),
         (
             429,
             NONE,
-            r#"{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}"#,
+            concat!(
+                r#"{"type":"error","error":{"type":"rate_limit_error","#,
+                r#""details":{"error_code":"enforced_spend_limit_reached"}}}"#,
+            ),
             Some((QuotaExhausted, None, Some("enforced_spend_limit_reached"))),
         ),
         (
@@ -158,7 +191,10 @@ fn bodies_of_providers() {
         (
             402,
             NONE,
-            r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#,
+            concat!(
+                r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","#,
+                r#""code":"invalid_request_error"}}"#,
+            ),
             Some((QuotaExhausted, None, Some("invalid_request_error"))),
         ),
         (
@@ -171,40 +207,61 @@ fn bodies_of_providers() {
         (
             429,
             NONE,
-            r#"{"error":{"code":429,"message":"Provider returned error","metadata":{"raw":"max concurrent calls","provider_code":"too_many"}}}"#,
+            concat!(
+                r#"{"error":{"code":429,"message":"Provider returned error","#,
+                r#""metadata":{"raw":"max concurrent calls","provider_code":"too_many"}}}"#,
+            ),
             Some((Concurrency, None, Some("too_many"))),
         ),
         (
             429,
             &[("date", "Tue, 24 Nov 2026 05:09:30 GMT")],
-            r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","worse":[]}}}}"#,
+            concat!(
+                r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","#,
+                r#""metadata":{"headers":{"X-RateLimit-Limit":50,"X-RateLimit-Remaining":"0","#,
+                r#""X-RateLimit-Reset":"1795497000000","bad name":"1","bad":"\u0000","#,
+                r#""worse":[]}}}}"#,
+            ),
             Some((Rate, Some(30_000), Some("429"))),
         ),
         // Mistral.
         (
             429,
             NONE,
-            r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"invalid_request_error","param":null,"code":null}"#,
+            concat!(
+                r#"{"object":"error","message":"Service tier capacity exceeded for this "#,
+                r#"model.","type":"invalid_request_error","param":null,"code":null}"#,
+            ),
             Some((Capacity, None, Some("invalid_request_error"))),
         ),
         // Gemini.
         (
             429,
             NONE,
-            r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"No capacity available for model on the server","details":[{"reason":"MODEL_CAPACITY_EXHAUSTED"}]}}"#,
+            concat!(
+                r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","#,
+                r#""message":"No capacity available for model on the server","#,
+                r#""details":[{"reason":"MODEL_CAPACITY_EXHAUSTED"}]}}"#,
+            ),
             Some((Capacity, None, Some("RESOURCE_EXHAUSTED"))),
         ),
         // A month is longer than a day.
         (
             429,
             NONE,
-            r#"{"code":"resource-exhausted","error":"Your team has used all available credits or reached its monthly spending limit."}"#,
+            concat!(
+                r#"{"code":"resource-exhausted","error":"Your team has used all available "#,
+                r#"credits or reached its monthly spending limit."}"#,
+            ),
             Some((Day, None, Some("resource-exhausted"))),
         ),
         (
             429,
             NONE,
-            r#"{"message":"Rate limit exceeded. Ten times as much for $9 per month, or a monthly plan"}"#,
+            concat!(
+                r#"{"message":"Rate limit exceeded. Ten times as much for $9 per month, "#,
+                r#"or a monthly plan"}"#,
+            ),
             Some((Rate, None, None)),
         ),
         // Others.
@@ -285,11 +342,16 @@ fn quota_exhausted_codes() {
     }
 }
 
-const PER_DAY: &str = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota. Please retry in 37s.","details":[
+const PER_DAY: &str = concat!(
+    r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","#,
+    r#""message":"You exceeded your current quota. Please retry in 37s.","details":[
  {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[
   {"quotaMetric":"m","quotaId":"GenerateContentInputTokensPerModelPerMinute-FreeTier"},
-  {"quotaMetric":"m","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"20"}]},
- {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37s"}]}}"#;
+"#,
+    r#"  {"quotaMetric":"m","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","#,
+    r#""quotaValue":"20"}]},
+ {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37s"}]}}"#,
+);
 
 #[test]
 fn daily_quota_ignores_short_waits() {
@@ -473,7 +535,11 @@ fn status_403_needs_a_limit_word() {
         (
             403,
             NONE,
-            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"This API requires a quota project, which is not set by default."}}"#,
+            concat!(
+                r#"{"error":{"code":403,"status":"PERMISSION_DENIED","#,
+                r#""message":"This API requires a quota project, "#,
+                r#"which is not set by default."}}"#,
+            ),
             None,
         ),
         (
@@ -567,7 +633,10 @@ proptest! {
     fn nothing_panics(
         status in prop::sample::select(vec![402_u16, 403, 429, 503, 529, 200]),
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
-        text in r#"(["{}:,\[\] ]|error|code|message|quotaId|PerDay|retryDelay|try again in|µ|[0-9.]{1,4}|s|m){0,30}"#,
+        text in concat!(
+            r#"(["{}:,\[\] ]|error|code|message|quotaId|PerDay|retryDelay|try again "#,
+            r#"in|µ|[0-9.]{1,4}|s|m){0,30}"#,
+        ),
         end in 0_usize..600,
         fields in "[ -~]{0,20}",
     ) {

@@ -8,8 +8,9 @@ use super::{Left, Room};
 
 /// A bucket that is full at the start.
 ///
-/// All is counted in the smallest parts that occur: a unit is as many as the window has nanoseconds, so that in each
-/// of them as many parts come back as the limit has units. Nothing is ever rounded.
+/// All is counted in the smallest parts that occur: a unit is as many as the window has
+/// nanoseconds, so that in each of them as many parts come back as the limit has units. Nothing is
+/// ever rounded.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: u64,
@@ -72,7 +73,8 @@ impl Bucket {
         }
     }
 
-    /// What is in the bucket stays in it, as far as it has room. One that grows is not fuller for it.
+    /// What is in the bucket stays in it, as far as it has room. One that grows is not fuller for
+    /// it.
     pub(super) fn set_limit(&mut self, now: Instant, limit: u64) {
         self.refill(now);
         let before = self.parts(self.limit);

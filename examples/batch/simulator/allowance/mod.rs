@@ -1,7 +1,7 @@
-//! One limit, and what is taken of it.
+//! One limit, and how much of it is used.
 //!
-//! Both kinds take whatever they are told to, as an answer may turn out longer than there is room for; whether there
-//! is room is asked first.
+//! `take` may exceed the limit, since a response may be longer than estimated; callers check `room`
+//! first.
 
 mod bucket;
 mod window;
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use self::{bucket::Bucket, window::Window};
 use super::limits::Kind;
 
-/// One limit, and what is taken of it.
+/// One limit, and how much of it is used.
 #[derive(Debug)]
 pub(crate) enum Allowance {
     Window(Window),
     Bucket(Bucket),
 }
 
-/// Units that were taken, for who will know later how many it really were.
+/// Units that were taken, and may be settled later.
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// The place in a window's log.
@@ -32,9 +32,9 @@ pub(crate) struct Taken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     Now,
-    /// After so long, if nobody else comes.
+    /// After this long, if no other request takes it.
     In(Duration),
-    /// It is more than the whole limit.
+    /// The units exceed the whole limit.
     Never,
 }
 

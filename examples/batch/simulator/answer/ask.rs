@@ -7,7 +7,7 @@ use super::{
     Api,
 };
 
-/// What a request of OpenAI's may use that doesn't say.
+/// The default of `max_tokens` for OpenAI's API.
 const DEFAULT_MAX_TOKENS: u64 = 16;
 
 /// The parts of a request that matter here.
@@ -15,7 +15,7 @@ const DEFAULT_MAX_TOKENS: u64 = 16;
 pub(in super::super) struct Ask {
     pub(super) model: String,
     pub(super) prompt: Prompt,
-    /// The prompt, estimated at four characters a token, and what the answer may have.
+    /// The prompt, estimated at four characters a token, and the most that the response may have.
     pub(in super::super) reserved: Tokens,
     pub(in super::super) stream: bool,
     pub(super) include_usage: bool,

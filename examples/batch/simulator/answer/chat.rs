@@ -1,4 +1,4 @@
-//! Answers in the form of OpenAI's chat completions.
+//! Responses in the form of OpenAI's chat completions.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
     stream::{Event, pieces, words},
 };
 
-/// An answer in one piece.
+/// A response in one piece.
 pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
     let choice = json!({
         "index": 0,
@@ -25,7 +25,7 @@ pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
     })
 }
 
-/// The same as a stream. Its usage is told to those only who asked for it.
+/// The same as a stream, with its usage if the request asks for it.
 pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     let chunk = |choices: Value, usage: Value, written: u64| {
         let chunk = json!({

@@ -13,7 +13,7 @@ use super::super::{
     style::{RateHeaders, Style},
 };
 
-/// Why there is no answer.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
@@ -61,7 +61,7 @@ impl Failure {
                 retry_after,
             } => {
                 let mut message = format!("Rate limit reached on {}.", name(*dimension));
-                // Who keeps the wait out of the headers keeps it out of the text.
+                // A style without the wait in headers has none in the text either.
                 if style.retry_after {
                     let wait = headers::go_duration(*retry_after);
                     message += &format!(" Please try again in {wait}.");
@@ -129,7 +129,7 @@ impl Failure {
         self.status
     }
 
-    /// The answer to the request of this id.
+    /// The response to the request of this id.
     pub(super) fn response(&self, style: Style, id: &str) -> Response {
         let body = match style.headers {
             RateHeaders::Anthropic => self.in_anthropics_form(id),

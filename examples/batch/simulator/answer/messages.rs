@@ -1,4 +1,4 @@
-//! Answers in the form of Anthropic's messages.
+//! Responses in the form of Anthropic's messages.
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,13 @@ use super::{
     stream::{Event, pieces, words},
 };
 
-/// An answer in one piece.
+/// A response in one piece.
 pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
     let text = json!({ "type": "text", "text": words(0, used.output) });
     message(ask, &json!([text]), Some(stop_reason(ask, used)), used)
 }
 
-/// The same as a stream. The usage at its start is that of the prompt; that at its end counts all.
+/// The same as a stream. The usage at its start counts the prompt, the usage at its end everything.
 pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     let event = |body: Value, written: u64| {
         let kind = body["type"].as_str().unwrap_or_default();

@@ -20,7 +20,7 @@ use super::{
 /// How long a 503 asks to wait. In whole seconds that is one.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Answers a request that meets a mishap.
+/// Responds to a request that a mishap befalls.
 pub(super) async fn respond(
     api: Api,
     ask: &Ask,
@@ -68,7 +68,7 @@ pub(super) async fn respond(
     }
 }
 
-/// An answer that ends before it says anything.
+/// A response that ends before its content.
 fn opened(api: Api, ask: &Ask, admitted: Admitted, ending: Ending) -> Response {
     let Admitted {
         in_flight, used, ..
@@ -88,7 +88,7 @@ fn opened(api: Api, ask: &Ask, admitted: Admitted, ending: Ending) -> Response {
     response
 }
 
-/// A stream that breaks off when the client has half of the answer.
+/// A stream that breaks off after half of the content.
 fn cut(api: Api, ask: &Ask, admitted: Admitted, state: &State, line: &Line) -> Response {
     let Admitted {
         in_flight, used, ..

@@ -1,4 +1,4 @@
-//! What is answered: completions or messages, whole or streamed, and errors.
+//! The responses: completions or messages, whole or streamed, and errors.
 
 mod ask;
 mod chat;
@@ -31,7 +31,7 @@ use self::{
 };
 use super::{Admitted, Arrival, Line, RateHeaders, State, Style, Tokens, headers};
 
-/// The language of a request and its answer.
+/// The API of a request and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Api {
     Chat,
@@ -81,7 +81,7 @@ async fn respond(
     with_id(response, style, &id)
 }
 
-/// Reads a request of someone who has the key.
+/// Checks the key and reads the request.
 fn admit(
     api: Api,
     state: &State,
@@ -103,7 +103,7 @@ fn admit(
 async fn answer(api: Api, ask: &Ask, state: &Arc<State>, line: &Line, id: &str) -> Response {
     let style = state.limits.style;
     let Arrival { standing, result } = state.arrive(ask);
-    // Before the answer takes its time: dates are counted from now.
+    // Before the latency of the response: dates are counted from now.
     let mut told = HeaderMap::new();
     headers::set(&mut told, style, &standing, result.as_ref().err());
     let mut response = match result {
@@ -131,7 +131,7 @@ async fn complete(api: Api, ask: &Ask, admitted: Admitted, state: &State) -> Res
     }
     tokio::time::sleep(latency).await;
     in_flight.has_written(used.output);
-    // Before the client can see the end of the answer, and send the next request.
+    // Before the client can see the end of the response, and send the next request.
     in_flight.answers(ask.prompt);
     Json(api.whole(ask, used)).into_response()
 }

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use super::super::{InFlight, Line, Prompt, State};
 
-/// In how many pieces an answer comes at most, as timers tick only once a millisecond.
+/// The most pieces of a response, as timers tick only once a millisecond.
 const MOST_PIECES: u64 = 16;
 /// How long a client has to read what comes before a reset.
 const BEFORE_RESET: Duration = Duration::from_millis(5);
 
-/// One event, and how many tokens of the answer a client has that got as far as this.
+/// One event, and how many tokens of the response a client has after it.
 #[derive(Debug)]
 pub(super) struct Event {
     text: String,
@@ -47,12 +47,12 @@ struct Feed {
     pause: Duration,
 }
 
-/// Words number `from` to `to` of every answer, each a token.
+/// Words number `from` to `to` of every response, each a token.
 pub(super) fn words(from: u64, to: u64) -> String {
     (from + 1..=to).map(|n| format!("word{n} ")).collect()
 }
 
-/// An answer of so many words in pieces, and how many words there are up to the end of each.
+/// A response of `output` words in pieces, each with the number of words up to its end.
 pub(super) fn pieces(output: u64) -> impl Iterator<Item = (String, u64)> {
     let size = output.div_ceil(MOST_PIECES).max(1);
     (0..output.div_ceil(size)).map(move |n| {
@@ -61,7 +61,7 @@ pub(super) fn pieces(output: u64) -> impl Iterator<Item = (String, u64)> {
     })
 }
 
-/// Sends events, each of them so long after the one before.
+/// Sends events, each `pause` after the one before.
 pub(super) fn spread(
     events: Vec<Event>,
     pause: Duration,
@@ -90,7 +90,7 @@ impl Event {
         Self { text, written }
     }
 
-    /// How many tokens of the answer a client has that got as far as this.
+    /// How many tokens of the response a client has after this event.
     pub(super) fn written(&self) -> u64 {
         self.written
     }

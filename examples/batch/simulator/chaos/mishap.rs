@@ -5,19 +5,19 @@
 pub(crate) enum Mishap {
     /// It is answered with 500.
     ServerError,
-    /// It is answered with 503, and told when to come again.
+    /// It is answered with 503 and a `retry-after`.
     Unavailable,
     /// It is answered with 529, as Anthropic does.
     Overloaded,
-    /// The connection is reset in the place of an answer.
+    /// The connection is reset instead of a response.
     ResetBeforeHead,
-    /// The connection is reset when the head of the answer was sent, and nothing of what it says.
+    /// The connection is reset after the head of the response.
     ResetAfterHead,
-    /// Nothing ever comes.
+    /// No response is ever sent.
     StallBeforeHead,
-    /// The head comes, and then nothing of what it says.
+    /// The head is sent, and then nothing.
     StallAfterHead,
-    /// A stream opens with 200, and the first that it says is that it failed.
+    /// A stream opens with 200, and its first event is an error.
     ErrorStream,
     /// The connection is reset in the middle of a stream.
     CutStream,
@@ -43,7 +43,7 @@ impl Mishap {
         matches!(self, Self::ErrorStream | Self::CutStream)
     }
 
-    /// Whether the client has part of an answer by then, which is paid for.
+    /// Whether the client has part of a response by then, which is paid for.
     pub(crate) const fn is_paid_for(self) -> bool {
         matches!(self, Self::CutStream)
     }

@@ -5,7 +5,8 @@ mod mishap;
 pub(crate) use self::mishap::Mishap;
 use super::tokens::scatter;
 
-/// A share of the requests that come to grief. Which ones is chance, but the same chance in every run.
+/// A share of the requests that come to grief. Which ones is chance, but the same chance in every
+/// run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chaos {
     /// The same seed draws the same for the same requests in the same order.
@@ -45,7 +46,7 @@ impl Chaos {
         self
     }
 
-    /// What becomes of the request of this `number`. What can befall a stream only befalls nothing else.
+    /// Draws the mishap of the request of this `number`. Mishaps of streams happen to streams only.
     pub(crate) fn draw(&self, number: u64, streams: bool) -> Option<Mishap> {
         let mut place = scatter(scatter(self.seed).wrapping_add(number)) % 1_000;
         let drawn = Mishap::ALL.into_iter().find(|mishap| {

@@ -6,10 +6,11 @@ use axum::http::HeaderMap;
 
 use super::{Left, Standing, date, put};
 
-/// Above this limit, what is left is told in thousands.
+/// Above this limit, what is left is rounded to thousands.
 const ROUNDED_ABOVE: u64 = 50_000;
 
-/// What is left of requests and of tokens, and when all of it is there again. `now` is the time since 1970.
+/// What is left of requests and of tokens, and when all of it is there again. `now` is the time
+/// since 1970.
 pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, now: Duration) {
     for (unit, left) in [
         ("requests", standing.requests),
@@ -33,7 +34,7 @@ pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, now: Duration) {
     }
 }
 
-/// The limit of all tokens, or where there is none the sum of those of prompts and answers.
+/// The limit of all tokens, or else the sum of the limits of input and output tokens.
 fn all_tokens(standing: &Standing) -> Option<Left> {
     standing.tokens.or_else(|| {
         let (input, output) = (standing.input_tokens?, standing.output_tokens?);

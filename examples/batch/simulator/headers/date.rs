@@ -13,7 +13,7 @@ pub(super) fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// A date in UTC, in whole seconds rounded up: whoever waits until then has waited long enough.
+/// A date in UTC, in whole seconds rounded up, so that a client never comes too early.
 ///
 /// The far future, of which four digits of a year don't tell, is the end of the year 9999.
 pub(super) fn rfc3339(since_1970: Duration) -> String {

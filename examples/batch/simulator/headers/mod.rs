@@ -15,7 +15,8 @@ use super::{
     style::{RateHeaders, Style},
 };
 
-/// Sets what is set in this style: on every answer what is left, and on a refusal how long to wait.
+/// Sets the headers of this style: what is left on each response, and how long to wait on a
+/// rejection.
 pub(super) fn set(
     headers: &mut HeaderMap,
     style: Style,
@@ -57,7 +58,7 @@ pub(super) fn put(headers: &mut HeaderMap, name: &str, value: impl Display) {
     }
 }
 
-/// Whole milliseconds, rounded up: whoever waits that long has waited long enough.
+/// Whole milliseconds, rounded up, so that a client never comes too early.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -24,7 +24,8 @@ pub(super) fn set(headers: &mut HeaderMap, standing: &Standing) {
     }
 }
 
-/// A duration as Go writes it, in whole milliseconds rounded up: `0s`, `17ms`, `1.5s`, `6m0s`, `1h0m0.25s`.
+/// A duration as Go writes it, in whole milliseconds rounded up: `0s`, `17ms`, `1.5s`, `6m0s`,
+/// `1h0m0.25s`.
 pub(in super::super) fn go_duration(duration: Duration) -> String {
     let millis = millis(duration);
     if millis == 0 {

@@ -5,7 +5,7 @@ use super::{Dimension, Mishap, Rejection, Tokens};
 /// What a provider has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Requests that were let in.
+    /// Requests that were admitted.
     pub(crate) accepted: u64,
     /// Requests that were answered with 429.
     pub(crate) refused: u64,
@@ -15,9 +15,10 @@ pub(crate) struct Counters {
     pub(crate) max_in_flight: usize,
     /// The most that came in any one window, refused or not.
     pub(crate) worst_window: usize,
-    /// What all who were let in might have used: their prompts as estimated, and all that their answers were allowed.
+    /// The tokens that all admitted requests reserved: prompts as estimated, and the most that
+    /// responses may have.
     pub(crate) reserved_tokens: u64,
-    /// What all whose answers have ended did use.
+    /// The tokens that all requests used whose responses have ended.
     pub(crate) used_tokens: u64,
     refused_by: [u64; Dimension::ALL.len()],
     met: [u64; Mishap::ALL.len()],
@@ -31,7 +32,7 @@ impl Counters {
         self.refused_by[dimension as usize]
     }
 
-    /// How many of those who were let in met this.
+    /// How many of the admitted requests met this.
     pub(crate) fn met(&self, mishap: Mishap) -> u64 {
         self.met[mishap as usize]
     }

@@ -25,8 +25,8 @@ impl Dimension {
         Self::Concurrent,
     ];
 
-    /// What a request takes when it is let in. With what it really used in the place of what it reserved, what it
-    /// is settled to when its answer has ended.
+    /// The units that a request takes at its admission, for the tokens that it reserves; and the
+    /// units that it is settled to at the end of its response, for the tokens that it used.
     pub(super) fn held(self, counting: Counting, tokens: Tokens) -> u64 {
         let output = match counting {
             Counting::Reserved | Counting::Settled => tokens.output,
@@ -40,7 +40,7 @@ impl Dimension {
         }
     }
 
-    /// What it takes besides when its answer has ended.
+    /// The units that it takes in addition at the end of its response.
     pub(super) fn added(self, counting: Counting, used: Tokens) -> u64 {
         match (counting, self) {
             (Counting::Completion, Self::Tokens | Self::OutputTokens) => used.output,

@@ -1,4 +1,4 @@
-//! The limits, counted exactly. Sums only: whoever asks says what time it is.
+//! All limits, counted exactly. The caller passes the time.
 
 mod counters;
 mod dimension;
@@ -18,10 +18,10 @@ use super::{
     tokens::{Tokens, per_mille},
 };
 
-/// How long after its time an answer may end, as timers tick once a millisecond and wake nobody at once.
+/// How late a response may end, as timers tick once a millisecond.
 const LATENESS: Duration = Duration::from_millis(5);
 
-/// Who was let in within the last window, and who is inside.
+/// The state of all limits, and what happened so far.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     accounts: Vec<Account>,
@@ -29,10 +29,10 @@ pub(crate) struct Ledger {
     concurrent: Option<usize>,
     window: Duration,
     outage: Option<Outage>,
-    /// Told to those who are refused because too many are in flight: by then one will have left.
+    /// The wait for a request that too many in flight reject: by then one of them has ended.
     latency: Duration,
     born: Option<Instant>,
-    /// Everyone who came within the last window, refused or not.
+    /// All requests of the last window, rejected or not.
     arrivals: VecDeque<Instant>,
     in_flight: usize,
     counters: Counters,
@@ -47,7 +47,7 @@ struct Account {
     allowance: Allowance,
 }
 
-/// What one who was let in has taken. To be handed back when the answer has ended.
+/// What an admitted request has taken. Returned to the ledger at the end of its response.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Admission {
@@ -55,14 +55,14 @@ pub(crate) struct Admission {
     taken: Vec<Taken>,
 }
 
-/// Why a request was not let in.
+/// Why a request was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// A limit is reached.
     Limited {
         /// The limit.
         dimension: Dimension,
-        /// When there will be room for this request, if nobody else takes it.
+        /// When there will be room for this request, if no other takes it.
         retry_after: Duration,
     },
     /// The request needs more than the whole of this limit.
@@ -116,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Lets a request in that arrives `now` and may use so many tokens, or says why not.
+    /// Admits a request that arrives `now` and may use this many tokens, or returns why not.
     pub(crate) fn arrive(&mut self, now: Instant, tokens: Tokens) -> Result<Admission, Rejection> {
         self.log(now);
         let born = *self.born.get_or_insert(now);
@@ -142,7 +142,8 @@ impl Ledger {
         })
     }
 
-    /// One who was let in has had the whole answer, or has hung up, and used so many tokens.
+    /// The response to an admitted request has ended, or its client has left, and this many tokens
+    /// were used.
     pub(crate) fn end(&mut self, now: Instant, admission: &Admission, used: Tokens) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.counters.end(used);
@@ -154,13 +155,13 @@ impl Ledger {
             account.allowance.settle(now, taken, held);
             let added = account.dimension.added(self.counting, used);
             if added > 0 {
-                // It is there until it leaves by itself: nobody will settle it.
+                // It is never settled.
                 let _: Taken = account.allowance.take(now, added);
             }
         }
     }
 
-    /// One who was let in got no answer: it counts as a request, and its tokens do not.
+    /// An admitted request got no response: it counts as a request, and its tokens do not.
     pub(crate) fn forgive(&mut self, now: Instant, admission: &Admission) {
         self.in_flight = self.in_flight.saturating_sub(1);
         for (account, taken) in self.accounts.iter_mut().zip(&admission.taken) {
@@ -169,7 +170,7 @@ impl Ledger {
         }
     }
 
-    /// This befalls one who was let in.
+    /// Counts the mishap of an admitted request.
     pub(crate) fn count(&mut self, mishap: Mishap) {
         self.counters.count(mishap);
     }
@@ -189,7 +190,8 @@ impl Ledger {
         standing
     }
 
-    /// Makes all limits but that of requests in flight so many thousandths of what they were at the start.
+    /// Sets all limits, except for requests in flight, to `share` thousandths of their initial
+    /// values.
     pub(crate) fn scale(&mut self, now: Instant, share: u64) {
         for account in &mut self.accounts {
             let limit = per_mille(account.full, share);
@@ -201,7 +203,7 @@ impl Ledger {
         self.counters
     }
 
-    /// Whether all limits have room, or else which has room last.
+    /// Whether all limits have room, or else the one that has room last.
     fn check(&mut self, now: Instant, tokens: Tokens) -> Result<(), Rejection> {
         let mut longest = self
             .concurrent

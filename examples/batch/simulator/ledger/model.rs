@@ -1,4 +1,4 @@
-//! The ledger against a model that forgets nothing and lives through every single nanosecond.
+//! Compares the ledger with a model that keeps everything and steps through each nanosecond.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ struct Account {
     now: u64,
     /// The time, the units and the number of the request of all that was ever taken.
     log: Vec<(u64, u64, Option<usize>)>,
-    /// What is in the bucket, in parts of a unit of which there are as many as the window has nanoseconds.
+    /// What is in the bucket, in parts of a unit of which there are as many as the window has
+    /// nanoseconds.
     level: i128,
 }
 
@@ -36,7 +37,8 @@ struct Account {
 enum Step {
     Wait(u64),
     Arrive(Tokens),
-    /// The answer to one of those in flight ends, with so many thousandths of its prompt and of its answer used.
+    /// The response to one in flight ends, with this many thousandths of the reserved input and
+    /// output used.
     End(prop::sample::Index, u64, u64),
     Scale(u64),
 }
@@ -191,7 +193,7 @@ impl Model {
         }
     }
 
-    /// Who has no room for this request.
+    /// The limits without room for this request.
     fn room(&self, reserved: Tokens) -> Result<(), Vec<Dimension>> {
         let full: Vec<_> = self
             .accounts

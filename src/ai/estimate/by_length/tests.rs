@@ -20,7 +20,10 @@ fn requests_of_every_known_api() {
             (1_002, DEFAULT),
         ),
         (
-            r#"{"messages": [{"content": "a"}], "max_tokens": 7, "max_completion_tokens": 5, "n": 3}"#,
+            concat!(
+                r#"{"messages": [{"content": "a"}], "max_tokens": 7, "max_completion_tokens": "#,
+                r#"5, "n": 3}"#,
+            ),
             (1, 15),
         ),
         (
@@ -114,10 +117,13 @@ fn requests_of_every_known_api() {
         ),
         // Bedrock, converse
         (
-            r#"{"system": [{"text": "abcd"}], "messages": [{"role": "user", "content": [{"text": "efgh"},
+            concat!(
+                r#"{"system": [{"text": "abcd"}], "messages": [{"role": "user", "content": "#,
+                r#"[{"text": "efgh"},
                 {"image": {"format": "png", "source": {"bytes": "AAAA"}}}]}],
                 "inferenceConfig": {"maxTokens": 30, "temperature": 0.5},
                 "toolConfig": {"tools": [{}]}}"#,
+            ),
             (1_007, 30),
         ),
         (r#"{"content": {"parts": [{"text": "abcd"}]}}"#, (1, 0)),

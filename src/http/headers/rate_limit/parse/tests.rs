@@ -724,7 +724,8 @@ fn similar_names_are_ignored() {
 proptest! {
     #[test]
     fn nothing_panics(
-        name in "(x-|anthropic-)?ratelimit(-(limit|remaining|reset|policy|requests|tokens|minute|after)){0,3}",
+        name in "(x-|anthropic-)?ratelimit(-(limit|remaining|reset|policy|requests|tokens|minute|\
+            after)){0,3}",
         value in proptest::collection::vec(any::<u8>(), 0..40),
         text in r#"[-0-9.,;="a-zµTZ: ]{0,40}"#,
         structured in r#"("[a-z]{1,3}"(;[qrtwa]=-?[0-9]{1,16}){0,4}(, ?)?){0,4}"#,
