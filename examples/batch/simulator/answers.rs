@@ -2,19 +2,15 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Mutex, PoisonError},
 };
 
 use serde_json::Value;
 
-/// How often each prompt was answered in full.
+/// How often each prompt was answered in full, by [`prompt_id`].
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<HashMap<Prompt, u64>>);
-
-/// What a prompt is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Prompt(u64);
+pub(super) struct Answers(Mutex<HashMap<u64, u64>>);
 
 /// How many prompts were answered in full, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +23,15 @@ pub(crate) struct Answered {
     pub(crate) most: u64,
 }
 
+/// A hash of a prompt's messages: another model does not make another prompt.
+pub(super) fn prompt_id(messages: &[Value]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(messages)
+}
+
 // ===== impl Answers =====
 
 impl Answers {
-    pub(super) fn add(&self, prompt: Prompt) {
+    pub(super) fn add(&self, prompt: u64) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *all.entry(prompt).or_insert(0) += 1;
     }
@@ -42,16 +43,5 @@ impl Answers {
             answers: all.values().sum(),
             most: all.values().copied().max().unwrap_or(0),
         }
-    }
-}
-
-// ===== impl Prompt =====
-
-impl Prompt {
-    /// By its messages: another model does not make another prompt.
-    pub(super) fn of(messages: &[Value]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        messages.hash(&mut hasher);
-        Self(hasher.finish())
     }
 }

@@ -4,45 +4,28 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Prompt, State, ledger::Admission, tokens::Tokens};
+use super::{Admission, Mishap, State, Tokens};
 
-/// A request that counts as in flight until this is dropped, when what it used so far is what it
-/// used.
+/// A request that counts as in flight until this is dropped, when what it used so far is what it used.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    state: Arc<State>,
-    admission: Admission,
-    used: Tokens,
-    is_paid_for: bool,
+    pub(super) state: Arc<State>,
+    pub(super) admission: Admission,
+    pub(super) prompt: u64,
+    /// What it will have used at the end of its response.
+    pub(super) total: Tokens,
+    /// How much of the response was sent, or is about to be.
+    pub(super) written: u64,
+    /// What goes wrong before the end.
+    pub(super) mishap: Option<Mishap>,
 }
 
 // ===== impl InFlight =====
 
 impl InFlight {
-    /// A request that has used its prompt, or that will be forgiven its tokens.
-    pub(super) fn new(
-        state: Arc<State>,
-        admission: Admission,
-        input: u64,
-        is_paid_for: bool,
-    ) -> Self {
-        let used = Tokens { input, output: 0 };
-        Self {
-            state,
-            admission,
-            used,
-            is_paid_for,
-        }
-    }
-
-    /// Counts the tokens of the response that are about to be sent.
-    pub(super) fn has_written(&mut self, output: u64) {
-        self.used.output = output;
-    }
-
-    /// Counts a full response to this prompt, which is about to be sent.
-    pub(super) fn answers(self, prompt: Prompt) {
-        self.state.answers.add(prompt);
+    /// Counts a full response, which is about to be sent.
+    pub(super) fn answered(self) {
+        self.state.answers.add(self.prompt);
     }
 }
 
@@ -51,8 +34,16 @@ impl Drop for InFlight {
         let mut ledger = self.state.ledger();
         // Read under the lock, so that the log is in order.
         let now = Instant::now();
-        if self.is_paid_for {
-            ledger.end(now, &self.admission, self.used);
+        if self.mishap.is_none_or(Mishap::is_paid_for) {
+            let output = self.written;
+            ledger.end(
+                now,
+                &self.admission,
+                Tokens {
+                    output,
+                    ..self.total
+                },
+            );
         } else {
             ledger.forgive(now, &self.admission);
         }

@@ -37,7 +37,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use self::{
     answer::Ask,
-    answers::{Answers, Prompt},
+    answers::Answers,
     in_flight::InFlight,
     line::{Line, Lines},
 };
@@ -73,24 +73,6 @@ struct State {
     open: watch::Receiver<()>,
 }
 
-/// The result of a request that has just arrived.
-#[derive(Debug)]
-struct Arrival {
-    /// What is left of the limits now.
-    standing: Standing,
-    result: Result<Admitted, Rejection>,
-}
-
-/// An admitted request.
-#[derive(Debug)]
-struct Admitted {
-    in_flight: InFlight,
-    /// What it will have used at the end of its response.
-    used: Tokens,
-    /// What goes wrong before that.
-    mishap: Option<Mishap>,
-}
-
 // ===== impl Simulator =====
 
 impl Simulator {
@@ -111,9 +93,9 @@ impl Simulator {
             open,
         });
         let app = Router::new()
-            .route("/v1/chat/completions", routing::post(answer::chat))
-            .route("/v1/messages", routing::post(answer::messages))
-            .fallback(answer::no_such_url)
+            .route("/v1/chat/completions", routing::post(answer::handle))
+            .route("/v1/messages", routing::post(answer::handle))
+            .fallback(answer::handle)
             .layer(DefaultBodyLimit::max(MOST_BYTES))
             .with_state(state.clone())
             .into_make_service_with_connect_info::<Line>();
@@ -176,29 +158,29 @@ impl State {
         while open.changed().await.is_ok() {}
     }
 
-    /// Asks the ledger for a request that has just arrived.
-    fn arrive(self: &Arc<Self>, ask: &Ask) -> Arrival {
-        let reserved = ask.reserved;
+    /// Asks the ledger for a request that has just arrived. Also returns what is left of the limits.
+    fn arrive(self: &Arc<Self>, ask: &Ask) -> (Standing, Result<InFlight, Rejection>) {
         let mut ledger = self.ledger();
         // Read under the lock, so that the log is in order.
         let now = Instant::now();
-        let result = ledger.arrive(now, reserved);
+        let result = ledger.arrive(now, ask.reserved);
         let standing = ledger.standing(now);
         let number = ledger.counters().accepted;
         let result = result.map(|admission| {
-            let used = self.limits.usage.draw(number, reserved);
             let chaos = self.limits.chaos;
             let mishap = chaos.and_then(|chaos| chaos.draw(number, ask.stream));
             if let Some(mishap) = mishap {
                 ledger.count(mishap);
             }
-            let is_paid_for = mishap.is_none_or(Mishap::is_paid_for);
-            Admitted {
-                in_flight: InFlight::new(self.clone(), admission, used.input, is_paid_for),
-                used,
+            InFlight {
+                state: self.clone(),
+                admission,
+                prompt: ask.prompt,
+                total: self.limits.usage.draw(number, ask.reserved),
+                written: 0,
                 mishap,
             }
         });
-        Arrival { standing, result }
+        (standing, result)
     }
 }

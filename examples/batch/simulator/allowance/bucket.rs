@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Left, Room};
+use super::{Allowance, Left, Room, Taken};
 
 /// A bucket that is full at the start.
 ///
@@ -34,7 +34,31 @@ impl Bucket {
         }
     }
 
-    pub(super) fn room(&mut self, now: Instant, units: u64) -> Room {
+    fn refill(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(*self.at.get_or_insert(now));
+        self.at = Some(now);
+        let back = since.as_nanos().saturating_mul(u128::from(self.limit));
+        self.missing = self.missing.saturating_sub(back);
+    }
+
+    /// How long so many parts take, or `None` if they never come.
+    fn refilled_in(&self, parts: u128) -> Option<Duration> {
+        if parts == 0 {
+            return Some(Duration::ZERO);
+        }
+        let nanos = (self.limit > 0).then(|| parts.div_ceil(u128::from(self.limit)))?;
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        Some(Duration::from_nanos(nanos))
+    }
+
+    fn parts(&self, units: u64) -> u128 {
+        // Two 64-bit numbers fit.
+        u128::from(units) * u128::from(self.nanos)
+    }
+}
+
+impl Allowance for Bucket {
+    fn room(&mut self, now: Instant, units: u64) -> Room {
         self.refill(now);
         if units > self.limit {
             return Room::Never;
@@ -50,19 +74,20 @@ impl Bucket {
         self.refilled_in(over).map_or(Room::Never, Room::In)
     }
 
-    pub(super) fn take(&mut self, now: Instant, units: u64) {
+    fn take(&mut self, now: Instant, units: u64) -> Taken {
         self.refill(now);
         self.missing = self.missing.saturating_add(self.parts(units));
+        Taken { number: 0, units }
     }
 
     /// Takes the difference, or puts it back: a bucket that is full meanwhile runs over.
-    pub(super) fn settle(&mut self, now: Instant, taken: u64, units: u64) {
+    fn settle(&mut self, now: Instant, taken: &Taken, units: u64) {
         self.refill(now);
-        let (before, after) = (self.parts(taken), self.parts(units));
+        let (before, after) = (self.parts(taken.units), self.parts(units));
         self.missing = self.missing.saturating_add(after).saturating_sub(before);
     }
 
-    pub(super) fn left(&mut self, now: Instant) -> Left {
+    fn left(&mut self, now: Instant) -> Left {
         self.refill(now);
         let remaining = self.parts(self.limit).saturating_sub(self.missing);
         Left {
@@ -75,34 +100,11 @@ impl Bucket {
 
     /// What is in the bucket stays in it, as far as it has room. One that grows is not fuller for
     /// it.
-    pub(super) fn set_limit(&mut self, now: Instant, limit: u64) {
+    fn set_limit(&mut self, now: Instant, limit: u64) {
         self.refill(now);
         let before = self.parts(self.limit);
         self.limit = limit;
         let after = self.parts(limit);
         self.missing = self.missing.saturating_add(after).saturating_sub(before);
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let since = now.saturating_duration_since(*self.at.get_or_insert(now));
-        self.at = Some(now);
-        let back = since.as_nanos().saturating_mul(u128::from(self.limit));
-        self.missing = self.missing.saturating_sub(back);
-    }
-
-    /// How long so many parts take, or `None` if they never come.
-    fn refilled_in(&self, parts: u128) -> Option<Duration> {
-        if parts == 0 {
-            return Some(Duration::ZERO);
-        }
-        let nanos = (self.limit > 0).then(|| parts.div_ceil(u128::from(self.limit)))?;
-        Some(Duration::from_nanos(
-            u64::try_from(nanos).unwrap_or(u64::MAX),
-        ))
-    }
-
-    fn parts(&self, units: u64) -> u128 {
-        // Two 64-bit numbers fit.
-        u128::from(units) * u128::from(self.nanos)
     }
 }

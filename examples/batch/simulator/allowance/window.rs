@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Left, Room};
+use super::{Allowance, Left, Room, Taken};
 
 /// A log of what was taken within the last window, and its sum.
 #[derive(Debug)]
@@ -38,8 +38,26 @@ impl Window {
         }
     }
 
+    fn until_gone(&self, entry: &Entry, now: Instant) -> Duration {
+        self.window
+            .saturating_sub(now.saturating_duration_since(entry.at))
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some(entry) = self.log.front() {
+            if now.saturating_duration_since(entry.at) < self.window {
+                break;
+            }
+            self.sum -= u128::from(entry.units);
+            self.oldest += 1;
+            self.log.pop_front();
+        }
+    }
+}
+
+impl Allowance for Window {
     /// Looks only at the entries that must leave before there is room.
-    pub(super) fn room(&mut self, now: Instant, units: u64) -> Room {
+    fn room(&mut self, now: Instant, units: u64) -> Room {
         self.forget(now);
         if units > self.limit {
             return Room::Never;
@@ -58,27 +76,25 @@ impl Window {
         Room::In(last.map_or(self.window, |entry| self.until_gone(entry, now)))
     }
 
-    /// Returns the number of the entry.
-    pub(super) fn take(&mut self, now: Instant, units: u64) -> u64 {
+    fn take(&mut self, now: Instant, units: u64) -> Taken {
         self.forget(now);
         self.log.push_back(Entry { at: now, units });
         self.sum += u128::from(units);
-        self.oldest + self.log.len() as u64 - 1
+        let number = self.oldest + self.log.len() as u64 - 1;
+        Taken { number, units }
     }
 
     /// Changes the units of an entry, if it still counts.
-    pub(super) fn settle(&mut self, now: Instant, number: u64, units: u64) {
+    fn settle(&mut self, now: Instant, taken: &Taken, units: u64) {
         self.forget(now);
-        let place = number
-            .checked_sub(self.oldest)
-            .and_then(|place| usize::try_from(place).ok());
-        if let Some(entry) = place.and_then(|place| self.log.get_mut(place)) {
+        let place = taken.number.checked_sub(self.oldest);
+        if let Some(entry) = place.and_then(|place| self.log.get_mut(place as usize)) {
             self.sum = self.sum - u128::from(entry.units) + u128::from(units);
             entry.units = units;
         }
     }
 
-    pub(super) fn left(&mut self, now: Instant) -> Left {
+    fn left(&mut self, now: Instant) -> Left {
         self.forget(now);
         let newest = self.log.iter().rev().find(|entry| entry.units > 0);
         let sum = u64::try_from(self.sum).unwrap_or(u64::MAX);
@@ -89,23 +105,7 @@ impl Window {
         }
     }
 
-    pub(super) fn set_limit(&mut self, limit: u64) {
+    fn set_limit(&mut self, _: Instant, limit: u64) {
         self.limit = limit;
-    }
-
-    fn until_gone(&self, entry: &Entry, now: Instant) -> Duration {
-        self.window
-            .saturating_sub(now.saturating_duration_since(entry.at))
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while let Some(entry) = self.log.front() {
-            if now.saturating_duration_since(entry.at) < self.window {
-                break;
-            }
-            self.sum -= u128::from(entry.units);
-            self.oldest += 1;
-            self.log.pop_front();
-        }
     }
 }

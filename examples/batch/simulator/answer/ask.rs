@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    super::{answers::Prompt, tokens::Tokens},
+    super::{answers::prompt_id, tokens::Tokens},
     Api,
 };
 
@@ -13,8 +13,9 @@ const DEFAULT_MAX_TOKENS: u64 = 16;
 /// The parts of a request that matter here.
 #[derive(Debug)]
 pub(in super::super) struct Ask {
+    pub(super) api: Api,
     pub(super) model: String,
-    pub(super) prompt: Prompt,
+    pub(in super::super) prompt: u64,
     /// The prompt, estimated at four characters a token, and the most that the response may have.
     pub(in super::super) reserved: Tokens,
     pub(in super::super) stream: bool,
@@ -49,8 +50,9 @@ impl Ask {
                 .ok_or("max_tokens: Field required")?,
         };
         Ok(Self {
+            api,
             model: model.to_owned(),
-            prompt: Prompt::of(messages),
+            prompt: prompt_id(messages),
             reserved: Tokens {
                 input: characters.div_ceil(4) as u64,
                 output,

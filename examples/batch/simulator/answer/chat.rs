@@ -36,7 +36,8 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
             "choices": choices,
             "usage": usage,
         });
-        Event::new(format!("data: {chunk}\n\n"), written)
+        let text = format!("data: {chunk}\n\n");
+        Event { text, written }
     };
     let delta = |delta: Value, written| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
@@ -51,7 +52,8 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     if ask.include_usage {
         events.push(chunk(json!([]), usage(used), used.output));
     }
-    events.push(Event::new("data: [DONE]\n\n".to_owned(), used.output));
+    let (text, written) = ("data: [DONE]\n\n".to_owned(), used.output);
+    events.push(Event { text, written });
     events
 }
 

@@ -16,117 +16,87 @@ use super::super::{
 /// An error response.
 #[derive(Debug)]
 pub(super) struct Failure {
-    status: StatusCode,
-    message: String,
+    status: u16,
     /// OpenAI's type and code of it. An empty code is written as null.
     kind: &'static str,
     code: &'static str,
+    message: String,
 }
 
 // ===== impl Failure =====
 
 impl Failure {
-    pub(super) fn no_such_url() -> Self {
+    fn new(
+        status: u16,
+        kind: &'static str,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
-            status: StatusCode::NOT_FOUND,
-            message: "Invalid URL: this simulator knows POST /v1/chat/completions and /v1/messages"
-                .to_owned(),
-            kind: "invalid_request_error",
-            code: "",
+            status,
+            kind,
+            code,
+            message: message.into(),
         }
+    }
+
+    pub(super) fn no_such_url() -> Self {
+        let message =
+            "Invalid URL: this simulator knows POST /v1/chat/completions and /v1/messages";
+        Self::new(404, "invalid_request_error", "", message)
     }
 
     pub(super) fn no_key() -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            message: "Incorrect API key provided".to_owned(),
-            kind: "invalid_request_error",
-            code: "invalid_api_key",
-        }
+        let (kind, code) = ("invalid_request_error", "invalid_api_key");
+        Self::new(401, kind, code, "Incorrect API key provided")
     }
 
-    pub(super) fn nonsense(message: &str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: message.to_owned(),
-            kind: "invalid_request_error",
-            code: "",
-        }
-    }
-
-    pub(super) fn refused(refusal: &Rejection, style: Style) -> Self {
-        let (dimension, message) = match refusal {
-            Rejection::Limited {
-                dimension,
-                retry_after,
-            } => {
-                let mut message = format!("Rate limit reached on {}.", name(*dimension));
-                // A style without the wait in headers has none in the text either.
-                if style.retry_after {
-                    let wait = headers::go_duration(*retry_after);
-                    message += &format!(" Please try again in {wait}.");
-                }
-                (*dimension, message)
-            }
-            Rejection::TooLarge(dimension) => {
-                let message = format!("Request too large on {}", name(*dimension));
-                (*dimension, message)
-            }
-            Rejection::Down => return Self::down(style),
-        };
-        let kind = match dimension {
-            Dimension::Requests | Dimension::RequestsPerDay | Dimension::Concurrent => "requests",
-            Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens => "tokens",
-        };
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            message,
-            kind,
-            code: "rate_limit_exceeded",
-        }
+    pub(super) fn nonsense(message: String) -> Self {
+        Self::new(400, "invalid_request_error", "", message)
     }
 
     pub(super) fn broken() -> Self {
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: "The server had an error while processing your request".to_owned(),
-            kind: "server_error",
-            code: "",
-        }
+        let message = "The server had an error while processing your request";
+        Self::new(500, "server_error", "", message)
     }
 
     pub(super) fn busy() -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            message: "The engine is currently overloaded, please try again later".to_owned(),
-            kind: "server_error",
-            code: "",
-        }
+        let message = "The engine is currently overloaded, please try again later";
+        Self::new(503, "server_error", "", message)
     }
 
     pub(super) fn overloaded() -> Self {
-        Self {
-            status: overloaded(),
-            message: "Overloaded".to_owned(),
-            kind: "overloaded_error",
-            code: "",
-        }
+        Self::new(529, "overloaded_error", "", "Overloaded")
     }
 
-    fn down(style: Style) -> Self {
-        Self {
-            status: match style.headers {
-                RateHeaders::Anthropic => overloaded(),
-                RateHeaders::OpenAi | RateHeaders::None => StatusCode::SERVICE_UNAVAILABLE,
-            },
-            message: "The server is down for maintenance".to_owned(),
-            kind: "server_error",
-            code: "",
-        }
-    }
-
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
+    pub(super) fn refused(refusal: &Rejection, style: Style) -> Self {
+        let dimension = match refusal {
+            Rejection::Limited { dimension, .. } | Rejection::TooLarge(dimension) => dimension,
+            Rejection::Down => {
+                let is_anthropic = style.headers == RateHeaders::Anthropic;
+                let status = if is_anthropic { 529 } else { 503 };
+                let message = "The server is down for maintenance";
+                return Self::new(status, "server_error", "", message);
+            }
+        };
+        let (kind, limit) = match dimension {
+            Dimension::Requests => ("requests", "requests per window"),
+            Dimension::RequestsPerDay => ("requests", "requests per day"),
+            Dimension::Tokens => ("tokens", "tokens per window"),
+            Dimension::InputTokens => ("tokens", "input tokens per window"),
+            Dimension::OutputTokens => ("tokens", "output tokens per window"),
+            Dimension::Concurrent => ("requests", "concurrent requests"),
+        };
+        let message = match refusal {
+            // A style without the wait in headers has none in the text either.
+            Rejection::Limited { retry_after, .. } if style.retry_after => {
+                let wait = headers::go_duration(*retry_after);
+                format!("Rate limit reached on {limit}. Please try again in {wait}.")
+            }
+            Rejection::TooLarge(_) => format!("Request too large on {limit}"),
+            _ => format!("Rate limit reached on {limit}."),
+        };
+        Self::new(429, kind, "rate_limit_exceeded", message)
     }
 
     /// The response to the request of this id.
@@ -135,11 +105,20 @@ impl Failure {
             RateHeaders::Anthropic => self.in_anthropics_form(id),
             RateHeaders::OpenAi | RateHeaders::None => self.in_openais_form(),
         };
-        (self.status, Json(body)).into_response()
+        let status = StatusCode::from_u16(self.status);
+        (status.unwrap_or_default(), Json(body)).into_response()
     }
 
     pub(super) fn in_anthropics_form(&self, id: &str) -> Value {
-        let error = json!({ "type": self.anthropic_type(), "message": self.message });
+        let kind = match self.status {
+            401 => "authentication_error",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            500 | 503 => "api_error",
+            529 => "overloaded_error",
+            _ => "invalid_request_error",
+        };
+        let error = json!({ "type": kind, "message": self.message });
         json!({ "type": "error", "error": error, "request_id": id })
     }
 
@@ -147,32 +126,5 @@ impl Failure {
         let Self { message, kind, .. } = self;
         let code = (!self.code.is_empty()).then_some(self.code);
         json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
-    }
-
-    fn anthropic_type(&self) -> &'static str {
-        match self.status.as_u16() {
-            401 => "authentication_error",
-            404 => "not_found_error",
-            429 => "rate_limit_error",
-            500 | 503 => "api_error",
-            529 => "overloaded_error",
-            _ => "invalid_request_error",
-        }
-    }
-}
-
-/// Anthropic's own status for it.
-fn overloaded() -> StatusCode {
-    StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-}
-
-fn name(dimension: Dimension) -> &'static str {
-    match dimension {
-        Dimension::Requests => "requests per window",
-        Dimension::RequestsPerDay => "requests per day",
-        Dimension::Tokens => "tokens per window",
-        Dimension::InputTokens => "input tokens per window",
-        Dimension::OutputTokens => "output tokens per window",
-        Dimension::Concurrent => "concurrent requests",
     }
 }

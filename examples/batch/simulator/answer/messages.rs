@@ -18,7 +18,8 @@ pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
 pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     let event = |body: Value, written: u64| {
         let kind = body["type"].as_str().unwrap_or_default();
-        Event::new(format!("event: {kind}\ndata: {body}\n\n"), written)
+        let text = format!("event: {kind}\ndata: {body}\n\n");
+        Event { text, written }
     };
     let begun = Tokens {
         output: used.output.min(1),
@@ -39,13 +40,9 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
         "delta": { "stop_reason": stop_reason(ask, used), "stop_sequence": null },
         "usage": usage(used),
     });
-    for last in [
-        json!({ "type": "content_block_stop", "index": 0 }),
-        end,
-        json!({ "type": "message_stop" }),
-    ] {
-        events.push(event(last, used.output));
-    }
+    let stop = json!({ "type": "content_block_stop", "index": 0 });
+    let last = [stop, end, json!({ "type": "message_stop" })];
+    events.extend(last.map(|body| event(body, used.output)));
     events
 }
 

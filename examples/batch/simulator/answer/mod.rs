@@ -19,7 +19,7 @@ use axum::{
     Json,
     body::Bytes,
     extract,
-    http::HeaderMap,
+    http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
@@ -29,7 +29,7 @@ use self::{
     error::Failure,
     stream::{Ending, Event},
 };
-use super::{Admitted, Arrival, Line, RateHeaders, State, Style, Tokens, headers};
+use super::{InFlight, Line, RateHeaders, State, Tokens, headers};
 
 /// The API of a request and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,56 +38,40 @@ enum Api {
     Messages,
 }
 
-/// The handler of `POST /v1/chat/completions`.
-pub(super) async fn chat(
+/// The handler of all requests.
+pub(super) async fn handle(
     extract::State(state): extract::State<Arc<State>>,
     extract::ConnectInfo(line): extract::ConnectInfo<Line>,
+    uri: Uri,
     request_headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    respond(Api::Chat, &state, &line, &request_headers, &body).await
-}
-
-/// The handler of `POST /v1/messages`.
-pub(super) async fn messages(
-    extract::State(state): extract::State<Arc<State>>,
-    extract::ConnectInfo(line): extract::ConnectInfo<Line>,
-    request_headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    respond(Api::Messages, &state, &line, &request_headers, &body).await
-}
-
-/// The handler of everything else.
-pub(super) async fn no_such_url(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let id = next_id();
-    let response = Failure::no_such_url().response(state.limits.style, &id);
-    with_id(response, state.limits.style, &id)
-}
-
-async fn respond(
-    api: Api,
-    state: &Arc<State>,
-    line: &Line,
-    request_headers: &HeaderMap,
-    body: &[u8],
-) -> Response {
-    let id = next_id();
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let id = format!("req_{:016x}", LAST.fetch_add(1, Ordering::Relaxed) + 1);
     let style = state.limits.style;
-    let response = match admit(api, state, request_headers, body) {
-        Ok(ask) => answer(api, &ask, state, line, &id).await,
+    let mut response = match read(&state, uri.path(), &request_headers, &body) {
+        Ok(ask) => respond(&ask, &state, &line, &id).await,
         Err(failure) => failure.response(style, &id),
     };
-    with_id(response, style, &id)
+    headers::put(response.headers_mut(), "x-request-id", &id);
+    if style.headers == RateHeaders::Anthropic {
+        headers::put(response.headers_mut(), "request-id", &id);
+    }
+    response
 }
 
 /// Checks the key and reads the request.
-fn admit(
-    api: Api,
+fn read(
     state: &State,
+    path: &str,
     request_headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Ask, Failure> {
+    let api = match path {
+        "/v1/chat/completions" => Api::Chat,
+        "/v1/messages" => Api::Messages,
+        _ => return Err(Failure::no_such_url()),
+    };
     if let Some(key) = &state.limits.key {
         let given = |name| request_headers.get(name).map(|value| value.as_bytes());
         let bearer = format!("Bearer {key}");
@@ -97,43 +81,38 @@ fn admit(
             return Err(Failure::no_key());
         }
     }
-    Ask::parse(api, body).map_err(|message| Failure::nonsense(&message))
+    Ask::parse(api, body).map_err(Failure::nonsense)
 }
 
-async fn answer(api: Api, ask: &Ask, state: &Arc<State>, line: &Line, id: &str) -> Response {
+async fn respond(ask: &Ask, state: &Arc<State>, line: &Line, id: &str) -> Response {
     let style = state.limits.style;
-    let Arrival { standing, result } = state.arrive(ask);
+    let (standing, result) = state.arrive(ask);
     // Before the latency of the response: dates are counted from now.
     let mut told = HeaderMap::new();
     headers::set(&mut told, style, &standing, result.as_ref().err());
     let mut response = match result {
-        Ok(admitted) if admitted.mishap.is_some() => {
-            mishap::respond(api, ask, admitted, state, line, id).await
-        }
-        Ok(admitted) => complete(api, ask, admitted, state).await,
+        Ok(in_flight) => match in_flight.mishap {
+            Some(mishap) => mishap::respond(mishap, ask, in_flight, line, id).await,
+            None => complete(ask, in_flight).await,
+        },
         Err(refusal) => Failure::refused(&refusal, style).response(style, id),
     };
     response.headers_mut().extend(told);
     response
 }
 
-async fn complete(api: Api, ask: &Ask, admitted: Admitted, state: &State) -> Response {
-    let Admitted {
-        mut in_flight,
-        used,
-        ..
-    } = admitted;
-    let latency = state.limits.latency;
+async fn complete(ask: &Ask, mut in_flight: InFlight) -> Response {
+    let (latency, used) = (in_flight.state.limits.latency, in_flight.total);
     if ask.stream {
-        let events = api.events(ask, used);
+        let events = ask.events(used);
         let pause = pause(&events, latency);
-        return stream::spread(events, pause, in_flight, Ending::Answer(ask.prompt));
+        return stream::spread(events, pause, in_flight, Ending::Answer);
     }
     tokio::time::sleep(latency).await;
-    in_flight.has_written(used.output);
+    in_flight.written = used.output;
     // Before the client can see the end of the response, and send the next request.
-    in_flight.answers(ask.prompt);
-    Json(api.whole(ask, used)).into_response()
+    in_flight.answered();
+    Json(ask.whole(used)).into_response()
 }
 
 /// What there is between events that are spread over the latency.
@@ -141,33 +120,20 @@ fn pause(events: &[Event], latency: Duration) -> Duration {
     latency / u32::try_from(events.len()).unwrap_or(u32::MAX).max(1)
 }
 
-fn next_id() -> String {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    format!("req_{:016x}", LAST.fetch_add(1, Ordering::Relaxed) + 1)
-}
+// ===== impl Ask =====
 
-fn with_id(mut response: Response, style: Style, id: &str) -> Response {
-    headers::put(response.headers_mut(), "x-request-id", id);
-    if style.headers == RateHeaders::Anthropic {
-        headers::put(response.headers_mut(), "request-id", id);
-    }
-    response
-}
-
-// ===== impl Api =====
-
-impl Api {
-    fn events(self, ask: &Ask, used: Tokens) -> Vec<Event> {
-        match self {
-            Self::Chat => chat::events(ask, used),
-            Self::Messages => messages::events(ask, used),
+impl Ask {
+    fn events(&self, used: Tokens) -> Vec<Event> {
+        match self.api {
+            Api::Chat => chat::events(self, used),
+            Api::Messages => messages::events(self, used),
         }
     }
 
-    fn whole(self, ask: &Ask, used: Tokens) -> Value {
-        match self {
-            Self::Chat => chat::whole(ask, used),
-            Self::Messages => messages::whole(ask, used),
+    fn whole(&self, used: Tokens) -> Value {
+        match self.api {
+            Api::Chat => chat::whole(self, used),
+            Api::Messages => messages::whole(self, used),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Server-sent events, spread over the latency.
 
-use std::{io, sync::Arc, time::Duration, vec};
+use std::{io, time::Duration, vec};
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use axum::{
 use futures::stream;
 use tokio::time::Instant;
 
-use super::super::{InFlight, Line, Prompt, State};
+use super::super::{InFlight, Line};
 
 /// The most pieces of a response, as timers tick only once a millisecond.
 const MOST_PIECES: u64 = 16;
@@ -20,19 +20,19 @@ const BEFORE_RESET: Duration = Duration::from_millis(5);
 /// One event, and how many tokens of the response a client has after it.
 #[derive(Debug)]
 pub(super) struct Event {
-    text: String,
-    written: u64,
+    pub(super) text: String,
+    pub(super) written: u64,
 }
 
 /// How a stream ends.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// It has answered this prompt.
-    Answer(Prompt),
+    /// It is a full response.
+    Answer,
     /// It has said what it had to say.
     Error,
     /// It doesn't, until the client or the provider is gone.
-    Never(Arc<State>),
+    Never,
     /// The connection is reset.
     Reset(Line),
 }
@@ -83,19 +83,6 @@ pub(super) fn spread(
     (content_type, Body::from_stream(events)).into_response()
 }
 
-// ===== impl Event =====
-
-impl Event {
-    pub(super) fn new(text: String, written: u64) -> Self {
-        Self { text, written }
-    }
-
-    /// How many tokens of the response a client has after this event.
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-}
-
 // ===== impl Feed =====
 
 impl Feed {
@@ -106,7 +93,7 @@ impl Feed {
         self.next += self.pause;
         tokio::time::sleep_until(self.next).await;
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.has_written(event.written);
+            in_flight.written = event.written;
         }
         if self.events.as_slice().is_empty() {
             self.leave();
@@ -117,20 +104,20 @@ impl Feed {
     /// Before the client can see the last event, and send the next request.
     fn leave(&mut self) {
         match &self.ending {
-            Ending::Answer(prompt) => {
-                if let Some(in_flight) = self.in_flight.take() {
-                    in_flight.answers(*prompt);
-                }
-            }
+            Ending::Answer => drop(self.in_flight.take().map(InFlight::answered)),
             Ending::Error => self.in_flight = None,
-            Ending::Never(_) | Ending::Reset(_) => {}
+            Ending::Never | Ending::Reset(_) => {}
         }
     }
 
     async fn end(&mut self) -> Option<io::Result<String>> {
         match &self.ending {
-            Ending::Answer(_) | Ending::Error => return None,
-            Ending::Never(state) => state.gone().await,
+            Ending::Answer | Ending::Error => return None,
+            Ending::Never => {
+                if let Some(in_flight) = &self.in_flight {
+                    in_flight.state.gone().await;
+                }
+            }
             Ending::Reset(line) => {
                 tokio::time::sleep(BEFORE_RESET).await;
                 line.cut();

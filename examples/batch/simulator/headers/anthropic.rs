@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use super::{Left, Standing, date, put};
+use super::{Left, Standing, date, put_left};
 
 /// Above this limit, what is left is rounded to thousands.
 const ROUNDED_ABOVE: u64 = 50_000;
@@ -18,19 +18,9 @@ pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, now: Duration) {
         ("input-tokens", standing.input_tokens.map(rounded)),
         ("output-tokens", standing.output_tokens.map(rounded)),
     ] {
-        let Some(Left {
-            limit,
-            remaining,
-            reset,
-        }) = left
-        else {
-            continue;
-        };
-        let reset = date::rfc3339(now.saturating_add(reset));
         let name = |what: &str| format!("anthropic-ratelimit-{unit}-{what}");
-        put(headers, &name("limit"), limit);
-        put(headers, &name("remaining"), remaining);
-        put(headers, &name("reset"), reset);
+        let date = |reset| date::rfc3339(now.saturating_add(reset));
+        put_left(headers, left, name, date);
     }
 }
 

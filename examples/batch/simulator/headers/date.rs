@@ -15,41 +15,12 @@ pub(super) fn now() -> Duration {
 
 /// A date in UTC, in whole seconds rounded up, so that a client never comes too early.
 ///
-/// The far future, of which four digits of a year don't tell, is the end of the year 9999.
+/// The year 9999 ends the dates of four digits, and these.
 pub(super) fn rfc3339(since_1970: Duration) -> String {
-    const LATEST: u64 = 253_402_300_799;
-    let seconds = since_1970
-        .as_secs()
-        .saturating_add(u64::from(since_1970.subsec_nanos() > 0))
-        .min(LATEST);
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The year, month and day of a day after 1970.
-fn civil(mut day: u64) -> (u64, u64, u64) {
-    // 400 years always have as many days; the rest is short enough to be counted.
-    let mut year = 1970 + day / 146_097 * 400;
-    day %= 146_097;
-    while day >= 365 + u64::from(is_leap(year)) {
-        day -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if day < days {
-            break;
-        }
-        day -= days;
-        month += 1;
-    }
-    (year, month, day + 1)
-}
-
-fn is_leap(year: u64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    let whole = since_1970.saturating_add(Duration::from_nanos(999_999_999));
+    let whole = Duration::from_secs(whole.as_secs());
+    let date = jiff::civil::datetime(1970, 1, 1, 0, 0, 0, 0).saturating_add(whole);
+    format!("{date:.0}Z")
 }
 
 #[cfg(test)]

@@ -48,6 +48,20 @@ pub(super) fn set_wait(headers: &mut HeaderMap, style: Style, wait: Duration) {
     }
 }
 
+/// Sets the three headers of a limit, if there is one.
+fn put_left(
+    headers: &mut HeaderMap,
+    left: Option<Left>,
+    name: impl Fn(&str) -> String,
+    reset: impl Fn(Duration) -> String,
+) {
+    if let Some(left) = left {
+        put(headers, &name("limit"), left.limit);
+        put(headers, &name("remaining"), left.remaining);
+        put(headers, &name("reset"), reset(left.reset));
+    }
+}
+
 /// Sets a header, if it is one.
 pub(super) fn put(headers: &mut HeaderMap, name: &str, value: impl Display) {
     if let (Ok(name), Ok(value)) = (

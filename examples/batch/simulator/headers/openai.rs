@@ -4,23 +4,13 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use super::{Left, Standing, millis, put};
+use super::{Standing, millis, put_left};
 
 /// What is left of requests and of tokens, and when all of it is there again.
 pub(super) fn set(headers: &mut HeaderMap, standing: &Standing) {
     for (unit, left) in [("requests", standing.requests), ("tokens", standing.tokens)] {
-        let Some(Left {
-            limit,
-            remaining,
-            reset,
-        }) = left
-        else {
-            continue;
-        };
-        let reset = go_duration(reset);
-        put(headers, &format!("x-ratelimit-limit-{unit}"), limit);
-        put(headers, &format!("x-ratelimit-remaining-{unit}"), remaining);
-        put(headers, &format!("x-ratelimit-reset-{unit}"), reset);
+        let name = |what: &str| format!("x-ratelimit-{what}-{unit}");
+        put_left(headers, left, name, go_duration);
     }
 }
 
@@ -28,25 +18,14 @@ pub(super) fn set(headers: &mut HeaderMap, standing: &Standing) {
 /// `1h0m0.25s`.
 pub(in super::super) fn go_duration(duration: Duration) -> String {
     let millis = millis(duration);
-    if millis == 0 {
-        return "0s".to_owned();
-    }
-    if millis < 1_000 {
-        return format!("{millis}ms");
-    }
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
-    let seconds = millis % 60_000;
-    let mut text = match (hours, minutes) {
-        (0, 0) => String::new(),
-        (0, _) => format!("{minutes}m"),
-        (_, _) => format!("{hours}h{minutes}m"),
-    };
-    text += &(seconds / 1_000).to_string();
-    if seconds % 1_000 > 0 {
-        let fraction = format!(".{:03}", seconds % 1_000);
-        text += fraction.trim_end_matches('0');
+    let seconds = Duration::from_millis(millis % 60_000).as_secs_f64();
+    match (hours, minutes) {
+        (0, 0) if (1..1_000).contains(&millis) => format!("{millis}ms"),
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
     }
-    text + "s"
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) struct Counters {
     /// The tokens that all requests used whose responses have ended.
     pub(crate) used_tokens: u64,
     refused_by: [u64; Dimension::ALL.len()],
-    met: [u64; Mishap::ALL.len()],
+    pub(super) met: [u64; Mishap::ALL.len()],
 }
 
 // ===== impl Counters =====
@@ -35,10 +35,6 @@ impl Counters {
     /// How many of the admitted requests met this.
     pub(crate) fn met(&self, mishap: Mishap) -> u64 {
         self.met[mishap as usize]
-    }
-
-    pub(super) fn count(&mut self, mishap: Mishap) {
-        self.met[mishap as usize] += 1;
     }
 
     pub(super) fn accept(&mut self, reserved: Tokens, in_flight: usize) {
@@ -55,9 +51,5 @@ impl Counters {
             }
             Rejection::Down => self.unavailable += 1,
         }
-    }
-
-    pub(super) fn end(&mut self, used: Tokens) {
-        self.used_tokens = self.used_tokens.saturating_add(used.total());
     }
 }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 pub(crate) use self::{counters::Counters, dimension::Dimension};
 use super::{
-    allowance::{Allowance, Left, Room, Taken},
+    allowance::{self, Allowance, Left, Room, Taken},
     chaos::Mishap,
-    limits::{Kind, Limits, Outage},
+    limits::{Kind, Limits},
     style::Counting,
     tokens::{Tokens, per_mille},
 };
@@ -24,13 +24,8 @@ const LATENESS: Duration = Duration::from_millis(5);
 /// The state of all limits, and what happened so far.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    limits: Limits,
     accounts: Vec<Account>,
-    counting: Counting,
-    concurrent: Option<usize>,
-    window: Duration,
-    outage: Option<Outage>,
-    /// The wait for a request that too many in flight reject: by then one of them has ended.
-    latency: Duration,
     born: Option<Instant>,
     /// All requests of the last window, rejected or not.
     arrivals: VecDeque<Instant>,
@@ -44,7 +39,7 @@ struct Account {
     dimension: Dimension,
     /// The limit, unless it is scaled.
     full: u64,
-    allowance: Allowance,
+    allowance: Box<dyn Allowance>,
 }
 
 /// What an admitted request has taken. Returned to the ledger at the end of its response.
@@ -99,16 +94,12 @@ impl Ledger {
             limit.map(|full| Account {
                 dimension,
                 full,
-                allowance: Allowance::new(kind, full, window),
+                allowance: allowance::new(kind, full, window),
             })
         };
         Self {
             accounts: accounts.into_iter().filter_map(account).collect(),
-            counting: limits.style.counting,
-            concurrent: limits.concurrent,
-            window: limits.window,
-            outage: limits.outage,
-            latency: limits.latency,
+            limits: limits.clone(),
             born: None,
             arrivals: VecDeque::new(),
             in_flight: 0,
@@ -119,20 +110,11 @@ impl Ledger {
     /// Admits a request that arrives `now` and may use this many tokens, or returns why not.
     pub(crate) fn arrive(&mut self, now: Instant, tokens: Tokens) -> Result<Admission, Rejection> {
         self.log(now);
-        let born = *self.born.get_or_insert(now);
-        let down = self.outage.is_some_and(|outage| outage.covers(now - born));
-        let checked = if down {
-            Err(Rejection::Down)
-        } else {
-            self.check(now, tokens)
-        };
-        if let Err(refusal) = checked {
-            self.counters.refuse(&refusal);
-            return Err(refusal);
-        }
+        let checked = self.check(now, tokens);
+        checked.inspect_err(|refusal| self.counters.refuse(refusal))?;
         self.in_flight += 1;
         self.counters.accept(tokens, self.in_flight);
-        let counting = self.counting;
+        let counting = self.limits.style.counting;
         let take = |account: &mut Account| {
             let units = account.dimension.held(counting, tokens);
             account.allowance.take(now, units)
@@ -146,14 +128,14 @@ impl Ledger {
     /// were used.
     pub(crate) fn end(&mut self, now: Instant, admission: &Admission, used: Tokens) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.counters.end(used);
-        if self.counting == Counting::Reserved {
+        self.counters.used_tokens = self.counters.used_tokens.saturating_add(used.total());
+        if self.limits.style.counting == Counting::Reserved {
             return;
         }
         for (account, taken) in self.accounts.iter_mut().zip(&admission.taken) {
-            let held = account.dimension.held(self.counting, used);
+            let held = account.dimension.held(self.limits.style.counting, used);
             account.allowance.settle(now, taken, held);
-            let added = account.dimension.added(self.counting, used);
+            let added = account.dimension.added(self.limits.style.counting, used);
             if added > 0 {
                 // It is never settled.
                 let _: Taken = account.allowance.take(now, added);
@@ -165,29 +147,32 @@ impl Ledger {
     pub(crate) fn forgive(&mut self, now: Instant, admission: &Admission) {
         self.in_flight = self.in_flight.saturating_sub(1);
         for (account, taken) in self.accounts.iter_mut().zip(&admission.taken) {
-            let held = account.dimension.held(self.counting, Tokens::default());
+            let held = account
+                .dimension
+                .held(self.limits.style.counting, Tokens::default());
             account.allowance.settle(now, taken, held);
         }
     }
 
     /// Counts the mishap of an admitted request.
     pub(crate) fn count(&mut self, mishap: Mishap) {
-        self.counters.count(mishap);
+        self.counters.met[mishap as usize] += 1;
     }
 
     pub(crate) fn standing(&mut self, now: Instant) -> Standing {
-        let mut standing = Standing::default();
-        for account in &mut self.accounts {
-            let place = match account.dimension {
-                Dimension::Requests => &mut standing.requests,
-                Dimension::Tokens => &mut standing.tokens,
-                Dimension::InputTokens => &mut standing.input_tokens,
-                Dimension::OutputTokens => &mut standing.output_tokens,
-                Dimension::RequestsPerDay | Dimension::Concurrent => continue,
-            };
-            *place = Some(account.allowance.left(now));
+        let mut left = |dimension| {
+            let account = self
+                .accounts
+                .iter_mut()
+                .find(|it| it.dimension == dimension)?;
+            Some(account.allowance.left(now))
+        };
+        Standing {
+            requests: left(Dimension::Requests),
+            tokens: left(Dimension::Tokens),
+            input_tokens: left(Dimension::InputTokens),
+            output_tokens: left(Dimension::OutputTokens),
         }
-        standing
     }
 
     /// Sets all limits, except for requests in flight, to `share` thousandths of their initial
@@ -203,18 +188,20 @@ impl Ledger {
         self.counters
     }
 
-    /// Whether all limits have room, or else the one that has room last.
+    /// Whether the provider is up and all limits have room, or else the limit that has room last.
     fn check(&mut self, now: Instant, tokens: Tokens) -> Result<(), Rejection> {
-        let mut longest = self
-            .concurrent
-            .filter(|limit| self.in_flight >= *limit)
-            .map(|_| {
-                let wait = self.latency.saturating_add(LATENESS);
-                (Dimension::Concurrent, wait)
-            });
+        let age = now - *self.born.get_or_insert(now);
+        if self.limits.outage.is_some_and(|outage| outage.covers(age)) {
+            return Err(Rejection::Down);
+        }
+        let concurrent = self.limits.concurrent;
+        let is_full = concurrent.is_some_and(|limit| self.in_flight >= limit);
+        // By then a request in flight has ended.
+        let wait = self.limits.latency.saturating_add(LATENESS);
+        let mut longest = is_full.then_some((Dimension::Concurrent, wait));
         for account in &mut self.accounts {
             let dimension = account.dimension;
-            let units = dimension.held(self.counting, tokens);
+            let units = dimension.held(self.limits.style.counting, tokens);
             match account.allowance.room(now, units) {
                 Room::Now => {}
                 Room::In(wait) if longest.is_some_and(|(_, most)| most > wait) => {}
@@ -231,7 +218,7 @@ impl Ledger {
     }
 
     fn log(&mut self, now: Instant) {
-        let gone = |at: &Instant| now.saturating_duration_since(*at) >= self.window;
+        let gone = |at: &Instant| now.saturating_duration_since(*at) >= self.limits.window;
         while self.arrivals.front().is_some_and(gone) {
             self.arrivals.pop_front();
         }

@@ -106,10 +106,10 @@ proptest! {
                     at += nanos;
                 }
                 Step::Arrive(reserved) => {
-                    let expected = model.room(reserved);
+                    let full = model.full(reserved);
                     match ledger.arrive(now, reserved) {
                         Ok(admission) => {
-                            prop_assert_eq!(expected, Ok(()));
+                            prop_assert_eq!(full, []);
                             model.take(number, reserved);
                             guests.push(Guest { number, reserved, admission });
                         }
@@ -144,44 +144,32 @@ proptest! {
 impl Model {
     fn new(limits: &Limits) -> Self {
         let window = u64::try_from(limits.window.as_nanos()).unwrap();
-        let accounts = [
-            (Dimension::Requests, limits.requests, limits.kind, window),
-            (
-                Dimension::RequestsPerDay,
-                limits.requests_per_day,
-                Kind::Window,
-                100,
-            ),
-            (Dimension::Tokens, limits.tokens, limits.kind, window),
-            (
-                Dimension::InputTokens,
-                limits.input_tokens,
-                limits.kind,
-                window,
-            ),
-            (
-                Dimension::OutputTokens,
-                limits.output_tokens,
-                limits.kind,
-                window,
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(dimension, limit, kind, window)| {
-            Some(Account {
+        let account = |dimension, limit: Option<u64>| {
+            let (kind, window) = match dimension {
+                Dimension::RequestsPerDay => (Kind::Window, 100),
+                _ => (limits.kind, window),
+            };
+            limit.map(|limit| Account {
                 dimension,
                 kind,
-                full: limit?,
-                limit: limit?,
+                full: limit,
+                limit,
                 window,
                 now: 0,
                 log: Vec::new(),
-                level: i128::from(limit?) * i128::from(window),
+                level: i128::from(limit) * i128::from(window),
             })
-        });
+        };
+        let accounts = [
+            account(Dimension::Requests, limits.requests),
+            account(Dimension::RequestsPerDay, limits.requests_per_day),
+            account(Dimension::Tokens, limits.tokens),
+            account(Dimension::InputTokens, limits.input_tokens),
+            account(Dimension::OutputTokens, limits.output_tokens),
+        ];
         Self {
             counting: limits.style.counting,
-            accounts: accounts.collect(),
+            accounts: accounts.into_iter().flatten().collect(),
         }
     }
 
@@ -194,16 +182,10 @@ impl Model {
     }
 
     /// The limits without room for this request.
-    fn room(&self, reserved: Tokens) -> Result<(), Vec<Dimension>> {
-        let full: Vec<_> = self
-            .accounts
-            .iter()
-            .filter(|account| {
-                !account.fits(at_admission(account.dimension, self.counting, reserved))
-            })
-            .map(|account| account.dimension)
-            .collect();
-        if full.is_empty() { Ok(()) } else { Err(full) }
+    fn full(&self, reserved: Tokens) -> Vec<Dimension> {
+        let units = |account: &Account| at_admission(account.dimension, self.counting, reserved);
+        let full = self.accounts.iter().filter(|it| !it.fits(units(it)));
+        full.map(|account| account.dimension).collect()
     }
 
     /// Whether a refusal names a limit without room, and says to the nanosecond when all have room.
@@ -223,10 +205,10 @@ impl Model {
                 let nanos = u64::try_from(retry_after.as_nanos()).unwrap();
                 let mut later = self.clone();
                 later.wait(nanos - 1);
-                let just_before = later.room(reserved);
+                let just_before = later.full(reserved);
                 later.wait(1);
-                just_before.is_err_and(|full| full.contains(&dimension))
-                    && later.room(reserved).is_ok()
+                just_before.contains(&dimension)
+                    && later.full(reserved).is_empty()
                     && !Dimension::ALL.into_iter().any(too_large)
             }
             Rejection::Down => false,
@@ -242,22 +224,16 @@ impl Model {
 
     fn end(&mut self, number: usize, reserved: Tokens, used: Tokens) {
         let counting = self.counting;
+        if counting == Counting::Reserved {
+            return;
+        }
         for account in &mut self.accounts {
-            match (counting, account.dimension) {
-                (Counting::Reserved, _) | (_, Dimension::Requests | Dimension::RequestsPerDay) => {}
-                (Counting::Settled, Dimension::Tokens) => {
-                    account.settle(number, reserved.total(), used.total());
-                }
-                (Counting::Settled, Dimension::OutputTokens) => {
-                    account.settle(number, reserved.output, used.output);
-                }
-                (Counting::Completion, Dimension::Tokens) => {
-                    account.settle(number, reserved.input, used.input);
-                    account.take(used.output, None);
-                }
-                (Counting::Completion, Dimension::OutputTokens) => account.take(used.output, None),
-                (_, Dimension::InputTokens) => account.settle(number, reserved.input, used.input),
-                (_, Dimension::Concurrent) => unreachable!("it has no account"),
+            let dimension = account.dimension;
+            let units = |tokens| at_admission(dimension, counting, tokens);
+            account.settle(number, units(reserved), units(used));
+            let is_output = matches!(dimension, Dimension::Tokens | Dimension::OutputTokens);
+            if counting == Counting::Completion && is_output {
+                account.take(used.output, None);
             }
         }
     }
