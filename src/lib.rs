@@ -67,7 +67,8 @@
 //! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` | |
 #![cfg_attr(
     feature = "cache",
-    doc = "| [`CacheLayer`] | caches responses of model APIs, and sends concurrent equal requests once | |"
+    doc = "| [`CacheLayer`] | caches responses of model APIs, and \
+sends equal requests at the same time once | |"
 )]
 #![cfg_attr(
     feature = "provider",

@@ -1,19 +1,19 @@
-//! What every service of this crate lets its owner do with the service inside.
+//! Accessors of the inner service, which every service of this crate has.
 
-/// The three methods, for a field that holds the service inside as an `S`.
+/// The three methods, for a field that contains the inner service as an `S`.
 macro_rules! inner {
     ($($field:tt).+) => {
-        /// The service inside.
+        /// Returns a reference to the inner service.
         pub const fn get_ref(&self) -> &S {
             &self.$($field).+
         }
 
-        /// The service inside, to change.
+        /// Returns a mutable reference to the inner service.
         pub const fn get_mut(&mut self) -> &mut S {
             &mut self.$($field).+
         }
 
-        /// The service inside, taken out.
+        /// Returns the inner service.
         pub fn into_inner(self) -> S {
             self.$($field).+
         }

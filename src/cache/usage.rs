@@ -1,4 +1,4 @@
-/// What a cache holds, and what it did.
+/// The size of a cache, and how many requests it responded to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheUsage {

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::error::{BoxError, Outcome, find_source};
 
-/// The circuit breaker is open: the call was not made, because calls before it failed.
+/// Error of a call that was rejected because the circuit breaker is open.
 ///
 /// It arrives inside the layer's [`BoxError`](crate::BoxError). It never means that the server
 /// rejected the request, since nothing was sent. A retry does not repeat it, and it has no
@@ -25,7 +25,7 @@ impl CircuitOpen {
         }
     }
 
-    /// Returns the one in this error's chain of sources, whatever wraps it.
+    /// Returns the `CircuitOpen` in this error's chain of sources, if there is one.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
         find_source(error).copied()

@@ -1,4 +1,4 @@
-//! The one error that the limiters of this crate make.
+//! The error that all limiters of this crate return.
 
 use std::{fmt, time::Duration};
 
@@ -60,7 +60,7 @@ pub enum LimitKind {
     #[cfg(feature = "provider")]
     #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
     Quota(crate::http::Dimension),
-    /// The provider asked everyone to wait.
+    /// A pause that the provider asked for.
     #[cfg(feature = "provider")]
     #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
     Pause,
@@ -70,28 +70,28 @@ pub enum LimitKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It would have waited, or has waited, longer than `max_wait`.
+    /// The request has waited for `max_wait`, or would have waited longer.
     WaitTooLong {
         /// The longest wait that is allowed; zero if requests do not wait.
         max_wait: Duration,
     },
-    /// As many requests wait already as `max_waiting` allows.
+    /// The queue is full: `max_waiting` requests are waiting.
     QueueFull {
-        /// How many may wait.
+        /// The most requests that may wait.
         max_waiting: usize,
     },
-    /// It costs more than the limit's capacity and will never be admitted.
+    /// The cost exceeds the capacity of the limit, so the request is never admitted.
     ExceedsCapacity {
-        /// What the request costs.
+        /// The cost of the request.
         cost: u64,
-        /// The most that the limit ever admits at once.
+        /// The highest cost that the limit admits.
         capacity: u64,
     },
     /// The request has no key, such as an API key, and the limit per key rejects those.
     MissingKey,
     /// The server has not inserted the address of the peer into the request, which
-    /// [`PeerIp`](crate::key::PeerIp) or [`ClientIp`](crate::key::ClientIp) needs: a mistake of the
-    /// application.
+    /// [`PeerIp`](crate::key::PeerIp) or [`ClientIp`](crate::key::ClientIp) needs: an error of the
+    /// server.
     #[cfg(feature = "per-key")]
     #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     MissingPeer,
@@ -100,7 +100,7 @@ pub enum Reason {
 // ===== impl Rejected =====
 
 impl Rejected {
-    /// Returns the rejection in this error's chain of sources, whatever wraps it.
+    /// Returns the `Rejected` in this error's chain of sources, if there is one.
     ///
     /// Other errors become a [`BoxError`] by `into()`.
     #[must_use]
@@ -192,7 +192,8 @@ impl Rejected {
     }
 
     /// Returns the time from the rejection until the request would have been admitted, after the
-    /// requests that waited ahead of it. It may be somewhat longer if requests with a cost above 1 wait.
+    /// requests that waited ahead of it. It may be somewhat longer if requests with a cost above 1
+    /// wait.
     ///
     /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up
     /// when others finish, and for a request that [never fits](Rejected::exceeds_capacity).
@@ -201,8 +202,8 @@ impl Rejected {
         self.retry_after
     }
 
-    /// Returns whether the same request would also be rejected at any other time, as long as the limit
-    /// stays the same.
+    /// Returns whether the same request would also be rejected at any other time, as long as the
+    /// limit stays the same.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
         match self.reason {
@@ -243,8 +244,8 @@ impl fmt::Display for Rejected {
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => f.write_str(
                 "missing peer address: start axum with `into_make_service_with_connect_info` and \
-                 enable the feature `axum`, or insert a `PeerAddr`; for a proxy on a unix socket use \
-                 `ClientIp` with `unix_socket_proxy`",
+                 enable the feature `axum`, or insert a `PeerAddr`; \
+                 for a proxy on a unix socket use `ClientIp` with `unix_socket_proxy`",
             ),
         }
     }

@@ -1,10 +1,10 @@
-//! The extension that tells whether the primary or a backup responded.
+//! The extension that says whether the primary or a backup responded.
 
 use std::sync::Arc;
 
 use crate::http::ResponseHead;
 
-/// Who responded: the primary or a backup.
+/// Response extension that says whether the primary or a backup responded.
 ///
 /// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses
 /// of the primary are unchanged: [`AnsweredBy::of`] takes a response without this extension for one
@@ -77,7 +77,7 @@ impl AnsweredBy {
         }
     }
 
-    /// Returns who gave this response.
+    /// Returns whether the primary or a backup sent this response.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {
         response.extensions().get().cloned().unwrap_or_default()

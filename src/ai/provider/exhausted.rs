@@ -23,7 +23,7 @@ pub struct QuotaExhausted {
 // ===== impl QuotaExhausted =====
 
 impl QuotaExhausted {
-    /// Returns the one in this error's chain of sources, whatever wraps it.
+    /// Returns the `QuotaExhausted` in this error's chain of sources, if there is one.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<&Self> {
         find_source(error)

@@ -80,11 +80,10 @@ impl<E> ProviderLayer<E> {
     }
 
     crate::limit::engine::wait_limits! {
-        /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
-        /// that would wait longer is rejected at once. The default is no limit.
+        /// Sets the longest wait of a request, plus up to 10 ms of timer lateness. A request that
+        /// would wait longer is rejected at once. The default is no limit.
         max_wait;
-        /// How many requests may wait for the limiter if one more is to wait here. The default is
-        /// no limit.
+        /// Sets how many requests may wait for the limiter. The default is no limit.
         max_waiting;
     }
 

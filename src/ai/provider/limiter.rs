@@ -72,18 +72,19 @@ impl ProviderLimiter {
         self
     }
 
-    /// How it stands with each limit.
+    /// Returns the usage of each limit.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (mut quotas, now) = self.0.quotas();
         quotas.usage(now)
     }
 
-    /// Takes from all limits now, or from none. Never overtakes queued requests.
+    /// Takes from all limits at once, or from none, without waiting. Never overtakes queued
+    /// requests.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if it does not fit into a limit, or if requests are queued.
+    /// Returns [`Rejected`] if the request does not fit into a limit, or if requests are queued.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
@@ -91,11 +92,11 @@ impl ProviderLimiter {
         entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
     }
 
-    /// Waits in line until it fits into all limits, as long as it takes, and takes from them.
+    /// Waits in the queue until the request fits into all limits, and takes from them.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them.
+    /// Returns [`Rejected`] if the request exceeds the capacity of a limit.
     ///
     /// # Panics
     ///
@@ -109,17 +110,17 @@ impl ProviderLimiter {
         self.acquire_within(tokens, Duration::MAX).await
     }
 
-    /// Waits in line for up to `max_wait` until it fits into all limits. Otherwise like
-    /// [`acquire`](Self::acquire).
+    /// Waits in the queue for up to `max_wait` until the request fits into all limits. Otherwise
+    /// like [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it
-    /// would wait longer than `max_wait`.
+    /// Returns [`Rejected`] if the request exceeds the capacity of a limit, or if it would wait
+    /// longer than `max_wait`: at once if that is known in advance.
     ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire) does.
+    /// Panics if it has to wait outside a tokio runtime with time enabled.
     pub async fn acquire_within(
         &self,
         tokens: Tokens,

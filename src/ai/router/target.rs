@@ -66,16 +66,16 @@ impl<Request> Target<Request> {
         self
     }
 
-    /// How many requests may wait for its limiter. One more goes to another target. The default is
-    /// no limit.
+    /// Sets how many requests may wait for its limiter; others go to another target. The default
+    /// is no limit.
     pub fn max_waiting(mut self, max_waiting: usize) -> Self {
         self.max_waiting = max_waiting;
         self
     }
 
-    /// How many requests it gets for each that a target of weight 1 gets, where targets are
-    /// [weighted](super::RouterLayer::weighted) and have room. The default is 1; 0 is for
-    /// requests that no other target can take now.
+    /// Sets how many requests it gets for each that a target of weight 1 gets, if targets are
+    /// [weighted](super::RouterLayer::weighted) and have room. The default is 1; with 0 it gets
+    /// only the requests that no other target can take now.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self

@@ -6,7 +6,7 @@ use crate::error::{find_source, rejected::BoxError};
 
 /// Error of a call that took longer than its timeout.
 ///
-/// Each holds how long it might have taken. It arrives inside the layer's [`BoxError`], or as the
+/// Each variant contains the timeout. It arrives inside the layer's [`BoxError`], or as the
 /// error of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -15,16 +15,16 @@ pub enum TimedOut {
     Attempt(Duration),
     /// The first byte of the response's body did not arrive in time.
     FirstByte(Duration),
-    /// No byte of the response's body arrived for as long.
+    /// No byte of the response's body arrived for this long.
     BetweenChunks(Duration),
-    /// The whole call, all that was tried and the body included, was not over in time.
+    /// The whole call, including retries and the body, did not end in time.
     Call(Duration),
 }
 
 // ===== impl TimedOut =====
 
 impl TimedOut {
-    /// Returns the longest time that was allowed.
+    /// Returns the timeout.
     #[must_use]
     pub const fn after(&self) -> Duration {
         match *self {
@@ -35,7 +35,7 @@ impl TimedOut {
         }
     }
 
-    /// Returns the one in this error's chain of sources, whatever wraps it.
+    /// Returns the `TimedOut` in this error's chain of sources, if there is one.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<Self> {
         find_source(error).copied()
