@@ -18,20 +18,20 @@ pub(crate) fn all() -> Vec<Group> {
 }
 
 fn hit() -> Group {
-    Group::new("an answer out of the cache")
+    Group::new("a response from the cache")
         .calls(500)
         .contender("nothing", hits(None))
-        .contender("a question of 1 KB", hits(Some(1_000)))
-        .contender("a question of 10 KB", hits(Some(10_000)))
-        .contender("a question of 100 KB", hits(Some(100_000)))
-        .nanoseconds("a question of 1 KB", "nothing", 5_000.0)
+        .contender("a prompt of 1 KB", hits(Some(1_000)))
+        .contender("a prompt of 10 KB", hits(Some(10_000)))
+        .contender("a prompt of 100 KB", hits(Some(100_000)))
+        .nanoseconds("a prompt of 1 KB", "nothing", 5_000.0)
 }
 
 /// Sends equal requests, with a prompt of a length, to a cache; without one, to a service that
 /// responds at once.
 fn hits(prompt: Option<usize>) -> Contender {
     let server = service_fn(|_: Request<Full<Bytes>>| {
-        let mut response = Response::new(Full::new(Bytes::from_static(b"an answer")));
+        let mut response = Response::new(Full::new(Bytes::from_static(b"a response")));
         for name in ["content-type", "date", "server", "x-request-id", "via"] {
             let value = http::HeaderValue::from_static("text");
             response.headers_mut().insert(name, value);

@@ -1,4 +1,4 @@
-//! The innermost service, and how a call is driven.
+//! The innermost services, and how a call is driven.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use tower::Service;
 
 use crate::measure::Contender;
 
-/// Answers at once with nothing.
+/// Responds at once with nothing.
 #[derive(Debug)]
 pub(crate) struct Nothing<B = String>(PhantomData<fn() -> B>);
 
@@ -46,7 +46,7 @@ impl<B: Default> Service<Request<()>> for Nothing<B> {
     }
 }
 
-/// The answer of [`Nothing`], made when it is polled, as answers that come from elsewhere are.
+/// The response future of [`Nothing`], which makes the response when it is polled.
 #[derive(Debug)]
 pub(crate) struct Answer<B>(PhantomData<fn() -> B>);
 
@@ -59,7 +59,7 @@ impl<B: Default> Future for Answer<B> {
     }
 }
 
-/// Answers at once with what it was asked: the lightest there is, so that a layer's own cost shows.
+/// Responds at once with the request: the lightest service, so that a layer's own cost shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Echo;
 
@@ -79,7 +79,7 @@ impl Service<u64> for Echo {
     }
 }
 
-/// Readies the service, calls it, and polls the answer, which is there at once.
+/// Readies the service, calls it, and polls the response, which is ready at once.
 pub(crate) fn calls<S>(service: S) -> Contender
 where
     S: Service<Request<()>> + 'static,
@@ -87,7 +87,7 @@ where
     call_with(service, || Request::new(()))
 }
 
-/// The same, as a server that knows where the request came from.
+/// The same, with the peer's address in the request, as a server adds it.
 pub(crate) fn calls_from_peer<S>(service: S) -> Contender
 where
     S: Service<Request<()>> + 'static,

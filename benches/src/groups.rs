@@ -1,4 +1,4 @@
-//! What is measured against what.
+//! The groups of contenders.
 
 use std::{
     future::{Ready, ready},
@@ -91,7 +91,7 @@ fn token_bucket() -> Group {
         .ratio("TokenBucket, quanta", "tower RateLimit", 0.6)
 }
 
-/// Apart, since it insists on axum's body. As its own default counts each peer's address apart, and as one for all.
+/// A group of its own, since tower_governor requires axum's body: with a key per peer, its default, and with one key.
 fn tower_governor() -> Group {
     let ours = TokenBucketLayer::with_clock(QUOTA, Clock::quanta()).respond();
     let global = GovernorConfigBuilder::default()

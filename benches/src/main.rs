@@ -1,4 +1,4 @@
-//! Each layer against what one would take instead, interleaved in one run.
+//! Compares each layer with its alternatives, interleaved in one run.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/Cargo.toml
@@ -18,7 +18,7 @@ mod stores;
 mod waiters;
 
 fn main() {
-    // tower's layers ask for a runtime to keep their timers in.
+    // tower's layers need a runtime for their timers.
     let runtime: &'static _ = Box::leak(Box::new(
         tokio::runtime::Builder::new_current_thread()
             .enable_all()

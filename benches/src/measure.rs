@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 101;
 const CALLS: u32 = 20_000;
 
-/// Something to time: it makes as many calls as it is told.
+/// A contender: makes the given number of calls.
 pub(crate) type Contender = Box<dyn FnMut(u32)>;
 
 /// Contenders that are measured in the same rounds.
@@ -15,11 +15,11 @@ pub(crate) struct Group {
     name: &'static str,
     contenders: Vec<(&'static str, Contender)>,
     compared: Vec<Comparison>,
-    /// In a round.
+    /// Calls in a round.
     calls: u32,
 }
 
-/// A ratio, or a difference, that there is a goal for.
+/// A ratio, or a difference, that has a goal.
 struct Comparison {
     name: String,
     figure: Figure,
@@ -94,7 +94,7 @@ impl Group {
         self.compare(name, Figure::Share(ours, bare, whole), goal)
     }
 
-    /// Says how many nanoseconds `ours` takes longer than `bare`.
+    /// Reports how many nanoseconds `ours` takes longer than `bare`.
     pub(crate) fn nanoseconds(self, ours: &'static str, bare: &'static str, goal: f64) -> Self {
         let name = format!("added by {ours}, ns");
         self.compare(name, Figure::Nanoseconds(ours, bare), goal)
@@ -133,7 +133,7 @@ impl Group {
             .map(|round| {
                 let count = self.contenders.len();
                 let mut times = vec![0.0; count];
-                // Whoever runs first has the caches of another: take turns.
+                // The first contender finds the caches of another: take turns.
                 for turn in 0..count {
                     let number = (turn + round) % count;
                     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Limits by caller: a known key, the whole layer with its fields, memory, and a flood of new keys.
+//! Limits per client: a known key, the whole layer with its headers, memory, and a flood of new keys.
 
 #![allow(clippy::disallowed_types, reason = "what is measured is real time")]
 
@@ -116,7 +116,7 @@ fn layer() -> Group {
         .added("PerKey", "tower_governor", "nothing", 0.5)
 }
 
-/// What a million callers hold, as counted by the allocator.
+/// The memory of a million clients, as counted by the allocator.
 pub(crate) fn memory() {
     let held = |fill: &mut dyn FnMut()| {
         allocation_counter::measure(fill).bytes_current as f64 / f64::from(MILLION)
@@ -149,7 +149,8 @@ pub(crate) fn memory() {
     );
 }
 
-/// Ten million new keys against a bound of one: the mean look-up, the slowest one, and whether a blocked caller stays so.
+/// Ten million new keys with a bound of one million: the mean and the slowest lookup, and whether a blocked client stays
+/// blocked.
 pub(crate) fn flood() {
     let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
     let blocked = ClientKey::from("blocked");
@@ -169,8 +170,8 @@ pub(crate) fn flood() {
     }
     let mean = start.elapsed() / (10 * MILLION);
 
-    // Upkeep is done by those who bring new callers, and none of them may notice. In the time of this thread, so that it is not
-    // whatever else the machine does that is measured; and apart from the mean, since that time takes long to read.
+    // Requests with new keys also do the upkeep, and none of them may take long. Measured in the CPU time of this thread, so
+    // that other processes do not count; and apart from the mean, since that clock is slow to read.
     let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
     let mut slowest = Duration::ZERO;
     let mut before = ThreadTime::now();
@@ -181,7 +182,7 @@ pub(crate) fn flood() {
         before = after;
     }
     println!("a flood of new keys: 10,000,000 against a bound of 1,000,000");
-    println!("  {:<42} {:>8}", "callers kept", limiter.callers());
+    println!("  {:<42} {:>8}", "clients kept", limiter.callers());
     println!("  {:<42} {:>8}", "mean, ns", mean.as_nanos());
     let verdict = if slowest <= SLOWEST { "" } else { "  missed" };
     println!(

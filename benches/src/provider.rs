@@ -80,8 +80,8 @@ fn joint() -> Group {
         .ratio("three buckets, tokio", "TokenBucketLimiter, tokio", 3.0)
 }
 
-/// A megabyte of events, read to its end: over loopback, and in memory, where what the reading adds is not lost in how
-/// the two ends of a connection wait for each other.
+/// A megabyte of events, read to its end: over loopback, and in memory, so that the cost of reading the usage is not lost
+/// in the waits of a connection.
 fn usage(runtime: &'static Runtime) -> Group {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let layer = ProviderLayer::new(three());
@@ -104,15 +104,10 @@ fn usage(runtime: &'static Runtime) -> Group {
             streams(runtime, nowhere.clone(), in_memory.clone()),
         )
         .contender(
-            "in memory, read by the way",
+            "in memory, usage read",
             streams(runtime, nowhere, estimate.layer(in_memory)),
         )
-        .share(
-            "in memory, read by the way",
-            "in memory",
-            "over loopback",
-            0.1,
-        )
+        .share("in memory, usage read", "in memory", "over loopback", 0.1)
 }
 
 fn streams<S, B>(runtime: &'static Runtime, url: String, mut service: S) -> Contender

@@ -1,8 +1,8 @@
-//! Where a bucket for each caller could be kept: our table beside maps that others have made.
+//! The table of buckets per client, compared with the concurrent maps of other crates.
 //!
-//! A row is a caller and sixteen bytes, of which a check takes in their place. All hash by the standard library's hasher, since
-//! callers choose their keys. None of the others has a bound but `quick_cache`, which forgets callers to keep it, whether they are
-//! idle or not.
+//! A row is a key and a bucket of sixteen bytes, which a check changes in place. All use the standard library's hasher, since
+//! clients choose their keys. Of the others only `quick_cache` has a bound, and it evicts clients whether they are idle or
+//! not.
 
 use std::{
     hash::RandomState,
@@ -25,10 +25,10 @@ use crate::{
 
 pub(crate) const NAME: &str = "a known key, of 1,000,000, by where it is kept";
 
-/// Nobody is refused.
+/// No request is rejected.
 const PLENTY: u64 = 1_000_000_000;
 
-/// A bucket: when it is full, and what a unit takes.
+/// A bucket: when it is full, and how long a unit takes.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     full_at: u64,
@@ -53,7 +53,7 @@ impl Row {
     }
 }
 
-/// The clock that ours reads by itself.
+/// The clock, which `PerKeyLimiter` reads by itself.
 struct Time(QuantaInstant, QuantaClock);
 
 impl Time {
@@ -104,7 +104,7 @@ impl Store for scc::HashMap<ClientKey, Row> {
     }
 }
 
-/// A row of papaya's, whose values can't be changed but as atomics.
+/// A row of papaya, whose values can only be changed as atomics.
 type Shared = (AtomicU64, u64);
 
 impl Store for papaya::HashMap<ClientKey, Shared> {
@@ -133,7 +133,7 @@ impl Store for PerKeyLimiter {
     }
 }
 
-/// A million addresses in each, how many bytes that took, and what it takes to find one.
+/// A million addresses in each: the bytes per address, and the time of a lookup.
 pub(crate) fn all() -> Group {
     // A tenth more than there are, since each part has a bound of its own, and more or fewer fall into it.
     let most = MILLION as usize * 11 / 10;

@@ -1,4 +1,4 @@
-//! Many requests that wait for one limit: how long they take, and how much of a core that takes.
+//! Many requests that wait for one limit: how long they take, and how much of a core they use.
 
 #![allow(clippy::disallowed_types, reason = "what is measured is real time")]
 

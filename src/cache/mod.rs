@@ -187,7 +187,7 @@
 //!
 //! # Performance
 //!
-//! A hit takes a few microseconds for a question of one kilobyte, most of it for the key. A miss
+//! A hit takes a few microseconds for a request of one kilobyte, most of it for the key. A miss
 //! costs a copy of the response's head, a box for the body, a task, and a lock and a copy for each
 //! frame. A cached response takes the bytes of its head and body, about 100 bytes for each frame,
 //! and half a kilobyte. The store exceeds [`max_bytes`](CacheLayer::max_bytes) at no time; the
