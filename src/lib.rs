@@ -166,7 +166,7 @@ pub mod timeout;
 pub use self::ai::{provider, router, stack, stream_errors};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
-pub use self::limit::{per_key, per_key::key};
+pub use self::limit::{key, per_key};
 pub use self::{
     circuit_breaker::circuit,
     fallback::predicate,

@@ -7,7 +7,7 @@ use super::{
     callers::Callers,
     kind::{Kind, Rate},
 };
-use crate::{http::headers::rate_limit::standing::Standing, limit::per_key::key::ClientKey};
+use crate::{http::headers::rate_limit::standing::Standing, limit::key::ClientKey};
 
 /// What an admitted request holds: where its caller's limit stands, and what is to be given back or settled.
 ///

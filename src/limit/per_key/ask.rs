@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::limit::{
     cost::{Cost, One},
     engine::Measure,
-    per_key::key::{ClientKey, Key},
+    key::{ClientKey, Key},
 };
 
 /// What a limit by caller asks of each request: its key, its cost, its plan, and whether it counts at all.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, per_key::key::ClientKey},
+    limit::{clock::Clock, key::ClientKey},
 };
 
 /// The state that all handles share.

@@ -76,7 +76,6 @@ mod answer;
 mod ask;
 mod body;
 mod callers;
-pub mod key;
 mod kind;
 mod layer;
 mod limiter;

@@ -7,9 +7,9 @@ use crate::{
     error::Rejected,
     limit::{
         engine::{Limiter, acquire},
+        key::ClientKey,
         per_key::{
             admitted::Admitted,
-            key::ClientKey,
             kind::{InFlight, Kind},
         },
     },

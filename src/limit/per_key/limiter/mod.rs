@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, per_key::key::ClientKey},
+    limit::{clock::Clock, key::ClientKey},
 };
 
 /// How many callers are told apart unless told otherwise.

@@ -8,8 +8,8 @@ use crate::{
     limit::{
         decision::Decision,
         engine::acquire,
+        key::ClientKey,
         per_key::{
-            key::ClientKey,
             kind::{Joint, Rate, Want, Window},
             several::OneOfSeveral,
         },
