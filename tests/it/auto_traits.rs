@@ -25,14 +25,14 @@ use tower_throttle::{
     },
     per_key::{
         self, Admitted, Bucket, ByBytes, ByKey, ClientUsage, InFlight, Joint, Metered, PerKey,
-        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, RejectedRequest, Settled, Window,
+        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, Settled, Window,
     },
     provider::{
         self, Accounting, ByLength, Counting, LimitUsage, Provider, ProviderLayer, ProviderLimiter,
         ProviderService, QuotaExhausted, Reservation, Shape, ThrottleReason, UnknownProvider,
         Usage,
     },
-    rejection::{AsError, AsResponse, Grpc, Text},
+    rejection::{AsError, AsResponse, Grpc, OnRejected, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry::{self, Attempts, Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAction},
     router::{self, NoTargetAvailable, SelectedTarget, Target},
@@ -108,7 +108,6 @@ const _: () = {
     value::<ClientKey>();
     value::<ClientUsage>();
     value::<RateLimitHeaders>();
-    value::<RejectedRequest>();
     value::<(ApiKey, Header)>();
     value::<(PeerIp, ClientIp)>();
     value::<(Global, Route)>();
@@ -116,6 +115,7 @@ const _: () = {
     value::<Networks>();
 
     value::<(AsError, AsResponse, Text, Grpc)>();
+    value::<OnRejected<AsError>>();
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();

@@ -19,6 +19,7 @@ mod provider;
 mod readiness;
 mod rejection;
 mod rejection_grpc;
+mod rejection_hooks;
 mod rejection_problem;
 mod rejection_text;
 mod replay;

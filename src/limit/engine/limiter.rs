@@ -7,6 +7,13 @@ use tokio::time::Instant;
 use super::wait_queue::Patience;
 use crate::{error::Rejected, limit::cost::Cost};
 
+/// The key that a request counts for.
+#[cfg(feature = "per-key")]
+pub(crate) use crate::limit::key::ClientKey as LimitKey;
+/// No limit has keys without the feature.
+#[cfg(not(feature = "per-key"))]
+pub type LimitKey = std::convert::Infallible;
+
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
 
@@ -30,7 +37,18 @@ pub trait Limiter: Clone {
     /// Joins the queue, having been rejected by `enter`.
     fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
 
-    /// Hears that a request is rejected for good. It may pass all the same.
+    /// The key that the request counts for, in a limit per key.
+    fn key(_: &Self::Ask) -> Option<LimitKey> {
+        None
+    }
+
+    /// The rejection of a request that passes all the same, as the limit is a shadow.
+    #[inline]
+    fn shadowed(_: &Self::Pass) -> Option<&Rejected> {
+        None
+    }
+
+    /// Counts that a request is rejected for good. It may pass all the same.
     fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
         None
     }

@@ -24,7 +24,7 @@ pub use self::{
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{Limiter, Measure, Turn, Waiting, acquire},
+    limiter::{LimitKey, Limiter, Measure, Turn, Waiting, acquire},
     rate::RateLimiter,
     service::Limited,
     wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},

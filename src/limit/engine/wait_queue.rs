@@ -40,6 +40,8 @@ pub(crate) struct WaitLimits {
     /// If it is not set, the way in which the layer rejects decides.
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
+    /// The name of the layer, for its rejections.
+    pub(crate) name: Option<&'static str>,
 }
 
 /// How long, and how many, may wait in this case, and the rejection of those that may not.
@@ -113,6 +115,7 @@ impl WaitLimits {
     pub(crate) const NONE: Self = Self {
         max_wait: None,
         max_waiting: usize::MAX,
+        name: None,
     };
 }
 

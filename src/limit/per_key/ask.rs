@@ -39,6 +39,14 @@ impl<Plan> Demand<Plan> {
         }
     }
 
+    /// Returns the key, unless the request has none and is rejected for that.
+    pub(super) fn key(&self) -> Option<ClientKey> {
+        match self.who {
+            Who::Unknown(_) | Who::NoPeer | Who::Exempt => None,
+            Who::ClientKey(_) | Who::Nobody => Some(self.caller()),
+        }
+    }
+
     /// Whose it is counted as.
     pub(super) fn caller(&self) -> ClientKey {
         match self.who {

@@ -92,7 +92,7 @@ pub use self::{
     body::Metered,
     kind::{Bucket, InFlight, Joint, Kind, Rate, Window},
     layer::PerKeyLayer,
-    limiter::{ClientUsage, PerKeyLimiter, RejectedRequest},
+    limiter::{ClientUsage, PerKeyLimiter},
     service::PerKey,
     settle::{ByBytes, ByResponse, Settle, Settled},
     several::OneOfSeveral,

@@ -67,10 +67,10 @@ pub struct Grpc;
 
 impl Sealed for Grpc {}
 
-impl<B: Default, Error> Rejection<http::Response<B>, Error> for Grpc {
+impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for Grpc {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut response = http::Response::new(B::default());
         write(response.headers_mut(), &rejected);
         response.extensions_mut().insert(rejected);

@@ -30,7 +30,7 @@ impl PerKeyLimiter<InFlight> {
     /// ```
     #[must_use]
     pub fn in_flight(limit: usize) -> Self {
-        Self::from_plan(limit, ())
+        Self::from_plan(limit, None)
     }
 }
 

@@ -111,9 +111,4 @@ impl<K: Rate> PerKeyLimiter<K> {
         let acquired = acquire(&self.0, asked(caller, cost), max_wait).await;
         acquired.map(drop)
     }
-
-    /// What the first limit is called in answers, `default` unless told. For everyone who shares it.
-    pub(in crate::limit::per_key) fn rename(&self, name: &'static str) {
-        self.0.table.rename(|names| K::rename(names, name));
-    }
 }
