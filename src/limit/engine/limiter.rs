@@ -12,7 +12,7 @@ use crate::{error::Rejected, limit::cost::Cost};
 pub(crate) use crate::limit::key::ClientKey as LimitKey;
 /// No limit has keys without the feature.
 #[cfg(not(feature = "per-key"))]
-pub type LimitKey = std::convert::Infallible;
+pub(crate) type LimitKey = std::convert::Infallible;
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
