@@ -102,6 +102,8 @@ pub enum Reason {
     #[cfg(feature = "per-key")]
     #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     MissingPeer,
+    /// The limiter was closed, as by [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
+    Closed,
 }
 
 // ===== impl Rejected =====
@@ -146,6 +148,12 @@ impl Rejected {
             Reason::WaitTooLong { .. } => self.because(Reason::WaitTooLong { max_wait }),
             _ => self,
         }
+    }
+
+    /// The same for a limiter that is closed.
+    pub(crate) fn closed(mut self) -> Self {
+        self.retry_after = None;
+        self.because(Reason::Closed)
     }
 
     /// The same for another reason.
@@ -215,7 +223,8 @@ impl Rejected {
     /// it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
     /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
-    /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
+    /// finish, for a request that [never fits](Rejected::exceeds_capacity), and if the limiter is
+    /// [closed](Reason::Closed).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -228,8 +237,13 @@ impl Rejected {
             Reason::ExceedsCapacity { .. } | Reason::MissingKey => true,
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => true,
-            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => false,
+            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } | Reason::Closed => false,
         }
+    }
+
+    /// Returns whether the request is rejected however long it waits.
+    pub(crate) const fn is_final(&self) -> bool {
+        self.exceeds_capacity() || matches!(self.reason, Reason::Closed)
     }
 }
 
@@ -257,6 +271,7 @@ impl fmt::Display for Rejected {
                 "a cost of {cost} exceeds the capacity of {capacity}: lower the cost or raise the limit"
             ),
             Reason::MissingKey => f.write_str("missing API key"),
+            Reason::Closed => f.write_str("the limiter is closed"),
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => f.write_str(
                 "missing peer address: start axum with `into_make_service_with_connect_info` and enable \
@@ -306,7 +321,7 @@ impl fmt::Display for LimitKind {
 
 impl Reason {
     /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
-    /// `missing_key` or `missing_peer`.
+    /// `missing_key`, `missing_peer` or `closed`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -314,6 +329,7 @@ impl Reason {
             Self::QueueFull { .. } => "queue_full",
             Self::ExceedsCapacity { .. } => "exceeds_capacity",
             Self::MissingKey => "missing_key",
+            Self::Closed => "closed",
             #[cfg(feature = "per-key")]
             Self::MissingPeer => "missing_peer",
         }

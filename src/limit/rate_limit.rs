@@ -61,16 +61,49 @@ macro_rules! rate_limit {
                 self.0.wait_queue.waiting()
             }
 
+            /// Closes the limiter for all clones: queued and new requests are rejected with
+            /// [`Reason::Closed`](crate::Reason::Closed). Requests that have started continue.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() {
+            #[doc = concat!("use tower_throttle::{Quota, Reason, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_second(10));")]
+            /// limiter.close();
+            ///
+            /// let rejected = limiter.acquire(1).await.unwrap_err();
+            /// assert_eq!(rejected.reason(), Reason::Closed);
+            /// # }
+            /// ```
+            pub fn close(&self) {
+                self.0.wait_queue.close();
+            }
+
+            /// Returns whether the limiter was [closed](Self::close).
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.0.wait_queue.is_closed()
+            }
+
             /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
             pub fn try_acquire(&self, cost: u64) -> crate::limit::decision::Decision {
-                self.0.decide(cost)
+                use crate::limit::decision::Decision;
+                match self.0.take(cost) {
+                    Ok(()) => Decision::Admit,
+                    Err(rejected) => rejected
+                        .retry_after()
+                        .map_or(Decision::Never, Decision::Wait),
+                }
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, or if the limiter is closed.
             ///
             /// # Panics
             ///
@@ -89,8 +122,8 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits, or, at once, when it would wait longer
-            /// than `max_wait`.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, if the limiter is closed, or, at
+            /// once, if it would wait longer than `max_wait`.
             ///
             /// # Panics
             ///

@@ -5,6 +5,7 @@ mod adaptive;
 mod auto_traits;
 mod cache;
 mod circuit_breaker;
+mod closing;
 mod concurrency;
 mod doors;
 mod fallback;

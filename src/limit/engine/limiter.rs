@@ -2,9 +2,7 @@
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use tokio::time::Instant;
-
-use super::wait_queue::Patience;
+use super::wait_queue::{Expiry, Patience};
 use crate::{error::Rejected, limit::cost::Cost};
 
 /// The key that a request counts for.
@@ -63,7 +61,7 @@ pub trait Limiter: Clone {
     ) -> Result<Waiting<Self::Turn>, Rejected> {
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
-        if is_too_long || rejected.exceeds_capacity() {
+        if is_too_long || rejected.is_final() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
@@ -78,12 +76,11 @@ pub trait Limiter: Clone {
 
 /// The turn of a request in the queue, once there is room for it.
 pub trait Turn<P>: Sized {
-    /// Until when the turn may be kept from those behind, and what to say when that has passed.
-    fn deadline(&self) -> Option<(Instant, Rejected)> {
-        None
-    }
+    /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
+    /// limiter.
+    fn expiry(&self) -> Expiry;
 
-    /// Hears that this has passed, and that the request is rejected.
+    /// Hears that this has happened, and that the request is rejected.
     fn expired(&self, _: &Rejected) {}
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.

@@ -27,6 +27,6 @@ pub(crate) use self::{
     limiter::{LimitKey, Limiter, Measure, Turn, Waiting, acquire},
     rate::RateLimiter,
     service::Limited,
-    wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},
+    wait_queue::{Expiry, Patience, WaitLimits, WaitQueue, Waiter, before},
 };
 pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};

@@ -177,7 +177,7 @@ fn status(rejected: &Rejected) -> StatusCode {
         (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
         #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
-        (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        (Reason::Closed, _) | (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }
@@ -186,7 +186,7 @@ fn status(rejected: &Rejected) -> StatusCode {
 fn wait(rejected: &Rejected) -> Option<Duration> {
     // Nobody knows when others finish.
     let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
-    (!rejected.exceeds_capacity()).then(|| known.max(Duration::from_millis(1)))
+    (!rejected.is_final()).then(|| known.max(Duration::from_millis(1)))
 }
 
 // ===== impl AsResponseWith =====
