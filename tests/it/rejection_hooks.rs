@@ -146,7 +146,7 @@ async fn a_hook_per_key_sees_the_key() {
             "chat wait_too_long /d ann true",
         ]
     );
-    assert_eq!(limit.limiter().refused(), 3);
+    assert_eq!(limit.limiter().rejections(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,12 +22,13 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
-    /// one behind it. One that was called has used what it took, and gives a permit back.
+    /// It may be dropped at any point. A request that waits has taken nothing: its place in the
+    /// queue goes to the next one. A request that was called has used what it took, and releases
+    /// its permit.
     ///
     /// A request has its place in the queue from its call on. If the future is kept without being
-    /// polled, the requests behind it wait, each for its own `max_wait` at most. If the inner service
-    /// of the first one is not ready, they also wait no longer than that one may.
+    /// polled, the requests behind it wait, each for its own `max_wait` at most. If the inner
+    /// service of the first one is not ready, they also wait no longer than that one may.
     pub struct ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
@@ -47,7 +48,7 @@ pin_project! {
         S: Service<Request>,
         G: Limiter,
     {
-        // Boxed, so that those who do not wait have a small future.
+        // Boxed, so that the future of a request that does not wait is small.
         QueuedCall { in_line: Box<InLine<S, Request, G>> },
         Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
         // Boxed, as it is rare and may be large.
@@ -73,17 +74,20 @@ pub(crate) struct PendingRequest<Request> {
 
 impl<Request> PendingRequest<Request> {
     /// Calls the hook, if there is one, and returns the result of the request.
-    fn reject<F, Response, Error>(
+    fn reject<F, H, P, Response, Error>(
         &self,
         rejected: Rejected,
         refusal: &F,
-    ) -> Result<Response, F::Error>
+        hold: &H,
+    ) -> Result<H::Output, F::Error>
     where
         F: Rejection<Request, Response, Error>,
+        H: ReleasePolicy<Response, P>,
     {
         let rejected = rejected.named(self.name);
         refusal.observe(&self.request, &rejected, self.key, false);
-        refusal.reject(&self.request, rejected)
+        let response = refusal.reject(&self.request, rejected.clone())?;
+        Ok(hold.rejected(response, &rejected))
     }
 }
 
@@ -105,7 +109,7 @@ where
         }
     }
 
-    /// Takes its place in the queue at once, not when it is first polled.
+    /// Joins the queue at once, not when it is first polled.
     pub(crate) fn waiting(
         waiting: Result<Waiting<G::Turn>, Rejected>,
         service: &S,
@@ -151,7 +155,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            // The state is looked at in the order of how often it is met.
+            // In the order of frequency.
             match this.state.as_mut().project() {
                 // ## Calling => done
                 StateProj::Calling { future, pass } => {
@@ -162,7 +166,7 @@ where
                         },
                         Err(error) => {
                             let error = F::pass(error);
-                            // At once: whoever has the error may keep this future for long.
+                            // At once: this future may be kept after the error.
                             if let Some(pass) = pass.take() {
                                 this.hold.failed(F::as_boxed(&error), pass);
                             }
@@ -188,13 +192,12 @@ where
                             this.state.set(State::Calling { future, pass });
                         }
                         Err(stopped) => {
-                            // The service may have a place in a queue further in, and this future
-                            // may be kept.
+                            // The service may have a place in an inner queue, and this future may
+                            // be kept.
                             this.state.set(State::Rejected { rejection: None });
                             return match stopped {
                                 Stopped::Refused(rejected) => {
-                                    let result = request.reject(rejected, this.refusal);
-                                    Poll::Ready(result.map(|response| this.hold.empty(response)))
+                                    Poll::Ready(request.reject(rejected, this.refusal, this.hold))
                                 }
                                 Stopped::NotReady(error) => Poll::Ready(Err(F::pass(error))),
                             };
@@ -207,8 +210,7 @@ where
                         unreachable!("polled after it was done")
                     };
                     let (request, rejected) = *rejection;
-                    let result = request.reject(rejected, this.refusal);
-                    return Poll::Ready(result.map(|response| this.hold.empty(response)));
+                    return Poll::Ready(request.reject(rejected, this.refusal, this.hold));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What the service around every limiter asks of it.
+//! A limiter as its service sees it.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
@@ -17,7 +17,8 @@ pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + 
 
 /// A limiter as its service sees it.
 ///
-/// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
+/// A request that waits takes nothing before the instant of its call, so one that leaves the queue
+/// has nothing to give back.
 pub trait Limiter: Clone {
     /// What a request asks for.
     type Ask: Clone + Debug + Send + Sync + 'static;
@@ -28,11 +29,11 @@ pub trait Limiter: Clone {
     /// What the head of the queue holds once there is room for it.
     type Turn: Turn<Self::Pass>;
 
-    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says
-    /// how long that will take. A limit that only watches has to know how long the request may wait.
+    /// Admits a request at once, if no other waits and it fits. Otherwise the rejection has the
+    /// time until it does. A shadow has to know how long the request may wait.
     fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
-    /// Joins the queue, having been rejected by `enter`.
+    /// Joins the queue after a rejection by `enter`.
     fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
 
     /// The key that the request counts for, in a limit per key.
@@ -87,7 +88,7 @@ pub trait Turn<P>: Sized {
     fn take(self) -> Result<P, Waiting<Self>>;
 }
 
-/// Waits in line for a bare limiter, and takes what is asked for.
+/// Waits in the queue of a limiter without a service, and takes what is asked for.
 pub(crate) async fn acquire<G: Limiter>(
     gate: &G,
     ask: G::Ask,
@@ -106,9 +107,9 @@ pub(crate) async fn acquire<G: Limiter>(
     }
 }
 
-/// Says what a request asks of a gate.
+/// Returns what a request asks of a limiter.
 pub(crate) trait Measure<Request, Ask> {
-    /// What `request` asks for.
+    /// Returns what `request` asks for.
     fn measure(&self, request: &Request) -> Ask;
 }
 

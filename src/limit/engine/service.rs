@@ -1,4 +1,4 @@
-//! The service around every limiter: decides in `call`, and leaves the waiting to the future.
+//! The service of every limiter: decides in `call`, and waits in the future.
 
 use std::{
     task::{Context, Poll},
@@ -41,7 +41,7 @@ where
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, G, F, H>;
 
-    /// Passes through: what a request costs is in the request.
+    /// Passes through: the cost is in the request.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(F::pass)

@@ -53,12 +53,6 @@ impl<F> OnRejected<F> {
         let hook = Arc::new(hook);
         Self { rejection, hook }
     }
-
-    /// Returns the way of rejecting without the hook.
-    #[cfg(feature = "per-key")]
-    pub(crate) fn rejection(&self) -> &F {
-        &self.rejection
-    }
 }
 
 impl<F: Sealed> Sealed for OnRejected<F> {

@@ -48,7 +48,7 @@ async fn a_missing_peer_is_a_500_and_logged_once() {
     // The others are those of each rejection, of the level `DEBUG`.
     let logged = logged.filter(|line| !line.starts_with("refused rejected="));
     assert_eq!(logged.count(), 1, "{lines:?}");
-    assert_eq!(layer.limiter().callers(), 0);
+    assert_eq!(layer.limiter().keys(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,27 +1,22 @@
-//! What a look-up comes to, and where it is put.
+//! The result of a look-up, and where it is inserted.
 
-/// What a look-up comes to: something that it found, nothing, or an answer in the service's stead.
-///
-/// Sealed. It is an `Option<T>`, or a `Result<Option<T>, Response>` whose error is a response of the service, such as a 503 where
-/// the database is down or a 401 for a key that is nobody's. So the service's own error type stays what it is. Where a layer
-/// further in gives responses another body, as a [`ConcurrencyLayer`](crate::ConcurrencyLayer) does, `response.map(Into::into)`
-/// is of that type.
+/// The result of a look-up: a value, nothing, or a response.
 #[diagnostic::on_unimplemented(
-    message = "a look-up can't come to `{Self}`",
-    note = "it comes to an `Option<T>`, or to a `Result<Option<T>, Response>` with the response type of the service inside"
+    message = "a look-up can't return `{Self}`",
+    note = "it returns an `Option<T>`, or a `Result<Option<T>, Response>` with the response type \
+            of the inner service"
 )]
 pub trait Resolution<Response>: sealed::Sealed {
-    /// What is found.
+    /// The value that is found.
     type KeyedService;
 
-    #[doc(hidden)]
     fn into_found(self) -> Result<Option<Self::KeyedService>, Response>;
 }
 
-/// A request that can be told what was found out about it.
+/// A request that stores the result of a look-up.
 ///
-/// Implemented for [`http::Request`], which keeps it in its extensions, and so for the requests of axum, hyper and tonic. For a
-/// request of another kind, say where it belongs:
+/// Implemented for [`http::Request`], which stores it in its extensions, and so for the requests of
+/// axum, hyper and tonic. Implement it for other types of requests:
 ///
 /// ```
 /// use tower_throttle::key::{ClientKey, resolve::Attach};
@@ -36,19 +31,20 @@ pub trait Resolution<Response>: sealed::Sealed {
 ///         self.owner = found;
 ///     }
 /// }
-/// // Inside of the layer, the limit reads it: `.per(|job: &Job| job.owner)`.
+/// // Inside the layer, the limit reads it: `.per(|job: &Job| job.owner)`.
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no place for a `{T}` that was found out about it",
-    note = "an `http::Request` keeps what is `Clone + Send + Sync + 'static`; a request of another kind says where it belongs"
+    message = "`{Self}` can't store the `{T}` of a look-up",
+    note = "an `http::Request` stores what is `Clone + Send + Sync + 'static`; other requests \
+            implement `Attach<{T}>`"
 )]
 pub trait Attach<T> {
-    /// Keeps `found` in place of whatever stood there before, also where it is `None`.
+    /// Stores `found` in place of the value before, also if it is `None`.
     fn attach(&mut self, found: Option<T>);
 }
 
 mod sealed {
-    /// Keeps [`Resolution`](super::Resolution) ours, so that it may grow.
+    /// Keeps the trait closed, so that it may grow.
     pub trait Sealed {}
 
     impl<T> Sealed for Option<T> {}

@@ -1,12 +1,13 @@
-//! Keys that take a while to find: look up whose a request is before a limit asks for its key.
+//! Looks up keys asynchronously, as in a database.
 //!
-//! A [`Key`](crate::key::Key) reads the request, and answers at once. Where a database, a cache over the network or another service
-//! has to say whose a token is, this layer asks it: its closure returns a future, and what that finds is put into the request's
-//! extensions. Further in, [`key::Extension`](crate::key::Extension) reads it.
+//! A [`Key`](crate::key::Key) reads the request and returns at once. This layer's closure returns a
+//! future, and inserts the result into the request's extensions, where
+//! [`key::Extension`](crate::key::Extension) of an inner limit reads it.
 //!
 //! # Examples
 //!
-//! What is found can be a [`ClientKey`](crate::key::ClientKey), or any type that becomes one, and that can bear the caller's plan, too:
+//! The result is a [`ClientKey`](crate::key::ClientKey) or any type that converts into one, which
+//! can also have the limits of the client:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -46,8 +47,8 @@
 //!         TokenBucketLayer::new(Quota::per_minute(1))
 //!             .per(key::Extension::<Account>::new())
 //!             .missing_key(MissingKey::Share)
-//!             .limits_for(|request: &Request<()>| {
-//!                 let account = request.extensions().get::<Account>();
+//!             .limits_for(|request| {
+//!                 let account = request.extensions().and_then(|all| all.get::<Account>());
 //!                 account.map_or(Quota::per_minute(1), |account| account.quota)
 //!             })
 //!             .respond(),
@@ -57,22 +58,22 @@
 //!     }));
 //!
 //! let anns = Request::get("/").header("x-token", "ann's").body(())?;
-//! let answer = server.ready().await?.call(anns).await?;
-//! assert_eq!(answer.headers()["ratelimit"], r#""default";r=59;t=1"#);
+//! let response = server.ready().await?.call(anns).await?;
+//! assert_eq!(response.headers()["ratelimit"], r#""default";r=59;t=1"#);
 //!
-//! // All others share one.
-//! let answer = server.ready().await?.call(Request::new(())).await?;
-//! assert_eq!(answer.headers()["ratelimit"], r#""default";r=0;t=60"#);
+//! // All other requests share one limit.
+//! let response = server.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(response.headers()["ratelimit"], r#""default";r=0;t=60"#);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # A look-up that fails
+//! # Failures
 //!
-//! The closure decides, and its type says so. A future of an `Option<T>` makes nothing of it: with `None` the request has no
-//! key, and [`missing_key`](crate::per_key::PerKeyLayer::missing_key) of the limit says what becomes of it. A future of a
-//! `Result<Option<T>, Response>` answers itself with its `Err`, and nothing further in is called. The error type is the
-//! inner service's own either way, so axum's `Infallible` stays:
+//! If a future returns `None`, the request has no key, and
+//! [`missing_key`](crate::per_key::PerKeyLayer::missing_key) of the limit applies. A future of a
+//! `Result<Option<T>, Response>` responds with its `Err`, and the inner service is not called. The
+//! error type is the inner service's in both cases, so axum's `Infallible` stays:
 //!
 //! ```
 //! use axum::{
@@ -108,39 +109,35 @@
 //! # let _ = app;
 //! ```
 //!
-//! # Order of layers
+//! # Layer ordering
 //!
-//! Outside of the limit that reads the key. The look-up is made for every request, also for those that the limit refuses then:
-//! where it is costly, let a limit by [address](crate::key::ClientIp), or a [`ConcurrencyLayer`](crate::ConcurrencyLayer), stand
-//! further out, and remember what was found. Nothing bounds the time that it takes, either, but a
-//! [`TimeoutLayer`](crate::TimeoutLayer) further out or a timeout in the closure.
+//! Outside the limit that reads the key. Every request is looked up, also if the limit rejects it
+//! then. If that is expensive, cache the results, and put a limit by
+//! [address](crate::key::ClientIp) or a [`ConcurrencyLayer`](crate::ConcurrencyLayer) outside. A
+//! [`TimeoutLayer`](crate::TimeoutLayer) outside or a timeout in the closure bounds its time.
 //!
-//! Two of these layers can be stacked, each with a type of its own, and a pair of [keys](crate::key) is a key of both.
+//! Two of these layers can be stacked, with different types, and a pair of [keys](crate::key) is a
+//! key of both.
 //!
-//! # Who is believed
+//! # Trust
 //!
-//! What was found replaces an extension of that type which a layer further out has put there, and so does `None`: it is removed.
+//! The result replaces an extension of the same type. `None` removes it.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! A clone of the inner service for each request; nothing else is allocated. A look-up that is ready when it is first polled, as from a
-//! cache, is followed by the call of the instance that was polled ready. One that has to wait lets go of that instance, so that
-//! nothing which a service further in holds once it is ready is held meanwhile, and readies a second clone.
+//! Each request clones the inner service; nothing else is allocated. A look-up that is ready at the
+//! first poll, as from a cache, is followed by the call of the instance that was polled ready. One
+//! that has to wait drops that instance, so that no place of an inner service is held, and readies
+//! a second clone. Requests whose look-ups take longer are overtaken by others.
 //!
-//! Requests whose look-ups take longer are overtaken by others: who comes first to the limit further in is who is found first.
+//! # Cancel safety
 //!
-//! # Cancellation
-//!
-//! The [response future](future::ResponseFuture) may be dropped at any point. A request whose caller was not found yet has
-//! taken nothing from a limit further in.
+//! The [response future](future::ResponseFuture) may be dropped at any point. During the look-up, a
+//! request has taken nothing from an inner limit.
 
 mod found;
 pub mod future;
 mod layer;
 mod service;
 
-pub use self::{
-    found::{Attach, Resolution},
-    layer::ResolveLayer,
-    service::Resolve,
-};
+pub use self::{found::Attach, layer::ResolveLayer, service::Resolve};

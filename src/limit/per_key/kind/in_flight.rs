@@ -7,7 +7,7 @@ use crate::{
     limit::{decision::Decision, engine::UntilBodyEnd},
 };
 
-/// How many requests of a caller are in flight: to the end of each response's body, or until the response, as `H` says.
+/// Limit of requests in flight, by default until the end of each response's body.
 #[derive(Clone)]
 pub struct InFlight<H = UntilBodyEnd> {
     count: u64,
