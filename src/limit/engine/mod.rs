@@ -1,9 +1,9 @@
-//! What the limiters share: the service, its future, the queue of those who wait.
+//! What the limiters share: the service, its future, and the queue.
 //!
 //! ```text
 //! call ─▶ enter ─┬─ admitted ─────────────────────────────────────▶ the ready instance is called
-//!                ├─ in time ─▶ QueuedCall: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
-//!                └─ never, or too long a wait ─▶ Refused
+//!                ├─ in time ─▶ QueuedCall: head of the queue ▶ due ▶ a clone is ready ▶ take
+//!                └─ never, or too long a wait ─▶ Rejected
 //! ```
 
 mod front;

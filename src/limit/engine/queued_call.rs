@@ -1,4 +1,4 @@
-//! A request on its way through the queue.
+//! A request in the queue.
 
 use std::task::{Context, Poll, Waker, ready};
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::error::Rejected;
 
-/// The place of a request that waits its turn, and the service that it waits with.
+/// The place of a request in the queue, and its service.
 pub(crate) struct QueuedCall<S, G: Limiter> {
     waiting: Waiting<G::Turn>,
     /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
-    /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
+    /// Ends the turn of a request whose inner service does not become ready.
     expiry: Option<Expiry>,
     service: S,
 }
@@ -29,11 +29,11 @@ pub(crate) enum Stopped<E> {
 // ===== impl QueuedCall =====
 
 impl<S, G: Limiter> QueuedCall<S, G> {
-    /// Takes a place in the queue, unless it is refused before it would have to wait.
+    /// Joins the queue, unless the request is rejected at once.
     pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
         // The place is taken with the first poll. A waker is registered with the next one.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let turn = match waiting.as_mut().poll(&mut nobody) {
+        let mut noop = Context::from_waker(Waker::noop());
+        let turn = match waiting.as_mut().poll(&mut noop) {
             Poll::Pending => None,
             Poll::Ready(turn) => Some(turn?),
         };
@@ -45,12 +45,12 @@ impl<S, G: Limiter> QueuedCall<S, G> {
         })
     }
 
-    /// The service, which has been polled ready if a pass was handed out.
+    /// Returns the service, which is ready if a pass was returned.
     pub(crate) fn service_mut(&mut self) -> &mut S {
         &mut self.service
     }
 
-    /// The same, without its place.
+    /// Returns the service, without its place.
     #[cfg(feature = "provider")]
     pub(crate) fn into_service(self) -> S {
         self.service
@@ -70,8 +70,8 @@ impl<S, G: Limiter> QueuedCall<S, G> {
                 Some(turn) => turn,
                 None => ready!(self.waiting.as_mut().poll(cx)).map_err(Stopped::Refused)?,
             };
-            // Ready first and taken after: units taken for a request that then waits for the inner service would be
-            // counted in a time in which it did not start.
+            // Ready first, then taken: units of a request that then waits for the inner service
+            // would be counted at a time at which it did not start.
             match self.service.poll_ready(cx) {
                 Poll::Pending => return self.keep(turn, cx),
                 Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
