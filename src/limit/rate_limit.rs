@@ -88,15 +88,15 @@ macro_rules! rate_limit {
                 self.0.wait_queue.is_closed()
             }
 
-            /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
-            pub fn try_acquire(&self, cost: u64) -> crate::limit::decision::Decision {
-                use crate::limit::decision::Decision;
-                match self.0.take(cost) {
-                    Ok(()) => Decision::Admit,
-                    Err(rejected) => rejected
-                        .retry_after()
-                        .map_or(Decision::Never, Decision::Wait),
-                }
+            /// Takes `cost` units if they are available now and no request is waiting.
+            ///
+            /// # Errors
+            ///
+            /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the time
+            /// in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if the
+            /// limiter is closed.
+            pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.take_permit(cost)
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
@@ -113,7 +113,7 @@ macro_rules! rate_limit {
             ///
             /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
             /// polled, the requests behind it wait, each for its own longest wait at most.
-            pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
+            pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.acquire_within(cost, std::time::Duration::MAX).await
             }
 
@@ -132,8 +132,8 @@ macro_rules! rate_limit {
                 &self,
                 cost: u64,
                 max_wait: std::time::Duration,
-            ) -> Result<(), crate::error::Rejected> {
-                crate::limit::engine::acquire(&self.0, cost, max_wait).await
+            ) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.acquire_permit(cost, max_wait).await
             }
         }
 

@@ -9,8 +9,8 @@ use std::{
 use http::{Request, Response};
 use tower::{Layer, Service};
 use tower_throttle::{
-    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
+    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Dimension, Fallback,
+    FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
     HttpRequestLayer, HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
     Reported, RequestHead, RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer,
     SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer,
@@ -71,7 +71,6 @@ const fn shared_future<T: Debug + Send + Sync + Unpin + 'static>() {}
 
 const _: () = {
     value::<Quota>();
-    value::<Decision>();
     value::<Rejected>();
     value::<Clock>();
     value::<Hint>();

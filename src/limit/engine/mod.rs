@@ -21,6 +21,7 @@ pub(crate) use self::front::{Front, Schedule};
 pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
     future::ResponseFuture,
+    rate::Permit,
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{

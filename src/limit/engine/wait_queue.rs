@@ -138,7 +138,6 @@ impl WaitQueue {
     }
 
     /// Lets the head look again. One who is just becoming the head hears it, too.
-    #[cfg(any(feature = "per-key", feature = "provider"))]
     pub(crate) fn wake_head(&self) {
         if self.waiting() > 0 {
             self.changed.notify_one();
