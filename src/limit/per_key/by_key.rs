@@ -79,7 +79,7 @@ pub struct HeadRules<Plan> {
 
 /// Measures a request by `A` and the rules about its head.
 #[derive(Debug, Clone)]
-pub(super) struct Asking<A, Plan> {
+pub(super) struct DemandReader<A, Plan> {
     pub(super) ask: A,
     pub(super) rules: HeadRules<Plan>,
 }
@@ -235,9 +235,9 @@ impl<Plan> Demand<Plan> {
     }
 }
 
-// ===== impl Asking =====
+// ===== impl DemandReader =====
 
-impl<A, Request, Plan> Measure<Request, Demand<Plan>> for Asking<A, Plan>
+impl<A, Request, Plan> Measure<Request, Demand<Plan>> for DemandReader<A, Plan>
 where
     A: Ask<Request, Plan>,
 {
