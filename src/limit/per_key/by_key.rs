@@ -73,9 +73,11 @@ pub enum MissingKey {
 
 /// Rules about the head of a request. They are boxed, so that they are not part of a layer's type.
 pub struct HeadRules<Plan> {
-    exempt: Option<Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>>,
-    limits_for: Option<Arc<dyn Fn(&dyn RequestHead) -> Plan + Send + Sync>>,
+    exempt: Option<Arc<HeadRule<bool>>>,
+    limits_for: Option<Arc<HeadRule<Plan>>>,
 }
+
+type HeadRule<T> = dyn Fn(&dyn RequestHead) -> T + Send + Sync;
 
 /// Measures a request by `A` and the rules about its head.
 #[derive(Debug, Clone)]

@@ -210,10 +210,7 @@ async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() 
     let window = || SlidingWindowLayer::new(Quota::per_second(1)).per(API_KEY());
     for (shadow, took) in [(false, 2 * SECOND), (true, Duration::ZERO)] {
         for max_keys in [0, 1] {
-            let (bucket, window) = (
-                bucket().max_keys(max_keys),
-                window().max_keys(max_keys),
-            );
+            let (bucket, window) = (bucket().max_keys(max_keys), window().max_keys(max_keys));
             let (bucket, window) = (bucket.max_wait(2 * SECOND), window.max_wait(2 * SECOND));
             bucket.limiter().set_shadow(shadow);
             window.limiter().set_shadow(shadow);
