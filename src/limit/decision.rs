@@ -49,6 +49,7 @@ impl Decision {
     }
 
     /// Returns the rejection by `limit` of a request that does not wait.
+    #[cfg(any(feature = "per-key", feature = "provider"))]
     #[inline]
     pub(crate) fn or_reject(
         self,

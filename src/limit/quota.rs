@@ -37,7 +37,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// | 0 units, or a burst of 0 | nothing passes; every request is refused with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity) |
 /// | a period of 0 | a period of one nanosecond |
 /// | a period over 584 years | a period of 584 years |
-/// | a burst, or a unit, that takes over 292 years to refill | a burst or a unit that takes 292 years |
+/// | a burst, or a unit, that takes over 146 years to refill | a burst or a unit that takes 146 years |
 /// | more than 10 million units a second | a [`TokenBucket`](crate::TokenBucket) gives each unit a whole number of nanoseconds, so up to one unit a nanosecond, and at most half of a rate in between, is lost |
 /// | over a trillion (2⁴⁰) units | a [`SlidingWindow`](crate::SlidingWindow) counts up to 2⁴⁰ − 1 |
 ///

@@ -50,9 +50,32 @@ macro_rules! rate_limit {
                 )))
             }
 
-            /// The quota that this limiter keeps.
+            /// Returns the quota.
             pub fn quota(&self) -> crate::limit::quota::Quota {
-                self.0.quota
+                self.0.quota()
+            }
+
+            /// Sets the quota for all clones at once.
+            ///
+            /// Units that are in use stay so, and waiting requests continue by the new quota. The first
+            /// of them is rejected if it costs more than the new capacity, and others once they are
+            /// first.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_hour(10));")]
+            /// limiter.try_acquire(8)?;
+            ///
+            /// limiter.set_quota(Quota::per_hour(12));
+            /// assert!(limiter.try_acquire(5).is_err());
+            /// assert!(limiter.try_acquire(4).is_ok());
+            /// # Ok::<(), tower_throttle::Rejected>(())
+            /// ```
+            pub fn set_quota(&self, quota: crate::limit::quota::Quota) {
+                self.0.set_quota(quota);
             }
 
             /// How many wait now.
