@@ -34,8 +34,8 @@ pub(crate) struct Refill {
 
 #[derive(Debug)]
 pub struct Gcra {
-    /// The instant at which the bucket will be full, and in the highest bit which refill applies: so
-    /// one exchange changes both, and fails if a request took units meanwhile.
+    /// The instant at which the bucket will be full, and in the highest bit which refill applies:
+    /// so one exchange changes both, and fails if a request took units meanwhile.
     full_at: AtomicU64,
     /// The refill that applies, and the one before it, which the next quota replaces.
     refills: [SharedRefill; 2],
@@ -43,7 +43,8 @@ pub struct Gcra {
     given: AtomicU64,
     /// How often the quota was changed.
     epoch: AtomicU64,
-    /// Locked while something is given back or the quota is changed. Requests that take do not lock.
+    /// Locked while something is given back or the quota is changed. Requests that take do not
+    /// lock.
     changes: Mutex<Excess>,
 }
 
@@ -209,8 +210,8 @@ impl Algorithm for Gcra {
     }
 
     fn before(&self) -> Before {
-        // Acquire: pairs with the stores in `give_back` and `set_quota`, so what these count is in
-        // `full_at`, too.
+        // Acquire: pairs with the stores in `give_back` and `set_quota`, so `full_at` includes
+        // what these count.
         Before {
             given: self.given.load(Ordering::Acquire),
             epoch: self.epoch.load(Ordering::Acquire),
@@ -255,7 +256,7 @@ impl Algorithm for Gcra {
             let used = all.min(u128::from(refill.burst_nanos())) as u64;
             // Never an earlier instant than now, so that no number comes a second time.
             let full_at = now.saturating_add(used).min(LAST_INSTANT);
-            // Release: whoever sees the number sees its refill.
+            // Release: a thread that sees the number sees its refill.
             match self.full_at.compare_exchange_weak(
                 word,
                 full_at | other,
@@ -288,8 +289,8 @@ impl SharedRefill {
         }
     }
 
-    // Acquire and release: whoever reads a part of a refill that does not apply yet sees that the
-    // number has changed since.
+    // Acquire and release: a thread that reads a part of a refill that does not apply yet sees that
+    // the number has changed since.
 
     #[inline]
     fn load(&self) -> Refill {
@@ -327,8 +328,8 @@ impl Excess {
         convert(used, before.unit_nanos) + convert(self.left(now), self.unit_nanos)
     }
 
-    /// Keeps what is left over, in the time of the refill `after`, at the faster of the rates that it
-    /// was used at.
+    /// Keeps what is left over, in the time of the refill `after`, at the faster of the rates that
+    /// it was used at.
     fn keep(&mut self, over: u128, before: Refill, after: Refill, now: u64) {
         let unit_nanos = match self.left(now) {
             0 => before.unit_nanos,
@@ -487,7 +488,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a bucket that was never asked by those who gave back.
+        /// Refunded units count as never started.
         #[test]
         fn refunds_keep_the_bound_of_every_interval(
             units in 1..1_000u64,

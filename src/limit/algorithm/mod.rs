@@ -56,8 +56,8 @@ pub trait Algorithm {
         Before::default()
     }
 
-    /// Gives back what a request took and did not use, as far as it is still missing at `now`, unless
-    /// the quota was changed since.
+    /// Gives back what a request took and did not use, as far as it is still missing at `now`,
+    /// unless the quota was changed since.
     fn give_back(&self, mark: &Mark, now: u64);
 
     /// Changes the quota. The units that are in use stay so.

@@ -119,7 +119,7 @@ impl Log {
         let end = first + cost;
         // Acquire: as in `take`.
         if self.claimed.load(Ordering::Acquire) == end {
-            // First of all, while they are claimed and nobody else writes them.
+            // First of all, while they are claimed and no other thread writes them.
             self.rewrite(first, cost, |lap| {
                 (LogEntry::new(mark.at, lap), LogEntry::new(0, lap + 1))
             });

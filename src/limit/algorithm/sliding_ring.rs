@@ -23,9 +23,9 @@ const SEALED: u64 = 1 << 63;
 
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// The units that count now, and [`SEALED`]. A unit is added here before it is added to its part, and is
-    /// removed from its part before it is removed here, so this is at least what started within the
-    /// period.
+    /// The units that count now, and [`SEALED`]. A unit is added here before it is added to its
+    /// part, and is removed from its part before it is removed here, so this is at least what
+    /// started within the period.
     held: AtomicU64,
     /// The newest part that has a place.
     newest: AtomicU64,

@@ -27,9 +27,9 @@ const LARGEST_LOG: u64 = 4_096;
 
 /// A sliding window.
 ///
-/// Requests take from the history without a lock. A change of the quota seals that, moves its starts
-/// into a [`ChangedWindow`], and requests take from this behind a lock from then on: a history can't
-/// change its size, and can't be replaced without a lock or `unsafe` code.
+/// Requests take from the history without a lock. A change of the quota seals that, moves its
+/// starts into a [`ChangedWindow`], and requests take from this behind a lock from then on: a
+/// history can't change its size, and can't be replaced without a lock or `unsafe` code.
 #[derive(Debug)]
 pub struct SlidingCount {
     history: History,
@@ -74,7 +74,7 @@ impl SlidingCount {
         if !self.history.is_sealed() {
             return None;
         }
-        // Whoever has sealed the history holds the lock until there is a window.
+        // The thread that has sealed the history holds the lock until there is a window.
         self.lock().as_mut().map(look)
     }
 }

@@ -251,13 +251,12 @@ impl<'a> Permit<'a> {
         Self { limiter, mark }
     }
 
-    /// Returns the units of a request that did not start, as far as they have not refilled since. If
-    /// the quota was changed since, returns nothing.
+    /// Returns the units of a request that did not start, as far as they have not refilled since.
+    /// If the quota was changed since, returns nothing.
     ///
     /// The next request in the queue may start at once. The limit holds as if the request had never
-    /// been admitted, or is stricter: in a sliding window of at most 4,096 units, units that are not
-    /// the newest are available once the older ones are. A large sliding window keeps units whose
-    /// time is over already.
+    /// been admitted, or is stricter: in a sliding window of at most 4,096 units, units that are
+    /// not the newest are available once the older ones are.
     ///
     /// # Examples
     ///
