@@ -35,13 +35,13 @@ macro_rules! rate_limit {
         );
 
         impl $Limiter {
-            /// A limiter of `quota`, with nothing taken from it yet.
+            /// Creates a limiter of `quota`, with nothing taken from it yet.
             #[must_use]
             pub fn new(quota: crate::limit::quota::Quota) -> Self {
                 Self::with_clock(quota, crate::limit::clock::Clock::tokio())
             }
 
-            /// A limiter of `quota` that reads `clock`.
+            /// Creates a limiter of `quota` that reads `clock`.
             #[must_use]
             pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
                 let algorithm = <$algorithm>::new(&quota);
@@ -50,37 +50,95 @@ macro_rules! rate_limit {
                 )))
             }
 
-            /// The quota that this limiter keeps.
+            /// Returns the quota.
             pub fn quota(&self) -> crate::limit::quota::Quota {
-                self.0.quota
+                self.0.quota()
             }
 
-            /// How many wait now.
+            /// Sets the quota for all clones at once.
+            ///
+            /// Units that are in use stay so, and waiting requests continue by the new quota. The
+            /// first of them is rejected if it costs more than the new capacity, and others once
+            /// they are first.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_hour(10));")]
+            /// limiter.try_acquire(8)?;
+            ///
+            /// limiter.set_quota(Quota::per_hour(12));
+            /// assert!(limiter.try_acquire(5).is_err());
+            /// assert!(limiter.try_acquire(4).is_ok());
+            /// # Ok::<(), tower_throttle::Rejected>(())
+            /// ```
+            pub fn set_quota(&self, quota: crate::limit::quota::Quota) {
+                self.0.set_quota(quota);
+            }
+
+            /// Returns the number of waiting requests.
             #[must_use]
             pub fn waiting(&self) -> usize {
                 self.0.wait_queue.waiting()
             }
 
-            /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
-            pub fn try_acquire(&self, cost: u64) -> crate::limit::decision::Decision {
-                self.0.decide(cost)
+            /// Closes the limiter for all clones: queued and new requests are rejected with
+            /// [`Reason::Closed`](crate::Reason::Closed). Requests that have started continue.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() {
+            #[doc = concat!("use tower_throttle::{Quota, Reason, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_second(10));")]
+            /// limiter.close();
+            ///
+            /// let rejected = limiter.acquire(1).await.unwrap_err();
+            /// assert_eq!(rejected.reason(), Reason::Closed);
+            /// # }
+            /// ```
+            pub fn close(&self) {
+                self.0.wait_queue.close();
+            }
+
+            /// Returns whether the limiter was [closed](Self::close).
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.0.wait_queue.is_closed()
+            }
+
+            /// Takes `cost` units if they are available now and no request is waiting.
+            ///
+            /// # Errors
+            ///
+            /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the
+            /// time in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if
+            /// the limiter is closed.
+            pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.take_permit(cost)
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, or if the limiter is
+            /// closed.
             ///
             /// # Panics
             ///
-            /// When it has to wait outside a tokio runtime with time enabled.
+            /// Panics if it has to wait outside a tokio runtime with time enabled.
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
-            /// polled, the requests behind it wait, each for its own longest wait at most.
-            pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
+            /// Dropping the future leaves the queue and takes nothing. If the future is kept
+            /// without being polled, the requests behind it wait, each for its own longest wait at
+            /// most.
+            pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.acquire_within(cost, std::time::Duration::MAX).await
             }
 
@@ -89,18 +147,18 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits, or, at once, when it would wait longer
-            /// than `max_wait`.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, if the limiter is
+            /// closed, or, at once, if it would wait longer than `max_wait`.
             ///
             /// # Panics
             ///
-            /// As [`acquire`](Self::acquire) does.
+            /// Like [`acquire`](Self::acquire).
             pub async fn acquire_within(
                 &self,
                 cost: u64,
                 max_wait: std::time::Duration,
-            ) -> Result<(), crate::error::Rejected> {
-                crate::limit::engine::acquire(&self.0, cost, max_wait).await
+            ) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.acquire_permit(cost, max_wait).await
             }
         }
 
@@ -114,56 +172,135 @@ macro_rules! rate_limit {
         }
 
         impl $Layer {
-            /// A layer with a limiter of its own, of `quota`.
+            /// Creates a layer with a limiter of its own, of `quota`.
             pub fn new(quota: crate::limit::quota::Quota) -> Self {
                 $Limiter::new(quota).into()
             }
 
-            /// A layer with a limiter of its own that reads `clock`.
+            /// Creates a layer with a limiter of its own that reads `clock`.
             pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
                 $Limiter::with_clock(quota, clock).into()
             }
         }
 
         impl<C, F> $Layer<C, F> {
-            /// What a request costs: a closure, [`cost::FromExtension`](crate::cost::FromExtension), or any other
-            /// [`Cost`](crate::Cost). One unit unless told.
+            /// Sets what a request costs: a closure,
+            /// [`cost::FromExtension`](crate::cost::FromExtension), or any other
+            /// [`Cost`](crate::Cost). The default is one unit.
             pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
                 let Self { limiter, limits, refusal, .. } = self;
                 $Layer { limiter, limits, cost, refusal }
             }
 
             crate::limit::engine::wait_limits! {
-                /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
-                /// that would wait longer is rejected at once. The default is no limit, or no wait after
-                /// [`respond`](Self::respond).
+                /// The longest that a request waits, give or take the 10 ms that a timer may be
+                /// late. One that would wait longer is rejected at once. The default is no limit,
+                /// or no wait after [`respond`](Self::respond).
                 max_wait;
-                /// How many requests may wait for the limiter if one more is to wait here. The default is no
-                /// limit.
+                /// How many requests may wait for the limiter if one more is to wait here. The
+                /// default is no limit.
                 max_waiting;
             }
 
+            /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
+            /// for metrics and logs. By default it has none.
+            pub fn name(mut self, name: &'static str) -> Self {
+                self.limits.name = Some(name);
+                self
+            }
+
+            /// Calls `hook` for each request that is rejected.
+            ///
+            /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the
+            /// request. It runs in the task of the request, under no lock. Requests have to implement
+            /// [`RequestHead`](crate::RequestHead).
+            ///
+            /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after
+            /// the first.
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .name("chat")
+            ///     .respond()
+            ///     .on_rejected(|rejected| {
+            ///         let path = rejected.request.path();
+            ///         println!("{path}: {}", rejected.rejected);
+            ///     });
+            /// # let _ = layer;
+            /// ```
+            pub fn on_rejected(
+                self,
+                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>) + Send + Sync + 'static,
+            ) -> $Layer<C, crate::limit::rejection::OnRejected<F>> {
+                let Self { limiter, limits, cost, refusal } = self;
+                let refusal = crate::limit::rejection::OnRejected::new(refusal, hook);
+                $Layer { limiter, limits, cost, refusal }
+            }
+
+            /// Returns the limiter, which all services of this layer share.
+            #[must_use]
+            pub fn limiter(&self) -> &$Limiter {
+                &self.limiter
+            }
+        }
+
+        impl<C> $Layer<C> {
             /// Responds with an HTTP 429 instead of an error, and does not wait unless
             /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
             pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
                 self.respond_as(crate::limit::rejection::AsResponse)
             }
 
-            /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
-            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>> {
+            /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in
+            /// any protocol.
+            ///
+            /// ```
+            /// use http::Response;
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
+            /// # let _ = layer;
+            /// ```
+            pub fn respond_with<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>>
+            where
+                R: Fn(&crate::error::Rejected) -> Response,
+            {
                 self.respond_as(crate::limit::rejection::AsResponseWith(respond))
             }
 
-            /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
+            /// Rejects with the response that `respond` returns for the head of the request and the
+            /// [`Rejected`](crate::Rejected).
+            ///
+            /// ```
+            /// use http::Response;
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .respond_with_head(|head, rejected| {
+            ///         Response::new(format!("{}: {rejected}", head.path()))
+            ///     });
+            /// # let _ = layer;
+            /// ```
+            pub fn respond_with_head<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<C, crate::limit::rejection::AsResponseWithHead<R>>
+            where
+                R: Fn(&dyn crate::http::RequestHead, &crate::error::Rejected) -> Response,
+            {
+                self.respond_as(crate::limit::rejection::AsResponseWithHead(respond))
+            }
+
+            /// Rejects in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
             pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
                 let Self { limiter, limits, cost, .. } = self;
                 $Layer { limiter, limits, cost, refusal }
-            }
-
-            /// The limiter that everything made by this layer shares.
-            #[must_use]
-            pub fn limiter(&self) -> &$Limiter {
-                &self.limiter
             }
         }
 
@@ -206,7 +343,7 @@ macro_rules! rate_limit {
         impl<S, C, F> $Service<S, C, F> {
             crate::macros::inner!(0.inner);
 
-            /// The limiter that this service shares with its clones.
+            /// Returns the limiter, which this service shares with its clones.
             #[must_use]
             pub fn limiter(&self) -> $Limiter {
                 $Limiter(self.0.gate.clone())
@@ -229,7 +366,7 @@ macro_rules! rate_limit {
         where
             S: tower_service::Service<Request> + Clone,
             C: crate::limit::cost::Cost<Request>,
-            F: crate::limit::rejection::Rejection<S::Response, S::Error> + Clone,
+            F: crate::limit::rejection::Rejection<Request, S::Response, S::Error> + Clone,
         {
             type Response = S::Response;
             type Error = F::Error;
@@ -240,7 +377,8 @@ macro_rules! rate_limit {
 
         /// The response future.
         pub mod future {
-            /// The response future of the service. See [`ResponseFuture`](crate::future::ResponseFuture).
+            /// The response future of the service. See
+            /// [`ResponseFuture`](crate::future::ResponseFuture).
             pub type ResponseFuture<S, Request, F = crate::limit::rejection::AsError> =
                 crate::limit::engine::ResponseFuture<
                     S,
@@ -253,7 +391,8 @@ macro_rules! rate_limit {
     };
 }
 
-/// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field `limits`.
+/// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field
+/// `limits`.
 macro_rules! wait_limits {
     ($(#[$max_wait:meta])* max_wait; $(#[$max_waiting:meta])* max_waiting;) => {
         $(#[$max_wait])*
