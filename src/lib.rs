@@ -163,52 +163,55 @@ pub mod timeout;
 
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::ai::{provider, router, stack, stream_errors};
+pub use self::ai::{
+    provider, router, stack, stream_errors,
+    tokens::{TokenUsage, Tokens},
+};
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::http::{Dimension, RateLimits, Reported};
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::integrations::{
+    HttpClient, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
+};
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::integrations::{LayerError, LayerMiddleware, NextService};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
 pub use self::limit::{per_key, per_key::key};
 pub use self::{
     circuit_breaker::circuit,
-    fallback::predicate,
-    limit::{concurrency, cost, rejection, sliding_window, token_bucket},
-};
-
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::ai::{
-    router::{Router, RouterLayer},
-    stack::StackLayer,
-    stream_errors::{StreamErrorLayer, StreamErrorService},
-    tokens::{TokenUsage, Tokens},
-};
-#[cfg(feature = "cache")]
-#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
-pub use self::cache::{Cache, CacheLayer};
-#[cfg(any(feature = "cache", feature = "provider"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
-pub use self::http::PeekBody;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::http::{Dimension, RateLimits, ReplaceBody, Reported};
-#[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-pub use self::integrations::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
-};
-#[cfg(feature = "reqwest-middleware")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
-pub use self::integrations::{LayerError, LayerMiddleware, NextFuture, NextService};
-pub use self::{
-    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},
     error::{
         BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, LimitKind, Outcome,
         Reason, Rejected, TimedOut,
     },
+    http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
+    limit::{
+        Clock, Decision, InvalidQuota, Quota, concurrency, cost, rejection, sliding_window,
+        token_bucket,
+    },
+};
+
+// Each item is documented once: these in their modules.
+#[cfg(feature = "provider")]
+#[doc(no_inline)]
+pub use self::ai::{
+    router::{Router, RouterLayer},
+    stack::StackLayer,
+    stream_errors::{StreamErrorLayer, StreamErrorService},
+};
+#[cfg(feature = "cache")]
+#[doc(no_inline)]
+pub use self::cache::{Cache, CacheLayer};
+#[doc(no_inline)]
+pub use self::{
+    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},
     fallback::{Fallback, FallbackLayer},
-    http::{GuardedBody, Hint, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     limit::{
-        Clock, Cost, Decision, InvalidQuota, Quota,
+        Cost,
         concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
         sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
         token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
@@ -218,8 +221,25 @@ pub use self::{
     timeout::{Timeout, TimeoutLayer},
 };
 
-/// The response future that the limiters share.
+/// Bodies of requests and responses.
+pub mod body {
+    #[cfg(any(feature = "cache", feature = "provider"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
+    pub use crate::http::PeekBody;
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    pub use crate::http::ReplaceBody;
+    pub use crate::http::{GuardedBody, WithBody};
+}
+
+/// The response futures of limits and clients.
 pub mod future {
+    #[cfg(feature = "reqwest")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+    pub use crate::integrations::HttpClientFuture;
+    #[cfg(feature = "reqwest-middleware")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+    pub use crate::integrations::NextFuture;
     pub use crate::limit::engine::{ReleasePolicy, ResponseFuture};
 }
 

@@ -103,7 +103,7 @@ impl Outcome {
     /// The first of these that there is decides: an outcome in the response's extensions, a [`Rejected`]
     /// in them, which is a response of this crate's own limits, and the status.
     #[must_use]
-    pub fn of<R: ResponseHead>(result: Result<&R, &BoxError>) -> Option<Self> {
+    pub fn of<R: ResponseHead + ?Sized>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
             Ok(response) => response,
             Err(error) => return Self::of_error(error),

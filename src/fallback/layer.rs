@@ -7,31 +7,28 @@ use std::{
 use tower_layer::Layer;
 
 use super::{
-    Fallback,
-    answered_by::{AnyResponse, HttpResponse},
+    Condition, Fallback, ServedBy,
     backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
-    predicate,
-    predicate::{AnyError, Condition, Failure},
 };
-use crate::error::BoxError;
+use crate::{error::BoxError, http::ResponseHead};
 
 /// Sends requests to a backup if the service fails.
 ///
-/// `B` is the [backup](super::backup), `W` the [condition](super::predicate), and `N` says whether
-/// responses are [HTTP](HttpResponse) or [of any type](AnyResponse). See the
+/// `B` is the [backup](super::backup), and `R` what a [`Condition`] sees of a response: the head of
+/// an HTTP response by default, else [the whole response](Self::any_response). See the
 /// [module docs](crate::fallback) for examples.
 #[doc(alias("failover", "backup"))]
 #[must_use]
-pub struct FallbackLayer<B, W = Condition<Failure>, N = HttpResponse> {
-    pub(super) settings: Arc<FallbackSettings<B, W, N>>,
+pub struct FallbackLayer<B, R: ?Sized = dyn ResponseHead> {
+    pub(super) settings: Arc<FallbackSettings<B, R>>,
 }
 
 /// The settings of a layer, which do not change once a service is made.
-#[derive(Clone)]
-pub(super) struct FallbackSettings<B, W, N> {
+pub(super) struct FallbackSettings<B, R: ?Sized> {
     pub(super) backup: B,
-    pub(super) when: W,
-    pub(super) note: N,
+    pub(super) when: Condition<R>,
+    /// Notes who responded.
+    pub(super) note: fn(&mut R, ServedBy),
     pub(super) name: Option<Arc<str>>,
 }
 
@@ -96,43 +93,41 @@ impl<F> FallbackLayer<FromFn<F>> {
 
 impl<B> FallbackLayer<B> {
     fn with_backup(backup: B) -> Self {
-        Self::of(backup, predicate::failure(), HttpResponse, None)
+        Self::of(FallbackSettings {
+            backup,
+            when: Condition::failure(),
+            note: |response, served_by| served_by.note(response),
+            name: None,
+        })
     }
 }
 
-impl<B, W, N> FallbackLayer<B, W, N> {
-    fn of(backup: B, when: W, note: N, name: Option<Arc<str>>) -> Self {
-        let settings = Arc::new(FallbackSettings {
-            backup,
-            when,
-            note,
-            name,
-        });
+impl<B, R: ?Sized> FallbackLayer<B, R> {
+    fn of(settings: FallbackSettings<B, R>) -> Self {
+        let settings = Arc::new(settings);
         Self { settings }
     }
 }
 
-impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
-    /// Sets which outcomes are failures. See [`when`](crate::fallback::predicate).
+impl<B: Clone, R: ?Sized> FallbackLayer<B, R> {
+    /// Sets which results are failures. See [`Condition`].
     ///
     /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
-    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, W2, N> {
-        let FallbackSettings {
-            backup, note, name, ..
-        } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(backup, when, note, name)
+    pub fn when(mut self, condition: Condition<R>) -> Self {
+        Arc::make_mut(&mut self.settings).when = condition;
+        self
     }
 
-    /// Names the backup, in [`AnsweredBy`](super::AnsweredBy) and in events.
+    /// Names the backup, in [`ServedBy`] and in events.
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.settings).name = Some(name.into());
         self
     }
 
-    /// Accepts responses of any type, not only HTTP.
+    /// Accepts responses of type `R2`, which need not be HTTP.
     ///
-    /// The failures are then [any error](predicate::any_error), unless [`when`](Self::when) is
-    /// called after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
+    /// The failures are then [any error](Condition::any_error), unless [`when`](Self::when) is
+    /// called after this with a condition on the whole response. Responses get no [`ServedBy`].
     ///
     /// # Examples
     ///
@@ -147,24 +142,29 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     ///     Ok::<_, Infallible>(prompt.len())
     /// });
     /// let large_model = service_fn(async |_: &'static str| Err::<usize, _>("overloaded"));
-    /// let model = FallbackLayer::new(small_model).any_response().layer(large_model);
+    /// let model = FallbackLayer::new(small_model).any_response::<usize>().layer(large_model);
     ///
     /// assert_eq!(model.oneshot("hello").await?, 5);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn any_response(self) -> FallbackLayer<B, Condition<AnyError>, AnyResponse> {
+    pub fn any_response<R2: 'static>(self) -> FallbackLayer<B, R2> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(backup, predicate::any_error(), AnyResponse, name)
+        FallbackLayer::of(FallbackSettings {
+            backup,
+            when: Condition::any_error(),
+            note: |_, _| {},
+            name,
+        })
     }
 }
 
-impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
+impl<B: Clone, R: ?Sized> FallbackLayer<BackupService<B>, R> {
     /// Changes the request for the backup: another model, host or key.
     ///
     /// `map` is called only if the backup is, with the request as it came to this layer. The
     /// primary's request is not changed.
-    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, W, N>
+    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, R>
     where
         M: Fn(Request) -> Request,
     {
@@ -172,12 +172,12 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
     }
 }
 
-impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, W, N> {
+impl<B: Clone, M: Clone, R: ?Sized> FallbackLayer<BackupService<B, M>, R> {
     /// Accepts requests of any type that is [`Clone`], even if it is not
     /// [`TryClone`](crate::TryClone).
     ///
     /// Call it after [`map_request`](Self::map_request).
-    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W, N> {
+    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, R> {
         self.map_backup(|service, map| BackupService {
             service,
             map: CloneRequest(map),
@@ -187,14 +187,18 @@ impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, 
     fn map_backup<M2>(
         self,
         f: impl FnOnce(Arc<Mutex<B>>, M) -> BackupService<B, M2>,
-    ) -> FallbackLayer<BackupService<B, M2>, W, N> {
+    ) -> FallbackLayer<BackupService<B, M2>, R> {
         let settings = Arc::unwrap_or_clone(self.settings);
-        let backup = f(settings.backup.service, settings.backup.map);
-        FallbackLayer::of(backup, settings.when, settings.note, settings.name)
+        FallbackLayer::of(FallbackSettings {
+            backup: f(settings.backup.service, settings.backup.map),
+            when: settings.when,
+            note: settings.note,
+            name: settings.name,
+        })
     }
 }
 
-impl<B, W, N> Clone for FallbackLayer<B, W, N> {
+impl<B, R: ?Sized> Clone for FallbackLayer<B, R> {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
@@ -202,20 +206,32 @@ impl<B, W, N> Clone for FallbackLayer<B, W, N> {
     }
 }
 
-impl<B, W, N> fmt::Debug for FallbackLayer<B, W, N> {
+impl<B, R: ?Sized> fmt::Debug for FallbackLayer<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackLayer")
             .field("backup", &type_name::<B>())
-            .field("when", &type_name::<W>())
             .field("name", &self.settings.name)
             .finish()
     }
 }
 
-impl<S, B, W, N> Layer<S> for FallbackLayer<B, W, N> {
-    type Service = Fallback<S, B, W, N>;
+impl<S, B, R: ?Sized> Layer<S> for FallbackLayer<B, R> {
+    type Service = Fallback<S, B, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Fallback::new(inner, self.clone())
+    }
+}
+
+// ===== impl FallbackSettings =====
+
+impl<B: Clone, R: ?Sized> Clone for FallbackSettings<B, R> {
+    fn clone(&self) -> Self {
+        Self {
+            backup: self.backup.clone(),
+            when: self.when.clone(),
+            note: self.note,
+            name: self.name.clone(),
+        }
     }
 }

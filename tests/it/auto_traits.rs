@@ -10,14 +10,16 @@ use http::{Request, Response};
 use tower::Service;
 use tower_throttle::{
     BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
-    HttpRequestLayer, HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
-    Reported, RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
+    Fallback, FallbackLayer, Hint, HttpClient, HttpClientLayer, HttpRequestLayer,
+    HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected, Reported,
+    RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
     SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
     TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    body::GuardedBody,
     cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency,
-    fallback::{self, AnsweredBy, backup::BackupFuture, backup::BackupService},
+    fallback::{self, ServedBy, backup::BackupService, future::BackupFuture},
+    future::HttpClientFuture,
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{
         ApiKey, ClientIp, ClientKey, Extension, Global, Header, Networks, PeerIp, Route,
@@ -33,7 +35,7 @@ use tower_throttle::{
         Usage,
     },
     rejection::{AsError, AsResponse, Grpc, Text},
-    replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
+    replay::{Replay, ReplayError, ReplayLayer, body::ReplayBody},
     retry::{self, Attempts, Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAction},
     router::{self, NoTargetAvailable, SelectedTarget, Target},
     sliding_window,
@@ -83,7 +85,7 @@ const _: () = {
     value::<cache::Status>();
     value::<cache::CacheUsage>();
     value::<RetryAction>();
-    value::<AnsweredBy>();
+    value::<ServedBy>();
     value::<SelectedTarget>();
     value::<NoTargetAvailable>();
     value::<Target<Req>>();
@@ -125,17 +127,17 @@ const _: () = {
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
-    guard::<GuardedBody<String, concurrency::BodyPermit>>();
+    guard::<GuardedBody<String, concurrency::body::BodyPermit>>();
     guard::<Admitted<InFlight>>();
     guard::<Metered<String, Window>>();
     guard::<Reservation>();
     guard::<InvalidUrl>();
     // Whatever the original is not: it stands behind a lock.
     guard::<ReplayBody<axum::body::Body>>();
-    guard::<provider::ResponseBody<String>>();
-    guard::<timeout::ResponseBody<String>>();
-    guard::<stream_errors::ResponseBody<String>>();
-    guard::<cache::ResponseBody>();
+    guard::<provider::body::ResponseBody<String>>();
+    guard::<timeout::body::ResponseBody<String>>();
+    guard::<stream_errors::body::ResponseBody<String>>();
+    guard::<cache::body::ResponseBody>();
 
     value::<TokenBucketLayer>();
     value::<SlidingWindowLayer>();

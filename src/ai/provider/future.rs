@@ -13,8 +13,8 @@ use tower_service::Service;
 
 pub use super::body::SettlingResponse;
 use super::{
-    Reservation, ResponseBody,
-    body::{Reads, Settlement},
+    Reservation,
+    body::{Reads, ResponseBody, Settlement},
     refused::RefusalReader,
     shared::ProviderState,
 };

@@ -7,8 +7,9 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    ByLength, Estimate, ProviderLimiter, ResponseBody,
+    ByLength, Estimate, ProviderLimiter,
     ask::ByEstimate,
+    body::ResponseBody,
     future::{ResponseFuture, SettlingResponse, WithReservation},
     shared::ProviderState,
 };

@@ -35,11 +35,15 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc::Grpc;
 pub use self::{problem::Problem, text::Text};
-pub use crate::http::TextBody;
 use crate::{
     error::{BoxError, LimitKind, Reason, Rejected},
     http::headers::retry_after::seconds_begun,
 };
+
+/// Bodies of rejections.
+pub mod body {
+    pub use crate::http::TextBody;
+}
 
 /// Turns a rejection into the result of a limiter's service.
 ///
