@@ -1,14 +1,12 @@
 use std::{error::Error, fmt, sync::Arc};
 
+use super::ServedBy;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, OutcomeSet, Rejected, find_source},
     http::ResponseHead,
 };
 
-/// Decides after which results the backup responds.
-///
-/// `R` is what a condition sees of a response: the [head](ResponseHead) of an HTTP response, or the
-/// whole response after [`any_response`](crate::FallbackLayer::any_response).
+/// Decides after which results of an HTTP service the backup responds.
 ///
 /// # Examples
 ///
@@ -36,20 +34,40 @@ use crate::{
 /// ));
 /// # let _ = layer;
 /// ```
+#[derive(Clone)]
 #[must_use]
-pub struct Condition<R: ?Sized = dyn ResponseHead>(Arc<Matches<R>>);
+pub struct Condition(Arc<Matches<dyn ResponseHead>>);
+
+/// The condition of a fallback for responses of type `R`, which need not be HTTP. Made by
+/// [`any_response`](crate::FallbackLayer::any_response).
+#[must_use]
+pub struct AnyResponse<R>(Arc<Matches<R>>);
 
 type Matches<R> = dyn Fn(Result<&R, &BoxError>) -> bool + Send + Sync;
+
+/// A condition on responses of one type.
+#[diagnostic::on_unimplemented(
+    message = "`{Response}` is not an HTTP response",
+    note = "for other responses, call `.any_response()` on the layer",
+    note = "the types of `reqwest` need the feature `reqwest`"
+)]
+pub trait Decide<Response> {
+    /// Returns whether the backup responds after this result.
+    fn matches(&self, result: Result<&Response, &BoxError>) -> bool;
+
+    /// Notes in a backup's response who responded, if the response can hold that.
+    fn note(&self, response: &mut Response, served_by: ServedBy);
+}
 
 // ===== impl Condition =====
 
 impl Condition {
-    /// Creates a condition from a closure on the response's head.
+    /// Creates a condition from a closure.
     pub fn from_fn<F>(f: F) -> Self
     where
         F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> bool + Send + Sync + 'static,
     {
-        Self::from_response_fn(f)
+        Self(Arc::new(f))
     }
 
     /// Matches any error, and the statuses 429, 500, 502, 503, 504 and 529, after which another
@@ -87,40 +105,15 @@ impl Condition {
             }
         })
     }
-}
-
-impl<R: ?Sized + 'static> Condition<R> {
-    /// Creates a condition from a closure on the whole response, of one type.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tower_throttle::{FallbackLayer, fallback::Condition};
-    ///
-    /// let is_empty = Condition::from_response_fn(|result: Result<&String, _>| match result {
-    ///     Ok(response) => response.is_empty(),
-    ///     Err(_) => true,
-    /// });
-    /// let layer = FallbackLayer::value(String::from("sorry")).any_response().when(is_empty);
-    /// # let _ = layer;
-    /// ```
-    pub fn from_response_fn<F>(f: F) -> Self
-    where
-        F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
-    {
-        Self(Arc::new(f))
-    }
 
     /// Matches any error.
     pub fn any_error() -> Self {
-        Self::from_response_fn(|result| result.is_err())
+        Self::from_fn(|result| result.is_err())
     }
 
     /// Matches errors of a type, anywhere in the error's chain of sources.
     pub fn error<E: Error + 'static>() -> Self {
-        Self::from_response_fn(|result| {
-            result.is_err_and(|error| find_source::<E>(error).is_some())
-        })
+        Self::from_fn(|result| result.is_err_and(|error| find_source::<E>(error).is_some()))
     }
 
     /// Matches a [`Rejected`] of one of this crate's limits, anywhere in the error's chain of
@@ -134,12 +127,12 @@ impl<R: ?Sized + 'static> Condition<R> {
 
     /// Matches if this condition or `other` matches.
     pub fn or(self, other: Self) -> Self {
-        Self::from_response_fn(move |result| self.matches(result) || other.matches(result))
+        Self::from_fn(move |result| self.matches(result) || other.matches(result))
     }
 
     /// Matches if this condition and `other` match.
     pub fn and(self, other: Self) -> Self {
-        Self::from_response_fn(move |result| self.matches(result) && other.matches(result))
+        Self::from_fn(move |result| self.matches(result) && other.matches(result))
     }
 
     /// Matches if this condition does not.
@@ -148,26 +141,59 @@ impl<R: ?Sized + 'static> Condition<R> {
         reason = "reads as the other two do, and std's Not is rarely imported"
     )]
     pub fn not(self) -> Self {
-        Self::from_response_fn(move |result| !self.matches(result))
+        Self::from_fn(move |result| !self.matches(result))
     }
-}
 
-impl<R: ?Sized> Condition<R> {
     /// Returns whether the backup responds after this result.
     #[must_use]
-    pub fn matches(&self, result: Result<&R, &BoxError>) -> bool {
+    pub fn matches(&self, result: Result<&(dyn ResponseHead + 'static), &BoxError>) -> bool {
         (self.0)(result)
     }
 }
 
-impl<R: ?Sized> Clone for Condition<R> {
+impl<Response: ResponseHead + 'static> Decide<Response> for Condition {
+    fn matches(&self, result: Result<&Response, &BoxError>) -> bool {
+        (self.0)(result.map(|response| response as _))
+    }
+
+    fn note(&self, response: &mut Response, served_by: ServedBy) {
+        served_by.note(response);
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").finish_non_exhaustive()
+    }
+}
+
+// ===== impl AnyResponse =====
+
+impl<R> AnyResponse<R> {
+    pub(super) fn from_fn<F>(f: F) -> Self
+    where
+        F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
+    {
+        Self(Arc::new(f))
+    }
+}
+
+impl<Response> Decide<Response> for AnyResponse<Response> {
+    fn matches(&self, result: Result<&Response, &BoxError>) -> bool {
+        (self.0)(result)
+    }
+
+    fn note(&self, _: &mut Response, _: ServedBy) {}
+}
+
+impl<R> Clone for AnyResponse<R> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<R: ?Sized> fmt::Debug for Condition<R> {
+impl<R> fmt::Debug for AnyResponse<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condition").finish_non_exhaustive()
+        f.debug_struct("AnyResponse").finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 pub use super::backup::service::BackupFuture;
-use super::{FallbackLayer, ServedBy, backup::Backup, layer::FallbackSettings, view::View};
+use super::{FallbackLayer, ServedBy, backup::Backup, condition::Decide, layer::FallbackSettings};
 use crate::error::{BoxError, CircuitOpen, find_source};
 
 pin_project! {
@@ -52,13 +52,13 @@ impl<F, G, Request, L> ResponseFuture<F, G, Request, L> {
     }
 }
 
-impl<F, Request, Response, Error, B, R> Future
-    for ResponseFuture<F, B::Future, Request, FallbackLayer<B, R>>
+impl<F, Request, Response, Error, B, W> Future
+    for ResponseFuture<F, B::Future, Request, FallbackLayer<B, W>>
 where
     F: Future<Output = Result<Response, Error>>,
     Error: Into<BoxError>,
     B: Backup<Request, Response>,
-    R: View<Response> + ?Sized,
+    W: Decide<Response>,
 {
     type Output = Result<Response, BoxError>;
 
@@ -71,7 +71,7 @@ where
                 // ## Primary => (Backup | done)
                 StateProj::Primary { future, kept } => {
                     let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                    if !settings.when.matches(outcome.as_ref().map(R::view)) {
+                    if !settings.when.matches(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
                     *this.is_circuit_open = is_circuit_open(&outcome);
@@ -88,7 +88,7 @@ where
                     if let Ok(response) = &mut outcome {
                         let name = settings.name.clone();
                         let served_by = ServedBy::backup(name, *this.is_circuit_open);
-                        (settings.note)(R::view_mut(response), served_by);
+                        settings.when.note(response, served_by);
                     }
                     return Poll::Ready(outcome);
                 }
@@ -103,8 +103,8 @@ fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
 }
 
 #[cold]
-fn fall_back<B, R: ?Sized, Request, Response>(
-    settings: &FallbackSettings<B, R>,
+fn fall_back<B, W, Request, Response>(
+    settings: &FallbackSettings<B, W>,
     kept: Option<Request>,
     failed: Result<Response, BoxError>,
 ) -> Result<Pin<Box<B::Future>>, Result<Response, BoxError>>

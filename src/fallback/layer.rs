@@ -7,28 +7,26 @@ use std::{
 use tower_layer::Layer;
 
 use super::{
-    Condition, Fallback, ServedBy,
+    AnyResponse, Condition, Fallback,
     backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
 };
-use crate::{error::BoxError, http::ResponseHead};
+use crate::error::BoxError;
 
 /// Sends requests to a backup if the service fails.
 ///
-/// `B` is the [backup](super::backup), and `R` what a [`Condition`] sees of a response: the head of
-/// an HTTP response by default, else [the whole response](Self::any_response). See the
-/// [module docs](crate::fallback) for examples.
+/// `B` is the [backup](super::backup), and `W` a [`Condition`], or an [`AnyResponse`] for responses
+/// that are not HTTP. See the [module docs](crate::fallback) for examples.
 #[doc(alias("failover", "backup"))]
 #[must_use]
-pub struct FallbackLayer<B, R: ?Sized = dyn ResponseHead> {
-    pub(super) settings: Arc<FallbackSettings<B, R>>,
+pub struct FallbackLayer<B, W = Condition> {
+    pub(super) settings: Arc<FallbackSettings<B, W>>,
 }
 
 /// The settings of a layer, which do not change once a service is made.
-pub(super) struct FallbackSettings<B, R: ?Sized> {
+#[derive(Clone)]
+pub(super) struct FallbackSettings<B, W> {
     pub(super) backup: B,
-    pub(super) when: Condition<R>,
-    /// Notes who responded.
-    pub(super) note: fn(&mut R, ServedBy),
+    pub(super) when: W,
     pub(super) name: Option<Arc<str>>,
 }
 
@@ -96,38 +94,61 @@ impl<B> FallbackLayer<B> {
         Self::of(FallbackSettings {
             backup,
             when: Condition::failure(),
-            note: |response, served_by| served_by.note(response),
             name: None,
         })
     }
 }
 
-impl<B, R: ?Sized> FallbackLayer<B, R> {
-    fn of(settings: FallbackSettings<B, R>) -> Self {
+impl<B, W> FallbackLayer<B, W> {
+    fn of(settings: FallbackSettings<B, W>) -> Self {
         let settings = Arc::new(settings);
         Self { settings }
     }
 }
 
-impl<B: Clone, R: ?Sized> FallbackLayer<B, R> {
+impl<B: Clone> FallbackLayer<B> {
     /// Sets which results are failures. See [`Condition`].
     ///
     /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
-    pub fn when(mut self, condition: Condition<R>) -> Self {
+    pub fn when(mut self, condition: Condition) -> Self {
         Arc::make_mut(&mut self.settings).when = condition;
         self
     }
+}
 
-    /// Names the backup, in [`ServedBy`] and in events.
+impl<B: Clone, R> FallbackLayer<B, AnyResponse<R>> {
+    /// Sets which results are failures. Default: any error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::FallbackLayer;
+    ///
+    /// let layer = FallbackLayer::value("sorry")
+    ///     .any_response::<&'static str>()
+    ///     .when(|result| result.is_ok_and(|text| text.is_empty()));
+    /// # let _ = layer;
+    /// ```
+    pub fn when<F>(mut self, condition: F) -> Self
+    where
+        F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
+    {
+        Arc::make_mut(&mut self.settings).when = AnyResponse::from_fn(condition);
+        self
+    }
+}
+
+impl<B: Clone, W: Clone> FallbackLayer<B, W> {
+    /// Names the backup, in [`ServedBy`](super::ServedBy) and in events.
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.settings).name = Some(name.into());
         self
     }
 
-    /// Accepts responses of type `R2`, which need not be HTTP.
+    /// Accepts responses of type `R`, which need not be HTTP.
     ///
-    /// The failures are then [any error](Condition::any_error), unless [`when`](Self::when) is
-    /// called after this with a condition on the whole response. Responses get no [`ServedBy`].
+    /// The failures are then any error, unless [`when`](Self::when) is called after this with a
+    /// closure on the whole response. Responses get no [`ServedBy`](super::ServedBy).
     ///
     /// # Examples
     ///
@@ -148,23 +169,22 @@ impl<B: Clone, R: ?Sized> FallbackLayer<B, R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn any_response<R2: 'static>(self) -> FallbackLayer<B, R2> {
+    pub fn any_response<R>(self) -> FallbackLayer<B, AnyResponse<R>> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
         FallbackLayer::of(FallbackSettings {
             backup,
-            when: Condition::any_error(),
-            note: |_, _| {},
+            when: AnyResponse::from_fn(|result| result.is_err()),
             name,
         })
     }
 }
 
-impl<B: Clone, R: ?Sized> FallbackLayer<BackupService<B>, R> {
+impl<B: Clone, W: Clone> FallbackLayer<BackupService<B>, W> {
     /// Changes the request for the backup: another model, host or key.
     ///
     /// `map` is called only if the backup is, with the request as it came to this layer. The
     /// primary's request is not changed.
-    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, R>
+    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, W>
     where
         M: Fn(Request) -> Request,
     {
@@ -172,12 +192,12 @@ impl<B: Clone, R: ?Sized> FallbackLayer<BackupService<B>, R> {
     }
 }
 
-impl<B: Clone, M: Clone, R: ?Sized> FallbackLayer<BackupService<B, M>, R> {
+impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
     /// Accepts requests of any type that is [`Clone`], even if it is not
     /// [`TryClone`](crate::TryClone).
     ///
     /// Call it after [`map_request`](Self::map_request).
-    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, R> {
+    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W> {
         self.map_backup(|service, map| BackupService {
             service,
             map: CloneRequest(map),
@@ -187,18 +207,17 @@ impl<B: Clone, M: Clone, R: ?Sized> FallbackLayer<BackupService<B, M>, R> {
     fn map_backup<M2>(
         self,
         f: impl FnOnce(Arc<Mutex<B>>, M) -> BackupService<B, M2>,
-    ) -> FallbackLayer<BackupService<B, M2>, R> {
+    ) -> FallbackLayer<BackupService<B, M2>, W> {
         let settings = Arc::unwrap_or_clone(self.settings);
         FallbackLayer::of(FallbackSettings {
             backup: f(settings.backup.service, settings.backup.map),
             when: settings.when,
-            note: settings.note,
             name: settings.name,
         })
     }
 }
 
-impl<B, R: ?Sized> Clone for FallbackLayer<B, R> {
+impl<B, W> Clone for FallbackLayer<B, W> {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
@@ -206,7 +225,7 @@ impl<B, R: ?Sized> Clone for FallbackLayer<B, R> {
     }
 }
 
-impl<B, R: ?Sized> fmt::Debug for FallbackLayer<B, R> {
+impl<B, W> fmt::Debug for FallbackLayer<B, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackLayer")
             .field("backup", &type_name::<B>())
@@ -215,23 +234,10 @@ impl<B, R: ?Sized> fmt::Debug for FallbackLayer<B, R> {
     }
 }
 
-impl<S, B, R: ?Sized> Layer<S> for FallbackLayer<B, R> {
-    type Service = Fallback<S, B, R>;
+impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
+    type Service = Fallback<S, B, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Fallback::new(inner, self.clone())
-    }
-}
-
-// ===== impl FallbackSettings =====
-
-impl<B: Clone, R: ?Sized> Clone for FallbackSettings<B, R> {
-    fn clone(&self) -> Self {
-        Self {
-            backup: self.backup.clone(),
-            when: self.when.clone(),
-            note: self.note,
-            name: self.name.clone(),
-        }
     }
 }

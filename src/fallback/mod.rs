@@ -161,6 +161,42 @@
 //! Outside of the limits and the retry of the primary, so that the backup also responds if these
 //! reject a request. Limits of the backup go around the backup.
 //!
+//! A [`ConcurrencyLayer`](crate::ConcurrencyLayer) wraps the response's body in a
+//! [`GuardedBody`](crate::body::GuardedBody), and the backup's responses must have the same type. If
+//! the backup has no concurrency limit, wrap its bodies without a guard:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::service_fn;
+//! # let primary = service_fn(async |_: Request<()>| {
+//! #     Ok::<_, Infallible>(Response::builder().status(503).body(String::new()).unwrap())
+//! # });
+//! # let backup = service_fn(async |_: Request<()>| {
+//! #     Ok::<_, Infallible>(Response::new(String::from("backup")))
+//! # });
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_throttle::{
+//!     ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+//!     body::GuardedBody,
+//! };
+//!
+//! let backup = backup.map_response(|response| response.map(GuardedBody::from));
+//! let client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup))
+//!     .layer(RetryAfterBackoffLayer::new().attempts(2))
+//!     .layer(ConcurrencyLayer::new(10))
+//!     .layer(TokenBucketLayer::new(Quota::per_second(10)))
+//!     .service(primary);
+//!
+//! let response = client.oneshot(Request::new(())).await?;
+//! assert_eq!(response.body().get_ref(), "backup");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Performance
 //!
 //! A call clones the request, if the backup is a service, and counts a reference. The backup is
@@ -174,8 +210,10 @@ pub mod future;
 mod layer;
 mod served_by;
 mod service;
-mod view;
 
 pub use self::{
-    condition::Condition, layer::FallbackLayer, served_by::ServedBy, service::Fallback,
+    condition::{AnyResponse, Condition},
+    layer::FallbackLayer,
+    served_by::ServedBy,
+    service::Fallback,
 };

@@ -5,35 +5,35 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FallbackLayer, backup::Backup, future::ResponseFuture, view::View};
-use crate::{error::BoxError, http::ResponseHead};
+use super::{Condition, FallbackLayer, backup::Backup, condition::Decide, future::ResponseFuture};
+use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
-pub struct Fallback<S, B, R: ?Sized = dyn ResponseHead> {
+pub struct Fallback<S, B, W = Condition> {
     inner: S,
-    layer: FallbackLayer<B, R>,
+    layer: FallbackLayer<B, W>,
 }
 
 // ===== impl Fallback =====
 
-impl<S, B, R: ?Sized> Fallback<S, B, R> {
-    pub(super) const fn new(inner: S, layer: FallbackLayer<B, R>) -> Self {
+impl<S, B, W> Fallback<S, B, W> {
+    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W>) -> Self {
         Self { inner, layer }
     }
 
     crate::macros::inner!(inner);
 }
 
-impl<S, B, R, Request> Service<Request> for Fallback<S, B, R>
+impl<S, B, W, Request> Service<Request> for Fallback<S, B, W>
 where
     S: Service<Request>,
     S::Error: Into<BoxError>,
     B: Backup<Request, S::Response>,
-    R: View<S::Response> + ?Sized,
+    W: Decide<S::Response>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, R>>;
+    type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, W>>;
 
     /// Passes through to the primary. There is no request yet that a backup could respond to.
     #[inline]
@@ -48,13 +48,13 @@ where
     }
 }
 
-impl<S: Clone, B, R: ?Sized> Clone for Fallback<S, B, R> {
+impl<S: Clone, B, W> Clone for Fallback<S, B, W> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.layer.clone())
     }
 }
 
-impl<S: fmt::Debug, B, R: ?Sized> fmt::Debug for Fallback<S, B, R> {
+impl<S: fmt::Debug, B, W> fmt::Debug for Fallback<S, B, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback")
             .field("inner", &self.inner)

@@ -231,3 +231,20 @@ fn the_futures_add_little_to_the_inner_one() {
         added(retry) - size_of::<Req>()
     );
 }
+
+#[test]
+fn the_type_name_of_five_layers_is_short() {
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    use std::any::type_name_of_val;
+    let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    let layers = tower::ServiceBuilder::new()
+        .layer(FallbackLayer::new(client.clone()))
+        .layer(RetryAfterBackoffLayer::new())
+        .layer(ConcurrencyLayer::new(10))
+        .layer(TokenBucketLayer::new(Quota::per_second(10)))
+        .layer(SlidingWindowLayer::new(Quota::per_minute(100)));
+    let service = layers.service(client.clone());
+    // The client is in it twice. Its own name is hyper's.
+    let name = type_name_of_val(&service).replace(type_name_of_val(&client), "Client");
+    assert!(name.len() <= 340, "{} {name}", name.len());
+}

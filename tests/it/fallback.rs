@@ -26,7 +26,7 @@ use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, Quota, Rejected, ResponseHead,
     SlidingWindowLayer, TokenBucketLayer, TryClone,
     fallback::{
-        Condition, Fallback, ServedBy,
+        AnyResponse, Condition, Fallback, ServedBy,
         backup::{BackupService, Value},
         future::{BackupFuture, ResponseFuture},
     },
@@ -399,25 +399,26 @@ fn conditions_combine() {
     );
 }
 
-#[test]
-fn conditions_on_a_body_combine() {
-    let broken: BoxError = Broken("no").into();
-    let table = |condition: Condition<Res>| {
-        [
-            condition.matches(Ok(&response(200, "ok"))),
-            condition.matches(Ok(&response(503, "busy"))),
-            condition.matches(Err(&broken)),
-        ]
+#[tokio::test(start_paused = true)]
+async fn conditions_on_a_body() {
+    let table = async |layer: FallbackLayer<Value<Res>, AnyResponse<Res>>| {
+        let mut is_backup = Vec::new();
+        for primary in ["ok", "busy"] {
+            let primary = service_fn(move |_: Req| ready(Ok::<_, Broken>(response(200, primary))));
+            let got = layer.layer(primary).oneshot(request("hi")).await.unwrap();
+            is_backup.push(got.body() == "backup");
+        }
+        let error = layer.layer(fails("no")).oneshot(request("hi")).await;
+        is_backup.push(error.is_ok());
+        is_backup
     };
-    let body = |text| {
-        Condition::from_response_fn(move |it: Result<&Res, _>| it.is_ok_and(|it| it.body() == text))
-    };
-    assert_eq!(table(body("busy")), [false, true, false]);
-    assert_eq!(table(body("ok")), [true, false, false]);
-    assert_eq!(
-        table(Condition::any_error().or(body("ok"))),
-        [true, false, true]
-    );
+    let value = FallbackLayer::value(response(200, "backup")).any_response::<Res>();
+    let (busy, ok) = (value.clone(), value.clone());
+    assert_eq!(table(value).await, [false, false, true]);
+    let busy = busy.when(|it| it.is_ok_and(|it| it.body() == "busy"));
+    assert_eq!(table(busy).await, [false, true, false]);
+    let ok = ok.when(|it| it.map_or(true, |it| it.body() == "ok"));
+    assert_eq!(table(ok).await, [true, false, true]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -455,14 +456,9 @@ async fn responses_of_any_type_will_do() {
     let client = layer.layer(primary);
     assert_eq!(client.clone().oneshot("7".into()).await.unwrap(), 7);
     assert_eq!(client.oneshot("seven".into()).await.unwrap(), 5);
-    let too_large =
-        Condition::from_response_fn(|result: Result<&usize, _>| result.is_ok_and(|n| *n > 9));
+    let too_large = |result: Result<&usize, &BoxError>| result.is_ok_and(|n| *n > 9);
     let client = ServiceBuilder::new()
-        .layer(
-            FallbackLayer::value(0)
-                .any_response()
-                .when(too_large.clone()),
-        )
+        .layer(FallbackLayer::value(0).any_response().when(too_large))
         .layer(layer.when(too_large))
         .service(primary);
     assert_eq!(client.clone().oneshot("9".into()).await.unwrap(), 9);
@@ -510,7 +506,7 @@ async fn everyone_is_readied_before_being_called() {
     // The primary answers, and is said to have failed.
     let mut client = FallbackLayer::new(backup)
         .any_response::<tokio::time::Instant>()
-        .when(Condition::any_error().not())
+        .when(|result| result.is_ok())
         .layer(primary);
     for _ in 0..3 {
         client.ready().await.unwrap().call(()).await.unwrap();
@@ -771,7 +767,7 @@ const _: () = {
     type Backup = BoxCloneService<Req, Res, BoxError>;
     type Called = Ready<Result<Res, BoxError>>;
     value::<FallbackLayer<BackupService<Backup>>>();
-    value::<FallbackLayer<Value<Res>, u32>>();
+    value::<FallbackLayer<Value<Res>, AnyResponse<Res>>>();
     value::<ServedBy>();
     value::<Fallback<tower_test::mock::Mock<Req, Res>, BackupService<Backup>>>();
     future::<
