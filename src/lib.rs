@@ -126,8 +126,8 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `axum` | axum's body can be retried if it is empty; keys read `ConnectInfo` and `MatchedPath` |
-//! | `hyper` | retries recognise the errors of hyper and hyper-util's client, and its bodies |
-//! | `reqwest` | `reqwest::Client` as the innermost service |
+//! | `hyper` | for hyper and hyper-util's client, whose errors are not retried without it; and its bodies |
+//! | `reqwest` | `reqwest::Client` as the innermost service, and its errors |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `per-key` | `.per(key)` on the three limits: one limit per client, in bounded memory |
 //! | `grpc` | `rejection::Grpc`: rejections as gRPC statuses with `RetryInfo` |
@@ -184,8 +184,8 @@ pub use self::limit::{per_key, per_key::key};
 pub use self::{
     circuit_breaker::circuit,
     error::{
-        BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, LimitKind, Outcome,
-        Reason, Rejected, TimedOut,
+        BoxError, CircuitOpen, ClassifierFn, Classify, ErrorClassifier, HttpClassifier, LimitKind,
+        Outcome, Reason, Rejected, TimedOut,
     },
     http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
     limit::{

@@ -1,0 +1,67 @@
+//! Errors of clients whose feature is not enabled.
+
+use std::error::Error;
+#[cfg(feature = "tracing")]
+use std::sync::Once;
+
+/// The start of the `Debug` text of an error, the feature that classifies it, and whether it is
+/// enabled. Without the feature this crate can't name the type.
+const CLIENTS: [(&str, &str, bool); 3] = [
+    ("hyper::Error(", "hyper", cfg!(feature = "hyper")),
+    (
+        "hyper_util::client::legacy::Error(",
+        "hyper",
+        cfg!(feature = "hyper"),
+    ),
+    ("reqwest::Error {", "reqwest", cfg!(feature = "reqwest")),
+];
+
+/// Warns, once per process, if an error has no outcome because a feature is not enabled.
+#[cfg(feature = "tracing")]
+pub(in crate::error) fn warn<'a>(errors: impl Iterator<Item = &'a (dyn Error + 'static)>) {
+    static WARNED: Once = Once::new();
+    if CLIENTS.iter().all(|(.., is_enabled)| *is_enabled) || WARNED.is_completed() {
+        return;
+    }
+    if let Some((feature, false)) = errors.filter_map(client).next() {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                feature,
+                "connection errors are not classified, and not retried, without a feature of \
+                 tower-throttle"
+            );
+        });
+    }
+}
+
+/// Returns the feature that classifies the errors of the client that this error comes from, and
+/// whether it is enabled.
+fn client(error: &(dyn Error + 'static)) -> Option<(&'static str, bool)> {
+    let text = format!("{error:?}");
+    let client = CLIENTS.iter().find(|(start, ..)| text.starts_with(start));
+    client.map(|(_, feature, is_enabled)| (*feature, *is_enabled))
+}
+
+#[cfg(all(test, feature = "hyper", feature = "reqwest"))]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+
+    use super::*;
+    use crate::error::BoxError;
+
+    #[tokio::test]
+    async fn errors_name_their_feature() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = "http://127.0.0.1:1/";
+        let hyper = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let error: BoxError = hyper.get(url.parse().unwrap()).await.unwrap_err().into();
+        assert_eq!(client(&*error), Some(("hyper", true)));
+        let reqwest = reqwest::Client::builder().no_proxy().build().unwrap();
+        let error: BoxError = reqwest.get(url).send().await.unwrap_err().into();
+        assert_eq!(client(&*error), Some(("reqwest", true)));
+        let other: BoxError = "hyper::Error(".into();
+        assert_eq!(client(&*other), None);
+    }
+}
