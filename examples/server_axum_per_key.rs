@@ -43,8 +43,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })
         .exempt(|request: &Request| request.uri().path() == "/health")
-        .on_rejected(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
-        .respond_as(Problem);
+        .respond_as(Problem)
+        .on_rejected(|rejected| println!("    {:?}: {}", rejected.key, rejected.rejected));
     let limiter = limits.limiter().clone();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))

@@ -180,7 +180,7 @@ pub use self::integrations::{
 pub use self::integrations::{LayerError, LayerMiddleware, NextService};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
-pub use self::limit::{per_key, per_key::key};
+pub use self::limit::{key, per_key};
 pub use self::{
     circuit_breaker::circuit,
     error::{

@@ -27,14 +27,14 @@ use tower_throttle::{
     },
     per_key::{
         self, Admitted, Bucket, ByBytes, ByKey, ClientUsage, InFlight, Joint, Metered, PerKey,
-        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, RejectedRequest, Settled, Window,
+        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, Settled, Window,
     },
     provider::{
         self, Accounting, ByLength, Counting, LimitUsage, Provider, ProviderLayer, ProviderLimiter,
         ProviderService, QuotaExhausted, Reservation, Shape, ThrottleReason, UnknownProvider,
         Usage,
     },
-    rejection::{AsError, AsResponse, Grpc, Text},
+    rejection::{AsError, AsResponse, Grpc, OnRejected, Text},
     replay::{Replay, ReplayError, ReplayLayer, body::ReplayBody},
     retry::{self, Attempts, Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAction},
     router::{self, NoTargetAvailable, SelectedTarget, Target},
@@ -110,7 +110,6 @@ const _: () = {
     value::<ClientKey>();
     value::<ClientUsage>();
     value::<RateLimitHeaders>();
-    value::<RejectedRequest>();
     value::<(ApiKey, Header)>();
     value::<(PeerIp, ClientIp)>();
     value::<(Global, Route)>();
@@ -118,6 +117,7 @@ const _: () = {
     value::<Networks>();
 
     value::<(AsError, AsResponse, Text, Grpc)>();
+    value::<OnRejected<AsError>>();
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();

@@ -95,7 +95,7 @@ async fn axum_takes_every_limiter_on_a_router_and_on_a_route_as_it_is() {
         .route("/", get(hello))
         .layer(SlidingWindowLayer::new(Quota::per_hour(5)).respond())
         .layer(
-            TokenBucketLayer::new(Quota::per_hour(9)).respond_with(|rejected: &Rejected| {
+            TokenBucketLayer::new(Quota::per_hour(9)).respond_with(|rejected| {
                 Response::builder()
                     .status(418)
                     .body(Body::from(rejected.to_string()))

@@ -2,10 +2,15 @@
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use tokio::time::Instant;
-
-use super::wait_queue::Patience;
+use super::wait_queue::{Expiry, Patience};
 use crate::{error::Rejected, limit::cost::Cost};
+
+/// The key that a request counts for.
+#[cfg(feature = "per-key")]
+pub(crate) use crate::limit::key::ClientKey as LimitKey;
+/// No limit has keys without the feature.
+#[cfg(not(feature = "per-key"))]
+pub(crate) type LimitKey = std::convert::Infallible;
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
@@ -30,7 +35,18 @@ pub trait Limiter: Clone {
     /// Joins the queue, having been rejected by `enter`.
     fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
 
-    /// Hears that a request is rejected for good. It may pass all the same.
+    /// The key that the request counts for, in a limit per key.
+    fn key(_: &Self::Ask) -> Option<LimitKey> {
+        None
+    }
+
+    /// The rejection of a request that passes all the same, as the limit is a shadow.
+    #[inline]
+    fn shadowed(_: &Self::Pass) -> Option<&Rejected> {
+        None
+    }
+
+    /// Counts that a request is rejected for good. It may pass all the same.
     fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
         None
     }
@@ -45,7 +61,7 @@ pub trait Limiter: Clone {
     ) -> Result<Waiting<Self::Turn>, Rejected> {
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
-        if is_too_long || rejected.exceeds_capacity() {
+        if is_too_long || rejected.is_final() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
@@ -60,12 +76,11 @@ pub trait Limiter: Clone {
 
 /// The turn of a request in the queue, once there is room for it.
 pub trait Turn<P>: Sized {
-    /// Until when the turn may be kept from those behind, and what to say when that has passed.
-    fn deadline(&self) -> Option<(Instant, Rejected)> {
-        None
-    }
+    /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
+    /// limiter.
+    fn expiry(&self) -> Expiry;
 
-    /// Hears that this has passed, and that the request is rejected.
+    /// Hears that this has happened, and that the request is rejected.
     fn expired(&self, _: &Rejected) {}
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.

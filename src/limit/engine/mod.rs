@@ -24,9 +24,9 @@ pub use self::{
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{Limiter, Measure, Turn, Waiting, acquire},
+    limiter::{LimitKey, Limiter, Measure, Turn, Waiting, acquire},
     rate::RateLimiter,
     service::Limited,
-    wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},
+    wait_queue::{Expiry, Patience, WaitLimits, WaitQueue, Waiter, before},
 };
 pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};

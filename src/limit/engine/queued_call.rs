@@ -1,15 +1,13 @@
 //! A request on its way through the queue.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, Waker, ready},
-};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::limiter::{Limiter, Turn, Waiting};
+use super::{
+    limiter::{Limiter, Turn, Waiting},
+    wait_queue::Expiry,
+};
 use crate::error::Rejected;
 
 /// The place of a request that waits its turn, and the service that it waits with.
@@ -18,7 +16,7 @@ pub(crate) struct QueuedCall<S, G: Limiter> {
     /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
     /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
-    patience: Option<(Pin<Box<Sleep>>, Rejected)>,
+    expiry: Option<Expiry>,
     service: S,
 }
 
@@ -42,7 +40,7 @@ impl<S, G: Limiter> QueuedCall<S, G> {
         Ok(Self {
             waiting,
             turn,
-            patience: None,
+            expiry: None,
             service,
         })
     }
@@ -78,7 +76,7 @@ impl<S, G: Limiter> QueuedCall<S, G> {
                 Poll::Pending => return self.keep(turn, cx),
                 Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
             }
-            self.patience = None;
+            self.expiry = None;
             match turn.take() {
                 Ok(pass) => return Poll::Ready(Ok(pass)),
                 Err(again) => {
@@ -90,18 +88,12 @@ impl<S, G: Limiter> QueuedCall<S, G> {
         }
     }
 
-    /// Keeps the turn while the inner service is not ready, as long as the request may wait.
+    /// Keeps the turn while the inner service is not ready, until it expires.
     fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
-        if self.patience.is_none() {
-            self.patience = turn
-                .deadline()
-                .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
-        }
-        if let Some((sleep, rejected)) = &mut self.patience {
-            if sleep.as_mut().poll(cx).is_ready() {
-                turn.expired(rejected);
-                return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
-            }
+        let expiry = self.expiry.get_or_insert_with(|| turn.expiry());
+        if let Poll::Ready(rejected) = expiry.as_mut().poll(cx) {
+            turn.expired(&rejected);
+            return Poll::Ready(Err(Stopped::Refused(rejected)));
         }
         self.turn = Some(turn);
         Poll::Pending

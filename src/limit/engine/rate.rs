@@ -35,27 +35,39 @@ impl<A: Algorithm> RateLimiter<A> {
         }
     }
 
+    /// Takes `cost` units now, or returns the rejection of a request that does not wait.
     #[inline]
-    pub(crate) fn decide(&self, cost: u64) -> Decision {
+    pub(crate) fn take(&self, cost: u64) -> Result<(), Rejected> {
+        if !self.wait_queue.is_idle() {
+            return self.take_behind(cost);
+        }
         if cost == 0 {
-            return Decision::Admit;
+            return Ok(());
         }
-        if cost > self.algorithm.capacity() {
-            return Decision::Never;
-        }
-        let now = self.clock.now();
-        if self.wait_queue.waiting() > 0 {
-            return self.behind_the_queue(cost, now);
-        }
-        self.algorithm.take(cost, now)
+        self.or_reject(self.algorithm.take(cost, self.clock.now()), cost)
     }
 
+    /// The same if others wait, or if the limiter is closed.
     #[cold]
-    fn behind_the_queue(&self, cost: u64, now: u64) -> Decision {
-        let units = self.wait_queue.units().saturating_add(cost);
-        // Never zero: there is somebody ahead.
-        let wait = self.algorithm.wait(units, now).max(1);
-        Decision::after(wait)
+    fn take_behind(&self, cost: u64) -> Result<(), Rejected> {
+        if self.wait_queue.is_closed() {
+            return Err(Rejected::too_long(self.limit, Duration::ZERO, None).closed());
+        }
+        let decision = match cost {
+            0 => Decision::Admit,
+            _ if cost > self.algorithm.capacity() => Decision::Never,
+            _ => {
+                let units = self.wait_queue.units().saturating_add(cost);
+                // Never zero: a request is ahead.
+                Decision::after(self.algorithm.wait(units, self.clock.now()).max(1))
+            }
+        };
+        self.or_reject(decision, cost)
+    }
+
+    #[inline]
+    fn or_reject(&self, decision: Decision, cost: u64) -> Result<(), Rejected> {
+        decision.or_reject(self.limit, cost, self.algorithm.capacity())
     }
 }
 
@@ -69,8 +81,7 @@ where
 
     #[inline]
     fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
-        self.decide(*cost)
-            .or_reject(self.limit, *cost, self.algorithm.capacity())
+        self.take(*cost)
     }
 
     fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
@@ -88,7 +99,7 @@ where
 {
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
         let due_in = self.algorithm.due_in(*cost, self.clock.now());
-        Decision::after(due_in).or_reject(self.limit, *cost, self.algorithm.capacity())
+        self.or_reject(Decision::after(due_in), *cost)
     }
 
     fn take_in_turn(&self, cost: &u64) -> Option<()> {

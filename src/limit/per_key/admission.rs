@@ -13,6 +13,7 @@ use crate::{
     http::headers::rate_limit::standing::Standings,
     limit::{
         engine::{Front, Limiter, Patience, Schedule, Waiter, Waiting},
+        key::ClientKey,
         quota::nanos,
     },
 };
@@ -27,11 +28,12 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
         match asked.who {
             Who::Exempt => return Ok(Admitted::uncounted()),
             Who::Unknown(status) => {
-                let rejected = Rejected::missing_key(K::LIMIT, status);
+                let rejected = Rejected::missing_key(K::LIMIT, status).named(self.table.name());
                 return short(self, asked, rejected, false, max_wait);
             }
             Who::NoPeer => {
                 let rejected = Rejected::new(K::LIMIT, Reason::MissingPeer, None);
+                let rejected = rejected.named(self.table.name());
                 #[cfg(feature = "tracing")]
                 self.settings
                     .peer_missing
@@ -60,10 +62,18 @@ impl<K: Kind> Limiter for Arc<Callers<K>> {
         Front::wait(self, asked, place)
     }
 
-    fn refuse(&self, asked: &Demand<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
-        let passes = self.is_shadow();
-        self.tell(asked, rejected, passes);
-        passes.then(Admitted::uncounted)
+    fn refuse(&self, _: &Demand<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
+        self.count_rejection();
+        self.is_shadow().then(|| Admitted::shadowed(rejected))
+    }
+
+    fn key(asked: &Demand<K::Plan>) -> Option<ClientKey> {
+        asked.key()
+    }
+
+    #[inline]
+    fn shadowed(admitted: &Admitted<K>) -> Option<&Rejected> {
+        admitted.rejection()
     }
 }
 
@@ -82,6 +92,7 @@ impl<K: Kind> Schedule for Arc<Callers<K>> {
     fn late(&self, asked: &Demand<K::Plan>) -> Rejected {
         let (_, left) = self.room(asked);
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
+        let rejected = rejected.named(self.table.name());
         standing_at::<K>(rejected, asked.cost, &left)
     }
 
@@ -111,8 +122,10 @@ fn short<K: Kind>(
     }
     let wait = rejected.retry_after();
     if rejected.exceeds_capacity() || max_wait.is_zero() || wait > Some(max_wait) {
-        callers.tell(asked, &rejected.within(max_wait), true);
-    } else if let Some(wait) = wait {
+        callers.count_rejection();
+        return Ok(Admitted::shadowed(&rejected.within(max_wait)));
+    }
+    if let Some(wait) = wait {
         // It takes for it what it would get then, for else nobody who comes after it would ever be seen to wait too long.
         let now = callers.clock.now();
         let then = now.saturating_add(nanos(wait));

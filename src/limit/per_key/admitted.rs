@@ -7,7 +7,9 @@ use super::{
     callers::Callers,
     kind::{Kind, Rate},
 };
-use crate::{http::headers::rate_limit::standing::Standing, limit::per_key::key::ClientKey};
+use crate::{
+    error::Rejected, http::headers::rate_limit::standing::Standing, limit::key::ClientKey,
+};
 
 /// What an admitted request holds: where its caller's limit stands, and what is to be given back or settled.
 ///
@@ -17,6 +19,8 @@ pub struct Admitted<K: Kind> {
     left: Option<K::Left>,
     // Boxed, so that a request for which nothing more is to be done is small.
     ticket: Option<Box<AdmissionTicket<K>>>,
+    /// Why the request would have been rejected, if the limit is a shadow.
+    rejection: Option<Box<Rejected>>,
 }
 
 /// What one request took, and from whom.
@@ -34,8 +38,23 @@ struct AdmissionTicket<K: Kind> {
 impl<K: Kind> Admitted<K> {
     /// For a request that is let pass without being counted.
     pub(super) fn uncounted() -> Self {
-        let (left, ticket) = (None, None);
-        Self { left, ticket }
+        Self {
+            left: None,
+            ticket: None,
+            rejection: None,
+        }
+    }
+
+    /// For a request that would have been rejected, and passes because the limit is a shadow.
+    pub(super) fn shadowed(rejected: &Rejected) -> Self {
+        Self {
+            rejection: Some(Box::new(rejected.clone())),
+            ..Self::uncounted()
+        }
+    }
+
+    pub(super) fn rejection(&self) -> Option<&Rejected> {
+        self.rejection.as_deref()
     }
 
     #[inline]
@@ -56,8 +75,11 @@ impl<K: Kind> Admitted<K> {
                 shared,
             })
         });
-        let left = Some(left);
-        Self { left, ticket }
+        Self {
+            left: Some(left),
+            ticket,
+            rejection: None,
+        }
     }
 
     /// Shows where each of the caller's limits stands, if the request was counted.
@@ -88,7 +110,10 @@ impl<K: Rate> Admitted<K> {
     /// The same without what is settled later.
     pub(super) fn split(mut self) -> (Self, Self) {
         let ticket = self.ticket.take();
-        let later = Self { left: None, ticket };
+        let later = Self {
+            ticket,
+            ..Self::uncounted()
+        };
         (self, later)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     limit::{
         engine::ReleasePolicy,
-        rejection::{AsError, Rejection, Sealed},
+        rejection::{AsError, OnRejected, Rejection, Sealed},
     },
 };
 
@@ -50,6 +50,14 @@ impl<K: Kind> Face<K> for AsError {
     }
 }
 
+impl<F: Face<K>, K: Kind> Face<K> for OnRejected<F> {
+    type ReleasePolicy = F::ReleasePolicy;
+
+    fn hold(&self, limiter: &PerKeyLimiter<K>) -> F::ReleasePolicy {
+        self.rejection().hold(limiter)
+    }
+}
+
 // ===== impl Answer =====
 
 impl<R> Answer<R> {
@@ -78,15 +86,15 @@ impl<R: Clone, K: Kind> Face<K> for Answer<R> {
     }
 }
 
-impl<R, B, Error> Rejection<http::Response<B>, Error> for Answer<R>
+impl<R, Request, B, Error> Rejection<Request, http::Response<B>, Error> for Answer<R>
 where
-    R: Rejection<http::Response<B>, Error>,
+    R: Rejection<Request, http::Response<B>, Error>,
 {
     type Error = R::Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, R::Error> {
+    fn reject(&self, request: &Request, rejected: Rejected) -> Result<http::Response<B>, R::Error> {
         let standings = rejected.standings();
-        let mut response = self.refusal.refuse(rejected)?;
+        let mut response = self.refusal.reject(request, rejected)?;
         for standing in standings.iter().flat_map(|standings| standings.all()) {
             self.fields
                 .write(response.headers_mut(), standing, &[], wall);

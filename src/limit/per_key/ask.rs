@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::limit::{
     cost::{Cost, One},
     engine::Measure,
-    per_key::key::{ClientKey, Key},
+    key::{ClientKey, Key},
 };
 
 /// What a limit by caller asks of each request: its key, its cost, its plan, and whether it counts at all.
@@ -36,6 +36,14 @@ impl<Plan> Demand<Plan> {
             cost,
             plan: None,
             settles: false,
+        }
+    }
+
+    /// Returns the key, unless the request has none and is rejected for that.
+    pub(super) fn key(&self) -> Option<ClientKey> {
+        match self.who {
+            Who::Unknown(_) | Who::NoPeer | Who::Exempt => None,
+            Who::ClientKey(_) | Who::Nobody => Some(self.caller()),
         }
     }
 

@@ -2,21 +2,17 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::{
-    RejectedRequest,
-    ask::{Demand, Who},
+    ask::Demand,
     kind::{Kind, Want},
     table::{Admission, Table},
 };
 use crate::{
     error::Rejected,
-    limit::{clock::Clock, per_key::key::ClientKey},
+    limit::{clock::Clock, key::ClientKey},
 };
 
 /// The state that all handles share.
@@ -30,13 +26,10 @@ pub struct Callers<K: Kind> {
 /// What may be changed at any time. A lone value each, so all is relaxed.
 pub(super) struct PerKeySettings {
     pub(super) shadow: AtomicBool,
-    pub(super) hook: OnceLock<Hook>,
     /// That requests have no peer is logged once.
     #[cfg(feature = "tracing")]
     pub(super) peer_missing: std::sync::Once,
 }
-
-pub(super) type Hook = Arc<dyn Fn(&RejectedRequest) + Send + Sync>;
 
 // ===== impl PerKeySettings =====
 
@@ -44,7 +37,6 @@ impl PerKeySettings {
     pub(super) fn new() -> Self {
         Self {
             shadow: AtomicBool::new(false),
-            hook: OnceLock::new(),
             #[cfg(feature = "tracing")]
             peer_missing: std::sync::Once::new(),
         }
@@ -55,7 +47,6 @@ impl Clone for PerKeySettings {
     fn clone(&self) -> Self {
         Self {
             shadow: self.shadow.load(Ordering::Relaxed).into(),
-            hook: self.hook.clone(),
             #[cfg(feature = "tracing")]
             peer_missing: std::sync::Once::new(),
         }
@@ -79,18 +70,9 @@ impl<K: Kind> Callers<K> {
         self.settings.shadow.load(Ordering::Relaxed)
     }
 
-    /// Tells of a request that is refused, or would be.
-    #[cold]
-    pub(super) fn tell(&self, asked: &Demand<K::Plan>, rejected: &Rejected, passed: bool) {
+    /// Counts a request that is rejected, or would be without the shadow.
+    pub(super) fn count_rejection(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(hook) = self.settings.hook.get() {
-            let is_known = !matches!(asked.who, Who::Unknown(_) | Who::NoPeer);
-            hook(&RejectedRequest {
-                caller: is_known.then(|| asked.caller()),
-                rejected: rejected.clone(),
-                passed,
-            });
-        }
     }
 
     /// Whether there is room for the head of a line, and how its caller stands.

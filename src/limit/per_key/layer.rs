@@ -1,9 +1,9 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
-    PerKey, PerKeyLimiter, RejectedRequest,
+    PerKey, PerKeyLimiter,
     answer::{Answer, Face},
     ask::{ByKey, Except, MissingKey, WithPlan},
     kind::{Bucket, Joint, Kind, Rate},
@@ -11,11 +11,14 @@ use super::{
     several::OneOfSeveral,
 };
 use crate::{
-    http::headers::rate_limit::emit::RateLimitHeaders,
+    error::Rejected,
+    http::{RequestHead, headers::rate_limit::emit::RateLimitHeaders},
     limit::{
         cost::One,
         engine::WaitLimits,
-        rejection::{AsError, AsResponse, AsResponseWith},
+        rejection::{
+            AsError, AsResponse, AsResponseWith, AsResponseWithHead, OnRejected, RejectedRequest,
+        },
     },
 };
 
@@ -135,25 +138,62 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         max_waiting;
     }
 
-    /// Takes over what `limits` say, and does not wait if they say nothing.
+    /// Takes over the settings of a layer without keys. By default requests do not wait.
     pub(super) fn limits(mut self, limits: WaitLimits) -> Self {
+        if let Some(name) = limits.name {
+            self.limiter.rename(name);
+        }
         self.limits.max_wait = limits.max_wait.or(self.limits.max_wait);
         self.limits.max_waiting = limits.max_waiting;
         self
     }
 
-    /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
-    /// who shares the limiter.
+    /// Lets requests pass that would be rejected, and counts them: see
+    /// [`PerKeyLimiter::set_shadow`]. This is a setting of the limiter, for all that share it.
     pub fn shadow(self) -> Self {
         self.limiter.set_shadow(true);
         self
     }
 
-    /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
-    /// For everyone who shares the limiter; one that has a hook keeps it.
-    pub fn on_rejected(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
-        self.limiter.set_hook(Arc::new(hook));
+    /// Sets the name of the first limit, in the `RateLimit` headers of responses and in
+    /// [`Rejected::name`].
+    ///
+    /// By default it is `default`, and limits of requests in flight have none. Layers that are
+    /// stacked need a name each. This is a setting of the limiter, for all that share it.
+    pub fn name(self, name: &'static str) -> Self {
+        self.limiter.rename(name);
         self
+    }
+
+    /// Calls `hook` for each request that is rejected, or would be without
+    /// [`shadow`](Self::shadow).
+    ///
+    /// The hook sees the rejection with the limit's [`name`](Self::name), the key and the head of
+    /// the request. It runs in the task of the request, under no lock. Requests have to implement
+    /// [`RequestHead`]. A rejection by the [limiter](Self::limiter) itself does not call it.
+    ///
+    /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
+    /// first.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond()
+    ///     .on_rejected(|rejected| println!("{:?}: {}", rejected.key, rejected.rejected));
+    /// # let _ = layer;
+    /// ```
+    pub fn on_rejected(
+        self,
+        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
+    ) -> PerKeyLayer<A, OnRejected<F>, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            ask: self.ask,
+            face: OnRejected::new(self.face, hook),
+        }
     }
 
     /// The limiter that everything made by this layer shares.
@@ -162,38 +202,79 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         &self.limiter
     }
 
-    /// Responds with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and does
-    /// not wait unless [`max_wait`](Self::max_wait) is set. `RateLimit` fields tell clients what is left.
-    pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
-        self.face(Answer::new(AsResponse))
-    }
-
-    /// Answers with the response that `respond` makes of the [`Rejected`](crate::Rejected). The fields of a rate limit are added.
-    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<AsResponseWith<R>>, K> {
-        self.face(Answer::new(AsResponseWith(respond)))
-    }
-
-    /// Answers in the form of `refusal`, such as [`Problem`](crate::rejection::Problem); see [`rejection`](crate::rejection). The fields of a
-    /// rate limit are added; in gRPC they are metadata.
-    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
-        self.face(Answer::new(refusal))
-    }
-
-    fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2, K> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            ask: self.ask,
-            face,
-        }
-    }
-
     fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
         PerKeyLayer {
             limiter: self.limiter,
             limits: self.limits,
             ask: ask(self.ask),
             face: self.face,
+        }
+    }
+}
+
+impl<A, K: Kind> PerKeyLayer<A, AsError, K> {
+    /// Responds with an HTTP 429 instead of an error, or with a 503 if the limit is one of requests
+    /// in flight, and does not wait unless [`max_wait`](Self::max_wait) is set.
+    ///
+    /// `RateLimit` headers tell clients what is left: see [`fields`](PerKeyLayer::fields).
+    pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
+        self.respond_as(AsResponse)
+    }
+
+    /// Rejects with the response that `respond` returns for the [`Rejected`]. `RateLimit` headers
+    /// are added.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with<R, Response>(
+        self,
+        respond: R,
+    ) -> PerKeyLayer<A, Answer<AsResponseWith<R>>, K>
+    where
+        R: Fn(&Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWith(respond))
+    }
+
+    /// Rejects with the response that `respond` returns for the head of the request and the
+    /// [`Rejected`]. `RateLimit` headers are added.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond_with_head(|head, rejected| {
+    ///         Response::new(format!("{}: {rejected}", head.path()))
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with_head<R, Response>(
+        self,
+        respond: R,
+    ) -> PerKeyLayer<A, Answer<AsResponseWithHead<R>>, K>
+    where
+        R: Fn(&dyn RequestHead, &Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWithHead(respond))
+    }
+
+    /// Rejects in the form of `refusal`, such as [`Problem`](crate::rejection::Problem): see
+    /// [`rejection`](crate::rejection). `RateLimit` headers are added; in gRPC they are metadata.
+    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            ask: self.ask,
+            face: Answer::new(refusal),
         }
     }
 }
@@ -223,13 +304,6 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
             ask: self.ask,
             face: self.face,
         }
-    }
-
-    /// What answers call the first limit, `default` unless told. Limits that are stacked need a name each. For everyone who shares the
-    /// limiter.
-    pub fn name(self, name: &'static str) -> Self {
-        self.limiter.rename(name);
-        self
     }
 
     /// Counts what `cost` says of the response in place of what was reserved for the request, which is its

@@ -8,7 +8,7 @@ use crate::{
     error::Rejected,
     limit::{
         engine::{WaitQueue, Waiter},
-        per_key::key::ClientKey,
+        key::ClientKey,
     },
 };
 

@@ -76,7 +76,6 @@ mod answer;
 mod ask;
 mod body;
 mod callers;
-pub mod key;
 mod kind;
 mod layer;
 mod limiter;
@@ -93,7 +92,7 @@ pub use self::{
     body::Metered,
     kind::{Bucket, InFlight, Joint, Kind, Rate, Window},
     layer::PerKeyLayer,
-    limiter::{ClientUsage, PerKeyLimiter, RejectedRequest},
+    limiter::{ClientUsage, PerKeyLimiter},
     service::PerKey,
     settle::{ByBytes, ByResponse, Settle, Settled},
     several::OneOfSeveral,

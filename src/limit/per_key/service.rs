@@ -63,7 +63,7 @@ impl<S, A, F, K, Request> Service<Request> for PerKey<S, A, F, K>
 where
     S: Service<Request> + Clone,
     A: Ask<Request, K::Plan> + Settle,
-    F: Face<K> + Rejection<S::Response, S::Error>,
+    F: Face<K> + Rejection<Request, S::Response, S::Error>,
     K: Kind,
     A::ReleasePolicy<F::ReleasePolicy>: ReleasePolicy<S::Response, Admitted<K>>,
 {

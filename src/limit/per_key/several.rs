@@ -78,7 +78,7 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<crate::limit::rejection::AsE
         key: K,
     ) -> PerKeyLayer<ByKey<K>, crate::limit::rejection::AsError, InFlight<H>> {
         let limiter = self.limiter();
-        let per_key = PerKeyLimiter::from_plan(limiter.limit(), ());
+        let per_key = PerKeyLimiter::from_plan(limiter.limit(), None);
         PerKeyLayer::new(per_key, key).limits(self.limits)
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Reason, Rejected};
 /// | for a rate or for concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`], and `grpc-retry-pushback-ms` |
 /// | it [never fits](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
 /// | it has [no key](Reason::MissingKey) | `UNAUTHENTICATED` (16) | never: `grpc-retry-pushback-ms: -1` |
+/// | the limiter is [closed](Reason::Closed) | `UNAVAILABLE` (14) | never: `grpc-retry-pushback-ms: -1` |
 /// | the server has [no peer](Reason::MissingPeer) for it | `INTERNAL` (13) | never: `grpc-retry-pushback-ms: -1` |
 ///
 /// `RetryInfo` has the wait to the nanosecond, but no less than 1 ms, and 1 second where nobody can know it. The [pushback] is for
@@ -67,10 +68,10 @@ pub struct Grpc;
 
 impl Sealed for Grpc {}
 
-impl<B: Default, Error> Rejection<http::Response<B>, Error> for Grpc {
+impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for Grpc {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut response = http::Response::new(B::default());
         write(response.headers_mut(), &rejected);
         response.extensions_mut().insert(rejected);
@@ -108,11 +109,13 @@ fn code(rejected: &Rejected) -> u8 {
     const FAILED_PRECONDITION: u8 = 9;
     #[cfg(feature = "per-key")]
     const INTERNAL: u8 = 13;
+    const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match rejected.reason() {
         Reason::MissingKey => UNAUTHENTICATED,
         #[cfg(feature = "per-key")]
         Reason::MissingPeer => INTERNAL,
+        Reason::Closed => UNAVAILABLE,
         Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,
         Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
     }

@@ -21,6 +21,7 @@
 
 #[cfg(feature = "grpc")]
 mod grpc;
+mod on_rejected;
 mod problem;
 #[cfg(feature = "grpc")]
 mod protobuf;
@@ -34,10 +35,15 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc::Grpc;
-pub use self::{problem::Problem, text::Text};
+pub use self::{
+    on_rejected::{OnRejected, RejectedRequest},
+    problem::Problem,
+    text::Text,
+};
 use crate::{
     error::{BoxError, LimitKind, Reason, Rejected},
-    http::headers::retry_after::seconds_begun,
+    http::{RequestHead, headers::retry_after::seconds_begun},
+    limit::engine::LimitKey,
 };
 
 /// Bodies of rejections.
@@ -48,19 +54,23 @@ pub mod body {
 /// Turns a rejection into the result of a limiter's service.
 ///
 /// Sealed. [`AsResponseWith`] takes a closure for everything that is not there.
-pub trait Rejection<Response, Error>: sealed::Sealed {
+pub trait Rejection<Request, Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;
 
     /// Returns the result of a rejected request.
     #[doc(hidden)]
-    fn refuse(&self, rejected: Rejected) -> Result<Response, Self::Error>;
+    fn reject(&self, request: &Request, rejected: Rejected) -> Result<Response, Self::Error>;
 
-    /// An error of the inner service.
+    /// Calls the hook, if there is one, for a request that is rejected or passes a shadow.
+    #[doc(hidden)]
+    fn observe(&self, _: &Request, _: &Rejected, _: Option<LimitKey>, _passed: bool) {}
+
+    /// Converts an error of the inner service.
     #[doc(hidden)]
     fn pass(error: Error) -> Self::Error;
 
-    /// The same error, where it can be looked into.
+    /// Returns the error as a [`BoxError`] if it is one.
     #[doc(hidden)]
     #[must_use]
     fn as_boxed(_: &Self::Error) -> Option<&BoxError> {
@@ -87,6 +97,11 @@ pub struct AsResponse;
 #[derive(Clone, Copy)]
 pub struct AsResponseWith<F>(pub(crate) F);
 
+/// Rejects with the response that a closure makes of the request's head and the [`Rejected`]. By
+/// default requests do not wait.
+#[derive(Clone, Copy)]
+pub struct AsResponseWithHead<F>(pub(crate) F);
+
 mod sealed {
     use std::time::Duration;
 
@@ -109,13 +124,13 @@ impl Sealed for AsError {
     }
 }
 
-impl<Response, Error> Rejection<Response, Error> for AsError
+impl<Request, Response, Error> Rejection<Request, Response, Error> for AsError
 where
     Error: Into<BoxError>,
 {
     type Error = BoxError;
 
-    fn refuse(&self, rejected: Rejected) -> Result<Response, BoxError> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<Response, BoxError> {
         Err(rejected.into())
     }
 
@@ -132,10 +147,10 @@ where
 
 impl Sealed for AsResponse {}
 
-impl<B: Default, Error> Rejection<http::Response<B>, Error> for AsResponse {
+impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for AsResponse {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         Ok(head(rejected).map(|()| B::default()))
     }
 
@@ -166,7 +181,7 @@ fn status(rejected: &Rejected) -> StatusCode {
         (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
         #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
-        (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        (Reason::Closed, _) | (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }
@@ -175,20 +190,20 @@ fn status(rejected: &Rejected) -> StatusCode {
 fn wait(rejected: &Rejected) -> Option<Duration> {
     // Nobody knows when others finish.
     let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
-    (!rejected.exceeds_capacity()).then(|| known.max(Duration::from_millis(1)))
+    (!rejected.is_final()).then(|| known.max(Duration::from_millis(1)))
 }
 
 // ===== impl AsResponseWith =====
 
 impl<F> Sealed for AsResponseWith<F> {}
 
-impl<F, Response, Error> Rejection<Response, Error> for AsResponseWith<F>
+impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWith<F>
 where
     F: Fn(&Rejected) -> Response,
 {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<Response, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<Response, Error> {
         Ok((self.0)(&rejected))
     }
 
@@ -200,6 +215,34 @@ where
 impl<F> fmt::Debug for AsResponseWith<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsResponseWith")
+            .field(&type_name::<F>())
+            .finish()
+    }
+}
+
+// ===== impl AsResponseWithHead =====
+
+impl<F> Sealed for AsResponseWithHead<F> {}
+
+impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWithHead<F>
+where
+    F: Fn(&dyn RequestHead, &Rejected) -> Response,
+    Request: RequestHead,
+{
+    type Error = Error;
+
+    fn reject(&self, request: &Request, rejected: Rejected) -> Result<Response, Error> {
+        Ok((self.0)(request, &rejected))
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+impl<F> fmt::Debug for AsResponseWithHead<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsResponseWithHead")
             .field(&type_name::<F>())
             .finish()
     }

@@ -42,10 +42,10 @@ pub struct Problem;
 
 impl Sealed for Problem {}
 
-impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Problem {
+impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Problem {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let detail = words(&rejected);
         #[cfg(feature = "per-key")]
         let standings = rejected.standings();

@@ -38,10 +38,10 @@ pub struct Text;
 
 impl Sealed for Text {}
 
-impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Text {
+impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Text {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut text = words(&rejected);
         text.push('\n');
         let mut response = head(rejected).map(|()| B::from_text(text));

@@ -12,6 +12,7 @@ pub(super) fn words(rejected: &Rejected) -> String {
         #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => "internal server error",
         (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
+        (Reason::Closed, _) => "service unavailable",
         (_, LimitKind::Concurrency) => "too many concurrent requests",
         _ => "too many requests",
     };

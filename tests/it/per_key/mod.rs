@@ -217,12 +217,12 @@ async fn a_shadow_counts_and_reports_and_lets_pass() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
         .shadow()
+        .respond()
         .on_rejected(move |refused| {
             assert!(refused.passed);
-            assert_eq!(refused.caller, Some(ClientKey::secret("ann")));
+            assert_eq!(refused.key, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
-        })
-        .respond();
+        });
     for _ in 0..3 {
         assert_eq!(ask(&layer, from("ann")).await.0, 200);
     }

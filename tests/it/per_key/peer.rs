@@ -41,8 +41,7 @@ async fn a_missing_peer_is_a_500_and_logged_once() {
         assert!(text.contains("`into_make_service_with_connect_info`"));
         assert!(text.contains("feature `axum`"));
     }
-    let layer = layer.respond();
-    assert_eq!(ask(&layer, bare()).await.0, 500);
+    assert_eq!(ask(&layer.clone().respond(), bare()).await.0, 500);
     assert_eq!(ask(&layer.clone().respond_as(Problem), bare()).await.0, 500);
     let lines = events.lines();
     let logged = lines.iter().filter(|line| line.contains("connect_info"));

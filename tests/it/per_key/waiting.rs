@@ -190,12 +190,13 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
         .per(API_KEY())
         .max_wait(SECOND)
         .on_rejected(move |refused| {
-            assert_eq!(refused.caller, Some(ClientKey::from("ann")));
+            assert_eq!(refused.key, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
         });
     let limiter = layer.limiter().clone();
-    let held = limiter.try_enter("ann".into()).unwrap();
-    assert!(limiter.enter_within("ann".into(), SECOND).await.is_err());
+    let held = limiter.try_enter(ClientKey::secret("ann")).unwrap();
+    let rejected = layer.layer(hello()).oneshot(from("ann")).await;
+    assert!(rejected.is_err());
     assert_eq!((told.load(Ordering::Relaxed), limiter.refused()), (1, 1));
     drop(held);
 }
@@ -323,12 +324,15 @@ async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
     let ann = ClientKey::secret("ann");
     let held = limiter.try_enter(ann).unwrap();
     let mut first = Box::pin(layer.layer(hello()).oneshot(from("ann")));
-    let mut second = Box::pin(limiter.enter_within(ann, SECOND));
+    let mut second = Box::pin(layer.layer(hello()).oneshot(from("ann")));
+    let mut third = Box::pin(limiter.enter_within(ann, SECOND));
     assert!(futures::poll!(&mut first).is_pending());
     assert!(futures::poll!(&mut second).is_pending());
+    assert!(futures::poll!(&mut third).is_pending());
     limiter.set_shadow(true);
     assert!(first.await.is_ok());
     assert!(second.await.is_ok());
+    assert!(third.await.is_ok());
     assert_eq!(*told.lock().unwrap(), [true, true]);
     assert_eq!(limiter.used(ann), 1);
     drop(held);

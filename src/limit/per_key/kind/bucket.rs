@@ -101,6 +101,14 @@ impl Kind for Bucket {
         rule.name
     }
 
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+
+    fn name(rule: &BucketRule) -> Option<&'static str> {
+        Some(rule.name)
+    }
+
     fn follows(&self, rule: &BucketRule) -> bool {
         self.unit == rule.unit
     }
@@ -205,11 +213,7 @@ impl Kind for Bucket {
     }
 }
 
-impl Rate for Bucket {
-    fn rename(names: &mut &'static str, name: &'static str) {
-        *names = name;
-    }
-}
+impl Rate for Bucket {}
 
 /// What the bucket would have refilled since the queue could have moved on is owed to the queue.
 fn since(want: Want, now: u64) -> u64 {

@@ -36,6 +36,14 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
         (A::names(a), B::names(b))
     }
 
+    fn rename((first, _): &mut Self::Names, name: &'static str) {
+        A::rename(first, name);
+    }
+
+    fn name((first, _): &Self::Rule) -> Option<&'static str> {
+        A::name(first)
+    }
+
     fn follows(&self, (a, b): &Self::Rule) -> bool {
         self.0.follows(a) && self.1.follows(b)
     }
@@ -98,10 +106,6 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
 }
 
 impl<A: Rate, B: Rate> Rate for Joint<A, B> {
-    fn rename((first, _): &mut Self::Names, name: &'static str) {
-        A::rename(first, name);
-    }
-
     fn settle(&mut self, (a, b): &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, (a_mark, b_mark)) = reserved;
         self.0.settle(a, (reserved, a_mark), real, now);

@@ -70,6 +70,14 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn names(rule: &Self::Rule) -> Self::Names;
 
+    /// Gives the first of the limits another name.
+    #[doc(hidden)]
+    fn rename(names: &mut Self::Names, name: &'static str);
+
+    /// Returns the name of the first of the limits.
+    #[doc(hidden)]
+    fn name(rule: &Self::Rule) -> Option<&'static str>;
+
     /// Whether it was last counted by a rule like this.
     #[doc(hidden)]
     fn follows(&self, rule: &Self::Rule) -> bool;
@@ -87,7 +95,8 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[inline]
     fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
         let decision = self.decide(rule, want, now);
-        decision.or_reject(Self::LIMIT, want.cost, Self::capacity(rule))
+        let admitted = decision.or_reject(Self::LIMIT, want.cost, Self::capacity(rule));
+        admitted.map_err(|rejected| rejected.named(Self::name(rule)))
     }
 
     /// Takes `units`, whether there is room or not.
@@ -139,7 +148,8 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
         if want.cost > 0 && !(want.ahead == 0 && self.decide(rule, want, now).is_admit()) {
             self.room(rule, want, now)?;
             let wait = Some(Duration::from_nanos(1));
-            return Err(Rejected::too_long(Self::LIMIT, Duration::ZERO, wait));
+            let rejected = Rejected::too_long(Self::LIMIT, Duration::ZERO, wait);
+            return Err(rejected.named(Self::name(rule)));
         }
         Ok(self.add(rule, want, now))
     }
@@ -147,10 +157,6 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
 
 /// A kind that limits the rate at which requests start: it can be one of several, and settled.
 pub trait Rate: Kind {
-    /// Gives the first of the limits another name.
-    #[doc(hidden)]
-    fn rename(names: &mut Self::Names, name: &'static str);
-
     /// Makes of the `reserved` units at a mark what it really was. What is over that counts from now on, until twice as much is in
     /// use as the limit holds, so that nobody is locked out for ever.
     #[doc(hidden)]

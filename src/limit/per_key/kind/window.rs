@@ -113,6 +113,14 @@ impl Kind for Window {
         rule.name
     }
 
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+
+    fn name(rule: &WindowRule) -> Option<&'static str> {
+        Some(rule.name)
+    }
+
     fn follows(&self, rule: &WindowRule) -> bool {
         self.lasts == rule.lasts
     }
@@ -170,8 +178,4 @@ impl Kind for Window {
     }
 }
 
-impl Rate for Window {
-    fn rename(names: &mut &'static str, name: &'static str) {
-        *names = name;
-    }
-}
+impl Rate for Window {}

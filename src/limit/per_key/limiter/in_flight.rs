@@ -7,9 +7,9 @@ use crate::{
     error::Rejected,
     limit::{
         engine::{Limiter, acquire},
+        key::ClientKey,
         per_key::{
             admitted::Admitted,
-            key::ClientKey,
             kind::{InFlight, Kind},
         },
     },
@@ -30,7 +30,7 @@ impl PerKeyLimiter<InFlight> {
     /// ```
     #[must_use]
     pub fn in_flight(limit: usize) -> Self {
-        Self::from_plan(limit, ())
+        Self::from_plan(limit, None)
     }
 }
 

@@ -13,14 +13,11 @@ use std::{
 
 use super::{
     ask::{Demand, Who},
-    callers::{Callers, Hook, PerKeySettings},
+    callers::{Callers, PerKeySettings},
     kind::{Bucket, Kind},
     table::Table,
 };
-use crate::{
-    error::Rejected,
-    limit::{clock::Clock, per_key::key::ClientKey},
-};
+use crate::limit::{clock::Clock, key::ClientKey};
 
 /// How many callers are told apart unless told otherwise.
 const MAX_CALLERS: usize = 1_000_000;
@@ -44,18 +41,6 @@ pub(super) const DEFAULT: &str = "default";
 /// ```
 #[derive(Clone)]
 pub struct PerKeyLimiter<K: Kind = Bucket>(pub(super) Arc<Callers<K>>);
-
-/// A request that was refused, or would have been. What a [hook](super::PerKeyLayer::on_rejected) is told.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RejectedRequest {
-    /// Whose it was, where it said so.
-    pub caller: Option<ClientKey>,
-    /// Why.
-    pub rejected: Rejected,
-    /// Whether it was let pass all the same, since the limit only [watches](PerKeyLimiter::set_shadow).
-    pub passed: bool,
-}
 
 /// What a caller has used of its quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,9 +158,9 @@ impl<K: Kind> PerKeyLimiter<K> {
         top
     }
 
-    pub(super) fn set_hook(&self, hook: Hook) {
-        // Whoever shares the limiter shares the hook: the first stays.
-        let _ = self.0.settings.hook.set(hook);
+    /// Sets the name of the first limit, for all handles of the limiter.
+    pub(super) fn rename(&self, name: &'static str) {
+        self.0.table.rename(|names| K::rename(names, name));
     }
 }
 

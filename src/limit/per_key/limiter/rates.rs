@@ -8,8 +8,8 @@ use crate::{
     limit::{
         decision::Decision,
         engine::acquire,
+        key::ClientKey,
         per_key::{
-            key::ClientKey,
             kind::{Joint, Rate, Want, Window},
             several::OneOfSeveral,
         },
@@ -110,10 +110,5 @@ impl<K: Rate> PerKeyLimiter<K> {
     ) -> Result<(), Rejected> {
         let acquired = acquire(&self.0, asked(caller, cost), max_wait).await;
         acquired.map(drop)
-    }
-
-    /// What the first limit is called in answers, `default` unless told. For everyone who shares it.
-    pub(in crate::limit::per_key) fn rename(&self, name: &'static str) {
-        self.0.table.rename(|names| K::rename(names, name));
     }
 }

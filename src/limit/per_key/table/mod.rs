@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::Rejected,
     http::headers::rate_limit::standing::Standing,
-    limit::{engine::WaitQueue, per_key::key::ClientKey},
+    limit::{engine::WaitQueue, key::ClientKey},
 };
 
 /// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to

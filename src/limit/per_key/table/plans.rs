@@ -42,6 +42,10 @@ impl<K: Kind> Table<K> {
         lock(&self.shards[0]).plan
     }
 
+    pub(in crate::limit::per_key) fn name(&self) -> Option<&'static str> {
+        K::name(&lock(&self.shards[0]).rule)
+    }
+
     pub(in crate::limit::per_key) fn names(&self) -> K::Names {
         K::names(&lock(&self.shards[0]).rule)
     }

@@ -59,7 +59,7 @@ fn steps(most: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
 
 #[test]
 fn a_row_is_as_small_as_the_documentation_says() {
-    let caller = size_of::<crate::limit::per_key::key::ClientKey>();
+    let caller = size_of::<crate::limit::key::ClientKey>();
     assert_eq!(caller, 16);
     assert_eq!(size_of::<Bucket>(), 40 - caller);
     assert_eq!(size_of::<InFlight>(), 24 - caller);

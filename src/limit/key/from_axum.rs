@@ -49,7 +49,7 @@ pub(super) fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::per_key::key::peer_ip::{PeerAddr, peer};
+    use crate::limit::key::peer_ip::{PeerAddr, peer};
 
     #[test]
     fn what_axum_says_counts_after_the_own_extension() {

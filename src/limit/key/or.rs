@@ -27,8 +27,8 @@ macro_rules! or {
     () => {
         /// Returns a key that is found by this one, or else by `other`.
         #[must_use]
-        pub fn or<K>(self, other: K) -> $crate::limit::per_key::key::Or<Self, K> {
-            $crate::limit::per_key::key::Or {
+        pub fn or<K>(self, other: K) -> $crate::limit::key::Or<Self, K> {
+            $crate::limit::key::Or {
                 first: self,
                 second: other,
             }

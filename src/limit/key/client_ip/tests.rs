@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::limit::per_key::key::PeerAddr;
+use crate::limit::key::PeerAddr;
 
 const XFF: &str = "x-forwarded-for";
 const FWD: &str = "forwarded";
