@@ -46,11 +46,6 @@ pub struct AnyResponse<R>(Arc<Matches<R>>);
 type Matches<R> = dyn Fn(Result<&R, &BoxError>) -> bool + Send + Sync;
 
 /// A condition on responses of one type.
-#[diagnostic::on_unimplemented(
-    message = "`{Response}` is not an HTTP response",
-    note = "for other responses, call `.any_response()` on the layer",
-    note = "the types of `reqwest` need the feature `reqwest`"
-)]
 pub trait Decide<Response> {
     /// Returns whether the backup responds after this result.
     fn matches(&self, result: Result<&Response, &BoxError>) -> bool;
