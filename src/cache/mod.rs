@@ -99,8 +99,8 @@
 //! [`statuses`](CacheLayer::statuses), whose body came to its end and is not longer than
 //! [`max_entry`](CacheLayer::max_entry). A response is not cached
 //!
-//! - if the request's body is [streamed](crate::body::PeekBody), or the request asks for a part (`Range`)
-//!   or is conditional (`If-None-Match` and the like)
+//! - if the request's body is [streamed](crate::body::PeekBody), or the request asks for a part
+//!   (`Range`) or is conditional (`If-None-Match` and the like)
 //! - if the request has `Cache-Control: no-store`, or the response has `no-store` or `private`
 //! - if it sets a cookie, except cookies with which proxies tell bots from people and machines
 //!   apart (`__cf_bm`, `_cfuvid`, `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`,

@@ -136,7 +136,8 @@
 //! the status, and outside the [timeout](crate::timeout) of an attempt and between chunks, which
 //! applies while the beginning is held back.
 //!
-//! The response type changes to one with a [`ResponseBody`](body::ResponseBody), so a fallback service needs
+//! The response type changes to one with a [`ResponseBody`](body::ResponseBody), so a fallback
+//! service needs
 //! `.map_response(|response| response.map(ResponseBody::from))`. With `reqwest` the type stays the
 //! same. Inner limits see the original response, and their permits travel with the body.
 //!

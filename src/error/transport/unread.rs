@@ -4,16 +4,13 @@ use std::error::Error;
 #[cfg(feature = "tracing")]
 use std::sync::Once;
 
-/// The start of the `Debug` text of an error, the feature that classifies it, and whether it is
-/// enabled. Without the feature this crate can't name the type.
+/// The crates of clients, the feature that classifies their errors, and whether it is enabled. The
+/// `Debug` text of their errors starts with the name of the crate; without the feature there is no
+/// type to compare with.
 const CLIENTS: [(&str, &str, bool); 3] = [
-    ("hyper::Error(", "hyper", cfg!(feature = "hyper")),
-    (
-        "hyper_util::client::legacy::Error(",
-        "hyper",
-        cfg!(feature = "hyper"),
-    ),
-    ("reqwest::Error {", "reqwest", cfg!(feature = "reqwest")),
+    ("hyper", "hyper", cfg!(feature = "hyper")),
+    ("hyper_util", "hyper", cfg!(feature = "hyper")),
+    ("reqwest", "reqwest", cfg!(feature = "reqwest")),
 ];
 
 /// Warns, once per process, if an error has no outcome because a feature is not enabled.
@@ -38,7 +35,8 @@ pub(in crate::error) fn warn<'a>(errors: impl Iterator<Item = &'a (dyn Error + '
 /// whether it is enabled.
 fn client(error: &(dyn Error + 'static)) -> Option<(&'static str, bool)> {
     let text = format!("{error:?}");
-    let client = CLIENTS.iter().find(|(start, ..)| text.starts_with(start));
+    let (name, _) = text.split_once("::")?;
+    let client = CLIENTS.iter().find(|(crate_name, ..)| *crate_name == name);
     client.map(|(_, feature, is_enabled)| (*feature, *is_enabled))
 }
 
@@ -61,7 +59,7 @@ mod tests {
         let reqwest = reqwest::Client::builder().no_proxy().build().unwrap();
         let error: BoxError = reqwest.get(url).send().await.unwrap_err().into();
         assert_eq!(client(&*error), Some(("reqwest", true)));
-        let other: BoxError = "hyper::Error(".into();
+        let other: BoxError = "hyper::".into();
         assert_eq!(client(&*other), None);
     }
 }
