@@ -128,8 +128,8 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `axum` | axum's body can be retried if it is empty; keys read `ConnectInfo` and `MatchedPath` |
-//! | `hyper` | retries recognise the errors of hyper and hyper-util's client, and its bodies |
-//! | `reqwest` | `reqwest::Client` as the innermost service |
+//! | `hyper` | for hyper and hyper-util's client, whose errors are not retried without it; and its bodies |
+//! | `reqwest` | `reqwest::Client` as the innermost service, and its errors |
 //! | `reqwest-middleware` | any layer as a `reqwest_middleware::Middleware` |
 //! | `per-key` | `.per(key)` on the three limits: one limit per client, in bounded memory |
 //! | `grpc` | `rejection::Grpc`: rejections as gRPC statuses with `RetryInfo` |
@@ -165,52 +165,55 @@ pub mod timeout;
 
 #[cfg(feature = "provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::ai::{provider, router, stack, stream_errors};
+pub use self::ai::{
+    provider, router, stack, stream_errors,
+    tokens::{TokenUsage, Tokens},
+};
+#[cfg(feature = "provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+pub use self::http::{Dimension, RateLimits, Reported};
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::integrations::{
+    HttpClient, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
+};
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::integrations::{LayerError, LayerMiddleware, NextService};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
 pub use self::limit::{key, per_key};
 pub use self::{
     circuit_breaker::circuit,
-    fallback::predicate,
-    limit::{concurrency, cost, rejection, sliding_window, token_bucket},
+    error::{
+        BoxError, CircuitOpen, ClassifierFn, Classify, ErrorClassifier, HttpClassifier, LimitKind,
+        Outcome, Reason, Rejected, TimedOut,
+    },
+    http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
+    limit::{
+        Clock, Decision, InvalidQuota, Quota, concurrency, cost, rejection, sliding_window,
+        token_bucket,
+    },
 };
 
+// Each item is documented once: these in their modules.
 #[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+#[doc(no_inline)]
 pub use self::ai::{
     router::{Router, RouterLayer},
     stack::StackLayer,
     stream_errors::{StreamErrorLayer, StreamErrorService},
-    tokens::{TokenUsage, Tokens},
 };
 #[cfg(feature = "cache")]
-#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+#[doc(no_inline)]
 pub use self::cache::{Cache, CacheLayer};
-#[cfg(any(feature = "cache", feature = "provider"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
-pub use self::http::PeekBody;
-#[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-pub use self::http::{Dimension, RateLimits, ReplaceBody, Reported};
-#[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-pub use self::integrations::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
-};
-#[cfg(feature = "reqwest-middleware")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
-pub use self::integrations::{LayerError, LayerMiddleware, NextFuture, NextService};
+#[doc(no_inline)]
 pub use self::{
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},
-    error::{
-        BoxError, CircuitOpen, Classify, ErrorClassifier, HttpClassifier, LimitKind, Outcome,
-        Reason, Rejected, TimedOut,
-    },
     fallback::{Fallback, FallbackLayer},
-    http::{GuardedBody, Hint, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     limit::{
-        Clock, Cost, InvalidQuota, Quota,
+        Cost,
         concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
         sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
         token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
@@ -220,11 +223,25 @@ pub use self::{
     timeout::{Timeout, TimeoutLayer},
 };
 
-#[doc(hidden)]
-pub use self::limit::Decision;
+/// Bodies of requests and responses.
+pub mod body {
+    #[cfg(any(feature = "cache", feature = "provider"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
+    pub use crate::http::PeekBody;
+    #[cfg(feature = "provider")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
+    pub use crate::http::ReplaceBody;
+    pub use crate::http::{GuardedBody, WithBody};
+}
 
-/// The response future that the limiters share.
+/// The response futures of limits and clients.
 pub mod future {
+    #[cfg(feature = "reqwest")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+    pub use crate::integrations::HttpClientFuture;
+    #[cfg(feature = "reqwest-middleware")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+    pub use crate::integrations::NextFuture;
     pub use crate::limit::engine::{ReleasePolicy, ResponseFuture};
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
-use tower_throttle::{BoxError, cache::Status, fallback::AnsweredBy};
+use tower_throttle::{BoxError, cache::Status, fallback::ServedBy};
 
 use crate::{
     hopeless::Hopeless,
@@ -47,7 +47,7 @@ pub(crate) async fn read(response: Response, meter: &Arc<Meter>) -> Result<Answe
     let is_hit = matches!(Status::of(&response), Some(Status::Hit | Status::Collapsed));
     // It comes over no wire of its own.
     let _reading = is_hit.then(|| meter.hold());
-    let elsewhere = !is_hit && !AnsweredBy::of(&response).is_primary();
+    let elsewhere = !is_hit && !ServedBy::of(&response).is_primary();
     let request_id = header(&response, "x-request-id");
     let streams = header(&response, CONTENT_TYPE.as_str()).starts_with("text/event-stream");
     let body = to_its_end(response).await?;

@@ -11,7 +11,10 @@ use std::{
 use reqwest::{Client, Request, Response};
 use tokio::time::Instant;
 use tower::Service;
-use tower_throttle::{BoxError, GuardedBody, IntoHttp, WithBody};
+use tower_throttle::{
+    BoxError, IntoHttp,
+    body::{GuardedBody, WithBody},
+};
 
 use crate::meter::Meter;
 

@@ -99,8 +99,8 @@
 //! [`statuses`](CacheLayer::statuses), whose body came to its end and is not longer than
 //! [`max_entry`](CacheLayer::max_entry). A response is not cached
 //!
-//! - if the request's body is [streamed](crate::PeekBody), or the request asks for a part (`Range`)
-//!   or is conditional (`If-None-Match` and the like)
+//! - if the request's body is [streamed](crate::body::PeekBody), or the request asks for a part
+//!   (`Range`) or is conditional (`If-None-Match` and the like)
 //! - if the request has `Cache-Control: no-store`, or the response has `no-store` or `private`
 //! - if it sets a cookie, except cookies with which proxies tell bots from people and machines
 //!   apart (`__cf_bm`, `_cfuvid`, `__cflb`, `AWSALB`, `AWSALBCORS`, `AWSALBTG`, `AWSALBTGCORS`,
@@ -197,7 +197,7 @@
 //! A body is also too long if it has more frames than one for each 100 bytes of `max_entry`, plus
 //! 64.
 
-mod body;
+pub mod body;
 mod coalesce;
 mod completions;
 mod directives;
@@ -222,6 +222,5 @@ mod usage;
 pub mod future;
 
 pub use self::{
-    body::ResponseBody, error::SharedBodyError, layer::CacheLayer, service::Cache, status::Status,
-    usage::CacheUsage,
+    error::SharedBodyError, layer::CacheLayer, service::Cache, status::Status, usage::CacheUsage,
 };

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     circuit_breaker::circuit::Circuit,
-    error::{ErrorClassifier, HttpClassifier, Outcome, OutcomeSet},
+    error::{BoxError, ClassifierFn, ErrorClassifier, HttpClassifier, Outcome, OutcomeSet},
+    http::ResponseHead,
 };
 
 /// Rejects requests while the service fails.
@@ -58,6 +59,31 @@ impl<C> CircuitBreakerLayer<C> {
             },
             check_only: self.check_only,
         }
+    }
+
+    /// Sets the classifier to a closure on the head of an HTTP response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{CircuitBreakerLayer, Outcome};
+    ///
+    /// let layer = CircuitBreakerLayer::new().classify_with(|result| match result {
+    ///     Ok(response) if response.headers().contains_key("x-maintenance") => {
+    ///         Some(Outcome::Overloaded)
+    ///     }
+    ///     result => Outcome::of(result),
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn classify_with<F>(self, classifier: F) -> CircuitBreakerLayer<ClassifierFn>
+    where
+        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.classify(ClassifierFn::new(classifier))
     }
 
     /// Rejects requests while the circuit is open, and counts no outcomes.

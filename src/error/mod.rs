@@ -9,7 +9,7 @@ mod transport;
 
 pub use self::{
     circuit_open::CircuitOpen,
-    outcome::{Classify, ErrorClassifier, HttpClassifier, Outcome},
+    outcome::{ClassifierFn, Classify, ErrorClassifier, HttpClassifier, Outcome},
     rejected::{BoxError, LimitKind, Reason, Rejected},
     timed_out::TimedOut,
 };

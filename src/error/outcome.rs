@@ -1,6 +1,6 @@
 //! What the result of a call means: one vocabulary for every layer.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
@@ -51,8 +51,8 @@ pub enum Outcome {
 
 /// Returns what a result says about the service.
 ///
-/// Implemented for [`HttpClassifier`], [`ErrorClassifier`], and closures. A closure names the type
-/// of its argument:
+/// Implemented for [`HttpClassifier`], [`ErrorClassifier`], and closures. A closure that reads more
+/// than the head of a response names the type of its argument:
 ///
 /// ```
 /// use http::Response;
@@ -69,7 +69,8 @@ pub enum Outcome {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't classify responses of type `{Response}`",
     note = "responses that are not HTTP need `ErrorClassifier`, or a closure",
-    note = "a closure names its argument's type: `|result: Result<&MyResponse, &BoxError>| ..`"
+    note = "a closure on the head of an HTTP response goes into `.classify_with(|result| ..)`",
+    note = "any other names its argument's type: `|result: Result<&MyResponse, &BoxError>| ..`"
 )]
 pub trait Classify<Response> {
     /// Returns what this result says about the service; `None` if it says nothing, as for a request
@@ -91,6 +92,14 @@ pub struct HttpClassifier;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorClassifier;
 
+/// Classifies HTTP responses and errors by a closure. Made by
+/// [`classify_with`](crate::RetryAfterBackoffLayer::classify_with).
+#[derive(Clone)]
+pub struct ClassifierFn(Arc<ClassifyHead>);
+
+type ClassifyHead =
+    dyn Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome> + Send + Sync;
+
 /// Some of the outcomes, as one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OutcomeSet(u16);
@@ -103,7 +112,7 @@ impl Outcome {
     /// The first of these that there is decides: an outcome in the response's extensions, a
     /// [`Rejected`] in them, which is a response of this crate's own limits, and the status.
     #[must_use]
-    pub fn of<R: ResponseHead>(result: Result<&R, &BoxError>) -> Option<Self> {
+    pub fn of<R: ResponseHead + ?Sized>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
             Ok(response) => response,
             Err(error) => return Self::of_error(error),
@@ -154,8 +163,11 @@ impl Outcome {
 
     /// Returns what an error says, by all errors in its chain of sources.
     ///
-    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or
-    /// reqwest which says that the request's own body failed; and if no error in it is known.
+    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or reqwest
+    /// which says that the request's own body failed; and if no error in it is known.
+    ///
+    /// The errors of hyper and hyper-util need the feature `hyper`, and those of reqwest the feature
+    /// `reqwest`. If one of them is missing, the feature `tracing` logs a warning, once per process.
     #[must_use]
     pub fn of_error(error: &BoxError) -> Option<Self> {
         let mut outcome = None;
@@ -173,6 +185,10 @@ impl Outcome {
                 (None | Some(Self::Interrupted), Some(source)) => Some(source),
                 (outcome, _) => outcome,
             };
+        }
+        #[cfg(feature = "tracing")]
+        if outcome.is_none() {
+            transport::warn_of_missing_feature(source_chain(error));
         }
         outcome
     }
@@ -216,6 +232,34 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
 
     fn hint(&self, response: &Response) -> Hint {
         Hint::from_headers(response.headers())
+    }
+}
+
+impl ClassifierFn {
+    pub(crate) fn new<F>(f: F) -> Self
+    where
+        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self(Arc::new(f))
+    }
+}
+
+impl<Response: ResponseHead + 'static> Classify<Response> for ClassifierFn {
+    fn classify(&self, result: Result<&Response, &BoxError>) -> Option<Outcome> {
+        (self.0)(result.map(|response| response as _))
+    }
+
+    fn hint(&self, response: &Response) -> Hint {
+        Hint::from_headers(response.headers())
+    }
+}
+
+impl fmt::Debug for ClassifierFn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClassifierFn").finish_non_exhaustive()
     }
 }
 

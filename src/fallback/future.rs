@@ -9,10 +9,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{
-    AnsweredBy, FallbackLayer, answered_by::Annotate, backup::Backup, layer::FallbackSettings,
-    predicate::Predicate,
-};
+pub use super::backup::service::BackupFuture;
+use super::{FallbackLayer, ServedBy, backup::Backup, condition::Decide, layer::FallbackSettings};
 use crate::error::{BoxError, CircuitOpen, find_source};
 
 pin_project! {
@@ -54,14 +52,13 @@ impl<F, G, Request, L> ResponseFuture<F, G, Request, L> {
     }
 }
 
-impl<F, Request, Response, Error, B, W, N> Future
-    for ResponseFuture<F, B::Future, Request, FallbackLayer<B, W, N>>
+impl<F, Request, Response, Error, B, W> Future
+    for ResponseFuture<F, B::Future, Request, FallbackLayer<B, W>>
 where
     F: Future<Output = Result<Response, Error>>,
     Error: Into<BoxError>,
     B: Backup<Request, Response>,
-    W: Predicate<Response>,
-    N: Annotate<Response>,
+    W: Decide<Response>,
 {
     type Output = Result<Response, BoxError>;
 
@@ -74,7 +71,7 @@ where
                 // ## Primary => (Backup | done)
                 StateProj::Primary { future, kept } => {
                     let outcome = ready!(future.poll(cx)).map_err(Into::into);
-                    if !settings.when.when(outcome.as_ref()) {
+                    if !settings.when.matches(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
                     *this.is_circuit_open = is_circuit_open(&outcome);
@@ -90,8 +87,8 @@ where
                     let mut outcome = ready!(future.as_mut().poll(cx));
                     if let Ok(response) = &mut outcome {
                         let name = settings.name.clone();
-                        let answered_by = AnsweredBy::backup(name, *this.is_circuit_open);
-                        settings.note.annotate(response, answered_by);
+                        let served_by = ServedBy::backup(name, *this.is_circuit_open);
+                        settings.when.note(response, served_by);
                     }
                     return Poll::Ready(outcome);
                 }
@@ -106,8 +103,8 @@ fn is_circuit_open<Response>(outcome: &Result<Response, BoxError>) -> bool {
 }
 
 #[cold]
-fn fall_back<B, W, N, Request, Response>(
-    settings: &FallbackSettings<B, W, N>,
+fn fall_back<B, W, Request, Response>(
+    settings: &FallbackSettings<B, W>,
     kept: Option<Request>,
     failed: Result<Response, BoxError>,
 ) -> Result<Pin<Box<B::Future>>, Result<Response, BoxError>>

@@ -7,31 +7,26 @@ use std::{
 use tower_layer::Layer;
 
 use super::{
-    Fallback,
-    answered_by::{AnyResponse, HttpResponse},
+    AnyResponse, Condition, Fallback,
     backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
-    predicate,
-    predicate::{AnyError, Condition, Failure},
 };
 use crate::error::BoxError;
 
 /// Sends requests to a backup if the service fails.
 ///
-/// `B` is the [backup](super::backup), `W` the [condition](super::predicate), and `N` says whether
-/// responses are [HTTP](HttpResponse) or [of any type](AnyResponse). See the
-/// [module docs](crate::fallback) for examples.
+/// `B` is the [backup](super::backup), and `W` a [`Condition`], or an [`AnyResponse`] for responses
+/// that are not HTTP. See the [module docs](crate::fallback) for examples.
 #[doc(alias("failover", "backup"))]
 #[must_use]
-pub struct FallbackLayer<B, W = Condition<Failure>, N = HttpResponse> {
-    pub(super) settings: Arc<FallbackSettings<B, W, N>>,
+pub struct FallbackLayer<B, W = Condition> {
+    pub(super) settings: Arc<FallbackSettings<B, W>>,
 }
 
 /// The settings of a layer, which do not change once a service is made.
 #[derive(Clone)]
-pub(super) struct FallbackSettings<B, W, N> {
+pub(super) struct FallbackSettings<B, W> {
     pub(super) backup: B,
     pub(super) when: W,
-    pub(super) note: N,
     pub(super) name: Option<Arc<str>>,
 }
 
@@ -96,43 +91,64 @@ impl<F> FallbackLayer<FromFn<F>> {
 
 impl<B> FallbackLayer<B> {
     fn with_backup(backup: B) -> Self {
-        Self::of(backup, predicate::failure(), HttpResponse, None)
+        Self::of(FallbackSettings {
+            backup,
+            when: Condition::failure(),
+            name: None,
+        })
     }
 }
 
-impl<B, W, N> FallbackLayer<B, W, N> {
-    fn of(backup: B, when: W, note: N, name: Option<Arc<str>>) -> Self {
-        let settings = Arc::new(FallbackSettings {
-            backup,
-            when,
-            note,
-            name,
-        });
+impl<B, W> FallbackLayer<B, W> {
+    fn of(settings: FallbackSettings<B, W>) -> Self {
+        let settings = Arc::new(settings);
         Self { settings }
     }
 }
 
-impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
-    /// Sets which outcomes are failures. See [`when`](crate::fallback::predicate).
+impl<B: Clone> FallbackLayer<B> {
+    /// Sets which results are failures. See [`Condition`].
     ///
     /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
-    pub fn when<W2>(self, when: W2) -> FallbackLayer<B, W2, N> {
-        let FallbackSettings {
-            backup, note, name, ..
-        } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(backup, when, note, name)
+    pub fn when(mut self, condition: Condition) -> Self {
+        Arc::make_mut(&mut self.settings).when = condition;
+        self
     }
+}
 
-    /// Names the backup, in [`AnsweredBy`](super::AnsweredBy) and in events.
+impl<B: Clone, R> FallbackLayer<B, AnyResponse<R>> {
+    /// Sets which results are failures. Default: any error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::FallbackLayer;
+    ///
+    /// let layer = FallbackLayer::value("sorry")
+    ///     .any_response::<&'static str>()
+    ///     .when(|result| result.is_ok_and(|text| text.is_empty()));
+    /// # let _ = layer;
+    /// ```
+    pub fn when<F>(mut self, condition: F) -> Self
+    where
+        F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
+    {
+        Arc::make_mut(&mut self.settings).when = AnyResponse::from_fn(condition);
+        self
+    }
+}
+
+impl<B: Clone, W: Clone> FallbackLayer<B, W> {
+    /// Names the backup, in [`ServedBy`](super::ServedBy) and in events.
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.settings).name = Some(name.into());
         self
     }
 
-    /// Accepts responses of any type, not only HTTP.
+    /// Accepts responses of type `R`, which need not be HTTP.
     ///
-    /// The failures are then [any error](predicate::any_error), unless [`when`](Self::when) is
-    /// called after this, and responses get no [`AnsweredBy`](super::AnsweredBy).
+    /// The failures are then any error, unless [`when`](Self::when) is called after this with a
+    /// closure on the whole response. Responses get no [`ServedBy`](super::ServedBy).
     ///
     /// # Examples
     ///
@@ -147,24 +163,28 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<B, W, N> {
     ///     Ok::<_, Infallible>(prompt.len())
     /// });
     /// let large_model = service_fn(async |_: &'static str| Err::<usize, _>("overloaded"));
-    /// let model = FallbackLayer::new(small_model).any_response().layer(large_model);
+    /// let model = FallbackLayer::new(small_model).any_response::<usize>().layer(large_model);
     ///
     /// assert_eq!(model.oneshot("hello").await?, 5);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn any_response(self) -> FallbackLayer<B, Condition<AnyError>, AnyResponse> {
+    pub fn any_response<R>(self) -> FallbackLayer<B, AnyResponse<R>> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(backup, predicate::any_error(), AnyResponse, name)
+        FallbackLayer::of(FallbackSettings {
+            backup,
+            when: AnyResponse::from_fn(|result| result.is_err()),
+            name,
+        })
     }
 }
 
-impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
+impl<B: Clone, W: Clone> FallbackLayer<BackupService<B>, W> {
     /// Changes the request for the backup: another model, host or key.
     ///
     /// `map` is called only if the backup is, with the request as it came to this layer. The
     /// primary's request is not changed.
-    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, W, N>
+    pub fn map_request<Request, M>(self, map: M) -> FallbackLayer<BackupService<B, M>, W>
     where
         M: Fn(Request) -> Request,
     {
@@ -172,12 +192,12 @@ impl<B: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B>, W, N> {
     }
 }
 
-impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, W, N> {
+impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
     /// Accepts requests of any type that is [`Clone`], even if it is not
     /// [`TryClone`](crate::TryClone).
     ///
     /// Call it after [`map_request`](Self::map_request).
-    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W, N> {
+    pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W> {
         self.map_backup(|service, map| BackupService {
             service,
             map: CloneRequest(map),
@@ -187,14 +207,17 @@ impl<B: Clone, M: Clone, W: Clone, N: Clone> FallbackLayer<BackupService<B, M>, 
     fn map_backup<M2>(
         self,
         f: impl FnOnce(Arc<Mutex<B>>, M) -> BackupService<B, M2>,
-    ) -> FallbackLayer<BackupService<B, M2>, W, N> {
+    ) -> FallbackLayer<BackupService<B, M2>, W> {
         let settings = Arc::unwrap_or_clone(self.settings);
-        let backup = f(settings.backup.service, settings.backup.map);
-        FallbackLayer::of(backup, settings.when, settings.note, settings.name)
+        FallbackLayer::of(FallbackSettings {
+            backup: f(settings.backup.service, settings.backup.map),
+            when: settings.when,
+            name: settings.name,
+        })
     }
 }
 
-impl<B, W, N> Clone for FallbackLayer<B, W, N> {
+impl<B, W> Clone for FallbackLayer<B, W> {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
@@ -202,18 +225,17 @@ impl<B, W, N> Clone for FallbackLayer<B, W, N> {
     }
 }
 
-impl<B, W, N> fmt::Debug for FallbackLayer<B, W, N> {
+impl<B, W> fmt::Debug for FallbackLayer<B, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackLayer")
             .field("backup", &type_name::<B>())
-            .field("when", &type_name::<W>())
             .field("name", &self.settings.name)
             .finish()
     }
 }
 
-impl<S, B, W, N> Layer<S> for FallbackLayer<B, W, N> {
-    type Service = Fallback<S, B, W, N>;
+impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
+    type Service = Fallback<S, B, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Fallback::new(inner, self.clone())

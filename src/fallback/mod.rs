@@ -13,7 +13,7 @@
 //! use std::convert::Infallible;
 //! use http::{Request, Response, StatusCode};
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{FallbackLayer, fallback::AnsweredBy};
+//! use tower_throttle::{FallbackLayer, fallback::ServedBy};
 //!
 //! // Rejects all models but one.
 //! let provider = service_fn(async |request: Request<String>| {
@@ -30,7 +30,7 @@
 //!
 //! let response = client.ready().await?.call(Request::new("large".into())).await?;
 //! assert_eq!(response.body(), "from small");
-//! assert_eq!(AnsweredBy::of(&response).name(), Some("small"));
+//! assert_eq!(ServedBy::of(&response).name(), Some("small"));
 //! # Ok(())
 //! # }
 //! ```
@@ -44,7 +44,7 @@
 //! # use std::convert::Infallible;
 //! # use http::{Request, Response};
 //! # use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{Outcome, FallbackLayer, fallback::AnsweredBy, predicate};
+//! use tower_throttle::{Outcome, FallbackLayer, fallback::{Condition, ServedBy}};
 //!
 //! # let responds = |status: u16, kind: Option<Outcome>| {
 //! #     service_fn(move |_: Request<()>| async move {
@@ -58,7 +58,7 @@
 //!     .layer(FallbackLayer::value(Response::new("try again later")).named("sorry"))
 //!     .layer(
 //!         FallbackLayer::new(long_context)
-//!             .when(predicate::outcome([Outcome::ContextTooLong]))
+//!             .when(Condition::outcome([Outcome::ContextTooLong]))
 //!             .named("long context"),
 //!     )
 //!     .layer(FallbackLayer::new(other_provider).named("other provider"));
@@ -66,9 +66,9 @@
 //! # let (busy, too_long) = (responds(429, None), responds(400, Some(Outcome::ContextTooLong)));
 //! // The other provider is down as well.
 //! let response = backups.clone().service(busy).oneshot(Request::new(())).await?;
-//! assert_eq!(AnsweredBy::of(&response).name(), Some("sorry"));
+//! assert_eq!(ServedBy::of(&response).name(), Some("sorry"));
 //! let response = backups.service(too_long).oneshot(Request::new(())).await?;
-//! assert_eq!(AnsweredBy::of(&response).name(), Some("long context"));
+//! assert_eq!(ServedBy::of(&response).name(), Some("long context"));
 //! # Ok(())
 //! # }
 //! ```
@@ -84,12 +84,12 @@
 //! use std::{convert::Infallible, time::Duration};
 //! use http::{Request, Response};
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::predicate};
+//! use tower_throttle::{FallbackLayer, Quota, TokenBucketLayer, fallback::Condition};
 //!
 //! let primary = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("primary")));
 //! let backup = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("backup")));
 //! let mut client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(backup).when(predicate::rejected()))
+//!     .layer(FallbackLayer::new(backup).when(Condition::rejected()))
 //!     .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::from_secs(2)))
 //!     .service(primary);
 //!
@@ -101,8 +101,8 @@
 //!
 //! # Which outcomes are failures
 //!
-//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`predicate`] for
-//! other conditions. A failure in the middle of a response's body does not count, because the
+//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`Condition`] for
+//! others. A failure in the middle of a response's body does not count, because the
 //! client has the response by then. An error of the primary's `poll_ready` is returned, because
 //! there is no request yet that a backup could respond to.
 //!
@@ -118,7 +118,7 @@
 //! company, replace them with `map_request`.
 //!
 //! A server may have acted on a request that failed. If it must not act twice, use a condition that
-//! rules this out, such as [`predicate::rejected`].
+//! rules this out, such as [`Condition::rejected`].
 //!
 //! # A primary that keeps failing
 //!
@@ -161,6 +161,42 @@
 //! Outside of the limits and the retry of the primary, so that the backup also responds if these
 //! reject a request. Limits of the backup go around the backup.
 //!
+//! A [`ConcurrencyLayer`](crate::ConcurrencyLayer) wraps the response's body in a
+//! [`GuardedBody`](crate::body::GuardedBody), and the backup's responses must have the same type. If
+//! the backup has no concurrency limit, wrap its bodies without a guard:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::service_fn;
+//! # let primary = service_fn(async |_: Request<()>| {
+//! #     Ok::<_, Infallible>(Response::builder().status(503).body(String::new()).unwrap())
+//! # });
+//! # let backup = service_fn(async |_: Request<()>| {
+//! #     Ok::<_, Infallible>(Response::new(String::from("backup")))
+//! # });
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_throttle::{
+//!     ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer, TokenBucketLayer,
+//!     body::GuardedBody,
+//! };
+//!
+//! let backup = backup.map_response(|response| response.map(GuardedBody::from));
+//! let client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(backup))
+//!     .layer(RetryAfterBackoffLayer::new().attempts(2))
+//!     .layer(ConcurrencyLayer::new(10))
+//!     .layer(TokenBucketLayer::new(Quota::per_second(10)))
+//!     .service(primary);
+//!
+//! let response = client.oneshot(Request::new(())).await?;
+//! assert_eq!(response.body().get_ref(), "backup");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Performance
 //!
 //! A call clones the request, if the backup is a service, and counts a reference. The backup is
@@ -168,15 +204,16 @@
 //! primary's future and its failed response are dropped before the backup is called, unless a
 //! closure takes the response.
 
-mod answered_by;
 pub mod backup;
+mod condition;
 pub mod future;
 mod layer;
-pub mod predicate;
+mod served_by;
 mod service;
 
 pub use self::{
-    answered_by::{Annotate, AnsweredBy, AnyResponse, HttpResponse},
+    condition::{AnyResponse, Condition},
     layer::FallbackLayer,
+    served_by::ServedBy,
     service::Fallback,
 };

@@ -5,42 +5,35 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    FallbackLayer,
-    answered_by::{Annotate, HttpResponse},
-    backup::Backup,
-    future::ResponseFuture,
-    predicate::{Condition, Failure, Predicate},
-};
+use super::{Condition, FallbackLayer, backup::Backup, condition::Decide, future::ResponseFuture};
 use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
-pub struct Fallback<S, B, W = Condition<Failure>, N = HttpResponse> {
+pub struct Fallback<S, B, W = Condition> {
     inner: S,
-    layer: FallbackLayer<B, W, N>,
+    layer: FallbackLayer<B, W>,
 }
 
 // ===== impl Fallback =====
 
-impl<S, B, W, N> Fallback<S, B, W, N> {
-    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W, N>) -> Self {
+impl<S, B, W> Fallback<S, B, W> {
+    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W>) -> Self {
         Self { inner, layer }
     }
 
     crate::macros::inner!(inner);
 }
 
-impl<S, B, W, N, Request> Service<Request> for Fallback<S, B, W, N>
+impl<S, B, W, Request> Service<Request> for Fallback<S, B, W>
 where
     S: Service<Request>,
     S::Error: Into<BoxError>,
     B: Backup<Request, S::Response>,
-    W: Predicate<S::Response>,
-    N: Annotate<S::Response>,
+    W: Decide<S::Response>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, W, N>>;
+    type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, W>>;
 
     /// Passes through to the primary. There is no request yet that a backup could respond to.
     #[inline]
@@ -55,13 +48,13 @@ where
     }
 }
 
-impl<S: Clone, B, W, N> Clone for Fallback<S, B, W, N> {
+impl<S: Clone, B, W> Clone for Fallback<S, B, W> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.layer.clone())
     }
 }
 
-impl<S: fmt::Debug, B, W, N> fmt::Debug for Fallback<S, B, W, N> {
+impl<S: fmt::Debug, B, W> fmt::Debug for Fallback<S, B, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback")
             .field("inner", &self.inner)

@@ -6,7 +6,8 @@ use http::{Extensions, HeaderMap, StatusCode};
 ///
 /// Implemented for [`http::Response`] and, with the feature `reqwest`, for `reqwest::Response`.
 #[diagnostic::on_unimplemented(
-    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate",
+    note = "a fallback or circuit breaker for responses that are not HTTP needs `.any_response()`"
 )]
 pub trait ResponseHead {
     /// Returns the status.

@@ -11,8 +11,8 @@ use http_body_util::{
 /// A response body that can be created from a text.
 ///
 /// Implemented for bodies of `http-body-util`, for `String`, with the feature `axum` for its body,
-/// and for this crate's wrappers of these, such as a [`GuardedBody`](crate::GuardedBody). Implement
-/// it for your own body types; for types of other crates use
+/// and for this crate's wrappers of these, such as a [`GuardedBody`](crate::body::GuardedBody).
+/// Implement it for your own body types; for types of other crates use
 /// [`AsResponseWith`](crate::rejection::AsResponseWith).
 pub trait TextBody {
     /// Creates a body with this text.

@@ -5,7 +5,9 @@
 /// Implemented for [`http::Request`] with such a body, for bodies that are fully in memory, and,
 /// with the feature of the same name, for `axum` bodies and `reqwest` requests.
 #[diagnostic::on_unimplemented(
-    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate"
+    note = "enable the feature `reqwest`, `axum` or `hyper` for the types of that crate",
+    note = "`ReplayLayer` outside of a retry or fallback records any other body, so that it can be \
+            cloned"
 )]
 pub trait TryClone: Sized {
     /// Returns a clone, or `None` if there can't be one, as for a streaming body.

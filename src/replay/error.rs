@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-/// Error of a [`ReplayBody`](super::ReplayBody) that can't be sent completely.
+/// The reason that a [`ReplayBody`](super::body::ReplayBody) can't be sent, or not to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplayError {

@@ -16,7 +16,7 @@
 //! use http_body_util::BodyExt;
 //! use std::{convert::Infallible, sync::atomic::{AtomicU32, Ordering}};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_throttle::{RetryAfterBackoffLayer, replay::{ReplayBody, ReplayLayer}};
+//! use tower_throttle::{RetryAfterBackoffLayer, replay::{ReplayLayer, body::ReplayBody}};
 //!
 //! // Turns the first request away once it has read half of it.
 //! static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -116,11 +116,11 @@
 //! With `max_bytes(0)` only empty bodies can be sent again. `usize::MAX` is no limit. A trailer
 //! counts as its text plus 64 bytes.
 
-mod body;
+pub mod body;
 mod error;
 mod layer;
 mod record;
 mod service;
 mod shared;
 
-pub use self::{body::ReplayBody, error::ReplayError, layer::ReplayLayer, service::Replay};
+pub use self::{error::ReplayError, layer::ReplayLayer, service::Replay};

@@ -4,7 +4,7 @@ use http::Request;
 use http_body::Body;
 use tower_service::Service;
 
-use super::ReplayBody;
+use super::body::ReplayBody;
 
 /// Replay middleware, made by a [`ReplayLayer`](super::ReplayLayer).
 #[derive(Debug, Clone)]

@@ -114,10 +114,9 @@ where
                         next.progress.pending();
                         return Poll::Pending;
                     };
-                    let mut result = result.map_err(Into::into);
+                    let result = result.map_err(Into::into);
                     let Some(plan) = next.judge(&result) else {
-                        next.record(&mut result);
-                        return Poll::Ready(result);
+                        return Poll::Ready(next.record(result));
                     };
                     match is_found_out(&result) {
                         true => next.progress.waited_for_another(plan.wait),
@@ -133,9 +132,9 @@ where
                     ready!(between.poll_sleep(cx));
                     let Poll::Ready(ready) = next.service.poll_ready(cx) else {
                         ready!(between.timer.as_mut().poll(cx));
-                        return Poll::Ready(Err(DeadlinePassed.into()));
+                        return Poll::Ready(Err(next.error(DeadlinePassed.into())));
                     };
-                    ready.map_err(Into::into)?;
+                    ready.map_err(|error| next.error(error.into()))?;
                     between.withdrawal.spend();
                     let future = next.call();
                     state.set(State::Calling { future });
@@ -274,12 +273,20 @@ where
         Some(plan)
     }
 
+    /// Puts the number of attempts into the result.
     #[inline]
-    fn record(&self, result: &mut Result<S::Response, BoxError>) {
-        if let Ok(response) = result {
-            if self.progress.attempts.attempts() > 1 {
-                self.policy.record(response, self.progress.attempts);
-            }
+    fn record(&self, result: Result<S::Response, BoxError>) -> Result<S::Response, BoxError> {
+        let mut response = result.map_err(|error| self.error(error))?;
+        if self.progress.attempts.attempts() > 1 {
+            self.policy.record(&mut response, self.progress.attempts);
+        }
+        Ok(response)
+    }
+
+    fn error(&self, error: BoxError) -> BoxError {
+        match self.settings.attempts_in_errors {
+            true => self.progress.attempts.wrap(error),
+            false => error,
         }
     }
 

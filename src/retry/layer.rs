@@ -6,6 +6,10 @@ use super::{
     Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAfterBackoff,
     settings::{Paid, Settings},
 };
+use crate::{
+    error::{BoxError, ClassifierFn, Outcome},
+    http::ResponseHead,
+};
 
 /// Retries requests after the wait that the server asks for, or else with exponential backoff.
 ///
@@ -38,6 +42,34 @@ impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
             settings: self.settings,
             policy: self.policy.classify(classifier),
         }
+    }
+
+    /// Sets the classifier to a closure on the head of an HTTP response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{RetryAfterBackoffLayer, Outcome};
+    ///
+    /// let layer = RetryAfterBackoffLayer::new().classify_with(|result| match result {
+    ///     Ok(response) if response.headers().contains_key("x-maintenance") => {
+    ///         Some(Outcome::Overloaded)
+    ///     }
+    ///     result => Outcome::of(result),
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn classify_with<F>(
+        self,
+        classifier: F,
+    ) -> RetryAfterBackoffLayer<OutcomePolicy<ClassifierFn>>
+    where
+        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.classify(ClassifierFn::new(classifier))
     }
 
     /// Retries every method like GET, as for completions of a language model.
@@ -113,6 +145,16 @@ impl<P> RetryAfterBackoffLayer<P> {
     /// Disables the retry budget: only the attempts and the deadline limit retries.
     pub fn no_budget(self) -> Self {
         self.set(|settings| settings.budget = Paid::Free)
+    }
+
+    /// Puts the number of attempts into the errors of this layer, for
+    /// [`Attempts::of_error`](super::Attempts::of_error). Default: errors are returned unchanged.
+    ///
+    /// Each error is then wrapped, also after one attempt. It displays as before, and is the
+    /// [`source`](std::error::Error::source) of the wrapper: use that, or functions such as
+    /// [`Rejected::of`](crate::Rejected::of), instead of `downcast_ref` on the error itself.
+    pub fn attempts_in_errors(self) -> Self {
+        self.set(|settings| settings.attempts_in_errors = true)
     }
 
     /// Makes the waits of this layer reproducible, for tests: the n-th random wait depends only on

@@ -23,6 +23,7 @@ pub(super) struct Settings {
     pub(super) max_backoff: Duration,
     pub(super) deadline: Duration,
     pub(super) budget: Paid,
+    pub(super) attempts_in_errors: bool,
     /// The seed, and the count of numbers drawn. Seed plus count seeds a generator for each number,
     /// so that there is none to lock. If `None`, the thread's generator is used.
     pub(super) seed: Option<(u64, Arc<AtomicU64>)>,
@@ -65,6 +66,7 @@ impl Default for Settings {
             max_backoff: Duration::from_secs(60),
             deadline: Duration::from_secs(5 * 60),
             budget: Paid::By(Budget::default()),
+            attempts_in_errors: false,
             seed: None,
         }
     }

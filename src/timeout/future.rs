@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{ResponseBody, bounds::TimeoutBounds, timer::Timer, watch::BodyWatch};
+use super::{body::ResponseBody, bounds::TimeoutBounds, timer::Timer, watch::BodyWatch};
 use crate::{
     error::{BoxError, TimedOut},
     http::{IntoHttp, WithBody, with_body::map_body},

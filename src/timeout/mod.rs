@@ -120,7 +120,7 @@
 //!
 //! A poll that has to wait panics outside of a Tokio runtime, or in one without a timer.
 
-mod body;
+pub mod body;
 mod bounds;
 pub mod future;
 mod layer;
@@ -128,6 +128,6 @@ mod service;
 mod timer;
 mod watch;
 
-pub use self::{body::ResponseBody, layer::TimeoutLayer, service::Timeout};
+pub use self::{layer::TimeoutLayer, service::Timeout};
 #[doc(no_inline)]
 pub use crate::error::TimedOut;

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{
-    ResponseBody,
+    body::ResponseBody,
     bounds::TimeoutBounds,
     future::{Bounded, ResponseFuture},
 };

@@ -26,7 +26,7 @@ use tower_throttle::{
     RetryAfterBackoffLayer, TimedOut, TokenBucketLayer,
     circuit::{CallGuard, State},
     circuit_breaker::future::ResponseFuture,
-    fallback::AnsweredBy,
+    fallback::ServedBy,
 };
 
 use crate::support::{ms, poll_once, probe};
@@ -474,7 +474,7 @@ async fn a_fallback_answers_at_once_while_it_is_open() {
     for _ in 0..100 {
         let response = client.clone().oneshot(Request::new(())).await.unwrap();
         assert_eq!(*response.body(), "backup");
-        assert!(!AnsweredBy::of(&response).is_primary());
+        assert!(!ServedBy::of(&response).is_primary());
     }
     assert_eq!(primary.calls(), 6);
 }

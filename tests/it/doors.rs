@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, time::Instant};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, LayerMiddleware, Quota,
-    Rejected, RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer, predicate,
+    Rejected, RetryAfterBackoffLayer, SlidingWindowLayer, TokenBucketLayer, fallback::Condition,
     retry::Attempts,
 };
 
@@ -390,7 +390,7 @@ async fn a_layer_sees_the_refusal_of_another_middleware_further_in() {
     let full = TokenBucketLayer::new(Quota::per_second(0));
     let client = ClientBuilder::new(reqwest_client())
         .with(LayerMiddleware::new(
-            FallbackLayer::new(spare).when(predicate::rejected()),
+            FallbackLayer::new(spare).when(Condition::rejected()),
         ))
         .with(Mark("between"))
         .with(LayerMiddleware::new(full))
@@ -539,7 +539,7 @@ async fn a_fallback_around_a_client_with_middleware_sees_the_refusal_inside() {
         Ok::<_, Infallible>(reqwest::Response::from(http::Response::new("spare")))
     });
     let mut service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(spare).when(predicate::rejected()))
+        .layer(FallbackLayer::new(spare).when(Condition::rejected()))
         .service(client);
     let request = reqwest.get(&url).build().unwrap();
     let response = service.ready().await.unwrap().call(request).await.unwrap();

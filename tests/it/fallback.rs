@@ -23,14 +23,13 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_throttle::{
-    BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, Quota, Rejected,
+    BoxError, ConcurrencyLayer, ConcurrencyLimiter, FallbackLayer, Quota, Rejected, ResponseHead,
     SlidingWindowLayer, TokenBucketLayer, TryClone,
     fallback::{
-        AnsweredBy, AnyResponse, Fallback,
-        backup::{BackupFuture, BackupService, Value},
-        future::ResponseFuture,
+        AnyResponse, Condition, Fallback, ServedBy,
+        backup::{BackupService, Value},
+        future::{BackupFuture, ResponseFuture},
     },
-    predicate,
 };
 
 use crate::{
@@ -197,7 +196,7 @@ async fn where_the_request_cannot_be_cloned_the_primarys_outcome_passes_unchange
     let answer = layer.layer(refuses).oneshot(OneOff(7)).await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.body(), "busy");
-    assert!(AnsweredBy::of(&answer).is_primary());
+    assert!(ServedBy::of(&answer).is_primary());
     let broken = service_fn(async |_: OneOff| Err::<Res, _>(Broken("no")));
     let error = layer.layer(broken).oneshot(OneOff(7)).await.unwrap_err();
     assert_eq!(error.downcast_ref::<Broken>().unwrap().0, "no");
@@ -237,7 +236,7 @@ async fn a_value_responds_if_the_request_cannot_be_cloned() {
         .service(broken);
     let answer = client.oneshot(OneOff(1)).await.unwrap();
     assert_eq!(answer.body(), "sorry");
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("apology"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("apology"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +264,7 @@ async fn where_all_fail_the_last_outcome_is_what_the_caller_gets() {
         .service(fails("first"));
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.status(), 502);
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("third"));
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::new(fails("third")))
         .layer(FallbackLayer::new(answers(503, "second")))
@@ -280,7 +279,7 @@ async fn the_response_tells_who_answered() {
         .layer(FallbackLayer::new(answers(200, "third")))
         .layer(FallbackLayer::new(answers(200, "second")).named("two"));
     let by = async |client: BoxCloneService<Req, Res, BoxError>| {
-        AnsweredBy::of(&client.oneshot(request("hi")).await.unwrap())
+        ServedBy::of(&client.oneshot(request("hi")).await.unwrap())
     };
     let client = chain.clone().service(answers(200, "first"));
     let first = by(BoxCloneService::new(client)).await;
@@ -304,7 +303,7 @@ async fn layers_nest_on_either_side() {
         .layer(FallbackLayer::new(answers(503, "inner")).layer(answers(503, "primary")));
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.body(), "outer got hi");
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("outer"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("outer"));
     // As backup: what it says of itself stays.
     let backup = FallbackLayer::new(answers(200, "inner"))
         .named("inner")
@@ -312,8 +311,8 @@ async fn layers_nest_on_either_side() {
     let client = FallbackLayer::new(backup).layer(answers(503, "primary"));
     let answer = client.oneshot(request("hi")).await.unwrap();
     assert_eq!(answer.body(), "inner got hi");
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("inner"));
-    assert!(!AnsweredBy::of(&answer).is_primary());
+    assert_eq!(ServedBy::of(&answer).name(), Some("inner"));
+    assert!(!ServedBy::of(&answer).is_primary());
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +331,7 @@ async fn a_chain_can_be_as_long_as_a_list() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_the_condition_says_is_fallen_back_from() {
-    let layer = FallbackLayer::new(answers(200, "backup")).when(predicate::status([404, 429]));
+    let layer = FallbackLayer::new(answers(200, "backup")).when(Condition::status([404, 429]));
     let body = async |status| {
         let client = layer.layer(answers(status, "primary"));
         client.oneshot(request("hi")).await.unwrap().into_body()
@@ -346,79 +345,86 @@ async fn only_what_the_condition_says_is_fallen_back_from() {
 
 #[test]
 fn conditions_find_errors_anywhere_in_the_chain_of_sources() {
-    use predicate::Predicate;
     let broken: BoxError = Around(Around(Broken("deep").into()).into()).into();
-    let ask = |condition: &dyn Predicate<Res>, error: &BoxError| condition.when(Err(error));
-    assert!(ask(&predicate::error::<Broken>(), &broken));
-    assert!(ask(&predicate::error::<Around>(), &broken));
-    assert!(!ask(&predicate::error::<fmt::Error>(), &broken));
-    assert!(!ask(&predicate::rejected(), &broken));
+    let ask = |condition: &Condition, error: &BoxError| condition.matches(Err(error));
+    assert!(ask(&Condition::error::<Broken>(), &broken));
+    assert!(ask(&Condition::error::<Around>(), &broken));
+    assert!(!ask(&Condition::error::<fmt::Error>(), &broken));
+    assert!(!ask(&Condition::rejected(), &broken));
     let rejected = ConcurrencyLimiter::new(0).try_acquire().unwrap_err();
-    assert!(ask(&predicate::rejected(), &rejected.clone().into()));
-    assert!(ask(&predicate::rejected(), &Around(rejected.into()).into()));
-    assert!(!predicate::rejected().when(Ok(&response(429, ""))));
+    assert!(ask(&Condition::rejected(), &rejected.clone().into()));
+    assert!(ask(&Condition::rejected(), &Around(rejected.into()).into()));
+    assert!(!Condition::rejected().matches(Ok(&response(429, "") as &dyn ResponseHead)));
 }
 
 #[test]
 fn conditions_combine() {
-    use predicate::Predicate;
-    let ok = response(200, "ok");
-    let busy = response(503, "busy");
     let broken: BoxError = Broken("no").into();
-    let table = |condition: &dyn Predicate<Res>| {
+    let table = |condition: Condition| {
+        let matches = |response: &Res| condition.matches(Ok(response as &dyn ResponseHead));
         [
-            condition.when(Ok(&ok)),
-            condition.when(Ok(&busy)),
-            condition.when(Err(&broken)),
+            matches(&response(200, "ok")),
+            matches(&response(503, "busy")),
+            condition.matches(Err(&broken)),
         ]
     };
-    let empty = |outcome: Result<&Res, &BoxError>| outcome.is_ok_and(|it| it.body() == "ok");
-    assert_eq!(table(&predicate::failure()), [false, true, true]);
-    assert_eq!(table(&predicate::any_error()), [false, false, true]);
-    assert_eq!(table(&predicate::any_error().not()), [true, true, false]);
+    assert_eq!(table(Condition::failure()), [false, true, true]);
+    assert_eq!(table(Condition::any_error()), [false, false, true]);
+    assert_eq!(table(Condition::any_error().not()), [true, true, false]);
     assert_eq!(
-        table(&predicate::predicate(
-            |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.status().is_server_error())
+        table(Condition::from_fn(
+            |it| it.is_ok_and(|it| it.status().is_server_error())
         )),
         [false, true, false]
     );
     assert_eq!(
-        table(&predicate::predicate(
-            |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "no")
+        table(Condition::from_fn(
+            |it| it.is_err_and(|it| it.to_string() == "no")
         )),
         [false, false, true]
     );
     assert_eq!(
-        table(&predicate::predicate(
-            |it: Result<&Res, &BoxError>| it.is_err_and(|it| it.to_string() == "yes")
+        table(Condition::from_fn(
+            |it| it.is_err_and(|it| it.to_string() == "yes")
         )),
         [false; 3]
     );
     assert_eq!(
-        table(&predicate::predicate(
-            |it: Result<&Res, &BoxError>| it.is_ok_and(|it| it.body() == "busy")
-        )),
-        [false, true, false]
-    );
-    assert_eq!(table(&predicate::predicate(empty)), [true, false, false]);
-    assert_eq!(
-        table(&predicate::any_error().or(empty)),
-        [true, false, true]
-    );
-    assert_eq!(
-        table(&predicate::failure().and(predicate::any_error().not())),
+        table(Condition::failure().and(Condition::any_error().not())),
         [false, true, false]
     );
     assert_eq!(
-        table(&predicate::failure().and(predicate::status([200]))),
+        table(Condition::failure().and(Condition::status([200]))),
         [false; 3]
     );
 }
 
 #[tokio::test(start_paused = true)]
+async fn conditions_on_a_body() {
+    let table = async |layer: FallbackLayer<Value<Res>, AnyResponse<Res>>| {
+        let mut is_backup = Vec::new();
+        for primary in ["ok", "busy"] {
+            let primary = service_fn(move |_: Req| ready(Ok::<_, Broken>(response(200, primary))));
+            let got = layer.layer(primary).oneshot(request("hi")).await.unwrap();
+            is_backup.push(got.body() == "backup");
+        }
+        let error = layer.layer(fails("no")).oneshot(request("hi")).await;
+        is_backup.push(error.is_ok());
+        is_backup
+    };
+    let value = FallbackLayer::value(response(200, "backup")).any_response::<Res>();
+    let (busy, ok) = (value.clone(), value.clone());
+    assert_eq!(table(value).await, [false, false, true]);
+    let busy = busy.when(|it| it.is_ok_and(|it| it.body() == "busy"));
+    assert_eq!(table(busy).await, [false, true, false]);
+    let ok = ok.when(|it| it.map_or(true, |it| it.body() == "ok"));
+    assert_eq!(table(ok).await, [true, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_of_our_own_limits_is_answered_for() {
     let client = FallbackLayer::new(answers(200, "backup"))
-        .when(predicate::rejected())
+        .when(Condition::rejected())
         .layer(
             TokenBucketLayer::new(Quota::per_hour(1))
                 .max_wait(Duration::ZERO)
@@ -446,11 +452,11 @@ async fn a_limit_around_the_backup_refuses_with_its_own_error() {
 async fn responses_of_any_type_will_do() {
     let backup = service_fn(async |n: String| Ok::<_, Infallible>(n.len()));
     let primary = service_fn(async |n: String| n.parse::<usize>());
-    let layer = FallbackLayer::new(backup).any_response();
+    let layer = FallbackLayer::new(backup).any_response::<usize>();
     let client = layer.layer(primary);
     assert_eq!(client.clone().oneshot("7".into()).await.unwrap(), 7);
     assert_eq!(client.oneshot("seven".into()).await.unwrap(), 5);
-    let too_large = |outcome: Result<&usize, &BoxError>| outcome.is_ok_and(|n| *n > 9);
+    let too_large = |result: Result<&usize, &BoxError>| result.is_ok_and(|n| *n > 9);
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::value(0).any_response().when(too_large))
         .layer(layer.when(too_large))
@@ -469,7 +475,9 @@ async fn a_backup_is_readied_when_it_is_needed_and_not_before() {
     let (backup, mut handle) = tower_test::mock::pair::<String, usize>();
     handle.allow(0);
     let primary = service_fn(async |n: String| n.parse::<usize>());
-    let mut client = FallbackLayer::new(backup).any_response().layer(primary);
+    let mut client = FallbackLayer::new(backup)
+        .any_response::<usize>()
+        .layer(primary);
     // The backup is not ready, and nobody asks it.
     assert_eq!(
         client
@@ -497,8 +505,8 @@ async fn everyone_is_readied_before_being_called() {
     let calls = [primary.calls(), backup.calls()];
     // The primary answers, and is said to have failed.
     let mut client = FallbackLayer::new(backup)
-        .any_response()
-        .when(predicate::any_error().not())
+        .any_response::<tokio::time::Instant>()
+        .when(|result| result.is_ok())
         .layer(primary);
     for _ in 0..3 {
         client.ready().await.unwrap().call(()).await.unwrap();
@@ -569,7 +577,7 @@ async fn the_failed_response_is_dropped_before_the_backup_is_called() {
     let answer = answer
         .expect("the failed response holds the permit")
         .unwrap();
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("third"));
     assert_eq!(permits.in_flight(), 1);
     drop(answer);
     assert_eq!(permits.in_flight(), 0);
@@ -615,7 +623,7 @@ async fn over_concurrency_limit_1_on_both_sides_it_neither_deadlocks_nor_leaks()
     );
     let service = FallbackLayer::new(backup.clone())
         .clone_request()
-        .any_response()
+        .any_response::<u32>()
         .layer(primary.clone());
     let requests = (0..100).map(|n| {
         let mut service = service.clone();
@@ -642,7 +650,7 @@ async fn dropped_at_any_stage_it_holds_nothing() {
     let backup = ConcurrencyLimit::new(slow, 1);
     let mut service = FallbackLayer::new(backup.clone())
         .clone_request()
-        .any_response()
+        .any_response::<u32>()
         .layer(primary.clone());
     let free = async || {
         poll_once(primary.clone().ready()).await.is_some()
@@ -732,7 +740,7 @@ async fn a_primary_that_answers_costs_no_clone_of_the_backup() {
 #[test]
 fn the_future_adds_the_kept_request_and_little_else() {
     let client = FallbackLayer::new(probe_of::<String>())
-        .any_response()
+        .any_response::<tokio::time::Instant>()
         .layer(probe_of::<String>());
     fn future_of<R, S: Service<R>>(_: &S) -> usize {
         size_of::<S::Future>()
@@ -757,11 +765,10 @@ const fn future<T: fmt::Debug + Send + 'static>() {}
 /// A change here is a change of the API.
 const _: () = {
     type Backup = BoxCloneService<Req, Res, BoxError>;
-    type Failed = predicate::Condition<predicate::AnyError>;
     type Called = Ready<Result<Res, BoxError>>;
     value::<FallbackLayer<BackupService<Backup>>>();
-    value::<FallbackLayer<Value<Res>, Failed, AnyResponse>>();
-    value::<AnsweredBy>();
+    value::<FallbackLayer<Value<Res>, AnyResponse<Res>>>();
+    value::<ServedBy>();
     value::<Fallback<tower_test::mock::Mock<Req, Res>, BackupService<Backup>>>();
     future::<
         ResponseFuture<
@@ -800,7 +807,7 @@ async fn a_reqwest_client_falls_back_to_another_host() {
         .layer(reqwest.clone());
     let request = reqwest.post(&primary).body("large").build().unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
-    assert_eq!(AnsweredBy::of(&response).name(), Some("backup"));
+    assert_eq!(ServedBy::of(&response).name(), Some("backup"));
     assert_eq!(response.url().as_str(), backup);
     assert_eq!(response.text().await.unwrap(), "small");
     // The request may as well not get there at all.
@@ -817,7 +824,7 @@ async fn as_a_middleware_it_falls_back_to_another_host() {
         .layer(
             FallbackLayer::new(reqwest.clone())
                 .map_request(elsewhere(&backup))
-                .when(predicate::failure().or(predicate::rejected())),
+                .when(Condition::failure().or(Condition::rejected())),
         )
         .layer(TokenBucketLayer::new(Quota::per_hour(1)).max_wait(Duration::ZERO))
         .into_inner();
@@ -827,7 +834,7 @@ async fn as_a_middleware_it_falls_back_to_another_host() {
     // The primary's rejection, and then our own.
     for _ in 0..2 {
         let response = client.post(&primary).body("large").send().await.unwrap();
-        assert!(!AnsweredBy::of(&response).is_primary());
+        assert!(!ServedBy::of(&response).is_primary());
         assert_eq!(response.text().await.unwrap(), "small");
     }
 }
@@ -846,7 +853,7 @@ async fn a_hyper_client_falls_back_to_another_host() {
         .layer(hyper);
     let request = Request::post(primary).body(Full::from("large")).unwrap();
     let response = client.oneshot(request).await.unwrap();
-    assert!(!AnsweredBy::of(&response).is_primary());
+    assert!(!ServedBy::of(&response).is_primary());
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "large");
 }
@@ -876,7 +883,7 @@ async fn a_condition_looks_into_what_an_io_error_wraps() {
         let rejected = limiter.try_acquire().unwrap_err();
         std::future::ready(Err::<Response<&str>, _>(std::io::Error::other(rejected)))
     });
-    let layer = FallbackLayer::value(Response::new("spare")).when(predicate::rejected());
+    let layer = FallbackLayer::value(Response::new("spare")).when(Condition::rejected());
     let response = layer
         .layer(refusing)
         .oneshot(Request::new(()))

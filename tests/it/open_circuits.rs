@@ -22,10 +22,9 @@ use tower_throttle::{
     BoxError, Circuit, CircuitBreakerLayer, CircuitOpen, FallbackLayer, Outcome, Quota,
     RetryAfterBackoffLayer, TokenBucketLayer, Tokens,
     circuit::State,
-    fallback::AnsweredBy,
-    predicate,
+    fallback::{Condition, ServedBy},
     provider::{Provider, ProviderLayer},
-    replay::{ReplayBody, ReplayLayer},
+    replay::{ReplayLayer, body::ReplayBody},
 };
 
 use crate::support::{Listening, ms, poll_once};
@@ -143,7 +142,7 @@ async fn a_dead_third(
         let (began, answer) = answer.await.unwrap();
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200, "everybody is answered");
-        if AnsweredBy::of(&answer).is_primary() && began >= well {
+        if ServedBy::of(&answer).is_primary() && began >= well {
             back = back.min(began - well);
         }
     }
@@ -191,8 +190,8 @@ async fn while_it_is_open_nobody_waits_in_the_primarys_queue() {
     let start = Instant::now();
     for _ in 0..100 {
         let answer = send(&client).await;
-        let by = AnsweredBy::of(&answer);
-        assert!(!by.is_primary() && by.is_primary_left_alone());
+        let by = ServedBy::of(&answer);
+        assert!(!by.is_primary() && by.is_circuit_open());
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(primary.calls(), 1);
@@ -203,8 +202,8 @@ async fn the_backup_answers_where_the_probe_fails() {
     let (circuit, primary) = (Circuit::new(), Primary::new(503));
     let client = over_a_bucket(&circuit, 10, &primary);
     sleep(open(&circuit)).await;
-    let by = AnsweredBy::of(&send(&client).await);
-    assert!(!by.is_primary() && !by.is_primary_left_alone());
+    let by = ServedBy::of(&send(&client).await);
+    assert!(!by.is_primary() && !by.is_circuit_open());
     assert_eq!((primary.calls(), circuit.state()), (1, State::Open));
 }
 
@@ -214,15 +213,15 @@ async fn if_no_backup_is_for_it_the_rejection_is_returned() {
     open(&circuit);
     let inner = CircuitBreakerLayer::from(circuit).check_only();
     let inner = inner.layer(primary.service());
-    let picky = FallbackLayer::value(backup()).when(predicate::status([404]));
+    let picky = FallbackLayer::value(backup()).when(Condition::status([404]));
     let error = picky.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
     let too_long =
-        FallbackLayer::value(backup()).when(predicate::outcome([Outcome::ContextTooLong]));
+        FallbackLayer::value(backup()).when(Condition::outcome([Outcome::ContextTooLong]));
     let error = too_long.layer(inner.clone()).oneshot(request()).await;
     assert!(error.unwrap_err().is::<CircuitOpen>());
     // A circuit that is open is an overload.
-    let overload = FallbackLayer::value(backup()).when(predicate::outcome([Outcome::Overloaded]));
+    let overload = FallbackLayer::value(backup()).when(Condition::outcome([Outcome::Overloaded]));
     let answer = overload.layer(inner).oneshot(request()).await;
     assert_eq!(*answer.unwrap().body(), "backup");
     assert_eq!(primary.calls(), 0);
@@ -237,7 +236,7 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
         let (circuit, primary) = (Circuit::new(), Primary::new(status));
         let fallback = |kind| {
             ServiceBuilder::new()
-                .layer(FallbackLayer::value(backup()).when(predicate::outcome([kind])))
+                .layer(FallbackLayer::value(backup()).when(Condition::outcome([kind])))
                 .layer(CircuitBreakerLayer::from(circuit.clone()))
                 .service(primary.service())
         };
@@ -246,11 +245,11 @@ async fn what_is_for_a_kind_of_failure_is_so_while_the_circuit_is_open_for_it() 
             assert_eq!(*answer.body(), "backup", "{n}");
         }
         let checks = ServiceBuilder::new()
-            .layer(FallbackLayer::value(backup()).when(predicate::outcome([kind])))
+            .layer(FallbackLayer::value(backup()).when(Condition::outcome([kind])))
             .layer(CircuitBreakerLayer::from(circuit.clone()).check_only())
             .service(primary.service());
         let answer = checks.oneshot(request()).await.unwrap();
-        assert!(AnsweredBy::of(&answer).is_primary_left_alone());
+        assert!(ServedBy::of(&answer).is_circuit_open());
         assert_eq!(primary.calls(), 6);
         let error = fallback(other).oneshot(request()).await.unwrap_err();
         let open = error.downcast_ref::<CircuitOpen>().unwrap();
@@ -298,7 +297,7 @@ async fn where_the_backup_fails_the_next_one_answers() {
         .layer(CircuitBreakerLayer::from(circuit).check_only())
         .service(primary.service());
     let answer = client.oneshot(Request::new("hi".into())).await.unwrap();
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("third"));
     assert_eq!(primary.calls(), 0);
     assert_eq!(*bodies.lock().unwrap(), ["hi", "hi"]);
 }
@@ -309,12 +308,12 @@ async fn a_breaker_by_itself_tells_as_much() {
     open(&layer.circuit());
     let inner = layer.layer(Primary::new(200).service());
     let client = FallbackLayer::value(backup()).layer(inner);
-    let by = AnsweredBy::of(&client.oneshot(request()).await.unwrap());
-    assert!(by.is_primary_left_alone());
+    let by = ServedBy::of(&client.oneshot(request()).await.unwrap());
+    assert!(by.is_circuit_open());
     let broken = Primary::new(503).service();
     let client = FallbackLayer::value(backup()).layer(broken);
-    let by = AnsweredBy::of(&client.oneshot(request()).await.unwrap());
-    assert!(!by.is_primary_left_alone());
+    let by = ServedBy::of(&client.oneshot(request()).await.unwrap());
+    assert!(!by.is_circuit_open());
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +345,7 @@ async fn responses_of_any_type_can_be_checked() {
         .any_response()
         .layer(service_fn(async |n: u32| Ok::<_, Infallible>(n)));
     let client = ServiceBuilder::new()
-        .layer(FallbackLayer::value(7).any_response())
+        .layer(FallbackLayer::value(7).any_response::<u32>())
         .layer(layer.clone().any_response().check_only())
         .service(primary);
     assert_eq!(client.clone().oneshot(1).await.unwrap(), 7);
@@ -370,7 +369,7 @@ async fn a_wait_that_is_too_long_hands_over_at_once_and_opens_nothing() {
     assert_eq!(start.elapsed(), ms(2_030));
     assert_eq!(primary.calls(), 3);
     for answer in answers {
-        assert!(!AnsweredBy::of(&answer.unwrap()).is_primary_left_alone());
+        assert!(!ServedBy::of(&answer.unwrap()).is_circuit_open());
     }
     assert_eq!(circuit.state(), State::Closed);
 }
@@ -397,7 +396,7 @@ async fn a_providers_queue_that_is_too_long_hands_over_at_once_and_opens_nothing
     let start = Instant::now();
     for n in 0..10 {
         let answer = client.clone().oneshot(request()).await.unwrap();
-        assert_eq!(AnsweredBy::of(&answer).is_primary(), n < 2, "{n}");
+        assert_eq!(ServedBy::of(&answer).is_primary(), n < 2, "{n}");
         answer.into_body().collect().await.unwrap();
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -406,13 +405,13 @@ async fn a_providers_queue_that_is_too_long_hands_over_at_once_and_opens_nothing
     sleep(open(&circuit)).await;
     for _ in 0..10 {
         let answer = client.clone().oneshot(request()).await.unwrap();
-        assert!(!AnsweredBy::of(&answer).is_primary());
+        assert!(!ServedBy::of(&answer).is_primary());
         assert_eq!(circuit.state(), State::HalfOpen);
     }
     // Once there is room again, the next one is asked and closes it.
     sleep(ms(62_000)).await;
     let answer = client.clone().oneshot(request()).await.unwrap();
-    assert!(AnsweredBy::of(&answer).is_primary());
+    assert!(ServedBy::of(&answer).is_primary());
     assert_eq!(circuit.state(), State::Closed);
 }
 
@@ -469,7 +468,7 @@ async fn a_recorded_body_is_sent_to_one_backup_after_another() {
         .service(reads_and_fails);
     let request = Request::new(Full::new(Bytes::from("hello")));
     let answer = client.oneshot(request).await.unwrap();
-    assert_eq!(AnsweredBy::of(&answer).name(), Some("third"));
+    assert_eq!(ServedBy::of(&answer).name(), Some("third"));
     assert_eq!(answer.body(), "hello");
 }
 
@@ -492,15 +491,15 @@ fn kind(
 async fn each_class_of_errors_has_its_own_target() {
     let other = FallbackLayer::new(kind(200, None, "other provider"))
         .named("other")
-        .when(predicate::outcome([
+        .when(Condition::outcome([
             Outcome::RateLimited,
             Outcome::Overloaded,
         ]));
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(predicate::outcome([Outcome::ContextTooLong]))
+        .when(Condition::outcome([Outcome::ContextTooLong]))
         .named("long");
     let broken = FallbackLayer::value(answer(200, "broken")).when(
-        predicate::outcome([Outcome::NotSent, Outcome::Interrupted]).or(predicate::status([500])),
+        Condition::outcome([Outcome::NotSent, Outcome::Interrupted]).or(Condition::status([500])),
     );
     let layer = ServiceBuilder::new().layer(broken).layer(long).layer(other);
     let table = [
@@ -524,7 +523,7 @@ async fn each_class_of_errors_has_its_own_target() {
         let client = layer.clone().service(kind(status, note, "primary"));
         let answer = client.oneshot(request()).await.unwrap();
         assert_eq!(*answer.body(), body, "{status}");
-        let by = AnsweredBy::of(&answer);
+        let by = ServedBy::of(&answer);
         assert_eq!(by.name(), name);
         assert_eq!(by.is_primary(), body == "primary");
         if by.is_primary() {
@@ -546,7 +545,7 @@ async fn each_class_of_errors_has_its_own_target() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_condition_is_for_any_failure() {
     let long = FallbackLayer::new(kind(200, None, "long context"))
-        .when(predicate::outcome([Outcome::ContextTooLong]));
+        .when(Condition::outcome([Outcome::ContextTooLong]));
     let layer = ServiceBuilder::new()
         .layer(FallbackLayer::new(kind(200, None, "any failure")))
         .layer(long);
@@ -565,12 +564,12 @@ async fn one_without_a_condition_is_for_any_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_asked_about_what_came_before_it() {
-    let too_large = predicate::outcome([Outcome::ClientError]);
+    let too_large = Condition::outcome([Outcome::ClientError]);
     let small = FallbackLayer::new(kind(413, None, "too small a model"))
-        .when(predicate::outcome([Outcome::RateLimited]));
-    let large = FallbackLayer::new(kind(200, None, "a large one")).when(too_large);
+        .when(Condition::outcome([Outcome::RateLimited]));
+    let large = FallbackLayer::new(kind(200, None, "a large one")).when(too_large.clone());
     let never = FallbackLayer::new(kind(200, None, "never"))
-        .when(predicate::outcome([Outcome::ClientError]).and(predicate::status([414])));
+        .when(Condition::outcome([Outcome::ClientError]).and(Condition::status([414])));
     let client = ServiceBuilder::new()
         .layer(never)
         .layer(large)
@@ -580,7 +579,7 @@ async fn a_condition_is_asked_about_what_came_before_it() {
     assert_eq!(*answer.body(), "a large one");
     // The first one's outcome, if the second is not for it.
     let second = FallbackLayer::new(kind(503, None, "second"))
-        .when(predicate::outcome([Outcome::RateLimited]))
+        .when(Condition::outcome([Outcome::RateLimited]))
         .named("second");
     let third = FallbackLayer::new(kind(200, None, "third")).when(too_large);
     let client = ServiceBuilder::new()
@@ -589,7 +588,7 @@ async fn a_condition_is_asked_about_what_came_before_it() {
         .service(kind(429, None, "primary"));
     let answer = client.oneshot(request()).await.unwrap();
     assert_eq!(
-        (*answer.body(), AnsweredBy::of(&answer).name()),
+        (*answer.body(), ServedBy::of(&answer).name()),
         ("second", Some("second"))
     );
 }

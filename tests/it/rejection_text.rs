@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     ConcurrencyLayer, Quota, Rejected, TimeoutLayer, TokenBucketLayer, cache, key, provider,
-    rejection::{Text, TextBody},
+    rejection::{Text, body::TextBody},
     stream_errors, timeout,
 };
 
@@ -121,13 +121,19 @@ async fn it_fits_into_the_body_of_each_layer_that_may_stand_further_in() {
     async fn written<B: TextBody + http_body::Body<Error: std::fmt::Debug>>() -> String {
         text(Response::new(B::from_text("wait".to_owned()))).await
     }
-    assert_eq!(written::<timeout::ResponseBody<String>>().await, "wait");
-    assert_eq!(written::<provider::ResponseBody<String>>().await, "wait");
     assert_eq!(
-        written::<stream_errors::ResponseBody<String>>().await,
+        written::<timeout::body::ResponseBody<String>>().await,
         "wait"
     );
-    assert_eq!(written::<cache::ResponseBody>().await, "wait");
+    assert_eq!(
+        written::<provider::body::ResponseBody<String>>().await,
+        "wait"
+    );
+    assert_eq!(
+        written::<stream_errors::body::ResponseBody<String>>().await,
+        "wait"
+    );
+    assert_eq!(written::<cache::body::ResponseBody>().await, "wait");
     let mut server = ServiceBuilder::new()
         .layer(TokenBucketLayer::new(Quota::per_hour(0)).respond_as(Text))
         .layer(TimeoutLayer::new())

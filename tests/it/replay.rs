@@ -24,8 +24,9 @@ use proptest::prelude::*;
 use tokio::{sync::mpsc, time::Instant};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
-    BoxError, PeekBody, ReplaceBody, RetryAfterBackoffLayer, TryClone,
-    replay::{ReplayBody, ReplayError, ReplayLayer},
+    BoxError, RetryAfterBackoffLayer, TryClone,
+    body::{PeekBody, ReplaceBody},
+    replay::{ReplayError, ReplayLayer, body::ReplayBody},
     retry::Attempts,
 };
 

@@ -1176,3 +1176,60 @@ async fn retries_that_are_given_up_do_not_turn_the_reserve_into_savings() {
     }
     assert_eq!(budget.saved(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn errors_hold_their_attempts_on_request() {
+    let layer = RetryAfterBackoffLayer::new()
+        .attempts(3)
+        .attempts_in_errors();
+    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let down = service_fn(async |_: Request<()>| Err::<Response<()>, _>(refused()));
+    let error = layer.layer(down).oneshot(Request::new(())).await;
+    let error = error.unwrap_err();
+    let attempts = Attempts::of_error(&error).unwrap();
+    assert_eq!(attempts.attempts(), 3);
+    assert!(attempts.total_delay() > Duration::ZERO);
+    assert_eq!(error.to_string(), refused().to_string());
+    assert_eq!(Outcome::of_error(&error), Some(Outcome::NotSent));
+
+    // An error of the first attempt is no exception, and is found through the wrapper.
+    let limited = layer.layer(
+        TokenBucketLayer::new(Quota::per_hour(1))
+            .max_wait(Duration::ZERO)
+            .layer(service_fn(async |_: Request<()>| {
+                Ok::<_, Infallible>(answer(200, &[]))
+            })),
+    );
+    limited.clone().oneshot(Request::new(())).await.unwrap();
+    let error = limited.oneshot(Request::new(())).await.unwrap_err();
+    assert_eq!(Attempts::of_error(&error).unwrap().attempts(), 1);
+    assert!(Rejected::of(&error).is_some());
+
+    let plain = RetryAfterBackoffLayer::new().attempts(1).layer(down);
+    let error = plain.oneshot(Request::new(())).await.unwrap_err();
+    assert!(error.is::<std::io::Error>());
+    assert_eq!(Attempts::of_error(&error), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_on_heads_infers_its_argument() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let server = service_fn(move |_: Request<()>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok::<_, Infallible>(answer(200, &[("retry-after", "7")])))
+    });
+    let layer = RetryAfterBackoffLayer::new()
+        .attempts(2)
+        .classify_with(|result| match result {
+            Ok(response) if response.headers().contains_key("retry-after") => {
+                Some(Outcome::Overloaded)
+            }
+            result => Outcome::of(result),
+        });
+    let begin = Instant::now();
+    let response = layer.layer(server).oneshot(Request::new(())).await.unwrap();
+    assert_eq!(Attempts::of(&response).attempts(), 2);
+    assert_eq!(sent.load(Ordering::Relaxed), 2);
+    assert!(begin.elapsed() >= Duration::from_secs(7));
+}

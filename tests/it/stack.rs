@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxClo
 use tower_throttle::{
     BoxError, CacheLayer, Circuit, Dimension, FallbackLayer, IdempotencyKeyLayer, ReplayLayer,
     RetryAfterBackoffLayer, StackLayer, TimedOut, TimeoutLayer,
-    fallback::AnsweredBy,
+    fallback::ServedBy,
     provider::{Accounting, Charge, Provider, ProviderLayer, ProviderLimiter},
     retry::Attempts,
 };
@@ -192,7 +192,7 @@ async fn a_dead_provider_is_left_alone_by_all_and_asked_again_by_one() {
     for n in 0..100 {
         let response = client.clone().oneshot(ask("why")).await.unwrap();
         assert_eq!(response.status(), 200, "{n}");
-        assert_eq!(AnsweredBy::of(&response).name(), Some("second"), "{n}");
+        assert_eq!(ServedBy::of(&response).name(), Some("second"), "{n}");
     }
     assert!(circuit.is_open());
     assert!(first.sent() <= 6, "{}", first.sent());
@@ -200,7 +200,7 @@ async fn a_dead_provider_is_left_alone_by_all_and_asked_again_by_one() {
     first.then(Act::Answer);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let response = client.clone().oneshot(ask("why")).await.unwrap();
-    assert!(AnsweredBy::of(&response).is_primary());
+    assert!(ServedBy::of(&response).is_primary());
     assert!(!circuit.is_open());
 }
 
@@ -273,7 +273,7 @@ async fn a_rate_limit_is_left_alone_where_somebody_else_can_answer() {
         .layer(first.client());
     for _ in 0..10 {
         let response = client.clone().oneshot(ask("why")).await.unwrap();
-        assert!(!AnsweredBy::of(&response).is_primary());
+        assert!(!ServedBy::of(&response).is_primary());
     }
     assert!(circuit.is_open());
 }
@@ -336,7 +336,7 @@ async fn its_parts_can_be_chosen() {
 #[tokio::test(start_paused = true)]
 async fn streamed_bodies_and_a_bound_on_the_whole_go_around_it() {
     let provider = service_fn(
-        |request: Request<tower_throttle::replay::ReplayBody<axum::body::Body>>| async move {
+        |request: Request<tower_throttle::replay::body::ReplayBody<axum::body::Body>>| async move {
             request.into_body().collect().await?;
             pending::<()>().await;
             Ok::<_, BoxError>(Response::new(axum::body::Body::empty()))

@@ -26,7 +26,7 @@ use tokio::{
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     BoxError, ConcurrencyLayer, ConcurrencyLimiter, LayerMiddleware, Outcome,
-    RetryAfterBackoffLayer, TimedOut, TimeoutLayer, timeout::ResponseBody,
+    RetryAfterBackoffLayer, TimedOut, TimeoutLayer, timeout::body::ResponseBody,
 };
 
 use crate::{

@@ -13,8 +13,8 @@ use tower_service::Service;
 
 pub use super::body::SettlingResponse;
 use super::{
-    Reservation, ResponseBody,
-    body::{Reads, Settlement},
+    Reservation,
+    body::{Reads, ResponseBody, Settlement},
     refused::RefusalReader,
     shared::ProviderState,
 };
@@ -22,12 +22,15 @@ use crate::ai::usage::UsageReader;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
-    limit::{engine::ReleasePolicy, rejection::AsError},
+    limit::{
+        engine::ReleasePolicy,
+        rejection::{AsError, Rejection},
+    },
     payload::error_body::LimitError,
 };
 
-type Inner<S, Request> =
-    crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, AsError, WithReservation>;
+type Inner<S, Request, F> =
+    crate::limit::engine::ResponseFuture<S, Request, Arc<ProviderState>, F, WithReservation>;
 
 pin_project! {
     /// Response future of [`ProviderService`](super::ProviderService).
@@ -36,13 +39,13 @@ pin_project! {
     ///
     /// May be dropped at any point. A queued request has not taken anything from the limits. A
     /// request that was sent costs what [`on_drop`](super::ProviderLayer::on_drop) says.
-    pub struct ResponseFuture<S, Request>
+    pub struct ResponseFuture<S, Request, F = AsError>
     where
         S: Service<Request>,
         S::Response: IntoHttp,
     {
         #[pin]
-        inner: Inner<S, Request>,
+        inner: Inner<S, Request, F>,
         refused: Option<Box<RefusalReader<S::Response>>>,
     }
 }
@@ -71,27 +74,33 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
 
 // ===== impl ResponseFuture =====
 
+impl<S, Request, F> ResponseFuture<S, Request, F>
+where
+    S: Service<Request>,
+    S::Response: IntoHttp,
+{
+    pub(super) fn new(inner: Inner<S, Request, F>) -> Self {
+        let refused = None;
+        Self { inner, refused }
+    }
+}
+
 impl<S, Request> ResponseFuture<S, Request>
 where
     S: Service<Request>,
     S::Response: IntoHttp,
 {
-    pub(super) fn new(inner: Inner<S, Request>) -> Self {
-        let refused = None;
-        Self { inner, refused }
-    }
-
     /// Creates the future of a request that was admitted and sent.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
         Self::new(Inner::called(future, reservation, AsError, WithReservation))
     }
 }
 
-impl<S, Request> Future for ResponseFuture<S, Request>
+impl<S, Request, F> Future for ResponseFuture<S, Request, F>
 where
     S: Service<Request> + Clone,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
-    S::Error: Into<BoxError>,
+    F: Rejection<Request, S::Response, S::Error, Error = BoxError>,
 {
     type Output = Result<SettlingResponse<S::Response>, BoxError>;
 
@@ -148,7 +157,7 @@ fn after_error(reservation: Reservation, error: &BoxError) {
     }
 }
 
-impl<S, Request> fmt::Debug for ResponseFuture<S, Request>
+impl<S, Request, F> fmt::Debug for ResponseFuture<S, Request, F>
 where
     S: Service<Request>,
     S::Response: IntoHttp,

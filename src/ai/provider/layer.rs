@@ -4,16 +4,21 @@ use tower_layer::Layer;
 
 use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
 use crate::ai::estimate::LearnedRatios;
-use crate::limit::{Clock, engine::WaitLimits};
+use crate::limit::{
+    Clock,
+    engine::WaitLimits,
+    rejection::{AsError, OnRejected, RejectedRequest},
+};
 
 /// Layer that enforces all limits of a provider. See the [module docs](crate::provider) for an
 /// example.
 #[derive(Clone)]
 #[must_use]
-pub struct ProviderLayer<E = ByLength> {
+pub struct ProviderLayer<E = ByLength, F = AsError> {
     limiter: ProviderLimiter,
     limits: WaitLimits,
     cost: ByEstimate<E>,
+    refusal: F,
 }
 
 // ===== impl ProviderLayer =====
@@ -30,11 +35,11 @@ impl ProviderLayer {
     }
 }
 
-impl<E> ProviderLayer<E> {
+impl<E, F> ProviderLayer<E, F> {
     /// Sets the token estimate: a closure with an explicit type, such as
     /// `|request: &reqwest::Request|`, or any other [`Estimate`](super::Estimate). The default is
     /// [`ByLength`].
-    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2> {
+    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2, F> {
         ProviderLayer {
             limiter: self.limiter,
             limits: self.limits,
@@ -42,6 +47,7 @@ impl<E> ProviderLayer<E> {
                 estimate,
                 learned: self.cost.learned,
             },
+            refusal: self.refusal,
         }
     }
 
@@ -87,6 +93,39 @@ impl<E> ProviderLayer<E> {
         max_waiting;
     }
 
+    /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
+    /// for metrics and logs. By default it has none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.limits.name = Some(name);
+        self
+    }
+
+    /// Calls `hook` for each request that is rejected.
+    ///
+    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
+    /// runs in the task of the request, under no lock. Requests have to implement
+    /// [`RequestHead`](crate::RequestHead). A second hook is called after the first.
+    ///
+    /// ```
+    /// use tower_throttle::provider::{Provider, ProviderLayer};
+    ///
+    /// let layer = ProviderLayer::new(Provider::OPENAI_TIER_1).name("openai").on_rejected(|rejected| {
+    ///     println!("{}: {}", rejected.request.path(), rejected.rejected);
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn on_rejected(
+        self,
+        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
+    ) -> ProviderLayer<E, OnRejected<F>> {
+        ProviderLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            cost: self.cost,
+            refusal: OnRejected::new(self.refusal, hook),
+        }
+    }
+
     /// Returns the limiter, which all services of this layer share. Its
     /// [`usage`](ProviderLimiter::usage) can be polled.
     #[must_use]
@@ -104,11 +143,12 @@ impl From<ProviderLimiter> for ProviderLayer {
                 estimate: ByLength::default(),
                 learned: None,
             },
+            refusal: AsError,
         }
     }
 }
 
-impl<E> fmt::Debug for ProviderLayer<E> {
+impl<E, F> fmt::Debug for ProviderLayer<E, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderLayer")
             .field("limiter", &self.limiter)
@@ -118,10 +158,16 @@ impl<E> fmt::Debug for ProviderLayer<E> {
     }
 }
 
-impl<S, E: Clone> Layer<S> for ProviderLayer<E> {
-    type Service = ProviderService<S, E>;
+impl<S, E: Clone, F: Clone> Layer<S> for ProviderLayer<E, F> {
+    type Service = ProviderService<S, E, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ProviderService::new(inner, &self.limiter, self.limits, self.cost.clone())
+        ProviderService::new(
+            inner,
+            &self.limiter,
+            self.limits,
+            self.cost.clone(),
+            self.refusal.clone(),
+        )
     }
 }

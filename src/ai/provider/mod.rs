@@ -63,7 +63,8 @@
 //! peeked, such as axum's, is estimated at [`default_input`](ByLength::default_input): give
 //! requests a `Full<Bytes>`.
 //!
-//! The response type changes to one with a [`ResponseBody`], so a fallback service needs
+//! The response type changes to one with a [`ResponseBody`](body::ResponseBody), so a fallback
+//! service needs
 //! `.map_response(|response| response.map(ResponseBody::from))`. With `reqwest` the type stays the
 //! same.
 //!
@@ -160,7 +161,7 @@
 
 mod accounting;
 mod ask;
-mod body;
+pub mod body;
 mod charge;
 mod exhausted;
 pub mod future;
@@ -180,7 +181,6 @@ mod table;
 pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
-    body::ResponseBody,
     charge::Charge,
     exhausted::QuotaExhausted,
     include_usage::include_usage,

@@ -2,7 +2,10 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::{QuotaExhausted, Reservation, ResponseBody, body::SettlingResponse};
+use super::{
+    QuotaExhausted, Reservation,
+    body::{ResponseBody, SettlingResponse},
+};
 use crate::{
     error::BoxError,
     http::{IntoHttp, RateLimits, WithBody, peeked_body::PeekedBody},

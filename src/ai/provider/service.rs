@@ -7,8 +7,9 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    ByLength, Estimate, ProviderLimiter, ResponseBody,
+    ByLength, Estimate, ProviderLimiter,
     ask::ByEstimate,
+    body::ResponseBody,
     future::{ResponseFuture, SettlingResponse, WithReservation},
     shared::ProviderState,
 };
@@ -17,7 +18,7 @@ use crate::{
     http::{IntoHttp, WithBody},
     limit::{
         engine::{Limited, WaitLimits},
-        rejection::AsError,
+        rejection::{AsError, Rejection},
     },
 };
 
@@ -26,25 +27,26 @@ use crate::{
 ///
 /// Clones share the limits.
 #[derive(Clone)]
-pub struct ProviderService<S, E = ByLength>(
-    Limited<S, Arc<ProviderState>, ByEstimate<E>, AsError, WithReservation>,
+pub struct ProviderService<S, E = ByLength, F = AsError>(
+    Limited<S, Arc<ProviderState>, ByEstimate<E>, F, WithReservation>,
 );
 
 // ===== impl ProviderService =====
 
-impl<S, E> ProviderService<S, E> {
+impl<S, E, F> ProviderService<S, E, F> {
     pub(super) fn new(
         inner: S,
         limiter: &ProviderLimiter,
         limits: WaitLimits,
         cost: ByEstimate<E>,
+        refusal: F,
     ) -> Self {
         Self(Limited {
             inner,
             gate: limiter.0.clone(),
             limits,
             cost,
-            refusal: AsError,
+            refusal,
             hold: WithReservation,
         })
     }
@@ -58,16 +60,16 @@ impl<S, E> ProviderService<S, E> {
     }
 }
 
-impl<S, E, Request> Service<Request> for ProviderService<S, E>
+impl<S, E, F, Request> Service<Request> for ProviderService<S, E, F>
 where
     S: Service<Request> + Clone,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
-    S::Error: Into<BoxError>,
     E: Estimate<Request>,
+    F: Rejection<Request, S::Response, S::Error, Error = BoxError> + Clone,
 {
     type Response = SettlingResponse<S::Response>;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Request>;
+    type Future = ResponseFuture<S, Request, F>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -80,7 +82,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, E> fmt::Debug for ProviderService<S, E> {
+impl<S: fmt::Debug, E, F> fmt::Debug for ProviderService<S, E, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderService")
             .field("inner", &self.0.inner)

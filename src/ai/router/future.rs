@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ai::{
         provider,
-        provider::{ResponseBody, future::SettlingResponse},
+        provider::{body::ResponseBody, future::SettlingResponse},
     },
     circuit_breaker::{Failures, circuit::CallGuard},
     error::{BoxError, HttpClassifier, Outcome, OutcomeSet},

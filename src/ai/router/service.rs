@@ -14,7 +14,7 @@ use super::{
     target::Targets,
 };
 use crate::{
-    ai::provider::{ByLength, Estimate, ResponseBody, future::SettlingResponse},
+    ai::provider::{ByLength, Estimate, body::ResponseBody, future::SettlingResponse},
     error::BoxError,
     http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
 };

@@ -49,8 +49,8 @@ impl<Request> Target<Request> {
     /// Sets the model of requests to this target: the member `model` of a JSON object body is
     /// replaced or added, and no other byte changes. By default the model is not changed.
     ///
-    /// A body that can't be [peeked](crate::PeekBody) or [replaced](crate::ReplaceBody) is sent
-    /// unchanged.
+    /// A body that can't be [peeked](crate::body::PeekBody) or
+    /// [replaced](crate::body::ReplaceBody) is sent unchanged.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
         self

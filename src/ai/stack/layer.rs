@@ -115,10 +115,10 @@ impl<F, C> StackLayer<F, C> {
     ///
     /// The response type of the fallback must equal the one of the attempts, as in another stack of
     /// this kind. Wrap the stack in a `FallbackLayer` to add another fallback.
-    pub fn fallback<B, W, N>(
+    pub fn fallback<B, W>(
         self,
-        fallback: FallbackLayer<B, W, N>,
-    ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W, N>>, C> {
+        fallback: FallbackLayer<B, W>,
+    ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W>>, C> {
         let check = CircuitBreakerLayer::from(self.attempts.circuit.clone()).check_only();
         StackLayer {
             cache: self.cache,

@@ -10,7 +10,7 @@ use std::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{ResponseBody, StreamErrorLayer, inspection::Inspection};
+use super::{StreamErrorLayer, body::ResponseBody, inspection::Inspection};
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},

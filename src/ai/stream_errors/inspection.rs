@@ -9,7 +9,8 @@ use http::{Response, StatusCode, response::Parts};
 use http_body::Body;
 
 use super::{
-    ResponseBody, StreamErrorLayer,
+    StreamErrorLayer,
+    body::ResponseBody,
     stream::{Format, Stream},
 };
 use crate::{

@@ -49,7 +49,8 @@
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{
-//!     StreamErrorLayer, Outcome, FallbackLayer, stream_errors::ResponseBody, predicate,
+//!     StreamErrorLayer, Outcome, FallbackLayer, fallback::Condition,
+//!     stream_errors::body::ResponseBody,
 //! };
 //!
 //! let server = service_fn(async |_: Request<String>| {
@@ -60,7 +61,7 @@
 //!     Ok::<_, Infallible>(Response::new(ResponseBody::from(String::from("a summary"))))
 //! });
 //! let client = ServiceBuilder::new()
-//!     .layer(FallbackLayer::new(long_context).when(predicate::outcome([Outcome::ContextTooLong])))
+//!     .layer(FallbackLayer::new(long_context).when(Condition::outcome([Outcome::ContextTooLong])))
 //!     .layer(StreamErrorLayer::new())
 //!     .service(server);
 //!
@@ -135,7 +136,8 @@
 //! the status, and outside the [timeout](crate::timeout) of an attempt and between chunks, which
 //! applies while the beginning is held back.
 //!
-//! The response type changes to one with a [`ResponseBody`], so a fallback service needs
+//! The response type changes to one with a [`ResponseBody`](body::ResponseBody), so a fallback
+//! service needs
 //! `.map_response(|response| response.map(ResponseBody::from))`. With `reqwest` the type stays the
 //! same. Inner limits see the original response, and their permits travel with the body.
 //!
@@ -160,4 +162,7 @@ mod service;
 mod stream;
 
 pub use self::{layer::StreamErrorLayer, service::StreamErrorService};
-pub use crate::http::peeked_body::PeekedBody as ResponseBody;
+/// The response body.
+pub mod body {
+    pub use crate::http::peeked_body::PeekedBody as ResponseBody;
+}

@@ -4,7 +4,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, StreamErrorLayer,
+    StreamErrorLayer,
+    body::ResponseBody,
     future::{Diagnosed, ResponseFuture},
 };
 use crate::{

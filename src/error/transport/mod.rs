@@ -5,6 +5,8 @@ mod hyper;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod tower;
+#[cfg(any(feature = "tracing", test))]
+mod unread;
 
 use std::{error::Error, io};
 
@@ -13,6 +15,8 @@ use self::hyper as hyper_error;
 #[cfg(feature = "reqwest")]
 use self::reqwest as reqwest_error;
 use self::tower as tower_error;
+#[cfg(feature = "tracing")]
+pub(super) use self::unread::warn as warn_of_missing_feature;
 use super::Outcome;
 use crate::error::timed_out::TimedOut;
 

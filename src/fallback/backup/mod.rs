@@ -1,14 +1,14 @@
 //! What responds if the primary fails: a service, a value, or a closure.
 
 mod request;
-mod service;
+pub(super) mod service;
 mod value;
 
 use std::{any::type_name, fmt, future::Future};
 
 pub use self::{
     request::{CloneRequest, MapRequest, SameRequest},
-    service::{BackupFuture, BackupService},
+    service::BackupService,
     value::{FromFn, Value},
 };
 use crate::error::BoxError;

@@ -1,6 +1,6 @@
 //! When a permit is released, and the outcome that it reports.
 
-use super::{BodyPermit, Permit, adaptive::Latency};
+use super::{Permit, adaptive::Latency, body::BodyPermit};
 use crate::{
     error::{BoxError, Outcome, Rejected},
     http::{

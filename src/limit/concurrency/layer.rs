@@ -2,7 +2,7 @@ use std::{any::type_name, fmt};
 
 use tower_layer::Layer;
 
-use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
+use super::{Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders};
 use crate::{
     error::Rejected,
     http::RequestHead,
@@ -18,7 +18,7 @@ use crate::{
 #[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 #[must_use]
-pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = AllAlike> {
+pub struct ConcurrencyLayer<F = AsError, H = UntilBodyEnd, P = UniformPriority> {
     limiter: ConcurrencyLimiter,
     pub(crate) limits: WaitLimits,
     refusal: F,
@@ -203,7 +203,7 @@ impl From<ConcurrencyLimiter> for ConcurrencyLayer {
             limits: WaitLimits::NONE,
             refusal: AsError,
             hold: UntilBodyEnd,
-            priority: AllAlike,
+            priority: UniformPriority,
         }
     }
 }

@@ -198,16 +198,20 @@ mod slots;
 
 pub use self::{
     adaptive::{Adaptive, Latency},
-    body_permit::BodyPermit,
     hold::UntilHeaders,
     layer::ConcurrencyLayer,
     limiter::ConcurrencyLimiter,
     permit::Permit,
-    priority::{AllAlike, Prioritize, Priority},
+    priority::{Prioritize, Priority, UniformPriority},
     service::Concurrency,
 };
 #[doc(no_inline)]
 pub use crate::limit::engine::{UntilBodyEnd, UntilResponse};
+
+/// The guard in the response body.
+pub mod body {
+    pub use super::body_permit::BodyPermit;
+}
 
 /// The response future of the middleware.
 pub mod future {

@@ -26,7 +26,7 @@ pub enum Priority {
 
 /// Returns the priority of a request.
 ///
-/// Implemented for closures and for [`AllAlike`]. A closure names the type of the request.
+/// Implemented for closures and for [`UniformPriority`]. A closure names the type of the request.
 #[diagnostic::on_unimplemented(
     message = "this priority does not accept requests of the type `{Request}`",
     note = "a closure names its argument's type: `|request: &http::Request<MyBody>| ..`"
@@ -38,7 +38,7 @@ pub trait Prioritize<Request> {
 
 /// The same priority for all requests, which can use the whole limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct AllAlike;
+pub struct UniformPriority;
 
 // ===== impl Priority =====
 
@@ -53,7 +53,7 @@ impl Priority {
     }
 }
 
-impl<Request> Prioritize<Request> for AllAlike {
+impl<Request> Prioritize<Request> for UniformPriority {
     #[inline]
     fn priority(&self, _: &Request) -> Priority {
         Priority::High

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use tower_service::Service;
 
 use super::{
-    AllAlike, ConcurrencyLimiter, Permit, Prioritize, Priority, future::ResponseFuture,
+    ConcurrencyLimiter, Permit, Prioritize, Priority, UniformPriority, future::ResponseFuture,
     hold::ReportingRelease, slots::Slots,
 };
 use crate::limit::{
@@ -16,7 +16,7 @@ use crate::limit::{
 /// Clones share the limit.
 #[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
-pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = AllAlike>(
+pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = UniformPriority>(
     Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
 );
 

@@ -51,12 +51,16 @@ pub use self::{
     problem::Problem,
     text::Text,
 };
-pub use crate::http::TextBody;
 use crate::{
     error::{BoxError, LimitKind, Reason, Rejected},
     http::{RequestHead, headers::retry_after::seconds_begun},
     limit::engine::LimitKey,
 };
+
+/// Bodies of rejections.
+pub mod body {
+    pub use crate::http::TextBody;
+}
 
 /// Turns a rejection into the result of a limiter's service.
 ///

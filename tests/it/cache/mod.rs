@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
-use tower_throttle::{BoxError, CacheLayer, cache::ResponseBody};
+use tower_throttle::{BoxError, CacheLayer, cache::body::ResponseBody};
 
 pub(crate) type Req = Request<String>;
 pub(crate) type Answer = Response<Full<Bytes>>;

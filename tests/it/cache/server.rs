@@ -11,7 +11,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{mpsc, oneshot};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
-use tower_throttle::{BoxError, CacheLayer, cache::ResponseBody};
+use tower_throttle::{BoxError, CacheLayer, cache::body::ResponseBody};
 
 use super::Req;
 

@@ -316,3 +316,24 @@ async fn who_stops_learning_stops_feeling_its_way() {
     let next = tokio::time::timeout(ms(1), next).await;
     assert!(next.expect("nothing holds it back").is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_sees_what_is_rejected() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hook = seen.clone();
+    let layer = ProviderLayer::new(Provider::new("small").rpm(1))
+        .max_wait(Duration::ZERO)
+        .name("chat")
+        .on_rejected(move |rejected| {
+            let name = rejected.rejected.name();
+            hook.lock()
+                .unwrap()
+                .push((name, rejected.request.path().to_owned()));
+        });
+    let service = layer.layer(service_fn(async |_: Request<&'static str>| json("{}")));
+    service.clone().oneshot(ask("hi")).await.unwrap();
+    assert!(seen.lock().unwrap().is_empty());
+    let result = service.oneshot(ask("hi")).await;
+    assert_eq!(rejection(result).name(), Some("chat"));
+    assert_eq!(*seen.lock().unwrap(), [(Some("chat"), "/".to_owned())]);
+}

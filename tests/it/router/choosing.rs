@@ -7,7 +7,8 @@ use http_body_util::{Full, StreamBody};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    PeekBody, Reason, Rejected, RouterLayer, Tokens,
+    Reason, Rejected, RouterLayer, Tokens,
+    body::PeekBody,
     provider::{Provider, ProviderLimiter},
     router::{NoTargetAvailable, SelectedTarget, Target},
 };
@@ -154,7 +155,7 @@ async fn a_stream_is_sent_as_it_is() {
             self.0.peek(look)
         }
     }
-    impl tower_throttle::ReplaceBody for Unseen {
+    impl tower_throttle::body::ReplaceBody for Unseen {
         fn replace_body(&mut self, _: bytes::Bytes) -> bool {
             panic!("a stream is never replaced")
         }

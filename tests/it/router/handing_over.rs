@@ -73,7 +73,7 @@ fn ranked<const N: usize>(limiters: [&ProviderLimiter; N]) -> RouterLayer<Req> {
     })
 }
 
-type Answer = Result<Response<tower_throttle::provider::ResponseBody<Body>>, BoxError>;
+type Answer = Result<Response<tower_throttle::provider::body::ResponseBody<Body>>, BoxError>;
 
 /// The outcome of one request, and who was called for it.
 async fn ask<const N: usize>(acts: [Act; N]) -> (Answer, String) {
@@ -278,7 +278,9 @@ async fn a_recorded_stream_goes_to_the_next_one_whole() {
         axum::body::Body::from_stream(futures::stream::iter(frames))
     };
     let server = service_fn(
-        async |request: http::Request<tower_throttle::replay::ReplayBody<axum::body::Body>>| {
+        async |request: http::Request<
+            tower_throttle::replay::body::ReplayBody<axum::body::Body>,
+        >| {
             let is_first = request.headers().contains_key("first");
             let body = request.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(body, "hello, world");

@@ -63,7 +63,7 @@ fn answer<B>(status: u16, body: B) -> Response<B> {
 
 async fn through<B>(
     response: Response<B>,
-) -> Response<tower_throttle::stream_errors::ResponseBody<B>>
+) -> Response<tower_throttle::stream_errors::body::ResponseBody<B>>
 where
     B: Body<Error: Into<BoxError>>,
 {

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_throttle::{BoxError, StreamErrorLayer, stream_errors::ResponseBody};
+use tower_throttle::{BoxError, StreamErrorLayer, stream_errors::body::ResponseBody};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Piece = Result<Frame<Bytes>, io::Error>;

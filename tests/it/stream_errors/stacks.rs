@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     BoxError, ConcurrencyLayer, FallbackLayer, Outcome, RetryAfterBackoffLayer, StreamErrorLayer,
     provider::{Provider, ProviderLayer, ProviderLimiter, QuotaExhausted, ThrottleReason},
-    stream_errors::ResponseBody,
+    stream_errors::body::ResponseBody,
 };
 
 use super::{Body, EVENTS, OVERLOADED, TOLD, body, broken, piece, response, stalled};

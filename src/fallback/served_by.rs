@@ -7,8 +7,8 @@ use crate::http::ResponseHead;
 /// Response extension that says whether the primary or a backup responded.
 ///
 /// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses
-/// of the primary are unchanged: [`AnsweredBy::of`] takes a response without this extension for one
-/// of the primary.
+/// of the primary are unchanged: [`ServedBy::of`] takes a response without this extension for one of
+/// the primary.
 ///
 /// # Examples
 ///
@@ -18,7 +18,7 @@ use crate::http::ResponseHead;
 /// use std::convert::Infallible;
 /// use http::{Request, Response, StatusCode};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
-/// use tower_throttle::{FallbackLayer, fallback::AnsweredBy};
+/// use tower_throttle::{FallbackLayer, fallback::ServedBy};
 ///
 /// let responds = |status: StatusCode| {
 ///     service_fn(move |_: Request<()>| async move {
@@ -34,50 +34,31 @@ use crate::http::ResponseHead;
 ///     .layer(FallbackLayer::new(other_region).named("other region"))
 ///     .service(responds(StatusCode::SERVICE_UNAVAILABLE));
 ///
-/// let answered_by = AnsweredBy::of(&client.oneshot(Request::new(())).await?);
-/// assert!(!answered_by.is_primary());
-/// assert_eq!(answered_by.name(), Some("other provider"));
+/// let served_by = ServedBy::of(&client.oneshot(Request::new(())).await?);
+/// assert!(!served_by.is_primary());
+/// assert_eq!(served_by.name(), Some("other provider"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct AnsweredBy {
+pub struct ServedBy {
     is_backup: bool,
     name: Option<Arc<str>>,
-    is_primary_left_alone: bool,
+    is_circuit_open: bool,
 }
 
-/// Whether responses are HTTP. Implemented for [`HttpResponse`] and [`AnyResponse`].
-#[diagnostic::on_unimplemented(
-    message = "`{Response}` is not an HTTP response",
-    note = "for other responses, call `.any_response()` and use a condition without a status",
-    note = "a closure needs its argument's type: `|outcome: Result<&MyResponse, &BoxError>| ..`"
-)]
-pub trait Annotate<Response> {
-    /// Notes in a backup's response who gave it, if the response can hold that.
-    fn annotate(&self, response: &mut Response, answered_by: AnsweredBy);
-}
+// ===== impl ServedBy =====
 
-/// A backup's response gets an [`AnsweredBy`] in its extensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HttpResponse;
-
-/// A backup's response is unchanged, whatever its type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AnyResponse;
-
-// ===== impl AnsweredBy =====
-
-impl AnsweredBy {
-    pub(super) const fn backup(name: Option<Arc<str>>, is_primary_left_alone: bool) -> Self {
+impl ServedBy {
+    pub(super) const fn backup(name: Option<Arc<str>>, is_circuit_open: bool) -> Self {
         Self {
             is_backup: true,
             name,
-            is_primary_left_alone,
+            is_circuit_open,
         }
     }
 
-    /// Returns whether the primary or a backup sent this response.
+    /// Returns who responded.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {
         response.extensions().get().cloned().unwrap_or_default()
@@ -100,25 +81,18 @@ impl AnsweredBy {
     ///
     /// With a retry between the two, earlier attempts may have reached the primary.
     #[must_use]
-    pub const fn is_primary_left_alone(&self) -> bool {
-        self.is_primary_left_alone
+    pub const fn is_circuit_open(&self) -> bool {
+        self.is_circuit_open
     }
-}
 
-// ===== impl Annotate =====
-
-impl<Response: ResponseHead> Annotate<Response> for HttpResponse {
-    fn annotate(&self, response: &mut Response, mut answered_by: AnsweredBy) {
+    /// Notes in a backup's response that it came from one.
+    pub(super) fn note(mut self, response: &mut dyn ResponseHead) {
         let extensions = response.extensions_mut();
         // The backup may itself be a fallback, whose backup has a name.
-        if answered_by.name.is_none() {
-            let inner = extensions.remove::<AnsweredBy>();
-            answered_by.name = inner.and_then(|inner| inner.name);
+        if self.name.is_none() {
+            let inner = extensions.remove::<Self>();
+            self.name = inner.and_then(|inner| inner.name);
         }
-        extensions.insert(answered_by);
+        extensions.insert(self);
     }
-}
-
-impl<Response> Annotate<Response> for AnyResponse {
-    fn annotate(&self, _: &mut Response, _: AnsweredBy) {}
 }
