@@ -24,9 +24,10 @@ use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
 use tower_throttle::{
-    BoxError, Clock, ConcurrencyLayer, FallbackLayer, GuardedBody, Quota, RetryAfterBackoffLayer,
+    BoxError, Clock, ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer,
     SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
-    concurrency::{Adaptive, BodyPermit},
+    body::GuardedBody,
+    concurrency::{Adaptive, body::BodyPermit},
 };
 
 use crate::{

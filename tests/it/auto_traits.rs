@@ -7,17 +7,17 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower::{Layer, Service};
+use tower::Service;
 use tower_throttle::{
-    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, Hint, HttpClient, HttpClientLayer, HttpRequestLayer,
-    HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected, Reported,
+    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Dimension, Fallback,
+    FallbackLayer, Hint, HttpClient, HttpClientLayer, HttpRequestLayer, HttpRequestService,
+    InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected, Reported, RequestHead,
     RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
     SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
     TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
     body::GuardedBody,
     cache::{self, Cache, CacheLayer, SharedBodyError},
-    concurrency,
+    concurrency, cost,
     fallback::{self, ServedBy, backup::BackupService, future::BackupFuture},
     future::HttpClientFuture,
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
@@ -128,7 +128,7 @@ const _: () = {
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
     guard::<GuardedBody<String, concurrency::body::BodyPermit>>();
-    guard::<Admitted<InFlight>>();
+    guard::<Permit<InFlight>>();
     guard::<Metered<String, Window>>();
     guard::<Reservation>();
     guard::<InvalidUrl>();
