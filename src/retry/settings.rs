@@ -91,7 +91,7 @@ impl Settings {
         let left = self.deadline.checked_sub(elapsed)?;
         let wait = match hint {
             Some(hint) if hint > self.max_backoff.min(left) => return None,
-            Some(hint) if hint >= self.backoff.base() / 10 => above_hint(hint, self.random()),
+            Some(hint) if self.follows(hint) => above_hint(hint, self.random()),
             // A hint near zero does not spread the clients, so the backoff is added.
             hint => {
                 let wait = self.own_wait(progress);
@@ -103,7 +103,9 @@ impl Settings {
             }
         };
         let withdrawal = match budget {
-            Some((budget, outcome)) if hint.is_none() => budget.pay(outcome, now)?,
+            Some((budget, outcome)) if !hint.is_some_and(|hint| self.follows(hint)) => {
+                budget.pay(outcome, now)?
+            }
             _ => Withdrawal::free(),
         };
         Some(Plan {
@@ -111,6 +113,11 @@ impl Settings {
             withdrawal,
             deadline: now + left.max(wait).min(FAR),
         })
+    }
+
+    /// Returns whether a hint is long enough to be the wait. One near zero asks for no wait.
+    pub(super) fn follows(&self, hint: Duration) -> bool {
+        !hint.is_zero() && hint >= self.backoff.base() / 10
     }
 
     fn random(&self) -> u64 {

@@ -532,6 +532,65 @@ async fn in_a_total_outage_2_000_requests_are_not_sent_more_than_2_400_times() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hints_that_are_not_waited_for_are_not_free() {
+    let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    for fields in [
+        &[("retry-after", "0")][..],
+        &[("retry-after-ms", "1")],
+        &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), date],
+        &[("x-should-retry", "true"), ("retry-after", "0")],
+    ] {
+        let (down, log) = server(move |_| Ok(answer(429, fields)));
+        let service = RetryAfterBackoffLayer::new().layer(down);
+        let requests = (0..1_000).map(|_| send(service.clone(), get()));
+        join_all(requests).await;
+        // The reserve: 10 at once, and 30 a minute.
+        assert!(
+            (1_010..=1_100).contains(&log.calls()),
+            "{}, {fields:?}",
+            log.calls()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_of_zero_is_not_free_without_a_backoff() {
+    let (inner, log) = server(|_| Ok(answer(429, &[("retry-after", "0")])));
+    let layer = RetryAfterBackoffLayer::new()
+        .backoff(Backoff::new(ms(0), ms(0)))
+        .budget(empty());
+    send(layer.layer(inner), get()).await.0.unwrap();
+    assert_eq!(log.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policys_hint_of_zero_is_not_free() {
+    let (inner, log) = server(|_| Err("down".into()));
+    let policy = |_: &Req, _: Result<&Res, &BoxError>| RetryAction::retry_after(ms(0));
+    let layer = RetryAfterBackoffLayer::new().budget(empty()).policy(policy);
+    send(layer.layer(inner), get()).await.0.unwrap_err();
+    assert_eq!(log.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_an_open_circuit_is_free() {
+    let circuit = Circuit::new().failures(1).cooldown(ms(20), ms(20));
+    circuit.enter().unwrap().failed(None);
+    let reply = move |_| {
+        let guard = circuit.enter()?;
+        guard.succeeded();
+        Ok(answer(200, &[]))
+    };
+    // The rest of the cooldown is less than a tenth of the backoff.
+    let (inner, log) = server(reply);
+    let layer = RetryAfterBackoffLayer::new()
+        .budget(empty())
+        .wait_for_circuit();
+    let (result, _) = send(layer.layer(inner), get()).await;
+    assert_eq!((result.unwrap().status().as_u16(), log.calls()), (200, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_success_of_the_last_attempt_pays_into_the_budget() {
     for (last, saved) in [(200, 1), (404, 1), (500, 0), (429, 0)] {
         let budget = Budget::new(100, Quota::new(1, s(86_400)));
@@ -666,8 +725,10 @@ async fn a_lone_request_of_a_client_that_has_just_started_is_repeated() {
 async fn a_retry_by_invitation_passes_when_the_budget_is_empty() {
     for (fields, calls) in [
         (&[("retry-after", "1")][..], 5),
-        (&[("retry-after-ms", "10")], 5),
-        (&[("retry-after", "0")], 5),
+        (&[("retry-after-ms", "50")], 5),
+        // Less than a tenth of the first backoff, which is added.
+        (&[("retry-after-ms", "49")], 1),
+        (&[("retry-after", "0")], 1),
         (&[("retry-after", "soon")], 1),
         (&[("x-should-retry", "true")], 1),
         (&[], 1),
