@@ -149,10 +149,11 @@ where
 
 /// Returns `true` if the body of a response with this status may be more specific than the status.
 fn is_telling(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        400 | 402 | 403 | 413 | 422 | 429 | 500..=599
-    )
+    match Outcome::of_status(status) {
+        Outcome::Success => false,
+        Outcome::ClientError => Outcome::is_ambiguous(status),
+        _ => true,
+    }
 }
 
 /// Returns the response with the status of its error and the diagnosis as an extension.
