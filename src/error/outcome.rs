@@ -10,7 +10,7 @@ use crate::{
         circuit_open::CircuitOpen,
         rejected::{BoxError, Rejected},
     },
-    http::{Hint, ResponseHead},
+    http::{Hint, ResponseHead, headers::rate_limit::limits::RateLimits},
 };
 
 /// What the result of a call says about the service, whichever provider it comes from.
@@ -135,22 +135,24 @@ impl Outcome {
     /// Returns what a status says by itself.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
-        Self::in_table(status, || false).0
+        Self::in_table(status, || false, || false).0
     }
 
     /// Returns what the status and the headers say.
     #[inline]
     pub(crate) fn of_head<R: ResponseHead>(response: &R) -> (Self, Repeat) {
         let status = response.status();
-        Self::in_table(status, || Hint::of(response).retry_after().is_some())
+        let has_hint = || Hint::of(response).retry_after().is_some();
+        Self::in_table(status, has_hint, || {
+            let limits = RateLimits::from_headers(response.headers());
+            limits.used_up().next().is_some()
+        })
     }
 
     /// Returns which requests may be sent again after this outcome.
     pub(crate) fn repeat(self, status: Option<StatusCode>, has_hint: bool) -> Repeat {
-        match (
-            status.map(|status| Self::in_table(status, || has_hint)),
-            self,
-        ) {
+        let in_table = |status| Self::in_table(status, || has_hint, || false);
+        match (status.map(in_table), self) {
             (Some((outcome, repeat)), _) if outcome == self => repeat,
             (_, Self::NotSent | Self::RateLimited) => Repeat::Always,
             (_, Self::Overloaded) if has_hint => Repeat::Always,
@@ -163,14 +165,19 @@ impl Outcome {
 
     /// Returns what a status means, in the one table that all layers read.
     ///
-    /// `has_hint` returns whether the response says when to try again.
+    /// `has_hint` returns whether the response says when to try again, and `is_used_up` whether it
+    /// reports a limit of which nothing remains.
     #[inline]
-    fn in_table(status: StatusCode, has_hint: impl Fn() -> bool) -> (Self, Repeat) {
+    fn in_table(
+        status: StatusCode,
+        has_hint: impl Fn() -> bool,
+        is_used_up: impl Fn() -> bool,
+    ) -> (Self, Repeat) {
         use Repeat::{Always, Idempotent, Never};
         match status.as_u16() {
             402 => (Self::QuotaExhausted, Never),
             // GitHub's limits.
-            403 if has_hint() => (Self::RateLimited, Always),
+            403 if has_hint() || is_used_up() => (Self::RateLimited, Always),
             408 | 504 => (Self::Timeout, Idempotent),
             // Temporary (RFC 9110 §15.5.14).
             413 if has_hint() => (Self::Overloaded, Always),
@@ -276,7 +283,12 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
     }
 
     fn hint(&self, response: &Response) -> Hint {
-        Hint::of(response)
+        let hint = Hint::of(response);
+        // A known reset is the wait, but not one that a server in trouble happens to report.
+        if hint.retry_after().is_none() && Outcome::of(Ok(response)) == Some(Outcome::RateLimited) {
+            return hint.or_wait(|| RateLimits::from_headers(response.headers()).reset());
+        }
+        hint
     }
 }
 

@@ -72,7 +72,10 @@
 //! # How long it waits
 //!
 //! 1. As long as the server asks, as [`Hint`](crate::Hint) reads it: `retry-after-ms` or another
-//!    header in milliseconds, else `Retry-After`. Never less, and at random up to a tenth more, at
+//!    header in milliseconds, else `Retry-After`. After a 429 or 403 without them, as long as its
+//!    body says, if an inner [`ProviderLayer`](crate::provider::ProviderLayer) or
+//!    [`StreamErrorLayer`](crate::StreamErrorLayer) has read it, else until the reset of a limit
+//!    that is used up, as in `x-ratelimit-remaining: 0` with `x-ratelimit-reset: 42`. Never less, and at random up to a tenth more, at
 //!    most one second, because the server sends the same value to all clients.
 //! 2. Otherwise as [`Backoff`] says. If the server asks for less than a tenth of the first backoff,
 //!    the backoff is added, and the retry takes from the budget.
