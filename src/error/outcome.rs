@@ -178,26 +178,20 @@ impl Outcome {
             402 => (Self::QuotaExhausted, Never),
             // GitHub's limits.
             403 if has_hint() || is_used_up() => (Self::RateLimited, Always),
-            408 | 504 => (Self::Timeout, Idempotent),
-            // Temporary (RFC 9110 §15.5.14).
-            413 if has_hint() => (Self::Overloaded, Always),
+            // 522 and 524 are Cloudflare's: the origin did not respond in time.
+            408 | 504 | 522 | 524 => (Self::Timeout, Idempotent),
             // A misdirected request, and one that is too early.
             421 | 425 => (Self::NotSent, Always),
-            // A dependency failed.
-            424 => (Self::ServerError, Idempotent),
             429 => (Self::RateLimited, Always),
             // Groq's: not processed.
             498 => (Self::Overloaded, Always),
-            400..=499 => (Self::ClientError, Never),
-            500 | 502 => (Self::ServerError, Idempotent),
-            // 529 is Anthropic's.
-            503 | 529 if has_hint() => (Self::Overloaded, Always),
+            // 529 is Anthropic's. Such a 413 is temporary (RFC 9110 §15.5.14).
+            413 | 503 | 529 if has_hint() => (Self::Overloaded, Always),
             503 | 529 => (Self::Overloaded, Idempotent),
-            // The client has to sign in to its network.
-            511 => (Self::ClientError, Never),
-            // Cloudflare's: the origin failed, or did not respond in time.
-            520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
-            522 | 524 => (Self::Timeout, Idempotent),
+            // 424 is a dependency that failed, and 520 to 530 Cloudflare's, an origin that failed.
+            424 | 500 | 502 | 520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
+            // 511: the client has to sign in to its network.
+            400..=499 | 511 => (Self::ClientError, Never),
             500..=599 => (Self::ServerError, Never),
             _ => (Self::Success, Never),
         }
