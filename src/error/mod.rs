@@ -14,6 +14,6 @@ pub use self::{
     timed_out::TimedOut,
 };
 pub(crate) use self::{
-    outcome::OutcomeSet,
+    outcome::{OutcomeSet, Repeat},
     source_chain::{find_source, source_chain},
 };

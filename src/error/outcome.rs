@@ -10,7 +10,7 @@ use crate::{
         circuit_open::CircuitOpen,
         rejected::{BoxError, Rejected},
     },
-    http::{Hint, ResponseHead},
+    http::{Hint, ResponseHead, headers::rate_limit::limits::RateLimits},
 };
 
 /// What the result of a call says about the service, whichever provider it comes from.
@@ -26,13 +26,15 @@ use crate::{
 pub enum Outcome {
     /// The service responded as it should.
     Success,
-    /// The service did not act on the request and never will: there was no connection.
+    /// The service did not act on the request and never will: there was no connection, or 421, 425.
     NotSent,
     /// The connection ended before the response did. The service may have acted.
     Interrupted,
-    /// A limit of this client was reached: 429.
+    /// A limit of this client was reached: 429, and a 403 with a wait or with a limit that is used
+    /// up.
     RateLimited,
-    /// The service lacks capacity, which says nothing about this client's limits: 503 and 529.
+    /// The service lacks capacity, which says nothing about this client's limits: 498, 503, 529, and
+    /// a 413 with a wait.
     Overloaded,
     /// Money, credits or the quota of a day or longer are used up: 402.
     QuotaExhausted,
@@ -40,12 +42,13 @@ pub enum Outcome {
     ContextTooLong,
     /// A policy forbids the prompt or the output.
     ContentPolicy,
-    /// There was no response in time, on either side: 408, 504, [`TimedOut`](crate::TimedOut), and
-    /// timeouts of tokio, tower and reqwest. The service may have acted.
+    /// There was no response in time, on either side: 408, 504, 522, 524,
+    /// [`TimedOut`](crate::TimedOut), and timeouts of tokio, tower and reqwest. The service may have
+    /// acted.
     Timeout,
-    /// The service or one of its dependencies failed: any other 5xx.
+    /// The service or one of its dependencies failed: 424 and any other 5xx.
     ServerError,
-    /// The request is too large, malformed or not allowed: any other 4xx.
+    /// The request is too large, malformed or not allowed: 511 and any other 4xx.
     ClientError,
 }
 
@@ -100,6 +103,17 @@ pub struct ClassifierFn(Arc<ClassifyHead>);
 type ClassifyHead =
     dyn Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome> + Send + Sync;
 
+/// Which requests may be sent again after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// None: the same request would fail again.
+    Never,
+    /// Those that do no harm if the service acts twice.
+    Idempotent,
+    /// Any, since the service did not act.
+    Always,
+}
+
 /// Some of the outcomes, as one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OutcomeSet(u16);
@@ -124,29 +138,78 @@ impl Outcome {
         if extensions.get::<Rejected>().is_some() {
             return None;
         }
-        Some(Self::of_status(response.status()))
+        Some(Self::of_head(response).0)
     }
 
     /// Returns what a status says by itself.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
-        match status.as_u16() {
-            402 => Self::QuotaExhausted,
-            408 | 504 => Self::Timeout,
-            429 => Self::RateLimited,
-            503 | 529 => Self::Overloaded,
-            400..=499 => Self::ClientError,
-            500..=599 => Self::ServerError,
-            _ => Self::Success,
+        Self::in_table(status, || false, || false).0
+    }
+
+    /// Returns what the status and the headers say.
+    #[inline]
+    pub(crate) fn of_head<R: ResponseHead + ?Sized>(response: &R) -> (Self, Repeat) {
+        let status = response.status();
+        let has_hint = || Hint::of(response).retry_after().is_some();
+        Self::in_table(status, has_hint, || {
+            let limits = RateLimits::from_headers(response.headers());
+            limits.used_up().next().is_some()
+        })
+    }
+
+    /// Returns which requests may be sent again after this outcome.
+    pub(crate) fn repeat(self, status: Option<StatusCode>, has_hint: bool) -> Repeat {
+        let in_table = |status| Self::in_table(status, || has_hint, || false);
+        match (status.map(in_table), self) {
+            (Some((outcome, repeat)), _) if outcome == self => repeat,
+            (_, Self::NotSent | Self::RateLimited) => Repeat::Always,
+            (_, Self::Overloaded) if has_hint => Repeat::Always,
+            (_, Self::Overloaded | Self::Interrupted | Self::Timeout | Self::ServerError) => {
+                Repeat::Idempotent
+            }
+            _ => Repeat::Never,
         }
     }
 
-    /// Whether the same request would get this status at any other time.
-    pub(crate) fn is_permanent(status: StatusCode) -> bool {
+    /// Returns what a status means, in the one table that all layers read.
+    ///
+    /// `has_hint` returns whether the response says when to try again, and `is_used_up` whether it
+    /// reports a limit of which nothing remains.
+    #[inline]
+    fn in_table(
+        status: StatusCode,
+        has_hint: impl Fn() -> bool,
+        is_used_up: impl Fn() -> bool,
+    ) -> (Self, Repeat) {
+        use Repeat::{Always, Idempotent, Never};
         match status.as_u16() {
-            413 => true,
-            status => (500..600).contains(&status) && !matches!(status, 500 | 502..=504 | 529),
+            402 => (Self::QuotaExhausted, Never),
+            // GitHub's limits.
+            403 if has_hint() || is_used_up() => (Self::RateLimited, Always),
+            // 522 and 524 are Cloudflare's: the origin did not respond in time.
+            408 | 504 | 522 | 524 => (Self::Timeout, Idempotent),
+            // A misdirected request, and one that is too early.
+            421 | 425 => (Self::NotSent, Always),
+            429 => (Self::RateLimited, Always),
+            // Groq's: not processed.
+            498 => (Self::Overloaded, Always),
+            // 529 is Anthropic's. Such a 413 is temporary (RFC 9110 §15.5.14).
+            413 | 503 | 529 if has_hint() => (Self::Overloaded, Always),
+            503 | 529 => (Self::Overloaded, Idempotent),
+            // 424 is a dependency that failed, and 520 to 530 Cloudflare's, an origin that failed.
+            424 | 500 | 502 | 520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
+            // 511: the client has to sign in to its network.
+            400..=499 | 511 => (Self::ClientError, Never),
+            500..=599 => (Self::ServerError, Never),
+            _ => (Self::Success, Never),
         }
+    }
+
+    /// Returns whether a client error may be another outcome by the words of its body.
+    #[cfg(feature = "provider")]
+    pub(crate) fn is_ambiguous(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 403 | 413 | 422)
     }
 
     /// Returns what a gRPC status says by itself.
@@ -231,7 +294,12 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
     }
 
     fn hint(&self, response: &Response) -> Hint {
-        Hint::from_headers(response.headers())
+        let hint = Hint::of(response);
+        // A known reset is the wait, but not one that a server in trouble happens to report.
+        if hint.retry_after().is_none() && Outcome::of(Ok(response)) == Some(Outcome::RateLimited) {
+            return hint.or_wait(|| RateLimits::from_headers(response.headers()).reset());
+        }
+        hint
     }
 }
 
@@ -318,6 +386,63 @@ mod tests {
         assert_eq!(Outcome::of(Ok(&response)), None);
         response.extensions_mut().insert(Outcome::QuotaExhausted);
         assert_eq!(Outcome::of(Ok(&response)), Some(Outcome::QuotaExhausted));
+    }
+
+    #[test]
+    fn statuses() {
+        use Outcome::*;
+        use Repeat::*;
+        let of = |status: u16, hint: Option<&'static str>| {
+            let mut response = http::Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some(hint) = hint {
+                let headers = response.headers_mut();
+                headers.insert("retry-after", http::HeaderValue::from_static(hint));
+            }
+            Outcome::of_head(&response)
+        };
+        for status in 100..1_000 {
+            let expected = match status {
+                402 => (QuotaExhausted, Never),
+                408 | 504 | 522 | 524 => (Timeout, Idempotent),
+                421 | 425 => (NotSent, Always),
+                429 => (RateLimited, Always),
+                498 => (Overloaded, Always),
+                503 | 529 => (Overloaded, Idempotent),
+                424 | 500 | 502 | 520 | 521 | 523 | 527 | 530 => (ServerError, Idempotent),
+                511 | 400..500 => (ClientError, Never),
+                500..600 => (ServerError, Never),
+                _ => (Success, Never),
+            };
+            assert_eq!(of(status, None), expected, "{status}");
+            assert_eq!(of(status, Some("soon")), expected, "{status}");
+            let with_hint = match status {
+                403 => (RateLimited, Always),
+                413 | 503 | 529 => (Overloaded, Always),
+                _ => expected,
+            };
+            assert_eq!(of(status, Some("2")), with_hint, "{status}");
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Outcome::of_status(status), expected.0, "{status}");
+        }
+    }
+
+    #[test]
+    fn outcomes_that_are_not_of_the_status() {
+        let status = |status| StatusCode::from_u16(status).ok();
+        for (outcome, status, has_hint, expected) in [
+            (Outcome::Overloaded, status(500), false, Repeat::Idempotent),
+            (Outcome::Overloaded, status(500), true, Repeat::Always),
+            (Outcome::Overloaded, None, false, Repeat::Idempotent),
+            (Outcome::RateLimited, status(500), false, Repeat::Always),
+            (Outcome::ServerError, None, false, Repeat::Idempotent),
+            (Outcome::ServerError, status(501), false, Repeat::Never),
+            (Outcome::ClientError, status(500), true, Repeat::Never),
+            (Outcome::QuotaExhausted, status(429), true, Repeat::Never),
+            (Outcome::ContextTooLong, status(500), true, Repeat::Never),
+        ] {
+            assert_eq!(outcome.repeat(status, has_hint), expected, "{outcome}");
+        }
     }
 
     fn rejected() -> Rejected {

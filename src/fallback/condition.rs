@@ -2,7 +2,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use super::ServedBy;
 use crate::{
-    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, Rejected, find_source},
+    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, Rejected, Repeat, find_source},
     http::ResponseHead,
 };
 
@@ -65,12 +65,14 @@ impl Condition {
         Self(Arc::new(f))
     }
 
-    /// Matches any error, and the statuses 429, 500, 502, 503, 504 and 529, after which another
-    /// service may succeed. This is the default of a layer.
-    ///
-    /// Some AI providers respond with 529 if they are overloaded.
+    /// Matches any error, and the statuses after which another service may succeed: those after
+    /// which a [retry](crate::retry::OutcomePolicy) sends a GET again, such as 429, 500 and 503.
+    /// This is the default of a layer.
     pub fn failure() -> Self {
-        Self::status([429, 500, 502, 503, 504, 529]).or(Self::any_error())
+        Self::from_fn(|result| match result {
+            Ok(response) => Outcome::of_head(response).1 != Repeat::Never,
+            Err(_) => true,
+        })
     }
 
     /// Matches responses with one of these statuses.

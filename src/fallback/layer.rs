@@ -109,7 +109,7 @@ impl<B, W> FallbackLayer<B, W> {
 impl<B: Clone> FallbackLayer<B> {
     /// Sets which results are failures. See [`Condition`].
     ///
-    /// Default: any error, and the statuses 429, 500, 502, 503, 504 and 529.
+    /// Default: [`Condition::failure`].
     pub fn when(mut self, condition: Condition) -> Self {
         Arc::make_mut(&mut self.settings).when = condition;
         self

@@ -150,10 +150,11 @@ where
 
 /// Returns `true` if the body of a response with this status may be more specific than the status.
 fn is_telling(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        400 | 402 | 403 | 413 | 422 | 429 | 500..=599
-    )
+    match Outcome::of_status(status) {
+        Outcome::Success => false,
+        Outcome::ClientError => Outcome::is_ambiguous(status),
+        _ => true,
+    }
 }
 
 /// Returns the response with the status of its error and the diagnosis as an extension.
@@ -161,6 +162,7 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     let Diagnosis {
         status, outcome, ..
     } = diagnosis;
+    let hint = diagnosis.hint();
     #[cfg(feature = "tracing")]
     if outcome != Outcome::ClientError || status != response.status() {
         tracing::debug!(
@@ -173,5 +175,8 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     let extensions = response.extensions_mut();
     extensions.insert(outcome);
     extensions.insert(diagnosis);
+    if let Some(hint) = hint {
+        extensions.insert(hint);
+    }
     response
 }

@@ -2,12 +2,10 @@
 
 pub(crate) mod date;
 mod decimal;
-#[cfg(feature = "provider")]
 mod duration;
 #[cfg(any(feature = "cache", feature = "provider"))]
 mod encoding;
 pub(crate) mod quoted_string;
-#[cfg(any(feature = "per-key", feature = "provider"))]
 pub(crate) mod rate_limit;
 pub(crate) mod retry_after;
 
@@ -15,7 +13,7 @@ pub(crate) mod retry_after;
 pub(crate) use self::encoding::is_compressed;
 #[cfg(feature = "cache")]
 pub(crate) use self::{
-    date::{date, until},
+    date::{age, date, sent, since},
     encoding::type_says,
 };
 #[cfg(feature = "provider")]
@@ -34,13 +32,16 @@ impl Hint {
     ///
     /// - Wait: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or
     ///   `grpc-retry-pushback-ms` (all in milliseconds), else `Retry-After`. If a header is
-    ///   repeated, the longest wait counts.
+    ///   repeated, or has several values, the longest wait counts.
     /// - Retry: `x-should-retry`. If it is repeated, `false` wins. A negative
     ///   `grpc-retry-pushback-ms` is `false` as well.
     ///
     /// `Retry-After` may be a number of seconds, with a fraction, or any of the three forms of an
-    /// HTTP-date. A date is compared with the response's own `Date` header, so that the clocks need
-    /// not agree. The wall clock is read only if there is a date and no `Date` header.
+    /// HTTP-date. A date is compared with the response's own `Date` header plus its `Age`, so that
+    /// the clocks need not agree. The wall clock is read only if there is a date and no `Date` header.
+    ///
+    /// The reset of a rate limit is no hint by itself. A retry waits for it after a 429 or 403 by a
+    /// limit that is used up.
     ///
     /// A number that is too large saturates. Other values, such as negative numbers, are ignored.
     #[must_use]
@@ -61,8 +62,9 @@ impl Hint {
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {
     let says = |word: &[u8]| {
-        let mut values = headers.get_all(SHOULD_RETRY).iter();
-        values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word))
+        let lines = headers.get_all(SHOULD_RETRY).iter();
+        let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        values.any(|value| value.trim_ascii().eq_ignore_ascii_case(word))
     };
     if says(b"false") || retry_after::is_never(headers) {
         return Some(false);
@@ -86,6 +88,8 @@ mod tests {
             (&["1"], None),
             (&[""], None),
             (&["true", "false"], Some(false)),
+            (&["true, false"], Some(false)),
+            (&["maybe,true"], Some(true)),
             (&["maybe", "true"], Some(true)),
         ] {
             let mut headers = HeaderMap::new();
@@ -105,6 +109,7 @@ mod tests {
             (" -0.5", None, Some(false)),
             ("-99999999999999999999999", None, Some(false)),
             ("-1", Some("true"), Some(false)),
+            ("5, -1", Some("true"), Some(false)),
             ("5", None, None),
             ("5", Some("true"), Some(true)),
             ("-", None, None),

@@ -5,14 +5,13 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::{body::ErrorBody, codes};
+use crate::error::Outcome;
 use crate::http::{Dimension, Hint, RateLimits, Reported, headers::rate_limit::limits::DAY};
 
 /// The longest wait after which a retry makes sense.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);
 /// A longer wait is classified as a daily quota.
 const LONG: Duration = Duration::from_secs(2 * 60 * 60);
-/// Anthropic's unregistered status for an overload.
-const OVERLOADED: u16 = 529;
 
 /// The kind of limit for which a provider rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +51,7 @@ pub(crate) struct LimitError {
 impl ThrottleReason {
     /// Classifies a response; returns `None` if it is not a rejection.
     ///
-    /// Statuses 402, 429, 503 and 529 are rejections, and 403 if the response is about a limit. The
+    /// Statuses 402, 429, 498, 503 and 529 are rejections, and 403 if the response is about a limit. The
     /// body may be empty, truncated, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
@@ -86,7 +85,7 @@ impl ThrottleReason {
 impl LimitError {
     /// Reads an error response; returns `None` if it is not about a limit.
     ///
-    /// Statuses 402, 429, 503 and 529 are, and 403 if the response is about a limit. The body may
+    /// Statuses 402, 429, 498, 503 and 529 are, and 403 if the response is about a limit. The body may
     /// be empty, truncated, or not JSON. A compressed body counts as empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, headers, &ErrorBody::read(body, headers))
@@ -101,12 +100,13 @@ impl LimitError {
             limits => limits,
         };
         let hint = Hint::from_headers(headers).retry_after();
-        let is_limit = hint.is_some() || used_up(&limits).next().is_some() || error.is_of_limits();
+        let is_limit = hint.is_some() || limits.used_up().next().is_some() || error.is_of_limits();
         if status == StatusCode::FORBIDDEN && !is_limit {
             return None;
         }
-        let retry_after = hint.or_else(|| wait(error, &limits));
-        let class = match class(status, error, &limits) {
+        let class = class(status, error, &limits);
+        let retry_after = hint.or_else(|| wait(class, error, &limits));
+        let class = match class {
             // A daily quota that refills continuously.
             ThrottleReason::Day
                 if error.is_daily != Some(true)
@@ -126,7 +126,10 @@ impl LimitError {
 
     /// Returns `true` if a response with that status may be a rejection.
     pub(crate) fn has(status: StatusCode) -> bool {
-        matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
+        use Outcome::{Overloaded, QuotaExhausted, RateLimited};
+        let outcome = Outcome::of_status(status);
+        matches!(outcome, QuotaExhausted | RateLimited | Overloaded)
+            || status == StatusCode::FORBIDDEN
     }
 }
 
@@ -144,37 +147,35 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
     if error.mentions(codes::RAMP_WORDS) {
         return ThrottleReason::Ramp;
     }
-    let is_overload = matches!(status.as_u16(), 503 | OVERLOADED);
+    let is_overload = Outcome::of_status(status) == Outcome::Overloaded;
     if is_overload || error.mentions(codes::CAPACITY_WORDS) {
         return ThrottleReason::Capacity;
     }
     let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-    if error.mentions(codes::CONCURRENCY_WORDS) || used_up(limits).any(in_flight) {
+    if error.mentions(codes::CONCURRENCY_WORDS) || limits.used_up().any(in_flight) {
         return ThrottleReason::Concurrency;
     }
     // If the quota is named, its message repeats the name or is about other plans.
     let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
-    if in_words || used_up(limits).any(is_of_a_day) {
+    if in_words || limits.used_up().any(is_of_a_day) {
         return ThrottleReason::Day;
     }
     ThrottleReason::Rate
 }
 
 /// Returns the wait if no dedicated header names one.
-fn wait(error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
+fn wait(class: ThrottleReason, error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
     // A daily quota comes with a wait of seconds, after which the response is the same.
     let counts = error.is_daily != Some(true);
-    let reset = || used_up(limits).filter_map(|limit| limit.reset).max();
+    // An overload says nothing about the limits.
+    let is_of_limits = class != ThrottleReason::Capacity;
+    let reset = || limits.reset().filter(|_| is_of_limits);
     let in_words = || codes::wait(&error.words);
     error
         .retry_delay
         .filter(|_| counts)
         .or_else(reset)
         .or_else(|| in_words().filter(|_| counts))
-}
-
-fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
-    limits.iter().filter(|limit| limit.remaining == Some(0))
 }
 
 fn is_of_a_day(limit: &Reported) -> bool {

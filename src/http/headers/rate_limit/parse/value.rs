@@ -5,10 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header::AGE};
+use http::{HeaderMap, HeaderValue};
 
 use super::set::ReportedCount;
-use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration};
+use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration::duration};
 
 /// From here on a number of seconds is an instant: as a wait it would be 31 years.
 const EPOCH_SECONDS: u64 = 1_000_000_000;
@@ -57,8 +57,18 @@ pub(super) fn count(text: &str) -> Option<ReportedCount> {
 /// Returns `true` if the response is from a cache. Some proxies send an age of zero with all
 /// responses.
 pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
-    let age = headers.get(AGE).and_then(text).and_then(count);
-    matches!(age, Some(ReportedCount::Of(1..)))
+    !date::age(headers).is_zero()
+}
+
+/// Parses an RFC 3339 timestamp.
+#[cfg(feature = "provider")]
+fn timestamp(text: &str) -> Option<SystemTime> {
+    SystemTime::try_from(text.parse::<jiff::Timestamp>().ok()?).ok()
+}
+
+#[cfg(not(feature = "provider"))]
+fn timestamp(_: &str) -> Option<SystemTime> {
+    None
 }
 
 // ===== impl Moment =====
@@ -70,10 +80,7 @@ impl Moment<'_> {
             return Some(self.number(text, seconds));
         }
         duration(text).or_else(|| {
-            let timestamp = text.parse::<jiff::Timestamp>().ok();
-            let then = timestamp
-                .and_then(|timestamp| SystemTime::try_from(timestamp).ok())
-                .or_else(|| date::date(text, self.now))?;
+            let then = timestamp(text).or_else(|| date::date(text, self.now))?;
             Some(date::until(then, self.headers, self.now))
         })
     }
