@@ -1,6 +1,6 @@
 //! The head of a cached response.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -97,11 +97,12 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let is_named = |name: &HeaderName| {
-        let name = name.as_str().as_bytes();
-        list(headers, CONNECTION).any(|listed| listed.eq_ignore_ascii_case(name))
-    };
-    let mut owned = HeaderMap::with_capacity(headers.len());
+    let named: HashSet<_> = list(headers, CONNECTION)
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    let is_named = |name: &HeaderName| named.contains(name.as_str().as_bytes());
+    // By names: a map has a limit of names, and none of values.
+    let mut owned = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         // The cookies of a proxy are for the first client.
         if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) || name == SET_COOKIE {
@@ -109,7 +110,8 @@ pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
         }
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
             copy.set_sensitive(value.is_sensitive());
-            owned.append(name, copy);
+            // There is room, since all names fitted into a map.
+            let _ = owned.try_append(name, copy);
         }
     }
     owned
