@@ -32,7 +32,7 @@ fn names(headers: &mut HeaderMap) {
 fn named_by_connection(headers: &mut HeaderMap) {
     for number in 0..NAMES / 2 {
         let name = HeaderName::try_from(format!("x-{number}")).unwrap();
-        headers.append("connection", HeaderValue::from(&name));
+        headers.append("connection", HeaderValue::from(name.clone()));
         headers.insert(name, HeaderValue::from_static("a"));
     }
     headers.insert("x-end", HeaderValue::from_static("a"));
