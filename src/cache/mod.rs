@@ -164,9 +164,9 @@
 //! # Status
 //!
 //! [`Status::of`] and the header `Cache-Status` (RFC 9211) tell the source of a response. A cached
-//! response has the head of the first one, with an `Age` and without headers of the connection, and
-//! a clone of its extensions. Ids in it, such as `x-request-id` or `cf-ray`, come from the first
-//! exchange.
+//! response, and one that is shared, has the head of the first one, with an `Age` if it is cached,
+//! and without headers of the connection and extensions: these may hold anything, of any size. Ids
+//! in it, such as `x-request-id` or `cf-ray`, come from the first exchange.
 //!
 //! # Layer ordering
 //!

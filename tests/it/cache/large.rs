@@ -1,4 +1,4 @@
-//! Responses with more headers than usual.
+//! Responses with more headers and extensions than usual.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -95,4 +95,49 @@ async fn many_values_in_trailers_are_shared() {
         let trailers = body.trailers().unwrap();
         assert_eq!(trailers.get_all("x-many").iter().count(), VALUES);
     }
+}
+
+/// An extension that shows whether somebody keeps it.
+#[derive(Clone)]
+struct Large(std::sync::Arc<Vec<u8>>);
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_response_keeps_no_extension() {
+    let large = Large(std::sync::Arc::new(vec![0; 100_000]));
+    let extension = large.clone();
+    let (mut client, _) = client(&cache(), move |_, _| {
+        let mut response = text("{}");
+        response.extensions_mut().insert(extension.clone());
+        response
+    });
+    let before = std::sync::Arc::strong_count(&large.0);
+    let (first, _) = ask(&mut client, post("{}")).await;
+    assert!(first.extensions.get::<Large>().is_some());
+    drop(first);
+    assert_eq!(std::sync::Arc::strong_count(&large.0), before);
+    let (hit, _) = ask(&mut client, post("{}")).await;
+    assert_eq!(hit.extensions.get(), Some(&Status::Hit));
+    assert!(hit.extensions.get::<Large>().is_none());
+}
+
+#[tokio::test]
+async fn many_small_headers_count_what_they_take() {
+    let layer = cache().max_bytes(1 << 20);
+    let (mut client, _) = client(&layer, |_, _| {
+        let mut response = text("{}");
+        for number in 0..100 {
+            let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+            response
+                .headers_mut()
+                .append(name, HeaderValue::from_static("a"));
+        }
+        response
+    });
+    for number in 0..200 {
+        let name: &'static str = Box::leak(format!("[{number}]").into_boxed_str());
+        ask(&mut client, post(name)).await;
+    }
+    // A head takes about 25 KB: 192 places of 104 bytes, and 100 names and values.
+    let usage = layer.usage();
+    assert!((20..60).contains(&usage.entries), "{usage:?}");
 }
