@@ -115,7 +115,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(status, StatusCode::OK);
 
     let callers = limiter.top(10);
-    let mut callers: Vec<_> = callers.iter().map(|it| it.caller.to_string()).collect();
+    let mut callers: Vec<_> = callers.iter().map(|it| it.key.to_string()).collect();
     callers.sort();
     assert_eq!(callers, ["127.0.0.2", "127.0.0.3"]);
     println!("-- callers: {}", callers.join(", "));

@@ -10,11 +10,11 @@ use axum::{
 };
 use tower_throttle::{Quota, TokenBucketLayer, key, rejection::Problem};
 
-/// What a caller has paid for.
+/// What a client has paid for.
 #[derive(Clone)]
 struct Plan(Quota);
 
-/// Knows the keys, as a database would. Without this, whoever makes up a key would be a new caller.
+/// Knows the keys, as a database would. Otherwise any key that a client makes up would be a new one.
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let key = request.headers().get("x-api-key");
     let plan = match key.map(|key| key.as_bytes()) {
@@ -38,13 +38,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 1
             }
         })
-        .limits_for(|request: &Request| {
-            let plan: Option<&Plan> = request.extensions().get();
+        .limits_for(|request| {
+            let plan: Option<&Plan> = request.extensions().and_then(|all| all.get());
             plan.map_or(Quota::per_minute(1), |plan| plan.0)
         })
-        .exempt(|request: &Request| request.uri().path() == "/health")
-        .on_rejected(|refused| println!("    refused: {:?}, {}", refused.caller, refused.rejected))
-        .respond_as(Problem);
+        .exempt(|request| request.path() == "/health")
+        .respond_as(Problem)
+        .on_rejected(|rejected| println!("    {:?}: {}", rejected.key, rejected.rejected));
     let limiter = limits.limiter().clone();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     for usage in limiter.top(2) {
-        println!("{} has used {}", usage.caller, usage.used);
+        println!("{} has used {}", usage.key, usage.used);
     }
     Ok(())
 }

@@ -166,7 +166,7 @@ pub mod timeout;
 pub use self::ai::{provider, router, stack, stream_errors};
 #[cfg(feature = "per-key")]
 #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
-pub use self::limit::{per_key, per_key::key};
+pub use self::limit::{key, per_key};
 pub use self::{
     circuit_breaker::circuit,
     fallback::predicate,
@@ -208,7 +208,7 @@ pub use self::{
     http::{GuardedBody, Hint, IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     limit::{
-        Clock, Cost, Decision, InvalidQuota, Quota,
+        Clock, Cost, InvalidQuota, Quota,
         concurrency::{Concurrency, ConcurrencyLayer, ConcurrencyLimiter},
         sliding_window::{SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter},
         token_bucket::{TokenBucket, TokenBucketLayer, TokenBucketLimiter},
@@ -217,6 +217,9 @@ pub use self::{
     retry::{RetryAfterBackoff, RetryAfterBackoffLayer},
     timeout::{Timeout, TimeoutLayer},
 };
+
+#[doc(hidden)]
+pub use self::limit::Decision;
 
 /// The response future that the limiters share.
 pub mod future {

@@ -33,18 +33,18 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
     let resident_before = resident();
     let mut limiter = None;
     let held = allocation_counter::measure(|| {
-        let limiter = limiter.insert(PerKeyLimiter::new(QUOTA).max_callers(MILLION as usize));
+        let limiter = limiter.insert(PerKeyLimiter::new(QUOTA).max_keys(MILLION as usize));
         let blocked = ClientKey::from("blocked");
-        assert!(limiter.try_acquire(blocked, 2).is_admit());
+        assert!(limiter.try_acquire(blocked, 2).is_ok());
         let mut admitted = 0;
         for number in 0..10 * MILLION {
-            admitted += u32::from(limiter.try_acquire(caller(number), 1).is_admit());
-            assert!(limiter.callers() <= MILLION as usize, "{number}");
+            admitted += u32::from(limiter.try_acquire(caller(number), 1).is_ok());
+            assert!(limiter.keys() <= MILLION as usize, "{number}");
             if number % 1_000 == 0 {
-                assert!(!limiter.try_acquire(blocked, 1).is_admit(), "{number}");
+                assert!(!limiter.try_acquire(blocked, 1).is_ok(), "{number}");
             }
         }
-        assert_eq!(limiter.callers(), MILLION as usize);
+        assert_eq!(limiter.keys(), MILLION as usize);
         // Those who found no place share some buckets, of two units each.
         assert!(
             (MILLION - 1..MILLION + 10_000).contains(&admitted),
@@ -55,14 +55,8 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
     let limiter = limiter.unwrap();
     // Who came first has a count that no newcomer has reset.
     for number in 0..1_000 {
-        assert!(
-            !limiter.try_acquire(caller(number), 2).is_admit(),
-            "{number}"
-        );
-        assert!(
-            limiter.try_acquire(caller(number), 1).is_admit(),
-            "{number}"
-        );
+        assert!(!limiter.try_acquire(caller(number), 2).is_ok(), "{number}");
+        assert!(limiter.try_acquire(caller(number), 1).is_ok(), "{number}");
     }
 
     // The docs say 51 bytes, as the allocator counts them. What it keeps itself comes on top.
@@ -75,17 +69,17 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
 #[test]
 fn the_bound_holds_for_threads_that_bring_callers_at_one_time() {
     const BOUND: usize = 10_000;
-    let limiter = PerKeyLimiter::new(QUOTA).max_callers(BOUND);
+    let limiter = PerKeyLimiter::new(QUOTA).max_keys(BOUND);
     thread::scope(|scope| {
         for part in 0..4 {
             let limiter = &limiter;
             scope.spawn(move || {
                 for number in 0..50_000 {
                     let _ = limiter.try_acquire(caller(part << 24 | number), 1);
-                    assert!(limiter.callers() <= BOUND);
+                    assert!(limiter.keys() <= BOUND);
                 }
             });
         }
     });
-    assert_eq!(limiter.callers(), BOUND);
+    assert_eq!(limiter.keys(), BOUND);
 }

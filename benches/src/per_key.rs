@@ -52,13 +52,13 @@ pub(crate) fn all() -> Vec<Group> {
 /// One of `keys` that are all there, each in its turn.
 fn known_keys(keys: u32) -> Group {
     let ours = PerKeyLimiter::new(QUOTA)
-        .max_callers(2 * keys as usize)
+        .max_keys(2 * keys as usize)
         .clock(Clock::quanta());
     let theirs = theirs();
     for number in 0..keys {
         assert!(
             ours.try_acquire(address(number).into(), 1_000_000_000)
-                .is_admit()
+                .is_ok()
         );
         theirs.check_key(&address(number)).expect("plenty");
     }
@@ -70,7 +70,7 @@ fn known_keys(keys: u32) -> Group {
     Group::new(name)
         .contender(
             "PerKeyLimiter",
-            each(keys, move |key| ours.try_acquire(key.into(), 1).is_admit()),
+            each(keys, move |key| ours.try_acquire(key.into(), 1).is_ok()),
         )
         .contender(
             "governor",
@@ -123,9 +123,9 @@ pub(crate) fn memory() {
     };
     let mut ours = None;
     let our_bytes = held(&mut || {
-        let limiter = PerKeyLimiter::new(Quota::per_day(10)).max_callers(MILLION as usize);
+        let limiter = PerKeyLimiter::new(Quota::per_day(10)).max_keys(MILLION as usize);
         for number in 0..MILLION {
-            black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
+            black_box(limiter.try_acquire(address(number).into(), 1).is_ok());
         }
         ours = Some(limiter);
     });
@@ -151,18 +151,18 @@ pub(crate) fn memory() {
 
 /// Ten million new keys against a bound of one: the mean look-up, the slowest one, and whether a blocked caller stays so.
 pub(crate) fn flood() {
-    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
+    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_keys(MILLION as usize);
     let blocked = ClientKey::from("blocked");
-    assert!(limiter.try_acquire(blocked, 2).is_admit());
+    assert!(limiter.try_acquire(blocked, 2).is_ok());
     let bring = |limiter: &PerKeyLimiter, number| {
-        black_box(limiter.try_acquire(address(number).into(), 1).is_admit());
+        black_box(limiter.try_acquire(address(number).into(), 1).is_ok());
     };
     let start = Instant::now();
     for number in 0..10 * MILLION {
         bring(&limiter, number);
         if number % 1_000 == 0 {
             assert!(
-                !limiter.try_acquire(blocked, 1).is_admit(),
+                !limiter.try_acquire(blocked, 1).is_ok(),
                 "a flood freed a blocked caller"
             );
         }
@@ -171,7 +171,7 @@ pub(crate) fn flood() {
 
     // Upkeep is done by those who bring new callers, and none of them may notice. In the time of this thread, so that it is not
     // whatever else the machine does that is measured; and apart from the mean, since that time takes long to read.
-    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_callers(MILLION as usize);
+    let limiter = PerKeyLimiter::new(Quota::per_hour(2)).max_keys(MILLION as usize);
     let mut slowest = Duration::ZERO;
     let mut before = ThreadTime::now();
     for number in 0..10 * MILLION {
@@ -181,7 +181,7 @@ pub(crate) fn flood() {
         before = after;
     }
     println!("a flood of new keys: 10,000,000 against a bound of 1,000,000");
-    println!("  {:<42} {:>8}", "callers kept", limiter.callers());
+    println!("  {:<42} {:>8}", "callers kept", limiter.keys());
     println!("  {:<42} {:>8}", "mean, ns", mean.as_nanos());
     let verdict = if slowest <= SLOWEST { "" } else { "  missed" };
     println!(

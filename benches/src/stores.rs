@@ -125,11 +125,11 @@ impl Store for papaya::HashMap<ClientKey, Shared> {
 
 impl Store for PerKeyLimiter {
     fn insert(&self, caller: ClientKey) {
-        assert!(self.try_acquire(caller, 1_000_000_000).is_admit());
+        assert!(self.try_acquire(caller, 1_000_000_000).is_ok());
     }
 
     fn take(&self, caller: ClientKey, _: &Time) -> bool {
-        self.try_acquire(caller, 1).is_admit()
+        self.try_acquire(caller, 1).is_ok()
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn all() -> Group {
     let quota = Quota::per_second(1_000_000_000);
     let ours = || {
         PerKeyLimiter::new(quota)
-            .max_callers(MILLION as usize)
+            .max_keys(MILLION as usize)
             .clock(Clock::quanta())
     };
     let group = Group::new(NAME);

@@ -1,8 +1,10 @@
 //! The one error that the limiters of this crate make.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::error::find_source;
+#[cfg(feature = "per-key")]
+use crate::http::headers::rate_limit::standing::Standings;
 
 /// A boxed error, as tower's own layers return it.
 ///
@@ -36,12 +38,19 @@ pub struct Rejected {
     limit: LimitKind,
     reason: Reason,
     retry_after: Option<Duration>,
+    details: Option<Arc<Details>>,
+}
+
+/// What only some rejections have, on the heap, so that the error is small.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Details {
+    name: Option<&'static str>,
     /// The status of the response if the key is missing.
     #[cfg(feature = "per-key")]
     missing_key: Option<http::StatusCode>,
-    /// Where a caller's own limits stand, to be told in the answer.
+    /// The state of the client's limits, for the headers of the response.
     #[cfg(feature = "per-key")]
-    standings: Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>>,
+    standings: Option<Arc<Standings>>,
 }
 
 /// Kind of limit that rejected a request.
@@ -93,6 +102,8 @@ pub enum Reason {
     #[cfg(feature = "per-key")]
     #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     MissingPeer,
+    /// The limiter was closed, as by [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
+    Closed,
 }
 
 // ===== impl Rejected =====
@@ -115,10 +126,7 @@ impl Rejected {
             limit,
             reason,
             retry_after,
-            #[cfg(feature = "per-key")]
-            missing_key: None,
-            #[cfg(feature = "per-key")]
-            standings: None,
+            details: None,
         }
     }
 
@@ -142,6 +150,12 @@ impl Rejected {
         }
     }
 
+    /// The same for a limiter that is closed.
+    pub(crate) fn closed(mut self) -> Self {
+        self.retry_after = None;
+        self.because(Reason::Closed)
+    }
+
     /// The same for another reason.
     pub(crate) fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;
@@ -151,36 +165,52 @@ impl Rejected {
     #[cfg(feature = "per-key")]
     pub(crate) fn missing_key(limit: LimitKind, status: http::StatusCode) -> Self {
         let mut rejected = Self::new(limit, Reason::MissingKey, None);
-        rejected.missing_key = Some(status);
+        rejected.details_mut().missing_key = Some(status);
         rejected
     }
 
     /// Returns the status of the response if the key is missing.
     #[cfg(feature = "per-key")]
-    pub(crate) const fn missing_key_status(&self) -> Option<http::StatusCode> {
-        self.missing_key
+    pub(crate) fn missing_key_status(&self) -> Option<http::StatusCode> {
+        self.details.as_ref()?.missing_key
     }
 
     #[cfg(feature = "per-key")]
-    pub(crate) fn standing_at(
-        mut self,
-        standings: crate::http::headers::rate_limit::standing::Standings,
-    ) -> Self {
-        self.standings = Some(std::sync::Arc::new(standings));
+    pub(crate) fn standing_at(mut self, standings: Standings) -> Self {
+        self.details_mut().standings = Some(Arc::new(standings));
         self
     }
 
     #[cfg(feature = "per-key")]
-    pub(crate) fn standings(
-        &self,
-    ) -> Option<std::sync::Arc<crate::http::headers::rate_limit::standing::Standings>> {
-        self.standings.clone()
+    pub(crate) fn standings(&self) -> Option<Arc<Standings>> {
+        self.details.as_ref()?.standings.clone()
+    }
+
+    /// Sets the name of the limit, if it has one.
+    pub(crate) fn named(mut self, name: Option<&'static str>) -> Self {
+        if name.is_some() {
+            self.details_mut().name = name;
+        }
+        self
+    }
+
+    fn details_mut(&mut self) -> &mut Details {
+        Arc::make_mut(self.details.get_or_insert_default())
     }
 
     /// Returns the kind of limit that rejected the request.
     #[must_use]
     pub const fn limit(&self) -> LimitKind {
         self.limit
+    }
+
+    /// Returns the name of the limit: what [`name`](crate::TokenBucketLayer::name) of its layer set.
+    ///
+    /// Limits per key have the name that their `RateLimit` headers have, which is `default` if none
+    /// is set.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        self.details.as_ref()?.name
     }
 
     /// Returns the reason.
@@ -193,7 +223,8 @@ impl Rejected {
     /// it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
     /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
-    /// finish, and for a request that [never fits](Rejected::exceeds_capacity).
+    /// finish, for a request that [never fits](Rejected::exceeds_capacity), and if the limiter is
+    /// [closed](Reason::Closed).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -206,8 +237,13 @@ impl Rejected {
             Reason::ExceedsCapacity { .. } | Reason::MissingKey => true,
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => true,
-            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => false,
+            Reason::WaitTooLong { .. } | Reason::QueueFull { .. } | Reason::Closed => false,
         }
+    }
+
+    /// Returns whether the request is rejected however long it waits.
+    pub(crate) const fn is_final(&self) -> bool {
+        self.exceeds_capacity() || matches!(self.reason, Reason::Closed)
     }
 }
 
@@ -235,6 +271,7 @@ impl fmt::Display for Rejected {
                 "a cost of {cost} exceeds the capacity of {capacity}: lower the cost or raise the limit"
             ),
             Reason::MissingKey => f.write_str("missing API key"),
+            Reason::Closed => f.write_str("the limiter is closed"),
             #[cfg(feature = "per-key")]
             Reason::MissingPeer => f.write_str(
                 "missing peer address: start axum with `into_make_service_with_connect_info` and enable \
@@ -284,7 +321,7 @@ impl fmt::Display for LimitKind {
 
 impl Reason {
     /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
-    /// `missing_key` or `missing_peer`.
+    /// `missing_key`, `missing_peer` or `closed`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -292,6 +329,7 @@ impl Reason {
             Self::QueueFull { .. } => "queue_full",
             Self::ExceedsCapacity { .. } => "exceeds_capacity",
             Self::MissingKey => "missing_key",
+            Self::Closed => "closed",
             #[cfg(feature = "per-key")]
             Self::MissingPeer => "missing_peer",
         }

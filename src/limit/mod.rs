@@ -7,6 +7,8 @@ pub mod cost;
 pub(crate) mod decision;
 pub(crate) mod engine;
 #[cfg(feature = "per-key")]
+pub mod key;
+#[cfg(feature = "per-key")]
 pub mod per_key;
 pub(crate) mod quota;
 mod rate_limit;

@@ -61,16 +61,49 @@ macro_rules! rate_limit {
                 self.0.wait_queue.waiting()
             }
 
-            /// Takes `cost` units now, or says how long it would take. Never overtakes those who wait.
-            pub fn try_acquire(&self, cost: u64) -> crate::limit::decision::Decision {
-                self.0.decide(cost)
+            /// Closes the limiter for all clones: queued and new requests are rejected with
+            /// [`Reason::Closed`](crate::Reason::Closed). Requests that have started continue.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() {
+            #[doc = concat!("use tower_throttle::{Quota, Reason, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_second(10));")]
+            /// limiter.close();
+            ///
+            /// let rejected = limiter.acquire(1).await.unwrap_err();
+            /// assert_eq!(rejected.reason(), Reason::Closed);
+            /// # }
+            /// ```
+            pub fn close(&self) {
+                self.0.wait_queue.close();
+            }
+
+            /// Returns whether the limiter was [closed](Self::close).
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.0.wait_queue.is_closed()
+            }
+
+            /// Takes `cost` units if they are available now and no request is waiting.
+            ///
+            /// # Errors
+            ///
+            /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the time
+            /// in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if the
+            /// limiter is closed.
+            pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.take_permit(cost)
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, or if the limiter is closed.
             ///
             /// # Panics
             ///
@@ -80,7 +113,7 @@ macro_rules! rate_limit {
             ///
             /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
             /// polled, the requests behind it wait, each for its own longest wait at most.
-            pub async fn acquire(&self, cost: u64) -> Result<(), crate::error::Rejected> {
+            pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.acquire_within(cost, std::time::Duration::MAX).await
             }
 
@@ -89,8 +122,8 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// [`Rejected`](crate::Rejected) when `cost` never fits, or, at once, when it would wait longer
-            /// than `max_wait`.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, if the limiter is closed, or, at
+            /// once, if it would wait longer than `max_wait`.
             ///
             /// # Panics
             ///
@@ -99,8 +132,8 @@ macro_rules! rate_limit {
                 &self,
                 cost: u64,
                 max_wait: std::time::Duration,
-            ) -> Result<(), crate::error::Rejected> {
-                crate::limit::engine::acquire(&self.0, cost, max_wait).await
+            ) -> Result<Permit<'_>, crate::error::Rejected> {
+                self.0.acquire_permit(cost, max_wait).await
             }
         }
 
@@ -143,20 +176,40 @@ macro_rules! rate_limit {
                 max_waiting;
             }
 
-            /// Responds with an HTTP 429 instead of an error, and does not wait unless
-            /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
-            pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
-                self.respond_as(crate::limit::rejection::AsResponse)
+            /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
+            /// for metrics and logs. By default it has none.
+            pub fn name(mut self, name: &'static str) -> Self {
+                self.limits.name = Some(name);
+                self
             }
 
-            /// Refuses with the response that `respond` makes of the [`Rejected`](crate::Rejected).
-            pub fn respond_with<R>(self, respond: R) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>> {
-                self.respond_as(crate::limit::rejection::AsResponseWith(respond))
-            }
-
-            /// Refuses in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
-            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
-                let Self { limiter, limits, cost, .. } = self;
+            /// Calls `hook` for each request that is rejected.
+            ///
+            /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the
+            /// request. It runs in the task of the request, under no lock. Requests have to implement
+            /// [`RequestHead`](crate::RequestHead).
+            ///
+            /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after
+            /// the first.
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .name("chat")
+            ///     .respond()
+            ///     .on_rejected(|rejected| {
+            ///         let path = rejected.request.path();
+            ///         println!("{path}: {}", rejected.rejected);
+            ///     });
+            /// # let _ = layer;
+            /// ```
+            pub fn on_rejected(
+                self,
+                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>) + Send + Sync + 'static,
+            ) -> $Layer<C, crate::limit::rejection::OnRejected<F>> {
+                let Self { limiter, limits, cost, refusal } = self;
+                let refusal = crate::limit::rejection::OnRejected::new(refusal, hook);
                 $Layer { limiter, limits, cost, refusal }
             }
 
@@ -164,6 +217,64 @@ macro_rules! rate_limit {
             #[must_use]
             pub fn limiter(&self) -> &$Limiter {
                 &self.limiter
+            }
+        }
+
+        impl<C> $Layer<C> {
+            /// Responds with an HTTP 429 instead of an error, and does not wait unless
+            /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
+            pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
+                self.respond_as(crate::limit::rejection::AsResponse)
+            }
+
+            /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in
+            /// any protocol.
+            ///
+            /// ```
+            /// use http::Response;
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
+            /// # let _ = layer;
+            /// ```
+            pub fn respond_with<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>>
+            where
+                R: Fn(&crate::error::Rejected) -> Response,
+            {
+                self.respond_as(crate::limit::rejection::AsResponseWith(respond))
+            }
+
+            /// Rejects with the response that `respond` returns for the head of the request and the
+            /// [`Rejected`](crate::Rejected).
+            ///
+            /// ```
+            /// use http::Response;
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_second(50))")]
+            ///     .respond_with_head(|head, rejected| {
+            ///         Response::new(format!("{}: {rejected}", head.path()))
+            ///     });
+            /// # let _ = layer;
+            /// ```
+            pub fn respond_with_head<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<C, crate::limit::rejection::AsResponseWithHead<R>>
+            where
+                R: Fn(&dyn crate::http::RequestHead, &crate::error::Rejected) -> Response,
+            {
+                self.respond_as(crate::limit::rejection::AsResponseWithHead(respond))
+            }
+
+            /// Rejects in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
+                let Self { limiter, limits, cost, .. } = self;
+                $Layer { limiter, limits, cost, refusal }
             }
         }
 
@@ -229,7 +340,7 @@ macro_rules! rate_limit {
         where
             S: tower_service::Service<Request> + Clone,
             C: crate::limit::cost::Cost<Request>,
-            F: crate::limit::rejection::Rejection<S::Response, S::Error> + Clone,
+            F: crate::limit::rejection::Rejection<Request, S::Response, S::Error> + Clone,
         {
             type Response = S::Response;
             type Error = F::Error;

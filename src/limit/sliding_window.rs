@@ -51,6 +51,8 @@
 //! # }
 //! ```
 
+#[doc(no_inline)]
+pub use crate::limit::engine::Permit;
 use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
@@ -62,12 +64,13 @@ rate_limit! {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), tower_throttle::Rejected> {
     /// use std::time::Duration;
-    /// use tower_throttle::{Decision, Quota, SlidingWindowLimiter};
+    /// use tower_throttle::{Quota, SlidingWindowLimiter};
     ///
     /// let limiter = SlidingWindowLimiter::new(Quota::per_second(5));
-    /// assert_eq!(limiter.try_acquire(5), Decision::Admit);
-    /// assert_eq!(limiter.try_acquire(1), Decision::Wait(Duration::from_secs(1)));
-    /// assert_eq!(limiter.try_acquire(6), Decision::Never);
+    /// limiter.try_acquire(5)?;
+    /// let rejected = limiter.try_acquire(1).unwrap_err();
+    /// assert_eq!(rejected.retry_after(), Some(Duration::from_secs(1)));
+    /// assert!(limiter.try_acquire(6).unwrap_err().exceeds_capacity());
     /// limiter.acquire(1).await?;
     /// # Ok(())
     /// # }

@@ -75,6 +75,7 @@
 //! # }
 //! ```
 
+pub use crate::limit::engine::Permit;
 use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
@@ -86,12 +87,13 @@ rate_limit! {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), tower_throttle::Rejected> {
     /// use std::time::Duration;
-    /// use tower_throttle::{Decision, Quota, TokenBucketLimiter};
+    /// use tower_throttle::{Quota, TokenBucketLimiter};
     ///
     /// let limiter = TokenBucketLimiter::new(Quota::per_second(10).burst(5));
-    /// assert_eq!(limiter.try_acquire(5), Decision::Admit);
-    /// assert_eq!(limiter.try_acquire(2), Decision::Wait(Duration::from_millis(200)));
-    /// assert_eq!(limiter.try_acquire(6), Decision::Never);
+    /// limiter.try_acquire(5)?;
+    /// let rejected = limiter.try_acquire(2).unwrap_err();
+    /// assert_eq!(rejected.retry_after(), Some(Duration::from_millis(200)));
+    /// assert!(limiter.try_acquire(6).unwrap_err().exceeds_capacity());
     /// limiter.acquire(2).await?;
     /// # Ok(())
     /// # }

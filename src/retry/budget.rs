@@ -212,7 +212,7 @@ impl Budget {
         }
         let units = u64::from(retries).min(of.reserve.capacity()).max(1);
         let reserve = of.reserve.take(units, self.since_start(now));
-        reserve.is_admit().then_some(0)
+        reserve.is_ok().then_some(0)
     }
 
     fn since_start(&self, now: Instant) -> u64 {

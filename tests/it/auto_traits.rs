@@ -7,16 +7,16 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower::Service;
+use tower::{Layer, Service};
 use tower_throttle::{
-    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Decision, Dimension,
-    Fallback, FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
+    BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Dimension, Fallback,
+    FallbackLayer, GuardedBody, Hint, HttpClient, HttpClientFuture, HttpClientLayer,
     HttpRequestLayer, HttpRequestService, InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected,
-    Reported, RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
-    SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
-    TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    Reported, RequestHead, RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer,
+    SlidingWindow, SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer,
+    TokenBucket, TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
     cache::{self, Cache, CacheLayer, SharedBodyError},
-    concurrency,
+    concurrency, cost,
     fallback::{self, AnsweredBy, backup::BackupFuture, backup::BackupService},
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{
@@ -24,15 +24,16 @@ use tower_throttle::{
         resolve::{self, Resolve, ResolveLayer},
     },
     per_key::{
-        self, Admitted, Bucket, ByBytes, ByKey, ClientUsage, InFlight, Joint, Metered, PerKey,
-        PerKeyLayer, PerKeyLimiter, RateLimitHeaders, RejectedRequest, Settled, Window,
+        self, Bucket, ByKey, ClientUsage, InFlight, PerKey, PerKeyLayer, PerKeyLimiter, Permit,
+        RateLimitHeaders, Settled, Window,
+        body::{ByBytes, Metered},
     },
     provider::{
         self, Accounting, ByLength, Counting, LimitUsage, Provider, ProviderLayer, ProviderLimiter,
         ProviderService, QuotaExhausted, Reservation, Shape, ThrottleReason, UnknownProvider,
         Usage,
     },
-    rejection::{AsError, AsResponse, Grpc, Text},
+    rejection::{AsError, AsResponse, Grpc, OnRejected, Text},
     replay::{Replay, ReplayBody, ReplayError, ReplayLayer},
     retry::{self, Attempts, Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAction},
     router::{self, NoTargetAvailable, SelectedTarget, Target},
@@ -70,7 +71,6 @@ const fn shared_future<T: Debug + Send + Sync + Unpin + 'static>() {}
 
 const _: () = {
     value::<Quota>();
-    value::<Decision>();
     value::<Rejected>();
     value::<Clock>();
     value::<Hint>();
@@ -108,7 +108,6 @@ const _: () = {
     value::<ClientKey>();
     value::<ClientUsage>();
     value::<RateLimitHeaders>();
-    value::<RejectedRequest>();
     value::<(ApiKey, Header)>();
     value::<(PeerIp, ClientIp)>();
     value::<(Global, Route)>();
@@ -116,17 +115,18 @@ const _: () = {
     value::<Networks>();
 
     value::<(AsError, AsResponse, Text, Grpc)>();
+    value::<OnRejected<AsError>>();
 
     value::<TokenBucketLimiter>();
     value::<PerKeyLimiter>();
     value::<PerKeyLimiter<InFlight>>();
-    value::<PerKeyLimiter<Joint<Bucket, Window>>>();
+    value::<PerKeyLimiter<(Bucket, Window)>>();
     value::<SlidingWindowLimiter>();
     value::<ConcurrencyLimiter>();
     value::<ProviderLimiter>();
     guard::<concurrency::Permit>();
     guard::<GuardedBody<String, concurrency::BodyPermit>>();
-    guard::<Admitted<InFlight>>();
+    guard::<Permit<InFlight>>();
     guard::<Metered<String, Window>>();
     guard::<Reservation>();
     guard::<InvalidUrl>();
@@ -183,6 +183,7 @@ const _: () = {
     shared_future::<router::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
+    value::<PerKeyLayer<ByKey<ApiKey, cost::One, dyn RequestHead>, OnRejected<AsResponse>>>();
     shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
     shared_future::<resolve::future::ResponseFuture<Inner, Req, Ready<Option<ClientKey>>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
@@ -228,4 +229,25 @@ fn the_futures_add_little_to_the_inner_one() {
         "{} over a request",
         added(retry) - size_of::<Req>()
     );
+}
+
+#[test]
+fn the_name_of_a_service_per_key_stays_short() {
+    fn name<T>(_: T) -> &'static str {
+        std::any::type_name::<T>()
+    }
+    // The README's.
+    let layer = || TokenBucketLayer::new(Quota::per_minute(60).burst(10)).per(ClientIp::behind(1));
+    let service = axum::Router::<()>::new().route("/", axum::routing::get(async || "hello"));
+    let name_of = name(layer().respond().layer(service.clone()));
+    assert!(name_of.len() <= 300, "{}: {name_of}", name_of.len());
+    // With everything that does not change the body.
+    let layer = layer()
+        .limits_for(|_| Quota::per_minute(60))
+        .exempt(|request| request.path() == "/health")
+        .settle(cost::FromExtension)
+        .respond()
+        .on_rejected(|_| {});
+    let name_of = name(layer.layer(service));
+    assert!(name_of.len() <= 500, "{}: {name_of}", name_of.len());
 }

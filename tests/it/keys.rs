@@ -41,7 +41,7 @@ async fn each_method_of_a_route_has_a_limit_but_none_that_is_made_up() {
 fn a_key_in_a_header_is_all_of_it_whatever_the_header() {
     let caller = |key: ApiKey, value: &str| {
         let request = Request::get("/").header("authorization", value);
-        key.caller(&request.body(()).unwrap())
+        key.key(&request.body(()).unwrap())
     };
     for (value, token) in [
         ("sk-1", None),

@@ -85,7 +85,7 @@ async fn a_responding_limit_waits_when_told_to() {
 #[tokio::test(start_paused = true)]
 async fn the_answer_can_be_the_users_own() {
     let layer = ConcurrencyLayer::new(0)
-        .respond_with(|rejected: &Rejected| Response::new(format!("sorry: {rejected}")));
+        .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
     let refused = layer
         .layer(service_fn(hello))
         .oneshot(Request::new(()))

@@ -119,7 +119,7 @@ async fn the_address_that_tonic_knows_can_be_the_key() {
     client.check(ask("ann")).await.unwrap();
     let refused = client.check(ask("bob")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(limiter.top(1)[0].caller.to_string(), "127.0.0.1");
+    assert_eq!(limiter.top(1)[0].key.to_string(), "127.0.0.1");
 }
 
 #[tokio::test]

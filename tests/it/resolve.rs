@@ -487,9 +487,9 @@ async fn a_request_that_is_dropped_in_its_look_up_takes_nothing_from_the_limit()
             .await
             .is_err()
     );
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
     assert!(call(&mut service, from("ann")).await.is_ok());
-    assert_eq!(limiter.callers(), 1);
+    assert_eq!(limiter.keys(), 1);
 }
 
 #[tokio::test(start_paused = true)]

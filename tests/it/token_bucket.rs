@@ -9,8 +9,7 @@ use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 use tower_throttle::{
-    BoxError, Clock, Decision, LimitKind, Quota, Reason, Rejected, TokenBucketLayer,
-    TokenBucketLimiter, cost,
+    BoxError, Clock, LimitKind, Quota, Reason, Rejected, TokenBucketLayer, TokenBucketLimiter, cost,
 };
 
 use crate::support::{ms, poll_once, probe, probe_of, start};
@@ -40,11 +39,12 @@ async fn a_thousand_waiters_are_served_first_in_first_out() {
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_does_not_overtake_those_who_wait() {
     let limiter = TokenBucketLimiter::new(Quota::per_second(10).burst(10));
-    assert_eq!(limiter.try_acquire(8), Decision::Admit);
+    assert!(limiter.try_acquire(8).is_ok());
     let mut large = Box::pin(limiter.acquire(5));
     assert!(poll_once(&mut large).await.is_none());
     // Two units are there, and a fifth is not: the small one waits behind the large one.
-    assert_eq!(limiter.try_acquire(1), Decision::Wait(ms(400)));
+    let rejected = limiter.try_acquire(1).unwrap_err();
+    assert_eq!(rejected.retry_after(), Some(ms(400)));
     large.await.unwrap();
     assert_eq!(limiter.waiting(), 0);
 }
@@ -77,7 +77,7 @@ async fn one_budget_is_shared_by_clones_and_by_layer_calls_and_by_layers_of_one_
     for service in [&mut first, &mut clone, &mut second, &mut third] {
         service.ready().await.unwrap().call(()).await.unwrap_err();
     }
-    assert!(!limiter.try_acquire(1).is_admit());
+    assert!(!limiter.try_acquire(1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn one_more_than_max_waiting_is_refused_at_once() {
 async fn a_dropped_waiters_capacity_goes_to_the_one_behind_it() {
     for dropped in 0..3 {
         let limiter = TokenBucketLimiter::new(Quota::per_second(1));
-        assert!(limiter.try_acquire(1).is_admit());
+        assert!(limiter.try_acquire(1).is_ok());
         let start = Instant::now();
         let mut queue: Vec<_> = (0..3).map(|_| Box::pin(limiter.acquire(1))).collect();
         for waiter in &mut queue {
@@ -149,12 +149,12 @@ async fn a_dropped_waiters_capacity_goes_to_the_one_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn a_waiter_dropped_on_the_dot_takes_nothing() {
     let limiter = TokenBucketLimiter::new(Quota::per_second(1));
-    assert!(limiter.try_acquire(1).is_admit());
+    assert!(limiter.try_acquire(1).is_ok());
     let mut waiter = Box::pin(limiter.acquire(1));
     assert!(poll_once(&mut waiter).await.is_none());
     advance(ms(1_000)).await;
     drop(waiter);
-    assert_eq!(limiter.try_acquire(1), Decision::Admit);
+    assert!(limiter.try_acquire(1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,8 +224,13 @@ async fn a_quota_of_zero_refuses_and_never_hangs() {
 #[tokio::test(start_paused = true)]
 async fn huge_settings_saturate() {
     let limiter = TokenBucketLimiter::new(Quota::new(1, Duration::MAX).burst(u64::MAX));
-    assert!(limiter.try_acquire(1).is_admit());
-    assert_eq!(limiter.try_acquire(u64::MAX), Decision::Never);
+    assert!(limiter.try_acquire(1).is_ok());
+    assert!(
+        limiter
+            .try_acquire(u64::MAX)
+            .unwrap_err()
+            .exceeds_capacity()
+    );
     // Waits for 584 years, and is refused when it may not.
     let mut waiter = Box::pin(limiter.acquire_within(1, Duration::MAX));
     assert!(poll_once(&mut waiter).await.is_none());
@@ -246,7 +251,7 @@ async fn a_wait_of_many_years_can_be_waited_for() {
 async fn the_queue_has_one_timer_for_all() {
     // Each task that sleeps is woken by its own timer: those behind the head must not be woken before it is done.
     let limiter = TokenBucketLimiter::new(Quota::per_second(1));
-    assert!(limiter.try_acquire(1).is_admit());
+    assert!(limiter.try_acquire(1).is_ok());
     let mut queue: Vec<_> = (0..100)
         .map(|_| tokio_test::task::spawn(limiter.acquire(1)))
         .collect();
@@ -284,4 +289,18 @@ async fn the_fast_clock_keeps_the_rate() {
         limiter.acquire(1).await.unwrap();
     }
     assert!(start.elapsed() >= ms(185), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_wakes_the_queue() {
+    let limiter = TokenBucketLimiter::new(Quota::per_hour(4));
+    let taken = limiter.acquire(4).await.unwrap();
+    let mut waiter = Box::pin(limiter.acquire(3));
+    assert!(poll_once(&mut waiter).await.is_none());
+    let start = Instant::now();
+    taken.refund();
+    waiter.await.unwrap().refund();
+    limiter.try_acquire(4).unwrap();
+    limiter.try_acquire(0).unwrap().refund();
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }

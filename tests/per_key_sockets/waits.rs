@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, advance, sleep_until},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_throttle::{Decision, Quota, TokenBucketLayer, key, per_key::PerKeyLimiter};
+use tower_throttle::{Quota, TokenBucketLayer, key, per_key::PerKeyLimiter};
 
 use crate::{answer, check, is_admitted, request, serve};
 
@@ -28,13 +28,16 @@ async fn the_wait_of_a_decision_is_exact_to_the_nanosecond() {
         let limiter = PerKeyLimiter::new(quota);
         for turn in 0..200 {
             let (caller, cost) = ((turn % 3).into(), turn % quota.burst_size() + 1);
-            if let Decision::Wait(wait) = limiter.try_acquire(caller, cost) {
+            if let Err(rejected) = limiter.try_acquire(caller, cost) {
+                let Some(wait) = rejected.retry_after() else {
+                    continue;
+                };
                 let nanosecond = Duration::from_nanos(1);
                 advance(wait - nanosecond).await;
-                let rest = Decision::Wait(nanosecond);
-                assert_eq!(limiter.try_acquire(caller, cost), rest, "{quota:?}");
+                let rejected = limiter.try_acquire(caller, cost).unwrap_err();
+                assert_eq!(rejected.retry_after(), Some(nanosecond), "{quota:?}");
                 advance(nanosecond).await;
-                assert!(limiter.try_acquire(caller, cost).is_admit(), "{quota:?}");
+                assert!(limiter.try_acquire(caller, cost).is_ok(), "{quota:?}");
                 waited += 1;
             }
         }

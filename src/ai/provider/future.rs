@@ -64,7 +64,7 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
         }
     }
 
-    fn empty(&self, _: Response) -> Self::Output {
+    fn rejected(&self, _: Response, _: &Rejected) -> Self::Output {
         unreachable!("a refusal is an error here")
     }
 }

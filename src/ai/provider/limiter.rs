@@ -79,11 +79,37 @@ impl ProviderLimiter {
         quotas.usage(now)
     }
 
+    /// Closes the limiter for all clones: queued and new requests are rejected with
+    /// [`Reason::Closed`](crate::Reason::Closed). Requests in flight continue. A
+    /// [`Router`](crate::Router) uses its other targets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{Reason, Tokens, provider::{Provider, ProviderLimiter}};
+    ///
+    /// let limiter = ProviderLimiter::new(Provider::new("mine").rpm(60));
+    /// limiter.close();
+    ///
+    /// let rejected = limiter.try_acquire(Tokens::new(100, 500)).unwrap_err();
+    /// assert_eq!(rejected.reason(), Reason::Closed);
+    /// ```
+    pub fn close(&self) {
+        self.0.wait_queue.close();
+    }
+
+    /// Returns whether the limiter was [closed](Self::close).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.wait_queue.is_closed()
+    }
+
     /// Takes from all limits now, or from none. Never overtakes queued requests.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if it does not fit into a limit, or if requests are queued.
+    /// Returns [`Rejected`] if it does not fit into a limit, if requests are queued, or if the limiter
+    /// is closed.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
@@ -95,7 +121,7 @@ impl ProviderLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them.
+    /// Returns [`Rejected`] if it never fits into one of them, or if the limiter is closed.
     ///
     /// # Panics
     ///
@@ -114,8 +140,8 @@ impl ProviderLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it never fits into one of them, or, at once where that is known, when it would
-    /// wait longer than `max_wait`.
+    /// Returns [`Rejected`] if it never fits into one of them, if the limiter is closed, or if it
+    /// would wait longer than `max_wait`: at once if that is known.
     ///
     /// # Panics
     ///

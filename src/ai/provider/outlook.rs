@@ -19,6 +19,9 @@ pub(crate) use super::quota::WHOLE;
 impl ProviderLimiter {
     /// Returns `true` if a request for `tokens` would be admitted now.
     pub(crate) fn can_start(&self, tokens: Tokens) -> bool {
+        if self.is_closed() {
+            return false;
+        }
         let (mut quotas, now) = self.0.quotas();
         quotas.can_start(tokens, now)
     }
@@ -34,8 +37,11 @@ impl ProviderLimiter {
     ///
     /// # Errors
     ///
-    /// Returns an error if the request never fits.
+    /// Returns an error if the request never fits, or if the limiter is closed.
     pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
+        if self.is_closed() {
+            return Err(self.too_long(tokens, Duration::ZERO, None).closed());
+        }
         let (mut quotas, now) = self.0.quotas();
         quotas.outlook(tokens, share, now)
     }

@@ -101,6 +101,9 @@ impl Limiter for Arc<ProviderState> {
 
     #[inline]
     fn enter(&self, ask: &TokenRequest, _: Duration) -> Result<Reservation, Rejected> {
+        if self.wait_queue.is_closed() {
+            return Err(self.late(ask).closed());
+        }
         let (mut quotas, now) = self.quotas();
         let ticket = quotas.decide(ask.tokens, now)?;
         drop(quotas);

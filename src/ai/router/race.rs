@@ -67,7 +67,7 @@ impl<S: Clone> Race<S> {
             timer: None,
         };
         race.update_lanes(run);
-        let never_fits = race.refusals.iter().all(Rejected::exceeds_capacity);
+        let never_fits = race.refusals.iter().all(Rejected::is_final);
         if run.tried == 0 && never_fits {
             // The request may fit only targets with an open circuit.
             race.update_lanes(run);

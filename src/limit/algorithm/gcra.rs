@@ -4,16 +4,16 @@
 //! again. Taking a unit moves it by `period / units`. A unit may be taken while the instant is at
 //! most the refill time of a whole burst away.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use crate::{
     limit::{
-        algorithm::Algorithm,
+        algorithm::{Algorithm, Before, Mark},
         clock::TIMER_LATENESS,
         decision::Decision,
         quota::{Quota, nanos},
     },
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicU64, Mutex, Ordering},
 };
 
 /// Half of the range, so that adding a burst to an instant can't overflow.
@@ -31,6 +31,10 @@ pub(crate) struct Refill {
 pub struct Gcra {
     full_at: AtomicU64,
     refill: Refill,
+    /// The nanoseconds that were given back since the start.
+    given: AtomicU64,
+    /// Locked while something is given back.
+    changes: Mutex<()>,
 }
 
 // ===== impl Refill =====
@@ -83,13 +87,15 @@ impl Gcra {
         Self {
             full_at: AtomicU64::new(0),
             refill: Refill::new(quota),
+            given: AtomicU64::new(0),
+            changes: Mutex::new(()),
         }
     }
 
     #[inline]
-    fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Decision {
+    fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Result<Mark, Decision> {
         if cost > self.refill.capacity {
-            return Decision::Never;
+            return Err(Decision::Never);
         }
         let latest = now.saturating_add(self.refill.burst_nanos());
         // Relaxed: an independent number.
@@ -97,7 +103,7 @@ impl Gcra {
         loop {
             let next = self.refill.after(full_at, start, cost);
             if next > latest {
-                return Decision::Wait(Duration::from_nanos(next - latest));
+                return Err(Decision::Wait(Duration::from_nanos(next - latest)));
             }
             match self.full_at.compare_exchange_weak(
                 full_at,
@@ -105,7 +111,14 @@ impl Gcra {
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Decision::Admit,
+                Ok(_) => {
+                    return Ok(Mark {
+                        cost,
+                        place: next,
+                        at: self.refill.after(0, start, cost),
+                        before: Before::default(),
+                    });
+                }
                 Err(other) => full_at = other,
             }
         }
@@ -118,13 +131,39 @@ impl Algorithm for Gcra {
     }
 
     #[inline]
-    fn take(&self, cost: u64, now: u64) -> Decision {
+    fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         self.take_counted_from(now, cost, now)
     }
 
     /// The refill since the queue could have moved on belongs to the queue.
-    fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
+    fn take_in_turn(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
+    }
+
+    fn before(&self) -> Before {
+        // Acquire: pairs with the store in `give_back`, so what it counts is in `full_at`, too.
+        let given = self.given.load(Ordering::Acquire);
+        Before { given }
+    }
+
+    /// What was taken first refills first, and earlier by all that was given back since, which may
+    /// have been taken before it. So nothing is given back twice, or after it has refilled.
+    fn give_back(&self, mark: &Mark, now: u64) {
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = self.given.load(Ordering::Relaxed);
+        let earlier = given.saturating_sub(mark.before.given);
+        let refilled_at = mark.place.saturating_sub(earlier).max(mark.at);
+        let missing = refilled_at.saturating_sub(now);
+        let back = mark
+            .cost
+            .saturating_mul(self.refill.unit_nanos)
+            .min(missing);
+        // After 584 years' worth nothing more is given back.
+        let Some(given) = given.checked_add(back) else {
+            return;
+        };
+        self.full_at.fetch_sub(back, Ordering::Relaxed);
+        self.given.store(given, Ordering::Release);
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {
@@ -142,7 +181,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn admitted(bucket: &Gcra, now: u64) -> u64 {
-        std::iter::from_fn(|| bucket.take(1, now).is_admit().then_some(())).count() as u64
+        std::iter::from_fn(|| bucket.take(1, now).is_ok().then_some(())).count() as u64
     }
 
     #[test]
@@ -157,11 +196,11 @@ mod tests {
     #[test]
     fn more_than_the_burst_never_fits() {
         let bucket = Gcra::new(&Quota::per_second(10).burst(3));
-        assert_eq!(bucket.take(4, 0), Decision::Never);
-        assert_eq!(bucket.take(3, 0), Decision::Admit);
+        assert_eq!(bucket.take(4, 0), Err(Decision::Never));
+        assert!(bucket.take(3, 0).is_ok());
         assert_eq!(
             bucket.take(3, 0),
-            Decision::Wait(Duration::from_millis(300))
+            Err(Decision::Wait(Duration::from_millis(300)))
         );
     }
 
@@ -172,7 +211,7 @@ mod tests {
         // Woken each millisecond, for a queue with one request per half a millisecond.
         let (mut in_turn, mut fresh) = (0, 0);
         for now in (1..=1_000).map(|tick| tick * 1_000_000) {
-            while queue.take_in_turn(1, now).is_admit() {
+            while queue.take_in_turn(1, now).is_ok() {
                 in_turn += 1;
             }
             fresh += admitted(&strangers, now);
@@ -184,9 +223,8 @@ mod tests {
     #[test]
     fn a_stall_admits_at_most_the_stated_lateness() {
         let bucket = Gcra::new(&Quota::per_second(1_000).burst(1));
-        assert!(bucket.take(1, 0).is_admit());
-        let burst =
-            std::iter::from_fn(|| bucket.take_in_turn(1, 5 * SECOND).is_admit().then_some(()));
+        assert!(bucket.take(1, 0).is_ok());
+        let burst = std::iter::from_fn(|| bucket.take_in_turn(1, 5 * SECOND).is_ok().then_some(()));
         assert_eq!(burst.count(), 11);
     }
 
@@ -197,7 +235,7 @@ mod tests {
             Quota::per_second(5).burst(0),
             Quota::new(0, Duration::ZERO),
         ] {
-            assert_eq!(Gcra::new(&quota).take(1, 7), Decision::Never);
+            assert_eq!(Gcra::new(&quota).take(1, 7), Err(Decision::Never));
         }
         for quota in [
             Quota::new(u64::MAX, Duration::MAX).burst(u64::MAX),
@@ -213,7 +251,63 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_refund_returns_all_that_is_missing() {
+        let bucket = Gcra::new(&Quota::per_second(10));
+        let before = bucket.before();
+        let mark = bucket.take(10, 0).unwrap();
+        bucket.give_back(&Mark { before, ..mark }, 0);
+        assert_eq!(admitted(&bucket, 0), 10);
+        // Half of it has refilled, and the other half is given back.
+        let before = bucket.before();
+        let mark = bucket.take(10, SECOND).unwrap();
+        bucket.give_back(&Mark { before, ..mark }, SECOND + SECOND / 2);
+        assert_eq!(admitted(&bucket, SECOND + SECOND / 2), 10);
+    }
+
+    #[test]
+    fn a_refund_returns_nothing_that_has_refilled() {
+        let bucket = Gcra::new(&Quota::per_second(10));
+        let mark = bucket.take(5, 0).unwrap();
+        assert_eq!(admitted(&bucket, SECOND), 10);
+        bucket.give_back(&mark, SECOND);
+        assert_eq!(admitted(&bucket, SECOND), 0);
+    }
+
     proptest! {
+        /// Against a bucket that was never asked by those who gave back.
+        #[test]
+        fn refunds_keep_the_bound_of_every_interval(
+            units in 1..1_000u64,
+            burst in 1..50u64,
+            steps in prop::collection::vec(
+                (1..20u64, 0..50_000_000u64, prop::option::of(0..8usize)), 1..200
+            ),
+        ) {
+            let bucket = Gcra::new(&Quota::per_second(units).burst(burst));
+            let (mut now, mut starts) = (0, Vec::new());
+            for (cost, pause, refunded) in steps {
+                now += pause;
+                let before = bucket.before();
+                if let Ok(mark) = bucket.take(cost, now) {
+                    starts.push((now, Mark { before, ..mark }));
+                }
+                if let Some(back) = refunded.filter(|back| *back < starts.len()) {
+                    let (_, mark) = starts.remove(starts.len() - 1 - back);
+                    bucket.give_back(&mark, now);
+                }
+            }
+            for (first, &(from, _)) in starts.iter().enumerate() {
+                let mut sum = 0;
+                for (to, mark) in &starts[first..] {
+                    sum += u128::from(mark.cost);
+                    let refilled = u128::from(to - from) * u128::from(units);
+                    let full = u128::from(burst) * u128::from(SECOND);
+                    prop_assert!(sum * u128::from(SECOND) <= full + refilled);
+                }
+            }
+        }
+
         #[test]
         fn the_promised_wait_is_exact(
             units in 1..10_000u64,
@@ -227,15 +321,15 @@ mod tests {
                 now += pause;
                 let promised = bucket.wait(cost, now);
                 match bucket.take(cost, now) {
-                    Decision::Never => prop_assert!(cost > burst),
-                    Decision::Admit => prop_assert_eq!(promised, 0),
-                    Decision::Wait(wait) => {
+                    Ok(_) => prop_assert_eq!(promised, 0),
+                    Err(Decision::Wait(wait)) => {
                         let wait = wait.as_nanos() as u64;
                         prop_assert_eq!(promised, wait);
-                        prop_assert!(!bucket.take(cost, now + wait - 1).is_admit());
-                        prop_assert!(bucket.take(cost, now + wait).is_admit());
+                        prop_assert!(!bucket.take(cost, now + wait - 1).is_ok());
+                        prop_assert!(bucket.take(cost, now + wait).is_ok());
                         now += wait;
                     }
+                    Err(_) => prop_assert!(cost > burst),
                 }
             }
         }
@@ -251,7 +345,7 @@ mod tests {
             let mut starts: Vec<(u64, u64)> = Vec::new();
             for (cost, pause) in steps {
                 now += pause;
-                if bucket.take(cost, now).is_admit() {
+                if bucket.take(cost, now).is_ok() {
                     starts.push((now, cost));
                 }
             }
@@ -279,9 +373,25 @@ mod loom_tests {
         crate::sync::model(|| {
             let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
             let other = Arc::clone(&bucket);
-            let taker = thread::spawn(move || u64::from(other.take(2, 5).is_admit()));
-            let mine = u64::from(bucket.take(2, 0).is_admit());
+            let taker = thread::spawn(move || u64::from(other.take(2, 5).is_ok()));
+            let mine = u64::from(bucket.take(2, 0).is_ok());
             assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_a_racing_refund_returns_no_more_than_was_taken() {
+        crate::sync::model(|| {
+            let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
+            let mark = bucket.take(2, 0).unwrap();
+            let other = Arc::clone(&bucket);
+            let giver = thread::spawn(move || other.give_back(&mark, 0));
+            let before = bucket.before();
+            let taken = bucket.take(1, 0).unwrap();
+            bucket.give_back(&Mark { before, ..taken }, 0);
+            giver.join().unwrap();
+            let left = (0..4).filter(|_| bucket.take(1, 0).is_ok()).count();
+            assert_eq!(left, 3);
         });
     }
 }

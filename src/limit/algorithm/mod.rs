@@ -9,20 +9,54 @@ pub(crate) mod window;
 
 use crate::limit::decision::Decision;
 
+/// What one request took, so that it can be given back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    pub(crate) cost: u64,
+    /// Where it is: when the bucket will be full, the number of the first unit, or of the part.
+    pub(crate) place: u64,
+    /// When it was taken; in a bucket, when it would be full again if it was full before.
+    pub(crate) at: u64,
+    pub(crate) before: Before,
+}
+
+/// What was given back before a request took something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Before {
+    pub(crate) given: u64,
+}
+
 /// The interface of token bucket and sliding window.
 ///
-/// `now` is in nanoseconds of a monotonic clock.
+/// `now` is in nanoseconds of a monotonic clock. Nothing is admitted but by `take` and
+/// `take_in_turn`, whose error is never [`Decision::Admit`].
 pub trait Algorithm {
     /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64;
 
     /// Takes `cost` units if they are available at `now`.
-    fn take(&self, cost: u64, now: u64) -> Decision;
+    ///
+    /// # Errors
+    ///
+    /// Returns when they will be available.
+    fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision>;
 
     /// Takes `cost` units for the head of the queue, which may be late because of its timer.
-    fn take_in_turn(&self, cost: u64, now: u64) -> Decision {
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    fn take_in_turn(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         self.take(cost, now)
     }
+
+    /// To be called before a take that may be given back.
+    fn before(&self) -> Before {
+        Before::default()
+    }
+
+    /// Gives back what a request took and did not use, as far as it is still missing at `now`.
+    fn give_back(&self, mark: &Mark, now: u64);
 
     /// Returns the nanoseconds until `units` more can all have been taken, each as early as
     /// possible. Never too long, except for concurrent changes by other threads.

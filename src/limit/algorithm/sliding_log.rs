@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use crate::{
-    limit::decision::Decision,
+    limit::{
+        algorithm::{Before, Mark},
+        decision::Decision,
+    },
     sync::{AtomicU64, Ordering},
 };
 
@@ -48,7 +51,7 @@ impl Log {
     }
 
     #[inline]
-    pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
+    pub(super) fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         // Acquire: with the release below, a thread that sees a claim sees all starts written
         // before it.
         let mut first = self.claimed.load(Ordering::Acquire);
@@ -57,7 +60,7 @@ impl Log {
             if free_at > now {
                 match self.moved_on(first) {
                     Some(other) => first = other,
-                    None => return Decision::Wait(Duration::from_nanos(free_at - now)),
+                    None => return Err(Decision::Wait(Duration::from_nanos(free_at - now))),
                 }
                 continue;
             }
@@ -76,7 +79,50 @@ impl Log {
             // Release: pairs with the load in `free_at`.
             place.store(LogEntry::new(now, lap).0, Ordering::Release);
         }
-        Decision::Admit
+        Ok(Mark {
+            cost,
+            place: first,
+            at: now,
+            before: Before::default(),
+        })
+    }
+
+    /// Gives back units that did not start. One thread at a time.
+    ///
+    /// The newest units become unclaimed again. Others stay claimed, and count as if they had
+    /// started long ago: they are available after the units that are older.
+    pub(super) fn give_back(&self, mark: &Mark) {
+        let (first, cost) = (mark.place, mark.cost);
+        let end = first + cost;
+        // Acquire: as in `take`.
+        if self.claimed.load(Ordering::Acquire) == end {
+            // First of all, while they are claimed and nobody else writes them.
+            self.rewrite(first, cost, |lap| {
+                (LogEntry::new(mark.at, lap), LogEntry::new(0, lap + 1))
+            });
+            let unclaimed =
+                self.claimed
+                    .compare_exchange(end, first, Ordering::AcqRel, Ordering::Acquire);
+            if unclaimed.is_err() {
+                self.rewrite(first, cost, |lap| {
+                    (LogEntry::new(0, lap + 1), LogEntry::new(0, lap))
+                });
+            }
+            return;
+        }
+        self.rewrite(first, cost, |lap| {
+            (LogEntry::new(mark.at, lap), LogEntry::new(0, lap))
+        });
+    }
+
+    /// Replaces the entries of some units, unless others have taken their places.
+    fn rewrite(&self, first: u64, cost: u64, entries: impl Fn(u64) -> (LogEntry, LogEntry)) {
+        for unit in first..first + cost {
+            let (place, lap) = self.locate(unit);
+            let (before, after) = entries(lap);
+            // Release: pairs with the load in `free_at`.
+            let _ = place.compare_exchange(before.0, after.0, Ordering::Release, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn wait(&self, units: u64, now: u64) -> u64 {
@@ -175,8 +221,8 @@ mod loom_tests {
             let log = Arc::new(Log::new(2, 10));
             let other = Arc::clone(&log);
             let taker =
-                thread::spawn(move || (0..2).filter(|_| other.take(1, 100).is_admit()).count());
-            let mine = (0..2).filter(|_| log.take(1, 100).is_admit()).count();
+                thread::spawn(move || (0..2).filter(|_| other.take(1, 100).is_ok()).count());
+            let mine = (0..2).filter(|_| log.take(1, 100).is_ok()).count();
             assert_eq!(mine + taker.join().unwrap(), 2);
         });
     }
@@ -185,11 +231,10 @@ mod loom_tests {
     fn loom_a_lap_that_expired_is_taken_over_once() {
         crate::sync::model(|| {
             let log = Arc::new(Log::new(2, 10));
-            assert!(log.take(2, 0).is_admit());
+            assert!(log.take(2, 0).is_ok());
             let other = Arc::clone(&log);
-            let taker =
-                thread::spawn(move || (0..2).filter(|_| other.take(1, 20).is_admit()).count());
-            let mine = (0..2).filter(|_| log.take(1, 20).is_admit()).count();
+            let taker = thread::spawn(move || (0..2).filter(|_| other.take(1, 20).is_ok()).count());
+            let mine = (0..2).filter(|_| log.take(1, 20).is_ok()).count();
             assert_eq!(mine + taker.join().unwrap(), 2);
         });
     }
@@ -198,11 +243,28 @@ mod loom_tests {
     fn loom_all_are_admitted_while_there_is_room() {
         crate::sync::model(|| {
             let log = Arc::new(Log::new(4, 10));
-            assert!(log.take(4, 0).is_admit());
+            assert!(log.take(4, 0).is_ok());
             let other = Arc::clone(&log);
-            let taker = thread::spawn(move || other.take(1, 20).is_admit());
-            assert!(log.take(1, 20).is_admit());
+            let taker = thread::spawn(move || other.take(1, 20).is_ok());
+            assert!(log.take(1, 20).is_ok());
             assert!(taker.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_a_racing_refund_loses_no_start() {
+        crate::sync::model(|| {
+            let log = Arc::new(Log::new(2, 10));
+            assert!(log.take(2, 0).is_ok());
+            let mark = log.take(1, 20).unwrap();
+            let other = Arc::clone(&log);
+            let taker = thread::spawn(move || usize::from(other.take(1, 20).is_ok()));
+            log.give_back(&mark);
+            let taken = taker.join().unwrap();
+            let mine = (0..3).filter(|_| log.take(1, 20).is_ok()).count();
+            assert!((1..=2).contains(&(taken + mine)));
+            // A lap later all places are there.
+            assert!(log.take(2, 40).is_ok());
         });
     }
 }

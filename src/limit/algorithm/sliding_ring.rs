@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use crate::{
-    limit::decision::Decision,
+    limit::{
+        algorithm::{Before, Mark},
+        decision::Decision,
+    },
     sync::{AtomicU64, Ordering},
 };
 
@@ -55,7 +58,7 @@ impl Ring {
         self.capacity
     }
 
-    pub(super) fn take(&self, cost: u64, now: u64) -> Decision {
+    pub(super) fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         let part = self.advance(now);
         // Relaxed: `held` is only ever too high, whatever is seen of the places.
         let taken = self
@@ -65,12 +68,33 @@ impl Ring {
             });
         if taken.is_err() {
             // At least 1: another thread may have made room since.
-            return Decision::Wait(Duration::from_nanos(self.wait(cost, now).max(1)));
+            return Err(Decision::Wait(Duration::from_nanos(
+                self.wait(cost, now).max(1),
+            )));
         }
         // If the place now belongs to a later part, the units count until that part has left: too
         // long, never too short. Relaxed: see above.
         self.place(part).fetch_add(cost, Ordering::Relaxed);
-        Decision::Admit
+        Ok(Mark {
+            cost,
+            place: part,
+            at: now,
+            before: Before::default(),
+        })
+    }
+
+    /// Gives back units that did not start, unless their part has left.
+    pub(super) fn give_back(&self, mark: &Mark) {
+        let less = |sum: u64| {
+            let is_there = Sum(sum).is_of(mark.place) && Sum(sum).units() >= mark.cost;
+            is_there.then(|| sum - mark.cost)
+        };
+        let place = self.place(mark.place);
+        let relaxed = Ordering::Relaxed;
+        // Relaxed: as in `take`.
+        if place.fetch_update(relaxed, relaxed, less).is_ok() {
+            self.held.fetch_sub(mark.cost, relaxed);
+        }
     }
 
     pub(super) fn wait(&self, units: u64, now: u64) -> u64 {
@@ -187,11 +211,10 @@ mod loom_tests {
         crate::sync::model(|| {
             // Parts of 10 ns; a unit that starts at 5 counts until 30.
             let ring = Arc::new(Ring::new(2, 20));
-            assert!(ring.take(1, 5).is_admit());
+            assert!(ring.take(1, 5).is_ok());
             let other = Arc::clone(&ring);
-            let taker =
-                thread::spawn(move || (0..2).filter(|_| other.take(1, 29).is_admit()).count());
-            let mine = usize::from(ring.take(1, 12).is_admit());
+            let taker = thread::spawn(move || (0..2).filter(|_| other.take(1, 29).is_ok()).count());
+            let mine = usize::from(ring.take(1, 12).is_ok());
             let admitted = mine + taker.join().unwrap();
             assert_eq!(admitted, 1);
         });
@@ -201,10 +224,10 @@ mod loom_tests {
     fn loom_units_that_left_are_given_back_once() {
         crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
-            assert!(ring.take(2, 5).is_admit());
+            assert!(ring.take(2, 5).is_ok());
             let other = Arc::clone(&ring);
-            let taker = thread::spawn(move || usize::from(other.take(2, 31).is_admit()));
-            let mine = usize::from(ring.take(1, 32).is_admit());
+            let taker = thread::spawn(move || usize::from(other.take(2, 31).is_ok()));
+            let mine = usize::from(ring.take(1, 32).is_ok());
             assert_eq!(mine + taker.join().unwrap(), 1);
         });
     }
@@ -213,14 +236,27 @@ mod loom_tests {
     fn loom_a_late_thread_keeps_later_units() {
         crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
-            assert!(ring.take(2, 5).is_admit());
+            assert!(ring.take(2, 5).is_ok());
             let other = Arc::clone(&ring);
             // The same place of the ring, a whole turn earlier.
             let late = thread::spawn(move || other.take(1, 31));
-            if ring.take(2, 61).is_admit() {
-                assert!(!ring.take(1, 62).is_admit());
+            if ring.take(2, 61).is_ok() {
+                assert!(!ring.take(1, 62).is_ok());
             }
             let _ = late.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_a_racing_refund_is_counted_once() {
+        crate::sync::model(|| {
+            let ring = Arc::new(Ring::new(2, 20));
+            let mark = ring.take(2, 5).unwrap();
+            let other = Arc::clone(&ring);
+            let taker = thread::spawn(move || usize::from(other.take(1, 31).is_ok()));
+            ring.give_back(&mark);
+            let mine = (0..3).filter(|_| ring.take(1, 32).is_ok()).count();
+            assert_eq!(mine + taker.join().unwrap(), 2);
         });
     }
 
@@ -228,7 +264,7 @@ mod loom_tests {
     fn loom_leaving_units_delay_by_at_most_a_part() {
         crate::sync::model(|| {
             let ring = Arc::new(Ring::new(2, 20));
-            assert!(ring.take(2, 5).is_admit());
+            assert!(ring.take(2, 5).is_ok());
             let other = Arc::clone(&ring);
             let waiter = thread::spawn(move || other.wait(1, 31));
             // At most one part.

@@ -4,14 +4,25 @@
 //! of the period: it counts a unit for up to one part too long, never too short, and its memory
 //! does not grow with the quota.
 
+use std::sync::PoisonError;
+
 use super::{sliding_log::Log, sliding_ring::Ring};
-use crate::limit::{algorithm::Algorithm, decision::Decision, quota::Quota};
+use crate::limit::{
+    algorithm::{Algorithm, Mark},
+    decision::Decision,
+    quota::Quota,
+};
+use crate::sync::Mutex;
 
 /// The largest quota with a place for each unit: 32 KiB at most.
 const LARGEST_LOG: u64 = 4_096;
 
 #[derive(Debug)]
-pub struct SlidingCount(History);
+pub struct SlidingCount {
+    history: History,
+    /// Locked while something is given back.
+    changes: Mutex<()>,
+}
 
 #[derive(Debug)]
 enum History {
@@ -24,42 +35,54 @@ enum History {
 impl SlidingCount {
     pub(crate) fn new(quota: &Quota) -> Self {
         let (units, period) = (quota.units(), quota.period_nanos());
-        Self(if units <= LARGEST_LOG {
+        let history = if units <= LARGEST_LOG {
             History::Log(Log::new(units, period))
         } else {
             History::Ring(Ring::new(units, period))
-        })
+        };
+        Self {
+            history,
+            changes: Mutex::new(()),
+        }
     }
 }
 
 impl Algorithm for SlidingCount {
     fn capacity(&self) -> u64 {
-        match &self.0 {
+        match &self.history {
             History::Log(log) => log.capacity(),
             History::Ring(ring) => ring.capacity(),
         }
     }
 
     #[inline]
-    fn take(&self, cost: u64, now: u64) -> Decision {
+    fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         if cost > self.capacity() {
-            return Decision::Never;
+            return Err(Decision::Never);
         }
-        match &self.0 {
+        match &self.history {
             History::Log(log) => log.take(cost, now),
             History::Ring(ring) => ring.take(cost, now),
         }
     }
 
+    fn give_back(&self, mark: &Mark, _: u64) {
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.history {
+            History::Log(log) => log.give_back(mark),
+            History::Ring(ring) => ring.give_back(mark),
+        }
+    }
+
     fn wait(&self, units: u64, now: u64) -> u64 {
-        match &self.0 {
+        match &self.history {
             History::Log(log) => log.wait(units, now),
             History::Ring(ring) => ring.wait(units, now),
         }
     }
 
     fn due_in(&self, cost: u64, now: u64) -> u64 {
-        match &self.0 {
+        match &self.history {
             History::Log(log) => log.due_in(cost, now),
             History::Ring(ring) => ring.wait(cost, now),
         }
@@ -135,26 +158,26 @@ mod tests {
                 History::Ring(ring) => (ring.wait(cost, now), ring.take(cost, now)),
             };
             if exact {
-                prop_assert_eq!(decision.is_admit(), model.fits(cost, now));
+                prop_assert_eq!(decision.is_ok(), model.fits(cost, now));
             }
             match decision {
-                Decision::Admit => {
+                Ok(_) => {
                     prop_assert_eq!(promised, 0);
                     model.starts.push((now, cost));
                 }
-                Decision::Wait(wait) => {
+                Err(Decision::Wait(wait)) => {
                     let wait = wait.as_nanos() as u64;
                     prop_assert_eq!(promised, wait);
                     let again = |at| match memory {
                         History::Log(log) => log.take(cost, at),
                         History::Ring(ring) => ring.take(cost, at),
                     };
-                    prop_assert!(!again(now + wait - 1).is_admit());
+                    prop_assert!(!again(now + wait - 1).is_ok());
                     now += wait;
-                    prop_assert!(again(now).is_admit());
+                    prop_assert!(again(now).is_ok());
                     model.starts.push((now, cost));
                 }
-                Decision::Never => prop_assert!(false, "{cost} fits into {units}"),
+                Err(_) => prop_assert!(false, "{cost} fits into {units}"),
             }
         }
         prop_assert!(model.fullest() <= units, "{} of {units}", model.fullest());
@@ -178,9 +201,9 @@ mod tests {
             start in 0..10 * SECOND,
         ) {
             let ring = Ring::new(units, SECOND);
-            prop_assert!(ring.take(units, start).is_admit());
-            prop_assert!(!ring.take(1, start + SECOND - 1).is_admit());
-            prop_assert!(ring.take(1, start + SECOND + SECOND / 256 + 1).is_admit());
+            prop_assert!(ring.take(units, start).is_ok());
+            prop_assert!(!ring.take(1, start + SECOND - 1).is_ok());
+            prop_assert!(ring.take(1, start + SECOND + SECOND / 256 + 1).is_ok());
         }
 
         #[test]
@@ -198,7 +221,7 @@ mod tests {
             let promised = now + log.wait(waiting, now);
             let mut at = now;
             for _ in 0..waiting {
-                while let Decision::Wait(wait) = log.take(1, at) {
+                while let Err(Decision::Wait(wait)) = log.take(1, at) {
                     at += wait.as_nanos() as u64;
                 }
             }
@@ -222,7 +245,7 @@ mod tests {
             let promised = now + ring.wait(waiting, now);
             let mut at = now;
             for _ in 0..waiting {
-                while let Decision::Wait(wait) = ring.take(1, at) {
+                while let Err(Decision::Wait(wait)) = ring.take(1, at) {
                     at += wait.as_nanos() as u64;
                 }
             }
@@ -231,14 +254,67 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn refunds_keep_every_period_within_the_quota(
+            units in prop_oneof![1..40u64, 4_097..4_100u64],
+            steps in prop::collection::vec(
+                (1..12u64, 0..SECOND / 4, prop::option::of(0..8usize)), 1..100
+            ),
+        ) {
+            let window = SlidingCount::new(&Quota::per_second(units));
+            let share = if units < 40 { 1 } else { units / 40 };
+            let (mut now, mut starts) = (0, Vec::new());
+            for (cost, pause, refunded) in steps {
+                now += pause & !1;
+                if let Ok(mark) = window.take((cost * share).min(units), now) {
+                    starts.push((now, mark));
+                }
+                if let Some(back) = refunded.filter(|back| *back < starts.len()) {
+                    let (_, mark) = starts.remove(starts.len() - 1 - back);
+                    window.give_back(&mark, now);
+                }
+            }
+            let starts = starts.into_iter().map(|(at, mark)| (at, mark.cost)).collect();
+            let model = Model { units, period: SECOND, starts };
+            prop_assert!(model.fullest() <= units, "{} of {units}", model.fullest());
+        }
+    }
+
+    #[test]
+    fn the_newest_units_are_returned_at_once() {
+        for units in [8, 5_000] {
+            let window = SlidingCount::new(&Quota::per_second(units));
+            // Also in a second lap.
+            for now in [0, SECOND * 3 / 2, 3 * SECOND] {
+                let mark = window.take(units, now).unwrap();
+                assert!(window.take(1, now).is_err());
+                window.give_back(&mark, now);
+                assert!(window.take(units, now).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn returned_units_are_available_after_older_ones() {
+        let log = SlidingCount::new(&Quota::per_second(2));
+        let older = log.take(1, 0).unwrap();
+        let newer = log.take(1, SECOND / 2).unwrap();
+        log.give_back(&older, SECOND / 2);
+        assert!(log.take(1, SECOND / 2).is_err());
+        assert!(log.take(1, SECOND).is_ok());
+        log.give_back(&newer, SECOND);
+        assert!(log.take(1, SECOND).is_ok());
+    }
+
     #[test]
     fn small_quotas_are_exact() {
         assert!(matches!(
-            SlidingCount::new(&Quota::per_second(4_096)).0,
+            SlidingCount::new(&Quota::per_second(4_096)).history,
             History::Log(_)
         ));
         assert!(matches!(
-            SlidingCount::new(&Quota::per_second(4_097)).0,
+            SlidingCount::new(&Quota::per_second(4_097)).history,
             History::Ring(_)
         ));
     }
@@ -249,7 +325,7 @@ mod tests {
         let started: u64 = (0..60_000u64)
             .map(|ms| {
                 (0..20)
-                    .filter(|_| ring.take(1, ms * 1_000_000).is_admit())
+                    .filter(|_| ring.take(1, ms * 1_000_000).is_ok())
                     .count() as u64
             })
             .sum();
@@ -259,11 +335,11 @@ mod tests {
     #[test]
     fn an_idle_age_is_forgotten_at_once() {
         let ring = Ring::new(10, SECOND);
-        assert!(ring.take(10, 5).is_admit());
+        assert!(ring.take(10, 5).is_ok());
         // Far enough for the tags of the ring to repeat.
         for now in [1u64 << 40, 1 << 50, 1 << 60] {
-            assert!(ring.take(10, now).is_admit());
-            assert!(!ring.take(1, now).is_admit());
+            assert!(ring.take(10, now).is_ok());
+            assert!(!ring.take(1, now).is_ok());
         }
     }
 
@@ -271,11 +347,11 @@ mod tests {
     fn edges_neither_panic_nor_pass() {
         assert_eq!(
             SlidingCount::new(&Quota::per_second(0)).take(1, 3),
-            Decision::Never
+            Err(Decision::Never)
         );
         assert_eq!(
             SlidingCount::new(&Quota::per_second(9)).take(10, 3),
-            Decision::Never
+            Err(Decision::Never)
         );
         for quota in [
             Quota::new(u64::MAX, Duration::MAX),

@@ -1,21 +1,26 @@
 //! The slots as the service uses them, and the queues for them, by priority.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{Permit, Priority, slots::Slots};
 use crate::{
     error::{LimitKind, Rejected},
-    limit::engine::{Limiter, Patience, Turn, Waiter, Waiting, before},
+    limit::engine::{Expiry, Limiter, Patience, Turn, WaitQueue, Waiter, Waiting, before},
 };
 
 #[cold]
-fn full(limit: usize) -> Rejected {
-    match limit {
+fn full(slots: &Slots) -> Rejected {
+    match slots.limit() {
+        _ if slots.is_closed() => late(Duration::ZERO).closed(),
         0 => Rejected::never(LimitKind::Concurrency, 1, 0),
-        _ => Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
+        _ => late(Duration::ZERO),
     }
+}
+
+fn late(max_wait: Duration) -> Rejected {
+    Rejected::too_long(LimitKind::Concurrency, max_wait, None)
 }
 
 impl Limiter for Arc<Slots> {
@@ -27,10 +32,10 @@ impl Limiter for Arc<Slots> {
     fn enter(&self, priority: &Priority, _: Duration) -> Result<Permit, Rejected> {
         let taken = match priority {
             Priority::High => self.take(),
-            Priority::Critical => Some(self.take_over()),
+            Priority::Critical => (!self.is_closed()).then(|| self.take_over()),
             Priority::Normal | Priority::Low => self.take_behind(*priority),
         };
-        taken.ok_or_else(|| full(self.limit()))
+        taken.ok_or_else(|| full(self))
     }
 
     fn join(&self, priority: Priority, patience: Patience) -> Result<Waiting<Slot>, Rejected> {
@@ -43,16 +48,22 @@ impl Limiter for Arc<Slots> {
 #[derive(Debug)]
 pub struct Slot {
     permit: Permit,
+    queue: Arc<WaitQueue>,
     last: Option<Instant>,
-    late: Rejected,
+    max_wait: Duration,
 }
 
 impl Turn<Permit> for Slot {
-    fn deadline(&self) -> Option<(Instant, Rejected)> {
-        Some((self.last?, self.late.clone()))
+    fn expiry(&self) -> Expiry {
+        let (queue, last) = (self.queue.clone(), self.last);
+        queue.expiry(last, late(self.max_wait))
     }
 
     fn take(mut self) -> Result<Permit, Waiting<Self>> {
+        if self.queue.is_closed() {
+            let rejected = late(self.max_wait).closed();
+            return Err(Box::pin(ready(Err(rejected))));
+        }
         self.permit.start();
         Ok(self.permit)
     }
@@ -76,22 +87,29 @@ async fn slot(slots: Arc<Slots>, place: Waiter, priority: Priority) -> Result<Sl
     let mut place = place;
     let deadline = place.deadline();
     let slot = async {
-        place.reach_head().await;
-        match priority {
-            Priority::High | Priority::Critical => slots.acquire().await,
-            Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
+        if !place.reach_head().await {
+            return None;
         }
+        let slot = async {
+            match priority {
+                Priority::High | Priority::Critical => slots.acquire().await,
+                Priority::Normal | Priority::Low => Some(room(&slots, priority).await),
+            }
+        };
+        place.while_open(slot).await?
     };
     // A slot that comes free as the time ends is taken.
     let taken = before(deadline, slot).await.flatten();
-    let late = Rejected::too_long(LimitKind::Concurrency, place.max_wait(), None);
+    let max_wait = place.max_wait();
     match taken.map(Permit::bare) {
         Some(permit) => Ok(Slot {
             permit,
+            queue: slots.lane(priority).clone(),
             last: place.last_instant(),
-            late,
+            max_wait,
         }),
-        None => Err(late),
+        None if place.is_closed() => Err(late(max_wait).closed()),
+        None => Err(late(max_wait)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{BodyPermit, Permit, adaptive::Latency};
 use crate::{
-    error::{BoxError, Outcome},
+    error::{BoxError, Outcome, Rejected},
     http::{
         GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded, with_body::map_body,
     },
@@ -26,7 +26,7 @@ impl<Response> ReleasePolicy<Response, Permit> for ReportingRelease<UntilRespons
         response
     }
 
-    fn empty(&self, response: Response) -> Response {
+    fn rejected(&self, response: Response, _: &Rejected) -> Response {
         response
     }
 
@@ -49,7 +49,7 @@ where
         response
     }
 
-    fn empty(&self, response: Response) -> Response {
+    fn rejected(&self, response: Response, _: &Rejected) -> Response {
         response
     }
 
@@ -79,7 +79,7 @@ where
         self.0.hold(response, BodyPermit::new(permit))
     }
 
-    fn empty(&self, response: R) -> Self::Output {
+    fn rejected(&self, response: R, _: &Rejected) -> Self::Output {
         map_body(response, GuardedBody::from)
     }
 

@@ -3,9 +3,15 @@ use std::{any::type_name, fmt};
 use tower_layer::Layer;
 
 use super::{Adaptive, AllAlike, Concurrency, ConcurrencyLimiter, UntilHeaders};
-use crate::limit::{
-    engine::{UntilBodyEnd, UntilResponse, WaitLimits},
-    rejection::{AsError, AsResponse, AsResponseWith},
+use crate::{
+    error::Rejected,
+    http::RequestHead,
+    limit::{
+        engine::{UntilBodyEnd, UntilResponse, WaitLimits},
+        rejection::{
+            AsError, AsResponse, AsResponseWith, AsResponseWithHead, OnRejected, RejectedRequest,
+        },
+    },
 };
 
 /// Limits the number of requests in flight. See the [module docs](crate::concurrency) for examples.
@@ -78,21 +84,40 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         }
     }
 
-    /// Responds with an HTTP 503 instead of an error, and does not wait unless
-    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`].
-    pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
-        self.refuse(AsResponse)
+    /// Sets the name of this limit: [`Rejected::name`] returns it, as a label for metrics and logs.
+    /// By default it has none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.limits.name = Some(name);
+        self
     }
 
-    /// Rejects with the response that `respond` returns for a [`Rejected`](crate::Rejected).
-    pub fn respond_with<R>(self, respond: R) -> ConcurrencyLayer<AsResponseWith<R>, H, P> {
-        self.refuse(AsResponseWith(respond))
-    }
-
-    /// Rejects with the response that `refusal` makes, such as [`Text`](crate::rejection::Text).
-    /// See [`rejection`](crate::rejection).
-    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
-        self.refuse(refusal)
+    /// Calls `hook` for each request that is rejected.
+    ///
+    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
+    /// runs in the task of the request, under no lock. Requests have to implement [`RequestHead`].
+    ///
+    /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
+    /// first.
+    ///
+    /// ```
+    /// use tower_throttle::ConcurrencyLayer;
+    ///
+    /// let layer = ConcurrencyLayer::new(50).name("chat").respond().on_rejected(|rejected| {
+    ///     println!("{}: {}", rejected.request.path(), rejected.rejected);
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn on_rejected(
+        self,
+        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
+    ) -> ConcurrencyLayer<OnRejected<F>, H, P> {
+        ConcurrencyLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            refusal: OnRejected::new(self.refusal, hook),
+            hold: self.hold,
+            priority: self.priority,
+        }
     }
 
     /// Returns the limiter, which all services of this layer share.
@@ -110,8 +135,57 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
             priority: self.priority,
         }
     }
+}
 
-    fn refuse<F2>(self, refusal: F2) -> ConcurrencyLayer<F2, H, P> {
+impl<H, P> ConcurrencyLayer<AsError, H, P> {
+    /// Responds with an HTTP 503 instead of an error, and does not wait unless
+    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`].
+    pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
+        self.respond_as(AsResponse)
+    }
+
+    /// Rejects with the response that `respond` returns for the [`Rejected`], in any protocol.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::ConcurrencyLayer;
+    ///
+    /// let layer = ConcurrencyLayer::new(50)
+    ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with<R, Response>(self, respond: R) -> ConcurrencyLayer<AsResponseWith<R>, H, P>
+    where
+        R: Fn(&Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWith(respond))
+    }
+
+    /// Rejects with the response that `respond` returns for the head of the request and the
+    /// [`Rejected`].
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::ConcurrencyLayer;
+    ///
+    /// let layer = ConcurrencyLayer::new(50).respond_with_head(|head, rejected| {
+    ///     Response::new(format!("{}: {rejected}", head.path()))
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with_head<R, Response>(
+        self,
+        respond: R,
+    ) -> ConcurrencyLayer<AsResponseWithHead<R>, H, P>
+    where
+        R: Fn(&dyn RequestHead, &Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWithHead(respond))
+    }
+
+    /// Rejects with the response that `refusal` makes, such as [`Text`](crate::rejection::Text).
+    /// See [`rejection`](crate::rejection).
+    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
         ConcurrencyLayer {
             limiter: self.limiter,
             limits: self.limits,

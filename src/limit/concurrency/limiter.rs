@@ -107,11 +107,42 @@ impl ConcurrencyLimiter {
         self.0.waiting()
     }
 
+    /// Closes the limiter for all clones: queued and new requests of every priority are rejected with
+    /// [`Reason::Closed`](crate::Reason::Closed). Requests in flight continue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_throttle::Rejected> {
+    /// use tower_throttle::{ConcurrencyLimiter, Reason};
+    ///
+    /// let limiter = ConcurrencyLimiter::new(1);
+    /// let in_flight = limiter.acquire().await?;
+    /// limiter.close();
+    ///
+    /// let rejected = limiter.acquire().await.unwrap_err();
+    /// assert_eq!(rejected.reason(), Reason::Closed);
+    /// # drop(in_flight);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Returns whether the limiter was [closed](Self::close).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Takes a permit if one is free and no request is waiting.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if no permit is free, or if requests are waiting for one.
+    /// Returns [`Rejected`] if no permit is free, if requests are waiting for one, or if the limiter
+    /// is closed.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         self.try_acquire_as(Priority::High)
     }
@@ -121,8 +152,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if no permit is free for the priority, or if requests with the same
-    /// priority are waiting.
+    /// Returns [`Rejected`] if no permit is free for the priority, if requests with the same priority
+    /// are waiting, or if the limiter is closed.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
         self.0.enter(&priority, Duration::ZERO).map(Permit::bare)
     }
@@ -131,7 +162,7 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when the limit is 0.
+    /// Returns [`Rejected`] if the limit is 0, or if the limiter is closed.
     ///
     /// # Cancel safety
     ///
@@ -145,7 +176,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when it has waited for `max_wait`, or when the limit is 0.
+    /// Returns [`Rejected`] if it has waited for `max_wait`, if the limit is 0, or if the limiter is
+    /// closed.
     ///
     /// # Panics
     ///
@@ -159,8 +191,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// Like [`acquire`](Self::acquire). [`Critical`](Priority::Critical) is never rejected and
-    /// never waits.
+    /// Like [`acquire`](Self::acquire). [`Critical`](Priority::Critical) never waits, and is only
+    /// rejected if the limiter is closed.
     ///
     /// # Cancel safety
     ///

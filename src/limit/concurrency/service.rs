@@ -69,7 +69,7 @@ impl<S, F, H, P> Concurrency<S, F, H, P> {
 impl<S, F, H, P, Request> Service<Request> for Concurrency<S, F, H, P>
 where
     S: Service<Request> + Clone,
-    F: Rejection<S::Response, S::Error> + Clone,
+    F: Rejection<Request, S::Response, S::Error> + Clone,
     ReportingRelease<H>: ReleasePolicy<S::Response, Permit>,
     P: Prioritize<Request>,
 {

@@ -119,7 +119,17 @@ impl Slots {
         &self.lanes[rank(priority)]
     }
 
-    /// Waits for a slot. The semaphore is never closed.
+    /// Rejects all requests from now on.
+    pub(super) fn close(&self) {
+        self.lanes.iter().for_each(|lane| lane.close());
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lanes[0].is_closed()
+    }
+
+    /// Waits for a slot. The semaphore is never closed: that would end with the next change of the
+    /// limit.
     pub(super) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         let slot = self.free.acquire().await.ok()?;
         slot.forget();
@@ -129,7 +139,7 @@ impl Slots {
     /// Takes a slot for a lower priority, if no request with the same priority is waiting.
     #[cold]
     pub(super) fn take_behind(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        if self.lane(priority).waiting() > 0 {
+        if !self.lane(priority).is_idle() {
             return None;
         }
         self.take_share(priority)
@@ -154,7 +164,7 @@ impl Slots {
     /// Takes a slot if one is free and no request with the highest priority is waiting.
     #[inline]
     pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
-        if self.lanes[0].waiting() > 0 {
+        if !self.lanes[0].is_idle() {
             return None;
         }
         self.take_free()

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     limiter::{Limiter, Turn, Waiting},
-    wait_queue::{Waiter, before},
+    wait_queue::{Expiry, Waiter, before},
 };
 use crate::error::Rejected;
 
@@ -70,14 +70,17 @@ where
         Ok(Box::pin(async move {
             let last = front.place.last_instant();
             match before(last, front.place.reach_head()).await {
-                Some(()) => front.until_due().await,
-                None => front.expire(),
+                Some(true) => front.until_due().await,
+                Some(false) | None => front.expire(),
             }
         }))
     }
 
     async fn until_due(self) -> Result<Self, Rejected> {
         loop {
+            if self.place.is_closed() {
+                return self.expire();
+            }
             let looked = self.demand.gate.look(&self.demand.ask);
             let (now, deadline) = (Instant::now(), self.place.deadline());
             let last = self.place.last_instant();
@@ -92,17 +95,20 @@ where
                 None => (deadline.filter(|deadline| *deadline > now), deadline),
             };
             let is_in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
-            if rejected.exceeds_capacity() || !is_in_time {
+            if rejected.is_final() || !is_in_time {
                 return self.reject(rejected);
             }
             self.place.changed_before(due).await;
         }
     }
 
-    /// The time of a request is over that is still behind others.
+    /// Rejects a request if the queue is closed, or if its time is over behind others.
     fn expire(self) -> Result<Self, Rejected> {
         let Demand { gate, ask } = &self.demand;
-        let rejected = gate.look(ask).err().unwrap_or_else(|| gate.late(ask));
+        let rejected = match self.place.is_closed() {
+            true => gate.late(ask).closed(),
+            false => gate.look(ask).err().unwrap_or_else(|| gate.late(ask)),
+        };
         self.reject(rejected)
     }
 
@@ -121,10 +127,12 @@ impl<G: Schedule> Turn<G::Pass> for Front<G>
 where
     G::Pass: Send + Sync + 'static,
 {
-    fn deadline(&self) -> Option<(Instant, Rejected)> {
-        let last = self.place.last_instant().filter(|_| self.pass.is_none())?;
+    fn expiry(&self) -> Expiry {
+        if self.pass.is_some() {
+            return Box::pin(std::future::pending());
+        }
         let late = self.demand.gate.late(&self.demand.ask);
-        Some((last, late.within(self.place.max_wait())))
+        self.place.expiry(late)
     }
 
     fn expired(&self, rejected: &Rejected) {
@@ -133,7 +141,8 @@ where
 
     fn take(mut self) -> Result<G::Pass, Waiting<Self>> {
         let Demand { gate, ask } = &self.demand;
-        let pass = self.pass.take().or_else(|| gate.take_in_turn(ask));
+        let take = || (!self.place.is_closed()).then(|| gate.take_in_turn(ask))?;
+        let pass = self.pass.take().or_else(take);
         // Without it the place, and with it the turn, is kept.
         pass.ok_or_else(|| Box::pin(self.until_due()) as Waiting<Self>)
     }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    limiter::{Limiter, Waiting},
+    limiter::{LimitKey, Limiter, Waiting},
     queued_call::{QueuedCall, Stopped},
     release_policy::ReleasePolicy,
 };
@@ -22,12 +22,13 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. A request that waits has taken nothing yet: its place in the queue goes to the
-    /// one behind it. One that was called has used what it took, and gives a permit back.
+    /// It may be dropped at any point. A request that waits has taken nothing: its place in the
+    /// queue goes to the next one. A request that was called has used what it took, and releases
+    /// its permit.
     ///
     /// A request has its place in the queue from its call on. If the future is kept without being
-    /// polled, the requests behind it wait, each for its own `max_wait` at most. If the inner service
-    /// of the first one is not ready, they also wait no longer than that one may.
+    /// polled, the requests behind it wait, each for its own `max_wait` at most. If the inner
+    /// service of the first one is not ready, they also wait no longer than that one may.
     pub struct ResponseFuture<S, Request, G, F, H>
     where
         S: Service<Request>,
@@ -47,17 +48,47 @@ pin_project! {
         S: Service<Request>,
         G: Limiter,
     {
-        // Boxed, so that those who do not wait have a small future.
+        // Boxed, so that the future of a request that does not wait is small.
         QueuedCall { in_line: Box<InLine<S, Request, G>> },
         Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
-        Refused { rejected: Option<Rejected> },
+        // Boxed, as it is rare and may be large.
+        Rejected { rejection: Option<Box<(PendingRequest<Request>, Rejected)>> },
     }
 }
 
 /// A request in the queue.
 struct InLine<S, Request, G: Limiter> {
     queueing: QueuedCall<S, G>,
-    request: Option<Request>,
+    request: Option<PendingRequest<Request>>,
+}
+
+/// A request that was not admitted at once, and what its rejection says of it.
+pub(crate) struct PendingRequest<Request> {
+    pub(super) request: Request,
+    /// The name of the layer.
+    pub(super) name: Option<&'static str>,
+    pub(super) key: Option<LimitKey>,
+}
+
+// ===== impl PendingRequest =====
+
+impl<Request> PendingRequest<Request> {
+    /// Calls the hook, if there is one, and returns the result of the request.
+    fn reject<F, H, P, Response, Error>(
+        &self,
+        rejected: Rejected,
+        refusal: &F,
+        hold: &H,
+    ) -> Result<H::Output, F::Error>
+    where
+        F: Rejection<Request, Response, Error>,
+        H: ReleasePolicy<Response, P>,
+    {
+        let rejected = rejected.named(self.name);
+        refusal.observe(&self.request, &rejected, self.key, false);
+        let response = refusal.reject(&self.request, rejected.clone())?;
+        Ok(hold.rejected(response, &rejected))
+    }
 }
 
 // ===== impl ResponseFuture =====
@@ -78,11 +109,11 @@ where
         }
     }
 
-    /// Takes its place in the queue at once, not when it is first polled.
+    /// Joins the queue at once, not when it is first polled.
     pub(crate) fn waiting(
         waiting: Result<Waiting<G::Turn>, Rejected>,
         service: &S,
-        request: Request,
+        request: PendingRequest<Request>,
         refusal: F,
         hold: H,
     ) -> Self
@@ -99,8 +130,8 @@ where
             Err(rejected) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(%rejected, "refused");
-                let rejected = Some(rejected);
-                State::Refused { rejected }
+                let rejection = Some(Box::new((request, rejected)));
+                State::Rejected { rejection }
             }
         };
         Self {
@@ -115,7 +146,7 @@ impl<S, Request, G, F, H> Future for ResponseFuture<S, Request, G, F, H>
 where
     S: Service<Request> + Clone,
     G: Limiter,
-    F: Rejection<S::Response, S::Error>,
+    F: Rejection<Request, S::Response, S::Error>,
     H: ReleasePolicy<S::Response, G::Pass>,
 {
     type Output = Result<H::Output, F::Error>;
@@ -124,7 +155,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            // The state is looked at in the order of how often it is met.
+            // In the order of frequency.
             match this.state.as_mut().project() {
                 // ## Calling => done
                 StateProj::Calling { future, pass } => {
@@ -135,7 +166,7 @@ where
                         },
                         Err(error) => {
                             let error = F::pass(error);
-                            // At once: whoever has the error may keep this future for long.
+                            // At once: this future may be kept after the error.
                             if let Some(pass) = pass.take() {
                                 this.hold.failed(F::as_boxed(&error), pass);
                             }
@@ -144,35 +175,42 @@ where
                     };
                 }
                 // ## QueuedCall => (Calling | done)
-                StateProj::QueuedCall { in_line } => match ready!(in_line.queueing.poll(cx)) {
-                    Ok(pass) => {
-                        let Some(request) = in_line.request.take() else {
-                            unreachable!("polled after it was done")
-                        };
-                        let future = in_line.queueing.service_mut().call(request);
-                        let pass = Some(pass);
-                        this.state.set(State::Calling { future, pass });
-                    }
-                    Err(stopped) => {
-                        // The service may have a place in a queue further in, and this future may be kept.
-                        this.state.set(State::Refused { rejected: None });
-                        let rejected = match stopped {
-                            Stopped::Refused(rejected) => rejected,
-                            Stopped::NotReady(error) => return Poll::Ready(Err(F::pass(error))),
-                        };
-                        let refused = this.refusal.refuse(rejected);
-                        return Poll::Ready(refused.map(|answer| this.hold.empty(answer)));
-                    }
-                },
-                // ## Refused => done
-                StateProj::Refused { rejected } => {
-                    return match rejected.take() {
-                        Some(rejected) => {
-                            let refused = this.refusal.refuse(rejected);
-                            Poll::Ready(refused.map(|answer| this.hold.empty(answer)))
-                        }
-                        None => unreachable!("polled after it was done"),
+                StateProj::QueuedCall { in_line } => {
+                    let admitted = ready!(in_line.queueing.poll(cx));
+                    let Some(request) = in_line.request.take() else {
+                        unreachable!("polled after it was done")
                     };
+                    match admitted {
+                        Ok(pass) => {
+                            if let Some(rejected) = G::shadowed(&pass) {
+                                let rejected = rejected.clone().named(request.name);
+                                let PendingRequest { request, key, .. } = &request;
+                                this.refusal.observe(request, &rejected, *key, true);
+                            }
+                            let future = in_line.queueing.service_mut().call(request.request);
+                            let pass = Some(pass);
+                            this.state.set(State::Calling { future, pass });
+                        }
+                        Err(stopped) => {
+                            // The service may have a place in an inner queue, and this future may
+                            // be kept.
+                            this.state.set(State::Rejected { rejection: None });
+                            return match stopped {
+                                Stopped::Refused(rejected) => {
+                                    Poll::Ready(request.reject(rejected, this.refusal, this.hold))
+                                }
+                                Stopped::NotReady(error) => Poll::Ready(Err(F::pass(error))),
+                            };
+                        }
+                    }
+                }
+                // ## Rejected => done
+                StateProj::Rejected { rejection } => {
+                    let Some(rejection) = rejection.take() else {
+                        unreachable!("polled after it was done")
+                    };
+                    let (request, rejected) = *rejection;
+                    return Poll::Ready(request.reject(rejected, this.refusal, this.hold));
                 }
             }
         }
@@ -188,7 +226,7 @@ where
         let state = match &self.state {
             State::QueuedCall { .. } => "QueuedCall",
             State::Calling { .. } => "Calling",
-            State::Refused { .. } => "Refused",
+            State::Rejected { .. } => "Rejected",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

@@ -1,18 +1,24 @@
-//! What the service around every limiter asks of it.
+//! A limiter as its service sees it.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use tokio::time::Instant;
-
-use super::wait_queue::Patience;
+use super::wait_queue::{Expiry, Patience};
 use crate::{error::Rejected, limit::cost::Cost};
+
+/// The key that a request counts for.
+#[cfg(feature = "per-key")]
+pub(crate) use crate::limit::key::ClientKey as LimitKey;
+/// No limit has keys without the feature.
+#[cfg(not(feature = "per-key"))]
+pub(crate) type LimitKey = std::convert::Infallible;
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
 
 /// A limiter as its service sees it.
 ///
-/// Someone who waits takes nothing before the very instant of the call, so one who goes away has nothing to give back.
+/// A request that waits takes nothing before the instant of its call, so one that leaves the queue
+/// has nothing to give back.
 pub trait Limiter: Clone {
     /// What a request asks for.
     type Ask: Clone + Debug + Send + Sync + 'static;
@@ -23,14 +29,25 @@ pub trait Limiter: Clone {
     /// What the head of the queue holds once there is room for it.
     type Turn: Turn<Self::Pass>;
 
-    /// Admits a request at once, if nobody waits and it fits. If it does not, the rejection says
-    /// how long that will take. A limit that only watches has to know how long the request may wait.
+    /// Admits a request at once, if no other waits and it fits. Otherwise the rejection has the
+    /// time until it does. A shadow has to know how long the request may wait.
     fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
-    /// Joins the queue, having been rejected by `enter`.
+    /// Joins the queue after a rejection by `enter`.
     fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
 
-    /// Hears that a request is rejected for good. It may pass all the same.
+    /// The key that the request counts for, in a limit per key.
+    fn key(_: &Self::Ask) -> Option<LimitKey> {
+        None
+    }
+
+    /// The rejection of a request that passes all the same, as the limit is a shadow.
+    #[inline]
+    fn shadowed(_: &Self::Pass) -> Option<&Rejected> {
+        None
+    }
+
+    /// Counts that a request is rejected for good. It may pass all the same.
     fn refuse(&self, _: &Self::Ask, _: &Rejected) -> Option<Self::Pass> {
         None
     }
@@ -45,7 +62,7 @@ pub trait Limiter: Clone {
     ) -> Result<Waiting<Self::Turn>, Rejected> {
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
-        if is_too_long || rejected.exceeds_capacity() {
+        if is_too_long || rejected.is_final() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
         }
@@ -60,19 +77,18 @@ pub trait Limiter: Clone {
 
 /// The turn of a request in the queue, once there is room for it.
 pub trait Turn<P>: Sized {
-    /// Until when the turn may be kept from those behind, and what to say when that has passed.
-    fn deadline(&self) -> Option<(Instant, Rejected)> {
-        None
-    }
+    /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
+    /// limiter.
+    fn expiry(&self) -> Expiry;
 
-    /// Hears that this has passed, and that the request is rejected.
+    /// Hears that this has happened, and that the request is rejected.
     fn expired(&self, _: &Rejected) {}
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
     fn take(self) -> Result<P, Waiting<Self>>;
 }
 
-/// Waits in line for a bare limiter, and takes what is asked for.
+/// Waits in the queue of a limiter without a service, and takes what is asked for.
 pub(crate) async fn acquire<G: Limiter>(
     gate: &G,
     ask: G::Ask,
@@ -91,9 +107,9 @@ pub(crate) async fn acquire<G: Limiter>(
     }
 }
 
-/// Says what a request asks of a gate.
+/// Returns what a request asks of a limiter.
 pub(crate) trait Measure<Request, Ask> {
-    /// What `request` asks for.
+    /// Returns what `request` asks for.
     fn measure(&self, request: &Request) -> Ask;
 }
 

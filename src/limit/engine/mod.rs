@@ -1,9 +1,9 @@
-//! What the limiters share: the service, its future, the queue of those who wait.
+//! What the limiters share: the service, its future, and the queue.
 //!
 //! ```text
 //! call ─▶ enter ─┬─ admitted ─────────────────────────────────────▶ the ready instance is called
-//!                ├─ in time ─▶ QueuedCall: head of the queue ▶ due ▶ a fresh clone is ready ▶ take ▶ it is called
-//!                └─ never, or too long a wait ─▶ Refused
+//!                ├─ in time ─▶ QueuedCall: head of the queue ▶ due ▶ a clone is ready ▶ take
+//!                └─ never, or too long a wait ─▶ Rejected
 //! ```
 
 mod front;
@@ -21,12 +21,13 @@ pub(crate) use self::front::{Front, Schedule};
 pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
     future::ResponseFuture,
+    rate::Permit,
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{Limiter, Measure, Turn, Waiting, acquire},
+    limiter::{LimitKey, Limiter, Measure, Turn, Waiting, acquire},
     rate::RateLimiter,
     service::Limited,
-    wait_queue::{Patience, WaitLimits, WaitQueue, Waiter, before},
+    wait_queue::{Expiry, Patience, WaitLimits, WaitQueue, Waiter, before},
 };
 pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};

@@ -1,24 +1,22 @@
-//! A request on its way through the queue.
+//! A request in the queue.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, Waker, ready},
-};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::limiter::{Limiter, Turn, Waiting};
+use super::{
+    limiter::{Limiter, Turn, Waiting},
+    wait_queue::Expiry,
+};
 use crate::error::Rejected;
 
-/// The place of a request that waits its turn, and the service that it waits with.
+/// The place of a request in the queue, and its service.
 pub(crate) struct QueuedCall<S, G: Limiter> {
     waiting: Waiting<G::Turn>,
     /// Set once it is next, and the limit has room.
     turn: Option<G::Turn>,
-    /// Ends the turn of a request whose inner service does not become ready, for the sake of those behind it.
-    patience: Option<(Pin<Box<Sleep>>, Rejected)>,
+    /// Ends the turn of a request whose inner service does not become ready.
+    expiry: Option<Expiry>,
     service: S,
 }
 
@@ -31,28 +29,28 @@ pub(crate) enum Stopped<E> {
 // ===== impl QueuedCall =====
 
 impl<S, G: Limiter> QueuedCall<S, G> {
-    /// Takes a place in the queue, unless it is refused before it would have to wait.
+    /// Joins the queue, unless the request is rejected at once.
     pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
         // The place is taken with the first poll. A waker is registered with the next one.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let turn = match waiting.as_mut().poll(&mut nobody) {
+        let mut noop = Context::from_waker(Waker::noop());
+        let turn = match waiting.as_mut().poll(&mut noop) {
             Poll::Pending => None,
             Poll::Ready(turn) => Some(turn?),
         };
         Ok(Self {
             waiting,
             turn,
-            patience: None,
+            expiry: None,
             service,
         })
     }
 
-    /// The service, which has been polled ready if a pass was handed out.
+    /// Returns the service, which is ready if a pass was returned.
     pub(crate) fn service_mut(&mut self) -> &mut S {
         &mut self.service
     }
 
-    /// The same, without its place.
+    /// Returns the service, without its place.
     #[cfg(feature = "provider")]
     pub(crate) fn into_service(self) -> S {
         self.service
@@ -72,13 +70,13 @@ impl<S, G: Limiter> QueuedCall<S, G> {
                 Some(turn) => turn,
                 None => ready!(self.waiting.as_mut().poll(cx)).map_err(Stopped::Refused)?,
             };
-            // Ready first and taken after: units taken for a request that then waits for the inner service would be
-            // counted in a time in which it did not start.
+            // Ready first, then taken: units of a request that then waits for the inner service
+            // would be counted at a time at which it did not start.
             match self.service.poll_ready(cx) {
                 Poll::Pending => return self.keep(turn, cx),
                 Poll::Ready(ready) => ready.map_err(Stopped::NotReady)?,
             }
-            self.patience = None;
+            self.expiry = None;
             match turn.take() {
                 Ok(pass) => return Poll::Ready(Ok(pass)),
                 Err(again) => {
@@ -90,18 +88,12 @@ impl<S, G: Limiter> QueuedCall<S, G> {
         }
     }
 
-    /// Keeps the turn while the inner service is not ready, as long as the request may wait.
+    /// Keeps the turn while the inner service is not ready, until it expires.
     fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
-        if self.patience.is_none() {
-            self.patience = turn
-                .deadline()
-                .map(|(deadline, rejected)| (Box::pin(sleep_until(deadline)), rejected));
-        }
-        if let Some((sleep, rejected)) = &mut self.patience {
-            if sleep.as_mut().poll(cx).is_ready() {
-                turn.expired(rejected);
-                return Poll::Ready(Err(Stopped::Refused(rejected.clone())));
-            }
+        let expiry = self.expiry.get_or_insert_with(|| turn.expiry());
+        if let Poll::Ready(rejected) = expiry.as_mut().poll(cx) {
+            turn.expired(&rejected);
+            return Poll::Ready(Err(Stopped::Refused(rejected)));
         }
         self.turn = Some(turn);
         Poll::Pending

@@ -1,15 +1,20 @@
 //! A limit on a rate: an algorithm, a clock, and the queue in front of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     front::{Front, Schedule},
-    limiter::{Limiter, Waiting},
+    limiter::{Limiter, Waiting, acquire},
     wait_queue::{Patience, WaitQueue, Waiter},
 };
 use crate::{
     error::{LimitKind, Rejected},
-    limit::{algorithm::Algorithm, clock::Clock, decision::Decision, quota::Quota},
+    limit::{
+        algorithm::{Algorithm, Mark},
+        clock::Clock,
+        decision::Decision,
+        quota::Quota,
+    },
 };
 
 /// The state that all handles of one limiter share.
@@ -20,6 +25,27 @@ pub struct RateLimiter<A> {
     pub(crate) wait_queue: Arc<WaitQueue>,
     pub(crate) quota: Quota,
     limit: LimitKind,
+}
+
+/// A limiter whose requests may give back what they took.
+#[allow(
+    missing_debug_implementations,
+    reason = "it can't be named outside this crate"
+)]
+pub(super) struct Refundable<A>(Arc<RateLimiter<A>>);
+
+/// Permit of a request that a token bucket or a sliding window admitted.
+///
+/// The units count as used unless they are [refunded](Self::refund). Dropping the permit does
+/// nothing.
+pub struct Permit<'a> {
+    limiter: &'a dyn Refund,
+    mark: Mark,
+}
+
+/// A limiter that takes units back.
+trait Refund: Send + Sync {
+    fn refund(&self, mark: &Mark);
 }
 
 // ===== impl RateLimiter =====
@@ -35,27 +61,76 @@ impl<A: Algorithm> RateLimiter<A> {
         }
     }
 
+    /// Takes `cost` units now, or returns the rejection of a request that does not wait.
     #[inline]
-    pub(crate) fn decide(&self, cost: u64) -> Decision {
+    fn take(&self, cost: u64) -> Result<Mark, Rejected> {
+        if !self.wait_queue.is_idle() {
+            return self.take_behind(cost);
+        }
         if cost == 0 {
-            return Decision::Admit;
+            return Ok(Mark::default());
+        }
+        let taken = self.algorithm.take(cost, self.clock.now());
+        taken.map_err(|decision| self.rejected(decision, cost))
+    }
+
+    /// The same if others wait, or if the limiter is closed.
+    #[cold]
+    fn take_behind(&self, cost: u64) -> Result<Mark, Rejected> {
+        if self.wait_queue.is_closed() {
+            return Err(Rejected::too_long(self.limit, Duration::ZERO, None).closed());
+        }
+        if cost == 0 {
+            return Ok(Mark::default());
         }
         if cost > self.algorithm.capacity() {
-            return Decision::Never;
+            return Err(self.rejected(Decision::Never, cost));
         }
-        let now = self.clock.now();
-        if self.wait_queue.waiting() > 0 {
-            return self.behind_the_queue(cost, now);
-        }
-        self.algorithm.take(cost, now)
+        let units = self.wait_queue.units().saturating_add(cost);
+        // Never zero: a request is ahead.
+        let wait = self.algorithm.wait(units, self.clock.now()).max(1);
+        Err(self.rejected(Decision::after(wait), cost))
+    }
+
+    /// The same for a request that may give the units back.
+    #[inline]
+    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected>
+    where
+        A: Send + Sync,
+    {
+        let before = self.algorithm.before();
+        let mark = self.take(cost)?;
+        Ok(Permit::new(self, Mark { before, ..mark }))
+    }
+
+    /// Waits in line for `cost` units, and takes them.
+    pub(crate) async fn acquire_permit<'a>(
+        self: &'a Arc<Self>,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Permit<'a>, Rejected>
+    where
+        A: Send + Sync + 'static,
+    {
+        let mark = acquire(&Refundable(self.clone()), cost, max_wait).await?;
+        Ok(Permit::new(&**self, mark))
     }
 
     #[cold]
-    fn behind_the_queue(&self, cost: u64, now: u64) -> Decision {
-        let units = self.wait_queue.units().saturating_add(cost);
-        // Never zero: there is somebody ahead.
-        let wait = self.algorithm.wait(units, now).max(1);
-        Decision::after(wait)
+    fn rejected(&self, decision: Decision, cost: u64) -> Rejected {
+        match decision {
+            Decision::Never => Rejected::never(self.limit, cost, self.algorithm.capacity()),
+            _ => Rejected::too_long(self.limit, Duration::ZERO, decision.wait()),
+        }
+    }
+}
+
+impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
+    fn refund(&self, mark: &Mark) {
+        if mark.cost > 0 {
+            self.algorithm.give_back(mark, self.clock.now());
+            self.wait_queue.wake_head();
+        }
     }
 }
 
@@ -69,16 +144,12 @@ where
 
     #[inline]
     fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
-        self.decide(*cost)
-            .or_reject(self.limit, *cost, self.algorithm.capacity())
+        self.take(*cost).map(drop)
     }
 
     fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        Front::wait(
-            self,
-            cost,
-            Waiter::join(self.wait_queue.clone(), cost, patience),
-        )
+        let place = Waiter::join(self.wait_queue.clone(), cost, patience);
+        Front::wait(self, cost, place)
     }
 }
 
@@ -87,16 +158,105 @@ where
     A: Algorithm + Send + Sync + 'static,
 {
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
-        let due_in = self.algorithm.due_in(*cost, self.clock.now());
-        Decision::after(due_in).or_reject(self.limit, *cost, self.algorithm.capacity())
+        match self.algorithm.due_in(*cost, self.clock.now()) {
+            0 => Ok(()),
+            wait => Err(self.rejected(Decision::after(wait), *cost)),
+        }
     }
 
     fn take_in_turn(&self, cost: &u64) -> Option<()> {
         let taken = self.algorithm.take_in_turn(*cost, self.clock.now());
-        taken.is_admit().then_some(())
+        taken.ok().map(drop)
     }
 
     fn late(&self, _: &u64) -> Rejected {
         Rejected::too_long(self.limit, Duration::ZERO, Some(Duration::ZERO))
+    }
+}
+
+// ===== impl Refundable =====
+
+impl<A> Clone for Refundable<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A> Limiter for Refundable<A>
+where
+    A: Algorithm + Send + Sync + 'static,
+{
+    type Ask = u64;
+    type Pass = Mark;
+    type Turn = Front<Self>;
+
+    fn enter(&self, cost: &u64, _: Duration) -> Result<Mark, Rejected> {
+        self.0.take_permit(*cost).map(|permit| permit.mark)
+    }
+
+    fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+        let place = Waiter::join(self.0.wait_queue.clone(), cost, patience);
+        Front::wait(self, cost, place)
+    }
+}
+
+impl<A> Schedule for Refundable<A>
+where
+    A: Algorithm + Send + Sync + 'static,
+{
+    fn look(&self, cost: &u64) -> Result<(), Rejected> {
+        self.0.look(cost)
+    }
+
+    fn take_in_turn(&self, cost: &u64) -> Option<Mark> {
+        let (algorithm, now) = (&self.0.algorithm, self.0.clock.now());
+        let before = algorithm.before();
+        let mark = algorithm.take_in_turn(*cost, now).ok()?;
+        Some(Mark { before, ..mark })
+    }
+
+    fn late(&self, cost: &u64) -> Rejected {
+        self.0.late(cost)
+    }
+}
+
+// ===== impl Permit =====
+
+impl<'a> Permit<'a> {
+    fn new(limiter: &'a dyn Refund, mark: Mark) -> Self {
+        Self { limiter, mark }
+    }
+
+    /// Returns the units of a request that did not start, as far as they have not refilled since.
+    ///
+    /// The next request in the queue may start at once. The limit holds as if the request had never
+    /// been admitted, or is stricter: in a sliding window of at most 4,096 units, units that are not
+    /// the newest are available once the older ones are. A large sliding window keeps units whose
+    /// time is over already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLimiter};
+    ///
+    /// let limiter = TokenBucketLimiter::new(Quota::per_hour(10));
+    /// let permit = limiter.try_acquire(10)?;
+    /// assert!(limiter.try_acquire(1).is_err());
+    ///
+    /// // The request was not sent.
+    /// permit.refund();
+    /// assert!(limiter.try_acquire(10).is_ok());
+    /// # Ok::<(), tower_throttle::Rejected>(())
+    /// ```
+    pub fn refund(self) {
+        self.limiter.refund(&self.mark);
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("cost", &self.mark.cost)
+            .finish_non_exhaustive()
     }
 }

@@ -1,25 +1,25 @@
-//! What becomes of the thing that an admitted request holds.
+//! When the permit of an admitted request is released.
 
 use crate::{
-    error::BoxError,
+    error::{BoxError, Rejected},
     http::{GuardedBody, IntoHttp, WithBody, guarded_body::Guarded, with_body::map_body},
 };
 
-/// Puts what an admitted request holds where it belongs once there is a response.
+/// Decides when the permit of an admitted request is released.
 pub trait ReleasePolicy<Response, P>: Clone {
-    /// The response that the caller gets.
+    /// The response of the service.
     type Output;
 
-    /// Decides how long `pass` lives on.
+    /// Attaches `pass` to the response, or drops it.
     fn hold(&self, response: Response, pass: P) -> Self::Output;
 
-    /// Hears that the call has failed, and with which error where that can be known.
+    /// Handles a call that failed, with its error if that is known.
     fn failed(&self, error: Option<&BoxError>, pass: P) {
         let _ = (error, pass);
     }
 
-    /// The answer of a request that was refused, and so holds nothing.
-    fn empty(&self, response: Response) -> Self::Output;
+    /// Converts the response of a rejected request, which holds nothing.
+    fn rejected(&self, response: Response, rejected: &Rejected) -> Self::Output;
 }
 
 /// Until the response: for limits that hold nothing, and for responses without a body.
@@ -37,7 +37,7 @@ impl<Response, P> ReleasePolicy<Response, P> for UntilResponse {
         response
     }
 
-    fn empty(&self, response: Response) -> Response {
+    fn rejected(&self, response: Response, _: &Rejected) -> Response {
         response
     }
 }
@@ -52,7 +52,7 @@ where
         map_body(response, |body| GuardedBody::new(body, pass))
     }
 
-    fn empty(&self, response: R) -> Self::Output {
+    fn rejected(&self, response: R, _: &Rejected) -> Self::Output {
         map_body(response, GuardedBody::from)
     }
 }

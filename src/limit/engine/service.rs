@@ -1,4 +1,4 @@
-//! The service around every limiter: decides in `call`, and leaves the waiting to the future.
+//! The service of every limiter: decides in `call`, and waits in the future.
 
 use std::{
     task::{Context, Poll},
@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture,
+    future::{PendingRequest, ResponseFuture},
     limiter::{Limiter, Measure},
     release_policy::ReleasePolicy,
     wait_queue::WaitLimits,
@@ -34,14 +34,14 @@ where
     S: Service<Request> + Clone,
     G: Limiter,
     C: Measure<Request, G::Ask>,
-    F: Rejection<S::Response, S::Error> + Clone,
+    F: Rejection<Request, S::Response, S::Error> + Clone,
     H: ReleasePolicy<S::Response, G::Pass>,
 {
     type Response = H::Output;
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, G, F, H>;
 
-    /// Passes through: what a request costs is in the request.
+    /// Passes through: the cost is in the request.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(F::pass)
@@ -52,6 +52,11 @@ where
         let ask = self.cost.measure(&request);
         match self.gate.enter(&ask, self.max_wait()) {
             Ok(pass) => {
+                if let Some(rejected) = G::shadowed(&pass) {
+                    let rejected = rejected.clone().named(self.limits.name);
+                    let key = G::key(&ask);
+                    self.refusal.observe(&request, &rejected, key, true);
+                }
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
             }
@@ -83,11 +88,16 @@ where
     where
         S: Service<Request>,
     {
-        // Lets go of the instance that was polled ready and is not called: what it holds, such as the only permit of a limit
-        // further in, would be held until somebody calls this service again.
+        // Drops the instance that was polled ready and is not called: what it holds, such as the
+        // only permit of an inner limit, would be held until this service is called again.
         self.inner = self.inner.clone();
         let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
         let (max_wait, max_waiting) = (self.max_wait(), self.limits.max_waiting);
+        let request = PendingRequest {
+            request,
+            name: self.limits.name,
+            key: G::key(&ask),
+        };
         #[cfg(feature = "tracing")]
         let (cost, expected) = (ask.clone(), rejected.retry_after());
         let waiting = self.gate.wait(ask, rejected, max_wait, max_waiting);

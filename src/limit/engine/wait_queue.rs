@@ -3,11 +3,13 @@
 //! polled.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -21,13 +23,20 @@ use crate::{
     limit::clock::TIMER_LATENESS,
 };
 
+/// Resolves if a turn must end without a call.
+pub(crate) type Expiry = Pin<Box<dyn Future<Output = Rejected> + Send + Sync>>;
+
+/// A bit of [`WaitQueue::waiting`].
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
 /// A queue.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
     /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
     head: Semaphore,
-    /// Wakes the head if what it waits for may be there.
+    /// Wakes the head if what it waits for may be there, and all if the queue is closed.
     changed: Notify,
+    /// How many wait, and [`CLOSED`]: in one number, so that nobody joins a closed queue.
     waiting: AtomicUsize,
     units: AtomicU64,
     /// How often the head looks for what wakes nobody, if there is such.
@@ -40,6 +49,8 @@ pub(crate) struct WaitLimits {
     /// If it is not set, the way in which the layer rejects decides.
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
+    /// The name of the layer, for its rejections.
+    pub(crate) name: Option<&'static str>,
 }
 
 /// How long, and how many, may wait in this case, and the rejection of those that may not.
@@ -76,7 +87,49 @@ impl WaitQueue {
     // Relaxed throughout: each is a lone number, and the semaphore orders those who wait.
 
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::Relaxed) & !CLOSED
+    }
+
+    /// Returns whether the queue is open and empty, so that a request need not join it.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Rejects those who wait and those who would join, from now on.
+    ///
+    /// Each is woken by itself, so one that is not polled holds up nobody. Whoever has joined before
+    /// is woken: the flag is set first, and looked at after registering for the wake-up.
+    pub(crate) fn close(&self) {
+        self.waiting.fetch_or(CLOSED, Ordering::Relaxed);
+        self.head.close();
+        self.changed.notify_waiters();
+    }
+
+    /// Returns the rejection of a turn that is `late` after `last`, or if the queue is closed.
+    pub(crate) fn expiry(self: Arc<Self>, last: Option<Instant>, late: Rejected) -> Expiry {
+        Box::pin(async move {
+            match before(last, self.closed()).await {
+                Some(()) => late.closed(),
+                None => late,
+            }
+        })
+    }
+
+    /// Waits until the queue is closed.
+    async fn closed(&self) {
+        loop {
+            // Hears of all that happens from here on.
+            let changed = self.changed.notified();
+            if self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The units that all who wait ask for.
@@ -85,7 +138,6 @@ impl WaitQueue {
     }
 
     /// Lets the head look again. One who is just becoming the head hears it, too.
-    #[cfg(any(feature = "per-key", feature = "provider"))]
     pub(crate) fn wake_head(&self) {
         if self.waiting() > 0 {
             self.changed.notify_one();
@@ -95,14 +147,19 @@ impl WaitQueue {
     fn join(&self, units: u64, max_waiting: usize) -> Result<(), Reason> {
         let relaxed = Ordering::Relaxed;
         let full = |max_waiting| Reason::QueueFull { max_waiting };
-        let one_more = |waiting: usize| (waiting < max_waiting).then(|| waiting + 1);
+        // A closed queue has as many as that.
+        let most = max_waiting.min(CLOSED - 1);
+        let one_more = |waiting: usize| (waiting < most).then(|| waiting + 1);
         self.waiting
             .fetch_update(relaxed, relaxed, one_more)
-            .map_err(|_| full(max_waiting))?;
+            .map_err(|waiting| match waiting & CLOSED {
+                0 => full(max_waiting),
+                _ => Reason::Closed,
+            })?;
         let more_units = |sum: u64| sum.checked_add(units);
         self.units
             .fetch_update(relaxed, relaxed, more_units)
-            .map_err(|_| full(self.waiting.fetch_sub(1, relaxed) - 1))?;
+            .map_err(|_| full((self.waiting.fetch_sub(1, relaxed) & !CLOSED) - 1))?;
         Ok(())
     }
 }
@@ -113,6 +170,7 @@ impl WaitLimits {
     pub(crate) const NONE: Self = Self {
         max_wait: None,
         max_waiting: usize::MAX,
+        name: None,
     };
 }
 
@@ -127,7 +185,10 @@ impl Waiter {
     ) -> Result<Self, Rejected> {
         let max_wait = patience.max_wait;
         let joined = queue.join(units, patience.max_waiting);
-        joined.map_err(|full| patience.rejected.because(full))?;
+        joined.map_err(|reason| match reason {
+            Reason::Closed => patience.rejected.closed(),
+            full => patience.rejected.because(full),
+        })?;
         Ok(Self {
             queue,
             units,
@@ -152,18 +213,43 @@ impl Waiter {
         self.deadline?.checked_add(TIMER_LATENESS)
     }
 
-    /// Waits to become the head of the queue.
-    pub(crate) async fn reach_head(&mut self) {
-        // The semaphore is never closed. Whoever holds a place gives the permit back by hand.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Waits to become the head of the queue. Returns `false` if the queue is closed.
+    pub(crate) async fn reach_head(&mut self) -> bool {
+        // Whoever holds a place gives the permit back by hand.
         if let Ok(permit) = self.queue.head.acquire().await {
             permit.forget();
             self.is_head = true;
         }
+        self.is_head
     }
 
-    /// For the head: waits until it was [woken](WaitQueue::wake_head), and until `at` at the latest.
+    /// Returns the rejection of a turn that is `late`, or whose queue is closed.
+    pub(crate) fn expiry(&self, late: Rejected) -> Expiry {
+        let late = late.within(self.max_wait);
+        self.queue.clone().expiry(self.last_instant(), late)
+    }
+
+    /// Waits for `future` until the queue is closed.
+    pub(crate) async fn while_open<F: Future>(&self, future: F) -> Option<F::Output> {
+        let (mut closed, mut future) = (pin!(self.queue.closed()), pin!(future));
+        poll_fn(|cx| match closed.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => future.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    /// For the head: waits until it was [woken](WaitQueue::wake_head) or the queue is closed, and
+    /// until `at` at the latest.
     pub(crate) async fn changed_before(&self, at: Option<Instant>) {
         let changed = self.queue.changed.notified();
+        if self.is_closed() {
+            return;
+        }
         let look_again = self.queue.look_again;
         let look_again = look_again.and_then(|wait| Instant::now().checked_add(wait));
         match at.into_iter().chain(look_again).min() {

@@ -3,124 +3,153 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    admitted::Admitted,
-    ask::{Demand, Who},
-    callers::Callers,
+    by_key::{Client, Demand},
     kind::{Kind, Want},
+    permit::Permit,
+    state::PerKeyState,
 };
 use crate::{
     error::{Reason, Rejected},
     http::headers::rate_limit::standing::Standings,
     limit::{
         engine::{Front, Limiter, Patience, Schedule, Waiter, Waiting},
+        key::ClientKey,
         quota::nanos,
     },
 };
 
-impl<K: Kind> Limiter for Arc<Callers<K>> {
+impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     type Ask = Demand<K::Plan>;
-    type Pass = Admitted<K>;
+    type Pass = Permit<K>;
     type Turn = Front<Self>;
 
     #[inline]
-    fn enter(&self, asked: &Demand<K::Plan>, max_wait: Duration) -> Result<Admitted<K>, Rejected> {
-        match asked.who {
-            Who::Exempt => return Ok(Admitted::uncounted()),
-            Who::Unknown(status) => {
-                let rejected = Rejected::missing_key(K::LIMIT, status);
-                return short(self, asked, rejected, false, max_wait);
+    fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
+        match demand.client {
+            Client::Exempt => return Ok(Permit::uncounted()),
+            Client::MissingKey(status) => {
+                let rejected = Rejected::missing_key(K::LIMIT, status).named(self.table.name());
+                return reject(self, demand, rejected, false, max_wait);
             }
-            Who::NoPeer => {
+            Client::MissingPeer => {
                 let rejected = Rejected::new(K::LIMIT, Reason::MissingPeer, None);
+                let rejected = rejected.named(self.table.name());
                 #[cfg(feature = "tracing")]
-                self.settings
-                    .peer_missing
+                self.peer_missing
                     .call_once(|| tracing::error!("{rejected}"));
-                return short(self, asked, rejected, false, max_wait);
+                return reject(self, demand, rejected, false, max_wait);
             }
-            Who::ClientKey(_) | Who::Nobody => {}
+            Client::Key(_) | Client::Shared => {}
         }
-        let taken = self.take(asked.caller(), asked.plan, Want::at_once(asked.cost));
+        if self.table.is_closed() {
+            return Err(closed::<K>(self.table.name()));
+        }
+        let taken = self.take(
+            demand.counted_key(),
+            demand.plan,
+            Want::at_once(demand.cost),
+        );
         match taken.mark {
-            Ok(mark) => Ok(Admitted::new(self, asked, mark, taken.left, taken.shared)),
+            Ok(mark) => Ok(Permit::new(self, demand, mark, taken.left, taken.shared)),
             Err(rejected) => {
-                let rejected = standing_at::<K>(rejected, asked.cost, &taken.left);
-                short(self, asked, rejected, taken.shared, max_wait)
+                let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
+                reject(self, demand, rejected, taken.shared, max_wait)
             }
         }
     }
 
     fn join(
         &self,
-        asked: Demand<K::Plan>,
+        demand: Demand<K::Plan>,
         patience: Patience,
     ) -> Result<Waiting<Self::Turn>, Rejected> {
-        let join = |line| Waiter::join(line, asked.cost, patience);
-        let place = self.table.join(asked.caller(), join);
-        Front::wait(self, asked, place)
+        let join = |queue| Waiter::join(queue, demand.cost, patience);
+        let waiter = self.table.join(demand.counted_key(), join);
+        Front::wait(self, demand, waiter)
     }
 
-    fn refuse(&self, asked: &Demand<K::Plan>, rejected: &Rejected) -> Option<Admitted<K>> {
-        let passes = self.is_shadow();
-        self.tell(asked, rejected, passes);
-        passes.then(Admitted::uncounted)
+    fn refuse(&self, _: &Demand<K::Plan>, rejected: &Rejected) -> Option<Permit<K>> {
+        self.count_rejection();
+        let passes = self.is_shadow() && !self.table.is_closed();
+        passes.then(|| Permit::shadowed(rejected))
+    }
+
+    fn key(demand: &Demand<K::Plan>) -> Option<ClientKey> {
+        demand.key()
+    }
+
+    #[inline]
+    fn shadowed(permit: &Permit<K>) -> Option<&Rejected> {
+        permit.rejection()
     }
 }
 
-impl<K: Kind> Schedule for Arc<Callers<K>> {
-    fn look(&self, asked: &Demand<K::Plan>) -> Result<(), Rejected> {
-        let (room, left) = self.room(asked);
-        room.map_err(|rejected| standing_at::<K>(rejected, asked.cost, &left))
+impl<K: Kind> Schedule for Arc<PerKeyState<K>> {
+    fn look(&self, demand: &Demand<K::Plan>) -> Result<(), Rejected> {
+        let (room, left) = self.room(demand);
+        room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, &left))
     }
 
-    fn take_in_turn(&self, asked: &Demand<K::Plan>) -> Option<Admitted<K>> {
-        let taken = self.take(asked.caller(), asked.plan, Want::in_turn(asked.cost));
+    fn take_in_turn(&self, demand: &Demand<K::Plan>) -> Option<Permit<K>> {
+        let want = Want::in_turn(demand.cost);
+        let taken = self.take(demand.counted_key(), demand.plan, want);
         let mark = taken.mark.ok()?;
-        Some(Admitted::new(self, asked, mark, taken.left, taken.shared))
+        Some(Permit::new(self, demand, mark, taken.left, taken.shared))
     }
 
-    fn late(&self, asked: &Demand<K::Plan>) -> Rejected {
-        let (_, left) = self.room(asked);
+    fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
+        let (_, left) = self.room(demand);
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
-        standing_at::<K>(rejected, asked.cost, &left)
+        let rejected = rejected.named(self.table.name());
+        standing_at::<K>(rejected, demand.cost, &left)
     }
 
-    fn left(&self, asked: &Demand<K::Plan>) {
-        self.table.leave(asked.caller(), self.clock.now());
+    fn left(&self, demand: &Demand<K::Plan>) {
+        self.table.leave(demand.counted_key(), self.clock.now());
     }
 }
 
-/// Adds where the caller stands to the refusal of a request.
+/// Returns the rejection of a limiter that is closed.
+#[cold]
+pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
+    let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, None);
+    rejected.closed().named(name)
+}
+
+/// Adds the state of the key's limits to the rejection of a request.
 fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
     let mut standings = Standings::new(cost);
     K::standings(left, &mut |standing| standings.push(standing));
     rejected.standing_at(standings)
 }
 
-/// For one who finds no room. A limit that only watches lets nobody wait, either.
+/// Rejects a request that finds no room. In a shadow it passes, and does not wait.
 #[cold]
-fn short<K: Kind>(
-    callers: &Callers<K>,
-    asked: &Demand<K::Plan>,
+fn reject<K: Kind>(
+    state: &PerKeyState<K>,
+    demand: &Demand<K::Plan>,
     rejected: Rejected,
     shared: bool,
     max_wait: Duration,
-) -> Result<Admitted<K>, Rejected> {
-    if !callers.is_shadow() {
+) -> Result<Permit<K>, Rejected> {
+    if !state.is_shadow() {
         return Err(rejected);
     }
     let wait = rejected.retry_after();
     if rejected.exceeds_capacity() || max_wait.is_zero() || wait > Some(max_wait) {
-        callers.tell(asked, &rejected.within(max_wait), true);
-    } else if let Some(wait) = wait {
-        // It takes for it what it would get then, for else nobody who comes after it would ever be seen to wait too long.
-        let now = callers.clock.now();
+        state.count_rejection();
+        return Ok(Permit::shadowed(&rejected.within(max_wait)));
+    }
+    if let Some(wait) = wait {
+        // It takes what it would get after its wait. Otherwise no request after it would be seen to
+        // wait too long.
+        let now = state.clock.now();
         let then = now.saturating_add(nanos(wait));
         let take = |count: &mut K, rule: &K::Rule| {
-            count.add(rule, Want::at_once(asked.cost), then);
+            count.add(rule, Want::at_once(demand.cost), then);
         };
-        let caller = asked.caller();
-        callers.table.change(caller, asked.plan, shared, now, take);
+        let key = demand.counted_key();
+        state.table.change(key, demand.plan, shared, now, take);
     }
-    Ok(Admitted::uncounted())
+    Ok(Permit::uncounted())
 }

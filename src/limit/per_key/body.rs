@@ -1,4 +1,4 @@
-//! A body whose bytes are counted as they pass.
+//! Bodies of limits per key.
 
 use std::{
     fmt,
@@ -10,11 +10,12 @@ use bytes::Buf;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
-use super::{admitted::Admitted, kind::Rate};
+use super::{kind::Rate, permit::Permit};
 use crate::http::guarded_body::is_last;
 
 pin_project! {
-    /// A body whose bytes are what its request cost. It is settled at the last frame, the first error, or the drop.
+    /// Body whose bytes are the cost of its request. It is settled at the last frame, the first
+    /// error, or the drop.
     pub struct Metered<B, K: Rate> {
         #[pin]
         body: B,
@@ -22,17 +23,21 @@ pin_project! {
     }
 }
 
-/// What has passed, and of whom.
+/// Settles a cost by the bytes that have passed through the response's body.
+#[derive(Debug, Clone, Copy)]
+pub struct ByBytes;
+
+/// What has passed, and the permit to settle.
 struct ByteMeter<K: Rate> {
     bytes: u64,
-    admitted: Admitted<K>,
+    permit: Permit<K>,
 }
 
 // ===== impl Metered =====
 
 impl<B: Body, K: Rate> Metered<B, K> {
-    pub(super) fn new(body: B, admitted: Admitted<K>) -> Self {
-        let mut meter = ByteMeter { bytes: 0, admitted };
+    pub(super) fn new(body: B, permit: Permit<K>) -> Self {
+        let mut meter = ByteMeter { bytes: 0, permit };
         if body.is_end_stream() {
             meter.settle();
         }
@@ -41,12 +46,12 @@ impl<B: Body, K: Rate> Metered<B, K> {
 }
 
 impl<B, K: Rate> Metered<B, K> {
-    /// The body inside.
+    /// Returns the inner body.
     pub fn get_ref(&self) -> &B {
         &self.body
     }
 
-    /// The bytes that have passed.
+    /// Returns the number of bytes that have passed.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.meter.bytes
@@ -78,11 +83,11 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
 
 crate::http::body_macros::wraps_body!(Metered<B, K: Rate>);
 
-/// A body of nobody's, such as that of a refusal.
+/// The body of a response that is not counted, such as a rejection.
 impl<B, K: Rate> From<B> for Metered<B, K> {
     fn from(body: B) -> Self {
-        let (bytes, admitted) = (0, Admitted::uncounted());
-        let meter = ByteMeter { bytes, admitted };
+        let (bytes, permit) = (0, Permit::uncounted());
+        let meter = ByteMeter { bytes, permit };
         Self { body, meter }
     }
 }
@@ -99,9 +104,9 @@ impl<B: fmt::Debug, K: Rate> fmt::Debug for Metered<B, K> {
 // ===== impl ByteMeter =====
 
 impl<K: Rate> ByteMeter<K> {
-    /// The first time that it is called.
+    /// Settles the cost, the first time that it is called.
     fn settle(&mut self) {
-        self.admitted.settle(|| self.bytes);
+        self.permit.settle(|| self.bytes);
     }
 }
 

@@ -1,56 +1,84 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
-    PerKey, PerKeyLimiter, RejectedRequest,
-    answer::{Answer, Face},
-    ask::{ByKey, Except, MissingKey, WithPlan},
-    kind::{Bucket, Joint, Kind, Rate},
-    settle::{ByBytes, ByResponse, Settle, Settled},
+    PerKey, PerKeyLimiter,
+    body::ByBytes,
+    by_key::{Asking, ByKey, HeadRules, MissingKey},
+    headers::AddHeaders,
+    kind::{Bucket, Kind, Rate},
+    service::Inner,
+    settle::{Settle, Settled},
     several::OneOfSeveral,
 };
 use crate::{
-    http::headers::rate_limit::emit::RateLimitHeaders,
+    error::Rejected,
+    http::{RequestHead, headers::rate_limit::emit::RateLimitHeaders},
     limit::{
         cost::One,
         engine::WaitLimits,
-        rejection::{AsError, AsResponse, AsResponseWith},
+        key::PeerIp,
+        rejection::{
+            AsError, AsResponse, AsResponseWith, AsResponseWithHead, OnRejected, RejectedRequest,
+        },
     },
 };
 
-/// A limit for each caller. See the [module docs](crate::per_key) for examples.
+/// Layer with one limit per key. See the [module docs](crate::per_key) for examples.
 ///
-/// `A` says what is asked of a request, `F` how a refusal looks, `K` what is counted.
+/// `A` reads the key and the cost of a request, `F` is the form of a rejection, and `K` what is
+/// counted.
 #[derive(Clone)]
 #[must_use]
-pub struct PerKeyLayer<A, F = AsError, K: Kind = Bucket> {
+pub struct PerKeyLayer<A = ByKey<PeerIp>, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
-    limits: WaitLimits,
+    settings: Settings<K::Plan>,
     ask: A,
-    face: F,
+    rejection: F,
+}
+
+/// The settings that have no type of their own.
+#[derive(Clone)]
+struct Settings<Plan> {
+    limits: WaitLimits,
+    headers: RateLimitHeaders,
+    rules: HeadRules<Plan>,
 }
 
 // ===== impl PerKeyLayer =====
 
 impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
-    /// A layer of `limiter` that counts each request for the caller that `key` finds.
+    /// Creates a layer of `limiter` that counts each request by the key that `key` returns.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, key, per_key::{PerKeyLayer, PerKeyLimiter}};
+    ///
+    /// let limiter = PerKeyLimiter::new(Quota::per_second(5));
+    /// let layer = PerKeyLayer::new(limiter.clone(), key::PeerIp).respond();
+    /// # let _ = layer;
+    /// ```
     pub fn new(limiter: PerKeyLimiter<K>, key: Key) -> Self {
-        let (cost, missing) = (One, MissingKey::default());
+        let max_wait = Some(Duration::ZERO);
         Self {
             limiter,
-            limits: WaitLimits {
-                max_wait: Some(Duration::ZERO),
-                ..WaitLimits::NONE
+            settings: Settings {
+                limits: WaitLimits {
+                    max_wait,
+                    ..WaitLimits::NONE
+                },
+                headers: RateLimitHeaders::default(),
+                rules: HeadRules::NONE,
             },
-            ask: ByKey { key, cost, missing },
-            face: AsError,
+            ask: ByKey::new(key, One, MissingKey::default()),
+            rejection: AsError,
         }
     }
 }
 
-impl<Key, C, F, K: Kind> PerKeyLayer<ByKey<Key, C>, F, K> {
-    /// Sets what happens to a request without a key: by default it is [rejected](MissingKey::Refuse), in HTTP as a 401.
+impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
+    /// Sets what happens to a request without a key. By default it is
+    /// [rejected](MissingKey::Refuse), in HTTP with a 401.
     ///
     /// ```
     /// use tower_throttle::{Quota, TokenBucketLayer, key, per_key::MissingKey};
@@ -66,29 +94,22 @@ impl<Key, C, F, K: Kind> PerKeyLayer<ByKey<Key, C>, F, K> {
         self
     }
 
-    /// What a request costs: a closure that looks at its route, or any other [`Cost`](crate::Cost). One unit unless told.
-    pub fn cost<C2>(self, cost: C2) -> PerKeyLayer<ByKey<Key, C2>, F, K> {
-        let ByKey { key, missing, .. } = self.ask;
-        PerKeyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            ask: ByKey { key, cost, missing },
-            face: self.face,
-        }
+    /// Sets the cost of a request: a closure, or any other [`Cost`](crate::Cost). The default is
+    /// one unit.
+    pub fn cost<C2>(self, cost: C2) -> PerKeyLayer<ByKey<Key, C2, H>, F, K> {
+        self.ask(|by_key| ByKey::new(by_key.key, cost, by_key.missing))
     }
-}
 
-impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
-    /// Gives each caller the plan that `plan` says of its request: a [`Quota`](crate::Quota), or how many may be in flight, or with several
-    /// limits one for each. A caller whose plan changes keeps what it has used. Those who share, since they have no key or found
-    /// no room, share the limiter's own plan.
+    /// Sets the limits of each key, by the head of a request: a [`Quota`](crate::Quota), a number
+    /// of requests in flight, or a tuple of these for several limits.
     ///
-    /// Say the same of all requests of a caller: it is counted once, by what was said last. For a limit of each
-    /// route the route belongs into the key, `(key, route)`. And go by what was verified: a plan that a header claims is
-    /// anybody's.
+    /// A key whose limits change keeps what it has used. Requests that share a limit, because they
+    /// have no key or the table is full, have the limiter's own. Return the same for all requests
+    /// of a key: it is counted once, by the limits of the last request. For limits per route, add
+    /// the route to the key: `(key, route)`. Use only what was verified, and no header that clients
+    /// set.
     ///
     /// ```
-    /// use http::Request;
     /// use tower_throttle::{Quota, TokenBucketLayer, key};
     ///
     /// #[derive(Clone)]
@@ -96,111 +117,220 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     ///
     /// let layer = TokenBucketLayer::new(Quota::per_minute(60))
     ///     .per(key::ApiKey::header("x-api-key"))
-    ///     .limits_for(|request: &Request<String>| match request.extensions().get::<Pro>() {
-    ///         Some(Pro) => Quota::per_minute(6_000),
-    ///         None => Quota::per_minute(60),
+    ///     .limits_for(|request| {
+    ///         let is_pro = request.extensions().is_some_and(|all| all.get::<Pro>().is_some());
+    ///         Quota::per_minute(if is_pro { 6_000 } else { 60 })
     ///     });
     /// # let _ = layer;
     /// ```
-    pub fn limits_for<P>(self, plan: P) -> PerKeyLayer<WithPlan<A, P>, F, K> {
-        self.ask(|ask| WithPlan { ask, plan })
+    pub fn limits_for(
+        self,
+        limits_for: impl Fn(&dyn RequestHead) -> K::Plan + Send + Sync + 'static,
+    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
+        self.rules(|rules| rules.limits_for(limits_for))
     }
 
-    /// Lets requests pass uncounted for which `exempt` says `true`. Demand before the key and the cost.
+    /// Lets requests pass uncounted for which `exempt` returns `true`. It is called before the key
+    /// and the cost.
     ///
     /// ```
-    /// use http::Request;
     /// use tower_throttle::{Quota, TokenBucketLayer, key};
     ///
     /// let layer = TokenBucketLayer::new(Quota::per_second(5))
     ///     .per(key::ApiKey::header("x-api-key"))
-    ///     .exempt(|request: &Request<String>| request.uri().path() == "/health");
+    ///     .exempt(|request| request.path() == "/health");
     /// # let _ = layer;
     /// ```
-    pub fn exempt<E>(self, exempt: E) -> PerKeyLayer<Except<A, E>, F, K> {
-        self.ask(|ask| Except { ask, exempt })
+    pub fn exempt(
+        self,
+        exempt: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static,
+    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
+        self.rules(|rules| rules.exempt(exempt))
     }
 
-    /// How many callers are told apart, 1,000,000 unless told: see [`PerKeyLimiter::max_callers`]. It makes another limiter.
-    pub fn max_callers(mut self, max_callers: usize) -> Self {
-        self.limiter = self.limiter.max_callers(max_callers);
+    fn rules(
+        mut self,
+        change: impl FnOnce(HeadRules<K::Plan>) -> HeadRules<K::Plan>,
+    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
+        self.settings.rules = change(self.settings.rules);
+        self.ask(|by_key| ByKey::new(by_key.key, by_key.cost, by_key.missing))
+    }
+}
+
+impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
+    /// Sets how many keys are kept, by default 1,000,000: see [`PerKeyLimiter::max_keys`]. This
+    /// creates another limiter.
+    pub fn max_keys(mut self, max_keys: usize) -> Self {
+        self.limiter = self.limiter.max_keys(max_keys);
         self
     }
 
-    crate::limit::engine::wait_limits! {
-        /// The longest that a request waits in its caller's line, give or take the 10 ms that a timer may be
-        /// late. One that would wait longer is rejected at once. By default nothing waits.
-        max_wait;
-        /// How many requests of a caller may wait if one more is to wait here. The default is no limit.
-        max_waiting;
+    /// The longest that a request waits in the queue of its key, give or take the 10 ms that a
+    /// timer may be late. One that would wait longer is rejected at once. By default requests do
+    /// not wait.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.settings.limits.max_wait = Some(max_wait);
+        self
     }
 
-    /// Takes over what `limits` say, and does not wait if they say nothing.
+    /// How many requests of a key may wait if one more is to wait here. The default is no limit.
+    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
+        self.settings.limits.max_waiting = max_waiting;
+        self
+    }
+
+    /// Takes over the settings of a layer without keys. By default requests do not wait.
     pub(super) fn limits(mut self, limits: WaitLimits) -> Self {
-        self.limits.max_wait = limits.max_wait.or(self.limits.max_wait);
-        self.limits.max_waiting = limits.max_waiting;
+        if let Some(name) = limits.name {
+            self.limiter.rename(name);
+        }
+        let own = &mut self.settings.limits;
+        own.max_wait = limits.max_wait.or(own.max_wait);
+        own.max_waiting = limits.max_waiting;
         self
     }
 
-    /// Lets everything pass that would be refused, counts it, and tells the hook: see [`PerKeyLimiter::set_shadow`]. For everyone
-    /// who shares the limiter.
+    /// Lets requests pass that would be rejected, and counts them: see
+    /// [`PerKeyLimiter::set_shadow`]. This is a setting of the limiter, for all that share it.
     pub fn shadow(self) -> Self {
         self.limiter.set_shadow(true);
         self
     }
 
-    /// Tells `hook` of each request that is refused, or would be. It is called in the task of the request, under no lock.
-    /// For everyone who shares the limiter; one that has a hook keeps it.
-    pub fn on_rejected(self, hook: impl Fn(&RejectedRequest) + Send + Sync + 'static) -> Self {
-        self.limiter.set_hook(Arc::new(hook));
+    /// Sets the name of the first limit, in the `RateLimit` headers of responses and in
+    /// [`Rejected::name`].
+    ///
+    /// By default it is `default`, and limits of requests in flight have none. Layers that are
+    /// stacked need a name each. This is a setting of the limiter, for all that share it.
+    pub fn name(self, name: &'static str) -> Self {
+        self.limiter.rename(name);
         self
     }
 
-    /// The limiter that everything made by this layer shares.
+    /// Sets the headers that tell clients what is left. The default is the newest draft's. They are
+    /// written by the `respond` methods only.
+    pub fn fields(mut self, headers: RateLimitHeaders) -> Self {
+        self.settings.headers = headers;
+        self
+    }
+
+    /// Calls `hook` for each request that is rejected, or would be without
+    /// [`shadow`](Self::shadow).
+    ///
+    /// The hook sees the rejection with the limit's [`name`](Self::name), the key and the head of
+    /// the request. It runs in the task of the request, under no lock. Requests have to implement
+    /// [`RequestHead`]. A rejection by the [limiter](Self::limiter) itself does not call it.
+    ///
+    /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
+    /// first.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond()
+    ///     .on_rejected(|rejected| println!("{:?}: {}", rejected.key, rejected.rejected));
+    /// # let _ = layer;
+    /// ```
+    pub fn on_rejected(
+        self,
+        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
+    ) -> PerKeyLayer<A, OnRejected<F>, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            settings: self.settings,
+            ask: self.ask,
+            rejection: OnRejected::new(self.rejection, hook),
+        }
+    }
+
+    /// Returns the limiter, which all services of this layer share.
     #[must_use]
     pub fn limiter(&self) -> &PerKeyLimiter<K> {
         &self.limiter
     }
 
-    /// Responds with an HTTP 429 instead of an error, or a 503 where it limits what is in flight, and does
-    /// not wait unless [`max_wait`](Self::max_wait) is set. `RateLimit` fields tell clients what is left.
-    pub fn respond(self) -> PerKeyLayer<A, Answer<AsResponse>, K> {
-        self.face(Answer::new(AsResponse))
-    }
-
-    /// Answers with the response that `respond` makes of the [`Rejected`](crate::Rejected). The fields of a rate limit are added.
-    pub fn respond_with<R>(self, respond: R) -> PerKeyLayer<A, Answer<AsResponseWith<R>>, K> {
-        self.face(Answer::new(AsResponseWith(respond)))
-    }
-
-    /// Answers in the form of `refusal`, such as [`Problem`](crate::rejection::Problem); see [`rejection`](crate::rejection). The fields of a
-    /// rate limit are added; in gRPC they are metadata.
-    pub fn respond_as<R>(self, refusal: R) -> PerKeyLayer<A, Answer<R>, K> {
-        self.face(Answer::new(refusal))
-    }
-
-    fn face<F2>(self, face: F2) -> PerKeyLayer<A, F2, K> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            ask: self.ask,
-            face,
-        }
-    }
-
     fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
         PerKeyLayer {
             limiter: self.limiter,
-            limits: self.limits,
+            settings: self.settings,
             ask: ask(self.ask),
-            face: self.face,
+            rejection: self.rejection,
         }
     }
 }
 
-impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
-    /// Another limit of each caller beside this one, called `name` in answers. A request takes from both at one instant, or from
-    /// neither. It makes another limiter, so it comes before anything is taken.
+impl<A, K: Kind> PerKeyLayer<A, AsError, K> {
+    /// Responds with an HTTP 429 instead of an error, or with a 503 if the limit is one of requests
+    /// in flight, and does not wait unless [`max_wait`](Self::max_wait) is set.
+    ///
+    /// `RateLimit` headers tell clients what is left: see [`fields`](Self::fields).
+    pub fn respond(self) -> PerKeyLayer<A, AsResponse, K> {
+        self.respond_as(AsResponse)
+    }
+
+    /// Rejects with the response that `respond` returns for the [`Rejected`]. `RateLimit` headers
+    /// are added.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with<R, Response>(self, respond: R) -> PerKeyLayer<A, AsResponseWith<R>, K>
+    where
+        R: Fn(&Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWith(respond))
+    }
+
+    /// Rejects with the response that `respond` returns for the head of the request and the
+    /// [`Rejected`]. `RateLimit` headers are added.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_throttle::{Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .respond_with_head(|head, rejected| {
+    ///         Response::new(format!("{}: {rejected}", head.path()))
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn respond_with_head<R, Response>(
+        self,
+        respond: R,
+    ) -> PerKeyLayer<A, AsResponseWithHead<R>, K>
+    where
+        R: Fn(&dyn RequestHead, &Rejected) -> Response,
+    {
+        self.respond_as(AsResponseWithHead(respond))
+    }
+
+    /// Rejects in the form of `rejection`, such as [`Problem`](crate::rejection::Problem): see
+    /// [`rejection`](crate::rejection). `RateLimit` headers are added; in gRPC they are metadata.
+    pub fn respond_as<R>(self, rejection: R) -> PerKeyLayer<A, R, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            settings: self.settings,
+            ask: self.ask,
+            rejection,
+        }
+    }
+}
+
+impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
+    /// Adds another limit of each key, which responses call `name`. A request takes from both at
+    /// one instant, or from neither.
+    ///
+    /// This creates another limiter, so it comes before anything is taken, and before
+    /// [`limits_for`](Self::limits_for), [`exempt`](Self::exempt) and [`settle`](Self::settle).
     ///
     /// ```
     /// use tower_throttle::{Quota, SlidingWindowLayer, TokenBucketLayer, key};
@@ -216,50 +346,53 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
         self,
         name: &'static str,
         other: L,
-    ) -> PerKeyLayer<A, F, Joint<K, L::Kind>> {
+    ) -> PerKeyLayer<ByKey<Key, C>, F, (K, L::Kind)> {
         PerKeyLayer {
             limiter: self.limiter.and(name, other),
-            limits: self.limits,
+            settings: Settings {
+                limits: self.settings.limits,
+                headers: self.settings.headers,
+                rules: HeadRules::NONE,
+            },
             ask: self.ask,
-            face: self.face,
+            rejection: self.rejection,
         }
     }
+}
 
-    /// What answers call the first limit, `default` unless told. Limits that are stacked need a name each. For everyone who shares the
-    /// limiter.
-    pub fn name(self, name: &'static str) -> Self {
-        self.limiter.rename(name);
-        self
-    }
-
-    /// Counts what `cost` says of the response in place of what was reserved for the request, which is its
-    /// [`cost`](PerKeyLayer::cost): the tokens it used, or one for a failed login and nothing for a good one.
-    ///
-    /// What is left over goes back to the instant that it was taken from, and what is there again since does not. In a bucket what was
-    /// taken first is there again first, all of it after the time that a burst takes to refill: where answers take longer than that, as
-    /// those of a model may, take a window. Nothing goes back to a bucket whose quota has changed meanwhile.
-    ///
-    /// What is over counts from then on, until twice as much is in use as the limit holds. A request whose response never comes has
-    /// cost what was reserved. Reserve at least 1: a request that costs 0 is admitted at any time.
+impl<Key, C, H: ?Sized, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
+    /// Counts what `cost` returns for the response in place of what was reserved for the request,
+    /// which is its [`cost`](Self::cost): the tokens that it used, or one for a failed login and
+    /// nothing for a successful one.
     ///
     /// ```
     /// use http::{Response, StatusCode};
     /// use tower_throttle::{Quota, TokenBucketLayer, key};
     ///
-    /// // Five failed logins, and one more each minute. A good one costs nothing.
+    /// // Five failed logins, and one more each minute. A successful one costs nothing.
     /// let layer = TokenBucketLayer::new(Quota::per_minute(1).burst(5))
     ///     .per(key::ClientIp::behind(1))
-    ///     .settle(|response: &Response<String>| u64::from(response.status() == StatusCode::UNAUTHORIZED))
+    ///     .settle(|response: &Response<String>| {
+    ///         u64::from(response.status() == StatusCode::UNAUTHORIZED)
+    ///     })
     ///     .respond();
     /// # let _ = layer;
     /// ```
-    pub fn settle<C>(self, cost: C) -> PerKeyLayer<Settled<A, ByResponse<C>>, F, K> {
-        let way = ByResponse(cost);
-        self.ask(|ask| Settled { ask, way })
+    ///
+    /// What was reserved and not used goes back to the instant at which it was taken, and what is
+    /// available again since then does not. A bucket first refills what was taken first, all of it
+    /// in the time that a burst takes: if responses take longer than that, as with a model,
+    /// use a window. Nothing goes back to a bucket whose quota has changed since then.
+    ///
+    /// What exceeds the reservation counts from then on, until twice the capacity is in use. If a
+    /// response never comes, the request has cost what was reserved. Reserve at least 1: a request
+    /// that costs 0 is admitted at any time.
+    pub fn settle<C2>(self, cost: C2) -> PerKeyLayer<Settled<ByKey<Key, C, H>, C2>, F, K> {
+        self.ask(|ask| Settled { ask, way: cost })
     }
 
-    /// Counts the bytes of the response's body in place of what was reserved, at its last frame, its first error, or its drop. Else as
-    /// [`settle`](Self::settle).
+    /// Counts the bytes of the response's body in place of what was reserved, at its last frame,
+    /// its first error, or its drop. Otherwise like [`settle`](Self::settle).
     ///
     /// ```
     /// use tower_throttle::{Quota, TokenBucketLayer, key};
@@ -272,17 +405,8 @@ impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
     ///     .respond();
     /// # let _ = layer;
     /// ```
-    pub fn settle_bytes(self) -> PerKeyLayer<Settled<A, ByBytes>, F, K> {
-        let way = ByBytes;
-        self.ask(|ask| Settled { ask, way })
-    }
-}
-
-impl<A, R, K: Kind> PerKeyLayer<A, Answer<R>, K> {
-    /// Which fields an answer says it in; those of the newest draft unless told.
-    pub fn fields(mut self, fields: RateLimitHeaders) -> Self {
-        self.face.fields = fields;
-        self
+    pub fn settle_bytes(self) -> PerKeyLayer<Settled<ByKey<Key, C, H>, ByBytes>, F, K> {
+        self.ask(|ask| Settled { ask, way: ByBytes })
     }
 }
 
@@ -291,16 +415,30 @@ impl<A, F, K: Kind> fmt::Debug for PerKeyLayer<A, F, K> {
         f.debug_struct("PerKeyLayer")
             .field("limiter", &self.limiter)
             .field("ask", &type_name::<A>())
-            .field("face", &type_name::<F>())
+            .field("rejection", &type_name::<F>())
             .finish()
     }
 }
 
-impl<S, A: Settle + Clone, F: Face<K>, K: Kind> Layer<S> for PerKeyLayer<A, F, K> {
+impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKeyLayer<A, F, K> {
     type Service = PerKey<S, A, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (ask, face) = (self.ask.clone(), self.face.clone());
-        PerKey::new(inner, &self.limiter, self.limits, ask, face)
+        let Settings {
+            limits,
+            headers,
+            rules,
+        } = self.settings.clone();
+        PerKey(Inner::<S, A, F, K> {
+            inner,
+            gate: self.limiter.0.clone(),
+            limits,
+            hold: self.ask.hold(F::policy(&self.limiter, headers)),
+            cost: Asking {
+                ask: self.ask.clone(),
+                rules,
+            },
+            refusal: self.rejection.clone(),
+        })
     }
 }

@@ -1,44 +1,4 @@
-//! Limit each caller on its own, in bounded memory.
-//!
-//! `.per(key)` makes of a [token bucket](crate::TokenBucketLayer::per), a [sliding window](crate::SlidingWindowLayer::per) or a
-//! [concurrency limit](crate::ConcurrencyLayer::per) one for each caller, as a [key](crate::key) tells them apart: by address,
-//! by API key, by whatever a closure finds in the request, or [looks up](crate::key::resolve) further out. [`and`](PerKeyLayer::and) adds another limit on the rate, and a request
-//! takes from all of them at one instant or from none.
-//!
-//! A request that does not fit is refused at once, or with a [`max_wait`](PerKeyLayer::max_wait) waits in its caller's line, behind those
-//! of that caller only. What it costs may be known [when it is over](PerKeyLayer::settle).
-//!
-//! # Memory
-//!
-//! A caller takes a row, whatever its key is made of, of which a full table of a million takes 1.3 times as much:
-//!
-//! | counted | bytes in a row |
-//! | --- | --- |
-//! | [`Bucket`] | 40, so about 51 a caller |
-//! | [`InFlight`] | 24 |
-//! | [`Window`] | 64, and 16 for each start of the last period, with room for up to twice as many: 8 KiB at the most |
-//! | [`Joint`] | 16, and what each adds to that |
-//!
-//! A caller whose bucket is full again, whose window is empty, or of whom nothing is in flight takes nothing in the end. There is a
-//! [bound](PerKeyLimiter::max_callers) on their number, 1,000,000 unless told. Someone new who comes when that many are not idle
-//! finds no place: such newcomers share what a few callers have, one for each part of the table, and its line, until there are places
-//! again. So a flood
-//! of new keys neither costs more memory than the bound nor resets anybody's count. It does cost those who were idle, and
-//! come back while it lasts, a limit of their own.
-//!
-//! # What it costs
-//!
-//! A look-up takes the lock of one part of the table, of 32 or more. Nothing is allocated for a caller that is known, but by a window, which
-//! grows, and for what is to be given back or settled, which is a small box. No thread
-//! and no timer looks after the table: who brings a new caller looks for idle ones in one part now and then. One timer runs for each
-//! line of those who wait, and one for each request in it.
-//!
-//! # What callers are told
-//!
-//! After [`respond`](PerKeyLayer::respond) a refusal is a 429 with a `Retry-After` that is rounded up and true, and answers of
-//! either kind say in [`RateLimit` fields](RateLimitHeaders) what is left. `t` is the time until all of the quota is there again.
-//!
-//! The [guide](crate::guide::migration) has the lines of `tower_governor` beside those that take their place.
+//! Limits per key: each client has its own, in bounded memory.
 //!
 //! # Examples
 //!
@@ -50,53 +10,95 @@
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_throttle::{Quota, TokenBucketLayer, key};
 //!
+//! let per_key = TokenBucketLayer::new(Quota::per_minute(2)).per(key::ApiKey::header("x-api-key"));
 //! let mut server = ServiceBuilder::new()
-//!     .layer(TokenBucketLayer::new(Quota::per_minute(2)).per(key::ApiKey::header("x-api-key")).respond())
+//!     .layer(per_key.respond())
 //!     .service(service_fn(async |_: Request<()>| {
 //!         Ok::<_, Infallible>(Response::new(String::from("hello")))
 //!     }));
 //!
 //! let from = |key: &str| Request::get("/").header("x-api-key", key).body(());
-//! let answer = server.ready().await?.call(from("ann")?).await?;
-//! assert_eq!(answer.headers()["ratelimit-policy"], r#""default";q=2;w=60"#);
-//! assert_eq!(answer.headers()["ratelimit"], r#""default";r=1;t=30"#);
+//! let response = server.ready().await?.call(from("ann")?).await?;
+//! assert_eq!(response.headers()["ratelimit-policy"], r#""default";q=2;w=60"#);
+//! assert_eq!(response.headers()["ratelimit"], r#""default";r=1;t=30"#);
 //!
 //! server.ready().await?.call(from("ann")?).await?;
-//! let refused = server.ready().await?.call(from("ann")?).await?;
-//! assert_eq!(refused.status(), 429);
-//! assert_eq!(refused.headers()["retry-after"], "30");
+//! let rejected = server.ready().await?.call(from("ann")?).await?;
+//! assert_eq!(rejected.status(), 429);
+//! assert_eq!(rejected.headers()["retry-after"], "30");
 //! assert_eq!(server.ready().await?.call(from("bob")?).await?.status(), 200);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Keys
+//!
+//! `.per(key)` turns a [token bucket](crate::TokenBucketLayer::per), a
+//! [sliding window](crate::SlidingWindowLayer::per) or a
+//! [concurrency limit](crate::ConcurrencyLayer::per) into one per [key](crate::key): the address,
+//! the API key, what a closure returns, or what an outer layer [looks up](crate::key::resolve).
+//! [`and`](PerKeyLayer::and) adds another rate, and a request takes from both at one instant or
+//! from neither.
+//!
+//! By default a request that does not fit is rejected at once. With
+//! [`max_wait`](PerKeyLayer::max_wait) it waits in the queue of its key. Its cost may be known only
+//! [after the response](PerKeyLayer::settle).
+//!
+//! # Responses
+//!
+//! After [`respond`](PerKeyLayer::respond) a rejection is a 429 with a `Retry-After` that is
+//! rounded up, and all responses have [`RateLimit` headers](RateLimitHeaders) with what is left.
+//! Their `t` is the time until the whole quota is available again.
+//!
+//! The [migration guide](crate::guide::migration) compares this with `tower_governor`.
+//!
+//! # Memory
+//!
+//! Each key takes a row. A table of a million keys takes 1.3 times as much as its rows.
+//!
+//! | counted | bytes in a row |
+//! | --- | --- |
+//! | [`Bucket`] | 40, so about 51 a key |
+//! | [`InFlight`] | 24 |
+//! | [`Window`] | 64, and 16 for each start in the last period, with room for up to twice as many: at most 8 KiB |
+//! | several | 16, and what each adds to that |
+//!
+//! The row of an idle key is removed: its bucket is full, its window is empty, or it has no request
+//! in flight. The number of keys is [bounded](PerKeyLimiter::max_keys), by default by 1,000,000. If
+//! the table is full of keys that are in use, new ones share a few limits, one for each part of the
+//! table, and their queues, until there is room again. So a flood of new keys neither takes more
+//! memory nor resets any count. During it, a key that was idle has no limit of its own.
+//!
+//! # Performance
+//!
+//! A request locks one of 32 or more parts of the table. A known key allocates nothing, except a
+//! window that grows, and a small box for what is given back or settled. No thread or timer
+//! maintains the table: requests with new keys remove idle ones, one part at a time. Each queue has
+//! one timer, and so has each request in it.
 
 mod admission;
-mod admitted;
-mod answer;
-mod ask;
-mod body;
-mod callers;
-pub mod key;
+pub mod body;
+mod by_key;
+mod headers;
 mod kind;
 mod layer;
 mod limiter;
-mod line;
+mod permit;
+mod queues;
 mod service;
 mod settle;
 mod several;
+mod state;
 mod table;
 
 pub use self::{
-    admitted::Admitted,
-    answer::{Answer, Face},
-    ask::{Ask, ByKey, Except, MissingKey, WithPlan},
-    body::Metered,
-    kind::{Bucket, InFlight, Joint, Kind, Rate, Window},
+    by_key::{ByKey, MissingKey},
+    kind::{Bucket, InFlight, Kind, Window},
     layer::PerKeyLayer,
-    limiter::{ClientUsage, PerKeyLimiter, RejectedRequest},
+    limiter::{ClientUsage, PerKeyLimiter},
+    permit::Permit,
     service::PerKey,
-    settle::{ByBytes, ByResponse, Settle, Settled},
-    several::OneOfSeveral,
+    settle::Settled,
 };
 #[doc(inline)]
 pub use crate::http::headers::rate_limit::emit::{RateLimitHeaders, ResetFormat};
@@ -105,16 +107,11 @@ pub use crate::http::headers::rate_limit::emit::{RateLimitHeaders, ResetFormat};
 pub mod future {
     use std::sync::Arc;
 
-    use super::{answer::Face, callers::Callers, kind::Bucket, settle::Settle};
-    use crate::limit::rejection::AsError;
+    use super::{by_key::ByKey, kind::Bucket, service::Release, state::PerKeyState};
+    use crate::limit::{key::PeerIp, rejection::AsError};
 
-    /// The response future of a [`PerKey`](super::PerKey). See [`ResponseFuture`](crate::future::ResponseFuture).
-    pub type ResponseFuture<S, Request, A, F = AsError, K = Bucket> =
-        crate::limit::engine::ResponseFuture<
-            S,
-            Request,
-            Arc<Callers<K>>,
-            F,
-            <A as Settle>::ReleasePolicy<<F as Face<K>>::ReleasePolicy>,
-        >;
+    /// Response future of [`PerKey`](super::PerKey). See
+    /// [`ResponseFuture`](crate::future::ResponseFuture).
+    pub type ResponseFuture<S, Request, A = ByKey<PeerIp>, F = AsError, K = Bucket> =
+        crate::limit::engine::ResponseFuture<S, Request, Arc<PerKeyState<K>>, F, Release<A, F, K>>;
 }

@@ -4,55 +4,43 @@ use tower_service::Service;
 
 use super::{
     PerKeyLimiter,
-    admitted::Admitted,
-    answer::Face,
-    ask::Ask,
-    callers::Callers,
+    by_key::{Ask, Asking, ByKey},
     future::ResponseFuture,
+    headers::AddHeaders,
     kind::{Bucket, Kind},
+    permit::Permit,
     settle::Settle,
+    state::PerKeyState,
 };
 use crate::limit::{
-    engine::{Limited, ReleasePolicy, WaitLimits},
+    engine::{Limited, ReleasePolicy},
+    key::PeerIp,
     rejection::{AsError, Rejection},
 };
 
-/// A service with a limit for each caller. See the [module docs](crate::per_key) for examples.
+/// Service with one limit per key. See the [module docs](crate::per_key) for examples.
 ///
-/// A clone shares the limit.
+/// Clones share the limits.
 #[derive(Clone)]
-pub struct PerKey<S, A, F = AsError, K = Bucket>(Inner<S, A, F, K>)
+pub struct PerKey<S, A = ByKey<PeerIp>, F = AsError, K = Bucket>(pub(super) Inner<S, A, F, K>)
 where
     A: Settle,
-    F: Face<K>,
+    F: AddHeaders<K>,
     K: Kind;
 
-type Inner<S, A, F, K> =
-    Limited<S, Arc<Callers<K>>, A, F, <A as Settle>::ReleasePolicy<<F as Face<K>>::ReleasePolicy>>;
+pub(super) type Inner<S, A, F, K> =
+    Limited<S, Arc<PerKeyState<K>>, Asking<A, <K as Kind>::Plan>, F, Release<A, F, K>>;
+
+/// What is done with the response of an admitted request.
+pub(super) type Release<A, F, K> =
+    <A as Settle>::ReleasePolicy<<F as AddHeaders<K>>::ReleasePolicy>;
 
 // ===== impl PerKey =====
 
-impl<S, A: Settle, F: Face<K>, K: Kind> PerKey<S, A, F, K> {
-    pub(super) fn new(
-        inner: S,
-        limiter: &PerKeyLimiter<K>,
-        limits: WaitLimits,
-        ask: A,
-        face: F,
-    ) -> Self {
-        Self(Limited {
-            inner,
-            gate: limiter.0.clone(),
-            limits,
-            hold: ask.hold(face.hold(limiter)),
-            cost: ask,
-            refusal: face,
-        })
-    }
-
+impl<S, A: Settle, F: AddHeaders<K>, K: Kind> PerKey<S, A, F, K> {
     crate::macros::inner!(0.inner);
 
-    /// The limiter that this service shares with its clones.
+    /// Returns the limiter, which this service shares with its clones.
     #[must_use]
     pub fn limiter(&self) -> PerKeyLimiter<K> {
         PerKeyLimiter(self.0.gate.clone())
@@ -63,19 +51,18 @@ impl<S, A, F, K, Request> Service<Request> for PerKey<S, A, F, K>
 where
     S: Service<Request> + Clone,
     A: Ask<Request, K::Plan> + Settle,
-    F: Face<K> + Rejection<S::Response, S::Error>,
+    F: AddHeaders<K> + Rejection<Request, S::Response, S::Error> + Clone,
     K: Kind,
-    A::ReleasePolicy<F::ReleasePolicy>: ReleasePolicy<S::Response, Admitted<K>>,
+    Release<A, F, K>: ReleasePolicy<S::Response, Permit<K>>,
 {
-    type Response =
-        <A::ReleasePolicy<F::ReleasePolicy> as ReleasePolicy<S::Response, Admitted<K>>>::Output;
+    type Response = <Release<A, F, K> as ReleasePolicy<S::Response, Permit<K>>>::Output;
     type Error = F::Error;
     type Future = ResponseFuture<S, Request, A, F, K>;
 
     crate::limit::engine::forward!();
 }
 
-impl<S: fmt::Debug, A: Settle, F: Face<K>, K: Kind> fmt::Debug for PerKey<S, A, F, K> {
+impl<S: fmt::Debug, A: Settle, F: AddHeaders<K>, K: Kind> fmt::Debug for PerKey<S, A, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerKey")
             .field("inner", &self.0.inner)

@@ -1,4 +1,4 @@
-//! A refusal in gRPC.
+//! A rejection in gRPC.
 
 use std::time::Duration;
 
@@ -8,29 +8,7 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use super::{Rejection, protobuf::status_with_retry_info, sealed::Sealed, wait, words::words};
 use crate::error::{Reason, Rejected};
 
-/// Rejects with a gRPC status, which is an answer without a body: headers alone, in HTTP always a 200.
-///
-/// | refused | status | when to come back |
-/// | --- | --- | --- |
-/// | for a rate or for concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`], and `grpc-retry-pushback-ms` |
-/// | it [never fits](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never: `grpc-retry-pushback-ms: -1` |
-/// | it has [no key](Reason::MissingKey) | `UNAUTHENTICATED` (16) | never: `grpc-retry-pushback-ms: -1` |
-/// | the server has [no peer](Reason::MissingPeer) for it | `INTERNAL` (13) | never: `grpc-retry-pushback-ms: -1` |
-///
-/// `RetryInfo` has the wait to the nanosecond, but no less than 1 ms, and 1 second where nobody can know it. The [pushback] is for
-/// clients that retry by themselves and whose policy names the status: they wait that long in place of their own backoff, as far as their
-/// deadline goes. It is rounded up to a whole millisecond; beyond 24 days it is -1, which says not to retry. The message is
-/// what [`Text`](super::Text) says. The [`Rejected`] is in the response's extensions.
-///
-/// Concurrency is `RESOURCE_EXHAUSTED`, too, though `UNAVAILABLE` is nearer to the 503 of HTTP. That is the status that retry
-/// policies name first, and more of the same is what a busy server needs least; and proxies and alarms take it for a server that
-/// is down.
-///
-/// Every request is answered so, whatever protocol it speaks: to plain HTTP it looks like a success that is empty. Where
-/// one port serves both, put the layer around the gRPC part, and one with [`AsResponse`](super::AsResponse) around the other. For
-/// gRPC-Web it belongs inside of the layer that translates.
-///
-/// For a status of your own, [`AsResponseWith`](super::AsResponseWith) takes a closure, such as one that ends in tonic's `Status::into_http`.
+/// Rejects with a gRPC status: headers without a body, in HTTP always a 200.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -45,11 +23,13 @@ use crate::error::{Reason, Rejected};
 /// // In front of a whole server it is `Server::builder().layer(..)`.
 /// let mut server = ServiceBuilder::new()
 ///     .layer(TokenBucketLayer::new(Quota::per_minute(40).burst(1)).respond_as(Grpc))
-///     .service(service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()))));
+///     .service(service_fn(async |_: Request<Body>| {
+///         Ok::<_, Infallible>(Response::new(Body::empty()))
+///     }));
 ///
 /// server.ready().await?.call(Request::new(Body::empty())).await?;
-/// let refused = server.ready().await?.call(Request::new(Body::empty())).await?;
-/// let status = Status::from_header_map(refused.headers()).unwrap();
+/// let rejected = server.ready().await?.call(Request::new(Body::empty())).await?;
+/// let status = Status::from_header_map(rejected.headers()).unwrap();
 /// assert_eq!(status.code(), Code::ResourceExhausted);
 /// assert_eq!(status.message(), "too many requests, retry in 2 seconds");
 /// let retry_info = status.get_details_retry_info().unwrap();
@@ -57,6 +37,34 @@ use crate::error::{Reason, Rejected};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// | rejected | status | when to retry |
+/// | --- | --- | --- |
+/// | by a rate or by concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`] and pushback |
+/// | it [exceeds the capacity](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never |
+/// | it has [no key](Reason::MissingKey) | `UNAUTHENTICATED` (16) | never |
+/// | the limiter is [closed](Reason::Closed) | `UNAVAILABLE` (14) | never |
+/// | the server has [no peer](Reason::MissingPeer) for it | `INTERNAL` (13) | never |
+///
+/// Never is `grpc-retry-pushback-ms: -1`.
+///
+/// `RetryInfo` has the wait to the nanosecond, at least 1 ms, and 1 second if it is not known. The
+/// [pushback] is for clients that retry by themselves and whose policy has the status: they wait
+/// that long instead of their own backoff. It is rounded up to a millisecond; beyond 24 days it is
+/// -1, which means not to retry. The message is the one of [`Text`](super::Text). The [`Rejected`]
+/// is in the response's extensions.
+///
+/// Concurrency is `RESOURCE_EXHAUSTED` as well, although `UNAVAILABLE` is nearer to HTTP's 503:
+/// retry policies list `UNAVAILABLE` first, and proxies and alerts treat it as a server that is
+/// down.
+///
+/// Every request gets this response, whatever its protocol: in plain HTTP it looks like an empty
+/// success. If one port serves both, put this layer around the gRPC part, and one with
+/// [`AsResponse`](super::AsResponse) around the rest. For gRPC-Web, put it inside the layer that
+/// translates.
+///
+/// For another status, [`AsResponseWith`](super::AsResponseWith) takes a closure, such as one that
+/// ends in tonic's `Status::into_http`.
 ///
 /// [`RetryInfo`]: https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
 /// [pushback]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
@@ -67,10 +75,10 @@ pub struct Grpc;
 
 impl Sealed for Grpc {}
 
-impl<B: Default, Error> Rejection<http::Response<B>, Error> for Grpc {
+impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for Grpc {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut response = http::Response::new(B::default());
         write(response.headers_mut(), &rejected);
         response.extensions_mut().insert(rejected);
@@ -92,7 +100,7 @@ fn write(headers: &mut HeaderMap, rejected: &Rejected) {
         let details = STANDARD_NO_PAD.encode(status_with_retry_info(code, &message, delay));
         insert(headers, "grpc-status-details-bin", details);
     }
-    // The words have nothing in them that would have to be percent-encoded.
+    // Nothing in the text has to be percent-encoded.
     insert(headers, "grpc-message", message);
 }
 
@@ -102,23 +110,25 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: String) {
     }
 }
 
-/// By <https://grpc.io/docs/guides/status-codes/>.
+/// Returns the status, by <https://grpc.io/docs/guides/status-codes/>.
 fn code(rejected: &Rejected) -> u8 {
     const RESOURCE_EXHAUSTED: u8 = 8;
     const FAILED_PRECONDITION: u8 = 9;
     #[cfg(feature = "per-key")]
     const INTERNAL: u8 = 13;
+    const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match rejected.reason() {
         Reason::MissingKey => UNAUTHENTICATED,
         #[cfg(feature = "per-key")]
         Reason::MissingPeer => INTERNAL,
+        Reason::Closed => UNAVAILABLE,
         Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,
         Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
     }
 }
 
-/// In milliseconds, rounded up. Some clients read no more than 32 bits, and take what is longer for something that can't be read.
+/// Returns the wait in milliseconds, rounded up. Some clients read 32 bits, and fail to parse more.
 fn pushback(wait: Option<Duration>) -> HeaderValue {
     let millis = wait.map(|wait| wait.as_nanos().div_ceil(1_000_000));
     let told = millis.and_then(|millis| i32::try_from(millis).ok());
@@ -200,7 +210,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_wait_a_client_is_told_no_less(seconds: u64, nanos in 0..1_000_000_000_u32, shift in 0..64_u32) {
+        fn whatever_the_wait_a_client_is_told_no_less(
+            seconds: u64,
+            nanos in 0..1_000_000_000_u32,
+            shift in 0..64_u32,
+        ) {
             let wait = Duration::new(seconds >> shift, nanos);
             let [rejected, ..] = all(wait);
             let headers = headers(&rejected);

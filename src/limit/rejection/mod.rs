@@ -1,26 +1,38 @@
 //! Ways to reject a request: an error or a response.
 //!
-//! By default a limiter's service returns [an error](AsError), which suits a client. In front of a server it responds:
+//! By default a limit rejects with [an error](AsError), which is for clients. In front of a server
+//! it responds:
+//!
+//! ```
+//! use tower_throttle::{Quota, TokenBucketLayer, rejection::Text};
+//!
+//! let layer = TokenBucketLayer::new(Quota::per_second(10)).respond_as(Text);
+//! # let _ = layer;
+//! ```
 //!
 //! | on the layer | response |
 //! | --- | --- |
-//! | `.respond()` | the status and `Retry-After`, and no body: [`AsResponse`] |
+//! | `.respond()` | a status and `Retry-After`, without a body: [`AsResponse`] |
 //! | `.respond_as(Text)` | the same, and the reason in plain text: [`Text`] |
 //! | `.respond_as(Problem)` | the same, and the reason in JSON (RFC 9457): [`Problem`] |
 #![cfg_attr(
     feature = "grpc",
     doc = "| `.respond_as(Grpc)` | a gRPC status with `RetryInfo`: [`Grpc`] |"
 )]
-//! | `.respond_with(closure)` | whatever the closure makes of the [`Rejected`]: [`AsResponseWith`] |
+//! | `.respond_with(closure)` | what the closure returns for the [`Rejected`]: [`AsResponseWith`] |
+//! | `.respond_with_head(closure)` | the same, with the head of the request: [`AsResponseWithHead`] |
 //!
-//! Plain text and gRPC say why and when to come back, and nothing of how large the limit is. A closure is given the kind of the
-//! limit, too.
+//! [`OnRejected`] is a hook that observes rejections.
 //!
-//! A `HEAD` is refused like a `GET`. A text in answer to it is left out by axum's router and by hyper in HTTP/1, as any body is. In HTTP/2 hyper
-//! leaves that to the service: there let the limit stand inside of what cuts the bodies of answers to `HEAD`, or answer without one.
+//! Plain text and gRPC have the reason and the time to retry, but not the size of the limit.
+//!
+//! A `HEAD` is rejected like a `GET`. Axum's router, and hyper in HTTP/1, remove the body of its
+//! response. In HTTP/2 hyper does not: put the limit inside the layer that removes it, or respond
+//! without a body.
 
 #[cfg(feature = "grpc")]
 mod grpc;
+mod on_rejected;
 mod problem;
 #[cfg(feature = "grpc")]
 mod protobuf;
@@ -34,29 +46,38 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc::Grpc;
-pub use self::{problem::Problem, text::Text};
+pub use self::{
+    on_rejected::{OnRejected, RejectedRequest},
+    problem::Problem,
+    text::Text,
+};
 pub use crate::http::TextBody;
 use crate::{
     error::{BoxError, LimitKind, Reason, Rejected},
-    http::headers::retry_after::seconds_begun,
+    http::{RequestHead, headers::retry_after::seconds_begun},
+    limit::engine::LimitKey,
 };
 
 /// Turns a rejection into the result of a limiter's service.
 ///
-/// Sealed. [`AsResponseWith`] takes a closure for everything that is not there.
-pub trait Rejection<Response, Error>: sealed::Sealed {
+/// Sealed. For other responses, [`AsResponseWith`] takes a closure.
+pub trait Rejection<Request, Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;
 
     /// Returns the result of a rejected request.
     #[doc(hidden)]
-    fn refuse(&self, rejected: Rejected) -> Result<Response, Self::Error>;
+    fn reject(&self, request: &Request, rejected: Rejected) -> Result<Response, Self::Error>;
 
-    /// An error of the inner service.
+    /// Calls the hook, if there is one, for a request that is rejected or passes a shadow.
+    #[doc(hidden)]
+    fn observe(&self, _: &Request, _: &Rejected, _: Option<LimitKey>, _passed: bool) {}
+
+    /// Converts an error of the inner service.
     #[doc(hidden)]
     fn pass(error: Error) -> Self::Error;
 
-    /// The same error, where it can be looked into.
+    /// Returns the error as a [`BoxError`] if it is one.
     #[doc(hidden)]
     #[must_use]
     fn as_boxed(_: &Self::Error) -> Option<&BoxError> {
@@ -64,31 +85,40 @@ pub trait Rejection<Response, Error>: sealed::Sealed {
     }
 }
 
-/// Rejects with an error, a [`BoxError`] that holds a [`Rejected`]. By default requests wait without a bound.
+/// Rejects with an error, a [`BoxError`] that holds a [`Rejected`]. By default requests wait as
+/// long as it takes.
 ///
 /// For clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsError;
 
-/// Rejects with an HTTP response; the error type stays the inner service's. By default requests do not wait.
+/// Rejects with an HTTP response; the error type stays the inner service's. By default requests do
+/// not wait.
 ///
-/// For servers: 429, or 503 for a [`Concurrency`](crate::Concurrency) limit, with an empty body, a
-/// `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in the response's extensions. A request
-/// that never fits is told no `Retry-After`, and one without the key of a limit by caller is a 401, or what the layer's
-/// `missing_key` says. Concurrency can't know when others finish, and says 1.
+/// For servers: a 429, or a 503 for a [`Concurrency`](crate::Concurrency) limit, without a body. It
+/// has a `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in its
+/// extensions. For concurrency the wait is not known, and `Retry-After` is 1. There is none if a
+/// request exceeds the capacity. A request without a key is a 401, or what `missing_key` of the
+/// layer says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsResponse;
 
-/// Rejects with the response that a closure makes of the [`Rejected`]. By default requests do not wait.
+/// Rejects with the response that a closure makes of the [`Rejected`]. By default requests do not
+/// wait.
 #[derive(Clone, Copy)]
 pub struct AsResponseWith<F>(pub(crate) F);
+
+/// Rejects with the response that a closure makes of the request's head and the [`Rejected`]. By
+/// default requests do not wait.
+#[derive(Clone, Copy)]
+pub struct AsResponseWithHead<F>(pub(crate) F);
 
 mod sealed {
     use std::time::Duration;
 
     /// Keeps [`Rejection`](crate::Rejection) ours, so that it may grow.
     pub trait Sealed {
-        /// How long a request waits where its limiter was not told.
+        /// Returns how long a request waits by default.
         fn default_max_wait(&self) -> Duration {
             Duration::ZERO
         }
@@ -105,13 +135,13 @@ impl Sealed for AsError {
     }
 }
 
-impl<Response, Error> Rejection<Response, Error> for AsError
+impl<Request, Response, Error> Rejection<Request, Response, Error> for AsError
 where
     Error: Into<BoxError>,
 {
     type Error = BoxError;
 
-    fn refuse(&self, rejected: Rejected) -> Result<Response, BoxError> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<Response, BoxError> {
         Err(rejected.into())
     }
 
@@ -128,10 +158,10 @@ where
 
 impl Sealed for AsResponse {}
 
-impl<B: Default, Error> Rejection<http::Response<B>, Error> for AsResponse {
+impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for AsResponse {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         Ok(head(rejected).map(|()| B::default()))
     }
 
@@ -140,7 +170,7 @@ impl<B: Default, Error> Rejection<http::Response<B>, Error> for AsResponse {
     }
 }
 
-/// An answer in HTTP, but for its body.
+/// Returns the head of an HTTP response.
 fn head(rejected: Rejected) -> http::Response<()> {
     let mut response = http::Response::new(());
     *response.status_mut() = status(&rejected);
@@ -152,7 +182,7 @@ fn head(rejected: Rejected) -> http::Response<()> {
     response
 }
 
-/// The status that says what was refused.
+/// Returns the status of a rejection.
 fn status(rejected: &Rejected) -> StatusCode {
     #[cfg(feature = "per-key")]
     if let Some(status) = rejected.missing_key_status() {
@@ -162,29 +192,29 @@ fn status(rejected: &Rejected) -> StatusCode {
         (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
         #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
-        (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        (Reason::Closed, _) | (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
-/// How long to wait before the request is worth another try, where it ever is. Never 0, which means at once.
+/// Returns the time until a retry may succeed, never 0; `None` if it never does.
 fn wait(rejected: &Rejected) -> Option<Duration> {
-    // Nobody knows when others finish.
+    // When other requests finish is not known.
     let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
-    (!rejected.exceeds_capacity()).then(|| known.max(Duration::from_millis(1)))
+    (!rejected.is_final()).then(|| known.max(Duration::from_millis(1)))
 }
 
 // ===== impl AsResponseWith =====
 
 impl<F> Sealed for AsResponseWith<F> {}
 
-impl<F, Response, Error> Rejection<Response, Error> for AsResponseWith<F>
+impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWith<F>
 where
     F: Fn(&Rejected) -> Response,
 {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<Response, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<Response, Error> {
         Ok((self.0)(&rejected))
     }
 
@@ -201,11 +231,39 @@ impl<F> fmt::Debug for AsResponseWith<F> {
     }
 }
 
+// ===== impl AsResponseWithHead =====
+
+impl<F> Sealed for AsResponseWithHead<F> {}
+
+impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWithHead<F>
+where
+    F: Fn(&dyn RequestHead, &Rejected) -> Response,
+    Request: RequestHead,
+{
+    type Error = Error;
+
+    fn reject(&self, request: &Request, rejected: Rejected) -> Result<Response, Error> {
+        Ok((self.0)(request, &rejected))
+    }
+
+    fn pass(error: Error) -> Error {
+        error
+    }
+}
+
+impl<F> fmt::Debug for AsResponseWithHead<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsResponseWithHead")
+            .field(&type_name::<F>())
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A refusal of each kind, of one who is to wait where that can be known.
+    /// A rejection of each kind, with this wait if it is known.
     pub(super) fn all(wait: Duration) -> [Rejected; 5] {
         let (max_wait, max_waiting) = (Duration::ZERO, 7);
         let never = Reason::ExceedsCapacity {

@@ -1,4 +1,4 @@
-//! A refusal as problem details in JSON (RFC 9457).
+//! A rejection as problem details in JSON (RFC 9457).
 
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
@@ -9,11 +9,6 @@ use crate::{
 };
 
 /// Rejects with an HTTP response in JSON, problem details by RFC 9457.
-///
-/// They are the type of the problem, a text that says why, and the names of the client's limits that had no room, as in its
-/// `RateLimit` fields.
-///
-/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse), the body can be any [`TextBody`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -35,6 +30,10 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The body has the type of the problem, the reason, and the names of the client's limits that had
+/// no room, as in its `RateLimit` headers. It can be any [`TextBody`]. Status, `Retry-After` and
+/// extensions are as with [`AsResponse`](super::AsResponse).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Problem;
 
@@ -42,10 +41,10 @@ pub struct Problem;
 
 impl Sealed for Problem {}
 
-impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Problem {
+impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Problem {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let detail = words(&rejected);
         #[cfg(feature = "per-key")]
         let standings = rejected.standings();
@@ -68,7 +67,8 @@ impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Problem {
     }
 }
 
-/// Says as JSON why a request was refused, and by which limits. The types are those that the IETF's draft registers.
+/// Returns the reason of a rejection and its limits as JSON. The types are registered by the IETF's
+/// draft.
 fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
     let (kind, title) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
@@ -79,10 +79,10 @@ fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
             "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
             "Request cannot be satisfied due to temporary server capacity constraints",
         ),
-        // RFC 9457 §4.2.1: nothing but what the status says.
+        // RFC 9457 §4.2.1: no more than the status.
         _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
     };
-    // None of these texts has anything in it that would have to be escaped.
+    // Nothing in these texts has to be escaped.
     let status_code = status.as_str();
     let mut json = format!(
         r#"{{"type":"{kind}","title":"{title}","status":{status_code},"detail":"{detail}""#
@@ -91,7 +91,7 @@ fn problem_json(status: StatusCode, names: &[&str], detail: &str) -> String {
         json.push_str(",\"violated-policies\":");
         for (index, name) in names.iter().enumerate() {
             json.push(if index == 0 { '[' } else { ',' });
-            // As a `RateLimit` field has it, so that a name reads the same in both.
+            // As in a `RateLimit` header, so that a name is the same in both.
             quote(name, |byte| json.push(byte.into()));
         }
         json.push(']');

@@ -1,4 +1,4 @@
-//! The few protocol buffers that a gRPC refusal is made of.
+//! The few protocol buffers of a gRPC rejection.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The longest that a `google.protobuf.Duration` can be: about 10,000 years.
 const LONGEST: Duration = Duration::new(315_576_000_000, 999_999_999);
 
-/// A `google.rpc.Status` whose one detail is a `google.rpc.RetryInfo`.
+/// Returns a `google.rpc.Status` whose one detail is a `google.rpc.RetryInfo`.
 pub(super) fn status_with_retry_info(code: u8, message: &str, delay: Duration) -> Vec<u8> {
     let delay = delay.min(LONGEST);
     let duration = Message::default()
@@ -30,7 +30,7 @@ struct Message(Vec<u8>);
 // ===== impl Message =====
 
 impl Message {
-    /// A number that is not negative. A 0 is what a field is that isn't there.
+    /// Adds a number that is not negative. A missing field is 0.
     fn number(mut self, field: u8, number: u64) -> Self {
         if number > 0 {
             self.0.push(field << 3);
@@ -39,7 +39,7 @@ impl Message {
         self
     }
 
-    /// A string, or a message in this one.
+    /// Adds a string, or a message in this one.
     fn bytes(mut self, field: u8, bytes: &[u8]) -> Self {
         self.0.push(field << 3 | 2);
         self.varint(bytes.len() as u64);
@@ -47,7 +47,7 @@ impl Message {
         self
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that there are more.
+    /// Adds seven bits a byte, the lowest first; the eighth bit means that there are more.
     fn varint(&mut self, mut number: u64) {
         while number > 0x7f {
             self.0.push(number as u8 | 0x80);
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// What prost makes of the same.
+    /// The same by prost.
     fn expected(message: &str, delay: Duration) -> Vec<u8> {
         let details = ErrorDetails::with_retry_info(Some(delay));
         let status = Status::with_error_details(Code::ResourceExhausted, message, details);

@@ -1,14 +1,11 @@
-//! A refusal in plain text.
+//! A rejection in plain text.
 
 use http::{HeaderValue, header::CONTENT_TYPE};
 
 use super::{Rejection, head, sealed::Sealed, words::words};
 use crate::{error::Rejected, http::TextBody};
 
-/// Rejects with an HTTP response in plain text, which says why and when to retry.
-///
-/// Status, `Retry-After` and extensions are those of [`AsResponse`](super::AsResponse); the body is one line of English in
-/// `text/plain; charset=utf-8`, and can be any [`TextBody`]. It tells a caller neither the size of the limit nor what a request costs.
+/// Rejects with an HTTP response in plain text, with the reason and the time to retry.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -33,15 +30,19 @@ use crate::{error::Rejected, http::TextBody};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The body is one line of English in `text/plain; charset=utf-8`, without the size of the limit
+/// and the cost of the request. It can be any [`TextBody`]. Status, `Retry-After` and extensions
+/// are as with [`AsResponse`](super::AsResponse).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Text;
 
 impl Sealed for Text {}
 
-impl<B: TextBody, Error> Rejection<http::Response<B>, Error> for Text {
+impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Text {
     type Error = Error;
 
-    fn refuse(&self, rejected: Rejected) -> Result<http::Response<B>, Error> {
+    fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut text = words(&rejected);
         text.push('\n');
         let mut response = head(rejected).map(|()| B::from_text(text));

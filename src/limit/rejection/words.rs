@@ -5,13 +5,14 @@ use crate::error::{LimitKind, Reason, Rejected};
 use super::wait;
 use crate::http::headers::retry_after::seconds_begun;
 
-/// Why the request was refused, and when to come back, in printable ASCII. Nothing of how large the limit is.
+/// Returns the reason and the time to retry, in printable ASCII, without the size of the limit.
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
         (Reason::MissingKey, _) => "missing API key",
         #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => "internal server error",
         (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
+        (Reason::Closed, _) => "service unavailable",
         (_, LimitKind::Concurrency) => "too many concurrent requests",
         _ => "too many requests",
     };

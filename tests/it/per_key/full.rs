@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn a_flood_of_newcomers_waits_no_more_than_a_line_may() {
     let layer = TokenBucketLayer::new(Quota::per_second(1))
         .per(API_KEY())
-        .max_callers(0)
+        .max_keys(0)
         .max_wait(2 * SECOND)
         .max_waiting(3);
     let mut all: Vec<_> = (0..10_000_u64)
@@ -38,9 +38,9 @@ async fn a_flood_of_newcomers_waits_no_more_than_a_line_may() {
 async fn a_newcomer_to_a_full_table_is_not_told_never() {
     let layer = TokenBucketLayer::new(Quota::per_second(1))
         .per(API_KEY())
-        .max_callers(0)
+        .max_keys(0)
         .cost(|_: &Request<()>| 5)
-        .limits_for(|_: &Request<()>| Quota::per_second(10))
+        .limits_for(|_| Quota::per_second(10))
         .respond();
     let refused = layer.layer(hello()).oneshot(from("ann")).await.unwrap();
     let rejected: &Rejected = refused.extensions().get().unwrap();
@@ -49,13 +49,13 @@ async fn a_newcomer_to_a_full_table_is_not_told_never() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_who_waits_finds_the_place_that_comes_free() {
-    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
-    let first = limiter.try_enter("first".into()).unwrap();
-    let shared = limiter.try_enter("ann".into()).unwrap();
-    let mut waits = Box::pin(limiter.enter("ann".into()));
+    let limiter = PerKeyLimiter::in_flight(1).max_keys(1);
+    let first = limiter.try_acquire("first".into(), 1).unwrap();
+    let shared = limiter.try_acquire("ann".into(), 1).unwrap();
+    let mut waits = Box::pin(limiter.acquire("ann".into(), 1));
     assert!(futures::poll!(&mut waits).is_pending());
     drop(first);
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
     let start = Instant::now();
     assert!(waits.await.is_ok());
     assert!(start.elapsed() <= SECOND, "{:?}", start.elapsed());
@@ -64,17 +64,17 @@ async fn a_newcomer_who_waits_finds_the_place_that_comes_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
-    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
+    let limiter = PerKeyLimiter::in_flight(1).max_keys(1);
     let ann = ClientKey::from("ann");
-    let held = limiter.try_enter(ann).unwrap();
-    let mut waits = Box::pin(limiter.enter(ann));
+    let held = limiter.try_acquire(ann, 1).unwrap();
+    let mut waits = Box::pin(limiter.acquire(ann, 1));
     assert!(futures::poll!(&mut waits).is_pending());
     let flood: Vec<_> = (0..1_000_u64)
-        .filter_map(|n| limiter.try_enter(n.into()).ok())
+        .filter_map(|n| limiter.try_acquire(n.into(), 1).ok())
         .collect();
     drop(held);
     let more: Vec<_> = (2_000..3_000_u64)
-        .filter_map(|n| limiter.try_enter(n.into()).ok())
+        .filter_map(|n| limiter.try_acquire(n.into(), 1).ok())
         .collect();
     let start = Instant::now();
     assert!(waits.await.is_ok());
@@ -85,14 +85,14 @@ async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
     for max_callers in [0, 3, 1_000] {
-        let limiter = PerKeyLimiter::in_flight(2).max_callers(max_callers);
+        let limiter = PerKeyLimiter::in_flight(2).max_keys(max_callers);
         let inside: Arc<[AtomicUsize; 8]> = Arc::default();
         let tasks = (0..400).map(|task| {
             let (limiter, inside) = (limiter.clone(), inside.clone());
             tokio::spawn(async move {
                 for round in 0..20 {
                     let caller = (task + round) % 8;
-                    let enter = limiter.enter((caller as u64).into());
+                    let enter = limiter.acquire((caller as u64).into(), 1);
                     let entered = match (task * 7 + round * 13) % 5 {
                         0 => Ok(enter.await),
                         patience => {
@@ -115,7 +115,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
                     if task == 0 {
                         limiter.set_limits(1 + round % 2);
                     }
-                    assert!(limiter.callers() <= max_callers);
+                    assert!(limiter.keys() <= max_callers);
                 }
             })
         });
@@ -126,13 +126,13 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
         {
             task.unwrap();
         }
-        assert_eq!(limiter.callers(), 0);
+        assert_eq!(limiter.keys(), 0);
         limiter.set_limits(1);
         let all: Vec<_> = (0..8_u64)
-            .map(|caller| limiter.try_enter(caller.into()))
+            .map(|caller| limiter.try_acquire(caller.into(), 1))
             .collect();
         assert!(max_callers < 8 || all.iter().all(Result::is_ok));
         drop(all);
-        assert_eq!(limiter.callers(), 0);
+        assert_eq!(limiter.keys(), 0);
     }
 }

@@ -7,8 +7,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    ConcurrencyLayer, Decision, LimitKind, Quota, Reason, Rejected, SlidingWindowLayer,
-    TokenBucketLayer,
+    ConcurrencyLayer, LimitKind, Quota, Reason, Rejected, SlidingWindowLayer, TokenBucketLayer,
     key::ClientKey,
     per_key::{MissingKey, PerKeyLimiter},
     rejection::Problem,
@@ -44,42 +43,47 @@ async fn a_window_of_any_size_is_never_over_and_takes_a_256th_more_at_the_most()
     for units in [256, 257, 100_000] {
         let limiter = PerKeyLimiter::window(Quota::per_second(units));
         let caller = ClientKey::from("ann");
-        assert_eq!(limiter.try_acquire(caller, units), Decision::Admit);
-        assert_eq!(limiter.try_acquire(caller, units + 1), Decision::Never);
+        assert!(limiter.try_acquire(caller, units).is_ok());
+        assert!(
+            limiter
+                .try_acquire(caller, units + 1)
+                .unwrap_err()
+                .exceeds_capacity()
+        );
         advance(ms(999)).await;
-        assert!(!limiter.try_acquire(caller, 1).is_admit(), "{units}");
+        assert!(!limiter.try_acquire(caller, 1).is_ok(), "{units}");
         advance(ms(5)).await;
-        assert_eq!(limiter.try_acquire(caller, units), Decision::Admit);
+        assert!(limiter.try_acquire(caller, units).is_ok());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_is_let_go_once_it_is_empty() {
-    let limiter = PerKeyLimiter::window(Quota::per_second(5)).max_callers(100);
+    let limiter = PerKeyLimiter::window(Quota::per_second(5)).max_keys(100);
     for number in 0..100 {
-        assert!(limiter.try_acquire(number.into(), 5).is_admit());
+        assert!(limiter.try_acquire(number.into(), 5).is_ok());
     }
-    assert_eq!(limiter.callers(), 100);
+    assert_eq!(limiter.keys(), 100);
     advance(Duration::from_secs(1)).await;
     for number in 1_000..1_100 {
-        assert!(limiter.try_acquire(number.into(), 5).is_admit(), "{number}");
+        assert!(limiter.try_acquire(number.into(), 5).is_ok(), "{number}");
     }
-    assert_eq!(limiter.callers(), 100);
+    assert_eq!(limiter.keys(), 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_keeps_its_starts_when_its_plan_changes() {
     let limiter = PerKeyLimiter::window(Quota::per_minute(10));
     let caller = ClientKey::from("ann");
-    assert!(limiter.try_acquire(caller, 8).is_admit());
+    assert!(limiter.try_acquire(caller, 8).is_ok());
     limiter.set_limits(Quota::per_minute(4));
-    assert!(!limiter.try_acquire(caller, 1).is_admit());
+    assert!(!limiter.try_acquire(caller, 1).is_ok());
     assert_eq!(limiter.used(caller), 8);
     limiter.set_limits(Quota::per_minute(10));
-    assert!(limiter.try_acquire(caller, 2).is_admit());
+    assert!(limiter.try_acquire(caller, 2).is_ok());
     limiter.set_limits(Quota::per_second(10));
     advance(Duration::from_secs(1)).await;
-    assert!(limiter.try_acquire(caller, 10).is_admit());
+    assert!(limiter.try_acquire(caller, 10).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +121,7 @@ async fn several_limits_have_a_plan_each() {
     let layer = TokenBucketLayer::new(Quota::per_second(1))
         .per(API_KEY())
         .and("hour", SlidingWindowLayer::new(Quota::per_hour(1)))
-        .limits_for(|_: &Request<()>| (Quota::per_second(5), Quota::per_hour(3)))
+        .limits_for(|_| (Quota::per_second(5), Quota::per_hour(3)))
         .respond();
     for _ in 0..3 {
         assert_eq!(ask(&layer, from("ann")).await.0, 200);
@@ -129,8 +133,13 @@ async fn several_limits_have_a_plan_each() {
 async fn a_cost_that_one_of_several_never_holds_is_never_admitted() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10))
         .and("hour", SlidingWindowLayer::new(Quota::per_hour(5)));
-    assert_eq!(limiter.try_acquire("ann".into(), 6), Decision::Never);
-    assert_eq!(limiter.try_acquire("ann".into(), 5), Decision::Admit);
+    assert!(
+        limiter
+            .try_acquire("ann".into(), 6)
+            .unwrap_err()
+            .exceeds_capacity()
+    );
+    assert!(limiter.try_acquire("ann".into(), 5).is_ok());
     assert_eq!(limiter.used("ann".into()), 5);
 }
 
@@ -149,10 +158,10 @@ async fn what_is_in_flight_is_counted_for_each_caller_to_the_end_of_the_body() {
     assert!(!refused.headers().contains_key("ratelimit"));
     let bob = service.clone().oneshot(from("bob")).await.unwrap();
     assert_eq!(bob.status(), 200);
-    assert_eq!(limiter.callers(), 2);
+    assert_eq!(limiter.keys(), 2);
     first.into_body().collect().await.unwrap();
     drop(bob);
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
     assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 200);
 }
 
@@ -173,7 +182,7 @@ async fn a_request_that_is_dropped_gives_its_place_back() {
     let max_wait = Duration::ZERO;
     assert_eq!(rejected.reason(), Reason::WaitTooLong { max_wait });
     drop(call);
-    assert_eq!((limiter.used(caller), limiter.callers()), (0, 0));
+    assert_eq!((limiter.used(caller), limiter.keys()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +192,7 @@ async fn places_may_be_weighed_and_planned() {
         .per(API_KEY())
         .missing_key(MissingKey::Share)
         .cost(|request: &Request<()>| request.uri().path().len() as u64)
-        .limits_for(|_: &Request<()>| 3_usize)
+        .limits_for(|_| 3_usize)
         .respond();
     let weighing = |path: &str| {
         let request = Request::get(path).header("x-api-key", "ann");
@@ -197,31 +206,31 @@ async fn places_may_be_weighed_and_planned() {
 
 #[test]
 fn callers_that_come_to_a_full_table_share_places_and_give_them_back() {
-    let limiter = PerKeyLimiter::in_flight(1).max_callers(1);
-    let first = limiter.try_enter("first".into()).unwrap();
+    let limiter = PerKeyLimiter::in_flight(1).max_keys(1);
+    let first = limiter.try_acquire("first".into(), 1).unwrap();
     let others: Vec<_> = (0..1_000)
-        .filter_map(|number| limiter.try_enter(number.into()).ok())
+        .filter_map(|number| limiter.try_acquire(number.into(), 1).ok())
         .collect();
     assert_eq!(others.len(), 32);
     drop(others);
-    let again = (0..1_000).filter_map(|number| limiter.try_enter(number.into()).ok());
+    let again = (0..1_000).filter_map(|number| limiter.try_acquire(number.into(), 1).ok());
     assert_eq!(again.collect::<Vec<_>>().len(), 32);
     drop(first);
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
 }
 
 #[test]
 fn a_place_that_outlives_its_plan_is_given_back_all_the_same() {
     let limiter = PerKeyLimiter::in_flight(3);
     let held: Vec<_> = (0..3)
-        .map(|_| limiter.try_enter("ann".into()).unwrap())
+        .map(|_| limiter.try_acquire("ann".into(), 1).unwrap())
         .collect();
     limiter.set_limits(1);
-    assert!(limiter.try_enter("ann".into()).is_err());
+    assert!(limiter.try_acquire("ann".into(), 1).is_err());
     drop(held);
-    assert!(limiter.try_enter("ann".into()).is_ok());
+    assert!(limiter.try_acquire("ann".into(), 1).is_ok());
     limiter.set_limits(0);
-    let refused = limiter.try_enter("ann".into()).unwrap_err();
+    let refused = limiter.try_acquire("ann".into(), 1).unwrap_err();
     assert!(refused.exceeds_capacity());
 }
 
@@ -238,7 +247,7 @@ fn two_new_plans_at_once_leave_one_in_force() {
         let plan = limiter.limits();
         for caller in 0..200_u64 {
             let held: Vec<_> = (0..6)
-                .filter_map(|_| limiter.try_enter(caller.into()).ok())
+                .filter_map(|_| limiter.try_acquire(caller.into(), 1).ok())
                 .collect();
             assert_eq!(held.len(), plan, "round {round}");
         }

@@ -1,5 +1,6 @@
 //! Limits by caller, in front of a service that says hello.
 
+mod closing;
 mod crossing;
 mod full;
 mod kinds;
@@ -20,7 +21,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{
-    Decision, Quota, Reason, Rejected, TokenBucketLayer,
+    Quota, Reason, Rejected, TokenBucketLayer,
     key::{self, ClientKey},
     per_key::{MissingKey, PerKeyLayer, PerKeyLimiter, RateLimitHeaders, ResetFormat},
     rejection::Problem,
@@ -168,13 +169,11 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
                 1
             }
         })
-        .limits_for(
-            |request: &Request<()>| match request.headers().get("x-plan") {
-                Some(_) => Quota::per_minute(20),
-                None => Quota::per_minute(10),
-            },
-        )
-        .exempt(|request: &Request<()>| request.uri().path() == "/health")
+        .limits_for(|request| match request.headers().get("x-plan") {
+            Some(_) => Quota::per_minute(20),
+            None => Quota::per_minute(10),
+        })
+        .exempt(|request| request.path() == "/health")
         .respond();
     let left = |headers: &HeaderMap| headers["ratelimit"].to_str().unwrap().to_owned();
     let report = Request::get("/report")
@@ -200,14 +199,14 @@ async fn plans_and_costs_are_asked_of_each_request_and_a_change_of_plan_keeps_wh
 #[tokio::test(start_paused = true)]
 async fn a_new_quota_at_run_time_keeps_what_was_used() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(10));
-    assert_eq!(limiter.try_acquire("ann".into(), 8), Decision::Admit);
+    assert!(limiter.try_acquire("ann".into(), 8).is_ok());
     limiter.set_limits(Quota::per_minute(5));
     // All of the new quota: more than that nobody can have used.
-    let wait = Decision::Wait(Duration::from_secs(12));
-    assert_eq!(limiter.try_acquire("ann".into(), 1), wait);
+    let rejected = limiter.try_acquire("ann".into(), 1).unwrap_err();
+    assert_eq!(rejected.retry_after(), Some(Duration::from_secs(12)));
     limiter.set_limits(Quota::per_minute(20));
-    assert_eq!(limiter.try_acquire("ann".into(), 15), Decision::Admit);
-    assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
+    assert!(limiter.try_acquire("ann".into(), 15).is_ok());
+    assert!(!limiter.try_acquire("ann".into(), 1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,31 +216,31 @@ async fn a_shadow_counts_and_reports_and_lets_pass() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
         .shadow()
+        .respond()
         .on_rejected(move |refused| {
             assert!(refused.passed);
-            assert_eq!(refused.caller, Some(ClientKey::secret("ann")));
+            assert_eq!(refused.key, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
-        })
-        .respond();
+        });
     for _ in 0..3 {
         assert_eq!(ask(&layer, from("ann")).await.0, 200);
     }
     assert_eq!(told.load(Ordering::Relaxed), 2);
-    assert_eq!(layer.limiter().refused(), 2);
+    assert_eq!(layer.limiter().rejections(), 2);
     layer.limiter().set_shadow(false);
-    assert_eq!(layer.limiter().refused(), 2);
+    assert_eq!(layer.limiter().rejections(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_top_callers_are_those_who_used_the_most() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(100));
     for number in 0..50 {
-        assert!(limiter.try_acquire(number.into(), number + 1).is_admit());
+        assert!(limiter.try_acquire(number.into(), number + 1).is_ok());
     }
     let top: Vec<_> = limiter
         .top(3)
         .iter()
-        .map(|usage| (usage.caller, usage.used))
+        .map(|usage| (usage.key, usage.used))
         .collect();
     assert_eq!(top, [(49.into(), 50), (48.into(), 49), (47.into(), 48)]);
     assert!(limiter.top(0).is_empty());
@@ -249,15 +248,15 @@ async fn the_top_callers_are_those_who_used_the_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
-    let limiter = PerKeyLimiter::new(Quota::per_minute(2)).max_callers(1_000);
+    let limiter = PerKeyLimiter::new(Quota::per_minute(2)).max_keys(1_000);
     let blocked = ClientKey::from("blocked");
-    assert!(limiter.try_acquire(blocked, 2).is_admit());
+    assert!(limiter.try_acquire(blocked, 2).is_ok());
     let mut admitted = 0;
     for number in 0..100_000 {
-        admitted += usize::from(limiter.try_acquire(number.into(), 1).is_admit());
-        assert!(limiter.callers() <= 1_000);
+        admitted += usize::from(limiter.try_acquire(number.into(), 1).is_ok());
+        assert!(limiter.keys() <= 1_000);
         if number % 100 == 0 {
-            assert!(!limiter.try_acquire(blocked, 1).is_admit());
+            assert!(!limiter.try_acquire(blocked, 1).is_ok());
         }
     }
     // One each of those with a place, and two of each of the 32 shared buckets.
@@ -265,7 +264,7 @@ async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
     // All are idle after a minute: newcomers find places again.
     advance(Duration::from_secs(60)).await;
     for number in 200_000..200_500 {
-        assert!(limiter.try_acquire(number.into(), 2).is_admit(), "{number}");
+        assert!(limiter.try_acquire(number.into(), 2).is_ok(), "{number}");
     }
 }
 
@@ -273,22 +272,22 @@ async fn a_flood_of_new_keys_passes_no_bound_and_frees_nobody() {
 async fn idle_callers_are_let_go_though_nobody_new_comes() {
     let limiter = PerKeyLimiter::new(Quota::per_second(1));
     for number in 0..10_000 {
-        assert!(limiter.try_acquire(number.into(), 1).is_admit());
+        assert!(limiter.try_acquire(number.into(), 1).is_ok());
     }
-    assert_eq!(limiter.callers(), 10_000);
+    assert_eq!(limiter.keys(), 10_000);
     for _ in 0..2_000 {
         advance(Duration::from_millis(100)).await;
         let _ = limiter.try_acquire(ClientKey::from("the only one"), 1);
     }
-    assert_eq!(limiter.callers(), 1);
+    assert_eq!(limiter.keys(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_table_without_places_is_all_newcomers() {
-    let limiter = PerKeyLimiter::new(Quota::per_minute(1)).max_callers(0);
-    let admitted = (0..1_000).filter(|number| limiter.try_acquire((*number).into(), 1).is_admit());
+    let limiter = PerKeyLimiter::new(Quota::per_minute(1)).max_keys(0);
+    let admitted = (0..1_000).filter(|number| limiter.try_acquire((*number).into(), 1).is_ok());
     assert_eq!(admitted.count(), 32);
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,39 +298,36 @@ async fn keys_are_told_apart_and_what_is_no_key_is_none() {
         |name: &'static str, value: &str| Request::get("/").header(name, value).body(()).unwrap();
     let bearer = key::ApiKey::bearer();
     assert_eq!(
-        bearer.caller(&with("authorization", "Bearer t")),
+        bearer.key(&with("authorization", "Bearer t")),
         Some(ClientKey::secret("t"))
     );
     assert_eq!(
-        bearer.caller(&with("authorization", "bearer  t ")),
+        bearer.key(&with("authorization", "bearer  t ")),
         Some(ClientKey::secret("t"))
     );
     for none in ["", "Bearer", "Bearer ", "Basic t", "t"] {
-        assert_eq!(bearer.caller(&with("authorization", none)), None, "{none}");
+        assert_eq!(bearer.key(&with("authorization", none)), None, "{none}");
     }
     let mut twice = with("x-api-key", "one");
     twice
         .headers_mut()
         .append("x-api-key", "two".parse().unwrap());
-    assert_eq!(API_KEY().caller(&twice), None);
-    assert_eq!(API_KEY().caller(&with("x-api-key", "")), None);
+    assert_eq!(API_KEY().key(&twice), None);
+    assert_eq!(API_KEY().key(&with("x-api-key", "")), None);
 
     let both = (key::Header::new("x-tenant"), API_KEY());
     let mut request = from("k");
-    assert_eq!(both.caller(&request), None);
+    assert_eq!(both.key(&request), None);
     request
         .headers_mut()
         .insert("x-tenant", "acme".parse().unwrap());
-    let acme = both.caller(&request).unwrap();
-    assert_ne!(Some(acme), key::Header::new("x-tenant").caller(&request));
+    let acme = both.key(&request).unwrap();
+    assert_ne!(Some(acme), key::Header::new("x-tenant").key(&request));
 
     request.extensions_mut().insert(7_u64);
-    assert_eq!(
-        key::Extension::<u64>::new().caller(&request),
-        Some(7.into())
-    );
-    assert_eq!(key::Extension::<String>::new().caller(&request), None);
-    assert_eq!(key::Global.caller(&request), Some(ClientKey::EVERYONE));
+    assert_eq!(key::Extension::<u64>::new().key(&request), Some(7.into()));
+    assert_eq!(key::Extension::<String>::new().key(&request), None);
+    assert_eq!(key::Global.key(&request), Some(ClientKey::EVERYONE));
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,27 +366,27 @@ async fn a_problem_names_the_limit_and_the_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_free_is_found_soon_though_few_come_who_are_new() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_callers(1_000);
+    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_keys(1_000);
     for number in 0..2_000 {
         let _ = limiter.try_acquire(number.into(), 1);
     }
     advance(Duration::from_secs(2)).await;
     // Far fewer a shard than it has idle rows, so that none of them may go by how many have come.
     for number in 10_000..10_064 {
-        assert!(limiter.try_acquire(number.into(), 1).is_admit(), "{number}");
+        assert!(limiter.try_acquire(number.into(), 1).is_ok(), "{number}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slower_quota_holds_from_the_instant_on_that_it_is_set() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10));
-    assert!(limiter.try_acquire("ann".into(), 10).is_admit());
+    assert!(limiter.try_acquire("ann".into(), 10).is_ok());
     limiter.set_limits(Quota::per_hour(10));
     advance(Duration::from_secs(1)).await;
-    assert!(!limiter.try_acquire("ann".into(), 1).is_admit());
+    assert!(!limiter.try_acquire("ann".into(), 1).is_ok());
     limiter.set_limits(Quota::per_second(10));
     advance(Duration::from_secs(1)).await;
-    assert!(limiter.try_acquire("ann".into(), 10).is_admit());
+    assert!(limiter.try_acquire("ann".into(), 10).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +394,7 @@ async fn who_shares_a_bucket_shares_its_quota() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(API_KEY())
         .missing_key(MissingKey::Share)
-        .limits_for(|_: &Request<()>| Quota::per_second(1_000))
+        .limits_for(|_| Quota::per_second(1_000))
         .respond();
     let bare = || Request::get("/").body(()).unwrap();
     assert_eq!(ask(&layer, bare()).await.0, 200);
@@ -410,11 +406,16 @@ async fn who_shares_a_bucket_shares_its_quota() {
 #[tokio::test(start_paused = true)]
 async fn what_takes_nothing_is_admitted_and_keeps_no_place() {
     let limiter = PerKeyLimiter::new(Quota::per_minute(1));
-    assert!(limiter.try_acquire("ann".into(), 1).is_admit());
-    assert!(limiter.try_acquire("ann".into(), 0).is_admit());
-    assert!(limiter.try_acquire("bob".into(), 0).is_admit());
-    assert_eq!(limiter.try_acquire("eve".into(), 2), Decision::Never);
-    assert_eq!(limiter.callers(), 1);
+    assert!(limiter.try_acquire("ann".into(), 1).is_ok());
+    assert!(limiter.try_acquire("ann".into(), 0).is_ok());
+    assert!(limiter.try_acquire("bob".into(), 0).is_ok());
+    assert!(
+        limiter
+            .try_acquire("eve".into(), 2)
+            .unwrap_err()
+            .exceeds_capacity()
+    );
+    assert_eq!(limiter.keys(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -427,8 +428,8 @@ async fn edges_neither_panic_nor_pass() {
         Quota::new(1, Duration::MAX).burst(u64::MAX),
         Quota::new(u64::MAX, Duration::ZERO).burst(u64::MAX),
     ] {
-        let limiter = PerKeyLimiter::new(quota).max_callers(usize::MAX);
-        assert!(!limiter.try_acquire("ann".into(), u64::MAX).is_admit());
+        let limiter = PerKeyLimiter::new(quota).max_keys(usize::MAX);
+        assert!(!limiter.try_acquire("ann".into(), u64::MAX).is_ok());
         let _ = limiter.try_acquire("ann".into(), 1);
         limiter.set_limits(Quota::per_hour(1));
         let _ = limiter.try_acquire("ann".into(), 1);
@@ -462,7 +463,7 @@ fn what_reads_the_same_is_not_the_same_caller() {
 async fn the_one_caller_of_a_global_key_has_a_plan_and_those_without_a_key_have_not() {
     let layer = TokenBucketLayer::new(Quota::per_minute(1))
         .per(key::Global)
-        .limits_for(|_: &Request<()>| Quota::per_minute(3))
+        .limits_for(|_| Quota::per_minute(3))
         .respond();
     for status in [200, 200, 200, 429] {
         assert_eq!(ask(&layer, from("ann")).await.0, status);

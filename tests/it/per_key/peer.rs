@@ -41,15 +41,14 @@ async fn a_missing_peer_is_a_500_and_logged_once() {
         assert!(text.contains("`into_make_service_with_connect_info`"));
         assert!(text.contains("feature `axum`"));
     }
-    let layer = layer.respond();
-    assert_eq!(ask(&layer, bare()).await.0, 500);
+    assert_eq!(ask(&layer.clone().respond(), bare()).await.0, 500);
     assert_eq!(ask(&layer.clone().respond_as(Problem), bare()).await.0, 500);
     let lines = events.lines();
     let logged = lines.iter().filter(|line| line.contains("connect_info"));
     // The others are those of each rejection, of the level `DEBUG`.
     let logged = logged.filter(|line| !line.starts_with("refused rejected="));
     assert_eq!(logged.count(), 1, "{lines:?}");
-    assert_eq!(layer.limiter().callers(), 0);
+    assert_eq!(layer.limiter().keys(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ async fn a_failed_login_counts_and_a_good_one_does_not() {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["ratelimit"], r#""default";r=3;t=0"#);
     }
-    assert_eq!(layer.limiter().callers(), 0);
+    assert_eq!(layer.limiter().keys(), 0);
     for left in [2, 1, 0] {
         let answer = login(false).await;
         let expected = format!(r#""default";r={left};t={}"#, (3 - left) * 60);
@@ -126,7 +126,7 @@ async fn what_goes_back_goes_where_it_came_from() {
     let other = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let limiter = layer.limiter().clone();
-        assert!(limiter.try_acquire(ClientKey::secret("ann"), 10).is_admit());
+        assert!(limiter.try_acquire(ClientKey::secret("ann"), 10).is_ok());
     };
     let (slow, ()) = tokio::join!(slow, other);
     assert!(slow.is_ok());
@@ -187,7 +187,7 @@ async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_bucket() {
                 1
             }
         })
-        .limits_for(|r: &Request<()>| match r.extensions().get() {
+        .limits_for(|r| match r.extensions().and_then(|all| all.get()) {
             Some(Pro) => Quota::per_minute(1_000),
             None => Quota::per_minute(10),
         })
@@ -220,7 +220,7 @@ async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_bucket() {
 async fn a_late_settlement_by_an_old_plan_keeps_what_was_used_of_a_window() {
     let layer = SlidingWindowLayer::new(Quota::per_second(10))
         .per(API_KEY())
-        .limits_for(|r: &Request<()>| match r.extensions().get() {
+        .limits_for(|r| match r.extensions().and_then(|all| all.get()) {
             Some(Pro) => Quota::per_hour(10),
             None => Quota::per_second(10),
         })

@@ -63,14 +63,14 @@ async fn what_a_plain_layer_was_told_of_waiting_goes_for_each_caller() {
     assert_eq!(rejected.retry_after(), Some(2 * SECOND));
     assert!(call("bob").await.is_ok());
     assert!(second.await.is_ok());
-    assert_eq!(limiter.refused(), 1);
+    assert_eq!(limiter.rejections(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_line_is_first_come_first_served_whatever_it_costs() {
     let limiter = PerKeyLimiter::new(Quota::per_second(10));
     let ann = ClientKey::from("ann");
-    assert!(limiter.try_acquire(ann, 10).is_admit());
+    assert!(limiter.try_acquire(ann, 10).is_ok());
     let order = Arc::new(Mutex::new(Vec::new()));
     let calls = [8, 1, 4, 1].map(|cost| {
         let (limiter, order) = (limiter.clone(), order.clone());
@@ -82,7 +82,7 @@ async fn a_line_is_first_come_first_served_whatever_it_costs() {
     let newcomer = async {
         sleep(ms(100)).await;
         // One is there, but it is the line's.
-        assert!(!limiter.try_acquire(ann, 1).is_admit());
+        assert!(!limiter.try_acquire(ann, 1).is_ok());
     };
     tokio::join!(futures::future::join_all(calls), newcomer);
     assert_eq!(*order.lock().unwrap(), [8, 1, 4, 1]);
@@ -92,7 +92,7 @@ async fn a_line_is_first_come_first_served_whatever_it_costs() {
 async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
     let limiter = PerKeyLimiter::new(Quota::per_second(1));
     let ann = ClientKey::from("ann");
-    assert!(limiter.try_acquire(ann, 1).is_admit());
+    assert!(limiter.try_acquire(ann, 1).is_ok());
     let mut head = Box::pin(limiter.acquire(ann, 1));
     assert!(futures::poll!(&mut head).is_pending());
     let mut second = Box::pin(limiter.acquire(ann, 1));
@@ -104,27 +104,30 @@ async fn one_who_goes_away_has_taken_nothing_and_holds_nobody_up() {
     assert_eq!(start.elapsed(), ms(500));
     // Nobody is left, and the line is gone.
     advance(SECOND).await;
-    assert!(limiter.try_acquire(ann, 1).is_admit());
+    assert!(limiter.try_acquire(ann, 1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_place_in_flight_goes_to_the_first_of_the_line() {
     let limiter = PerKeyLimiter::in_flight(1);
     let ann = ClientKey::from("ann");
-    let held = limiter.try_enter(ann).unwrap();
-    let mut first = Box::pin(limiter.enter(ann));
-    let mut second = Box::pin(limiter.enter(ann));
+    let held = limiter.try_acquire(ann, 1).unwrap();
+    let mut first = Box::pin(limiter.acquire(ann, 1));
+    let mut second = Box::pin(limiter.acquire(ann, 1));
     assert!(futures::poll!(&mut first).is_pending());
     assert!(futures::poll!(&mut second).is_pending());
     drop(held);
-    assert!(limiter.try_enter(ann).is_err(), "overtook the line");
+    assert!(limiter.try_acquire(ann, 1).is_err(), "overtook the line");
     let held = first.await.unwrap();
     assert!(futures::poll!(&mut second).is_pending());
     drop(held);
     let start = Instant::now();
     let held = second.await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let late = limiter.enter_within(ann, 10 * SECOND).await.unwrap_err();
+    let late = limiter
+        .acquire_within(ann, 1, 10 * SECOND)
+        .await
+        .unwrap_err();
     assert_eq!(
         late.reason(),
         Reason::WaitTooLong {
@@ -133,7 +136,7 @@ async fn a_place_in_flight_goes_to_the_first_of_the_line() {
     );
     assert_eq!(start.elapsed(), 10 * SECOND);
     drop(held);
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +147,7 @@ async fn a_line_has_an_end() {
         .per(API_KEY());
     let limiter = layer.limiter().clone();
     let ann = ClientKey::secret("ann");
-    let held = limiter.try_enter(ann).unwrap();
+    let held = limiter.try_acquire(ann, 1).unwrap();
     let service = layer.layer(hello());
     let call = || Box::pin(service.clone().oneshot(from("ann")));
     let (mut first, mut second) = (call(), call());
@@ -153,7 +156,7 @@ async fn a_line_has_an_end() {
     let refused = poll_once(call()).await.unwrap().unwrap_err();
     let refused: &Rejected = refused.downcast_ref().unwrap();
     assert_eq!(refused.reason(), Reason::QueueFull { max_waiting: 2 });
-    assert_eq!(limiter.refused(), 1);
+    assert_eq!(limiter.rejections(), 1);
     drop(held);
 }
 
@@ -162,10 +165,10 @@ async fn a_plan_that_is_raised_is_seen_by_those_who_wait() {
     let limiter = PerKeyLimiter::new(Quota::per_hour(1));
     let places = PerKeyLimiter::in_flight(1);
     let ann = ClientKey::from("ann");
-    assert!(limiter.try_acquire(ann, 1).is_admit());
-    let held = places.try_enter(ann).unwrap();
+    assert!(limiter.try_acquire(ann, 1).is_ok());
+    let held = places.try_acquire(ann, 1).unwrap();
     let mut waits = Box::pin(limiter.acquire(ann, 1));
-    let mut queues = Box::pin(places.enter(ann));
+    let mut queues = Box::pin(places.acquire(ann, 1));
     assert!(futures::poll!(&mut waits).is_pending());
     assert!(futures::poll!(&mut queues).is_pending());
     limiter.set_limits(Quota::per_second(1));
@@ -190,13 +193,14 @@ async fn a_refusal_at_the_end_of_a_wait_is_told_like_any_other() {
         .per(API_KEY())
         .max_wait(SECOND)
         .on_rejected(move |refused| {
-            assert_eq!(refused.caller, Some(ClientKey::from("ann")));
+            assert_eq!(refused.key, Some(ClientKey::secret("ann")));
             hook.fetch_add(1, Ordering::Relaxed);
         });
     let limiter = layer.limiter().clone();
-    let held = limiter.try_enter("ann".into()).unwrap();
-    assert!(limiter.enter_within("ann".into(), SECOND).await.is_err());
-    assert_eq!((told.load(Ordering::Relaxed), limiter.refused()), (1, 1));
+    let held = limiter.try_acquire(ClientKey::secret("ann"), 1).unwrap();
+    let rejected = layer.layer(hello()).oneshot(from("ann")).await;
+    assert!(rejected.is_err());
+    assert_eq!((told.load(Ordering::Relaxed), limiter.rejections()), (1, 1));
     drop(held);
 }
 
@@ -207,8 +211,8 @@ async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() 
     for (shadow, took) in [(false, 2 * SECOND), (true, Duration::ZERO)] {
         for max_callers in [0, 1] {
             let (bucket, window) = (
-                bucket().max_callers(max_callers),
-                window().max_callers(max_callers),
+                bucket().max_keys(max_callers),
+                window().max_keys(max_callers),
             );
             let (bucket, window) = (bucket.max_wait(2 * SECOND), window.max_wait(2 * SECOND));
             bucket.limiter().set_shadow(shadow);
@@ -216,11 +220,11 @@ async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() 
             let start = Instant::now();
             let all = (0..100).map(|_| bucket.layer(hello()).oneshot(from("ann")));
             futures::future::join_all(all).await;
-            assert_eq!((bucket.limiter().refused(), start.elapsed()), (97, took));
+            assert_eq!((bucket.limiter().rejections(), start.elapsed()), (97, took));
             let start = Instant::now();
             let all = (0..100).map(|_| window.layer(hello()).oneshot(from("ann")));
             futures::future::join_all(all).await;
-            assert_eq!((window.limiter().refused(), start.elapsed()), (97, took));
+            assert_eq!((window.limiter().rejections(), start.elapsed()), (97, took));
         }
     }
 }
@@ -237,14 +241,14 @@ async fn a_line_drains_at_the_full_rate_where_it_is_faster_than_a_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_to_a_full_table_wait_for_what_they_share() {
-    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_callers(0);
+    let limiter = PerKeyLimiter::new(Quota::per_second(1)).max_keys(0);
     let start = Instant::now();
     let all = (0..320_u64).map(|number| limiter.acquire(number.into(), 1));
     futures::future::join_all(all).await;
     // About ten for each of 32 buckets, one a second.
     let took = start.elapsed();
     assert!((9 * SECOND..30 * SECOND).contains(&took), "{took:?}");
-    assert_eq!(limiter.callers(), 0);
+    assert_eq!(limiter.keys(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +311,7 @@ async fn one_whose_service_was_never_ready_is_told_like_any_other() {
     service.call(from("ann")).await.unwrap();
     let refused = service.call(from("ann")).await;
     assert!(refused.is_err());
-    assert_eq!(limiter.refused(), 1);
+    assert_eq!(limiter.rejections(), 1);
 }
 
 /// Whoever waits when the limit begins to watch passes in the end, as the hook is told.
@@ -321,16 +325,19 @@ async fn one_who_waited_in_vain_passes_a_limit_that_only_watches_by_then() {
         .on_rejected(move |refused| hook.lock().unwrap().push(refused.passed));
     let limiter = layer.limiter().clone();
     let ann = ClientKey::secret("ann");
-    let held = limiter.try_enter(ann).unwrap();
+    let held = limiter.try_acquire(ann, 1).unwrap();
     let mut first = Box::pin(layer.layer(hello()).oneshot(from("ann")));
-    let mut second = Box::pin(limiter.enter_within(ann, SECOND));
+    let mut second = Box::pin(layer.layer(hello()).oneshot(from("ann")));
+    let mut third = Box::pin(limiter.acquire_within(ann, 1, SECOND));
     assert!(futures::poll!(&mut first).is_pending());
     assert!(futures::poll!(&mut second).is_pending());
+    assert!(futures::poll!(&mut third).is_pending());
     limiter.set_shadow(true);
     assert!(first.await.is_ok());
     assert!(second.await.is_ok());
+    assert!(third.await.is_ok());
     assert_eq!(*told.lock().unwrap(), [true, true]);
     assert_eq!(limiter.used(ann), 1);
     drop(held);
-    assert_eq!((limiter.used(ann), limiter.callers()), (0, 0));
+    assert_eq!((limiter.used(ann), limiter.keys()), (0, 0));
 }

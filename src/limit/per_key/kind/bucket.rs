@@ -13,24 +13,23 @@ use crate::{
     },
 };
 
-/// A token bucket, in three numbers.
-///
-/// It may change its quota: what was used stays used, in units.
+/// Token bucket. If its quota changes, what was used stays used, in units.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
-    /// The instant at which it will be full.
+    /// The instant at which it is full.
     full_at: u64,
-    /// What a unit took to refill when that was written, and whether by a plan of its own: [`OWN`]. None takes as long as that bit.
+    /// The time in which a unit refills by the quota of that instant, and [`OWN`]. No unit takes as
+    /// long as that bit.
     unit: u64,
-    /// The nanoseconds that were given back, and how often another quota came: [`ERA`].
+    /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`].
     given: u64,
 }
 
-/// So much may be given back, about 208 days' worth, before nothing more is given back of what was taken until then. As much is
-/// added when another quota comes, since marks are in the time of the last one.
+/// Once this much is given back, about 208 days, nothing more of what was taken until then is. A
+/// change of the quota adds as much, because marks are in the time of the last quota.
 const ERA: u64 = 1 << 54;
 
-/// How a bucket refills, and what it is called.
+/// How a bucket refills, and its name.
 #[derive(Debug, Clone, Copy)]
 pub struct BucketRule {
     name: &'static str,
@@ -38,18 +37,18 @@ pub struct BucketRule {
     unit: u64,
 }
 
-/// What one request took, as far as it has not refilled.
+/// Where the units of one request were taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
-    /// When that will have refilled, with all that was taken before it.
+    /// When they have refilled, with everything that was taken before.
     refilled_at: u64,
-    /// The same as if nothing had been missing before.
+    /// The same if the bucket had been full before.
     alone_at: u64,
-    /// What the bucket had given back by then.
+    /// What had been given back by then.
     given: u64,
 }
 
-/// How a bucket stands.
+/// The state of a bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct BucketState {
     rule: BucketRule,
@@ -101,12 +100,20 @@ impl Kind for Bucket {
         rule.name
     }
 
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+
+    fn name(rule: &BucketRule) -> Option<&'static str> {
+        Some(rule.name)
+    }
+
     fn follows(&self, rule: &BucketRule) -> bool {
         self.unit == rule.unit
     }
 
-    /// Says in the time of another quota what has been used in that of the last one, rounded up. It is no more than an
-    /// empty bucket's worth, so that nobody is locked out for longer than the new quota takes to refill whole.
+    /// Converts what was used into the time of another quota, rounded up. It is at most an empty
+    /// bucket, so that no key is locked out for longer than the new quota takes to refill.
     fn adopt(&mut self, rule: &BucketRule, now: u64) {
         if rule.unit == self.unit {
             return;
@@ -137,7 +144,7 @@ impl Kind for Bucket {
 
     #[inline]
     fn add(&mut self, _: &BucketRule, want: Want, now: u64) -> Mark {
-        // By the quota that it follows, which may be a newer one than that of a request that is settled.
+        // By its own quota, which may be newer than the one of a request that is settled.
         let taken = want.cost.saturating_mul(self.unit_nanos());
         let since = since(want, now);
         self.full_at = self.full_at.max(since).saturating_add(taken);
@@ -148,8 +155,9 @@ impl Kind for Bucket {
         }
     }
 
-    /// What was taken first refills first, and earlier by all that has been given back since: that may have been taken before. Where
-    /// the bucket was full meanwhile, no instant is left that is still to come.
+    /// What was taken first refills first, and earlier by all that was given back since then, which
+    /// may have been taken before. If the bucket was full meanwhile, no such instant is in the
+    /// future.
     fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
         if mark.given / ERA != self.given / ERA {
             return;
@@ -205,13 +213,10 @@ impl Kind for Bucket {
     }
 }
 
-impl Rate for Bucket {
-    fn rename(names: &mut &'static str, name: &'static str) {
-        *names = name;
-    }
-}
+impl Rate for Bucket {}
 
-/// What the bucket would have refilled since the queue could have moved on is owed to the queue.
+/// Returns the instant from which a request takes. The head of a queue may take what has refilled
+/// since it should have been woken.
 fn since(want: Want, now: u64) -> u64 {
     if want.in_turn {
         now.saturating_sub(nanos(TIMER_LATENESS))

@@ -7,11 +7,18 @@ use crate::{
     limit::{decision::Decision, engine::UntilBodyEnd},
 };
 
-/// How many requests of a caller are in flight: to the end of each response's body, or until the response, as `H` says.
+/// Limit of requests in flight, by default until the end of each response's body.
 #[derive(Clone)]
 pub struct InFlight<H = UntilBodyEnd> {
     count: u64,
     until: PhantomData<fn() -> H>,
+}
+
+/// A limit of requests in flight, and its name.
+#[derive(Debug, Clone, Copy)]
+pub struct InFlightRule {
+    name: Option<&'static str>,
+    limit: u64,
 }
 
 impl<H> Default for InFlight<H> {
@@ -31,8 +38,8 @@ impl<H> Sealed for InFlight<H> {}
 
 impl<H: Clone + Default + 'static> Kind for InFlight<H> {
     type Plan = usize;
-    type Rule = u64;
-    type Names = ();
+    type Rule = InFlightRule;
+    type Names = Option<&'static str>;
     type Left = ();
     type Mark = ();
     type Until = H;
@@ -40,29 +47,40 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
     const LIMIT: LimitKind = LimitKind::Concurrency;
     const HELD: bool = true;
 
-    fn rule(plan: usize, (): ()) -> u64 {
-        plan as u64
+    fn rule(plan: usize, name: Option<&'static str>) -> InFlightRule {
+        let limit = plan as u64;
+        InFlightRule { name, limit }
     }
 
-    fn names(_: &u64) {}
+    fn names(rule: &InFlightRule) -> Option<&'static str> {
+        rule.name
+    }
 
-    fn follows(&self, _: &u64) -> bool {
+    fn rename(names: &mut Option<&'static str>, name: &'static str) {
+        *names = Some(name);
+    }
+
+    fn name(rule: &InFlightRule) -> Option<&'static str> {
+        rule.name
+    }
+
+    fn follows(&self, _: &InFlightRule) -> bool {
         true
     }
 
-    fn adopt(&mut self, _: &u64, _: u64) {}
+    fn adopt(&mut self, _: &InFlightRule, _: u64) {}
 
-    fn decide(&self, limit: &u64, want: Want, _: u64) -> Decision {
-        if want.cost > *limit {
+    fn decide(&self, rule: &InFlightRule, want: Want, _: u64) -> Decision {
+        if want.cost > rule.limit {
             Decision::Never
-        } else if want.units() > limit.saturating_sub(self.count) {
+        } else if want.units() > rule.limit.saturating_sub(self.count) {
             Decision::WAIT_FOR_OTHERS
         } else {
             Decision::Admit
         }
     }
 
-    fn add(&mut self, _: &u64, want: Want, _: u64) {
+    fn add(&mut self, _: &InFlightRule, want: Want, _: u64) {
         self.count += want.cost;
     }
 
@@ -78,11 +96,11 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
         self.count
     }
 
-    fn capacity(limit: &u64) -> u64 {
-        *limit
+    fn capacity(rule: &InFlightRule) -> u64 {
+        rule.limit
     }
 
-    fn left(&self, _: &u64, _: u64) {}
+    fn left(&self, _: &InFlightRule, _: u64) {}
 
     fn standings((): &(), _: &mut dyn FnMut(Standing<'static>)) {}
 }

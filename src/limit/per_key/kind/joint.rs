@@ -5,15 +5,12 @@ use crate::{
     limit::{decision::Decision, engine::UntilResponse},
 };
 
+impl<A, B> Sealed for (A, B) {}
+
 /// Two limits at once: a request takes from both at one instant, or from neither.
 ///
-/// A joint limit may be one of the two.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Joint<A, B>(A, B);
-
-impl<A, B> Sealed for Joint<A, B> {}
-
-impl<A: Rate, B: Rate> Kind for Joint<A, B> {
+/// A pair may be one of the two.
+impl<A: Rate, B: Rate> Kind for (A, B) {
     type Plan = (A::Plan, B::Plan);
     type Rule = (A::Rule, B::Rule);
     type Names = (A::Names, B::Names);
@@ -36,6 +33,14 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
         (A::names(a), B::names(b))
     }
 
+    fn rename((first, _): &mut Self::Names, name: &'static str) {
+        A::rename(first, name);
+    }
+
+    fn name((first, _): &Self::Rule) -> Option<&'static str> {
+        A::name(first)
+    }
+
     fn follows(&self, (a, b): &Self::Rule) -> bool {
         self.0.follows(a) && self.1.follows(b)
     }
@@ -50,7 +55,7 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
     }
 
     fn room(&self, (a, b): &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
-        // The one that takes longer. Of two in which it never fits, the first.
+        // The one that takes longer; the first, if it exceeds both.
         if self.0.decide(a, want, now) < self.1.decide(b, want, now) {
             self.1.room(b, want, now)
         } else {
@@ -76,7 +81,7 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
     }
 
     fn after(given: u64) -> Self {
-        Self(A::after(given), B::after(given))
+        (A::after(given), B::after(given))
     }
 
     fn used(&self, now: u64) -> u64 {
@@ -97,11 +102,7 @@ impl<A: Rate, B: Rate> Kind for Joint<A, B> {
     }
 }
 
-impl<A: Rate, B: Rate> Rate for Joint<A, B> {
-    fn rename((first, _): &mut Self::Names, name: &'static str) {
-        A::rename(first, name);
-    }
-
+impl<A: Rate, B: Rate> Rate for (A, B) {
     fn settle(&mut self, (a, b): &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, (a_mark, b_mark)) = reserved;
         self.0.settle(a, (reserved, a_mark), real, now);

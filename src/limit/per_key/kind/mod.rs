@@ -1,4 +1,4 @@
-//! What is counted of a caller, and by which rule: the sums, without a clock or a lock.
+//! What is counted for a key, and by which rule: arithmetic without a clock or a lock.
 
 mod bucket;
 mod in_flight;
@@ -18,31 +18,32 @@ use crate::{
 };
 
 pub(in crate::limit::per_key) use self::want::Want;
-pub use self::{bucket::Bucket, in_flight::InFlight, joint::Joint, window::Window};
+pub use self::{bucket::Bucket, in_flight::InFlight, window::Window};
 
-/// The bit of a count that says that it is by a plan of the caller's own, which no plan for all takes the place of.
+/// Bit of a count that follows a plan of the key's own, which the plan for all does not replace.
 const OWN: u64 = 1 << 63;
 
-/// What a limit by caller counts: a [`Bucket`], a [`Window`], what is [`InFlight`], or two of them [at once](Joint).
+/// What a limit per key counts: a [`Bucket`], a [`Window`], requests [`InFlight`], or a pair of
+/// rates.
 ///
-/// Sealed: these are all there are.
+/// Sealed.
 pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
-    /// What a caller is allowed: a [`Quota`](crate::Quota), or how many requests in flight.
+    /// The limits of a key: a [`Quota`](crate::Quota), a number of requests in flight, or a pair.
     type Plan: Copy + Debug + Send + Sync + 'static;
 
-    /// A plan and its names, made ready for sums.
+    /// A plan and its names, prepared for arithmetic.
     #[doc(hidden)]
     type Rule: Copy + Send + Sync;
 
-    /// What an answer calls the limits.
+    /// The names of the limits in a response.
     #[doc(hidden)]
     type Names: Copy + Send + Sync;
 
-    /// What is left, to be told in an answer.
+    /// What is left, for the headers of a response.
     #[doc(hidden)]
     type Left: Copy + Debug + Send + Sync;
 
-    /// Where that which one request took is found again.
+    /// Where the units of one request were taken, to give them back.
     #[doc(hidden)]
     type Mark: Copy + Debug + Send + Sync;
 
@@ -50,18 +51,18 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     type Until: Clone + Default;
 
-    /// Which limit refuses, where it is not one of several.
+    /// The kind of limit that rejects, if it is not one of several.
     #[doc(hidden)]
     const LIMIT: LimitKind;
 
-    /// Whether what was taken is there again only when it is given back.
+    /// Whether units are available again only when they are given back.
     #[doc(hidden)]
     const HELD: bool;
 
     #[doc(hidden)]
     fn rule(plan: Self::Plan, names: Self::Names) -> Self::Rule;
 
-    /// The same rule as that of a plan of the caller's own.
+    /// Returns the rule for a key with a plan of its own.
     #[doc(hidden)]
     fn own(rule: Self::Rule) -> Self::Rule {
         rule
@@ -70,7 +71,15 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn names(rule: &Self::Rule) -> Self::Names;
 
-    /// Whether it was last counted by a rule like this.
+    /// Sets the name of the first of the limits.
+    #[doc(hidden)]
+    fn rename(names: &mut Self::Names, name: &'static str);
+
+    /// Returns the name of the first of the limits.
+    #[doc(hidden)]
+    fn name(rule: &Self::Rule) -> Option<&'static str>;
+
+    /// Returns whether it was last counted by this rule.
     #[doc(hidden)]
     fn follows(&self, rule: &Self::Rule) -> bool;
 
@@ -78,49 +87,51 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn adopt(&mut self, rule: &Self::Rule, now: u64);
 
-    /// Whether there is room, once it counts by `rule`.
+    /// Returns whether there is room by `rule`.
     #[doc(hidden)]
     fn decide(&self, rule: &Self::Rule, want: Want, now: u64) -> Decision;
 
-    /// The same, and which limit has none.
+    /// Returns the rejection of the limit that has no room.
     #[doc(hidden)]
     #[inline]
     fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
         let decision = self.decide(rule, want, now);
-        decision.or_reject(Self::LIMIT, want.cost, Self::capacity(rule))
+        let admitted = decision.or_reject(Self::LIMIT, want.cost, Self::capacity(rule));
+        admitted.map_err(|rejected| rejected.named(Self::name(rule)))
     }
 
     /// Takes `units`, whether there is room or not.
     #[doc(hidden)]
     fn add(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Self::Mark;
 
-    /// Gives back `units` of what was taken at `mark`, as far as they are not back already.
+    /// Gives back `units` of what was taken at `mark`, unless they are available already.
     #[doc(hidden)]
     fn give_back(&mut self, units: u64, mark: Self::Mark, now: u64);
 
-    /// From when on it is as if nobody had ever come, but for what it has [given](Self::given) back.
+    /// Returns from when on it is as if unused, except for what was [given](Self::given) back.
     #[doc(hidden)]
     fn idle_at(&self) -> u64;
 
-    /// What was given back so far, and comes [after](later) all that before. A caller that comes anew goes on from there or later, so that
-    /// a mark of before is not taken for one of since.
+    /// Returns what was given back so far, which only [grows](later). The next count of a key whose
+    /// row was removed continues from there or later, so that an old mark is not taken for a new
+    /// one.
     #[doc(hidden)]
     fn given(&self) -> u64 {
         0
     }
 
-    /// What is counted of one who comes anew.
+    /// Returns the count of a key without a row.
     #[doc(hidden)]
     #[must_use]
     fn after(_given: u64) -> Self {
         Self::default()
     }
 
-    /// The units in use.
+    /// Returns the units in use.
     #[doc(hidden)]
     fn used(&self, now: u64) -> u64;
 
-    /// The most that it ever admits at once.
+    /// Returns the most that it admits at once.
     #[doc(hidden)]
     fn capacity(rule: &Self::Rule) -> u64;
 
@@ -135,24 +146,21 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     #[inline]
     fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Rejected> {
         self.adopt(rule, now);
-        // Most requests fit. Why one does not is found afterwards.
+        // Most requests fit.
         if want.cost > 0 && !(want.ahead == 0 && self.decide(rule, want, now).is_admit()) {
             self.room(rule, want, now)?;
             let wait = Some(Duration::from_nanos(1));
-            return Err(Rejected::too_long(Self::LIMIT, Duration::ZERO, wait));
+            let rejected = Rejected::too_long(Self::LIMIT, Duration::ZERO, wait);
+            return Err(rejected.named(Self::name(rule)));
         }
         Ok(self.add(rule, want, now))
     }
 }
 
-/// A kind that limits the rate at which requests start: it can be one of several, and settled.
+/// A kind that limits the rate at which requests start. It can be one of several, and be settled.
 pub trait Rate: Kind {
-    /// Gives the first of the limits another name.
-    #[doc(hidden)]
-    fn rename(names: &mut Self::Names, name: &'static str);
-
-    /// Makes of the `reserved` units at a mark what it really was. What is over that counts from now on, until twice as much is in
-    /// use as the limit holds, so that nobody is locked out for ever.
+    /// Replaces the `reserved` units at a mark by the real cost. What exceeds them counts from now
+    /// on, until twice the capacity is in use, so that no key is locked out forever.
     #[doc(hidden)]
     fn settle(&mut self, rule: &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, mark) = reserved;
@@ -169,7 +177,7 @@ pub trait Rate: Kind {
     }
 }
 
-/// Which of two counts that go round and round is further on.
+/// Returns the later of two counts that wrap around.
 pub(in crate::limit::per_key) fn later(one: u64, other: u64) -> u64 {
     if other.wrapping_sub(one) < 1 << 63 {
         other

@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Want {
     pub(in crate::limit::per_key) cost: u64,
-    /// What those want who came before it and wait.
+    /// The cost of the requests that wait ahead of it.
     pub(in crate::limit::per_key) ahead: u64,
-    /// Whether it has waited its turn, and may be late because a timer was.
+    /// Whether it is the head of the queue, and may be late because a timer was.
     pub(in crate::limit::per_key) in_turn: bool,
 }
 
@@ -30,7 +30,7 @@ impl Want {
         }
     }
 
-    /// All that must fit until its own does.
+    /// Returns all units that have to fit before it does.
     pub(super) fn units(&self) -> u64 {
         self.ahead.saturating_add(self.cost)
     }

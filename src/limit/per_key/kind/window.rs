@@ -12,19 +12,20 @@ use crate::{
     },
 };
 
-/// Up to so many units each start is kept, and the window is exact.
+/// Up to this many units, each start is stored and the window is exact.
 const LARGEST_LOG: u64 = 256;
 
-/// More units than that are not counted, so that no sum of a few can overflow.
+/// The most units that are counted, so that a sum of a few cannot overflow.
 const MOST_UNITS: u64 = u64::MAX / 4;
 
-/// A sliding window: in no period, at whatever offset, do more than the quota's units start.
+/// Sliding window: in no period, wherever it starts, do more than the quota's units start.
 ///
-/// Quotas of up to 256 units are exact. Of larger ones a unit is held for up to a 256th of the period too long, never too short.
+/// Quotas of up to 256 units are exact. With larger ones a unit counts for up to a 256th of the
+/// period too long.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     starts: plain_window::RefundableWindow,
-    /// How long a start counts, and whether by a plan of its own: [`OWN`]. As long as that bit is as good as for ever.
+    /// How long a start counts, and [`OWN`]. A period as long as that bit is forever.
     lasts: u64,
 }
 
@@ -36,7 +37,7 @@ pub struct WindowRule {
     lasts: u64,
 }
 
-/// How a window stands.
+/// The state of a window.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowState {
     rule: WindowRule,
@@ -56,16 +57,16 @@ impl Window {
         self.lasts & !OWN
     }
 
-    /// How long until `units` more have all started, each as early as it can.
+    /// Returns the time until `units` more have all started, each as early as possible.
     fn wait(&self, rule: &WindowRule, units: u64, now: u64) -> u64 {
         let Some(before_last) = units.checked_sub(1) else {
             return 0;
         };
-        // A unit starts a period after the one that is as many units before it as the quota has.
+        // A unit starts a period after the one that is a quota of units before it.
         let period = rule.period.nanos;
         let laps = period.saturating_mul(before_last / rule.units);
         let units = before_last % rule.units + 1;
-        // Over its quota it is where a plan has shrunk, or more was settled than reserved.
+        // More than the quota is in use if a plan has shrunk, or more was settled than reserved.
         let used = self.starts.used();
         let free_at = match used.saturating_add(units).saturating_sub(rule.units) {
             0 => now,
@@ -82,7 +83,7 @@ impl Kind for Window {
     type Rule = WindowRule;
     type Names = &'static str;
     type Left = WindowState;
-    /// When it is said to have started.
+    /// When it counts as started.
     type Mark = u64;
     type Until = UntilResponse;
 
@@ -111,6 +112,14 @@ impl Kind for Window {
 
     fn names(rule: &WindowRule) -> &'static str {
         rule.name
+    }
+
+    fn rename(names: &mut &'static str, name: &'static str) {
+        *names = name;
+    }
+
+    fn name(rule: &WindowRule) -> Option<&'static str> {
+        Some(rule.name)
     }
 
     fn follows(&self, rule: &WindowRule) -> bool {
@@ -170,8 +179,4 @@ impl Kind for Window {
     }
 }
 
-impl Rate for Window {
-    fn rename(names: &mut &'static str, name: &'static str) {
-        *names = name;
-    }
-}
+impl Rate for Window {}

@@ -1,8 +1,8 @@
-//! A bounded table of what is counted, one row for each caller that is not idle.
+//! A bounded table of counts, with one row for each key that is not idle.
 //!
-//! It is cut into shards, each with a lock of its own that is held for a look-up. An idle caller is as
-//! good as one who never came, so its place is free; whoever brings a new caller looks for such places once in a while, and so does
-//! anybody now and then, one shard at a time.
+//! It has shards, each with a lock that is held for a look-up. An idle key is like one that was
+//! never used, so its row is free. Requests with new keys look for idle rows once in a while, and
+//! so do all requests now and then, one shard at a time.
 
 mod places;
 mod plans;
@@ -12,7 +12,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,72 +21,71 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Want},
-    line::{Lines, Whose},
+    queues::{Owner, Queues},
 };
 use crate::{
     error::Rejected,
     http::headers::rate_limit::standing::Standing,
-    limit::{engine::WaitQueue, per_key::key::ClientKey},
+    limit::{engine::WaitQueue, key::ClientKey},
 };
 
-/// About how many callers a shard of a full table holds. Its table then has 4,096 places, of which hashbrown uses up to
-/// seven eighths, 3,584; five standard deviations lie between.
+/// About how many keys a shard of a full table holds. Its hash table then has 4,096 places, of
+/// which hashbrown uses up to seven eighths, 3,584: five standard deviations more.
 const A_SHARD: usize = 3_300;
 
-/// So many shards at the least, for as many threads.
+/// The smallest number of shards, for as many threads.
 const FEWEST_SHARDS: usize = 32;
 
-/// So many at the most: a bound that is no bound must not cost memory before anybody comes.
+/// The largest number of shards: a huge bound must not cost memory in advance.
 const MOST_SHARDS: usize = 4_096;
 
 pub(super) struct Table<K: Kind> {
     shards: Box<[Mutex<Shard<K>>]>,
-    keys: RandomState,
-    callers: AtomicUsize,
-    max_callers: usize,
-    /// When the next shard is to be looked at, and which one that is.
+    hashers: RandomState,
+    keys: AtomicUsize,
+    max_keys: usize,
+    /// When to look at the next shard, and which one that is.
     next_look: AtomicU64,
     next_shard: AtomicUsize,
-    /// Until when it is known that there is no room.
+    /// There is no room until then.
     full_until: AtomicU64,
-    /// Held while all shards are told the same, so that of two plans one is in force in all of them.
-    telling: Mutex<()>,
+    /// Held while all shards get another rule, so that all of them have the same in the end.
+    changing: Mutex<()>,
+    closed: AtomicBool,
 }
 
 struct Shard<K: Kind> {
     rows: HashTable<Row<K>>,
-    /// What those share who came when the table was full.
+    /// The limit that new keys share if the table is full.
     newcomers: K,
     plan: K::Plan,
     rule: K::Rule,
-    /// When the first of those seen at the last look is idle, or soon enough after it.
+    /// When the first of the rows at the last look is idle, or soon after it.
     look_again_at: u64,
-    /// What had been given back to the one of those who were let go to whom the most had.
+    /// The most that had been given back to one of the rows that were removed.
     given: u64,
-    /// The callers of whom somebody waits.
-    lines: Lines,
+    /// The queues of the keys for which requests wait.
+    queues: Queues,
 }
 
 struct Row<K> {
-    caller: ClientKey,
+    key: ClientKey,
     count: K,
 }
 
-/// What became of a request, and how its caller stands after.
+/// The result of a request, and the state of its key after it.
 pub(super) struct Admission<K: Kind> {
     pub(super) mark: Result<K::Mark, Rejected>,
     pub(super) left: K::Left,
-    /// Whether it was taken from what newcomers to a full table share.
+    /// Whether it was taken from the limit that new keys share.
     pub(super) shared: bool,
 }
 
 // ===== impl Table =====
 
 impl<K: Kind> Table<K> {
-    pub(super) fn new(plan: K::Plan, names: K::Names, max_callers: usize) -> Self {
-        let shards = max_callers
-            .div_ceil(A_SHARD)
-            .clamp(FEWEST_SHARDS, MOST_SHARDS);
+    pub(super) fn new(plan: K::Plan, names: K::Names, max_keys: usize) -> Self {
+        let shards = max_keys.div_ceil(A_SHARD).clamp(FEWEST_SHARDS, MOST_SHARDS);
         let shard = || {
             Mutex::new(Shard {
                 rows: HashTable::new(),
@@ -95,51 +94,52 @@ impl<K: Kind> Table<K> {
                 rule: K::rule(plan, names),
                 look_again_at: 0,
                 given: 0,
-                lines: Lines::default(),
+                queues: Queues::default(),
             })
         };
         Self {
             shards: std::iter::repeat_with(shard).take(shards).collect(),
-            keys: RandomState::new(),
-            callers: AtomicUsize::new(0),
-            max_callers,
+            hashers: RandomState::new(),
+            keys: AtomicUsize::new(0),
+            max_keys,
             next_look: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             full_until: AtomicU64::new(0),
-            telling: Mutex::new(()),
+            changing: Mutex::new(()),
+            closed: AtomicBool::new(false),
         }
     }
 
-    /// Takes what is wanted of what `caller` has, by the table's plan unless another one is given.
+    /// Takes what is wanted from the limit of `key`, by the table's plan if it has none of its own.
     pub(super) fn take(
         &self,
-        caller: ClientKey,
+        key: ClientKey,
         plan: Option<K::Plan>,
         mut want: Want,
         now: u64,
     ) -> Admission<K> {
-        let hash = self.hash(&caller);
+        let hash = self.hash(&key);
         let taken = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.lines.units(hash, Whose::ClientKey(caller));
+                want.ahead = shard.queues.units(hash, Owner::Key(key));
             }
-            match shard.rows.find_mut(hash, |row| row.caller == caller) {
+            match shard.rows.find_mut(hash, |row| row.key == key) {
                 Some(row) => Admission::of(&mut row.count, &rule, want, now),
-                None => self.take_first(shard, caller, hash, &rule, want, now),
+                None => self.take_first(shard, key, hash, &rule, want, now),
             }
         };
         self.look_around(now);
         taken
     }
 
-    /// For one who has no row: gives it one, or else takes from what newcomers share.
+    /// Takes from the limit of a key without a row: a new row, or the limit that new keys share.
     #[cold]
     fn take_first(
         &self,
         shard: &mut Shard<K>,
-        caller: ClientKey,
+        key: ClientKey,
         hash: u64,
         rule: &K::Rule,
         mut want: Want,
@@ -147,44 +147,44 @@ impl<K: Kind> Table<K> {
     ) -> Admission<K> {
         let mut count = K::after(shard.given);
         let taken = Admission::of(&mut count, rule, want, now);
-        if self.keep(shard, Row { caller, count }, hash, now) {
+        if self.keep(shard, Row { key, count }, hash, now) {
             return taken;
         }
         if !want.in_turn {
-            let ahead = shard.lines.units(hash, Whose::Newcomers);
+            let ahead = shard.queues.units(hash, Owner::Newcomers);
             want.ahead = want.ahead.saturating_add(ahead);
         }
-        // Who shares what there is shares its plan: a better one would fill it for all the others, too.
+        // A shared limit has the table's plan: a larger one would fill it for all other keys.
         let rule = shard.rule;
         let taken = Admission::of(&mut shard.newcomers, &rule, want, now);
         Admission {
-            // It fits into what is its own as soon as there is a place.
+            // It fits into a limit of its own once there is a row.
             mark: taken.mark.map_err(not_for_ever),
             shared: true,
             ..taken
         }
     }
 
-    /// Changes what is counted of a caller, and lets whoever waits look again.
+    /// Changes the count of a key, and wakes the heads of its queues.
     pub(super) fn change<T>(
         &self,
-        caller: ClientKey,
+        key: ClientKey,
         plan: Option<K::Plan>,
         shared: bool,
         now: u64,
         change: impl Fn(&mut K, &K::Rule) -> T,
     ) -> T {
-        let hash = self.hash(&caller);
+        let hash = self.hash(&key);
         let (changed, waiting) = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan.filter(|_| !shared));
             if shared {
                 shard.newcomers.adopt(&rule, now);
                 let changed = change(&mut shard.newcomers, &rule);
-                (changed, shard.lines.all())
+                (changed, shard.queues.all())
             } else {
-                let changed = self.change_row(shard, caller, hash, &rule, now, change);
-                (changed, shard.lines.of(hash, caller))
+                let changed = self.change_row(shard, key, hash, &rule, now, change);
+                (changed, shard.queues.of(hash, key))
             }
         };
         wake(&waiting);
@@ -194,22 +194,22 @@ impl<K: Kind> Table<K> {
     fn change_row<T>(
         &self,
         shard: &mut Shard<K>,
-        caller: ClientKey,
+        key: ClientKey,
         hash: u64,
         rule: &K::Rule,
         now: u64,
         change: impl Fn(&mut K, &K::Rule) -> T,
     ) -> T {
-        if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
+        if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.key == key) {
             let changed = change(&mut row.get_mut().count, rule);
-            self.let_go_if_idle(row, &shard.lines, &mut shard.given, hash, now);
+            self.let_go_if_idle(row, &shard.queues, &mut shard.given, hash, now);
             return changed;
         }
-        // It was idle, and let go of.
+        // It was idle, and its row was removed.
         let mut count = K::after(shard.given);
         count.adopt(rule, now);
         let changed = change(&mut count, rule);
-        if self.keep(shard, Row { caller, count }, hash, now) {
+        if self.keep(shard, Row { key, count }, hash, now) {
             return changed;
         }
         let rule = shard.rule;
@@ -217,46 +217,62 @@ impl<K: Kind> Table<K> {
         change(&mut shard.newcomers, &rule)
     }
 
-    pub(super) fn max_callers(&self) -> usize {
-        self.max_callers
+    pub(super) fn max_keys(&self) -> usize {
+        self.max_keys
     }
 
-    /// The units that one caller has in use.
-    pub(super) fn used(&self, caller: ClientKey, now: u64) -> u64 {
-        let hash = self.hash(&caller);
+    /// Returns the units that a key has in use.
+    pub(super) fn used(&self, key: ClientKey, now: u64) -> u64 {
+        let hash = self.hash(&key);
         let shard = self.lock(hash);
-        let row = shard.rows.find(hash, |row| row.caller == caller);
+        let row = shard.rows.find(hash, |row| row.key == key);
         row.map_or(0, |row| row.count.used(now))
     }
 
-    /// How many callers have a place. Relaxed: a lone number.
-    pub(super) fn callers(&self) -> usize {
-        self.callers.load(Ordering::Relaxed)
+    /// Rejects queued and new requests from now on.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        for shard in &self.shards {
+            // A request that joins a queue of this shard has done so before, or sees the flag: both
+            // happen under its lock.
+            let queues = lock(shard).queues.all();
+            queues.iter().for_each(|queue| queue.close());
+        }
     }
 
-    /// Shows each caller, and the units that it has used and that have not refilled.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of keys with a row. Relaxed: a lone number.
+    pub(super) fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Shows each key, and the units that it has in use.
     pub(super) fn each(&self, now: u64, mut show: impl FnMut(ClientKey, u64)) {
         for shard in &self.shards {
             for row in &lock(shard).rows {
-                show(row.caller, row.count.used(now));
+                show(row.key, row.count.used(now));
             }
         }
     }
 
-    /// Shows where a caller stands that has used nothing, by the plan that is in force.
+    /// Shows the state of a key that has used nothing.
     pub(super) fn full_standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
         let rule = lock(&self.shards[0]).rule;
         K::standings(&K::default().left(&rule, 0), show);
     }
 
-    fn hash(&self, caller: &ClientKey) -> u64 {
-        let mut hasher = self.keys.build_hasher();
-        hasher.write(caller.bytes());
+    fn hash(&self, key: &ClientKey) -> u64 {
+        let mut hasher = self.hashers.build_hasher();
+        hasher.write(key.bytes());
         hasher.finish()
     }
 
     fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<K>> {
-        // By the middle bits: hashbrown goes by the lowest and the highest.
+        // By the middle bits: hashbrown uses the lowest and the highest.
         let part = (hash >> 16) & 0xffff_ffff;
         let shard = (part * self.shards.len() as u64) >> 32;
         lock(&self.shards[shard as usize])
@@ -286,20 +302,21 @@ impl<K: Kind> Admission<K> {
     }
 }
 
-/// The same where it may fit later, though it never fits into what it would share now.
+/// Converts the rejection of a request that exceeds a shared limit: it may fit into its own later.
 fn not_for_ever(rejected: Rejected) -> Rejected {
     if rejected.exceeds_capacity() {
-        return Rejected::too_long(rejected.limit(), Duration::ZERO, None);
+        let name = rejected.name();
+        return Rejected::too_long(rejected.limit(), Duration::ZERO, None).named(name);
     }
     rejected
 }
 
-/// Lets the heads of some lines look again. Under no lock: whoever is woken may change something at once.
-fn wake(lines: &[Arc<WaitQueue>]) {
-    lines.iter().for_each(|line| line.wake_head());
+/// Wakes the heads of some queues. Under no lock, because they may change the table at once.
+fn wake(queues: &[Arc<WaitQueue>]) {
+    queues.iter().for_each(|queue| queue.wake_head());
 }
 
-/// Nothing that is done under the lock leaves a shard half changed.
+/// Locks a shard. A panic under the lock leaves no shard half changed.
 fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

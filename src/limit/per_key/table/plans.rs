@@ -1,14 +1,14 @@
-//! What the callers are allowed that have no plan of their own, which may change while they come.
+//! The limits of keys without their own, which can change at run time.
 
 use super::{Kind, Table, lock, wake};
 
 impl<K: Kind> Table<K> {
-    /// Gives every caller without a plan of its own another one. What they have used stays used.
+    /// Sets the plan of every key without one of its own. What was used stays used.
     pub(in crate::limit::per_key) fn set_limits(&self, plan: K::Plan, now: u64) {
         self.set(Some(plan), |_| {}, now);
     }
 
-    /// Changes what the limits are called in answers.
+    /// Changes the names of the limits in responses.
     pub(in crate::limit::per_key) fn rename(&self, rename: impl Fn(&mut K::Names)) {
         self.set(None, rename, 0);
     }
@@ -16,7 +16,7 @@ impl<K: Kind> Table<K> {
     fn set(&self, plan: Option<K::Plan>, rename: impl Fn(&mut K::Names), now: u64) {
         let mut waiting = Vec::new();
         {
-            let _one_at_a_time = lock(&self.telling);
+            let _one_at_a_time = lock(&self.changing);
             let plan = plan.unwrap_or_else(|| self.limits());
             for shard in &self.shards {
                 let shard = &mut *lock(shard);
@@ -31,15 +31,19 @@ impl<K: Kind> Table<K> {
                 }
                 (shard.plan, shard.rule) = (plan, rule);
                 shard.look_again_at = 0;
-                waiting.extend(shard.lines.all());
+                waiting.extend(shard.queues.all());
             }
         }
         wake(&waiting);
     }
 
     pub(in crate::limit::per_key) fn limits(&self) -> K::Plan {
-        // There is at least one shard, and all have the same.
+        // There is at least one shard, and all have the same plan.
         lock(&self.shards[0]).plan
+    }
+
+    pub(in crate::limit::per_key) fn name(&self) -> Option<&'static str> {
+        K::name(&lock(&self.shards[0]).rule)
     }
 
     pub(in crate::limit::per_key) fn names(&self) -> K::Names {

@@ -1,23 +1,26 @@
-//! What those ask of the table who wait.
+//! The table for requests that wait.
 
 use std::sync::Arc;
 
-use super::{ClientKey, Kind, Table, Want, Whose, not_for_ever};
+use super::{ClientKey, Kind, Owner, Table, Want, not_for_ever};
 use crate::{
     error::Rejected,
-    limit::engine::{WaitQueue, Waiter},
+    limit::{
+        engine::{WaitQueue, Waiter},
+        per_key::admission::closed,
+    },
 };
 
 impl<K: Kind> Table<K> {
-    /// Whether one request of `caller` that is next in line would find room, and how its caller stands.
+    /// Returns whether there is room for the head of the queue of `key`, and the state of the key.
     pub(in crate::limit::per_key) fn room(
         &self,
-        caller: ClientKey,
+        key: ClientKey,
         plan: Option<K::Plan>,
         cost: u64,
         now: u64,
     ) -> (Result<(), Rejected>, K::Left) {
-        let hash = self.hash(&caller);
+        let hash = self.hash(&key);
         let shard = &mut *self.lock(hash);
         let want = Want::at_once(cost);
         let rule = shard.rule_of(plan);
@@ -25,11 +28,11 @@ impl<K: Kind> Table<K> {
             count.adopt(rule, now);
             (count.room(rule, want, now), count.left(rule, now))
         };
-        if let Some(row) = shard.rows.find_mut(hash, |row| row.caller == caller) {
+        if let Some(row) = shard.rows.find_mut(hash, |row| row.key == key) {
             return look(&mut row.count, &rule);
         }
         let own = look(&mut K::default(), &rule);
-        if self.callers() < self.max_callers || own.0.is_err() {
+        if self.keys() < self.max_keys || own.0.is_err() {
             return own;
         }
         let rule = shard.rule;
@@ -37,30 +40,33 @@ impl<K: Kind> Table<K> {
         (room.map_err(not_for_ever), left)
     }
 
-    /// Puts a request at the end of a line, or says why not: of its caller's, or where that is a newcomer to a full table, of theirs.
+    /// Joins the queue of `key`, or of new keys if the table is full.
     pub(in crate::limit::per_key) fn join(
         &self,
-        caller: ClientKey,
+        key: ClientKey,
         join: impl FnOnce(Arc<WaitQueue>) -> Result<Waiter, Rejected>,
     ) -> Result<Waiter, Rejected> {
-        let hash = self.hash(&caller);
-        // Under the lock, so that nobody lets go of the line meanwhile.
+        let hash = self.hash(&key);
+        // Under the lock, so that the queue is not removed meanwhile.
         let shard = &mut *self.lock(hash);
-        let own = Whose::ClientKey(caller);
-        let has_own = self.callers() < self.max_callers
-            || shard.rows.find(hash, |row| row.caller == caller).is_some()
-            || shard.lines.units(hash, own) > 0;
-        let whose = if has_own { own } else { Whose::Newcomers };
-        shard.lines.join(hash, whose, join)
+        if self.is_closed() {
+            return Err(closed::<K>(K::name(&shard.rule)));
+        }
+        let own = Owner::Key(key);
+        let has_own = self.keys() < self.max_keys
+            || shard.rows.find(hash, |row| row.key == key).is_some()
+            || shard.queues.units(hash, own) > 0;
+        let owner = if has_own { own } else { Owner::Newcomers };
+        shard.queues.join(hash, owner, join)
     }
 
-    /// Lets go of a line in which nobody waits any more, and of what was kept for those.
-    pub(in crate::limit::per_key) fn leave(&self, caller: ClientKey, now: u64) {
-        let hash = self.hash(&caller);
+    /// Removes an empty queue, and the row that was kept for it.
+    pub(in crate::limit::per_key) fn leave(&self, key: ClientKey, now: u64) {
+        let hash = self.hash(&key);
         let shard = &mut *self.lock(hash);
-        shard.lines.leave(hash, caller);
-        if let Ok(row) = shard.rows.find_entry(hash, |row| row.caller == caller) {
-            self.let_go_if_idle(row, &shard.lines, &mut shard.given, hash, now);
+        shard.queues.leave(hash, key);
+        if let Ok(row) = shard.rows.find_entry(hash, |row| row.key == key) {
+            self.let_go_if_idle(row, &shard.queues, &mut shard.given, hash, now);
         }
     }
 }

@@ -6,7 +6,8 @@ use proptest::{prelude::*, sample::Index};
 
 use super::*;
 
-/// What has become of a bucket, told anew from the first request on with what each is known to have cost by now.
+/// What has become of a bucket, told anew from the first request on with what each is known to have
+/// cost by now.
 #[derive(Default)]
 struct Replay(Vec<Event>);
 
@@ -100,7 +101,7 @@ fn run(steps: Vec<Step>, mut check: impl FnMut(u64, u64)) {
             Step::Pass(nanos) => now += nanos,
             Step::Settle(..) => {}
         }
-        // Whoever is idle may be let go of at any time.
+        // The row of an idle key may be removed at any time.
         if bucket.idle_at() <= now {
             bucket = Bucket::after(bucket.given());
             bucket.adopt(&rule(PLANS[plan]), now);
@@ -116,13 +117,17 @@ impl Bucket {
 }
 
 proptest! {
-    /// Whatever the order of takings, settlements and plans: so no more is ever admitted than by one who knew all costs at first.
+    /// Whatever the order of takings, settlements and plans: so no more is ever admitted than by
+    /// one who knew all costs at first.
     #[test]
-    fn a_bucket_never_gives_back_more_than_it_was_not_worth(steps in prop::collection::vec(step(PLANS.len()), 1..120)) {
+    fn a_bucket_never_gives_back_more_than_it_was_not_worth(
+        steps in prop::collection::vec(step(PLANS.len()), 1..120),
+    ) {
         run(steps, |debt, least| assert!(debt >= least, "{debt} is less than {least}"));
     }
 
-    /// Where costs are settled in the order in which they were taken, all that has not refilled yet is given back.
+    /// Where costs are settled in the order in which they were taken, all that has not refilled yet
+    /// is given back.
     #[test]
     fn a_bucket_refills_what_was_taken_first_first(
         steps in prop::collection::vec((1..30u64, 0..9u64, 0..SECOND, 1..5usize), 1..60),

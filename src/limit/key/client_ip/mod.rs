@@ -1,4 +1,4 @@
-//! Callers by the address of the client, behind proxies.
+//! Keys by the address of the client, behind proxies.
 
 mod forwarded;
 mod hop;
@@ -17,17 +17,10 @@ use super::{
     prefixes::Prefixes,
 };
 
-/// No chain of proxies is longer, and whoever sends more entries wants to keep the server busy.
+/// No chain of proxies is longer. More entries than this only keep the server busy.
 const MAX_HOPS: usize = 64;
 
-/// Key by the address of the client, as the proxies in front of the server write it.
-///
-/// A client can write into headers what it likes, so all depends on who is believed: only what proxies that are trusted
-/// wrote is, which are either so [many](Self::behind), or in these [networks](Self::trusting). As each of them appends
-/// to the header, it is read from its end, and nothing is believed that stands before what they wrote.
-///
-/// The peer of a request is found as by [`PeerIp`], and addresses are counted by the same prefixes. A request that has
-/// none and needs one is rejected as there, unless the proxy connects over a [unix socket](Self::unix_socket_proxy).
+/// Key by the address of the client, which the proxies in front of the server write into a header.
 ///
 /// ```
 /// use tower_throttle::key::{ClientIp, PeerAddr};
@@ -41,6 +34,14 @@ const MAX_HOPS: usize = 64;
 /// assert_eq!(key.address(&request), Some([192, 0, 2, 7].into()));
 /// # Ok::<(), tower_throttle::BoxError>(())
 /// ```
+///
+/// Clients can write into headers what they like, so only trusted proxies count: a
+/// [number](Self::behind) of them, or all in some [networks](Self::trusting). Each appends to the
+/// header, so it is read from its end, and everything before what they wrote is ignored.
+///
+/// The peer of a request is found as by [`PeerIp`], and addresses count by the same prefixes. A
+/// request without a peer is rejected as there if it needs one, unless the proxy connects over a
+/// [unix socket](Self::unix_socket_proxy).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientIp {
     trust: Trust,
@@ -50,19 +51,18 @@ pub struct ClientIp {
     prefixes: Prefixes,
 }
 
-/// Whom a request is counted for whose header can't be read.
+/// What a request counts for if its header can't be read.
 ///
-/// Which is one that is missing or has fewer entries than there are proxies, or where what a proxy should have written is
-/// no address: garbled, `unknown`, or `_obfuscated`.
+/// The header is missing, has fewer entries than there are proxies, or has something else where a
+/// proxy should have written an address, such as `unknown` or `_obfuscated`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnInvalidHeader {
-    /// The hop nearest to the client that is known: the last one that could be read and trusted, or else the peer.
-    ///
-    /// All clients whose requests can't be read share what that proxy may do.
+    /// The known hop that is nearest to the client: the last one that is readable and trusted, or
+    /// the peer. All clients whose header can't be read share its limit.
     #[default]
     NearestProxy,
-    /// Nobody: the request has no caller.
+    /// Nothing: the request has no key.
     NoKey,
 }
 
@@ -72,16 +72,18 @@ enum Trust {
     Networks(Networks),
 }
 
-/// The client, or, where it can't be read, the last hop before that which could.
+/// The client, or, if it can't be read, the nearest hop that can.
 type ClientOrHop = Result<IpAddr, Option<IpAddr>>;
 
 // ===== impl ClientIp =====
 
 impl ClientIp {
-    /// Trusts so many proxies, of which the last one is the peer; with 0, the peer is the client.
+    /// Trusts this number of proxies, of which the last one is the peer; with 0, the peer is the
+    /// client.
     ///
-    /// Each appends the address that connected to it, so the client is as many entries from the end. The server must not be
-    /// reached but through all of them: who skips one writes an entry himself. More than 64 are never read.
+    /// Each appends the address that connected to it, so the client is that many entries from the
+    /// end. The server must be reachable through all of them only: a client that skips one writes
+    /// an entry itself. More than 64 are never read.
     #[must_use]
     pub fn behind(proxies: usize) -> Self {
         Self::new(Trust::Count(proxies))
@@ -89,12 +91,12 @@ impl ClientIp {
 
     /// Trusts proxies in these networks, each as `10.0.0.0/8` or as a bare address.
     ///
-    /// A peer elsewhere is the client, whatever the headers say. Else the client is the last entry that is not in these
-    /// networks, or the first of all where there is none.
+    /// A peer outside of them is the client. Otherwise the client is the last entry that is not in
+    /// these networks, or the first entry if all are.
     ///
     /// # Errors
     ///
-    /// The first text that is no network.
+    /// Returns the first text that is not a network.
     pub fn trusting<N>(nets: N) -> Result<Self, InvalidNetwork>
     where
         N: IntoIterator,
@@ -113,26 +115,30 @@ impl ClientIp {
         }
     }
 
-    /// The header that the proxies write; [`ForwardedBy::XForwardedFor`] unless told.
+    /// Sets the header that the proxies write. The default is [`ForwardedBy::XForwardedFor`].
     ///
-    /// With [`ForwardedBy::XRealIp`], only one proxy can be trusted: behind two or more, the header is unreadable.
+    /// With [`ForwardedBy::XRealIp`], only one proxy can be trusted: behind two or more, the header
+    /// can't be read.
     #[must_use]
     pub fn header(mut self, header: ForwardedBy) -> Self {
         self.header = header;
         self
     }
 
-    /// Whom a request is counted for whose header can't be read; [`OnInvalidHeader::NearestProxy`] unless told.
+    /// Sets what a request counts for if its header can't be read. The default is
+    /// [`OnInvalidHeader::NearestProxy`].
     #[must_use]
     pub fn unreadable(mut self, unreadable: OnInvalidHeader) -> Self {
         self.unreadable = unreadable;
         self
     }
 
-    /// Takes requests that have no peer address for those of a trusted proxy, which connects over a unix socket.
+    /// Trusts requests without a peer address: they come from a proxy that connects over a unix
+    /// socket.
     ///
-    /// The last entry of the header is then the first that is read. With [`OnInvalidHeader::NearestProxy`], all
-    /// requests whose header can't be read count together, as the key `unix socket`.
+    /// The last entry of the header is then the first that is read. With
+    /// [`OnInvalidHeader::NearestProxy`], all requests whose header can't be read count together,
+    /// with the key `unix socket`.
     ///
     /// ```
     /// use tower_throttle::key::ClientIp;
@@ -159,7 +165,8 @@ impl ClientIp {
 
     super::or!();
 
-    /// The whole address that a request is counted for, such as for a log or for [`Networks`] that are exempt.
+    /// Returns the whole address that a request counts for, as for a log or for exempt
+    /// [`Networks`].
     #[must_use]
     pub fn address<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let peer = peer(request.extensions());
@@ -216,7 +223,7 @@ impl ClientIp {
         self.unreadable == OnInvalidHeader::NoKey
     }
 
-    /// Of two values, one is not the proxy's, and nobody can say which.
+    /// Reads a header with one value. If there are two, the proxy's is not known.
     fn single(&self, headers: &HeaderMap) -> ClientOrHop {
         let mut hops = self.header.hops(headers);
         let hop = hops.next().flatten();
@@ -225,9 +232,9 @@ impl ClientIp {
 }
 
 impl<B> Key<Request<B>> for ClientIp {
-    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+    fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         match self.address(request) {
-            Some(address) => Some(self.prefixes.caller(address)),
+            Some(address) => Some(self.prefixes.key(address)),
             None if self.unix_socket_proxy && !self.needs_header() => {
                 Some(ClientKey::name("unix socket"))
             }

@@ -1,10 +1,10 @@
-//! How much of an address makes a caller.
+//! How many bits of an address make a key.
 
 use std::net::IpAddr;
 
 use super::ClientKey;
 
-/// The bits that addresses share which are one caller's.
+/// The number of bits that addresses of one key share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Prefixes {
     pub(super) ipv4: u8,
@@ -14,7 +14,7 @@ pub(super) struct Prefixes {
 // ===== impl Prefixes =====
 
 impl Prefixes {
-    pub(super) fn caller(self, address: IpAddr) -> ClientKey {
+    pub(super) fn key(self, address: IpAddr) -> ClientKey {
         let bits = if address.is_ipv4() {
             self.ipv4
         } else {

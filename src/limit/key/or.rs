@@ -1,8 +1,8 @@
-//! A key that takes another's place.
+//! A key with an alternative.
 
 use super::{ClientKey, Key};
 
-/// Key that is found by `A`, or else by `B`.
+/// Key by `A`, or by `B` if a request has no `A`.
 ///
 /// ```
 /// use tower_throttle::{Quota, TokenBucketLayer, key};
@@ -14,21 +14,22 @@ use super::{ClientKey, Key};
 /// # let _ = layer;
 /// ```
 ///
-/// Clients choose which of the two counts, so let `B` be one that they cannot make up. A closure has no
-/// `or`, and calls the second key by itself: `|request: &_| mine(request).or_else(|| PeerIp.caller(request))`.
+/// Clients choose which of the two counts, so `B` should be a key that they cannot make up. A
+/// closure has no method `or`, and calls the second key:
+/// `|request: &_| mine(request).or_else(|| PeerIp.key(request))`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Or<A, B> {
     pub(super) first: A,
     pub(super) second: B,
 }
 
-/// The method `or` of a key. It is not one of the trait, which would have to know the type of the request.
+/// The method `or` of a key. A method of the trait would have to know the type of the request.
 macro_rules! or {
     () => {
-        /// Returns a key that is found by this one, or else by `other`.
+        /// Returns a key by this one, or by `other` if a request has no key.
         #[must_use]
-        pub fn or<K>(self, other: K) -> $crate::limit::per_key::key::Or<Self, K> {
-            $crate::limit::per_key::key::Or {
+        pub fn or<K>(self, other: K) -> $crate::limit::key::Or<Self, K> {
+            $crate::limit::key::Or {
                 first: self,
                 second: other,
             }
@@ -45,9 +46,9 @@ impl<A, B> Or<A, B> {
 }
 
 impl<Request, A: Key<Request>, B: Key<Request>> Key<Request> for Or<A, B> {
-    fn caller(&self, request: &Request) -> Option<ClientKey> {
-        let first = self.first.caller(request);
-        first.or_else(|| self.second.caller(request))
+    fn key(&self, request: &Request) -> Option<ClientKey> {
+        let first = self.first.key(request);
+        first.or_else(|| self.second.key(request))
     }
 
     fn lacks_peer(&self, request: &Request) -> bool {
@@ -64,11 +65,11 @@ mod tests {
     fn the_second_key_counts_if_there_is_no_first() {
         let key = ApiKey::bearer().or(Header::new("x-user")).or(PeerIp);
         let mut request = http::Request::new(());
-        assert_eq!(key.caller(&request), None);
+        assert_eq!(key.key(&request), None);
         assert!(key.lacks_peer(&request));
         let peer = PeerAddr(([192, 0, 2, 7], 1).into());
         request.extensions_mut().insert(peer);
-        let of = |request: &http::Request<()>| key.caller(request).unwrap();
+        let of = |request: &http::Request<()>| key.key(request).unwrap();
         assert_eq!(of(&request).to_string(), "192.0.2.7");
         let ann = http::HeaderValue::from_static("ann");
         request.headers_mut().insert("x-user", ann);

@@ -9,9 +9,9 @@ use super::hop;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The header in which proxies say where a request came from.
+/// Header in which proxies write where a request came from.
 ///
-/// It must be one that the trusted proxies write. Any other is the client's to fill as it likes.
+/// It must be one that the trusted proxies write. Clients can write any other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedBy {
@@ -22,7 +22,7 @@ pub enum ForwardedBy {
     Forwarded,
     /// `X-Real-IP`, a single address, which the one proxy directly in front sets.
     ///
-    /// Other than a list, it says nothing of who wrote it: the proxy must overwrite what clients send.
+    /// It does not show who wrote it: the proxy must overwrite what clients send.
     XRealIp,
 }
 
@@ -62,7 +62,7 @@ fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
         let Some((name, value)) = pair.split_at_checked(4) else {
             continue;
         };
-        // Of two, nobody can say which one is the proxy's.
+        // If there are two, the proxy's is not known.
         if name.eq_ignore_ascii_case(b"for=") && found.replace(value).is_some() {
             return None;
         }
@@ -76,8 +76,8 @@ fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
 
 /// The elements of a line from the right to the left.
 ///
-/// From the right, as a quote that a client leaves open must not swallow what a proxy appends: an element that is well
-/// formed is found whole, whatever stands before it.
+/// A quote that a client leaves open must not hide what a proxy appends: from the right, a
+/// well-formed element is found whole, whatever is before it.
 struct Elements<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
@@ -94,7 +94,8 @@ impl<'a> Iterator for Elements<'a> {
         let mut inside = false;
         for (at, byte) in line.iter().enumerate().rev() {
             if *byte == b'"' && self.quoted {
-                // The quote that ends a text is met from outside, and none that begins one follows a backslash.
+                // The quote that ends a text comes first, and none that begins one follows a
+                // backslash.
                 inside = !inside || line[..at].ends_with(b"\\");
             } else if *byte == self.separator && !inside {
                 self.rest = Some(&line[..at]);

@@ -1,4 +1,4 @@
-//! Who a request is counted for, in sixteen bytes.
+//! The key of a client, in sixteen bytes.
 
 use std::{
     fmt,
@@ -9,10 +9,10 @@ use std::{
 
 /// Key of a client, which a limit per key counts.
 ///
-/// Sixteen bytes, whatever it is made of. An address, a number, a UUID in its usual text, and a name of up to fifteen bytes
-/// stay readable, in logs and in [`top`](crate::per_key::PerKeyLimiter::top). All else, and every
-/// [secret](ClientKey::secret), is a hash of 120 bits under keys that are random in each process: it cannot be turned back,
-/// and means nothing after a restart.
+/// It takes sixteen bytes. Addresses, numbers, UUIDs and names of up to fifteen bytes stay readable
+/// in logs and in [`top`](crate::per_key::PerKeyLimiter::top). Anything else, and every
+/// [secret](ClientKey::secret), is a hash of 120 bits with a key that is random in each process: it
+/// cannot be reversed, and differs after a restart.
 ///
 /// ```
 /// use tower_throttle::key::ClientKey;
@@ -28,8 +28,8 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientKey([u8; ClientKey::BYTES + 1]);
 
-/// What the last byte says that the others are; kinds from [`kind::TEXT`] on are a text whose length is added, and
-/// those from [`kind::UUID`] on a UUID.
+/// The kind of a key, in its last byte. From [`kind::TEXT`] on it is a text, whose length is added;
+/// from [`kind::UUID`] on it is a UUID.
 mod kind {
     pub(super) const EVERYONE: u8 = 0;
     pub(super) const HASH: u8 = 1;
@@ -51,7 +51,7 @@ const AFTER_VARIANT: u128 = (1 << VARIANT_AT) - 1;
 impl ClientKey {
     const BYTES: usize = 15;
 
-    /// The one caller that all requests are counted for where nothing tells them apart.
+    /// The key of all requests that are counted together.
     pub const EVERYONE: Self = Self([kind::EVERYONE; Self::BYTES + 1]);
 
     /// Returns the key of a secret, such as an API key: a hash, whatever the secret looks like.
@@ -60,7 +60,7 @@ impl ClientKey {
         Self::hashed(b's', secret.as_ref())
     }
 
-    /// Returns the key of a name, which is readable if it is short or a UUID. For all that is secret, use
+    /// Returns the key of a name, which is readable if it is short or a UUID. For secrets, use
     /// [`secret`](Self::secret).
     #[must_use]
     pub fn name(name: impl AsRef<[u8]>) -> Self {
@@ -68,17 +68,17 @@ impl ClientKey {
         if let Some(key) = Self::uuid(name) {
             return key;
         }
-        // What can't be printed is no name to read.
+        // A name that can't be printed is not readable.
         if name.len() > Self::BYTES || !name.iter().all(|byte| (b' '..=b'~').contains(byte)) {
             return Self::hashed(b'n', name);
         }
         Self::of(kind::TEXT + name.len() as u8, name)
     }
 
-    /// All addresses that share the first `prefix` bits with this one.
+    /// Returns the key of all addresses that share the first `prefix` bits with this one.
     ///
-    /// An IPv6 address that is an IPv4 address in disguise (`::ffff:192.0.2.1`) counts as that, with all of its 32 bits; a
-    /// prefix that is longer than the address is all of it.
+    /// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) counts as the IPv4 address, with all of its
+    /// 32 bits. A prefix that is longer than the address means all of it.
     #[must_use]
     pub fn network(address: IpAddr, prefix: u8) -> Self {
         match (address, address.to_canonical()) {
@@ -88,14 +88,15 @@ impl ClientKey {
         }
     }
 
-    /// A caller that is all of these together.
+    /// Returns the key of all of these together.
     #[must_use]
-    pub fn joined(callers: &[Self]) -> Self {
-        let all: Vec<u8> = callers.iter().flat_map(|caller| caller.0).collect();
+    pub fn joined(keys: &[Self]) -> Self {
+        let all: Vec<u8> = keys.iter().flat_map(|key| key.0).collect();
         Self::hashed(b'j', &all)
     }
 
-    /// A UUID in lower case, without the two bits of its variant, which are the same in all of them (RFC 9562).
+    /// Packs a UUID in lower case without the two bits of its variant, which are the same in all of
+    /// them (RFC 9562).
     fn uuid(name: &[u8]) -> Option<Self> {
         if name.len() != 36 {
             return None;
@@ -129,7 +130,7 @@ impl ClientKey {
         Some((packed >> VARIANT_AT) << 64 | variant | packed & AFTER_VARIANT)
     }
 
-    /// All that it is, to be hashed.
+    /// Returns all of it, for the hash of a table.
     pub(crate) fn bytes(&self) -> &[u8; Self::BYTES + 1] {
         &self.0
     }
@@ -148,7 +149,7 @@ impl ClientKey {
         let mut bytes = [0; Self::BYTES];
         bytes[14] = prefix;
         if prefix > 112 {
-            // The last two bytes find no room.
+            // There is no room for the last two bytes.
             return Self::hashed(prefix | 0x80, &network);
         }
         bytes[..14].copy_from_slice(&network[..14]);
@@ -214,7 +215,7 @@ impl From<String> for ClientKey {
     }
 }
 
-/// IPv6 addresses by their /64, which is the least that one caller has; see [`ClientKey::network`].
+/// IPv6 addresses by their /64, the smallest network of a client; see [`ClientKey::network`].
 impl From<IpAddr> for ClientKey {
     fn from(address: IpAddr) -> Self {
         Self::network(address, if address.is_ipv4() { 32 } else { 64 })
@@ -284,7 +285,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_uuid_is_read_back(uuid in "[0-9a-f]{8}(-[0-9a-f]{4}){2}-[89ab][0-9a-f]{3}-[0-9a-f]{12}") {
+        fn a_uuid_is_read_back(
+            uuid in "[0-9a-f]{8}(-[0-9a-f]{4}){2}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+        ) {
             prop_assert_eq!(ClientKey::name(&uuid).to_string(), uuid);
         }
     }

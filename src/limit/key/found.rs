@@ -1,4 +1,4 @@
-//! Keys that are found in a request: headers, extensions, routes, closures, and several of these together.
+//! Keys from a request: headers, extensions, closures, and several of these together.
 
 use std::{any::type_name, fmt, marker::PhantomData};
 
@@ -6,38 +6,39 @@ use http::{HeaderMap, HeaderName, Request, header::AUTHORIZATION};
 
 use super::{ClientKey, Key};
 
-/// All requests are one caller's.
+/// Counts all requests together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Global;
 
-/// A caller is whose API key a request bears: in a header of its own, or as a bearer token. Only a [hash](ClientKey::secret) of it
-/// is kept.
+/// Key by API key, in a header of its own or as a bearer token. Only a [hash](ClientKey::secret) of
+/// it is stored.
 ///
-/// A header that is empty, or there more than once, is none. Whoever makes up a key is a new caller: refuse unknown keys further
-/// out, or limit addresses, too.
+/// A request has no key if the header is empty or repeated. Clients can make up keys, each of which
+/// has a new limit: reject unknown keys in an outer layer, or limit addresses as well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ApiKey {
     header: HeaderName,
     is_bearer: bool,
 }
 
-/// A caller is who a header names, such as `x-user-id`, which a proxy in front sets. Who may set it himself can be anybody.
+/// Key by a header that a proxy in front sets, such as `x-user-id`. Clients must not be able to set
+/// it.
 ///
-/// A header that is empty, or there more than once, is none.
+/// A request has no key if the header is empty or repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header(HeaderName);
 
-/// A caller is what an extension of the request says, which some layer further out has put there: `T` is `Into<ClientKey>`.
+/// Key by an extension of the request, which an outer layer inserts: `T` is `Into<ClientKey>`.
 pub struct Extension<T>(PhantomData<fn() -> T>);
 
 // ===== impl ApiKey =====
 
 impl ApiKey {
-    /// The key is all that stands in the header `name`, such as `x-api-key`.
+    /// Creates a key from all of the header `name`, such as `x-api-key`.
     ///
     /// # Panics
     ///
-    /// When `name` is no name of a header in lower case.
+    /// If `name` is not a header name in lower case.
     #[must_use]
     pub fn header(name: &'static str) -> Self {
         let header = HeaderName::from_static(name);
@@ -45,7 +46,7 @@ impl ApiKey {
         Self { header, is_bearer }
     }
 
-    /// The key is the token of `Authorization: Bearer ..`.
+    /// Creates a key from the token of `Authorization: Bearer ..`.
     #[must_use]
     pub const fn bearer() -> Self {
         Self {
@@ -61,7 +62,7 @@ impl ApiKey {
         if !self.is_bearer {
             return Some(value);
         }
-        // The scheme is told in any case.
+        // The scheme is case-insensitive.
         let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
         let token = token.trim_ascii();
         (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
@@ -71,11 +72,11 @@ impl ApiKey {
 // ===== impl Header =====
 
 impl Header {
-    /// The header `name`.
+    /// Creates a key from the header `name`.
     ///
     /// # Panics
     ///
-    /// When `name` is no name of a header in lower case.
+    /// If `name` is not a header name in lower case.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self(HeaderName::from_static(name))
@@ -87,7 +88,7 @@ impl Header {
 // ===== impl Extension =====
 
 impl<T> Extension<T> {
-    /// The extension of type `T`.
+    /// Creates a key from the extension of type `T`.
     #[must_use]
     pub const fn new() -> Self {
         Self(PhantomData)
@@ -116,7 +117,7 @@ impl<T> Default for Extension<T> {
     }
 }
 
-/// The value of a header that is there once, and says something.
+/// Returns the value of a header that is there once and is not empty.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.as_bytes().trim_ascii();
@@ -124,19 +125,19 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
 }
 
 impl<Request> Key<Request> for Global {
-    fn caller(&self, _: &Request) -> Option<ClientKey> {
+    fn key(&self, _: &Request) -> Option<ClientKey> {
         Some(ClientKey::EVERYONE)
     }
 }
 
 impl<B> Key<Request<B>> for ApiKey {
-    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+    fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         self.find(request.headers()).map(ClientKey::secret)
     }
 }
 
 impl<B> Key<Request<B>> for Header {
-    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+    fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         only(request.headers(), &self.0).map(ClientKey::name)
     }
 }
@@ -145,7 +146,7 @@ impl<T, B> Key<Request<B>> for Extension<T>
 where
     T: Into<ClientKey> + Clone + Send + Sync + 'static,
 {
-    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+    fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         request.extensions().get::<T>().cloned().map(Into::into)
     }
 }
@@ -154,19 +155,19 @@ impl<F, Request> Key<Request> for F
 where
     F: Fn(&Request) -> Option<ClientKey>,
 {
-    fn caller(&self, request: &Request) -> Option<ClientKey> {
+    fn key(&self, request: &Request) -> Option<ClientKey> {
         self(request)
     }
 }
 
-/// All keys of a tuple together are one caller; where one is missing, so is the key.
+/// All keys of a tuple together are one key, which is missing if one of them is.
 macro_rules! tuple {
     ($($K:ident),+) => {
         impl<Request, $($K: Key<Request>),+> Key<Request> for ($($K,)+) {
-            fn caller(&self, request: &Request) -> Option<ClientKey> {
+            fn key(&self, request: &Request) -> Option<ClientKey> {
                 #[allow(non_snake_case, reason = "a key is named as its type")]
                 let ($($K,)+) = self;
-                Some(ClientKey::joined(&[$($K.caller(request)?),+]))
+                Some(ClientKey::joined(&[$($K.key(request)?),+]))
             }
 
             fn lacks_peer(&self, request: &Request) -> bool {

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::limit::per_key::key::PeerAddr;
+use crate::limit::key::PeerAddr;
 
 const XFF: &str = "x-forwarded-for";
 const FWD: &str = "forwarded";
@@ -66,29 +66,39 @@ fn by_count() {
     let long = ["6.6.6.6"; 99].join(",");
     let p = "10.0.0.1";
     check(&[
-        (&[(XFF, b"6.6.6.6")], "192.0.2.7", none, Some("192.0.2.7"), "without proxies, headers are the client's own"),
+        (&[(XFF, b"6.6.6.6")], "192.0.2.7", none, Some("192.0.2.7"),
+            "without proxies, headers are the client's own"),
         (&[(XFF, b"6.6.6.6")], "", none, None, "without proxies and a peer, nobody is known"),
         (&[(XFF, b"192.0.2.7")], p, one, Some("192.0.2.7"), "the proxy wrote who connected"),
-        (&[(XFF, b"192.0.2.7")], "", one, Some("192.0.2.7"), "a header that can be read needs no peer"),
-        (&[(XFF, b"6.6.6.6, 192.0.2.7")], p, one, Some("192.0.2.7"), "spoofed: left of the proxy's entry"),
-        (&[(XFF, b"6.6.6.6"), (XFF, b"192.0.2.7")], p, one, Some("192.0.2.7"), "spoofed: the proxy's is the last line"),
-        (&[(XFF, b"6.6.6.6, 192.0.2.7, 10.0.0.2")], p, two, Some("192.0.2.7"), "chained: second from the right"),
-        (&[(XFF, b"6.6.6.6, 192.0.2.7"), (XFF, b"10.0.0.2")], p, two, Some("192.0.2.7"), "chained over two lines"),
+        (&[(XFF, b"192.0.2.7")], "", one, Some("192.0.2.7"),
+            "a header that can be read needs no peer"),
+        (&[(XFF, b"6.6.6.6, 192.0.2.7")], p, one, Some("192.0.2.7"),
+            "spoofed: left of the proxy's entry"),
+        (&[(XFF, b"6.6.6.6"), (XFF, b"192.0.2.7")], p, one, Some("192.0.2.7"),
+            "spoofed: the proxy's is the last line"),
+        (&[(XFF, b"6.6.6.6, 192.0.2.7, 10.0.0.2")], p, two, Some("192.0.2.7"),
+            "chained: second from the right"),
+        (&[(XFF, b"6.6.6.6, 192.0.2.7"), (XFF, b"10.0.0.2")], p, two, Some("192.0.2.7"),
+            "chained over two lines"),
         (&[], p, one, Some(p), "missing: the peer is all that is known"),
         (&[], "", one, None, "missing, and no peer"),
-        (&[(FWD, b"for=6.6.6.6")], p, one, Some(p), "a header that the proxy does not write is not read"),
-        (&[(XFF, b"10.0.0.2")], p, two, Some("10.0.0.2"), "too short: the last entry is still a trusted proxy's word"),
+        (&[(FWD, b"for=6.6.6.6")], p, one, Some(p),
+            "a header that the proxy does not write is not read"),
+        (&[(XFF, b"10.0.0.2")], p, two, Some("10.0.0.2"),
+            "too short: the last entry is still a trusted proxy's word"),
         (&[(XFF, b"10.0.0.2")], p, nobody, None, "too short, and no key wanted"),
         (&[], p, nobody, None, "missing, and no key wanted"),
         (&[(XFF, b"6.6.6.6,")], p, one, Some(p), "an empty entry is garbled, not skipped"),
-        (&[(XFF, b"6.6.6.6, , 10.0.0.2")], p, two, Some("10.0.0.2"), "an empty entry in the middle is not skipped"),
+        (&[(XFF, b"6.6.6.6, , 10.0.0.2")], p, two, Some("10.0.0.2"),
+            "an empty entry in the middle is not skipped"),
         (&[(XFF, b"6.6.6.6"), (XFF, b"")], p, one, Some(p), "an empty line is an empty entry"),
         (&[(XFF, b"6.6.6.6, unknown")], p, one, Some(p), "`unknown` is not passed over"),
         (&[(XFF, b"6.6.6.6, _hidden")], p, one, Some(p), "obfuscated is not passed over"),
         (&[(XFF, b"6.6.6.6, client.example")], p, one, Some(p), "a name is no address"),
         (&[(XFF, b"6.6.6.6, 192.0.2.7.1")], p, one, Some(p), "five numbers are no address"),
         (&[(XFF, b"6.6.6.6, 192.0.2.07")], p, one, Some(p), "octal or not, nobody knows"),
-        (&[(XFF, b"\xff\xfe, 192.0.2.7")], p, one, Some("192.0.2.7"), "bytes beyond ASCII spoil their own entry only"),
+        (&[(XFF, b"\xff\xfe, 192.0.2.7")], p, one, Some("192.0.2.7"),
+            "bytes beyond ASCII spoil their own entry only"),
         (&[(XFF, b"6.6.6.6, 192.0.2.\xff7")], p, one, Some(p), "bytes beyond ASCII are no address"),
         (&[(XFF, b"192.0.2.7:4711")], p, one, Some("192.0.2.7"), "IPv4 with a port"),
         (&[(XFF, b"192.0.2.7:99999")], p, one, Some(p), "no such port"),
@@ -105,14 +115,19 @@ fn by_count() {
         (&[(XFF, b"[fe80::7%25eth0]:443")], p, one, Some("fe80::7"), "an encoded zone is dropped"),
         (&[(XFF, b"fe80::7%")], p, one, Some(p), "an empty zone is garbled"),
         (&[(XFF, b"::ffff:192.0.2.7")], p, one, Some("192.0.2.7"), "IPv4 in disguise is IPv4"),
-        (&[(XFF, b"[::ffff:c000:207]:80")], p, one, Some("192.0.2.7"), "IPv4 in hexadecimal disguise is IPv4"),
+        (&[(XFF, b"[::ffff:c000:207]:80")], p, one, Some("192.0.2.7"),
+            "IPv4 in hexadecimal disguise is IPv4"),
         (&[], "::ffff:10.0.0.1", one, Some(p), "a peer in disguise is folded as well"),
-        (&[(XFF, b"6.6.6.6 ,\t 192.0.2.7 \t")], p, one, Some("192.0.2.7"), "whitespace around entries"),
+        (&[(XFF, b"6.6.6.6 ,\t 192.0.2.7 \t")], p, one, Some("192.0.2.7"),
+            "whitespace around entries"),
         (&[(XFF, b"192.0.2.7 6.6.6.6")], p, one, Some(p), "two addresses are no entry"),
         (&[(XFF, b"\"192.0.2.7\"")], p, one, Some(p), "this header knows no quotes"),
-        (&[(XFF, b"\"6.6.6.6, 192.0.2.7")], p, one, Some("192.0.2.7"), "nor does a quote hide the comma"),
-        (&[(XFF, long.as_bytes()), (XFF, b"192.0.2.7")], p, one, Some("192.0.2.7"), "too long: not walked"),
-        (&[(XFF, long.as_bytes()), (XFF, b"192.0.2.7")], p, many, Some("6.6.6.6"), "more than is ever read"),
+        (&[(XFF, b"\"6.6.6.6, 192.0.2.7")], p, one, Some("192.0.2.7"),
+            "nor does a quote hide the comma"),
+        (&[(XFF, long.as_bytes()), (XFF, b"192.0.2.7")], p, one, Some("192.0.2.7"),
+            "too long: not walked"),
+        (&[(XFF, long.as_bytes()), (XFF, b"192.0.2.7")], p, many, Some("6.6.6.6"),
+            "more than is ever read"),
     ]);
 }
 
@@ -125,22 +140,32 @@ fn by_network() {
     let inside = ["10.0.0.9"; 65].join(",");
     let most = ["10.0.0.9"; 64].join(",");
     check(&[
-        (&[(XFF, b"6.6.6.6")], "192.0.2.7", key, Some("192.0.2.7"), "an untrusted peer is the client whatever it says"),
-        (&[(XFF, b"10.0.0.1")], "192.0.2.7", nobody, Some("192.0.2.7"), "an untrusted peer is known"),
+        (&[(XFF, b"6.6.6.6")], "192.0.2.7", key, Some("192.0.2.7"),
+            "an untrusted peer is the client whatever it says"),
+        (&[(XFF, b"10.0.0.1")], "192.0.2.7", nobody, Some("192.0.2.7"),
+            "an untrusted peer is known"),
         (&[(XFF, b"192.0.2.7")], "", key, None, "without a peer, nobody can be trusted"),
-        (&[(XFF, b"6.6.6.6, 192.0.2.7, 10.0.0.3, 10.0.0.2")], p, key, Some("192.0.2.7"), "chained: the first untrusted from the right"),
-        (&[(XFF, b"6.6.6.6, 192.0.2.7"), (XFF, b"10.0.0.3, fd00::2")], p, key, Some("192.0.2.7"), "chained over lines and families"),
-        (&[(XFF, b"10.0.0.5, 192.0.2.7")], p, key, Some("192.0.2.7"), "a client that claims to be a proxy"),
-        (&[(XFF, b"10.0.0.4, 10.0.0.3")], p, key, Some("10.0.0.4"), "all trusted: the client is inside"),
-        (&[(XFF, b"192.0.2.7, ::ffff:10.0.0.3")], "::ffff:10.0.0.1", key, Some("192.0.2.7"), "proxies in disguise are trusted"),
+        (&[(XFF, b"6.6.6.6, 192.0.2.7, 10.0.0.3, 10.0.0.2")], p, key, Some("192.0.2.7"),
+            "chained: the first untrusted from the right"),
+        (&[(XFF, b"6.6.6.6, 192.0.2.7"), (XFF, b"10.0.0.3, fd00::2")], p, key, Some("192.0.2.7"),
+            "chained over lines and families"),
+        (&[(XFF, b"10.0.0.5, 192.0.2.7")], p, key, Some("192.0.2.7"),
+            "a client that claims to be a proxy"),
+        (&[(XFF, b"10.0.0.4, 10.0.0.3")], p, key, Some("10.0.0.4"),
+            "all trusted: the client is inside"),
+        (&[(XFF, b"192.0.2.7, ::ffff:10.0.0.3")], "::ffff:10.0.0.1", key, Some("192.0.2.7"),
+            "proxies in disguise are trusted"),
         (&[], p, key, Some(p), "missing: the peer"),
         (&[], p, nobody, None, "missing, and no key wanted"),
-        (&[(XFF, b"6.6.6.6, unknown, 10.0.0.3, 10.0.0.2")], p, key, Some("10.0.0.3"), "unreadable: the last trusted one"),
+        (&[(XFF, b"6.6.6.6, unknown, 10.0.0.3, 10.0.0.2")], p, key, Some("10.0.0.3"),
+            "unreadable: the last trusted one"),
         (&[(XFF, b"6.6.6.6,, 10.0.0.2")], p, nobody, None, "an empty entry is garbled"),
         (&[(XFF, most.as_bytes())], p, key, Some("10.0.0.9"), "just as long as is read"),
-        (&[(XFF, most.as_bytes())], p, nobody, Some("10.0.0.9"), "just as long as is read, so readable"),
+        (&[(XFF, most.as_bytes())], p, nobody, Some("10.0.0.9"),
+            "just as long as is read, so readable"),
         (&[(XFF, inside.as_bytes())], p, nobody, None, "too long"),
-        (&[(XFF, inside.as_bytes())], p, key, Some("10.0.0.9"), "too long: the last one that was read"),
+        (&[(XFF, inside.as_bytes())], p, key, Some("10.0.0.9"),
+            "too long: the last one that was read"),
     ]);
 }
 
@@ -153,31 +178,50 @@ fn by_forwarded() {
     let p = "10.0.0.1";
     check(&[
         (&[(FWD, b"for=192.0.2.7")], p, one, Some("192.0.2.7"), "the plainest form"),
-        (&[(FWD, b"proto=https;FOR=192.0.2.7;by=10.0.0.1")], p, one, Some("192.0.2.7"), "names have no case, and any order"),
-        (&[(FWD, b"for=\"192.0.2.7:4711\" ; proto=http")], p, one, Some("192.0.2.7"), "quoted with a port"),
-        (&[(FWD, b"for=\"[2001:db8::7]:4711\"")], p, one, Some("2001:db8::7"), "quoted IPv6 with a port"),
-        (&[(FWD, b"for=\"[2001:db8::7]:_p-1\"")], p, one, Some("2001:db8::7"), "a port may be hidden"),
+        (&[(FWD, b"proto=https;FOR=192.0.2.7;by=10.0.0.1")], p, one, Some("192.0.2.7"),
+            "names have no case, and any order"),
+        (&[(FWD, b"for=\"192.0.2.7:4711\" ; proto=http")], p, one, Some("192.0.2.7"),
+            "quoted with a port"),
+        (&[(FWD, b"for=\"[2001:db8::7]:4711\"")], p, one, Some("2001:db8::7"),
+            "quoted IPv6 with a port"),
+        (&[(FWD, b"for=\"[2001:db8::7]:_p-1\"")], p, one, Some("2001:db8::7"),
+            "a port may be hidden"),
         (&[(FWD, b"for=\"[2001:db8::7]:_\"")], p, one, Some(p), "a port is not hidden by nothing"),
         (&[(FWD, b"for=[2001:db8::7]")], p, one, Some("2001:db8::7"), "quotes that were forgotten"),
-        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7")], p, one, Some("192.0.2.7"), "spoofed: left of the proxy's element"),
-        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7"), (FWD, b"for=10.0.0.2")], p, two, Some("192.0.2.7"), "chained over two lines"),
-        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7, for=10.0.0.2")], p, key, Some("192.0.2.7"), "chained, by network"),
-        (&[(FWD, b"for=\"6.6.6.6, for=192.0.2.7")], p, one, Some("192.0.2.7"), "an open quote swallows nothing"),
-        (&[(FWD, b"for=\"6.6.6.6\\, for=\"192.0.2.7\"")], p, one, Some("192.0.2.7"), "nor does an open quote with a backslash"),
-        (&[(FWD, b"for=\"6.6.6.6, for=\"192.0.2.7\"")], p, one, Some("192.0.2.7"), "nor before quotes of the proxy's own"),
-        (&[(FWD, b"for=6.6.6.6\", for=10.0.0.2")], p, two, Some("10.0.0.2"), "a closing quote alone is garbled"),
-        (&[(FWD, b"for=192.0.2.7;ext=\"a, for=6.6.6.6\"")], p, one, Some("192.0.2.7"), "a comma in quotes is text"),
-        (&[(FWD, b"for=192.0.2.7;ext=\"a\\\", for=6.6.6.6\"")], p, one, Some("192.0.2.7"), "an escaped quote ends nothing"),
-        (&[(FWD, b"for=192.0.2.7;ext=\"a\\\\\"")], p, one, Some("192.0.2.7"), "an escaped backslash escapes nothing"),
-        (&[(FWD, b"for=192.0.2.7;ext=\";for=6.6.6.6\"")], p, one, Some("192.0.2.7"), "a semicolon in quotes is text"),
+        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7")], p, one, Some("192.0.2.7"),
+            "spoofed: left of the proxy's element"),
+        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7"), (FWD, b"for=10.0.0.2")], p, two, Some("192.0.2.7"),
+            "chained over two lines"),
+        (&[(FWD, b"for=6.6.6.6, for=192.0.2.7, for=10.0.0.2")], p, key, Some("192.0.2.7"),
+            "chained, by network"),
+        (&[(FWD, b"for=\"6.6.6.6, for=192.0.2.7")], p, one, Some("192.0.2.7"),
+            "an open quote swallows nothing"),
+        (&[(FWD, b"for=\"6.6.6.6\\, for=\"192.0.2.7\"")], p, one, Some("192.0.2.7"),
+            "nor does an open quote with a backslash"),
+        (&[(FWD, b"for=\"6.6.6.6, for=\"192.0.2.7\"")], p, one, Some("192.0.2.7"),
+            "nor before quotes of the proxy's own"),
+        (&[(FWD, b"for=6.6.6.6\", for=10.0.0.2")], p, two, Some("10.0.0.2"),
+            "a closing quote alone is garbled"),
+        (&[(FWD, b"for=192.0.2.7;ext=\"a, for=6.6.6.6\"")], p, one, Some("192.0.2.7"),
+            "a comma in quotes is text"),
+        (&[(FWD, b"for=192.0.2.7;ext=\"a\\\", for=6.6.6.6\"")], p, one, Some("192.0.2.7"),
+            "an escaped quote ends nothing"),
+        (&[(FWD, b"for=192.0.2.7;ext=\"a\\\\\"")], p, one, Some("192.0.2.7"),
+            "an escaped backslash escapes nothing"),
+        (&[(FWD, b"for=192.0.2.7;ext=\";for=6.6.6.6\"")], p, one, Some("192.0.2.7"),
+            "a semicolon in quotes is text"),
         (&[(FWD, b"for=6.6.6.6;for=192.0.2.7")], p, one, Some(p), "of two, nobody knows which"),
-        (&[(FWD, b"for=6.6.6.6, proto=https;by=10.0.0.1")], p, one, Some(p), "an element that does not say is not passed over"),
+        (&[(FWD, b"for=6.6.6.6, proto=https;by=10.0.0.1")], p, one, Some(p),
+            "an element that does not say is not passed over"),
         (&[(FWD, b"for=6.6.6.6, for=unknown")], p, one, Some(p), "`unknown` is not passed over"),
-        (&[(FWD, b"for=6.6.6.6, for=\"_hidden\"")], p, one, Some(p), "obfuscated is not passed over"),
+        (&[(FWD, b"for=6.6.6.6, for=\"_hidden\"")], p, one, Some(p),
+            "obfuscated is not passed over"),
         (&[(FWD, b"for=6.6.6.6,")], p, one, Some(p), "an empty element is garbled"),
         (&[(FWD, b"for=6.6.6.6, for=\"")], p, one, Some(p), "a lone quote is garbled"),
-        (&[(FWD, b"for=6.6.6.6, 192.0.2.7")], p, one, Some(p), "an address without its name is garbled"),
-        (&[(FWD, b"\xff\", for=\"[::ffff:192.0.2.7]\"")], p, one, Some("192.0.2.7"), "bytes beyond ASCII spoil their own element only"),
+        (&[(FWD, b"for=6.6.6.6, 192.0.2.7")], p, one, Some(p),
+            "an address without its name is garbled"),
+        (&[(FWD, b"\xff\", for=\"[::ffff:192.0.2.7]\"")], p, one, Some("192.0.2.7"),
+            "bytes beyond ASCII spoil their own element only"),
         (&[(XFF, b"6.6.6.6")], p, one, Some(p), "another header is not read"),
     ]);
 }
@@ -195,7 +239,8 @@ fn by_x_real_ip() {
         (&[(REAL, b"10.0.0.9")], p, key, Some("10.0.0.9"), "the client may be inside"),
         (&[(REAL, b"6.6.6.6")], "192.0.2.7", key, Some("192.0.2.7"), "an untrusted peer set it"),
         (&[(REAL, b"6.6.6.6")], p, two, Some(p), "with two proxies, it is not the client's"),
-        (&[(REAL, b"6.6.6.6"), (REAL, b"192.0.2.7")], p, one, Some(p), "of two lines, one is not the proxy's"),
+        (&[(REAL, b"6.6.6.6"), (REAL, b"192.0.2.7")], p, one, Some(p),
+            "of two lines, one is not the proxy's"),
         (&[(REAL, b"6.6.6.6, 192.0.2.7")], p, one, Some(p), "it is no list"),
         (&[(REAL, b"unknown")], p, one, Some(p), "`unknown` is no address"),
         (&[], p, one, Some(p), "missing: the peer"),
@@ -206,7 +251,7 @@ fn by_x_real_ip() {
 fn callers_are_counted_by_prefix() {
     let key = ClientIp::behind(1);
     let caller = |key: &ClientIp, line: &[u8]| {
-        key.caller(&request(&[(XFF, line)], ""))
+        key.key(&request(&[(XFF, line)], ""))
             .map(|caller| caller.to_string())
     };
     assert_eq!(
@@ -232,7 +277,8 @@ fn a_network_that_is_none_is_an_error() {
     assert_eq!(error.text, "proxy");
 }
 
-/// What an attacker puts into a header: anything that may stand there, and what parsers trip over more often.
+/// What an attacker puts into a header: anything that may stand there, and what parsers trip over
+/// more often.
 fn attack() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop_oneof![
         prop::sample::select(vec![

@@ -7,16 +7,16 @@ use http::{Extensions, Method, Request};
 
 use super::{ClientKey, Key};
 
-/// Key by method and matched route, such as `GET /users/{id}`, whatever the id. For layers inside of axum's router.
+/// Key by method and matched route, such as `GET /users/{id}` for all ids. For layers inside axum's
+/// router.
 ///
-/// Requests that match no route count together, for each method. Outside of the router those are all requests.
-///
-/// A method that is none of HTTP's own nine, as WebDAV has them and anybody can make them up, counts as all others of a route do.
+/// Requests that match no route count together, for each method. Outside the router that is all
+/// requests. All methods other than HTTP's nine, which clients can make up, count as one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Route;
 
 impl<B> Key<Request<B>> for Route {
-    fn caller(&self, request: &Request<B>) -> Option<ClientKey> {
+    fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         let path = request.extensions().get::<MatchedPath>();
         let method = ClientKey::name(known(request.method()));
         let path = path.map_or("", MatchedPath::as_str);
@@ -24,7 +24,7 @@ impl<B> Key<Request<B>> for Route {
     }
 }
 
-/// A route that takes any method must not have a limit for each that a client thinks of.
+/// Returns the name of a standard method: made-up ones must not have a limit each.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET
@@ -40,7 +40,7 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// The peer's address, if the server was started with axum's connect info.
+/// Returns the address of the peer, if the server was started with axum's connect info.
 pub(super) fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
     let info = extensions.get::<ConnectInfo<SocketAddr>>();
     info.map(|info| info.0)
@@ -49,7 +49,7 @@ pub(super) fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::per_key::key::peer_ip::{PeerAddr, peer};
+    use crate::limit::key::peer_ip::{PeerAddr, peer};
 
     #[test]
     fn what_axum_says_counts_after_the_own_extension() {

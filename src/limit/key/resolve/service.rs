@@ -8,9 +8,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::{Attach, Resolution, future::ResponseFuture};
+use super::{Attach, found::Resolution, future::ResponseFuture};
 
-/// A service whose requests bear what was found out about their callers. Made by a [`ResolveLayer`](super::ResolveLayer).
+/// Service that looks up the client of each request. See the [module docs](crate::key::resolve) for
+/// examples.
 #[derive(Clone)]
 pub struct Resolve<S, F> {
     inner: S,
@@ -47,8 +48,8 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let look_up = (self.look_up)(&request);
-        // Whether the look-up has to wait is known once it was polled, and from then on it can't be moved: so that happens in
-        // the future, which gets the instance that was polled ready.
+        // Whether the look-up has to wait is known once it was polled, and then it can't be moved.
+        // So it is polled in the future, which gets the instance that was polled ready.
         let fresh = self.inner.clone();
         let ready = mem::replace(&mut self.inner, fresh);
         ResponseFuture::new(look_up, ready, request)

@@ -4,7 +4,8 @@ use tower_layer::Layer;
 
 use super::Resolve;
 
-/// Looks up whose each request is, and tells what stands further in. See the [module docs](crate::key::resolve) for examples.
+/// Layer that looks up the client of each request. See the [module docs](crate::key::resolve) for
+/// examples.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct ResolveLayer<F> {
@@ -14,10 +15,15 @@ pub struct ResolveLayer<F> {
 // ===== impl ResolveLayer =====
 
 impl<F> ResolveLayer<F> {
-    /// A layer that asks `look_up`, a closure that gets the request and returns a future of an `Option<T>`, or of a `Result` of
-    /// one whose error is an answer: see [`Resolution`](super::Resolution).
+    /// Creates a layer that calls `look_up`, a closure that gets the request and returns a future
+    /// of an `Option<T>`, or of a `Result<Option<T>, Response>`.
     ///
-    /// The future outlives the borrow of the request: what it needs of it is copied out before `async move`.
+    /// An `Err` is a response of the service, such as a 503 if the database is down or a 401 for an
+    /// unknown key, so the error type of the service does not change. If an inner layer gives
+    /// responses another body, as a [`ConcurrencyLayer`](crate::ConcurrencyLayer) does,
+    /// `response.map(Into::into)` has that type.
+    ///
+    /// The future outlives the borrow of the request: copy what it needs before `async move`.
     pub const fn new(look_up: F) -> Self {
         Self { look_up }
     }

@@ -4,9 +4,9 @@ use std::{error, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Networks, such as those of proxies that are trusted, or of callers that are exempt.
+/// List of networks, such as trusted proxies or exempt clients.
 ///
-/// An IPv6 address that is an IPv4 address in disguise (`::ffff:192.0.2.1`) counts as that, and so does such a network.
+/// IPv4-mapped IPv6 addresses and networks (`::ffff:192.0.2.1`) count as the IPv4 ones.
 ///
 /// ```
 /// use tower_throttle::key::Networks;
@@ -21,7 +21,7 @@ pub struct Networks {
     nets: Arc<[IpNet]>,
 }
 
-/// A text that is neither a network nor an address.
+/// Error of a text that is neither a network nor an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidNetwork {
@@ -32,11 +32,11 @@ pub struct InvalidNetwork {
 // ===== impl Networks =====
 
 impl Networks {
-    /// Networks in the form `10.0.0.0/8` or `2001:db8::/32`; a bare address is a network of one.
+    /// Parses networks such as `10.0.0.0/8` or `2001:db8::/32`; an address is a network of one.
     ///
     /// # Errors
     ///
-    /// The first text that is neither.
+    /// Returns the first text that is neither.
     pub fn new<N>(nets: N) -> Result<Self, InvalidNetwork>
     where
         N: IntoIterator,
@@ -48,7 +48,7 @@ impl Networks {
         })
     }
 
-    /// Whether the address is in one of them.
+    /// Returns whether the address is in one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -65,7 +65,7 @@ fn parse(text: &str) -> Result<IpNet, InvalidNetwork> {
     Ok(folded(net))
 }
 
-/// Addresses are folded before they are looked for, and a network that is not would have none of them.
+/// Converts an IPv4-mapped network, because addresses are converted before they are compared.
 fn folded(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
@@ -80,7 +80,8 @@ impl fmt::Display for InvalidNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is not a network: write an address and a prefix, as in 10.0.0.0/8 or 2001:db8::/32, or an address alone",
+            "{:?} is not a network: write an address and a prefix, as in 10.0.0.0/8 or \
+             2001:db8::/32, or an address alone",
             self.text
         )
     }

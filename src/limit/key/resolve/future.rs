@@ -11,17 +11,19 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Attach, Resolution};
+use super::{Attach, found::Resolution};
 
 pin_project! {
     /// The response future of a [`Resolve`](super::Resolve).
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any point. The look-up is dropped with it, and the inner service is not called if it was not yet.
+    /// It may be dropped at any point. The look-up is dropped with it, and the inner service is not
+    /// called if it was not called before.
     ///
-    /// The look-up makes progress only while this is polled. Nothing that was polled ready is held while it waits. Before the first
-    /// poll, and once the look-up is over, one that is kept but not polled may hold a place in the inner service.
+    /// The look-up makes progress only while this is polled. No service that was polled ready is
+    /// held while it waits. Before the first poll and after the look-up, a future that is not
+    /// polled may hold a place in the inner service.
     pub struct ResponseFuture<S, Request, L>
     where
         S: Service<Request>,
@@ -80,8 +82,8 @@ where
                 // ## Resolving => (Readying | done)
                 (StateProj::Resolving { look_up, is_ready }, Some(held)) => {
                     let Poll::Ready(resolution) = look_up.poll(cx) else {
-                        // What the ready instance holds, such as the only permit of a limit further in, must not be held
-                        // while this sleeps.
+                        // What the ready instance holds, such as the only permit of a limit further
+                        // in, must not be held while this sleeps.
                         if mem::take(is_ready) {
                             held.service = held.service.clone();
                         }

@@ -1,0 +1,160 @@
+//! What an admitted request holds.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    by_key::Demand,
+    kind::{Kind, Rate},
+    state::PerKeyState,
+};
+use crate::{
+    error::Rejected, http::headers::rate_limit::standing::Standing, limit::key::ClientKey,
+};
+
+/// What an admitted request holds.
+///
+/// With a limit of requests [in flight](super::InFlight), the key's next request may start when it
+/// is dropped. With a rate, what was taken counts as used when it is dropped, unless it is
+/// [refunded](Self::refund).
+pub struct Permit<K: Kind> {
+    left: Option<K::Left>,
+    // Boxed and only there if it is needed, so that the future of a request is small.
+    ticket: Option<Box<PermitTicket<K>>>,
+    /// Why the request would have been rejected, if the limit is a shadow.
+    rejection: Option<Box<Rejected>>,
+}
+
+/// What one request took, and of which key.
+struct PermitTicket<K: Kind> {
+    state: Arc<PerKeyState<K>>,
+    key: ClientKey,
+    plan: Option<K::Plan>,
+    cost: u64,
+    mark: K::Mark,
+    shared: bool,
+}
+
+// ===== impl Permit =====
+
+impl<K: Kind> Permit<K> {
+    /// Creates the permit of a request that passes without being counted.
+    pub(super) fn uncounted() -> Self {
+        Self {
+            left: None,
+            ticket: None,
+            rejection: None,
+        }
+    }
+
+    /// Creates the permit of a request that passes although it is rejected: the limit is a shadow.
+    pub(super) fn shadowed(rejected: &Rejected) -> Self {
+        Self {
+            rejection: Some(Box::new(rejected.clone())),
+            ..Self::uncounted()
+        }
+    }
+
+    pub(super) fn rejection(&self) -> Option<&Rejected> {
+        self.rejection.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn new(
+        state: &Arc<PerKeyState<K>>,
+        demand: &Demand<K::Plan>,
+        mark: K::Mark,
+        left: K::Left,
+        shared: bool,
+    ) -> Self {
+        let ticket = (K::HELD || demand.settles).then(|| {
+            Box::new(PermitTicket {
+                state: state.clone(),
+                key: demand.counted_key(),
+                plan: demand.plan,
+                cost: demand.cost,
+                mark,
+                shared,
+            })
+        });
+        Self {
+            left: Some(left),
+            ticket,
+            rejection: None,
+        }
+    }
+
+    /// Shows the state of each of the key's limits, if the request was counted.
+    pub(super) fn standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
+        if let Some(left) = &self.left {
+            K::standings(left, show);
+        }
+    }
+}
+
+impl<K: Rate> Permit<K> {
+    /// Gives back what was taken and was not used.
+    ///
+    /// It goes back to the instant at which it was taken, so what is available again since then
+    /// does not. Nothing goes back to a bucket whose quota has changed since then.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, per_key::PerKeyLimiter};
+    ///
+    /// let limiter = PerKeyLimiter::new(Quota::per_hour(1));
+    /// let permit = limiter.try_acquire("ann".into(), 1)?;
+    /// assert!(limiter.try_acquire("ann".into(), 1).is_err());
+    /// permit.refund();
+    /// assert!(limiter.try_acquire("ann".into(), 1).is_ok());
+    /// # Ok::<(), tower_throttle::Rejected>(())
+    /// ```
+    pub fn refund(mut self) {
+        self.settle(|| 0);
+    }
+
+    /// Counts the real cost of the request, the first time that it is called.
+    pub(super) fn settle(&mut self, real: impl FnOnce() -> u64) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let real = real();
+        let (state, reserved) = (&ticket.state, (ticket.cost, ticket.mark));
+        let now = state.clock.now();
+        let (key, plan, shared) = (ticket.key, ticket.plan, ticket.shared);
+        let settle = |count: &mut K, rule: &K::Rule| {
+            count.settle(rule, reserved, real, now);
+            count.left(rule, now)
+        };
+        self.left = Some(state.table.change(key, plan, shared, now, settle));
+    }
+
+    /// Splits off what is settled later.
+    pub(super) fn split(mut self) -> (Self, Self) {
+        let ticket = self.ticket.take();
+        let later = Self {
+            ticket,
+            ..Self::uncounted()
+        };
+        (self, later)
+    }
+}
+
+impl<K: Kind> Drop for PermitTicket<K> {
+    fn drop(&mut self) {
+        if K::HELD {
+            let now = self.state.clock.now();
+            let (cost, mark) = (self.cost, self.mark);
+            let give_back = |count: &mut K, _: &K::Rule| count.give_back(cost, mark, now);
+            self.state
+                .table
+                .change(self.key, self.plan, self.shared, now, give_back);
+        }
+    }
+}
+
+impl<K: Kind> fmt::Debug for Permit<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! The state that all handles of a limiter share.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    by_key::Demand,
+    kind::{Kind, Want},
+    table::{Admission, Table},
+};
+use crate::{
+    error::Rejected,
+    limit::{clock::Clock, key::ClientKey},
+};
+
+/// The state that all handles of a limiter share.
+pub struct PerKeyState<K: Kind> {
+    pub(super) table: Table<K>,
+    pub(super) clock: Clock,
+    pub(super) rejections: AtomicU64,
+    pub(super) shadow: AtomicBool,
+    /// That requests have no peer is logged once.
+    #[cfg(feature = "tracing")]
+    pub(super) peer_missing: std::sync::Once,
+}
+
+// ===== impl PerKeyState =====
+
+impl<K: Kind> PerKeyState<K> {
+    pub(super) fn new(table: Table<K>, clock: Clock, shadow: bool) -> Arc<Self> {
+        Arc::new(Self {
+            table,
+            clock,
+            rejections: AtomicU64::new(0),
+            shadow: AtomicBool::new(shadow),
+            #[cfg(feature = "tracing")]
+            peer_missing: std::sync::Once::new(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn take(&self, key: ClientKey, plan: Option<K::Plan>, want: Want) -> Admission<K> {
+        self.table.take(key, plan, want, self.clock.now())
+    }
+
+    // Relaxed: lone values.
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that is rejected, or would be if the limit were not a shadow.
+    pub(super) fn count_rejection(&self) {
+        self.rejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether there is room for the head of a queue, and the state of its key.
+    pub(super) fn room(&self, demand: &Demand<K::Plan>) -> (Result<(), Rejected>, K::Left) {
+        let now = self.clock.now();
+        self.table
+            .room(demand.counted_key(), demand.plan, demand.cost, now)
+    }
+}
+
+impl<K: Kind> fmt::Debug for PerKeyState<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerKeyState").finish_non_exhaustive()
+    }
+}
