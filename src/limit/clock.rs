@@ -190,9 +190,9 @@ mod tests {
         let window = SlidingWindowLimiter::with_clock(Quota::per_second(1), clock);
         mock.increment(5 * MINUTE);
         for _ in 0..5 {
-            assert!(bucket.try_acquire(1).is_admit() && window.try_acquire(1).is_admit());
+            assert!(bucket.try_acquire(1).is_ok() && window.try_acquire(1).is_ok());
             mock.decrement(3 * MINUTE);
-            assert!(!bucket.try_acquire(1).is_admit() && !window.try_acquire(1).is_admit());
+            assert!(bucket.try_acquire(1).is_err() && window.try_acquire(1).is_err());
             mock.increment(MINUTE / 30);
         }
     }

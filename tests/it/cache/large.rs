@@ -89,6 +89,7 @@ async fn many_values_in_trailers_are_shared() {
     let mut trailers = HeaderMap::new();
     values(&mut trailers);
     feed.trailers(trailers);
+    drop(feed);
     settle().await;
     for future in waiting {
         let body = future.await.unwrap().into_body().collect().await.unwrap();
