@@ -38,7 +38,7 @@ pub(super) fn enter(lookup: &Lookup) -> Entered {
             return Entered::Lead(lead);
         };
         drop(flights);
-        match Reader::follow(&flight, |head| lookup.accepts(head)) {
+        match Reader::follow(&flight, lookup) {
             Some(reader) => return Entered::Follow(reader, why),
             // The next request leads a new flight.
             None => store.land(&lookup.key, &flight),

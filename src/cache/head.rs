@@ -1,6 +1,6 @@
 //! The head of a cached response.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -9,11 +9,15 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::directives::list;
-use crate::http::headers::age;
+use super::directives::{age, list};
+use crate::http::ResponseUrl;
 
-/// What a header costs besides its text.
-const FIELD: usize = 64;
+/// What a name costs besides its text: a place in the hash table of a map, and an index of it.
+const NAME: usize = 112;
+/// What a value costs besides its text, with an allocation.
+const VALUE: usize = 32;
+/// What each further value of a name costs in addition, in a vector that has grown.
+const EXTRA: usize = 2 * 72;
 
 /// Headers of a connection (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 8] = [
@@ -28,7 +32,10 @@ const HOP_BY_HOP: [&str; 8] = [
 ];
 
 pub(super) struct CachedHead {
+    /// Without extensions: nobody knows what they hold, and how much of it.
     pub(super) response: http::Response<()>,
+    /// Of a response that has one.
+    url: Option<ResponseUrl>,
     /// Of the body, if it is known.
     pub(super) length: Option<u64>,
     /// Whether there may be a body.
@@ -49,9 +56,9 @@ impl CachedHead {
         *response.status_mut() = parts.status;
         *response.version_mut() = parts.version;
         *response.headers_mut() = own(&parts.headers);
-        *response.extensions_mut() = parts.extensions.clone();
         Self {
             response,
+            url: parts.extensions.get().cloned(),
             length,
             has_body,
             born: now,
@@ -62,7 +69,11 @@ impl CachedHead {
 
     /// Returns a response with this head.
     pub(super) fn respond<B>(&self, body: B) -> http::Response<B> {
-        self.response.clone().map(|()| body)
+        let mut response = self.response.clone().map(|()| body);
+        if let Some(url) = &self.url {
+            response.extensions_mut().insert(url.clone());
+        }
+        response
     }
 
     pub(super) fn age(&self, now: Instant) -> u64 {
@@ -84,25 +95,28 @@ impl CachedHead {
     }
 
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + size_of_headers(self.response.headers())
+        let url = self.url.as_ref().map_or(0, |url| url.size);
+        size_of::<Self>() + size_of_headers(self.response.headers()) + url
     }
 }
 
 pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
-    headers
+    let text = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD)
-        .sum()
+        .map(|(name, value)| name.as_str().len() + value.len() + VALUE);
+    let extra = headers.len() - headers.keys_len();
+    text.sum::<usize>() + headers.capacity() * NAME + extra * EXTRA
 }
 
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let is_named = |name: &HeaderName| {
-        let name = name.as_str().as_bytes();
-        list(headers, CONNECTION).any(|listed| listed.eq_ignore_ascii_case(name))
-    };
-    let mut owned = HeaderMap::with_capacity(headers.len());
+    let named: HashSet<_> = list(headers, CONNECTION)
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    let is_named = |name: &HeaderName| named.contains(name.as_str().as_bytes());
+    // By names: a map has a limit of names, and none of values.
+    let mut owned = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         // The cookies of a proxy are for the first client.
         if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) || name == SET_COOKIE {
@@ -110,7 +124,8 @@ pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
         }
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
             copy.set_sensitive(value.is_sensitive());
-            owned.append(name, copy);
+            // There is room, since all names fitted into a map.
+            let _ = owned.try_append(name, copy);
         }
     }
     owned

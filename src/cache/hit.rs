@@ -28,7 +28,8 @@ impl Hit {
         };
         let body = ResponseBody::cached(self.entry.clone());
         let mut response = self.entry.head.respond(body);
-        response.headers_mut().insert(AGE, self.age.into());
+        // If the map is full, it stays unchanged: the response is more important.
+        let _ = response.headers_mut().try_insert(AGE, self.age.into());
         Status::Hit.add_to(&mut response, &detail);
         response
     }

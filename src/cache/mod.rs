@@ -131,15 +131,17 @@
 //!
 //! If the first request
 //!
-//! - is dropped or panics before the response's head: one of them calls the inner service, and the
-//!   rest wait for that one
-//! - fails, or gets a status that is not cached: the same; a request that waited for two failures
-//!   calls the inner service itself
+//! - is dropped or panics before the response's head: the newest of them calls the inner service,
+//!   since it is likely to wait for the longest, and the rest wait for that one
+//! - fails, or gets a status that is not cached: one of them calls the inner service, and the rest
+//!   wait for that one
 //! - gets a response that must not be shared: all call the inner service at once
 //! - is woken and not polled for one to two seconds: one of them calls the inner service, because
 //!   the client of the first may wait for it
 //! - gets a body that breaks off: requests that have the head get a [`SharedBodyError`]; the rest
 //!   call the inner service
+//!
+//! A request that waited for two of these in vain calls the inner service itself.
 //!
 //! An error is returned only by the request whose call failed.
 //!
@@ -162,9 +164,9 @@
 //! # Status
 //!
 //! [`Status::of`] and the header `Cache-Status` (RFC 9211) tell the source of a response. A cached
-//! response has the head of the first one, with an `Age` and without headers of the connection, and
-//! a clone of its extensions. Ids in it, such as `x-request-id` or `cf-ray`, come from the first
-//! exchange.
+//! response, and one that is shared, has the head of the first one, with an `Age` if it is cached,
+//! and without headers of the connection and extensions: these may hold anything, of any size. Ids
+//! in it, such as `x-request-id` or `cf-ray`, come from the first exchange.
 //!
 //! # Layer ordering
 //!

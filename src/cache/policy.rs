@@ -17,7 +17,10 @@ use super::{
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
-use crate::http::{PeekBody, RequestHead, headers::age};
+use crate::{
+    http::{PeekBody, RequestHead},
+    sync::Ordering,
+};
 
 /// Cookies with which proxies tell bots from people and machines apart. They say nothing about the
 /// client, and are not stored.
@@ -51,6 +54,8 @@ pub(super) type Predicate = Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>;
 pub(super) struct Lookup {
     pub(super) policy: Arc<CachePolicy>,
     pub(super) store: Arc<Store>,
+    /// A number for the request. Newer requests have higher ones.
+    pub(super) id: u64,
     pub(super) key: CacheKey,
     pub(super) method: Method,
     /// The age up to which a response is accepted, in seconds.
@@ -80,6 +85,7 @@ impl CachePolicy {
         Some(Lookup {
             policy: self.clone(),
             store: store.clone(),
+            id: store.requests.fetch_add(1, Ordering::Relaxed),
             key: self.key.key(request, self.cacheable.is_none())?,
             method: method.clone(),
             max_age: if directives.no_cache { 0 } else { max_age },

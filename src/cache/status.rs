@@ -47,7 +47,8 @@ impl Status {
     /// Adds the status to a response. `detail` is what `Cache-Status` says about it.
     pub(super) fn add_to<B>(self, response: &mut http::Response<B>, detail: &str) {
         if let Ok(value) = HeaderValue::try_from(format!("tower-throttle; {detail}")) {
-            response.headers_mut().append(CACHE_STATUS, value);
+            // If the map is full, it stays unchanged: the response is more important.
+            let _ = response.headers_mut().try_append(CACHE_STATUS, value);
         }
         response.extensions_mut().insert(self);
     }

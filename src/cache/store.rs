@@ -13,6 +13,8 @@ use super::{coalesce::SingleFlight, entry::Entry, hit::Hit, key::CacheKey, usage
 use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Store {
+    /// The number of the next request.
+    pub(super) requests: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
     pub(super) collapsed: AtomicU64,
@@ -39,6 +41,7 @@ impl Store {
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Self {
+            requests: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             collapsed: AtomicU64::new(0),

@@ -18,8 +18,9 @@ pub trait ReplaceBody {
 
 /// Updates `Content-Length`, if it is present.
 pub(crate) fn correct_length(headers: &mut HeaderMap, length: usize) {
-    // Replaces all lines: two that differ would make the request invalid.
-    if headers.contains_key(CONTENT_LENGTH) {
+    // Replaces all lines: two that differ would make the request invalid. Once they are removed,
+    // there is room even in a map that was full.
+    if headers.remove(CONTENT_LENGTH).is_some() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
@@ -91,6 +92,8 @@ impl<B: ReplaceBody> ReplaceBody for Option<B> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
     use crate::http::peek_body::PeekBody;
 
@@ -134,6 +137,15 @@ mod tests {
         assert!(request.replace_body(Bytes::from("newest")));
         let lengths: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
         assert_eq!(lengths, ["6"]);
+
+        // As many names as a map can have.
+        for number in 1..24_576 {
+            let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("a"));
+        }
+        assert!(request.replace_body(Bytes::from("newest")));
 
         assert!(!request.replace_body(Bytes::from_static(b"\xff\xff")));
         assert_eq!(request.headers()[CONTENT_LENGTH], "6");

@@ -37,3 +37,16 @@ impl<B> ResponseHead for http::Response<B> {
         self.extensions_mut()
     }
 }
+
+/// The URL of a response whose type has one, while it is a response of `http`.
+#[derive(Clone)]
+#[cfg_attr(
+    not(all(feature = "cache", feature = "reqwest")),
+    allow(dead_code, reason = "one writes it, the other one keeps it")
+)]
+pub(crate) struct ResponseUrl {
+    /// In the form of that type.
+    pub(crate) extensions: Extensions,
+    /// In bytes.
+    pub(crate) size: usize,
+}

@@ -57,14 +57,15 @@ impl QuotaExhausted {
         self.status
     }
 
-    /// Returns the provider's error code or type, such as `insufficient_quota`. At most 200
-    /// characters.
+    /// Returns the provider's error code or type, such as `insufficient_quota`: one line of at most
+    /// 200 characters.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.limit.code.as_deref()
     }
 
-    /// Returns the provider's error message. At most 200 characters.
+    /// Returns the provider's error message: one line of at most 200 characters. Line breaks,
+    /// control and formatting characters are replaced by spaces.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.limit.message.as_deref()
@@ -103,5 +104,60 @@ impl std::error::Error for QuotaExhausted {
             ThrottleReason::TooLarge => &Outcome::ClientError,
             _ => &Outcome::QuotaExhausted,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn display(body: &str) -> String {
+        let status = StatusCode::PAYMENT_REQUIRED;
+        let error = QuotaExhausted::read(status, &HeaderMap::new(), body.as_bytes());
+        error.unwrap().to_string()
+    }
+
+    #[test]
+    fn foreign_text_is_one_plain_line() {
+        let expected = "provider quota exhausted: insufficient funds (402 c d): a b";
+        for gap in [
+            r"\n",
+            r"\r\n",
+            r"\u001b",
+            r"\u009b",
+            r"\u202e",
+            r"\u2066",
+            r"\u2028",
+            r"\u200b",
+            r"\udb40\udc41",
+            r"\ufeff",
+        ] {
+            let body = format!(
+                r#"{{"error": {{"code": "c{gap}d", "message": "{gap}a{gap}{gap}b{gap}"}}}}"#
+            );
+            assert_eq!(display(&body), expected, "{gap}");
+        }
+        // Bodies that are not JSON, or are cut.
+        assert!(display("a\n\u{1b}[31mb").ends_with(": a [31mb"));
+        assert!(display("{\"message\": \"a\n\u{202e}b").ends_with(": a b"));
+    }
+
+    #[test]
+    fn scripts_and_accents_are_unchanged() {
+        for text in [
+            "Gu\u{301}thaben: 0 \u{20ac}",
+            "残高不足",
+            "نفد الرصيد",
+            "a\\b \"c\"",
+        ] {
+            assert!(display(text).ends_with(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_foreign_text_is_cut() {
+        let long = "x ".repeat(40_000);
+        let body = format!(r#"{{"error": {{"code": "{long}", "message": "{long}"}}}}"#);
+        assert!(display(&body).len() < 500);
     }
 }

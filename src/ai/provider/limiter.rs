@@ -162,3 +162,23 @@ impl fmt::Debug for ProviderLimiter {
             .finish()
     }
 }
+
+#[cfg(all(test, feature = "quanta"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_continue_if_the_counter_goes_back() {
+        let (clock, mock) = quanta::Clock::mock();
+        mock.increment(Duration::from_secs(1_000));
+        let provider = Provider::new("a").rpm(1);
+        let limiter = ProviderLimiter::with_clock(provider, Clock::of_counter(clock));
+        mock.increment(Duration::from_secs(500));
+        for _ in 0..5 {
+            assert!(limiter.try_acquire(Tokens::default()).is_ok());
+            mock.decrement(Duration::from_secs(200));
+            assert!(limiter.try_acquire(Tokens::default()).is_err());
+            mock.increment(Duration::from_secs(62));
+        }
+    }
+}

@@ -40,3 +40,16 @@ impl fmt::Display for NoTargetAvailable {
 }
 
 impl Error for NoTargetAvailable {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_displayed_as_one_plain_line() {
+        let long = format!("a\n\u{1b}[31m\u{202e}\u{2028}{}", "x".repeat(1_000));
+        let text = NoTargetAvailable::new(Some(&long)).to_string();
+        let is_plain = |c: char| c.is_ascii() && !c.is_control();
+        assert!(text.chars().all(is_plain) && text.len() < 200, "{text}");
+    }
+}

@@ -27,8 +27,8 @@ pub(in crate::cache) struct SingleFlight {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) frames: Frames,
+    /// By the number of the request: the newest is the last.
     pub(super) readers: BTreeMap<u64, Cursor>,
-    next_id: u64,
     /// Reads the body.
     pub(super) task: Option<AbortHandle>,
 }
@@ -46,9 +46,10 @@ pub(super) enum Phase {
 
 #[derive(Clone, Copy)]
 pub(in crate::cache) enum CloseReason {
-    /// The leading request was dropped, panicked, or was not polled.
+    /// The leading request was dropped, or panicked. The newest follower goes first, since it is
+    /// likely to wait for the longest.
     Gone,
-    /// An error, or a status that is not cached.
+    /// An error, or a status that is not cached, or the leading request was not polled.
     Failed,
     /// The response must not be shared, and other responses neither.
     Private,
@@ -70,7 +71,6 @@ impl SingleFlight {
                 phase: Phase::Calling,
                 frames: Frames::new(max_entry),
                 readers: BTreeMap::new(),
-                next_id: 0,
                 task: None,
             }),
             pulse: Pulse::new(),
@@ -78,8 +78,8 @@ impl SingleFlight {
         })
     }
 
-    /// Returns `None` if the response can't be shared any more, or if `accepts` rejects its head.
-    pub(super) fn follow(&self, accepts: impl FnOnce(&CachedHead) -> bool) -> Option<u64> {
+    /// Returns `false` if the response can't be shared any more, or if `accepts` rejects its head.
+    pub(super) fn follow(&self, id: u64, accepts: impl FnOnce(&CachedHead) -> bool) -> bool {
         let mut state = self.lock();
         let is_open = match &state.phase {
             Phase::Calling => true,
@@ -88,28 +88,37 @@ impl SingleFlight {
             }
             Phase::Closed(_) | Phase::Broken(..) => false,
         };
-        is_open.then(|| state.add_reader())
+        if is_open {
+            state.readers.insert(id, Cursor::default());
+        }
+        is_open
     }
 
-    /// Lets the followers read, and returns the number of the reader of the leading request.
-    /// Returns `None` if the followers did not wait for it.
-    pub(super) fn open(&self, head: &Arc<CachedHead>) -> Option<u64> {
+    /// Lets the followers read, and the leading request, which has the number `id`. Returns `false`
+    /// if the followers did not wait for it.
+    pub(super) fn open(&self, id: u64, head: &Arc<CachedHead>) -> bool {
         self.update(|state| {
             let is_open = matches!(state.phase, Phase::Calling);
-            is_open.then(|| {
+            if is_open {
                 state.phase = Phase::Streaming(head.clone());
-                state.add_reader()
-            })
+                state.readers.insert(id, Cursor::default());
+            }
+            is_open
         })
     }
 
     /// Wakes the followers with a reason, if they still wait for the head.
     pub(in crate::cache) fn close(&self, reason: CloseReason) {
         self.update(|state| {
-            if let Phase::Calling = state.phase {
+            if let Phase::Calling | Phase::Closed(CloseReason::Gone) = state.phase {
                 state.phase = Phase::Closed(reason);
             }
         });
+    }
+
+    /// Returns whether followers wait for a newer one to go first.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed(CloseReason::Gone))
     }
 
     /// Marks the end of the response.
@@ -132,9 +141,17 @@ impl SingleFlight {
             state.phase = Phase::Closed(CloseReason::Gone);
         }
         let task = state.task.take_if(|_| is_last);
+        let next = match state.phase {
+            Phase::Closed(CloseReason::Gone) => state.readers.last_entry(),
+            _ => None,
+        };
+        let next = next.and_then(|mut newest| newest.get_mut().waker.take());
         drop(state);
         if let Some(task) = task {
             task.abort();
+        }
+        if let Some(next) = next {
+            next.wake();
         }
         self.moved.notify_one();
     }
@@ -160,11 +177,9 @@ impl SingleFlight {
 // ===== impl State =====
 
 impl State {
-    fn add_reader(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.readers.insert(id, Cursor::default());
-        id
+    /// Returns whether no follower is newer.
+    pub(super) fn is_newest(&self, id: u64) -> bool {
+        self.readers.range(id + 1..).next().is_none()
     }
 
     /// Drops the frames that all readers have read, unless all frames are kept. Returns whether

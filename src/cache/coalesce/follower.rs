@@ -24,7 +24,7 @@ use crate::{
 /// request leads: the client of the leading request may wait for this follower.
 const STALL: Duration = Duration::from_secs(1);
 
-/// A follower of so many requests that failed calls the inner service itself.
+/// A follower of so many requests that failed or went away calls the inner service itself.
 const MAX_FAILURES: u32 = 2;
 
 /// A request that waits for the response to an equal one.
@@ -35,6 +35,8 @@ pub(in crate::cache) struct Follower<S, Request> {
     why: Why,
     stage: Stage,
     stall: Pin<Box<Sleep>>,
+    /// Whether the leading request was gone when the timer fired last.
+    was_gone: bool,
     failures: u32,
 }
 
@@ -68,6 +70,7 @@ impl<S, Request> Follower<S, Request> {
             why,
             stage: Stage::Waiting(reader),
             stall: Box::pin(sleep(STALL)),
+            was_gone: false,
             failures: 0,
         }
     }
@@ -81,7 +84,7 @@ impl<S, Request> Follower<S, Request> {
         let Poll::Ready(head) = reader.poll_head(cx) else {
             let stalled = self.poll_stalled(&reader, cx);
             if stalled.is_ready() {
-                reader.flight.close(CloseReason::Gone);
+                reader.flight.close(CloseReason::Failed);
             }
             self.stage = Stage::Waiting(reader);
             return stalled.map(|()| None);
@@ -94,8 +97,7 @@ impl<S, Request> Follower<S, Request> {
                 Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
                 return Poll::Ready(Some(response));
             }
-            Err(CloseReason::Gone) => enter(&self.lookup),
-            Err(CloseReason::Failed) if self.failures + 1 < MAX_FAILURES => {
+            Err(CloseReason::Gone | CloseReason::Failed) if self.failures + 1 < MAX_FAILURES => {
                 self.failures += 1;
                 enter(&self.lookup)
             }
@@ -109,12 +111,14 @@ impl<S, Request> Follower<S, Request> {
         Poll::Ready(None)
     }
 
-    /// Ready if the leading request is not being polled.
+    /// Ready if the leading request is not being polled, or if it is gone and the followers that go
+    /// first are not.
     fn poll_stalled(&mut self, reader: &Reader, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.stall.as_mut().poll(cx));
             self.stall.as_mut().reset(Instant::now() + STALL);
-            if reader.flight.pulse.is_overdue(STALL) {
+            let was_gone = mem::replace(&mut self.was_gone, reader.flight.is_gone());
+            if reader.flight.pulse.is_overdue(STALL) || (was_gone && self.was_gone) {
                 return Poll::Ready(());
             }
         }

@@ -85,13 +85,12 @@ impl Lead {
     }
 
     fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> Reader {
-        let reader = loop {
-            match self.flight.open(&head) {
-                Some(id) => break Reader::new(self.flight.clone(), id),
-                // The followers did not wait for this request. It reads its response alone.
-                None => self.flight = SingleFlight::new(self.lookup.policy.max_entry),
-            }
-        };
+        let id = self.lookup.id;
+        while !self.flight.open(id, &head) {
+            // The followers did not wait for this request. It reads its response alone.
+            self.flight = SingleFlight::new(self.lookup.policy.max_entry);
+        }
+        let reader = Reader::new(self.flight.clone(), id);
         if body.is_end_stream() {
             self.complete(head);
         } else {

@@ -11,6 +11,7 @@ use crate::{
     cache::{
         error::{Kind, SharedBodyError},
         head::CachedHead,
+        policy::Lookup,
     },
     error::BoxError,
 };
@@ -25,13 +26,10 @@ pub(in crate::cache) struct Reader {
 // ===== impl Reader =====
 
 impl Reader {
-    /// Returns `None` if the response is not shared any more, or `accepts` rejects its head.
-    pub(in crate::cache) fn follow(
-        flight: &Arc<SingleFlight>,
-        accepts: impl FnOnce(&CachedHead) -> bool,
-    ) -> Option<Self> {
-        let id = flight.follow(accepts)?;
-        Some(Self::new(flight.clone(), id))
+    /// Returns `None` if the response is not shared any more, or its head does not suit the request.
+    pub(in crate::cache) fn follow(flight: &Arc<SingleFlight>, lookup: &Lookup) -> Option<Self> {
+        let follows = flight.follow(lookup.id, |head| lookup.accepts(head));
+        follows.then(|| Self::new(flight.clone(), lookup.id))
     }
 
     pub(super) const fn new(flight: Arc<SingleFlight>, id: u64) -> Self {
@@ -45,11 +43,13 @@ impl Reader {
     pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<CachedHead>, CloseReason>> {
         let mut state = self.flight.lock();
         let state = &mut *state;
+        let is_newest = state.is_newest(self.id);
         let Some(cursor) = state.readers.get_mut(&self.id) else {
             return Poll::Ready(Err(CloseReason::Gone));
         };
         Poll::Ready(match &mut state.phase {
-            Phase::Calling => {
+            Phase::Closed(CloseReason::Gone) if is_newest => Err(CloseReason::Gone),
+            Phase::Calling | Phase::Closed(CloseReason::Gone) => {
                 cursor.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }

@@ -314,3 +314,22 @@ fn durations_at_the_edge() {
         assert!(engine.enter(|| u64::MAX).is_ok());
     }
 }
+
+#[cfg(feature = "quanta")]
+#[test]
+fn a_cooldown_continues_if_the_counter_goes_back() {
+    use crate::{circuit_breaker::circuit::Circuit, limit::Clock};
+
+    let (clock, mock) = quanta::Clock::mock();
+    mock.increment(Duration::from_secs(1_000));
+    let circuit = Circuit::with_clock(Clock::of_counter(clock))
+        .failures(1)
+        .cooldown(FIRST, MOST);
+    mock.increment(Duration::from_secs(500));
+    circuit.enter().unwrap().failed(None);
+    assert!(circuit.enter().is_err());
+    mock.decrement(Duration::from_secs(1_200));
+    assert!(circuit.enter().is_err());
+    mock.increment(2 * FIRST);
+    assert!(circuit.enter().is_ok());
+}

@@ -16,7 +16,7 @@ use crate::http::PeekBody;
 use crate::http::{ReplaceBody, replace_body::correct_length};
 use crate::{
     error::BoxError,
-    http::{IntoHttp, RequestHead, ResponseHead, TryClone, WithBody},
+    http::{IntoHttp, RequestHead, ResponseHead, ResponseUrl, TryClone, WithBody},
 };
 
 impl RequestHead for Request {
@@ -133,7 +133,11 @@ where
 {
     type Output = Self;
 
-    fn from_http(response: http::Response<B>) -> Self {
+    fn from_http(mut response: http::Response<B>) -> Self {
+        let extensions = response.extensions_mut();
+        if let Some(url) = extensions.remove::<ResponseUrl>() {
+            extensions.extend(url.extensions);
+        }
         response.map(Body::wrap).into()
     }
 }
@@ -142,10 +146,12 @@ where
 /// only its builder can create the extension's type.
 fn with_url(response: Response) -> http::Response<Body> {
     let url = response.url().clone();
+    let size = url.as_str().len();
     let mut response = http::Response::<Body>::from(response);
     if let Ok(with_url) = http::Response::builder().url(url).body(()) {
         let extensions = with_url.into_parts().0.extensions;
-        response.extensions_mut().extend(extensions);
+        let url = ResponseUrl { extensions, size };
+        response.extensions_mut().insert(url);
     }
     response
 }

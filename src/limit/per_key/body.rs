@@ -14,8 +14,8 @@ use super::{kind::Rate, permit::Permit};
 use crate::http::guarded_body::is_last;
 
 pin_project! {
-    /// Body whose bytes are the cost of its request. It is settled at the last frame, the first
-    /// error, or the drop.
+    /// Body whose bytes are the cost of its request. They count as they pass; a cost that was
+    /// reserved and is not used is given back at the last frame, the first error, or the drop.
     pub struct Metered<B, K: Rate> {
         #[pin]
         body: B,
@@ -71,6 +71,7 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
         if let Some(Ok(frame)) = &frame {
             let data = frame.data_ref().map_or(0, Buf::remaining);
             this.meter.bytes = this.meter.bytes.saturating_add(data as u64);
+            this.meter.permit.charge(this.meter.bytes);
         }
         if is_last(frame.as_ref(), &*this.body) {
             this.meter.settle();

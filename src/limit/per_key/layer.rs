@@ -391,8 +391,12 @@ impl<Key, C, H: ?Sized, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
         self.ask(|ask| Settled { ask, way: cost })
     }
 
-    /// Counts the bytes of the response's body in place of what was reserved, at its last frame,
-    /// its first error, or its drop. Otherwise like [`settle`](Self::settle).
+    /// Counts the bytes of the response's body in place of what was reserved, as they pass. What was
+    /// reserved and not used goes back at the last frame, the first error, or the drop. Otherwise
+    /// like [`settle`](Self::settle).
+    ///
+    /// Once the limit is reached, new requests are rejected, and responses that have begun continue
+    /// to their end.
     ///
     /// ```
     /// use tower_throttle::{Quota, TokenBucketLayer, key};

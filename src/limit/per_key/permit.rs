@@ -111,6 +111,20 @@ impl<K: Rate> Permit<K> {
         self.settle(|| 0);
     }
 
+    /// Counts a cost that grows, as far as it exceeds what is counted, until it is settled.
+    pub(super) fn charge(&mut self, cost: u64) {
+        let Some(ticket) = self.ticket.as_mut().filter(|ticket| cost > ticket.cost) else {
+            return;
+        };
+        let state = &ticket.state;
+        let (counted, now) = ((ticket.cost, ticket.mark), state.clock.now());
+        let charge = |count: &mut K, rule: &K::Rule| count.settle(rule, counted, cost, now);
+        state
+            .table
+            .change(ticket.key, ticket.plan, ticket.shared, now, charge);
+        ticket.cost = cost;
+    }
+
     /// Counts the real cost of the request, the first time that it is called.
     pub(super) fn settle(&mut self, real: impl FnOnce() -> u64) {
         let Some(ticket) = self.ticket.take() else {

@@ -40,9 +40,9 @@ pub(crate) struct LimitError {
     /// The wait, from the most specific source: a header, a field of the body, the reset of a limit
     /// that is used up, the message.
     pub(crate) retry_after: Option<Duration>,
-    /// The provider's code or type, at most 200 characters.
+    /// The provider's code or type, as one line of at most 200 characters.
     pub(crate) code: Option<Box<str>>,
-    /// The provider's message, at most 200 characters.
+    /// The provider's message, as one line of at most 200 characters.
     pub(crate) message: Option<Box<str>>,
 }
 
@@ -119,8 +119,8 @@ impl LimitError {
         Some(Self {
             class,
             retry_after,
-            code: error.codes.first().and_then(|code| cut(code)),
-            message: error.message.as_deref().and_then(cut),
+            code: error.codes.first().and_then(|code| line(code)),
+            message: error.message.as_deref().and_then(line),
         })
     }
 
@@ -183,8 +183,30 @@ fn is_of_a_day(limit: &Reported) -> bool {
         || limit.reset.is_some_and(|reset| reset > LONG)
 }
 
-fn cut(text: &str) -> Option<Box<str>> {
+/// Returns one line of at most 200 characters, for a log or a terminal: anybody may have written
+/// the text.
+fn line(text: &str) -> Option<Box<str>> {
     const MOST: usize = 200;
-    let text: String = text.trim().chars().take(MOST).collect();
-    (!text.is_empty()).then(|| text.into())
+    let words = text.split(is_gap).filter(|word| !word.is_empty());
+    let spaced = words.flat_map(|word| [" ", word]).flat_map(str::chars);
+    let line: String = spaced.skip(1).take(MOST).collect();
+    let line = line.trim_end();
+    (!line.is_empty()).then(|| line.into())
+}
+
+/// Returns `true` for white space, and for what is not seen but moves, hides or reorders what is.
+fn is_gap(character: char) -> bool {
+    let is_format = matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    is_format || character.is_whitespace() || character.is_control()
 }

@@ -366,6 +366,89 @@ async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
     }
 }
 
+/// Equal requests that give up after about so many seconds each, in the order in which they begin,
+/// and a server that takes 10 s. Returns how many get the response, and the calls of the server.
+async fn impatient(seconds: impl Iterator<Item = u64>) -> (usize, usize) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let server = service_fn(move |_: Req| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(Duration::from_secs(10)).await;
+            let body = http_body_util::Full::new(Bytes::from("x"));
+            Ok::<_, BoxError>(Response::new(body))
+        }
+    });
+    let client = BoxCloneSyncService::new(cache().layer(server));
+    let mut begun = Vec::new();
+    for seconds in seconds {
+        let future = call_of(&client).await;
+        begun.push(tokio::spawn(async move {
+            // A bit more for each, so that none gives up when the response comes.
+            timeout(ms(seconds * 1_010), future).await.is_ok()
+        }));
+    }
+    let outcomes = join_all(begun).await.into_iter();
+    let good = outcomes.filter(|is_ok| *is_ok.as_ref().unwrap()).count();
+    (good, calls.load(Ordering::Relaxed))
+}
+
+async fn call_of<S>(client: &S) -> S::Future
+where
+    S: Service<Req, Error: std::fmt::Debug> + Clone,
+{
+    client.clone().ready().await.unwrap().call(post("{}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_follower_leads_if_the_lead_gives_up() {
+    // The response comes 10 s after the first one gave up.
+    assert_eq!(impatient(1..=30).await, (20, 2));
+    assert_eq!(impatient((1..=30).rev()).await, (21, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_follower_waits_for_more_than_two_in_vain() {
+    // Each newest one gives up first.
+    let worst = [1].into_iter().chain((2..=30).rev());
+    let (good, calls) = impatient(worst).await;
+    assert_eq!((good, calls), (19, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newest_follower_that_is_not_polled_is_passed_over() {
+    let (client, mut calls) = server(&cache());
+    let lead = begin(&client, post("{}")).await;
+    let follower = tokio::spawn(begin(&client, post("{}")).await);
+    let _newest = begin(&client, post("{}")).await;
+    calls.next();
+    drop(lead);
+    sleep(ms(2_500)).await;
+    calls.next().answer().data("two");
+    assert_eq!(rest(follower.await.unwrap().unwrap()).await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_newest_leads_if_the_newest_goes_as_well() {
+    let (client, mut calls) = server(&cache());
+    let mut begun = Vec::new();
+    for _ in 0..4 {
+        begun.push(begin(&client, post("{}")).await);
+    }
+    let last = begun.split_off(1);
+    calls.next();
+    drop(begun);
+    let [oldest, second, newest]: [Begun; 3] = last.try_into().ok().unwrap();
+    drop(newest);
+    let (oldest, second) = (tokio::spawn(oldest), tokio::spawn(second));
+    sleep(ms(1)).await;
+    let call = calls.next();
+    assert_eq!(calls.count(), 0, "one calls");
+    call.answer().data("x");
+    assert_eq!(status(&second.await.unwrap().unwrap()), Status::Miss);
+    assert_eq!(status(&oldest.await.unwrap().unwrap()), Status::Collapsed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lead_and_followers_can_be_dropped_in_any_order() {
     let layer = cache();

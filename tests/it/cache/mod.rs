@@ -5,6 +5,7 @@ mod doors;
 mod flight;
 mod keeping;
 mod keys;
+mod large;
 mod providers;
 mod server;
 mod sound;

@@ -93,6 +93,73 @@ async fn bytes_are_counted_as_they_pass_and_settled_at_the_end_or_the_drop() {
     assert_eq!(used("bob"), 0);
 }
 
+type Frames = http_body_util::StreamBody<
+    futures::stream::Iter<std::vec::IntoIter<Result<http_body::Frame<Bytes>, Infallible>>>,
+>;
+
+/// Ten frames of 1,000 bytes.
+async fn long(_: Request<()>) -> Result<Response<Frames>, Infallible> {
+    let frame = || Ok(http_body::Frame::data(Bytes::from(vec![0; 1_000])));
+    let frames: Vec<_> = (0..10).map(|_| frame()).collect();
+    let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+    Ok(Response::new(body))
+}
+
+macro_rules! long_responses_count {
+    ($name:ident, $layer:ident) => {
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            let layer = $layer::new(Quota::per_hour(10_000))
+                .per(API_KEY())
+                .settle_bytes()
+                .respond();
+            let used = || layer.limiter().used(ClientKey::secret("ann"));
+            let service = layer.layer(service_fn(long));
+            let mut running = Vec::new();
+            for _ in 0..5 {
+                running.push(service.clone().oneshot(from("ann")).await.unwrap());
+            }
+            for frames in 1..=2 {
+                for response in &mut running {
+                    response.body_mut().frame().await.unwrap().unwrap();
+                }
+                assert_eq!(used(), frames * 5_000);
+            }
+            let rejected = service.clone().oneshot(from("ann")).await.unwrap();
+            assert_eq!(rejected.status(), 429);
+            // Half a response that is dropped costs what has passed.
+            drop(running.pop());
+            assert_eq!(used(), 10_000);
+            for response in running {
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(body.len(), 8_000);
+            }
+            assert_eq!(used(), 20_000, "twice the limit is the most");
+            assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 429);
+        }
+    };
+}
+
+long_responses_count!(long_responses_count_as_they_pass, TokenBucketLayer);
+long_responses_count!(long_responses_count_in_a_window, SlidingWindowLayer);
+
+#[tokio::test(start_paused = true)]
+async fn bytes_count_once_they_exceed_the_reservation() {
+    let layer = TokenBucketLayer::new(Quota::per_hour(10_000))
+        .per(API_KEY())
+        .cost(|_: &Request<()>| 2_500)
+        .settle_bytes();
+    let used = || layer.limiter().used(ClientKey::secret("ann"));
+    let service = layer.layer(service_fn(long));
+    let mut response = service.oneshot(from("ann")).await.unwrap();
+    for expected in [2_500, 2_500, 3_000, 4_000] {
+        response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(used(), expected);
+    }
+    drop(response);
+    assert_eq!(used(), 4_000);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_over_is_owed_and_bounded() {
     let layer = TokenBucketLayer::new(Quota::per_second(10))

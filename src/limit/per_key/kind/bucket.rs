@@ -18,12 +18,21 @@ use crate::{
 pub struct Bucket {
     /// The instant at which it is full.
     full_at: u64,
-    /// The time in which a unit refills by the quota of that instant, and [`OWN`]. No unit takes as
-    /// long as that bit.
+    /// The time in which a unit refills by the quota of that instant, [`OWN`] and [`OVERDRAWN`]. No
+    /// unit takes as long as these bits.
     unit: u64,
-    /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`].
+    /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`]. If the
+    /// bucket is [`OVERDRAWN`], what is beyond the quota instead of what was given back.
     given: u64,
 }
+
+/// Bit of a bucket from which more was taken, by an earlier quota, than its quota now. It admits as
+/// an empty one does, and the rest is known in case that the quota grows again. Nothing is given
+/// back to it.
+const OVERDRAWN: u64 = 1 << 62;
+
+/// What is beyond the quota counts in units of so many nanoseconds, so that it fits into an [`ERA`].
+const BEYOND: u64 = 1 << 10;
 
 /// Once this much is given back, about 208 days, nothing more of what was taken until then is. A
 /// change of the quota adds as much, because marks are in the time of the last quota.
@@ -68,7 +77,35 @@ impl Default for Bucket {
 
 impl Bucket {
     fn unit_nanos(&self) -> u64 {
-        self.unit & !OWN
+        self.unit & !(OWN | OVERDRAWN)
+    }
+
+    fn is_overdrawn(&self) -> bool {
+        self.unit & OVERDRAWN != 0
+    }
+
+    /// Returns the nanoseconds that more than the quota takes to refill, beyond `full_at`.
+    fn beyond(&self) -> u64 {
+        if self.is_overdrawn() {
+            (self.given % ERA) * BEYOND
+        } else {
+            0
+        }
+    }
+
+    fn set_beyond(&mut self, nanos: u64) {
+        if nanos > 0 {
+            self.unit |= OVERDRAWN;
+            self.given = self.given / ERA * ERA + nanos.div_ceil(BEYOND).min(ERA - 1);
+        } else if self.is_overdrawn() {
+            self.unit &= !OVERDRAWN;
+            self.begin_era();
+        }
+    }
+
+    /// From now on nothing of what was taken before is given back.
+    fn begin_era(&mut self) {
+        self.given = (self.given | (ERA - 1)).wrapping_add(1);
     }
 }
 
@@ -87,7 +124,7 @@ impl Kind for Bucket {
 
     fn rule(plan: Quota, name: &'static str) -> BucketRule {
         let refill = Refill::new(&plan);
-        let unit = refill.unit_nanos();
+        let unit = refill.unit_nanos().min(OVERDRAWN - 1);
         BucketRule { name, refill, unit }
     }
 
@@ -109,28 +146,31 @@ impl Kind for Bucket {
     }
 
     fn follows(&self, rule: &BucketRule) -> bool {
-        self.unit == rule.unit
+        self.unit & !OVERDRAWN == rule.unit
     }
 
-    /// Converts what was used into the time of another quota, rounded up. It is at most an empty
-    /// bucket, so that no key is locked out for longer than the new quota takes to refill.
+    /// Converts what was used into the time of another quota, rounded up. It counts as at most an
+    /// empty bucket, so that no key is locked out for longer than the new quota takes to refill. The
+    /// rest counts if the quota grows again.
     fn adopt(&mut self, rule: &BucketRule, now: u64) {
-        if rule.unit == self.unit {
+        if self.follows(rule) {
             return;
         }
-        let (before, unit_nanos) = (self.unit_nanos(), rule.refill.unit_nanos());
-        self.unit = rule.unit;
+        let (before, unit_nanos) = (self.unit_nanos(), rule.unit & !OWN);
         if unit_nanos == before {
+            self.unit = rule.unit | self.unit & OVERDRAWN;
             return;
         }
-        let debt = u128::from(self.full_at.saturating_sub(now));
+        let debt = self.idle_at().saturating_sub(now);
+        self.unit = rule.unit;
         if debt > 0 {
-            self.given = (self.given | (ERA - 1)).wrapping_add(1);
+            self.begin_era();
         }
-        let debt = (debt * u128::from(unit_nanos)).div_ceil(u128::from(before));
-        let most = rule.refill.burst_nanos();
-        let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(most);
-        self.full_at = now.saturating_add(debt);
+        let debt = (u128::from(debt) * u128::from(unit_nanos)).div_ceil(u128::from(before));
+        let debt = u64::try_from(debt).unwrap_or(u64::MAX);
+        let counts = debt.min(rule.refill.burst_nanos());
+        self.full_at = now.saturating_add(counts);
+        self.set_beyond(debt - counts);
     }
 
     #[inline]
@@ -147,6 +187,10 @@ impl Kind for Bucket {
         // By its own quota, which may be newer than the one of a request that is settled.
         let taken = want.cost.saturating_mul(self.unit_nanos());
         let since = since(want, now);
+        if self.is_overdrawn() {
+            // It refills as well while the bucket is full by its quota.
+            self.set_beyond(self.idle_at().saturating_sub(self.full_at.max(since)));
+        }
         self.full_at = self.full_at.max(since).saturating_add(taken);
         Mark {
             refilled_at: self.full_at,
@@ -159,7 +203,7 @@ impl Kind for Bucket {
     /// may have been taken before. If the bucket was full meanwhile, no such instant is in the
     /// future.
     fn give_back(&mut self, units: u64, mark: Mark, now: u64) {
-        if mark.given / ERA != self.given / ERA {
+        if self.is_overdrawn() || mark.given / ERA != self.given / ERA {
             return;
         }
         let earlier = self.given.saturating_sub(mark.given);
@@ -171,7 +215,11 @@ impl Kind for Bucket {
     }
 
     fn given(&self) -> u64 {
-        self.given
+        if self.is_overdrawn() {
+            self.given | (ERA - 1)
+        } else {
+            self.given
+        }
     }
 
     fn after(given: u64) -> Self {
@@ -182,7 +230,7 @@ impl Kind for Bucket {
     }
 
     fn idle_at(&self) -> u64 {
-        self.full_at
+        self.full_at.saturating_add(self.beyond())
     }
 
     fn used(&self, now: u64) -> u64 {

@@ -329,3 +329,66 @@ fn a_bucket_in_debt_gives_back_what_slow_answers_did_not_cost() {
     bucket.settle(&rule, (1, second), 0, SECOND / 2);
     assert_eq!(bucket.used(SECOND / 2), 4);
 }
+
+const HOUR: u64 = 3_600 * SECOND;
+
+/// Takes one unit of each of these quotas in turn, at one instant, and returns how many it got.
+fn alternating<K: Kind>(count: &mut K, plans: [K::Plan; 2], names: K::Names, now: u64) -> u64 {
+    let rules = plans.map(|plan| K::rule(plan, names));
+    let takes = (0..10_000).map(|number| count.take(&rules[number % 2], Want::at_once(1), now));
+    takes.filter(Result::is_ok).count() as u64
+}
+
+#[test]
+fn alternating_quotas_admit_no_more_than_the_larger() {
+    let plans = [Quota::per_hour(1_000), Quota::per_hour(10)];
+    let mut bucket = Bucket::default();
+    assert_eq!(alternating(&mut bucket, plans, "a", HOUR), 1_000);
+    // It refills by the quota of the moment: six minutes give one unit of ten an hour.
+    assert!(alternating(&mut bucket, plans, "a", HOUR + HOUR / 10) <= 100);
+    assert!(alternating(&mut bucket, plans, "a", 200 * HOUR) <= 1_000);
+    let mut window = Window::default();
+    assert_eq!(alternating(&mut window, plans, "a", HOUR), 1_000);
+    let mut in_flight = InFlight::<crate::limit::engine::UntilResponse>::default();
+    assert_eq!(alternating(&mut in_flight, [1_000, 10], None, HOUR), 1_000);
+    let mut both = (Bucket::default(), Window::default());
+    let pairs = plans.map(|plan| (plan, plan));
+    assert_eq!(alternating(&mut both, pairs, ("a", "b"), HOUR), 1_000);
+}
+
+#[test]
+fn a_smaller_quota_in_between_changes_nothing() {
+    let [large, small] = [1_000, 10].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
+    let mut bucket = Bucket::default();
+    assert!(bucket.take(&large, Want::at_once(700), HOUR).is_ok());
+    for _ in 0..10 {
+        bucket.adopt(&small, HOUR);
+        assert_eq!(bucket.used(HOUR), 10);
+        bucket.adopt(&Bucket::own(small), HOUR);
+        bucket.adopt(&large, HOUR);
+        assert_eq!(bucket.used(HOUR), 700);
+    }
+    assert!(bucket.take(&large, Want::at_once(300), HOUR).is_ok());
+    assert!(bucket.take(&large, Want::at_once(1), HOUR).is_err());
+}
+
+#[test]
+fn a_smaller_quota_locks_out_for_its_own_time_only() {
+    let [large, small] = [1_000, 10].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
+    let (mut bucket, mut now) = (Bucket::default(), HOUR);
+    assert!(bucket.take(&large, Want::at_once(1_000), now).is_ok());
+    for _ in 0..5 {
+        assert!(bucket.take(&small, Want::at_once(1), now).is_err());
+        now += HOUR;
+        assert!(bucket.take(&small, Want::at_once(10), now).is_ok());
+    }
+    // 50 have refilled, and were taken again.
+    assert!(bucket.take(&large, Want::at_once(1), now).is_err());
+    now += HOUR;
+    assert!(bucket.take(&large, Want::at_once(1_000), now).is_ok());
+    // Nothing is beyond the quota after so long, and takings can be given back.
+    now += 1_000 * HOUR;
+    let mark = bucket.take(&small, Want::at_once(10), now).unwrap();
+    bucket.give_back(10, mark, now);
+    assert_eq!(bucket.used(now), 0);
+}

@@ -28,9 +28,9 @@ impl Replay {
             match *event {
                 Event::Took { at, units } => full_at = full_at.max(at) + units * unit,
                 Event::Changed { at, plan } => {
-                    let (next, burst) = PLANS[plan];
+                    let (next, _) = PLANS[plan];
                     let debt = u128::from(full_at.saturating_sub(at)) * u128::from(next);
-                    let debt = debt.div_ceil(unit.into()).min(u128::from(burst * next));
+                    let debt = debt.div_ceil(unit.into());
                     (unit, full_at) = (next, at + debt as u64);
                 }
             }
