@@ -26,7 +26,8 @@ use crate::{
 pub enum Outcome {
     /// The service responded as it should.
     Success,
-    /// The service did not act on the request and never will: there was no connection.
+    /// The service did not act on the request and never will: there was no connection, or an HTTP/2
+    /// server refused the stream.
     NotSent,
     /// The connection ended before the response did. The service may have acted.
     Interrupted,

@@ -6,7 +6,10 @@ use http::StatusCode;
 
 use super::Attempts;
 use crate::{
-    error::{BoxError, CircuitOpen, Classify, HttpClassifier, Outcome, TimedOut, find_source},
+    error::{
+        BoxError, CircuitOpen, Classify, HttpClassifier, Outcome, TimedOut, find_source,
+        is_permanent,
+    },
     http::{Hint, RequestHead, ResponseHead},
 };
 
@@ -101,6 +104,7 @@ pub enum RetryAction {
 /// | `ServerError` of any other 5xx, `ClientError`, `Success` | no | no | no |
 /// | none: a [`Rejected`](crate::Rejected) or [`CircuitOpen`] of this crate, an unknown error | no, but see [`wait_for_circuit`](OutcomePolicy::wait_for_circuit) | no | no |
 /// | a [timeout of the whole call](TimedOut::Call) | no | no | no |
+/// | no connection because of the URL or a certificate, with hyper or reqwest | no | no | no |
 ///
 /// A server that supports `Idempotency-Key` acts once on all requests with the same key, whatever
 /// the method. The layer of [`idempotency_key`](crate::idempotency_key) sets one. An empty key
@@ -260,6 +264,9 @@ impl<C> OutcomePolicy<C> {
                 if let Some(TimedOut::Call(_)) = find_source(error) {
                     return RetryAction::Forbid;
                 }
+                if is_permanent(error) {
+                    return RetryAction::Forbid;
+                }
                 (Hint::default(), None)
             }
         };
@@ -269,7 +276,9 @@ impl<C> OutcomePolicy<C> {
         let after = hint.retry_after();
         let is_retried = match (hint.should_retry(), outcome) {
             (Some(should), _) => should && may_change(outcome, status),
-            (None, Outcome::NotSent | Outcome::RateLimited) => true,
+            (None, Outcome::NotSent) => true,
+            // An error, unlike a response, does not say that the server did not act.
+            (None, Outcome::RateLimited) => status.is_some() || self.is_idempotent(request),
             (None, Outcome::Overloaded) => after.is_some() || self.is_idempotent(request),
             (None, Outcome::Interrupted | Outcome::Timeout) => self.is_idempotent(request),
             (None, Outcome::ServerError) => {

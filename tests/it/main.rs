@@ -32,3 +32,4 @@ mod stream_errors;
 mod support;
 mod timeout;
 mod token_bucket;
+mod transport;
