@@ -44,7 +44,8 @@ pub enum Jitter {
     Full,
     /// From half of the wait to the whole wait.
     Equal,
-    /// From the base to three times the previous wait, in place of doubling.
+    /// From the base to three times the previous wait, or the base before the first retry, in place
+    /// of doubling.
     Decorrelated,
 }
 
@@ -65,6 +66,12 @@ impl Backoff {
         self.base
     }
 
+    /// Lowers the cap to `most`.
+    pub(crate) fn at_most(mut self, most: Duration) -> Self {
+        self.cap = self.cap.min(most);
+        self
+    }
+
     /// Sets the jitter of each wait. Default: [`Jitter::Full`].
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
@@ -82,7 +89,10 @@ impl Backoff {
         let (least, most) = match self.jitter {
             Jitter::Full => (0, doubled),
             Jitter::Equal => (doubled / 2, doubled),
-            Jitter::Decorrelated => (base, nanos(previous).saturating_mul(3).clamp(base, cap)),
+            Jitter::Decorrelated => {
+                let previous = nanos(previous).max(base);
+                (base, previous.saturating_mul(3).min(cap))
+            }
         };
         Duration::from_nanos(between(least, most, random))
     }
@@ -192,7 +202,7 @@ mod tests {
     #[test]
     fn decorrelated_waits_follow_the_one_before() {
         let backoff = backoff(Jitter::Decorrelated);
-        assert_eq!(range(backoff, 0, MS(0)), (MS(100), MS(100)));
+        assert_eq!(range(backoff, 0, MS(0)), (MS(100), MS(300)));
         assert_eq!(range(backoff, 1, MS(100)), (MS(100), MS(300)));
         assert_eq!(range(backoff, 1, MS(250)), (MS(100), MS(750)));
         assert_eq!(range(backoff, 9, MS(900)), (MS(100), MS(1_000)));

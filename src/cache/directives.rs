@@ -2,10 +2,10 @@
 
 use http::{
     HeaderMap, HeaderName,
-    header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA},
+    header::{CACHE_CONTROL, EXPIRES, PRAGMA},
 };
 
-use crate::http::headers::{date, until};
+use crate::http::headers;
 
 /// The directives of a request or response. If one occurs twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,20 +66,14 @@ fn shorten(age: &mut Option<u64>, value: &[u8]) {
     *age = Some(age.map_or(seconds, |age| age.min(seconds)));
 }
 
-/// Returns the seconds that a response spent in other caches.
-pub(super) fn age(headers: &HeaderMap) -> u64 {
-    let age = headers.get(AGE);
-    age.and_then(|age| seconds(age.as_bytes().trim_ascii()))
-        .unwrap_or(0)
-}
-
 /// Returns the seconds from the response's `Date` to its `Expires`. A date that cannot be read has
 /// passed (RFC 9111 §5.3).
-pub(super) fn expires(headers: &HeaderMap) -> Option<u64> {
-    let now = crate::http::headers::date::wall;
-    let expires = headers.get(EXPIRES)?.to_str().ok();
-    let expires = expires.and_then(|text| date(text.trim(), &now));
-    Some(expires.map_or(0, |expires| until(expires, headers, &now).as_secs()))
+pub(super) fn expires(fields: &HeaderMap) -> Option<u64> {
+    let now = headers::date::wall;
+    let expires = fields.get(EXPIRES)?.to_str().ok();
+    let expires = expires.and_then(|text| headers::date(text.trim(), &now));
+    let sent = || headers::sent(fields, &now).unwrap_or_else(now);
+    Some(expires.map_or(0, |expires| headers::since(sent(), expires).as_secs()))
 }
 
 /// Returns the members of a header that is a list.
@@ -158,14 +152,5 @@ mod tests {
         assert!(Directives::of_request(&headers).no_cache);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=1"));
         assert!(!Directives::of_request(&headers).no_cache);
-    }
-
-    #[test]
-    fn an_age_that_cannot_be_read_is_none() {
-        for (value, expected) in [("17", 17), (" 1 ", 1), ("-1", 0), ("", 0), ("1.5", 0)] {
-            let mut headers = HeaderMap::new();
-            headers.insert(AGE, HeaderValue::from_static(value));
-            assert_eq!(age(&headers), expected, "{value:?}");
-        }
     }
 }

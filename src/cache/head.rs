@@ -9,7 +9,8 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::directives::{age, list};
+use super::directives::list;
+use crate::http::headers::age;
 
 /// What a header costs besides its text.
 const FIELD: usize = 64;
@@ -54,7 +55,7 @@ impl CachedHead {
             length,
             has_body,
             born: now,
-            age: age(&parts.headers),
+            age: age(&parts.headers).as_secs(),
             expires: now.checked_add(ttl),
         }
     }

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::{
     coalesce::CloseReason,
     completions::is_model_endpoint,
-    directives::{Directives, age, expires, list},
+    directives::{Directives, expires, list},
     head::CachedHead,
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
-use crate::http::{PeekBody, RequestHead};
+use crate::http::{PeekBody, RequestHead, headers::age};
 
 /// Cookies with which proxies tell bots from people and machines apart. They say nothing about the
 /// client, and are not stored.
@@ -155,7 +155,7 @@ impl Lookup {
         let Some(max_age) = max_age else {
             return Some(ttl);
         };
-        let left = max_age.saturating_sub(age(headers));
+        let left = max_age.saturating_sub(age(headers).as_secs());
         (left > 0).then(|| ttl.min(Duration::from_secs(left)))
     }
 

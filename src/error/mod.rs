@@ -14,7 +14,7 @@ pub use self::{
     timed_out::TimedOut,
 };
 pub(crate) use self::{
-    outcome::OutcomeSet,
+    outcome::{OutcomeSet, Repeat},
     source_chain::{find_source, source_chain},
     transport::is_permanent,
 };

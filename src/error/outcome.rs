@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::{source_chain, transport};
 use crate::{
@@ -12,6 +12,8 @@ use crate::{
     },
     http::{Hint, ResponseHead},
 };
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What the result of a call says about the service, whichever provider it comes from.
 ///
@@ -26,14 +28,16 @@ use crate::{
 pub enum Outcome {
     /// The service responded as it should.
     Success,
-    /// The service did not act on the request and never will: there was no connection, or an HTTP/2
-    /// server refused the stream.
+    /// The service did not act on the request and never will: there was no connection, an HTTP/2
+    /// server refused the stream, or 421, 425.
     NotSent,
     /// The connection ended before the response did. The service may have acted.
     Interrupted,
-    /// A limit of this client was reached: 429.
+    /// A limit of this client was reached: 429, and a 403 with a wait or with a limit that is used
+    /// up.
     RateLimited,
-    /// The service lacks capacity, which says nothing about this client's limits: 503 and 529.
+    /// The service lacks capacity, which says nothing about this client's limits: 498, 503, 529, and
+    /// a 413 with a wait.
     Overloaded,
     /// Money, credits or the quota of a day or longer are used up: 402.
     QuotaExhausted,
@@ -41,12 +45,13 @@ pub enum Outcome {
     ContextTooLong,
     /// A policy forbids the prompt or the output.
     ContentPolicy,
-    /// There was no response in time, on either side: 408, 504, [`TimedOut`](crate::TimedOut), and
-    /// timeouts of tokio, tower and reqwest. The service may have acted.
+    /// There was no response in time, on either side: 408, 504, 522, 524,
+    /// [`TimedOut`](crate::TimedOut), and timeouts of tokio, tower and reqwest. The service may have
+    /// acted.
     Timeout,
-    /// The service or one of its dependencies failed: any other 5xx.
+    /// The service or one of its dependencies failed: 424 and any other 5xx.
     ServerError,
-    /// The request is wrong, too large or not allowed: any other 4xx.
+    /// The request is wrong, too large or not allowed: 511 and any other 4xx.
     ClientError,
 }
 
@@ -92,6 +97,17 @@ pub struct HttpClassifier;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorClassifier;
 
+/// Which requests may be sent again after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// None: the same request would fail again.
+    Never,
+    /// Those that do no harm if the service acts twice.
+    Idempotent,
+    /// Any, since the service did not act.
+    Always,
+}
+
 /// Some of the outcomes, as one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OutcomeSet(u16);
@@ -102,7 +118,8 @@ impl Outcome {
     /// Returns the outcome of a result; `None` if it says nothing about the service.
     ///
     /// The first of these that there is decides: an outcome in the response's extensions, a [`Rejected`]
-    /// in them, which is a response of this crate's own limits, and the status.
+    /// in them, which is a response of this crate's own limits, and the status. If that is a success,
+    /// the `grpc-status` of a gRPC response without a body decides.
     #[must_use]
     pub fn of<R: ResponseHead>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
@@ -116,39 +133,100 @@ impl Outcome {
         if extensions.get::<Rejected>().is_some() {
             return None;
         }
-        Some(Self::of_status(response.status()))
+        let outcome = Self::of_head(response).0;
+        match response.headers().get(&GRPC_STATUS) {
+            Some(status) if outcome == Self::Success => Some(Self::of_grpc(status.as_bytes())),
+            _ => Some(outcome),
+        }
     }
 
     /// Returns what a status says by itself.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
-        match status.as_u16() {
-            402 => Self::QuotaExhausted,
-            408 | 504 => Self::Timeout,
-            429 => Self::RateLimited,
-            503 | 529 => Self::Overloaded,
-            400..=499 => Self::ClientError,
-            500..=599 => Self::ServerError,
-            _ => Self::Success,
+        Self::in_table(status, || false).0
+    }
+
+    /// Returns what the status and the headers say.
+    #[inline]
+    pub(crate) fn of_head<R: ResponseHead>(response: &R) -> (Self, Repeat) {
+        let status = response.status();
+        Self::in_table(status, || Hint::of(response).retry_after().is_some())
+    }
+
+    /// Returns which requests may be sent again after this outcome.
+    pub(crate) fn repeat(self, status: Option<StatusCode>, has_hint: bool) -> Repeat {
+        match (
+            status.map(|status| Self::in_table(status, || has_hint)),
+            self,
+        ) {
+            (Some((outcome, repeat)), _) if outcome == self => repeat,
+            // An error does not say that the service did not act.
+            (None, Self::RateLimited) => Repeat::Idempotent,
+            (_, Self::NotSent | Self::RateLimited) => Repeat::Always,
+            (_, Self::Overloaded) if has_hint => Repeat::Always,
+            (_, Self::Overloaded | Self::Interrupted | Self::Timeout | Self::ServerError) => {
+                Repeat::Idempotent
+            }
+            _ => Repeat::Never,
         }
     }
 
-    /// Whether the same request would get this status at any other time.
-    pub(crate) fn is_permanent(status: StatusCode) -> bool {
+    /// Returns what a status means, in the one table that all layers read.
+    ///
+    /// `has_hint` returns whether the response says when to try again.
+    #[inline]
+    fn in_table(status: StatusCode, has_hint: impl Fn() -> bool) -> (Self, Repeat) {
+        use Repeat::{Always, Idempotent, Never};
         match status.as_u16() {
-            413 => true,
-            status => (500..600).contains(&status) && !matches!(status, 500 | 502..=504 | 529),
+            402 => (Self::QuotaExhausted, Never),
+            // GitHub's limits.
+            403 if has_hint() => (Self::RateLimited, Always),
+            408 | 504 => (Self::Timeout, Idempotent),
+            // Temporary (RFC 9110 §15.5.14).
+            413 if has_hint() => (Self::Overloaded, Always),
+            // A misdirected request, and one that is too early.
+            421 | 425 => (Self::NotSent, Always),
+            // A dependency failed.
+            424 => (Self::ServerError, Idempotent),
+            429 => (Self::RateLimited, Always),
+            // Groq's: not processed.
+            498 => (Self::Overloaded, Always),
+            400..=499 => (Self::ClientError, Never),
+            500 | 502 => (Self::ServerError, Idempotent),
+            // 529 is Anthropic's.
+            503 | 529 if has_hint() => (Self::Overloaded, Always),
+            503 | 529 => (Self::Overloaded, Idempotent),
+            // The client has to sign in to its network.
+            511 => (Self::ClientError, Never),
+            // Cloudflare's: the origin failed, or did not respond in time.
+            520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
+            522 | 524 => (Self::Timeout, Idempotent),
+            500..=599 => (Self::ServerError, Never),
+            _ => (Self::Success, Never),
         }
+    }
+
+    /// Returns whether a client error may be another outcome by the words of its body.
+    #[cfg(feature = "provider")]
+    pub(crate) fn is_ambiguous(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 403 | 413 | 422)
     }
 
     /// Returns what a gRPC status says by itself.
-    pub(crate) fn of_grpc(status: &[u8]) -> Self {
+    fn of_grpc(status: &[u8]) -> Self {
         match status {
             b"0" => Self::Success,
-            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE.
+            // CANCELLED.
+            b"1" => Self::Interrupted,
+            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED.
             b"4" => Self::Timeout,
             b"8" => Self::RateLimited,
+            // UNAVAILABLE.
             b"14" => Self::Overloaded,
+            // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION,
+            // ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, UNAUTHENTICATED.
+            b"3" | b"5" | b"6" | b"7" | b"9" | b"10" | b"11" | b"12" | b"16" => Self::ClientError,
+            // UNKNOWN, INTERNAL, DATA_LOSS, and numbers that are not registered.
             _ => Self::ServerError,
         }
     }
@@ -215,7 +293,7 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
     }
 
     fn hint(&self, response: &Response) -> Hint {
-        Hint::from_headers(response.headers())
+        Hint::of(response)
     }
 }
 
@@ -274,6 +352,92 @@ mod tests {
         assert_eq!(Outcome::of(Ok(&response)), None);
         response.extensions_mut().insert(Outcome::QuotaExhausted);
         assert_eq!(Outcome::of(Ok(&response)), Some(Outcome::QuotaExhausted));
+    }
+
+    #[test]
+    fn grpc_statuses() {
+        use Outcome::*;
+        let of = |http: u16, grpc: &str| {
+            let response = http::Response::builder().status(http);
+            let response = response.header("grpc-status", grpc).body(()).unwrap();
+            Outcome::of(Ok(&response)).unwrap()
+        };
+        for (statuses, expected) in [
+            (&["0"][..], Success),
+            (&["1"], Interrupted),
+            (&["4"], Timeout),
+            (&["8"], RateLimited),
+            (&["14"], Overloaded),
+            (&["2", "13", "15", "17", "-1", "08", ""], ServerError),
+            (
+                &["3", "5", "6", "7", "9", "10", "11", "12", "16"],
+                ClientError,
+            ),
+        ] {
+            for status in statuses {
+                assert_eq!(of(200, status), expected, "{status}");
+            }
+        }
+        // A status other than 200 is one of HTTP.
+        assert_eq!(of(503, "0"), Overloaded);
+    }
+
+    #[test]
+    fn statuses() {
+        use Outcome::*;
+        use Repeat::*;
+        let of = |status: u16, hint: Option<&'static str>| {
+            let mut response = http::Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some(hint) = hint {
+                let headers = response.headers_mut();
+                headers.insert("retry-after", http::HeaderValue::from_static(hint));
+            }
+            Outcome::of_head(&response)
+        };
+        for status in 100..1_000 {
+            let expected = match status {
+                402 => (QuotaExhausted, Never),
+                408 | 504 | 522 | 524 => (Timeout, Idempotent),
+                421 | 425 => (NotSent, Always),
+                429 => (RateLimited, Always),
+                498 => (Overloaded, Always),
+                503 | 529 => (Overloaded, Idempotent),
+                424 | 500 | 502 | 520 | 521 | 523 | 527 | 530 => (ServerError, Idempotent),
+                511 | 400..500 => (ClientError, Never),
+                500..600 => (ServerError, Never),
+                _ => (Success, Never),
+            };
+            assert_eq!(of(status, None), expected, "{status}");
+            assert_eq!(of(status, Some("soon")), expected, "{status}");
+            let with_hint = match status {
+                403 => (RateLimited, Always),
+                413 | 503 | 529 => (Overloaded, Always),
+                _ => expected,
+            };
+            assert_eq!(of(status, Some("2")), with_hint, "{status}");
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Outcome::of_status(status), expected.0, "{status}");
+        }
+    }
+
+    #[test]
+    fn outcomes_that_are_not_of_the_status() {
+        let status = |status| StatusCode::from_u16(status).ok();
+        for (outcome, status, has_hint, expected) in [
+            (Outcome::Overloaded, status(500), false, Repeat::Idempotent),
+            (Outcome::Overloaded, status(500), true, Repeat::Always),
+            (Outcome::Overloaded, None, false, Repeat::Idempotent),
+            (Outcome::RateLimited, status(500), false, Repeat::Always),
+            (Outcome::RateLimited, None, false, Repeat::Idempotent),
+            (Outcome::ServerError, None, false, Repeat::Idempotent),
+            (Outcome::ServerError, status(501), false, Repeat::Never),
+            (Outcome::ClientError, status(500), true, Repeat::Never),
+            (Outcome::QuotaExhausted, status(429), true, Repeat::Never),
+            (Outcome::ContextTooLong, status(500), true, Repeat::Never),
+        ] {
+            assert_eq!(outcome.repeat(status, has_hint), expected, "{outcome}");
+        }
     }
 
     fn rejected() -> Rejected {

@@ -101,8 +101,9 @@
 //!
 //! # Which outcomes are failures
 //!
-//! By default any error, and the statuses 429, 500, 502, 503, 504 and 529. See [`predicate`] for
-//! other conditions. A failure in the middle of a response's body does not count, because the
+//! By default any error, and the statuses after which a [retry](crate::retry::OutcomePolicy) sends a
+//! GET again: 408, 421, 424, 425, 429, 498, 500, 502 to 504, 520 to 524, 527, 529 and 530, and a 403
+//! or 413 with `Retry-After`. See [`predicate`] for other conditions. A failure in the middle of a response's body does not count, because the
 //! client has the response by then. An error of the primary's `poll_ready` is returned, because
 //! there is no request yet that a backup could respond to.
 //!

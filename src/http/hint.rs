@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ResponseHead;
+
 /// The hints about retries in a response's headers, without any cap.
 ///
 /// Created by [`Hint::from_headers`]. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a
@@ -36,6 +38,11 @@ impl Hint {
             retry_after,
             should_retry,
         }
+    }
+
+    /// Returns the hints of a response.
+    pub(crate) fn of<R: ResponseHead>(response: &R) -> Self {
+        Self::from_headers(response.headers())
     }
 
     /// Returns how long to wait before a retry.

@@ -4,6 +4,7 @@ pub(crate) mod body_macros;
 pub(crate) mod guarded_body;
 pub(crate) mod headers;
 mod hint;
+mod method;
 #[cfg(any(feature = "cache", feature = "provider"))]
 mod peek_body;
 #[cfg(feature = "provider")]
@@ -16,6 +17,7 @@ mod text_body;
 mod try_clone;
 pub(crate) mod with_body;
 
+pub(crate) use self::method::is_idempotent;
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub use self::peek_body::PeekBody;
 pub use self::{

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use tower_service::Service;
 
 use super::key::random_uuid;
-use crate::http::RequestHead;
+use crate::http::{RequestHead, is_idempotent};
 
 /// Idempotency key middleware, made by an [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> S::Future {
-        if !request.method().is_idempotent() && !request.headers().contains_key(&self.name) {
+        if !is_idempotent(request.method()) && !request.headers().contains_key(&self.name) {
             if let Ok(key) = HeaderValue::try_from(random_uuid()) {
                 // Fails only if there are tens of thousands of headers.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);

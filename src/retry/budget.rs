@@ -48,7 +48,8 @@ const RETRY: u64 = 100;
 ///   seldom send requests. Default: 30 retries a minute, and 10 at once.
 /// - A retry after a timeout costs two, because the server may still be working on the first
 ///   attempt; any other costs one. [`price`](Budget::price) changes that.
-/// - A retry after the wait that the server asked for is free.
+/// - A retry after the wait that the server asked for is free, unless the server asked for less
+///   than a tenth of the first backoff. So is one after a circuit breaker was open.
 ///
 /// A success is an outcome that the classifier accepts, such as a 200 or a 404. The success of a
 /// request that can't be cloned adds nothing.

@@ -164,8 +164,11 @@ where
 
 /// Returns whether another request is the probe of an inner circuit breaker.
 fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
-    let open = result.as_ref().err().and_then(find_source::<CircuitOpen>);
-    open.is_some_and(|open| open.retry_after().is_none())
+    circuit_open(result).is_some_and(|open| open.retry_after().is_none())
+}
+
+fn circuit_open<Response>(result: &Result<Response, BoxError>) -> Option<&CircuitOpen> {
+    result.as_ref().err().and_then(find_source)
 }
 
 // ===== impl Between =====
@@ -227,7 +230,7 @@ where
         match self.policy.action(request, result.as_ref()) {
             RetryAction::Retry { after, outcome } => {
                 let outcome = outcome.or_else(|| Outcome::of_error(result.as_ref().err()?));
-                self.plan(result.is_ok(), after, outcome)
+                self.plan(result, after, outcome)
             }
             RetryAction::Forbid => None,
             RetryAction::Accept => {
@@ -239,10 +242,9 @@ where
     }
 
     #[cold]
-    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     fn plan(
         &mut self,
-        is_response: bool,
+        result: &Result<S::Response, BoxError>,
         after: Option<Duration>,
         outcome: Option<Outcome>,
     ) -> Option<Plan> {
@@ -251,7 +253,12 @@ where
             let host = || self.policy.host(request);
             self.budget = self.settings.budget.with(host, Budget::clone);
         }
-        let budget = self.budget.as_ref().map(|budget| (budget, outcome));
+        // Nothing was sent while a circuit is open, so the next attempt is no additional load.
+        let budget = self
+            .budget
+            .as_ref()
+            .filter(|_| circuit_open(result).is_none());
+        let budget = budget.map(|budget| (budget, outcome));
         let now = Instant::now();
         let plan = self.settings.plan(&self.progress, after, budget, now)?;
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
@@ -262,10 +269,10 @@ where
         #[cfg(feature = "tracing")]
         tracing::debug!(
             attempt = self.progress.attempts.attempts(),
-            failed = if is_response { "response" } else { "error" },
+            failed = if result.is_ok() { "response" } else { "error" },
             wait = ?plan.wait,
-            reason = match after {
-                Some(_) if is_response => "the server's hint",
+            reason = match after.filter(|hint| self.settings.follows(*hint)) {
+                Some(_) if result.is_ok() => "the server's hint",
                 Some(_) => "a hint",
                 None => "backoff",
             },

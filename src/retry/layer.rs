@@ -74,7 +74,8 @@ impl<P> RetryAfterBackoffLayer<P> {
 
     /// Sets the longest wait between two attempts. Default: 60 s.
     ///
-    /// If the server asks for a longer one, its response is returned at once.
+    /// If the server asks for a longer one, its response is returned at once. The jitter that is
+    /// added to the server's wait, at most a second, may exceed it.
     pub fn max_backoff(self, max_backoff: Duration) -> Self {
         self.set(|settings| settings.max_backoff = max_backoff)
     }
@@ -83,7 +84,7 @@ impl<P> RetryAfterBackoffLayer<P> {
     /// minutes.
     ///
     /// It starts when the request is first polled. If a wait would exceed it, the outcome is
-    /// returned at once. If the inner service is not ready in time for an attempt after a wait, the
+    /// returned at once. As with [`max_backoff`](Self::max_backoff), jitter may exceed it. If the inner service is not ready in time for an attempt after a wait, the
     /// error is [`DeadlinePassed`](crate::retry::future::DeadlinePassed). An attempt that has
     /// started is not cancelled; use a timeout inside of this layer for each attempt, or outside
     /// for all of them.

@@ -74,8 +74,8 @@
 //! 1. As long as the server asks, as [`Hint`](crate::Hint) reads it: `retry-after-ms` or another
 //!    header in milliseconds, else `Retry-After`. Never less, and at random up to a tenth more, at
 //!    most one second, because the server sends the same value to all clients.
-//! 2. Otherwise as [`Backoff`] says, also if the server asks for less than a tenth of the first
-//!    backoff.
+//! 2. Otherwise as [`Backoff`] says. If the server asks for less than a tenth of the first backoff,
+//!    the backoff is added, and the retry takes from the budget.
 //!
 //! | setting | default | if it is reached |
 //! | --- | --- | --- |

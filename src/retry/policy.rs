@@ -7,10 +7,10 @@ use http::StatusCode;
 use super::Attempts;
 use crate::{
     error::{
-        BoxError, CircuitOpen, Classify, HttpClassifier, Outcome, TimedOut, find_source,
+        BoxError, CircuitOpen, Classify, HttpClassifier, Outcome, Repeat, TimedOut, find_source,
         is_permanent,
     },
-    http::{Hint, RequestHead, ResponseHead},
+    http::{Hint, RequestHead, ResponseHead, is_idempotent},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -81,7 +81,8 @@ pub enum RetryAction {
     Accept,
     /// Sends the request again.
     Retry {
-        /// The wait that the server asked for, if any. A retry after such a wait is free.
+        /// The wait that the server asked for, if any. A retry after such a wait is free, unless it is
+        /// so short that a backoff is added.
         after: Option<Duration>,
         /// The outcome, which determines the [price](super::Budget::price) of the retry. If it is
         /// `None`, an error is [classified](Outcome::of_error).
@@ -93,18 +94,23 @@ pub enum RetryAction {
 
 /// Retries requests that may succeed later, if another attempt does no harm.
 ///
-/// | [outcome](Outcome) | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and any with an `Idempotency-Key` | POST, PATCH, … | any, with [`retry_non_idempotent`](OutcomePolicy::retry_non_idempotent) |
+/// | [outcome](Outcome) | GET, PUT and other idempotent methods, and any with an `Idempotency-Key` | POST, PATCH, … | any, with [`retry_non_idempotent`](OutcomePolicy::retry_non_idempotent) |
 /// | --- | --- | --- | --- |
 /// | `x-should-retry: false` | no | no | no |
-/// | `QuotaExhausted`, `ContextTooLong`, `ContentPolicy`, status 413 | no | no | no |
+/// | `QuotaExhausted`, `ContextTooLong`, `ContentPolicy`, status 413 without `Retry-After` | no | no | no |
 /// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
-/// | `RateLimited`, `NotSent` | yes | yes | yes |
-/// | `Overloaded` with a hint when to retry | yes | yes | yes |
-/// | `Overloaded`, `Timeout`, `Interrupted`, and `ServerError` of status 500 or 502 | yes | no | yes |
+/// | `RateLimited`: 429, and 403 with `Retry-After` | yes | yes | yes |
+/// | `NotSent`: no connection, 421, 425 | yes | yes | yes |
+/// | `Overloaded` with a hint when to retry: 503, 529, 413; and 498 | yes | yes | yes |
+/// | `Overloaded`, `Timeout`, `Interrupted` | yes | no | yes |
+/// | `ServerError` of status 424, 500, 502, 520, 521, 523, 527 or 530 | yes | no | yes |
 /// | `ServerError` of any other 5xx, `ClientError`, `Success` | no | no | no |
 /// | none: a [`Rejected`](crate::Rejected) or [`CircuitOpen`] of this crate, an unknown error | no, but see [`wait_for_circuit`](OutcomePolicy::wait_for_circuit) | no | no |
 /// | a [timeout of the whole call](TimedOut::Call) | no | no | no |
 /// | no connection because of the URL or a certificate, with hyper or reqwest | no | no | no |
+///
+/// Idempotent are GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and the others in the IANA registry of
+/// methods, such as QUERY, PROPFIND, REPORT and SEARCH.
 ///
 /// A server that supports `Idempotency-Key` acts once on all requests with the same key, whatever
 /// the method. The layer of [`idempotency_key`](crate::idempotency_key) sets one. An empty key
@@ -238,7 +244,7 @@ impl<C> OutcomePolicy<C> {
             let key = request.headers().get(IDEMPOTENCY_KEY);
             key.is_some_and(|key| !key.is_empty())
         };
-        self.retry_non_idempotent || request.method().is_idempotent() || has_key()
+        self.retry_non_idempotent || is_idempotent(request.method()) || has_key()
     }
 
     #[cold]
@@ -274,17 +280,11 @@ impl<C> OutcomePolicy<C> {
             return RetryAction::Forbid;
         };
         let after = hint.retry_after();
-        let is_retried = match (hint.should_retry(), outcome) {
+        let is_retried = match (hint.should_retry(), outcome.repeat(status, after.is_some())) {
             (Some(should), _) => should && may_change(outcome, status),
-            (None, Outcome::NotSent) => true,
-            // An error, unlike a response, does not say that the server did not act.
-            (None, Outcome::RateLimited) => status.is_some() || self.is_idempotent(request),
-            (None, Outcome::Overloaded) => after.is_some() || self.is_idempotent(request),
-            (None, Outcome::Interrupted | Outcome::Timeout) => self.is_idempotent(request),
-            (None, Outcome::ServerError) => {
-                !status.is_some_and(Outcome::is_permanent) && self.is_idempotent(request)
-            }
-            (None, _) => false,
+            (None, Repeat::Always) => true,
+            (None, Repeat::Idempotent) => self.is_idempotent(request),
+            (None, Repeat::Never) => false,
         };
         if is_retried {
             let outcome = Some(outcome);
@@ -303,7 +303,9 @@ fn may_change(outcome: Outcome, status: Option<StatusCode>) -> bool {
         outcome,
         Outcome::QuotaExhausted | Outcome::ContextTooLong | Outcome::ContentPolicy
     );
-    !is_final && status != Some(StatusCode::PAYLOAD_TOO_LARGE)
+    let is_too_large =
+        outcome == Outcome::ClientError && status == Some(StatusCode::PAYLOAD_TOO_LARGE);
+    !is_final && !is_too_large
 }
 
 /// Returns whether the service works, even if the request was at fault.
@@ -472,6 +474,16 @@ mod tests {
             (404, Some(("x-should-retry", "false")), [NO, NO, NO]),
             (409, Some(("x-should-retry", "true")), [YES, YES, YES]),
             (402, None, [NO, NO, NO]),
+            (403, None, [OK, OK, OK]),
+            (403, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (403, Some(("retry-after", "soon")), [OK, OK, OK]),
+            (413, None, [OK, OK, OK]),
+            (413, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (421, None, [YES, YES, YES]),
+            (424, None, [YES, NO, YES]),
+            (425, None, [YES, YES, YES]),
+            (425, Some(("retry-after", "2")), [TWO, TWO, TWO]),
+            (498, None, [YES, YES, YES]),
             (402, Some(("retry-after", "2")), [NO, NO, NO]),
             (402, Some(("x-should-retry", "true")), [NO, NO, NO]),
             (413, Some(("x-should-retry", "true")), [NO, NO, NO]),
@@ -490,6 +502,19 @@ mod tests {
             (503, Some(("retry-after-ms", "2000")), [TWO, TWO, TWO]),
             (503, Some(("retry-after", "soon")), [YES, NO, YES]),
             (504, None, [YES, NO, YES]),
+            (505, None, [NO, NO, NO]),
+            (507, Some(("retry-after", "2")), [NO, NO, NO]),
+            (511, None, [OK, OK, OK]),
+            (520, None, [YES, NO, YES]),
+            (521, None, [YES, NO, YES]),
+            (522, None, [YES, NO, YES]),
+            (523, None, [YES, NO, YES]),
+            (524, None, [YES, NO, YES]),
+            (524, Some(("retry-after", "2")), [TWO, NO, TWO]),
+            (525, None, [NO, NO, NO]),
+            (526, None, [NO, NO, NO]),
+            (527, None, [YES, NO, YES]),
+            (530, None, [YES, NO, YES]),
             (529, None, [YES, NO, YES]),
             (529, Some(("retry-after", "2")), [TWO, TWO, TWO]),
             (999, None, [OK, OK, OK]),
@@ -508,6 +533,7 @@ mod tests {
     fn methods() {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
+        let named = |name: &str| Method::from_bytes(name.as_bytes()).unwrap();
         for (method, expected) in [
             (Method::GET, YES),
             (Method::HEAD, YES),
@@ -518,7 +544,15 @@ mod tests {
             (Method::POST, NO),
             (Method::PATCH, NO),
             (Method::CONNECT, NO),
-            (Method::from_bytes(b"PURGE").unwrap(), NO),
+            (named("PURGE"), NO),
+            (named("QUERY"), YES),
+            (named("PROPFIND"), YES),
+            (named("REPORT"), YES),
+            (named("SEARCH"), YES),
+            (named("MKCOL"), YES),
+            (named("VERSION-CONTROL"), YES),
+            (named("LOCK"), NO),
+            (named("propfind"), NO),
         ] {
             let action = action(OutcomePolicy::new(), method.clone(), Ok(&response));
             assert_eq!(action, expected, "{method}");
@@ -593,6 +627,9 @@ mod tests {
             (500, Outcome::ServerError),
             (503, Outcome::Overloaded),
             (504, Outcome::Timeout),
+            (522, Outcome::Timeout),
+            (524, Outcome::Timeout),
+            (425, Outcome::NotSent),
         ] {
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();

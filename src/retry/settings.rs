@@ -73,11 +73,9 @@ impl Default for Settings {
 impl Settings {
     /// Returns the next attempt after one that failed at `now`, if there is one.
     ///
-    /// The wait is never shorter than the server's hint: a hint above a bound ends the attempts. A
-    /// backoff is cut to `max_backoff`, and ends the attempts if it exceeds the deadline.
-    ///
-    /// With a `max_backoff` of 60 s, a hint of 59 s waits between 59 and 60 s; one of 61 s
-    /// does not wait.
+    /// All bounds apply before jitter, since clients that are cut to a bound return together. A hint
+    /// above a bound ends the attempts; with a `max_backoff` of 60 s, one of 60 s waits between 60
+    /// and 61 s. A backoff that exceeds the deadline ends the attempts.
     pub(super) fn plan(
         &self,
         progress: &RetryState,
@@ -93,25 +91,33 @@ impl Settings {
         let left = self.deadline.checked_sub(elapsed)?;
         let wait = match hint {
             Some(hint) if hint > self.max_backoff.min(left) => return None,
-            None => self.own_wait(progress).min(self.max_backoff),
-            // A hint near zero does not spread the clients, so the backoff is used.
-            Some(hint) if hint < self.backoff.base() / 10 => {
-                self.own_wait(progress).min(self.max_backoff).max(hint)
+            Some(hint) if self.follows(hint) => above_hint(hint, self.random()),
+            // A hint near zero does not spread the clients, so the backoff is added.
+            hint => {
+                let wait = self.own_wait(progress);
+                let wait = wait.saturating_add(hint.unwrap_or_default());
+                if wait > left {
+                    return None;
+                }
+                wait
             }
-            Some(hint) => above_hint(hint, self.random()).min(self.max_backoff.min(left)),
         };
-        if wait > left {
-            return None;
-        }
         let withdrawal = match budget {
-            Some((budget, outcome)) if hint.is_none() => budget.pay(outcome, now)?,
+            Some((budget, outcome)) if !hint.is_some_and(|hint| self.follows(hint)) => {
+                budget.pay(outcome, now)?
+            }
             _ => Withdrawal::free(),
         };
         Some(Plan {
             wait,
             withdrawal,
-            deadline: now + left.min(FAR),
+            deadline: now + left.max(wait).min(FAR),
         })
+    }
+
+    /// Returns whether a hint is long enough to be the wait. One near zero asks for no wait.
+    pub(super) fn follows(&self, hint: Duration) -> bool {
+        !hint.is_zero() && hint >= self.backoff.base() / 10
     }
 
     fn random(&self) -> u64 {
@@ -125,7 +131,8 @@ impl Settings {
 
     fn own_wait(&self, progress: &RetryState) -> Duration {
         let retry = progress.attempts.attempts().saturating_sub(1);
-        self.backoff.wait(retry, progress.last_wait, self.random())
+        let backoff = self.backoff.at_most(self.max_backoff);
+        backoff.wait(retry, progress.last_wait, self.random())
     }
 }
 

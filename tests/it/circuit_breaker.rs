@@ -39,6 +39,13 @@ fn answer(status: u16) -> Res {
     Response::builder().status(status).body("primary").unwrap()
 }
 
+fn told(status: u16, wait: &str) -> Res {
+    let mut response = answer(status);
+    let headers = response.headers_mut();
+    headers.insert("retry-after", wait.parse().unwrap());
+    response
+}
+
 /// Answers with whatever status is set, and counts its calls.
 #[derive(Clone)]
 struct Primary {
@@ -358,6 +365,14 @@ async fn what_counts_as_a_failure() {
     assert!(judged(|| Ok(answer(529))).await);
     assert!(judged(|| Ok(answer(504))).await);
     assert!(judged(|| Ok(answer(429))).await);
+    assert!(judged(|| Ok(answer(520))).await);
+    assert!(judged(|| Ok(answer(522))).await);
+    assert!(judged(|| Ok(answer(498))).await);
+    assert!(judged(|| Ok(told(403, "60"))).await);
+    assert!(judged(|| Ok(told(413, "60"))).await);
+    assert!(!judged(|| Ok(answer(403))).await);
+    assert!(!judged(|| Ok(answer(413))).await);
+    assert!(!judged(|| Ok(answer(511))).await);
     assert!(judged(|| Err(TimedOut::Attempt(ms(1)).into())).await);
     assert!(judged(|| Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())).await);
     assert!(!judged(|| Ok(answer(200))).await);

@@ -115,13 +115,31 @@ async fn unless_told_it_answers_for_errors_and_the_statuses_of_trouble() {
         let primary = answers(status, "primary");
         let answer = layer.layer(primary).oneshot(request("hi")).await.unwrap();
         let expected = match status {
-            429 | 500 | 502 | 503 | 504 | 529 => "backup got hi",
+            408 | 421 | 424 | 425 | 429 | 498 | 500 | 502..=504 | 520..=524 | 527 | 529 | 530 => {
+                "backup got hi"
+            }
             _ => "primary got hi",
         };
         assert_eq!(answer.body(), expected, "{status}");
     }
     let answer = layer.layer(fails("no")).oneshot(request("hi")).await;
     assert_eq!(answer.unwrap().body(), "backup got hi");
+    for (status, hint, expected) in [
+        (403, "5", "backup got hi"),
+        (413, "5", "backup got hi"),
+        (403, "soon", "primary"),
+        (404, "5", "primary"),
+    ] {
+        let primary = service_fn(move |_: Req| async move {
+            let mut response = response(status, "primary");
+            response
+                .headers_mut()
+                .insert("retry-after", hint.parse().unwrap());
+            Ok::<_, BoxError>(response)
+        });
+        let answer = layer.layer(primary).oneshot(request("hi")).await.unwrap();
+        assert_eq!(answer.body(), expected, "{status} {hint}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,8 @@ async fn unsafe_methods_get_a_key_each_and_others_none() {
         (Method::HEAD, false),
         (Method::PUT, false),
         (Method::DELETE, false),
+        (Method::from_bytes(b"QUERY").unwrap(), false),
+        (Method::from_bytes(b"PROPFIND").unwrap(), false),
     ] {
         let sent = request(method.clone());
         service.clone().oneshot(sent).await.unwrap();

@@ -102,6 +102,11 @@ where
                 return refused.poll(cx);
             }
             match ready!(this.inner.as_mut().poll(cx)) {
+                // Rejected by an inner limit: it was not sent.
+                Ok((response, reservation)) if is_own(&response) => {
+                    reservation.refund();
+                    return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
+                }
                 Ok((response, reservation)) if LimitError::has(response.status()) => {
                     *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
                 }
@@ -112,6 +117,10 @@ where
             }
         }
     }
+}
+
+fn is_own<R: ResponseHead>(response: &R) -> bool {
+    response.extensions().get::<Rejected>().is_some()
 }
 
 fn settled_by_body<R>(response: R, reservation: Reservation) -> SettlingResponse<R>

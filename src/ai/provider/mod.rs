@@ -124,8 +124,8 @@
 //!
 //! # Rejections by the provider
 //!
-//! The headers and the body of a 402, 403, 429, 503 or 529 are read, up to 16 KiB and for up to 5
-//! s, before the response passes through unchanged:
+//! The headers and the body of a 402, 403, 429, 498, 503 or 529 are read, up to 16 KiB and for up
+//! to 5 s, before the response passes through unchanged:
 //!
 //! | [`ThrottleReason`] | effect |
 //! | --- | --- |

@@ -13,7 +13,7 @@ use super::{
     stream::{Format, Stream},
 };
 use crate::{
-    error::{BoxError, Outcome},
+    error::{BoxError, Outcome, Rejected},
     http::{
         headers::{is_compressed, media_type},
         peeked_body::{BodyPeek, ReadLimits, Step},
@@ -41,8 +41,11 @@ impl<B: Body> Inspection<B> {
     pub(super) fn of(response: Response<B>, layer: StreamErrorLayer) -> Result<Self, Response<B>> {
         let headers = response.headers();
         let status = response.status();
-        // The outcome of an inner layer is kept.
-        if is_compressed(headers) || response.extensions().get::<Outcome>().is_some() {
+        // The outcome of an inner layer is kept, and a rejection by this crate has none.
+        let extensions = response.extensions();
+        let is_known =
+            extensions.get::<Outcome>().is_some() || extensions.get::<Rejected>().is_some();
+        if is_known || is_compressed(headers) {
             return Err(response);
         }
         if is_telling(status) {
@@ -149,10 +152,11 @@ where
 
 /// Returns `true` if the body of a response with this status may be more specific than the status.
 fn is_telling(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        400 | 402 | 403 | 413 | 422 | 429 | 500..=599
-    )
+    match Outcome::of_status(status) {
+        Outcome::Success => false,
+        Outcome::ClientError => Outcome::is_ambiguous(status),
+        _ => true,
+    }
 }
 
 /// Returns the response with the status of its error and the diagnosis as an extension.

@@ -2,14 +2,12 @@
 
 use super::Predicate;
 use crate::{
-    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, find_source},
+    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, Repeat, find_source},
     http::ResponseHead,
 };
 
-/// Any error, and the statuses 429, 500, 502, 503, 504 and 529, after which another service may
-/// succeed.
-///
-/// Some AI providers respond with 529 if they are overloaded.
+/// Any error, and the statuses after which another service may succeed: those after which a
+/// [retry](crate::retry::OutcomePolicy) sends a GET again, such as 429, 500 and 503.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failure;
 
@@ -46,10 +44,7 @@ pub struct Not<W>(pub(super) W);
 impl<Response: ResponseHead> Predicate<Response> for Failure {
     fn when(&self, outcome: Result<&Response, &BoxError>) -> bool {
         match outcome {
-            Ok(response) => matches!(
-                response.status().as_u16(),
-                429 | 500 | 502 | 503 | 504 | 529
-            ),
+            Ok(response) => Outcome::of_head(response).1 != Repeat::Never,
             Err(_) => true,
         }
     }

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, header::DATE};
+use http::{
+    HeaderMap,
+    header::{AGE, DATE},
+};
+
+use super::{decimal, decimal::decimal};
 
 pub(crate) type Now<'a> = &'a dyn Fn() -> SystemTime;
 
@@ -18,14 +23,33 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns the time from the response's `Date`, or else from `now`, until `then`; zero if it has
-/// passed.
+/// Returns the time until `then`, from the response's `Date` plus its `Age`, or else from `now`;
+/// zero if it has passed.
 pub(crate) fn until(then: SystemTime, headers: &HeaderMap, now: Now<'_>) -> Duration {
-    let sent = headers
-        .get(DATE)
-        .and_then(|value| date(value.to_str().ok()?.trim(), now))
-        .unwrap_or_else(now);
-    then.duration_since(sent).unwrap_or_default()
+    match sent(headers, now) {
+        Some(sent) => since(sent, then).saturating_sub(age(headers)),
+        None => since(now(), then),
+    }
+}
+
+/// Returns the time at which the response was sent, by its `Date`.
+pub(crate) fn sent(headers: &HeaderMap, now: Now<'_>) -> Option<SystemTime> {
+    date(headers.get(DATE)?.to_str().ok()?.trim(), now)
+}
+
+/// Returns the time from `start` to `then`; zero if it has passed.
+pub(crate) fn since(start: SystemTime, then: SystemTime) -> Duration {
+    then.duration_since(start).unwrap_or_default()
+}
+
+/// Returns the time that a response spent in caches, by its `Age`; zero if that can't be read. Of a
+/// list, the first member counts (RFC 9111 §5.1).
+pub(crate) fn age(headers: &HeaderMap) -> Duration {
+    let age = headers.get(AGE).and_then(|value| value.to_str().ok());
+    let first = age.and_then(|text| text.split(',').next()).map(str::trim);
+    let whole = first.filter(|text| !text.contains('.'));
+    let age = whole.and_then(|text| decimal(text, decimal::SECOND));
+    age.unwrap_or_default()
 }
 
 /// Parses an HTTP-date in any of its three forms, including leap seconds.
@@ -89,6 +113,22 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_read_is_none() {
+        for (value, expected) in [
+            ("17", 17),
+            (" 1 ", 1),
+            ("7, 9", 7),
+            ("-1", 0),
+            ("", 0),
+            ("1.5", 0),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AGE, http::HeaderValue::from_static(value));
+            assert_eq!(age(&headers).as_secs(), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! RFC 9110 §10.2.3: `Retry-After = HTTP-date / delay-seconds`, and `delay-seconds = 1*DIGIT`.
 //! Fractions, as some vendors send, are accepted. Nothing is capped.
 //!
-//! The result is `None` if the value is empty, has a sign, an exponent or a unit, contains two
-//! values, or is an invalid date.
+//! A value is ignored if it is empty, has a sign, an exponent or a unit, or is an invalid date. Of
+//! several values, in one line or in more, the longest wait counts.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 
 use super::{date, date::Now, decimal, decimal::decimal};
 
-/// gRPC's equivalent, in which a negative number means never.
+/// gRPC's equivalent. A negative or invalid one forbids a retry.
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 const MILLISECONDS: [HeaderName; 4] = [
@@ -35,13 +35,12 @@ pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
         })
 }
 
-/// Returns `true` if a negative wait forbids retries.
-pub(super) fn is_never(headers: &HeaderMap) -> bool {
+/// Returns whether gRPC's pushback requests or forbids a retry (gRFC A6); `None` without one.
+pub(super) fn pushback(headers: &HeaderMap) -> Option<bool> {
+    let wait = |value| decimal(text(value)?, decimal::MILLISECOND);
     let values = headers.get_all(&PUSHBACK).iter();
-    values.filter_map(text).any(|text| {
-        let number = text.strip_prefix('-');
-        number.is_some_and(|number| decimal(number, decimal::MILLISECOND).is_some())
-    })
+    let requests = values.map(|value| wait(value).is_some());
+    requests.reduce(|all, requests| all && requests)
 }
 
 fn longest(
@@ -49,8 +48,23 @@ fn longest(
     name: &HeaderName,
     read: impl Fn(&str) -> Option<Duration>,
 ) -> Option<Duration> {
-    let values = headers.get_all(name).iter();
-    values.filter_map(|value| read(text(value)?)).max()
+    values(headers, name).filter_map(read).max()
+}
+
+/// Returns the values of a header, also those that a proxy has joined in one line.
+///
+/// A date contains a comma, so each two neighbours are one value as well.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(text);
+    lines.flat_map(|line| {
+        let commas = line.match_indices(',').map(|(at, _)| at + 1);
+        std::iter::once(0).chain(commas).flat_map(|start| {
+            let rest = &line[start..];
+            let ends = rest.match_indices(',').map(|(at, _)| at);
+            let ends = ends.chain([rest.len()]).take(2);
+            ends.map(|end| rest[..end].trim())
+        })
+    })
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {
@@ -159,8 +173,7 @@ mod tests {
             (b"1m", None),
             (b"1 2", None),
             (b"1.2.3", None),
-            (b"1,5", None),
-            (b"5, 10", None),
+            (b"5 10", None),
             (b"0x10", None),
             (b"1e3", None),
             (b"1e400", None),
@@ -240,7 +253,25 @@ mod tests {
                 &[("retry-after", b"9"), ("grpc-retry-pushback-ms", b"-1")],
                 s(9),
             ),
-            // Repeated: the longest valid value.
+            // Repeated, in one line or in more: the longest valid value.
+            (&[("retry-after", b"5, 50")], s(50)),
+            (&[("retry-after", b"50,5")], s(50)),
+            (&[("retry-after", b"soon, 5, , 7, -9")], s(7)),
+            (&[("retry-after", b"5, 50"), ("retry-after", b"7")], s(50)),
+            (
+                &[("retry-after", b"5, Sun, 06 Nov 1994 08:50:37 GMT, 50")],
+                s(60),
+            ),
+            (&[("retry-after", b"Sun Nov  6 08:50:37 1994, 5")], s(60)),
+            (
+                &[(
+                    "retry-after",
+                    b"Sunday, 06-Nov-94 08:50:37 GMT, Sun, 06 Nov 1994 08:51:37 GMT",
+                )],
+                s(120),
+            ),
+            (&[("retry-after-ms", b"5, 50")], ms(50)),
+            (&[("x-ms-retry-after-ms", b"?, 50, 5")], ms(50)),
             (&[("retry-after", b"5"), ("retry-after", b"10")], s(10)),
             (&[("retry-after", b"10"), ("retry-after", b"5")], s(10)),
             (&[("retry-after", b"soon"), ("retry-after", b"5")], s(5)),
@@ -278,6 +309,23 @@ mod tests {
             let got = read(&[("retry-after", THEN), ("date", sent)]);
             assert_eq!(got, *expected, "{:?}", String::from_utf8_lossy(sent));
         }
+        // The response was in a cache.
+        for (age, expected) in [
+            ("60", s(3_540)),
+            ("60, 5", s(3_540)),
+            ("4000", s(0)),
+            ("99999999999999999999999", s(0)),
+            ("-60", s(3_600)),
+            ("old", s(3_600)),
+        ] {
+            let sent: Field = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
+            let got = read(&[("retry-after", THEN), sent, ("age", age.as_bytes())]);
+            assert_eq!(got, expected, "{age:?}");
+        }
+        // Without a `Date`, the wall clock has counted that time.
+        assert_eq!(read(&[("retry-after", THEN), ("age", b"30")]), s(60));
+        // Seconds count from the arrival of the response (RFC 9110 §10.2.3).
+        assert_eq!(read(&[("retry-after", b"60"), ("age", b"30")]), s(60));
         // Seconds don't need a `Date`.
         let sent: Field = ("date", b"Sun, 06 Nov 1994 07:50:37 GMT");
         let seconds: Field = ("retry-after", b"60");

@@ -44,7 +44,7 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.sampler().is_some() {
-            report(outcome(&response), &mut permit);
+            report(Outcome::of(Ok(&response)), &mut permit);
         }
         response
     }
@@ -67,7 +67,7 @@ where
     #[inline]
     fn hold(&self, response: R, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
-            let outcome = outcome(&response);
+            let outcome = Outcome::of(Ok(&response));
             if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
                 let permit = BodyPermit::idle(permit);
                 return map_body(response, |body| {
@@ -85,17 +85,6 @@ where
 
     fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
         failed(error, &mut permit);
-    }
-}
-
-/// Returns the outcome of a response, also from the status of a gRPC response without a body.
-fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
-    let outcome = Outcome::of(Ok(response));
-    match response.headers().get("grpc-status") {
-        Some(status) if outcome == Some(Outcome::Success) => {
-            Some(Outcome::of_grpc(status.as_bytes()))
-        }
-        _ => outcome,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     codes,
     reason::{LimitError, ThrottleReason},
 };
-use crate::error::Outcome;
+use crate::{error::Outcome, http::Hint};
 
 /// The status and outcome of an error, as if it had been sent as an error response.
 ///
@@ -39,16 +39,21 @@ impl Diagnosis {
         let limit = LimitError::of(status, headers, error);
         Self {
             status,
-            outcome: outcome(status, error, limit.as_ref()),
+            outcome: outcome(status, headers, error, limit.as_ref()),
             limit,
         }
     }
 }
 
 /// Returns the outcome of an error response by its body, or else by its status.
-fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) -> Outcome {
+fn outcome(
+    status: StatusCode,
+    headers: &HeaderMap,
+    error: &ErrorBody,
+    limit: Option<&LimitError>,
+) -> Outcome {
     // In the message of a rate limit these words mean something else.
-    let is_in_words = matches!(status.as_u16(), 400 | 403 | 413 | 422 | 500);
+    let is_in_words = Outcome::is_ambiguous(status) || status == StatusCode::INTERNAL_SERVER_ERROR;
     let says = |words| is_in_words && error.says(words);
     if error.has_code(codes::CONTEXT) || says(codes::CONTEXT_WORDS) {
         return Outcome::ContextTooLong;
@@ -70,7 +75,12 @@ fn outcome(status: StatusCode, error: &ErrorBody, limit: Option<&LimitError>) ->
         };
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Outcome::ClientError;
+        let is_temporary = Hint::from_headers(headers).retry_after().is_some();
+        return if is_temporary && !codes::is_too_large(&error.words) {
+            Outcome::Overloaded
+        } else {
+            Outcome::ClientError
+        };
     }
     let named = named(error).and_then(|status| StatusCode::from_u16(status).ok());
     let named = named.map(Outcome::of_status);

@@ -5,14 +5,13 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::{body::ErrorBody, codes};
+use crate::error::Outcome;
 use crate::http::{Dimension, Hint, RateLimits, Reported, headers::rate_limit::limits::DAY};
 
 /// The longest wait after which a retry makes sense.
 const BEARABLE: Duration = Duration::from_secs(2 * 60);
 /// A longer wait is classified as a daily quota.
 const LONG: Duration = Duration::from_secs(2 * 60 * 60);
-/// Anthropic's unregistered status for an overload.
-const OVERLOADED: u16 = 529;
 
 /// The kind of limit for which a provider rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +51,7 @@ pub(crate) struct LimitError {
 impl ThrottleReason {
     /// Classifies a response; returns `None` if it is not a rejection.
     ///
-    /// Statuses 402, 429, 503 and 529 are rejections, and 403 if the response is about a limit. The
+    /// Statuses 402, 429, 498, 503 and 529 are rejections, and 403 if the response is about a limit. The
     /// body may be empty, truncated, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
@@ -86,7 +85,7 @@ impl ThrottleReason {
 impl LimitError {
     /// Reads an error response; returns `None` if it is not about a limit.
     ///
-    /// Statuses 402, 429, 503 and 529 are, and 403 if the response is about a limit. The body may
+    /// Statuses 402, 429, 498, 503 and 529 are, and 403 if the response is about a limit. The body may
     /// be empty, truncated, or not JSON. A compressed body counts as empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, headers, &ErrorBody::read(body, headers))
@@ -126,7 +125,10 @@ impl LimitError {
 
     /// Returns `true` if a response with that status may be a rejection.
     pub(crate) fn has(status: StatusCode) -> bool {
-        matches!(status.as_u16(), 402 | 403 | 429 | 503 | OVERLOADED)
+        use Outcome::{Overloaded, QuotaExhausted, RateLimited};
+        let outcome = Outcome::of_status(status);
+        matches!(outcome, QuotaExhausted | RateLimited | Overloaded)
+            || status == StatusCode::FORBIDDEN
     }
 }
 
@@ -144,7 +146,7 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
     if error.mentions(codes::RAMP_WORDS) {
         return ThrottleReason::Ramp;
     }
-    let is_overload = matches!(status.as_u16(), 503 | OVERLOADED);
+    let is_overload = Outcome::of_status(status) == Outcome::Overloaded;
     if is_overload || error.mentions(codes::CAPACITY_WORDS) {
         return ThrottleReason::Capacity;
     }

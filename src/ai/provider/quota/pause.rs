@@ -153,3 +153,25 @@ impl Pause {
         ((u128::from(self.random) * u128::from(most)) >> 64) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_spread_after_the_longest_pause() {
+        for wait in [LONGEST, 2 * LONGEST] {
+            let ends = (0..20_u64).map(|seed| {
+                let mut pause = Pause::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                pause.begin(0, Some(Duration::from_nanos(wait)), 1);
+                pause.remaining(1)
+            });
+            let ends: std::collections::BTreeSet<_> = ends.collect();
+            assert_eq!(ends.len(), 20);
+            assert!(
+                ends.iter()
+                    .all(|end| *end >= LONGEST && *end <= LONGEST / 10 * 11)
+            );
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header::AGE};
+use http::{HeaderMap, HeaderValue};
 
 use super::set::ReportedCount;
 use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration};
@@ -57,8 +57,7 @@ pub(super) fn count(text: &str) -> Option<ReportedCount> {
 /// Returns `true` if the response is from a cache. Some proxies send an age of zero with all
 /// responses.
 pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
-    let age = headers.get(AGE).and_then(text).and_then(count);
-    matches!(age, Some(ReportedCount::Of(1..)))
+    !date::age(headers).is_zero()
 }
 
 // ===== impl Moment =====
