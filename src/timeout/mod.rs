@@ -53,7 +53,9 @@
 //! - A slow reader does not cause a timeout: between two polls only `whole_call` counts.
 //! - Only bytes are progress. Servers may send empty chunks to keep a connection alive. These stop
 //!   no timeout, and are not passed on if the wait for bytes is limited. Trailers are.
-//! - A response that sends a byte within each interval can go on forever. Only `whole_call` limits
+//! - Bytes that keep a connection alive are no progress either: comments, pings and blank lines of
+//!   an event stream, blank lines between JSON lines and before a JSON body. They are passed on.
+//! - A response that sends content within each interval can go on forever. Only `whole_call` limits
 //!   it.
 //! - A response or a frame that is ready when its timeout ends is in time. One that is ready when
 //!   it is polled later is also in time, except for a frame after the end of the whole call.

@@ -10,6 +10,7 @@ mod doors;
 mod fallback;
 mod grpc_outcomes;
 mod idempotency_key;
+mod keep_alives;
 mod keys;
 mod loopback;
 mod open_circuits;

@@ -4,7 +4,8 @@ use super::{BodyPermit, Permit, adaptive::Latency};
 use crate::{
     error::{BoxError, Outcome},
     http::{
-        GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded, with_body::map_body,
+        GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded,
+        keep_alives::KeepAlives, with_body::map_body,
     },
     limit::engine::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
@@ -70,8 +71,9 @@ where
             let outcome = Outcome::of(Ok(&response));
             if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
                 let permit = BodyPermit::idle(permit);
+                let keep_alives = KeepAlives::of(response.headers());
                 return map_body(response, |body| {
-                    GuardedBody::watched(body, permit, BodyPermit::watch)
+                    GuardedBody::watched(body, permit, BodyPermit::watch, keep_alives)
                 });
             }
             report(outcome, &mut permit);
