@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use http::{HeaderName, StatusCode};
+use http::{Extensions, HeaderName, StatusCode};
 
 use super::{source_chain, transport};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         circuit_open::CircuitOpen,
         rejected::{BoxError, Rejected},
     },
-    http::{Hint, ResponseHead},
+    http::{Hint, ResponseHead, keep_alives::is_event_stream},
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -86,6 +86,13 @@ pub trait Classify<Response> {
     fn hint(&self, response: &Response) -> Hint {
         let _ = response;
         Hint::default()
+    }
+
+    /// Returns the extensions of an event stream, which may end in an error.
+    #[doc(hidden)]
+    fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {
+        let _ = response;
+        None
     }
 }
 
@@ -294,6 +301,11 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
 
     fn hint(&self, response: &Response) -> Hint {
         Hint::of(response)
+    }
+
+    fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {
+        let is_stream = is_event_stream(response.headers());
+        is_stream.then(|| response.extensions_mut())
     }
 }
 

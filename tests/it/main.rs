@@ -31,6 +31,7 @@ mod rooms;
 mod router;
 mod sliding_window;
 mod stack;
+mod stream_ends;
 mod stream_errors;
 mod support;
 mod timeout;

@@ -143,7 +143,8 @@ where
             Reads::Nothing
         }
     };
-    let settlement = Settlement::new(reservation, reads);
+    let report = response.extensions().get().cloned();
+    let settlement = Settlement::new(reservation, reads, report);
     map_body(response, |body| ResponseBody::new(body, settlement))
 }
 
