@@ -9,8 +9,8 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::directives::{age, list};
-use crate::http::ResponseUrl;
+use super::directives::list;
+use crate::http::{ResponseUrl, headers::age};
 
 /// What a name costs besides its text: a place in the hash table of a map, and an index of it.
 const NAME: usize = 112;

@@ -18,7 +18,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    http::{PeekBody, RequestHead},
+    http::{PeekBody, RequestHead, headers::age},
     sync::Ordering,
 };
 

@@ -1,5 +1,7 @@
 //! Reports the outcome of a call to the circuit.
 
+#[cfg(feature = "provider")]
+use super::stream_report::StreamReport;
 use crate::{
     circuit_breaker::circuit::CallGuard,
     error::{BoxError, Classify, Outcome, OutcomeSet},
@@ -38,6 +40,20 @@ impl<C> Failures<C> {
             }
             (Some(_), Ok(_)) => watch.succeeded(),
             _ => watch.ignored(),
+        }
+    }
+    /// Lets an outer layer that reads a stream report how it ends.
+    #[cfg(feature = "provider")]
+    #[inline]
+    pub(super) fn follow<Response>(&self, response: &mut Response, watch: &CallGuard)
+    where
+        C: Classify<Response>,
+    {
+        if let Some(extensions) = self.classifier.stream_extensions(response) {
+            extensions.insert(StreamReport {
+                circuit: watch.circuit().clone(),
+                outcomes: self.outcomes,
+            });
         }
     }
 }

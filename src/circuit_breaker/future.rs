@@ -73,8 +73,13 @@ where
                 watch,
                 failures,
             } => {
-                let result = ready!(future.poll(cx)).map_err(Into::into);
+                #[cfg_attr(not(feature = "provider"), allow(unused_mut))]
+                let mut result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
+                    #[cfg(feature = "provider")]
+                    if let Ok(response) = &mut result {
+                        failures.follow(response, &watch);
+                    }
                     failures.report(result.as_ref(), watch);
                 }
                 Poll::Ready(result)

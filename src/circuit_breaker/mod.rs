@@ -41,7 +41,8 @@
 //! [`classify`](CircuitBreakerLayer::classify) what returns them. Any other response is a success:
 //! a 400 comes from a service that works. Any other error counts neither way, nor does a rejection
 //! by a limiter further in, nor a call that was cancelled. The head of a response decides: a body
-//! that breaks off later does not count.
+//! that breaks off later does not count. An event stream that ends in an error counts as that error
+//! as well, if a `ProviderLayer` outside of this layer reads it.
 //!
 //! # Layer ordering
 //!
@@ -120,7 +121,12 @@ mod failures;
 pub mod future;
 mod layer;
 mod service;
+#[cfg(feature = "provider")]
+mod stream_report;
 
 #[cfg(feature = "provider")]
-pub(crate) use self::failures::{FAILURES, Failures};
+pub(crate) use self::{
+    failures::{FAILURES, Failures},
+    stream_report::StreamReport,
+};
 pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

@@ -16,4 +16,5 @@ pub use self::{
 pub(crate) use self::{
     outcome::{OutcomeSet, Repeat},
     source_chain::{find_source, source_chain},
+    transport::is_permanent,
 };

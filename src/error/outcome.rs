@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use http::StatusCode;
+use http::{Extensions, HeaderName, StatusCode};
 
 use super::{source_chain, transport};
 use crate::{
@@ -10,8 +10,12 @@ use crate::{
         circuit_open::CircuitOpen,
         rejected::{BoxError, Rejected},
     },
-    http::{Hint, ResponseHead, headers::rate_limit::limits::RateLimits},
+    http::{
+        Hint, ResponseHead, headers::rate_limit::limits::RateLimits, keep_alives::is_event_stream,
+    },
 };
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What the result of a call says about the service, whichever provider it comes from.
 ///
@@ -26,7 +30,8 @@ use crate::{
 pub enum Outcome {
     /// The service responded as it should.
     Success,
-    /// The service did not act on the request and never will: there was no connection, or 421, 425.
+    /// The service did not act on the request and never will: there was no connection, an HTTP/2
+    /// server refused the stream, or 421, 425.
     NotSent,
     /// The connection ended before the response did. The service may have acted.
     Interrupted,
@@ -85,6 +90,13 @@ pub trait Classify<Response> {
         let _ = response;
         Hint::default()
     }
+
+    /// Returns the extensions of an event stream, which may end in an error.
+    #[doc(hidden)]
+    fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {
+        let _ = response;
+        None
+    }
 }
 
 /// Classifies HTTP responses and errors by [`Outcome::of`]. The default of every layer.
@@ -124,7 +136,8 @@ impl Outcome {
     /// Returns the outcome of a result; `None` if it says nothing about the service.
     ///
     /// The first of these that there is decides: an outcome in the response's extensions, a
-    /// [`Rejected`] in them, which is a response of this crate's own limits, and the status.
+    /// [`Rejected`] in them, which is a response of this crate's own limits, and the status. If that
+    /// is a success, the `grpc-status` of a gRPC response without a body decides.
     #[must_use]
     pub fn of<R: ResponseHead + ?Sized>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
@@ -138,7 +151,11 @@ impl Outcome {
         if extensions.get::<Rejected>().is_some() {
             return None;
         }
-        Some(Self::of_head(response).0)
+        let outcome = Self::of_head(response).0;
+        match response.headers().get(&GRPC_STATUS) {
+            Some(status) if outcome == Self::Success => Some(Self::of_grpc(status.as_bytes())),
+            _ => Some(outcome),
+        }
     }
 
     /// Returns what a status says by itself.
@@ -163,6 +180,8 @@ impl Outcome {
         let in_table = |status| Self::in_table(status, || has_hint, || false);
         match (status.map(in_table), self) {
             (Some((outcome, repeat)), _) if outcome == self => repeat,
+            // An error does not say that the service did not act.
+            (None, Self::RateLimited) => Repeat::Idempotent,
             (_, Self::NotSent | Self::RateLimited) => Repeat::Always,
             (_, Self::Overloaded) if has_hint => Repeat::Always,
             (_, Self::Overloaded | Self::Interrupted | Self::Timeout | Self::ServerError) => {
@@ -213,13 +232,20 @@ impl Outcome {
     }
 
     /// Returns what a gRPC status says by itself.
-    pub(crate) fn of_grpc(status: &[u8]) -> Self {
+    fn of_grpc(status: &[u8]) -> Self {
         match status {
             b"0" => Self::Success,
-            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE.
+            // CANCELLED.
+            b"1" => Self::Interrupted,
+            // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED.
             b"4" => Self::Timeout,
             b"8" => Self::RateLimited,
+            // UNAVAILABLE.
             b"14" => Self::Overloaded,
+            // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION,
+            // ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, UNAUTHENTICATED.
+            b"3" | b"5" | b"6" | b"7" | b"9" | b"10" | b"11" | b"12" | b"16" => Self::ClientError,
+            // UNKNOWN, INTERNAL, DATA_LOSS, and numbers that are not registered.
             _ => Self::ServerError,
         }
     }
@@ -300,6 +326,11 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
             return hint.or_wait(|| RateLimits::from_headers(response.headers()).reset());
         }
         hint
+    }
+
+    fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {
+        let is_stream = is_event_stream(response.headers());
+        is_stream.then(|| response.extensions_mut())
     }
 }
 
@@ -389,6 +420,34 @@ mod tests {
     }
 
     #[test]
+    fn grpc_statuses() {
+        use Outcome::*;
+        let of = |http: u16, grpc: &str| {
+            let response = http::Response::builder().status(http);
+            let response = response.header("grpc-status", grpc).body(()).unwrap();
+            Outcome::of(Ok(&response)).unwrap()
+        };
+        for (statuses, expected) in [
+            (&["0"][..], Success),
+            (&["1"], Interrupted),
+            (&["4"], Timeout),
+            (&["8"], RateLimited),
+            (&["14"], Overloaded),
+            (&["2", "13", "15", "17", "-1", "08", ""], ServerError),
+            (
+                &["3", "5", "6", "7", "9", "10", "11", "12", "16"],
+                ClientError,
+            ),
+        ] {
+            for status in statuses {
+                assert_eq!(of(200, status), expected, "{status}");
+            }
+        }
+        // A status other than 200 is one of HTTP.
+        assert_eq!(of(503, "0"), Overloaded);
+    }
+
+    #[test]
     fn statuses() {
         use Outcome::*;
         use Repeat::*;
@@ -435,6 +494,7 @@ mod tests {
             (Outcome::Overloaded, status(500), true, Repeat::Always),
             (Outcome::Overloaded, None, false, Repeat::Idempotent),
             (Outcome::RateLimited, status(500), false, Repeat::Always),
+            (Outcome::RateLimited, None, false, Repeat::Idempotent),
             (Outcome::ServerError, None, false, Repeat::Idempotent),
             (Outcome::ServerError, status(501), false, Repeat::Never),
             (Outcome::ClientError, status(500), true, Repeat::Never),

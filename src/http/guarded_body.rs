@@ -10,7 +10,10 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::http::with_body::{IntoHttp, WithBody};
+use crate::http::{
+    keep_alives::KeepAlives,
+    with_body::{IntoHttp, WithBody},
+};
 
 /// A response with a [`GuardedBody`].
 pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body, G>>>::Output;
@@ -20,7 +23,7 @@ pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body
 pub(crate) enum BodyEvent {
     /// The next frame is polled.
     Poll,
-    /// A frame that is not empty was read.
+    /// A frame with content was read.
     Frame,
     /// The body has ended.
     End,
@@ -34,6 +37,7 @@ pin_project! {
         body: B,
         guard: Option<G>,
         watch: Option<fn(&mut G, BodyEvent)>,
+        keep_alives: KeepAlives,
     }
 }
 
@@ -44,17 +48,25 @@ impl<B: Body, G> GuardedBody<B, G> {
     #[inline]
     pub fn new(body: B, guard: G) -> Self {
         let guard = (!body.is_end_stream()).then_some(guard);
-        let watch = None;
-        Self { body, guard, watch }
+        Self {
+            guard,
+            ..Self::from(body)
+        }
     }
 
     /// Like [`new`](Self::new), and calls `watch` with each event while the guard is held.
-    pub(crate) fn watched(body: B, mut guard: G, watch: fn(&mut G, BodyEvent)) -> Self {
+    pub(crate) fn watched(
+        body: B,
+        mut guard: G,
+        watch: fn(&mut G, BodyEvent),
+        keep_alives: KeepAlives,
+    ) -> Self {
         if body.is_end_stream() {
             watch(&mut guard, BodyEvent::End);
         }
         let mut guarded = Self::new(body, guard);
         guarded.watch = Some(watch);
+        guarded.keep_alives = keep_alives;
         guarded
     }
 }
@@ -95,7 +107,7 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
             match &frame {
                 Some(Err(_)) => {}
                 _ if has_ended => watch(guard, BodyEvent::End),
-                Some(Ok(next)) if is_empty(next) => {}
+                Some(Ok(next)) if !has_content(next, this.keep_alives) => {}
                 _ => watch(guard, BodyEvent::Frame),
             }
         }
@@ -125,8 +137,10 @@ pub(crate) fn more_bytes(hint: &SizeHint, bytes: u64) -> SizeHint {
     more
 }
 
-fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
-    frame.data_ref().is_some_and(|data| !data.has_remaining())
+/// Returns whether a frame is more than empty data and bytes that keep the connection alive.
+pub(crate) fn has_content<D: Buf>(frame: &Frame<D>, keep_alives: &mut KeepAlives) -> bool {
+    let data = frame.data_ref();
+    data.is_none_or(|data| keep_alives.is_content(data))
 }
 
 crate::http::body_macros::wraps_body!(GuardedBody<B, G>);
@@ -134,8 +148,12 @@ crate::http::body_macros::wraps_body!(GuardedBody<B, G>);
 /// Creates a body without a guard, such as for a rejection.
 impl<B, G> From<B> for GuardedBody<B, G> {
     fn from(body: B) -> Self {
-        let (guard, watch) = (None, None);
-        Self { body, guard, watch }
+        Self {
+            body,
+            guard: None,
+            watch: None,
+            keep_alives: KeepAlives::default(),
+        }
     }
 }
 

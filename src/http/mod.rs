@@ -4,6 +4,7 @@ pub(crate) mod body_macros;
 pub(crate) mod guarded_body;
 pub(crate) mod headers;
 mod hint;
+pub(crate) mod keep_alives;
 mod method;
 #[cfg(any(feature = "cache", feature = "provider"))]
 mod peek_body;

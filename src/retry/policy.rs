@@ -8,6 +8,7 @@ use super::Attempts;
 use crate::{
     error::{
         BoxError, CircuitOpen, Classify, HttpClassifier, Outcome, Repeat, TimedOut, find_source,
+        is_permanent,
     },
     http::{Hint, RequestHead, ResponseHead, is_idempotent},
 };
@@ -106,6 +107,7 @@ pub enum RetryAction {
 /// | `ServerError` of any other 5xx, `ClientError`, `Success` | no | no | no |
 /// | none: a [`Rejected`](crate::Rejected) or [`CircuitOpen`] of this crate, an unknown error | no, but see [`wait_for_circuit`](OutcomePolicy::wait_for_circuit) | no | no |
 /// | a [timeout of the whole call](TimedOut::Call) | no | no | no |
+/// | no connection because of the URL or a certificate, with hyper or reqwest | no | no | no |
 ///
 /// Idempotent are GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and the others in the IANA registry of
 /// methods, such as QUERY, PROPFIND, REPORT and SEARCH.
@@ -266,6 +268,9 @@ impl<C> OutcomePolicy<C> {
                 }
                 // The client no longer waits for a response.
                 if let Some(TimedOut::Call(_)) = find_source(error) {
+                    return RetryAction::Forbid;
+                }
+                if is_permanent(error) {
                     return RetryAction::Forbid;
                 }
                 (Hint::default(), None)

@@ -11,7 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::BodyWatch;
-use crate::error::BoxError;
+use crate::{
+    error::BoxError,
+    http::{guarded_body::has_content, keep_alives::KeepAlives},
+};
 
 /// The number of empty chunks that are skipped in one poll.
 const MOST_EMPTY: usize = 32;
@@ -25,15 +28,20 @@ pin_project! {
         #[pin]
         body: Option<B>,
         watch: BodyWatch,
+        keep_alives: KeepAlives,
     }
 }
 
 // ===== impl ResponseBody =====
 
 impl<B> ResponseBody<B> {
-    pub(super) const fn new(body: B, watch: BodyWatch) -> Self {
+    pub(super) const fn new(body: B, watch: BodyWatch, keep_alives: KeepAlives) -> Self {
         let body = Some(body);
-        Self { body, watch }
+        Self {
+            body,
+            watch,
+            keep_alives,
+        }
     }
 }
 
@@ -54,10 +62,12 @@ where
             return Poll::Ready(None);
         };
         let timed_out = match poll_bytes(body, this.watch.wants_bytes(), cx) {
-            Poll::Ready(Some(Ok(frame))) => match this.watch.passed(is_progress(&frame)) {
-                Ok(()) => return Poll::Ready(Some(Ok(frame))),
-                Err(too_late) => too_late,
-            },
+            Poll::Ready(Some(Ok(frame))) => {
+                match this.watch.passed(has_content(&frame, this.keep_alives)) {
+                    Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                    Err(too_late) => too_late,
+                }
+            }
             Poll::Ready(end) => {
                 this.body.set(None);
                 return Poll::Ready(end.map(|last| last.map_err(Into::into)));
@@ -90,7 +100,7 @@ fn poll_bytes<B: Body>(
 ) -> FramePoll<B> {
     for _ in 0..MOST_EMPTY {
         match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) if wants_bytes && !is_progress(&frame) => {
+            Some(Ok(frame)) if wants_bytes && is_empty(&frame) => {
                 // Some bodies panic if they are polled after their end.
                 if body.is_end_stream() {
                     return Poll::Ready(None);
@@ -104,14 +114,14 @@ fn poll_bytes<B: Body>(
     Poll::Pending
 }
 
-fn is_progress<D: Buf>(frame: &Frame<D>) -> bool {
-    frame.data_ref().is_none_or(Buf::has_remaining)
+fn is_empty<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_some_and(|data| !data.has_remaining())
 }
 
 /// Creates a body without timeouts, such as one of your own in place of the response's.
 impl<B> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
-        Self::new(body, BodyWatch::default())
+        Self::new(body, BodyWatch::default(), KeepAlives::default())
     }
 }
 

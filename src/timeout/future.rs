@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{body::ResponseBody, bounds::TimeoutBounds, timer::Timer, watch::BodyWatch};
 use crate::{
     error::{BoxError, TimedOut},
-    http::{IntoHttp, WithBody, with_body::map_body},
+    http::{IntoHttp, WithBody, keep_alives::KeepAlives, with_body::map_body},
 };
 
 /// A response whose body has timeouts.
@@ -80,7 +80,13 @@ where
                     let watch = BodyWatch::new(this.bounds, *this.begun, timer);
                     return Poll::Ready(match outcome {
                         Ok(response) => {
-                            Ok(map_body(response, |body| ResponseBody::new(body, watch)))
+                            let keep_alives = match watch.wants_bytes() {
+                                true => KeepAlives::of(response.headers()),
+                                false => KeepAlives::default(),
+                            };
+                            Ok(map_body(response, |body| {
+                                ResponseBody::new(body, watch, keep_alives)
+                            }))
                         }
                         Err(error) => Err(error.into()),
                     });

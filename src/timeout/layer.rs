@@ -22,7 +22,8 @@ impl TimeoutLayer {
     /// Creates a layer that limits an attempt to 30 seconds, and has no other limit.
     ///
     /// A response that is not streamed has its head only when all of it is generated: use a longer
-    /// limit for models that take longer.
+    /// limit for models that take longer. The same applies to uploads: the time includes the
+    /// request's body.
     pub const fn new() -> Self {
         Self {
             bounds: TimeoutBounds::new(),
@@ -36,7 +37,7 @@ impl TimeoutLayer {
         Self::new().no_attempt().whole_call(whole_call)
     }
 
-    /// Sets the time until the response's head. Default: 30 s.
+    /// Sets the time until the response's head, which includes sending the request. Default: 30 s.
     pub const fn attempt(mut self, attempt: Duration) -> Self {
         self.bounds.attempt = Some(attempt);
         self

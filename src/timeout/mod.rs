@@ -49,11 +49,16 @@
 //! | [`between_chunks`](TimeoutLayer::between_chunks) | any other poll that returns `Pending` | the next byte | [`TimedOut::BetweenChunks`] |
 //! | [`whole_call`](TimeoutLayer::whole_call) | the first poll of the future | the end of the body | [`TimedOut::Call`] |
 //!
+//! - `attempt` includes the time to send the request's body, which this layer does not see. For
+//!   large uploads use a layer with a longer `attempt`, or with
+//!   [`no_attempt`](TimeoutLayer::no_attempt), on a clone of the client.
 //! - Without `first_byte`, `between_chunks` also limits the wait for the first byte.
 //! - A slow reader does not cause a timeout: between two polls only `whole_call` counts.
 //! - Only bytes are progress. Servers may send empty chunks to keep a connection alive. These stop
 //!   no timeout, and are not passed on if the wait for bytes is limited. Trailers are.
-//! - A response that sends a byte within each interval can go on forever. Only `whole_call` limits
+//! - Bytes that keep a connection alive are no progress either: comments, pings and blank lines of
+//!   an event stream, blank lines between JSON lines and before a JSON body. They are passed on.
+//! - A response that sends content within each interval can go on forever. Only `whole_call` limits
 //!   it.
 //! - A response or a frame that is ready when its timeout ends is in time. One that is ready when
 //!   it is polled later is also in time, except for a frame after the end of the whole call.
@@ -109,7 +114,9 @@
 //! # Cancel safety
 //!
 //! The future and the body may be dropped at any point, and drop the inner ones. Nothing runs in
-//! the background: a body that is not polled times out at its next poll.
+//! the background: a body that is not polled times out at its next poll. In front of a server, a
+//! body is not polled while its client does not read: see
+//! [production](crate::guide::production#a-server) for what bounds that.
 //!
 //! # Edge cases
 //!

@@ -10,9 +10,10 @@ use bytes::Buf;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
-use super::Reservation;
+use super::{Reservation, stream_end::StreamEnd};
 use crate::{
     ai::usage::UsageReader,
+    circuit_breaker::StreamReport,
     http::{
         IntoHttp, WithBody,
         guarded_body::is_last,
@@ -42,6 +43,8 @@ pub(super) struct Settlement {
     reservation: Option<Reservation>,
     reads: Reads,
     is_complete: bool,
+    end: StreamEnd,
+    report: Option<StreamReport>,
 }
 
 /// How to read the usage from a response.
@@ -121,11 +124,17 @@ impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
 // ===== impl Settlement =====
 
 impl Settlement {
-    pub(super) fn new(reservation: Reservation, reads: Reads) -> Self {
+    pub(super) fn new(
+        reservation: Reservation,
+        reads: Reads,
+        report: Option<StreamReport>,
+    ) -> Self {
         Self {
             reservation: Some(reservation),
             reads,
             is_complete: false,
+            end: StreamEnd::default(),
+            report,
         }
     }
 
@@ -133,7 +142,13 @@ impl Settlement {
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
             // If bytes are missing, the rest would be misread.
-            if !each_slice(data, usize::MAX, |slice| reader.feed(slice)) {
+            let mut feed = |slice: &[u8]| {
+                reader.feed(slice);
+                if reader.is_stream() {
+                    self.end.feed(slice);
+                }
+            };
+            if !each_slice(data, usize::MAX, &mut feed) {
                 self.reads = Reads::Nothing;
             }
         }
@@ -150,6 +165,15 @@ impl Drop for Settlement {
             Reads::Nothing => None,
             Reads::Failure => return reservation.fail(),
         };
+        if let Some(error) = self.end.error() {
+            let limit = error.limit.as_ref();
+            if let Some(report) = &self.report {
+                report.failed_as(error.outcome, limit.and_then(|limit| limit.retry_after));
+            }
+            if let Some(limit) = limit {
+                return reservation.refuse_late(reported, limit);
+            }
+        }
         match reported {
             Some((usage, true)) => reservation.settle(usage),
             _ if self.is_complete => reservation.keep(),

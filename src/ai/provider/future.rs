@@ -111,6 +111,11 @@ where
                 return refused.poll(cx);
             }
             match ready!(this.inner.as_mut().poll(cx)) {
+                // Rejected by an inner limit: it was not sent.
+                Ok((response, reservation)) if is_own(&response) => {
+                    reservation.refund();
+                    return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
+                }
                 Ok((response, reservation)) if LimitError::has(response.status()) => {
                     *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
                 }
@@ -121,6 +126,10 @@ where
             }
         }
     }
+}
+
+fn is_own<R: ResponseHead>(response: &R) -> bool {
+    response.extensions().get::<Rejected>().is_some()
 }
 
 fn settled_by_body<R>(response: R, reservation: Reservation) -> SettlingResponse<R>
@@ -143,7 +152,8 @@ where
             Reads::Nothing
         }
     };
-    let settlement = Settlement::new(reservation, reads);
+    let report = response.extensions().get().cloned();
+    let settlement = Settlement::new(reservation, reads, report);
     map_body(response, |body| ResponseBody::new(body, settlement))
 }
 

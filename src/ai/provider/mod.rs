@@ -139,6 +139,9 @@
 //!
 //! With a [`StreamErrorLayer`](crate::StreamErrorLayer) inside this layer, an error in a stream
 //! that began with 200 counts as a rejection as well. A body that it has read is not read again.
+//! An event stream that ends in a rejection after its first content passes through unchanged, and
+//! has the same effect once it has ended or is dropped. It costs what it reported by then. Circuit
+//! breakers inside this layer are informed.
 //!
 //! A lowered limit on concurrency is raised by one after each period without such a rejection, up
 //! to the configured limit, and beyond that if it is learned.
@@ -177,6 +180,7 @@ mod reservation;
 mod service;
 mod shared;
 mod snapshot;
+mod stream_end;
 mod table;
 
 pub(crate) use self::outlook::{Lane, WHOLE};

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
-use crate::{ai::tokens::TokenUsage, http::RateLimits};
+use crate::{ai::tokens::TokenUsage, http::RateLimits, payload::error_body::LimitError};
 
 /// An admitted request: its tokens are reserved, and it is in flight until this is dropped.
 ///
@@ -79,6 +79,29 @@ impl Reservation {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
             });
         }
+    }
+
+    /// Ends a request whose stream ended with a rejection. `reported` is its usage, and whether that
+    /// is final.
+    pub(super) fn refuse_late(mut self, reported: Option<(TokenUsage, bool)>, limit: &LimitError) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        self.shared.learn(|quotas, now| {
+            let usage = match reported {
+                Some((usage, true)) => Some(usage),
+                reported => quotas.on_drop.usage(reported.unwrap_or_default().0),
+            };
+            let settled = quotas.settles_in_time().then_some(now);
+            quotas.settle(&ticket, usage, settled);
+            quotas.heed(
+                &ticket,
+                limit.class,
+                limit.retry_after,
+                &RateLimits::default(),
+                now,
+            );
+        });
     }
 
     /// Observes the limits in the headers of a successful response. Has no effect if

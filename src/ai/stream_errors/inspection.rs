@@ -14,7 +14,7 @@ use super::{
     stream::{Format, Stream},
 };
 use crate::{
-    error::{BoxError, Outcome},
+    error::{BoxError, Outcome, Rejected},
     http::{
         headers::{is_compressed, media_type},
         peeked_body::{BodyPeek, ReadLimits, Step},
@@ -42,8 +42,11 @@ impl<B: Body> Inspection<B> {
     pub(super) fn of(response: Response<B>, layer: StreamErrorLayer) -> Result<Self, Response<B>> {
         let headers = response.headers();
         let status = response.status();
-        // The outcome of an inner layer is kept.
-        if is_compressed(headers) || response.extensions().get::<Outcome>().is_some() {
+        // The outcome of an inner layer is kept, and a rejection by this crate has none.
+        let extensions = response.extensions();
+        let is_known =
+            extensions.get::<Outcome>().is_some() || extensions.get::<Rejected>().is_some();
+        if is_known || is_compressed(headers) {
             return Err(response);
         }
         if is_telling(status) {

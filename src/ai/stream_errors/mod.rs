@@ -104,7 +104,8 @@
 //! Headers, body frames and trailers do not change. If the error contains a wait, it is inserted into
 //! the response's extensions as a [`Hint`](crate::Hint), so that a retry waits that long.
 //!
-//! After the first content nothing changes: a later error passes through as an event.
+//! After the first content nothing changes: a later error passes through as an event. An outer
+//! `ProviderLayer` reads it, pauses, and informs the circuit breakers inside of it.
 //!
 //! JSON responses may contain an error under a 200 as well: see [`json`](StreamErrorLayer::json).
 //!

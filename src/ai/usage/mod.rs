@@ -78,6 +78,11 @@ impl UsageReader {
         self.scanner.fields.usage()
     }
 
+    /// Returns `true` if the body is an event stream.
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Returns `true` if the usage is final: some streams report their input first, with an output
     /// of at most one token.
     pub(crate) fn is_final(&self) -> bool {

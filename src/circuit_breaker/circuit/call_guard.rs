@@ -22,6 +22,11 @@ pub struct CallGuard {
 // ===== impl CallGuard =====
 
 impl CallGuard {
+    #[cfg(feature = "provider")]
+    pub(in crate::circuit_breaker) const fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
     /// Counts a success, which closes a circuit that was open.
     #[inline]
     pub fn succeeded(mut self) {

@@ -1,20 +1,42 @@
-use std::error::Error;
+use std::{error::Error, io};
 
-use crate::error::Outcome;
+use http::Uri;
+use hyper_util::client::legacy::{self as client, connect::HttpConnector};
+use tower_service::Service;
+
+use crate::error::{Outcome, source_chain::sources};
+
+/// This error has no public name.
+type ConnectError = <HttpConnector as Service<Uri>>::Error;
 
 pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
-    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+    if let Some(error) = error.downcast_ref::<client::Error>() {
         return error.is_connect().then_some(Outcome::NotSent);
     }
     let error = error.downcast_ref::<hyper::Error>()?;
-    let is_interrupted = error.is_incomplete_message()
-        || error.is_canceled()
-        || error.is_closed()
-        || error.is_timeout();
-    is_interrupted.then_some(Outcome::Interrupted)
+    if error.is_canceled() {
+        // The connection closed before it accepted the request.
+        return Some(Outcome::NotSent);
+    }
+    let is_malformed = error.is_user() || error.is_parse();
+    (!is_malformed).then_some(Outcome::Interrupted)
 }
 
 pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<hyper::Error>();
     error.is_some_and(hyper::Error::is_user)
+}
+
+/// Returns whether the next connection would fail as well.
+pub(super) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
+    let client_error = error.downcast_ref::<client::Error>();
+    if client_error.is_some_and(client::Error::is_connect) {
+        // TLS reports a bad certificate, or that the peer has no TLS, as invalid data.
+        return sources(error).any(|cause| {
+            let io = cause.downcast_ref::<io::Error>();
+            io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData)
+        });
+    }
+    // The connector does not support the URL. All of its other errors have a source.
+    error.is::<ConnectError>() && error.source().is_none()
 }

@@ -1,6 +1,8 @@
 //! What an error of the connection says about the request that it ended.
 
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+mod h2;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
 mod hyper;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -10,15 +12,17 @@ mod unread;
 
 use std::{error::Error, io};
 
-#[cfg(feature = "hyper")]
-use self::hyper as hyper_error;
 #[cfg(feature = "reqwest")]
 use self::reqwest as reqwest_error;
 use self::tower as tower_error;
 #[cfg(feature = "tracing")]
 pub(super) use self::unread::warn as warn_of_missing_feature;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+use self::{h2 as h2_error, hyper as hyper_error};
 use super::Outcome;
-use crate::error::timed_out::TimedOut;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+use crate::error::source_chain;
+use crate::error::{rejected::BoxError, timed_out::TimedOut};
 
 /// Returns what one error of a chain of sources says by itself.
 pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
@@ -35,8 +39,8 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(outcome) = reqwest_error::outcome(error) {
         return Some(outcome);
     }
-    #[cfg(feature = "hyper")]
-    if let Some(outcome) = hyper_error::outcome(error) {
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    if let Some(outcome) = hyper_error::outcome(error).or_else(|| h2_error::outcome(error)) {
         return Some(outcome);
     }
     None
@@ -68,10 +72,22 @@ pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
     if reqwest_error::is_request_body(error) {
         return true;
     }
-    #[cfg(feature = "hyper")]
-    if hyper_error::is_request_body(error) {
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    if hyper_error::is_request_body(error) || h2_error::is_request_body(error) {
         return true;
     }
     let _ = error;
     false
+}
+
+/// Returns whether a client would get this error again: it could not connect because of the URL or
+/// the server's certificate.
+pub(crate) fn is_permanent(error: &BoxError) -> bool {
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    return source_chain(error).any(hyper_error::is_permanent);
+    #[cfg(not(any(feature = "hyper", feature = "reqwest")))]
+    {
+        let _ = error;
+        false
+    }
 }

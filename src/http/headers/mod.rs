@@ -33,8 +33,8 @@ impl Hint {
     /// - Wait: `retry-after-ms`, else `x-ms-retry-after-ms`, `x-amz-retry-after` or
     ///   `grpc-retry-pushback-ms` (all in milliseconds), else `Retry-After`. If a header is
     ///   repeated, or has several values, the longest wait counts.
-    /// - Retry: `x-should-retry`. If it is repeated, `false` wins. A negative
-    ///   `grpc-retry-pushback-ms` is `false` as well.
+    /// - Retry: `x-should-retry`. If it is repeated, `false` wins. A `grpc-retry-pushback-ms` is
+    ///   `true`, or `false` if it is negative or invalid.
     ///
     /// `Retry-After` may be a number of seconds, with a fraction, or any of the three forms of an
     /// HTTP-date. A date is compared with the response's own `Date` header plus its `Age`, so that
@@ -66,10 +66,11 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
         let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
         values.any(|value| value.trim_ascii().eq_ignore_ascii_case(word))
     };
-    if says(b"false") || retry_after::is_never(headers) {
+    let pushback = retry_after::pushback(headers);
+    if says(b"false") || pushback == Some(false) {
         return Some(false);
     }
-    says(b"true").then_some(true)
+    says(b"true").then_some(true).or(pushback)
 }
 
 #[cfg(test)]
@@ -103,19 +104,22 @@ mod tests {
     }
 
     #[test]
-    fn negative_pushback_forbids_retries() {
+    fn pushback_requests_or_forbids_retries() {
         for (pushback, should_retry, expected) in [
             ("-1", None, Some(false)),
             (" -0.5", None, Some(false)),
             ("-99999999999999999999999", None, Some(false)),
             ("-1", Some("true"), Some(false)),
             ("5, -1", Some("true"), Some(false)),
-            ("5", None, None),
+            ("5", None, Some(true)),
             ("5", Some("true"), Some(true)),
-            ("-", None, None),
-            ("-x", None, None),
-            ("--1", None, None),
-            ("", None, None),
+            ("-", None, Some(false)),
+            ("-x", None, Some(false)),
+            ("--1", None, Some(false)),
+            ("", None, Some(false)),
+            ("soon", Some("true"), Some(false)),
+            ("5, 6", None, Some(false)),
+            ("5", Some("false"), Some(false)),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));

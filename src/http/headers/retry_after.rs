@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 
 use super::{date, date::Now, decimal, decimal::decimal};
 
-/// gRPC's equivalent, in which a negative number means never.
+/// gRPC's equivalent. A negative or invalid one forbids a retry.
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 const MILLISECONDS: [HeaderName; 4] = [
@@ -35,12 +35,12 @@ pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
         })
 }
 
-/// Returns `true` if a negative wait forbids retries.
-pub(super) fn is_never(headers: &HeaderMap) -> bool {
-    values(headers, &PUSHBACK).any(|text| {
-        let number = text.strip_prefix('-');
-        number.is_some_and(|number| decimal(number, decimal::MILLISECOND).is_some())
-    })
+/// Returns whether gRPC's pushback requests or forbids a retry (gRFC A6); `None` without one.
+pub(super) fn pushback(headers: &HeaderMap) -> Option<bool> {
+    let wait = |value| decimal(text(value)?, decimal::MILLISECOND);
+    let values = headers.get_all(&PUSHBACK).iter();
+    let requests = values.map(|value| wait(value).is_some());
+    requests.reduce(|all, requests| all && requests)
 }
 
 fn longest(

@@ -4,7 +4,8 @@ use super::{Permit, adaptive::Latency, body::BodyPermit};
 use crate::{
     error::{BoxError, Outcome, Rejected},
     http::{
-        GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded, with_body::map_body,
+        GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded,
+        keep_alives::KeepAlives, with_body::map_body,
     },
     limit::engine::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
@@ -44,7 +45,7 @@ where
     #[inline]
     fn hold(&self, response: Response, mut permit: Permit) -> Response {
         if permit.sampler().is_some() {
-            report(outcome(&response), &mut permit);
+            report(Outcome::of(Ok(&response)), &mut permit);
         }
         response
     }
@@ -67,11 +68,12 @@ where
     #[inline]
     fn hold(&self, response: R, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
-            let outcome = outcome(&response);
+            let outcome = Outcome::of(Ok(&response));
             if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
                 let permit = BodyPermit::idle(permit);
+                let keep_alives = KeepAlives::of(response.headers());
                 return map_body(response, |body| {
-                    GuardedBody::watched(body, permit, BodyPermit::watch)
+                    GuardedBody::watched(body, permit, BodyPermit::watch, keep_alives)
                 });
             }
             report(outcome, &mut permit);
@@ -85,17 +87,6 @@ where
 
     fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
         failed(error, &mut permit);
-    }
-}
-
-/// Returns the outcome of a response, also from the status of a gRPC response without a body.
-fn outcome<Response: ResponseHead>(response: &Response) -> Option<Outcome> {
-    let outcome = Outcome::of(Ok(response));
-    match response.headers().get("grpc-status") {
-        Some(status) if outcome == Some(Outcome::Success) => {
-            Some(Outcome::of_grpc(status.as_bytes()))
-        }
-        _ => outcome,
     }
 }
 

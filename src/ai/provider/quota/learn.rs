@@ -48,7 +48,7 @@ impl Quotas {
     }
 
     /// Applies a rejection to all requests.
-    pub(super) fn heed(
+    pub(in crate::ai::provider) fn heed(
         &mut self,
         ticket: &QuotaTicket,
         class: ThrottleReason,

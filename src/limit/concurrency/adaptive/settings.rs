@@ -57,6 +57,7 @@ pub enum Latency {
     ///
     /// The length of a stream does not count. AI providers send headers before the model has
     /// started; the first byte is when it has. For other servers the two are nearly the same.
+    /// Comments, pings and blank lines that keep an event stream alive are not counted as bytes.
     /// Responses that are not HTTP are measured to their headers. Bodies that are dropped without
     /// being read are ignored: if bodies are not read, measure to the headers.
     #[default]

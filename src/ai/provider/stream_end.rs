@@ -1,0 +1,117 @@
+//! Finds an error at the end of a stream that has begun well.
+
+use http::HeaderMap;
+use memchr::memmem;
+
+use crate::payload::{
+    error_body::{Diagnosis, Says, says},
+    json::Json,
+};
+
+/// More than any error has.
+const MOST: usize = 16 * 1024;
+
+/// The last events of a stream, from one on that may be an error.
+#[derive(Debug, Default)]
+pub(super) struct StreamEnd {
+    text: Vec<u8>,
+}
+
+// ===== impl StreamEnd =====
+
+impl StreamEnd {
+    /// Reads the next bytes. Nothing is kept of a stream in which the word is not found.
+    #[inline]
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if self.text.len() + bytes.len() > MOST {
+            self.text.clear();
+        }
+        if !self.text.is_empty() || memmem::find(bytes, b"error").is_some() {
+            self.text
+                .extend_from_slice(&bytes[bytes.len().saturating_sub(MOST)..]);
+        }
+    }
+
+    /// Returns the error with which the stream ended.
+    pub(super) fn error(&self) -> Option<Diagnosis> {
+        if self.text.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.text);
+        let lines: Vec<_> = text.lines().collect();
+        let data = |number: &usize| Some(Json::parse(data(lines[*number])?.as_bytes())?);
+        // Others than the last event, and `[DONE]`, were not the end.
+        let last = (0..lines.len())
+            .rev()
+            .find(|number| data(number).is_some())?;
+        let is_named = last > 0 && lines[last - 1].replace(' ', "") == "event:error";
+        match says(data(&last)?, is_named) {
+            Says::Error => {
+                let error = lines[last].strip_prefix("data:")?;
+                Some(Diagnosis::late(error.as_bytes(), &HeaderMap::new()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn data(line: &str) -> Option<&str> {
+    line.strip_prefix("data:").map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Outcome;
+
+    const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"an error\"}}]}\n\n";
+    const LIMIT: &str = "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\
+                         \"Rate limit reached. Please try again in 20s.\"}}\n\n";
+    const OVERLOADED: &str =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+
+    fn end(chunks: &[&str]) -> Option<(Outcome, Option<Duration>)> {
+        let mut end = StreamEnd::default();
+        for chunk in chunks {
+            end.feed(chunk.as_bytes());
+        }
+        let error = end.error()?;
+        let wait = error.limit.and_then(|limit| limit.retry_after);
+        Some((error.outcome, wait))
+    }
+
+    #[test]
+    fn errors_at_the_end() {
+        let limit = Some((Outcome::RateLimited, Some(Duration::from_secs(20))));
+        let overloaded = Some((Outcome::Overloaded, None));
+        for (chunks, expected) in [
+            (&[CONTENT][..], None),
+            (&[CONTENT, LIMIT], limit),
+            (&[CONTENT, LIMIT, "data: [DONE]\n\n"], limit),
+            (&[CONTENT, &LIMIT[..20], &LIMIT[20..]], limit),
+            (&[CONTENT, OVERLOADED], overloaded),
+            (&[&OVERLOADED.replace('\n', "\r\n")], overloaded),
+            (&[LIMIT, CONTENT], None),
+            (&["data: [DONE]\n\n"], None),
+            (&["error"], None),
+            (&["data: {\"error\": null}\n\n"], None),
+        ] {
+            assert_eq!(end(chunks), expected, "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut end = StreamEnd::default();
+        for _ in 0..1_000 {
+            end.feed(CONTENT.as_bytes());
+            assert!(end.text.len() <= MOST);
+        }
+        end.feed(&CONTENT.as_bytes().repeat(1_000));
+        assert!(end.text.len() <= MOST);
+        end.feed(LIMIT.as_bytes());
+        assert_eq!(end.error().unwrap().outcome, Outcome::RateLimited);
+    }
+}

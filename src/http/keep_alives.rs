@@ -1,0 +1,234 @@
+//! Tells the bytes that keep a connection alive from the content of a body.
+
+use std::io::IoSlice;
+
+use bytes::Buf;
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+
+/// The beginnings of lines without content in an event stream, without spaces: comments, fields of
+/// the protocol, and the pings of providers.
+const SILENT: [&[u8]; 7] = [
+    b":",
+    b"id:",
+    b"retry:",
+    b"event:ping",
+    b"event:keepalive",
+    b"data:{\"type\":\"ping\"",
+    b"data:{\"type\":\"keepalive\"",
+];
+
+/// The bit of a body of lines, in none of which there is anything silent.
+const LINES: u8 = 1 << SILENT.len();
+
+/// Finds the bytes of a body that are no content: blank lines before it, and in an event stream
+/// comments and pings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlives {
+    line: Line,
+    /// The beginnings that a new line may have, as one bit each. Zero if a body has no lines.
+    silent: u8,
+}
+
+/// The state within the current line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// The line is the beginning of some of [`SILENT`], up to this byte of them.
+    Beginning {
+        silent: u8,
+        at: u8,
+    },
+    Silent,
+    Content,
+}
+
+// ===== impl KeepAlives =====
+
+impl KeepAlives {
+    /// Returns the reader of a body with these headers. In a compressed body, and in other types,
+    /// all bytes are content.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let is = |name: &str| is_of_type(headers, name);
+        if headers.contains_key(CONTENT_ENCODING) {
+            Self::new(Line::Content, 0)
+        } else if is_event_stream(headers) {
+            Self::new(Line::beginning(LINES - 1), LINES - 1)
+        } else if is("application/x-ndjson") {
+            Self::new(Line::beginning(LINES), LINES)
+        } else if is("application/json") {
+            Self::new(Line::beginning(0), 0)
+        } else {
+            Self::new(Line::Content, 0)
+        }
+    }
+
+    const fn new(line: Line, silent: u8) -> Self {
+        Self { line, silent }
+    }
+
+    /// Reads the next frame's data, and returns whether there is content in it.
+    pub(crate) fn is_content(&mut self, data: &impl Buf) -> bool {
+        // Content ends with its line.
+        if self.silent == 0 && self.line == Line::Content {
+            return data.has_remaining();
+        }
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = data.chunks_vectored(&mut slices);
+        let mut read = 0;
+        let mut has_content = false;
+        for slice in &slices[..count] {
+            read += slice.len();
+            has_content |= self.has_content(slice);
+        }
+        has_content || read < data.remaining()
+    }
+
+    fn has_content(&mut self, bytes: &[u8]) -> bool {
+        let mut has_content = false;
+        for &byte in bytes {
+            self.line = match self.line {
+                _ if matches!(byte, b'\n' | b'\r') && self.silent > 0 => {
+                    Line::beginning(self.silent)
+                }
+                Line::Beginning { silent, at } if !byte.is_ascii_whitespace() => {
+                    begin(silent, at, byte)
+                }
+                line => line,
+            };
+            has_content |= self.line == Line::Content;
+        }
+        has_content
+    }
+}
+
+/// Any body before its headers are known: all bytes are content.
+impl Default for KeepAlives {
+    fn default() -> Self {
+        Self::new(Line::Content, 0)
+    }
+}
+
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "text/event-stream")
+}
+
+fn is_of_type(headers: &HeaderMap, name: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let mut parts = value.unwrap_or_default().split(|byte| *byte == b';');
+    let media_type = parts.next().map(<[u8]>::trim_ascii);
+    media_type.is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+impl Line {
+    const fn beginning(silent: u8) -> Self {
+        Self::Beginning { silent, at: 0 }
+    }
+}
+
+/// Reads the next byte of a line that may be silent.
+fn begin(silent: u8, at: u8, byte: u8) -> Line {
+    let mut left = 0;
+    for (number, beginning) in SILENT.iter().enumerate() {
+        let bit = 1 << number;
+        if silent & bit == 0 || beginning.get(usize::from(at)) != Some(&byte) {
+            continue;
+        }
+        if beginning.len() == usize::from(at) + 1 {
+            return Line::Silent;
+        }
+        left |= bit;
+    }
+    match left {
+        0 => Line::Content,
+        silent => Line::Beginning { silent, at: at + 1 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(content_type: &'static str) -> KeepAlives {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        KeepAlives::of(&headers)
+    }
+
+    #[test]
+    fn keep_alives_are_no_content() {
+        for (text, expected) in [
+            ("", false),
+            ("\n\r\n", false),
+            (": keep-alive\n\n", false),
+            (":\n\n", false),
+            ("event: ping\ndata: {\"type\": \"ping\"}\n\n", false),
+            ("event:ping\r\ndata:{\"type\":\"ping\"}\r\n\r\n", false),
+            (
+                "data: {\"type\":\"keepalive\",\"sequence_number\":3}\n\n",
+                false,
+            ),
+            ("retry: 3000\nid: 7\n\n", false),
+            ("data:\n\n", false),
+            ("data: {\"type\":\"text\"}\n\n", true),
+            ("data: Hi\n\n", true),
+            ("data: [DONE]\n\n", true),
+            ("event: error\n", true),
+            (": keep-alive\n\ndata: Hi\n\n", true),
+            ("data: Hi\n\n: keep-alive\n\n", true),
+            ("unknown", true),
+        ] {
+            let mut whole = of("text/event-stream; charset=utf-8");
+            assert_eq!(whole.has_content(text.as_bytes()), expected, "{text:?}");
+            let mut split = of("Text/Event-Stream");
+            let bytes = text.as_bytes().chunks(1);
+            let found = bytes.fold(false, |any, byte| split.has_content(byte) || any);
+            assert_eq!(found, expected, "{text:?}");
+            assert_eq!(whole, split);
+        }
+    }
+
+    #[test]
+    fn data_in_several_parts() {
+        let mut events = of("text/event-stream");
+        let silent = Bytes::from(": keep").chain(Bytes::from("-alive\n"));
+        assert!(!events.is_content(&silent));
+        let content = Bytes::from("da").chain(Bytes::from("ta: Hi\n"));
+        assert!(events.is_content(&content));
+    }
+
+    #[test]
+    fn the_rest_of_a_line_of_content_is_content() {
+        let mut events = of("text/event-stream");
+        assert!(events.has_content(b"data: Once"));
+        assert!(events.has_content(b" upon"));
+        assert!(!events.has_content(b"\n\n"));
+        assert!(!events.has_content(b": keep"));
+        assert!(!events.has_content(b"-alive\n"));
+    }
+
+    #[test]
+    fn other_types() {
+        let is_content =
+            |keep_alives: &mut KeepAlives, text| keep_alives.is_content(&Bytes::from(text));
+        let mut json = of("application/json");
+        assert!(!is_content(&mut json, "\n \r\n"));
+        assert!(is_content(&mut json, "{"));
+        assert!(is_content(&mut json, "\n"));
+        let mut lines = of("application/x-ndjson");
+        for (text, expected) in [("\n", false), ("{}\n", true), ("\n", false), (":", true)] {
+            assert_eq!(is_content(&mut lines, text), expected, "{text:?}");
+        }
+        assert!(is_content(&mut of("text/plain"), "\n"));
+        assert!(is_content(&mut KeepAlives::default(), "\n"));
+        assert!(!is_content(&mut KeepAlives::default(), ""));
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(is_content(&mut KeepAlives::of(&headers), "\n"));
+    }
+}
