@@ -34,3 +34,4 @@ mod stream_errors;
 mod support;
 mod timeout;
 mod token_bucket;
+mod upgrades;
