@@ -41,7 +41,7 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
             admitted += u32::from(limiter.try_acquire(caller(number), 1).is_ok());
             assert!(limiter.keys() <= MILLION as usize, "{number}");
             if number % 1_000 == 0 {
-                assert!(!limiter.try_acquire(blocked, 1).is_ok(), "{number}");
+                assert!(limiter.try_acquire(blocked, 1).is_err(), "{number}");
             }
         }
         assert_eq!(limiter.keys(), MILLION as usize);
@@ -55,7 +55,7 @@ fn ten_million_new_callers_take_the_memory_of_the_million_that_is_the_bound_and_
     let limiter = limiter.unwrap();
     // Who came first has a count that no newcomer has reset.
     for number in 0..1_000 {
-        assert!(!limiter.try_acquire(caller(number), 2).is_ok(), "{number}");
+        assert!(limiter.try_acquire(caller(number), 2).is_err(), "{number}");
         assert!(limiter.try_acquire(caller(number), 1).is_ok(), "{number}");
     }
 

@@ -8,12 +8,14 @@ use crate::http::headers::rate_limit::standing::Standings;
 
 /// A boxed error, as tower's own layers return it.
 ///
-/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it: `.map_err(anyhow::Error::from_boxed)` does.
+/// It is no [`Error`](std::error::Error) itself, so `?` can't make an `anyhow::Error` of it:
+/// `.map_err(anyhow::Error::from_boxed)` does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Error of a request that one of this crate's limiters rejected.
 ///
-/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request, which was not sent.
+/// It is inside the layer's [`BoxError`]. It never means that the server rejected the request,
+/// which was not sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -102,7 +104,8 @@ pub enum Reason {
     #[cfg(feature = "per-key")]
     #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     MissingPeer,
-    /// The limiter was closed, as by [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
+    /// The limiter was closed, as by
+    /// [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
     Closed,
 }
 
@@ -219,18 +222,19 @@ impl Rejected {
         self.reason
     }
 
-    /// Returns the time from the rejection until the request would have been admitted, after those that waited ahead of
-    /// it. It may be somewhat longer if requests with a cost above 1 wait.
+    /// Returns the time from the rejection until the request would have been admitted, after the
+    /// requests ahead of it. It may be somewhat longer if requests with a cost above 1 wait.
     ///
-    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up when others
-    /// finish, for a request that [never fits](Rejected::exceeds_capacity), and if the limiter is
-    /// [closed](Reason::Closed).
+    /// `None` if it is not known: for a [`Concurrency`](crate::Concurrency) limit, which frees up
+    /// when others finish, for a request that [never fits](Rejected::exceeds_capacity), and if the
+    /// limiter is [closed](Reason::Closed).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns whether the same request would be rejected at any other time, too, as long as the limit stays the same.
+    /// Returns whether the same request would be rejected at any other time, as long as the limit
+    /// stays the same.
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
         match self.reason {
@@ -287,8 +291,8 @@ impl std::error::Error for Rejected {}
 // ===== impl LimitKind =====
 
 impl LimitKind {
-    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`, `quota`
-    /// or `pause`.
+    /// Returns a stable label, as for metrics: `token_bucket`, `sliding_window`, `concurrency`,
+    /// `quota` or `pause`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -19,8 +19,8 @@ pub(crate) const TIMER_LATENESS: Duration = Duration::from_millis(10);
 
 /// The clock that a limiter reads.
 ///
-/// Tokio's, unless told otherwise, so that `tokio::time::pause` drives the limiter in a test. Reading it is most of
-/// what a decision costs; with the feature `quanta` there is one that costs less than half.
+/// The default is tokio's, so that `tokio::time::pause` drives the limiter in a test. Reading it is
+/// most of what a decision costs; with the feature `quanta` there is one that costs less than half.
 ///
 /// ```
 /// # #[cfg(feature = "quanta")] {
@@ -59,7 +59,8 @@ impl Clock {
         Self(ClockSource::Tokio(Instant::now()))
     }
 
-    /// The processor's own counter, where it has one that can be trusted. A paused runtime does not move it.
+    /// The processor's own counter, if it has one that can be trusted. A paused runtime does not
+    /// move it.
     ///
     /// If the counter goes back, the time continues from the latest reading.
     #[cfg(feature = "quanta")]

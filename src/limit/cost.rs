@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Says what a request costs, in the units of the limit's [`Quota`](crate::Quota).
+/// Returns what a request costs, in the units of the limit's [`Quota`](crate::Quota).
 ///
 /// A cost of 0 is admitted at once, whatever waits, and takes nothing.
 ///
@@ -25,7 +25,7 @@ pub trait Cost<Request> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct One;
 
-/// A request costs what its [`Units`] extension says, or one unit where it has none.
+/// A request costs what its [`Units`] extension says, or one unit if it has none.
 ///
 /// For services of [`http::Request`]: the only kind of request whose extensions can be read by all.
 ///

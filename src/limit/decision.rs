@@ -1,10 +1,10 @@
-//! What a limiter says to one request at one instant.
+//! What a limiter decides about one request at one instant.
 
 use std::time::Duration;
 
 use crate::error::{LimitKind, Rejected};
 
-/// The answer of a limiter: now, later, or never.
+/// The decision of a limiter: now, later, or never.
 ///
 /// Only [`Admit`](Decision::Admit) means that the limiter's state has changed. Decisions are
 /// ordered by how long a request waits.
@@ -13,8 +13,8 @@ use crate::error::{LimitKind, Rejected};
 pub enum Decision {
     /// It may start now, and has been counted.
     Admit,
-    /// It does not fit now. Everything that is ahead of it, those who wait included, leaves room for it after this
-    /// long; a request with a cost above 1 may find that it is somewhat longer.
+    /// It does not fit now. Everything that is ahead of it, including waiting requests, leaves room
+    /// for it after this long; a request with a cost above 1 may find that it is somewhat longer.
     Wait(Duration),
     /// It costs more than the limit ever holds. Waiting never helps.
     Never,
@@ -49,6 +49,7 @@ impl Decision {
     }
 
     /// Returns the rejection by `limit` of a request that does not wait.
+    #[cfg(any(feature = "per-key", feature = "provider"))]
     #[inline]
     pub(crate) fn or_reject(
         self,

@@ -8,7 +8,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// An amount of units per period of time, such as 500 requests a minute.
 ///
-/// What a unit is, the limiter's cost says: a request unless told otherwise, or a token, a byte, a cent.
+/// The limiter's cost says what a unit is: a request by default, or a token, a byte, a cent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,10 +23,11 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// # Burst sizes
 ///
 /// A [`TokenBucket`](crate::TokenBucket) lets `burst` units start at one instant and then one every
-/// `period / units`. Unless told otherwise the burst is the whole quota, so in the first period after an idle time
-/// up to twice the quota can start: half of it at once, half of it as the bucket refills. Give a small
-/// [`burst`](Quota::burst) where the other side counts in windows, or take a
-/// [`SlidingWindow`](crate::SlidingWindow), which has no burst beside its limit and pays this setting no heed.
+/// `period / units`. By default the burst is the whole quota, so in the first period after an idle
+/// time up to twice the quota can start: half of it at once, half of it as the bucket refills. Set
+/// a small [`burst`](Quota::burst) if the server counts in windows, or use a
+/// [`SlidingWindow`](crate::SlidingWindow), which has no burst beside its limit and ignores this
+/// setting.
 ///
 /// # Values at the edge
 ///
@@ -34,14 +35,15 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 ///
 /// | given | means |
 /// | --- | --- |
-/// | 0 units, or a burst of 0 | nothing passes; every request is refused with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity) |
+/// | 0 units, or a burst of 0 | nothing passes; every request is rejected with [`Reason::ExceedsCapacity`](crate::Reason::ExceedsCapacity) |
 /// | a period of 0 | a period of one nanosecond |
 /// | a period over 584 years | a period of 584 years |
-/// | a burst, or a unit, that takes over 292 years to refill | a burst or a unit that takes 292 years |
+/// | a burst, or a unit, that takes over 146 years to refill | a burst or a unit that takes 146 years |
 /// | more than 10 million units a second | a [`TokenBucket`](crate::TokenBucket) gives each unit a whole number of nanoseconds, so up to one unit a nanosecond, and at most half of a rate in between, is lost |
 /// | over a trillion (2⁴⁰) units | a [`SlidingWindow`](crate::SlidingWindow) counts up to 2⁴⁰ − 1 |
 ///
-/// Numbers that come from a person or a file are better given to [`Quota::try_new`], which says what is wrong with them.
+/// Numbers that come from a person or a file are better given to [`Quota::try_new`], which says
+/// what is wrong with them.
 #[doc(alias("rate limit", "throttle"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
@@ -87,7 +89,8 @@ impl Quota {
     /// ```
     pub const UNLIMITED: Self = Self::new(u64::MAX, Duration::from_nanos(1));
 
-    /// `units` in every `period`, for periods that have no constructor of their own.
+    /// Creates a quota of `units` in every `period`, for periods that have no constructor of their
+    /// own.
     pub const fn new(units: u64, period: Duration) -> Self {
         Self {
             units,
@@ -97,12 +100,13 @@ impl Quota {
         }
     }
 
-    /// Like [`Quota::new`], for numbers that nobody has checked yet.
+    /// Like [`Quota::new`], for numbers that were not checked yet.
     ///
     /// # Errors
     ///
-    /// When the quota would let nothing pass, or is more than can be counted: see [`InvalidQuota`]. Very high rates and very
-    /// long periods are still kept as closely as [said above](#values-at-the-edge).
+    /// Returns an error if the quota would let nothing pass, or is more than can be counted: see
+    /// [`InvalidQuota`]. Very high rates and very long periods are still kept as closely as [said
+    /// above](#values-at-the-edge).
     ///
     /// ```
     /// use std::time::Duration;
@@ -128,30 +132,39 @@ impl Quota {
         Ok(Self::new(units, period))
     }
 
-    /// `units` a second.
+    /// Creates a quota of `units` a second.
     pub const fn per_second(units: u64) -> Self {
         Self::new(units, SECOND)
     }
 
-    /// `units` a minute.
+    /// Creates a quota of `units` a minute.
     pub const fn per_minute(units: u64) -> Self {
         Self::new(units, MINUTE)
     }
 
-    /// `units` an hour.
+    /// Creates a quota of `units` an hour.
     pub const fn per_hour(units: u64) -> Self {
         Self::new(units, HOUR)
     }
 
-    /// `units` in 24 hours.
+    /// Creates a quota of `units` in 24 hours.
     pub const fn per_day(units: u64) -> Self {
         Self::new(units, Duration::from_secs(24 * 60 * 60))
     }
 
-    /// How many units may start at one instant after an idle time. The whole quota unless told otherwise. (Of those that
-    /// had to wait, as many more as a [late timer](crate::token_bucket#what-it-promises) has missed.)
+    /// Sets how many units may start at one instant after an idle time. The default is the whole
+    /// quota.
     ///
-    /// A request that costs more than this never fits.
+    /// A request that costs more than this never fits. Of requests that had to wait, as many more
+    /// may start as a [late timer](crate::token_bucket#what-it-promises) has missed.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, TokenBucketLimiter};
+    ///
+    /// let limiter = TokenBucketLimiter::new(Quota::per_minute(600).burst(5));
+    /// assert!(limiter.try_acquire(5).is_ok());
+    /// assert!(limiter.try_acquire(1).is_err());
+    /// ```
     pub const fn burst(mut self, units: u64) -> Self {
         self.burst = units;
         self
@@ -159,9 +172,10 @@ impl Quota {
 
     /// Counts over a period that is longer by `margin`.
     ///
-    /// The other side counts a request when it arrives, not when it is sent. Two requests sent a whole period
-    /// apart arrive closer together when the first one travelled slower, and then the other side sees one too many.
-    /// A margin of the largest such difference, some tens of milliseconds on the open internet, makes up for it.
+    /// The server counts a request when it arrives, not when it is sent. Two requests sent a whole
+    /// period apart arrive closer together when the first one travelled slower, and then the server
+    /// sees one too many. A margin of the largest such difference, some tens of milliseconds on the
+    /// open internet, makes up for it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -175,19 +189,19 @@ impl Quota {
         self
     }
 
-    /// The units allowed in each [`period`](Quota::period).
+    /// Returns the units allowed in each [`period`](Quota::period).
     #[must_use]
     pub const fn units(&self) -> u64 {
         self.units
     }
 
-    /// The period that is counted over, the margin included.
+    /// Returns the period, including the margin.
     #[must_use]
     pub const fn period(&self) -> Duration {
         self.period.saturating_add(self.margin)
     }
 
-    /// How many units may start at one instant.
+    /// Returns how many units may start at one instant.
     #[must_use]
     pub const fn burst_size(&self) -> u64 {
         if self.units == 0 { 0 } else { self.burst }

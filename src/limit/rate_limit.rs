@@ -35,13 +35,13 @@ macro_rules! rate_limit {
         );
 
         impl $Limiter {
-            /// A limiter of `quota`, with nothing taken from it yet.
+            /// Creates a limiter of `quota`, with nothing taken from it yet.
             #[must_use]
             pub fn new(quota: crate::limit::quota::Quota) -> Self {
                 Self::with_clock(quota, crate::limit::clock::Clock::tokio())
             }
 
-            /// A limiter of `quota` that reads `clock`.
+            /// Creates a limiter of `quota` that reads `clock`.
             #[must_use]
             pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
                 let algorithm = <$algorithm>::new(&quota);
@@ -50,12 +50,35 @@ macro_rules! rate_limit {
                 )))
             }
 
-            /// The quota that this limiter keeps.
+            /// Returns the quota.
             pub fn quota(&self) -> crate::limit::quota::Quota {
-                self.0.quota
+                self.0.quota()
             }
 
-            /// How many wait now.
+            /// Sets the quota for all clones at once.
+            ///
+            /// Units that are in use stay so, and waiting requests continue by the new quota. The
+            /// first of them is rejected if it costs more than the new capacity, and others once
+            /// they are first.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Limiter), "};")]
+            ///
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_hour(10));")]
+            /// limiter.try_acquire(8)?;
+            ///
+            /// limiter.set_quota(Quota::per_hour(12));
+            /// assert!(limiter.try_acquire(5).is_err());
+            /// assert!(limiter.try_acquire(4).is_ok());
+            /// # Ok::<(), tower_throttle::Rejected>(())
+            /// ```
+            pub fn set_quota(&self, quota: crate::limit::quota::Quota) {
+                self.0.set_quota(quota);
+            }
+
+            /// Returns the number of waiting requests.
             #[must_use]
             pub fn waiting(&self) -> usize {
                 self.0.wait_queue.waiting()
@@ -92,9 +115,9 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the time
-            /// in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if the
-            /// limiter is closed.
+            /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the
+            /// time in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if
+            /// the limiter is closed.
             pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.0.take_permit(cost)
             }
@@ -103,16 +126,18 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, or if the limiter is closed.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, or if the limiter is
+            /// closed.
             ///
             /// # Panics
             ///
-            /// When it has to wait outside a tokio runtime with time enabled.
+            /// Panics if it has to wait outside a tokio runtime with time enabled.
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future leaves the queue and takes nothing. If the future is kept without being
-            /// polled, the requests behind it wait, each for its own longest wait at most.
+            /// Dropping the future leaves the queue and takes nothing. If the future is kept
+            /// without being polled, the requests behind it wait, each for its own longest wait at
+            /// most.
             pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.acquire_within(cost, std::time::Duration::MAX).await
             }
@@ -122,12 +147,12 @@ macro_rules! rate_limit {
             ///
             /// # Errors
             ///
-            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, if the limiter is closed, or, at
-            /// once, if it would wait longer than `max_wait`.
+            /// Returns [`Rejected`](crate::Rejected) if `cost` never fits, if the limiter is
+            /// closed, or, at once, if it would wait longer than `max_wait`.
             ///
             /// # Panics
             ///
-            /// As [`acquire`](Self::acquire) does.
+            /// Like [`acquire`](Self::acquire).
             pub async fn acquire_within(
                 &self,
                 cost: u64,
@@ -147,32 +172,33 @@ macro_rules! rate_limit {
         }
 
         impl $Layer {
-            /// A layer with a limiter of its own, of `quota`.
+            /// Creates a layer with a limiter of its own, of `quota`.
             pub fn new(quota: crate::limit::quota::Quota) -> Self {
                 $Limiter::new(quota).into()
             }
 
-            /// A layer with a limiter of its own that reads `clock`.
+            /// Creates a layer with a limiter of its own that reads `clock`.
             pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
                 $Limiter::with_clock(quota, clock).into()
             }
         }
 
         impl<C, F> $Layer<C, F> {
-            /// What a request costs: a closure, [`cost::FromExtension`](crate::cost::FromExtension), or any other
-            /// [`Cost`](crate::Cost). One unit unless told.
+            /// Sets what a request costs: a closure,
+            /// [`cost::FromExtension`](crate::cost::FromExtension), or any other
+            /// [`Cost`](crate::Cost). The default is one unit.
             pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
                 let Self { limiter, limits, refusal, .. } = self;
                 $Layer { limiter, limits, cost, refusal }
             }
 
             crate::limit::engine::wait_limits! {
-                /// The longest that a request waits, give or take the 10 ms that a timer may be late. One
-                /// that would wait longer is rejected at once. The default is no limit, or no wait after
-                /// [`respond`](Self::respond).
+                /// The longest that a request waits, give or take the 10 ms that a timer may be
+                /// late. One that would wait longer is rejected at once. The default is no limit,
+                /// or no wait after [`respond`](Self::respond).
                 max_wait;
-                /// How many requests may wait for the limiter if one more is to wait here. The default is no
-                /// limit.
+                /// How many requests may wait for the limiter if one more is to wait here. The
+                /// default is no limit.
                 max_waiting;
             }
 
@@ -213,7 +239,7 @@ macro_rules! rate_limit {
                 $Layer { limiter, limits, cost, refusal }
             }
 
-            /// The limiter that everything made by this layer shares.
+            /// Returns the limiter, which all services of this layer share.
             #[must_use]
             pub fn limiter(&self) -> &$Limiter {
                 &self.limiter
@@ -317,7 +343,7 @@ macro_rules! rate_limit {
         impl<S, C, F> $Service<S, C, F> {
             crate::macros::inner!(0.inner);
 
-            /// The limiter that this service shares with its clones.
+            /// Returns the limiter, which this service shares with its clones.
             #[must_use]
             pub fn limiter(&self) -> $Limiter {
                 $Limiter(self.0.gate.clone())
@@ -351,7 +377,8 @@ macro_rules! rate_limit {
 
         /// The response future.
         pub mod future {
-            /// The response future of the service. See [`ResponseFuture`](crate::future::ResponseFuture).
+            /// The response future of the service. See
+            /// [`ResponseFuture`](crate::future::ResponseFuture).
             pub type ResponseFuture<S, Request, F = crate::limit::rejection::AsError> =
                 crate::limit::engine::ResponseFuture<
                     S,
@@ -364,7 +391,8 @@ macro_rules! rate_limit {
     };
 }
 
-/// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field `limits`.
+/// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field
+/// `limits`.
 macro_rules! wait_limits {
     ($(#[$max_wait:meta])* max_wait; $(#[$max_waiting:meta])* max_waiting;) => {
         $(#[$max_wait])*

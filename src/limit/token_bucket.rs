@@ -1,29 +1,32 @@
 //! Limit the rate at which requests start, with a burst.
 //!
-//! A bucket holds [`burst`](crate::Quota::burst) units and refills evenly, one unit every `period / units`. A request
-//! takes its cost out of it, or waits until that much is there.
+//! A bucket holds [`burst`](crate::Quota::burst) units and refills evenly, one unit every
+//! `period / units`. A request takes its cost out of it, or waits until that much is there.
 //!
-//! # What it costs
+//! # Performance
 //!
-//! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once reads the clock and
-//! changes that number; it takes no lock and allocates nothing. One that waits allocates its place in the queue. One
-//! timer runs for the whole queue, and one for each that has a
-//! [`max_wait`](TokenBucketLayer::max_wait).
+//! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once
+//! reads the clock and changes that number; it takes no lock and allocates nothing. One that waits
+//! allocates its place in the queue. One timer runs for the whole queue, and one for each request
+//! with a [`max_wait`](TokenBucketLayer::max_wait).
 //!
 //! # What it promises
 //!
-//! In any stretch of time no more than `burst + units × (time + 10 ms) / period` start. The 10 ms are for those who waited:
-//! a queue drains at the full rate also where that is faster than a timer ticks, so what a late timer has missed, up to
-//! 10 ms of the rate, starts at once when it fires. Those who did not wait never get more than the burst.
+//! In any stretch of time no more than `burst + units × (time + 10 ms) / period` units start. The
+//! 10 ms are for requests that waited: a queue drains at the full rate even if that is faster than
+//! a timer ticks, so what a late timer has missed, up to 10 ms of the rate, starts at once when it
+//! fires. Requests that did not wait never get more than the burst.
 //!
-//! Those who wait are served in the order in which they came, whatever they cost: small requests behind a large one wait
-//! for it. The head of the queue waits for its inner service, too, before it is counted, and those behind it with it.
+//! Waiting requests start in first-come, first-served order, whatever they cost: small requests
+//! behind a large one wait for it. The first one also waits for its inner service before it is
+//! counted, and the others behind it.
 //!
-//! Where the other side counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
+//! If the server counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
 //!
 //! # What is shared
 //!
-//! A layer has one limiter. Each service that it makes and each clone of those share it, and so does every layer made
+//! A layer has one limiter. Each service that it makes and each clone of those share it, and so
+//! does every layer made
 //! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same [`TokenBucketLimiter`].
 //!
 //! # Example
@@ -41,7 +44,7 @@
 //!     .service(service_fn(async |prompt: &'static str| Ok::<_, Infallible>(prompt.len())));
 //!
 //! let start = Instant::now();
-//! for prompt in ["at once", "at once, too", "a second later"] {
+//! for prompt in ["at once", "at once as well", "a second later"] {
 //!     client.ready().await?.call(prompt).await?;
 //! }
 //! assert_eq!(start.elapsed(), Duration::from_secs(1));
@@ -49,7 +52,7 @@
 //! # }
 //! ```
 //!
-//! In front of a server, answering 429 instead of waiting:
+//! In front of a server, responding 429 instead of waiting:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -68,9 +71,9 @@
 //! for _ in 0..10 {
 //!     assert_eq!(server.ready().await?.call(Request::new(())).await?.status(), StatusCode::OK);
 //! }
-//! let refused = server.ready().await?.call(Request::new(())).await?;
-//! assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-//! assert_eq!(refused.headers()["retry-after"], "6");
+//! let rejected = server.ready().await?.call(Request::new(())).await?;
+//! assert_eq!(rejected.status(), StatusCode::TOO_MANY_REQUESTS);
+//! assert_eq!(rejected.headers()["retry-after"], "6");
 //! # Ok(())
 //! # }
 //! ```
@@ -81,7 +84,7 @@ use crate::{error::LimitKind, limit::engine::rate_limit};
 rate_limit! {
     crate::limit::algorithm::gcra::Gcra, LimitKind::TokenBucket;
 
-    /// A token bucket on its own. A clone is another handle to the same bucket.
+    /// A token bucket without a service. Clones share the bucket.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -100,10 +103,12 @@ rate_limit! {
     /// ```
     limiter TokenBucketLimiter;
 
-    /// Limits the rate at which requests start. See the [module docs](crate::token_bucket) for an example.
+    /// Layer that limits the rate at which requests start. See the [module
+    /// docs](crate::token_bucket) for an example.
     #[doc(alias("rate limit", "throttle", "leaky bucket", "governor", "429"))]
     layer TokenBucketLayer;
 
-    /// A service whose requests start at a limited rate. See the [module docs](crate::token_bucket) for an example.
+    /// A service whose requests start at a limited rate. See the [module docs](crate::token_bucket)
+    /// for an example.
     service TokenBucket;
 }

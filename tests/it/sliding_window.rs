@@ -131,3 +131,23 @@ async fn costs_are_taken_whole_or_not_at_all() {
     service.ready().await.unwrap().call(3).await.unwrap();
     service.ready().await.unwrap().call(11).await.unwrap_err();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_quota_reaches_the_queue() {
+    for (before, after) in [(4, 7), (5_000, 9_000)] {
+        let limiter = SlidingWindowLimiter::new(Quota::per_hour(before));
+        limiter.try_acquire(before).unwrap();
+        let mut first = Box::pin(limiter.acquire(after - before));
+        let mut second = Box::pin(limiter.acquire(before));
+        assert!(poll_once(&mut first).await.is_none());
+        assert!(poll_once(&mut second).await.is_none());
+        let start = Instant::now();
+        limiter.set_quota(Quota::per_hour(after));
+        let taken = first.await.unwrap();
+        taken.refund();
+        assert!(poll_once(&mut second).await.is_none());
+        limiter.set_quota(Quota::per_hour(before - 1));
+        assert!(second.await.unwrap_err().exceeds_capacity());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -304,3 +304,25 @@ async fn a_refund_wakes_the_queue() {
     limiter.try_acquire(0).unwrap().refund();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_quota_reaches_the_queue() {
+    let limiter = TokenBucketLimiter::new(Quota::per_hour(4));
+    limiter.try_acquire(4).unwrap();
+    let mut waiters: Vec<_> = [3, 4].map(|cost| Box::pin(limiter.acquire(cost))).into();
+    for waiter in &mut waiters {
+        assert!(poll_once(waiter).await.is_none());
+    }
+    let start = Instant::now();
+    limiter.set_quota(Quota::per_hour(7));
+    assert_eq!(limiter.quota(), Quota::per_hour(7));
+    let second = waiters.pop().unwrap();
+    waiters.pop().unwrap().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    limiter.set_quota(Quota::per_hour(3));
+    let rejected = second.await.unwrap_err();
+    let capacity = 3;
+    let expected = Reason::ExceedsCapacity { cost: 4, capacity };
+    assert_eq!(rejected.reason(), expected);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}

@@ -108,8 +108,8 @@ impl ProviderLimiter {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if it does not fit into a limit, if requests are queued, or if the limiter
-    /// is closed.
+    /// Returns [`Rejected`] if it does not fit into a limit, if requests are queued, or if the
+    /// limiter is closed.
     #[inline]
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);

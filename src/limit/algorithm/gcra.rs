@@ -13,11 +13,16 @@ use crate::{
         decision::Decision,
         quota::{Quota, nanos},
     },
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
 };
 
-/// Half of the range, so that adding a burst to an instant can't overflow.
-const LONGEST_BURST: u64 = u64::MAX / 2;
+/// A quarter of the range: an instant plus a burst leaves the highest bit free.
+const LONGEST_BURST: u64 = u64::MAX / 4;
+
+/// The bit of the number that says which refill applies.
+const SECOND_REFILL: u64 = 1 << 63;
+
+const LAST_INSTANT: u64 = SECOND_REFILL - 1;
 
 /// The refill of a bucket, without the state that it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +34,35 @@ pub(crate) struct Refill {
 
 #[derive(Debug)]
 pub struct Gcra {
+    /// The instant at which the bucket will be full, and in the highest bit which refill applies:
+    /// so one exchange changes both, and fails if a request took units meanwhile.
     full_at: AtomicU64,
-    refill: Refill,
+    /// The refill that applies, and the one before it, which the next quota replaces.
+    refills: [SharedRefill; 2],
     /// The nanoseconds that were given back since the start.
     given: AtomicU64,
-    /// Locked while something is given back.
-    changes: Mutex<()>,
+    /// How often the quota was changed.
+    epoch: AtomicU64,
+    /// Locked while something is given back or the quota is changed. Requests that take do not
+    /// lock.
+    changes: Mutex<Excess>,
+}
+
+/// A [`Refill`] in atomic numbers.
+#[derive(Debug)]
+struct SharedRefill {
+    capacity: AtomicU64,
+    unit_nanos: AtomicU64,
+}
+
+/// The used units that did not fit into a smaller quota. They refill at the rate at which they were
+/// used, and count again once the quota is larger, so that no units come from changes of the quota.
+#[derive(Debug)]
+struct Excess {
+    /// Their refill time, from the instant `at` on.
+    nanos: u64,
+    unit_nanos: u64,
+    at: u64,
 }
 
 // ===== impl Refill =====
@@ -84,50 +112,91 @@ impl Refill {
 
 impl Gcra {
     pub(crate) fn new(quota: &Quota) -> Self {
+        let refill = Refill::new(quota);
         Self {
             full_at: AtomicU64::new(0),
-            refill: Refill::new(quota),
+            refills: [SharedRefill::new(refill), SharedRefill::new(refill)],
             given: AtomicU64::new(0),
-            changes: Mutex::new(()),
+            epoch: AtomicU64::new(0),
+            changes: Mutex::new(Excess::NONE),
         }
     }
 
     #[inline]
     fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Result<Mark, Decision> {
-        if cost > self.refill.capacity {
-            return Err(Decision::Never);
-        }
-        let latest = now.saturating_add(self.refill.burst_nanos());
-        // Relaxed: an independent number.
-        let mut full_at = self.full_at.load(Ordering::Relaxed);
+        // Acquire: pairs with the exchange in `set_quota`.
+        let mut word = self.full_at.load(Ordering::Acquire);
         loop {
-            let next = self.refill.after(full_at, start, cost);
-            if next > latest {
-                return Err(Decision::Wait(Duration::from_nanos(next - latest)));
+            let (full_at, refill) = self.read(word);
+            let latest = now.saturating_add(refill.burst_nanos()).min(LAST_INSTANT);
+            let next = refill.after(full_at, start, cost);
+            if cost > refill.capacity || next > latest {
+                match self.moved_on(word) {
+                    Some(other) => word = other,
+                    None if cost > refill.capacity => return Err(Decision::Never),
+                    None => return Err(Decision::Wait(Duration::from_nanos(next - latest))),
+                }
+                continue;
             }
+            // Relaxed: an independent number, and an exchange keeps the order of earlier ones.
             match self.full_at.compare_exchange_weak(
-                full_at,
-                next,
+                word,
+                next | word & SECOND_REFILL,
                 Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Acquire,
             ) {
                 Ok(_) => {
                     return Ok(Mark {
                         cost,
                         place: next,
-                        at: self.refill.after(0, start, cost),
+                        at: refill.after(0, start, cost),
                         before: Before::default(),
                     });
                 }
-                Err(other) => full_at = other,
+                Err(other) => word = other,
             }
         }
+    }
+
+    /// Returns the instant in `word`, and the refill that applies.
+    ///
+    /// If the quota is changed twice meanwhile, that may be another refill; then the number is no
+    /// longer `word`.
+    #[inline]
+    fn read(&self, word: u64) -> (u64, Refill) {
+        let refill = &self.refills[usize::from(word & SECOND_REFILL != 0)];
+        (word & LAST_INSTANT, refill.load())
+    }
+
+    /// Returns the number, if it is no longer `word`.
+    fn moved_on(&self, word: u64) -> Option<u64> {
+        // Acquire: as in `take_counted_from`.
+        let now = self.full_at.load(Ordering::Acquire);
+        (now != word).then_some(now)
+    }
+
+    /// Repeats `look` until the number has not changed meanwhile.
+    fn steady(&self, look: impl Fn(u64, Refill) -> u64) -> u64 {
+        // Acquire: as in `take_counted_from`.
+        let mut word = self.full_at.load(Ordering::Acquire);
+        loop {
+            let (full_at, refill) = self.read(word);
+            let seen = look(full_at, refill);
+            match self.moved_on(word) {
+                Some(other) => word = other,
+                None => return seen,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Excess> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        self.refill.capacity()
+        self.steady(|_, refill| refill.capacity())
     }
 
     #[inline]
@@ -141,34 +210,138 @@ impl Algorithm for Gcra {
     }
 
     fn before(&self) -> Before {
-        // Acquire: pairs with the store in `give_back`, so what it counts is in `full_at`, too.
-        let given = self.given.load(Ordering::Acquire);
-        Before { given }
+        // Acquire: pairs with the stores in `give_back` and `set_quota`, so `full_at` includes
+        // what these count.
+        Before {
+            given: self.given.load(Ordering::Acquire),
+            epoch: self.epoch.load(Ordering::Acquire),
+        }
     }
 
     /// What was taken first refills first, and earlier by all that was given back since, which may
     /// have been taken before it. So nothing is given back twice, or after it has refilled.
     fn give_back(&self, mark: &Mark, now: u64) {
-        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changes = self.lock();
+        // Relaxed: only changed under the lock.
+        if self.epoch.load(Ordering::Relaxed) != mark.before.epoch {
+            return;
+        }
+        let (_, refill) = self.read(self.full_at.load(Ordering::Relaxed));
         let given = self.given.load(Ordering::Relaxed);
         let earlier = given.saturating_sub(mark.before.given);
         let refilled_at = mark.place.saturating_sub(earlier).max(mark.at);
         let missing = refilled_at.saturating_sub(now);
-        let back = mark
-            .cost
-            .saturating_mul(self.refill.unit_nanos)
-            .min(missing);
+        let back = mark.cost.saturating_mul(refill.unit_nanos).min(missing);
         // After 584 years' worth nothing more is given back.
         let Some(given) = given.checked_add(back) else {
             return;
         };
-        self.full_at.fetch_sub(back, Ordering::Relaxed);
+        let less = |word: u64| Some(word.saturating_sub(back).max(word & SECOND_REFILL));
+        let _ = self
+            .full_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.given.store(given, Ordering::Release);
     }
 
+    fn set_quota(&self, quota: &Quota, now: u64) {
+        let refill = Refill::new(quota);
+        let mut excess = self.lock();
+        // Relaxed: which refill applies is only changed under the lock.
+        let mut word = self.full_at.load(Ordering::Relaxed);
+        let other = !word & SECOND_REFILL;
+        self.refills[usize::from(other != 0)].store(refill);
+        loop {
+            let (full_at, before) = self.read(word);
+            let all = excess.with(full_at.saturating_sub(now), before, refill, now);
+            let used = all.min(u128::from(refill.burst_nanos())) as u64;
+            // Never an earlier instant than now, so that no number comes a second time.
+            let full_at = now.saturating_add(used).min(LAST_INSTANT);
+            // Release: a thread that sees the number sees its refill.
+            match self.full_at.compare_exchange_weak(
+                word,
+                full_at | other,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    excess.keep(all - u128::from(used), before, refill, now);
+                    break;
+                }
+                Err(newer) => word = newer,
+            }
+        }
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.epoch.store(epoch + 1, Ordering::Release);
+    }
+
     fn wait(&self, units: u64, now: u64) -> u64 {
-        let full_at = self.full_at.load(Ordering::Relaxed);
-        self.refill.wait(full_at, now, units, now)
+        self.steady(|full_at, refill| refill.wait(full_at, now, units, now))
+    }
+}
+
+// ===== impl SharedRefill =====
+
+impl SharedRefill {
+    fn new(refill: Refill) -> Self {
+        Self {
+            capacity: AtomicU64::new(refill.capacity),
+            unit_nanos: AtomicU64::new(refill.unit_nanos),
+        }
+    }
+
+    // Acquire and release: a thread that reads a part of a refill that does not apply yet sees that
+    // the number has changed since.
+
+    #[inline]
+    fn load(&self) -> Refill {
+        Refill {
+            capacity: self.capacity.load(Ordering::Acquire),
+            unit_nanos: self.unit_nanos.load(Ordering::Acquire),
+        }
+    }
+
+    fn store(&self, refill: Refill) {
+        self.capacity.store(refill.capacity, Ordering::Release);
+        self.unit_nanos.store(refill.unit_nanos, Ordering::Release);
+    }
+}
+
+// ===== impl Excess =====
+
+impl Excess {
+    const NONE: Self = Self {
+        nanos: 0,
+        unit_nanos: 1,
+        at: 0,
+    };
+
+    fn left(&self, now: u64) -> u64 {
+        self.nanos.saturating_sub(now.saturating_sub(self.at))
+    }
+
+    /// Returns the refill time of all used units by the refill `after`, of which `used` nanoseconds
+    /// are left by the refill `before`.
+    fn with(&self, used: u64, before: Refill, after: Refill, now: u64) -> u128 {
+        let convert = |nanos: u64, unit_nanos: u64| {
+            (u128::from(nanos) * u128::from(after.unit_nanos)).div_ceil(unit_nanos.into())
+        };
+        convert(used, before.unit_nanos) + convert(self.left(now), self.unit_nanos)
+    }
+
+    /// Keeps what is left over, in the time of the refill `after`, at the faster of the rates that
+    /// it was used at.
+    fn keep(&mut self, over: u128, before: Refill, after: Refill, now: u64) {
+        let unit_nanos = match self.left(now) {
+            0 => before.unit_nanos,
+            _ => before.unit_nanos.min(self.unit_nanos),
+        };
+        let nanos = over.saturating_mul(unit_nanos.into());
+        let nanos = nanos.div_ceil(after.unit_nanos.into());
+        *self = Self {
+            nanos: u64::try_from(nanos).unwrap_or(u64::MAX),
+            unit_nanos,
+            at: now,
+        };
     }
 }
 
@@ -252,6 +425,46 @@ mod tests {
     }
 
     #[test]
+    fn alternating_quotas_create_no_units() {
+        let (large, small) = (Quota::per_hour(1_000), Quota::per_hour(10));
+        let bucket = Gcra::new(&large);
+        let mut sum = 0;
+        for request in 0..10_000 {
+            bucket.set_quota(if request % 2 == 0 { &small } else { &large }, 7);
+            sum += u64::from(bucket.take(1, 7).is_ok());
+        }
+        assert!((990..=1_010).contains(&sum), "{sum}");
+        // An hour later as much again is there.
+        bucket.set_quota(&large, 7 + 3_601 * SECOND);
+        assert_eq!(admitted(&bucket, 7 + 3_601 * SECOND), 1_000);
+    }
+
+    #[test]
+    fn used_units_stay_used_after_a_change() {
+        let bucket = Gcra::new(&Quota::per_second(10));
+        assert!(bucket.take(8, 0).is_ok());
+        bucket.set_quota(&Quota::per_minute(20), 0);
+        assert_eq!((bucket.capacity(), admitted(&bucket, 0)), (20, 12));
+        bucket.set_quota(&Quota::per_second(5), 0);
+        assert_eq!(admitted(&bucket, 0), 0);
+        assert_eq!(admitted(&bucket, SECOND), 5);
+        for quota in [
+            Quota::per_second(0),
+            Quota::UNLIMITED,
+            Quota::new(1, Duration::MAX),
+            Quota::new(u64::MAX, Duration::MAX),
+        ] {
+            bucket.set_quota(&quota, SECOND);
+            let _ = bucket.take(1, SECOND);
+            let _ = bucket.wait(u64::MAX, u64::MAX);
+        }
+        bucket.set_quota(&Quota::per_second(0), 2 * SECOND);
+        assert_eq!(bucket.take(1, 2 * SECOND), Err(Decision::Never));
+        bucket.set_quota(&Quota::UNLIMITED, 2 * SECOND);
+        assert!(bucket.take(1 << 40, 2 * SECOND).is_ok());
+    }
+
+    #[test]
     fn a_refund_returns_all_that_is_missing() {
         let bucket = Gcra::new(&Quota::per_second(10));
         let before = bucket.before();
@@ -275,7 +488,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a bucket that was never asked by those who gave back.
+        /// Refunded units count as never started.
         #[test]
         fn refunds_keep_the_bound_of_every_interval(
             units in 1..1_000u64,
@@ -376,6 +589,20 @@ mod loom_tests {
             let taker = thread::spawn(move || u64::from(other.take(2, 5).is_ok()));
             let mine = u64::from(bucket.take(2, 0).is_ok());
             assert_eq!(mine + taker.join().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_a_change_loses_no_units() {
+        crate::sync::model(|| {
+            let bucket = Arc::new(Gcra::new(&Quota::per_second(1).burst(3)));
+            let other = Arc::clone(&bucket);
+            let taker = thread::spawn(move || usize::from(other.take(2, 0).is_ok()));
+            bucket.set_quota(&Quota::per_minute(1).burst(4), 0);
+            bucket.set_quota(&Quota::per_hour(1).burst(3), 0);
+            assert_eq!(taker.join().unwrap(), 1);
+            let left = (0..4).filter(|_| bucket.take(1, 0).is_ok()).count();
+            assert_eq!(left, 1);
         });
     }
 

@@ -4,10 +4,9 @@ pub(crate) mod gcra;
 mod sliding_log;
 mod sliding_ring;
 pub(crate) mod sliding_window;
-#[cfg(any(feature = "per-key", feature = "provider"))]
 pub(crate) mod window;
 
-use crate::limit::decision::Decision;
+use crate::limit::{decision::Decision, quota::Quota};
 
 /// What one request took, so that it can be given back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,10 +19,12 @@ pub struct Mark {
     pub(crate) before: Before,
 }
 
-/// What was given back before a request took something.
+/// What was given back, and the quota, before a request took something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Before {
     pub(crate) given: u64,
+    /// How often the quota was changed.
+    pub(crate) epoch: u64,
 }
 
 /// The interface of token bucket and sliding window.
@@ -55,8 +56,12 @@ pub trait Algorithm {
         Before::default()
     }
 
-    /// Gives back what a request took and did not use, as far as it is still missing at `now`.
+    /// Gives back what a request took and did not use, as far as it is still missing at `now`,
+    /// unless the quota was changed since.
     fn give_back(&self, mark: &Mark, now: u64);
+
+    /// Changes the quota. The units that are in use stay so.
+    fn set_quota(&self, quota: &Quota, now: u64);
 
     /// Returns the nanoseconds until `units` more can all have been taken, each as early as
     /// possible. Never too long, except for concurrent changes by other threads.

@@ -14,9 +14,12 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
+/// A bit of [`Log::claimed`] after which nothing is claimed.
+const SEALED: u64 = 1 << 63;
+
 #[derive(Debug)]
 pub(super) struct Log {
-    /// The number of claimed units.
+    /// The number of claimed units, and [`SEALED`].
     claimed: AtomicU64,
     /// For each place, the start of its unit and the parity of its lap; see [`LogEntry`].
     places: Box<[AtomicU64]>,
@@ -56,6 +59,9 @@ impl Log {
         // before it.
         let mut first = self.claimed.load(Ordering::Acquire);
         loop {
+            if first >= SEALED {
+                return Err(Decision::WAIT_FOR_OTHERS);
+            }
             let free_at = self.all_free_at(first, cost, now);
             if free_at > now {
                 match self.moved_on(first) {
@@ -87,6 +93,23 @@ impl Log {
         })
     }
 
+    pub(super) fn is_sealed(&self) -> bool {
+        // Relaxed: what replaces it is behind a lock.
+        self.claimed.load(Ordering::Relaxed) >= SEALED
+    }
+
+    /// Ends this log: every later take fails. Calls `each` with each start that may still count.
+    pub(super) fn seal(&self, now: u64, mut each: impl FnMut(u64, u64)) {
+        // Acquire: as in `take`.
+        let claimed = self.claimed.fetch_or(SEALED, Ordering::AcqRel);
+        for unit in claimed.saturating_sub(self.capacity())..claimed {
+            let (place, lap) = self.locate(unit);
+            let start = LogEntry(place.load(Ordering::Acquire));
+            // Claimed, and not written yet: it starts now.
+            each(if start.is_of(lap) { start.nanos() } else { now }, 1);
+        }
+    }
+
     /// Gives back units that did not start. One thread at a time.
     ///
     /// The newest units become unclaimed again. Others stay claimed, and count as if they had
@@ -96,7 +119,7 @@ impl Log {
         let end = first + cost;
         // Acquire: as in `take`.
         if self.claimed.load(Ordering::Acquire) == end {
-            // First of all, while they are claimed and nobody else writes them.
+            // First of all, while they are claimed and no other thread writes them.
             self.rewrite(first, cost, |lap| {
                 (LogEntry::new(mark.at, lap), LogEntry::new(0, lap + 1))
             });

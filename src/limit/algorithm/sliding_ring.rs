@@ -18,11 +18,14 @@ const PARTS: u64 = if cfg!(throttle_loom) { 2 } else { 256 };
 /// The number of parts that a period overlaps: one more, because it seldom starts with a part.
 const PLACES: u64 = PARTS + 1;
 
+/// A bit of [`Ring::held`] after which nothing is taken.
+const SEALED: u64 = 1 << 63;
+
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// The units that count now. A unit is added here before it is added to its part, and is
-    /// removed from its part before it is removed here, so this is at least what started within the
-    /// period.
+    /// The units that count now, and [`SEALED`]. A unit is added here before it is added to its
+    /// part, and is removed from its part before it is removed here, so this is at least what
+    /// started within the period.
     held: AtomicU64,
     /// The newest part that has a place.
     newest: AtomicU64,
@@ -35,7 +38,7 @@ pub(super) struct Ring {
 /// The content of a place: the low 24 bits of a part's number, and in 40 bits the units that
 /// started in that part.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Sum(u64);
+pub(super) struct Sum(u64);
 
 // ===== impl Ring =====
 
@@ -64,6 +67,7 @@ impl Ring {
         let taken = self
             .held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                // Sealed, it is more than that.
                 (held + cost <= self.capacity).then_some(held + cost)
             });
         if taken.is_err() {
@@ -81,6 +85,31 @@ impl Ring {
             at: now,
             before: Before::default(),
         })
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        // Relaxed: what replaces it is behind a lock.
+        self.held.load(Ordering::Relaxed) & SEALED != 0
+    }
+
+    /// Ends this ring: every later take fails. Calls `each` with each start that may still count.
+    pub(super) fn seal(&self, now: u64, mut each: impl FnMut(u64, u64)) {
+        let newest = self.advance(now);
+        // Relaxed: as in `take`.
+        let mut held = self.held.fetch_or(SEALED, Ordering::Relaxed);
+        for part in newest - PARTS..=newest {
+            let units = Sum(self.place(part).load(Ordering::Relaxed))
+                .units()
+                .min(held);
+            held -= units;
+            // At the end of the part at the latest.
+            let end = self
+                .part_nanos
+                .saturating_mul((part + 1).saturating_sub(PLACES));
+            each(end.min(now), units);
+        }
+        // Another thread is about to add these to a part.
+        each(now, held);
     }
 
     /// Gives back units that did not start, unless their part has left.
@@ -185,7 +214,7 @@ impl Ring {
 
 impl Sum {
     const UNIT_BITS: u32 = 40;
-    const LARGEST: u64 = (1 << Self::UNIT_BITS) - 1;
+    pub(super) const LARGEST: u64 = (1 << Self::UNIT_BITS) - 1;
 
     fn empty(part: u64) -> Self {
         Self(part << Self::UNIT_BITS)

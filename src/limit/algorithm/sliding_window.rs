@@ -6,22 +6,37 @@
 
 use std::sync::PoisonError;
 
-use super::{sliding_log::Log, sliding_ring::Ring};
-use crate::limit::{
-    algorithm::{Algorithm, Mark},
-    decision::Decision,
-    quota::Quota,
+use super::{
+    sliding_log::Log,
+    sliding_ring::{Ring, Sum},
 };
-use crate::sync::Mutex;
+use crate::{
+    limit::{
+        algorithm::{
+            Algorithm, Before, Mark,
+            window::{Period, RefundableWindow},
+        },
+        decision::Decision,
+        quota::Quota,
+    },
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+};
 
 /// The largest quota with a place for each unit: 32 KiB at most.
 const LARGEST_LOG: u64 = 4_096;
 
+/// A sliding window.
+///
+/// Requests take from the history without a lock. A change of the quota seals that, moves its
+/// starts into a [`ChangedWindow`], and requests take from this behind a lock from then on: a
+/// history can't change its size, and can't be replaced without a lock or `unsafe` code.
 #[derive(Debug)]
 pub struct SlidingCount {
     history: History,
-    /// Locked while something is given back.
-    changes: Mutex<()>,
+    /// Also locked while something is given back.
+    changed: Mutex<Option<ChangedWindow>>,
+    /// How often the quota was changed.
+    epoch: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -30,28 +45,123 @@ enum History {
     Ring(Ring),
 }
 
+/// A window whose quota was changed.
+#[derive(Debug)]
+struct ChangedWindow {
+    starts: RefundableWindow,
+    period: Period,
+    capacity: u64,
+}
+
 // ===== impl SlidingCount =====
 
 impl SlidingCount {
     pub(crate) fn new(quota: &Quota) -> Self {
-        let (units, period) = (quota.units(), quota.period_nanos());
-        let history = if units <= LARGEST_LOG {
-            History::Log(Log::new(units, period))
-        } else {
-            History::Ring(Ring::new(units, period))
-        };
         Self {
-            history,
-            changes: Mutex::new(()),
+            history: History::new(quota),
+            changed: Mutex::new(None),
+            epoch: AtomicU64::new(0),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ChangedWindow>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `look` with the window, if the quota was ever changed.
+    #[cold]
+    fn changed<T>(&self, look: impl FnOnce(&mut ChangedWindow) -> T) -> Option<T> {
+        if !self.history.is_sealed() {
+            return None;
+        }
+        // The thread that has sealed the history holds the lock until there is a window.
+        self.lock().as_mut().map(look)
     }
 }
 
 impl Algorithm for SlidingCount {
     fn capacity(&self) -> u64 {
-        match &self.history {
-            History::Log(log) => log.capacity(),
-            History::Ring(ring) => ring.capacity(),
+        let changed = self.changed(|window| window.capacity);
+        changed.unwrap_or_else(|| self.history.capacity())
+    }
+
+    #[inline]
+    fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
+        let taken = self.history.take(cost, now);
+        taken.or_else(|decision| {
+            let changed = self.changed(|window| window.take(cost, now));
+            changed.unwrap_or(Err(decision))
+        })
+    }
+
+    fn before(&self) -> Before {
+        // Acquire: pairs with the store in `set_quota`.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Before { given: 0, epoch }
+    }
+
+    fn give_back(&self, mark: &Mark, _: u64) {
+        let mut changed = self.lock();
+        // Relaxed: only changed under the lock.
+        if self.epoch.load(Ordering::Relaxed) != mark.before.epoch {
+            return;
+        }
+        match (&mut *changed, &self.history) {
+            (Some(window), _) => window.starts.give_back(mark.place, mark.cost),
+            (None, History::Log(log)) => log.give_back(mark),
+            (None, History::Ring(ring)) => ring.give_back(mark),
+        }
+    }
+
+    fn set_quota(&self, quota: &Quota, now: u64) {
+        let mut changed = self.lock();
+        let mut window = ChangedWindow::new(quota);
+        match changed.take() {
+            Some(before) => window.starts = before.starts,
+            None => self.history.seal(now, |at, units| {
+                if units > 0 {
+                    window.starts.take(at, units);
+                }
+            }),
+        }
+        *changed = Some(window);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.epoch.store(epoch + 1, Ordering::Release);
+    }
+
+    fn wait(&self, units: u64, now: u64) -> u64 {
+        let changed = self.changed(|window| window.wait(units, now));
+        changed.unwrap_or_else(|| match &self.history {
+            History::Log(log) => log.wait(units, now),
+            History::Ring(ring) => ring.wait(units, now),
+        })
+    }
+
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        let changed = self.changed(|window| window.wait(cost, now));
+        changed.unwrap_or_else(|| match &self.history {
+            History::Log(log) => log.due_in(cost, now),
+            History::Ring(ring) => ring.wait(cost, now),
+        })
+    }
+}
+
+// ===== impl History =====
+
+impl History {
+    fn new(quota: &Quota) -> Self {
+        let (units, period) = (quota.units(), quota.period_nanos());
+        if units <= LARGEST_LOG {
+            Self::Log(Log::new(units, period))
+        } else {
+            Self::Ring(Ring::new(units, period))
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        match self {
+            Self::Log(log) => log.capacity(),
+            Self::Ring(ring) => ring.capacity(),
         }
     }
 
@@ -60,32 +170,87 @@ impl Algorithm for SlidingCount {
         if cost > self.capacity() {
             return Err(Decision::Never);
         }
-        match &self.history {
-            History::Log(log) => log.take(cost, now),
-            History::Ring(ring) => ring.take(cost, now),
+        match self {
+            Self::Log(log) => log.take(cost, now),
+            Self::Ring(ring) => ring.take(cost, now),
         }
     }
 
-    fn give_back(&self, mark: &Mark, _: u64) {
-        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        match &self.history {
-            History::Log(log) => log.give_back(mark),
-            History::Ring(ring) => ring.give_back(mark),
+    fn is_sealed(&self) -> bool {
+        match self {
+            Self::Log(log) => log.is_sealed(),
+            Self::Ring(ring) => ring.is_sealed(),
         }
     }
 
-    fn wait(&self, units: u64, now: u64) -> u64 {
-        match &self.history {
-            History::Log(log) => log.wait(units, now),
-            History::Ring(ring) => ring.wait(units, now),
+    fn seal(&self, now: u64, each: impl FnMut(u64, u64)) {
+        match self {
+            Self::Log(log) => log.seal(now, each),
+            Self::Ring(ring) => ring.seal(now, each),
+        }
+    }
+}
+
+// ===== impl ChangedWindow =====
+
+impl ChangedWindow {
+    fn new(quota: &Quota) -> Self {
+        let (units, nanos) = (quota.units(), quota.period_nanos());
+        let period = if units <= LARGEST_LOG {
+            Period::exact(nanos)
+        } else {
+            Period::in_parts(nanos)
+        };
+        Self {
+            starts: RefundableWindow::default(),
+            period,
+            capacity: units.min(Sum::LARGEST),
         }
     }
 
-    fn due_in(&self, cost: u64, now: u64) -> u64 {
-        match &self.history {
-            History::Log(log) => log.due_in(cost, now),
-            History::Ring(ring) => ring.wait(cost, now),
+    fn take(&mut self, cost: u64, now: u64) -> Result<Mark, Decision> {
+        if cost > self.capacity {
+            return Err(Decision::Never);
         }
+        match self.wait(cost, now) {
+            0 => {
+                let at = self.starts.start(&self.period, now);
+                self.starts.take(at, cost);
+                Ok(Mark {
+                    cost,
+                    place: at,
+                    at: now,
+                    before: Before::default(),
+                })
+            }
+            wait => Err(Decision::after(wait)),
+        }
+    }
+
+    /// Returns the time until `units` more have all started, each as early as possible.
+    fn wait(&mut self, units: u64, now: u64) -> u64 {
+        if self.capacity == 0 {
+            return u64::MAX;
+        }
+        let Some(before_last) = units.checked_sub(1) else {
+            return 0;
+        };
+        self.starts.advance(self.period.nanos, now);
+        // A unit starts a period after the one that is as many units before it as the quota has.
+        let laps = self
+            .period
+            .nanos
+            .saturating_mul(before_last / self.capacity);
+        let units = before_last % self.capacity + 1;
+        // More than the capacity is used if the quota was lowered.
+        let free_at = match (self.starts.used() + units).saturating_sub(self.capacity) {
+            0 => now,
+            missing => self
+                .starts
+                .gone_at(missing, self.period.nanos)
+                .unwrap_or(now),
+        };
+        free_at.saturating_sub(now).saturating_add(laps)
     }
 }
 
@@ -308,6 +473,54 @@ mod tests {
     }
 
     #[test]
+    fn used_units_stay_used_after_a_change() {
+        for (before, after) in [(10, 20), (10, 5_000), (5_000, 6_000)] {
+            let window = SlidingCount::new(&Quota::per_second(before));
+            assert!(window.take(before, 2 * SECOND).is_ok());
+            let now = 2 * SECOND + SECOND / 2;
+            window.set_quota(&Quota::per_second(after), now);
+            assert_eq!(window.capacity(), after);
+            assert!(window.take(after - before, now).is_ok());
+            assert!(window.take(1, now).is_err());
+            assert!(window.take(1, now + SECOND / 4).is_err());
+            let start = 3 * SECOND + SECOND / 128;
+            assert!(window.take(before, start).is_ok());
+            assert!(window.take(1, start).is_err());
+            window.set_quota(&Quota::per_second(0), start);
+            assert_eq!(window.take(1, start), Err(Decision::Never));
+            window.set_quota(&Quota::UNLIMITED, start + 1);
+            assert!(window.take(1 << 39, start + 1).is_ok());
+        }
+    }
+
+    #[test]
+    fn alternating_quotas_create_no_units() {
+        for (large, small) in [(1_000, 10), (9_000, 10)] {
+            let window = SlidingCount::new(&Quota::per_hour(large));
+            let mut sum = 0;
+            for request in 0..large * 10 {
+                let units = if request % 2 == 0 { small } else { large };
+                window.set_quota(&Quota::per_hour(units), 7);
+                sum += u64::from(window.take(1, 7).is_ok());
+            }
+            assert_eq!(sum, large);
+        }
+    }
+
+    #[test]
+    fn a_refund_after_a_change_returns_newer_units() {
+        let window = SlidingCount::new(&Quota::per_second(8));
+        let old = window.take(8, 0).unwrap();
+        window.set_quota(&Quota::per_second(10), 0);
+        window.give_back(&old, 0);
+        let before = window.before();
+        let new = window.take(2, 0).unwrap();
+        window.give_back(&Mark { before, ..new }, 0);
+        assert!(window.take(2, 0).is_ok());
+        assert!(window.take(1, 0).is_err());
+    }
+
+    #[test]
     fn small_quotas_are_exact() {
         assert!(matches!(
             SlidingCount::new(&Quota::per_second(4_096)).history,
@@ -367,5 +580,24 @@ mod tests {
                 let _ = window.wait(u64::MAX, now);
             }
         }
+    }
+}
+
+#[cfg(all(test, throttle_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn loom_a_change_loses_no_start() {
+        crate::sync::model(|| {
+            let window = Arc::new(SlidingCount::new(&Quota::per_second(2)));
+            let other = Arc::clone(&window);
+            let taker = thread::spawn(move || usize::from(other.take(1, 5).is_ok()));
+            window.set_quota(&Quota::per_second(3), 5);
+            let mine = (0..4).filter(|_| window.take(1, 5).is_ok()).count();
+            assert_eq!(mine + taker.join().unwrap(), 3);
+        });
     }
 }

@@ -34,7 +34,6 @@ pub(crate) struct Period {
 
 impl Period {
     /// Does not round starts.
-    #[cfg(feature = "per-key")]
     pub(crate) fn exact(nanos: u64) -> Self {
         Self { nanos, part: 1 }
     }
@@ -108,6 +107,7 @@ impl RefundableWindow {
     }
 
     /// Returns when all used units have left.
+    #[cfg(any(feature = "per-key", feature = "provider"))]
     pub(crate) fn empty_at(&self, period: u64) -> u64 {
         let last = self.starts.back();
         last.map_or(0, |last| last.at.saturating_add(period))

@@ -48,11 +48,11 @@ impl ConcurrencyLayer {
 
 impl<F, H, P> ConcurrencyLayer<F, H, P> {
     crate::limit::engine::wait_limits! {
-        /// The longest that a request waits. One that has waited for that long is rejected. The default is
-        /// no limit, or no wait after [`respond`](Self::respond).
+        /// The longest that a request waits. One that has waited for that long is rejected. The
+        /// default is no limit, or no wait after [`respond`](Self::respond).
         max_wait;
-        /// How many requests of a priority may wait for the limiter if one more of it is to wait here. The
-        /// default is no limit.
+        /// How many requests of a priority may wait for the limiter if one more of it is to wait
+        /// here. The default is no limit.
         max_waiting;
     }
 

@@ -107,8 +107,8 @@ impl ConcurrencyLimiter {
         self.0.waiting()
     }
 
-    /// Closes the limiter for all clones: queued and new requests of every priority are rejected with
-    /// [`Reason::Closed`](crate::Reason::Closed). Requests in flight continue.
+    /// Closes the limiter for all clones: queued and new requests of every priority are rejected
+    /// with [`Reason::Closed`](crate::Reason::Closed). Requests in flight continue.
     ///
     /// # Examples
     ///
@@ -141,8 +141,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if no permit is free, if requests are waiting for one, or if the limiter
-    /// is closed.
+    /// Returns [`Rejected`] if no permit is free, if requests are waiting for one, or if the
+    /// limiter is closed.
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         self.try_acquire_as(Priority::High)
     }
@@ -152,8 +152,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if no permit is free for the priority, if requests with the same priority
-    /// are waiting, or if the limiter is closed.
+    /// Returns [`Rejected`] if no permit is free for the priority, if requests with the same
+    /// priority are waiting, or if the limiter is closed.
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
         self.0.enter(&priority, Duration::ZERO).map(Permit::bare)
     }
@@ -167,7 +167,8 @@ impl ConcurrencyLimiter {
     /// # Cancel safety
     ///
     /// If the future is dropped, the request leaves the queue and takes no permit. If the future is
-    /// kept without being polled, the requests behind it wait, each for its own longest wait at most.
+    /// kept without being polled, the requests behind it wait, each for its own longest wait at
+    /// most.
     pub async fn acquire(&self) -> Result<Permit, Rejected> {
         self.acquire_as(Priority::High).await
     }
@@ -176,8 +177,8 @@ impl ConcurrencyLimiter {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if it has waited for `max_wait`, if the limit is 0, or if the limiter is
-    /// closed.
+    /// Returns [`Rejected`] if it has waited for `max_wait`, if the limit is 0, or if the limiter
+    /// is closed.
     ///
     /// # Panics
     ///
@@ -187,7 +188,8 @@ impl ConcurrencyLimiter {
         acquired.map(Permit::bare)
     }
 
-    /// Waits in the line of a priority for a slot of its share. Otherwise like [`acquire`](Self::acquire).
+    /// Waits in the line of a priority for a slot of its share. Otherwise like
+    /// [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///

@@ -52,27 +52,27 @@ pin_project! {
         QueuedCall { in_line: Box<InLine<S, Request, G>> },
         Calling { #[pin] future: S::Future, pass: Option<G::Pass> },
         // Boxed, as it is rare and may be large.
-        Rejected { rejection: Option<Box<(PendingRequest<Request>, Rejected)>> },
+        Rejected { rejection: Option<Box<(RequestContext<Request>, Rejected)>> },
     }
 }
 
 /// A request in the queue.
 struct InLine<S, Request, G: Limiter> {
     queueing: QueuedCall<S, G>,
-    request: Option<PendingRequest<Request>>,
+    request: Option<RequestContext<Request>>,
 }
 
 /// A request that was not admitted at once, and what its rejection says of it.
-pub(crate) struct PendingRequest<Request> {
+pub(crate) struct RequestContext<Request> {
     pub(super) request: Request,
     /// The name of the layer.
     pub(super) name: Option<&'static str>,
     pub(super) key: Option<LimitKey>,
 }
 
-// ===== impl PendingRequest =====
+// ===== impl RequestContext =====
 
-impl<Request> PendingRequest<Request> {
+impl<Request> RequestContext<Request> {
     /// Calls the hook, if there is one, and returns the result of the request.
     fn reject<F, H, P, Response, Error>(
         &self,
@@ -113,7 +113,7 @@ where
     pub(crate) fn waiting(
         waiting: Result<Waiting<G::Turn>, Rejected>,
         service: &S,
-        request: PendingRequest<Request>,
+        request: RequestContext<Request>,
         refusal: F,
         hold: H,
     ) -> Self
@@ -184,7 +184,7 @@ where
                         Ok(pass) => {
                             if let Some(rejected) = G::shadowed(&pass) {
                                 let rejected = rejected.clone().named(request.name);
-                                let PendingRequest { request, key, .. } = &request;
+                                let RequestContext { request, key, .. } = &request;
                                 this.refusal.observe(request, &rejected, *key, true);
                             }
                             let future = in_line.queueing.service_mut().call(request.request);

@@ -81,7 +81,7 @@ pub trait Turn<P>: Sized {
     /// limiter.
     fn expiry(&self) -> Expiry;
 
-    /// Hears that this has happened, and that the request is rejected.
+    /// Handles a turn that has expired: the request is rejected.
     fn expired(&self, _: &Rejected) {}
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.

@@ -1,6 +1,10 @@
 //! A limit on a rate: an algorithm, a clock, and the queue in front of them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{
     front::{Front, Schedule},
@@ -23,7 +27,8 @@ pub struct RateLimiter<A> {
     algorithm: A,
     pub(crate) clock: Clock,
     pub(crate) wait_queue: Arc<WaitQueue>,
-    pub(crate) quota: Quota,
+    /// Locked while it is changed.
+    quota: Mutex<Quota>,
     limit: LimitKind,
 }
 
@@ -56,9 +61,25 @@ impl<A: Algorithm> RateLimiter<A> {
             algorithm,
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
-            quota,
+            quota: Mutex::new(quota),
             limit,
         }
+    }
+
+    pub(crate) fn quota(&self) -> Quota {
+        *self.lock()
+    }
+
+    pub(crate) fn set_quota(&self, quota: Quota) {
+        let mut current = self.lock();
+        self.algorithm.set_quota(&quota, self.clock.now());
+        *current = quota;
+        drop(current);
+        self.wait_queue.wake_head();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Quota> {
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes `cost` units now, or returns the rejection of a request that does not wait.
@@ -158,6 +179,9 @@ where
     A: Algorithm + Send + Sync + 'static,
 {
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
+        if *cost > self.algorithm.capacity() {
+            return Err(self.rejected(Decision::Never, *cost));
+        }
         match self.algorithm.due_in(*cost, self.clock.now()) {
             0 => Ok(()),
             wait => Err(self.rejected(Decision::after(wait), *cost)),
@@ -228,11 +252,11 @@ impl<'a> Permit<'a> {
     }
 
     /// Returns the units of a request that did not start, as far as they have not refilled since.
+    /// If the quota was changed since, returns nothing.
     ///
     /// The next request in the queue may start at once. The limit holds as if the request had never
-    /// been admitted, or is stricter: in a sliding window of at most 4,096 units, units that are not
-    /// the newest are available once the older ones are. A large sliding window keeps units whose
-    /// time is over already.
+    /// been admitted, or is stricter: in a sliding window of at most 4,096 units, units that are
+    /// not the newest are available once the older ones are.
     ///
     /// # Examples
     ///

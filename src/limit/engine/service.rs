@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    future::{PendingRequest, ResponseFuture},
+    future::{RequestContext, ResponseFuture},
     limiter::{Limiter, Measure},
     release_policy::ReleasePolicy,
     wait_queue::WaitLimits,
@@ -93,7 +93,7 @@ where
         self.inner = self.inner.clone();
         let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
         let (max_wait, max_waiting) = (self.max_wait(), self.limits.max_waiting);
-        let request = PendingRequest {
+        let request = RequestContext {
             request,
             name: self.limits.name,
             key: G::key(&ask),

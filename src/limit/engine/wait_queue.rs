@@ -1,6 +1,6 @@
-//! The queue of those who wait: first in, first out. Only its head sleeps until there is room, and
-//! each that has a longest wait has a timer for that: the head may belong to a future that is not
-//! polled.
+//! The queue of waiting requests: first in, first out. Only its head sleeps until there is room,
+//! and each that has a longest wait has a timer for that: the head may belong to a future that is
+//! not polled.
 
 use std::{
     future::{Future, poll_fn},
@@ -32,14 +32,14 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 /// A queue.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
-    /// Tokio's semaphore is fair, so whoever holds its one permit is the head of the queue.
+    /// Tokio's semaphore is fair, so the holder of its one permit is the head of the queue.
     head: Semaphore,
     /// Wakes the head if what it waits for may be there, and all if the queue is closed.
     changed: Notify,
-    /// How many wait, and [`CLOSED`]: in one number, so that nobody joins a closed queue.
+    /// How many wait, and [`CLOSED`]: in one number, so that no request joins a closed queue.
     waiting: AtomicUsize,
     units: AtomicU64,
-    /// How often the head looks for what wakes nobody, if there is such.
+    /// How often the head looks for changes that do not wake it, if there are any.
     look_again: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct WaitLimits {
     pub(crate) name: Option<&'static str>,
 }
 
-/// How long, and how many, may wait in this case, and the rejection of those that may not.
+/// How long, and how many, may wait in this case, and the rejection of other requests.
 #[derive(Debug)]
 pub struct Patience {
     pub(crate) rejected: Rejected,
@@ -84,7 +84,7 @@ impl WaitQueue {
         }
     }
 
-    // Relaxed throughout: each is a lone number, and the semaphore orders those who wait.
+    // Relaxed throughout: each is a lone number, and the semaphore orders the requests.
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed) & !CLOSED
@@ -100,10 +100,10 @@ impl WaitQueue {
         self.waiting.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Rejects those who wait and those who would join, from now on.
+    /// Rejects all requests in the queue, and all that would join it.
     ///
-    /// Each is woken by itself, so one that is not polled holds up nobody. Whoever has joined before
-    /// is woken: the flag is set first, and looked at after registering for the wake-up.
+    /// Each is woken by itself, so a request that is not polled does not hold up others. No wake-up
+    /// is lost: the flag is set first, and read after registering.
     pub(crate) fn close(&self) {
         self.waiting.fetch_or(CLOSED, Ordering::Relaxed);
         self.head.close();
@@ -137,7 +137,7 @@ impl WaitQueue {
         self.units.load(Ordering::Relaxed)
     }
 
-    /// Lets the head look again. One who is just becoming the head hears it, too.
+    /// Lets the head look again. A request that is just becoming the head is woken as well.
     pub(crate) fn wake_head(&self) {
         if self.waiting() > 0 {
             self.changed.notify_one();
@@ -219,7 +219,7 @@ impl Waiter {
 
     /// Waits to become the head of the queue. Returns `false` if the queue is closed.
     pub(crate) async fn reach_head(&mut self) -> bool {
-        // Whoever holds a place gives the permit back by hand.
+        // `Waiter` gives the permit back by hand.
         if let Ok(permit) = self.queue.head.acquire().await {
             permit.forget();
             self.is_head = true;

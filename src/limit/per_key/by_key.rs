@@ -73,13 +73,15 @@ pub enum MissingKey {
 
 /// Rules about the head of a request. They are boxed, so that they are not part of a layer's type.
 pub struct HeadRules<Plan> {
-    exempt: Option<Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>>,
-    limits_for: Option<Arc<dyn Fn(&dyn RequestHead) -> Plan + Send + Sync>>,
+    exempt: Option<Arc<HeadRule<bool>>>,
+    limits_for: Option<Arc<HeadRule<Plan>>>,
 }
+
+type HeadRule<T> = dyn Fn(&dyn RequestHead) -> T + Send + Sync;
 
 /// Measures a request by `A` and the rules about its head.
 #[derive(Debug, Clone)]
-pub(super) struct Asking<A, Plan> {
+pub(super) struct DemandReader<A, Plan> {
     pub(super) ask: A,
     pub(super) rules: HeadRules<Plan>,
 }
@@ -235,9 +237,9 @@ impl<Plan> Demand<Plan> {
     }
 }
 
-// ===== impl Asking =====
+// ===== impl DemandReader =====
 
-impl<A, Request, Plan> Measure<Request, Demand<Plan>> for Asking<A, Plan>
+impl<A, Request, Plan> Measure<Request, Demand<Plan>> for DemandReader<A, Plan>
 where
     A: Ask<Request, Plan>,
 {

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::{
     PerKey, PerKeyLimiter,
     body::ByBytes,
-    by_key::{Asking, ByKey, HeadRules, MissingKey},
+    by_key::{ByKey, DemandReader, HeadRules, MissingKey},
     headers::AddHeaders,
     kind::{Bucket, Kind, Rate},
     service::Inner,
@@ -33,14 +33,14 @@ use crate::{
 #[must_use]
 pub struct PerKeyLayer<A = ByKey<PeerIp>, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
-    settings: Settings<K::Plan>,
+    settings: PerKeySettings<K::Plan>,
     ask: A,
     rejection: F,
 }
 
 /// The settings that have no type of their own.
 #[derive(Clone)]
-struct Settings<Plan> {
+struct PerKeySettings<Plan> {
     limits: WaitLimits,
     headers: RateLimitHeaders,
     rules: HeadRules<Plan>,
@@ -62,7 +62,7 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
         let max_wait = Some(Duration::ZERO);
         Self {
             limiter,
-            settings: Settings {
+            settings: PerKeySettings {
                 limits: WaitLimits {
                     max_wait,
                     ..WaitLimits::NONE
@@ -349,7 +349,7 @@ impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
     ) -> PerKeyLayer<ByKey<Key, C>, F, (K, L::Kind)> {
         PerKeyLayer {
             limiter: self.limiter.and(name, other),
-            settings: Settings {
+            settings: PerKeySettings {
                 limits: self.settings.limits,
                 headers: self.settings.headers,
                 rules: HeadRules::NONE,
@@ -428,7 +428,7 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
     type Service = PerKey<S, A, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Settings {
+        let PerKeySettings {
             limits,
             headers,
             rules,
@@ -438,7 +438,7 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
             gate: self.limiter.0.clone(),
             limits,
             hold: self.ask.hold(F::policy(&self.limiter, headers)),
-            cost: Asking {
+            cost: DemandReader {
                 ask: self.ask.clone(),
                 rules,
             },

@@ -4,7 +4,7 @@ use tower_service::Service;
 
 use super::{
     PerKeyLimiter,
-    by_key::{Ask, Asking, ByKey},
+    by_key::{Ask, ByKey, DemandReader},
     future::ResponseFuture,
     headers::AddHeaders,
     kind::{Bucket, Kind},
@@ -29,7 +29,7 @@ where
     K: Kind;
 
 pub(super) type Inner<S, A, F, K> =
-    Limited<S, Arc<PerKeyState<K>>, Asking<A, <K as Kind>::Plan>, F, Release<A, F, K>>;
+    Limited<S, Arc<PerKeyState<K>>, DemandReader<A, <K as Kind>::Plan>, F, Release<A, F, K>>;
 
 /// What is done with the response of an admitted request.
 pub(super) type Release<A, F, K> =

@@ -24,9 +24,9 @@ use crate::{
 ///         Ok::<_, Infallible>(Response::new(String::from("hello")))
 ///     }));
 ///
-/// let refused = server.ready().await?.call(Request::new(())).await?;
-/// assert_eq!(refused.headers()["content-type"], "application/problem+json");
-/// assert!(refused.body().get_ref().contains(r#""status":503"#));
+/// let rejected = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(rejected.headers()["content-type"], "application/problem+json");
+/// assert!(rejected.body().get_ref().contains(r#""status":503"#));
 /// # Ok(())
 /// # }
 /// ```

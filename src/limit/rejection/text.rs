@@ -24,9 +24,9 @@ use crate::{error::Rejected, http::TextBody};
 /// for _ in 0..2 {
 ///     assert_eq!(server.ready().await?.call(Request::new(())).await?.status(), 200);
 /// }
-/// let refused = server.ready().await?.call(Request::new(())).await?;
-/// assert_eq!(refused.status(), 429);
-/// assert_eq!(refused.body(), "too many requests, retry in 30 seconds\n");
+/// let rejected = server.ready().await?.call(Request::new(())).await?;
+/// assert_eq!(rejected.status(), 429);
+/// assert_eq!(rejected.body(), "too many requests, retry in 30 seconds\n");
 /// # Ok(())
 /// # }
 /// ```

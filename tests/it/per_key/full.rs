@@ -84,8 +84,8 @@ async fn a_known_caller_who_waits_keeps_its_place_in_a_flood() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
-    for max_callers in [0, 3, 1_000] {
-        let limiter = PerKeyLimiter::in_flight(2).max_keys(max_callers);
+    for max_keys in [0, 3, 1_000] {
+        let limiter = PerKeyLimiter::in_flight(2).max_keys(max_keys);
         let inside: Arc<[AtomicUsize; 8]> = Arc::default();
         let tasks = (0..400).map(|task| {
             let (limiter, inside) = (limiter.clone(), inside.clone());
@@ -105,7 +105,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
                     };
                     if let Ok(held) = entered {
                         let others = inside[caller].fetch_add(1, Ordering::SeqCst);
-                        assert!(max_callers < 8 || others < 2, "{others}");
+                        assert!(max_keys < 8 || others < 2, "{others}");
                         if task % 3 == 0 {
                             tokio::task::yield_now().await;
                         }
@@ -115,7 +115,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
                     if task == 0 {
                         limiter.set_limits(1 + round % 2);
                     }
-                    assert!(limiter.keys() <= max_callers);
+                    assert!(limiter.keys() <= max_keys);
                 }
             })
         });
@@ -131,7 +131,7 @@ async fn a_storm_of_cancelled_waiters_leaks_no_place_and_loses_no_wake_up() {
         let all: Vec<_> = (0..8_u64)
             .map(|caller| limiter.try_acquire(caller.into(), 1))
             .collect();
-        assert!(max_callers < 8 || all.iter().all(Result::is_ok));
+        assert!(max_keys < 8 || all.iter().all(Result::is_ok));
         drop(all);
         assert_eq!(limiter.keys(), 0);
     }

@@ -51,7 +51,7 @@ async fn a_window_of_any_size_is_never_over_and_takes_a_256th_more_at_the_most()
                 .exceeds_capacity()
         );
         advance(ms(999)).await;
-        assert!(!limiter.try_acquire(caller, 1).is_ok(), "{units}");
+        assert!(limiter.try_acquire(caller, 1).is_err(), "{units}");
         advance(ms(5)).await;
         assert!(limiter.try_acquire(caller, units).is_ok());
     }
@@ -77,7 +77,7 @@ async fn a_window_keeps_its_starts_when_its_plan_changes() {
     let caller = ClientKey::from("ann");
     assert!(limiter.try_acquire(caller, 8).is_ok());
     limiter.set_limits(Quota::per_minute(4));
-    assert!(!limiter.try_acquire(caller, 1).is_ok());
+    assert!(limiter.try_acquire(caller, 1).is_err());
     assert_eq!(limiter.used(caller), 8);
     limiter.set_limits(Quota::per_minute(10));
     assert!(limiter.try_acquire(caller, 2).is_ok());

@@ -82,7 +82,7 @@ async fn a_line_is_first_come_first_served_whatever_it_costs() {
     let newcomer = async {
         sleep(ms(100)).await;
         // One is there, but it is the line's.
-        assert!(!limiter.try_acquire(ann, 1).is_ok());
+        assert!(limiter.try_acquire(ann, 1).is_err());
     };
     tokio::join!(futures::future::join_all(calls), newcomer);
     assert_eq!(*order.lock().unwrap(), [8, 1, 4, 1]);
@@ -209,11 +209,8 @@ async fn a_shadow_lets_nobody_wait_and_tells_of_those_who_would_wait_too_long() 
     let bucket = || TokenBucketLayer::new(Quota::per_second(1)).per(API_KEY());
     let window = || SlidingWindowLayer::new(Quota::per_second(1)).per(API_KEY());
     for (shadow, took) in [(false, 2 * SECOND), (true, Duration::ZERO)] {
-        for max_callers in [0, 1] {
-            let (bucket, window) = (
-                bucket().max_keys(max_callers),
-                window().max_keys(max_callers),
-            );
+        for max_keys in [0, 1] {
+            let (bucket, window) = (bucket().max_keys(max_keys), window().max_keys(max_keys));
             let (bucket, window) = (bucket.max_wait(2 * SECOND), window.max_wait(2 * SECOND));
             bucket.limiter().set_shadow(shadow);
             window.limiter().set_shadow(shadow);

@@ -317,7 +317,7 @@ fn what_has_refilled_is_not_given_back_on_top() {
     assert!(bucket.take(&rule, Want::at_once(1), later).is_err());
 }
 
-/// However long answers take: what was taken before them refills first.
+/// However long responses take: what was taken before them refills first.
 #[test]
 fn a_bucket_in_debt_gives_back_what_slow_answers_did_not_cost() {
     let rule = Bucket::rule(Quota::per_second(10), "a");

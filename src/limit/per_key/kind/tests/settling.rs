@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::Index};
 
 use super::*;
 
-/// What has become of a bucket, told anew from the first request on with what each is known to have
+/// The state of a bucket, computed again from the first request on with what each is known to have
 /// cost by now.
 #[derive(Default)]
 struct Replay(Vec<Event>);
