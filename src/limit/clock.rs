@@ -59,7 +59,8 @@ impl Clock {
         Self(ClockSource::Tokio(Instant::now()))
     }
 
-    /// The processor's own counter, where it has one that can be trusted. A paused runtime does not move it.
+    /// The processor's own counter, if it has one that can be trusted. A paused runtime does not
+    /// move it.
     ///
     /// If the counter goes back, the time continues from the latest reading.
     #[cfg(feature = "quanta")]

@@ -38,4 +38,4 @@ mod stream_errors;
 mod support;
 mod timeout;
 mod token_bucket;
-mod transport;
+mod upgrades;

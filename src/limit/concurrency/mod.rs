@@ -169,6 +169,46 @@
 //! responses use [`until_response`](ConcurrencyLayer::until_response), and for HTTP responses whose
 //! bodies should not count, [`until_headers`](ConcurrencyLayer::until_headers).
 //!
+//! # Upgraded connections
+//!
+//! The response to an upgrade, such as a WebSocket's 101, has no body, so the layer releases its
+//! permit although the connection continues. Leave the route outside of the layer, and let the
+//! handler take a permit of the same limiter and move it into the task of the connection:
+//!
+//! ```
+//! use axum::{Router, extract::{Request, State}, routing::get};
+//! use http::{Response, StatusCode, header};
+//! use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter};
+//!
+//! async fn socket(
+//!     State(limiter): State<ConcurrencyLimiter>,
+//!     request: Request,
+//! ) -> Result<Response<String>, StatusCode> {
+//!     let permit = limiter.try_acquire().map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+//!     // With a `WebSocketUpgrade`: `upgrade.on_upgrade(async move |socket| { .. })`
+//!     tokio::spawn(async move {
+//!         let connection = hyper::upgrade::on(request).await;
+//!         // Use the connection.
+//!         drop((connection, permit));
+//!     });
+//!     let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+//!     let response = response.header(header::CONNECTION, "upgrade").header(header::UPGRADE, "echo");
+//!     response.body(String::new()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+//! }
+//!
+//! let limiter = ConcurrencyLimiter::new(100);
+//! let app = Router::new()
+//!     .route("/", get(async || "a page"))
+//!     .layer(ConcurrencyLayer::from(limiter.clone()).respond())
+//!     .route("/socket", get(socket))
+//!     .with_state(limiter);
+//! # let _: Router = app;
+//! ```
+//!
+//! A limit per client has permits as well: `try_acquire` of a `PerKeyLimiter`. Under an adaptive
+//! limit, call [`Permit::succeeded`] once the connection is upgraded, so that its duration is not
+//! taken for latency.
+//!
 //! # What is shared
 //!
 //! All services that a layer makes and their clones share its limiter, and so do all layers made

@@ -200,7 +200,8 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 
     /// Sets the limits of each key that has none of its own, at once. What was used stays used, in
-    /// units; of a token bucket no more than all of the new quota. Reads every key in memory.
+    /// units. A token bucket counts as empty if that is more than the new quota; the rest counts if
+    /// the quota grows again. Reads every key in memory.
     pub fn set_limits(&self, plan: K::Plan) {
         self.0.table.set_limits(plan, self.0.clock.now());
     }

@@ -112,7 +112,7 @@ macro_rules! long_responses_count {
             let layer = $layer::new(Quota::per_hour(10_000))
                 .per(API_KEY())
                 .settle_bytes()
-                .respond();
+                .max_wait(Duration::ZERO);
             let used = || layer.limiter().used(ClientKey::secret("ann"));
             let service = layer.layer(service_fn(long));
             let mut running = Vec::new();
@@ -125,8 +125,7 @@ macro_rules! long_responses_count {
                 }
                 assert_eq!(used(), frames * 5_000);
             }
-            let rejected = service.clone().oneshot(from("ann")).await.unwrap();
-            assert_eq!(rejected.status(), 429);
+            assert!(service.clone().oneshot(from("ann")).await.is_err());
             // Half a response that is dropped costs what has passed.
             drop(running.pop());
             assert_eq!(used(), 10_000);
@@ -135,7 +134,7 @@ macro_rules! long_responses_count {
                 assert_eq!(body.len(), 8_000);
             }
             assert_eq!(used(), 20_000, "twice the limit is the most");
-            assert_eq!(service.oneshot(from("ann")).await.unwrap().status(), 429);
+            assert!(service.oneshot(from("ann")).await.is_err());
         }
     };
 }
