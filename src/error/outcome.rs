@@ -10,7 +10,9 @@ use crate::{
         circuit_open::CircuitOpen,
         rejected::{BoxError, Rejected},
     },
-    http::{Hint, ResponseHead, keep_alives::is_event_stream},
+    http::{
+        Hint, ResponseHead, headers::rate_limit::limits::RateLimits, keep_alives::is_event_stream,
+    },
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -150,22 +152,24 @@ impl Outcome {
     /// Returns what a status says by itself.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
-        Self::in_table(status, || false).0
+        Self::in_table(status, || false, || false).0
     }
 
     /// Returns what the status and the headers say.
     #[inline]
     pub(crate) fn of_head<R: ResponseHead>(response: &R) -> (Self, Repeat) {
         let status = response.status();
-        Self::in_table(status, || Hint::of(response).retry_after().is_some())
+        let has_hint = || Hint::of(response).retry_after().is_some();
+        Self::in_table(status, has_hint, || {
+            let limits = RateLimits::from_headers(response.headers());
+            limits.used_up().next().is_some()
+        })
     }
 
     /// Returns which requests may be sent again after this outcome.
     pub(crate) fn repeat(self, status: Option<StatusCode>, has_hint: bool) -> Repeat {
-        match (
-            status.map(|status| Self::in_table(status, || has_hint)),
-            self,
-        ) {
+        let in_table = |status| Self::in_table(status, || has_hint, || false);
+        match (status.map(in_table), self) {
             (Some((outcome, repeat)), _) if outcome == self => repeat,
             // An error does not say that the service did not act.
             (None, Self::RateLimited) => Repeat::Idempotent,
@@ -180,34 +184,33 @@ impl Outcome {
 
     /// Returns what a status means, in the one table that all layers read.
     ///
-    /// `has_hint` returns whether the response says when to try again.
+    /// `has_hint` returns whether the response says when to try again, and `is_used_up` whether it
+    /// reports a limit of which nothing remains.
     #[inline]
-    fn in_table(status: StatusCode, has_hint: impl Fn() -> bool) -> (Self, Repeat) {
+    fn in_table(
+        status: StatusCode,
+        has_hint: impl Fn() -> bool,
+        is_used_up: impl Fn() -> bool,
+    ) -> (Self, Repeat) {
         use Repeat::{Always, Idempotent, Never};
         match status.as_u16() {
             402 => (Self::QuotaExhausted, Never),
             // GitHub's limits.
-            403 if has_hint() => (Self::RateLimited, Always),
-            408 | 504 => (Self::Timeout, Idempotent),
-            // Temporary (RFC 9110 §15.5.14).
-            413 if has_hint() => (Self::Overloaded, Always),
+            403 if has_hint() || is_used_up() => (Self::RateLimited, Always),
+            // 522 and 524 are Cloudflare's: the origin did not respond in time.
+            408 | 504 | 522 | 524 => (Self::Timeout, Idempotent),
             // A misdirected request, and one that is too early.
             421 | 425 => (Self::NotSent, Always),
-            // A dependency failed.
-            424 => (Self::ServerError, Idempotent),
             429 => (Self::RateLimited, Always),
             // Groq's: not processed.
             498 => (Self::Overloaded, Always),
-            400..=499 => (Self::ClientError, Never),
-            500 | 502 => (Self::ServerError, Idempotent),
-            // 529 is Anthropic's.
-            503 | 529 if has_hint() => (Self::Overloaded, Always),
+            // 529 is Anthropic's. Such a 413 is temporary (RFC 9110 §15.5.14).
+            413 | 503 | 529 if has_hint() => (Self::Overloaded, Always),
             503 | 529 => (Self::Overloaded, Idempotent),
-            // The client has to sign in to its network.
-            511 => (Self::ClientError, Never),
-            // Cloudflare's: the origin failed, or did not respond in time.
-            520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
-            522 | 524 => (Self::Timeout, Idempotent),
+            // 424 is a dependency that failed, and 520 to 530 Cloudflare's, an origin that failed.
+            424 | 500 | 502 | 520 | 521 | 523 | 527 | 530 => (Self::ServerError, Idempotent),
+            // 511: the client has to sign in to its network.
+            400..=499 | 511 => (Self::ClientError, Never),
             500..=599 => (Self::ServerError, Never),
             _ => (Self::Success, Never),
         }
@@ -300,7 +303,12 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
     }
 
     fn hint(&self, response: &Response) -> Hint {
-        Hint::of(response)
+        let hint = Hint::of(response);
+        // A known reset is the wait, but not one that a server in trouble happens to report.
+        if hint.retry_after().is_none() && Outcome::of(Ok(response)) == Some(Outcome::RateLimited) {
+            return hint.or_wait(|| RateLimits::from_headers(response.headers()).reset());
+        }
+        hint
     }
 
     fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {

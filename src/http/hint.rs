@@ -6,7 +6,8 @@ use super::ResponseHead;
 
 /// The hints about retries in a response's headers, without any cap.
 ///
-/// Created by [`Hint::from_headers`]. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a
+/// Created by [`Hint::from_headers`]. A layer that has read the body inserts one with the wait that
+/// it found into the response's extensions, which takes precedence. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a
 /// custom classifier each apply their own cap.
 ///
 /// # Examples
@@ -40,9 +41,22 @@ impl Hint {
         }
     }
 
-    /// Returns the hints of a response.
+    /// Returns the hint in a response's extensions, or else in its headers.
     pub(crate) fn of<R: ResponseHead>(response: &R) -> Self {
-        Self::from_headers(response.headers())
+        let told = Self::from_headers(response.headers());
+        match response.extensions().get::<Self>() {
+            Some(read) => Self::new(
+                read.retry_after.or(told.retry_after),
+                read.should_retry.or(told.should_retry),
+            ),
+            None => told,
+        }
+    }
+
+    /// Sets the wait if there is none.
+    pub(crate) fn or_wait(mut self, wait: impl FnOnce() -> Option<Duration>) -> Self {
+        self.retry_after = self.retry_after.or_else(wait);
+        self
     }
 
     /// Returns how long to wait before a retry.

@@ -84,10 +84,10 @@ impl<P> RetryAfterBackoffLayer<P> {
     /// minutes.
     ///
     /// It starts when the request is first polled. If a wait would exceed it, the outcome is
-    /// returned at once. As with [`max_backoff`](Self::max_backoff), jitter may exceed it. If the inner service is not ready in time for an attempt after a wait, the
-    /// error is [`DeadlinePassed`](crate::retry::future::DeadlinePassed). An attempt that has
-    /// started is not cancelled; use a timeout inside of this layer for each attempt, or outside
-    /// for all of them.
+    /// returned at once. As with [`max_backoff`](Self::max_backoff), jitter may exceed it. If the
+    /// inner service is not ready in time for an attempt after a wait, the error is
+    /// [`DeadlinePassed`](crate::retry::future::DeadlinePassed). An attempt that has started is not
+    /// cancelled; use a timeout inside of this layer for each attempt, or outside for all of them.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.set(|settings| settings.deadline = deadline)
     }

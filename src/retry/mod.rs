@@ -72,8 +72,11 @@
 //! # How long it waits
 //!
 //! 1. As long as the server asks, as [`Hint`](crate::Hint) reads it: `retry-after-ms` or another
-//!    header in milliseconds, else `Retry-After`. Never less, and at random up to a tenth more, at
-//!    most one second, because the server sends the same value to all clients.
+//!    header in milliseconds, else `Retry-After`. After a 429 or 403 without them, as long as its
+//!    body says, if an inner `ProviderLayer` or `StreamErrorLayer` has read it, else until the
+//!    reset of a limit that is used up, as in `x-ratelimit-remaining: 0` with
+//!    `x-ratelimit-reset: 42`. Never less, and at random up to a tenth more, at most one second,
+//!    because the server sends the same value to all clients.
 //! 2. Otherwise as [`Backoff`] says. If the server asks for less than a tenth of the first backoff,
 //!    the backoff is added, and the retry takes from the budget.
 //!
@@ -120,6 +123,8 @@
 //! - An inner [`Concurrency`](crate::Concurrency) limit gets its permit back before the wait, like
 //!   any layer that releases what it holds when its response is dropped.
 //! - A fallback goes outside: it responds if all attempts have failed.
+//! - The client inside should neither retry nor follow redirects, as reqwest's does by default: see
+//!   [the guide](crate::guide::layer_order#the-client-sends-one-request-for-each-call).
 //!
 //! On an axum `Router` this layer and a fallback need axum's `HandleErrorLayer` outside of them,
 //! because their error is a [`BoxError`](crate::BoxError). They are meant for clients. Limits with

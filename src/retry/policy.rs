@@ -99,7 +99,7 @@ pub enum RetryAction {
 /// | `x-should-retry: false` | no | no | no |
 /// | `QuotaExhausted`, `ContextTooLong`, `ContentPolicy`, status 413 without `Retry-After` | no | no | no |
 /// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
-/// | `RateLimited`: 429, and 403 with `Retry-After` | yes | yes | yes |
+/// | `RateLimited`: 429, and 403 with `Retry-After` or a limit that is used up | yes | yes | yes |
 /// | `NotSent`: no connection, 421, 425 | yes | yes | yes |
 /// | `Overloaded` with a hint when to retry: 503, 529, 413; and 498 | yes | yes | yes |
 /// | `Overloaded`, `Timeout`, `Interrupted` | yes | no | yes |
@@ -122,7 +122,7 @@ pub enum RetryAction {
 ///
 /// Bodies are not read. A 429 that means that the credit is used up, such as OpenAI's
 /// `insufficient_quota`, looks like any other 429 unless the server sends `x-should-retry: false`.
-/// An inner `StreamErrorLayer` reads it and inserts the outcome into the response.
+/// An inner `StreamErrorLayer` reads it and inserts the outcome, and the wait, into the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct OutcomePolicy<C = HttpClassifier> {

@@ -353,6 +353,34 @@ async fn clones_and_layers_made_from_one_circuit_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waits_from_bodies_and_resets_are_the_cooldown() {
+    let after = async |response: fn() -> Res| {
+        let layer = CircuitBreakerLayer::from(Circuit::new().failures(1));
+        let client = layer.layer(service_fn(move |_: Req| {
+            ready(Ok::<_, BoxError>(response()))
+        }));
+        client.oneshot(Request::new(())).await.unwrap();
+        layer.circuit().retry_after().unwrap()
+    };
+    let read = after(|| {
+        let mut response = answer(503);
+        let hint = Hint::new(Some(Duration::from_secs(42)), None);
+        response.extensions_mut().insert(hint);
+        response
+    });
+    let reset = after(|| {
+        let mut response = answer(429);
+        let headers = response.headers_mut();
+        headers.insert("x-ratelimit-remaining", "0".parse().unwrap());
+        headers.insert("x-ratelimit-reset", "42".parse().unwrap());
+        response
+    });
+    for cooldown in [read.await, reset.await] {
+        assert!((42..44).contains(&cooldown.as_secs()), "{cooldown:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_counts_as_a_failure() {
     let judged = async |outcome: fn() -> Result<Res, BoxError>| {
         let layer = CircuitBreakerLayer::from(Circuit::new().failures(1));

@@ -13,13 +13,19 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::join_all;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn};
+use tower::{
+    Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn,
+    util::BoxCloneService,
+};
 use tower_throttle::{
-    BoxError, Circuit, Outcome, Quota, Rejected, RetryAfterBackoffLayer, TimedOut,
-    TokenBucketLayer, TokenBucketLimiter, TryClone,
+    BoxError, Circuit, Hint, Outcome, Quota, Rejected, ResponseHead, RetryAfterBackoffLayer,
+    StreamErrorLayer, TimedOut, TokenBucketLayer, TokenBucketLimiter, TryClone,
+    provider::{Provider, ProviderLayer},
     retry::{Attempts, Backoff, Budget, BudgetRegistry, Jitter, Policy, RetryAction, policy_fn},
 };
 
@@ -368,6 +374,182 @@ async fn a_layer_with_a_seed_waits_the_same_each_time() {
     assert_eq!(first.len(), 4);
     assert_eq!(first, run(7).await);
     assert_ne!(first, run(8).await);
+}
+
+/// Sends a request, whose first response is this one, and returns the wait for the second.
+async fn wait_after(first: Res) -> Option<Duration> {
+    let (inner, log) = server(move |n| match n {
+        0 => Ok(first.clone()),
+        _ => Ok(answer(200, &[])),
+    });
+    let layer = RetryAfterBackoffLayer::new()
+        .backoff(Backoff::new(ms(1), ms(1)))
+        .max_backoff(s(300));
+    send(layer.layer(inner), post()).await.0.unwrap();
+    log.waits().first().copied()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reset_of_a_limit_that_is_used_up_is_the_wait() {
+    const BACKOFF: Option<u64> = Some(0);
+    let left = ("x-ratelimit-remaining-requests", "0");
+    let reset = ("x-ratelimit-reset-requests", "42s");
+    let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    for (status, fields, expected) in [
+        (429, &[left, reset][..], Some(42)),
+        (429, &[left, reset, ("retry-after", "5")], Some(5)),
+        (429, &[left, reset, ("retry-after-ms", "9000")], Some(9)),
+        (
+            429,
+            &[("x-ratelimit-remaining-requests", "1"), reset],
+            BACKOFF,
+        ),
+        (429, &[reset], BACKOFF),
+        (429, &[left], BACKOFF),
+        // The longest of all that are used up.
+        (
+            429,
+            &[
+                left,
+                reset,
+                ("x-ratelimit-remaining-tokens", "0"),
+                ("x-ratelimit-reset-tokens", "1m10s"),
+                ("x-ratelimit-remaining-project-tokens", "9"),
+                ("x-ratelimit-reset-project-tokens", "2m0s"),
+            ],
+            Some(70),
+        ),
+        // GitHub.
+        (
+            403,
+            &[
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "2000000030"),
+                ("date", "Wed, 18 May 2033 03:33:20 GMT"),
+            ],
+            Some(30),
+        ),
+        (403, &[("x-ratelimit-remaining", "0")], BACKOFF),
+        (
+            403,
+            &[("x-ratelimit-remaining", "7"), ("x-ratelimit-reset", "9")],
+            None,
+        ),
+        // IETF and Anthropic.
+        (429, &[("ratelimit", r#""default";r=0;t=30"#)], Some(30)),
+        (
+            429,
+            &[
+                ("anthropic-ratelimit-tokens-remaining", "0"),
+                ("anthropic-ratelimit-tokens-reset", "1994-11-06T08:50:02Z"),
+                date,
+            ],
+            Some(25),
+        ),
+        // An overload and a request that is too large are not about that limit.
+        (503, &[left, reset], None),
+        (413, &[left, reset], None),
+        (500, &[left, reset], None),
+    ] {
+        let wait = wait_after(answer(status, fields)).await;
+        let Some(expected) = expected else {
+            assert_eq!(wait, None, "{status} {fields:?}");
+            continue;
+        };
+        let least = s(expected);
+        let wait = wait.unwrap_or_else(|| panic!("{status} {fields:?}"));
+        let most = least + (least / 10).min(s(1)) + ms(2);
+        assert!(
+            wait >= least && wait <= most,
+            "{status} {fields:?}: {wait:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_in_the_extensions_comes_first() {
+    for (status, fields, expected) in [
+        (429, &[][..], 42),
+        (503, &[], 42),
+        (429, &[("retry-after", "5")], 42),
+        (429, &[("x-should-retry", "true")], 42),
+    ] {
+        let mut first = answer(status, fields);
+        let hint = Hint::new(Some(s(expected)), None);
+        first.extensions_mut().insert(hint);
+        let wait = wait_after(first).await.unwrap();
+        assert!(wait >= s(expected) && wait <= s(expected + 1) + ms(1));
+    }
+    let mut first = answer(429, &[("x-should-retry", "false")]);
+    first.extensions_mut().insert(Hint::new(Some(s(42)), None));
+    assert_eq!(wait_after(first).await, None);
+}
+
+/// Returns how long a retry waits around a layer that reads error bodies.
+async fn wait_after_body<L>(
+    layer: &L,
+    status: u16,
+    kind: &'static str,
+    body: &'static str,
+) -> Duration
+where
+    L: Layer<BoxCloneService<Upload, Response<Full<Bytes>>, BoxError>>,
+    L::Service: Service<Upload, Response: ResponseHead, Error = BoxError> + Clone,
+{
+    let calls = Arc::new(AtomicUsize::new(0));
+    let server = service_fn(move |_: Upload| {
+        let (status, body) = match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => (status, body),
+            _ => (200, "{}"),
+        };
+        let response = Response::builder()
+            .status(status)
+            .header("content-type", kind);
+        ready(Ok::<_, BoxError>(response.body(Full::from(body)).unwrap()))
+    });
+    let layer = RetryAfterBackoffLayer::new()
+        .backoff(Backoff::new(ms(1), ms(1)))
+        .layer(layer.layer(BoxCloneService::new(server)));
+    let request = Request::post("/").body(Full::from("{}")).unwrap();
+    let response = layer.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200, "{status} {body}");
+    Attempts::of(&response).total_delay()
+}
+
+type Upload = Request<Full<Bytes>>;
+
+const JSON: &str = "application/json";
+const GEMINI: &str = concat!(
+    r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[{"@type":"#,
+    r#""type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37s"}]}}"#,
+);
+const IN_WORDS: &str =
+    r#"{"error":{"code":"rate_limit_exceeded","message":"Please try again in 20s."}}"#;
+const OVERLOADED: &str =
+    r#"{"error":{"code":"engine_overloaded","message":"Overloaded. Try again in 15 seconds."}}"#;
+const IN_STREAM: &str = concat!(
+    r#"data: {"error":{"code":"rate_limit_exceeded","message":"Please try again in 20s."}}"#,
+    "\n\n",
+);
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_a_body_that_was_read_is_waited_for() {
+    let provider = || ProviderLayer::new(Provider::new("test"));
+    for (status, kind, body, expected) in [
+        (429, JSON, GEMINI, 37),
+        (429, JSON, IN_WORDS, 20),
+        (403, JSON, IN_WORDS, 20),
+        (503, JSON, OVERLOADED, 15),
+        (200, "text/event-stream", IN_STREAM, 20),
+    ] {
+        let range = s(expected)..=s(expected + 1);
+        let wait = wait_after_body(&StreamErrorLayer::new(), status, kind, body).await;
+        assert!(range.contains(&wait), "{status} {body}: {wait:?}");
+        if status != 200 {
+            let wait = wait_after_body(&provider(), status, kind, body).await;
+            assert!(range.contains(&wait), "{status} {body}: {wait:?}");
+        }
+    }
 }
 
 // ===== bounds =====

@@ -125,7 +125,8 @@
 //! # Rejections by the provider
 //!
 //! The headers and the body of a 402, 403, 429, 498, 503 or 529 are read, up to 16 KiB and for up
-//! to 5 s, before the response passes through unchanged:
+//! to 5 s, before the response passes through unchanged, with the wait as a
+//! [`Hint`](crate::Hint) in its extensions:
 //!
 //! | [`ThrottleReason`] | effect |
 //! | --- | --- |

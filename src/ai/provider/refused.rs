@@ -43,7 +43,10 @@ impl<R: IntoHttp> RefusalReader<R> {
 
     /// Notifies the limiter. Returns an error if no retry can succeed.
     fn finish(&mut self) -> Option<Result<http::Response<PeekedBody<R::Body>>, QuotaExhausted>> {
-        let (response, diagnosis) = self.reader.finish()?;
+        let (mut response, diagnosis) = self.reader.finish()?;
+        if let Some(hint) = diagnosis.hint() {
+            response.extensions_mut().insert(hint);
+        }
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(response.headers());
         let Some(limit) = diagnosis.limit else {

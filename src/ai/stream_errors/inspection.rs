@@ -164,6 +164,7 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     let Diagnosis {
         status, outcome, ..
     } = diagnosis;
+    let hint = diagnosis.hint();
     #[cfg(feature = "tracing")]
     if outcome != Outcome::ClientError || status != response.status() {
         tracing::debug!(
@@ -176,5 +177,8 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     let extensions = response.extensions_mut();
     extensions.insert(outcome);
     extensions.insert(diagnosis);
+    if let Some(hint) = hint {
+        extensions.insert(hint);
+    }
     response
 }

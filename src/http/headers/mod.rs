@@ -2,12 +2,10 @@
 
 pub(crate) mod date;
 mod decimal;
-#[cfg(feature = "provider")]
 mod duration;
 #[cfg(any(feature = "cache", feature = "provider"))]
 mod encoding;
 pub(crate) mod quoted_string;
-#[cfg(any(feature = "per-key", feature = "provider"))]
 pub(crate) mod rate_limit;
 pub(crate) mod retry_after;
 
@@ -41,6 +39,9 @@ impl Hint {
     /// `Retry-After` may be a number of seconds, with a fraction, or any of the three forms of an
     /// HTTP-date. A date is compared with the response's own `Date` header plus its `Age`, so that
     /// the clocks need not agree. The wall clock is read only if there is a date and no `Date` header.
+    ///
+    /// The reset of a rate limit is no hint by itself. A retry waits for it after a 429 or 403 by a
+    /// limit that is used up.
     ///
     /// A number that is too large saturates. Other values, such as negative numbers, are ignored.
     #[must_use]

@@ -24,6 +24,12 @@ pub(crate) struct Diagnosis {
 // ===== impl Diagnosis =====
 
 impl Diagnosis {
+    /// Returns the wait that the error names, for the extensions of the response.
+    pub(crate) fn hint(&self) -> Option<Hint> {
+        let wait = self.limit.as_ref()?.retry_after?;
+        Some(Hint::new(Some(wait), None))
+    }
+
     /// Diagnoses an error in an event, or in a response with a successful status.
     pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
         let error = ErrorBody::read(text, headers);

@@ -100,12 +100,13 @@ impl LimitError {
             limits => limits,
         };
         let hint = Hint::from_headers(headers).retry_after();
-        let is_limit = hint.is_some() || used_up(&limits).next().is_some() || error.is_of_limits();
+        let is_limit = hint.is_some() || limits.used_up().next().is_some() || error.is_of_limits();
         if status == StatusCode::FORBIDDEN && !is_limit {
             return None;
         }
-        let retry_after = hint.or_else(|| wait(error, &limits));
-        let class = match class(status, error, &limits) {
+        let class = class(status, error, &limits);
+        let retry_after = hint.or_else(|| wait(class, error, &limits));
+        let class = match class {
             // A daily quota that refills continuously.
             ThrottleReason::Day
                 if error.is_daily != Some(true)
@@ -151,32 +152,30 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
         return ThrottleReason::Capacity;
     }
     let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-    if error.mentions(codes::CONCURRENCY_WORDS) || used_up(limits).any(in_flight) {
+    if error.mentions(codes::CONCURRENCY_WORDS) || limits.used_up().any(in_flight) {
         return ThrottleReason::Concurrency;
     }
     // If the quota is named, its message repeats the name or is about other plans.
     let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
-    if in_words || used_up(limits).any(is_of_a_day) {
+    if in_words || limits.used_up().any(is_of_a_day) {
         return ThrottleReason::Day;
     }
     ThrottleReason::Rate
 }
 
 /// Returns the wait if no dedicated header names one.
-fn wait(error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
+fn wait(class: ThrottleReason, error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
     // A daily quota comes with a wait of seconds, after which the response is the same.
     let counts = error.is_daily != Some(true);
-    let reset = || used_up(limits).filter_map(|limit| limit.reset).max();
+    // An overload says nothing about the limits.
+    let is_of_limits = class != ThrottleReason::Capacity;
+    let reset = || limits.reset().filter(|_| is_of_limits);
     let in_words = || codes::wait(&error.words);
     error
         .retry_delay
         .filter(|_| counts)
         .or_else(reset)
         .or_else(|| in_words().filter(|_| counts))
-}
-
-fn used_up(limits: &RateLimits) -> impl Iterator<Item = &Reported> {
-    limits.iter().filter(|limit| limit.remaining == Some(0))
 }
 
 fn is_of_a_day(limit: &Reported) -> bool {

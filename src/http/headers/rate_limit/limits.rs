@@ -79,6 +79,16 @@ impl RateLimits {
         self.reported[0].is_none()
     }
 
+    /// Returns the limits that are used up.
+    pub(crate) fn used_up(&self) -> impl Iterator<Item = &Reported> {
+        self.iter().filter(|limit| limit.remaining == Some(0))
+    }
+
+    /// Returns the time until all limits that are used up are restored.
+    pub(crate) fn reset(&self) -> Option<Duration> {
+        self.used_up().filter_map(|limit| limit.reset).max()
+    }
+
     pub(crate) fn push(&mut self, reported: Reported) {
         if let Some(free) = self.reported.iter_mut().find(|place| place.is_none()) {
             *free = Some(reported);

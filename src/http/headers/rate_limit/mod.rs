@@ -2,9 +2,15 @@
 
 #[cfg(feature = "per-key")]
 pub(crate) mod emit;
-#[cfg(feature = "provider")]
+#[cfg_attr(
+    not(feature = "provider"),
+    allow(dead_code, unreachable_pub, reason = "a retry reads only the resets")
+)]
 pub(crate) mod limits;
-#[cfg(feature = "provider")]
+#[cfg_attr(
+    not(feature = "provider"),
+    allow(dead_code, unreachable_pub, reason = "a retry reads only the resets")
+)]
 mod parse;
 #[cfg(feature = "per-key")]
 pub(crate) mod standing;

@@ -1,10 +1,13 @@
 //! The structured fields of the IETF's drafts (RFC 9651).
 //!
-//! A field that breaks the grammar is `None` as a whole, as RFC 9651 requires.
+//! A field that breaks the grammar is `None` as a whole, as RFC 9651 requires. So is any field
+//! without the feature `provider`.
 
+#[cfg(feature = "provider")]
 use sfv::{BareItem, Dictionary, List, ListEntry, Parser, key_ref};
 
 /// Further members are dropped.
+#[cfg(feature = "provider")]
 const MOST: usize = 2 * crate::http::headers::rate_limit::limits::RateLimits::MOST;
 
 /// A member of a list, with the parameters of any draft.
@@ -26,6 +29,7 @@ pub(super) struct Member {
     pub(super) t: Option<i64>,
 }
 
+#[cfg(feature = "provider")]
 pub(super) fn list(text: &str) -> Option<Vec<Member>> {
     let list: List = Parser::new(text).parse().ok()?;
     let mut members = list.iter().map(member).collect::<Option<Vec<_>>>()?;
@@ -34,6 +38,7 @@ pub(super) fn list(text: &str) -> Option<Vec<Member>> {
 }
 
 /// Parses the limit, the remainder and the reset of draft 07.
+#[cfg(feature = "provider")]
 pub(super) fn dictionary(text: &str) -> Option<[Option<i64>; 3]> {
     let members: Dictionary = Parser::new(text).parse().ok()?;
     let number = |key| match members.get(key_ref(key)) {
@@ -45,6 +50,7 @@ pub(super) fn dictionary(text: &str) -> Option<[Option<i64>; 3]> {
 }
 
 /// Inner lists are invalid in these fields.
+#[cfg(feature = "provider")]
 fn member(entry: &ListEntry) -> Option<Member> {
     let ListEntry::Item(item) = entry else {
         return None;
@@ -62,12 +68,24 @@ fn member(entry: &ListEntry) -> Option<Member> {
     })
 }
 
+#[cfg(feature = "provider")]
 fn number(item: &BareItem) -> Option<i64> {
     item.as_integer().map(i64::from)
 }
 
+#[cfg(feature = "provider")]
 fn name(item: &BareItem) -> Option<String> {
     let string = item.as_string().map(|text| text.as_str());
     let token = || item.as_token().map(|text| text.as_str());
     string.or_else(token).map(str::to_owned)
+}
+
+#[cfg(not(feature = "provider"))]
+pub(super) fn list(_: &str) -> Option<Vec<Member>> {
+    None
+}
+
+#[cfg(not(feature = "provider"))]
+pub(super) fn dictionary(_: &str) -> Option<[Option<i64>; 3]> {
+    None
 }

@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 
 use super::set::ReportedCount;
-use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration};
+use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration::duration};
 
 /// From here on a number of seconds is an instant: as a wait it would be 31 years.
 const EPOCH_SECONDS: u64 = 1_000_000_000;
@@ -60,6 +60,17 @@ pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
     !date::age(headers).is_zero()
 }
 
+/// Parses an RFC 3339 timestamp.
+#[cfg(feature = "provider")]
+fn timestamp(text: &str) -> Option<SystemTime> {
+    SystemTime::try_from(text.parse::<jiff::Timestamp>().ok()?).ok()
+}
+
+#[cfg(not(feature = "provider"))]
+fn timestamp(_: &str) -> Option<SystemTime> {
+    None
+}
+
 // ===== impl Moment =====
 
 impl Moment<'_> {
@@ -69,10 +80,7 @@ impl Moment<'_> {
             return Some(self.number(text, seconds));
         }
         duration(text).or_else(|| {
-            let timestamp = text.parse::<jiff::Timestamp>().ok();
-            let then = timestamp
-                .and_then(|timestamp| SystemTime::try_from(timestamp).ok())
-                .or_else(|| date::date(text, self.now))?;
+            let then = timestamp(text).or_else(|| date::date(text, self.now))?;
             Some(date::until(then, self.headers, self.now))
         })
     }
