@@ -1,7 +1,7 @@
 //! Reports the outcome of a call to the circuit.
 
 #[cfg(feature = "provider")]
-use super::stream_report::StreamReport;
+use super::late_failures::LateFailures;
 use crate::{
     circuit_breaker::circuit::CallGuard,
     error::{BoxError, Classify, Outcome, OutcomeSet},
@@ -50,7 +50,7 @@ impl<C> Failures<C> {
         C: Classify<Response>,
     {
         if let Some(extensions) = self.classifier.stream_extensions(response) {
-            extensions.insert(StreamReport {
+            extensions.insert(LateFailures {
                 circuit: watch.circuit().clone(),
                 outcomes: self.outcomes,
             });

@@ -119,14 +119,14 @@
 pub mod circuit;
 mod failures;
 pub mod future;
+#[cfg(feature = "provider")]
+mod late_failures;
 mod layer;
 mod service;
-#[cfg(feature = "provider")]
-mod stream_report;
 
 #[cfg(feature = "provider")]
 pub(crate) use self::{
     failures::{FAILURES, Failures},
-    stream_report::StreamReport,
+    late_failures::LateFailures,
 };
 pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

@@ -27,14 +27,14 @@ const LINES: u8 = 1 << SILENT.len();
 /// comments and pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeepAlives {
-    line: Line,
+    line: LineState,
     /// The beginnings that a new line may have, as one bit each. Zero if a body has no lines.
     silent: u8,
 }
 
 /// The state within the current line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum LineState {
     /// The line is the beginning of some of [`SILENT`], up to this byte of them.
     Beginning {
         silent: u8,
@@ -52,26 +52,26 @@ impl KeepAlives {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let is = |name: &str| is_of_type(headers, name);
         if headers.contains_key(CONTENT_ENCODING) {
-            Self::new(Line::Content, 0)
+            Self::new(LineState::Content, 0)
         } else if is_event_stream(headers) {
-            Self::new(Line::beginning(LINES - 1), LINES - 1)
+            Self::new(LineState::beginning(LINES - 1), LINES - 1)
         } else if is("application/x-ndjson") {
-            Self::new(Line::beginning(LINES), LINES)
+            Self::new(LineState::beginning(LINES), LINES)
         } else if is("application/json") {
-            Self::new(Line::beginning(0), 0)
+            Self::new(LineState::beginning(0), 0)
         } else {
-            Self::new(Line::Content, 0)
+            Self::new(LineState::Content, 0)
         }
     }
 
-    const fn new(line: Line, silent: u8) -> Self {
+    const fn new(line: LineState, silent: u8) -> Self {
         Self { line, silent }
     }
 
     /// Reads the next frame's data, and returns whether there is content in it.
     pub(crate) fn is_content(&mut self, data: &impl Buf) -> bool {
         // Content ends with its line.
-        if self.silent == 0 && self.line == Line::Content {
+        if self.silent == 0 && self.line == LineState::Content {
             return data.has_remaining();
         }
         let mut slices = [IoSlice::new(&[]); 16];
@@ -90,14 +90,14 @@ impl KeepAlives {
         for &byte in bytes {
             self.line = match self.line {
                 _ if matches!(byte, b'\n' | b'\r') && self.silent > 0 => {
-                    Line::beginning(self.silent)
+                    LineState::beginning(self.silent)
                 }
-                Line::Beginning { silent, at } if !byte.is_ascii_whitespace() => {
+                LineState::Beginning { silent, at } if !byte.is_ascii_whitespace() => {
                     begin(silent, at, byte)
                 }
                 line => line,
             };
-            has_content |= self.line == Line::Content;
+            has_content |= self.line == LineState::Content;
         }
         has_content
     }
@@ -106,7 +106,7 @@ impl KeepAlives {
 /// Any body before its headers are known: all bytes are content.
 impl Default for KeepAlives {
     fn default() -> Self {
-        Self::new(Line::Content, 0)
+        Self::new(LineState::Content, 0)
     }
 }
 
@@ -121,14 +121,14 @@ fn is_of_type(headers: &HeaderMap, name: &str) -> bool {
     media_type.is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-impl Line {
+impl LineState {
     const fn beginning(silent: u8) -> Self {
         Self::Beginning { silent, at: 0 }
     }
 }
 
 /// Reads the next byte of a line that may be silent.
-fn begin(silent: u8, at: u8, byte: u8) -> Line {
+fn begin(silent: u8, at: u8, byte: u8) -> LineState {
     let mut left = 0;
     for (number, beginning) in SILENT.iter().enumerate() {
         let bit = 1 << number;
@@ -136,13 +136,13 @@ fn begin(silent: u8, at: u8, byte: u8) -> Line {
             continue;
         }
         if beginning.len() == usize::from(at) + 1 {
-            return Line::Silent;
+            return LineState::Silent;
         }
         left |= bit;
     }
     match left {
-        0 => Line::Content,
-        silent => Line::Beginning { silent, at: at + 1 },
+        0 => LineState::Content,
+        silent => LineState::Beginning { silent, at: at + 1 },
     }
 }
 

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::{Reservation, stream_end::StreamEnd};
 use crate::{
     ai::usage::UsageReader,
-    circuit_breaker::StreamReport,
+    circuit_breaker::LateFailures,
     http::{
         IntoHttp, WithBody,
         guarded_body::is_last,
@@ -44,7 +44,7 @@ pub(super) struct Settlement {
     reads: Reads,
     is_complete: bool,
     end: StreamEnd,
-    report: Option<StreamReport>,
+    report: Option<LateFailures>,
 }
 
 /// How to read the usage from a response.
@@ -127,7 +127,7 @@ impl Settlement {
     pub(super) fn new(
         reservation: Reservation,
         reads: Reads,
-        report: Option<StreamReport>,
+        report: Option<LateFailures>,
     ) -> Self {
         Self {
             reservation: Some(reservation),

@@ -14,10 +14,6 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
         return error.is_connect().then_some(Outcome::NotSent);
     }
     let error = error.downcast_ref::<hyper::Error>()?;
-    if error.is_canceled() {
-        // The connection closed before it accepted the request.
-        return Some(Outcome::NotSent);
-    }
     let is_malformed = error.is_user() || error.is_parse();
     (!is_malformed).then_some(Outcome::Interrupted)
 }

@@ -203,9 +203,9 @@ mod tests {
         let waits = hints.map(|hint| hint.retry_after());
         let second = Some(Duration::from_secs(1));
         assert_eq!(waits, [Some(wait), Some(wait), second, None, None]);
-        let never = Some(false);
+        let (later, never) = (Some(true), Some(false));
         let retries = hints.map(|hint| hint.should_retry());
-        assert_eq!(retries, [None, None, None, never, never]);
+        assert_eq!(retries, [later, later, later, never, never]);
     }
 
     proptest! {
