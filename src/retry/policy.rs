@@ -686,13 +686,18 @@ mod tests {
     #[cfg(feature = "reqwest")]
     #[tokio::test]
     async fn reqwest_connection_errors() {
+        use tokio::io::AsyncReadExt;
+
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        // The port of a dropped listener refuses connections; a listener that drops a connection
-        // breaks it.
+        // The port of a dropped listener refuses connections; a server that reads a request and
+        // drops the connection breaks it.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let hang_up = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read_u8().await.unwrap();
+        };
         let (broken, ()) = tokio::join!(client.get(&url).send(), hang_up);
         let broken: BoxError = broken.unwrap_err().into();
         assert_eq!(three(Err(&broken)), [YES, NO, YES], "{broken:?}");
