@@ -18,6 +18,7 @@ pub(crate) mod with_body;
 
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub use self::peek_body::PeekBody;
+#[cfg(any(feature = "cache", feature = "reqwest"))]
 pub(crate) use self::response::ResponseUrl;
 pub use self::{
     guarded_body::GuardedBody,
