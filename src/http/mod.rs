@@ -21,6 +21,7 @@ pub(crate) mod with_body;
 pub(crate) use self::method::is_idempotent;
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub use self::peek_body::PeekBody;
+#[cfg(any(feature = "cache", feature = "reqwest"))]
 pub(crate) use self::response::ResponseUrl;
 pub use self::{
     guarded_body::GuardedBody,

@@ -40,6 +40,7 @@ impl<B> ResponseHead for http::Response<B> {
 
 /// The URL of a response whose type has one, while it is a response of `http`.
 #[derive(Clone)]
+#[cfg(any(feature = "cache", feature = "reqwest"))]
 #[cfg_attr(
     not(all(feature = "cache", feature = "reqwest")),
     allow(dead_code, reason = "one writes it, the other one keeps it")
