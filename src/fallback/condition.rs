@@ -113,13 +113,15 @@ impl Condition {
         Self::from_fn(|result| result.is_err_and(|error| find_source::<E>(error).is_some()))
     }
 
-    /// Matches a [`Rejected`] of one of this crate's limits, anywhere in the error's chain of
-    /// sources.
+    /// Matches a [`Rejected`] of one of this crate's limits: anywhere in the error's chain of
+    /// sources, or in the extensions of a response after `.respond()`.
     ///
     /// A request rejected by a circuit breaker was not sent either: use
     /// `Condition::error::<CircuitOpen>()`.
     pub fn rejected() -> Self {
-        Self::error::<Rejected>()
+        Self::error::<Rejected>().or(Self::from_fn(|result| {
+            result.is_ok_and(|response| response.extensions().get::<Rejected>().is_some())
+        }))
     }
 
     /// Matches if this condition or `other` matches.
