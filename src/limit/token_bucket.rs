@@ -1,35 +1,9 @@
-//! Limit the rate at which requests start, with a burst.
+//! Token bucket middleware: limits the rate at which requests start, with a burst.
 //!
 //! A bucket holds [`burst`](crate::Quota::burst) units and refills evenly, one unit every
 //! `period / units`. A request takes its cost out of it, or waits until that much is there.
 //!
-//! # Performance
-//!
-//! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once
-//! reads the clock and changes that number; it takes no lock and allocates nothing. One that waits
-//! allocates its place in the queue. One timer runs for the whole queue, and one for each request
-//! with a [`max_wait`](TokenBucketLayer::max_wait).
-//!
-//! # What it promises
-//!
-//! In any stretch of time no more than `burst + units × (time + 10 ms) / period` units start. The
-//! 10 ms are for requests that waited: a queue drains at the full rate even if that is faster than
-//! a timer ticks, so what a late timer has missed, up to 10 ms of the rate, starts at once when it
-//! fires. Requests that did not wait never get more than the burst.
-//!
-//! Waiting requests start in first-come, first-served order, whatever they cost: small requests
-//! behind a large one wait for it. The first one also waits for its inner service before it is
-//! counted, and the others behind it.
-//!
-//! If the server counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
-//!
-//! # What is shared
-//!
-//! A layer has one limiter. Each service that it makes and each clone of those share it, and so
-//! does every layer made
-//! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same [`TokenBucketLimiter`].
-//!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -77,6 +51,32 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Guarantees
+//!
+//! At most `burst + units × (time + 10 ms) / period` units start in any stretch of time. The
+//! 10 ms are for requests that waited: a queue drains at the full rate even if that is faster than
+//! a timer ticks, so what a late timer has missed, up to 10 ms of the rate, starts at once when it
+//! fires. Requests that did not wait never get more than the burst.
+//!
+//! Waiting requests start in first-come, first-served order, whatever they cost: small requests
+//! behind a large one wait for it. The first one also waits for its inner service before it is
+//! counted, and the others behind it.
+//!
+//! If the server counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
+//!
+//! # What is shared
+//!
+//! A layer has one limiter. Each service that it makes and each clone of those share it, and so
+//! does every layer made
+//! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same [`TokenBucketLimiter`].
+//!
+//! # Performance
+//!
+//! The bucket is one number of 64 bits, whatever the quota. A request that is admitted at once
+//! reads the clock and changes that number; it takes no lock and allocates nothing. One that waits
+//! allocates its place in the queue. One timer runs for the whole queue, and one for each request
+//! with a [`max_wait`](TokenBucketLayer::max_wait).
 
 pub use crate::limit::engine::Permit;
 use crate::{error::LimitKind, limit::engine::rate_limit};
