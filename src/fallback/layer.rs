@@ -1,8 +1,4 @@
-use std::{
-    any::type_name,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use tower_layer::Layer;
 
@@ -225,14 +221,10 @@ impl<B, W> Clone for FallbackLayer<B, W> {
     }
 }
 
-impl<B, W> fmt::Debug for FallbackLayer<B, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackLayer")
-            .field("backup", &type_name::<B>())
-            .field("name", &self.settings.name)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B, W> Debug for FallbackLayer<B, W> |self| {
+    name: self.settings.name,
+    ..
+});
 
 impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
     type Service = Fallback<S, B, W>;

@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use tower_service::Service;
 
@@ -54,11 +51,8 @@ impl<S: Clone, B, W> Clone for Fallback<S, B, W> {
     }
 }
 
-impl<S: fmt::Debug, B, W> fmt::Debug for Fallback<S, B, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fallback")
-            .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, B, W> Debug for Fallback<S, B, W> |self| {
+    inner,
+    layer,
+    ..
+});

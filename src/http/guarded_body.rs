@@ -1,7 +1,6 @@
 //! A body that holds a guard, such as a permit, until it has ended.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -157,11 +156,8 @@ impl<B, G> From<B> for GuardedBody<B, G> {
     }
 }
 
-impl<B: fmt::Debug, G> fmt::Debug for GuardedBody<B, G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardedBody")
-            .field("body", &self.body)
-            .field("held", &self.guard.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug, G> Debug for GuardedBody<B, G> |self| {
+    body,
+    held: self.guard.is_some(),
+    ..
+});

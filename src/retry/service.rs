@@ -1,6 +1,4 @@
 use std::{
-    any::type_name,
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -73,12 +71,8 @@ where
     }
 }
 
-impl<S: fmt::Debug, P> fmt::Debug for RetryAfterBackoff<S, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryAfterBackoff")
-            .field("inner", &self.inner)
-            .field("settings", &self.settings)
-            .field("policy", &type_name::<P>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, P> Debug for RetryAfterBackoff<S, P> |self| {
+    inner,
+    settings,
+    ..
+});

@@ -1,7 +1,6 @@
 //! The response body.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -127,10 +126,4 @@ impl<B> From<B> for ResponseBody<B> {
 
 crate::http::body_macros::wraps_body!(ResponseBody<B>);
 
-impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody")
-            .field("body", &self.body)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug> Debug for ResponseBody<B> |self| { body, .. });

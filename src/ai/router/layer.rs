@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -145,10 +144,7 @@ impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
     }
 }
 
-impl<Request, E> fmt::Debug for RouterLayer<Request, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouterLayer")
-            .field("targets", &self.targets.list)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<Request, E> Debug for RouterLayer<Request, E> |self| {
+    targets: self.targets.list,
+    ..
+});

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -75,10 +74,7 @@ impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
     }
 }
 
-impl<S, Request, E> fmt::Debug for Router<S, Request, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Router")
-            .field("targets", &self.targets.list)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<S, Request, E> Debug for Router<S, Request, E> |self| {
+    targets: self.targets.list,
+    ..
+});

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::weights::Weights;
 use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
@@ -103,18 +103,15 @@ impl<Request> Clone for Target<Request> {
     }
 }
 
-impl<Request> fmt::Debug for Target<Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("name", &self.name)
-            .field("model", &self.model)
-            .field("weight", &self.weight)
-            .field("limiter", &self.limiter)
-            .field("circuit", &self.circuit)
-            .field("maps_requests", &self.map.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<Request> Debug for Target<Request> |self| {
+    name,
+    model,
+    weight,
+    limiter,
+    circuit,
+    maps_requests: self.map.is_some(),
+    ..
+});
 
 // ===== impl Targets =====
 

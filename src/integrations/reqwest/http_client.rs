@@ -235,8 +235,4 @@ where
     }
 }
 
-impl<F> fmt::Debug for HttpClientFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClientFuture").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<F> Debug for HttpClientFuture<F> |self| { .. });

@@ -1,7 +1,6 @@
 //! Bodies of limits per key.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -93,14 +92,11 @@ impl<B, K: Rate> From<B> for Metered<B, K> {
     }
 }
 
-impl<B: fmt::Debug, K: Rate> fmt::Debug for Metered<B, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered")
-            .field("body", &self.body)
-            .field("bytes", &self.meter.bytes)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug, K: Rate> Debug for Metered<B, K> |self| {
+    body,
+    bytes: self.meter.bytes,
+    ..
+});
 
 // ===== impl ByteMeter =====
 

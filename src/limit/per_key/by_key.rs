@@ -200,14 +200,11 @@ impl<Plan> Clone for HeadRules<Plan> {
     }
 }
 
-impl<Plan> fmt::Debug for HeadRules<Plan> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeadRules")
-            .field("has_exempt", &self.exempt.is_some())
-            .field("has_limits_for", &self.limits_for.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| {
+    has_exempt: self.exempt.is_some(),
+    has_limits_for: self.limits_for.is_some(),
+    ..
+});
 
 // ===== impl Demand =====
 

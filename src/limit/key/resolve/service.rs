@@ -1,6 +1,4 @@
 use std::{
-    any::type_name,
-    fmt,
     future::Future,
     mem,
     task::{Context, Poll},
@@ -56,11 +54,4 @@ where
     }
 }
 
-impl<S: fmt::Debug, F> fmt::Debug for Resolve<S, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolve")
-            .field("inner", &self.inner)
-            .field("look_up", &type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, F> Debug for Resolve<S, F> |self| { inner, .. });
