@@ -20,6 +20,34 @@ macro_rules! inner {
     };
 }
 
+/// `poll_ready` of a [`Service`](tower_service::Service) that is ready if the inner service is.
+macro_rules! poll_ready {
+    ($field:ident) => {
+        /// Polls the inner service.
+        #[inline]
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            self.$field.poll_ready(cx).map_err(Into::into)
+        }
+    };
+}
+
+/// Implements [`Clone`] field by field, where a derive would ask for too many bounds.
+macro_rules! clone {
+    (impl<$($param:ident $(: $bound:path)?),+> Clone for $Type:ident<$($arg:ident),+>
+        { $($field:ident),+ }) => {
+        impl<$($param $(: $bound)?),+> Clone for $Type<$($arg),+> {
+            fn clone(&self) -> Self {
+                Self {
+                    $($field: self.$field.clone(),)+
+                }
+            }
+        }
+    };
+}
+
 /// Implements [`Debug`](std::fmt::Debug) by some fields, where a derive would ask for too many
 /// bounds or show too much. A field without a value is the field of that name; `..` at the end
 /// says that there is more.
@@ -29,8 +57,9 @@ macro_rules! inner {
 /// ```
 macro_rules! debug {
     (impl $(<$($param:ident $(: $bound:path)?),+>)? Debug for $Type:ident $(<$($arg:tt),+>)?
-        |$self:ident| { $($field:ident $(: $value:expr)?,)* .. }) => {
-        impl $(<$($param $(: $bound)?),+>)? std::fmt::Debug for $Type $(<$($arg),+>)? {
+        $(where $($bounded:ident: $more:path),+)? |$self:ident| { $($field:ident $(: $value:expr)?,)* .. }) => {
+        impl $(<$($param $(: $bound)?),+>)? std::fmt::Debug for $Type $(<$($arg),+>)?
+        $(where $($bounded: $more),+)? {
             fn fmt(&$self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($Type))
                     $(.field(
@@ -49,4 +78,4 @@ macro_rules! debug {
     };
 }
 
-pub(crate) use {debug, inner};
+pub(crate) use {clone, debug, inner, poll_ready};

@@ -1,5 +1,3 @@
-use std::task::{Context, Poll};
-
 use tower_service::Service;
 
 use super::{CircuitBreakerLayer, future::ResponseFuture};
@@ -47,11 +45,8 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// Polls the inner service. The result does not count.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    // The result does not count.
+    crate::macros::poll_ready!(inner);
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {

@@ -213,13 +213,7 @@ impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
     }
 }
 
-impl<B, W> Clone for FallbackLayer<B, W> {
-    fn clone(&self) -> Self {
-        Self {
-            settings: self.settings.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<B, W> Clone for FallbackLayer<B, W> { settings });
 
 crate::macros::debug!(impl<B, W> Debug for FallbackLayer<B, W> |self| {
     name: self.settings.name,

@@ -17,6 +17,9 @@ use crate::http::{
 /// A response with a [`GuardedBody`].
 pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body, G>>>::Output;
 
+/// What [`Body::poll_frame`] returns.
+pub(crate) type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 /// An event of a guarded body. A body that is dropped early reports nothing.
 #[derive(Clone, Copy)]
 pub(crate) enum BodyEvent {
@@ -92,10 +95,7 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
             watch(guard, BodyEvent::Poll);

@@ -1,7 +1,4 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use tower_service::Service;
 
@@ -47,10 +44,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, P, Request>;
 
-    /// Polls the inner service.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    crate::macros::poll_ready!(inner);
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {

@@ -135,14 +135,9 @@ impl<S, Request, E: Clone> Layer<S> for RouterLayer<Request, E> {
     }
 }
 
-impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
-    fn clone(&self) -> Self {
-        Self {
-            targets: self.targets.clone(),
-            estimate: self.estimate.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
+    targets, estimate
+});
 
 crate::macros::debug!(impl<Request, E> Debug for RouterLayer<Request, E> |self| {
     targets: self.targets.list,

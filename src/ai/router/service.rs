@@ -64,15 +64,9 @@ where
     }
 }
 
-impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
-    fn clone(&self) -> Self {
-        Self {
-            services: self.services.clone(),
-            targets: self.targets.clone(),
-            estimate: self.estimate.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
+    services, targets, estimate
+});
 
 crate::macros::debug!(impl<S, Request, E> Debug for Router<S, Request, E> |self| {
     targets: self.targets.list,

@@ -89,19 +89,9 @@ impl<Request> Target<Request> {
     }
 }
 
-impl<Request> Clone for Target<Request> {
-    fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            limiter: self.limiter.clone(),
-            max_waiting: self.max_waiting,
-            model: self.model.clone(),
-            weight: self.weight,
-            circuit: self.circuit.clone(),
-            map: self.map.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<Request> Clone for Target<Request> {
+    name, limiter, max_waiting, model, weight, circuit, map
+});
 
 crate::macros::debug!(impl<Request> Debug for Target<Request> |self| {
     name,
@@ -135,13 +125,6 @@ impl<Request> Targets<Request> {
     }
 }
 
-impl<Request> Clone for Targets<Request> {
-    fn clone(&self) -> Self {
-        Self {
-            list: self.list.clone(),
-            weights: self.weights.clone(),
-            takes_all: self.takes_all,
-            max_wait: self.max_wait,
-        }
-    }
-}
+crate::macros::clone!(impl<Request> Clone for Targets<Request> {
+    list, weights, takes_all, max_wait
+});

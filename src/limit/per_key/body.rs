@@ -6,11 +6,11 @@ use std::{
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame};
+use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{kind::Rate, permit::Permit};
-use crate::http::guarded_body::is_last;
+use crate::http::guarded_body::{FramePoll, is_last};
 
 pin_project! {
     /// Body whose bytes are the cost of its request. They count as they pass; a cost that was
@@ -61,10 +61,7 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &frame {

@@ -1,8 +1,4 @@
-use std::{
-    future::Future,
-    mem,
-    task::{Context, Poll},
-};
+use std::{future::Future, mem};
 
 use tower_service::Service;
 
@@ -38,11 +34,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Request, L>;
 
-    /// Passes through.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
         let look_up = (self.look_up)(&request);
