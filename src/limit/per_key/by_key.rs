@@ -192,11 +192,7 @@ impl<Plan> HeadRules<Plan> {
 
 crate::macros::clone!(impl<Plan> Clone for HeadRules<Plan> { exempt, limits_for });
 
-crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| {
-    has_exempt: self.exempt.is_some(),
-    has_limits_for: self.limits_for.is_some(),
-    ..
-});
+crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| { .. });
 
 // ===== impl Demand =====
 
