@@ -50,14 +50,15 @@ macro_rules! clone {
 
 /// Implements [`Debug`](std::fmt::Debug) by some fields, where a derive would ask for too many
 /// bounds or show too much. A field without a value is the field of that name; `..` at the end
-/// says that there is more.
+/// says that there is more. A second bound of a parameter goes into `where`.
 ///
 /// ```ignore
 /// debug!(impl<S: Debug, P> Debug for Retry<S, P> |self| { inner, attempts: self.attempts(), .. });
 /// ```
 macro_rules! debug {
     (impl $(<$($param:ident $(: $bound:path)?),+>)? Debug for $Type:ident $(<$($arg:tt),+>)?
-        $(where $($bounded:ident: $more:path),+)? |$self:ident| { $($field:ident $(: $value:expr)?,)* .. }) => {
+        $(where $($bounded:ident: $more:path),+)?
+        |$self:ident| { $($field:ident $(: $value:expr)?,)* .. }) => {
         impl $(<$($param $(: $bound)?),+>)? std::fmt::Debug for $Type $(<$($arg),+>)?
         $(where $($bounded: $more),+)? {
             fn fmt(&$self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
