@@ -1,18 +1,20 @@
 //! The response body.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 
 use super::{coalesce::Reader, entry::Entry};
-use crate::{error::BoxError, http::TextBody};
+use crate::{
+    error::BoxError,
+    http::{TextBody, guarded_body::FramePoll},
+};
 
 pub(super) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -78,10 +80,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let frame = match &mut self.inner {
             Inner::Passed(body) => {
                 let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -135,8 +134,4 @@ impl TextBody for ResponseBody {
     }
 }
 
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for ResponseBody |self| { .. });

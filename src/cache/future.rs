@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -108,8 +107,6 @@ where
     }
 }
 
-impl<S: Service<Request>, Request> fmt::Debug for ResponseFuture<S, Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
+crate::macros::debug! {
+    impl<S: Service<Request>, Request> Debug for ResponseFuture<S, Request> |self| { .. }
 }

@@ -1,6 +1,6 @@
 //! Which requests are looked up, and which responses are cached.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
@@ -101,14 +101,7 @@ impl CachePolicy {
     }
 }
 
-impl fmt::Debug for CachePolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachePolicy")
-            .field("ttl", &self.ttl)
-            .field("max_entry", &self.max_entry)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for CachePolicy |self| { ttl, max_entry, .. });
 
 // ===== impl Lookup =====
 

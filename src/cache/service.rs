@@ -1,7 +1,4 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use tower_service::Service;
 
@@ -48,10 +45,8 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Request>;
 
-    /// Polls the inner service. Whether it is needed depends on the request.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+    // Whether it is needed depends on the request.
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
         let Some(lookup) = self.policy.lookup(&self.store, &request) else {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt, mem,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -121,10 +121,4 @@ impl Store {
     }
 }
 
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("entries", &self.entries.entry_count())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Store |self| { entries: self.entries.entry_count(), .. });

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -89,12 +88,4 @@ where
     }
 }
 
-impl<F, C> fmt::Debug for ResponseFuture<F, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Calling { .. } => "Calling",
-            State::Rejected { .. } => "Rejected",
-        };
-        f.debug_tuple("ResponseFuture").field(&state).finish()
-    }
-}
+crate::macros::debug!(impl<F, C> Debug for ResponseFuture<F, C> |self| { .. });

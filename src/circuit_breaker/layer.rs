@@ -1,5 +1,3 @@
-use std::{any::type_name, fmt};
-
 use tower_layer::Layer;
 
 use super::{
@@ -123,15 +121,7 @@ impl Default for CircuitBreakerLayer {
     }
 }
 
-impl<C> fmt::Debug for CircuitBreakerLayer<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerLayer")
-            .field("circuit", &self.circuit)
-            .field("classifier", &type_name::<C>())
-            .field("check_only", &self.check_only)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<C> Debug for CircuitBreakerLayer<C> |self| { circuit, check_only, .. });
 
 impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;

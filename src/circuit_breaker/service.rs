@@ -1,8 +1,3 @@
-use std::{
-    fmt,
-    task::{Context, Poll},
-};
-
 use tower_service::Service;
 
 use super::{CircuitBreakerLayer, future::ResponseFuture};
@@ -50,11 +45,8 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// Polls the inner service. The result does not count.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    // The result does not count.
+    crate::macros::poll_ready!(inner);
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
@@ -75,11 +67,8 @@ where
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker")
-            .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, C> Debug for CircuitBreaker<S, C> |self| {
+    inner,
+    layer,
+    ..
+});

@@ -356,11 +356,7 @@ impl<Response: ResponseHead + 'static> Classify<Response> for ClassifierFn {
     }
 }
 
-impl fmt::Debug for ClassifierFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClassifierFn").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for ClassifierFn |self| { .. });
 
 impl<Response> Classify<Response> for ErrorClassifier {
     fn classify(&self, result: Result<&Response, &BoxError>) -> Option<Outcome> {

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use super::ServedBy;
 use crate::{
@@ -160,11 +160,7 @@ impl<Response: ResponseHead + 'static> Decide<Response> for Condition {
     }
 }
 
-impl fmt::Debug for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condition").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Condition |self| { .. });
 
 // ===== impl AnyResponse =====
 
@@ -191,8 +187,4 @@ impl<R> Clone for AnyResponse<R> {
     }
 }
 
-impl<R> fmt::Debug for AnyResponse<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyResponse").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<R> Debug for AnyResponse<R> |self| { .. });

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -128,12 +127,6 @@ where
     Ok(Box::pin(future))
 }
 
-impl<F, G, Request, L> fmt::Debug for ResponseFuture<F, G, Request, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Primary { .. } => "Primary",
-            State::Backup { .. } => "Backup",
-        };
-        f.debug_tuple("ResponseFuture").field(&state).finish()
-    }
-}
+crate::macros::debug!(impl<F, G, Request, L> Debug for ResponseFuture<F, G, Request, L> |self| {
+    ..
+});

@@ -1,8 +1,4 @@
-use std::{
-    any::type_name,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use tower_layer::Layer;
 
@@ -217,22 +213,12 @@ impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
     }
 }
 
-impl<B, W> Clone for FallbackLayer<B, W> {
-    fn clone(&self) -> Self {
-        Self {
-            settings: self.settings.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<B, W> Clone for FallbackLayer<B, W> { settings });
 
-impl<B, W> fmt::Debug for FallbackLayer<B, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackLayer")
-            .field("backup", &type_name::<B>())
-            .field("name", &self.settings.name)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B, W> Debug for FallbackLayer<B, W> |self| {
+    name: self.settings.name,
+    ..
+});
 
 impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
     type Service = Fallback<S, B, W>;

@@ -1,8 +1,3 @@
-use std::{
-    fmt,
-    task::{Context, Poll},
-};
-
 use tower_service::Service;
 
 use super::{Condition, FallbackLayer, backup::Backup, condition::Decide, future::ResponseFuture};
@@ -35,11 +30,8 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, B::Future, Request, FallbackLayer<B, W>>;
 
-    /// Passes through to the primary. There is no request yet that a backup could respond to.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    // There is no request yet that a backup could respond to.
+    crate::macros::poll_ready!(inner);
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
@@ -48,17 +40,10 @@ where
     }
 }
 
-impl<S: Clone, B, W> Clone for Fallback<S, B, W> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.layer.clone())
-    }
-}
+crate::macros::clone!(impl<S: Clone, B, W> Clone for Fallback<S, B, W> { inner, layer });
 
-impl<S: fmt::Debug, B, W> fmt::Debug for Fallback<S, B, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fallback")
-            .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, B, W> Debug for Fallback<S, B, W> |self| {
+    inner,
+    layer,
+    ..
+});

@@ -1,7 +1,6 @@
 //! A body that holds a guard, such as a permit, until it has ended.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,6 +16,9 @@ use crate::http::{
 
 /// A response with a [`GuardedBody`].
 pub(crate) type Guarded<R, G> = <R as WithBody<GuardedBody<<R as IntoHttp>::Body, G>>>::Output;
+
+/// What [`Body::poll_frame`] returns.
+pub(crate) type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
 /// An event of a guarded body. A body that is dropped early reports nothing.
 #[derive(Clone, Copy)]
@@ -93,10 +95,7 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
             watch(guard, BodyEvent::Poll);
@@ -157,11 +156,8 @@ impl<B, G> From<B> for GuardedBody<B, G> {
     }
 }
 
-impl<B: fmt::Debug, G> fmt::Debug for GuardedBody<B, G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardedBody")
-            .field("body", &self.body)
-            .field("held", &self.guard.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug, G> Debug for GuardedBody<B, G> |self| {
+    body,
+    held: self.guard.is_some(),
+    ..
+});

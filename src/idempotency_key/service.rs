@@ -1,5 +1,3 @@
-use std::task::{Context, Poll};
-
 use http::{HeaderName, HeaderValue};
 use tower_service::Service;
 
@@ -32,10 +30,7 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
-    /// Polls the inner service.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, mut request: Request) -> S::Future {
         if !is_idempotent(request.method()) && !request.headers().contains_key(&self.name) {

@@ -162,14 +162,11 @@ macro_rules! rate_limit {
             }
         }
 
-        impl std::fmt::Debug for $Limiter {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($Limiter))
-                    .field("quota", &self.quota())
-                    .field("waiting", &self.waiting())
-                    .finish_non_exhaustive()
-            }
-        }
+        crate::macros::debug!(impl Debug for $Limiter |self| {
+            quota: self.quota(),
+            waiting: self.waiting(),
+            ..
+        });
 
         impl $Layer {
             /// Creates a layer with a limiter of its own, of `quota`.
@@ -315,15 +312,7 @@ macro_rules! rate_limit {
             }
         }
 
-        impl<C, F> std::fmt::Debug for $Layer<C, F> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($Layer))
-                    .field("limiter", &self.limiter)
-                    .field("cost", &std::any::type_name::<C>())
-                    .field("refusal", &std::any::type_name::<F>())
-                    .finish()
-            }
-        }
+        crate::macros::debug!(impl<C, F> Debug for $Layer<C, F> |self| { limiter, .. });
 
         impl<S, C: Clone, F: Clone> tower_layer::Layer<S> for $Layer<C, F> {
             type Service = $Service<S, C, F>;
@@ -350,15 +339,11 @@ macro_rules! rate_limit {
             }
         }
 
-        impl<S, C, F> std::fmt::Debug for $Service<S, C, F>
-        where
-            S: std::fmt::Debug,
-        {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($Service))
-                    .field("inner", &self.0.inner)
-                    .field("limiter", &self.limiter())
-                    .finish_non_exhaustive()
+        crate::macros::debug! {
+            impl<S: std::fmt::Debug, C, F> Debug for $Service<S, C, F> |self| {
+                inner: self.0.inner,
+                limiter: self.limiter(),
+                ..
             }
         }
 

@@ -1,7 +1,6 @@
 //! The request body.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -242,11 +241,8 @@ impl<B> ReplaceBody for ReplayBody<B> {
     }
 }
 
-impl<B> fmt::Debug for ReplayBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody")
-            .field("is_replayable", &self.is_replayable())
-            .field("sent", &self.sent)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B> Debug for ReplayBody<B> |self| {
+    is_replayable: self.is_replayable(),
+    sent,
+    ..
+});

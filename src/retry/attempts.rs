@@ -48,6 +48,7 @@ pub struct Attempts {
 }
 
 /// The error of the last attempt.
+#[derive(Debug)]
 struct LastError {
     error: BoxError,
     attempts: Attempts,
@@ -102,15 +103,6 @@ impl Attempts {
 }
 
 // ===== impl LastError =====
-
-impl fmt::Debug for LastError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LastError")
-            .field("error", &self.error)
-            .field("attempts", &self.attempts.attempts)
-            .finish()
-    }
-}
 
 impl fmt::Display for LastError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    fmt,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -147,15 +146,12 @@ impl Default for BudgetRegistry {
     }
 }
 
-impl fmt::Debug for BudgetRegistry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BudgetRegistry")
-            .field("like", &self.0.common)
-            .field("at_most", &self.0.at_most)
-            .field("len", &self.len())
-            .finish()
-    }
-}
+crate::macros::debug!(impl Debug for BudgetRegistry |self| {
+    like: self.0.common,
+    at_most: self.0.at_most,
+    len: self.len(),
+    ..
+});
 
 // ===== impl NamedBudget =====
 

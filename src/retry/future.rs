@@ -144,20 +144,15 @@ where
     }
 }
 
-impl<S, P, Request> fmt::Debug for ResponseFuture<S, P, Request>
-where
-    S: Service<Request>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
+crate::macros::debug! {
+    impl<S: Service<Request>, P, Request> Debug for ResponseFuture<S, P, Request> |self| {
+        state: match &self.state {
             State::Calling { .. } => "Calling",
             State::Between { between } if between.has_slept => "Readying",
             State::Between { .. } => "Sleeping",
-        };
-        f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .field("attempts", &self.next.progress.attempts)
-            .finish()
+        },
+        attempts: self.next.progress.attempts,
+        ..
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -179,14 +179,7 @@ impl Default for RetryAfterBackoffLayer {
     }
 }
 
-impl<P> fmt::Debug for RetryAfterBackoffLayer<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryAfterBackoffLayer")
-            .field("settings", &self.settings)
-            .field("policy", &type_name::<P>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<P> Debug for RetryAfterBackoffLayer<P> |self| { settings, .. });
 
 impl<S, P: Clone> Layer<S> for RetryAfterBackoffLayer<P> {
     type Service = RetryAfterBackoff<S, P>;

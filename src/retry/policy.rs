@@ -1,6 +1,6 @@
 //! Retry policies.
 
-use std::{any::type_name, fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -373,11 +373,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for PolicyFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PolicyFn").field(&type_name::<F>()).finish()
-    }
-}
+crate::macros::debug!(impl<F> Debug for PolicyFn<F> |self| { .. });
 
 /// The trait is object safe, so that a policy can be chosen at run time.
 const _: fn(&dyn Policy<(), ()>) = |_| {};

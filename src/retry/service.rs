@@ -1,9 +1,4 @@
-use std::{
-    any::type_name,
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use tower_service::Service;
 
@@ -49,10 +44,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, P, Request>;
 
-    /// Polls the inner service.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    crate::macros::poll_ready!(inner);
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
@@ -73,12 +65,8 @@ where
     }
 }
 
-impl<S: fmt::Debug, P> fmt::Debug for RetryAfterBackoff<S, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryAfterBackoff")
-            .field("inner", &self.inner)
-            .field("settings", &self.settings)
-            .field("policy", &type_name::<P>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, P> Debug for RetryAfterBackoff<S, P> |self| {
+    inner,
+    settings,
+    ..
+});

@@ -1,7 +1,6 @@
 //! The response body.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,7 +12,10 @@ use pin_project_lite::pin_project;
 use super::watch::BodyWatch;
 use crate::{
     error::BoxError,
-    http::{guarded_body::has_content, keep_alives::KeepAlives},
+    http::{
+        guarded_body::{FramePoll, has_content},
+        keep_alives::KeepAlives,
+    },
 };
 
 /// The number of empty chunks that are skipped in one poll.
@@ -53,10 +55,7 @@ where
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         let Some(body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
@@ -89,8 +88,6 @@ where
         }
     }
 }
-
-type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
 /// Returns the next frame; with `wants_bytes`, the next one that is not empty.
 fn poll_bytes<B: Body>(
@@ -127,10 +124,4 @@ impl<B> From<B> for ResponseBody<B> {
 
 crate::http::body_macros::wraps_body!(ResponseBody<B>);
 
-impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody")
-            .field("body", &self.body)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug> Debug for ResponseBody<B> |self| { body, .. });

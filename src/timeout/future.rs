@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     mem,
     pin::Pin,
@@ -108,15 +107,4 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let timed_out = match &self.state {
-            State::Calling { .. } => None,
-            State::Over { why } => Some(why),
-        };
-        f.debug_struct("ResponseFuture")
-            .field("bounds", &self.bounds)
-            .field("timed_out", &timed_out)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<F> Debug for ResponseFuture<F> |self| { bounds, .. });

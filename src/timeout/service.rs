@@ -1,5 +1,3 @@
-use std::task::{Context, Poll};
-
 use tower_service::Service;
 
 use super::{
@@ -39,11 +37,8 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future>;
 
-    /// Polls the inner service, without a timeout.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    // Without a timeout.
+    crate::macros::poll_ready!(inner);
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {

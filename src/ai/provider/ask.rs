@@ -1,6 +1,6 @@
 //! The cost of a request.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::Estimate;
 use crate::ai::estimate::LearnedRatios;
@@ -54,15 +54,8 @@ impl Lesson {
     }
 }
 
-/// Omits the learned ratios, which all requests share.
-impl fmt::Debug for Lesson {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lesson")
-            .field("model", &self.model)
-            .field("estimated", &self.estimated)
-            .finish_non_exhaustive()
-    }
-}
+// Omits the learned ratios, which all requests share.
+crate::macros::debug!(impl Debug for Lesson |self| { model, estimated, .. });
 
 // ===== impl ByEstimate =====
 

@@ -1,7 +1,6 @@
 //! The response body, which settles the usage of its request.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,7 +15,7 @@ use crate::{
     circuit_breaker::LateFailures,
     http::{
         IntoHttp, WithBody,
-        guarded_body::is_last,
+        guarded_body::{FramePoll, is_last},
         peeked_body::{PeekedBody, each_slice},
     },
 };
@@ -79,10 +78,7 @@ impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(settlement) = this.settlement {
@@ -112,14 +108,11 @@ impl<B: Body> From<B> for ResponseBody<B> {
 
 crate::http::body_macros::wraps_body!(ResponseBody<B: Body>);
 
-impl<B: Body + fmt::Debug> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody")
-            .field("body", self.body.get_ref())
-            .field("is_held", &self.settlement.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B: Body> Debug for ResponseBody<B> where B: std::fmt::Debug |self| {
+    body: self.body.get_ref(),
+    is_held: self.settlement.is_some(),
+    ..
+});
 
 // ===== impl Settlement =====
 

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -167,15 +166,7 @@ fn after_error(reservation: Reservation, error: &BoxError) {
     }
 }
 
-impl<S, Request, F> fmt::Debug for ResponseFuture<S, Request, F>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("inner", &self.inner)
-            .field("is_refused", &self.refused.is_some())
-            .finish()
-    }
+crate::macros::debug! {
+    impl<S: Service<Request, Response: IntoHttp>, Request, F>
+    Debug for ResponseFuture<S, Request, F> |self| { is_refused: self.refused.is_some(), .. }
 }

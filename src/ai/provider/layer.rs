@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, sync::Arc};
+use std::sync::Arc;
 
 use tower_layer::Layer;
 
@@ -148,15 +148,11 @@ impl From<ProviderLimiter> for ProviderLayer {
     }
 }
 
-impl<E, F> fmt::Debug for ProviderLayer<E, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderLayer")
-            .field("limiter", &self.limiter)
-            .field("estimate", &type_name::<E>())
-            .field("learns_estimates", &self.cost.learned.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<E, F> Debug for ProviderLayer<E, F> |self| {
+    limiter,
+    learns_estimates: self.cost.learned.is_some(),
+    ..
+});
 
 impl<S, E: Clone, F: Clone> Layer<S> for ProviderLayer<E, F> {
     type Service = ProviderService<S, E, F>;

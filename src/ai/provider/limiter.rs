@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Charge, Provider, Reservation, Usage, ask::TokenRequest, shared::ProviderState};
 use crate::{
@@ -155,13 +155,7 @@ impl ProviderLimiter {
     }
 }
 
-impl fmt::Debug for ProviderLimiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderLimiter")
-            .field("usage", &self.usage())
-            .finish()
-    }
-}
+crate::macros::debug!(impl Debug for ProviderLimiter |self| { usage: self.usage(), .. });
 
 #[cfg(all(test, feature = "quanta"))]
 mod tests {

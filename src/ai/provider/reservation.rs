@@ -1,6 +1,6 @@
 //! The resources of an admitted request.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
 use crate::{ai::tokens::TokenUsage, http::RateLimits, payload::error_body::LimitError};
@@ -137,10 +137,4 @@ impl Drop for Reservation {
     }
 }
 
-impl fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation")
-            .field("is_held", &self.ticket.is_some())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Reservation |self| { is_held: self.ticket.is_some(), .. });

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -82,11 +81,8 @@ where
     }
 }
 
-impl<S: fmt::Debug, E, F> fmt::Debug for ProviderService<S, E, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderService")
-            .field("inner", &self.0.inner)
-            .field("limiter", &self.limiter())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, E, F> Debug for ProviderService<S, E, F> |self| {
+    inner: self.0.inner,
+    limiter: self.limiter(),
+    ..
+});

@@ -1,6 +1,6 @@
 //! Snapshot of a provider's limits.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::http::{Dimension, RateLimits};
 
@@ -77,14 +77,11 @@ impl Usage {
     }
 }
 
-impl fmt::Debug for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Usage")
-            .field("limits", &self.limits().collect::<Vec<_>>())
-            .field("in_flight", &self.in_flight)
-            .field("waiting", &self.waiting)
-            .field("refused", &self.refused)
-            .field("paused_for", &self.paused_for)
-            .finish()
-    }
-}
+crate::macros::debug!(impl Debug for Usage |self| {
+    limits: self.limits().collect::<Vec<_>>(),
+    in_flight,
+    waiting,
+    refused,
+    paused_for,
+    ..
+});

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -203,13 +202,9 @@ fn is_failure<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
     }
 }
 
-impl<S: Service<Request, Response: IntoHttp>, Request> fmt::Debug for ResponseFuture<S, Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("is_waiting", &matches!(self.state, State::Waiting { .. }))
-            .field("tried", &self.run.tried)
-            .finish_non_exhaustive()
-    }
+crate::macros::debug! {
+    impl<S: Service<Request, Response: IntoHttp>, Request>
+    Debug for ResponseFuture<S, Request> |self| { tried: self.run.tried, .. }
 }
 
 // ===== impl State =====

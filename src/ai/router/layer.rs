@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -136,19 +135,11 @@ impl<S, Request, E: Clone> Layer<S> for RouterLayer<Request, E> {
     }
 }
 
-impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
-    fn clone(&self) -> Self {
-        Self {
-            targets: self.targets.clone(),
-            estimate: self.estimate.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<Request, E: Clone> Clone for RouterLayer<Request, E> {
+    targets, estimate
+});
 
-impl<Request, E> fmt::Debug for RouterLayer<Request, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouterLayer")
-            .field("targets", &self.targets.list)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<Request, E> Debug for RouterLayer<Request, E> |self| {
+    targets: self.targets.list,
+    ..
+});

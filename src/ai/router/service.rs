@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -65,20 +64,11 @@ where
     }
 }
 
-impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
-    fn clone(&self) -> Self {
-        Self {
-            services: self.services.clone(),
-            targets: self.targets.clone(),
-            estimate: self.estimate.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<S, Request, E: Clone> Clone for Router<S, Request, E> {
+    services, targets, estimate
+});
 
-impl<S, Request, E> fmt::Debug for Router<S, Request, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Router")
-            .field("targets", &self.targets.list)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<S, Request, E> Debug for Router<S, Request, E> |self| {
+    targets: self.targets.list,
+    ..
+});

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::weights::Weights;
 use crate::{ai::provider::ProviderLimiter, circuit_breaker::circuit::Circuit};
@@ -89,32 +89,19 @@ impl<Request> Target<Request> {
     }
 }
 
-impl<Request> Clone for Target<Request> {
-    fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            limiter: self.limiter.clone(),
-            max_waiting: self.max_waiting,
-            model: self.model.clone(),
-            weight: self.weight,
-            circuit: self.circuit.clone(),
-            map: self.map.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<Request> Clone for Target<Request> {
+    name, limiter, max_waiting, model, weight, circuit, map
+});
 
-impl<Request> fmt::Debug for Target<Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("name", &self.name)
-            .field("model", &self.model)
-            .field("weight", &self.weight)
-            .field("limiter", &self.limiter)
-            .field("circuit", &self.circuit)
-            .field("maps_requests", &self.map.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<Request> Debug for Target<Request> |self| {
+    name,
+    model,
+    weight,
+    limiter,
+    circuit,
+    maps_requests: self.map.is_some(),
+    ..
+});
 
 // ===== impl Targets =====
 
@@ -138,13 +125,6 @@ impl<Request> Targets<Request> {
     }
 }
 
-impl<Request> Clone for Targets<Request> {
-    fn clone(&self) -> Self {
-        Self {
-            list: self.list.clone(),
-            weights: self.weights.clone(),
-            takes_all: self.takes_all,
-            max_wait: self.max_wait,
-        }
-    }
-}
+crate::macros::clone!(impl<Request> Clone for Targets<Request> {
+    list, weights, takes_all, max_wait
+});

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -74,12 +73,8 @@ where
     }
 }
 
-impl<F: fmt::Debug, R: IntoHttp> fmt::Debug for ResponseFuture<F, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .field("is_reading", &self.inspection.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<F: std::fmt::Debug, R: IntoHttp> Debug for ResponseFuture<F, R> |self| {
+    inner,
+    layer,
+    ..
+});

@@ -1,5 +1,3 @@
-use std::task::{Context, Poll};
-
 use http_body::Body;
 use tower_service::Service;
 
@@ -38,9 +36,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
         ResponseFuture::new(self.inner.call(request), self.layer)

@@ -3,17 +3,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http_body::Frame;
-
 use super::flight::{CloseReason, Phase, SingleFlight};
 use crate::{
     cache::{
+        body::BoxedBody,
         error::{Kind, SharedBodyError},
         head::CachedHead,
         policy::Lookup,
     },
-    error::BoxError,
+    http::guarded_body::FramePoll,
 };
 
 /// A request that reads the response of a flight. Dropping it leaves the flight.
@@ -60,10 +58,7 @@ impl Reader {
         })
     }
 
-    pub(in crate::cache) fn poll_frame(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(in crate::cache) fn poll_frame(&mut self, cx: &Context<'_>) -> FramePoll<BoxedBody> {
         if self.has_ended {
             return Poll::Ready(None);
         }
@@ -72,7 +67,7 @@ impl Reader {
         Poll::Ready(frame)
     }
 
-    fn next(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn next(&self, cx: &Context<'_>) -> FramePoll<BoxedBody> {
         let mut state = self.flight.lock();
         let state = &mut *state;
         let Some(cursor) = state.readers.get_mut(&self.id) else {

@@ -1,6 +1,6 @@
 //! The guard of a call that a circuit admitted.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::{Circuit, engine::CallTicket};
 use crate::error::Outcome;
@@ -68,10 +68,4 @@ impl Drop for CallGuard {
     }
 }
 
-impl fmt::Debug for CallGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallGuard")
-            .field("circuit", &self.circuit)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for CallGuard |self| { circuit, .. });

@@ -73,7 +73,7 @@ mod tally;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 pub use self::call_guard::CallGuard;
 use self::engine::{CircuitSettings, Engine};
@@ -216,12 +216,8 @@ impl Default for Circuit {
     }
 }
 
-impl fmt::Debug for Circuit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (state, retry_after) = self.0.engine.state(self.now());
-        f.debug_struct("Circuit")
-            .field("state", &state)
-            .field("retry_after", &retry_after)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Circuit |self| {
+    state: self.state(),
+    retry_after: self.retry_after(),
+    ..
+});

@@ -4,7 +4,7 @@ mod request;
 pub(super) mod service;
 mod value;
 
-use std::{any::type_name, fmt, future::Future};
+use std::future::Future;
 
 pub use self::{
     request::{CloneRequest, MapRequest, SameRequest},
@@ -33,14 +33,7 @@ pub trait Backup<Request, Response> {
     ) -> Result<Self::Future, Result<Response, BoxError>>;
 }
 
-macro_rules! debug_as_type_name {
-    ($($Type:ident<$($param:ident),+>),+ $(,)?) => {$(
-        impl<$($param),+> fmt::Debug for $Type<$($param),+> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(type_name::<Self>())
-            }
-        }
-    )+};
-}
-
-debug_as_type_name!(BackupService<B, M>, CloneRequest<M>, FromFn<F>, Value<V>);
+crate::macros::debug!(impl<B, M> Debug for BackupService<B, M> |self| { .. });
+crate::macros::debug!(impl<M> Debug for CloneRequest<M> |self| { .. });
+crate::macros::debug!(impl<F> Debug for FromFn<F> |self| { .. });
+crate::macros::debug!(impl<V> Debug for Value<V> |self| { .. });

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -89,10 +88,7 @@ where
     }
 }
 
-impl<B, F, Request> fmt::Debug for BackupFuture<B, F, Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackupFuture")
-            .field("is_called", &self.future.is_some())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B, F, Request> Debug for BackupFuture<B, F, Request> |self| {
+    is_called: self.future.is_some(),
+    ..
+});

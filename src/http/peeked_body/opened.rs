@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -107,11 +107,8 @@ impl<B: Body> Body for PeekedBody<B> {
 
 crate::http::body_macros::wraps_body!(PeekedBody<B: Body>);
 
-impl<B: Body + fmt::Debug> fmt::Debug for PeekedBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody")
-            .field("body", self.get_ref())
-            .field("read", &self.read.len())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<B: Body> Debug for PeekedBody<B> where B: std::fmt::Debug |self| {
+    body: self.get_ref(),
+    read: self.read.len(),
+    ..
+});

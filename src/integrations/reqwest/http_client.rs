@@ -100,9 +100,7 @@ where
     type Error = BoxError;
     type Future = HttpClientFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         HttpClientFuture::of(into_reqwest(request).map(|request| self.inner.call(request)))
@@ -158,9 +156,7 @@ where
     type Error = BoxError;
     type Future = HttpClientFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
         let request = http::Request::try_from(request).map_err(InvalidUrl::new);
@@ -235,8 +231,4 @@ where
     }
 }
 
-impl<F> fmt::Debug for HttpClientFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClientFuture").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<F> Debug for HttpClientFuture<F> |self| { .. });

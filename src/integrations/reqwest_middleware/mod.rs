@@ -129,11 +129,7 @@ where
         result.map_err(|error| out_of_layers(error.into()))
     }
 }
-impl<L: fmt::Debug> fmt::Debug for LayerMiddleware<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LayerMiddleware").field(&self.layer).finish()
-    }
-}
+crate::macros::debug!(impl<L: fmt::Debug> Debug for LayerMiddleware<L> |self| { layer, .. });
 
 // ===== impl NextService =====
 
@@ -157,13 +153,7 @@ impl<'a> Service<Request> for NextService<'a> {
     }
 }
 
-impl fmt::Debug for NextService<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NextService")
-            .field("extensions", &self.extensions)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for NextService<'_> |self| { extensions, .. });
 
 // ===== impl NextFuture =====
 
@@ -175,11 +165,7 @@ impl Future for NextFuture<'_> {
     }
 }
 
-impl fmt::Debug for NextFuture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NextFuture").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for NextFuture<'_> |self| { .. });
 
 // ===== impl Borrowed =====
 

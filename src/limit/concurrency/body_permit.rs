@@ -1,7 +1,5 @@
 //! The permit in a response's body.
 
-use std::fmt;
-
 use super::{
     Permit,
     adaptive::{Latency, SampleOutcome},
@@ -13,6 +11,7 @@ use crate::http::guarded_body::BodyEvent;
 ///
 /// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit it measures the time in which the
 /// body is not polled, which is not part of the service's latency.
+#[derive(Debug)]
 #[must_use = "dropping it lets the next request start"]
 pub struct BodyPermit {
     permit: Permit,
@@ -71,11 +70,5 @@ impl Drop for BodyPermit {
         if !self.permit.is_bare() {
             self.permit.tell(SampleOutcome::Dropped, self.idle);
         }
-    }
-}
-
-impl fmt::Debug for BodyPermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BodyPermit").field(&self.permit).finish()
     }
 }

@@ -1,5 +1,3 @@
-use std::{any::type_name, fmt};
-
 use tower_layer::Layer;
 
 use super::{Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders};
@@ -208,16 +206,7 @@ impl From<ConcurrencyLimiter> for ConcurrencyLayer {
     }
 }
 
-impl<F, H, P> fmt::Debug for ConcurrencyLayer<F, H, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConcurrencyLayer")
-            .field("limiter", &self.limiter)
-            .field("refusal", &type_name::<F>())
-            .field("hold", &type_name::<H>())
-            .field("priority", &type_name::<P>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<F, H, P> Debug for ConcurrencyLayer<F, H, P> |self| { limiter, .. });
 
 impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
     type Service = Concurrency<S, F, H, P>;

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
@@ -205,12 +205,9 @@ impl ConcurrencyLimiter {
     }
 }
 
-impl fmt::Debug for ConcurrencyLimiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConcurrencyLimiter")
-            .field("limit", &self.limit())
-            .field("in_flight", &self.in_flight())
-            .field("waiting", &self.waiting())
-            .finish()
-    }
-}
+crate::macros::debug!(impl Debug for ConcurrencyLimiter |self| {
+    limit: self.limit(),
+    in_flight: self.in_flight(),
+    waiting: self.waiting(),
+    ..
+});

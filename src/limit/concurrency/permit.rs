@@ -1,6 +1,6 @@
 //! The permit of a request in flight.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     adaptive::{SampleOutcome, Sampler},
@@ -119,13 +119,7 @@ impl Drop for Permit {
     }
 }
 
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("in_flight", &self.slots.in_flight())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Permit |self| { in_flight: self.slots.in_flight(), .. });
 
 // ===== impl StartTime =====
 

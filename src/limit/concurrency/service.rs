@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tower_service::Service;
 
@@ -80,11 +80,8 @@ where
     crate::limit::engine::forward!();
 }
 
-impl<S: fmt::Debug, F, H, P> fmt::Debug for Concurrency<S, F, H, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Concurrency")
-            .field("inner", &self.0.inner)
-            .field("limiter", &self.limiter())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, F, H, P> Debug for Concurrency<S, F, H, P> |self| {
+    inner: self.0.inner,
+    limiter: self.limiter(),
+    ..
+});

@@ -1,7 +1,6 @@
 //! The response future of every limiter.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -217,17 +216,7 @@ where
     }
 }
 
-impl<S, Request, G, F, H> fmt::Debug for ResponseFuture<S, Request, G, F, H>
-where
-    S: Service<Request>,
-    G: Limiter,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::QueuedCall { .. } => "QueuedCall",
-            State::Calling { .. } => "Calling",
-            State::Rejected { .. } => "Rejected",
-        };
-        f.debug_tuple("ResponseFuture").field(&state).finish()
-    }
+crate::macros::debug! {
+    impl<S: Service<Request>, Request, G: Limiter, F, H>
+    Debug for ResponseFuture<S, Request, G, F, H> |self| { .. }
 }

@@ -1,7 +1,6 @@
 //! A limit on a rate: an algorithm, a clock, and the queue in front of them.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -277,10 +276,4 @@ impl<'a> Permit<'a> {
     }
 }
 
-impl fmt::Debug for Permit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("cost", &self.mark.cost)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Permit<'_> |self| { cost: self.mark.cost, .. });

@@ -1,6 +1,6 @@
 //! Keys from a request: headers, extensions, closures, and several of these together.
 
-use std::{any::type_name, fmt, marker::PhantomData};
+use std::{any::type_name, marker::PhantomData};
 
 use http::{HeaderMap, HeaderName, Request, header::AUTHORIZATION};
 
@@ -105,11 +105,7 @@ impl<T> Clone for Extension<T> {
 
 impl<T> Copy for Extension<T> {}
 
-impl<T> fmt::Debug for Extension<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Extension").field(&type_name::<T>()).finish()
-    }
-}
+crate::macros::debug!(impl<T> Debug for Extension<T> |self| { of: type_name::<T>(), .. });
 
 impl<T> Default for Extension<T> {
     fn default() -> Self {

@@ -1,17 +1,16 @@
 //! Bodies of limits per key.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame};
+use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{kind::Rate, permit::Permit};
-use crate::http::guarded_body::is_last;
+use crate::http::guarded_body::{FramePoll, is_last};
 
 pin_project! {
     /// Body whose bytes are the cost of its request. They count as they pass; a cost that was
@@ -62,10 +61,7 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
@@ -93,14 +89,11 @@ impl<B, K: Rate> From<B> for Metered<B, K> {
     }
 }
 
-impl<B: fmt::Debug, K: Rate> fmt::Debug for Metered<B, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered")
-            .field("body", &self.body)
-            .field("bytes", &self.meter.bytes)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<B: std::fmt::Debug, K: Rate> Debug for Metered<B, K> |self| {
+    body,
+    bytes: self.meter.bytes,
+    ..
+});
 
 // ===== impl ByteMeter =====
 

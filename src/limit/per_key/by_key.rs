@@ -1,6 +1,6 @@
 //! What a limit per key reads from a request: its key, its cost, and rules about its head.
 
-use std::{any::type_name, fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::StatusCode;
 
@@ -126,9 +126,8 @@ impl<K: fmt::Debug, C, H: ?Sized> fmt::Debug for ByKey<K, C, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByKey")
             .field("key", &self.key)
-            .field("cost", &type_name::<C>())
             .field("missing", &self.missing)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,23 +190,9 @@ impl<Plan> HeadRules<Plan> {
     }
 }
 
-impl<Plan> Clone for HeadRules<Plan> {
-    fn clone(&self) -> Self {
-        Self {
-            exempt: self.exempt.clone(),
-            limits_for: self.limits_for.clone(),
-        }
-    }
-}
+crate::macros::clone!(impl<Plan> Clone for HeadRules<Plan> { exempt, limits_for });
 
-impl<Plan> fmt::Debug for HeadRules<Plan> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeadRules")
-            .field("has_exempt", &self.exempt.is_some())
-            .field("has_limits_for", &self.limits_for.is_some())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| { .. });
 
 // ===== impl Demand =====
 

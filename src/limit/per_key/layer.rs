@@ -1,4 +1,4 @@
-use std::{any::type_name, fmt, time::Duration};
+use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -414,15 +414,7 @@ impl<Key, C, H: ?Sized, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     }
 }
 
-impl<A, F, K: Kind> fmt::Debug for PerKeyLayer<A, F, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerKeyLayer")
-            .field("limiter", &self.limiter)
-            .field("ask", &type_name::<A>())
-            .field("rejection", &type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<A, F, K: Kind> Debug for PerKeyLayer<A, F, K> |self| { limiter, .. });
 
 impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKeyLayer<A, F, K> {
     type Service = PerKey<S, A, F, K>;

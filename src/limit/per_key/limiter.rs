@@ -1,7 +1,6 @@
 //! The limiter without a layer.
 
 use std::{
-    fmt,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -318,12 +317,9 @@ fn demand<Plan>(key: ClientKey, cost: u64) -> Demand<Plan> {
     }
 }
 
-impl<K: Kind> fmt::Debug for PerKeyLimiter<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerKeyLimiter")
-            .field("limits", &self.limits())
-            .field("keys", &self.keys())
-            .field("rejections", &self.rejections())
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<K: Kind> Debug for PerKeyLimiter<K> |self| {
+    limits: self.limits(),
+    keys: self.keys(),
+    rejections: self.rejections(),
+    ..
+});

@@ -1,6 +1,6 @@
 //! What an admitted request holds.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     by_key::Demand,
@@ -165,10 +165,4 @@ impl<K: Kind> Drop for PermitTicket<K> {
     }
 }
 
-impl<K: Kind> fmt::Debug for Permit<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<K: Kind> Debug for Permit<K> |self| { left, .. });

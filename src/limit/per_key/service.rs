@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tower_service::Service;
 
@@ -62,11 +62,7 @@ where
     crate::limit::engine::forward!();
 }
 
-impl<S: fmt::Debug, A: Settle, F: AddHeaders<K>, K: Kind> fmt::Debug for PerKey<S, A, F, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerKey")
-            .field("inner", &self.0.inner)
-            .field("limiter", &self.limiter())
-            .finish_non_exhaustive()
-    }
+crate::macros::debug! {
+    impl<S: std::fmt::Debug, A: Settle, F: AddHeaders<K>, K: Kind>
+    Debug for PerKey<S, A, F, K> |self| { inner: self.0.inner, limiter: self.limiter(), .. }
 }

@@ -1,11 +1,8 @@
 //! The state that all handles of a limiter share.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::{
@@ -67,8 +64,4 @@ impl<K: Kind> PerKeyState<K> {
     }
 }
 
-impl<K: Kind> fmt::Debug for PerKeyState<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerKeyState").finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl<K: Kind> Debug for PerKeyState<K> |self| { .. });

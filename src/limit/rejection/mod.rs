@@ -39,7 +39,7 @@ mod protobuf;
 mod text;
 mod words;
 
-use std::{any::type_name, fmt, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
@@ -227,13 +227,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for AsResponseWith<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsResponseWith")
-            .field(&type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<F> Debug for AsResponseWith<F> |self| { .. });
 
 // ===== impl AsResponseWithHead =====
 
@@ -255,13 +249,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for AsResponseWithHead<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsResponseWithHead")
-            .field(&type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<F> Debug for AsResponseWithHead<F> |self| { .. });
 
 #[cfg(test)]
 mod tests {

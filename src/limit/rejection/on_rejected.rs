@@ -94,11 +94,7 @@ where
     }
 }
 
-impl<F: fmt::Debug> fmt::Debug for OnRejected<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OnRejected").field(&self.rejection).finish()
-    }
-}
+crate::macros::debug!(impl<F: fmt::Debug> Debug for OnRejected<F> |self| { rejection, .. });
 
 // ===== impl RejectedRequest =====
 

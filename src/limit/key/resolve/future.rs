@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    fmt,
     future::Future,
     mem,
     pin::Pin,
@@ -121,16 +120,6 @@ where
     }
 }
 
-impl<S, Request, L> fmt::Debug for ResponseFuture<S, Request, L>
-where
-    S: Service<Request>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Resolving { .. } => "Resolving",
-            State::Readying { .. } => "Readying",
-            State::Calling { .. } => "Calling",
-        };
-        f.debug_tuple("ResponseFuture").field(&state).finish()
-    }
+crate::macros::debug! {
+    impl<S: Service<Request>, Request, L> Debug for ResponseFuture<S, Request, L> |self| { .. }
 }

@@ -1,5 +1,3 @@
-use std::{any::type_name, fmt};
-
 use tower_layer::Layer;
 
 use super::Resolve;
@@ -29,13 +27,7 @@ impl<F> ResolveLayer<F> {
     }
 }
 
-impl<F> fmt::Debug for ResolveLayer<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResolveLayer")
-            .field("look_up", &type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<F> Debug for ResolveLayer<F> |self| { .. });
 
 impl<S, F: Clone> Layer<S> for ResolveLayer<F> {
     type Service = Resolve<S, F>;

@@ -1,10 +1,4 @@
-use std::{
-    any::type_name,
-    fmt,
-    future::Future,
-    mem,
-    task::{Context, Poll},
-};
+use std::{future::Future, mem};
 
 use tower_service::Service;
 
@@ -40,11 +34,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Request, L>;
 
-    /// Passes through.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+    crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
         let look_up = (self.look_up)(&request);
@@ -56,11 +46,4 @@ where
     }
 }
 
-impl<S: fmt::Debug, F> fmt::Debug for Resolve<S, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolve")
-            .field("inner", &self.inner)
-            .field("look_up", &type_name::<F>())
-            .finish()
-    }
-}
+crate::macros::debug!(impl<S: std::fmt::Debug, F> Debug for Resolve<S, F> |self| { inner, .. });

@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData};
+use std::marker::PhantomData;
 
 use super::{Kind, Want, sealed::Sealed};
 use crate::{
@@ -28,11 +28,7 @@ impl<H> Default for InFlight<H> {
     }
 }
 
-impl<H> fmt::Debug for InFlight<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InFlight").field(&self.count).finish()
-    }
-}
+crate::macros::debug!(impl<H> Debug for InFlight<H> |self| { count, .. });
 
 impl<H> Sealed for InFlight<H> {}
 
