@@ -16,8 +16,8 @@ use crate::{
     circuit_breaker::StreamReport,
     http::{
         IntoHttp, WithBody,
-        guarded_body::is_last,
-        peeked_body::{PeekedBody, each_slice},
+        guarded_body::{each_slice, is_last},
+        peeked_body::PeekedBody,
     },
 };
 
