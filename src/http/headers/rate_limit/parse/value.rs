@@ -7,7 +7,6 @@ use std::{
 
 use http::{HeaderMap, HeaderValue};
 
-use super::set::ReportedCount;
 use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration::duration};
 
 /// From here on a number of seconds is an instant: as a wait it would be 31 years.
@@ -39,13 +38,14 @@ pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<C
 }
 
 /// Parses the whole part of a number, saturating.
-pub(super) fn count(text: &str) -> Option<ReportedCount> {
+pub(super) fn count(text: &str) -> Option<i128> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let count = decimal(number, decimal::SECOND).filter(|_| !number.starts_with('.'))?;
     let is_negative = number.len() < text.len();
-    Some(match is_negative {
-        true => ReportedCount::Unknown,
-        false => ReportedCount::Of(count.as_secs()),
+    Some(if is_negative {
+        -1
+    } else {
+        count.as_secs().into()
     })
 }
 
