@@ -43,17 +43,13 @@ impl Directives {
         let mut parts = directive.splitn(2, |byte| *byte == b'=');
         let name = parts.next().unwrap_or_default().trim_ascii();
         let value = parts.next().unwrap_or_default();
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("no-store") {
-            self.no_store = true;
-        } else if is("no-cache") {
-            self.no_cache = true;
-        } else if is("private") {
-            self.private = true;
-        } else if is("max-age") {
-            shorten(&mut self.max_age, value);
-        } else if is("s-maxage") {
-            shorten(&mut self.s_maxage, value);
+        match &*name.to_ascii_lowercase() {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache = true,
+            b"private" => self.private = true,
+            b"max-age" => shorten(&mut self.max_age, value),
+            b"s-maxage" => shorten(&mut self.s_maxage, value),
+            _ => {}
         }
     }
 }

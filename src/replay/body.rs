@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     ReplayError,
-    record::RecordedFrame,
+    record::{Record, RecordedFrame},
     shared::{BodySource, FrameResult, SharedRecord},
 };
 #[cfg(any(feature = "cache", feature = "provider"))]
@@ -84,12 +84,8 @@ impl<B> ReplayBody<B> {
             self.number = self.shared.claim().ok_or(ReplayError::NotWhole)?;
             #[cfg(feature = "tracing")]
             if self.number > 1 {
-                let recorded = self
-                    .shared
-                    .lock()
-                    .record
-                    .as_ref()
-                    .map(|record| record.data());
+                let state = self.shared.lock();
+                let recorded = state.record.as_ref().map(Record::data);
                 tracing::debug!(recorded, "sending a recorded body again");
             }
         }
