@@ -133,7 +133,8 @@ pub(super) fn status(code: &str) -> Option<u16> {
         "unimplemented" => 501,
         "service unavailable" | "engine overloaded" | "server overloaded" | "unavailable" => 503,
         "timeout" | "deadline exceeded" => 504,
-        "overloaded" => 529,
+        // Anthropic's. Others send `overloaded` with a 503.
+        "overloaded" if code != "overloaded" => 529,
         _ => return None,
     })
 }
