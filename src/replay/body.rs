@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     ReplayError,
-    record::{Record, RecordedFrame},
+    record::RecordedFrame,
     shared::{BodySource, FrameResult, SharedRecord},
 };
 #[cfg(any(feature = "cache", feature = "provider"))]
@@ -85,7 +85,7 @@ impl<B> ReplayBody<B> {
             #[cfg(feature = "tracing")]
             if self.number > 1 {
                 let state = self.shared.lock();
-                let recorded = state.record.as_ref().map(Record::data);
+                let recorded = state.record.as_ref().map(|record| record.data());
                 tracing::debug!(recorded, "sending a recorded body again");
             }
         }
