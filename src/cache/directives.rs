@@ -1,11 +1,11 @@
 //! `Cache-Control` and `Expires`.
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap,
     header::{CACHE_CONTROL, EXPIRES, PRAGMA},
 };
 
-use crate::http::headers;
+use crate::http::headers::{self, integer, list};
 
 /// The directives of a request or response. If one occurs twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Directives {
 
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        for directive in list(headers, CACHE_CONTROL) {
+        for directive in list(headers, &CACHE_CONTROL) {
             directives.add(directive);
         }
         directives
@@ -43,17 +43,13 @@ impl Directives {
         let mut parts = directive.splitn(2, |byte| *byte == b'=');
         let name = parts.next().unwrap_or_default().trim_ascii();
         let value = parts.next().unwrap_or_default();
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("no-store") {
-            self.no_store = true;
-        } else if is("no-cache") {
-            self.no_cache = true;
-        } else if is("private") {
-            self.private = true;
-        } else if is("max-age") {
-            shorten(&mut self.max_age, value);
-        } else if is("s-maxage") {
-            shorten(&mut self.s_maxage, value);
+        match &*name.to_ascii_lowercase() {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache = true,
+            b"private" => self.private = true,
+            b"max-age" => shorten(&mut self.max_age, value),
+            b"s-maxage" => shorten(&mut self.s_maxage, value),
+            _ => {}
         }
     }
 }
@@ -62,7 +58,7 @@ fn shorten(age: &mut Option<u64>, value: &[u8]) {
     let value = value.trim_ascii();
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     let value = value.strip_suffix(b"\"").unwrap_or(value);
-    let seconds = seconds(value).unwrap_or(0);
+    let seconds = integer(value).unwrap_or(0);
     *age = Some(age.map_or(seconds, |age| age.min(seconds)));
 }
 
@@ -74,20 +70,6 @@ pub(super) fn expires(fields: &HeaderMap) -> Option<u64> {
     let expires = expires.and_then(|text| headers::date(text.trim(), &now));
     let sent = || headers::sent(fields, &now).unwrap_or_else(now);
     Some(expires.map_or(0, |expires| headers::since(sent(), expires).as_secs()))
-}
-
-/// Returns the members of a header that is a list.
-pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(name).into_iter();
-    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.map(<[u8]>::trim_ascii)
-}
-
-/// Parses digits. A number that is too large is the largest.
-fn seconds(digits: &[u8]) -> Option<u64> {
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
-    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

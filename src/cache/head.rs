@@ -9,8 +9,10 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::directives::list;
-use crate::http::{ResponseUrl, headers::age};
+use crate::http::{
+    ResponseUrl,
+    headers::{age, list},
+};
 
 /// What a name costs besides its text: a place in the hash table of a map, and an index of it.
 const NAME: usize = 112;
@@ -111,7 +113,7 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let named: HashSet<_> = list(headers, CONNECTION)
+    let named: HashSet<_> = list(headers, &CONNECTION)
         .map(<[u8]>::to_ascii_lowercase)
         .collect();
     let is_named = |name: &HeaderName| named.contains(name.as_str().as_bytes());

@@ -12,13 +12,16 @@ use tokio::time::Instant;
 use super::{
     coalesce::CloseReason,
     completions::is_model_endpoint,
-    directives::{Directives, expires, list},
+    directives::{Directives, expires},
     head::CachedHead,
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
 use crate::{
-    http::{PeekBody, RequestHead, headers::age},
+    http::{
+        PeekBody, RequestHead,
+        headers::{age, list},
+    },
     sync::Ordering,
 };
 
@@ -94,7 +97,7 @@ impl CachePolicy {
 
     /// Returns whether the response depends on more than the key.
     fn varies(&self, headers: &HeaderMap) -> bool {
-        list(headers, VARY).any(|name| match HeaderName::from_bytes(name) {
+        list(headers, &VARY).any(|name| match HeaderName::from_bytes(name) {
             Ok(name) => name == "*" || !self.key.includes(&name),
             Err(_) => !name.is_empty(),
         })

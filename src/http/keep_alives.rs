@@ -1,12 +1,9 @@
 //! Tells the bytes that keep a connection alive from the content of a body.
 
-use std::io::IoSlice;
-
 use bytes::Buf;
-use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, header::CONTENT_ENCODING};
+
+use crate::http::{guarded_body::each_slice, headers::media_type};
 
 /// The beginnings of lines without content in an event stream, without spaces: comments, fields of
 /// the protocol, and the pings of providers.
@@ -74,15 +71,10 @@ impl KeepAlives {
         if self.silent == 0 && self.line == LineState::Content {
             return data.has_remaining();
         }
-        let mut slices = [IoSlice::new(&[]); 16];
-        let count = data.chunks_vectored(&mut slices);
-        let mut read = 0;
         let mut has_content = false;
-        for slice in &slices[..count] {
-            read += slice.len();
-            has_content |= self.has_content(slice);
-        }
-        has_content || read < data.remaining()
+        let look = |slice: &[u8]| has_content |= self.has_content(slice);
+        let is_read = each_slice(data, usize::MAX, look);
+        has_content || !is_read
     }
 
     fn has_content(&mut self, bytes: &[u8]) -> bool {
@@ -115,10 +107,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn is_of_type(headers: &HeaderMap, name: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let mut parts = value.unwrap_or_default().split(|byte| *byte == b';');
-    let media_type = parts.next().map(<[u8]>::trim_ascii);
-    media_type.is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
+    media_type(headers).is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 impl LineState {
@@ -149,7 +138,7 @@ fn begin(silent: u8, at: u8, byte: u8) -> LineState {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::HeaderValue;
+    use http::{HeaderValue, header::CONTENT_TYPE};
 
     use super::*;
 

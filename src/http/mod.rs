@@ -15,6 +15,7 @@ pub(crate) mod replace_body;
 mod request;
 mod response;
 mod text_body;
+pub(crate) mod timer;
 mod try_clone;
 pub(crate) mod with_body;
 

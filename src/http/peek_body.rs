@@ -51,7 +51,7 @@ macro_rules! peeked_as_slice {
     ($($body:ty),+ $(,)?) => {$(
         impl PeekBody for $body {
             fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-                Some(look(self.as_ref()))
+                Some(look((**self).as_ref()))
             }
         }
     )+};
@@ -60,24 +60,14 @@ macro_rules! peeked_as_slice {
 peeked_as_slice!(
     bytes::Bytes,
     String,
+    Box<str>,
     Box<[u8]>,
+    std::sync::Arc<str>,
     std::sync::Arc<[u8]>,
     &'static str,
     &'static [u8],
     Vec<u8>
 );
-
-impl PeekBody for Box<str> {
-    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        Some(look(self.as_bytes()))
-    }
-}
-
-impl PeekBody for std::sync::Arc<str> {
-    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        Some(look(self.as_bytes()))
-    }
-}
 
 /// Clones the data, which is cheap for [`Bytes`](bytes::Bytes). Returns `None` if it is not
 /// contiguous.

@@ -83,12 +83,8 @@ impl<B> ReplayBody<B> {
             self.number = self.shared.claim().ok_or(ReplayError::NotWhole)?;
             #[cfg(feature = "tracing")]
             if self.number > 1 {
-                let recorded = self
-                    .shared
-                    .lock()
-                    .record
-                    .as_ref()
-                    .map(|record| record.data());
+                let state = self.shared.lock();
+                let recorded = state.record.as_ref().map(|record| record.data());
                 tracing::debug!(recorded, "sending a recorded body again");
             }
         }

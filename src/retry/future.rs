@@ -118,10 +118,7 @@ where
                     let Some(plan) = next.judge(&result) else {
                         return Poll::Ready(next.record(result));
                     };
-                    match is_found_out(&result) {
-                        true => next.progress.waited_for_another(plan.wait),
-                        false => next.progress.waited(plan.wait),
-                    }
+                    next.progress.waited(plan.wait, is_found_out(&result));
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
                     let between = Between::new(plan);

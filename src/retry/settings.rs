@@ -172,13 +172,11 @@ impl RetryState {
         self.started.get_or_insert_with(Instant::now);
     }
 
-    pub(super) fn waited(&mut self, wait: Duration) {
-        self.waited_for_another(wait);
-        self.attempts.add();
-    }
-
-    /// Records a wait for another request's attempt.
-    pub(super) fn waited_for_another(&mut self, wait: Duration) {
+    /// Records a wait after an attempt, or for another request's attempt.
+    pub(super) fn waited(&mut self, wait: Duration, is_for_another: bool) {
+        if !is_for_another {
+            self.attempts.add();
+        }
         self.pending();
         self.attempts.wait(wait);
         self.last_wait = wait;

@@ -10,10 +10,10 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{body::ResponseBody, bounds::TimeoutBounds, timer::Timer, watch::BodyWatch};
+use super::{body::ResponseBody, bounds::TimeoutBounds, watch::BodyWatch};
 use crate::{
     error::{BoxError, TimedOut},
-    http::{IntoHttp, WithBody, keep_alives::KeepAlives, with_body::map_body},
+    http::{IntoHttp, WithBody, keep_alives::KeepAlives, timer::Timer, with_body::map_body},
 };
 
 /// A response whose body has timeouts.
@@ -101,7 +101,8 @@ where
         let Some(end) = this.bounds.of_head(begun) else {
             return Poll::Pending;
         };
-        let why = ready!(this.timer.poll(end, now, cx));
+        ready!(this.timer.poll(end.at, now, cx));
+        let why = end.why;
         this.state.set(State::Over { why });
         Poll::Ready(Err(why.into_error()))
     }

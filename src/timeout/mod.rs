@@ -132,7 +132,6 @@ mod bounds;
 pub mod future;
 mod layer;
 mod service;
-mod timer;
 mod watch;
 
 pub use self::{layer::TimeoutLayer, service::Timeout};

@@ -4,11 +4,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{
-    bounds::{End, TimeoutBounds},
-    timer::Timer,
-};
-use crate::error::TimedOut;
+use super::bounds::{End, TimeoutBounds};
+use crate::{error::TimedOut, http::timer::Timer};
 
 /// Measures how long the body's reader waits.
 #[derive(Debug, Default)]
@@ -63,7 +60,7 @@ impl BodyWatch {
         let since = *self.since.get_or_insert(now);
         let wait = self.wait.and_then(|why| End::new(since, why));
         match End::sooner(self.call, wait) {
-            Some(end) => self.timer.poll(end, now, cx),
+            Some(end) => self.timer.poll(end.at, now, cx).map(|()| end.why),
             None => Poll::Pending,
         }
     }

@@ -15,8 +15,8 @@ use crate::{
     circuit_breaker::LateFailures,
     http::{
         IntoHttp, WithBody,
-        guarded_body::{FramePoll, is_last},
-        peeked_body::{PeekedBody, each_slice},
+        guarded_body::{FramePoll, each_slice, is_last},
+        peeked_body::PeekedBody,
     },
 };
 

@@ -33,18 +33,12 @@ pub(in crate::cache) struct Follower<S, Request> {
     request: Option<Request>,
     lookup: Lookup,
     why: Why,
-    stage: Stage,
+    /// `None` once it has responded or is called.
+    stage: Option<Entered>,
     stall: Pin<Box<Sleep>>,
     /// Whether the leading request was gone when the timer fired last.
     was_gone: bool,
     failures: u32,
-}
-
-enum Stage {
-    Waiting(Reader),
-    /// It calls the inner service once that is ready.
-    Leading(Lead),
-    Done,
 }
 
 pub(in crate::cache) enum Followed<F> {
@@ -68,7 +62,7 @@ impl<S, Request> Follower<S, Request> {
             request: Some(request),
             lookup,
             why,
-            stage: Stage::Waiting(reader),
+            stage: Some(Entered::Follow(reader, why)),
             stall: Box::pin(sleep(STALL)),
             was_gone: false,
             failures: 0,
@@ -86,7 +80,7 @@ impl<S, Request> Follower<S, Request> {
             if stalled.is_ready() {
                 reader.flight.close(CloseReason::Failed);
             }
-            self.stage = Stage::Waiting(reader);
+            self.stage = Some(Entered::Follow(reader, self.why));
             return stalled.map(|()| None);
         };
         let store = &self.lookup.store;
@@ -103,11 +97,7 @@ impl<S, Request> Follower<S, Request> {
             }
             Ok(_) | Err(_) => Entered::Lead(lead(&self.lookup, self.why)),
         };
-        match entered {
-            Entered::Hit(hit) => return Poll::Ready(Some(hit.respond())),
-            Entered::Follow(reader, _) => self.stage = Stage::Waiting(reader),
-            Entered::Lead(lead) => self.stage = Stage::Leading(lead),
-        }
+        self.stage = Some(entered);
         Poll::Ready(None)
     }
 
@@ -131,17 +121,17 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Followed<S::Future>, S::Error>> {
         loop {
-            match mem::replace(&mut self.stage, Stage::Done) {
-                // ## Waiting => (Waiting | Leading | Done)
-                Stage::Waiting(reader) => {
+            match self.stage.take() {
+                // ## Follow => (Follow | Lead | Hit | done)
+                Some(Entered::Follow(reader, _)) => {
                     if let Some(response) = ready!(self.wait(reader, cx)) {
                         return Poll::Ready(Ok(Followed::Response(response)));
                     }
                 }
-                // ## Leading => Done
-                Stage::Leading(lead) => {
+                // ## Lead => done
+                Some(Entered::Lead(lead)) => {
                     let Poll::Ready(ready) = lead.poll(cx, |cx| self.service.poll_ready(cx)) else {
-                        self.stage = Stage::Leading(lead);
+                        self.stage = Some(Entered::Lead(lead));
                         return Poll::Pending;
                     };
                     if let Err(error) = ready {
@@ -154,7 +144,11 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
                     let future = self.service.call(request);
                     return Poll::Ready(Ok(Followed::Called(future, lead)));
                 }
-                Stage::Done => unreachable!("polled after it was done"),
+                // ## Hit => done
+                Some(Entered::Hit(hit)) => {
+                    return Poll::Ready(Ok(Followed::Response(hit.respond())));
+                }
+                None => unreachable!("polled after it was done"),
             }
         }
     }

@@ -29,14 +29,10 @@ pub(crate) fn sources<'a>(
 }
 
 fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    wrapped(error).or_else(|| error.source())
-}
-
-/// Returns the error that `error` wraps and does not return as its source.
-fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     #[cfg(feature = "reqwest-middleware")]
     if let Some(inner) = middleware_error::wrapped(error) {
         return Some(inner);
     }
-    error.downcast_ref::<io::Error>()?.get_ref().map(|e| e as _)
+    let inside = error.downcast_ref().and_then(io::Error::get_ref);
+    inside.map(|e| e as _).or_else(|| error.source())
 }

@@ -19,7 +19,10 @@ pub trait Backup<Request, Response> {
     type Future: Future<Output = Result<Response, BoxError>>;
 
     /// Returns a copy of the request, if the backup needs one and the request can be cloned.
-    fn keep(&self, request: &Request) -> Option<Request>;
+    fn keep(&self, request: &Request) -> Option<Request> {
+        let _ = request;
+        None
+    }
 
     /// Responds in place of `failed`, which is dropped before the backup is called.
     ///

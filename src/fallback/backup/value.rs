@@ -16,10 +16,6 @@ pub struct FromFn<F>(pub(crate) F);
 impl<V: Clone, Request> Backup<Request, V> for Value<V> {
     type Future = Ready<Result<V, BoxError>>;
 
-    fn keep(&self, _: &Request) -> Option<Request> {
-        None
-    }
-
     fn respond(
         &self,
         _: Option<Request>,
@@ -35,10 +31,6 @@ where
     F: Fn(Result<Response, BoxError>) -> Response,
 {
     type Future = Ready<Result<Response, BoxError>>;
-
-    fn keep(&self, _: &Request) -> Option<Request> {
-        None
-    }
 
     fn respond(
         &self,

@@ -1,16 +1,16 @@
 //! Content type and content encoding.
 
-use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+#[cfg(any(feature = "cache", feature = "provider"))]
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, header::CONTENT_TYPE};
+
+#[cfg(any(feature = "cache", feature = "provider"))]
+use super::list;
 
 /// Returns `true` if the body with these headers is encoded in any way.
+#[cfg(any(feature = "cache", feature = "provider"))]
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(CONTENT_ENCODING).iter();
-    let mut encodings = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
-    encodings.any(|encoding| {
-        let encoding = encoding.trim_ascii();
+    list(headers, &CONTENT_ENCODING).any(|encoding| {
         // `none` is not registered, but streams are often sent with it, so that proxies don't
         // compress them.
         let plain = [&b""[..], b"identity", b"none"];
@@ -31,9 +31,10 @@ pub(crate) fn type_says(headers: &HeaderMap, word: &[u8]) -> bool {
 }
 
 /// Returns the content type without its parameters.
-#[cfg(feature = "provider")]
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(CONTENT_TYPE)?.as_bytes();
-    let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    Some(value[..end].trim_ascii())
+    let mut parts = headers
+        .get(CONTENT_TYPE)?
+        .as_bytes()
+        .split(|byte| *byte == b';');
+    parts.next().map(<[u8]>::trim_ascii)
 }

@@ -3,29 +3,29 @@
 pub(crate) mod date;
 mod decimal;
 mod duration;
-#[cfg(any(feature = "cache", feature = "provider"))]
 mod encoding;
 pub(crate) mod quoted_string;
 pub(crate) mod rate_limit;
 pub(crate) mod retry_after;
 
+#[cfg(feature = "provider")]
+pub(crate) use self::duration::duration;
 #[cfg(any(feature = "cache", feature = "provider"))]
 pub(crate) use self::encoding::is_compressed;
+pub(crate) use self::encoding::media_type;
 #[cfg(feature = "cache")]
 pub(crate) use self::{
     date::{age, date, sent, since},
     encoding::type_says,
 };
-#[cfg(feature = "provider")]
-pub(crate) use self::{duration::duration, encoding::media_type};
 
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::http::hint::Hint;
 
-const SHOULD_RETRY: &str = "x-should-retry";
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl Hint {
     /// Reads the hints about retries in `headers`.
@@ -61,11 +61,7 @@ impl Hint {
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    let says = |word: &[u8]| {
-        let lines = headers.get_all(SHOULD_RETRY).iter();
-        let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        values.any(|value| value.trim_ascii().eq_ignore_ascii_case(word))
-    };
+    let says = |word| list(headers, &SHOULD_RETRY).any(|value| value.eq_ignore_ascii_case(word));
     let pushback = retry_after::pushback(headers);
     if says(b"false") || pushback == Some(false) {
         return Some(false);
@@ -73,9 +69,28 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
     says(b"true").then_some(true).or(pushback)
 }
 
+/// Returns the members of a header that is a list.
+pub(crate) fn list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii)
+}
+
+/// Parses digits. A number that is too large is the largest.
+#[cfg(any(feature = "cache", feature = "per-key"))]
+pub(crate) fn integer(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    Some(digits.parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -148,5 +163,22 @@ mod tests {
             Hint::from_headers(&headers).retry_after(),
             Some(std::time::Duration::ZERO)
         );
+    }
+
+    #[cfg(any(feature = "cache", feature = "per-key"))]
+    #[test]
+    fn only_digits_are_a_number() {
+        for text in ["", "-1", "+1", "1.0", " 1", "1 ", "0x1", "one"] {
+            assert_eq!(integer(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(integer(b"007"), Some(7));
+        assert_eq!(integer(b"99999999999999999999999"), Some(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_read_back(number: u64) {
+            prop_assert_eq!(integer(number.to_string().as_bytes()), Some(number));
+        }
     }
 }

@@ -4,9 +4,6 @@ mod opened;
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    io::IoSlice,
-    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -14,9 +11,10 @@ use std::{
 
 use bytes::Buf;
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 pub use self::opened::PeekedBody;
+use crate::http::{guarded_body::each_slice, timer::Timer};
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -28,10 +26,9 @@ pub(crate) struct BodyPeek<B: Body> {
     /// The number of bytes read.
     bytes: usize,
     bounds: ReadLimits,
-    /// Created when the body first has to be waited for.
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timeout has elapsed, and the body is polled once more.
-    asked_again: bool,
+    timer: Timer,
+    /// The end of the patience, once the body has to be waited for; `None` within if it has none.
+    until: Option<Option<Instant>>,
 }
 
 /// The limits on what is read, and the timeout.
@@ -66,8 +63,8 @@ impl<B: Body> BodyPeek<B> {
             read: VecDeque::new(),
             bytes: 0,
             bounds,
-            timer: None,
-            asked_again: false,
+            timer: Timer::default(),
+            until: None,
         }
     }
 
@@ -99,25 +96,12 @@ impl<B: Body> BodyPeek<B> {
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
         let patience = self.bounds.patience;
-        if patience.is_zero() {
-            return Poll::Ready(());
+        match self.until.get_or_insert_with(|| now.checked_add(patience)) {
+            Some(until) => self.timer.poll(*until, now, cx),
+            None => Poll::Pending,
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        if timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if Instant::now() < timer.deadline() {
-            return Poll::Pending;
-        }
-        // In a task whose tokio budget is used up, every resource and timer is pending. So the body
-        // is polled once more with a new budget; not more often, since it might use up the budget
-        // each time.
-        if mem::replace(&mut self.asked_again, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Passes the data of the newest frame up to the limit to `look`. Returns `true` if that is all
@@ -161,24 +145,4 @@ impl<B: Body> BodyPeek<B> {
 
 fn data<D: Buf, E>(frame: &Result<Frame<D>, E>) -> Option<&D> {
     frame.as_ref().ok()?.data_ref()
-}
-
-/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
-/// could be read.
-pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
-    let wanted = data.remaining().min(most);
-    let chunk = data.chunk();
-    if chunk.len() >= wanted {
-        look(&chunk[..wanted]);
-        return true;
-    }
-    let mut slices = [IoSlice::new(&[]); 16];
-    let count = data.chunks_vectored(&mut slices);
-    let mut seen = 0;
-    for slice in &slices[..count] {
-        let end = slice.len().min(wanted - seen);
-        look(&slice[..end]);
-        seen += end;
-    }
-    seen == wanted
 }

@@ -67,15 +67,8 @@ pin_project! {
     /// Response future of [`HttpClient`] and [`HttpRequestService`].
     pub struct HttpClientFuture<F> {
         #[pin]
-        state: State<F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Called { #[pin] future: F },
-        Failed { error: Option<InvalidUrl> },
+        future: Option<F>,
+        error: Option<InvalidUrl>,
     }
 }
 
@@ -205,11 +198,16 @@ impl Error for InvalidUrl {
 
 impl<F> HttpClientFuture<F> {
     fn of(called: Result<F, InvalidUrl>) -> Self {
-        let state = match called {
-            Ok(future) => State::Called { future },
-            Err(error) => State::Failed { error: Some(error) },
-        };
-        Self { state }
+        match called {
+            Ok(future) => Self {
+                future: Some(future),
+                error: None,
+            },
+            Err(error) => Self {
+                future: None,
+                error: Some(error),
+            },
+        }
     }
 }
 
@@ -221,12 +219,11 @@ where
     type Output = Result<Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Called { future } => future.poll(cx).map_err(Into::into),
-            StateProj::Failed { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error.into())),
-                None => Poll::Pending,
-            },
+        let this = self.project();
+        match (this.future.as_pin_mut(), this.error.take()) {
+            (Some(future), _) => future.poll(cx).map_err(Into::into),
+            (None, Some(error)) => Poll::Ready(Err(error.into())),
+            (None, None) => Poll::Pending,
         }
     }
 }

@@ -56,9 +56,9 @@ impl ErrorBody {
         error
     }
 
-    /// Returns `true` if it has one of these codes.
-    pub(super) fn has_code(&self, codes: &[&str]) -> bool {
-        self.codes.iter().any(|code| codes.contains(&&**code))
+    /// Returns `true` if one of its codes contains one of these words.
+    pub(super) fn has_code(&self, words: &[&str]) -> bool {
+        self.codes.iter().any(|code| codes::has_any(code, words))
     }
 
     /// Returns `true` if its message contains one of these words.
@@ -68,13 +68,13 @@ impl ErrorBody {
 
     /// Returns `true` if its message or one of its codes contains one of these words.
     pub(super) fn mentions(&self, words: &[&str]) -> bool {
-        self.says(words) || self.codes.iter().any(|code| codes::has_any(code, words))
+        self.says(words) || self.has_code(words)
     }
 
     pub(super) fn is_of_limits(&self) -> bool {
         self.is_daily.is_some()
             || self.retry_delay.is_some()
-            || self.has_code(codes::MONEY)
+            || self.has_code(codes::MONEY_CODES)
             || self.mentions(codes::LIMIT_WORDS)
     }
 
@@ -114,11 +114,11 @@ impl ErrorBody {
     }
 
     fn of_prose(text: &str) -> Self {
-        let codes = [codes::MONEY, codes::CONTEXT, codes::POLICY, codes::OTHERS].into_iter();
-        let codes = codes.flatten().map(|code| (*code).to_owned());
+        let quoted = text.split('"').skip(1);
         Self {
-            codes: codes
-                .filter(|code| text.contains(&format!("\"{code}\"")))
+            codes: quoted
+                .filter(|text| codes::is_code(text))
+                .map(str::to_owned)
                 .collect(),
             words: text.chars().take(MOST_WORDS).collect(),
             message: (!text.trim_start().starts_with('<')).then(|| text.to_owned()),

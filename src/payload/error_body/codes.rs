@@ -1,78 +1,54 @@
-//! Codes and words of provider errors.
+//! Words in the codes and messages of provider errors.
 //!
-//! Words are in lower case and match any case.
+//! The words of a code are compared like those of a message: `context_length_exceeded` and
+//! `ContextLengthExceeded` contain "context length".
 
 use std::time::Duration;
 
 use crate::http::headers::duration;
 
-/// Codes for exhausted credit.
-pub(super) const MONEY: &[&str] = &[
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "enforced_spend_limit_reached",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "billing_error",
+/// Words in codes for exhausted credit. In messages, most of them are about other limits as well.
+pub(super) const MONEY_CODES: &[&str] = &[
+    "insufficient quota",
+    "credit balance",
+    "spend limit",
+    "organization usage limit",
+    "billing ",
 ];
 
-/// All other codes that text is searched for.
-pub(super) const OTHERS: &[&str] = &[
-    "slow_down",
-    "resource_unavailable",
-    "overloaded_error",
-    "rate_limit_exceeded",
-    "rate_limit_error",
-    "RESOURCE_EXHAUSTED",
-    "request_too_large",
-    "timeout_error",
-];
-
-/// Codes for a prompt that is too long.
-pub(super) const CONTEXT: &[&str] = &[
-    "context_length_exceeded",
-    "context_window_exceeded",
-    "ContextWindowExceededError",
-    "exceed_context_size_error",
-    "model_max_prompt_tokens_exceeded",
-];
-
-/// Codes for a prompt or a response that violates a policy.
-pub(super) const POLICY: &[&str] = &[
-    "content_policy_violation",
-    "ContentPolicyViolationError",
-    "content_filter",
-    "content_policy",
-    "ResponsibleAIPolicyViolation",
-    "moderation_blocked",
-    "cyber_policy_violation",
-    "data_inspection_failed",
-    "DataInspectionFailed",
+/// Words for exhausted credit.
+pub(super) const MONEY_WORDS: &[&str] = &[
+    "credit balance is too low",
+    "insufficient balance",
+    "insufficient credit",
+    "insufficient funds",
+    "used all available credits",
 ];
 
 /// Words for a prompt that exceeds the context window.
-pub(super) const CONTEXT_WORDS: &[&str] = &[
+pub(super) const CONTEXT: &[&str] = &[
     "context length",
     "context window",
     "context limit",
     "context size",
+    "max prompt tokens",
     "prompt is too long",
     "prompt too long",
     "input is too long",
     "maximum prompt length",
     "maximum number of tokens",
     "number of tokens in the prompt cannot exceed",
-    "`max_new_tokens` must be <=",
+    "`max new tokens` must be <=",
 ];
 
 /// Words for a prompt or a response that violates a policy.
-pub(super) const POLICY_WORDS: &[&str] = &[
+pub(super) const POLICY: &[&str] = &[
     "content management policy",
     "content policy",
+    "policy violation",
     "content filter",
+    "data inspection",
+    "moderation blocked",
     "our usage polic",
     "usage guidelines",
     "safety system",
@@ -83,50 +59,90 @@ pub(super) const POLICY_WORDS: &[&str] = &[
     "requires moderation",
 ];
 
-/// Words for exhausted credit. "Billing" alone is not among them, since messages about other limits
-/// contain it as well.
-pub(super) const MONEY_WORDS: &[&str] = &[
-    "credit balance is too low",
-    "insufficient balance",
-    "insufficient credit",
-    "insufficient funds",
-    "used all available credits",
-];
-
 /// Words for an overload.
 pub(super) const CAPACITY_WORDS: &[&str] = &[
     "overloaded",
     "resource unavailable",
-    "resource_unavailable",
-    "temporary-reduced-capacity",
+    "temporary reduced capacity",
     "capacity exceeded",
     "no capacity",
 ];
 
-/// Words for a load that rose too fast.
-pub(super) const RAMP_WORDS: &[&str] = &["slow_down", "acceleration"];
-
-/// Words for too many concurrent requests.
-pub(super) const CONCURRENCY_WORDS: &[&str] = &["concurren"];
-
 /// Words for any limit.
 pub(super) const LIMIT_WORDS: &[&str] = &[
     "rate limit",
-    "rate_limit",
     "ratelimit",
-    "rate-limit",
     "too many requests",
     "throttl",
-    "resource_exhausted",
+    "resource exhausted",
     "quota",
 ];
 
 /// Returns `true` if `text` contains one of `words`.
 pub(super) fn has_any(text: &str, words: &[&str]) -> bool {
-    let text = text.to_ascii_lowercase();
     // Google's term for the billing project is not about a limit.
-    let text = text.replace("quota project", "");
+    let text = spaced(text).replace("quota project", "");
     words.iter().any(|word| text.contains(word))
+}
+
+/// Returns the words of a code or message in lower case, with spaces between them.
+pub(super) fn spaced(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        if before.is_ascii_lowercase() && c.is_ascii_uppercase() {
+            spaced.push(' ');
+        }
+        spaced.push(match c {
+            '_' | '-' => ' ',
+            c => c.to_ascii_lowercase(),
+        });
+        before = c;
+    }
+    spaced
+}
+
+/// Returns the status that an error with this code has as a response.
+pub(super) fn status(code: &str) -> Option<u16> {
+    if has_any(code, MONEY_CODES) {
+        return Some(if code == "billing_error" { 402 } else { 429 });
+    }
+    if has_any(code, CONTEXT) || has_any(code, POLICY) {
+        return Some(400);
+    }
+    let name = spaced(code);
+    Some(match name.strip_suffix(" error").unwrap_or(&name) {
+        "invalid request"
+        | "invalid prompt"
+        | "invalid argument"
+        | "failed precondition"
+        | "out of range"
+        | "bad request" => 400,
+        "authentication" | "invalid api key" | "unauthenticated" => 401,
+        "permission" | "permission denied" => 403,
+        "not found" | "model not found" => 404,
+        "request too large" => 413,
+        "rate limit"
+        | "rate limit exceeded"
+        | "slow down"
+        | "resource unavailable"
+        | "too many requests"
+        | "resource exhausted"
+        | "throttling exception" => 429,
+        "api" | "server" | "internal" | "internal server" | "data loss" => 500,
+        "unimplemented" => 501,
+        "service unavailable" | "engine overloaded" | "server overloaded" | "unavailable" => 503,
+        "timeout" | "deadline exceeded" => 504,
+        // Anthropic's. Others send `overloaded` with a 503.
+        "overloaded" if code != "overloaded" => 529,
+        _ => return None,
+    })
+}
+
+/// Returns `true` if `text` is a known code, and not a word like `timeout`.
+pub(super) fn is_code(text: &str) -> bool {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_lowercase());
+    !is_word && !text.contains(' ') && status(text).is_some()
 }
 
 /// Matches the beginning of OpenAI's message for a request that is too large.

@@ -61,13 +61,13 @@ fn outcome(
     // In the message of a rate limit these words mean something else.
     let is_in_words = Outcome::is_ambiguous(status) || status == StatusCode::INTERNAL_SERVER_ERROR;
     let says = |words| is_in_words && error.says(words);
-    if error.has_code(codes::CONTEXT) || says(codes::CONTEXT_WORDS) {
+    if error.has_code(codes::CONTEXT) || says(codes::CONTEXT) {
         return Outcome::ContextTooLong;
     }
-    if error.has_code(codes::POLICY) || says(codes::POLICY_WORDS) {
+    if error.has_code(codes::POLICY) || says(codes::POLICY) {
         return Outcome::ContentPolicy;
     }
-    if error.has_code(codes::MONEY) || error.says(codes::MONEY_WORDS) {
+    if error.has_code(codes::MONEY_CODES) || error.says(codes::MONEY_WORDS) {
         return Outcome::QuotaExhausted;
     }
     if let Some(limit) = limit {
@@ -99,7 +99,7 @@ fn outcome(
 fn status(error: &ErrorBody) -> StatusCode {
     let number = |code: &String| code.parse().ok().filter(|code| (400..600).contains(code));
     let by_words = || {
-        if error.mentions(codes::CONTEXT_WORDS) || error.mentions(codes::POLICY_WORDS) {
+        if error.mentions(codes::CONTEXT) || error.mentions(codes::POLICY) {
             400
         } else if error.mentions(codes::MONEY_WORDS) || error.mentions(codes::LIMIT_WORDS) {
             429
@@ -116,46 +116,5 @@ fn status(error: &ErrorBody) -> StatusCode {
 
 /// Returns the status for a code or type of the error.
 fn named(error: &ErrorBody) -> Option<u16> {
-    error.codes.iter().find_map(|code| by_name(code))
-}
-
-fn by_name(code: &str) -> Option<u16> {
-    if codes::MONEY.contains(&code) {
-        return Some(if code == "billing_error" { 402 } else { 429 });
-    }
-    if codes::CONTEXT.contains(&code) || codes::POLICY.contains(&code) {
-        return Some(400);
-    }
-    Some(match code {
-        "invalid_request_error"
-        | "invalid_prompt"
-        | "INVALID_ARGUMENT"
-        | "FAILED_PRECONDITION"
-        | "OUT_OF_RANGE"
-        | "BadRequestError" => 400,
-        "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => 401,
-        "permission_error" | "permission_denied" | "PERMISSION_DENIED" => 403,
-        "not_found_error" | "model_not_found" | "NOT_FOUND" | "NotFoundError" => 404,
-        "request_too_large" => 413,
-        "rate_limit_error"
-        | "rate_limit_exceeded"
-        | "slow_down"
-        | "resource_unavailable"
-        | "too_many_requests"
-        | "RESOURCE_EXHAUSTED"
-        | "ThrottlingException" => 429,
-        "api_error"
-        | "server_error"
-        | "internal_error"
-        | "internal_server_error"
-        | "INTERNAL"
-        | "UNKNOWN"
-        | "DATA_LOSS"
-        | "InternalServerError" => 500,
-        "UNIMPLEMENTED" => 501,
-        "service_unavailable" | "engine_overloaded" | "server_overloaded" | "UNAVAILABLE" => 503,
-        "timeout_error" | "timeout" | "DEADLINE_EXCEEDED" => 504,
-        "overloaded_error" => 529,
-        _ => return None,
-    })
+    error.codes.iter().find_map(|code| codes::status(code))
 }

@@ -135,7 +135,7 @@ impl LimitError {
 
 /// Classifies by the explicit reason first and by the status last.
 fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> ThrottleReason {
-    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY) {
+    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY_CODES) {
         return ThrottleReason::QuotaExhausted;
     }
     if error.is_daily == Some(true) {
@@ -144,7 +144,7 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
     if codes::is_too_large(&error.words) {
         return ThrottleReason::TooLarge;
     }
-    if error.mentions(codes::RAMP_WORDS) {
+    if error.has_code(&["slow down"]) || error.mentions(&["acceleration"]) {
         return ThrottleReason::Ramp;
     }
     let is_overload = Outcome::of_status(status) == Outcome::Overloaded;
@@ -152,7 +152,7 @@ fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> Throttle
         return ThrottleReason::Capacity;
     }
     let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-    if error.mentions(codes::CONCURRENCY_WORDS) || limits.used_up().any(in_flight) {
+    if error.mentions(&["concurren"]) || limits.used_up().any(in_flight) {
         return ThrottleReason::Concurrency;
     }
     // If the quota is named, its message repeats the name or is about other plans.

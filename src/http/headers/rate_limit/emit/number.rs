@@ -1,9 +1,6 @@
 //! Integers in header fields.
 
-use std::{
-    str,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use crate::http::headers::retry_after::seconds_begun;
 
@@ -23,17 +20,8 @@ pub(super) fn epoch(now: SystemTime, wait: Duration) -> u64 {
     seconds(passed.saturating_add(wait))
 }
 
-/// Parses digits, saturating.
-pub(super) fn parse(text: &[u8]) -> Option<u64> {
-    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let digits = str::from_utf8(text).ok().filter(|_| is_number)?;
-    Some(digits.parse().unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -45,21 +33,5 @@ mod tests {
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
         assert_eq!(epoch(before, Duration::from_millis(1_500)), 2);
         assert_eq!(epoch(SystemTime::UNIX_EPOCH, Duration::MAX), MOST);
-    }
-
-    #[test]
-    fn only_digits_are_a_number() {
-        for text in ["", "-1", "+1", "1.0", " 1", "1 ", "0x1", "one"] {
-            assert_eq!(parse(text.as_bytes()), None, "{text:?}");
-        }
-        assert_eq!(parse(b"007"), Some(7));
-        assert_eq!(parse(b"99999999999999999999999"), Some(u64::MAX));
-    }
-
-    proptest! {
-        #[test]
-        fn every_number_is_read_back(number: u64) {
-            prop_assert_eq!(parse(number.to_string().as_bytes()), Some(number));
-        }
     }
 }

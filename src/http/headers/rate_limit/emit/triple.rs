@@ -2,10 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{
-    Standing,
-    number::{MOST, parse},
-};
+use super::{Standing, number::MOST};
+use crate::http::headers::integer;
 
 /// The header names of draft 03.
 pub(super) const DRAFT_03: [HeaderName; 3] = [
@@ -26,8 +24,8 @@ fn read(headers: &HeaderMap, [limit, remaining, reset]: &[HeaderName; 3]) -> Opt
     let value = |name| Some(headers.get(name)?.as_bytes().trim_ascii());
     // Draft 03 lets policies follow the limit: `10, 10;w=1, 50;w=60`.
     let mut limit = value(limit)?.split(|byte| matches!(byte, b',' | b';'));
-    parse(limit.next()?.trim_ascii())?;
-    Some((parse(value(remaining)?)?, parse(value(reset)?)?))
+    integer(limit.next()?.trim_ascii())?;
+    Some((integer(value(remaining)?)?, integer(value(reset)?)?))
 }
 
 /// Writes `standing`, except if the present fields are at least as restrictive.

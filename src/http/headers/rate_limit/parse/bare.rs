@@ -1,13 +1,6 @@
 //! One limit in three headers: `RateLimit-Limit` and its companions, with or without `X-`.
 
-use super::{
-    policy,
-    set::{ReportedCount, Set},
-    structured,
-    structured::Member,
-    value,
-    value::Moment,
-};
+use super::{policy, set::Set, structured, structured::Member, value, value::Moment};
 use crate::http::headers::rate_limit::limits::Reported;
 
 /// The IETF's drafts up to 06.
@@ -69,7 +62,7 @@ fn quotas(text: &str, set: &mut Set) -> Vec<Member> {
     if limit.is_none() || !members.iter().skip(1).all(is_policy) {
         return Vec::new();
     }
-    set.limit(limit.map(ReportedCount::from));
+    set.limit(limit.map(i128::from));
     members.retain(is_policy);
     members
 }

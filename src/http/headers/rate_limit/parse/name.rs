@@ -46,23 +46,15 @@ pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
 }
 
 fn subject(what: &str) -> Option<Subject> {
-    if let Some(period) = period(what) {
-        return Some(Subject {
-            family: Family::Legacy,
-            project: false,
-            dimension: Dimension::Requests,
-            period: Some(period),
-        });
-    }
     let own = what.strip_prefix("project-");
     let what = own.unwrap_or(what);
-    let (dimension, period) = match (dimension(what), what.rsplit_once('-')) {
-        (Some(dimension), _) => (dimension, None),
-        (None, Some((unit, over))) => (dimension(unit)?, Some(period(over)?)),
-        (None, None) => return None,
+    let (family, dimension, period) = match (dimension(what), what.rsplit_once('-')) {
+        (Some(dimension), _) => (Family::OpenAi, dimension, None),
+        (None, Some((unit, over))) => (Family::OpenAi, dimension(unit)?, Some(period(over)?)),
+        (None, None) => (Family::Legacy, Dimension::Requests, Some(period(what)?)),
     };
     Some(Subject {
-        family: Family::OpenAi,
+        family,
         project: own.is_some(),
         dimension,
         period,

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    set::{ReportedCount, Set},
-    structured,
-    structured::Member,
-};
+use super::{set::Set, structured, structured::Member};
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
 /// Draft 08 and later: policies have names.
@@ -33,8 +29,8 @@ pub(super) fn in_one(field: &str, policies: &[Member]) -> Vec<Reported> {
         return Vec::new();
     };
     let mut set = Set::default();
-    set.limit(limit.map(ReportedCount::from));
-    set.remaining(remaining.map(ReportedCount::from));
+    set.limit(limit.map(i128::from));
+    set.remaining(remaining.map(i128::from));
     set.reset(reset.and_then(seconds));
     if set.reported(Dimension::Requests, None).is_none() {
         return Vec::new();
@@ -70,9 +66,9 @@ fn merged(policy: Option<&Member>, left: Option<&Member>) -> Option<Reported> {
     let name = left.or(policy)?.name.as_deref()?;
     let dimension = dimension(name, policy.and_then(|policy| policy.qu.as_deref()))?;
     let mut set = Set::default();
-    set.limit(policy.and_then(|policy| policy.q).map(ReportedCount::from));
+    set.limit(policy.and_then(|policy| policy.q).map(i128::from));
     if let Some(left) = left {
-        set.remaining(left.r.map(ReportedCount::from));
+        set.remaining(left.r.map(i128::from));
         set.reset(left.t.or(left.w).and_then(seconds));
     }
     let period = policy.and_then(|policy| policy.w).and_then(window);

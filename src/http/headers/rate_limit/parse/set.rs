@@ -4,15 +4,8 @@ use std::time::Duration;
 
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
-/// A count, or a negative number for an unknown one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReportedCount {
-    Of(u64),
-    /// A negative number.
-    Unknown,
-}
-
-/// The parts of one limit found so far; of duplicates, the more restrictive.
+/// The parts of one limit found so far; of duplicates, the more restrictive. A limit with a negative
+/// count is unknown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Set {
     pub(super) limit: Option<u64>,
@@ -24,12 +17,12 @@ pub(super) struct Set {
 // ===== impl Set =====
 
 impl Set {
-    pub(super) fn limit(&mut self, count: Option<ReportedCount>) {
+    pub(super) fn limit(&mut self, count: Option<i128>) {
         let limit = self.known(count);
         self.limit = least(self.limit, limit);
     }
 
-    pub(super) fn remaining(&mut self, count: Option<ReportedCount>) {
+    pub(super) fn remaining(&mut self, count: Option<i128>) {
         let remaining = self.known(count);
         self.remaining = least(self.remaining, remaining);
     }
@@ -58,22 +51,9 @@ impl Set {
         })
     }
 
-    fn known(&mut self, count: Option<ReportedCount>) -> Option<u64> {
-        match count? {
-            ReportedCount::Of(number) => Some(number),
-            ReportedCount::Unknown => {
-                self.is_unknown = true;
-                None
-            }
-        }
-    }
-}
-
-// ===== impl ReportedCount =====
-
-impl From<i64> for ReportedCount {
-    fn from(number: i64) -> Self {
-        u64::try_from(number).map_or(Self::Unknown, Self::Of)
+    fn known(&mut self, count: Option<i128>) -> Option<u64> {
+        self.is_unknown |= count.is_some_and(i128::is_negative);
+        u64::try_from(count?).ok()
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
 
 use http::{HeaderMap, HeaderValue};
 
-use super::set::ReportedCount;
 use crate::http::headers::{date, date::Now, decimal, decimal::decimal, duration::duration};
 
 /// From here on a number of seconds is an instant: as a wait it would be 31 years.
@@ -39,19 +38,15 @@ pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<C
 }
 
 /// Parses the whole part of a number, saturating.
-pub(super) fn count(text: &str) -> Option<ReportedCount> {
-    let number = text.strip_prefix('-');
-    let is_negative = number.is_some();
-    let number = number.unwrap_or(text);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    if is_negative {
-        return Some(ReportedCount::Unknown);
-    }
-    Some(ReportedCount::Of(whole.parse().unwrap_or(u64::MAX)))
+pub(super) fn count(text: &str) -> Option<i128> {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let count = decimal(number, decimal::SECOND).filter(|_| !number.starts_with('.'))?;
+    let is_negative = number.len() < text.len();
+    Some(if is_negative {
+        -1
+    } else {
+        count.as_secs().into()
+    })
 }
 
 /// Returns `true` if the response is from a cache. Some proxies send an age of zero with all

@@ -1,4 +1,4 @@
-//! The timer of a call.
+//! The timer of a call or a body.
 
 use std::{
     future::Future,
@@ -9,12 +9,9 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::bounds::End;
-use crate::error::TimedOut;
-
 /// A timer that is created at the first wait, and then reused.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// The timeout has passed, and the inner future or body is polled once more.
     asked_again: bool,
@@ -24,23 +21,21 @@ pub(super) struct Timer {
 
 impl Timer {
     /// Returns `Ready` once `end` has come. May wake the task once before.
-    pub(super) fn poll(&mut self, end: End, now: Instant, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        if now >= end.at {
-            return self.poll_late(cx).map(|()| end.why);
+    pub(crate) fn poll(&mut self, end: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if now >= end {
+            return self.poll_late(cx);
         }
         self.asked_again = false;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(end.at)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
         // A timer that fires too early is not reset, because that is slower than one wake-up.
-        if sleep.deadline() > end.at {
-            sleep.as_mut().reset(end.at);
+        if sleep.deadline() > end {
+            sleep.as_mut().reset(end);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if sleep.deadline() >= end.at {
-                return Poll::Ready(end.why);
+            if sleep.deadline() >= end {
+                return Poll::Ready(());
             }
-            sleep.as_mut().reset(end.at);
+            sleep.as_mut().reset(end);
         }
         Poll::Pending
     }
