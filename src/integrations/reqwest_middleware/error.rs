@@ -13,6 +13,13 @@ use crate::error::{BoxError, Rejected};
 #[derive(Debug)]
 pub struct LayerError(BoxError);
 
+/// An error of the inner middleware, while it passes through the layers.
+///
+/// The source of a `reqwest_middleware::Error` is the source of its inner error, which is skipped.
+/// This includes the inner error, so that predicates find a [`Rejected`] of an inner layer.
+#[derive(Debug)]
+struct ErrorAndSources(Error);
+
 // ===== impl LayerError =====
 
 impl LayerError {
@@ -41,16 +48,37 @@ impl StdError for LayerError {
     }
 }
 
+// ===== impl ErrorAndSources =====
+
+impl fmt::Display for ErrorAndSources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for ErrorAndSources {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            Error::Middleware(error) => Some(error.as_ref()),
+            Error::Reqwest(error) => Some(error),
+        }
+    }
+}
+
 /// Converts an error of the inner middleware.
 pub(super) fn into_layers(error: Error) -> BoxError {
     match error {
         Error::Reqwest(error) => error.into(),
-        error @ Error::Middleware(_) => error.into(),
+        error @ Error::Middleware(_) => ErrorAndSources(error).into(),
     }
 }
 
 /// Converts an error of the layers.
 pub(super) fn out_of_layers(error: BoxError) -> Error {
+    let error = match error.downcast::<ErrorAndSources>() {
+        Ok(inside) => return inside.0,
+        Err(error) => error,
+    };
     let error = match error.downcast::<reqwest::Error>() {
         Ok(error) => return Error::Reqwest(*error),
         Err(error) => error,
@@ -105,7 +133,7 @@ mod tests {
     #[test]
     fn inner_errors_are_unchanged() {
         let boxed = into_layers(Error::middleware(rejected()));
-        assert!(Rejected::of(&boxed).is_some());
+        assert!(boxed.source().unwrap().is::<Rejected>());
         let Error::Middleware(error) = out_of_layers(boxed) else {
             panic!("not an error of a middleware")
         };
