@@ -123,21 +123,17 @@ impl<S: Clone, Request> Run<S, Request> {
 
     /// Joins a target's queue.
     pub(super) fn queue(&self, number: usize, wait: Option<Duration>) -> Result<Lane<S>, Rejected> {
+        let target = self.target(number);
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let max_wait = self.deadline.map_or(Duration::MAX, left);
         if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
-            return Err(self.too_long(number, wait));
+            let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
+            return Err(target.limiter.too_long(self.tokens, max_wait, wait));
         }
-        let (target, service) = (self.target(number), self.service(number));
-        let limiter = &target.limiter;
-        limiter.queue(self.tokens, wait, target.max_waiting, service)
-    }
-
-    /// Returns the rejection of a request that would wait for `wait`.
-    pub(super) fn too_long(&self, number: usize, wait: Option<Duration>) -> Rejected {
-        let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
-        let limiter = &self.target(number).limiter;
-        limiter.too_long(self.tokens, max_wait, wait)
+        let service = self.service(number);
+        target
+            .limiter
+            .queue(self.tokens, wait, target.max_waiting, service)
     }
 
     /// Returns a new clone of the target's service.

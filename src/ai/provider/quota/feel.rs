@@ -1,7 +1,7 @@
 //! A limit on requests that no header reports, found from rejections and probed again.
 
 use super::{
-    QuotaTicket, Quotas, Spec,
+    QuotaTicket, Quotas,
     meter::{MOST, Meter},
 };
 use crate::{ai::provider::Shape, http::Dimension, limit::Quota};
@@ -31,13 +31,9 @@ impl Quotas {
             changed: now,
             floor: 1,
         });
-        let spec = Spec {
-            dimension: Dimension::Requests,
-            quota: Quota::new(MOST, self.minute).margin(self.margin),
-            shape: Shape::Window,
-        };
-        let counting = self.accounting.counting();
-        self.meters.push(Meter::new(&spec, counting, true, now));
+        let quota = Quota::new(MOST, self.provider.minute());
+        let meter = self.learned_meter(Dimension::Requests, quota, Shape::Window, now);
+        self.meters.push(meter);
     }
 
     /// Returns `true` if the limit at `place` has not been reported.
@@ -78,11 +74,5 @@ impl Quotas {
             meter.set_limit(limit + (limit / STEP).max(1));
             felt.changed = now;
         }
-    }
-
-    /// Replaces the probed limit by the reported one.
-    pub(super) fn is_told(&mut self, place: usize, meter: Meter) {
-        self.felt = None;
-        self.meters[place] = meter;
     }
 }

@@ -22,7 +22,7 @@ impl Quotas {
             return;
         }
         self.hear(ticket, limits, now);
-        let period = nanos(self.minute);
+        let period = nanos(self.provider.minute());
         self.flight.answered(!limits.is_empty(), period, now);
         self.feel_for_more(period, now);
     }
@@ -41,7 +41,14 @@ impl Quotas {
                 continue;
             }
             match self.place(reported) {
-                Some(n) if !self.is_felt(n) => self.hear_one(n, ticket, reported, now),
+                Some(n) if !self.is_felt(n) => {
+                    // A limit found after the request was sent has no mark of it.
+                    if n < ticket.known.into() {
+                        let (meter, mark) = (&mut self.meters[n], ticket.marks[n]);
+                        meter.advance(now);
+                        meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
+                    }
+                }
                 felt => self.found(felt, reported, shape, now),
             }
         }
@@ -88,7 +95,7 @@ impl Quotas {
     /// Finds the limit that a report is about.
     fn place(&self, reported: &Reported) -> Option<usize> {
         let period = self.period_of(reported);
-        let margin = nanos(self.margin);
+        let margin = nanos(self.provider.margin_or_default());
         let of_period = |meter: &Meter| match period {
             // With or without the margin.
             Some(period) => meter.period.abs_diff(nanos(period)) <= margin,
@@ -107,19 +114,9 @@ impl Quotas {
     /// Returns the reported period. A period of a minute becomes the configured one.
     fn period_of(&self, reported: &Reported) -> Option<Duration> {
         reported.period.map(|period| match period.as_secs() {
-            60 => self.minute,
+            60 => self.provider.minute(),
             _ => period,
         })
-    }
-
-    fn hear_one(&mut self, n: usize, ticket: &QuotaTicket, reported: &Reported, now: u64) {
-        let meter = &mut self.meters[n];
-        if n >= ticket.known.into() {
-            return;
-        }
-        meter.advance(now);
-        let mark = ticket.marks[n];
-        meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
     }
 
     /// Adds a limit that was not configured.
@@ -127,33 +124,47 @@ impl Quotas {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
         };
-        let period = self.period_or_guess(reported);
-        let spec = Spec {
-            dimension: reported.dimension,
-            quota: Quota::new(limit, period).margin(self.margin),
-            shape,
-        };
-        let mut meter = Meter::new(&spec, self.accounting.counting(), true, now);
+        let quota = Quota::new(limit, self.period_or_guess(reported));
+        let mut meter = self.learned_meter(reported.dimension, quota, shape, now);
         let left = reported.remaining.unwrap_or(limit);
         meter.found_used(limit.saturating_sub(left), now);
         match felt {
-            Some(place) => self.is_told(place, meter),
+            Some(place) => {
+                self.felt = None;
+                self.meters[place] = meter;
+            }
             None if self.meters.len() < MOST_METERS => self.meters.push(meter),
             None => {}
         }
     }
 
-    fn period_or_guess(&self, reported: &Reported) -> Duration {
-        self.period_of(reported)
-            .unwrap_or_else(|| self.guess(reported))
+    /// Returns a new meter of a limit that was not configured.
+    pub(super) fn learned_meter(
+        &self,
+        dimension: Dimension,
+        quota: Quota,
+        shape: Shape,
+        now: u64,
+    ) -> Meter {
+        let spec = Spec {
+            dimension,
+            quota: quota.margin(self.provider.margin_or_default()),
+            shape,
+        };
+        Meter::new(&spec, self.provider.accounting().counting(), true, now)
     }
 
-    /// Guesses the period: a minute, or a day if the reset time is too long for a minute.
-    fn guess(&self, reported: &Reported) -> Duration {
+    /// Returns the reported period, or else a minute, or a day if the reset time is too long for a
+    /// minute.
+    fn period_or_guess(&self, reported: &Reported) -> Duration {
+        if let Some(period) = self.period_of(reported) {
+            return period;
+        }
         // No known limit takes longer than a day to recover.
-        let plausible = self.minute.saturating_mul(2)..=DAY;
+        let minute = self.provider.minute();
+        let plausible = minute.saturating_mul(2)..=DAY;
         let Some(reset) = reported.reset.filter(|reset| plausible.contains(reset)) else {
-            return self.minute;
+            return minute;
         };
         let used = match (reported.limit, reported.remaining) {
             (Some(limit), Some(left)) => limit.saturating_sub(left).max(1),
@@ -163,7 +174,7 @@ impl Quotas {
         if whole >= DAY.as_secs() / 2 {
             DAY
         } else {
-            self.minute
+            minute
         }
     }
 

@@ -29,7 +29,7 @@ use self::{
     feel::Felt, flight::RequestsInFlight, meter::Meter, pause::Pause, queued::QueuedTokens,
 };
 pub(crate) use self::{outlook::WHOLE, ticket::QuotaTicket};
-use super::{Accounting, Charge, Counting, Provider, Shape, ThrottleReason};
+use super::{Charge, Counting, Provider, Shape, ThrottleReason};
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
     error::{LimitKind, Rejected},
@@ -57,12 +57,9 @@ pub(crate) struct Quotas {
     pause: Pause,
     /// The tokens of all queued requests.
     queued: QueuedTokens,
-    accounting: Accounting,
+    provider: Provider,
     pub(crate) on_drop: Charge,
     learns: bool,
-    /// The period of a limit whose report names none.
-    minute: Duration,
-    margin: Duration,
     refused: u64,
 }
 
@@ -70,22 +67,22 @@ pub(crate) struct Quotas {
 
 impl Quotas {
     pub(crate) fn new(provider: &Provider, seed: u64, now: u64) -> Self {
-        let accounting = provider.accounting();
+        let counting = provider.accounting().counting();
         let mut meters = Vec::with_capacity(MOST_METERS);
-        for spec in provider.specs() {
-            meters.push(Meter::new(&spec, accounting.counting(), false, now));
-        }
+        meters.extend(
+            provider
+                .specs()
+                .map(|spec| Meter::new(&spec, counting, false, now)),
+        );
         Self {
             flight: RequestsInFlight::new(provider.concurrency()),
             meters,
             felt: None,
             pause: Pause::new(seed),
             queued: QueuedTokens::default(),
-            accounting,
+            provider: *provider,
             on_drop: Charge::default(),
             learns: false,
-            minute: provider.minute(),
-            margin: provider.margin_or_default(),
             refused: 0,
         }
     }
@@ -138,7 +135,7 @@ impl Quotas {
 
     /// Returns `true` if [`settle`](Self::settle) needs the time.
     pub(crate) fn settles_in_time(&self) -> bool {
-        self.accounting.counting() == Counting::Completion
+        self.provider.accounting().counting() == Counting::Completion
     }
 
     /// Ends a request with its usage; `None` keeps the reservation.
@@ -150,7 +147,7 @@ impl Quotas {
         now: Option<u64>,
     ) {
         self.flight.end();
-        let accounting = self.accounting;
+        let accounting = self.provider.accounting();
         for (meter, cost) in ticket.of(&mut self.meters) {
             if let Some(now) = now {
                 meter.advance(now);
@@ -230,7 +227,7 @@ impl Quotas {
         }
         self.flight.start();
         if !self.learns {
-            self.flight.recover(nanos(self.minute), now);
+            self.flight.recover(nanos(self.provider.minute()), now);
         }
         self.pause.started(self.queued.requests, now);
         QuotaTicket {

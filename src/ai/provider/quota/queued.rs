@@ -32,20 +32,10 @@ impl QueuedTokens {
     /// Returns `share` parts of [`WHOLE`] of the queued units of `dimension`, rounded up.
     #[inline]
     pub(super) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
-        match share {
-            0 => 0,
-            WHOLE => self.of(dimension),
-            _ => {
-                let product = u128::from(self.of(dimension)) * u128::from(share);
-                product.div_ceil(u128::from(WHOLE)) as u64
-            }
-        }
-    }
-
-    fn of(&self, dimension: Dimension) -> u64 {
-        match dimension {
+        let queued = match dimension {
             Dimension::Requests | Dimension::Concurrency => self.requests,
             _ => Accounting::reserved(dimension, self.tokens),
-        }
+        };
+        (u128::from(queued) * u128::from(share)).div_ceil(u128::from(WHOLE)) as u64
     }
 }

@@ -5,7 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ai::provider::Counting, error::Reason, http::Reported};
+use crate::{
+    ai::provider::{Accounting, Counting},
+    error::Reason,
+    http::Reported,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
