@@ -118,6 +118,19 @@ where
         self.pass.is_some().then_some(self).ok_or(rejected)
     }
 
+    /// Takes by `take`. If the room is gone, waits for it again without losing the turn.
+    pub(super) fn take_by<P>(
+        self,
+        take: impl FnOnce(&G, &G::Ask) -> Option<P>,
+    ) -> Result<P, Waiting<Self>> {
+        let Demand { gate, ask } = &self.demand;
+        let taken = (!self.place.is_closed()).then(|| take(gate, ask));
+        // Without it the place, and with it the turn, is kept.
+        taken
+            .flatten()
+            .ok_or_else(|| Box::pin(self.until_due()) as Waiting<Self>)
+    }
+
     fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
         self.demand.gate.refuse(&self.demand.ask, rejected)
     }
@@ -140,10 +153,9 @@ where
     }
 
     fn take(mut self) -> Result<G::Pass, Waiting<Self>> {
-        let Demand { gate, ask } = &self.demand;
-        let take = || (!self.place.is_closed()).then(|| gate.take_in_turn(ask))?;
-        let pass = self.pass.take().or_else(take);
-        // Without it the place, and with it the turn, is kept.
-        pass.ok_or_else(|| Box::pin(self.until_due()) as Waiting<Self>)
+        match self.pass.take() {
+            Some(pass) => Ok(pass),
+            None => self.take_by(G::take_in_turn),
+        }
     }
 }

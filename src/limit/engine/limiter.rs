@@ -94,13 +94,25 @@ pub(crate) async fn acquire<G: Limiter>(
     ask: G::Ask,
     max_wait: Duration,
 ) -> Result<G::Pass, Rejected> {
-    let rejected = match gate.enter(&ask, max_wait) {
+    let entered = gate.enter(&ask, max_wait);
+    acquire_by(gate, ask, max_wait, entered, Turn::take).await
+}
+
+/// The same with the result of entering, and with what takes in turn.
+pub(super) async fn acquire_by<G: Limiter, P>(
+    gate: &G,
+    ask: G::Ask,
+    max_wait: Duration,
+    entered: Result<P, Rejected>,
+    take: impl Fn(G::Turn) -> Result<P, Waiting<G::Turn>>,
+) -> Result<P, Rejected> {
+    let rejected = match entered {
         Ok(pass) => return Ok(pass),
         Err(rejected) => rejected,
     };
     let mut waiting = gate.wait(ask, rejected, max_wait, usize::MAX)?;
     loop {
-        match waiting.await?.take() {
+        match take(waiting.await?) {
             Ok(pass) => return Ok(pass),
             Err(again) => waiting = again,
         }
