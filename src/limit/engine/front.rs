@@ -3,32 +3,17 @@
 use tokio::time::Instant;
 
 use super::{
-    limiter::{Limiter, Turn, Waiting},
+    limiter::{Limiter, Waiting},
     wait_queue::{Expiry, Waiter, before},
 };
 use crate::error::Rejected;
-
-/// A gate that takes nothing for the front of its queue before the instant of the call.
-pub trait Schedule: Limiter + Send + Sync + 'static {
-    /// Whether there is room for the front, and if not, for how long.
-    fn look(&self, ask: &Self::Ask) -> Result<(), Rejected>;
-
-    /// Takes what the front asks for, if there is room.
-    fn take_in_turn(&self, ask: &Self::Ask) -> Option<Self::Pass>;
-
-    /// Returns the rejection of a front that was not called in time although there was room.
-    fn late(&self, ask: &Self::Ask) -> Rejected;
-
-    /// Hears that a request has left the queue.
-    fn left(&self, _: &Self::Ask) {}
-}
 
 /// A request in the queue.
 #[allow(
     missing_debug_implementations,
     reason = "it can't be named outside this crate"
 )]
-pub struct Front<G: Schedule> {
+pub struct Front<G: Limiter> {
     /// Dropped before the next, so that the queue is seen without it.
     place: Waiter,
     demand: Demand<G>,
@@ -37,12 +22,12 @@ pub struct Front<G: Schedule> {
 }
 
 /// What a request asks for, and of which gate.
-struct Demand<G: Schedule> {
+struct Demand<G: Limiter> {
     gate: G,
     ask: G::Ask,
 }
 
-impl<G: Schedule> Drop for Demand<G> {
+impl<G: Limiter> Drop for Demand<G> {
     fn drop(&mut self) {
         self.gate.left(&self.ask);
     }
@@ -50,16 +35,13 @@ impl<G: Schedule> Drop for Demand<G> {
 
 // ===== impl Front =====
 
-impl<G: Schedule> Front<G>
-where
-    G::Pass: Send + Sync + 'static,
-{
+impl<G: Limiter> Front<G> {
     /// Waits with a place in the queue, or hears that there is none.
-    pub(crate) fn wait(
+    pub(super) fn wait(
         gate: &G,
         ask: G::Ask,
         place: Result<Waiter, Rejected>,
-    ) -> Result<Waiting<Self>, Rejected> {
+    ) -> Result<Waiting<G>, Rejected> {
         let place = place.inspect_err(|rejected| drop(gate.refuse(&ask, rejected)))?;
         let gate = gate.clone();
         let mut front = Self {
@@ -68,7 +50,8 @@ where
             pass: None,
         };
         Ok(Box::pin(async move {
-            let last = front.place.last_instant();
+            let last = front.place.deadline();
+            let last = last.and_then(|deadline| deadline.checked_add(G::LATENESS));
             match before(last, front.place.reach_head()).await {
                 Some(true) => front.until_due().await,
                 Some(false) | None => front.expire(),
@@ -118,29 +101,26 @@ where
         self.pass.is_some().then_some(self).ok_or(rejected)
     }
 
-    /// Takes by `take`. If the room is gone, waits for it again without losing the turn.
+    /// Takes by `take`, otherwise like [`take`](Self::take).
     pub(super) fn take_by<P>(
         self,
         take: impl FnOnce(&G, &G::Ask) -> Option<P>,
-    ) -> Result<P, Waiting<Self>> {
+    ) -> Result<P, Waiting<G>> {
         let Demand { gate, ask } = &self.demand;
         let taken = (!self.place.is_closed()).then(|| take(gate, ask));
         // Without it the place, and with it the turn, is kept.
         taken
             .flatten()
-            .ok_or_else(|| Box::pin(self.until_due()) as Waiting<Self>)
+            .ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
     }
 
     fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
         self.demand.gate.refuse(&self.demand.ask, rejected)
     }
-}
 
-impl<G: Schedule> Turn<G::Pass> for Front<G>
-where
-    G::Pass: Send + Sync + 'static,
-{
-    fn expiry(&self) -> Expiry {
+    /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
+    /// limiter.
+    pub(super) fn expiry(&self) -> Expiry {
         if self.pass.is_some() {
             return Box::pin(std::future::pending());
         }
@@ -148,11 +128,13 @@ where
         self.place.expiry(late)
     }
 
-    fn expired(&self, rejected: &Rejected) {
+    /// Handles a turn that has expired: the request is rejected.
+    pub(super) fn expired(&self, rejected: &Rejected) {
         drop(self.refuse(rejected));
     }
 
-    fn take(mut self) -> Result<G::Pass, Waiting<Self>> {
+    /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
+    pub(super) fn take(mut self) -> Result<G::Pass, Waiting<G>> {
         match self.pass.take() {
             Some(pass) => Ok(pass),
             None => self.take_by(G::take_in_turn),

@@ -2,8 +2,14 @@
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use super::wait_queue::{Expiry, Patience};
-use crate::{error::Rejected, limit::cost::Cost};
+use super::{
+    front::Front,
+    wait_queue::{Patience, Waiter},
+};
+use crate::{
+    error::Rejected,
+    limit::{clock::TIMER_LATENESS, cost::Cost},
+};
 
 /// The key that a request counts for.
 #[cfg(feature = "per-key")]
@@ -13,28 +19,41 @@ pub(crate) use crate::limit::key::ClientKey as LimitKey;
 pub(crate) type LimitKey = std::convert::Infallible;
 
 /// Waits to be next in the queue and for the limit to have room. It takes nothing yet.
-pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>> + Send + Sync>>;
+pub(crate) type Waiting<G> =
+    Pin<Box<dyn Future<Output = Result<Front<G>, Rejected>> + Send + Sync>>;
 
 /// A limiter as its service sees it.
 ///
 /// A request that waits takes nothing before the instant of its call, so one that leaves the queue
 /// has nothing to give back.
-pub trait Limiter: Clone {
+pub trait Limiter: Clone + Send + Sync + 'static {
     /// What a request asks for.
     type Ask: Clone + Debug + Send + Sync + 'static;
 
     /// What an admitted request holds.
-    type Pass;
+    type Pass: Send + Sync + 'static;
 
-    /// What the head of the queue holds once there is room for it.
-    type Turn: Turn<Self::Pass>;
+    /// How much longer than its maximum wait a request may wait behind others.
+    const LATENESS: Duration = TIMER_LATENESS;
 
     /// Admits a request at once, if no other waits and it fits. Otherwise the rejection has the
     /// time until it does. A shadow has to know how long the request may wait.
     fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
     /// Joins the queue after a rejection by `enter`.
-    fn join(&self, ask: Self::Ask, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected>;
+    fn join(&self, ask: &Self::Ask, patience: Patience) -> Result<Waiter, Rejected>;
+
+    /// Whether there is room for the front of the queue, and if not, for how long.
+    fn look(&self, ask: &Self::Ask) -> Result<(), Rejected>;
+
+    /// Takes what the front asks for, if there is room.
+    fn take_in_turn(&self, ask: &Self::Ask) -> Option<Self::Pass>;
+
+    /// Returns the rejection of a front that was not called in time although there was room.
+    fn late(&self, ask: &Self::Ask) -> Rejected;
+
+    /// Hears that a request has left the queue.
+    fn left(&self, _: &Self::Ask) {}
 
     /// The key that the request counts for, in a limit per key.
     fn key(_: &Self::Ask) -> Option<LimitKey> {
@@ -59,7 +78,7 @@ pub trait Limiter: Clone {
         rejected: Rejected,
         max_wait: Duration,
         max_waiting: usize,
-    ) -> Result<Waiting<Self::Turn>, Rejected> {
+    ) -> Result<Waiting<Self>, Rejected> {
         let rejected = rejected.within(max_wait);
         let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
         if is_too_long || rejected.is_final() {
@@ -71,21 +90,9 @@ pub trait Limiter: Clone {
             max_wait,
             max_waiting,
         };
-        self.join(ask, patience)
+        let place = self.join(&ask, patience);
+        Front::wait(self, ask, place)
     }
-}
-
-/// The turn of a request in the queue, once there is room for it.
-pub trait Turn<P>: Sized {
-    /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
-    /// limiter.
-    fn expiry(&self) -> Expiry;
-
-    /// Handles a turn that has expired: the request is rejected.
-    fn expired(&self, _: &Rejected) {}
-
-    /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
-    fn take(self) -> Result<P, Waiting<Self>>;
 }
 
 /// Waits in the queue of a limiter without a service, and takes what is asked for.
@@ -95,7 +102,7 @@ pub(crate) async fn acquire<G: Limiter>(
     max_wait: Duration,
 ) -> Result<G::Pass, Rejected> {
     let entered = gate.enter(&ask, max_wait);
-    acquire_by(gate, ask, max_wait, entered, Turn::take).await
+    acquire_by(gate, ask, max_wait, entered, Front::take).await
 }
 
 /// The same with the result of entering, and with what takes in turn.
@@ -104,7 +111,7 @@ pub(super) async fn acquire_by<G: Limiter, P>(
     ask: G::Ask,
     max_wait: Duration,
     entered: Result<P, Rejected>,
-    take: impl Fn(G::Turn) -> Result<P, Waiting<G::Turn>>,
+    take: impl Fn(Front<G>) -> Result<P, Waiting<G>>,
 ) -> Result<P, Rejected> {
     let rejected = match entered {
         Ok(pass) => return Ok(pass),

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    front::{Front, Schedule},
-    limiter::{Limiter, Waiting, acquire_by},
+    front::Front,
+    limiter::{Limiter, acquire_by},
     wait_queue::{Patience, WaitQueue, Waiter},
 };
 use crate::{
@@ -178,23 +178,16 @@ where
 {
     type Ask = u64;
     type Pass = ();
-    type Turn = Front<Self>;
 
     #[inline]
     fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
         self.take(*cost).map(drop)
     }
 
-    fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Waiter::join(self.wait_queue.clone(), cost, patience);
-        Front::wait(self, cost, place)
+    fn join(&self, cost: &u64, patience: Patience) -> Result<Waiter, Rejected> {
+        Waiter::join(self.wait_queue.clone(), *cost, patience)
     }
-}
 
-impl<A> Schedule for Arc<RateLimiter<A>>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
         if *cost > self.algorithm.capacity() {
             return Err(self.rejected(Decision::Never, *cost));
