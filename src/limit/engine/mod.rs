@@ -28,4 +28,4 @@ pub(crate) use self::{
     service::Limited,
     wait_queue::{Patience, WaitLimits, WaitQueue, Waiter},
 };
-pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};
+pub(crate) use super::rate_limit::{forward, rate_limit, rejections, wait_limits};
