@@ -25,8 +25,7 @@ impl Limiter for Arc<Slots> {
     type Ask = Priority;
     type Pass = Permit;
 
-    /// When a slot comes free is not known, so no timer is late for it.
-    const LATENESS: Duration = Duration::ZERO;
+    const RESERVES: bool = true;
 
     #[inline]
     fn enter(&self, priority: &Priority, _: Duration) -> Result<Permit, Rejected> {
@@ -42,11 +41,15 @@ impl Limiter for Arc<Slots> {
     }
 
     fn take_in_turn(&self, priority: &Priority) -> Option<Permit> {
-        self.take_share(*priority)
+        self.take_share(*priority).map(Permit::bare)
     }
 
     fn late(&self, _: &Priority) -> Rejected {
         late()
+    }
+
+    fn start(permit: &mut Permit) {
+        permit.start();
     }
 
     fn left(&self, _: &Priority) {

@@ -47,6 +47,13 @@ impl Permit {
         self
     }
 
+    /// Starts the request. Before, the permit only reserves the slot.
+    pub(super) fn start(&mut self) {
+        if let Some(sampler) = self.sampler() {
+            self.watch = StartTime::now(sampler);
+        }
+    }
+
     /// Returns whether a drop is ignored.
     pub(super) const fn is_bare(&self) -> bool {
         self.watch.0 & StartTime::BARE != 0

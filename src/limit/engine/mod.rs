@@ -6,7 +6,6 @@
 //!                └─ never, or too long a wait ─▶ Rejected
 //! ```
 
-mod front;
 mod future;
 mod limiter;
 mod queued_call;

@@ -5,8 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tower_service::Service;
 
 use super::{
-    front::Front,
-    limiter::{Limiter, Waiting},
+    limiter::{Front, Limiter, Waiting},
     wait_queue::Expiry,
 };
 use crate::error::Rejected;

@@ -10,8 +10,7 @@ use std::{
 };
 
 use super::{
-    front::Front,
-    limiter::{Limiter, acquire_by},
+    limiter::{Front, Limiter, acquire_by},
     wait_queue::{Patience, WaitQueue, Waiter},
 };
 use crate::{

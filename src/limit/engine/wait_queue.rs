@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -66,6 +67,7 @@ pub struct Waiter {
     queue: Arc<WaitQueue>,
     units: u64,
     is_head: bool,
+    is_waiting: bool,
     max_wait: Duration,
     deadline: Option<Instant>,
 }
@@ -182,9 +184,21 @@ impl Waiter {
             queue,
             units,
             is_head: false,
+            is_waiting: true,
             max_wait,
             deadline: Instant::now().checked_add(max_wait),
         })
+    }
+
+    /// Leaves the queue, before it is dropped.
+    pub(crate) fn leave(&mut self) {
+        if mem::take(&mut self.is_waiting) {
+            self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            if self.is_head {
+                self.queue.head.add_permits(1);
+            }
+        }
     }
 
     /// The longest that it may wait.
@@ -254,10 +268,6 @@ pub(crate) async fn before<F: Future>(deadline: Option<Instant>, future: F) -> O
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
-        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.is_head {
-            self.queue.head.add_permits(1);
-        }
+        self.leave();
     }
 }
