@@ -197,14 +197,20 @@ macro_rules! rate_limit {
                 /// How many requests may wait for the limiter if one more is to wait here. The
                 /// default is no limit.
                 max_waiting;
+                /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
+                /// for metrics and logs. By default it has none.
+                name;
             }
 
-            /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
-            /// for metrics and logs. By default it has none.
-            pub fn name(mut self, name: &'static str) -> Self {
-                self.limits.name = Some(name);
-                self
+            /// Returns the limiter, which all services of this layer share.
+            #[must_use]
+            pub fn limiter(&self) -> &$Limiter {
+                &self.limiter
             }
+        }
+
+        crate::limit::engine::rejections! {
+            $Layer<C, [F]> { limiter, limits, cost };
 
             /// Calls `hook` for each request that is rejected.
             ///
@@ -227,28 +233,11 @@ macro_rules! rate_limit {
             ///     });
             /// # let _ = layer;
             /// ```
-            pub fn on_rejected(
-                self,
-                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>) + Send + Sync + 'static,
-            ) -> $Layer<C, crate::limit::rejection::OnRejected<F>> {
-                let Self { limiter, limits, cost, refusal } = self;
-                let refusal = crate::limit::rejection::OnRejected::new(refusal, hook);
-                $Layer { limiter, limits, cost, refusal }
-            }
+            on_rejected;
 
-            /// Returns the limiter, which all services of this layer share.
-            #[must_use]
-            pub fn limiter(&self) -> &$Limiter {
-                &self.limiter
-            }
-        }
-
-        impl<C> $Layer<C> {
             /// Responds with an HTTP 429 instead of an error, and does not wait unless
             /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
-            pub fn respond(self) -> $Layer<C, crate::limit::rejection::AsResponse> {
-                self.respond_as(crate::limit::rejection::AsResponse)
-            }
+            respond;
 
             /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in
             /// any protocol.
@@ -261,15 +250,7 @@ macro_rules! rate_limit {
             ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
             /// # let _ = layer;
             /// ```
-            pub fn respond_with<R, Response>(
-                self,
-                respond: R,
-            ) -> $Layer<C, crate::limit::rejection::AsResponseWith<R>>
-            where
-                R: Fn(&crate::error::Rejected) -> Response,
-            {
-                self.respond_as(crate::limit::rejection::AsResponseWith(respond))
-            }
+            respond_with;
 
             /// Rejects with the response that `respond` returns for the head of the request and the
             /// [`Rejected`](crate::Rejected).
@@ -284,21 +265,10 @@ macro_rules! rate_limit {
             ///     });
             /// # let _ = layer;
             /// ```
-            pub fn respond_with_head<R, Response>(
-                self,
-                respond: R,
-            ) -> $Layer<C, crate::limit::rejection::AsResponseWithHead<R>>
-            where
-                R: Fn(&dyn crate::http::RequestHead, &crate::error::Rejected) -> Response,
-            {
-                self.respond_as(crate::limit::rejection::AsResponseWithHead(respond))
-            }
+            respond_with_head;
 
             /// Rejects in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
-            pub fn respond_as<R>(self, refusal: R) -> $Layer<C, R> {
-                let Self { limiter, limits, cost, .. } = self;
-                $Layer { limiter, limits, cost, refusal }
-            }
+            respond_as;
         }
 
         impl From<$Limiter> for $Layer {
@@ -379,7 +349,11 @@ macro_rules! rate_limit {
 /// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field
 /// `limits`.
 macro_rules! wait_limits {
-    ($(#[$max_wait:meta])* max_wait; $(#[$max_waiting:meta])* max_waiting;) => {
+    (
+        $(#[$max_wait:meta])* max_wait;
+        $(#[$max_waiting:meta])* max_waiting;
+        $(#[$name:meta])* name;
+    ) => {
         $(#[$max_wait])*
         pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
             self.limits.max_wait = Some(max_wait);
@@ -390,6 +364,76 @@ macro_rules! wait_limits {
         pub fn max_waiting(mut self, max_waiting: usize) -> Self {
             self.limits.max_waiting = max_waiting;
             self
+        }
+
+        $(#[$name])*
+        pub fn name(mut self, name: &'static str) -> Self {
+            self.limits.name = Some(name);
+            self
+        }
+    };
+}
+
+/// The setters of how a layer rejects: of its field `refusal`, whose type is the parameter `[F]`.
+macro_rules! rejections {
+    (
+        $Layer:ident<$($Before:ident,)* [F] $(, $After:ident $(: $Bound:ident)?)*>
+        { $($field:ident),+ };
+        $(#[$on_rejected:meta])* on_rejected;
+        $(#[$respond:meta])* respond;
+        $(#[$respond_with:meta])* respond_with;
+        $(#[$respond_with_head:meta])* respond_with_head;
+        $(#[$respond_as:meta])* respond_as;
+    ) => {
+        impl<$($Before,)* F $(, $After $(: $Bound)?)*> $Layer<$($Before,)* F $(, $After)*> {
+            $(#[$on_rejected])*
+            pub fn on_rejected(
+                self,
+                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>) + Send + Sync + 'static,
+            ) -> $Layer<$($Before,)* crate::limit::rejection::OnRejected<F> $(, $After)*> {
+                let Self { $($field,)+ refusal } = self;
+                let refusal = crate::limit::rejection::OnRejected::new(refusal, hook);
+                $Layer { $($field,)+ refusal }
+            }
+        }
+
+        impl<$($Before,)* $($After $(: $Bound)?),*>
+            $Layer<$($Before,)* crate::limit::rejection::AsError $(, $After)*>
+        {
+            $(#[$respond])*
+            pub fn respond(
+                self,
+            ) -> $Layer<$($Before,)* crate::limit::rejection::AsResponse $(, $After)*> {
+                self.respond_as(crate::limit::rejection::AsResponse)
+            }
+
+            $(#[$respond_with])*
+            pub fn respond_with<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<$($Before,)* crate::limit::rejection::AsResponseWith<R> $(, $After)*>
+            where
+                R: Fn(&crate::error::Rejected) -> Response,
+            {
+                self.respond_as(crate::limit::rejection::AsResponseWith(respond))
+            }
+
+            $(#[$respond_with_head])*
+            pub fn respond_with_head<R, Response>(
+                self,
+                respond: R,
+            ) -> $Layer<$($Before,)* crate::limit::rejection::AsResponseWithHead<R> $(, $After)*>
+            where
+                R: Fn(&dyn crate::http::RequestHead, &crate::error::Rejected) -> Response,
+            {
+                self.respond_as(crate::limit::rejection::AsResponseWithHead(respond))
+            }
+
+            $(#[$respond_as])*
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<$($Before,)* R $(, $After)*> {
+                let Self { $($field,)+ .. } = self;
+                $Layer { $($field,)+ refusal }
+            }
         }
     };
 }
@@ -412,4 +456,4 @@ macro_rules! forward {
     };
 }
 
-pub(crate) use {forward, rate_limit, wait_limits};
+pub(crate) use {forward, rate_limit, rejections, wait_limits};

@@ -3,23 +3,14 @@
 #[cfg(not(throttle_loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
-
-#[cfg(not(throttle_loom))]
-pub(crate) use tokio::sync::Semaphore;
 
 #[cfg(throttle_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
-
-#[cfg(throttle_loom)]
-pub(crate) use self::semaphore::Semaphore;
-
-#[cfg(throttle_loom)]
-mod semaphore;
 
 /// Runs a model with up to three preemptions of each thread.
 #[cfg(all(test, throttle_loom))]

@@ -21,10 +21,7 @@ use tower_throttle::{
     fallback::{self, ServedBy, backup::BackupService, future::BackupFuture},
     future::HttpClientFuture,
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
-    key::{
-        ApiKey, ClientIp, ClientKey, Extension, Global, Header, Networks, PeerIp, Route,
-        resolve::{self, Resolve, ResolveLayer},
-    },
+    key::{ApiKey, ClientIp, ClientKey, Extension, Global, Header, Networks, PeerIp, Route},
     per_key::{
         self, Bucket, ByKey, ClientUsage, InFlight, PerKey, PerKeyLayer, PerKeyLimiter, Permit,
         RateLimitHeaders, Settled, Window,
@@ -46,7 +43,6 @@ use tower_throttle::{
 
 type Req = Request<String>;
 type Answer = Ready<Result<Response<String>, BoxError>>;
-type LookUp = fn(&Req) -> Ready<Option<ClientKey>>;
 
 /// An inner service that is everything that a service can be.
 #[derive(Debug, Clone)]
@@ -153,7 +149,6 @@ const _: () = {
     value::<HttpClientLayer>();
     value::<HttpRequestLayer>();
     value::<IdempotencyKeyLayer>();
-    value::<ResolveLayer<LookUp>>();
     value::<PerKeyLayer<ByKey<ApiKey>>>();
     value::<PerKeyLayer<Settled<ByKey<ApiKey>, ByBytes>, AsError, Window>>();
     value::<ReplayLayer>();
@@ -172,7 +167,6 @@ const _: () = {
     value::<HttpClient>();
     value::<HttpRequestService<Inner>>();
     value::<IdempotencyKey<Inner>>();
-    value::<Resolve<Inner, LookUp>>();
     value::<Replay<Inner>>();
     value::<Router<Inner, Req>>();
     value::<PerKey<Inner, ByKey<ApiKey>>>();
@@ -187,7 +181,6 @@ const _: () = {
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
     value::<PerKeyLayer<ByKey<ApiKey, cost::One, dyn RequestHead>, OnRejected<AsResponse>>>();
     shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
-    shared_future::<resolve::future::ResponseFuture<Inner, Req, Ready<Option<ClientKey>>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<stream_errors::future::ResponseFuture<Answer, Response<String>>>();
     shared_future::<HttpClientFuture<Answer>>();

@@ -91,13 +91,9 @@ impl<E, F> ProviderLayer<E, F> {
         max_wait;
         /// Sets how many requests may wait for the limiter. The default is no limit.
         max_waiting;
-    }
-
-    /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
-    /// for metrics and logs. By default it has none.
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.limits.name = Some(name);
-        self
+        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
+        /// for metrics and logs. By default it has none.
+        name;
     }
 
     /// Calls `hook` for each request that is rejected.

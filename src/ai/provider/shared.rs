@@ -18,7 +18,7 @@ use crate::{
     error::Rejected,
     limit::{
         Clock,
-        engine::{Front, Limiter, Patience, Schedule, WaitQueue, Waiter, Waiting},
+        engine::{Limiter, Patience, WaitQueue, Waiter},
     },
 };
 
@@ -97,7 +97,6 @@ impl ProviderState {
 impl Limiter for Arc<ProviderState> {
     type Ask = TokenRequest;
     type Pass = Reservation;
-    type Turn = Front<Self>;
 
     #[inline]
     fn enter(&self, ask: &TokenRequest, _: Duration) -> Result<Reservation, Rejected> {
@@ -110,19 +109,16 @@ impl Limiter for Arc<ProviderState> {
         Ok(self.reserve(ticket, ask))
     }
 
-    fn join(&self, ask: TokenRequest, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
+    fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
-        let place = place.inspect(|_| self.lock().join(ask.tokens));
-        Front::wait(self, ask, place)
+        place.inspect(|_| self.lock().join(ask.tokens))
     }
 
     fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
         self.lock().count_refusal();
         None
     }
-}
 
-impl Schedule for Arc<ProviderState> {
     fn look(&self, ask: &TokenRequest) -> Result<(), Rejected> {
         let (mut quotas, now) = self.quotas();
         quotas.look(ask.tokens, now)

@@ -8,7 +8,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use crate::{
     limit::{
-        algorithm::{Algorithm, Before, Mark},
+        algorithm::{Algorithm, Mark, moved_on, steady},
         clock::TIMER_LATENESS,
         decision::Decision,
         quota::{Quota, nanos},
@@ -41,8 +41,6 @@ pub struct Gcra {
     refills: [SharedRefill; 2],
     /// The nanoseconds that were given back since the start.
     given: AtomicU64,
-    /// How often the quota was changed.
-    epoch: AtomicU64,
     /// Locked while something is given back or the quota is changed. Requests that take do not
     /// lock.
     changes: Mutex<Excess>,
@@ -117,13 +115,14 @@ impl Gcra {
             full_at: AtomicU64::new(0),
             refills: [SharedRefill::new(refill), SharedRefill::new(refill)],
             given: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
             changes: Mutex::new(Excess::NONE),
         }
     }
 
     #[inline]
     fn take_counted_from(&self, start: u64, cost: u64, now: u64) -> Result<Mark, Decision> {
+        // Acquire: pairs with the store in `give_back`, so `full_at` includes what this counts.
+        let given = self.given.load(Ordering::Acquire);
         // Acquire: pairs with the exchange in `set_quota`.
         let mut word = self.full_at.load(Ordering::Acquire);
         loop {
@@ -131,7 +130,7 @@ impl Gcra {
             let latest = now.saturating_add(refill.burst_nanos()).min(LAST_INSTANT);
             let next = refill.after(full_at, start, cost);
             if cost > refill.capacity || next > latest {
-                match self.moved_on(word) {
+                match moved_on(&self.full_at, word) {
                     Some(other) => word = other,
                     None if cost > refill.capacity => return Err(Decision::Never),
                     None => return Err(Decision::Wait(Duration::from_nanos(next - latest))),
@@ -150,7 +149,7 @@ impl Gcra {
                         cost,
                         place: next,
                         at: refill.after(0, start, cost),
-                        before: Before::default(),
+                        given,
                     });
                 }
                 Err(other) => word = other,
@@ -168,27 +167,6 @@ impl Gcra {
         (word & LAST_INSTANT, refill.load())
     }
 
-    /// Returns the number, if it is no longer `word`.
-    fn moved_on(&self, word: u64) -> Option<u64> {
-        // Acquire: as in `take_counted_from`.
-        let now = self.full_at.load(Ordering::Acquire);
-        (now != word).then_some(now)
-    }
-
-    /// Repeats `look` until the number has not changed meanwhile.
-    fn steady(&self, look: impl Fn(u64, Refill) -> u64) -> u64 {
-        // Acquire: as in `take_counted_from`.
-        let mut word = self.full_at.load(Ordering::Acquire);
-        loop {
-            let (full_at, refill) = self.read(word);
-            let seen = look(full_at, refill);
-            match self.moved_on(word) {
-                Some(other) => word = other,
-                None => return seen,
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Excess> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,7 +174,7 @@ impl Gcra {
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        self.steady(|_, refill| refill.capacity())
+        steady(&self.full_at, |word| self.read(word).1.capacity())
     }
 
     #[inline]
@@ -209,26 +187,14 @@ impl Algorithm for Gcra {
         self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
     }
 
-    fn before(&self) -> Before {
-        // Acquire: pairs with the stores in `give_back` and `set_quota`, so `full_at` includes
-        // what these count.
-        Before {
-            given: self.given.load(Ordering::Acquire),
-            epoch: self.epoch.load(Ordering::Acquire),
-        }
-    }
-
     /// What was taken first refills first, and earlier by all that was given back since, which may
     /// have been taken before it. So nothing is given back twice, or after it has refilled.
     fn give_back(&self, mark: &Mark, now: u64) {
         let _changes = self.lock();
         // Relaxed: only changed under the lock.
-        if self.epoch.load(Ordering::Relaxed) != mark.before.epoch {
-            return;
-        }
         let (_, refill) = self.read(self.full_at.load(Ordering::Relaxed));
         let given = self.given.load(Ordering::Relaxed);
-        let earlier = given.saturating_sub(mark.before.given);
+        let earlier = given.saturating_sub(mark.given);
         let refilled_at = mark.place.saturating_sub(earlier).max(mark.at);
         let missing = refilled_at.saturating_sub(now);
         let back = mark.cost.saturating_mul(refill.unit_nanos).min(missing);
@@ -271,12 +237,13 @@ impl Algorithm for Gcra {
                 Err(newer) => word = newer,
             }
         }
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        self.epoch.store(epoch + 1, Ordering::Release);
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {
-        self.steady(|full_at, refill| refill.wait(full_at, now, units, now))
+        steady(&self.full_at, |word| {
+            let (full_at, refill) = self.read(word);
+            refill.wait(full_at, now, units, now)
+        })
     }
 }
 
@@ -468,14 +435,12 @@ mod tests {
     #[test]
     fn a_refund_returns_all_that_is_missing() {
         let bucket = Gcra::new(&Quota::per_second(10));
-        let before = bucket.before();
         let mark = bucket.take(10, 0).unwrap();
-        bucket.give_back(&Mark { before, ..mark }, 0);
+        bucket.give_back(&mark, 0);
         assert_eq!(admitted(&bucket, 0), 10);
         // Half of it has refilled, and the other half is given back.
-        let before = bucket.before();
         let mark = bucket.take(10, SECOND).unwrap();
-        bucket.give_back(&Mark { before, ..mark }, SECOND + SECOND / 2);
+        bucket.give_back(&mark, SECOND + SECOND / 2);
         assert_eq!(admitted(&bucket, SECOND + SECOND / 2), 10);
     }
 
@@ -502,9 +467,8 @@ mod tests {
             let (mut now, mut starts) = (0, Vec::new());
             for (cost, pause, refunded) in steps {
                 now += pause;
-                let before = bucket.before();
                 if let Ok(mark) = bucket.take(cost, now) {
-                    starts.push((now, Mark { before, ..mark }));
+                    starts.push((now, mark));
                 }
                 if let Some(back) = refunded.filter(|back| *back < starts.len()) {
                     let (_, mark) = starts.remove(starts.len() - 1 - back);
@@ -614,9 +578,8 @@ mod loom_tests {
             let mark = bucket.take(2, 0).unwrap();
             let other = Arc::clone(&bucket);
             let giver = thread::spawn(move || other.give_back(&mark, 0));
-            let before = bucket.before();
             let taken = bucket.take(1, 0).unwrap();
-            bucket.give_back(&Mark { before, ..taken }, 0);
+            bucket.give_back(&taken, 0);
             giver.join().unwrap();
             let left = (0..4).filter(|_| bucket.take(1, 0).is_ok()).count();
             assert_eq!(left, 3);

@@ -6,7 +6,10 @@ mod sliding_ring;
 pub(crate) mod sliding_window;
 pub(crate) mod window;
 
-use crate::limit::{decision::Decision, quota::Quota};
+use crate::{
+    limit::{decision::Decision, quota::Quota},
+    sync::{AtomicU64, Ordering},
+};
 
 /// What one request took, so that it can be given back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,15 +19,8 @@ pub struct Mark {
     pub(crate) place: u64,
     /// When it was taken; in a bucket, when it would be full again if it was full before.
     pub(crate) at: u64,
-    pub(crate) before: Before,
-}
-
-/// What was given back, and the quota, before a request took something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Before {
+    /// In a bucket, what had been given back before.
     pub(crate) given: u64,
-    /// How often the quota was changed.
-    pub(crate) epoch: u64,
 }
 
 /// The interface of token bucket and sliding window.
@@ -51,13 +47,8 @@ pub trait Algorithm {
         self.take(cost, now)
     }
 
-    /// To be called before a take that may be given back.
-    fn before(&self) -> Before {
-        Before::default()
-    }
-
-    /// Gives back what a request took and did not use, as far as it is still missing at `now`,
-    /// unless the quota was changed since.
+    /// Gives back what a request took and did not use, as far as it is still missing at `now`. The
+    /// quota must not have changed since.
     fn give_back(&self, mark: &Mark, now: u64);
 
     /// Changes the quota. The units that are in use stay so.
@@ -71,4 +62,24 @@ pub trait Algorithm {
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         self.wait(cost, now)
     }
+}
+
+/// Repeats `look` at the number until it has not changed meanwhile.
+fn steady(number: &AtomicU64, look: impl Fn(u64) -> u64) -> u64 {
+    // Acquire: pairs with the exchanges that change the number.
+    let mut seen = number.load(Ordering::Acquire);
+    loop {
+        let result = look(seen);
+        match moved_on(number, seen) {
+            Some(other) => seen = other,
+            None => return result,
+        }
+    }
+}
+
+/// Returns the number, if it is no longer `seen`.
+fn moved_on(number: &AtomicU64, seen: u64) -> Option<u64> {
+    // Acquire: as in `steady`, and so that what was read before was read earlier.
+    let now = number.load(Ordering::Acquire);
+    (now != seen).then_some(now)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     limit::{
-        algorithm::{Before, Mark},
+        algorithm::{Mark, moved_on, steady},
         decision::Decision,
     },
     sync::{AtomicU64, Ordering},
@@ -64,7 +64,9 @@ impl Log {
             }
             let free_at = self.all_free_at(first, cost, now);
             if free_at > now {
-                match self.moved_on(first) {
+                // The place of `first` or a later unit may have been written meanwhile, and looks as
+                // if it were claimed and not written yet.
+                match moved_on(&self.claimed, first) {
                     Some(other) => first = other,
                     None => return Err(Decision::Wait(Duration::from_nanos(free_at - now))),
                 }
@@ -89,7 +91,7 @@ impl Log {
             cost,
             place: first,
             at: now,
-            before: Before::default(),
+            given: 0,
         })
     }
 
@@ -153,35 +155,16 @@ impl Log {
             return 0;
         };
         // The unit of this lap with the place of the last unit; each further lap takes a period.
-        let free_at = self.steady(|first| self.free_at(first + ahead % capacity, now));
+        let free_at = steady(&self.claimed, |first| {
+            self.free_at(first + ahead % capacity, now)
+        });
         let laps = self.period.saturating_mul(ahead / capacity);
         free_at.saturating_sub(now).saturating_add(laps)
     }
 
     pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
-        let free_at = self.steady(|first| self.all_free_at(first, cost, now));
+        let free_at = steady(&self.claimed, |first| self.all_free_at(first, cost, now));
         free_at.saturating_sub(now)
-    }
-
-    /// Repeats `look` until no unit was claimed meanwhile.
-    fn steady(&self, look: impl Fn(u64) -> u64) -> u64 {
-        // Acquire: as in `take`.
-        let mut first = self.claimed.load(Ordering::Acquire);
-        loop {
-            let seen = look(first);
-            match self.moved_on(first) {
-                Some(other) => first = other,
-                None => return seen,
-            }
-        }
-    }
-
-    /// Returns the first unclaimed unit, if it is no longer `first`. The place of `first` or a
-    /// later unit may have been written then, and looks as if it were claimed and not written yet.
-    fn moved_on(&self, first: u64) -> Option<u64> {
-        // Acquire: as in `take`, and so that the places were read before.
-        let claimed = self.claimed.load(Ordering::Acquire);
-        (claimed != first).then_some(claimed)
     }
 
     /// Returns when all of the `cost` units from `first` on may start.

@@ -6,10 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    limit::{
-        algorithm::{Before, Mark},
-        decision::Decision,
-    },
+    limit::{algorithm::Mark, decision::Decision},
     sync::{AtomicU64, Ordering},
 };
 
@@ -83,7 +80,7 @@ impl Ring {
             cost,
             place: part,
             at: now,
-            before: Before::default(),
+            given: 0,
         })
     }
 
@@ -153,6 +150,10 @@ impl Ring {
             .saturating_sub(now)
             .saturating_add(lap_nanos.saturating_mul(laps))
             .max(1)
+    }
+
+    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
+        self.wait(cost, now)
     }
 
     /// Returns the part in which number `unit` from the oldest started.

@@ -13,13 +13,13 @@ use super::{
 use crate::{
     limit::{
         algorithm::{
-            Algorithm, Before, Mark,
+            Algorithm, Mark,
             window::{Period, RefundableWindow},
         },
         decision::Decision,
         quota::Quota,
     },
-    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+    sync::{Mutex, MutexGuard},
 };
 
 /// The largest quota with a place for each unit: 32 KiB at most.
@@ -35,14 +35,22 @@ pub struct SlidingCount {
     history: History,
     /// Also locked while something is given back.
     changed: Mutex<Option<ChangedWindow>>,
-    /// How often the quota was changed.
-    epoch: AtomicU64,
 }
 
 #[derive(Debug)]
 enum History {
     Log(Log),
     Ring(Ring),
+}
+
+/// Calls the same method of either history.
+macro_rules! either {
+    ($history:expr, $one:ident => $call:expr) => {
+        match $history {
+            History::Log($one) => $call,
+            History::Ring($one) => $call,
+        }
+    };
 }
 
 /// A window whose quota was changed.
@@ -60,7 +68,6 @@ impl SlidingCount {
         Self {
             history: History::new(quota),
             changed: Mutex::new(None),
-            epoch: AtomicU64::new(0),
         }
     }
 
@@ -71,7 +78,7 @@ impl SlidingCount {
     /// Calls `look` with the window, if the quota was ever changed.
     #[cold]
     fn changed<T>(&self, look: impl FnOnce(&mut ChangedWindow) -> T) -> Option<T> {
-        if !self.history.is_sealed() {
+        if !either!(&self.history, history => history.is_sealed()) {
             return None;
         }
         // The thread that has sealed the history holds the lock until there is a window.
@@ -82,34 +89,25 @@ impl SlidingCount {
 impl Algorithm for SlidingCount {
     fn capacity(&self) -> u64 {
         let changed = self.changed(|window| window.capacity);
-        changed.unwrap_or_else(|| self.history.capacity())
+        changed.unwrap_or_else(|| either!(&self.history, history => history.capacity()))
     }
 
     #[inline]
     fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
-        let taken = self.history.take(cost, now);
+        let taken = either!(&self.history, history => match history.capacity() {
+            capacity if cost > capacity => Err(Decision::Never),
+            _ => history.take(cost, now),
+        });
         taken.or_else(|decision| {
             let changed = self.changed(|window| window.take(cost, now));
             changed.unwrap_or(Err(decision))
         })
     }
 
-    fn before(&self) -> Before {
-        // Acquire: pairs with the store in `set_quota`.
-        let epoch = self.epoch.load(Ordering::Acquire);
-        Before { given: 0, epoch }
-    }
-
     fn give_back(&self, mark: &Mark, _: u64) {
-        let mut changed = self.lock();
-        // Relaxed: only changed under the lock.
-        if self.epoch.load(Ordering::Relaxed) != mark.before.epoch {
-            return;
-        }
-        match (&mut *changed, &self.history) {
-            (Some(window), _) => window.starts.give_back(mark.place, mark.cost),
-            (None, History::Log(log)) => log.give_back(mark),
-            (None, History::Ring(ring)) => ring.give_back(mark),
+        match &mut *self.lock() {
+            Some(window) => window.starts.give_back(mark.place, mark.cost),
+            None => either!(&self.history, history => history.give_back(mark)),
         }
     }
 
@@ -118,31 +116,22 @@ impl Algorithm for SlidingCount {
         let mut window = ChangedWindow::new(quota);
         match changed.take() {
             Some(before) => window.starts = before.starts,
-            None => self.history.seal(now, |at, units| {
-                if units > 0 {
-                    window.starts.take(at, units);
-                }
-            }),
+            None => {
+                let keep = |at, units| window.starts.take(at, units);
+                either!(&self.history, history => history.seal(now, keep));
+            }
         }
         *changed = Some(window);
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        self.epoch.store(epoch + 1, Ordering::Release);
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {
         let changed = self.changed(|window| window.wait(units, now));
-        changed.unwrap_or_else(|| match &self.history {
-            History::Log(log) => log.wait(units, now),
-            History::Ring(ring) => ring.wait(units, now),
-        })
+        changed.unwrap_or_else(|| either!(&self.history, history => history.wait(units, now)))
     }
 
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         let changed = self.changed(|window| window.wait(cost, now));
-        changed.unwrap_or_else(|| match &self.history {
-            History::Log(log) => log.due_in(cost, now),
-            History::Ring(ring) => ring.wait(cost, now),
-        })
+        changed.unwrap_or_else(|| either!(&self.history, history => history.due_in(cost, now)))
     }
 }
 
@@ -157,53 +146,16 @@ impl History {
             Self::Ring(Ring::new(units, period))
         }
     }
-
-    fn capacity(&self) -> u64 {
-        match self {
-            Self::Log(log) => log.capacity(),
-            Self::Ring(ring) => ring.capacity(),
-        }
-    }
-
-    #[inline]
-    fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
-        if cost > self.capacity() {
-            return Err(Decision::Never);
-        }
-        match self {
-            Self::Log(log) => log.take(cost, now),
-            Self::Ring(ring) => ring.take(cost, now),
-        }
-    }
-
-    fn is_sealed(&self) -> bool {
-        match self {
-            Self::Log(log) => log.is_sealed(),
-            Self::Ring(ring) => ring.is_sealed(),
-        }
-    }
-
-    fn seal(&self, now: u64, each: impl FnMut(u64, u64)) {
-        match self {
-            Self::Log(log) => log.seal(now, each),
-            Self::Ring(ring) => ring.seal(now, each),
-        }
-    }
 }
 
 // ===== impl ChangedWindow =====
 
 impl ChangedWindow {
     fn new(quota: &Quota) -> Self {
-        let (units, nanos) = (quota.units(), quota.period_nanos());
-        let period = if units <= LARGEST_LOG {
-            Period::exact(nanos)
-        } else {
-            Period::in_parts(nanos)
-        };
+        let units = quota.units();
         Self {
             starts: RefundableWindow::default(),
-            period,
+            period: Period::of(quota.period_nanos(), units <= LARGEST_LOG),
             capacity: units.min(Sum::LARGEST),
         }
     }
@@ -220,37 +172,16 @@ impl ChangedWindow {
                     cost,
                     place: at,
                     at: now,
-                    before: Before::default(),
+                    given: 0,
                 })
             }
             wait => Err(Decision::after(wait)),
         }
     }
 
-    /// Returns the time until `units` more have all started, each as early as possible.
     fn wait(&mut self, units: u64, now: u64) -> u64 {
-        if self.capacity == 0 {
-            return u64::MAX;
-        }
-        let Some(before_last) = units.checked_sub(1) else {
-            return 0;
-        };
         self.starts.advance(self.period.nanos, now);
-        // A unit starts a period after the one that is as many units before it as the quota has.
-        let laps = self
-            .period
-            .nanos
-            .saturating_mul(before_last / self.capacity);
-        let units = before_last % self.capacity + 1;
-        // More than the capacity is used if the quota was lowered.
-        let free_at = match (self.starts.used() + units).saturating_sub(self.capacity) {
-            0 => now,
-            missing => self
-                .starts
-                .gone_at(missing, self.period.nanos)
-                .unwrap_or(now),
-        };
-        free_at.saturating_sub(now).saturating_add(laps)
+        self.starts.wait(self.capacity, &self.period, units, now)
     }
 }
 
@@ -261,6 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limit::sliding_window::SlidingWindowLimiter;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -509,15 +441,15 @@ mod tests {
 
     #[test]
     fn a_refund_after_a_change_returns_newer_units() {
-        let window = SlidingCount::new(&Quota::per_second(8));
-        let old = window.take(8, 0).unwrap();
-        window.set_quota(&Quota::per_second(10), 0);
-        window.give_back(&old, 0);
-        let before = window.before();
-        let new = window.take(2, 0).unwrap();
-        window.give_back(&Mark { before, ..new }, 0);
-        assert!(window.take(2, 0).is_ok());
-        assert!(window.take(1, 0).is_err());
+        let limiter = SlidingWindowLimiter::new(Quota::per_hour(8));
+        let old = limiter.try_acquire(8).unwrap();
+        limiter.set_quota(Quota::per_hour(10));
+        old.refund();
+        let new = limiter.try_acquire(2).unwrap();
+        assert!(limiter.try_acquire(1).is_err());
+        new.refund();
+        assert!(limiter.try_acquire(2).is_ok());
+        assert!(limiter.try_acquire(1).is_err());
     }
 
     #[test]

@@ -33,9 +33,12 @@ pub(crate) struct Period {
 // ===== impl Period =====
 
 impl Period {
-    /// Does not round starts.
-    pub(crate) fn exact(nanos: u64) -> Self {
-        Self { nanos, part: 1 }
+    /// Does not round starts if it is exact.
+    pub(crate) fn of(nanos: u64, is_exact: bool) -> Self {
+        match is_exact {
+            true => Self { nanos, part: 1 },
+            false => Self::in_parts(nanos),
+        }
     }
 
     /// Rounds starts, so that there are at most 257. A unit counts for up to a 256th of the period
@@ -104,6 +107,26 @@ impl RefundableWindow {
             gone < units
         });
         last.next().map(|start| start.at.saturating_add(period))
+    }
+
+    /// Returns the time until `units` more have all started, each as early as possible, if at most
+    /// `capacity` start in a period. To be called after an [advance](Self::advance).
+    pub(crate) fn wait(&self, capacity: u64, period: &Period, units: u64, now: u64) -> u64 {
+        let Some(before_last) = units.checked_sub(1) else {
+            return 0;
+        };
+        if capacity == 0 {
+            return u64::MAX;
+        }
+        // A unit starts a period after the one that is as many units before it as the capacity.
+        let laps = period.nanos.saturating_mul(before_last / capacity);
+        let units = before_last % capacity + 1;
+        // More than the capacity is used if it was lowered, or more was settled than reserved.
+        let free_at = match self.used.saturating_add(units).saturating_sub(capacity) {
+            0 => now,
+            missing => self.gone_at(missing, period.nanos).unwrap_or(now),
+        };
+        free_at.saturating_sub(now).saturating_add(laps)
     }
 
     /// Returns when all used units have left.

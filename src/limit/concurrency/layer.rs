@@ -1,15 +1,9 @@
 use tower_layer::Layer;
 
 use super::{Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders};
-use crate::{
-    error::Rejected,
-    http::RequestHead,
-    limit::{
-        engine::{UntilBodyEnd, UntilResponse, WaitLimits},
-        rejection::{
-            AsError, AsResponse, AsResponseWith, AsResponseWithHead, OnRejected, RejectedRequest,
-        },
-    },
+use crate::limit::{
+    engine::{UntilBodyEnd, UntilResponse, WaitLimits},
+    rejection::AsError,
 };
 
 /// Limits the number of requests in flight. See the [module docs](crate::concurrency) for examples.
@@ -52,6 +46,9 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         /// How many requests of a priority may wait for the limiter if one more of it is to wait
         /// here. The default is no limit.
         max_waiting;
+        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label for metrics and logs.
+        /// By default it has none.
+        name;
     }
 
     /// Releases the permit when the response is returned, not at the end of its body.
@@ -82,42 +79,6 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         }
     }
 
-    /// Sets the name of this limit: [`Rejected::name`] returns it, as a label for metrics and logs.
-    /// By default it has none.
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.limits.name = Some(name);
-        self
-    }
-
-    /// Calls `hook` for each request that is rejected.
-    ///
-    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
-    /// runs in the task of the request, under no lock. Requests have to implement [`RequestHead`].
-    ///
-    /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
-    /// first.
-    ///
-    /// ```
-    /// use tower_throttle::ConcurrencyLayer;
-    ///
-    /// let layer = ConcurrencyLayer::new(50).name("chat").respond().on_rejected(|rejected| {
-    ///     println!("{}: {}", rejected.request.path(), rejected.rejected);
-    /// });
-    /// # let _ = layer;
-    /// ```
-    pub fn on_rejected(
-        self,
-        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
-    ) -> ConcurrencyLayer<OnRejected<F>, H, P> {
-        ConcurrencyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            refusal: OnRejected::new(self.refusal, hook),
-            hold: self.hold,
-            priority: self.priority,
-        }
-    }
-
     /// Returns the limiter, which all services of this layer share.
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {
@@ -135,14 +96,32 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     }
 }
 
-impl<H, P> ConcurrencyLayer<AsError, H, P> {
-    /// Responds with an HTTP 503 instead of an error, and does not wait unless
-    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`].
-    pub fn respond(self) -> ConcurrencyLayer<AsResponse, H, P> {
-        self.respond_as(AsResponse)
-    }
+crate::limit::engine::rejections! {
+    ConcurrencyLayer<[F], H, P> { limiter, limits, hold, priority };
 
-    /// Rejects with the response that `respond` returns for the [`Rejected`], in any protocol.
+    /// Calls `hook` for each request that is rejected.
+    ///
+    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
+    /// runs in the task of the request, under no lock. Requests have to implement [`RequestHead`](crate::RequestHead).
+    ///
+    /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
+    /// first.
+    ///
+    /// ```
+    /// use tower_throttle::ConcurrencyLayer;
+    ///
+    /// let layer = ConcurrencyLayer::new(50).name("chat").respond().on_rejected(|rejected| {
+    ///     println!("{}: {}", rejected.request.path(), rejected.rejected);
+    /// });
+    /// # let _ = layer;
+    /// ```
+    on_rejected;
+
+    /// Responds with an HTTP 503 instead of an error, and does not wait unless
+    /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
+    respond;
+
+    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in any protocol.
     ///
     /// ```
     /// use http::Response;
@@ -152,15 +131,10 @@ impl<H, P> ConcurrencyLayer<AsError, H, P> {
     ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
     /// # let _ = layer;
     /// ```
-    pub fn respond_with<R, Response>(self, respond: R) -> ConcurrencyLayer<AsResponseWith<R>, H, P>
-    where
-        R: Fn(&Rejected) -> Response,
-    {
-        self.respond_as(AsResponseWith(respond))
-    }
+    respond_with;
 
     /// Rejects with the response that `respond` returns for the head of the request and the
-    /// [`Rejected`].
+    /// [`Rejected`](crate::Rejected).
     ///
     /// ```
     /// use http::Response;
@@ -171,27 +145,11 @@ impl<H, P> ConcurrencyLayer<AsError, H, P> {
     /// });
     /// # let _ = layer;
     /// ```
-    pub fn respond_with_head<R, Response>(
-        self,
-        respond: R,
-    ) -> ConcurrencyLayer<AsResponseWithHead<R>, H, P>
-    where
-        R: Fn(&dyn RequestHead, &Rejected) -> Response,
-    {
-        self.respond_as(AsResponseWithHead(respond))
-    }
+    respond_with_head;
 
     /// Rejects with the response that `refusal` makes, such as [`Text`](crate::rejection::Text).
     /// See [`rejection`](crate::rejection).
-    pub fn respond_as<R>(self, refusal: R) -> ConcurrencyLayer<R, H, P> {
-        ConcurrencyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            refusal,
-            hold: self.hold,
-            priority: self.priority,
-        }
-    }
+    respond_as;
 }
 
 impl From<ConcurrencyLimiter> for ConcurrencyLayer {

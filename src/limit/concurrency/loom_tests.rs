@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{permit::Permit, slots::Slots};
+use super::{Priority, permit::Permit, slots::Slots};
 use crate::sync::model;
 
 /// Takes all permits of a limit.
 fn full(limit: usize) -> (Arc<Slots>, Vec<Permit>) {
     let slots = Arc::new(Slots::new(limit));
-    let held: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+    let held: Vec<_> = std::iter::from_fn(|| slots.take(Priority::High)).collect();
     assert_eq!(held.len(), limit);
     (slots, held)
 }
@@ -19,7 +19,7 @@ fn full(limit: usize) -> (Arc<Slots>, Vec<Permit>) {
 fn is_sound(slots: &Arc<Slots>, held: Vec<Permit>) {
     assert_eq!(slots.in_flight(), held.len());
     let mut all = held;
-    while let Some(permit) = slots.take() {
+    while let Some(permit) = slots.take(Priority::High) {
         all.push(permit);
         assert!(all.len() <= slots.limit());
     }

@@ -217,8 +217,8 @@
 //!
 //! # Performance
 //!
-//! A request that is admitted at once takes no lock and allocates nothing; its release takes the
-//! lock of a Tokio semaphore. A request that waits allocates its place in the queue, and has a
+//! A request that is admitted at once takes no lock and allocates nothing, nor does its release if no
+//! request waits. A request that waits allocates its place in the queue, and has a
 //! timer if there is a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock
 //! up to five times for each request (with [`Latency::End`] twice more for each frame), and takes a
 //! lock once.

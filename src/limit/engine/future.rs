@@ -110,7 +110,7 @@ where
 
     /// Joins the queue at once, not when it is first polled.
     pub(crate) fn waiting(
-        waiting: Result<Waiting<G::Turn>, Rejected>,
+        waiting: Result<Waiting<G>, Rejected>,
         service: &S,
         request: RequestContext<Request>,
         refusal: F,

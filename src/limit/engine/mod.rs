@@ -6,7 +6,6 @@
 //!                └─ never, or too long a wait ─▶ Rejected
 //! ```
 
-mod front;
 mod future;
 mod limiter;
 mod queued_call;
@@ -15,8 +14,6 @@ mod release_policy;
 mod service;
 mod wait_queue;
 
-#[cfg(any(feature = "per-key", feature = "provider"))]
-pub(crate) use self::front::{Front, Schedule};
 #[cfg(feature = "provider")]
 pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
@@ -25,9 +22,9 @@ pub use self::{
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{LimitKey, Limiter, Measure, Turn, Waiting, acquire},
+    limiter::{LimitKey, Limiter, Measure, acquire},
     rate::RateLimiter,
     service::Limited,
-    wait_queue::{Expiry, Patience, WaitLimits, WaitQueue, Waiter, before},
+    wait_queue::{Patience, WaitLimits, WaitQueue, Waiter},
 };
-pub(crate) use super::rate_limit::{forward, rate_limit, wait_limits};
+pub(crate) use super::rate_limit::{forward, rate_limit, rejections, wait_limits};

@@ -5,16 +5,16 @@ use std::task::{Context, Poll, Waker, ready};
 use tower_service::Service;
 
 use super::{
-    limiter::{Limiter, Turn, Waiting},
+    limiter::{Front, Limiter, Waiting},
     wait_queue::Expiry,
 };
 use crate::error::Rejected;
 
 /// The place of a request in the queue, and its service.
 pub(crate) struct QueuedCall<S, G: Limiter> {
-    waiting: Waiting<G::Turn>,
+    waiting: Waiting<G>,
     /// Set once it is next, and the limit has room.
-    turn: Option<G::Turn>,
+    turn: Option<Front<G>>,
     /// Ends the turn of a request whose inner service does not become ready.
     expiry: Option<Expiry>,
     service: S,
@@ -30,7 +30,7 @@ pub(crate) enum Stopped<E> {
 
 impl<S, G: Limiter> QueuedCall<S, G> {
     /// Joins the queue, unless the request is rejected at once.
-    pub(crate) fn join(mut waiting: Waiting<G::Turn>, service: S) -> Result<Self, Rejected> {
+    pub(crate) fn join(mut waiting: Waiting<G>, service: S) -> Result<Self, Rejected> {
         // The place is taken with the first poll. A waker is registered with the next one.
         let mut noop = Context::from_waker(Waker::noop());
         let turn = match waiting.as_mut().poll(&mut noop) {
@@ -89,7 +89,7 @@ impl<S, G: Limiter> QueuedCall<S, G> {
     }
 
     /// Keeps the turn while the inner service is not ready, until it expires.
-    fn keep<T, E>(&mut self, turn: G::Turn, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
+    fn keep<T, E>(&mut self, turn: Front<G>, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
         let expiry = self.expiry.get_or_insert_with(|| turn.expiry());
         if let Poll::Ready(rejected) = expiry.as_mut().poll(cx) {
             turn.expired(&rejected);

@@ -1,13 +1,15 @@
 //! A limit on a rate: an algorithm, a clock, and the queue in front of them.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
-    front::{Front, Schedule},
-    limiter::{Limiter, Waiting, acquire},
+    limiter::{Front, Limiter, acquire_by},
     wait_queue::{Patience, WaitQueue, Waiter},
 };
 use crate::{
@@ -26,17 +28,12 @@ pub struct RateLimiter<A> {
     algorithm: A,
     pub(crate) clock: Clock,
     pub(crate) wait_queue: Arc<WaitQueue>,
-    /// Locked while it is changed.
+    /// Locked while it is changed, and while something is given back.
     quota: Mutex<Quota>,
+    /// How often the quota was changed. Nothing is given back that was taken by an earlier one.
+    epoch: AtomicU64,
     limit: LimitKind,
 }
-
-/// A limiter whose requests may give back what they took.
-#[allow(
-    missing_debug_implementations,
-    reason = "it can't be named outside this crate"
-)]
-pub(super) struct Refundable<A>(Arc<RateLimiter<A>>);
 
 /// Permit of a request that a token bucket or a sliding window admitted.
 ///
@@ -44,12 +41,13 @@ pub(super) struct Refundable<A>(Arc<RateLimiter<A>>);
 /// nothing.
 pub struct Permit<'a> {
     limiter: &'a dyn Refund,
+    epoch: u64,
     mark: Mark,
 }
 
 /// A limiter that takes units back.
 trait Refund: Send + Sync {
-    fn refund(&self, mark: &Mark);
+    fn refund(&self, epoch: u64, mark: &Mark);
 }
 
 // ===== impl RateLimiter =====
@@ -61,6 +59,7 @@ impl<A: Algorithm> RateLimiter<A> {
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
             quota: Mutex::new(quota),
+            epoch: AtomicU64::new(0),
             limit,
         }
     }
@@ -73,6 +72,7 @@ impl<A: Algorithm> RateLimiter<A> {
         let mut current = self.lock();
         self.algorithm.set_quota(&quota, self.clock.now());
         *current = quota;
+        self.epoch.fetch_add(1, Ordering::Release);
         drop(current);
         self.wait_queue.wake_head();
     }
@@ -118,9 +118,21 @@ impl<A: Algorithm> RateLimiter<A> {
     where
         A: Send + Sync,
     {
-        let before = self.algorithm.before();
-        let mark = self.take(cost)?;
-        Ok(Permit::new(self, Mark { before, ..mark }))
+        self.permit(|| self.take(cost))
+    }
+
+    #[inline]
+    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E>
+    where
+        A: Send + Sync,
+    {
+        // Acquire: pairs with the addition in `set_quota`, so that the mark is not older.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Ok(Permit {
+            limiter: self,
+            epoch,
+            mark: take()?,
+        })
     }
 
     /// Waits in line for `cost` units, and takes them.
@@ -132,8 +144,9 @@ impl<A: Algorithm> RateLimiter<A> {
     where
         A: Send + Sync + 'static,
     {
-        let mark = acquire(&Refundable(self.clone()), cost, max_wait).await?;
-        Ok(Permit::new(&**self, mark))
+        let in_turn = || self.algorithm.take_in_turn(cost, self.clock.now());
+        let take = |front: Front<Arc<Self>>| front.take_by(|_, _| self.permit(in_turn).ok());
+        acquire_by(self, cost, max_wait, self.take_permit(cost), take).await
     }
 
     #[cold]
@@ -146,9 +159,12 @@ impl<A: Algorithm> RateLimiter<A> {
 }
 
 impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
-    fn refund(&self, mark: &Mark) {
-        if mark.cost > 0 {
+    fn refund(&self, epoch: u64, mark: &Mark) {
+        let quota = self.lock();
+        // Relaxed: only changed under the lock.
+        if mark.cost > 0 && self.epoch.load(Ordering::Relaxed) == epoch {
             self.algorithm.give_back(mark, self.clock.now());
+            drop(quota);
             self.wait_queue.wake_head();
         }
     }
@@ -160,23 +176,16 @@ where
 {
     type Ask = u64;
     type Pass = ();
-    type Turn = Front<Self>;
 
     #[inline]
     fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
         self.take(*cost).map(drop)
     }
 
-    fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Waiter::join(self.wait_queue.clone(), cost, patience);
-        Front::wait(self, cost, place)
+    fn join(&self, cost: &u64, patience: Patience) -> Result<Waiter, Rejected> {
+        Waiter::join(self.wait_queue.clone(), *cost, patience)
     }
-}
 
-impl<A> Schedule for Arc<RateLimiter<A>>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
         if *cost > self.algorithm.capacity() {
             return Err(self.rejected(Decision::Never, *cost));
@@ -197,59 +206,9 @@ where
     }
 }
 
-// ===== impl Refundable =====
-
-impl<A> Clone for Refundable<A> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<A> Limiter for Refundable<A>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
-    type Ask = u64;
-    type Pass = Mark;
-    type Turn = Front<Self>;
-
-    fn enter(&self, cost: &u64, _: Duration) -> Result<Mark, Rejected> {
-        self.0.take_permit(*cost).map(|permit| permit.mark)
-    }
-
-    fn join(&self, cost: u64, patience: Patience) -> Result<Waiting<Self::Turn>, Rejected> {
-        let place = Waiter::join(self.0.wait_queue.clone(), cost, patience);
-        Front::wait(self, cost, place)
-    }
-}
-
-impl<A> Schedule for Refundable<A>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
-    fn look(&self, cost: &u64) -> Result<(), Rejected> {
-        self.0.look(cost)
-    }
-
-    fn take_in_turn(&self, cost: &u64) -> Option<Mark> {
-        let (algorithm, now) = (&self.0.algorithm, self.0.clock.now());
-        let before = algorithm.before();
-        let mark = algorithm.take_in_turn(*cost, now).ok()?;
-        Some(Mark { before, ..mark })
-    }
-
-    fn late(&self, cost: &u64) -> Rejected {
-        self.0.late(cost)
-    }
-}
-
 // ===== impl Permit =====
 
-impl<'a> Permit<'a> {
-    fn new(limiter: &'a dyn Refund, mark: Mark) -> Self {
-        Self { limiter, mark }
-    }
-
+impl Permit<'_> {
     /// Returns the units of a request that did not start, as far as they have not refilled since.
     /// If the quota was changed since, returns nothing.
     ///
@@ -272,7 +231,7 @@ impl<'a> Permit<'a> {
     /// # Ok::<(), tower_throttle::Rejected>(())
     /// ```
     pub fn refund(self) {
-        self.limiter.refund(&self.mark);
+        self.limiter.refund(self.epoch, &self.mark);
     }
 }
 

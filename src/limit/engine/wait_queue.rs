@@ -3,13 +3,13 @@
 //! not polled.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    mem,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -63,10 +63,11 @@ pub struct Patience {
 
 /// A place in the queue. Dropping it leaves the queue, from whatever place.
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub struct Waiter {
     queue: Arc<WaitQueue>,
     units: u64,
     is_head: bool,
+    is_waiting: bool,
     max_wait: Duration,
     deadline: Option<Instant>,
 }
@@ -108,16 +109,6 @@ impl WaitQueue {
         self.waiting.fetch_or(CLOSED, Ordering::Relaxed);
         self.head.close();
         self.changed.notify_waiters();
-    }
-
-    /// Returns the rejection of a turn that is `late` after `last`, or if the queue is closed.
-    pub(crate) fn expiry(self: Arc<Self>, last: Option<Instant>, late: Rejected) -> Expiry {
-        Box::pin(async move {
-            match before(last, self.closed()).await {
-                Some(()) => late.closed(),
-                None => late,
-            }
-        })
     }
 
     /// Waits until the queue is closed.
@@ -193,9 +184,21 @@ impl Waiter {
             queue,
             units,
             is_head: false,
+            is_waiting: true,
             max_wait,
             deadline: Instant::now().checked_add(max_wait),
         })
+    }
+
+    /// Leaves the queue, before it is dropped.
+    pub(crate) fn leave(&mut self) {
+        if mem::take(&mut self.is_waiting) {
+            self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            if self.is_head {
+                self.queue.head.add_permits(1);
+            }
+        }
     }
 
     /// The longest that it may wait.
@@ -229,18 +232,14 @@ impl Waiter {
 
     /// Returns the rejection of a turn that is `late`, or whose queue is closed.
     pub(crate) fn expiry(&self, late: Rejected) -> Expiry {
+        let (queue, last) = (self.queue.clone(), self.last_instant());
         let late = late.within(self.max_wait);
-        self.queue.clone().expiry(self.last_instant(), late)
-    }
-
-    /// Waits for `future` until the queue is closed.
-    pub(crate) async fn while_open<F: Future>(&self, future: F) -> Option<F::Output> {
-        let (mut closed, mut future) = (pin!(self.queue.closed()), pin!(future));
-        poll_fn(|cx| match closed.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => future.as_mut().poll(cx).map(Some),
+        Box::pin(async move {
+            match before(last, queue.closed()).await {
+                Some(()) => late.closed(),
+                None => late,
+            }
         })
-        .await
     }
 
     /// For the head: waits until it was [woken](WaitQueue::wake_head) or the queue is closed, and
@@ -269,10 +268,6 @@ pub(crate) async fn before<F: Future>(deadline: Option<Instant>, future: F) -> O
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
-        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.is_head {
-            self.queue.head.add_permits(1);
-        }
+        self.leave();
     }
 }

@@ -19,13 +19,48 @@
 //! | [`ClientIp`] | the client's address, behind a number of proxies or proxies of given networks |
 //! | [`ApiKey`] | the API key, in a header or as a bearer token |
 //! | [`Header`] | a header that a proxy in front sets |
-//! | [`Extension`] | an extension that an outer layer inserts |
-//! | `Extension` inside a [`ResolveLayer`](resolve::ResolveLayer) | the result of a look-up, as in a database |
+//! | [`Extension`] | an extension that an outer layer inserts, such as the result of a [look-up](#look-ups) |
 //! | `Route`, with the feature `axum` | the method and the route, not the client |
 //! | [`Global`] | nothing: one limit for all requests |
 //! | a tuple of two or three keys | all of them together |
 //! | `a.or(b)` | `a`, or `b` if a request has no `a`: [`Or`] |
 //! | a closure | what it returns |
+//!
+//! # Look-ups
+//!
+//! A key reads the request and returns at once. A look-up, as in a database, is an outer middleware
+//! that inserts its result for [`Extension`], such as axum's `from_fn`:
+//!
+//! ```
+//! use axum::{Router, extract::Request, http::StatusCode, middleware::{Next, from_fn}};
+//! use axum::{response::{IntoResponse, Response}, routing::get};
+//! use tower_throttle::{Quota, TokenBucketLayer, key::{self, ClientKey}};
+//!
+//! # async fn user_of(_: &str) -> Result<Option<u64>, std::io::Error> { Ok(None) }
+//! async fn look_up(mut request: Request, next: Next) -> Response {
+//!     let Ok(user) = user_of(request.uri().path()).await else {
+//!         // The limit is not reached, so the request does not count as one without a key.
+//!         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+//!     };
+//!     request.extensions_mut().remove::<ClientKey>();
+//!     if let Some(user) = user {
+//!         request.extensions_mut().insert(ClientKey::from(user));
+//!     }
+//!     next.run(request).await
+//! }
+//!
+//! let limit = TokenBucketLayer::new(Quota::per_minute(60)).per(key::Extension::<ClientKey>::new());
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(limit.respond())
+//!     // In axum the layer that is added last sees a request first.
+//!     .layer(from_fn(look_up));
+//! # let _ = app;
+//! ```
+//!
+//! A request whose user is not found has no key, and is rejected unless
+//! [`missing_key`](crate::per_key::PerKeyLayer::missing_key) says otherwise. Every request is looked
+//! up, also if the limit rejects it then: put a limit by address outside if that is expensive.
 
 mod client_ip;
 mod client_key;
@@ -36,7 +71,6 @@ mod networks;
 mod or;
 mod peer_ip;
 mod prefixes;
-pub mod resolve;
 
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
@@ -64,7 +98,7 @@ pub use self::{
 /// # let _ = layer;
 /// ```
 ///
-/// A key that has to be waited for is looked up by an outer layer: see [`resolve`].
+/// A key that has to be waited for is [looked up](self#look-ups) by an outer layer.
 pub trait Key<Request> {
     /// Returns the key, or `None` if the request has none.
     fn key(&self, request: &Request) -> Option<ClientKey>;

@@ -12,7 +12,7 @@ use crate::{
     error::{Reason, Rejected},
     http::headers::rate_limit::standing::Standings,
     limit::{
-        engine::{Front, Limiter, Patience, Schedule, Waiter, Waiting},
+        engine::{Limiter, Patience, Waiter},
         key::ClientKey,
         quota::nanos,
     },
@@ -21,7 +21,6 @@ use crate::{
 impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     type Ask = Demand<K::Plan>;
     type Pass = Permit<K>;
-    type Turn = Front<Self>;
 
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
@@ -58,14 +57,9 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         }
     }
 
-    fn join(
-        &self,
-        demand: Demand<K::Plan>,
-        patience: Patience,
-    ) -> Result<Waiting<Self::Turn>, Rejected> {
+    fn join(&self, demand: &Demand<K::Plan>, patience: Patience) -> Result<Waiter, Rejected> {
         let join = |queue| Waiter::join(queue, demand.cost, patience);
-        let waiter = self.table.join(demand.counted_key(), join);
-        Front::wait(self, demand, waiter)
+        self.table.join(demand.counted_key(), join)
     }
 
     fn refuse(&self, _: &Demand<K::Plan>, rejected: &Rejected) -> Option<Permit<K>> {
@@ -82,9 +76,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     fn shadowed(permit: &Permit<K>) -> Option<&Rejected> {
         permit.rejection()
     }
-}
 
-impl<K: Kind> Schedule for Arc<PerKeyState<K>> {
     fn look(&self, demand: &Demand<K::Plan>) -> Result<(), Rejected> {
         let (room, left) = self.room(demand);
         room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, &left))

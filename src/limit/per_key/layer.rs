@@ -13,16 +13,8 @@ use super::{
     several::OneOfSeveral,
 };
 use crate::{
-    error::Rejected,
     http::{RequestHead, headers::rate_limit::emit::RateLimitHeaders},
-    limit::{
-        cost::One,
-        engine::WaitLimits,
-        key::PeerIp,
-        rejection::{
-            AsError, AsResponse, AsResponseWith, AsResponseWithHead, OnRejected, RejectedRequest,
-        },
-    },
+    limit::{cost::One, engine::WaitLimits, key::PeerIp, rejection::AsError},
 };
 
 /// Layer with one limit per key. See the [module docs](crate::per_key) for examples.
@@ -35,7 +27,7 @@ pub struct PerKeyLayer<A = ByKey<PeerIp>, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
     settings: PerKeySettings<K::Plan>,
     ask: A,
-    rejection: F,
+    refusal: F,
 }
 
 /// The settings that have no type of their own.
@@ -71,7 +63,7 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
                 rules: HeadRules::NONE,
             },
             ask: ByKey::new(key, One, MissingKey::default()),
-            rejection: AsError,
+            refusal: AsError,
         }
     }
 }
@@ -198,7 +190,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     }
 
     /// Sets the name of the first limit, in the `RateLimit` headers of responses and in
-    /// [`Rejected::name`].
+    /// [`Rejected::name`](crate::Rejected::name).
     ///
     /// By default it is `default`, and limits of requests in flight have none. Layers that are
     /// stacked need a name each. This is a setting of the limiter, for all that share it.
@@ -214,12 +206,31 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
+    /// Returns the limiter, which all services of this layer share.
+    #[must_use]
+    pub fn limiter(&self) -> &PerKeyLimiter<K> {
+        &self.limiter
+    }
+
+    fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
+        PerKeyLayer {
+            limiter: self.limiter,
+            settings: self.settings,
+            ask: ask(self.ask),
+            refusal: self.refusal,
+        }
+    }
+}
+
+crate::limit::engine::rejections! {
+    PerKeyLayer<A, [F], K: Kind> { limiter, settings, ask };
+
     /// Calls `hook` for each request that is rejected, or would be without
     /// [`shadow`](Self::shadow).
     ///
     /// The hook sees the rejection with the limit's [`name`](Self::name), the key and the head of
     /// the request. It runs in the task of the request, under no lock. Requests have to implement
-    /// [`RequestHead`]. A rejection by the [limiter](Self::limiter) itself does not call it.
+    /// [`RequestHead`](crate::RequestHead). A rejection by the [limiter](Self::limiter) itself does not call it.
     ///
     /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
     /// first.
@@ -233,44 +244,15 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     ///     .on_rejected(|rejected| println!("{:?}: {}", rejected.key, rejected.rejected));
     /// # let _ = layer;
     /// ```
-    pub fn on_rejected(
-        self,
-        hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
-    ) -> PerKeyLayer<A, OnRejected<F>, K> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            settings: self.settings,
-            ask: self.ask,
-            rejection: OnRejected::new(self.rejection, hook),
-        }
-    }
+    on_rejected;
 
-    /// Returns the limiter, which all services of this layer share.
-    #[must_use]
-    pub fn limiter(&self) -> &PerKeyLimiter<K> {
-        &self.limiter
-    }
-
-    fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            settings: self.settings,
-            ask: ask(self.ask),
-            rejection: self.rejection,
-        }
-    }
-}
-
-impl<A, K: Kind> PerKeyLayer<A, AsError, K> {
     /// Responds with an HTTP 429 instead of an error, or with a 503 if the limit is one of requests
     /// in flight, and does not wait unless [`max_wait`](Self::max_wait) is set.
     ///
     /// `RateLimit` headers tell clients what is left: see [`fields`](Self::fields).
-    pub fn respond(self) -> PerKeyLayer<A, AsResponse, K> {
-        self.respond_as(AsResponse)
-    }
+    respond;
 
-    /// Rejects with the response that `respond` returns for the [`Rejected`]. `RateLimit` headers
+    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected). `RateLimit` headers
     /// are added.
     ///
     /// ```
@@ -282,15 +264,10 @@ impl<A, K: Kind> PerKeyLayer<A, AsError, K> {
     ///     .respond_with(|rejected| Response::new(format!("sorry: {rejected}")));
     /// # let _ = layer;
     /// ```
-    pub fn respond_with<R, Response>(self, respond: R) -> PerKeyLayer<A, AsResponseWith<R>, K>
-    where
-        R: Fn(&Rejected) -> Response,
-    {
-        self.respond_as(AsResponseWith(respond))
-    }
+    respond_with;
 
     /// Rejects with the response that `respond` returns for the head of the request and the
-    /// [`Rejected`]. `RateLimit` headers are added.
+    /// [`Rejected`](crate::Rejected). `RateLimit` headers are added.
     ///
     /// ```
     /// use http::Response;
@@ -303,26 +280,11 @@ impl<A, K: Kind> PerKeyLayer<A, AsError, K> {
     ///     });
     /// # let _ = layer;
     /// ```
-    pub fn respond_with_head<R, Response>(
-        self,
-        respond: R,
-    ) -> PerKeyLayer<A, AsResponseWithHead<R>, K>
-    where
-        R: Fn(&dyn RequestHead, &Rejected) -> Response,
-    {
-        self.respond_as(AsResponseWithHead(respond))
-    }
+    respond_with_head;
 
     /// Rejects in the form of `rejection`, such as [`Problem`](crate::rejection::Problem): see
     /// [`rejection`](crate::rejection). `RateLimit` headers are added; in gRPC they are metadata.
-    pub fn respond_as<R>(self, rejection: R) -> PerKeyLayer<A, R, K> {
-        PerKeyLayer {
-            limiter: self.limiter,
-            settings: self.settings,
-            ask: self.ask,
-            rejection,
-        }
-    }
+    respond_as;
 }
 
 impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
@@ -355,7 +317,7 @@ impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
                 rules: HeadRules::NONE,
             },
             ask: self.ask,
-            rejection: self.rejection,
+            refusal: self.refusal,
         }
     }
 }
@@ -434,7 +396,7 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
                 ask: self.ask.clone(),
                 rules,
             },
-            refusal: self.rejection.clone(),
+            refusal: self.refusal.clone(),
         })
     }
 }

@@ -9,7 +9,7 @@ use super::{
     by_key::{Client, Demand},
     kind::{Bucket, InFlight, Kind, Rate, Window},
     permit::Permit,
-    several::OneOfSeveral,
+    several::{DEFAULT, OneOfSeveral},
     state::PerKeyState,
     table::Table,
 };
@@ -25,9 +25,6 @@ use crate::{
 
 /// The default of [`PerKeyLimiter::max_keys`].
 const MAX_KEYS: usize = 1_000_000;
-
-/// The default name of the first limit.
-pub(super) const DEFAULT: &str = "default";
 
 /// Limiter with one limit per key: by default a [`Bucket`]. Clones are handles to the same limiter.
 ///

@@ -36,7 +36,7 @@
 //! `.per(key)` turns a [token bucket](crate::TokenBucketLayer::per), a
 //! [sliding window](crate::SlidingWindowLayer::per) or a
 //! [concurrency limit](crate::ConcurrencyLayer::per) into one per [key](crate::key): the address,
-//! the API key, what a closure returns, or what an outer layer [looks up](crate::key::resolve).
+//! the API key, what a closure returns, or what an outer layer [looks up](crate::key#look-ups).
 //! [`and`](PerKeyLayer::and) adds another rate, and a request takes from both at one instant or
 //! from neither.
 //!

@@ -116,12 +116,8 @@ impl<K: Rate> Permit<K> {
         let Some(ticket) = self.ticket.as_mut().filter(|ticket| cost > ticket.cost) else {
             return;
         };
-        let state = &ticket.state;
-        let (counted, now) = ((ticket.cost, ticket.mark), state.clock.now());
-        let charge = |count: &mut K, rule: &K::Rule| count.settle(rule, counted, cost, now);
-        state
-            .table
-            .change(ticket.key, ticket.plan, ticket.shared, now, charge);
+        let counted = (ticket.cost, ticket.mark);
+        ticket.change(|count, rule, now| count.settle(rule, counted, cost, now));
         ticket.cost = cost;
     }
 
@@ -130,15 +126,11 @@ impl<K: Rate> Permit<K> {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        let real = real();
-        let (state, reserved) = (&ticket.state, (ticket.cost, ticket.mark));
-        let now = state.clock.now();
-        let (key, plan, shared) = (ticket.key, ticket.plan, ticket.shared);
-        let settle = |count: &mut K, rule: &K::Rule| {
+        let (real, reserved) = (real(), (ticket.cost, ticket.mark));
+        self.left = Some(ticket.change(|count, rule, now| {
             count.settle(rule, reserved, real, now);
             count.left(rule, now)
-        };
-        self.left = Some(state.table.change(key, plan, shared, now, settle));
+        }));
     }
 
     /// Splits off what is settled later.
@@ -152,15 +144,22 @@ impl<K: Rate> Permit<K> {
     }
 }
 
+// ===== impl PermitTicket =====
+
+impl<K: Kind> PermitTicket<K> {
+    /// Changes the count that it was taken from.
+    fn change<T>(&self, change: impl Fn(&mut K, &K::Rule, u64) -> T) -> T {
+        let now = self.state.clock.now();
+        let change = |count: &mut K, rule: &K::Rule| change(count, rule, now);
+        let table = &self.state.table;
+        table.change(self.key, self.plan, self.shared, now, change)
+    }
+}
+
 impl<K: Kind> Drop for PermitTicket<K> {
     fn drop(&mut self) {
         if K::HELD {
-            let now = self.state.clock.now();
-            let (cost, mark) = (self.cost, self.mark);
-            let give_back = |count: &mut K, _: &K::Rule| count.give_back(cost, mark, now);
-            self.state
-                .table
-                .change(self.key, self.plan, self.shared, now, give_back);
+            self.change(|count, _, now| count.give_back(self.cost, self.mark, now));
         }
     }
 }

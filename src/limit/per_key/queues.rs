@@ -34,7 +34,7 @@ pub(super) enum Owner {
 /// there is room again.
 const NEWCOMERS_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-// ===== impl Whose =====
+// ===== impl Owner =====
 
 impl Owner {
     /// Returns the hash of its key, if it belongs to one.
@@ -46,23 +46,28 @@ impl Owner {
     }
 }
 
-// ===== impl Lines =====
+// ===== impl Queues =====
 
 impl Queues {
     /// Returns the units that the requests in a queue ask for, at least 1 unless it is empty.
     #[inline]
     pub(super) fn units(&self, hash: u64, owner: Owner) -> u64 {
-        if self.0.is_empty() {
-            return 0;
-        }
-        let of_key = self
-            .0
-            .find(owner.hash(hash), |of_key| of_key.owner == owner);
-        of_key.map_or(0, |of_key| match of_key.queue.waiting() {
+        let queue = self.find(hash, owner);
+        queue.map_or(0, |queue| match queue.waiting() {
             // The last request is just leaving.
             0 => 0,
-            _ => of_key.queue.units().max(1),
+            _ => queue.units().max(1),
         })
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, owner: Owner) -> Option<&Arc<WaitQueue>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let is_theirs = |of_key: &KeyQueue| of_key.owner == owner;
+        let of_key = self.0.find(owner.hash(hash), is_theirs)?;
+        Some(&of_key.queue)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,18 +111,9 @@ impl Queues {
 
     /// Returns the queues in which requests of `key` may wait: its own, and the one of new keys.
     pub(super) fn of(&self, hash: u64, key: ClientKey) -> Vec<Arc<WaitQueue>> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let find = |owner: Owner| {
-            self.0
-                .find(owner.hash(hash), |of_key| of_key.owner == owner)
-        };
-        let both = [Owner::Key(key), Owner::Newcomers].map(find);
-        both.into_iter()
-            .flatten()
-            .map(|of_key| of_key.queue.clone())
-            .collect()
+        let both = [Owner::Key(key), Owner::Newcomers];
+        let queues = both.iter().filter_map(|owner| self.find(hash, *owner));
+        queues.cloned().collect()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<WaitQueue>> {

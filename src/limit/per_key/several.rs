@@ -4,12 +4,14 @@ use super::{
     PerKeyLayer, PerKeyLimiter,
     by_key::ByKey,
     kind::{Bucket, InFlight, Kind, Rate, Window},
-    limiter::DEFAULT,
 };
 use crate::limit::{
     concurrency::ConcurrencyLayer, quota::Quota, rejection::AsError,
     sliding_window::SlidingWindowLayer, token_bucket::TokenBucketLayer,
 };
+
+/// The default name of the first limit.
+pub(super) const DEFAULT: &str = "default";
 
 /// A limit that may be one of several of a key. Only its quota counts.
 pub trait OneOfSeveral {

@@ -56,24 +56,6 @@ impl Window {
     fn period(&self) -> u64 {
         self.lasts & !OWN
     }
-
-    /// Returns the time until `units` more have all started, each as early as possible.
-    fn wait(&self, rule: &WindowRule, units: u64, now: u64) -> u64 {
-        let Some(before_last) = units.checked_sub(1) else {
-            return 0;
-        };
-        // A unit starts a period after the one that is a quota of units before it.
-        let period = rule.period.nanos;
-        let laps = period.saturating_mul(before_last / rule.units);
-        let units = before_last % rule.units + 1;
-        // More than the quota is in use if a plan has shrunk, or more was settled than reserved.
-        let used = self.starts.used();
-        let free_at = match used.saturating_add(units).saturating_sub(rule.units) {
-            0 => now,
-            missing => self.starts.gone_at(missing, period).unwrap_or(now),
-        };
-        free_at.saturating_sub(now).saturating_add(laps)
-    }
 }
 
 impl Sealed for Window {}
@@ -96,11 +78,7 @@ impl Kind for Window {
         WindowRule {
             name,
             units,
-            period: if units <= LARGEST_LOG {
-                Period::exact(nanos)
-            } else {
-                Period::in_parts(nanos)
-            },
+            period: Period::of(nanos, units <= LARGEST_LOG),
             lasts: nanos.min(OWN - 1),
         }
     }
@@ -135,7 +113,8 @@ impl Kind for Window {
         if want.cost > rule.units {
             return Decision::Never;
         }
-        Decision::after(self.wait(rule, want.units(), now))
+        let (units, period) = (want.units(), &rule.period);
+        Decision::after(self.starts.wait(rule.units, period, units, now))
     }
 
     fn add(&mut self, rule: &WindowRule, want: Want, now: u64) -> u64 {
