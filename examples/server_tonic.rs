@@ -1,5 +1,5 @@
-//! A tonic server with a limit for each API key, another with a limit for each address, and a client
-//! that waits for as long as `RetryInfo` says: `cargo run --example server_tonic`.
+//! A tonic server with a limit for each API key, and a client that waits for as long as `RetryInfo`
+//! says; then one with a limit for each address: `cargo run --example server_tonic`.
 
 use std::{error::Error, io, time::Duration};
 
