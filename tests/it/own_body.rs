@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, time::error::Elapsed};
 use tower::{Layer, Service, ServiceExt};
-use tower_throttle::{BoxError, CircuitBreakerLayer, Outcome};
+use tower_throttle::{BoxError, Circuit, CircuitBreakerLayer, Outcome};
 
 use crate::loopback::reqwest_client;
 
@@ -57,18 +57,25 @@ fn breaks_off(error: BoxError) -> BoxStream<'static, Chunk> {
         .boxed()
 }
 
-/// Five of these in a row, which is as many failures as open a circuit.
+/// How many failures in a row open the circuits of these tests.
+const FAILURES: u32 = 5;
+
+/// As many of these in a row as open a circuit if they are failures.
 async fn says_nothing<S, R>(client: S, request: impl AsyncFn() -> R)
 where
     S: Service<R, Error: Into<BoxError>, Response: tower_throttle::ResponseHead> + Clone,
 {
-    let layer = CircuitBreakerLayer::new();
-    let client = layer.layer(client);
-    for _ in 0..5 {
+    let circuit = Circuit::new().failures(FAILURES);
+    let client = CircuitBreakerLayer::from(circuit.clone()).layer(client);
+    for _ in 0..FAILURES {
         let error = client.clone().oneshot(request().await).await.err().unwrap();
         assert_eq!(Outcome::of_error(&error), None, "{error:?}");
     }
-    assert!(!layer.circuit().is_open());
+    assert!(!circuit.is_open());
+    for _ in 0..FAILURES {
+        circuit.enter().unwrap().failed(None);
+    }
+    assert!(circuit.is_open(), "as many failures do");
 }
 
 #[tokio::test]
