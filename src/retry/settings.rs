@@ -173,12 +173,6 @@ impl RetryState {
     }
 
     pub(super) fn waited(&mut self, wait: Duration) {
-        self.waited_for_another(wait);
-        self.attempts.add();
-    }
-
-    /// Records a wait for another request's attempt.
-    pub(super) fn waited_for_another(&mut self, wait: Duration) {
         self.pending();
         self.attempts.wait(wait);
         self.last_wait = wait;
