@@ -1602,3 +1602,22 @@ async fn attempts_that_were_not_sent_do_not_count() {
         assert_eq!(attempts.attempts(), 1, "{error}");
     }
 }
+
+/// As without a closure: an inner layer may have found the wait in the body.
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_the_extensions_holds_for_closures() {
+    let calls = AtomicUsize::new(0);
+    let calls = Arc::new(calls);
+    let server = service_fn(move |_: Request<()>| {
+        let is_first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+        let mut response = answer(if is_first { 429 } else { 200 }, &[]);
+        let hint = Hint::new(Some(Duration::from_secs(7)), None);
+        response.extensions_mut().insert(hint);
+        ready(Ok::<_, Infallible>(response))
+    });
+    let layer = RetryAfterBackoffLayer::new().classify_with(Outcome::of);
+    let started = Instant::now();
+    let response = layer.layer(server).oneshot(Request::new(())).await;
+    assert_eq!(response.unwrap().status(), 200);
+    assert!(started.elapsed() >= Duration::from_secs(7));
+}
