@@ -335,5 +335,8 @@ async fn a_hook_sees_what_is_rejected() {
     assert!(seen.lock().unwrap().is_empty());
     let result = service.oneshot(ask("hi")).await;
     assert_eq!(rejection(result).name(), Some("chat"));
-    assert_eq!(*seen.lock().unwrap(), [(Some("chat"), "/v1/chat/completions".to_owned())]);
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(Some("chat"), "/v1/chat/completions".to_owned())]
+    );
 }
