@@ -46,10 +46,13 @@ fn named(response: &mut Response<Full<Bytes>>, names: usize, value: &str) {
     }
 }
 
-/// One test: the counter is one for the process.
+/// Makes a response large.
+type Fill = fn(&mut Response<Full<Bytes>>);
+
+// One test: the counter is one for the process.
 #[test]
 fn a_cache_holds_about_its_maximum() {
-    let fills: [(&str, fn(&mut Response<Full<Bytes>>)); 6] = [
+    let fills: [(&str, Fill); 6] = [
         ("nothing", |_| ()),
         ("extension", |response| {
             response.extensions_mut().insert(vec![7_u8; 100_000]);

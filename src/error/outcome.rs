@@ -352,7 +352,11 @@ impl<Response: ResponseHead + 'static> Classify<Response> for ClassifierFn {
     }
 
     fn hint(&self, response: &Response) -> Hint {
-        Hint::from_headers(response.headers())
+        HttpClassifier.hint(response)
+    }
+
+    fn stream_extensions<'a>(&self, response: &'a mut Response) -> Option<&'a mut Extensions> {
+        HttpClassifier.stream_extensions(response)
     }
 }
 

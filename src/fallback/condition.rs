@@ -66,11 +66,17 @@ impl Condition {
     }
 
     /// Matches any error, and the statuses after which another service may succeed: those after
-    /// which a [retry](crate::retry::OutcomePolicy) sends a GET again, such as 429, 500 and 503.
-    /// This is the default of a layer.
+    /// which a [retry](crate::retry::OutcomePolicy) sends a GET again, such as 429, 500 and 503, or
+    /// a gRPC status or an outcome in the extensions that says the same. This is the default of a
+    /// layer.
     pub fn failure() -> Self {
         Self::from_fn(|result| match result {
-            Ok(response) => Outcome::of_head(response).1 != Repeat::Never,
+            Ok(response) => {
+                let (of_head, repeat) = Outcome::of_head(response);
+                let other = Outcome::of(result).filter(|outcome| *outcome != of_head);
+                let is_failure = |outcome: Outcome| outcome.repeat(None, false) != Repeat::Never;
+                repeat != Repeat::Never || other.is_some_and(is_failure)
+            }
             Err(_) => true,
         })
     }

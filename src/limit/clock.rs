@@ -99,16 +99,19 @@ impl Counter {
 
     #[inline]
     fn now(&self) -> u64 {
+        // Before the counter: a thread that is interrupted in between must not compare an old
+        // reading with the latest of other threads. Acquire keeps that order. `behind` comes last,
+        // so it is at least the one of `latest`.
+        let latest = self.latest.load(Ordering::Acquire);
+        let behind = self.behind.load(Ordering::Acquire);
         let shown = self.clock.delta_as_nanos(0, self.clock.raw());
         let at = |behind: u64| shown.saturating_add(behind).saturating_sub(self.start);
-        // Relaxed: the two are corrected by each reading, in any order.
-        let now = at(self.behind.load(Ordering::Relaxed));
-        let latest = self.latest.load(Ordering::Relaxed);
+        let now = at(behind);
         if now.abs_diff(latest) < Self::STEP {
             return now;
         }
         if now > latest {
-            self.latest.fetch_max(now, Ordering::Relaxed);
+            self.latest.fetch_max(now, Ordering::Release);
             return now;
         }
         let behind = self.start.saturating_add(latest).saturating_sub(shown);
@@ -181,6 +184,28 @@ mod tests {
                 scope.spawn(|| assert_eq!(clock.now(), 10 * MINUTE));
             }
         });
+    }
+
+    /// A thread that is interrupted within a reading has not seen the counter go back.
+    #[test]
+    fn time_does_not_run_ahead_of_a_busy_machine() {
+        let clock = Clock::quanta();
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(800);
+        thread::scope(|scope| {
+            for _ in 0..32 {
+                scope.spawn(|| {
+                    while std::time::Instant::now() < end {
+                        for _ in 0..1_000 {
+                            clock.now();
+                        }
+                    }
+                });
+            }
+        });
+        let ClockSource::Quanta(counter) = &clock.0 else {
+            unreachable!("it is a counter")
+        };
+        assert_eq!(counter.behind.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -54,6 +54,8 @@ struct Between {
     /// For the sleep, then for the deadline.
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
+    /// Whether the wait was for an attempt of this request, not for the one of another.
+    is_counted: bool,
     withdrawal: Withdrawal,
     deadline: Instant,
 }
@@ -118,10 +120,11 @@ where
                     let Some(plan) = next.judge(&result) else {
                         return Poll::Ready(next.record(result));
                     };
-                    next.progress.waited(plan.wait, is_found_out(&result));
+                    next.progress.waited(plan.wait);
+                    let is_counted = !is_found_out(&result);
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
-                    let between = Between::new(plan);
+                    let between = Between::new(plan, is_counted);
                     state.set(State::Between { between });
                 }
                 // ## Between => (Calling | done)
@@ -133,6 +136,9 @@ where
                     };
                     ready.map_err(|error| next.error(error.into()))?;
                     between.withdrawal.spend();
+                    if between.is_counted {
+                        next.progress.attempts.add();
+                    }
                     let future = next.call();
                     state.set(State::Calling { future });
                 }
@@ -165,10 +171,11 @@ fn circuit_open<Response>(result: &Result<Response, BoxError>) -> Option<&Circui
 // ===== impl Between =====
 
 impl Between {
-    fn new(plan: Plan) -> Box<Self> {
+    fn new(plan: Plan, is_counted: bool) -> Box<Self> {
         Box::new(Self {
             timer: Box::pin(sleep(plan.wait)),
             has_slept: false,
+            is_counted,
             withdrawal: plan.withdrawal,
             deadline: plan.deadline,
         })

@@ -172,11 +172,7 @@ impl RetryState {
         self.started.get_or_insert_with(Instant::now);
     }
 
-    /// Records a wait after an attempt, or for another request's attempt.
-    pub(super) fn waited(&mut self, wait: Duration, is_for_another: bool) {
-        if !is_for_another {
-            self.attempts.add();
-        }
+    pub(super) fn waited(&mut self, wait: Duration) {
         self.pending();
         self.attempts.wait(wait);
         self.last_wait = wait;

@@ -101,6 +101,19 @@ async fn a_fallback_sees_the_status() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fallback_sees_it_by_default() {
+    for (status, is_served) in [(0, false), (5, false), (8, true), (14, true)] {
+        let server = service_fn(move |_: Request<String>| async move {
+            Ok::<_, Infallible>(response(status, None))
+        });
+        let backup = FallbackLayer::value(response(0, Some("1")));
+        let response = backup.layer(server).oneshot(Request::new(String::new()));
+        let response = response.await.unwrap();
+        assert_eq!(response.headers().len() == 3, is_served, "{status}");
+    }
+}
+
 /// A health service that answers at first with this status, without a body.
 async fn serve(status: u16, times: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1562,3 +1562,62 @@ async fn a_closure_on_heads_infers_its_argument() {
     assert_eq!(sent.load(Ordering::Relaxed), 2);
     assert!(begin.elapsed() >= Duration::from_secs(7));
 }
+
+/// Ready for one call only.
+#[derive(Clone)]
+struct OnceReady(Arc<AtomicUsize>);
+
+impl Service<Request<()>> for OnceReady {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Response<()>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Poll::Ready(Ok(())),
+            1..10 => Poll::Pending,
+            _ => Poll::Ready(Err("broken".into())),
+        }
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        std::future::ready(Err(refused.into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_were_not_sent_do_not_count() {
+    for polls in [0, 9] {
+        let layer = RetryAfterBackoffLayer::new()
+            .attempts(3)
+            .attempts_in_errors();
+        let mut service = layer.layer(OnceReady(Arc::default()));
+        service.ready().await.unwrap();
+        let inner = service.get_ref().0.clone();
+        let call = service.call(Request::new(()));
+        inner.fetch_add(polls, Ordering::Relaxed);
+        let error = call.await.unwrap_err();
+        let attempts = Attempts::of_error(&error).unwrap();
+        assert_eq!(attempts.attempts(), 1, "{error}");
+    }
+}
+
+/// As without a closure: an inner layer may have found the wait in the body.
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_the_extensions_holds_for_closures() {
+    let calls = AtomicUsize::new(0);
+    let calls = Arc::new(calls);
+    let server = service_fn(move |_: Request<()>| {
+        let is_first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+        let mut response = answer(if is_first { 429 } else { 200 }, &[]);
+        let hint = Hint::new(Some(Duration::from_secs(7)), None);
+        response.extensions_mut().insert(hint);
+        ready(Ok::<_, Infallible>(response))
+    });
+    let layer = RetryAfterBackoffLayer::new().classify_with(Outcome::of);
+    let started = Instant::now();
+    let response = layer.layer(server).oneshot(Request::new(())).await;
+    assert_eq!(response.unwrap().status(), 200);
+    assert!(started.elapsed() >= Duration::from_secs(7));
+}

@@ -1,7 +1,7 @@
 //! Finds an error at the end of a stream that has begun well.
 
 use http::HeaderMap;
-use memchr::memmem;
+use memchr::{memmem, memrchr};
 
 use crate::payload::{
     error_body::{Diagnosis, Says, says},
@@ -11,7 +11,7 @@ use crate::payload::{
 /// More than any error has.
 const MOST: usize = 16 * 1024;
 
-/// The last events of a stream, from one on that may be an error.
+/// The last events of a stream, from one on that may be an error, or its unfinished line.
 #[derive(Debug, Default)]
 pub(super) struct StreamEnd {
     text: Vec<u8>,
@@ -20,15 +20,25 @@ pub(super) struct StreamEnd {
 // ===== impl StreamEnd =====
 
 impl StreamEnd {
-    /// Reads the next bytes. Nothing is kept of a stream in which the word is not found.
+    /// Reads the next bytes. No whole line is kept of a stream in which the word is not found.
     #[inline]
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        if self.text.is_empty() && !has_error(bytes) {
+            bytes = &bytes[last_line(bytes)..];
+        }
+        let bytes = &bytes[bytes.len().saturating_sub(MOST)..];
+        if bytes.is_empty() {
+            return;
+        }
+        if self.text.len() + bytes.len() > MOST {
+            self.text.drain(..last_line(&self.text));
+        }
         if self.text.len() + bytes.len() > MOST {
             self.text.clear();
         }
-        if !self.text.is_empty() || memmem::find(bytes, b"error").is_some() {
-            self.text
-                .extend_from_slice(&bytes[bytes.len().saturating_sub(MOST)..]);
+        self.text.extend_from_slice(bytes);
+        if !has_error(&self.text) {
+            self.text.drain(..last_line(&self.text));
         }
     }
 
@@ -53,6 +63,15 @@ impl StreamEnd {
             _ => None,
         }
     }
+}
+
+fn has_error(text: &[u8]) -> bool {
+    memmem::find(text, b"error").is_some()
+}
+
+/// Returns where the last line begins, which has not ended yet.
+fn last_line(text: &[u8]) -> usize {
+    memrchr(b'\n', text).map_or(0, |end| end + 1)
 }
 
 fn data(line: &str) -> Option<&str> {
@@ -99,6 +118,29 @@ mod tests {
             (&["data: {\"error\": null}\n\n"], None),
         ] {
             assert_eq!(end(chunks), expected, "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn errors_may_be_split_anywhere() {
+        let limit = Some((Outcome::RateLimited, Some(Duration::from_secs(20))));
+        let overloaded = Some((Outcome::Overloaded, None));
+        for content in ["data: {\"a\":1}\n\n", CONTENT] {
+            for (error, expected) in [(LIMIT, limit), (OVERLOADED, overloaded)] {
+                for at in 1..error.len() {
+                    let chunks = [content, &error[..at], &error[at..]];
+                    assert_eq!(end(&chunks), expected, "{at}");
+                }
+            }
+        }
+        // However much there was before it.
+        for times in 0..MOST / CONTENT.len() + 2 {
+            let before = CONTENT.repeat(times);
+            assert_eq!(
+                end(&[&before, &LIMIT[..30], &LIMIT[30..]]),
+                limit,
+                "{times}"
+            );
         }
     }
 

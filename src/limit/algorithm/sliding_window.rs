@@ -269,7 +269,7 @@ mod tests {
                         History::Log(log) => log.take(cost, at),
                         History::Ring(ring) => ring.take(cost, at),
                     };
-                    prop_assert!(!again(now + wait - 1).is_ok());
+                    prop_assert!(again(now + wait - 1).is_err());
                     now += wait;
                     prop_assert!(again(now).is_ok());
                     model.starts.push((now, cost));
@@ -299,7 +299,7 @@ mod tests {
         ) {
             let ring = Ring::new(units, SECOND);
             prop_assert!(ring.take(units, start).is_ok());
-            prop_assert!(!ring.take(1, start + SECOND - 1).is_ok());
+            prop_assert!(ring.take(1, start + SECOND - 1).is_err());
             prop_assert!(ring.take(1, start + SECOND + SECOND / 256 + 1).is_ok());
         }
 
@@ -484,7 +484,7 @@ mod tests {
         // Far enough for the tags of the ring to repeat.
         for now in [1u64 << 40, 1 << 50, 1 << 60] {
             assert!(ring.take(10, now).is_ok());
-            assert!(!ring.take(1, now).is_ok());
+            assert!(ring.take(1, now).is_err());
         }
     }
 
