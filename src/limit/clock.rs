@@ -190,11 +190,11 @@ mod tests {
     #[test]
     fn time_does_not_run_ahead_of_a_busy_machine() {
         let clock = Clock::quanta();
-        let end = std::time::Instant::now() + std::time::Duration::from_millis(800);
+        let end = Instant::now() + Duration::from_millis(800);
         thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| {
-                    while std::time::Instant::now() < end {
+                    while Instant::now() < end {
                         for _ in 0..1_000 {
                             clock.now();
                         }
