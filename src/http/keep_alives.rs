@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(whole.has_content(text.as_bytes()), expected, "{text:?}");
             let mut split = of("Text/Event-Stream");
             let bytes = text.as_bytes().chunks(1);
-            let found = bytes.filter(|byte| split.has_content(*byte)).count() > 0;
+            let found = bytes.filter(|byte| split.has_content(byte)).count() > 0;
             assert_eq!(found, expected, "{text:?}");
             assert_eq!(whole, split);
         }

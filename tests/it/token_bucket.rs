@@ -77,7 +77,7 @@ async fn one_budget_is_shared_by_clones_and_by_layer_calls_and_by_layers_of_one_
     for service in [&mut first, &mut clone, &mut second, &mut third] {
         service.ready().await.unwrap().call(()).await.unwrap_err();
     }
-    assert!(!limiter.try_acquire(1).is_ok());
+    assert!(limiter.try_acquire(1).is_err());
 }
 
 #[tokio::test(start_paused = true)]
