@@ -191,8 +191,7 @@ pub use self::{
     },
     http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
     limit::{
-        Clock, Decision, InvalidQuota, Quota, concurrency, cost, rejection, sliding_window,
-        token_bucket,
+        Clock, InvalidQuota, Quota, concurrency, cost, rejection, sliding_window, token_bucket,
     },
 };
 

@@ -38,8 +38,8 @@ pub enum Outcome {
     /// A limit of this client was reached: 429, and a 403 with a wait or with a limit that is used
     /// up.
     RateLimited,
-    /// The service lacks capacity, which says nothing about this client's limits: 498, 503, 529, and
-    /// a 413 with a wait.
+    /// The service lacks capacity, which says nothing about this client's limits: 498, 503, 529,
+    /// and a 413 with a wait.
     Overloaded,
     /// Money, credits or the quota of a day or longer are used up: 402.
     QuotaExhausted,
@@ -48,8 +48,8 @@ pub enum Outcome {
     /// A policy forbids the prompt or the output.
     ContentPolicy,
     /// There was no response in time, on either side: 408, 504, 522, 524,
-    /// [`TimedOut`](crate::TimedOut), and timeouts of tokio, tower and reqwest. The service may have
-    /// acted.
+    /// [`TimedOut`](crate::TimedOut), and timeouts of tokio, tower and reqwest. The service may
+    /// have acted.
     Timeout,
     /// The service or one of its dependencies failed: 424 and any other 5xx.
     ServerError,
@@ -136,8 +136,8 @@ impl Outcome {
     /// Returns the outcome of a result; `None` if it says nothing about the service.
     ///
     /// The first of these that there is decides: an outcome in the response's extensions, a
-    /// [`Rejected`] in them, which is a response of this crate's own limits, and the status. If that
-    /// is a success, the `grpc-status` of a gRPC response without a body decides.
+    /// [`Rejected`] in them, which is a response of this crate's own limits, and the status. If
+    /// that is a success, the `grpc-status` of a gRPC response without a body decides.
     #[must_use]
     pub fn of<R: ResponseHead + ?Sized>(result: Result<&R, &BoxError>) -> Option<Self> {
         let response = match result {
@@ -252,11 +252,12 @@ impl Outcome {
 
     /// Returns what an error says, by all errors in its chain of sources.
     ///
-    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or reqwest
-    /// which says that the request's own body failed; and if no error in it is known.
+    /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or
+    /// reqwest which says that the request's own body failed; and if no error in it is known.
     ///
-    /// The errors of hyper and hyper-util need the feature `hyper`, and those of reqwest the feature
-    /// `reqwest`. If one of them is missing, the feature `tracing` logs a warning, once per process.
+    /// The errors of hyper and hyper-util need the feature `hyper`, and those of reqwest the
+    /// feature `reqwest`. If one of them is missing, the feature `tracing` logs a warning, once per
+    /// process.
     #[must_use]
     pub fn of_error(error: &BoxError) -> Option<Self> {
         let mut outcome = None;

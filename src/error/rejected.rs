@@ -114,7 +114,8 @@ pub enum Reason {
 impl Rejected {
     /// Returns the `Rejected` in this error's chain of sources, if there is one.
     ///
-    /// Other errors become a [`BoxError`] by `into()`.
+    /// Other errors become a [`BoxError`] by `into()`. An error that is a transparent wrapper, such
+    /// as `OpenAIError::Boxed`, hides what it holds from the chain: pass what it holds.
     #[must_use]
     pub fn of(error: &BoxError) -> Option<&Self> {
         find_source(error)
@@ -207,7 +208,8 @@ impl Rejected {
         self.limit
     }
 
-    /// Returns the name of the limit: what [`name`](crate::TokenBucketLayer::name) of its layer set.
+    /// Returns the name of the limit: what [`name`](crate::TokenBucketLayer::name) of its layer
+    /// set.
     ///
     /// Limits per key have the name that their `RateLimit` headers have, which is `default` if none
     /// is set.

@@ -101,12 +101,12 @@
 //!
 //! # Which outcomes are failures
 //!
-//! By default any error, and the statuses after which a [retry](crate::retry::OutcomePolicy) sends a
-//! GET again: 408, 421, 424, 425, 429, 498, 500, 502 to 504, 520 to 524, 527, 529 and 530, and a 403
-//! or 413 with `Retry-After`. See [`Condition`] for others. A failure in the middle of a response's
-//! body does not count, because the
-//! client has the response by then. An error of the primary's `poll_ready` is returned, because
-//! there is no request yet that a backup could respond to.
+//! By default any error, and the statuses after which a [retry](crate::retry::OutcomePolicy) sends
+//! a GET again: 408, 421, 424, 425, 429, 498, 500, 502 to 504, 520 to 524, 527, 529 and 530, and a
+//! 403 or 413 with `Retry-After`. See [`Condition`] for others. A failure in the middle of a
+//! response's body does not count, because the client has the response by then. An error of the
+//! primary's `poll_ready` is returned, because there is no request yet that a backup could respond
+//! to.
 //!
 //! # The backup's request
 //!
@@ -164,8 +164,10 @@
 //! reject a request. Limits of the backup go around the backup.
 //!
 //! A [`ConcurrencyLayer`](crate::ConcurrencyLayer) wraps the response's body in a
-//! [`GuardedBody`](crate::body::GuardedBody), and the backup's responses must have the same type. If
-//! the backup has no concurrency limit, wrap its bodies without a guard:
+//! [`GuardedBody`](crate::body::GuardedBody), and the backup's responses must have the same type.
+//! If the backup has no concurrency limit, wrap its bodies without a guard. Other layers of the
+//! primary that change the body, such as a [`TimeoutLayer`](crate::TimeoutLayer), also go around
+//! the backup.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

@@ -7,8 +7,8 @@ use crate::http::ResponseHead;
 /// Response extension that says whether the primary or a backup responded.
 ///
 /// A [`Fallback`](super::Fallback) puts this into the extensions of a backup's response. Responses
-/// of the primary are unchanged: [`ServedBy::of`] takes a response without this extension for one of
-/// the primary.
+/// of the primary are unchanged: [`ServedBy::of`] takes a response without this extension for one
+/// of the primary.
 ///
 /// # Examples
 ///

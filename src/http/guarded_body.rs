@@ -1,7 +1,6 @@
 //! A body that holds a guard, such as a permit, until it has ended.
 
 use std::{
-    io::IoSlice,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -125,26 +124,6 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
 #[inline]
 pub(crate) fn is_last<B: Body>(frame: Option<&Result<Frame<B::Data>, B::Error>>, body: &B) -> bool {
     !matches!(frame, Some(Ok(_))) || body.is_end_stream()
-}
-
-/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
-/// could be read.
-pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
-    let wanted = data.remaining().min(most);
-    let chunk = data.chunk();
-    if chunk.len() >= wanted {
-        look(&chunk[..wanted]);
-        return true;
-    }
-    let mut slices = [IoSlice::new(&[]); 16];
-    let count = data.chunks_vectored(&mut slices);
-    let mut seen = 0;
-    for slice in &slices[..count] {
-        let end = slice.len().min(wanted - seen);
-        look(&slice[..end]);
-        seen += end;
-    }
-    seen == wanted
 }
 
 /// Returns the hint of a body with `bytes` before the ones of `hint`.

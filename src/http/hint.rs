@@ -7,8 +7,9 @@ use super::ResponseHead;
 /// The hints about retries in a response's headers, without any cap.
 ///
 /// Created by [`Hint::from_headers`]. A layer that has read the body inserts one with the wait that
-/// it found into the response's extensions, which takes precedence. A [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a
-/// custom classifier each apply their own cap.
+/// it found into the response's extensions, which takes precedence. A
+/// [`RetryAfterBackoff`](crate::RetryAfterBackoff) and a custom classifier each apply their own
+/// cap.
 ///
 /// # Examples
 ///

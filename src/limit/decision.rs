@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "per-key", feature = "provider"))]
 use crate::error::{LimitKind, Rejected};
 
 /// The decision of a limiter: now, later, or never.
@@ -9,7 +10,7 @@ use crate::error::{LimitKind, Rejected};
 /// Only [`Admit`](Decision::Admit) means that the limiter's state has changed. Decisions are
 /// ordered by how long a request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[must_use = "an admission that nobody acts on is capacity lost"]
+#[must_use = "an admission that is not used is lost capacity"]
 pub enum Decision {
     /// It may start now, and has been counted.
     Admit,

@@ -16,10 +16,11 @@ pub mod rejection;
 pub mod sliding_window;
 pub mod token_bucket;
 
+#[cfg(feature = "provider")]
+pub(crate) use self::decision::Decision;
 pub(crate) use self::quota::nanos;
 pub use self::{
     clock::Clock,
     cost::Cost,
-    decision::Decision,
     quota::{InvalidQuota, Quota},
 };

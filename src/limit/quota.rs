@@ -236,7 +236,8 @@ impl fmt::Display for InvalidQuota {
             ),
             Self::RateTooHigh { units, period } => write!(
                 f,
-                "a quota of {units} units in {period:?} is over 1 a nanosecond: give fewer units or a longer period"
+                "a quota of {units} units in {period:?} is over 1 a nanosecond: \
+                 give fewer units or a longer period"
             ),
         }
     }

@@ -10,7 +10,9 @@ macro_rules! rate_limit {
     ) => {
         $(#[$limiter_doc])*
         #[derive(Clone)]
-        pub struct $Limiter(pub(crate) std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>);
+        pub struct $Limiter(
+            pub(crate) std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
+        );
 
         $(#[$layer_doc])*
         #[derive(Clone)]
@@ -43,7 +45,10 @@ macro_rules! rate_limit {
 
             /// Creates a limiter of `quota` that reads `clock`.
             #[must_use]
-            pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
+            pub fn with_clock(
+                quota: crate::limit::quota::Quota,
+                clock: crate::limit::clock::Clock,
+            ) -> Self {
                 let algorithm = <$algorithm>::new(&quota);
                 Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::new(
                     algorithm, quota, clock, $limit,
@@ -94,7 +99,9 @@ macro_rules! rate_limit {
             /// # async fn main() {
             #[doc = concat!("use tower_throttle::{Quota, Reason, ", stringify!($Limiter), "};")]
             ///
-            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_second(10));")]
+            #[doc = concat!(
+                "let limiter = ", stringify!($Limiter), "::new(Quota::per_second(10));"
+            )]
             /// limiter.close();
             ///
             /// let rejected = limiter.acquire(1).await.unwrap_err();
@@ -175,7 +182,10 @@ macro_rules! rate_limit {
             }
 
             /// Creates a layer with a limiter of its own that reads `clock`.
-            pub fn with_clock(quota: crate::limit::quota::Quota, clock: crate::limit::clock::Clock) -> Self {
+            pub fn with_clock(
+                quota: crate::limit::quota::Quota,
+                clock: crate::limit::clock::Clock,
+            ) -> Self {
                 $Limiter::with_clock(quota, clock).into()
             }
         }
@@ -197,8 +207,8 @@ macro_rules! rate_limit {
                 /// How many requests may wait for the limiter if one more is to wait here. The
                 /// default is no limit.
                 max_waiting;
-                /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
-                /// for metrics and logs. By default it has none.
+                /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns
+                /// it, as a label for metrics and logs. By default it has none.
                 name;
             }
 
@@ -215,11 +225,11 @@ macro_rules! rate_limit {
             /// Calls `hook` for each request that is rejected.
             ///
             /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the
-            /// request. It runs in the task of the request, under no lock. Requests have to implement
-            /// [`RequestHead`](crate::RequestHead).
+            /// request. It runs in the task of the request, under no lock. Requests have to
+            /// implement [`RequestHead`](crate::RequestHead).
             ///
-            /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after
-            /// the first.
+            /// Set it last: a layer with a hook has no `respond` methods. A second hook is called
+            /// after the first.
             ///
             /// ```
             #[doc = concat!("use tower_throttle::{Quota, ", stringify!($Layer), "};")]
@@ -236,11 +246,12 @@ macro_rules! rate_limit {
             on_rejected;
 
             /// Responds with an HTTP 429 instead of an error, and does not wait unless
-            /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
+            /// [`max_wait`](Self::max_wait) is set; see
+            /// [`AsResponse`](crate::rejection::AsResponse).
             respond;
 
-            /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in
-            /// any protocol.
+            /// Rejects with the response that `respond` returns for the
+            /// [`Rejected`](crate::Rejected), in any protocol.
             ///
             /// ```
             /// use http::Response;
@@ -267,7 +278,8 @@ macro_rules! rate_limit {
             /// ```
             respond_with_head;
 
-            /// Rejects in the form of `refusal`, such as [`Text`](crate::rejection::Text); see [`rejection`](crate::rejection).
+            /// Rejects in the form of `refusal`, such as [`Text`](crate::rejection::Text); see
+            /// [`rejection`](crate::rejection).
             respond_as;
         }
 
@@ -389,7 +401,10 @@ macro_rules! rejections {
             $(#[$on_rejected])*
             pub fn on_rejected(
                 self,
-                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>) + Send + Sync + 'static,
+                hook: impl Fn(&crate::limit::rejection::RejectedRequest<'_>)
+                + Send
+                + Sync
+                + 'static,
             ) -> $Layer<$($Before,)* crate::limit::rejection::OnRejected<F> $(, $After)*> {
                 let Self { $($field,)+ refusal } = self;
                 let refusal = crate::limit::rejection::OnRejected::new(refusal, hook);

@@ -43,7 +43,8 @@
 //!
 //! A layer has one limiter. Each service that it makes and each clone of those share it, and so
 //! does every layer made
-//! [from](SlidingWindowLayer#impl-From<SlidingWindowLimiter>-for-SlidingWindowLayer) the same [`SlidingWindowLimiter`].
+//! [from](SlidingWindowLayer#impl-From<SlidingWindowLimiter>-for-SlidingWindowLayer) the same
+//! [`SlidingWindowLimiter`].
 //!
 //! # Performance
 //!

@@ -69,7 +69,8 @@
 //!
 //! A layer has one limiter. Each service that it makes and each clone of those share it, and so
 //! does every layer made
-//! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same [`TokenBucketLimiter`].
+//! [from](TokenBucketLayer#impl-From<TokenBucketLimiter>-for-TokenBucketLayer) the same
+//! [`TokenBucketLimiter`].
 //!
 //! # Performance
 //!

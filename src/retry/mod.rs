@@ -65,9 +65,9 @@
 //! - A request with an `Idempotency-Key` header is retried like GET. The layer of
 //!   [`idempotency_key`](crate::idempotency_key) sets that header.
 //!
-//! Broken connections are recognised by the errors of the client: those of hyper and hyper-util need
-//! the feature `hyper`, and those of reqwest the feature `reqwest`. Without it their errors are not
-//! retried; the feature `tracing` logs a warning then, once per process.
+//! Broken connections are recognised by the errors of the client: those of hyper and hyper-util
+//! need the feature `hyper`, and those of reqwest the feature `reqwest`. Without it their errors
+//! are not retried; the feature `tracing` logs a warning then, once per process.
 //!
 //! A request that can't be [cloned](crate::TryClone), such as one with a streamed body, is sent
 //! once. [`ReplayLayer`](crate::replay::ReplayLayer) outside of this layer records the body, so
@@ -93,8 +93,8 @@
 //! | [`budget`](RetryAfterBackoffLayer::budget), for retries without a hint | 20 % of the successes, and 30 a minute | the outcome is returned at once |
 //!
 //! A response that took more than one attempt has [`Attempts`] in its extensions, and an error has
-//! them with [`attempts_in_errors`](RetryAfterBackoffLayer::attempts_in_errors). Otherwise responses
-//! and errors are returned unchanged.
+//! them with [`attempts_in_errors`](RetryAfterBackoffLayer::attempts_in_errors). Otherwise
+//! responses and errors are returned unchanged.
 //!
 //! # Retry budget
 //!

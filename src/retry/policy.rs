@@ -81,8 +81,8 @@ pub enum RetryAction {
     Accept,
     /// Sends the request again.
     Retry {
-        /// The wait that the server asked for, if any. A retry after such a wait is free, unless it is
-        /// so short that a backoff is added.
+        /// The wait that the server asked for, if any. A retry after such a wait is free, unless it
+        /// is so short that a backoff is added.
         after: Option<Duration>,
         /// The outcome, which determines the [price](super::Budget::price) of the retry. If it is
         /// `None`, an error is [classified](Outcome::of_error).

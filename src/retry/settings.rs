@@ -75,9 +75,9 @@ impl Default for Settings {
 impl Settings {
     /// Returns the next attempt after one that failed at `now`, if there is one.
     ///
-    /// All bounds apply before jitter, since clients that are cut to a bound return together. A hint
-    /// above a bound ends the attempts; with a `max_backoff` of 60 s, one of 60 s waits between 60
-    /// and 61 s. A backoff that exceeds the deadline ends the attempts.
+    /// All bounds apply before jitter, since clients that are cut to a bound return together. A
+    /// hint above a bound ends the attempts; with a `max_backoff` of 60 s, one of 60 s waits
+    /// between 60 and 61 s. A backoff that exceeds the deadline ends the attempts.
     pub(super) fn plan(
         &self,
         progress: &RetryState,

@@ -15,7 +15,8 @@ use crate::{
     circuit_breaker::LateFailures,
     http::{
         IntoHttp, WithBody,
-        guarded_body::{FramePoll, each_slice, is_last},
+        guarded_body::{FramePoll, is_last},
+        keep_alives::each_slice,
         peeked_body::PeekedBody,
     },
 };

@@ -91,21 +91,22 @@ impl<E, F> ProviderLayer<E, F> {
         max_wait;
         /// Sets how many requests may wait for the limiter. The default is no limit.
         max_waiting;
-        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label
-        /// for metrics and logs. By default it has none.
+        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a
+        /// label for metrics and logs. By default it has none.
         name;
     }
 
     /// Calls `hook` for each request that is rejected.
     ///
-    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
-    /// runs in the task of the request, under no lock. Requests have to implement
+    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request.
+    /// It runs in the task of the request, under no lock. Requests have to implement
     /// [`RequestHead`](crate::RequestHead). A second hook is called after the first.
     ///
     /// ```
     /// use tower_throttle::provider::{Provider, ProviderLayer};
     ///
-    /// let layer = ProviderLayer::new(Provider::OPENAI_TIER_1).name("openai").on_rejected(|rejected| {
+    /// let layer = ProviderLayer::new(Provider::OPENAI_TIER_1).name("openai");
+    /// let layer = layer.on_rejected(|rejected| {
     ///     println!("{}: {}", rejected.request.path(), rejected.rejected);
     /// });
     /// # let _ = layer;

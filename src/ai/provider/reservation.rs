@@ -81,8 +81,8 @@ impl Reservation {
         }
     }
 
-    /// Ends a request whose stream ended with a rejection. `reported` is its usage, and whether that
-    /// is final.
+    /// Ends a request whose stream ended with a rejection. `reported` is its usage, and whether
+    /// that is final.
     pub(super) fn refuse_late(mut self, reported: Option<(TokenUsage, bool)>, limit: &LimitError) {
         let Some(ticket) = self.ticket.take() else {
             return;

@@ -101,8 +101,8 @@
 //! OpenRouter, and compatible servers. An `error` that is `null`, `false` or empty is ignored, and
 //! so is the failure of another operation: a job, one request of a batch, a JSON-RPC call.
 //!
-//! Headers, body frames and trailers do not change. If the error contains a wait, it is inserted into
-//! the response's extensions as a [`Hint`](crate::Hint), so that a retry waits that long.
+//! Headers, body frames and trailers do not change. If the error contains a wait, it is inserted
+//! into the response's extensions as a [`Hint`](crate::Hint), so that a retry waits that long.
 //!
 //! After the first content nothing changes: a later error passes through as an event. An outer
 //! `ProviderLayer` reads it, pauses, and informs the circuit breakers inside of it.

@@ -24,7 +24,8 @@ pub(in crate::cache) struct Reader {
 // ===== impl Reader =====
 
 impl Reader {
-    /// Returns `None` if the response is not shared any more, or its head does not suit the request.
+    /// Returns `None` if the response is not shared any more, or its head does not suit the
+    /// request.
     pub(in crate::cache) fn follow(flight: &Arc<SingleFlight>, lookup: &Lookup) -> Option<Self> {
         let follows = flight.follow(lookup.id, |head| lookup.accepts(head));
         follows.then(|| Self::new(flight.clone(), lookup.id))

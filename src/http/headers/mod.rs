@@ -38,7 +38,8 @@ impl Hint {
     ///
     /// `Retry-After` may be a number of seconds, with a fraction, or any of the three forms of an
     /// HTTP-date. A date is compared with the response's own `Date` header plus its `Age`, so that
-    /// the clocks need not agree. The wall clock is read only if there is a date and no `Date` header.
+    /// the clocks need not agree. The wall clock is read only if there is a date and no `Date`
+    /// header.
     ///
     /// The reset of a rate limit is no hint by itself. A retry waits for it after a 429 or 403 by a
     /// limit that is used up.

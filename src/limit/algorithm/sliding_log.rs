@@ -64,8 +64,8 @@ impl Log {
             }
             let free_at = self.all_free_at(first, cost, now);
             if free_at > now {
-                // The place of `first` or a later unit may have been written meanwhile, and looks as
-                // if it were claimed and not written yet.
+                // The place of `first` or a later unit may have been written meanwhile, and looks
+                // as if it were claimed and not written yet.
                 match moved_on(&self.claimed, first) {
                     Some(other) => first = other,
                     None => return Err(Decision::Wait(Duration::from_nanos(free_at - now))),

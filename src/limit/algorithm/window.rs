@@ -87,6 +87,7 @@ impl RefundableWindow {
     }
 
     /// Returns the units that counted at the last [advance](Self::advance), plus those taken since.
+    #[cfg(any(feature = "per-key", feature = "provider", test))]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }

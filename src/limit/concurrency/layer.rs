@@ -46,8 +46,8 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         /// How many requests of a priority may wait for the limiter if one more of it is to wait
         /// here. The default is no limit.
         max_waiting;
-        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a label for metrics and logs.
-        /// By default it has none.
+        /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a
+        /// label for metrics and logs. By default it has none.
         name;
     }
 
@@ -101,8 +101,9 @@ crate::limit::engine::rejections! {
 
     /// Calls `hook` for each request that is rejected.
     ///
-    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request. It
-    /// runs in the task of the request, under no lock. Requests have to implement [`RequestHead`](crate::RequestHead).
+    /// The hook sees the rejection, the limit's [`name`](Self::name) and the head of the request.
+    /// It runs in the task of the request, under no lock. Requests have to implement
+    /// [`RequestHead`](crate::RequestHead).
     ///
     /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
     /// first.
@@ -121,7 +122,8 @@ crate::limit::engine::rejections! {
     /// [`max_wait`](Self::max_wait) is set; see [`AsResponse`](crate::rejection::AsResponse).
     respond;
 
-    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in any protocol.
+    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected), in
+    /// any protocol.
     ///
     /// ```
     /// use http::Response;

@@ -192,7 +192,8 @@
 //!         drop((connection, permit));
 //!     });
 //!     let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
-//!     let response = response.header(header::CONNECTION, "upgrade").header(header::UPGRADE, "echo");
+//!     let response = response.header(header::CONNECTION, "upgrade");
+//!     let response = response.header(header::UPGRADE, "echo");
 //!     response.body(String::new()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 //! }
 //!
@@ -217,11 +218,11 @@
 //!
 //! # Performance
 //!
-//! A request that is admitted at once takes no lock and allocates nothing, nor does its release if no
-//! request waits. A request that waits allocates its place in the queue, and has a
-//! timer if there is a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock
-//! up to five times for each request (with [`Latency::End`] twice more for each frame), and takes a
-//! lock once.
+//! A request that is admitted at once takes no lock and allocates nothing, nor does its release if
+//! no request waits. A request that waits allocates its place in the queue, and has a timer if
+//! there is a [`max_wait`](ConcurrencyLayer::max_wait). An adaptive limit reads the clock up to
+//! five times for each request (with [`Latency::End`] twice more for each frame), and takes a lock
+//! once.
 
 mod adaptive;
 mod body_permit;

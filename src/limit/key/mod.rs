@@ -49,7 +49,8 @@
 //!     next.run(request).await
 //! }
 //!
-//! let limit = TokenBucketLayer::new(Quota::per_minute(60)).per(key::Extension::<ClientKey>::new());
+//! let key = key::Extension::<ClientKey>::new();
+//! let limit = TokenBucketLayer::new(Quota::per_minute(60)).per(key);
 //! let app: Router = Router::new()
 //!     .route("/", get(|| async { "hello" }))
 //!     .layer(limit.respond())
@@ -59,8 +60,9 @@
 //! ```
 //!
 //! A request whose user is not found has no key, and is rejected unless
-//! [`missing_key`](crate::per_key::PerKeyLayer::missing_key) says otherwise. Every request is looked
-//! up, also if the limit rejects it then: put a limit by address outside if that is expensive.
+//! [`missing_key`](crate::per_key::PerKeyLayer::missing_key) says otherwise. Every request is
+//! looked up, also if the limit rejects it then: put a limit by address outside if that is
+//! expensive.
 
 mod client_ip;
 mod client_key;
@@ -99,6 +101,8 @@ pub use self::{
 /// ```
 ///
 /// A key that has to be waited for is [looked up](self#look-ups) by an outer layer.
+#[diagnostic::on_unimplemented(note = "the keys of this crate read an `http::Request`: \
+            for other requests use a closure that returns an `Option<ClientKey>`")]
 pub trait Key<Request> {
     /// Returns the key, or `None` if the request has none.
     fn key(&self, request: &Request) -> Option<ClientKey>;

@@ -9,6 +9,8 @@ use super::{ClientIp, ClientKey, Key, prefixes::Prefixes};
 /// Address of the peer, which a server inserts into the extensions of its requests.
 ///
 /// Axum servers do not need it: with the feature `axum`, `ConnectInfo<SocketAddr>` is read as well.
+/// A tonic server has the address in `TcpConnectInfo`, and a `MapRequestLayer` of tower around the
+/// limit can insert it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -230,7 +230,8 @@ crate::limit::engine::rejections! {
     ///
     /// The hook sees the rejection with the limit's [`name`](Self::name), the key and the head of
     /// the request. It runs in the task of the request, under no lock. Requests have to implement
-    /// [`RequestHead`](crate::RequestHead). A rejection by the [limiter](Self::limiter) itself does not call it.
+    /// [`RequestHead`](crate::RequestHead). A rejection by the [limiter](Self::limiter) itself does
+    /// not call it.
     ///
     /// Set it last: a layer with a hook has no `respond` methods. A second hook is called after the
     /// first.
@@ -252,8 +253,8 @@ crate::limit::engine::rejections! {
     /// `RateLimit` headers tell clients what is left: see [`fields`](Self::fields).
     respond;
 
-    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected). `RateLimit` headers
-    /// are added.
+    /// Rejects with the response that `respond` returns for the [`Rejected`](crate::Rejected).
+    /// `RateLimit` headers are added.
     ///
     /// ```
     /// use http::Response;
@@ -353,9 +354,9 @@ impl<Key, C, H: ?Sized, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
         self.ask(|ask| Settled { ask, way: cost })
     }
 
-    /// Counts the bytes of the response's body in place of what was reserved, as they pass. What was
-    /// reserved and not used goes back at the last frame, the first error, or the drop. Otherwise
-    /// like [`settle`](Self::settle).
+    /// Counts the bytes of the response's body in place of what was reserved, as they pass. What
+    /// was reserved and not used goes back at the last frame, the first error, or the drop.
+    /// Otherwise like [`settle`](Self::settle).
     ///
     /// Once the limit is reached, new requests are rejected, and responses that have begun continue
     /// to their end.

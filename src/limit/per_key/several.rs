@@ -32,7 +32,8 @@ macro_rules! per {
         }
 
         impl $Layer {
-            #[doc = concat!($a_limit, " of this layer's quota for each client. Requests wait only if")]
+            #[doc = concat!($a_limit, " of this layer's quota for each client.")]
+            /// Requests wait only if
             /// [`max_wait`](PerKeyLayer::max_wait) is set, here or before.
             ///
             /// `key` tells clients apart, up to 1,000,000 of them: see [`per_key`](crate::per_key).

@@ -65,6 +65,10 @@ pub mod body {
 /// Turns a rejection into the result of a limiter's service.
 ///
 /// Sealed. For other responses, [`AsResponseWith`] takes a closure.
+#[diagnostic::on_unimplemented(
+    note = "`.respond()` and `.respond_as(..)` need an HTTP response whose body has a default: \
+            for other responses use `.respond_with(..)`"
+)]
 pub trait Rejection<Request, Response, Error>: sealed::Sealed {
     /// The error of the service.
     type Error;

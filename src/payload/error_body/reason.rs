@@ -51,8 +51,8 @@ pub(crate) struct LimitError {
 impl ThrottleReason {
     /// Classifies a response; returns `None` if it is not a rejection.
     ///
-    /// Statuses 402, 429, 498, 503 and 529 are rejections, and 403 if the response is about a limit. The
-    /// body may be empty, truncated, or not JSON.
+    /// Statuses 402, 429, 498, 503 and 529 are rejections, and 403 if the response is about a
+    /// limit. The body may be empty, truncated, or not JSON.
     #[must_use]
     pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         LimitError::read(status, headers, body).map(|error| error.class)
@@ -85,8 +85,8 @@ impl ThrottleReason {
 impl LimitError {
     /// Reads an error response; returns `None` if it is not about a limit.
     ///
-    /// Statuses 402, 429, 498, 503 and 529 are, and 403 if the response is about a limit. The body may
-    /// be empty, truncated, or not JSON. A compressed body counts as empty.
+    /// Statuses 402, 429, 498, 503 and 529 are, and 403 if the response is about a limit. The body
+    /// may be empty, truncated, or not JSON. A compressed body counts as empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::of(status, headers, &ErrorBody::read(body, headers))
     }

@@ -21,8 +21,8 @@ pub struct Bucket {
     /// The time in which a unit refills by the quota of that instant, [`OWN`] and [`OVERDRAWN`]. No
     /// unit takes as long as these bits.
     unit: u64,
-    /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`]. If the
-    /// bucket is [`OVERDRAWN`], what is beyond the quota instead of what was given back.
+    /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`]. If
+    /// the bucket is [`OVERDRAWN`], what is beyond the quota instead of what was given back.
     given: u64,
 }
 
@@ -31,7 +31,8 @@ pub struct Bucket {
 /// back to it.
 const OVERDRAWN: u64 = 1 << 62;
 
-/// What is beyond the quota counts in units of so many nanoseconds, so that it fits into an [`ERA`].
+/// What is beyond the quota counts in units of so many nanoseconds, so that it fits into an
+/// [`ERA`].
 const BEYOND: u64 = 1 << 10;
 
 /// Once this much is given back, about 208 days, nothing more of what was taken until then is. A
@@ -150,8 +151,8 @@ impl Kind for Bucket {
     }
 
     /// Converts what was used into the time of another quota, rounded up. It counts as at most an
-    /// empty bucket, so that no key is locked out for longer than the new quota takes to refill. The
-    /// rest counts if the quota grows again.
+    /// empty bucket, so that no key is locked out for longer than the new quota takes to refill.
+    /// The rest counts if the quota grows again.
     fn adopt(&mut self, rule: &BucketRule, now: u64) {
         if self.follows(rule) {
             return;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
-/// The parts of one limit found so far; of duplicates, the more restrictive. A limit with a negative
-/// count is unknown.
+/// The parts of one limit found so far; of duplicates, the more restrictive. A limit with a
+/// negative count is unknown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Set {
     pub(super) limit: Option<u64>,
