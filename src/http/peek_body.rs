@@ -19,7 +19,7 @@ use http_body_util::{Either, Empty, Full};
 ///
 /// ```
 /// use http_body_util::Full;
-/// use tower_throttle::PeekBody;
+/// use tower_throttle::body::PeekBody;
 ///
 /// let request = http::Request::new(Full::new(&b"hello"[..]));
 /// assert_eq!(request.peek(<[u8]>::len), Some(5));
