@@ -52,7 +52,7 @@ macro_rules! clone {
 /// bounds or show too much. A field without a value is the field of that name; `..` at the end
 /// says that there is more. A second bound of a parameter goes into `where`.
 ///
-/// ```ignore
+/// ```text
 /// debug!(impl<S: Debug, P> Debug for Retry<S, P> |self| { inner, attempts: self.attempts(), .. });
 /// ```
 macro_rules! debug {
