@@ -16,9 +16,11 @@ use futures::future::join_all;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_throttle::{ConcurrencyLayer, ConcurrencyLimiter, LimitKind, Reason, Rejected};
+use tower_throttle::{
+    ConcurrencyLayer, ConcurrencyLimiter, LimitKind, Reason, Rejected, concurrency::Priority,
+};
 
 use crate::support::{call, ms, poll_once, probe};
 
@@ -306,6 +308,45 @@ async fn the_limit_changes_under_load_without_losing_or_making_slots() {
     assert_eq!(limiter.in_flight(), 0);
     let held: Vec<_> = std::iter::from_fn(|| limiter.try_acquire().ok()).collect();
     assert_eq!(held.len(), 6);
+}
+
+/// A lost wake-up shows at the end of a round, when no later release makes up for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_lose_no_wake_up() {
+    const PRIORITIES: [Priority; 4] = [
+        Priority::High,
+        Priority::Normal,
+        Priority::Low,
+        Priority::Critical,
+    ];
+    for round in 0..1_000 {
+        let limiter = ConcurrencyLimiter::new(1);
+        let tasks = (0..8_usize).map(|number| {
+            let limiter = limiter.clone();
+            tokio::spawn(async move {
+                let mix = round * 8 + number;
+                match mix % 5 {
+                    0 => limiter.set_limit(1 + mix % 3),
+                    // Dropped after the first poll, or after it may have been woken.
+                    1 => drop(poll_once(limiter.acquire()).await),
+                    2 => {
+                        let mut acquire = Box::pin(limiter.acquire());
+                        if poll_once(&mut acquire).await.is_none() {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    _ => {
+                        let permit = limiter.acquire_as(PRIORITIES[mix / 5 % 4]).await;
+                        tokio::task::yield_now().await;
+                        drop(permit.unwrap());
+                    }
+                }
+            })
+        });
+        let ends = timeout(ms(30_000), join_all(tasks)).await;
+        assert!(ends.expect("a lost wake-up").iter().all(Result::is_ok));
+        assert_eq!((limiter.waiting(), limiter.in_flight()), (0, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,3 +165,30 @@ async fn an_inner_service_that_fails_to_become_ready_says_so_and_takes_nothing()
     assert!(limiter.try_acquire(1).is_ok());
     assert_eq!(service.ready().await.unwrap_err().to_string(), "closed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_slot_takes_no_wake_up_of_others() {
+    let limiter = ConcurrencyLimiter::new(2);
+    let [first, second] = [(); 2].map(|()| limiter.try_acquire().unwrap());
+    let inner = ConcurrencyLimit::new(probe(), 1);
+    let mut blocker = inner.clone();
+    let layer = ConcurrencyLayer::from(limiter.clone()).until_response();
+    let mut service = layer.layer(inner);
+
+    // It takes the first slot, and waits for the inner service.
+    let reserved = tokio::spawn(start(&mut service, ()).await.end());
+    blocker.ready().await.unwrap();
+    drop(first);
+    tokio::task::yield_now().await;
+    assert_eq!((limiter.in_flight(), limiter.waiting()), (2, 0));
+
+    let waiting = limiter.clone();
+    let waiting = tokio::spawn(async move { waiting.acquire().await });
+    tokio::task::yield_now().await;
+    assert_eq!(limiter.waiting(), 1);
+    drop(second);
+    let acquired = timeout(Duration::from_secs(1), waiting).await;
+    assert!(acquired.expect("a lost wake-up").unwrap().is_ok());
+    drop(blocker);
+    reserved.await.unwrap().unwrap();
+}

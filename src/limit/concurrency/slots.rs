@@ -174,7 +174,8 @@ impl Slots {
 
     #[inline]
     fn wake_heads(&self) {
-        self.lanes.iter().for_each(|lane| lane.wake_head());
+        let in_use = self.lanes.iter().filter(|lane| lane.waiting() > 0);
+        in_use.for_each(|lane| lane.wake_head());
     }
 }
 

@@ -2,16 +2,7 @@
 //! and each that has a longest wait has a timer for that: the head may belong to a future that is
 //! not polled.
 
-use std::{
-    future::Future,
-    mem,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, Semaphore},
@@ -21,6 +12,7 @@ use tokio::{
 use crate::{
     error::{Reason, Rejected},
     limit::clock::TIMER_LATENESS,
+    sync::{AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// Resolves if a turn must end without a call.
@@ -34,8 +26,11 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 pub(crate) struct WaitQueue {
     /// Tokio's semaphore is fair, so the holder of its one permit is the head of the queue.
     head: Semaphore,
-    /// Wakes the head if what it waits for may be there, and all if the queue is closed.
+    /// Wakes the head if what it waits for may be there, or if the queue is closed.
     changed: Notify,
+    /// Wakes those whose turn it is if the queue is closed. They must not take a wake-up of the
+    /// head, so this is not `changed`.
+    closing: Notify,
     /// How many wait, and [`CLOSED`]: in one number, so that no request joins a closed queue.
     waiting: AtomicUsize,
     units: AtomicU64,
@@ -75,17 +70,19 @@ pub struct Waiter {
 // ===== impl WaitQueue =====
 
 impl WaitQueue {
-    pub(crate) const fn new(look_again: Option<Duration>) -> Self {
+    pub(crate) fn new(look_again: Option<Duration>) -> Self {
         Self {
             head: Semaphore::const_new(1),
             changed: Notify::const_new(),
+            closing: Notify::const_new(),
             waiting: AtomicUsize::new(0),
             units: AtomicU64::new(0),
             look_again,
         }
     }
 
-    // Relaxed throughout: each is a lone number, and the semaphore orders the requests.
+    // Relaxed throughout: each is a lone number, and the semaphore orders the requests. Fences order
+    // the requests with the changes that wake them.
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed) & !CLOSED
@@ -109,17 +106,18 @@ impl WaitQueue {
         self.waiting.fetch_or(CLOSED, Ordering::Relaxed);
         self.head.close();
         self.changed.notify_waiters();
+        self.closing.notify_waiters();
     }
 
     /// Waits until the queue is closed.
     async fn closed(&self) {
         loop {
             // Hears of all that happens from here on.
-            let changed = self.changed.notified();
+            let closing = self.closing.notified();
             if self.is_closed() {
                 return;
             }
-            changed.await;
+            closing.await;
         }
     }
 
@@ -128,8 +126,13 @@ impl WaitQueue {
         self.units.load(Ordering::Relaxed)
     }
 
-    /// Lets the head look again. A request that is just becoming the head is woken as well.
+    /// Lets the head look again after a change. A request that is just becoming the head is woken as
+    /// well.
+    ///
+    /// No wake-up is lost. Either this sees the request in the queue, or the request, which looks
+    /// only after it has joined, sees the change: the fences here and in `join` are in one order.
     pub(crate) fn wake_head(&self) {
+        fence(Ordering::SeqCst);
         if self.waiting() > 0 {
             self.changed.notify_one();
         }
@@ -151,6 +154,8 @@ impl WaitQueue {
         self.units
             .fetch_update(relaxed, relaxed, more_units)
             .map_err(|_| full((self.waiting.fetch_sub(1, relaxed) & !CLOSED) - 1))?;
+        // Pairs with the one in `wake_head`.
+        fence(Ordering::SeqCst);
         Ok(())
     }
 }
@@ -269,5 +274,42 @@ pub(crate) async fn before<F: Future>(deadline: Option<Instant>, future: F) -> O
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(all(test, throttle_loom))]
+mod loom_tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use loom::thread;
+
+    use super::*;
+    use crate::error::LimitKind;
+
+    #[test]
+    fn loom_a_change_wakes_the_head_or_is_seen() {
+        crate::sync::model(|| {
+            let queue = Arc::new(WaitQueue::new(None));
+            let room = Arc::new(AtomicUsize::new(0));
+            let (their_queue, their_room) = (queue.clone(), room.clone());
+            let change = thread::spawn(move || {
+                their_room.store(1, Ordering::Relaxed);
+                their_queue.wake_head();
+            });
+            let patience = Patience {
+                rejected: Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
+                max_wait: Duration::MAX,
+                max_waiting: usize::MAX,
+            };
+            let place = Waiter::join(queue, 1, patience).unwrap();
+            let is_seen = room.load(Ordering::Relaxed) == 1;
+            change.join().unwrap();
+            let mut cx = Context::from_waker(Waker::noop());
+            let is_woken = pin!(place.changed_before(None)).poll(&mut cx) == Poll::Ready(());
+            assert!(is_seen || is_woken, "a lost wake-up");
+        });
     }
 }
