@@ -81,8 +81,8 @@ impl WaitQueue {
         }
     }
 
-    // Relaxed throughout: each is a lone number, and the semaphore orders the requests. Fences order
-    // the requests with the changes that wake them.
+    // Relaxed throughout: each is a lone number, and the semaphore orders the requests. Fences
+    // order the requests with the changes that wake them.
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed) & !CLOSED
@@ -126,8 +126,8 @@ impl WaitQueue {
         self.units.load(Ordering::Relaxed)
     }
 
-    /// Lets the head look again after a change. A request that is just becoming the head is woken as
-    /// well.
+    /// Lets the head look again after a change. A request that is just becoming the head is woken
+    /// as well.
     ///
     /// No wake-up is lost. Either this sees the request in the queue, or the request, which looks
     /// only after it has joined, sees the change: the fences here and in `join` are in one order.
