@@ -91,9 +91,10 @@ impl Settings {
         let started = progress.started.unwrap_or(now);
         let elapsed = now.saturating_duration_since(started);
         let left = self.deadline.checked_sub(elapsed)?;
+        let is_followed = hint.is_some_and(|hint| self.follows(hint));
         let wait = match hint {
             Some(hint) if hint > self.max_backoff.min(left) => return None,
-            Some(hint) if self.follows(hint) => above_hint(hint, self.random()),
+            Some(hint) if is_followed => above_hint(hint, self.random()),
             // A hint near zero does not spread the clients, so the backoff is added.
             hint => {
                 let wait = self.own_wait(progress);
@@ -105,9 +106,7 @@ impl Settings {
             }
         };
         let withdrawal = match budget {
-            Some((budget, outcome)) if !hint.is_some_and(|hint| self.follows(hint)) => {
-                budget.pay(outcome, now)?
-            }
+            Some((budget, outcome)) if !is_followed => budget.pay(outcome, now)?,
             _ => Withdrawal::free(),
         };
         Some(Plan {
