@@ -102,7 +102,7 @@ async fn a_circuit_stays_closed_for_a_missing_key() {
 #[tokio::test(start_paused = true)]
 async fn a_provider_does_not_pause() {
     for inner in all_limits() {
-        let limiter = ProviderLimiter::new(Provider::new("small").rpm(60).tpm(100_000)).learn(true);
+        let limiter = ProviderLimiter::new(Provider::new("small").rpm(60).tpm(100_000));
         let client = ServiceBuilder::new()
             .layer(ProviderLayer::from(limiter.clone()))
             .layer(StreamErrorLayer::new())

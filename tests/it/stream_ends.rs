@@ -39,7 +39,7 @@ fn request() -> Request<Full<Bytes>> {
 
 fn limiter() -> ProviderLimiter {
     let provider = Provider::new("small").rpm(60).tpm(10_000);
-    ProviderLimiter::new(provider.counting(Accounting::SETTLED)).learn(true)
+    ProviderLimiter::new(provider.counting(Accounting::SETTLED))
 }
 
 /// A client of a server that always sends this stream, and its circuit.

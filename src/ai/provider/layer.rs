@@ -52,7 +52,7 @@ impl<E, F> ProviderLayer<E, F> {
     }
 
     /// Sets whether to [learn](crate::provider#learning) the limits from responses. Applies to
-    /// everything that shares the limiter. The default is `false`.
+    /// everything that shares the limiter. The default is `true`.
     pub fn learn(mut self, learns: bool) -> Self {
         self.limiter = self.limiter.learn(learns);
         self

@@ -51,10 +51,10 @@ impl ProviderLimiter {
     }
 
     /// Sets whether to [learn](crate::provider#learning) from [observed](Reservation::observe)
-    /// limits. Applies to everything that shares this limiter. The default is `false`.
+    /// limits. Applies to everything that shares this limiter. The default is `true`.
     ///
-    /// If no limits are known, it admits one request, twice as many after each response, and as
-    /// many as fit once a response reports the limits.
+    /// If no limits are known, one request may be in flight at first, and twice as many after each
+    /// response.
     #[must_use]
     pub fn learn(self, learns: bool) -> Self {
         let (mut quotas, now) = self.0.quotas();

@@ -20,7 +20,7 @@
 //! # let http_client = service_fn(async |_: Request<String>| {
 //! #     Ok::<_, Infallible>(Response::new(answer.to_owned()))
 //! # });
-//! let anthropic = ProviderLayer::new(Provider::ANTHROPIC_BUILD).learn(true);
+//! let anthropic = ProviderLayer::new(Provider::ANTHROPIC_BUILD);
 //! let limiter = anthropic.limiter().clone();
 //!
 //! let mut client = ServiceBuilder::new()
@@ -102,26 +102,30 @@
 //!
 //! # Learning
 //!
-//! With [`learn(true)`](ProviderLayer::learn) the headers of every response are read, see
-//! [`RateLimits::from_headers`](crate::RateLimits::from_headers), and the configured limits are
-//! only the start:
+//! The headers of every response are read, see
+//! [`RateLimits::from_headers`](crate::RateLimits::from_headers), unless
+//! [`learn(false)`](ProviderLayer::learn) is set. The configured limits are only the start:
 //!
-//! - A reported limit replaces the configured one, higher or lower, at once. One below an eighth of
-//!   the current limit is applied when it is reported twice. A request that costs more than a
-//!   learned limit starts once nothing else counts: the provider may accept it.
+//! - What a response reports is believed, whether it is more or less than the own count. It holds
+//!   for the time at which its request was sent. What was sent since then counts in addition, and
+//!   what has left a window or drained from a bucket since then does not count.
+//! - A reported limit replaces the configured one, higher or lower, at once. A request that costs
+//!   more than a learned limit starts once nothing else counts: the provider may accept it.
 //! - A limit that was not configured is added: as a bucket, if its usage recovers in proportion to
-//!   time, or else as a window. If no limits are known, one request is sent first, and twice as
-//!   many after each response, until a response reports the limits.
-//! - If more is used than this client can have used, other clients share the key. This client then
-//!   takes the same share of the remainder that it had of the usage, and at least an eighth. The
-//!   share grows back to the whole limit within two periods after other usage was last seen.
+//!   time, or else as a window. If no limits are known, one request may be in flight at first, and
+//!   twice as many after each response.
+//! - If the usage grows by more than this client sends, other clients share the key. In the last
+//!   and the current period each unit of this client then stands for several, at most eight, and a
+//!   thirty-second of the limit stays free. So each client keeps its part of the usage.
 //! - Limits that no header reports are found from rejections: the limit is the number of requests
 //!   admitted within a period, or the number in flight if hardly any has ended in that time or the
 //!   rejection says so. After each period without a rejection the limit is raised by a hundredth,
 //!   and the limit on concurrency by one.
 //!
 //! The response to a request that was sent before one whose response was already read is stale and
-//! ignored. Invalid values, such as −1, 0, more remaining than the limit, or text, are ignored.
+//! ignored, unless both were sent within the [margin](Provider::margin): then the higher usage
+//! holds. A window is taken for a sliding one. If it is a fixed one, requests of the previous window
+//! that are still counted here may be taken for new ones, and some requests may be rejected. Invalid values, such as −1, 0, more remaining than the limit, or text, are ignored.
 //!
 //! # Rejections by the provider
 //!

@@ -34,7 +34,9 @@ pub struct ProviderState {
 
 impl ProviderState {
     pub(super) fn new(provider: &Provider, clock: Clock) -> Self {
-        let quotas = Quotas::new(provider, rand::random(), clock.now());
+        let now = clock.now();
+        let mut quotas = Quotas::new(provider, rand::random(), now);
+        quotas.learn(true, now);
         Self {
             quotas: Mutex::new(quotas),
             clock,

@@ -7,7 +7,7 @@ use super::{Accounting, Provider};
 /// Predefined providers, with limits as published.
 ///
 /// Limits depend on the model and change over time. Use these as a start, [change](Provider) what
-/// your account's page says, or let the layer [learn](super::ProviderLayer::learn) the limits.
+/// your account's page says, or let the layer [learn](super#learning) the limits.
 ///
 /// | constant | name | RPM | TPM | concurrent | counting | as of |
 /// | --- | --- | --- | --- | --- | --- | --- |
@@ -20,16 +20,18 @@ use super::{Accounting, Provider};
 /// \[1\] *AI API Rate Limiting Best Practices*, 17 April 2026. The counting is from the
 /// providers' own guides, see [`Accounting`]; DeepSeek and AIPower document none.
 impl Provider {
-    /// OpenAI, usage tier 1.
+    /// OpenAI, usage tier 1. Its limits are token buckets.
     pub const OPENAI_TIER_1: Self = Self::new("openai-tier-1")
         .rpm(500)
         .tpm(200_000)
+        .bucket()
         .counting(Accounting::OPENAI);
 
-    /// OpenAI, usage tier 4.
+    /// OpenAI, usage tier 4. Its limits are token buckets.
     pub const OPENAI_TIER_4: Self = Self::new("openai-tier-4")
         .rpm(10_000)
         .tpm(2_000_000)
+        .bucket()
         .counting(Accounting::OPENAI);
 
     /// Anthropic, Build plan. Its limits are token buckets.

@@ -23,7 +23,7 @@
 //!     Ok::<_, Infallible>(Response::new(format!("{} {}", request.uri(), request.body())))
 //! });
 //! let small = ProviderLimiter::new(Provider::new("small").rpm(1));
-//! let large = ProviderLimiter::new(Provider::new("large").rpm(1_000)).learn(true);
+//! let large = ProviderLimiter::new(Provider::new("large").rpm(1_000));
 //! let client = RouterLayer::ranked()
 //!     .target(Target::new("small", small).model("llama-8b"))
 //!     .target(
@@ -75,7 +75,7 @@
 //!         request
 //!     })
 //! };
-//! let limiter = |provider| ProviderLimiter::new(provider).learn(true);
+//! let limiter = |provider| ProviderLimiter::new(provider);
 //! let auto = RouterLayer::weighted()
 //!     .target(
 //!         Target::new("openai", limiter(Provider::OPENAI_TIER_1))

@@ -29,7 +29,7 @@
 //! #     let response = Response::builder().header("content-type", "text/event-stream");
 //! #     Ok::<_, Infallible>(response.body(Full::new(Bytes::from(events))).unwrap())
 //! # });
-//! let limits = ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true);
+//! let limits = ProviderLayer::new(Provider::OPENAI_TIER_1);
 //! let client = StackLayer::new(limits).layer(client);
 //!
 //! let body = r#"{"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user",
@@ -57,7 +57,7 @@
 //!
 //! let http = reqwest::Client::new();
 //! let second = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK)).layer(http.clone());
-//! let first = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true))
+//! let first = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1))
 //!     .retry(RetryAfterBackoffLayer::new().retry_non_idempotent().attempts(3))
 //!     .timeout(TimeoutLayer::new().between_chunks(Duration::from_secs(20)))
 //!     .fallback(FallbackLayer::new(second).map_request(|mut request: reqwest::Request| {

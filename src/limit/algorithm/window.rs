@@ -92,6 +92,15 @@ impl RefundableWindow {
         self.used
     }
 
+    /// Returns the units of now that still count at `at`.
+    #[inline]
+    #[cfg(feature = "provider")]
+    pub(crate) fn used_after(&self, period: u64, at: u64) -> u64 {
+        let leave = |start: &&StartsAt| start.at.saturating_add(period) <= at;
+        let leaving = self.starts.iter().take_while(leave);
+        self.used - leaving.map(|start| start.units).sum::<u64>()
+    }
+
     /// Returns the units that count at `now`.
     #[cfg(feature = "per-key")]
     pub(crate) fn used_at(&self, period: u64, now: u64) -> u64 {

@@ -41,7 +41,7 @@ fn first(limiter: &ProviderLimiter) -> LimitUsage {
 
 #[tokio::test(start_paused = true)]
 async fn knowing_nothing_it_feels_its_way_and_finds_the_limits() {
-    let limiter = ProviderLimiter::new(Provider::new("unknown")).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("unknown"));
     let one = limiter.try_acquire(Tokens::new(10, 10)).unwrap();
     assert!(limiter.try_acquire(Tokens::new(10, 10)).is_err());
     one.observe(&RateLimits::default());
@@ -74,15 +74,15 @@ async fn knowing_nothing_it_feels_its_way_and_finds_the_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_learned_unless_told() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100));
+async fn nothing_is_learned_if_that_is_off() {
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100)).learn(false);
     hear(&limiter, &requests("50", "0"));
     assert_eq!((first(&limiter).limit, first(&limiter).ours), (100, 100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_limit_is_taken_over_both_ways() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100));
     hear(&limiter, &requests("50", "49"));
     assert_eq!(first(&limiter).limit, 50);
     tokio::time::sleep(ms(1)).await;
@@ -92,7 +92,7 @@ async fn a_changed_limit_is_taken_over_both_ways() {
 
 #[tokio::test(start_paused = true)]
 async fn somebody_else_on_the_key_makes_ours_smaller_for_a_while() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300));
     let ours: Vec<_> = (0..50)
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
@@ -111,7 +111,7 @@ async fn somebody_else_on_the_key_makes_ours_smaller_for_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn our_own_requests_are_not_somebody_elses() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300));
     let early = limiter.try_acquire(Tokens::default()).unwrap();
     let _later: Vec<_> = (0..100)
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
@@ -123,7 +123,7 @@ async fn our_own_requests_are_not_somebody_elses() {
 
 #[tokio::test(start_paused = true)]
 async fn stale_and_senseless_answers_do_no_harm() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(300));
     let stale = limiter.try_acquire(Tokens::default()).unwrap();
     tokio::time::sleep(ms(10)).await;
     hear(&limiter, &requests("300", "298"));
@@ -155,7 +155,7 @@ async fn stale_and_senseless_answers_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_day_is_told_from_a_minute_by_how_long_it_takes_to_come_back() {
-    let limiter = ProviderLimiter::new(Provider::new("p")).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p"));
     hear(
         &limiter,
         &told(&[
@@ -174,7 +174,7 @@ async fn a_day_is_told_from_a_minute_by_how_long_it_takes_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_on_calls_in_flight_is_found_by_being_refused_and_felt_for_again() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(10_000)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(10_000));
     let mut held: Vec<_> = (0..64)
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
@@ -197,7 +197,7 @@ async fn a_limit_that_sinks_below_what_waits_holds_nobody_up_for_ever() {
         Provider::new("p").tpm(1_000),
         Provider::new("p").tpm(1_000).bucket(),
     ] {
-        let limiter = ProviderLimiter::new(provider).learn(true);
+        let limiter = ProviderLimiter::new(provider);
         let first = limiter.try_acquire(Tokens::new(900, 0)).unwrap();
         let mut large = Box::pin(limiter.acquire(Tokens::new(900, 0)));
         let mut small = Box::pin(limiter.acquire(Tokens::new(1, 0)));
@@ -218,7 +218,7 @@ async fn a_limit_that_sinks_below_what_waits_holds_nobody_up_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_is_a_lie_keeps_nobody_out_for_ever() {
-    let limiter = ProviderLimiter::new(Provider::new("p").tpm(1_000)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").tpm(1_000));
     let headers = |limit| {
         told(&[
             ("x-ratelimit-limit-tokens", limit),
@@ -236,7 +236,7 @@ async fn a_limit_that_is_a_lie_keeps_nobody_out_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_no_header_tells_is_found_by_being_refused_and_felt_for_again() {
     let provider = Provider::new("silent").concurrent(1_000);
-    let limiter = ProviderLimiter::new(provider).learn(true);
+    let limiter = ProviderLimiter::new(provider);
     let take = || limiter.try_acquire(Tokens::default());
     let silent = RateLimits::default();
     let end = |reservation: tower_throttle::provider::Reservation| {
@@ -276,7 +276,7 @@ async fn a_limit_that_no_header_tells_is_found_by_being_refused_and_felt_for_aga
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_while_all_are_in_flight_says_how_many_may_be() {
-    let limiter = ProviderLimiter::new(Provider::new("silent").concurrent(1_000)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("silent").concurrent(1_000));
     let mut held: Vec<_> = (0..64)
         .map(|_| limiter.try_acquire(Tokens::default()).unwrap())
         .collect();
@@ -292,7 +292,7 @@ async fn a_refusal_while_all_are_in_flight_says_how_many_may_be() {
 
 #[tokio::test(start_paused = true)]
 async fn one_event_tells_of_each_limit_that_is_learned_and_none_of_what_was_known() {
-    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100)).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("p").rpm(100));
     let events = Listening::start();
     hear(&limiter, &requests("100", "99"));
     assert!(events.lines().is_empty());
@@ -320,7 +320,7 @@ async fn one_event_tells_of_each_limit_that_is_learned_and_none_of_what_was_know
 #[tokio::test(start_paused = true)]
 async fn a_minute_that_never_ends_learns_what_is_told() {
     let provider = Provider::new("slow").rpm(5).with_minute(Duration::MAX);
-    let limiter = ProviderLimiter::new(provider).learn(true);
+    let limiter = ProviderLimiter::new(provider);
     let told = told(&[
         ("x-ratelimit-limit-tokens", "30000"),
         ("x-ratelimit-remaining-tokens", "29000"),

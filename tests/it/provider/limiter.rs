@@ -308,7 +308,7 @@ async fn nobody_waits_longer_than_ten_milliseconds_over_the_longest_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn who_stops_learning_stops_feeling_its_way() {
-    let limiter = ProviderLimiter::new(Provider::new("unknown")).learn(true);
+    let limiter = ProviderLimiter::new(Provider::new("unknown"));
     let _held = limiter.try_acquire(Tokens::default()).unwrap();
     let mut next = Box::pin(limiter.acquire(Tokens::default()));
     assert!(poll_once(next.as_mut()).await.is_none());

@@ -331,7 +331,7 @@ fn a_panic() -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn limits_are_learned_from_the_answers_of_each_target() {
-    let learning = || ProviderLimiter::new(Provider::new("t")).learn(true);
+    let learning = || ProviderLimiter::new(Provider::new("t"));
     let (a, b) = (learning(), learning());
     let tells: Act = Arc::new(|| {
         let response = Response::builder()

@@ -68,17 +68,20 @@ impl RefundableBucket {
         self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
     }
 
-    /// Lowers the level to at most `most`.
-    pub(super) fn bound(&mut self, most: u64) {
-        self.debt = self.debt.min(self.scaled(most));
+    /// Replaces the level by `units`, which were `age` nanoseconds ago and drain at `rate`.
+    pub(super) fn replace(&mut self, units: u64, age: u64, rate: u64) {
+        let drained = i128::from(age) * i128::from(rate);
+        self.debt = (self.scaled(units) - drained).max(0);
     }
 
-    /// Returns units that were taken at `at`, if they have not drained since.
+    /// Returns units that were taken at `at`, if they have not drained since, and their number.
     #[inline]
-    pub(super) fn give_back(&mut self, at: u64, units: u64) {
-        if at >= self.empty_at {
-            self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+    pub(super) fn give_back(&mut self, at: u64, units: u64) -> u64 {
+        if at < self.empty_at {
+            return 0;
         }
+        self.debt = self.debt.min((self.debt - self.scaled(units)).max(0));
+        units
     }
 
     /// Returns the nanoseconds at `rate` until the bucket is empty.

@@ -49,7 +49,7 @@ impl Quotas {
         };
         let meter = &mut self.meters[felt.place];
         meter.advance(now);
-        let let_in = meter.used();
+        let let_in = meter.used(now);
         if self.flight.count >= let_in - let_in / 8 {
             self.flight.too_many(ticket.at, now);
             return;
@@ -69,7 +69,7 @@ impl Quotas {
         };
         let meter = &mut self.meters[felt.place];
         let limit = meter.limit;
-        let is_full = meter.used() >= limit - limit / 8;
+        let is_full = meter.used(now) >= limit - limit / 8;
         if limit < MOST && is_full && now.saturating_sub(felt.changed) > period {
             meter.set_limit(limit + (limit / STEP).max(1));
             felt.changed = now;

@@ -72,12 +72,9 @@ impl RequestsInFlight {
         self.count = self.count.saturating_sub(1);
     }
 
-    /// Handles a response; `tells` is set if it reported limits.
-    pub(super) fn answered(&mut self, tells: bool, period: u64, now: u64) {
-        self.probe = self
-            .probe
-            .filter(|_| !tells)
-            .map(|probe| probe.saturating_mul(2));
+    /// Handles a response.
+    pub(super) fn answered(&mut self, period: u64, now: u64) {
+        self.probe = self.probe.map(|probe| probe.saturating_mul(2));
         self.try_one_more(period, now);
     }
 

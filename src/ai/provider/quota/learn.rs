@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{MOST_METERS, QuotaTicket, Quotas, Spec, meter::Meter};
+use super::{
+    MOST_METERS, QuotaTicket, Quotas, Spec,
+    meter::{Mark, Meter},
+};
 use crate::{
     ai::provider::{Shape, ThrottleReason},
     http::{Dimension, RateLimits, Reported, headers::rate_limit::limits::DAY},
@@ -21,14 +24,20 @@ impl Quotas {
         if !self.learns {
             return;
         }
-        self.hear(ticket, limits, now);
+        self.hear(ticket, &ticket.marks, limits, now);
         let period = nanos(self.provider.minute());
-        self.flight.answered(!limits.is_empty(), period, now);
+        self.flight.answered(period, now);
         self.feel_for_more(period, now);
     }
 
     /// Applies the limits in the headers of a response or a rejection.
-    pub(super) fn hear(&mut self, ticket: &QuotaTicket, limits: &RateLimits, now: u64) {
+    pub(super) fn hear(
+        &mut self,
+        ticket: &QuotaTicket,
+        marks: &[Mark; MOST_METERS],
+        limits: &RateLimits,
+        now: u64,
+    ) {
         if !self.learns {
             return;
         }
@@ -44,12 +53,12 @@ impl Quotas {
                 Some(n) if !self.is_felt(n) => {
                     // A limit found after the request was sent has no mark of it.
                     if n < ticket.known.into() {
-                        let (meter, mark) = (&mut self.meters[n], ticket.marks[n]);
+                        let meter = &mut self.meters[n];
                         meter.advance(now);
-                        meter.hear(ticket.at, reported.limit, reported.remaining, mark, now);
+                        meter.hear(ticket.at, marks[n], reported, self.margin, now);
                     }
                 }
-                felt => self.found(felt, reported, shape, now),
+                felt => self.found(felt, ticket, reported, shape, now),
             }
         }
     }
@@ -120,14 +129,20 @@ impl Quotas {
     }
 
     /// Adds a limit that was not configured.
-    fn found(&mut self, felt: Option<usize>, reported: &Reported, shape: Shape, now: u64) {
+    fn found(
+        &mut self,
+        felt: Option<usize>,
+        ticket: &QuotaTicket,
+        reported: &Reported,
+        shape: Shape,
+        now: u64,
+    ) {
         let Some(limit) = reported.limit.filter(|limit| *limit > 0) else {
             return;
         };
         let quota = Quota::new(limit, self.period_or_guess(reported));
         let mut meter = self.learned_meter(reported.dimension, quota, shape, now);
-        let left = reported.remaining.unwrap_or(limit);
-        meter.found_used(limit.saturating_sub(left), now);
+        meter.hear_first(meter.cost(ticket.tokens), reported, now);
         match felt {
             Some(place) => {
                 self.felt = None;

@@ -16,17 +16,19 @@ mod meter;
 mod outlook;
 mod pause;
 mod queued;
-mod share;
 mod snapshot;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 mod ticket;
-mod tide;
 
 use std::time::Duration;
 
 use self::{
-    feel::Felt, flight::RequestsInFlight, meter::Meter, pause::Pause, queued::QueuedTokens,
+    feel::Felt,
+    flight::RequestsInFlight,
+    meter::{Mark, Meter},
+    pause::Pause,
+    queued::QueuedTokens,
 };
 pub(crate) use self::{outlook::WHOLE, ticket::QuotaTicket};
 use super::{Charge, Counting, Provider, Shape, ThrottleReason};
@@ -61,6 +63,8 @@ pub(crate) struct Quotas {
     pub(crate) on_drop: Charge,
     learns: bool,
     refused: u64,
+    /// Requests that start within this time may arrive in another order.
+    margin: u64,
 }
 
 // ===== impl Quotas =====
@@ -84,6 +88,7 @@ impl Quotas {
             on_drop: Charge::default(),
             learns: false,
             refused: 0,
+            margin: nanos(provider.margin_or_default()),
         }
     }
 
@@ -175,14 +180,16 @@ impl Quotas {
         told: &RateLimits,
         now: u64,
     ) {
-        self.hear(ticket, told, now);
         self.flight.end();
-        for (meter, cost) in ticket.of(&mut self.meters) {
+        let mut marks = ticket.marks;
+        for ((meter, cost), mark) in ticket.of(&mut self.meters).zip(&mut marks) {
             // If the provider counts it, the next report of the remainder includes it.
             if meter.dimension != Dimension::Requests || ticket.learns {
                 meter.refund(ticket.at, cost);
+                *mark = mark.without(cost);
             }
         }
+        self.hear(ticket, &marks, told, now);
         self.heed(ticket, class, wait, told, now);
     }
 
@@ -218,11 +225,12 @@ impl Quotas {
 
     #[inline]
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
-        let mut marks = [0; MOST_METERS];
+        let mut marks = [Mark::default(); MOST_METERS];
         for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
-            meter.admit(meter.cost(tokens), now, in_turn);
+            let cost = meter.cost(tokens);
+            meter.admit(cost, now, in_turn);
             if self.learns {
-                *mark = meter.mark();
+                *mark = meter.mark(cost, self.margin, now);
             }
         }
         self.flight.start();

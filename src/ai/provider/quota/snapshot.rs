@@ -36,7 +36,7 @@ impl Quotas {
             period: Some(Duration::from_nanos(meter.period)),
             limit: meter.limit,
             ours: meter.ours(now),
-            used: meter.used() - meter.reserved,
+            used: meter.counted(now),
             reserved: meter.reserved,
             resets_in: Duration::from_nanos(meter.resets_in(now)),
         });

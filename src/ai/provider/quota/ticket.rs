@@ -1,6 +1,9 @@
 //! What an admitted request has taken.
 
-use super::{MOST_METERS, meter::Meter};
+use super::{
+    MOST_METERS,
+    meter::{Mark, Meter},
+};
 use crate::ai::tokens::Tokens;
 
 /// An admitted request.
@@ -8,8 +11,8 @@ use crate::ai::tokens::Tokens;
 pub(crate) struct QuotaTicket {
     pub(super) at: u64,
     pub(super) tokens: Tokens,
-    /// The mark of each limit for its response; zero if learning is off.
-    pub(super) marks: [u64; MOST_METERS],
+    /// The mark of each limit for its response; unused if learning is off.
+    pub(super) marks: [Mark; MOST_METERS],
     /// The number of limits at that time.
     pub(super) known: u8,
     /// Whether its response is learned from.

@@ -1,10 +1,10 @@
 //! One limit of a provider.
 
-mod hear;
 mod memory;
+mod report;
 
-use self::memory::Tally;
-use super::share::Share;
+pub(super) use self::report::Mark;
+use self::{memory::Tally, report::Reports};
 use crate::{
     ai::{
         provider::{Accounting, Counting, Shape},
@@ -30,23 +30,12 @@ pub(super) struct Meter {
     burst: Option<u64>,
     /// Reserved for responses that have not ended, if they count only then.
     pub(super) reserved: u64,
-    share: Share,
     /// Learned from headers. A request larger than this is not rejected here; the provider decides.
     is_learned: bool,
-    /// All units ever reserved or used in addition; wrapping.
-    total: u64,
-    /// Units returned from `total` because the provider did not admit the request.
-    returned: u64,
     /// When the meter was created.
     born: u64,
-    /// A limit that was reported once and is too small to be applied at once.
-    doubted: Option<(u64, u64)>,
-    /// When the request whose response was applied last was sent.
-    heard: u64,
+    reports: Reports,
 }
-
-/// How often per period a queued request checks whether the share has grown.
-const LOOKS: u64 = 64;
 
 // ===== impl Meter =====
 
@@ -67,26 +56,15 @@ impl Meter {
             burst: (limit.shape == Shape::Bucket && quota.burst_size() < quota.units())
                 .then(|| quota.burst_size()),
             reserved: 0,
-            share: Share::new(period),
             is_learned,
-            total: 0,
-            returned: 0,
             born: now,
-            doubted: None,
-            heard: 0,
+            reports: Reports::default(),
         }
-    }
-
-    /// Returns this client's share of the limit.
-    #[inline]
-    pub(super) fn ours(&self, now: u64) -> u64 {
-        self.share.of(self.limit, now)
     }
 
     #[inline]
     pub(super) fn advance(&mut self, now: u64) {
-        let rate = self.share.of(self.limit, now);
-        self.memory.advance(now, rate);
+        self.memory.advance(now, self.limit);
     }
 
     /// Returns the units that a request for `tokens` takes.
@@ -110,41 +88,31 @@ impl Meter {
     /// Returns when `cost` fits behind `ahead` queued units.
     #[inline]
     pub(super) fn due(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
-        let due = self.due_as_it_is(ahead, cost, now, in_turn);
-        // The share grows with time, so it may fit sooner: check again.
-        if in_turn && !self.share.is_replayable() && due != Decision::WAIT_FOR_OTHERS {
-            return due.min(Decision::after((self.period / LOOKS).max(1)));
-        }
-        due
-    }
-
-    #[inline]
-    fn due_as_it_is(&self, ahead: u64, cost: u64, now: u64, in_turn: bool) -> Decision {
-        let cap = self.ours(now);
         if self.exceeds_capacity(cost) {
             return Decision::WAIT_FOR_OTHERS;
         }
-        let reserved = self.reserved;
-        // A request larger than the share is admitted once nothing else counts.
-        let capacity = cap.min(self.capacity()).max(cost).max(1);
+        // A request larger than a learned limit is admitted once nothing else counts.
+        let capacity = self.capacity() - self.headroom(now).min(self.capacity());
+        let capacity = capacity.max(cost).max(1);
+        let held = self.counted(now).saturating_add(self.reserved);
         match &self.memory {
-            Tally::RefundableBucket(bucket, _) => {
-                let units = ahead.saturating_add(cost).saturating_add(reserved);
-                match bucket.due(units.min(2 * MOST), capacity, cap, in_turn) {
+            Tally::RefundableBucket(bucket) => {
+                // Reserved units and those of other clients do not drain.
+                let others = held.saturating_sub(bucket.used());
+                let units = ahead.saturating_add(cost).saturating_add(others);
+                match bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn) {
                     0 => Decision::Admit,
-                    // Reserved units do not refill.
-                    _ if reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
+                    _ if self.reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
                     wait => Decision::after(wait),
                 }
             }
-            Tally::RefundableWindow(window, _) => {
-                let held = window.used().saturating_add(reserved);
+            Tally::RefundableWindow(..) => {
                 if held.saturating_add(ahead).saturating_add(cost) <= capacity {
                     return Decision::Admit;
                 }
                 let (laps, units) = (ahead / capacity, ahead % capacity + cost);
                 let over = held.saturating_add(units).saturating_sub(capacity);
-                let first = match window.gone_at(over, self.period) {
+                let first = match self.gone_at(over, now) {
                     Some(gone_at) => gone_at.saturating_sub(now),
                     // Reserved for responses whose end is unknown.
                     None if ahead == 0 => return Decision::WAIT_FOR_OTHERS,
@@ -159,11 +127,11 @@ impl Meter {
     /// Takes the units that a request reserves.
     #[inline]
     pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
-        self.total = self.total.wrapping_add(cost);
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_add(cost);
         } else {
             self.memory.take(cost, now, in_turn);
+            self.reports.count(cost, 0);
         }
     }
 
@@ -178,14 +146,13 @@ impl Meter {
         let used = used.unwrap_or(cost).min(self.limit.max(cost));
         match self.counting {
             Counting::Admission => {}
-            Counting::Settled if used < cost => self.memory.give_back(at, cost - used),
-            Counting::Settled => self.memory.take_more(at, used - cost, 2 * self.limit),
+            Counting::Settled if used < cost => self.give_back(at, cost - used),
+            Counting::Settled => self.take_more(at, used - cost),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
-                self.memory.take_more(now, used, 2 * self.limit);
+                self.take_more(now, used);
             }
         }
-        self.total = self.total.wrapping_add(used.saturating_sub(cost));
     }
 
     /// Returns the units of a request that reserved `cost` at `at` and that the provider has not
@@ -194,21 +161,30 @@ impl Meter {
         if at < self.born {
             return;
         }
-        self.returned = self.returned.wrapping_add(cost);
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_sub(cost);
         } else {
-            self.memory.give_back(at, cost);
+            self.give_back(at, cost);
         }
     }
 
-    /// Returns the units that are taken or reserved.
-    pub(super) fn used(&self) -> u64 {
-        self.memory.used().saturating_add(self.reserved)
+    fn take_more(&mut self, at: u64, units: u64) {
+        self.memory.take_more(at, units, 2 * self.limit);
+        self.reports.count(units, 0);
+    }
+
+    fn give_back(&mut self, at: u64, units: u64) {
+        let returned = self.memory.give_back(at, units);
+        self.reports.count(0, returned);
+    }
+
+    /// Returns the units that count or are reserved.
+    pub(super) fn used(&self, now: u64) -> u64 {
+        self.counted(now).saturating_add(self.reserved)
     }
 
     /// Returns the nanoseconds until nothing is taken.
     pub(super) fn resets_in(&self, now: u64) -> u64 {
-        self.memory.resets_in(self.ours(now), now)
+        self.memory.resets_in(self.limit, now)
     }
 }

@@ -1,5 +1,7 @@
 //! The state against a model that keeps every request and applies the rules literally.
 
+mod simulation;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

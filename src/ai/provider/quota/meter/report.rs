@@ -1,0 +1,326 @@
+//! Believes what the provider reports, whether it is more or less than our own count.
+//!
+//! A report holds for the instant at which its request arrived. So what counts now is what was
+//! reported, minus what has left the limit since then, plus what was sent since then. If other
+//! clients share the key, each unit that was sent since then stands for several.
+
+use super::{MOST, Meter, Tally};
+use crate::http::Reported;
+
+/// A unit of this client stands for at most so many units of all clients.
+const MOST_SHARED: u64 = 8;
+
+/// If other clients share the key, 1/`HEADROOM` of the limit stays free, since several of them may
+/// start a request at the same time.
+const HEADROOM: u64 = 32;
+
+/// The own count when a request was admitted, including the request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::ai::provider::quota) struct Mark {
+    /// Units ever taken, minus those given back; wrapping.
+    net: u64,
+    /// Units that count, without those about to leave, which the provider no longer counts.
+    used: u64,
+    /// Units taken within the margin before it, which may arrive after it.
+    recent: u64,
+}
+
+/// What a meter has learned from reports.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reports {
+    /// Units ever taken, minus those given back; wrapping.
+    net: u64,
+    /// The instant and `net` before a recent request, and before an earlier one.
+    late: (u64, u64),
+    early: (u64, u64),
+    last: Option<Report>,
+    /// When the current period began, and what was taken in it and in the one before.
+    began: u64,
+    current: Taken,
+    previous: Taken,
+}
+
+/// The last report.
+#[derive(Debug, Clone, Copy)]
+struct Report {
+    sent: u64,
+    mark: Mark,
+    /// When the first of the requests was sent that may have arrived in another order. The highest
+    /// of their reports is `reported`.
+    first: u64,
+    reported: u64,
+    /// Includes what may have arrived after it.
+    used: u64,
+    taken: Taken,
+}
+
+/// Units taken by all clients, and by this one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    all: u64,
+    ours: u64,
+}
+
+// ===== impl Mark =====
+
+impl Mark {
+    /// Returns the mark of a request of `cost` that the provider has not counted.
+    pub(in crate::ai::provider::quota) fn without(self, cost: u64) -> Self {
+        Self {
+            net: self.net.wrapping_sub(cost),
+            used: self.used.saturating_sub(cost),
+            recent: self.recent.saturating_sub(cost),
+        }
+    }
+}
+
+// ===== impl Reports =====
+
+impl Reports {
+    #[inline]
+    pub(super) fn count(&mut self, taken: u64, given_back: u64) {
+        self.net = self.net.wrapping_add(taken).wrapping_sub(given_back);
+    }
+
+    /// Returns the last report, if it is at most two periods old: clients that use all capacity at
+    /// once hear nothing for a period and the time of a response.
+    #[inline]
+    fn last(&self, period: u64, now: u64) -> Option<&Report> {
+        let is_current = |report: &&Report| now.saturating_sub(report.sent) / 2 <= period;
+        self.last.as_ref().filter(is_current)
+    }
+
+    /// Returns the units taken since `mark`, less than zero if more were given back.
+    fn since(&self, mark: Mark) -> i64 {
+        self.net.wrapping_sub(mark.net) as i64
+    }
+
+    /// Counts what was taken until `report`, of which `rest` was reported before. For a window it
+    /// is `None`: all that counts was taken within a period.
+    fn count_all(&mut self, report: &Report, rest: Option<u64>, period: u64) -> Taken {
+        if report.sent.saturating_sub(self.began) > period {
+            (self.previous, self.current) = (self.current, Taken::default());
+            self.began = report.sent;
+        }
+        let Taken { all, ours } = &mut self.current;
+        match rest {
+            None => (*all, *ours) = (report.reported, report.mark.used),
+            Some(rest) => {
+                let net = self.last.map_or(0, |last| last.mark.net);
+                let net = report.mark.net.wrapping_sub(net) as i64;
+                *all = all.saturating_add(report.reported).saturating_sub(rest);
+                *ours = ours.saturating_add_signed(net);
+            }
+        }
+        Taken {
+            all: all.saturating_add(self.previous.all),
+            ours: ours.saturating_add(self.previous.ours),
+        }
+    }
+}
+
+// ===== impl Taken =====
+
+impl Taken {
+    /// Returns the units of all clients for `units` of ours.
+    fn shared(&self, units: u64) -> u64 {
+        let all = self.all.min(self.ours.saturating_mul(MOST_SHARED));
+        scale(units, all, self.ours).max(units)
+    }
+}
+
+// ===== impl Meter =====
+
+impl Meter {
+    /// Changes the limit.
+    pub(in crate::ai::provider::quota) fn set_limit(&mut self, limit: u64) {
+        let limit = limit.min(MOST);
+        // A learned limit admits larger requests. Otherwise a limit that is too low would exclude
+        // the requests whose responses correct it, and a queued one would wait forever.
+        self.is_learned |= limit != self.limit;
+        self.limit = limit;
+    }
+
+    /// Returns the mark of a request that was just admitted and took `cost`.
+    pub(in crate::ai::provider::quota) fn mark(
+        &mut self,
+        cost: u64,
+        margin: u64,
+        now: u64,
+    ) -> Mark {
+        let reports = &mut self.reports;
+        let age = now.saturating_sub(reports.late.0);
+        if age > margin {
+            let before = (now, reports.net.wrapping_sub(cost));
+            let is_old = age / 2 > margin;
+            reports.early = if is_old { before } else { reports.late };
+            reports.late = before;
+        }
+        Mark {
+            net: reports.net,
+            // The provider counts without the margin, and without the parts of a period.
+            used: self.memory.used_after(now.saturating_add(2 * margin)),
+            recent: reports.net.wrapping_sub(reports.early.1),
+        }
+    }
+
+    /// Applies the report by which the limit was found, from the response to a request of `cost`.
+    pub(in crate::ai::provider::quota) fn hear_first(
+        &mut self,
+        cost: u64,
+        reported: &Reported,
+        now: u64,
+    ) {
+        self.memory.take(cost, now, false);
+        self.reports.count(cost, 0);
+        let mark = self.mark(cost, 0, now);
+        self.hear(now, mark, reported, 0, now);
+    }
+
+    /// Applies the limit and the remainder that the response to the request sent at `sent` reports.
+    pub(in crate::ai::provider::quota) fn hear(
+        &mut self,
+        sent: u64,
+        mark: Mark,
+        reported: &Reported,
+        margin: u64,
+        now: u64,
+    ) {
+        let last = self.reports.last;
+        let is_stale = last.is_some_and(|last| sent < last.first);
+        if is_stale || sent < self.born || reported.limit == Some(0) {
+            return;
+        }
+        if let Some(limit) = reported.limit {
+            self.set_limit(limit);
+        }
+        let left = reported.remaining;
+        let Some(used) = left.and_then(|left| self.limit.checked_sub(left)) else {
+            return;
+        };
+        let mut report = Report {
+            sent,
+            mark,
+            first: sent,
+            reported: used,
+            used,
+            taken: Taken::default(),
+        };
+        if let Some(last) = last.filter(|last| sent.saturating_sub(last.first) <= margin) {
+            report.first = last.first;
+            report.reported = used.max(last.reported);
+            if self.reports.since(last.mark) < self.reports.since(mark) {
+                (report.sent, report.mark) = (last.sent, last.mark);
+            }
+        }
+        let Mark { used, recent, .. } = report.mark;
+        report.used = report.reported + used.saturating_sub(report.reported).min(recent);
+        let rest = match &mut self.memory {
+            Tally::RefundableWindow(..) => None,
+            Tally::RefundableBucket(bucket) => {
+                let level = report
+                    .used
+                    .saturating_add_signed(self.reports.since(report.mark));
+                bucket.replace(level, now.saturating_sub(report.sent), self.limit);
+                let (sent, reported) = last.map_or((0, 0), |last| (last.sent, last.reported));
+                let elapsed = report.sent.saturating_sub(sent);
+                Some(reported.saturating_sub(scale(self.limit, elapsed, self.period)))
+            }
+        };
+        report.taken = self.reports.count_all(&report, rest, self.period);
+        self.reports.last = Some(report);
+    }
+
+    /// Returns the units that count now according to the last report, or to our own count if there
+    /// is none. Reserved units are not included.
+    #[inline]
+    pub(in crate::ai::provider::quota) fn counted(&self, now: u64) -> u64 {
+        let own = self.memory.used();
+        match self.reports.last(self.period, now) {
+            Some(report) => self.counted_since(report, own, now),
+            None => own,
+        }
+    }
+
+    fn counted_since(&self, report: &Report, own: u64, now: u64) -> u64 {
+        let since = self.reports.since(report.mark).min(own as i64);
+        let ours = match self.memory {
+            // Its level was replaced by the report.
+            Tally::RefundableBucket(..) => own,
+            Tally::RefundableWindow(..) => {
+                let rest = self.rest(report, self.before(report, own), now);
+                rest.saturating_add_signed(since)
+            }
+        };
+        let newer = self.reserved.saturating_add(since.max(0) as u64);
+        ours.saturating_add(report.taken.shared(newer) - newer)
+    }
+
+    /// Returns the own units from before the report that have not left the window.
+    fn before(&self, report: &Report, own: u64) -> u64 {
+        let since = self.reports.since(report.mark);
+        own.saturating_add_signed(since.saturating_neg())
+            .min(report.mark.used)
+    }
+
+    /// Returns the reported units that have not left the window, if those of all clients leave as
+    /// ours do.
+    fn rest(&self, report: &Report, before: u64, now: u64) -> u64 {
+        match report.mark.used {
+            0 if now.saturating_sub(report.sent) < self.period => report.used,
+            0 => 0,
+            ours => report.used - scale(report.used, ours - before, ours),
+        }
+    }
+
+    /// Returns when `over` counted units have left the window, or `None` if only the end of
+    /// responses frees them.
+    pub(super) fn gone_at(&self, over: u64, now: u64) -> Option<u64> {
+        let Tally::RefundableWindow(window, _) = &self.memory else {
+            return None;
+        };
+        let Some(report) = self.reports.last(self.period, now) else {
+            return window.gone_at(over, self.period);
+        };
+        let before = self.before(report, window.used());
+        let rest = self.rest(report, before, now);
+        let units = match over.checked_sub(rest) {
+            None => scale(over, before, rest) + 1,
+            Some(newer) => before.saturating_add(newer),
+        };
+        let gone_at = window.gone_at(units.min(window.used()), self.period);
+        // Nothing of this client counts.
+        let expiry = report.sent.saturating_add(self.period);
+        gone_at.or_else(|| (expiry > now).then_some(expiry))
+    }
+
+    /// Returns the units that stay free for other clients.
+    #[inline]
+    pub(super) fn headroom(&self, now: u64) -> u64 {
+        let is_shared = |report: &&Report| report.taken.all > report.taken.ours;
+        let report = self.reports.last(self.period, now).filter(is_shared);
+        report.map_or(0, |_| self.limit / HEADROOM)
+    }
+
+    /// Returns this client's part of the limit.
+    pub(in crate::ai::provider::quota) fn ours(&self, now: u64) -> u64 {
+        self.reports
+            .last(self.period, now)
+            .map_or(self.limit, |report| {
+                let Taken { all, ours } = report.taken;
+                scale(self.limit, ours, all.max(ours)).max(1)
+            })
+    }
+}
+
+/// Returns `units` times `by`, divided by `of`.
+fn scale(units: u64, by: u64, of: u64) -> u64 {
+    let of = of.max(1);
+    match units.checked_mul(by) {
+        Some(product) => product / of,
+        None => {
+            let scaled = u128::from(units) * u128::from(by) / u128::from(of);
+            u64::try_from(scaled).unwrap_or(u64::MAX)
+        }
+    }
+}
