@@ -13,7 +13,7 @@ pub(crate) mod peeked_body;
 #[cfg(feature = "provider")]
 pub(crate) mod replace_body;
 mod request;
-mod response;
+pub(crate) mod response;
 mod text_body;
 pub(crate) mod timer;
 mod try_clone;

@@ -4,7 +4,7 @@
 mod http_client;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 pub use self::http_client::{
@@ -16,7 +16,7 @@ use crate::http::PeekBody;
 use crate::http::{ReplaceBody, replace_body::correct_length};
 use crate::{
     error::BoxError,
-    http::{IntoHttp, RequestHead, ResponseHead, ResponseUrl, TryClone, WithBody},
+    http::{IntoHttp, RequestHead, ResponseUrl, TryClone, WithBody},
 };
 
 impl RequestHead for Request {
@@ -93,30 +93,9 @@ impl ReplaceBody for Request {
 }
 
 #[cfg(feature = "provider")]
-impl ReplaceBody for Body {
-    fn replace_body(&mut self, bytes: Bytes) -> bool {
-        *self = bytes.into();
-        true
-    }
-}
+crate::http::replace_body::replaced_by_any_bytes!([] Body);
 
-impl ResponseHead for Response {
-    fn status(&self) -> StatusCode {
-        self.status()
-    }
-
-    fn headers(&self) -> &HeaderMap {
-        self.headers()
-    }
-
-    fn extensions(&self) -> &Extensions {
-        self.extensions()
-    }
-
-    fn extensions_mut(&mut self) -> &mut Extensions {
-        self.extensions_mut()
-    }
-}
+crate::http::response::response_head!([] Response);
 
 impl IntoHttp for Response {
     type Body = Body;
