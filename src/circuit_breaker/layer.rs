@@ -115,11 +115,7 @@ impl From<Circuit> for CircuitBreakerLayer {
     }
 }
 
-impl Default for CircuitBreakerLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(CircuitBreakerLayer);
 
 crate::macros::debug!(impl<C> Debug for CircuitBreakerLayer<C> |self| { circuit, check_only, .. });
 

@@ -1,6 +1,11 @@
 use tower_service::Service;
 
-use super::{Condition, FallbackLayer, backup::Backup, condition::Decide, future::ResponseFuture};
+use super::{
+    Condition, FallbackLayer,
+    backup::Backup,
+    condition::Decide,
+    future::{ResponseFuture, State},
+};
 use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
@@ -36,7 +41,12 @@ where
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         let kept = self.layer.settings.backup.keep(&request);
-        ResponseFuture::new(self.inner.call(request), kept, self.layer.clone())
+        let future = self.inner.call(request);
+        ResponseFuture {
+            state: State::Primary { future, kept },
+            layer: self.layer.clone(),
+            is_circuit_open: false,
+        }
     }
 }
 

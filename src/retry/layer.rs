@@ -173,11 +173,7 @@ impl<P> RetryAfterBackoffLayer<P> {
     }
 }
 
-impl Default for RetryAfterBackoffLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(RetryAfterBackoffLayer);
 
 crate::macros::debug!(impl<P> Debug for RetryAfterBackoffLayer<P> |self| { settings, .. });
 

@@ -198,16 +198,11 @@ impl Error for InvalidUrl {
 
 impl<F> HttpClientFuture<F> {
     fn of(called: Result<F, InvalidUrl>) -> Self {
-        match called {
-            Ok(future) => Self {
-                future: Some(future),
-                error: None,
-            },
-            Err(error) => Self {
-                future: None,
-                error: Some(error),
-            },
-        }
+        let (future, error) = match called {
+            Ok(future) => (Some(future), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self { future, error }
     }
 }
 
