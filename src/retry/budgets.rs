@@ -37,7 +37,8 @@ use super::Budget;
 ///
 /// # Performance
 ///
-/// A name that exists takes a read lock and a look-up.
+/// A name that exists takes a read lock and a look-up. A new name in a full registry looks at all
+/// budgets under the write lock.
 #[derive(Clone)]
 #[must_use]
 pub struct BudgetRegistry(Arc<Registry>);

@@ -35,14 +35,14 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        state: State<S::Future>,
-        next: NextAttempt<S, P, Request>,
+        pub(super) state: State<S::Future>,
+        pub(super) next: NextAttempt<S, P, Request>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
+    pub(super) enum State<F> {
         Calling { #[pin] future: F },
         // Boxed because a timer is large, and most requests never sleep.
         Between { between: Box<Between> },
@@ -50,7 +50,7 @@ pin_project! {
 }
 
 /// A request between two attempts: sleeps, then waits until the inner service is ready.
-struct Between {
+pub(super) struct Between {
     /// For the sleep, then for the deadline.
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
@@ -81,19 +81,6 @@ pub(super) struct NextAttempt<S, P, Request> {
 }
 
 // ===== impl ResponseFuture =====
-
-impl<S, P, Request> ResponseFuture<S, P, Request>
-where
-    S: Service<Request>,
-{
-    #[inline]
-    pub(super) const fn called(future: S::Future, next: NextAttempt<S, P, Request>) -> Self {
-        Self {
-            state: State::Calling { future },
-            next,
-        }
-    }
-}
 
 impl<S, P, Request> Future for ResponseFuture<S, P, Request>
 where

@@ -4,7 +4,7 @@ use tower_service::Service;
 
 use super::{
     Policy,
-    future::{NextAttempt, ResponseFuture},
+    future::{NextAttempt, ResponseFuture, State},
     settings::{RetryState, Settings},
 };
 use crate::{error::BoxError, http::TryClone};
@@ -61,7 +61,11 @@ where
             settings: self.settings.clone(),
             progress: RetryState::starting(),
         };
-        ResponseFuture::called(self.inner.call(request), next)
+        let future = self.inner.call(request);
+        ResponseFuture {
+            state: State::Calling { future },
+            next,
+        }
     }
 }
 

@@ -44,8 +44,8 @@ pin_project! {
         S::Response: IntoHttp,
     {
         #[pin]
-        inner: Inner<S, Request, F>,
-        refused: Option<Box<RefusalReader<S::Response>>>,
+        pub(super) inner: Inner<S, Request, F>,
+        pub(super) refused: Option<Box<RefusalReader<S::Response>>>,
     }
 }
 
@@ -73,17 +73,6 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
 
 // ===== impl ResponseFuture =====
 
-impl<S, Request, F> ResponseFuture<S, Request, F>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
-    pub(super) fn new(inner: Inner<S, Request, F>) -> Self {
-        let refused = None;
-        Self { inner, refused }
-    }
-}
-
 impl<S, Request> ResponseFuture<S, Request>
 where
     S: Service<Request>,
@@ -91,7 +80,10 @@ where
 {
     /// Creates the future of a request that was admitted and sent.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
-        Self::new(Inner::called(future, reservation, AsError, WithReservation))
+        Self {
+            inner: Inner::called(future, reservation, AsError, WithReservation),
+            refused: None,
+        }
     }
 }
 
