@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,6 +20,7 @@ use super::{
     settings::{Plan, RetryState, Settings},
 };
 use crate::{
+    backoff::above_hint,
     error::{BoxError, CircuitOpen, Outcome, find_source},
     http::TryClone,
 };
@@ -238,14 +240,22 @@ where
             let host = || self.policy.host(request);
             self.budget = self.settings.budget.with(host, Budget::clone);
         }
+        // For 421 and 425 another connection helps, or nothing does.
+        let is_unsent = result.is_ok() && outcome == Some(Outcome::NotSent);
+        if is_unsent && mem::replace(&mut self.progress.has_resent, true) {
+            return None;
+        }
+        let is_circuit_open = circuit_open(result).is_some();
         // Nothing was sent while a circuit is open, so the next attempt is no additional load.
-        let budget = self
-            .budget
-            .as_ref()
-            .filter(|_| circuit_open(result).is_none());
+        let budget = self.budget.as_ref().filter(|_| !is_circuit_open);
         let budget = budget.map(|budget| (budget, outcome));
-        let now = Instant::now();
-        let plan = self.settings.plan(&self.progress, after, budget, now)?;
+        let max_backoff = match self.settings.max_backoff {
+            // The jitter in the wait of a circuit does not count.
+            max_backoff if is_circuit_open => above_hint(max_backoff, u64::MAX),
+            max_backoff => max_backoff,
+        };
+        let progress = &self.progress;
+        let plan = self.settings.plan(progress, after, max_backoff, budget)?;
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
         // it.
         if !request.claim() {
@@ -291,7 +301,7 @@ where
             _ => None,
         };
         #[allow(clippy::expect_used, reason = "a request is kept")]
-        let request = std::mem::replace(&mut self.request, again).expect("a request is kept");
+        let request = mem::replace(&mut self.request, again).expect("a request is kept");
         self.service.call(request)
     }
 }
