@@ -53,14 +53,9 @@ where
                 watch,
                 failures,
             } => {
-                #[cfg_attr(not(feature = "provider"), allow(unused_mut))]
                 let mut result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
-                    #[cfg(feature = "provider")]
-                    if let Ok(response) = &mut result {
-                        failures.follow(response, &watch);
-                    }
-                    failures.report(result.as_ref(), watch);
+                    failures.report(&mut result, watch);
                 }
                 Poll::Ready(result)
             }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::ai::usage::UsageReader;
 use crate::{
+    circuit_breaker::LateFailures,
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
     limit::{
@@ -102,8 +103,8 @@ where
                 return refused.poll(cx);
             }
             match ready!(this.inner.as_mut().poll(cx)) {
-                // Rejected by an inner limit: it was not sent.
-                Ok((response, reservation)) if is_own(&response) => {
+                // Rejected by an inner limit, or not processed by the server.
+                Ok((response, reservation)) if is_unsent(&response) => {
                     reservation.refund();
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
@@ -119,11 +120,12 @@ where
     }
 }
 
-fn is_own<R: ResponseHead>(response: &R) -> bool {
-    response.extensions().get::<Rejected>().is_some()
+fn is_unsent<R: ResponseHead>(response: &R) -> bool {
+    let is_own = response.extensions().get::<Rejected>().is_some();
+    is_own || Outcome::of_status(response.status()) == Outcome::NotSent
 }
 
-fn settled_by_body<R>(response: R, reservation: Reservation) -> SettlingResponse<R>
+fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResponse<R>
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {
@@ -143,7 +145,11 @@ where
             Reads::Nothing
         }
     };
-    let report = response.extensions().get().cloned();
+    let is_stream = matches!(&reads, Reads::Usage(reader) if reader.is_stream());
+    let report = is_stream.then(|| {
+        let late: &mut LateFailures = response.extensions_mut().get_or_insert_default();
+        late.clone()
+    });
     let settlement = Settlement::new(reservation, reads, report);
     map_body(response, |body| ResponseBody::new(body, settlement))
 }

@@ -127,7 +127,7 @@ where
                     let target = *target;
                     let has_failed = is_failure(outcome.as_ref());
                     if let Some(watch) = watch.take() {
-                        failures().report(outcome.as_ref(), watch);
+                        failures().report(&mut outcome, watch);
                     }
                     // Drop the call first: the next one may need what it holds.
                     this.state.set(State::Stopped { error: None });
