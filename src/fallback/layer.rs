@@ -215,6 +215,7 @@ impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
     type Service = Fallback<S, B, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback::new(inner, self.clone())
+        let layer = self.clone();
+        Fallback { inner, layer }
     }
 }

@@ -10,17 +10,13 @@ use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
 pub struct Fallback<S, B, W = Condition> {
-    inner: S,
-    layer: FallbackLayer<B, W>,
+    pub(super) inner: S,
+    pub(super) layer: FallbackLayer<B, W>,
 }
 
 // ===== impl Fallback =====
 
 impl<S, B, W> Fallback<S, B, W> {
-    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W>) -> Self {
-        Self { inner, layer }
-    }
-
     crate::macros::inner!(inner);
 }
 

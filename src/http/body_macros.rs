@@ -44,7 +44,6 @@ macro_rules! stream_body {
             }
         }
 
-        #[cfg(any(feature = "cache", feature = "provider"))]
         impl<$($generics)*> $crate::http::PeekBody for $body {
             fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
                 http_body::Body::is_end_stream(self).then(|| look(&[]))

@@ -2,11 +2,10 @@
 
 use axum_core::body::Body;
 
-use crate::http::{TextBody, body_macros::stream_body};
+use crate::http::{TextBody, body_macros::stream_body, replace_body::replaced_by_any_bytes};
 
 stream_body!([] Body);
-#[cfg(feature = "provider")]
-crate::http::replace_body::replaced_by_any_bytes!([] Body);
+replaced_by_any_bytes!([] Body);
 
 impl TextBody for Body {
     fn from_text(text: String) -> Self {
@@ -14,7 +13,6 @@ impl TextBody for Body {
     }
 }
 
-#[cfg(feature = "provider")]
 #[cfg(test)]
 mod tests {
     use http_body::Body as _;

@@ -148,7 +148,8 @@ async fn each_breaker_around_the_limits_counts_once() {
         (&[CONTENT, OVERLOADED] as &'static [&'static str], true),
         (&[CONTENT, "data: [DONE]\n\n"], false),
     ] {
-        let (client, inner) = client(&ProviderLimiter::new(Provider::new("large")), chunks);
+        let limiter = ProviderLimiter::new(Provider::new("large"));
+        let (client, inner) = client(&limiter, chunks);
         let outer = Circuit::new();
         let client = ServiceBuilder::new()
             .layer(CircuitBreakerLayer::from(outer.clone()))

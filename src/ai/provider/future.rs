@@ -16,6 +16,7 @@ use super::{
     body::{Reads, ResponseBody, Settlement},
     refused::RefusalReader,
     shared::ProviderState,
+    stream_end::StreamEnd,
 };
 use crate::ai::usage::UsageReader;
 use crate::{
@@ -62,8 +63,14 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
     }
 
     fn failed(&self, error: Option<&BoxError>, reservation: Reservation) {
-        if let Some(error) = error {
-            after_error(reservation, error);
+        // Rejected by an inner limit or circuit breaker, or no connection: it was not sent.
+        let is_unsent = error.is_some_and(|error| {
+            find_source::<Rejected>(error).is_some()
+                || find_source::<CircuitOpen>(error).is_some()
+                || Outcome::of_error(error) == Some(Outcome::NotSent)
+        });
+        if is_unsent {
+            reservation.refund();
         }
     }
 
@@ -150,18 +157,14 @@ where
         let late: &mut LateFailures = response.extensions_mut().get_or_insert_default();
         late.clone()
     });
-    let settlement = Settlement::new(reservation, reads, report);
+    let settlement = Settlement {
+        reservation: Some(reservation),
+        reads,
+        is_complete: false,
+        end: StreamEnd::default(),
+        report,
+    };
     map_body(response, |body| ResponseBody::new(body, settlement))
-}
-
-fn after_error(reservation: Reservation, error: &BoxError) {
-    // Rejected by an inner limit or circuit breaker: it was not sent.
-    let is_unsent = find_source::<Rejected>(error).is_some()
-        || find_source::<CircuitOpen>(error).is_some()
-        || Outcome::of_error(error) == Some(Outcome::NotSent);
-    if is_unsent {
-        reservation.refund();
-    }
 }
 
 crate::macros::debug! {

@@ -119,20 +119,14 @@ where
     crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        HttpClientFuture::of(into_reqwest(request).map(|request| self.inner.call(request)))
+        // Reqwest does not resend a stream, not even for a redirect; an empty body is sent as none.
+        let request = request.map(|body| match body.is_end_stream() {
+            true => Body::default(),
+            false => Body::wrap(body),
+        });
+        let request = reqwest::Request::try_from(request).map_err(InvalidUrl::new);
+        HttpClientFuture::of(request.map(|request| self.inner.call(request)))
     }
-}
-
-fn into_reqwest<B>(request: http::Request<B>) -> Result<reqwest::Request, InvalidUrl>
-where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
-{
-    // Reqwest does not resend a stream, not even for a redirect; an empty body is sent as none.
-    let request = request.map(|body| match body.is_end_stream() {
-        true => Body::default(),
-        false => Body::wrap(body),
-    });
-    reqwest::Request::try_from(request).map_err(InvalidUrl::new)
 }
 
 // ===== impl HttpRequestService =====
