@@ -87,10 +87,8 @@ impl BudgetRegistry {
     /// password.
     pub(super) fn of_host(&self, authority: Option<&str>) -> Budget {
         let authority = authority.unwrap_or_default();
-        let host = match authority.rsplit_once('@') {
-            Some((_, host)) => host,
-            None => authority,
-        };
+        let host = authority.rsplit_once('@');
+        let host = host.map_or(authority, |(_, host)| host);
         self.named(&match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(host.to_ascii_lowercase()),
             false => Cow::Borrowed(host),

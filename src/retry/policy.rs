@@ -85,7 +85,8 @@ pub enum RetryAction {
         /// is so short that a backoff is added.
         after: Option<Duration>,
         /// The outcome, which determines the [price](super::Budget::price) of the retry. If it is
-        /// `None`, an error is [classified](Outcome::of_error).
+        /// `None`, an error is [classified](Outcome::of_error). After a response that is `NotSent`,
+        /// a request is sent again once.
         outcome: Option<Outcome>,
     },
     /// Returns the result, a failure that must not be retried or would fail again.

@@ -1,6 +1,8 @@
 //! What an error of the connection says about the request that it ended.
 
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
+mod h2;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
 mod hyper;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -10,13 +12,13 @@ mod unread;
 
 use std::{error::Error, io};
 
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
-use self::hyper as hyper_error;
 #[cfg(feature = "reqwest")]
 use self::reqwest as reqwest_error;
 use self::tower as tower_error;
 #[cfg(feature = "tracing")]
 pub(super) use self::unread::warn as warn_of_missing_feature;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+use self::{h2 as h2_error, hyper as hyper_error};
 use super::Outcome;
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 use crate::error::source_chain;
@@ -38,7 +40,7 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
         return Some(outcome);
     }
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    if let Some(outcome) = hyper_error::outcome(error) {
+    if let Some(outcome) = hyper_error::outcome(error).or_else(|| h2_error::outcome(error)) {
         return Some(outcome);
     }
     None
@@ -71,7 +73,7 @@ pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
         return true;
     }
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    if hyper_error::is_request_body(error) {
+    if hyper_error::is_request_body(error) || h2_error::is_request_body(error) {
         return true;
     }
     let _ = error;

@@ -76,19 +76,17 @@ pub(super) fn into_layers(error: Error) -> BoxError {
 /// Converts an error of the layers.
 pub(super) fn out_of_layers(error: BoxError) -> Error {
     let inner = error.downcast::<ErrorAndSources>().map(|inside| inside.0);
-    let inner = inner.or_else(|error| error.downcast().map(|inner| *inner));
+    let inner = inner.or_else(|error| error.downcast::<Error>().map(|inner| *inner));
     let inner = inner.or_else(|error| error.downcast().map(|error| Error::Reqwest(*error)));
-    let own = inner.or_else(|error| {
-        error
-            .downcast::<Rejected>()
-            .map(|own| Error::middleware(*own))
-    });
+    let own = inner.or_else(of_type::<Rejected>);
     #[cfg(feature = "provider")]
-    let own = own.or_else(|error| {
-        let own = error.downcast::<crate::ai::provider::QuotaExhausted>();
-        own.map(|own| Error::middleware(*own))
-    });
+    let own = own.or_else(of_type::<crate::ai::provider::QuotaExhausted>);
     own.unwrap_or_else(|error| Error::middleware(LayerError(error)))
+}
+
+/// Converts an error of type `E`, which users may downcast to.
+fn of_type<E: StdError + Send + Sync + 'static>(error: BoxError) -> Result<Error, BoxError> {
+    error.downcast::<E>().map(|own| Error::middleware(*own))
 }
 
 #[cfg(test)]
