@@ -6,7 +6,7 @@ pub(crate) mod headers;
 mod hint;
 pub(crate) mod keep_alives;
 mod method;
-mod peek_body;
+pub(crate) mod peek_body;
 #[cfg(feature = "provider")]
 pub(crate) mod peeked_body;
 pub(crate) mod replace_body;

@@ -1,4 +1,6 @@
-//! Access to the bytes of a request body before it is sent.
+//! Access to the bytes of a body before it is sent or passed on.
+
+use std::io::IoSlice;
 
 use bytes::Buf;
 use http_body_util::{Either, Empty, Full};
@@ -90,6 +92,26 @@ impl<B: PeekBody> PeekBody for Option<B> {
             None => Some(look(&[])),
         }
     }
+}
+
+/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
+/// could be read.
+pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
+    let wanted = data.remaining().min(most);
+    let chunk = data.chunk();
+    if chunk.len() >= wanted {
+        look(&chunk[..wanted]);
+        return true;
+    }
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = data.chunks_vectored(&mut slices);
+    let mut seen = 0;
+    for slice in &slices[..count] {
+        let end = slice.len().min(wanted - seen);
+        look(&slice[..end]);
+        seen += end;
+    }
+    seen == wanted
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     http::{
         IntoHttp, WithBody,
         guarded_body::{FramePoll, is_last},
-        keep_alives::each_slice,
+        peek_body::each_slice,
         peeked_body::PeekedBody,
     },
 };
