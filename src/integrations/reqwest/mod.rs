@@ -96,8 +96,8 @@ response_head!([] Response);
 impl IntoHttp for Response {
     type Body = Body;
 
-    /// Stores the URL in an extension, since `http::Response` has none. Reqwest reads it from there;
-    /// only its builder can create the extension's type.
+    /// Stores the URL in an extension, since `http::Response` has none. Reqwest reads it from
+    /// there; only its builder can create the extension's type.
     fn into_http(self) -> http::Response<Body> {
         let url = self.url().clone();
         let size = url.as_str().len();
