@@ -224,13 +224,7 @@ pub use self::{
 
 /// Bodies of requests and responses.
 pub mod body {
-    #[cfg(any(feature = "cache", feature = "provider"))]
-    #[cfg_attr(docsrs, doc(cfg(any(feature = "cache", feature = "provider"))))]
-    pub use crate::http::PeekBody;
-    #[cfg(feature = "provider")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
-    pub use crate::http::ReplaceBody;
-    pub use crate::http::{GuardedBody, WithBody};
+    pub use crate::http::{GuardedBody, PeekBody, ReplaceBody, WithBody};
 }
 
 /// The response futures of limits and clients.

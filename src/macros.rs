@@ -79,4 +79,15 @@ macro_rules! debug {
     };
 }
 
-pub(crate) use {clone, debug, inner, poll_ready};
+/// Implements `Default` by `new`.
+macro_rules! default {
+    ($Type:ty) => {
+        impl Default for $Type {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
+}
+
+pub(crate) use {clone, debug, default, inner, poll_ready};

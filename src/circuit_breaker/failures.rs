@@ -27,12 +27,21 @@ pub(crate) const FAILURES: [Outcome; 6] = [
 // ===== impl Failures =====
 
 impl<C> Failures<C> {
-    /// Reports a result to the circuit. A response that is no failure is a success.
+    /// Reports a result to the circuit. A response that is no failure is a success; the error that
+    /// its stream may end in is reported by the layer that reads the stream.
     #[inline]
-    pub(crate) fn report<Response>(&self, result: Result<&Response, &BoxError>, watch: CallGuard)
+    pub(crate) fn report<Response>(&self, result: &mut Result<Response, BoxError>, watch: CallGuard)
     where
         C: Classify<Response>,
     {
+        #[cfg(feature = "provider")]
+        if let Ok(response) = result {
+            if let Some(extensions) = self.classifier.stream_extensions(response) {
+                let late = extensions.get_or_insert_default::<LateFailures>();
+                late.add(watch.circuit().clone(), self.outcomes);
+            }
+        }
+        let result = (*result).as_ref();
         match (self.classifier.classify(result), result) {
             (Some(outcome), _) if self.outcomes.contains(outcome) => {
                 let hint = result.ok().map(|response| self.classifier.hint(response));
@@ -40,20 +49,6 @@ impl<C> Failures<C> {
             }
             (Some(_), Ok(_)) => watch.succeeded(),
             _ => watch.ignored(),
-        }
-    }
-    /// Lets an outer layer that reads a stream report how it ends.
-    #[cfg(feature = "provider")]
-    #[inline]
-    pub(super) fn follow<Response>(&self, response: &mut Response, watch: &CallGuard)
-    where
-        C: Classify<Response>,
-    {
-        if let Some(extensions) = self.classifier.stream_extensions(response) {
-            extensions.insert(LateFailures {
-                circuit: watch.circuit().clone(),
-                outcomes: self.outcomes,
-            });
         }
     }
 }

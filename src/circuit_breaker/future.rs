@@ -23,38 +23,19 @@ pin_project! {
     /// next call is the probe.
     pub struct ResponseFuture<F, C = HttpClassifier> {
         #[pin]
-        state: State<F, C>,
+        pub(super) state: State<F, C>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, C> {
+    pub(super) enum State<F, C> {
         Calling { #[pin] future: F, watch: Option<CallGuard>, failures: Failures<C> },
         Rejected { open: CircuitOpen },
     }
 }
 
 // ===== impl ResponseFuture =====
-
-impl<F, C> ResponseFuture<F, C> {
-    #[inline]
-    pub(super) const fn called(future: F, watch: Option<CallGuard>, failures: Failures<C>) -> Self {
-        Self {
-            state: State::Calling {
-                future,
-                watch,
-                failures,
-            },
-        }
-    }
-
-    pub(super) const fn rejected(open: CircuitOpen) -> Self {
-        Self {
-            state: State::Rejected { open },
-        }
-    }
-}
 
 impl<F, C, Response, Error> Future for ResponseFuture<F, C>
 where
@@ -72,14 +53,9 @@ where
                 watch,
                 failures,
             } => {
-                #[cfg_attr(not(feature = "provider"), allow(unused_mut))]
                 let mut result = ready!(future.poll(cx)).map_err(Into::into);
                 if let Some(watch) = watch.take() {
-                    #[cfg(feature = "provider")]
-                    if let Ok(response) = &mut result {
-                        failures.follow(response, &watch);
-                    }
-                    failures.report(result.as_ref(), watch);
+                    failures.report(&mut result, watch);
                 }
                 Poll::Ready(result)
             }

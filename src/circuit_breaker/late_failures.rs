@@ -1,27 +1,39 @@
-use std::time::Duration;
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     circuit_breaker::circuit::Circuit,
     error::{Outcome, OutcomeSet},
 };
 
-/// Reports errors at the end of a stream to the circuit that let its request through.
+/// The circuits that count the error at the end of an event stream.
 ///
-/// It is in the extensions of an event stream, whose head was a success.
-#[derive(Debug, Clone)]
-pub(crate) struct LateFailures {
-    pub(super) circuit: Circuit,
-    pub(super) outcomes: OutcomeSet,
-}
+/// In the extensions of its response: breakers inside and outside of the `ProviderLayer` that reads
+/// the stream add their circuits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LateFailures(Arc<Mutex<Vec<Counting>>>);
 
-// ===== impl LateFailures =====
+type Counting = (Circuit, OutcomeSet);
 
 impl LateFailures {
+    pub(super) fn add(&self, circuit: Circuit, outcomes: OutcomeSet) {
+        self.circuits().push((circuit, outcomes));
+    }
+
+    /// Reports an error to all circuits, each once.
     pub(crate) fn failed_as(&self, outcome: Outcome, retry_after: Option<Duration>) {
-        if self.outcomes.contains(outcome) {
-            if let Ok(call) = self.circuit.enter() {
+        let circuits = mem::take(&mut *self.circuits());
+        for (circuit, _) in circuits.iter().filter(|(_, set)| set.contains(outcome)) {
+            if let Ok(call) = circuit.enter() {
                 call.failed_as(Some(outcome), retry_after);
             }
         }
+    }
+
+    fn circuits(&self) -> MutexGuard<'_, Vec<Counting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     circuit_breaker::circuit::Circuit,
-    error::{BoxError, ClassifierFn, ErrorClassifier, HttpClassifier, Outcome, OutcomeSet},
-    http::ResponseHead,
+    error::{ClassifierFn, ErrorClassifier, HeadResult, HttpClassifier, Outcome, OutcomeSet},
 };
 
 /// Rejects requests while the service fails.
@@ -76,10 +75,7 @@ impl<C> CircuitBreakerLayer<C> {
     /// ```
     pub fn classify_with<F>(self, classifier: F) -> CircuitBreakerLayer<ClassifierFn>
     where
-        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
-            + Send
-            + Sync
-            + 'static,
+        F: Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync + 'static,
     {
         self.classify(ClassifierFn::new(classifier))
     }
@@ -115,11 +111,7 @@ impl From<Circuit> for CircuitBreakerLayer {
     }
 }
 
-impl Default for CircuitBreakerLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(CircuitBreakerLayer);
 
 crate::macros::debug!(impl<C> Debug for CircuitBreakerLayer<C> |self| { circuit, check_only, .. });
 

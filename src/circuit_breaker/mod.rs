@@ -42,7 +42,7 @@
 //! a 400 comes from a service that works. Any other error counts neither way, nor does a rejection
 //! by a limiter further in, nor a call that was cancelled. The head of a response decides: a body
 //! that breaks off later does not count. An event stream that ends in an error counts as that error
-//! as well, if a `ProviderLayer` outside of this layer reads it.
+//! as well, if a `ProviderLayer` inside or outside of this layer reads it.
 //!
 //! # Layer ordering
 //!

@@ -1,6 +1,9 @@
 use tower_service::Service;
 
-use super::{CircuitBreakerLayer, future::ResponseFuture};
+use super::{
+    CircuitBreakerLayer,
+    future::{ResponseFuture, State},
+};
 use crate::{
     circuit_breaker::circuit::{CallGuard, Circuit},
     error::{BoxError, CircuitOpen, Classify, HttpClassifier},
@@ -50,20 +53,22 @@ where
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.admit() {
-            Ok(watch) => {
-                let failures = self.layer.failures.clone();
-                ResponseFuture::called(self.inner.call(request), watch, failures)
-            }
+        let state = match self.admit() {
+            Ok(watch) => State::Calling {
+                future: self.inner.call(request),
+                watch,
+                failures: self.layer.failures.clone(),
+            },
             Err(open) => {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(retry_after = ?open.retry_after(), "circuit is open");
                 // The ready instance may hold a permit of an inner limit; nothing else would drop
                 // it.
                 self.inner = self.inner.clone();
-                ResponseFuture::rejected(open)
+                State::Rejected { open }
             }
-        }
+        };
+        ResponseFuture { state }
     }
 }
 

@@ -18,3 +18,7 @@ pub(crate) use self::{
     source_chain::{find_source, source_chain},
     transport::is_permanent,
 };
+
+/// The head of an HTTP response, or an error, for a closure to classify.
+pub(crate) type HeadResult<'r, 'e> =
+    Result<&'r (dyn crate::http::ResponseHead + 'static), &'e BoxError>;

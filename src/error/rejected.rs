@@ -313,15 +313,13 @@ impl LimitKind {
 
 impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TokenBucket => "token bucket",
-            Self::SlidingWindow => "sliding window",
-            Self::Concurrency => "concurrency",
+        match self {
             #[cfg(feature = "provider")]
-            Self::Quota(dimension) => return write!(f, "provider's {dimension}"),
+            Self::Quota(dimension) => write!(f, "provider's {dimension}"),
             #[cfg(feature = "provider")]
-            Self::Pause => "provider's pause",
-        })
+            Self::Pause => f.write_str("provider's pause"),
+            limit => f.write_str(&limit.as_str().replace('_', " ")),
+        }
     }
 }
 

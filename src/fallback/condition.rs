@@ -2,7 +2,9 @@ use std::{error::Error, sync::Arc};
 
 use super::ServedBy;
 use crate::{
-    error::{BoxError, CircuitOpen, Outcome, OutcomeSet, Rejected, Repeat, find_source},
+    error::{
+        BoxError, CircuitOpen, HeadResult, Outcome, OutcomeSet, Rejected, Repeat, find_source,
+    },
     http::ResponseHead,
 };
 
@@ -60,7 +62,7 @@ impl Condition {
     /// Creates a condition from a closure.
     pub fn from_fn<F>(f: F) -> Self
     where
-        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> bool + Send + Sync + 'static,
+        F: Fn(HeadResult<'_, '_>) -> bool + Send + Sync + 'static,
     {
         Self(Arc::new(f))
     }
@@ -151,7 +153,7 @@ impl Condition {
 
     /// Returns whether the backup responds after this result.
     #[must_use]
-    pub fn matches(&self, result: Result<&(dyn ResponseHead + 'static), &BoxError>) -> bool {
+    pub fn matches(&self, result: HeadResult<'_, '_>) -> bool {
         (self.0)(result)
     }
 }

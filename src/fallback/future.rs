@@ -23,15 +23,15 @@ pin_project! {
     /// the request.
     pub struct ResponseFuture<F, G, Request, L> {
         #[pin]
-        state: State<F, G, Request>,
-        layer: L,
-        is_circuit_open: bool,
+        pub(super) state: State<F, G, Request>,
+        pub(super) layer: L,
+        pub(super) is_circuit_open: bool,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, G, Request> {
+    pub(super) enum State<F, G, Request> {
         Primary { #[pin] future: F, kept: Option<Request> },
         // Boxed, so that the future is small if no backup is needed.
         Backup { future: Pin<Box<G>> },
@@ -39,17 +39,6 @@ pin_project! {
 }
 
 // ===== impl ResponseFuture =====
-
-impl<F, G, Request, L> ResponseFuture<F, G, Request, L> {
-    #[inline]
-    pub(super) const fn new(future: F, kept: Option<Request>, layer: L) -> Self {
-        Self {
-            state: State::Primary { future, kept },
-            layer,
-            is_circuit_open: false,
-        }
-    }
-}
 
 impl<F, Request, Response, Error, B, W> Future
     for ResponseFuture<F, B::Future, Request, FallbackLayer<B, W>>

@@ -167,11 +167,8 @@ impl<B: Clone, W: Clone> FallbackLayer<B, W> {
     /// ```
     pub fn any_response<R>(self) -> FallbackLayer<B, AnyResponse<R>> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(FallbackSettings {
-            backup,
-            when: AnyResponse::from_fn(|result| result.is_err()),
-            name,
-        })
+        let when = AnyResponse::from_fn(|result| result.is_err());
+        FallbackLayer::of(FallbackSettings { backup, when, name })
     }
 }
 
@@ -184,7 +181,7 @@ impl<B: Clone, W: Clone> FallbackLayer<BackupService<B>, W> {
     where
         M: Fn(Request) -> Request,
     {
-        self.map_backup(|service, _| BackupService { service, map })
+        self.with_map(|_| map)
     }
 }
 
@@ -194,22 +191,16 @@ impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
     ///
     /// Call it after [`map_request`](Self::map_request).
     pub fn clone_request(self) -> FallbackLayer<BackupService<B, CloneRequest<M>>, W> {
-        self.map_backup(|service, map| BackupService {
-            service,
-            map: CloneRequest(map),
-        })
+        self.with_map(CloneRequest)
     }
 
-    fn map_backup<M2>(
-        self,
-        f: impl FnOnce(Arc<Mutex<B>>, M) -> BackupService<B, M2>,
-    ) -> FallbackLayer<BackupService<B, M2>, W> {
-        let settings = Arc::unwrap_or_clone(self.settings);
-        FallbackLayer::of(FallbackSettings {
-            backup: f(settings.backup.service, settings.backup.map),
-            when: settings.when,
-            name: settings.name,
-        })
+    fn with_map<M2>(self, f: impl FnOnce(M) -> M2) -> FallbackLayer<BackupService<B, M2>, W> {
+        let FallbackSettings { backup, when, name } = Arc::unwrap_or_clone(self.settings);
+        let backup = BackupService {
+            service: backup.service,
+            map: f(backup.map),
+        };
+        FallbackLayer::of(FallbackSettings { backup, when, name })
     }
 }
 
@@ -224,6 +215,7 @@ impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
     type Service = Fallback<S, B, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback::new(inner, self.clone())
+        let layer = self.clone();
+        Fallback { inner, layer }
     }
 }

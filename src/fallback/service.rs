@@ -1,21 +1,22 @@
 use tower_service::Service;
 
-use super::{Condition, FallbackLayer, backup::Backup, condition::Decide, future::ResponseFuture};
+use super::{
+    Condition, FallbackLayer,
+    backup::Backup,
+    condition::Decide,
+    future::{ResponseFuture, State},
+};
 use crate::error::BoxError;
 
 /// Fallback middleware. See the [module docs](crate::fallback) for examples.
 pub struct Fallback<S, B, W = Condition> {
-    inner: S,
-    layer: FallbackLayer<B, W>,
+    pub(super) inner: S,
+    pub(super) layer: FallbackLayer<B, W>,
 }
 
 // ===== impl Fallback =====
 
 impl<S, B, W> Fallback<S, B, W> {
-    pub(super) const fn new(inner: S, layer: FallbackLayer<B, W>) -> Self {
-        Self { inner, layer }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -36,7 +37,12 @@ where
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
         let kept = self.layer.settings.backup.keep(&request);
-        ResponseFuture::new(self.inner.call(request), kept, self.layer.clone())
+        let future = self.inner.call(request);
+        ResponseFuture {
+            state: State::Primary { future, kept },
+            layer: self.layer.clone(),
+            is_circuit_open: false,
+        }
     }
 }
 

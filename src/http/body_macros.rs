@@ -1,4 +1,4 @@
-//! Macros for bodies that wrap another body.
+//! Macros for bodies that are streams or wrap another body.
 
 /// Forwards `is_end_stream` and `size_hint` of a [`Body`](http_body::Body) to a field.
 macro_rules! body_hints {
@@ -35,4 +35,21 @@ macro_rules! wraps_body {
     };
 }
 
-pub(crate) use {body_hints, wraps_body};
+/// Implements the traits of request bodies for a stream: only an empty one can be cloned or peeked.
+macro_rules! stream_body {
+    ([$($generics:tt)*] $body:ty) => {
+        impl<$($generics)*> $crate::http::TryClone for $body {
+            fn try_clone(&self) -> Option<Self> {
+                http_body::Body::is_end_stream(self).then(Self::default)
+            }
+        }
+
+        impl<$($generics)*> $crate::http::PeekBody for $body {
+            fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+                http_body::Body::is_end_stream(self).then(|| look(&[]))
+            }
+        }
+    };
+}
+
+pub(crate) use {body_hints, stream_body, wraps_body};

@@ -45,12 +45,11 @@ impl Hint {
     /// Returns the hint in a response's extensions, or else in its headers.
     pub(crate) fn of<R: ResponseHead + ?Sized>(response: &R) -> Self {
         let told = Self::from_headers(response.headers());
-        match response.extensions().get::<Self>() {
-            Some(read) => Self::new(
-                read.retry_after.or(told.retry_after),
-                read.should_retry.or(told.should_retry),
-            ),
-            None => told,
+        let read = response.extensions().get::<Self>().copied();
+        let read = read.unwrap_or_default();
+        Self {
+            retry_after: read.retry_after.or(told.retry_after),
+            should_retry: read.should_retry.or(told.should_retry),
         }
     }
 

@@ -1,11 +1,9 @@
 //! Tells the bytes that keep a connection alive from the content of a body.
 
-use std::io::IoSlice;
-
 use bytes::Buf;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use crate::http::headers::media_type;
+use crate::http::{headers::media_type, peek_body::each_slice};
 
 /// The beginnings of lines without content in an event stream, without spaces: comments, fields of
 /// the protocol, and the pings of providers.
@@ -135,26 +133,6 @@ fn begin(silent: u8, at: u8, byte: u8) -> LineState {
         0 => LineState::Content,
         silent => LineState::Beginning { silent, at: at + 1 },
     }
-}
-
-/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
-/// could be read.
-pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
-    let wanted = data.remaining().min(most);
-    let chunk = data.chunk();
-    if chunk.len() >= wanted {
-        look(&chunk[..wanted]);
-        return true;
-    }
-    let mut slices = [IoSlice::new(&[]); 16];
-    let count = data.chunks_vectored(&mut slices);
-    let mut seen = 0;
-    for slice in &slices[..count] {
-        let end = slice.len().min(wanted - seen);
-        look(&slice[..end]);
-        seen += end;
-    }
-    seen == wanted
 }
 
 #[cfg(test)]

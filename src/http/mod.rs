@@ -6,35 +6,30 @@ pub(crate) mod headers;
 mod hint;
 pub(crate) mod keep_alives;
 mod method;
-#[cfg(any(feature = "cache", feature = "provider"))]
-mod peek_body;
+pub(crate) mod peek_body;
 #[cfg(feature = "provider")]
 pub(crate) mod peeked_body;
-#[cfg(feature = "provider")]
 pub(crate) mod replace_body;
 mod request;
-mod response;
+pub(crate) mod response;
 mod text_body;
 pub(crate) mod timer;
 mod try_clone;
 pub(crate) mod with_body;
 
+#[cfg(feature = "provider")]
+pub use self::headers::rate_limit::limits::{Dimension, RateLimits, Reported};
 pub(crate) use self::method::is_idempotent;
-#[cfg(any(feature = "cache", feature = "provider"))]
-pub use self::peek_body::PeekBody;
 #[cfg(any(feature = "cache", feature = "reqwest"))]
 pub(crate) use self::response::ResponseUrl;
 pub use self::{
     guarded_body::GuardedBody,
     hint::Hint,
+    peek_body::PeekBody,
+    replace_body::ReplaceBody,
     request::RequestHead,
     response::ResponseHead,
     text_body::TextBody,
     try_clone::TryClone,
     with_body::{IntoHttp, WithBody},
-};
-#[cfg(feature = "provider")]
-pub use self::{
-    headers::rate_limit::limits::{Dimension, RateLimits, Reported},
-    replace_body::ReplaceBody,
 };

@@ -1,12 +1,8 @@
-//! Access to the bytes of a request body before it is sent.
+//! Access to the bytes of a body before it is sent or passed on.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::io::IoSlice;
 
 use bytes::Buf;
-use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 
 /// A request or a body whose bytes can be read before it is sent.
@@ -57,33 +53,19 @@ macro_rules! peeked_as_slice {
     )+};
 }
 
-peeked_as_slice!(
-    bytes::Bytes,
-    String,
-    Box<str>,
-    Box<[u8]>,
-    std::sync::Arc<str>,
-    std::sync::Arc<[u8]>,
-    &'static str,
-    &'static [u8],
-    Vec<u8>
-);
+peeked_as_slice! {
+    bytes::Bytes, String, &'static str, &'static [u8], Box<str>, Box<[u8]>, Vec<u8>,
+    std::sync::Arc<str>, std::sync::Arc<[u8]>,
+}
 
 /// Clones the data, which is cheap for [`Bytes`](bytes::Bytes). Returns `None` if it is not
 /// contiguous.
 impl<D: Buf + Clone> PeekBody for Full<D> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let mut clone = self.clone();
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut clone).poll_frame(&mut context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let data = frame.into_data().ok()?;
-                let whole = data.chunk().len() == data.remaining();
-                whole.then(|| look(data.chunk()))
-            }
-            Poll::Ready(None) => Some(look(&[])),
-            Poll::Ready(Some(Err(never))) => match never {},
-            Poll::Pending => None,
+        match self.clone().into_inner() {
+            Some(data) if data.chunk().len() < data.remaining() => None,
+            Some(data) => Some(look(data.chunk())),
+            None => Some(look(&[])),
         }
     }
 }
@@ -112,18 +94,24 @@ impl<B: PeekBody> PeekBody for Option<B> {
     }
 }
 
-/// Returns `None` if the body has not ended yet: its content is unknown.
-impl<D: Buf, E> PeekBody for http_body_util::combinators::BoxBody<D, E> {
-    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        self.is_end_stream().then(|| look(&[]))
+/// Passes the first `most` bytes of `data` to `look` piece by piece. Returns `true` if all of them
+/// could be read.
+pub(crate) fn each_slice<D: Buf>(data: &D, most: usize, mut look: impl FnMut(&[u8])) -> bool {
+    let wanted = data.remaining().min(most);
+    let chunk = data.chunk();
+    if chunk.len() >= wanted {
+        look(&chunk[..wanted]);
+        return true;
     }
-}
-
-/// Returns `None` if the body has not ended yet: its content is unknown.
-impl<D: Buf, E> PeekBody for http_body_util::combinators::UnsyncBoxBody<D, E> {
-    fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        self.is_end_stream().then(|| look(&[]))
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = data.chunks_vectored(&mut slices);
+    let mut seen = 0;
+    for slice in &slices[..count] {
+        let end = slice.len().min(wanted - seen);
+        look(&slice[..end]);
+        seen += end;
     }
+    seen == wanted
 }
 
 #[cfg(test)]

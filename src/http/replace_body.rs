@@ -36,10 +36,11 @@ impl<B: ReplaceBody> ReplaceBody for http::Request<B> {
     }
 }
 
+/// Implements [`ReplaceBody`] for a body that can hold any bytes.
 macro_rules! replaced_by_any_bytes {
-    ($($body:ty),+ $(,)?) => {$(
-        impl ReplaceBody for $body {
-            fn replace_body(&mut self, bytes: Bytes) -> bool {
+    ($([$($generics:tt)*] $body:ty),+) => {$(
+        impl<$($generics)*> $crate::http::ReplaceBody for $body {
+            fn replace_body(&mut self, bytes: bytes::Bytes) -> bool {
                 *self = bytes.into();
                 true
             }
@@ -47,7 +48,10 @@ macro_rules! replaced_by_any_bytes {
     )+};
 }
 
-replaced_by_any_bytes!(Bytes, Vec<u8>);
+#[cfg(any(feature = "axum", feature = "reqwest"))]
+pub(crate) use replaced_by_any_bytes;
+
+replaced_by_any_bytes!([] Bytes, [] Vec<u8>, [D: Buf + From<Bytes>] Full<D>);
 
 impl ReplaceBody for () {
     fn replace_body(&mut self, _: Bytes) -> bool {
@@ -57,20 +61,8 @@ impl ReplaceBody for () {
 
 impl ReplaceBody for String {
     fn replace_body(&mut self, bytes: Bytes) -> bool {
-        match Self::from_utf8(bytes.into()) {
-            Ok(text) => {
-                *self = text;
-                true
-            }
-            Err(_) => false,
-        }
-    }
-}
-
-impl<D: Buf + From<Bytes>> ReplaceBody for Full<D> {
-    fn replace_body(&mut self, bytes: Bytes) -> bool {
-        *self = Self::new(bytes.into());
-        true
+        let text = Self::from_utf8(bytes.into());
+        text.map(|text| *self = text).is_ok()
     }
 }
 

@@ -20,23 +20,33 @@ pub trait ResponseHead {
     fn extensions_mut(&mut self) -> &mut Extensions;
 }
 
-impl<B> ResponseHead for http::Response<B> {
-    fn status(&self) -> StatusCode {
-        self.status()
-    }
+/// Implements [`ResponseHead`] by the inherent methods of the same names.
+macro_rules! response_head {
+    ([$($generics:tt)*] $response:ty) => {
+        impl<$($generics)*> $crate::http::ResponseHead for $response {
+            fn status(&self) -> http::StatusCode {
+                self.status()
+            }
 
-    fn headers(&self) -> &HeaderMap {
-        self.headers()
-    }
+            fn headers(&self) -> &http::HeaderMap {
+                self.headers()
+            }
 
-    fn extensions(&self) -> &Extensions {
-        self.extensions()
-    }
+            fn extensions(&self) -> &http::Extensions {
+                self.extensions()
+            }
 
-    fn extensions_mut(&mut self) -> &mut Extensions {
-        self.extensions_mut()
-    }
+            fn extensions_mut(&mut self) -> &mut http::Extensions {
+                self.extensions_mut()
+            }
+        }
+    };
 }
+
+#[cfg(feature = "reqwest")]
+pub(crate) use response_head;
+
+response_head!([B] http::Response<B>);
 
 /// The URL of a response whose type has one, while it is a response of `http`.
 #[derive(Clone)]

@@ -1,7 +1,5 @@
 //! Response bodies that can be created from a text.
 
-use std::convert::Infallible;
-
 use bytes::Buf;
 use http_body_util::{
     BodyExt, Full,
@@ -41,7 +39,9 @@ where
     E: 'static,
 {
     fn from_text(text: String) -> Self {
-        Full::from_text(text).map_err(never).boxed()
+        Full::from_text(text)
+            .map_err(|never| match never {})
+            .boxed()
     }
 }
 
@@ -51,10 +51,8 @@ where
     E: 'static,
 {
     fn from_text(text: String) -> Self {
-        Full::from_text(text).map_err(never).boxed_unsync()
+        Full::from_text(text)
+            .map_err(|never| match never {})
+            .boxed_unsync()
     }
-}
-
-fn never<E>(error: Infallible) -> E {
-    match error {}
 }

@@ -1,5 +1,7 @@
 //! Requests and bodies that can be sent again.
 
+use crate::http::body_macros::stream_body;
+
 /// A request or a body that may be cloned to be sent again.
 ///
 /// Implemented for [`http::Request`] with such a body, for bodies that are fully in memory, and,
@@ -71,34 +73,11 @@ macro_rules! always_cloned {
     )+};
 }
 
-always_cloned!(
-    (),
-    bytes::Bytes,
-    String,
-    bool,
-    char,
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    f32,
-    f64,
-    std::sync::Arc<str>,
-    std::sync::Arc<[u8]>,
-    Box<str>,
-    Box<[u8]>,
-    &'static str,
-    &'static [u8],
-    Vec<u8>
-);
+always_cloned! {
+    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64,
+    bytes::Bytes, String, &'static str, &'static [u8], Box<str>, Box<[u8]>, Vec<u8>,
+    std::sync::Arc<str>, std::sync::Arc<[u8]>,
+}
 
 impl<D: bytes::Buf + Clone> TryClone for http_body_util::Full<D> {
     fn try_clone(&self) -> Option<Self> {
@@ -152,16 +131,5 @@ impl<T: TryClone> TryClone for Option<T> {
     }
 }
 
-/// Returns `None` if the body has not ended yet: its content is unknown.
-impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::BoxBody<D, E> {
-    fn try_clone(&self) -> Option<Self> {
-        http_body::Body::is_end_stream(self).then(Self::default)
-    }
-}
-
-/// Returns `None` if the body has not ended yet: its content is unknown.
-impl<D: bytes::Buf + 'static, E> TryClone for http_body_util::combinators::UnsyncBoxBody<D, E> {
-    fn try_clone(&self) -> Option<Self> {
-        http_body::Body::is_end_stream(self).then(Self::default)
-    }
-}
+stream_body!([D: bytes::Buf + 'static, E] http_body_util::combinators::BoxBody<D, E>);
+stream_body!([D: bytes::Buf + 'static, E] http_body_util::combinators::UnsyncBoxBody<D, E>);

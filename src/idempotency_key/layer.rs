@@ -29,11 +29,7 @@ impl IdempotencyKeyLayer {
     }
 }
 
-impl Default for IdempotencyKeyLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(IdempotencyKeyLayer);
 
 impl<S> Layer<S> for IdempotencyKeyLayer {
     type Service = IdempotencyKey<S>;

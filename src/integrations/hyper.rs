@@ -2,9 +2,7 @@
 
 use hyper::body::Incoming;
 
-#[cfg(any(feature = "cache", feature = "provider"))]
-use crate::http::PeekBody;
-use crate::http::TryClone;
+use crate::http::{PeekBody, TryClone};
 
 /// Returns `None`: a received body can be read only once.
 impl TryClone for Incoming {
@@ -14,7 +12,6 @@ impl TryClone for Incoming {
 }
 
 /// Returns `None` if the body has not ended yet: a received body can be read only once.
-#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Incoming {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         http_body::Body::is_end_stream(self).then(|| look(&[]))

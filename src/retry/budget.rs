@@ -117,9 +117,10 @@ impl Budget {
     /// new budget with nothing saved: call it before the budget is cloned.
     pub fn saved_at_most(self, retries: u32) -> Self {
         let saved_at_most = u64::from(retries) * RETRY;
+        let terms = self.0.terms;
         Self::on(BudgetSettings {
             saved_at_most,
-            ..self.0.terms
+            ..terms
         })
     }
 
@@ -141,10 +142,8 @@ impl Budget {
     /// # let _ = budget;
     /// ```
     pub fn price(self, price: fn(Option<Outcome>) -> u32) -> Self {
-        Self::on(BudgetSettings {
-            price,
-            ..self.0.terms
-        })
+        let terms = self.0.terms;
+        Self::on(BudgetSettings { price, ..terms })
     }
 
     /// Adds the share of one success.

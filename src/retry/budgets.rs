@@ -3,17 +3,12 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use tokio::time::Instant;
 
 use super::Budget;
-
-/// The shortest time between two sweeps of a full registry, so that endless new names cost one
-/// look-up each.
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 
 /// Registry of retry [`Budget`]s by name, such as one for each provider or host.
 ///
@@ -42,7 +37,8 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 ///
 /// # Performance
 ///
-/// A name that exists takes a read lock and a look-up.
+/// A name that exists takes a read lock and a look-up. A new name in a full registry looks at all
+/// budgets under the write lock.
 #[derive(Clone)]
 #[must_use]
 pub struct BudgetRegistry(Arc<Registry>);
@@ -51,12 +47,7 @@ struct Registry {
     /// The settings of all budgets, and the budget that new names share if there is no room.
     common: Budget,
     at_most: usize,
-    named: RwLock<NamedBudget>,
-}
-
-struct NamedBudget {
-    budgets: HashMap<Box<str>, Budget>,
-    swept: Option<Instant>,
+    named: RwLock<HashMap<Box<str>, Budget>>,
 }
 
 // ===== impl BudgetRegistry =====
@@ -76,18 +67,14 @@ impl BudgetRegistry {
 
     /// Returns the budget of this name, and creates it if there is none.
     pub fn named(&self, name: &str) -> Budget {
-        // Nothing panics under this lock.
-        let named = self.0.named.read().unwrap_or_else(PoisonError::into_inner);
-        let budget = named.budgets.get(name).cloned();
-        drop(named);
+        let budget = self.read().get(name).cloned();
         budget.unwrap_or_else(|| self.make(name))
     }
 
     /// Returns the number of budgets.
     #[must_use]
     pub fn len(&self) -> usize {
-        let named = self.0.named.read().unwrap_or_else(PoisonError::into_inner);
-        named.budgets.len()
+        self.read().len()
     }
 
     /// Returns whether there are no budgets.
@@ -100,41 +87,39 @@ impl BudgetRegistry {
     /// password.
     pub(super) fn of_host(&self, authority: Option<&str>) -> Budget {
         let authority = authority.unwrap_or_default();
-        let host = match authority.rsplit_once('@') {
-            Some((_, host)) => host,
-            None => authority,
-        };
+        let host = authority.rsplit_once('@');
+        let host = host.map_or(authority, |(_, host)| host);
         self.named(&match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(host.to_ascii_lowercase()),
             false => Cow::Borrowed(host),
         })
     }
 
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Box<str>, Budget>> {
+        // Nothing panics under this lock.
+        self.0.named.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[cold]
     fn make(&self, name: &str) -> Budget {
         let mut named = self.0.named.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = named.budgets.get(name) {
-            return budget.clone();
+        let is_full = named.len() >= self.0.at_most && !named.contains_key(name);
+        if is_full {
+            let now = Instant::now();
+            named.retain(|_, budget| !budget.is_lone() || !budget.is_reserve_full(now));
+            if named.len() >= self.0.at_most {
+                return self.0.common.clone();
+            }
         }
-        if named.budgets.len() >= self.0.at_most {
-            named.sweep();
-        }
-        if named.budgets.len() >= self.0.at_most {
-            return self.0.common.clone();
-        }
-        let budget = self.0.common.like_new();
-        named.budgets.insert(name.into(), budget.clone());
-        budget
+        let budget = named.entry(name.into());
+        budget.or_insert_with(|| self.0.common.like_new()).clone()
     }
 
     fn with(common: Budget, at_most: usize) -> Self {
         Self(Arc::new(Registry {
             common,
             at_most,
-            named: RwLock::new(NamedBudget {
-                budgets: HashMap::new(),
-                swept: None,
-            }),
+            named: RwLock::default(),
         }))
     }
 }
@@ -153,23 +138,10 @@ crate::macros::debug!(impl Debug for BudgetRegistry |self| {
     ..
 });
 
-// ===== impl NamedBudget =====
-
-impl NamedBudget {
-    fn sweep(&mut self) {
-        let now = Instant::now();
-        let is_early = |swept| now.saturating_duration_since(swept) < BETWEEN_SWEEPS;
-        if self.swept.is_some_and(is_early) {
-            return;
-        }
-        self.swept = Some(now);
-        self.budgets
-            .retain(|_, budget| !budget.is_lone() || !budget.is_reserve_full(now));
-    }
-}
-
 #[cfg(all(test, not(throttle_loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::limit::Quota;
 
@@ -235,7 +207,6 @@ mod tests {
         assert!(is_same(&budgets.named("third"), &second));
         assert!(!is_same(&first, &second));
         drop(first);
-        tokio::time::advance(BETWEEN_SWEEPS).await;
         assert!(!is_same(&budgets.named("second"), &second));
         assert_eq!(budgets.len(), 1);
         let none = BudgetRegistry::default().at_most(0);

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,6 +20,7 @@ use super::{
     settings::{Plan, RetryState, Settings},
 };
 use crate::{
+    backoff::above_hint,
     error::{BoxError, CircuitOpen, Outcome, find_source},
     http::TryClone,
 };
@@ -35,14 +37,14 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        state: State<S::Future>,
-        next: NextAttempt<S, P, Request>,
+        pub(super) state: State<S::Future>,
+        pub(super) next: NextAttempt<S, P, Request>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
+    pub(super) enum State<F> {
         Calling { #[pin] future: F },
         // Boxed because a timer is large, and most requests never sleep.
         Between { between: Box<Between> },
@@ -50,7 +52,7 @@ pin_project! {
 }
 
 /// A request between two attempts: sleeps, then waits until the inner service is ready.
-struct Between {
+pub(super) struct Between {
     /// For the sleep, then for the deadline.
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
@@ -81,19 +83,6 @@ pub(super) struct NextAttempt<S, P, Request> {
 }
 
 // ===== impl ResponseFuture =====
-
-impl<S, P, Request> ResponseFuture<S, P, Request>
-where
-    S: Service<Request>,
-{
-    #[inline]
-    pub(super) const fn called(future: S::Future, next: NextAttempt<S, P, Request>) -> Self {
-        Self {
-            state: State::Calling { future },
-            next,
-        }
-    }
-}
 
 impl<S, P, Request> Future for ResponseFuture<S, P, Request>
 where
@@ -251,14 +240,22 @@ where
             let host = || self.policy.host(request);
             self.budget = self.settings.budget.with(host, Budget::clone);
         }
+        // For 421 and 425 another connection helps, or nothing does.
+        let is_unsent = result.is_ok() && outcome == Some(Outcome::NotSent);
+        if is_unsent && mem::replace(&mut self.progress.has_resent, true) {
+            return None;
+        }
+        let is_circuit_open = circuit_open(result).is_some();
         // Nothing was sent while a circuit is open, so the next attempt is no additional load.
-        let budget = self
-            .budget
-            .as_ref()
-            .filter(|_| circuit_open(result).is_none());
+        let budget = self.budget.as_ref().filter(|_| !is_circuit_open);
         let budget = budget.map(|budget| (budget, outcome));
-        let now = Instant::now();
-        let plan = self.settings.plan(&self.progress, after, budget, now)?;
+        let max_backoff = match self.settings.max_backoff {
+            // The jitter in the wait of a circuit does not count.
+            max_backoff if is_circuit_open => above_hint(max_backoff, u64::MAX),
+            max_backoff => max_backoff,
+        };
+        let progress = &self.progress;
+        let plan = self.settings.plan(progress, after, max_backoff, budget)?;
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
         // it.
         if !request.claim() {
@@ -304,7 +301,7 @@ where
             _ => None,
         };
         #[allow(clippy::expect_used, reason = "a request is kept")]
-        let request = std::mem::replace(&mut self.request, again).expect("a request is kept");
+        let request = mem::replace(&mut self.request, again).expect("a request is kept");
         self.service.call(request)
     }
 }

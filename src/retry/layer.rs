@@ -6,10 +6,7 @@ use super::{
     Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAfterBackoff,
     settings::{Paid, Settings},
 };
-use crate::{
-    error::{BoxError, ClassifierFn, Outcome},
-    http::ResponseHead,
-};
+use crate::error::{ClassifierFn, HeadResult, Outcome};
 
 /// Retries requests after the wait that the server asks for, or else with exponential backoff.
 ///
@@ -64,10 +61,7 @@ impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
         classifier: F,
     ) -> RetryAfterBackoffLayer<OutcomePolicy<ClassifierFn>>
     where
-        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
-            + Send
-            + Sync
-            + 'static,
+        F: Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync + 'static,
     {
         self.classify(ClassifierFn::new(classifier))
     }
@@ -173,11 +167,7 @@ impl<P> RetryAfterBackoffLayer<P> {
     }
 }
 
-impl Default for RetryAfterBackoffLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(RetryAfterBackoffLayer);
 
 crate::macros::debug!(impl<P> Debug for RetryAfterBackoffLayer<P> |self| { settings, .. });
 
@@ -185,6 +175,10 @@ impl<S, P: Clone> Layer<S> for RetryAfterBackoffLayer<P> {
     type Service = RetryAfterBackoff<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryAfterBackoff::new(inner, self.settings.clone(), self.policy.clone())
+        RetryAfterBackoff {
+            inner,
+            settings: self.settings.clone(),
+            policy: self.policy.clone(),
+        }
     }
 }

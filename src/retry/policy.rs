@@ -85,7 +85,8 @@ pub enum RetryAction {
         /// is so short that a backoff is added.
         after: Option<Duration>,
         /// The outcome, which determines the [price](super::Budget::price) of the retry. If it is
-        /// `None`, an error is [classified](Outcome::of_error).
+        /// `None`, an error is [classified](Outcome::of_error). After a response that is `NotSent`,
+        /// a request is sent again once.
         outcome: Option<Outcome>,
     },
     /// Returns the result, a failure that must not be retried or would fail again.
@@ -100,11 +101,11 @@ pub enum RetryAction {
 /// | `QuotaExhausted`, `ContextTooLong`, `ContentPolicy`, status 413 without `Retry-After` | no | no | no |
 /// | `x-should-retry: true`, any other 4xx or 5xx | yes | yes | yes |
 /// | `RateLimited`: 429, and 403 with `Retry-After` or a limit that is used up | yes | yes | yes |
-/// | `NotSent`: no connection, 421, 425 | yes | yes | yes |
+/// | `NotSent`: no connection; 421 and 425, once | yes | yes | yes |
 /// | `Overloaded` with a hint when to retry: 503, 529, 413; and 498 | yes | yes | yes |
 /// | `Overloaded`, `Timeout`, `Interrupted` | yes | no | yes |
 /// | `ServerError` of status 424, 500, 502, 520, 521, 523, 527 or 530 | yes | no | yes |
-/// | `ServerError` of any other 5xx, `ClientError`, `Success` | no | no | no |
+/// | `ServerError` of any other 5xx or gRPC's DATA_LOSS, `ClientError`, `Success` | no | no | no |
 /// | none: a [`Rejected`](crate::Rejected) or [`CircuitOpen`] of this crate, an unknown error | no, but see [`wait_for_circuit`](OutcomePolicy::wait_for_circuit) | no | no |
 /// | a [timeout of the whole call](TimedOut::Call) | no | no | no |
 /// | no connection because of the URL or a certificate, with hyper or reqwest | no | no | no |
@@ -283,7 +284,7 @@ impl<C> OutcomePolicy<C> {
         let is_retried = match (hint.should_retry(), outcome.repeat(status, after.is_some())) {
             (Some(should), _) => should && may_change(outcome, status),
             (None, Repeat::Always) => true,
-            (None, Repeat::Idempotent) => self.is_idempotent(request),
+            (None, Repeat::Idempotent) => !has_lost_data(result) && self.is_idempotent(request),
             (None, Repeat::Never) => false,
         };
         if is_retried {
@@ -295,6 +296,12 @@ impl<C> OutcomePolicy<C> {
             RetryAction::Forbid
         }
     }
+}
+
+/// Returns whether the `grpc-status` is DATA_LOSS, which another attempt does not change.
+fn has_lost_data<R: ResponseHead>(result: Result<&R, &BoxError>) -> bool {
+    let status = result.ok().and_then(|it| it.headers().get("grpc-status"));
+    status.is_some_and(|status| status == "15")
 }
 
 /// Returns whether the same request may get another response later.

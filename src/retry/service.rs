@@ -4,7 +4,7 @@ use tower_service::Service;
 
 use super::{
     Policy,
-    future::{NextAttempt, ResponseFuture},
+    future::{NextAttempt, ResponseFuture, State},
     settings::{RetryState, Settings},
 };
 use crate::{error::BoxError, http::TryClone};
@@ -14,22 +14,14 @@ use crate::{error::BoxError, http::TryClone};
 /// Clones share the settings and the budget.
 #[derive(Clone)]
 pub struct RetryAfterBackoff<S, P = super::OutcomePolicy> {
-    inner: S,
-    settings: Arc<Settings>,
-    policy: P,
+    pub(super) inner: S,
+    pub(super) settings: Arc<Settings>,
+    pub(super) policy: P,
 }
 
 // ===== impl RetryAfterBackoff =====
 
 impl<S, P> RetryAfterBackoff<S, P> {
-    pub(super) const fn new(inner: S, settings: Arc<Settings>, policy: P) -> Self {
-        Self {
-            inner,
-            settings,
-            policy,
-        }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -61,7 +53,11 @@ where
             settings: self.settings.clone(),
             progress: RetryState::starting(),
         };
-        ResponseFuture::called(self.inner.call(request), next)
+        let future = self.inner.call(request);
+        ResponseFuture {
+            state: State::Calling { future },
+            next,
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct RetryState {
     pub(super) last_wait: Duration,
     /// `None` until an attempt returns `Pending`. No time has passed until then, and the clock is
     /// read while there is nothing else to do.
+    /// Whether a request that the server did not process was sent again.
+    pub(super) has_resent: bool,
     started: Option<Instant>,
 }
 
@@ -82,18 +84,19 @@ impl Settings {
         &self,
         progress: &RetryState,
         hint: Option<Duration>,
+        max_backoff: Duration,
         budget: Option<(&Budget, Option<Outcome>)>,
-        now: Instant,
     ) -> Option<Plan> {
         if progress.attempts.attempts() >= self.attempts {
             return None;
         }
+        let now = Instant::now();
         let started = progress.started.unwrap_or(now);
         let elapsed = now.saturating_duration_since(started);
         let left = self.deadline.checked_sub(elapsed)?;
         let is_followed = hint.is_some_and(|hint| self.follows(hint));
         let wait = match hint {
-            Some(hint) if hint > self.max_backoff.min(left) => return None,
+            Some(hint) if hint > max_backoff.min(left) => return None,
             Some(hint) if is_followed => above_hint(hint, self.random()),
             // A hint near zero does not spread the clients, so the backoff is added.
             hint => {
@@ -162,6 +165,7 @@ impl RetryState {
         Self {
             attempts: Attempts::FIRST,
             last_wait: Duration::ZERO,
+            has_resent: false,
             started: None,
         }
     }

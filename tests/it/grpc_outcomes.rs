@@ -32,8 +32,16 @@ fn response(status: u16, pushback: Option<&str>) -> Response<String> {
 
 /// Returns how many attempts a call took, and how long.
 async fn attempts(status: u16, pushback: Option<&'static str>) -> (usize, std::time::Duration) {
+    attempts_with(RetryAfterBackoffLayer::new(), status, pushback).await
+}
+
+async fn attempts_with(
+    layer: RetryAfterBackoffLayer,
+    status: u16,
+    pushback: Option<&'static str>,
+) -> (usize, std::time::Duration) {
     let sent = AtomicUsize::new(0);
-    let client = RetryAfterBackoffLayer::new().layer(service_fn(async |_: Request<String>| {
+    let client = layer.layer(service_fn(async |_: Request<String>| {
         let first = sent.fetch_add(1, Ordering::Relaxed) == 0;
         Ok::<_, Infallible>(match first {
             true => response(status, pushback),
@@ -68,6 +76,15 @@ async fn a_pushback_is_followed() {
 async fn statuses_without_pushback() {
     for (status, expected) in [(0, 1), (3, 1), (8, 2), (12, 1), (13, 1), (14, 1), (16, 1)] {
         assert_eq!(attempts(status, None).await.0, expected, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_data_is_retried_only_by_a_pushback() {
+    for (status, pushback, expected) in [(15, None, 1), (15, Some("9"), 2), (13, None, 2)] {
+        let layer = RetryAfterBackoffLayer::new().retry_non_idempotent();
+        let (attempts, _) = attempts_with(layer, status, pushback).await;
+        assert_eq!(attempts, expected, "{status} {pushback:?}");
     }
 }
 

@@ -301,6 +301,43 @@ async fn clients_are_spread_after_an_open_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_may_last_max_backoff_and_jitter() {
+    for (hint, expected) in [(60, (200, 2)), (62, (0, 1))] {
+        let circuit = Circuit::new().failures(1).longest_hint(s(90));
+        circuit.enter().unwrap().failed(Some(s(hint)));
+        assert!(circuit.retry_after().unwrap() > s(hint));
+        let (inner, log) = server(move |_| {
+            circuit.enter()?.succeeded();
+            Ok(answer(200, &[]))
+        });
+        let layer = RetryAfterBackoffLayer::new()
+            .wait_for_circuit()
+            .max_backoff(s(60));
+        let (result, _) = send(layer.layer(inner), get()).await;
+        let status = result.map_or(0, |response| response.status().as_u16());
+        assert_eq!((status, log.calls()), expected, "{hint}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_misdirected_request_is_sent_again_once() {
+    for (statuses, calls) in [
+        ([421, 421, 200], 2),
+        ([425, 421, 200], 2),
+        ([421, 503, 200], 3),
+        ([503, 425, 200], 3),
+        ([503, 503, 200], 3),
+    ] {
+        let (inner, log) = server(move |n| Ok(answer(statuses[n], &[])));
+        send(RetryAfterBackoffLayer::new().layer(inner), get())
+            .await
+            .0
+            .unwrap();
+        assert_eq!(log.calls(), calls, "{statuses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hint_above_the_ceiling_hands_on_the_response_at_once_and_untouched() {
     for hint in ["61", "60.001", "99999999999999999999999999"] {
         let (inner, log) = server(move |_| Ok(answer(429, &[("retry-after", hint)])));

@@ -11,6 +11,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_throttle::{
     BoxError, Circuit, CircuitBreakerLayer, Outcome, StackLayer, StreamErrorLayer, Tokens,
     provider::{Accounting, Provider, ProviderLayer, ProviderLimiter},
+    router::{RouterLayer, Target},
 };
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -136,6 +137,48 @@ async fn late_errors_open_a_circuit() {
             if let Ok(response) = client.clone().oneshot(request()).await {
                 text(response.into_body()).await;
             }
+        }
+        assert_eq!(circuit.is_open(), opens, "{chunks:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_breaker_around_the_limits_counts_once() {
+    for (chunks, opens) in [
+        (&[CONTENT, OVERLOADED] as &'static [&'static str], true),
+        (&[CONTENT, "data: [DONE]\n\n"], false),
+    ] {
+        let limiter = ProviderLimiter::new(Provider::new("large"));
+        let (client, inner) = client(&limiter, chunks);
+        let outer = Circuit::new();
+        let client = ServiceBuilder::new()
+            .layer(CircuitBreakerLayer::from(outer.clone()))
+            .layer(ProviderLayer::new(Provider::new("outer")))
+            .service(client);
+        for count in 0..10 {
+            assert!(!outer.is_open() && !inner.is_open(), "{count}");
+            let response = client.clone().oneshot(request()).await.unwrap();
+            text(response.into_body()).await;
+        }
+        assert_eq!((outer.is_open(), inner.is_open()), (opens, opens));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_circuit_of_a_target_counts_late_errors() {
+    for (chunks, opens) in [
+        (&[CONTENT, OVERLOADED] as &'static [&'static str], true),
+        (&[CONTENT, "data: [DONE]\n\n"], false),
+    ] {
+        let circuit = Circuit::new();
+        let limiter = ProviderLimiter::new(Provider::new("large"));
+        let target = Target::new("large", limiter).circuit(circuit.clone());
+        let client = RouterLayer::ranked().target(target).layer(service_fn(
+            move |_: Request<Full<Bytes>>| async move { Ok::<_, Infallible>(response(chunks)) },
+        ));
+        for _ in 0..10 {
+            let response = client.clone().oneshot(request()).await.unwrap();
+            text(response.into_body()).await;
         }
         assert_eq!(circuit.is_open(), opens, "{chunks:?}");
     }

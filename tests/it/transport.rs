@@ -148,11 +148,7 @@ fn request(method: &Method, url: &str) -> Request<Empty<Bytes>> {
 
 #[tokio::test]
 async fn an_unprocessed_stream_is_sent_again() {
-    for reply in [
-        Reply::Reset(REFUSED_STREAM),
-        Reply::Reset(13),
-        Reply::GoAwayBefore,
-    ] {
+    for reply in [Reply::Reset(REFUSED_STREAM), Reply::GoAwayBefore] {
         for method in [Method::GET, Method::POST] {
             let (address, streams) = http2([reply]).await;
             let url = format!("http://{address}/");
@@ -185,8 +181,9 @@ async fn refused_streams_count_as_attempts() {
 
 #[tokio::test]
 async fn other_resets_are_retried_if_idempotent() {
-    // NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, CONNECT_ERROR, and an unknown code.
-    let resets = [0, 1, 2, 8, 10, 99].map(|code| (Reply::Reset(code), Outcome::Interrupted));
+    // NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, CONNECT_ERROR, HTTP_1_1_REQUIRED, and an
+    // unknown code.
+    let resets = [0, 1, 2, 8, 10, 13, 99].map(|code| (Reply::Reset(code), Outcome::Interrupted));
     let calm = (Reply::Reset(ENHANCE_YOUR_CALM), Outcome::RateLimited);
     let closed = (Reply::GoAwayAfter, Outcome::Interrupted);
     for (reply, outcome) in resets.into_iter().chain([calm, closed]) {

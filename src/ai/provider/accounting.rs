@@ -99,12 +99,8 @@ impl Accounting {
 
     /// Returns the units that a request has used of a limit on `dimension`.
     pub(super) fn used(self, dimension: Dimension, usage: TokenUsage) -> u64 {
-        let cached = if self.counts_cached_input {
-            0
-        } else {
-            usage.cached_input
-        };
-        let input = usage.input.saturating_sub(cached);
+        let left_out = usage.cached_input * u64::from(!self.counts_cached_input);
+        let input = usage.input.saturating_sub(left_out);
         Self::reserved(dimension, Tokens::new(input, usage.output))
     }
 }

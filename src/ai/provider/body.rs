@@ -16,7 +16,7 @@ use crate::{
     http::{
         IntoHttp, WithBody,
         guarded_body::{FramePoll, is_last},
-        keep_alives::each_slice,
+        peek_body::each_slice,
         peeked_body::PeekedBody,
     },
 };
@@ -40,11 +40,11 @@ pin_project! {
 /// The state needed to end a request. Dropping it ends the request.
 #[derive(Debug)]
 pub(super) struct Settlement {
-    reservation: Option<Reservation>,
-    reads: Reads,
-    is_complete: bool,
-    end: StreamEnd,
-    report: Option<LateFailures>,
+    pub(super) reservation: Option<Reservation>,
+    pub(super) reads: Reads,
+    pub(super) is_complete: bool,
+    pub(super) end: StreamEnd,
+    pub(super) report: Option<LateFailures>,
 }
 
 /// How to read the usage from a response.
@@ -118,20 +118,6 @@ crate::macros::debug!(impl<B: Body> Debug for ResponseBody<B> where B: std::fmt:
 // ===== impl Settlement =====
 
 impl Settlement {
-    pub(super) fn new(
-        reservation: Reservation,
-        reads: Reads,
-        report: Option<LateFailures>,
-    ) -> Self {
-        Self {
-            reservation: Some(reservation),
-            reads,
-            is_complete: false,
-            end: StreamEnd::default(),
-            report,
-        }
-    }
-
     #[inline]
     fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {

@@ -16,9 +16,11 @@ use super::{
     body::{Reads, ResponseBody, Settlement},
     refused::RefusalReader,
     shared::ProviderState,
+    stream_end::StreamEnd,
 };
 use crate::ai::usage::UsageReader;
 use crate::{
+    circuit_breaker::LateFailures,
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
     limit::{
@@ -44,8 +46,8 @@ pin_project! {
         S::Response: IntoHttp,
     {
         #[pin]
-        inner: Inner<S, Request, F>,
-        refused: Option<Box<RefusalReader<S::Response>>>,
+        pub(super) inner: Inner<S, Request, F>,
+        pub(super) refused: Option<Box<RefusalReader<S::Response>>>,
     }
 }
 
@@ -61,8 +63,14 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
     }
 
     fn failed(&self, error: Option<&BoxError>, reservation: Reservation) {
-        if let Some(error) = error {
-            after_error(reservation, error);
+        // Rejected by an inner limit or circuit breaker, or no connection: it was not sent.
+        let is_unsent = error.is_some_and(|error| {
+            find_source::<Rejected>(error).is_some()
+                || find_source::<CircuitOpen>(error).is_some()
+                || Outcome::of_error(error) == Some(Outcome::NotSent)
+        });
+        if is_unsent {
+            reservation.refund();
         }
     }
 
@@ -73,17 +81,6 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
 
 // ===== impl ResponseFuture =====
 
-impl<S, Request, F> ResponseFuture<S, Request, F>
-where
-    S: Service<Request>,
-    S::Response: IntoHttp,
-{
-    pub(super) fn new(inner: Inner<S, Request, F>) -> Self {
-        let refused = None;
-        Self { inner, refused }
-    }
-}
-
 impl<S, Request> ResponseFuture<S, Request>
 where
     S: Service<Request>,
@@ -91,7 +88,10 @@ where
 {
     /// Creates the future of a request that was admitted and sent.
     pub(crate) fn called(future: S::Future, reservation: Reservation) -> Self {
-        Self::new(Inner::called(future, reservation, AsError, WithReservation))
+        Self {
+            inner: Inner::called(future, reservation, AsError, WithReservation),
+            refused: None,
+        }
     }
 }
 
@@ -110,8 +110,8 @@ where
                 return refused.poll(cx);
             }
             match ready!(this.inner.as_mut().poll(cx)) {
-                // Rejected by an inner limit: it was not sent.
-                Ok((response, reservation)) if is_own(&response) => {
+                // Rejected by an inner limit, or not processed by the server.
+                Ok((response, reservation)) if is_unsent(&response) => {
                     reservation.refund();
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
@@ -127,11 +127,12 @@ where
     }
 }
 
-fn is_own<R: ResponseHead>(response: &R) -> bool {
-    response.extensions().get::<Rejected>().is_some()
+fn is_unsent<R: ResponseHead>(response: &R) -> bool {
+    let is_own = response.extensions().get::<Rejected>().is_some();
+    is_own || Outcome::of_status(response.status()) == Outcome::NotSent
 }
 
-fn settled_by_body<R>(response: R, reservation: Reservation) -> SettlingResponse<R>
+fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResponse<R>
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {
@@ -151,19 +152,19 @@ where
             Reads::Nothing
         }
     };
-    let report = response.extensions().get().cloned();
-    let settlement = Settlement::new(reservation, reads, report);
+    let is_stream = matches!(&reads, Reads::Usage(reader) if reader.is_stream());
+    let report = is_stream.then(|| {
+        let late: &mut LateFailures = response.extensions_mut().get_or_insert_default();
+        late.clone()
+    });
+    let settlement = Settlement {
+        reservation: Some(reservation),
+        reads,
+        is_complete: false,
+        end: StreamEnd::default(),
+        report,
+    };
     map_body(response, |body| ResponseBody::new(body, settlement))
-}
-
-fn after_error(reservation: Reservation, error: &BoxError) {
-    // Rejected by an inner limit or circuit breaker: it was not sent.
-    let is_unsent = find_source::<Rejected>(error).is_some()
-        || find_source::<CircuitOpen>(error).is_some()
-        || Outcome::of_error(error) == Some(Outcome::NotSent);
-    if is_unsent {
-        reservation.refund();
-    }
 }
 
 crate::macros::debug! {

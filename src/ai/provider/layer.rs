@@ -2,11 +2,14 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate};
+use super::{
+    ByLength, Charge, Provider, ProviderLimiter, ProviderService, ask::ByEstimate,
+    future::WithReservation,
+};
 use crate::ai::estimate::LearnedRatios;
 use crate::limit::{
     Clock,
-    engine::WaitLimits,
+    engine::{Limited, WaitLimits},
     rejection::{AsError, OnRejected, RejectedRequest},
 };
 
@@ -155,12 +158,13 @@ impl<S, E: Clone, F: Clone> Layer<S> for ProviderLayer<E, F> {
     type Service = ProviderService<S, E, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ProviderService::new(
+        ProviderService(Limited {
             inner,
-            &self.limiter,
-            self.limits,
-            self.cost.clone(),
-            self.refusal.clone(),
-        )
+            gate: self.limiter.0.clone(),
+            limits: self.limits,
+            cost: self.cost.clone(),
+            refusal: self.refusal.clone(),
+            hold: WithReservation,
+        })
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
     limit::{
-        engine::{Limited, WaitLimits},
+        engine::Limited,
         rejection::{AsError, Rejection},
     },
 };
@@ -27,29 +27,12 @@ use crate::{
 /// Clones share the limits.
 #[derive(Clone)]
 pub struct ProviderService<S, E = ByLength, F = AsError>(
-    Limited<S, Arc<ProviderState>, ByEstimate<E>, F, WithReservation>,
+    pub(super) Limited<S, Arc<ProviderState>, ByEstimate<E>, F, WithReservation>,
 );
 
 // ===== impl ProviderService =====
 
 impl<S, E, F> ProviderService<S, E, F> {
-    pub(super) fn new(
-        inner: S,
-        limiter: &ProviderLimiter,
-        limits: WaitLimits,
-        cost: ByEstimate<E>,
-        refusal: F,
-    ) -> Self {
-        Self(Limited {
-            inner,
-            gate: limiter.0.clone(),
-            limits,
-            cost,
-            refusal,
-            hold: WithReservation,
-        })
-    }
-
     crate::macros::inner!(0.inner);
 
     /// Returns the limiter, which all clones share.
@@ -77,7 +60,10 @@ where
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
-        ResponseFuture::new(self.0.call(request))
+        ResponseFuture {
+            inner: self.0.call(request),
+            refused: None,
+        }
     }
 }
 

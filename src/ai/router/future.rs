@@ -20,7 +20,7 @@ use crate::{
         provider,
         provider::{body::ResponseBody, future::SettlingResponse},
     },
-    circuit_breaker::{Failures, circuit::CallGuard},
+    circuit_breaker::{FAILURES, Failures, circuit::CallGuard},
     error::{BoxError, HttpClassifier, Outcome, OutcomeSet},
     http::{IntoHttp, PeekBody, ReplaceBody, ResponseHead, TryClone, WithBody},
 };
@@ -127,7 +127,7 @@ where
                     let target = *target;
                     let has_failed = is_failure(outcome.as_ref());
                     if let Some(watch) = watch.take() {
-                        failures().report(outcome.as_ref(), watch);
+                        failures().report(&mut outcome, watch);
                     }
                     // Drop the call first: the next one may need what it holds.
                     this.state.set(State::Stopped { error: None });
@@ -176,16 +176,11 @@ where
 
 /// Returns what counts as a failure of a target. A rate limit does not: the limiter pauses.
 fn failures() -> Failures<HttpClassifier> {
+    let others = FAILURES.into_iter();
+    let others = others.filter(|outcome| *outcome != Outcome::RateLimited);
     Failures {
         classifier: HttpClassifier,
-        outcomes: OutcomeSet::new([
-            Outcome::NotSent,
-            Outcome::Interrupted,
-            Outcome::Overloaded,
-            Outcome::QuotaExhausted,
-            Outcome::Timeout,
-            Outcome::ServerError,
-        ]),
+        outcomes: OutcomeSet::new(others.chain([Outcome::QuotaExhausted])),
     }
 }
 

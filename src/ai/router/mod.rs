@@ -149,7 +149,8 @@
 //! [`Replay`](crate::replay) outside the router to resend streaming bodies.
 //!
 //! As with every retry, a failed request may have been processed, whatever its method. An error in
-//! the middle of a response body does not fail over, since the client has the response already.
+//! the middle of a response body does not fail over, since the client has the response already; the
+//! target's circuit counts it.
 //!
 //! # Circuit breakers
 //!

@@ -214,13 +214,9 @@ impl<S: Clone> Race<S> {
     }
 
     fn stop<Request>(&mut self, run: &Run<S, Request>) -> BoxError {
-        match most_helpful(self.refusals.drain(..)) {
-            Some(rejected) => rejected.into(),
-            None => self
-                .error
-                .take()
-                .unwrap_or_else(|| NoTargetAvailable::new(run.model.as_deref()).into()),
-        }
+        let rejected = most_helpful(self.refusals.drain(..)).map(Into::into);
+        let error = rejected.or_else(|| self.error.take());
+        error.unwrap_or_else(|| NoTargetAvailable::new(run.model.as_deref()).into())
     }
 }
 

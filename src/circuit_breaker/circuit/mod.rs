@@ -210,11 +210,7 @@ const fn cooldown(first: Duration, most: Duration) -> Backoff {
     Backoff::new(first, most).jitter(Jitter::Equal)
 }
 
-impl Default for Circuit {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(Circuit);
 
 crate::macros::debug!(impl Debug for Circuit |self| {
     state: self.state(),

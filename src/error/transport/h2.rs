@@ -17,7 +17,7 @@ pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
         return Some(Outcome::NotSent);
     }
     Some(match error.reason()? {
-        Reason::REFUSED_STREAM | Reason::HTTP_1_1_REQUIRED => Outcome::NotSent,
+        Reason::REFUSED_STREAM => Outcome::NotSent,
         Reason::ENHANCE_YOUR_CALM => Outcome::RateLimited,
         Reason::INADEQUATE_SECURITY => Outcome::ClientError,
         _ => Outcome::Interrupted,

@@ -3,6 +3,7 @@
 use std::error::Error;
 #[cfg(feature = "tracing")]
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The crates of clients, the feature that classifies their errors, and whether it is enabled. The
 /// `Debug` text of their errors starts with the name of the crate; without the feature there is no
@@ -17,7 +18,9 @@ const CLIENTS: [(&str, &str, bool); 3] = [
 #[cfg(feature = "tracing")]
 pub(in crate::error) fn warn<'a>(errors: impl Iterator<Item = &'a (dyn Error + 'static)>) {
     static WARNED: Once = Once::new();
-    if CLIENTS.iter().all(|(.., is_enabled)| *is_enabled) || WARNED.is_completed() {
+    static LOOKS: AtomicU32 = AtomicU32::new(8);
+    let is_known = CLIENTS.iter().all(|(.., is_enabled)| *is_enabled);
+    if is_known || WARNED.is_completed() || !take_one(&LOOKS) {
         return;
     }
     if let Some((feature, false)) = errors.filter_map(client).next() {
@@ -29,6 +32,13 @@ pub(in crate::error) fn warn<'a>(errors: impl Iterator<Item = &'a (dyn Error + '
             );
         });
     }
+}
+
+/// Takes one of what is left, since to format an error is slow.
+fn take_one(left: &AtomicU32) -> bool {
+    let one_less = |left: u32| left.checked_sub(1);
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    taken.is_ok()
 }
 
 /// Returns the feature that classifies the errors of the client that this error comes from, and
@@ -48,6 +58,13 @@ mod tests {
 
     use super::*;
     use crate::error::BoxError;
+
+    #[test]
+    fn only_the_first_errors_are_formatted() {
+        let left = AtomicU32::new(2);
+        let taken = [(); 4].map(|()| take_one(&left));
+        assert_eq!(taken, [true, true, false, false]);
+    }
 
     #[tokio::test]
     async fn errors_name_their_feature() {

@@ -77,17 +77,9 @@ fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
 /// RFC 9110 §5.6.7: a year that appears to be more than 50 years in the future is the most recent
 /// one in the past with the same last two digits.
 fn with_century(text: &str, now: Now<'_>) -> Option<String> {
-    const DAYS: [&str; 7] = [
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-    ];
+    const DAYS: &str = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday";
     let (day, rest) = text.split_once(", ")?;
-    if !DAYS.contains(&day) || !rest.is_ascii() || rest.len() != 22 {
+    if !DAYS.split(' ').any(|name| name == day) || !rest.is_ascii() || rest.len() != 22 {
         return None;
     }
     let (date, time) = rest.split_at(9);

@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use tokio::time::Instant;
 
 pub use self::opened::PeekedBody;
-use crate::http::{keep_alives::each_slice, timer::Timer};
+use crate::http::{peek_body::each_slice, timer::Timer};
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 

@@ -72,16 +72,39 @@ pin_project! {
     }
 }
 
-// ===== impl HttpClient =====
+/// Implements the constructors of a layer and its service.
+macro_rules! layer {
+    ($Layer:ident, $Service:ident) => {
+        impl $Layer {
+            /// Creates a layer.
+            pub const fn new() -> Self {
+                Self
+            }
+        }
 
-impl<S> HttpClient<S> {
-    /// Creates a service that sends requests through `inner`.
-    pub const fn new(inner: S) -> Self {
-        Self { inner }
-    }
+        impl<S> Layer<S> for $Layer {
+            type Service = $Service<S>;
 
-    crate::macros::inner!(inner);
+            fn layer(&self, inner: S) -> Self::Service {
+                $Service { inner }
+            }
+        }
+
+        impl<S> $Service<S> {
+            /// Creates a service that sends converted requests to `inner`.
+            pub const fn new(inner: S) -> Self {
+                Self { inner }
+            }
+
+            crate::macros::inner!(inner);
+        }
+    };
 }
+
+layer!(HttpClientLayer, HttpClient);
+layer!(HttpRequestLayer, HttpRequestService);
+
+// ===== impl HttpClient =====
 
 impl<S, B> Service<http::Request<B>> for HttpClient<S>
 where
@@ -96,49 +119,17 @@ where
     crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        HttpClientFuture::of(into_reqwest(request).map(|request| self.inner.call(request)))
-    }
-}
-
-fn into_reqwest<B>(request: http::Request<B>) -> Result<reqwest::Request, InvalidUrl>
-where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
-{
-    // Reqwest does not resend a stream, not even for a redirect; an empty body is sent as none.
-    let request = request.map(|body| match body.is_end_stream() {
-        true => Body::default(),
-        false => Body::wrap(body),
-    });
-    reqwest::Request::try_from(request).map_err(InvalidUrl::new)
-}
-
-// ===== impl HttpClientLayer =====
-
-impl HttpClientLayer {
-    /// Creates a layer.
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
-impl<S> Layer<S> for HttpClientLayer {
-    type Service = HttpClient<S>;
-
-    fn layer(&self, inner: S) -> HttpClient<S> {
-        HttpClient::new(inner)
+        // Reqwest does not resend a stream, not even for a redirect; an empty body is sent as none.
+        let request = request.map(|body| match body.is_end_stream() {
+            true => Body::default(),
+            false => Body::wrap(body),
+        });
+        let request = reqwest::Request::try_from(request).map_err(InvalidUrl::new);
+        HttpClientFuture::of(request.map(|request| self.inner.call(request)))
     }
 }
 
 // ===== impl HttpRequestService =====
-
-impl<S> HttpRequestService<S> {
-    /// Creates a service that passes requests to `inner`.
-    pub const fn new(inner: S) -> Self {
-        Self { inner }
-    }
-
-    crate::macros::inner!(inner);
-}
 
 impl<S> Service<reqwest::Request> for HttpRequestService<S>
 where
@@ -154,23 +145,6 @@ where
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
         let request = http::Request::try_from(request).map_err(InvalidUrl::new);
         HttpClientFuture::of(request.map(|request| self.inner.call(request)))
-    }
-}
-
-// ===== impl HttpRequestLayer =====
-
-impl HttpRequestLayer {
-    /// Creates a layer.
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
-impl<S> Layer<S> for HttpRequestLayer {
-    type Service = HttpRequestService<S>;
-
-    fn layer(&self, inner: S) -> HttpRequestService<S> {
-        HttpRequestService::new(inner)
     }
 }
 
@@ -198,16 +172,11 @@ impl Error for InvalidUrl {
 
 impl<F> HttpClientFuture<F> {
     fn of(called: Result<F, InvalidUrl>) -> Self {
-        match called {
-            Ok(future) => Self {
-                future: Some(future),
-                error: None,
-            },
-            Err(error) => Self {
-                future: None,
-                error: Some(error),
-            },
-        }
+        let (future, error) = match called {
+            Ok(future) => (Some(future), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self { future, error }
     }
 }
 

@@ -4,19 +4,19 @@
 mod http_client;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 pub use self::http_client::{
     HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
-#[cfg(any(feature = "cache", feature = "provider"))]
-use crate::http::PeekBody;
-#[cfg(feature = "provider")]
-use crate::http::{ReplaceBody, replace_body::correct_length};
 use crate::{
     error::BoxError,
-    http::{IntoHttp, RequestHead, ResponseHead, ResponseUrl, TryClone, WithBody},
+    http::{
+        IntoHttp, PeekBody, ReplaceBody, RequestHead, ResponseUrl, TryClone, WithBody,
+        replace_body::{correct_length, replaced_by_any_bytes},
+        response::response_head,
+    },
 };
 
 impl RequestHead for Request {
@@ -65,7 +65,6 @@ impl TryClone for Body {
 }
 
 /// Returns `None` if the body is a stream.
-#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Request {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self.body() {
@@ -76,14 +75,12 @@ impl PeekBody for Request {
 }
 
 /// Returns `None` if the body is a stream.
-#[cfg(any(feature = "cache", feature = "provider"))]
 impl PeekBody for Body {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.as_bytes().map(look)
     }
 }
 
-#[cfg(feature = "provider")]
 impl ReplaceBody for Request {
     fn replace_body(&mut self, bytes: Bytes) -> bool {
         correct_length(self.headers_mut(), bytes.len());
@@ -92,37 +89,25 @@ impl ReplaceBody for Request {
     }
 }
 
-#[cfg(feature = "provider")]
-impl ReplaceBody for Body {
-    fn replace_body(&mut self, bytes: Bytes) -> bool {
-        *self = bytes.into();
-        true
-    }
-}
+replaced_by_any_bytes!([] Body);
 
-impl ResponseHead for Response {
-    fn status(&self) -> StatusCode {
-        self.status()
-    }
-
-    fn headers(&self) -> &HeaderMap {
-        self.headers()
-    }
-
-    fn extensions(&self) -> &Extensions {
-        self.extensions()
-    }
-
-    fn extensions_mut(&mut self) -> &mut Extensions {
-        self.extensions_mut()
-    }
-}
+response_head!([] Response);
 
 impl IntoHttp for Response {
     type Body = Body;
 
+    /// Stores the URL in an extension, since `http::Response` has none. Reqwest reads it from
+    /// there; only its builder can create the extension's type.
     fn into_http(self) -> http::Response<Body> {
-        with_url(self)
+        let url = self.url().clone();
+        let size = url.as_str().len();
+        let mut response = http::Response::<Body>::from(self);
+        if let Ok(with_url) = http::Response::builder().url(url).body(()) {
+            let extensions = with_url.into_parts().0.extensions;
+            let url = ResponseUrl { extensions, size };
+            response.extensions_mut().insert(url);
+        }
+        response
     }
 }
 
@@ -142,21 +127,6 @@ where
     }
 }
 
-/// Stores the URL in an extension, since `http::Response` has none. Reqwest reads it from there;
-/// only its builder can create the extension's type.
-fn with_url(response: Response) -> http::Response<Body> {
-    let url = response.url().clone();
-    let size = url.as_str().len();
-    let mut response = http::Response::<Body>::from(response);
-    if let Ok(with_url) = http::Response::builder().url(url).body(()) {
-        let extensions = with_url.into_parts().0.extensions;
-        let url = ResponseUrl { extensions, size };
-        response.extensions_mut().insert(url);
-    }
-    response
-}
-
-#[cfg(feature = "provider")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,27 +75,18 @@ pub(super) fn into_layers(error: Error) -> BoxError {
 
 /// Converts an error of the layers.
 pub(super) fn out_of_layers(error: BoxError) -> Error {
-    let error = match error.downcast::<ErrorAndSources>() {
-        Ok(inside) => return inside.0,
-        Err(error) => error,
-    };
-    let error = match error.downcast::<reqwest::Error>() {
-        Ok(error) => return Error::Reqwest(*error),
-        Err(error) => error,
-    };
-    let error = match error.downcast::<Rejected>() {
-        Ok(rejected) => return Error::middleware(*rejected),
-        Err(error) => error,
-    };
+    let inner = error.downcast::<ErrorAndSources>().map(|inside| inside.0);
+    let inner = inner.or_else(|error| error.downcast::<Error>().map(|inner| *inner));
+    let inner = inner.or_else(|error| error.downcast().map(|error| Error::Reqwest(*error)));
+    let own = inner.or_else(of_type::<Rejected>);
     #[cfg(feature = "provider")]
-    let error = match error.downcast::<crate::ai::provider::QuotaExhausted>() {
-        Ok(exhausted) => return Error::middleware(*exhausted),
-        Err(error) => error,
-    };
-    match error.downcast::<Error>() {
-        Ok(error) => *error,
-        Err(error) => Error::middleware(LayerError(error)),
-    }
+    let own = own.or_else(of_type::<crate::ai::provider::QuotaExhausted>);
+    own.unwrap_or_else(|error| Error::middleware(LayerError(error)))
+}
+
+/// Converts an error of type `E`, which users may downcast to.
+fn of_type<E: StdError + Send + Sync + 'static>(error: BoxError) -> Result<Error, BoxError> {
+    error.downcast::<E>().map(|own| Error::middleware(*own))
 }
 
 #[cfg(test)]

@@ -161,6 +161,23 @@ async fn an_error_of_the_provider_uses_no_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unprocessed_request_is_refunded() {
+    for (status, requests) in [(421, 0), (425, 0), (423, 1)] {
+        let (limiter, layer) = layer();
+        let service = layer.layer(service_fn(async |_: Request<_>| {
+            let response = Response::builder().status(status);
+            Ok::<_, Infallible>(response.body(Full::new(USED_7.as_bytes())).unwrap())
+        }));
+        let response = service.oneshot(ask("0123456789")).await.unwrap();
+        assert_eq!(response.status(), status);
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(text, USED_7);
+        assert_eq!((used(&limiter, 0), used(&limiter, 1)), (requests, 0));
+        assert_eq!(limiter.usage().in_flight, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_answer_ends_its_request_at_once() {
     let (limiter, layer) = layer();
     let mut service = layer.layer(service_fn(async |_: Request<_>| {

@@ -57,24 +57,16 @@ fn binds(item: &Item, remaining: u64, reset: u64) -> bool {
 }
 
 /// Returns an item in a buffer of exact size, which becomes a header value without a copy.
-fn item(name: &str, parameters: [(&str, u64); 2]) -> Vec<u8> {
-    let mut buffers = [itoa::Buffer::new(); 2];
-    let [first, second] = &mut buffers;
-    let digits = [
-        first.format(parameters[0].1.min(MOST)),
-        second.format(parameters[1].1.min(MOST)),
-    ];
-    let length: usize = parameters
-        .iter()
-        .zip(digits)
-        .map(|((key, _), digits)| key.len() + 2 + digits.len())
-        .sum();
+fn item(name: &str, [(first, one), (second, two)]: [(&str, u64); 2]) -> Vec<u8> {
+    let (mut first_buffer, mut second_buffer) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let one = first_buffer.format(one.min(MOST));
+    let two = second_buffer.format(two.min(MOST));
+    let parts = [";", first, "=", one, ";", second, "=", two];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut item = Vec::with_capacity(quoted_len(name) + length);
     quote(name, |byte| item.push(byte));
-    for ((key, _), digits) in parameters.iter().zip(digits) {
-        for part in [";", key, "=", digits] {
-            item.extend_from_slice(part.as_bytes());
-        }
+    for part in parts {
+        item.extend_from_slice(part.as_bytes());
     }
     item
 }
