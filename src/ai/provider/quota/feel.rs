@@ -36,9 +36,9 @@ impl Quotas {
         self.meters.push(meter);
     }
 
-    /// Returns `true` if the limit at `place` has not been reported.
-    pub(super) fn is_felt(&self, place: usize) -> bool {
-        self.felt.as_ref().is_some_and(|felt| felt.place == place)
+    /// Returns the place of the limit that no header reports.
+    pub(super) fn felt_place(&self) -> Option<usize> {
+        self.felt.as_ref().map(|felt| felt.place)
     }
 
     /// Sets the limit after a rejection that named no limit: the number of requests admitted within

@@ -56,13 +56,16 @@ impl RequestsInFlight {
         }
     }
 
-    /// Raises a lowered limit by one if all of it is in use a period later.
+    /// Raises a lowered limit by one if all of it is in use a period later, up to a configured one.
     fn try_one_more(&mut self, period: u64, now: u64) {
         let is_over = |lowered| now.saturating_sub(lowered) > period;
         if !self.lowered.is_some_and(is_over) {
             return;
         }
-        if let Some(limit) = self.limit.as_mut().filter(|limit| self.count >= **limit) {
+        let may_rise = |limit: &&mut u64| {
+            self.count >= **limit && self.given.is_none_or(|given| **limit < given)
+        };
+        if let Some(limit) = self.limit.as_mut().filter(may_rise) {
             *limit += 1;
             self.lowered = Some(now);
         }

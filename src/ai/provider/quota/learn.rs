@@ -50,7 +50,7 @@ impl Quotas {
                 continue;
             }
             match self.place(reported) {
-                Some(n) if !self.is_felt(n) => {
+                Some(n) if self.felt_place() != Some(n) => {
                     // A limit found after the request was sent has no mark of it.
                     if n < ticket.known.into() {
                         let meter = &mut self.meters[n];

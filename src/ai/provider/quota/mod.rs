@@ -182,11 +182,12 @@ impl Quotas {
     ) {
         self.flight.end();
         let mut marks = ticket.marks;
-        for ((meter, cost), mark) in ticket.of(&mut self.meters).zip(&mut marks) {
-            // If the provider counts it, the next report of the remainder includes it.
-            if meter.dimension != Dimension::Requests || ticket.learns {
+        let felt = self.felt_place();
+        for (n, (meter, cost)) in ticket.of(&mut self.meters).enumerate() {
+            // Without a report, the request counts: some providers count it.
+            if meter.dimension != Dimension::Requests || !told.is_empty() || felt == Some(n) {
                 meter.refund(ticket.at, cost);
-                *mark = mark.without(cost);
+                marks[n] = marks[n].without(cost);
             }
         }
         self.hear(ticket, &marks, told, now);

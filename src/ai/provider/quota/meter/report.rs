@@ -112,9 +112,16 @@ impl Reports {
                 *ours = ours.saturating_add_signed(net);
             }
         }
+        // What was sent just after it may have arrived before it.
+        let since = match report.sent >= self.late.0 {
+            true => self.net.wrapping_sub(report.mark.net) as i64,
+            false => 0,
+        };
         Taken {
             all: all.saturating_add(self.previous.all),
-            ours: ours.saturating_add(self.previous.ours),
+            ours: ours
+                .saturating_add(self.previous.ours)
+                .saturating_add_signed(since.max(0)),
         }
     }
 }

@@ -338,6 +338,6 @@ fn clients_that_share_a_window_agree_by_its_reports() {
             ..WORLD
         };
         let (_, rejected) = compare(world, false);
-        assert!(rejected < 0.05, "{world:?}: {rejected}");
+        assert!(rejected < 0.08, "{world:?}: {rejected}");
     }
 }
