@@ -14,6 +14,7 @@ use super::{
     completions::is_model_endpoint,
     directives::{Directives, expires},
     head::CachedHead,
+    hit::Hit,
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
@@ -63,6 +64,8 @@ pub(super) struct Lookup {
     pub(super) method: Method,
     /// The age up to which a response is accepted, in seconds.
     pub(super) max_age: u64,
+    /// Why the inner service is called, as `Cache-Status` says it.
+    pub(super) why: &'static str,
 }
 
 // ===== impl CachePolicy =====
@@ -92,6 +95,7 @@ impl CachePolicy {
             key: self.key.key(request, self.cacheable.is_none())?,
             method: method.clone(),
             max_age: if directives.no_cache { 0 } else { max_age },
+            why: "miss",
         })
     }
 
@@ -109,6 +113,11 @@ crate::macros::debug!(impl Debug for CachePolicy |self| { ttl, max_entry, .. });
 // ===== impl Lookup =====
 
 impl Lookup {
+    /// Returns the stored response, or why there is none.
+    pub(super) fn find(&self) -> Result<Hit, &'static str> {
+        self.store.find(&self.key, self.max_age)
+    }
+
     /// Returns the head of a response that is shared, and stored if its body is sound. `exact` is
     /// the length that the body tells.
     pub(super) fn head(
