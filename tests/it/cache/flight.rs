@@ -366,17 +366,16 @@ async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
     }
 }
 
-type Impatient = BoxCloneSyncService<Req, Answered, BoxError>;
+async fn spawned<F, R>(call: F) -> Result<R, BoxError>
+where
+    F: Future<Output = Result<R, BoxError>> + Send + 'static,
+    R: Send + 'static,
+{
+    tokio::spawn(call).await?
+}
 
 /// A client whose server takes 10 s, and the calls of the server. A spawned call goes on.
-fn slow(is_spawned: bool) -> (Impatient, Arc<AtomicUsize>) {
-    async fn spawned<F, R>(call: F) -> Result<R, BoxError>
-    where
-        F: Future<Output = Result<R, BoxError>> + Send + 'static,
-        R: Send + 'static,
-    {
-        tokio::spawn(call).await?
-    }
+fn slow(is_spawned: bool) -> (Client, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let server = service_fn(move |_: Req| {
@@ -399,7 +398,7 @@ fn slow(is_spawned: bool) -> (Impatient, Arc<AtomicUsize>) {
 /// Returns how many get the response, and the calls of the server.
 async fn impatient(
     seconds: impl Iterator<Item = u64>,
-    (client, calls): (Impatient, Arc<AtomicUsize>),
+    (client, calls): (Client, Arc<AtomicUsize>),
 ) -> (usize, usize) {
     let mut begun = Vec::new();
     for seconds in seconds {
@@ -451,6 +450,50 @@ async fn a_spawned_call_goes_on_for_the_others() {
         let outcome = impatient(order.iter().copied(), slow(true)).await;
         assert_eq!(outcome, (21, 1), "{order:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_call_ends_at_the_head_if_all_are_gone() {
+    let layer = cache();
+    let (inner, mut calls) = super::server::plain();
+    let client = BoxCloneSyncService::new(layer.layer(inner).map_future(spawned));
+    let lead = begin(&client, post("{}")).await;
+    let follower = begin(&client, post("{}")).await;
+    settle().await;
+    drop((lead, follower));
+    settle().await;
+    let call = calls.next();
+    assert!(!call.is_forgotten());
+    let feed = call.answer();
+    settle().await;
+    assert!(feed.is_dropped());
+    assert_eq!((calls.count(), layer.usage().entries), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_follower_that_leads_calls_if_it_gives_up() {
+    let (inner, mut calls) = super::server::plain();
+    let inner = ConcurrencyLimit::new(inner, 2);
+    let mut blockers = [inner.clone(), inner.clone()];
+    let client = BoxCloneSyncService::new(cache().layer(inner).map_future(spawned));
+    let lead = begin(&client, post("{}")).await;
+    let first = begin(&client, post("{}")).await;
+    let second = begin(&client, post("{}")).await;
+    settle().await;
+    // The newest one leads, and waits until the inner service is ready.
+    calls.next().fail();
+    for blocker in &mut blockers {
+        blocker.ready().await.unwrap();
+    }
+    settle().await;
+    drop(second);
+    assert_eq!(calls.count(), 0);
+    drop(blockers);
+    settle().await;
+    calls.next().answer().data("x");
+    lead.await.unwrap_err();
+    assert_eq!(rest(done(first).await).await, "x");
+    assert_eq!(calls.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
