@@ -131,26 +131,22 @@ impl Lookup {
         }
         let headers = &parts.headers;
         let directives = Directives::read(headers);
-        let mut cookies = headers.get_all(SET_COOKIE).iter();
-        if directives.no_store
-            || directives.private
-            || policy.varies(headers)
-            || !cookies.all(is_proxy_cookie)
-        {
-            return Err(CloseReason::Private);
-        }
         let has_body = self.method != Method::HEAD && parts.status != StatusCode::NO_CONTENT;
         let declared = headers.get(CONTENT_LENGTH).filter(|_| has_body);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let length = declared.or(exact);
         let is_too_long = length.is_some_and(|length| length > policy.max_entry as u64);
         let is_wrong = exact.is_some_and(|exact| length != Some(exact));
-        if is_too_long || is_wrong {
-            return Err(CloseReason::Private);
-        }
+        let mut cookies = headers.get_all(SET_COOKIE).iter();
+        let is_private = directives.no_store
+            || directives.private
+            || policy.varies(headers)
+            || !cookies.all(is_proxy_cookie);
         let ttl = self.lifetime(directives, headers);
-        let ttl = ttl.ok_or(CloseReason::Private)?;
-        Ok(CachedHead::new(parts, length, has_body, ttl))
+        match ttl.filter(|_| !(is_private || is_too_long || is_wrong)) {
+            Some(ttl) => Ok(CachedHead::new(parts, length, has_body, ttl)),
+            None => Err(CloseReason::Private),
+        }
     }
 
     /// Returns `None` if the response must not be used again.

@@ -90,8 +90,7 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Sets the timeout of an attempt and its body. The default is 2 minutes for
-    /// an attempt.
+    /// Sets the timeout of an attempt and its body. The default is 2 minutes for an attempt.
     ///
     /// A timeout of the [whole call](TimeoutLayer::whole) goes around the stack.
     pub fn timeout(mut self, timeout: TimeoutLayer) -> Self {

@@ -59,7 +59,7 @@
 //! let second = StackLayer::new(ProviderLayer::new(Provider::DEEPSEEK)).layer(http.clone());
 //! let first = StackLayer::new(ProviderLayer::new(Provider::OPENAI_TIER_1).learn(true))
 //!     .retry(RetryAfterBackoffLayer::new().retry_non_idempotent().attempts(3))
-//!     .timeout(TimeoutLayer::new().attempt(Duration::from_secs(60)))
+//!     .timeout(TimeoutLayer::new().between_chunks(Duration::from_secs(20)))
 //!     .fallback(FallbackLayer::new(second).map_request(|mut request: reqwest::Request| {
 //!         let _ = request.url_mut().set_host(Some("api.deepseek.com")); // and key, model
 //!         request
