@@ -157,8 +157,8 @@
 //! in the future of the first request, so that it sees that request's task and can borrow; if this
 //! future is dropped, the call is dropped with it, and another request makes a new one. If the
 //! clients of several equal requests give up before the response's head, each new call starts at
-//! zero. Spawn the futures, if they do not borrow, so that a call goes on for the other requests, and
-//! at least to the head of its response:
+//! zero. Spawn the futures, if they do not borrow, so that a call goes on for the other requests,
+//! and at least to the head of its response:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
