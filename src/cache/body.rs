@@ -27,14 +27,14 @@ impl<B: Body<Error: Into<BoxError>> + Send + 'static> Shareable for B {}
 /// requests share, or one from the store.
 #[must_use = "dropping it ends the request"]
 pub struct ResponseBody {
-    inner: Inner,
+    source: Source,
     /// Bytes that were read.
     read: u64,
 }
 
-enum Inner {
+pub(super) enum Source {
     /// The lock is never contended. It makes the body `Sync`.
-    Passed(Mutex<BoxedBody>),
+    Inner(Mutex<BoxedBody>),
     Shared(Reader),
     Cached {
         entry: Arc<Entry>,
@@ -56,23 +56,11 @@ pub(super) fn boxed<B: Shareable>(body: B) -> BoxedBody {
 impl ResponseBody {
     /// Creates a body that is passed on as it is, such as one of your own instead of a response's.
     pub fn new<B: Body<Error: Into<BoxError>> + Send + 'static>(body: B) -> Self {
-        Self::boxed(boxed(body))
+        Self::of(Source::Inner(Mutex::new(boxed(body))))
     }
 
-    pub(super) const fn boxed(body: BoxedBody) -> Self {
-        Self::from_inner(Inner::Passed(Mutex::new(body)))
-    }
-
-    pub(super) const fn shared(reader: Reader) -> Self {
-        Self::from_inner(Inner::Shared(reader))
-    }
-
-    pub(super) const fn cached(entry: Arc<Entry>) -> Self {
-        Self::from_inner(Inner::Cached { entry, at: 0 })
-    }
-
-    const fn from_inner(inner: Inner) -> Self {
-        Self { inner, read: 0 }
+    pub(super) const fn of(source: Source) -> Self {
+        Self { source, read: 0 }
     }
 }
 
@@ -81,13 +69,13 @@ impl Body for ResponseBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
-        let frame = match &mut self.inner {
-            Inner::Passed(body) => {
+        let frame = match &mut self.source {
+            Source::Inner(body) => {
                 let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
                 return Pin::new(body).poll_frame(cx);
             }
-            Inner::Shared(reader) => ready!(reader.poll_frame(cx)),
-            Inner::Cached { entry, at } => {
+            Source::Shared(reader) => ready!(reader.poll_frame(cx)),
+            Source::Cached { entry, at } => {
                 let frame = entry.frames.get(*at);
                 *at += usize::from(frame.is_some());
                 frame.map(Ok)
@@ -100,18 +88,18 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Inner::Passed(body) => lock(body).is_end_stream(),
-            Inner::Shared(reader) => reader.is_end_stream(),
-            Inner::Cached { entry, at, .. } => *at >= entry.frames.end(),
+        match &self.source {
+            Source::Inner(body) => lock(body).is_end_stream(),
+            Source::Shared(reader) => reader.is_end_stream(),
+            Source::Cached { entry, at, .. } => *at >= entry.frames.end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = match &self.inner {
-            Inner::Passed(body) => return lock(body).size_hint(),
-            Inner::Shared(reader) => reader.length(),
-            Inner::Cached { entry, .. } => entry.length,
+        let length = match &self.source {
+            Source::Inner(body) => return lock(body).size_hint(),
+            Source::Shared(reader) => reader.length(),
+            Source::Cached { entry, .. } => entry.length,
         };
         let rest = length.map(|length| SizeHint::with_exact(length.saturating_sub(self.read)));
         rest.unwrap_or_default()

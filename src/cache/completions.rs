@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::http::RequestHead;
+use crate::{http::RequestHead, payload::json::Json};
 
 /// What the path of such a `POST` ends with.
 ///
@@ -30,15 +30,13 @@ const PATHS: &[&str] = &[
 
 /// Members of the body that make such a request change something at the provider, unless they are
 /// `false` or `null`.
-const STATEFUL: [&[u8]; 5] = [
-    b"\"background\"",
-    b"\"container\"",
-    b"\"conversation\"",
-    b"\"mcp_servers\"",
-    STORE,
+const STATEFUL: [&str; 5] = [
+    "background",
+    "container",
+    "conversation",
+    "mcp_servers",
+    "store",
 ];
-
-const STORE: &[u8] = b"\"store\"";
 
 /// Returns whether a request goes to one of these endpoints.
 pub(super) fn is_model_endpoint(request: &impl RequestHead) -> bool {
@@ -46,33 +44,18 @@ pub(super) fn is_model_endpoint(request: &impl RequestHead) -> bool {
     request.method() == Method::POST && PATHS.iter().any(|end| path.ends_with(end))
 }
 
-/// Whether a request leaves state behind at the provider, by the members of its body.
-pub(super) struct State {
-    is_stored: bool,
-    is_stateful: bool,
-}
-
-impl State {
-    pub(super) fn new(path: &str) -> Self {
-        Self {
-            // The Responses API stores by default.
-            is_stored: path.ends_with("/responses"),
-            is_stateful: false,
-        }
-    }
-
-    /// Reads a member of the body. The name is in quotes.
-    pub(super) fn member(&mut self, name: &[u8], value: &[u8]) {
-        match value {
-            b"false" if name == STORE => self.is_stored = false,
-            b"null" | b"false" => {}
-            _ => self.is_stateful |= STATEFUL.contains(&name),
-        }
-    }
-
-    pub(super) fn is_left(&self) -> bool {
-        self.is_stored || self.is_stateful
-    }
+/// Returns whether a request leaves no state behind at the provider, by the members of its body.
+pub(super) fn is_stateless(path: &str, body: Json<'_>) -> bool {
+    let is_off = |value: Json<'_>| matches!(value.text(), "false" | "null");
+    let is_stateful = |name: Json<'_>| STATEFUL.iter().any(|stateful| name.is(stateful));
+    let is_unstored = || {
+        body.get("store")
+            .is_some_and(|store| store.text() == "false")
+    };
+    // The Responses API stores by default.
+    body.is_object()
+        && (!path.ends_with("/responses") || is_unstored())
+        && (body.members()).all(|(name, value)| is_off(value) || !is_stateful(name))
 }
 
 #[cfg(test)]
@@ -80,7 +63,6 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::cache::json::append_canonical;
 
     #[test]
     fn only_requests_that_change_nothing_are_completions() {
@@ -122,11 +104,9 @@ mod tests {
             ("/v1/files", "{}", false),
         ] {
             let request = Request::post(path).body(()).unwrap();
-            let mut state = State::new(path);
-            let mut out = Vec::new();
-            let is_object = body.starts_with('{')
-                && append_canonical(body, &mut out, |name, value| state.member(name, value));
-            let is_completion = is_model_endpoint(&request) && is_object && !state.is_left();
+            let json = Json::parse(body.as_bytes());
+            let is_stateless = json.is_some_and(|json| is_stateless(path, json));
+            let is_completion = is_model_endpoint(&request) && is_stateless;
             assert_eq!(is_completion, expected, "{path} {body}");
         }
         let get = Request::get("/v1/chat/completions").body(()).unwrap();

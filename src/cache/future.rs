@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     body::{ResponseBody, Shareable},
-    coalesce::{CloseReason, Followed, Follower, Lead},
+    coalesce::{Followed, Follower, Lead},
     hit::Hit,
     status::Status,
 };
@@ -74,21 +74,17 @@ where
                 // ## Calling => done
                 StateProj::Calling { future, lead } => {
                     let result = ready!(match &*lead {
-                        Some(lead) => lead.poll(cx, |cx| future.poll(cx)),
+                        Some(lead) => lead.flight.poll(cx, |cx| future.poll(cx)),
                         None => future.poll(cx),
                     });
-                    match (result, lead.take()) {
-                        (Ok(response), Some(lead)) => lead.respond(response.into_http()),
-                        (Ok(response), None) => {
-                            let mut response = response.into_http().map(ResponseBody::new);
+                    let lead = lead.take();
+                    let response = result?.into_http();
+                    match lead {
+                        Some(lead) => lead.respond(response),
+                        None => {
+                            let mut response = response.map(ResponseBody::new);
                             Status::Bypass.add_to(&mut response, "fwd=bypass");
                             response
-                        }
-                        (Err(error), lead) => {
-                            if let Some(lead) = lead {
-                                lead.flight.close(CloseReason::Failed);
-                            }
-                            return Poll::Ready(Err(error));
                         }
                     }
                 }

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::header::AGE;
 
-use super::{body::ResponseBody, entry::Entry, status::Status};
+use super::{
+    body::{ResponseBody, Source},
+    entry::Entry,
+    status::Status,
+};
 
 /// The largest integer of a structured field.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
@@ -26,7 +30,8 @@ impl Hit {
             Duration::MAX => "hit".to_owned(),
             ttl => format!("hit; ttl={}", ttl.as_secs().min(MAX_INTEGER)),
         };
-        let body = ResponseBody::cached(self.entry.clone());
+        let (entry, at) = (self.entry.clone(), 0);
+        let body = ResponseBody::of(Source::Cached { entry, at });
         let mut response = self.entry.head.respond(body);
         // If the map is full, it stays unchanged: the response is more important.
         let _ = response.headers_mut().try_insert(AGE, self.age.into());

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderName, header::CONTENT_TYPE};
 
-use super::{completions::State, json::append_canonical, noise::is_noise};
-use crate::http::{PeekBody, RequestHead, headers::type_says};
+use super::{completions::is_stateless, json::append_canonical, noise::is_noise};
+use crate::{
+    http::{PeekBody, RequestHead, headers::type_says},
+    payload::json::Json,
+};
 
 /// A keyed hash of a request. Equal requests have the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +57,7 @@ impl KeyPolicy {
     }
 
     /// Returns `None` if the body cannot be read without consuming it, an identity is missing, or
-    /// the request has to be [stateless](State) and may not be.
+    /// the request has to be [stateless](is_stateless) and is not.
     pub(super) fn key<R: RequestHead + PeekBody>(
         &self,
         request: &R,
@@ -62,8 +65,7 @@ impl KeyPolicy {
     ) -> Option<CacheKey> {
         let headers = request.headers();
         let body_len = request.peek(<[u8]>::len)?;
-        // The canonical body may be sorted at the end of the buffer.
-        let mut fields = KeyFields(Vec::with_capacity(512 + 2 * body_len));
+        let mut fields = KeyFields(Vec::with_capacity(512 + body_len));
         fields.add(request.method().as_str().as_bytes());
         fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
@@ -84,33 +86,31 @@ impl KeyPolicy {
         // No name is empty, so a body can't look like one more header.
         fields.add(b"");
         let is_json = !headers.contains_key(CONTENT_TYPE) || type_says(headers, b"json");
-        let mut state = State::new(request.path());
-        let is_object = request.peek(|body| fields.add_body(body, is_json, &mut state))?;
-        if must_be_stateless && (!is_object || state.is_left()) {
-            return None;
-        }
-        Some(CacheKey(
-            *blake3::keyed_hash(&self.secret, &fields.0).as_bytes(),
-        ))
+        let is_stateless = request.peek(|body| {
+            let json = is_json.then(|| Json::parse(body)).flatten();
+            fields.add_body(body, json)
+                && json.is_some_and(|json| is_stateless(request.path(), json))
+        })?;
+        let key = || blake3::keyed_hash(&self.secret, &fields.0);
+        (is_stateless || !must_be_stateless).then(|| CacheKey(*key().as_bytes()))
     }
 }
 
 // ===== impl KeyFields =====
 
 impl KeyFields {
-    /// Must be the last field. Returns whether the body is a JSON object.
-    fn add_body(&mut self, body: &[u8], is_json: bool, state: &mut State) -> bool {
-        let flag = self.0.len();
+    /// Must be the last field. Returns whether it is the canonical form.
+    fn add_body(&mut self, body: &[u8], json: Option<Json<'_>>) -> bool {
+        let start = self.0.len();
         self.0.push(1);
-        let text = std::str::from_utf8(body).ok().filter(|_| is_json);
-        let is_added = text.is_some_and(|text| {
-            append_canonical(text, &mut self.0, |name, value| state.member(name, value))
-        });
-        if !is_added {
-            self.0[flag] = 0;
+        let json = json.filter(|json| json.is_object() || json.is_array());
+        let is_canonical = json.is_some_and(|json| append_canonical(json, &mut self.0));
+        if !is_canonical {
+            self.0.truncate(start);
+            self.0.push(0);
             self.0.extend_from_slice(body);
         }
-        is_added && body.trim_ascii_start().starts_with(b"{")
+        is_canonical
     }
 
     fn add(&mut self, field: &[u8]) {
@@ -254,7 +254,7 @@ mod tests {
         fields.add(name.as_str().as_bytes());
         fields.add_option(Some(b"s"));
         fields.add_option(None);
-        fields.add_body(b"rest", true, &mut State::new("/"));
+        fields.add_body(b"rest", None);
         let forged = String::from_utf8(fields.0[1..].to_vec()).unwrap();
         let forged = Request::post("/").body(forged).unwrap();
         assert_ne!(policy.key(&with_header, false), policy.key(&forged, false));

@@ -131,10 +131,8 @@
 //!
 //! If the first request
 //!
-//! - is dropped or panics before the response's head: the newest of them calls the inner service,
-//!   since it is likely to wait for the longest, and the rest wait for that one
-//! - fails, or gets a status that is not cached: one of them calls the inner service, and the rest
-//!   wait for that one
+//! - is dropped, panics, fails, or gets a status that is not cached: the newest of them calls the
+//!   inner service, since it is likely to wait for the longest, and the rest wait for that one
 //! - gets a response that must not be shared: all call the inner service at once
 //! - is woken and not polled for one to two seconds: one of them calls the inner service, because
 //!   the client of the first may wait for it
@@ -157,9 +155,42 @@
 //!
 //! The response future and the body can be dropped at any point. The call to the inner service runs
 //! in the future of the first request, so that it sees that request's task and can borrow; if this
-//! future is dropped, the call is dropped with it, and another request makes a new one. The body is
-//! read by a spawned task, which no request can hold up or break off. It ends when the last request
-//! that reads is dropped; then the response is not cached.
+//! future is dropped, the call is dropped with it, and another request makes a new one. If the
+//! clients of several equal requests give up before the response's head, each new call starts at
+//! zero. Spawn the futures, if they do not borrow, so that a call goes on for the other requests,
+//! and at least to the head of its response:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_throttle::BoxError> {
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_throttle::{BoxError, CacheLayer};
+//!
+//! async fn spawned<F, R>(call: F) -> Result<R, BoxError>
+//! where
+//!     F: Future<Output = Result<R, BoxError>> + Send + 'static,
+//!     R: Send + 'static,
+//! {
+//!     tokio::spawn(call).await?
+//! }
+//!
+//! # let http_client = service_fn(async |_: Request<String>| {
+//! #     Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+//! # });
+//! let client = ServiceBuilder::new()
+//!     .map_future(spawned)
+//!     .layer(CacheLayer::completions())
+//!     .service(http_client);
+//! # client.oneshot(Request::new(String::new())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The body is read by a spawned task, which no request can hold up or break off. It ends when the
+//! last request that reads is dropped; then the response is not cached.
 //!
 //! # Status
 //!

@@ -14,6 +14,7 @@ use super::{
     completions::is_model_endpoint,
     directives::{Directives, expires},
     head::CachedHead,
+    hit::Hit,
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
@@ -63,6 +64,8 @@ pub(super) struct Lookup {
     pub(super) method: Method,
     /// The age up to which a response is accepted, in seconds.
     pub(super) max_age: u64,
+    /// Why the inner service is called, as `Cache-Status` says it.
+    pub(super) why: &'static str,
 }
 
 // ===== impl CachePolicy =====
@@ -92,6 +95,7 @@ impl CachePolicy {
             key: self.key.key(request, self.cacheable.is_none())?,
             method: method.clone(),
             max_age: if directives.no_cache { 0 } else { max_age },
+            why: "miss",
         })
     }
 
@@ -109,6 +113,11 @@ crate::macros::debug!(impl Debug for CachePolicy |self| { ttl, max_entry, .. });
 // ===== impl Lookup =====
 
 impl Lookup {
+    /// Returns the stored response, or why there is none.
+    pub(super) fn find(&self) -> Result<Hit, &'static str> {
+        self.store.find(&self.key, self.max_age)
+    }
+
     /// Returns the head of a response that is shared, and stored if its body is sound. `exact` is
     /// the length that the body tells.
     pub(super) fn head(
@@ -122,26 +131,22 @@ impl Lookup {
         }
         let headers = &parts.headers;
         let directives = Directives::read(headers);
-        let mut cookies = headers.get_all(SET_COOKIE).iter();
-        if directives.no_store
-            || directives.private
-            || policy.varies(headers)
-            || !cookies.all(is_proxy_cookie)
-        {
-            return Err(CloseReason::Private);
-        }
         let has_body = self.method != Method::HEAD && parts.status != StatusCode::NO_CONTENT;
         let declared = headers.get(CONTENT_LENGTH).filter(|_| has_body);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let length = declared.or(exact);
         let is_too_long = length.is_some_and(|length| length > policy.max_entry as u64);
         let is_wrong = exact.is_some_and(|exact| length != Some(exact));
-        if is_too_long || is_wrong {
-            return Err(CloseReason::Private);
-        }
+        let mut cookies = headers.get_all(SET_COOKIE).iter();
+        let is_private = directives.no_store
+            || directives.private
+            || policy.varies(headers)
+            || !cookies.all(is_proxy_cookie);
         let ttl = self.lifetime(directives, headers);
-        let ttl = ttl.ok_or(CloseReason::Private)?;
-        Ok(CachedHead::new(parts, length, has_body, ttl))
+        match ttl.filter(|_| !(is_private || is_too_long || is_wrong)) {
+            Some(ttl) => Ok(CachedHead::new(parts, length, has_body, ttl)),
+            None => Err(CloseReason::Private),
+        }
     }
 
     /// Returns `None` if the response must not be used again.

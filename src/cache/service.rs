@@ -49,11 +49,11 @@ where
     crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some(lookup) = self.policy.lookup(&self.store, &request) else {
+        let Some(mut lookup) = self.policy.lookup(&self.store, &request) else {
             let (future, lead) = (self.inner.call(request), None);
             return ResponseFuture::new(State::Calling { future, lead });
         };
-        let entered = enter(&lookup);
+        let entered = enter(&mut lookup);
         if !matches!(entered, Entered::Lead(_)) {
             // Drops the instance that was polled ready and is not called. It may hold something,
             // such as the last permit of a limit, until this service is called again.
@@ -69,9 +69,9 @@ where
                 let (future, lead) = (self.inner.call(request), Some(Box::new(lead)));
                 State::Calling { future, lead }
             }
-            Entered::Follow(reader, why) => {
+            Entered::Follow(reader) => {
                 let call = (self.inner.clone(), request);
-                let follower = Box::new(Follower::new(call, lookup, why, reader));
+                let follower = Box::new(Follower::new(call, lookup, reader));
                 State::Following { follower }
             }
         })

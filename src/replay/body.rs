@@ -102,12 +102,8 @@ where
             return Poll::Ready(Some(Err(ReplayError::Superseded.into())));
         }
         if let At::Record(index) = self.at {
-            let item = match &state.record {
-                Some(record) => record.get(index).cloned(),
-                // The original panicked.
-                None => return Poll::Ready(Some(Err(ReplayError::NotWhole.into()))),
-            };
-            if let Some(item) = item {
+            let record = state.record.as_ref();
+            if let Some(item) = record.and_then(|record| record.get(index)).cloned() {
                 self.at = At::Record(index + 1);
                 return Poll::Ready(Some(Ok(match item {
                     RecordedFrame::Data(data) => Frame::data(data),
@@ -136,10 +132,9 @@ where
         if self.at == At::End {
             return Poll::Ready(None);
         }
-        let begun = self.begin().map_err(BoxError::from);
-        let frame = match begun {
+        let frame = match self.begin() {
             Ok(()) => ready!(self.poll_next(cx)),
-            Err(error) => Some(Err(error)),
+            Err(error) => Some(Err(error.into())),
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -160,9 +155,9 @@ where
             // An error is still to come.
             return false;
         }
-        let is_replayed = match (self.at, &state.record) {
-            (At::Record(index), Some(record)) => record.ends_at(index),
-            (At::Record(_), None) => false,
+        let record = state.record.as_ref();
+        let is_replayed = match self.at {
+            At::Record(index) => record.is_some_and(|record| record.ends_at(index)),
             _ => true,
         };
         is_replayed && state.source.is_ended()

@@ -51,16 +51,15 @@ impl Record {
         let held = self.hold(data.len())?;
         self.data += data.len() as u64;
         while !data.is_empty() {
-            let room = self.tail.capacity() - self.tail.len();
-            if room == 0 {
+            if self.tail.len() == self.tail.capacity() {
                 self.seal();
                 let segment = held.clamp(SMALLEST_SEGMENT, SEGMENT);
                 // Unused capacity counts, so the segment is at most as large as the remaining
                 // limit.
                 let segment = segment.min(self.max - held).max(data.len());
                 self.tail = BytesMut::with_capacity(segment);
-                continue;
             }
+            let room = self.tail.capacity() - self.tail.len();
             let (now, later) = data.split_at(room.min(data.len()));
             self.tail.extend_from_slice(now);
             data = later;

@@ -118,7 +118,7 @@ where
             BodySource::Failed => return Poll::Ready(Some(Err(ReplayError::NotWhole.into()))),
         };
         let Poll::Ready(frame) = body.poll_frame(cx) else {
-            self.park(cx);
+            self.parked = Some(cx.waker().clone());
             return Poll::Pending;
         };
         Poll::Ready(match frame {
@@ -153,15 +153,6 @@ where
             self.record = None;
             #[cfg(feature = "tracing")]
             tracing::debug!("request body is too large to be replayed");
-        }
-    }
-}
-
-impl<B> State<B> {
-    fn park(&mut self, cx: &Context<'_>) {
-        match &mut self.parked {
-            Some(parked) => parked.clone_from(cx.waker()),
-            None => self.parked = Some(cx.waker().clone()),
         }
     }
 }

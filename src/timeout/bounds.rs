@@ -38,27 +38,15 @@ impl TimeoutBounds {
 
     /// Returns the deadline of the head, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
-        let attempt = self.attempt.map(TimedOut::Attempt);
-        End::sooner(
-            self.of_call(begun),
-            attempt.and_then(|why| End::new(begun, why)),
-        )
+        let attempt = self
+            .attempt
+            .and_then(|after| End::new(begun, TimedOut::Attempt(after)));
+        End::sooner(self.of_call(begun), attempt)
     }
 
     /// Returns the deadline of the whole call, for a call that began then.
     pub(super) fn of_call(&self, begun: Instant) -> Option<End> {
         End::new(begun, TimedOut::Call(self.whole_call?))
-    }
-
-    /// Returns the limit of the wait for the first byte.
-    pub(super) fn first_wait(&self) -> Option<TimedOut> {
-        let first_byte = self.first_byte.map(TimedOut::FirstByte);
-        first_byte.or_else(|| self.later_wait())
-    }
-
-    /// Returns the limit of the wait for any other byte.
-    pub(super) fn later_wait(&self) -> Option<TimedOut> {
-        self.between_chunks.map(TimedOut::BetweenChunks)
     }
 }
 
@@ -73,10 +61,8 @@ impl End {
 
     /// Returns the earlier of the two, and the first if they are equal.
     pub(super) fn sooner(first: Option<Self>, second: Option<Self>) -> Option<Self> {
-        match (first, second) {
-            (Some(first), Some(second)) if second.at < first.at => Some(second),
-            (first, second) => first.or(second),
-        }
+        let ends = [first, second].into_iter().flatten();
+        ends.min_by_key(|end| end.at)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{body::ResponseBody, bounds::TimeoutBounds, watch::BodyWatch};
 use crate::{
-    error::{BoxError, TimedOut},
+    error::BoxError,
     http::{IntoHttp, WithBody, keep_alives::KeepAlives, timer::Timer, with_body::map_body},
 };
 
@@ -29,20 +29,13 @@ pin_project! {
     /// It may be dropped at any point, and drops the inner future. Its time starts when it is first
     /// polled.
     pub struct ResponseFuture<F> {
+        // Dropped at a timeout.
         #[pin]
-        state: State<F>,
+        future: Option<F>,
         bounds: TimeoutBounds,
         // Set on the first use.
         begun: Option<Instant>,
         timer: Timer,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Calling { #[pin] future: F },
-        Over { why: TimedOut },
     }
 }
 
@@ -51,7 +44,7 @@ pin_project! {
 impl<F> ResponseFuture<F> {
     pub(super) fn new(future: F, bounds: TimeoutBounds) -> Self {
         Self {
-            state: State::Calling { future },
+            future: Some(future),
             bounds,
             begun: None,
             timer: Timer::default(),
@@ -69,42 +62,32 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        match this.state.as_mut().project() {
-            StateProj::Calling { future } => {
-                if this.bounds.whole_call.is_some() {
-                    this.begun.get_or_insert_with(Instant::now);
-                }
-                if let Poll::Ready(outcome) = future.poll(cx) {
-                    let timer = mem::take(this.timer);
-                    let watch = BodyWatch::new(this.bounds, *this.begun, timer);
-                    return Poll::Ready(match outcome {
-                        Ok(response) => {
-                            let keep_alives = match watch.wants_bytes() {
-                                true => KeepAlives::of(response.headers()),
-                                false => KeepAlives::default(),
-                            };
-                            Ok(map_body(response, |body| {
-                                ResponseBody::new(body, watch, keep_alives)
-                            }))
-                        }
-                        Err(error) => Err(error.into()),
-                    });
-                }
+        if let Some(future) = this.future.as_mut().as_pin_mut() {
+            if this.bounds.whole_call.is_some() {
+                this.begun.get_or_insert_with(Instant::now);
             }
-            StateProj::Over { why } => return Poll::Ready(Err((*why).into())),
-        }
-        if this.bounds.attempt.is_none() && this.bounds.whole_call.is_none() {
-            return Poll::Pending;
+            if let Poll::Ready(outcome) = future.poll(cx) {
+                let response = outcome.map_err(Into::into)?;
+                let watch = BodyWatch::new(this.bounds, *this.begun, mem::take(this.timer));
+                let keep_alives = match watch.wants_bytes() {
+                    true => KeepAlives::of(response.headers()),
+                    false => KeepAlives::default(),
+                };
+                return Poll::Ready(Ok(map_body(response, |body| {
+                    ResponseBody::new(body, watch, keep_alives)
+                })));
+            }
         }
         let now = Instant::now();
         let begun = *this.begun.get_or_insert(now);
         let Some(end) = this.bounds.of_head(begun) else {
             return Poll::Pending;
         };
-        ready!(this.timer.poll(end.at, now, cx));
-        let why = end.why;
-        this.state.set(State::Over { why });
-        Poll::Ready(Err(why.into_error()))
+        if this.future.is_some() {
+            ready!(this.timer.poll(end.at, now, cx));
+            this.future.set(None);
+        }
+        Poll::Ready(Err(end.why.into_error()))
     }
 }
 

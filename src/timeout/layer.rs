@@ -4,8 +4,8 @@ use tower_layer::Layer;
 
 use super::{Timeout, bounds::TimeoutBounds};
 
-/// The clients of AI providers wait at least this long for a head.
-const ATTEMPT: Duration = Duration::from_secs(30);
+/// Allows an upload of a minute, and two attempts within the default deadline of the retry.
+const ATTEMPT: Duration = Duration::from_secs(120);
 
 /// Limits the time of an attempt, of its body, and of the whole call.
 ///
@@ -19,11 +19,11 @@ pub struct TimeoutLayer {
 // ===== impl TimeoutLayer =====
 
 impl TimeoutLayer {
-    /// Creates a layer that limits an attempt to 30 seconds, and has no other limit.
+    /// Creates a layer that limits an attempt to 2 minutes, and has no other limit.
     ///
-    /// A response that is not streamed has its head only when all of it is generated: use a longer
-    /// limit for models that take longer. The same applies to uploads: the time includes the
-    /// request's body.
+    /// The time includes sending the request's body. A response that is not streamed has its head
+    /// only when all of it is generated. Use a longer limit if uploads or models take longer, and a
+    /// shorter one if they do not: it notices a dead server earlier.
     pub const fn new() -> Self {
         Self {
             bounds: TimeoutBounds::new(),
@@ -37,7 +37,8 @@ impl TimeoutLayer {
         Self::new().no_attempt().whole_call(whole_call)
     }
 
-    /// Sets the time until the response's head, which includes sending the request. Default: 30 s.
+    /// Sets the time until the response's head, which includes sending the request. Default:
+    /// 2 minutes.
     pub const fn attempt(mut self, attempt: Duration) -> Self {
         self.bounds.attempt = Some(attempt);
         self

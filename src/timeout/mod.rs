@@ -44,14 +44,14 @@
 //!
 //! | | from | to | error |
 //! | --- | --- | --- | --- |
-//! | [`attempt`](TimeoutLayer::attempt), default 30 s | the first poll of the future | the head of the response | [`TimedOut::Attempt`] |
+//! | [`attempt`](TimeoutLayer::attempt), default 2 min | the first poll of the future | the head of the response | [`TimedOut::Attempt`] |
 //! | [`first_byte`](TimeoutLayer::first_byte) | the first poll of the body that returns `Pending` | its first byte | [`TimedOut::FirstByte`] |
 //! | [`between_chunks`](TimeoutLayer::between_chunks) | any other poll that returns `Pending` | the next byte | [`TimedOut::BetweenChunks`] |
 //! | [`whole_call`](TimeoutLayer::whole_call) | the first poll of the future | the end of the body | [`TimedOut::Call`] |
 //!
-//! - `attempt` includes the time to send the request's body, which this layer does not see. For
-//!   large uploads use a layer with a longer `attempt`, or with
-//!   [`no_attempt`](TimeoutLayer::no_attempt), on a clone of the client.
+//! - `attempt` includes the time to send the request's body, which this layer does not see: it is
+//!   what limits an upload. If yours take longer than 2 minutes, use a layer with a longer
+//!   `attempt`, or with [`no_attempt`](TimeoutLayer::no_attempt), on a clone of the client.
 //! - Without `first_byte`, `between_chunks` also limits the wait for the first byte.
 //! - A slow reader does not cause a timeout: between two polls only `whole_call` counts.
 //! - Only bytes are progress. Servers may send empty chunks to keep a connection alive. These stop

@@ -25,9 +25,10 @@ pub(super) struct BodyWatch {
 impl BodyWatch {
     /// Returns the watch of a body whose call began at `begun`, if that is limited.
     pub(super) fn new(bounds: &TimeoutBounds, begun: Option<Instant>, timer: Timer) -> Self {
+        let later_wait = bounds.between_chunks.map(TimedOut::BetweenChunks);
         Self {
-            wait: bounds.first_wait(),
-            later_wait: bounds.later_wait(),
+            wait: bounds.first_byte.map(TimedOut::FirstByte).or(later_wait),
+            later_wait,
             since: None,
             call: begun.and_then(|begun| bounds.of_call(begun)),
             timer,
@@ -53,9 +54,6 @@ impl BodyWatch {
 
     /// Records that the body returned `Pending`. Returns `Ready` if that has taken too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        if self.wait.is_none() && self.call.is_none() {
-            return Poll::Pending;
-        }
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         let wait = self.wait.and_then(|why| End::new(since, why));

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
@@ -331,6 +332,29 @@ async fn its_parts_can_be_chosen() {
         (provider.sent(), provider.keys.lock().unwrap()[0].clone()),
         (1, None)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_of_a_minute_is_not_cut() {
+    type Upload = tower_throttle::replay::body::ReplayBody<axum::body::Body>;
+    let provider = service_fn(async |request: Request<Upload>| {
+        let sent = request.into_body().collect().await?.to_bytes();
+        Ok::<_, BoxError>(Response::new(axum::body::Body::from(sent)))
+    });
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(StackLayer::new(limits()))
+        .service(provider);
+    let frames = futures::stream::iter(0..60).then(async |_| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok::<_, BoxError>(Bytes::from("x"))
+    });
+    let request = Request::post("/").body(axum::body::Body::from_stream(frames.boxed()));
+    let begun = Instant::now();
+    let response = client.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(Attempts::of(&response).attempts(), 1);
+    let echo = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!((echo.len(), begun.elapsed().as_secs()), (60, 60));
 }
 
 #[tokio::test(start_paused = true)]

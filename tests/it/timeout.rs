@@ -35,6 +35,8 @@ use crate::{
 };
 
 const NEVER: Duration = Duration::MAX;
+/// The default.
+const ATTEMPT: Duration = Duration::from_secs(120);
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -112,11 +114,11 @@ fn silent(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_without_an_answer_ends_after_30_seconds() {
+async fn an_attempt_without_an_answer_ends_after_2_minutes() {
     let dropped = Dropped::default();
     for (layer, after) in [
-        (TimeoutLayer::new(), seconds(30)),
-        (TimeoutLayer::default(), seconds(30)),
+        (TimeoutLayer::new(), ATTEMPT),
+        (TimeoutLayer::default(), ATTEMPT),
         (TimeoutLayer::new().attempt(ms(1_500)), ms(1_500)),
     ] {
         let start = Instant::now();
@@ -130,17 +132,35 @@ async fn an_attempt_without_an_answer_ends_after_30_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_default_allows_an_upload_of_a_minute() {
+    let server = service_fn(async |request: Request<Answer>| {
+        let sent = request.into_body().collect().await?.to_bytes();
+        Ok::<_, Infallible>(Response::new(Full::new(sent)))
+    });
+    let upload = || Request::new(script(&[(1_000, "x"); 60]));
+    let start = Instant::now();
+    let response = TimeoutLayer::default().layer(server).oneshot(upload());
+    let echo = response.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(echo.to_bytes().len(), 60);
+    assert_eq!(start.elapsed(), seconds(60));
+    // A shorter attempt includes the upload.
+    let layer = TimeoutLayer::new().attempt(seconds(30));
+    let outcome = layer.layer(server).oneshot(upload()).await;
+    assert_eq!(why(outcome), TimedOut::Attempt(seconds(30)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_future_that_timed_out_times_out_again() {
     let mut service = TimeoutLayer::new().layer(silent(&Dropped::default()));
     let mut call = Box::pin(service.ready().await.unwrap().call(get()));
     for _ in 0..2 {
-        assert_eq!(why(call.as_mut().await), TimedOut::Attempt(seconds(30)));
+        assert_eq!(why(call.as_mut().await), TimedOut::Attempt(ATTEMPT));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_at_the_last_instant_is_in_time() {
-    for (after, is_in_time) in [(29_999, true), (30_000, true), (30_001, false)] {
+    for (after, is_in_time) in [(119_999, true), (120_000, true), (120_001, false)] {
         let service = TimeoutLayer::new().layer(service_fn(async |_: Request<()>| {
             sleep(ms(after)).await;
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
@@ -677,12 +697,7 @@ async fn a_panic_inside_passes_and_so_does_one_of_a_drop() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_repeated_and_a_call_is_not() {
     for (inner, outer, attempts, expected) in [
-        (
-            TimeoutLayer::new(),
-            NEVER,
-            3,
-            TimedOut::Attempt(seconds(30)),
-        ),
+        (TimeoutLayer::new(), NEVER, 3, TimedOut::Attempt(ATTEMPT)),
         (
             TimeoutLayer::whole(seconds(30)),
             NEVER,
@@ -690,7 +705,7 @@ async fn an_attempt_is_repeated_and_a_call_is_not() {
             TimedOut::Call(seconds(30)),
         ),
         (
-            TimeoutLayer::new(),
+            TimeoutLayer::new().attempt(seconds(30)),
             seconds(45),
             2,
             TimedOut::Call(seconds(45)),
@@ -725,7 +740,7 @@ async fn a_slot_in_flight_is_free_after_each_kind_of_timeout() {
     let inside = || concurrency().layer(inner.layer(stalls));
     assert_eq!(
         why(inside().oneshot(silent()).await),
-        TimedOut::Attempt(seconds(30))
+        TimedOut::Attempt(ATTEMPT)
     );
     assert_eq!(limiter.in_flight(), 0);
 
@@ -763,7 +778,7 @@ async fn a_call_is_cut_while_it_waits_in_a_queue() {
     for (layer, expected) in [
         (TimeoutLayer::whole(seconds(5)), TimedOut::Call(seconds(5))),
         // So is an attempt whose layer is outside of the limit.
-        (TimeoutLayer::new(), TimedOut::Attempt(seconds(30))),
+        (TimeoutLayer::new(), TimedOut::Attempt(ATTEMPT)),
     ] {
         let limiter = ConcurrencyLimiter::new(1);
         let held = limiter.try_acquire().unwrap();

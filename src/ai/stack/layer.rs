@@ -50,7 +50,7 @@ impl StackLayer {
     /// Creates a stack with the given limits.
     ///
     /// By default it retries POST like GET, since completions may be repeated, adds idempotency
-    /// keys, limits an attempt to 30 s, has a circuit breaker, detects stream errors, and has
+    /// keys, limits an attempt to 2 minutes, has a circuit breaker, detects stream errors, and has
     /// neither a fallback nor a cache.
     ///
     /// Without a fallback a rejected request has no alternative. So the retry
@@ -90,7 +90,7 @@ impl<F, C> StackLayer<F, C> {
         self
     }
 
-    /// Sets the timeout of an attempt and its body. The default is 30 s for an attempt.
+    /// Sets the timeout of an attempt and its body. The default is 2 minutes for an attempt.
     ///
     /// A timeout of the [whole call](TimeoutLayer::whole) goes around the stack.
     pub fn timeout(mut self, timeout: TimeoutLayer) -> Self {

@@ -1,12 +1,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
+    task::{Context, Wake, Waker},
+    time::Duration,
 };
 
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-use super::pulse::Pulse;
 use crate::{
     cache::{
         error::{Kind, SharedBodyError},
@@ -19,7 +19,6 @@ use crate::{
 /// A call to the inner service, and the requests that share its response.
 pub(in crate::cache) struct SingleFlight {
     state: Mutex<State>,
-    pub(super) pulse: Arc<Pulse>,
     /// A reader has made room, or has left.
     pub(super) moved: Notify,
 }
@@ -31,6 +30,10 @@ pub(super) struct State {
     pub(super) readers: BTreeMap<u64, Cursor>,
     /// Reads the body.
     pub(super) task: Option<AbortHandle>,
+    /// The task of the leading request.
+    pub(super) leader: Waker,
+    /// The time since which the leading request is woken and not polled.
+    pub(super) woken: Option<Instant>,
 }
 
 pub(super) enum Phase {
@@ -46,10 +49,8 @@ pub(super) enum Phase {
 
 #[derive(Clone, Copy)]
 pub(in crate::cache) enum CloseReason {
-    /// The leading request was dropped, or panicked. The newest follower goes first, since it is
-    /// likely to wait for the longest.
-    Gone,
-    /// An error, or a status that is not cached, or the leading request was not polled.
+    /// The leading request was dropped or not polled, panicked, or got an error or a status that is
+    /// not cached. The newest follower is woken first, since it is likely to wait for the longest.
     Failed,
     /// The response must not be shared, and other responses neither.
     Private,
@@ -72,26 +73,11 @@ impl SingleFlight {
                 frames: Frames::new(max_entry),
                 readers: BTreeMap::new(),
                 task: None,
+                leader: Waker::noop().clone(),
+                woken: Some(Instant::now()),
             }),
-            pulse: Pulse::new(),
             moved: Notify::new(),
         })
-    }
-
-    /// Returns `false` if the response can't be shared any more, or if `accepts` rejects its head.
-    pub(super) fn follow(&self, id: u64, accepts: impl FnOnce(&CachedHead) -> bool) -> bool {
-        let mut state = self.lock();
-        let is_open = match &state.phase {
-            Phase::Calling => true,
-            Phase::Streaming(head) | Phase::Complete(head) => {
-                state.frames.is_whole && accepts(head)
-            }
-            Phase::Closed(_) | Phase::Broken(..) => false,
-        };
-        if is_open {
-            state.readers.insert(id, Cursor::default());
-        }
-        is_open
     }
 
     /// Lets the followers read, and the leading request, which has the number `id`. Returns `false`
@@ -107,24 +93,38 @@ impl SingleFlight {
         })
     }
 
+    /// Polls the leading request.
+    pub(in crate::cache) fn poll<T>(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> T,
+    ) -> T {
+        let mut state = self.lock();
+        state.leader.clone_from(cx.waker());
+        state.woken = None;
+        drop(state);
+        poll(&mut Context::from_waker(&self.clone().into()))
+    }
+
+    /// Returns whether the leading request was woken so long ago and not polled since.
+    pub(super) fn is_overdue(&self, limit: Duration) -> bool {
+        let woken = self.lock().woken;
+        woken.is_some_and(|woken| woken.elapsed() >= limit)
+    }
+
     /// Wakes the followers with a reason, if they still wait for the head.
-    pub(in crate::cache) fn close(&self, reason: CloseReason) {
+    pub(super) fn close(&self, reason: CloseReason) {
         self.update(|state| {
-            if let Phase::Calling | Phase::Closed(CloseReason::Gone) = state.phase {
+            if let Phase::Calling = state.phase {
                 state.phase = Phase::Closed(reason);
             }
         });
     }
 
-    /// Returns whether followers wait for a newer one to go first.
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self.lock().phase, Phase::Closed(CloseReason::Gone))
-    }
-
     /// Marks the end of the response.
     pub(super) fn end(&self) {
         self.update(|state| match state.phase {
-            Phase::Calling => state.phase = Phase::Closed(CloseReason::Gone),
+            Phase::Calling => state.phase = Phase::Closed(CloseReason::Failed),
             Phase::Streaming(_) => {
                 state.phase = Phase::Broken(SharedBodyError(Kind::Dropped), None);
             }
@@ -138,34 +138,28 @@ impl SingleFlight {
         state.readers.remove(&id);
         let is_last = state.readers.is_empty() && matches!(state.phase, Phase::Streaming(_));
         if is_last {
-            state.phase = Phase::Closed(CloseReason::Gone);
+            state.phase = Phase::Closed(CloseReason::Failed);
         }
         let task = state.task.take_if(|_| is_last);
         let next = match state.phase {
-            Phase::Closed(CloseReason::Gone) => state.readers.last_entry(),
-            _ => None,
+            Phase::Closed(CloseReason::Failed) => state.wakers(),
+            _ => Vec::new(),
         };
-        let next = next.and_then(|mut newest| newest.get_mut().waker.take());
         drop(state);
         if let Some(task) = task {
             task.abort();
         }
-        if let Some(next) = next {
-            next.wake();
-        }
+        next.into_iter().for_each(Waker::wake);
         self.moved.notify_one();
     }
 
-    /// Changes the state and wakes all readers.
+    /// Changes the state and wakes the readers.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
-        let readers = state.readers.values_mut();
-        let wakers: Vec<_> = readers.filter_map(|cursor| cursor.waker.take()).collect();
+        let wakers = state.wakers();
         drop(state);
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(Waker::wake);
         changed
     }
 
@@ -174,12 +168,30 @@ impl SingleFlight {
     }
 }
 
+/// Wakes the leading request.
+impl Wake for SingleFlight {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.lock();
+        state.woken.get_or_insert_with(Instant::now);
+        let leader = state.leader.clone();
+        drop(state);
+        leader.wake();
+    }
+}
+
 // ===== impl State =====
 
 impl State {
-    /// Returns whether no follower is newer.
-    pub(super) fn is_newest(&self, id: u64) -> bool {
-        self.readers.range(id + 1..).next().is_none()
+    /// Takes the wakers of the readers: after a failure only the newest one. When that reader
+    /// leaves, the next one is woken.
+    fn wakers(&mut self) -> Vec<Waker> {
+        let most = match self.phase {
+            Phase::Closed(CloseReason::Failed) => 1,
+            _ => usize::MAX,
+        };
+        let newest_first = self.readers.values_mut().rev();
+        let wakers = newest_first.filter_map(|cursor| cursor.waker.take());
+        wakers.take(most).collect()
     }
 
     /// Drops the frames that all readers have read, unless all frames are kept. Returns whether
@@ -200,5 +212,32 @@ impl State {
             tracing::debug!("removing readers that are too slow");
             self.readers.retain(|_, cursor| cursor.at > base);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_is_due_once_the_task_is_woken() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let flight = SingleFlight::new(0);
+        let poll = || flight.poll(&Context::from_waker(Waker::noop()), |_| ());
+        assert!(!flight.is_overdue(LIMIT));
+        tokio::time::advance(LIMIT).await;
+        assert!(flight.is_overdue(LIMIT));
+        poll();
+        tokio::time::advance(LIMIT * 10).await;
+        assert!(!flight.is_overdue(LIMIT));
+        let waker = Waker::from(flight.clone());
+        waker.wake_by_ref();
+        tokio::time::advance(LIMIT / 2).await;
+        waker.wake();
+        assert!(!flight.is_overdue(LIMIT));
+        tokio::time::advance(LIMIT / 2).await;
+        assert!(flight.is_overdue(LIMIT));
+        poll();
+        assert!(!flight.is_overdue(LIMIT));
     }
 }

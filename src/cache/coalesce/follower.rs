@@ -2,6 +2,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,8 +13,9 @@ use tower_service::Service;
 use super::{flight::CloseReason, lead::Lead, reader::Reader};
 use crate::{
     cache::{
-        body::ResponseBody,
-        enter::{Entered, Why, enter, lead},
+        body::{ResponseBody, Source},
+        enter::{Entered, enter},
+        head::CachedHead,
         policy::Lookup,
         status::Status,
     },
@@ -24,21 +26,16 @@ use crate::{
 /// request leads: the client of the leading request may wait for this follower.
 const STALL: Duration = Duration::from_secs(1);
 
-/// A follower of so many requests that failed or went away calls the inner service itself.
-const MAX_FAILURES: u32 = 2;
-
 /// A request that waits for the response to an equal one.
 pub(in crate::cache) struct Follower<S, Request> {
     service: S,
     request: Option<Request>,
     lookup: Lookup,
-    why: Why,
     /// `None` once it has responded or is called.
     stage: Option<Entered>,
     stall: Pin<Box<Sleep>>,
-    /// Whether the leading request was gone when the timer fired last.
-    was_gone: bool,
-    failures: u32,
+    /// It has waited for a request that failed or went away, and calls after the next one.
+    has_failed: bool,
 }
 
 pub(in crate::cache) enum Followed<F> {
@@ -52,7 +49,6 @@ impl<S, Request> Follower<S, Request> {
     pub(in crate::cache) fn new(
         (service, request): (S, Request),
         lookup: Lookup,
-        why: Why,
         reader: Reader,
     ) -> Self {
         #[cfg(feature = "tracing")]
@@ -61,55 +57,25 @@ impl<S, Request> Follower<S, Request> {
             service,
             request: Some(request),
             lookup,
-            why,
-            stage: Some(Entered::Follow(reader, why)),
+            stage: Some(Entered::Follow(reader)),
             stall: Box::pin(sleep(STALL)),
-            was_gone: false,
-            failures: 0,
+            has_failed: false,
         }
     }
 
-    /// Waits for the head, and handles it.
-    fn wait(
+    fn poll_head(
         &mut self,
-        reader: Reader,
+        reader: &Reader,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<http::Response<ResponseBody>>> {
-        let Poll::Ready(head) = reader.poll_head(cx) else {
-            let stalled = self.poll_stalled(&reader, cx);
-            if stalled.is_ready() {
-                reader.flight.close(CloseReason::Failed);
-            }
-            self.stage = Some(Entered::Follow(reader, self.why));
-            return stalled.map(|()| None);
-        };
-        let store = &self.lookup.store;
-        let entered = match head {
-            Ok(head) if head.was_young(self.lookup.max_age) => {
-                store.collapsed.fetch_add(1, Ordering::Relaxed);
-                let mut response = head.respond(ResponseBody::shared(reader));
-                Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
-                return Poll::Ready(Some(response));
-            }
-            Err(CloseReason::Gone | CloseReason::Failed) if self.failures + 1 < MAX_FAILURES => {
-                self.failures += 1;
-                enter(&self.lookup)
-            }
-            Ok(_) | Err(_) => Entered::Lead(lead(&self.lookup, self.why)),
-        };
-        self.stage = Some(entered);
-        Poll::Ready(None)
-    }
-
-    /// Ready if the leading request is not being polled, or if it is gone and the followers that go
-    /// first are not.
-    fn poll_stalled(&mut self, reader: &Reader, cx: &mut Context<'_>) -> Poll<()> {
+    ) -> Poll<Result<Arc<CachedHead>, CloseReason>> {
         loop {
+            if let Poll::Ready(head) = reader.poll_head(cx) {
+                return Poll::Ready(head);
+            }
             ready!(self.stall.as_mut().poll(cx));
             self.stall.as_mut().reset(Instant::now() + STALL);
-            let was_gone = mem::replace(&mut self.was_gone, reader.flight.is_gone());
-            if reader.flight.pulse.is_overdue(STALL) || (was_gone && self.was_gone) {
-                return Poll::Ready(());
+            if reader.flight.is_overdue(STALL) {
+                reader.flight.close(CloseReason::Failed);
             }
         }
     }
@@ -121,23 +87,35 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Followed<S::Future>, S::Error>> {
         loop {
-            match self.stage.take() {
+            self.stage = Some(match self.stage.take() {
                 // ## Follow => (Follow | Lead | Hit | done)
-                Some(Entered::Follow(reader, _)) => {
-                    if let Some(response) = ready!(self.wait(reader, cx)) {
+                Some(Entered::Follow(reader)) => match self.poll_head(&reader, cx) {
+                    Poll::Pending => {
+                        self.stage = Some(Entered::Follow(reader));
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(head)) if head.was_young(self.lookup.max_age) => {
+                        let collapsed = &self.lookup.store.collapsed;
+                        collapsed.fetch_add(1, Ordering::Relaxed);
+                        let mut response = head.respond(ResponseBody::of(Source::Shared(reader)));
+                        Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
                         return Poll::Ready(Ok(Followed::Response(response)));
                     }
-                }
+                    Poll::Ready(Err(CloseReason::Failed))
+                        if !mem::replace(&mut self.has_failed, true) =>
+                    {
+                        enter(&mut self.lookup)
+                    }
+                    Poll::Ready(_) => Entered::Lead(Lead::alone(&self.lookup)),
+                },
                 // ## Lead => done
                 Some(Entered::Lead(lead)) => {
-                    let Poll::Ready(ready) = lead.poll(cx, |cx| self.service.poll_ready(cx)) else {
+                    let Poll::Ready(ready) = lead.flight.poll(cx, |cx| self.service.poll_ready(cx))
+                    else {
                         self.stage = Some(Entered::Lead(lead));
                         return Poll::Pending;
                     };
-                    if let Err(error) = ready {
-                        lead.flight.close(CloseReason::Failed);
-                        return Poll::Ready(Err(error));
-                    }
+                    ready?;
                     let Some(request) = self.request.take() else {
                         unreachable!("polled after it was done")
                     };
@@ -149,7 +127,7 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
                     return Poll::Ready(Ok(Followed::Response(hit.respond())));
                 }
                 None => unreachable!("polled after it was done"),
-            }
+            });
         }
     }
 }

@@ -1,6 +1,5 @@
 use std::{
-    sync::Arc,
-    task::{Context, Waker},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::{
-        body::{BoxedBody, ResponseBody, Shareable, boxed},
+        body::{BoxedBody, ResponseBody, Shareable, Source, boxed},
         entry::Entry,
         error::{Kind, SharedBodyError},
         head::CachedHead,
@@ -34,31 +33,23 @@ pub(in crate::cache) struct Lead {
     lookup: Lookup,
     /// Of the store when the flight began.
     generation: u64,
-    why: &'static str,
 }
 
 // ===== impl Lead =====
 
 impl Lead {
-    pub(in crate::cache) fn new(lookup: &Lookup, generation: u64, why: &'static str) -> Self {
+    /// Begins a flight that no other request follows.
+    pub(in crate::cache) fn alone(lookup: &Lookup) -> Self {
+        Self::new(lookup, lookup.store.flights().generation)
+    }
+
+    pub(in crate::cache) fn new(lookup: &Lookup, generation: u64) -> Self {
         lookup.store.misses.fetch_add(1, Ordering::Relaxed);
         Self {
             flight: SingleFlight::new(lookup.policy.max_entry),
             lookup: lookup.clone(),
             generation,
-            why,
         }
-    }
-
-    /// Polls what the followers wait for.
-    pub(in crate::cache) fn poll<T>(
-        &self,
-        cx: &Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> T,
-    ) -> T {
-        self.flight.pulse.begin(cx);
-        let waker = Waker::from(self.flight.pulse.clone());
-        poll(&mut Context::from_waker(&waker))
     }
 
     /// Shares the response.
@@ -70,16 +61,16 @@ impl Lead {
         let head = self.lookup.head(&parts, body.size_hint().exact());
         let is_stored = head.is_ok() && !self.lookup.policy.ttl.is_zero();
         let stored = if is_stored { "; stored" } else { "" };
-        let detail = format!("fwd={}{stored}", self.why);
+        let detail = format!("fwd={}{stored}", self.lookup.why);
         let body = boxed(body);
-        let body = match head {
-            Ok(head) => ResponseBody::shared(self.share(Arc::new(head), body)),
+        let source = match head {
+            Ok(head) => Source::Shared(self.share(Arc::new(head), body)),
             Err(reason) => {
                 self.flight.close(reason);
-                ResponseBody::boxed(body)
+                Source::Inner(Mutex::new(body))
             }
         };
-        let mut response = http::Response::from_parts(parts, body);
+        let mut response = http::Response::from_parts(parts, ResponseBody::of(source));
         Status::Miss.add_to(&mut response, &detail);
         response
     }

@@ -11,7 +11,6 @@
 mod flight;
 mod follower;
 mod lead;
-mod pulse;
 mod reader;
 
 pub(super) use self::{

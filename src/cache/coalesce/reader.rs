@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::flight::{CloseReason, Phase, SingleFlight};
+use super::flight::{CloseReason, Cursor, Phase, SingleFlight};
 use crate::{
     cache::{
         body::BoxedBody,
@@ -27,8 +27,18 @@ impl Reader {
     /// Returns `None` if the response is not shared any more, or its head does not suit the
     /// request.
     pub(in crate::cache) fn follow(flight: &Arc<SingleFlight>, lookup: &Lookup) -> Option<Self> {
-        let follows = flight.follow(lookup.id, |head| lookup.accepts(head));
-        follows.then(|| Self::new(flight.clone(), lookup.id))
+        let mut state = flight.lock();
+        let is_open = match &state.phase {
+            Phase::Calling => true,
+            Phase::Streaming(head) | Phase::Complete(head) => {
+                state.frames.is_whole && lookup.accepts(head)
+            }
+            Phase::Closed(_) | Phase::Broken(..) => false,
+        };
+        is_open.then(|| {
+            state.readers.insert(lookup.id, Cursor::default());
+            Self::new(flight.clone(), lookup.id)
+        })
     }
 
     pub(super) const fn new(flight: Arc<SingleFlight>, id: u64) -> Self {
@@ -42,13 +52,11 @@ impl Reader {
     pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Arc<CachedHead>, CloseReason>> {
         let mut state = self.flight.lock();
         let state = &mut *state;
-        let is_newest = state.is_newest(self.id);
         let Some(cursor) = state.readers.get_mut(&self.id) else {
-            return Poll::Ready(Err(CloseReason::Gone));
+            return Poll::Ready(Err(CloseReason::Failed));
         };
-        Poll::Ready(match &mut state.phase {
-            Phase::Closed(CloseReason::Gone) if is_newest => Err(CloseReason::Gone),
-            Phase::Calling | Phase::Closed(CloseReason::Gone) => {
+        Poll::Ready(match &state.phase {
+            Phase::Calling => {
                 cursor.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }

@@ -144,12 +144,6 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// Returns all tokens of a text without the whitespace.
-    #[cfg(feature = "cache")]
-    pub(crate) fn tokens_of(text: &'a str) -> impl Iterator<Item = Self> {
-        Self { text, start: 0 }.tokens()
-    }
-
     /// Returns all tokens of this value without the whitespace.
     pub(crate) fn tokens(self) -> impl Iterator<Item = Self> {
         let mut rest = self.text;

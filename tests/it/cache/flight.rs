@@ -366,9 +366,16 @@ async fn a_lead_that_is_dropped_leaves_it_to_one_follower() {
     }
 }
 
-/// Equal requests that give up after about so many seconds each, in the order in which they begin,
-/// and a server that takes 10 s. Returns how many get the response, and the calls of the server.
-async fn impatient(seconds: impl Iterator<Item = u64>) -> (usize, usize) {
+async fn spawned<F, R>(call: F) -> Result<R, BoxError>
+where
+    F: Future<Output = Result<R, BoxError>> + Send + 'static,
+    R: Send + 'static,
+{
+    tokio::spawn(call).await?
+}
+
+/// A client whose server takes 10 s, and the calls of the server. A spawned call goes on.
+fn slow(is_spawned: bool) -> (Client, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let server = service_fn(move |_: Req| {
@@ -379,7 +386,20 @@ async fn impatient(seconds: impl Iterator<Item = u64>) -> (usize, usize) {
             Ok::<_, BoxError>(Response::new(body))
         }
     });
-    let client = BoxCloneSyncService::new(cache().layer(server));
+    let service = cache().layer(server);
+    let client = match is_spawned {
+        true => BoxCloneSyncService::new(service.map_future(spawned)),
+        false => BoxCloneSyncService::new(service),
+    };
+    (client, calls)
+}
+
+/// Equal requests that give up after about so many seconds each, in the order in which they begin.
+/// Returns how many get the response, and the calls of the server.
+async fn impatient(
+    seconds: impl Iterator<Item = u64>,
+    (client, calls): (Client, Arc<AtomicUsize>),
+) -> (usize, usize) {
     let mut begun = Vec::new();
     for seconds in seconds {
         let future = call_of(&client).await;
@@ -403,16 +423,77 @@ where
 #[tokio::test(start_paused = true)]
 async fn the_newest_follower_leads_if_the_lead_gives_up() {
     // The response comes 10 s after the first one gave up.
-    assert_eq!(impatient(1..=30).await, (20, 2));
-    assert_eq!(impatient((1..=30).rev()).await, (21, 1));
+    assert_eq!(impatient(1..=30, slow(false)).await, (20, 2));
+    assert_eq!(impatient((1..=30).rev(), slow(false)).await, (21, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_follower_waits_for_more_than_two_in_vain() {
     // Each newest one gives up first.
     let worst = [1].into_iter().chain((2..=30).rev());
-    let (good, calls) = impatient(worst).await;
+    let (good, calls) = impatient(worst, slow(false)).await;
     assert_eq!((good, calls), (19, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_call_goes_on_for_the_others() {
+    let worst = [1].into_iter().chain((2..=30).rev());
+    let orders: [Vec<u64>; 4] = [
+        (1..=30).collect(),
+        (1..=30).rev().collect(),
+        worst.collect(),
+        // Shuffled.
+        (1..=30).map(|n| n * 7 % 31).collect(),
+    ];
+    for order in orders {
+        // All that wait for 10 s or longer.
+        let outcome = impatient(order.iter().copied(), slow(true)).await;
+        assert_eq!(outcome, (21, 1), "{order:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_call_ends_at_the_head_if_all_are_gone() {
+    let layer = cache();
+    let (inner, mut calls) = super::server::plain();
+    let client = BoxCloneSyncService::new(layer.layer(inner).map_future(spawned));
+    let lead = begin(&client, post("{}")).await;
+    let follower = begin(&client, post("{}")).await;
+    settle().await;
+    drop((lead, follower));
+    settle().await;
+    let call = calls.next();
+    assert!(!call.is_forgotten());
+    let feed = call.answer();
+    settle().await;
+    assert!(feed.is_dropped());
+    assert_eq!((calls.count(), layer.usage().entries), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_follower_that_leads_calls_if_it_gives_up() {
+    let (inner, mut calls) = super::server::plain();
+    let inner = ConcurrencyLimit::new(inner, 2);
+    let mut blockers = [inner.clone(), inner.clone()];
+    let client = BoxCloneSyncService::new(cache().layer(inner).map_future(spawned));
+    let lead = begin(&client, post("{}")).await;
+    let first = begin(&client, post("{}")).await;
+    let second = begin(&client, post("{}")).await;
+    settle().await;
+    // The newest one leads, and waits until the inner service is ready.
+    calls.next().fail();
+    for blocker in &mut blockers {
+        blocker.ready().await.unwrap();
+    }
+    settle().await;
+    drop(second);
+    assert_eq!(calls.count(), 0);
+    drop(blockers);
+    settle().await;
+    calls.next().answer().data("x");
+    lead.await.unwrap_err();
+    assert_eq!(rest(done(first).await).await, "x");
+    assert_eq!(calls.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,16 +512,13 @@ async fn a_newest_follower_that_is_not_polled_is_passed_over() {
 #[tokio::test(start_paused = true)]
 async fn the_next_newest_leads_if_the_newest_goes_as_well() {
     let (client, mut calls) = server(&cache());
-    let mut begun = Vec::new();
-    for _ in 0..4 {
-        begun.push(begin(&client, post("{}")).await);
-    }
-    let last = begun.split_off(1);
+    let lead = begin(&client, post("{}")).await;
+    let begin = async || tokio::spawn(begin(&client, post("{}")).await);
+    let (oldest, second, newest) = (begin().await, begin().await, begin().await);
+    settle().await;
     calls.next();
-    drop(begun);
-    let [oldest, second, newest]: [Begun; 3] = last.try_into().ok().unwrap();
-    drop(newest);
-    let (oldest, second) = (tokio::spawn(oldest), tokio::spawn(second));
+    drop(lead);
+    newest.abort();
     sleep(ms(1)).await;
     let call = calls.next();
     assert_eq!(calls.count(), 0, "one calls");

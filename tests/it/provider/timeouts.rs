@@ -96,7 +96,7 @@ fn charges(reported: u64) -> [(Accounting, Charge, u64); 6] {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_without_a_response_costs_as_set() {
-    let attempt = TimeoutLayer::new();
+    let attempt = TimeoutLayer::new().attempt(seconds(30));
     let whole = TimeoutLayer::whole(seconds(30));
     for (accounting, charge, tokens) in charges(0) {
         let expected = [1, tokens, 0, 0, 0];
@@ -194,7 +194,7 @@ async fn each_attempt_costs_as_set() {
             .layer(TimeoutLayer::whole(seconds(600)))
             .layer(retry)
             .layer(layer)
-            .layer(TimeoutLayer::new())
+            .layer(TimeoutLayer::new().attempt(seconds(30)))
             .service_fn(silent);
         let error = service.oneshot(ask("")).await.unwrap_err();
         assert_eq!(TimedOut::of(&error), Some(TimedOut::Attempt(seconds(30))));
