@@ -195,15 +195,17 @@ impl Waiter {
         })
     }
 
-    /// Leaves the queue, before it is dropped.
-    pub(crate) fn leave(&mut self) {
-        if mem::take(&mut self.is_waiting) {
+    /// Leaves the queue, before it is dropped. Returns whether it was in it.
+    pub(crate) fn leave(&mut self) -> bool {
+        let was_waiting = mem::take(&mut self.is_waiting);
+        if was_waiting {
             self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
             self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             if self.is_head {
                 self.queue.head.add_permits(1);
             }
         }
+        was_waiting
     }
 
     /// The longest that it may wait.
