@@ -394,14 +394,42 @@ mod tests {
 
     #[test]
     fn returned_units_are_available_after_older_ones() {
+        // From the start on, and in a later lap.
+        for start in [0, 3 * SECOND] {
+            let log = SlidingCount::new(&Quota::per_second(3));
+            let _ = log.take(3, start).unwrap();
+            let start = start + SECOND;
+            let oldest = log.take(1, start).unwrap();
+            let older = log.take(1, start).unwrap();
+            let newer = log.take(1, start + SECOND / 2).unwrap();
+            log.give_back(&older, start + SECOND / 2);
+            assert!(log.take(1, start + SECOND / 2).is_err());
+            log.give_back(&oldest, start + SECOND / 2);
+            assert!(log.take(2, start + SECOND / 2).is_ok());
+            assert!(log.take(1, start + SECOND / 2).is_err());
+            log.give_back(&newer, start + SECOND);
+            assert!(log.take(1, start + SECOND).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_refund_counts_in_the_first_period() {
         let log = SlidingCount::new(&Quota::per_second(2));
         let older = log.take(1, 0).unwrap();
         let newer = log.take(1, SECOND / 2).unwrap();
         log.give_back(&older, SECOND / 2);
-        assert!(log.take(1, SECOND / 2).is_err());
-        assert!(log.take(1, SECOND).is_ok());
+        assert!(log.take(1, SECOND / 2).is_ok());
+        assert!(log.take(1, SECOND).is_err());
         log.give_back(&newer, SECOND);
         assert!(log.take(1, SECOND).is_ok());
+        // And after a change of the quota.
+        let log = SlidingCount::new(&Quota::per_second(2));
+        let older = log.take(1, 0).unwrap();
+        assert!(log.take(1, 0).is_ok());
+        log.give_back(&older, 0);
+        log.set_quota(&Quota::per_second(3), 0);
+        assert!(log.take(2, 0).is_ok());
+        assert!(log.take(1, 0).is_err());
     }
 
     #[test]
