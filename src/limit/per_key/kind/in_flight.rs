@@ -48,10 +48,6 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
         InFlightRule { name, limit }
     }
 
-    fn names(rule: &InFlightRule) -> Option<&'static str> {
-        rule.name
-    }
-
     fn rename(names: &mut Option<&'static str>, name: &'static str) {
         *names = Some(name);
     }

@@ -29,10 +29,6 @@ impl<A: Rate, B: Rate> Kind for (A, B) {
         (A::own(a), B::own(b))
     }
 
-    fn names((a, b): &Self::Rule) -> Self::Names {
-        (A::names(a), B::names(b))
-    }
-
     fn rename((first, _): &mut Self::Names, name: &'static str) {
         A::rename(first, name);
     }

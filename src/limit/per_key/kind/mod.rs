@@ -23,6 +23,10 @@ pub use self::{bucket::Bucket, in_flight::InFlight, window::Window};
 /// Bit of a count that follows a plan of the key's own, which the plan for all does not replace.
 const OWN: u64 = 1 << 63;
 
+/// The most units that are counted, so that a sum of a few cannot overflow. A quota of as many is
+/// no limit, and is not shown.
+const UNLIMITED: u64 = u64::MAX / 4;
+
 /// What a limit per key counts: a [`Bucket`], a [`Window`], requests [`InFlight`], or a pair of
 /// rates.
 ///
@@ -67,9 +71,6 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     fn own(rule: Self::Rule) -> Self::Rule {
         rule
     }
-
-    #[doc(hidden)]
-    fn names(rule: &Self::Rule) -> Self::Names;
 
     /// Sets the name of the first of the limits.
     #[doc(hidden)]
@@ -173,6 +174,32 @@ pub trait Rate: Kind {
             let most = Self::capacity(rule).saturating_mul(2);
             let over = (real - reserved).min(most.saturating_sub(self.used(now)));
             self.add(rule, Want::at_once(over), now);
+        }
+    }
+}
+
+/// The state of a rate after a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RateState {
+    name: &'static str,
+    quota: u64,
+    window_nanos: u64,
+    /// The units in use, times `unit`.
+    used: u64,
+    unit: u64,
+    reset_nanos: u64,
+}
+
+impl RateState {
+    fn show(&self, show: &mut dyn FnMut(Standing<'static>)) {
+        if self.quota < UNLIMITED {
+            show(Standing {
+                name: self.name,
+                quota: self.quota,
+                window: Duration::from_nanos(self.window_nanos),
+                remaining: self.quota.saturating_sub(self.used.div_ceil(self.unit)),
+                reset: Duration::from_nanos(self.reset_nanos),
+            });
         }
     }
 }

@@ -59,6 +59,7 @@ struct Shard<K: Kind> {
     /// The limit that new keys share if the table is full.
     newcomers: K,
     plan: K::Plan,
+    names: K::Names,
     rule: K::Rule,
     /// When the first of the rows at the last look is idle, or soon after it.
     look_again_at: u64,
@@ -91,6 +92,7 @@ impl<K: Kind> Table<K> {
                 rows: HashTable::new(),
                 newcomers: K::default(),
                 plan,
+                names,
                 rule: K::rule(plan, names),
                 look_again_at: 0,
                 given: 0,
@@ -283,7 +285,7 @@ impl<K: Kind> Table<K> {
 
 impl<K: Kind> Shard<K> {
     fn rule_of(&self, plan: Option<K::Plan>) -> K::Rule {
-        let own = |plan| K::own(K::rule(plan, K::names(&self.rule)));
+        let own = |plan| K::own(K::rule(plan, self.names));
         plan.map_or(self.rule, own)
     }
 }
