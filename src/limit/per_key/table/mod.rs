@@ -21,7 +21,7 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Want},
-    queues::{Owner, Queues},
+    queues::Queues,
 };
 use crate::{
     error::Rejected,
@@ -65,7 +65,6 @@ struct Shard<K: Kind> {
     look_again_at: u64,
     /// The most that had been given back to one of the rows that were removed.
     given: u64,
-    /// The queues of the keys for which requests wait.
     queues: Queues,
 }
 
@@ -125,7 +124,7 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.queues.units(hash, Owner::Key(key));
+                want.ahead = shard.queues.units(&key);
             }
             match shard.rows.find_mut(hash, |row| row.key == key) {
                 Some(row) => Admission::of(&mut row.count, &rule, want, now),
@@ -153,7 +152,7 @@ impl<K: Kind> Table<K> {
             return taken;
         }
         if !want.in_turn {
-            let ahead = shard.queues.units(hash, Owner::Newcomers);
+            let ahead = shard.queues.newcomers_units();
             want.ahead = want.ahead.saturating_add(ahead);
         }
         // A shared limit has the table's plan: a larger one would fill it for all other keys.
@@ -186,7 +185,7 @@ impl<K: Kind> Table<K> {
                 (changed, shard.queues.all())
             } else {
                 let changed = self.change_row(shard, key, hash, &rule, now, change);
-                (changed, shard.queues.of(hash, key))
+                (changed, shard.queues.of(&key))
             }
         };
         wake(&waiting);
@@ -204,7 +203,7 @@ impl<K: Kind> Table<K> {
     ) -> T {
         if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.key == key) {
             let changed = change(&mut row.get_mut().count, rule);
-            self.let_go_if_idle(row, &shard.queues, &mut shard.given, hash, now);
+            self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
             return changed;
         }
         // It was idle, and its row was removed.
