@@ -87,12 +87,7 @@ impl Log {
             // Release: pairs with the load in `free_at`.
             place.store(self.entry(now, lap).0, Ordering::Release);
         }
-        Ok(Mark {
-            cost,
-            place: first,
-            at: now,
-            given: 0,
-        })
+        Ok(Mark::in_window(cost, first, now))
     }
 
     pub(super) fn is_sealed(&self) -> bool {

@@ -131,7 +131,10 @@ impl Algorithm for SlidingCount {
 
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         let changed = self.changed(|window| window.wait(cost, now));
-        changed.unwrap_or_else(|| either!(&self.history, history => history.due_in(cost, now)))
+        changed.unwrap_or_else(|| match &self.history {
+            History::Log(log) => log.due_in(cost, now),
+            History::Ring(ring) => ring.wait(cost, now),
+        })
     }
 }
 
@@ -168,12 +171,7 @@ impl ChangedWindow {
             0 => {
                 let at = self.starts.start(&self.period, now);
                 self.starts.take(at, cost);
-                Ok(Mark {
-                    cost,
-                    place: at,
-                    at: now,
-                    given: 0,
-                })
+                Ok(Mark::in_window(cost, at, now))
             }
             wait => Err(Decision::after(wait)),
         }

@@ -7,7 +7,7 @@ use super::{
     hold::ReportingRelease, slots::Slots,
 };
 use crate::limit::{
-    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd, WaitLimits},
+    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd},
     rejection::{AsError, Rejection},
 };
 
@@ -17,12 +17,12 @@ use crate::limit::{
 #[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = UniformPriority>(
-    Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
+    pub(super) Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
 );
 
 /// Acquires a slot with the priority of a request.
 #[derive(Debug, Clone)]
-struct Asking<P>(P);
+pub(super) struct Asking<P>(pub(super) P);
 
 // ===== impl Asking =====
 
@@ -39,24 +39,6 @@ where
 // ===== impl Concurrency =====
 
 impl<S, F, H, P> Concurrency<S, F, H, P> {
-    pub(super) fn new(
-        inner: S,
-        limiter: &ConcurrencyLimiter,
-        limits: WaitLimits,
-        refusal: F,
-        hold: H,
-        priority: P,
-    ) -> Self {
-        Self(Limited {
-            inner,
-            gate: limiter.0.clone(),
-            limits,
-            cost: Asking(priority),
-            refusal,
-            hold: ReportingRelease(hold),
-        })
-    }
-
     crate::macros::inner!(0.inner);
 
     /// Returns the limiter, which this service shares with its clones.

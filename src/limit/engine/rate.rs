@@ -151,10 +151,7 @@ impl<A: Algorithm> RateLimiter<A> {
 
     #[cold]
     fn rejected(&self, decision: Decision, cost: u64) -> Rejected {
-        match decision {
-            Decision::Never => Rejected::never(self.limit, cost, self.algorithm.capacity()),
-            _ => Rejected::too_long(self.limit, Duration::ZERO, decision.wait()),
-        }
+        decision.rejection(self.limit, cost, self.algorithm.capacity())
     }
 }
 
@@ -187,13 +184,12 @@ where
     }
 
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
-        if *cost > self.algorithm.capacity() {
-            return Err(self.rejected(Decision::Never, *cost));
-        }
-        match self.algorithm.due_in(*cost, self.clock.now()) {
-            0 => Ok(()),
-            wait => Err(self.rejected(Decision::after(wait), *cost)),
-        }
+        let capacity = self.algorithm.capacity();
+        let decision = match *cost > capacity {
+            true => Decision::Never,
+            false => Decision::after(self.algorithm.due_in(*cost, self.clock.now())),
+        };
+        decision.or_reject(self.limit, *cost, capacity)
     }
 
     fn take_in_turn(&self, cost: &u64) -> Option<()> {

@@ -14,7 +14,6 @@ pub use self::forwarded::ForwardedBy;
 use super::{
     ClientKey, InvalidNetwork, Key, Networks,
     peer_ip::{PeerIp, peer},
-    prefixes::Prefixes,
 };
 
 /// No chain of proxies is longer. More entries than this only keep the server busy.
@@ -48,7 +47,8 @@ pub struct ClientIp {
     header: ForwardedBy,
     unreadable: OnInvalidHeader,
     unix_socket_proxy: bool,
-    prefixes: Prefixes,
+    /// How many bits addresses of one key share: of IPv4, and of IPv6.
+    prefixes: (u8, u8),
 }
 
 /// What a request counts for if its header can't be read.
@@ -111,7 +111,7 @@ impl ClientIp {
             header: ForwardedBy::default(),
             unreadable: OnInvalidHeader::default(),
             unix_socket_proxy: false,
-            prefixes: Prefixes::default(),
+            prefixes: (32, 64),
         }
     }
 
@@ -159,7 +159,7 @@ impl ClientIp {
     /// Counts addresses together that share so many bits: by default 32 of IPv4 and 64 of IPv6.
     #[must_use]
     pub fn prefix(mut self, ipv4: u8, ipv6: u8) -> Self {
-        self.prefixes = Prefixes { ipv4, ipv6 };
+        self.prefixes = (ipv4, ipv6);
         self
     }
 
@@ -234,7 +234,11 @@ impl ClientIp {
 impl<B> Key<Request<B>> for ClientIp {
     fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         match self.address(request) {
-            Some(address) => Some(self.prefixes.key(address)),
+            Some(address) => {
+                let (ipv4, ipv6) = self.prefixes;
+                let bits = if address.is_ipv4() { ipv4 } else { ipv6 };
+                Some(ClientKey::network(address, bits))
+            }
             None if self.unix_socket_proxy && !self.needs_header() => {
                 Some(ClientKey::name("unix socket"))
             }
