@@ -28,9 +28,9 @@ const LAST_INSTANT: u64 = SECOND_REFILL - 1;
 /// The refill of a bucket, without the state that it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refill {
-    capacity: u64,
+    pub(crate) capacity: u64,
     /// The refill time of a unit, rounded up so that rounding admits no more.
-    unit_nanos: u64,
+    pub(crate) unit_nanos: u64,
 }
 
 #[derive(Debug)]
@@ -68,15 +68,6 @@ impl Refill {
             capacity: quota.burst_size().min(LONGEST_BURST / unit_nanos),
             unit_nanos,
         }
-    }
-
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    #[cfg(feature = "per-key")]
-    pub(crate) fn unit_nanos(&self) -> u64 {
-        self.unit_nanos
     }
 
     /// Returns the refill time of a whole burst.
@@ -176,7 +167,7 @@ impl Gcra {
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        steady(&self.full_at, |word| self.read(word).1.capacity())
+        steady(&self.full_at, |word| self.read(word).1.capacity)
     }
 
     #[inline]

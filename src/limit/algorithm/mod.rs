@@ -40,7 +40,7 @@ impl Mark {
 ///
 /// `now` is in nanoseconds of a monotonic clock. Nothing is admitted but by `take` and
 /// `take_in_turn`, whose error is never [`Decision::Admit`].
-pub trait Algorithm {
+pub trait Algorithm: Send + Sync + 'static {
     /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64;
 

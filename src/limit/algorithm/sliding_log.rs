@@ -115,32 +115,26 @@ impl Log {
     /// The newest units become unclaimed again. Others stay claimed, and their places are free: they
     /// are available after the units that are older.
     pub(super) fn give_back(&self, mark: &Mark) {
-        let (first, cost) = (mark.place, mark.cost);
-        let end = first + cost;
+        let (first, end) = (mark.place, mark.place + mark.cost);
         // Acquire: as in `take`.
-        if self.claimed.load(Ordering::Acquire) == end {
-            // First of all, while they are claimed and no other thread writes them.
-            self.rewrite(first, cost, |lap| {
-                (self.entry(mark.at, lap), LogEntry::free(lap + 1))
-            });
-            let unclaimed =
-                self.claimed
-                    .compare_exchange(end, first, Ordering::AcqRel, Ordering::Acquire);
-            if unclaimed.is_err() {
-                self.rewrite(first, cost, |lap| {
-                    (LogEntry::free(lap + 1), LogEntry::free(lap))
-                });
-            }
-            return;
-        }
-        self.rewrite(first, cost, |lap| {
-            (self.entry(mark.at, lap), LogEntry::free(lap))
+        let is_newest = self.claimed.load(Ordering::Acquire) == end;
+        // First of all, while they are claimed and no other thread writes them.
+        self.rewrite(mark, |lap| {
+            let next = lap + u64::from(is_newest);
+            (self.entry(mark.at, lap), LogEntry::free(next))
         });
+        let unclaim = || {
+            self.claimed
+                .compare_exchange(end, first, Ordering::AcqRel, Ordering::Acquire)
+        };
+        if is_newest && unclaim().is_err() {
+            self.rewrite(mark, |lap| (LogEntry::free(lap + 1), LogEntry::free(lap)));
+        }
     }
 
     /// Replaces the entries of some units, unless others have taken their places.
-    fn rewrite(&self, first: u64, cost: u64, entries: impl Fn(u64) -> (LogEntry, LogEntry)) {
-        for unit in first..first + cost {
+    fn rewrite(&self, mark: &Mark, entries: impl Fn(u64) -> (LogEntry, LogEntry)) {
+        for unit in mark.place..mark.place + mark.cost {
             let (place, lap) = self.locate(unit);
             let (before, after) = entries(lap);
             // Release: pairs with the load in `free_at`.

@@ -65,10 +65,13 @@ struct ChangedWindow {
 
 impl SlidingCount {
     pub(crate) fn new(quota: &Quota) -> Self {
-        Self {
-            history: History::new(quota),
-            changed: Mutex::new(None),
-        }
+        let (units, period) = (quota.units(), quota.period_nanos());
+        let history = match units <= LARGEST_LOG {
+            true => History::Log(Log::new(units, period)),
+            false => History::Ring(Ring::new(units, period)),
+        };
+        let changed = Mutex::new(None);
+        Self { history, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ChangedWindow>> {
@@ -135,19 +138,6 @@ impl Algorithm for SlidingCount {
             History::Log(log) => log.due_in(cost, now),
             History::Ring(ring) => ring.wait(cost, now),
         })
-    }
-}
-
-// ===== impl History =====
-
-impl History {
-    fn new(quota: &Quota) -> Self {
-        let (units, period) = (quota.units(), quota.period_nanos());
-        if units <= LARGEST_LOG {
-            Self::Log(Log::new(units, period))
-        } else {
-            Self::Ring(Ring::new(units, period))
-        }
     }
 }
 

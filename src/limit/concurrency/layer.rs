@@ -2,7 +2,7 @@ use tower_layer::Layer;
 
 use super::{
     Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders,
-    hold::ReportingRelease, service::Asking,
+    hold::ReportingRelease,
 };
 use crate::limit::{
     engine::{Limited, UntilBodyEnd, UntilResponse, WaitLimits},
@@ -174,7 +174,7 @@ impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
             inner,
             gate: self.limiter.0.clone(),
             limits: self.limits,
-            cost: Asking(self.priority.clone()),
+            cost: self.priority.clone(),
             refusal: self.refusal.clone(),
             hold: ReportingRelease(self.hold.clone()),
         })

@@ -129,7 +129,7 @@ impl<G: Limiter> Front<G> {
         };
         Ok(Box::pin(async move {
             let last = match G::RESERVES {
-                true => front.place.deadline(),
+                true => front.place.deadline,
                 false => front.place.last_instant(),
             };
             match before(last, front.place.reach_head()).await {
@@ -145,7 +145,7 @@ impl<G: Limiter> Front<G> {
                 return self.expire();
             }
             let looked = self.gate.look(&self.ask);
-            let (now, deadline) = (Instant::now(), self.place.deadline());
+            let (now, deadline) = (Instant::now(), self.place.deadline);
             let last = self.place.last_instant();
             let rejected = match looked {
                 Ok(()) if last.is_none_or(|last| now <= last) => {
@@ -197,7 +197,7 @@ impl<G: Limiter> Front<G> {
     }
 
     fn reject(mut self, rejected: Rejected) -> Result<Self, Rejected> {
-        let rejected = rejected.within(self.place.max_wait());
+        let rejected = rejected.within(self.place.max_wait);
         self.pass = self.refuse(&rejected);
         self.pass.is_some().then_some(self).ok_or(rejected)
     }
@@ -214,7 +214,8 @@ impl<G: Limiter> Front<G> {
             .ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
     }
 
-    fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
+    /// Counts that the request is rejected. It may pass all the same.
+    pub(super) fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
         self.gate.refuse(&self.ask, rejected)
     }
 
@@ -226,11 +227,6 @@ impl<G: Limiter> Front<G> {
         }
         let late = self.gate.late(&self.ask);
         self.place.expiry(late)
-    }
-
-    /// Handles a turn that has expired: the request is rejected.
-    pub(super) fn expired(&self, rejected: &Rejected) {
-        drop(self.refuse(rejected));
     }
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.

@@ -114,18 +114,12 @@ impl<A: Algorithm> RateLimiter<A> {
 
     /// The same for a request that may give the units back.
     #[inline]
-    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected>
-    where
-        A: Send + Sync,
-    {
+    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
         self.permit(|| self.take(cost))
     }
 
     #[inline]
-    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E>
-    where
-        A: Send + Sync,
-    {
+    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E> {
         // Acquire: pairs with the addition in `set_quota`, so that the mark is not older.
         let epoch = self.epoch.load(Ordering::Acquire);
         Ok(Permit {
@@ -140,10 +134,7 @@ impl<A: Algorithm> RateLimiter<A> {
         self: &'a Arc<Self>,
         cost: u64,
         max_wait: Duration,
-    ) -> Result<Permit<'a>, Rejected>
-    where
-        A: Send + Sync + 'static,
-    {
+    ) -> Result<Permit<'a>, Rejected> {
         let in_turn = || self.algorithm.take_in_turn(cost, self.clock.now());
         let take = |front: Front<Arc<Self>>| front.take_by(|_, _| self.permit(in_turn).ok());
         acquire_by(self, cost, max_wait, self.take_permit(cost), take).await
@@ -155,7 +146,7 @@ impl<A: Algorithm> RateLimiter<A> {
     }
 }
 
-impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
+impl<A: Algorithm> Refund for RateLimiter<A> {
     fn refund(&self, epoch: u64, mark: &Mark) {
         let quota = self.lock();
         // Relaxed: only changed under the lock.
@@ -167,10 +158,7 @@ impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
     }
 }
 
-impl<A> Limiter for Arc<RateLimiter<A>>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
+impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     type Ask = u64;
     type Pass = ();
 

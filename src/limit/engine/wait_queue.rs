@@ -63,8 +63,10 @@ pub struct Waiter {
     units: u64,
     is_head: bool,
     is_waiting: bool,
-    max_wait: Duration,
-    deadline: Option<Instant>,
+    /// The longest that it may wait.
+    pub(super) max_wait: Duration,
+    /// Until when it may wait; `None` is for ever.
+    pub(super) deadline: Option<Instant>,
 }
 
 // ===== impl WaitQueue =====
@@ -206,16 +208,6 @@ impl Waiter {
             }
         }
         was_waiting
-    }
-
-    /// The longest that it may wait.
-    pub(crate) fn max_wait(&self) -> Duration {
-        self.max_wait
-    }
-
-    /// Until when it may wait; `None` is for ever.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// When it has waited for too long, with the lateness of the timers of those ahead of it.

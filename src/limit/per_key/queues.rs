@@ -15,7 +15,7 @@ pub(super) struct Queues {
     /// Of the keys for which requests wait.
     keys: HashMap<ClientKey, Arc<WaitQueue>>,
     /// Of all keys that were new when the table was full, and wait for the limit that they share.
-    newcomers: Arc<WaitQueue>,
+    pub(super) newcomers: Arc<WaitQueue>,
 }
 
 /// How long new keys in a full table wait for the limit that they share before they look whether
@@ -48,11 +48,6 @@ impl Queues {
         let place = join(queue.clone())?;
         self.keys.insert(key, queue);
         Ok(place)
-    }
-
-    /// Returns the queue of new keys.
-    pub(super) fn newcomers(&self) -> Arc<WaitQueue> {
-        self.newcomers.clone()
     }
 
     /// Removes the queue of a key if it is empty.

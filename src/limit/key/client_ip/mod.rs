@@ -170,15 +170,18 @@ impl ClientIp {
     #[must_use]
     pub fn address<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let peer = peer(request.extensions());
+        let is_single = self.header == ForwardedBy::XRealIp;
+        let is_trusted = |trusted: &Networks| match peer {
+            Some(peer) => trusted.contains(peer),
+            None => self.unix_socket_proxy,
+        };
         let found = match &self.trust {
             Trust::Count(0) => return peer,
+            Trust::Networks(trusted) if !is_trusted(trusted) => return peer,
+            Trust::Count(2..) if is_single => Err(None),
+            _ if is_single => self.single(request.headers()),
             Trust::Count(proxies) => self.counted(request.headers(), *proxies),
-            Trust::Networks(trusted)
-                if peer.map_or(self.unix_socket_proxy, |peer| trusted.contains(peer)) =>
-            {
-                self.walked(request.headers(), trusted)
-            }
-            Trust::Networks(_) => return peer,
+            Trust::Networks(trusted) => self.walked(request.headers(), trusted),
         };
         match (found, self.unreadable) {
             (Ok(client), _) => Some(client),
@@ -188,13 +191,6 @@ impl ClientIp {
     }
 
     fn counted(&self, headers: &HeaderMap, proxies: usize) -> ClientOrHop {
-        if self.header == ForwardedBy::XRealIp {
-            return if proxies == 1 {
-                self.single(headers)
-            } else {
-                Err(None)
-            };
-        }
         let mut hops = self.header.hops(headers);
         let mut nearest = None;
         for _ in 0..proxies.min(MAX_HOPS) {
@@ -204,9 +200,6 @@ impl ClientIp {
     }
 
     fn walked(&self, headers: &HeaderMap, trusted: &Networks) -> ClientOrHop {
-        if self.header == ForwardedBy::XRealIp {
-            return self.single(headers);
-        }
         let mut hops = self.header.hops(headers);
         let mut nearest = None;
         for hop in hops.by_ref().take(MAX_HOPS) {

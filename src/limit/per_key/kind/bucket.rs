@@ -1,4 +1,4 @@
-use super::{Kind, OWN, Rate, RateState, Want, sealed::Sealed};
+use super::{Count, Kind, OWN, Rate, RateState, Want};
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -106,9 +106,9 @@ impl Bucket {
     }
 }
 
-impl Sealed for Bucket {}
+impl Kind for Bucket {}
 
-impl Kind for Bucket {
+impl Count for Bucket {
     type Plan = Quota;
     type Rule = BucketRule;
     type Names = &'static str;
@@ -117,11 +117,10 @@ impl Kind for Bucket {
     type Until = UntilResponse;
 
     const LIMIT: LimitKind = LimitKind::TokenBucket;
-    const HELD: bool = false;
 
     fn rule(plan: Quota, name: &'static str) -> BucketRule {
         let refill = Refill::new(&plan);
-        let unit = refill.unit_nanos();
+        let unit = refill.unit_nanos;
         BucketRule { name, refill, unit }
     }
 
@@ -166,7 +165,7 @@ impl Kind for Bucket {
     #[inline]
     fn decide(&self, rule: &BucketRule, want: Want, now: u64) -> Decision {
         let refill = &rule.refill;
-        if want.cost > refill.capacity() {
+        if want.cost > refill.capacity {
             return Decision::Never;
         }
         let full_at = self.full_by(refill);
@@ -231,7 +230,7 @@ impl Kind for Bucket {
     }
 
     fn capacity(rule: &BucketRule) -> u64 {
-        rule.refill.capacity()
+        rule.refill.capacity
     }
 
     #[inline]
@@ -240,10 +239,10 @@ impl Kind for Bucket {
         let used = self.full_by(refill).saturating_sub(now);
         RateState {
             name: rule.name,
-            quota: refill.capacity(),
+            quota: refill.capacity,
             window_nanos: refill.burst_nanos(),
             used,
-            unit: refill.unit_nanos(),
+            unit: refill.unit_nanos,
             reset_nanos: used,
         }
     }

@@ -1,4 +1,4 @@
-use super::{Kind, OWN, Rate, RateState, UNLIMITED, Want, sealed::Sealed};
+use super::{Count, Kind, OWN, Rate, RateState, UNLIMITED, Want};
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -45,9 +45,9 @@ impl Window {
     }
 }
 
-impl Sealed for Window {}
+impl Kind for Window {}
 
-impl Kind for Window {
+impl Count for Window {
     type Plan = Quota;
     type Rule = WindowRule;
     type Names = &'static str;
@@ -57,7 +57,6 @@ impl Kind for Window {
     type Until = UntilResponse;
 
     const LIMIT: LimitKind = LimitKind::SlidingWindow;
-    const HELD: bool = false;
 
     fn rule(plan: Quota, name: &'static str) -> WindowRule {
         let units = plan.units().min(UNLIMITED);

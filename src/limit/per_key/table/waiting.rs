@@ -57,7 +57,7 @@ impl<K: Kind> Table<K> {
             || shard.queues.units(&key) > 0;
         match has_own {
             true => shard.queues.join(key, join),
-            false => join(shard.queues.newcomers()),
+            false => join(shard.queues.newcomers.clone()),
         }
     }
 

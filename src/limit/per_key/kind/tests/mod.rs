@@ -36,7 +36,7 @@ impl Model {
     }
 }
 
-fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
+fn window(units: u64) -> (Window, <Window as Count>::Rule) {
     let rule = Window::rule(Quota::per_second(units), "a");
     (Window::default(), rule)
 }
@@ -211,7 +211,7 @@ proptest! {
         reals in prop::collection::vec(any::<u64>(), 1..20),
     ) {
         let quota = Quota::per_second(units);
-        let rule = <(Bucket, Window) as Kind>::rule((quota, quota), ("a", "b"));
+        let rule = <(Bucket, Window) as Count>::rule((quota, quota), ("a", "b"));
         let mut both = <(Bucket, Window)>::default();
         for real in reals {
             if let Ok(mark) = both.take(&rule, Want::at_once(0), 0) {
