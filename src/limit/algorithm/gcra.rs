@@ -42,9 +42,9 @@ pub struct Gcra {
     refills: [SharedRefill; 2],
     /// The nanoseconds that were given back since the start.
     given: AtomicU64,
-    /// The refill time of the used units that did not fit into a smaller quota. It passes while the
-    /// bucket is full, and the rest counts again once the quota is larger, so that no units come
-    /// from changes of the quota.
+    /// The refill time of the used units that did not fit into a smaller quota. It passes once the
+    /// bucket is full, and the rest counts again if the quota is larger, so that no units come from
+    /// changes of the quota.
     ///
     /// Locked while something is given back or the quota is changed. Requests that take do not
     /// lock.
@@ -211,9 +211,17 @@ impl Algorithm for Gcra {
         self.refills[usize::from(other != 0)].store(refill);
         loop {
             let (full_at, before) = self.read(word);
-            let used = full_at.saturating_add(*excess).saturating_sub(now);
-            let used = refill.convert(used, before.unit_nanos);
-            let counts = used.min(refill.burst_nanos());
+            let convert = |nanos| refill.convert(nanos, before.unit_nanos);
+            let left = excess.saturating_sub(now.saturating_sub(full_at));
+            let used = full_at.saturating_sub(now).saturating_add(left);
+            // If nothing was left over before, the bucket is empty now. Otherwise it has as much
+            // room as before.
+            let ceiling = match left {
+                0 => used,
+                _ => left.saturating_add(before.burst_nanos()),
+            };
+            let over = convert(ceiling).saturating_sub(refill.burst_nanos());
+            let counts = convert(used).saturating_sub(over);
             // Never an earlier instant than now, so that no number comes a second time, unless the
             // quota is changed twice in a nanosecond.
             let full_at = now.saturating_add(counts).min(LAST_INSTANT);
@@ -225,7 +233,7 @@ impl Algorithm for Gcra {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    *excess = used - counts;
+                    *excess = convert(used) - counts;
                     break;
                 }
                 Err(newer) => word = newer,
@@ -385,6 +393,18 @@ mod tests {
             let sum = alternating(quotas, 1..=101);
             assert!(sum <= 1_000 + 28 + 10, "{sum} of {quotas:?}");
         }
+    }
+
+    #[test]
+    fn the_same_quota_again_changes_nothing() {
+        let bucket = Gcra::new(&Quota::per_hour(1_000));
+        assert!(bucket.take(1_000, 0).is_ok());
+        for minute in 0..=60 {
+            bucket.set_quota(&Quota::per_hour(10), minute * 60 * SECOND);
+        }
+        assert_eq!(admitted(&bucket, 3_600 * SECOND), 10);
+        bucket.set_quota(&Quota::per_hour(1_000), 3_600 * SECOND);
+        assert_eq!(admitted(&bucket, 3_600 * SECOND), 0);
     }
 
     #[test]

@@ -76,10 +76,9 @@ impl Bucket {
 
     /// Returns the ceiling in nanoseconds, or 0 if it has none.
     fn ceiling(&self) -> u64 {
-        if self.is_overdrawn() {
-            (self.given % ERA) * CEILING
-        } else {
-            0
+        match self.is_overdrawn() {
+            true => (self.given % ERA) * CEILING,
+            false => 0,
         }
     }
 
@@ -154,12 +153,14 @@ impl Count for Bucket {
             return;
         }
         let used = self.full_at.saturating_sub(now);
+        // If it was overdrawn before, it has as much room as before.
+        let ceiling = self.ceiling().max(used);
         if used > 0 {
             self.begin_era();
         }
-        let used = rule.refill.convert(used, before);
-        self.full_at = now.saturating_add(used);
-        self.set_ceiling(used, &rule.refill);
+        let convert = |nanos| rule.refill.convert(nanos, before);
+        self.full_at = now.saturating_add(convert(used));
+        self.set_ceiling(convert(ceiling), &rule.refill);
     }
 
     #[inline]
@@ -207,10 +208,9 @@ impl Count for Bucket {
     }
 
     fn given(&self) -> u64 {
-        if self.is_overdrawn() {
-            self.given | (ERA - 1)
-        } else {
-            self.given
+        match self.is_overdrawn() {
+            true => self.given | (ERA - 1),
+            false => self.given,
         }
     }
 

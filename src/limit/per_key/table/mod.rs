@@ -239,10 +239,11 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    /// Shows the state of a key that has used nothing.
-    pub(super) fn full_standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
-        let rule = lock(&self.shards[0]).rule;
-        K::standings(&K::default().left(&rule, 0), show);
+    /// Returns the state of a key that has used nothing.
+    pub(super) fn full_standings(&self) -> Vec<Standing<'static>> {
+        let (rule, mut all) = (lock(&self.shards[0]).rule, Vec::new());
+        K::standings(&K::default().left(&rule, 0), &mut |one| all.push(one));
+        all
     }
 
     fn hash(&self, key: &ClientKey) -> u64 {

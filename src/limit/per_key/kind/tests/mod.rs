@@ -394,6 +394,22 @@ fn a_larger_burst_gets_only_what_has_refilled() {
 }
 
 #[test]
+fn alternating_small_quotas_lock_nobody_out() {
+    let rules = [1_000, 10, 20].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
+    let [large, small, other] = &rules;
+    let mut bucket = Bucket::default();
+    assert!(bucket.take(large, Want::at_once(1_000), HOUR).is_ok());
+    for minute in 0..60 {
+        bucket.adopt(small, HOUR + minute * 60 * SECOND);
+        bucket.adopt(other, HOUR + minute * 60 * SECOND + 30 * SECOND);
+    }
+    // Half an hour by either gives 15.
+    assert!(bucket.take(other, Want::at_once(14), 2 * HOUR).is_ok());
+    assert!(bucket.take(other, Want::at_once(2), 2 * HOUR).is_err());
+    assert!(bucket.take(large, Want::at_once(2), 2 * HOUR).is_err());
+}
+
+#[test]
 fn a_smaller_quota_in_between_changes_nothing() {
     let [large, small] = [1_000, 10].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
     let mut bucket = Bucket::default();
