@@ -112,8 +112,8 @@ impl Log {
 
     /// Gives back units that did not start. One thread at a time.
     ///
-    /// The newest units become unclaimed again. Others stay claimed, and their places are free: they
-    /// are available after the units that are older.
+    /// The newest units become unclaimed again. Others stay claimed, and their places are free:
+    /// they are available after the units that are older.
     pub(super) fn give_back(&self, mark: &Mark) {
         let (first, end) = (mark.place, mark.place + mark.cost);
         // Acquire: as in `take`.

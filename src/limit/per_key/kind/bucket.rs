@@ -141,8 +141,8 @@ impl Count for Bucket {
     }
 
     /// Converts what was used into the time of another quota, rounded up. If that is more than the
-    /// quota, the bucket counts as empty, so that no key is locked out for longer than the new quota
-    /// takes to refill. The rest counts if the quota grows again.
+    /// quota, the bucket counts as empty, so that no key is locked out for longer than the new
+    /// quota takes to refill. The rest counts if the quota grows again.
     fn adopt(&mut self, rule: &BucketRule, now: u64) {
         if self.follows(rule) {
             return;
