@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "per-key", feature = "provider"))]
 use crate::error::{LimitKind, Rejected};
 
 /// The decision of a limiter: now, later, or never.
@@ -49,8 +48,7 @@ impl Decision {
         }
     }
 
-    /// Returns the rejection by `limit` of a request that does not wait.
-    #[cfg(any(feature = "per-key", feature = "provider"))]
+    /// Returns the rejection by `limit` of a request that does not wait, unless it may start.
     #[inline]
     pub(crate) fn or_reject(
         self,
@@ -58,10 +56,17 @@ impl Decision {
         cost: u64,
         capacity: u64,
     ) -> Result<(), Rejected> {
+        if self.is_admit() {
+            return Ok(());
+        }
+        Err(self.rejection(limit, cost, capacity))
+    }
+
+    /// Returns the rejection by `limit` of a request that may not start.
+    pub(crate) fn rejection(self, limit: LimitKind, cost: u64, capacity: u64) -> Rejected {
         match self {
-            Self::Admit => Ok(()),
-            Self::Wait(_) => Err(Rejected::too_long(limit, Duration::ZERO, self.wait())),
-            Self::Never => Err(Rejected::never(limit, cost, capacity)),
+            Self::Never => Rejected::never(limit, cost, capacity),
+            _ => Rejected::too_long(limit, Duration::ZERO, self.wait()),
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::{
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
 };
 
-/// A quarter of the range: an instant plus a burst leaves the highest bit free.
+/// A quarter of the range: an instant plus a burst leaves the highest bit free. The bucket of an
+/// unlimited quota has as many units.
 const LONGEST_BURST: u64 = u64::MAX / 4;
 
 /// The bit of the number that says which refill applies.
@@ -27,9 +28,9 @@ const LAST_INSTANT: u64 = SECOND_REFILL - 1;
 /// The refill of a bucket, without the state that it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refill {
-    capacity: u64,
+    pub(crate) capacity: u64,
     /// The refill time of a unit, rounded up so that rounding admits no more.
-    unit_nanos: u64,
+    pub(crate) unit_nanos: u64,
 }
 
 #[derive(Debug)]
@@ -41,9 +42,13 @@ pub struct Gcra {
     refills: [SharedRefill; 2],
     /// The nanoseconds that were given back since the start.
     given: AtomicU64,
+    /// The refill time of the used units that did not fit into a smaller quota. It passes once the
+    /// bucket is full, and the rest counts again if the quota is larger, so that no units come from
+    /// changes of the quota.
+    ///
     /// Locked while something is given back or the quota is changed. Requests that take do not
     /// lock.
-    changes: Mutex<Excess>,
+    excess: Mutex<u64>,
 }
 
 /// A [`Refill`] in atomic numbers.
@@ -51,16 +56,6 @@ pub struct Gcra {
 struct SharedRefill {
     capacity: AtomicU64,
     unit_nanos: AtomicU64,
-}
-
-/// The used units that did not fit into a smaller quota. They refill at the rate at which they were
-/// used, and count again once the quota is larger, so that no units come from changes of the quota.
-#[derive(Debug)]
-struct Excess {
-    /// Their refill time, from the instant `at` on.
-    nanos: u64,
-    unit_nanos: u64,
-    at: u64,
 }
 
 // ===== impl Refill =====
@@ -73,15 +68,6 @@ impl Refill {
             capacity: quota.burst_size().min(LONGEST_BURST / unit_nanos),
             unit_nanos,
         }
-    }
-
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    #[cfg(feature = "per-key")]
-    pub(crate) fn unit_nanos(&self) -> u64 {
-        self.unit_nanos
     }
 
     /// Returns the refill time of a whole burst.
@@ -104,6 +90,13 @@ impl Refill {
         let taken = cost.saturating_mul(self.unit_nanos);
         full_at.max(start).saturating_add(taken)
     }
+
+    /// Returns the refill time of the units that take `nanos` to refill at one per `unit_nanos`,
+    /// rounded up.
+    pub(crate) fn convert(&self, nanos: u64, unit_nanos: u64) -> u64 {
+        let nanos = u128::from(nanos) * u128::from(self.unit_nanos);
+        u64::try_from(nanos.div_ceil(unit_nanos.into())).unwrap_or(u64::MAX)
+    }
 }
 
 // ===== impl Gcra =====
@@ -115,7 +108,7 @@ impl Gcra {
             full_at: AtomicU64::new(0),
             refills: [SharedRefill::new(refill), SharedRefill::new(refill)],
             given: AtomicU64::new(0),
-            changes: Mutex::new(Excess::NONE),
+            excess: Mutex::new(0),
         }
     }
 
@@ -167,14 +160,14 @@ impl Gcra {
         (word & LAST_INSTANT, refill.load())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Excess> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.excess.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Algorithm for Gcra {
     fn capacity(&self) -> u64 {
-        steady(&self.full_at, |word| self.read(word).1.capacity())
+        steady(&self.full_at, |word| self.read(word).1.capacity)
     }
 
     #[inline]
@@ -190,7 +183,7 @@ impl Algorithm for Gcra {
     /// What was taken first refills first, and earlier by all that was given back since, which may
     /// have been taken before it. So nothing is given back twice, or after it has refilled.
     fn give_back(&self, mark: &Mark, now: u64) {
-        let _changes = self.lock();
+        let _excess = self.lock();
         // Relaxed: only changed under the lock.
         let (_, refill) = self.read(self.full_at.load(Ordering::Relaxed));
         let given = self.given.load(Ordering::Relaxed);
@@ -218,11 +211,20 @@ impl Algorithm for Gcra {
         self.refills[usize::from(other != 0)].store(refill);
         loop {
             let (full_at, before) = self.read(word);
-            let all = excess.with(full_at.saturating_sub(now), before, refill, now);
-            let used = all.min(u128::from(refill.burst_nanos())) as u64;
+            let convert = |nanos| refill.convert(nanos, before.unit_nanos);
+            let left = excess.saturating_sub(now.saturating_sub(full_at));
+            let used = full_at.saturating_sub(now).saturating_add(left);
+            // If nothing was left over before, the bucket is empty now. Otherwise it has as much
+            // room as before.
+            let ceiling = match left {
+                0 => used,
+                _ => left.saturating_add(before.burst_nanos()),
+            };
+            let over = convert(ceiling).saturating_sub(refill.burst_nanos());
+            let counts = convert(used).saturating_sub(over);
             // Never an earlier instant than now, so that no number comes a second time, unless the
             // quota is changed twice in a nanosecond.
-            let full_at = now.saturating_add(used).min(LAST_INSTANT);
+            let full_at = now.saturating_add(counts).min(LAST_INSTANT);
             // Release: a thread that sees the number sees its refill.
             match self.full_at.compare_exchange_weak(
                 word,
@@ -231,7 +233,7 @@ impl Algorithm for Gcra {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    excess.keep(all - u128::from(used), before, refill, now);
+                    *excess = convert(used) - counts;
                     break;
                 }
                 Err(newer) => word = newer,
@@ -271,45 +273,6 @@ impl SharedRefill {
     fn store(&self, refill: Refill) {
         self.capacity.store(refill.capacity, Ordering::Release);
         self.unit_nanos.store(refill.unit_nanos, Ordering::Release);
-    }
-}
-
-// ===== impl Excess =====
-
-impl Excess {
-    const NONE: Self = Self {
-        nanos: 0,
-        unit_nanos: 1,
-        at: 0,
-    };
-
-    fn left(&self, now: u64) -> u64 {
-        self.nanos.saturating_sub(now.saturating_sub(self.at))
-    }
-
-    /// Returns the refill time of all used units by the refill `after`, of which `used` nanoseconds
-    /// are left by the refill `before`.
-    fn with(&self, used: u64, before: Refill, after: Refill, now: u64) -> u128 {
-        let convert = |nanos: u64, unit_nanos: u64| {
-            (u128::from(nanos) * u128::from(after.unit_nanos)).div_ceil(unit_nanos.into())
-        };
-        convert(used, before.unit_nanos) + convert(self.left(now), self.unit_nanos)
-    }
-
-    /// Keeps what is left over, in the time of the refill `after`, at the faster of the rates that
-    /// it was used at.
-    fn keep(&mut self, over: u128, before: Refill, after: Refill, now: u64) {
-        let unit_nanos = match self.left(now) {
-            0 => before.unit_nanos,
-            _ => before.unit_nanos.min(self.unit_nanos),
-        };
-        let nanos = over.saturating_mul(unit_nanos.into());
-        let nanos = nanos.div_ceil(after.unit_nanos.into());
-        *self = Self {
-            nanos: u64::try_from(nanos).unwrap_or(u64::MAX),
-            unit_nanos,
-            at: now,
-        };
     }
 }
 
@@ -405,6 +368,43 @@ mod tests {
         // An hour later as much again is there.
         bucket.set_quota(&large, 7 + 3_601 * SECOND);
         assert_eq!(admitted(&bucket, 7 + 3_601 * SECOND), 1_000);
+    }
+
+    /// Takes one unit of each of these quotas in turn, at each of these seconds.
+    fn alternating(quotas: &[Quota], seconds: impl Iterator<Item = u64>) -> usize {
+        let bucket = Gcra::new(&quotas[0]);
+        let instants = seconds.flat_map(|second| std::iter::repeat_n(second * SECOND, 4_000));
+        let takes = instants.zip(quotas.iter().cycle()).map(|(now, quota)| {
+            bucket.set_quota(quota, now);
+            bucket.take(1, now)
+        });
+        takes.filter(Result::is_ok).count()
+    }
+
+    #[test]
+    fn alternating_bursts_and_rates_create_no_units() {
+        let (large, small) = (Quota::per_hour(1_000), Quota::per_hour(10));
+        let bursts = [large, large.burst(10)];
+        let all = [large, small, small.burst(1_000), large.burst(10)];
+        for quotas in [&bursts[..], &[large, small], &all] {
+            let sum = alternating(quotas, 1..2);
+            assert!((990..=1_010).contains(&sum), "{sum} of {quotas:?}");
+            // In 100 s the fastest gives 28.
+            let sum = alternating(quotas, 1..=101);
+            assert!(sum <= 1_000 + 28 + 10, "{sum} of {quotas:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_quota_again_changes_nothing() {
+        let bucket = Gcra::new(&Quota::per_hour(1_000));
+        assert!(bucket.take(1_000, 0).is_ok());
+        for minute in 0..=60 {
+            bucket.set_quota(&Quota::per_hour(10), minute * 60 * SECOND);
+        }
+        assert_eq!(admitted(&bucket, 3_600 * SECOND), 10);
+        bucket.set_quota(&Quota::per_hour(1_000), 3_600 * SECOND);
+        assert_eq!(admitted(&bucket, 3_600 * SECOND), 0);
     }
 
     #[test]

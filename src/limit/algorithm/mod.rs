@@ -23,11 +23,24 @@ pub struct Mark {
     pub(crate) given: u64,
 }
 
+impl Mark {
+    /// Returns the mark of a request in a window.
+    fn in_window(cost: u64, place: u64, at: u64) -> Self {
+        let given = 0;
+        Self {
+            cost,
+            place,
+            at,
+            given,
+        }
+    }
+}
+
 /// The interface of token bucket and sliding window.
 ///
 /// `now` is in nanoseconds of a monotonic clock. Nothing is admitted but by `take` and
 /// `take_in_turn`, whose error is never [`Decision::Admit`].
-pub trait Algorithm {
+pub trait Algorithm: Send + Sync + 'static {
     /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64;
 

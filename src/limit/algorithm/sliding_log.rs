@@ -21,7 +21,7 @@ const SEALED: u64 = 1 << 63;
 pub(super) struct Log {
     /// The number of claimed units, and [`SEALED`].
     claimed: AtomicU64,
-    /// For each place, the start of its unit and the parity of its lap; see [`LogEntry`].
+    /// For each place, when it is free again and the parity of its lap; see [`LogEntry`].
     places: Box<[AtomicU64]>,
     period: u64,
 }
@@ -29,9 +29,9 @@ pub(super) struct Log {
 /// The content of a place: nanoseconds rounded up to an even number, and the parity of the lap in
 /// the lowest bit.
 ///
-/// A unit is claimed before its start is written. In between, its place has the start of the lap
+/// A unit is claimed before its entry is written. In between, its place has the entry of the lap
 /// before, which would look expired; the bit tells the two apart. One bit is enough, because the
-/// place can't be claimed for the next lap until the start of this one is written.
+/// place can't be claimed for the next lap until the entry of this one is written.
 #[derive(Clone, Copy)]
 struct LogEntry(u64);
 
@@ -39,7 +39,7 @@ struct LogEntry(u64);
 
 impl Log {
     pub(super) fn new(units: u64, period: u64) -> Self {
-        let before_the_first_lap = LogEntry::new(0, 1).0;
+        let before_the_first_lap = LogEntry::free(1).0;
         Self {
             claimed: AtomicU64::new(0),
             places: (0..units)
@@ -85,14 +85,9 @@ impl Log {
         for unit in first..first + cost {
             let (place, lap) = self.locate(unit);
             // Release: pairs with the load in `free_at`.
-            place.store(LogEntry::new(now, lap).0, Ordering::Release);
+            place.store(self.entry(now, lap).0, Ordering::Release);
         }
-        Ok(Mark {
-            cost,
-            place: first,
-            at: now,
-            given: 0,
-        })
+        Ok(Mark::in_window(cost, first, now))
     }
 
     pub(super) fn is_sealed(&self) -> bool {
@@ -106,43 +101,40 @@ impl Log {
         let claimed = self.claimed.fetch_or(SEALED, Ordering::AcqRel);
         for unit in claimed.saturating_sub(self.capacity())..claimed {
             let (place, lap) = self.locate(unit);
-            let start = LogEntry(place.load(Ordering::Acquire));
-            // Claimed, and not written yet: it starts now.
-            each(if start.is_of(lap) { start.nanos() } else { now }, 1);
+            let entry = LogEntry(place.load(Ordering::Acquire));
+            // If it is claimed and not written yet, it starts now.
+            let free_at = entry.free_at(lap).unwrap_or(u64::MAX);
+            if free_at > now {
+                each(free_at.saturating_sub(self.period).min(now), 1);
+            }
         }
     }
 
     /// Gives back units that did not start. One thread at a time.
     ///
-    /// The newest units become unclaimed again. Others stay claimed, and count as if they had
-    /// started long ago: they are available after the units that are older.
+    /// The newest units become unclaimed again. Others stay claimed, and their places are free:
+    /// they are available after the units that are older.
     pub(super) fn give_back(&self, mark: &Mark) {
-        let (first, cost) = (mark.place, mark.cost);
-        let end = first + cost;
+        let (first, end) = (mark.place, mark.place + mark.cost);
         // Acquire: as in `take`.
-        if self.claimed.load(Ordering::Acquire) == end {
-            // First of all, while they are claimed and no other thread writes them.
-            self.rewrite(first, cost, |lap| {
-                (LogEntry::new(mark.at, lap), LogEntry::new(0, lap + 1))
-            });
-            let unclaimed =
-                self.claimed
-                    .compare_exchange(end, first, Ordering::AcqRel, Ordering::Acquire);
-            if unclaimed.is_err() {
-                self.rewrite(first, cost, |lap| {
-                    (LogEntry::new(0, lap + 1), LogEntry::new(0, lap))
-                });
-            }
-            return;
-        }
-        self.rewrite(first, cost, |lap| {
-            (LogEntry::new(mark.at, lap), LogEntry::new(0, lap))
+        let is_newest = self.claimed.load(Ordering::Acquire) == end;
+        // First of all, while they are claimed and no other thread writes them.
+        self.rewrite(mark, |lap| {
+            let next = lap + u64::from(is_newest);
+            (self.entry(mark.at, lap), LogEntry::free(next))
         });
+        let unclaim = || {
+            self.claimed
+                .compare_exchange(end, first, Ordering::AcqRel, Ordering::Acquire)
+        };
+        if is_newest && unclaim().is_err() {
+            self.rewrite(mark, |lap| (LogEntry::free(lap + 1), LogEntry::free(lap)));
+        }
     }
 
     /// Replaces the entries of some units, unless others have taken their places.
-    fn rewrite(&self, first: u64, cost: u64, entries: impl Fn(u64) -> (LogEntry, LogEntry)) {
-        for unit in first..first + cost {
+    fn rewrite(&self, mark: &Mark, entries: impl Fn(u64) -> (LogEntry, LogEntry)) {
+        for unit in mark.place..mark.place + mark.cost {
             let (place, lap) = self.locate(unit);
             let (before, after) = entries(lap);
             // Release: pairs with the load in `free_at`.
@@ -178,18 +170,17 @@ impl Log {
     #[inline]
     fn free_at(&self, unit: u64, now: u64) -> u64 {
         let (place, lap) = self.locate(unit);
-        let Some(lap_before) = lap.checked_sub(1) else {
-            return 0;
-        };
         // Acquire: pairs with the store in `take`.
-        let start = LogEntry(place.load(Ordering::Acquire));
-        let start = if start.is_of(lap_before) {
-            start.nanos()
-        } else {
-            // Claimed, and not written yet: it starts now.
-            now
-        };
-        start.saturating_add(self.period)
+        let entry = LogEntry(place.load(Ordering::Acquire));
+        // If the unit before it is claimed and not written yet, that one starts now.
+        let before = entry.free_at(lap.wrapping_sub(1));
+        before.unwrap_or_else(|| now.saturating_add(self.period))
+    }
+
+    /// Returns the entry of a unit that starts at `now`.
+    #[inline]
+    fn entry(&self, now: u64, lap: u64) -> LogEntry {
+        LogEntry::new(now.saturating_add(self.period), lap)
     }
 
     #[inline]
@@ -202,16 +193,20 @@ impl Log {
 // ===== impl LogEntry =====
 
 impl LogEntry {
-    fn new(nanos: u64, lap: u64) -> Self {
-        Self((nanos.saturating_add(1) & !1) | (lap & 1))
+    #[inline]
+    fn new(free_at: u64, lap: u64) -> Self {
+        Self((free_at.saturating_add(1) & !1) | (lap & 1))
     }
 
-    fn is_of(self, lap: u64) -> bool {
-        self.0 & 1 == lap & 1
+    /// Returns the entry of a place that is free.
+    fn free(lap: u64) -> Self {
+        Self::new(0, lap)
     }
 
-    fn nanos(self) -> u64 {
-        self.0 & !1
+    /// Returns when the place is free, if it was last written in `lap`.
+    #[inline]
+    fn free_at(self, lap: u64) -> Option<u64> {
+        (self.0 & 1 == lap & 1).then_some(self.0 & !1)
     }
 }
 

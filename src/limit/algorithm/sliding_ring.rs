@@ -3,8 +3,6 @@
 //! A unit counts from its start until its part has left the period, so for up to one part, 0.4 % of
 //! the period, longer than the period, and never shorter.
 
-use std::time::Duration;
-
 use crate::{
     limit::{algorithm::Mark, decision::Decision},
     sync::{AtomicU64, Ordering},
@@ -69,19 +67,12 @@ impl Ring {
             });
         if taken.is_err() {
             // At least 1: another thread may have made room since.
-            return Err(Decision::Wait(Duration::from_nanos(
-                self.wait(cost, now).max(1),
-            )));
+            return Err(Decision::after(self.wait(cost, now).max(1)));
         }
         // If the place now belongs to a later part, the units count until that part has left: too
         // long, never too short. Relaxed: see above.
         self.place(part).fetch_add(cost, Ordering::Relaxed);
-        Ok(Mark {
-            cost,
-            place: part,
-            at: now,
-            given: 0,
-        })
+        Ok(Mark::in_window(cost, part, now))
     }
 
     pub(super) fn is_sealed(&self) -> bool {
@@ -150,10 +141,6 @@ impl Ring {
             .saturating_sub(now)
             .saturating_add(lap_nanos.saturating_mul(laps))
             .max(1)
-    }
-
-    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
-        self.wait(cost, now)
     }
 
     /// Returns the part in which number `unit` from the oldest started.

@@ -65,10 +65,13 @@ struct ChangedWindow {
 
 impl SlidingCount {
     pub(crate) fn new(quota: &Quota) -> Self {
-        Self {
-            history: History::new(quota),
-            changed: Mutex::new(None),
-        }
+        let (units, period) = (quota.units(), quota.period_nanos());
+        let history = match units <= LARGEST_LOG {
+            true => History::Log(Log::new(units, period)),
+            false => History::Ring(Ring::new(units, period)),
+        };
+        let changed = Mutex::new(None);
+        Self { history, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ChangedWindow>> {
@@ -131,20 +134,10 @@ impl Algorithm for SlidingCount {
 
     fn due_in(&self, cost: u64, now: u64) -> u64 {
         let changed = self.changed(|window| window.wait(cost, now));
-        changed.unwrap_or_else(|| either!(&self.history, history => history.due_in(cost, now)))
-    }
-}
-
-// ===== impl History =====
-
-impl History {
-    fn new(quota: &Quota) -> Self {
-        let (units, period) = (quota.units(), quota.period_nanos());
-        if units <= LARGEST_LOG {
-            Self::Log(Log::new(units, period))
-        } else {
-            Self::Ring(Ring::new(units, period))
-        }
+        changed.unwrap_or_else(|| match &self.history {
+            History::Log(log) => log.due_in(cost, now),
+            History::Ring(ring) => ring.wait(cost, now),
+        })
     }
 }
 
@@ -168,12 +161,7 @@ impl ChangedWindow {
             0 => {
                 let at = self.starts.start(&self.period, now);
                 self.starts.take(at, cost);
-                Ok(Mark {
-                    cost,
-                    place: at,
-                    at: now,
-                    given: 0,
-                })
+                Ok(Mark::in_window(cost, at, now))
             }
             wait => Err(Decision::after(wait)),
         }
@@ -394,14 +382,42 @@ mod tests {
 
     #[test]
     fn returned_units_are_available_after_older_ones() {
+        // From the start on, and in a later lap.
+        for start in [0, 3 * SECOND] {
+            let log = SlidingCount::new(&Quota::per_second(3));
+            let _ = log.take(3, start).unwrap();
+            let start = start + SECOND;
+            let oldest = log.take(1, start).unwrap();
+            let older = log.take(1, start).unwrap();
+            let newer = log.take(1, start + SECOND / 2).unwrap();
+            log.give_back(&older, start + SECOND / 2);
+            assert!(log.take(1, start + SECOND / 2).is_err());
+            log.give_back(&oldest, start + SECOND / 2);
+            assert!(log.take(2, start + SECOND / 2).is_ok());
+            assert!(log.take(1, start + SECOND / 2).is_err());
+            log.give_back(&newer, start + SECOND);
+            assert!(log.take(1, start + SECOND).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_refund_counts_in_the_first_period() {
         let log = SlidingCount::new(&Quota::per_second(2));
         let older = log.take(1, 0).unwrap();
         let newer = log.take(1, SECOND / 2).unwrap();
         log.give_back(&older, SECOND / 2);
-        assert!(log.take(1, SECOND / 2).is_err());
-        assert!(log.take(1, SECOND).is_ok());
+        assert!(log.take(1, SECOND / 2).is_ok());
+        assert!(log.take(1, SECOND).is_err());
         log.give_back(&newer, SECOND);
         assert!(log.take(1, SECOND).is_ok());
+        // And after a change of the quota.
+        let log = SlidingCount::new(&Quota::per_second(2));
+        let older = log.take(1, 0).unwrap();
+        assert!(log.take(1, 0).is_ok());
+        log.give_back(&older, 0);
+        log.set_quota(&Quota::per_second(3), 0);
+        assert!(log.take(2, 0).is_ok());
+        assert!(log.take(1, 0).is_err());
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl BodyPermit {
 
     fn is_measured_to_the_end(&self) -> bool {
         let sampler = self.permit.sampler();
-        sampler.is_some_and(|sampler| sampler.latency() == Latency::End)
+        sampler.is_some_and(|sampler| sampler.latency == Latency::End)
     }
 
     fn set_idle(&mut self, is_idle: bool) {

@@ -69,7 +69,7 @@ where
     fn hold(&self, response: R, mut permit: Permit) -> Self::Output {
         if let Some(sampler) = permit.sampler() {
             let outcome = Outcome::of(Ok(&response));
-            if sampler.latency() != Latency::Headers && outcome == Some(Outcome::Success) {
+            if sampler.latency != Latency::Headers && outcome == Some(Outcome::Success) {
                 let permit = BodyPermit::idle(permit);
                 let keep_alives = KeepAlives::of(response.headers());
                 return map_body(response, |body| {

@@ -1,8 +1,11 @@
 use tower_layer::Layer;
 
-use super::{Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders};
+use super::{
+    Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders,
+    hold::ReportingRelease,
+};
 use crate::limit::{
-    engine::{UntilBodyEnd, UntilResponse, WaitLimits},
+    engine::{Limited, UntilBodyEnd, UntilResponse, WaitLimits},
     rejection::AsError,
 };
 
@@ -56,7 +59,7 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     /// This is for services whose responses are not HTTP. An adaptive limit counts every response
     /// as a success then; for HTTP use [`until_headers`](Self::until_headers).
     pub fn until_response(self) -> ConcurrencyLayer<F, UntilResponse, P> {
-        self.hold(UntilResponse)
+        self.map(|_, priority| (UntilResponse, priority))
     }
 
     /// Releases the permit when the response's headers are returned, and does not change the
@@ -64,19 +67,13 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
     ///
     /// An adaptive limit reads the status, and measures the time to the headers.
     pub fn until_headers(self) -> ConcurrencyLayer<F, UntilHeaders, P> {
-        self.hold(UntilHeaders)
+        self.map(|_, priority| (UntilHeaders, priority))
     }
 
     /// Sets the priority of a request. See the [module docs](crate::concurrency#priorities) for an
     /// example.
     pub fn priority<P2>(self, priority: P2) -> ConcurrencyLayer<F, H, P2> {
-        ConcurrencyLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            refusal: self.refusal,
-            hold: self.hold,
-            priority,
-        }
+        self.map(|hold, _| (hold, priority))
     }
 
     /// Returns the limiter, which all services of this layer share.
@@ -85,13 +82,14 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         &self.limiter
     }
 
-    fn hold<H2>(self, hold: H2) -> ConcurrencyLayer<F, H2, P> {
+    fn map<H2, P2>(self, map: impl FnOnce(H, P) -> (H2, P2)) -> ConcurrencyLayer<F, H2, P2> {
+        let (hold, priority) = map(self.hold, self.priority);
         ConcurrencyLayer {
             limiter: self.limiter,
             limits: self.limits,
             refusal: self.refusal,
             hold,
-            priority: self.priority,
+            priority,
         }
     }
 }
@@ -172,14 +170,13 @@ impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
     type Service = Concurrency<S, F, H, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let priority = self.priority.clone();
-        Concurrency::new(
+        Concurrency(Limited {
             inner,
-            &self.limiter,
-            self.limits,
-            self.refusal.clone(),
-            self.hold.clone(),
-            priority,
-        )
+            gate: self.limiter.0.clone(),
+            limits: self.limits,
+            cost: self.priority.clone(),
+            refusal: self.refusal.clone(),
+            hold: ReportingRelease(self.hold.clone()),
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! The priorities of requests.
 
+use crate::limit::engine::Measure;
+
 /// The priority of a request under overload.
 ///
 /// A request with a lower priority starts only while the requests in flight are below its share of
@@ -66,5 +68,15 @@ where
 {
     fn priority(&self, request: &Request) -> Priority {
         self(request)
+    }
+}
+
+impl<P, Request> Measure<Request, Priority> for P
+where
+    P: Prioritize<Request>,
+{
+    #[inline]
+    fn measure(&self, request: &Request) -> Priority {
+        self.priority(request)
     }
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use tower_service::Service;
 
 use super::{
-    ConcurrencyLimiter, Permit, Prioritize, Priority, UniformPriority, future::ResponseFuture,
+    ConcurrencyLimiter, Permit, Prioritize, UniformPriority, future::ResponseFuture,
     hold::ReportingRelease, slots::Slots,
 };
 use crate::limit::{
-    engine::{Limited, Measure, ReleasePolicy, UntilBodyEnd, WaitLimits},
+    engine::{Limited, ReleasePolicy, UntilBodyEnd},
     rejection::{AsError, Rejection},
 };
 
@@ -17,46 +17,12 @@ use crate::limit::{
 #[doc(alias("bulkhead", "semaphore", "load shedding", "backpressure"))]
 #[derive(Clone)]
 pub struct Concurrency<S, F = AsError, H = UntilBodyEnd, P = UniformPriority>(
-    Limited<S, Arc<Slots>, Asking<P>, F, ReportingRelease<H>>,
+    pub(super) Limited<S, Arc<Slots>, P, F, ReportingRelease<H>>,
 );
-
-/// Acquires a slot with the priority of a request.
-#[derive(Debug, Clone)]
-struct Asking<P>(P);
-
-// ===== impl Asking =====
-
-impl<P, Request> Measure<Request, Priority> for Asking<P>
-where
-    P: Prioritize<Request>,
-{
-    #[inline]
-    fn measure(&self, request: &Request) -> Priority {
-        self.0.priority(request)
-    }
-}
 
 // ===== impl Concurrency =====
 
 impl<S, F, H, P> Concurrency<S, F, H, P> {
-    pub(super) fn new(
-        inner: S,
-        limiter: &ConcurrencyLimiter,
-        limits: WaitLimits,
-        refusal: F,
-        hold: H,
-        priority: P,
-    ) -> Self {
-        Self(Limited {
-            inner,
-            gate: limiter.0.clone(),
-            limits,
-            cost: Asking(priority),
-            refusal,
-            hold: ReportingRelease(hold),
-        })
-    }
-
     crate::macros::inner!(0.inner);
 
     /// Returns the limiter, which this service shares with its clones.

@@ -103,23 +103,11 @@ pub trait Limiter: Clone + Send + Sync + 'static {
     reason = "it can't be named outside this crate"
 )]
 pub struct Front<G: Limiter> {
-    /// Dropped before the next, so that the queue is seen without it.
     place: Waiter,
-    demand: Demand<G>,
-    /// It was reserved; or it was rejected, and passes all the same.
-    pass: Option<G::Pass>,
-}
-
-/// What a request asks for, and of which gate.
-struct Demand<G: Limiter> {
     gate: G,
     ask: G::Ask,
-}
-
-impl<G: Limiter> Drop for Demand<G> {
-    fn drop(&mut self) {
-        self.gate.left(&self.ask);
-    }
+    /// It was reserved; or it was rejected, and passes all the same.
+    pass: Option<G::Pass>,
 }
 
 // ===== impl Front =====
@@ -135,12 +123,13 @@ impl<G: Limiter> Front<G> {
         let gate = gate.clone();
         let mut front = Self {
             place,
-            demand: Demand { gate, ask },
+            gate,
+            ask,
             pass: None,
         };
         Ok(Box::pin(async move {
             let last = match G::RESERVES {
-                true => front.place.deadline(),
+                true => front.place.deadline,
                 false => front.place.last_instant(),
             };
             match before(last, front.place.reach_head()).await {
@@ -155,8 +144,8 @@ impl<G: Limiter> Front<G> {
             if self.place.is_closed() {
                 return self.expire();
             }
-            let looked = self.demand.gate.look(&self.demand.ask);
-            let (now, deadline) = (Instant::now(), self.place.deadline());
+            let looked = self.gate.look(&self.ask);
+            let (now, deadline) = (Instant::now(), self.place.deadline);
             let last = self.place.last_instant();
             let rejected = match looked {
                 Ok(()) if last.is_none_or(|last| now <= last) => {
@@ -165,7 +154,7 @@ impl<G: Limiter> Front<G> {
                     }
                     continue;
                 }
-                Ok(()) => self.demand.gate.late(&self.demand.ask),
+                Ok(()) => self.gate.late(&self.ask),
                 Err(rejected) => rejected,
             };
             let (due, last) = match rejected.retry_after() {
@@ -183,27 +172,32 @@ impl<G: Limiter> Front<G> {
 
     /// Takes, and leaves the queue.
     fn reserve(&mut self) -> bool {
-        let Demand { gate, ask } = &self.demand;
-        self.pass = gate.take_in_turn(ask);
+        self.pass = self.gate.take_in_turn(&self.ask);
         if self.pass.is_some() {
-            self.place.leave();
-            gate.left(ask);
+            self.leave();
         }
         self.pass.is_some()
     }
 
+    /// Leaves the queue, and then tells the gate, which so sees the queue without it.
+    fn leave(&mut self) {
+        if self.place.leave() {
+            self.gate.left(&self.ask);
+        }
+    }
+
     /// Rejects a request if the queue is closed, or if its time is over behind others.
     fn expire(self) -> Result<Self, Rejected> {
-        let Demand { gate, ask } = &self.demand;
+        let late = || self.gate.late(&self.ask);
         let rejected = match self.place.is_closed() {
-            true => gate.late(ask).closed(),
-            false => gate.look(ask).err().unwrap_or_else(|| gate.late(ask)),
+            true => late().closed(),
+            false => self.gate.look(&self.ask).err().unwrap_or_else(late),
         };
         self.reject(rejected)
     }
 
     fn reject(mut self, rejected: Rejected) -> Result<Self, Rejected> {
-        let rejected = rejected.within(self.place.max_wait());
+        let rejected = rejected.within(self.place.max_wait);
         self.pass = self.refuse(&rejected);
         self.pass.is_some().then_some(self).ok_or(rejected)
     }
@@ -213,16 +207,16 @@ impl<G: Limiter> Front<G> {
         self,
         take: impl FnOnce(&G, &G::Ask) -> Option<P>,
     ) -> Result<P, Waiting<G>> {
-        let Demand { gate, ask } = &self.demand;
-        let taken = (!self.place.is_closed()).then(|| take(gate, ask));
+        let taken = (!self.place.is_closed()).then(|| take(&self.gate, &self.ask));
         // Without it the place, and with it the turn, is kept.
         taken
             .flatten()
             .ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
     }
 
-    fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
-        self.demand.gate.refuse(&self.demand.ask, rejected)
+    /// Counts that the request is rejected. It may pass all the same.
+    pub(super) fn refuse(&self, rejected: &Rejected) -> Option<G::Pass> {
+        self.gate.refuse(&self.ask, rejected)
     }
 
     /// Returns the rejection of a request that keeps its turn for too long, or past the end of its
@@ -231,13 +225,8 @@ impl<G: Limiter> Front<G> {
         if self.pass.is_some() && !G::RESERVES {
             return Box::pin(std::future::pending());
         }
-        let late = self.demand.gate.late(&self.demand.ask);
+        let late = self.gate.late(&self.ask);
         self.place.expiry(late)
-    }
-
-    /// Handles a turn that has expired: the request is rejected.
-    pub(super) fn expired(&self, rejected: &Rejected) {
-        drop(self.refuse(rejected));
     }
 
     /// Takes what the turn is for. If the room is gone, waits for it again without losing the turn.
@@ -252,6 +241,12 @@ impl<G: Limiter> Front<G> {
             }
             None => self.take_by(G::take_in_turn),
         }
+    }
+}
+
+impl<G: Limiter> Drop for Front<G> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -300,5 +295,76 @@ where
     #[inline]
     fn measure(&self, request: &Request) -> u64 {
         self.cost(request)
+    }
+}
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::{error::LimitKind, limit::engine::WaitQueue};
+
+    /// Has room for the head of its queue, and counts how often a request has left.
+    #[derive(Clone)]
+    struct Counting {
+        queue: Arc<WaitQueue>,
+        lefts: Arc<AtomicUsize>,
+    }
+
+    impl Limiter for Counting {
+        type Ask = ();
+        type Pass = ();
+
+        const RESERVES: bool = true;
+
+        fn enter(&self, (): &(), _: Duration) -> Result<(), Rejected> {
+            Err(self.late(&()))
+        }
+
+        fn join(&self, (): &(), patience: Patience) -> Result<Waiter, Rejected> {
+            Waiter::join(self.queue.clone(), 1, patience)
+        }
+
+        fn look(&self, (): &()) -> Result<(), Rejected> {
+            Ok(())
+        }
+
+        fn take_in_turn(&self, (): &()) -> Option<()> {
+            Some(())
+        }
+
+        fn late(&self, (): &()) -> Rejected {
+            Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None)
+        }
+
+        fn left(&self, (): &()) {
+            assert_eq!(
+                self.queue.waiting(),
+                0,
+                "it is told after the queue is left"
+            );
+            self.lefts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queued_request_leaves_once() {
+        let queue = Arc::new(WaitQueue::new(None));
+        let lefts = Arc::default();
+        let gate = Counting { queue, lefts };
+        acquire(&gate, (), Duration::MAX).await.unwrap();
+        assert_eq!(gate.lefts.load(Ordering::Relaxed), 1);
+        // Dropped with its reservation, and before it has one.
+        let rejected = gate.late(&());
+        let waiting = gate.wait((), rejected, Duration::MAX, 9).unwrap();
+        drop(waiting.await);
+        assert_eq!(gate.lefts.load(Ordering::Relaxed), 2);
+        let rejected = gate.late(&());
+        drop(gate.wait((), rejected, Duration::MAX, 9).unwrap());
+        assert_eq!(gate.lefts.load(Ordering::Relaxed), 3);
     }
 }

@@ -92,7 +92,7 @@ impl<S, G: Limiter> QueuedCall<S, G> {
     fn keep<T, E>(&mut self, turn: Front<G>, cx: &mut Context<'_>) -> Poll<Result<T, Stopped<E>>> {
         let expiry = self.expiry.get_or_insert_with(|| turn.expiry());
         if let Poll::Ready(rejected) = expiry.as_mut().poll(cx) {
-            turn.expired(&rejected);
+            drop(turn.refuse(&rejected));
             return Poll::Ready(Err(Stopped::Refused(rejected)));
         }
         self.turn = Some(turn);

@@ -114,18 +114,12 @@ impl<A: Algorithm> RateLimiter<A> {
 
     /// The same for a request that may give the units back.
     #[inline]
-    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected>
-    where
-        A: Send + Sync,
-    {
+    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
         self.permit(|| self.take(cost))
     }
 
     #[inline]
-    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E>
-    where
-        A: Send + Sync,
-    {
+    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E> {
         // Acquire: pairs with the addition in `set_quota`, so that the mark is not older.
         let epoch = self.epoch.load(Ordering::Acquire);
         Ok(Permit {
@@ -140,10 +134,7 @@ impl<A: Algorithm> RateLimiter<A> {
         self: &'a Arc<Self>,
         cost: u64,
         max_wait: Duration,
-    ) -> Result<Permit<'a>, Rejected>
-    where
-        A: Send + Sync + 'static,
-    {
+    ) -> Result<Permit<'a>, Rejected> {
         let in_turn = || self.algorithm.take_in_turn(cost, self.clock.now());
         let take = |front: Front<Arc<Self>>| front.take_by(|_, _| self.permit(in_turn).ok());
         acquire_by(self, cost, max_wait, self.take_permit(cost), take).await
@@ -151,14 +142,11 @@ impl<A: Algorithm> RateLimiter<A> {
 
     #[cold]
     fn rejected(&self, decision: Decision, cost: u64) -> Rejected {
-        match decision {
-            Decision::Never => Rejected::never(self.limit, cost, self.algorithm.capacity()),
-            _ => Rejected::too_long(self.limit, Duration::ZERO, decision.wait()),
-        }
+        decision.rejection(self.limit, cost, self.algorithm.capacity())
     }
 }
 
-impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
+impl<A: Algorithm> Refund for RateLimiter<A> {
     fn refund(&self, epoch: u64, mark: &Mark) {
         let quota = self.lock();
         // Relaxed: only changed under the lock.
@@ -170,10 +158,7 @@ impl<A: Algorithm + Send + Sync> Refund for RateLimiter<A> {
     }
 }
 
-impl<A> Limiter for Arc<RateLimiter<A>>
-where
-    A: Algorithm + Send + Sync + 'static,
-{
+impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     type Ask = u64;
     type Pass = ();
 
@@ -187,13 +172,12 @@ where
     }
 
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
-        if *cost > self.algorithm.capacity() {
-            return Err(self.rejected(Decision::Never, *cost));
-        }
-        match self.algorithm.due_in(*cost, self.clock.now()) {
-            0 => Ok(()),
-            wait => Err(self.rejected(Decision::after(wait), *cost)),
-        }
+        let capacity = self.algorithm.capacity();
+        let decision = match *cost > capacity {
+            true => Decision::Never,
+            false => Decision::after(self.algorithm.due_in(*cost, self.clock.now())),
+        };
+        decision.or_reject(self.limit, *cost, capacity)
     }
 
     fn take_in_turn(&self, cost: &u64) -> Option<()> {

@@ -63,8 +63,10 @@ pub struct Waiter {
     units: u64,
     is_head: bool,
     is_waiting: bool,
-    max_wait: Duration,
-    deadline: Option<Instant>,
+    /// The longest that it may wait.
+    pub(super) max_wait: Duration,
+    /// Until when it may wait; `None` is for ever.
+    pub(super) deadline: Option<Instant>,
 }
 
 // ===== impl WaitQueue =====
@@ -195,25 +197,17 @@ impl Waiter {
         })
     }
 
-    /// Leaves the queue, before it is dropped.
-    pub(crate) fn leave(&mut self) {
-        if mem::take(&mut self.is_waiting) {
+    /// Leaves the queue, before it is dropped. Returns whether it was in it.
+    pub(crate) fn leave(&mut self) -> bool {
+        let was_waiting = mem::take(&mut self.is_waiting);
+        if was_waiting {
             self.queue.units.fetch_sub(self.units, Ordering::Relaxed);
             self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             if self.is_head {
                 self.queue.head.add_permits(1);
             }
         }
-    }
-
-    /// The longest that it may wait.
-    pub(crate) fn max_wait(&self) -> Duration {
-        self.max_wait
-    }
-
-    /// Until when it may wait; `None` is for ever.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        was_waiting
     }
 
     /// When it has waited for too long, with the lateness of the timers of those ahead of it.

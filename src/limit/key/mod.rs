@@ -72,7 +72,6 @@ mod from_axum;
 mod networks;
 mod or;
 mod peer_ip;
-mod prefixes;
 
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]

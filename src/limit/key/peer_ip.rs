@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, Request};
 
-use super::{ClientIp, ClientKey, Key, prefixes::Prefixes};
+use super::{ClientIp, ClientKey, Key};
 
 /// Address of the peer, which a server inserts into the extensions of its requests.
 ///
@@ -68,7 +68,7 @@ impl PeerIp {
 
 impl<B> Key<Request<B>> for PeerIp {
     fn key(&self, request: &Request<B>) -> Option<ClientKey> {
-        Some(Prefixes::default().key(peer(request.extensions())?))
+        peer(request.extensions()).map(ClientKey::from)
     }
 
     fn lacks_peer(&self, request: &Request<B>) -> bool {

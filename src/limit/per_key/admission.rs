@@ -24,37 +24,26 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
-        match demand.client {
+        let missing = match demand.client {
             Client::Exempt => return Ok(Permit::uncounted()),
-            Client::MissingKey(status) => {
-                let rejected = Rejected::missing_key(K::LIMIT, status).named(self.table.name());
-                return reject(self, demand, rejected, false, max_wait);
-            }
-            Client::MissingPeer => {
-                let rejected = Rejected::new(K::LIMIT, Reason::MissingPeer, None);
-                let rejected = rejected.named(self.table.name());
-                #[cfg(feature = "tracing")]
+            Client::Key(_) | Client::Shared => None,
+            Client::MissingKey(status) => Some(Rejected::missing_key(K::LIMIT, status)),
+            Client::MissingPeer => Some(Rejected::new(K::LIMIT, Reason::MissingPeer, None)),
+        };
+        if let Some(missing) = missing {
+            let rejected = missing.named(self.table.name());
+            #[cfg(feature = "tracing")]
+            if rejected.reason() == Reason::MissingPeer {
                 self.peer_missing
                     .call_once(|| tracing::error!("{rejected}"));
-                return reject(self, demand, rejected, false, max_wait);
             }
-            Client::Key(_) | Client::Shared => {}
+            return reject(self, demand, rejected, false, max_wait);
         }
         if self.table.is_closed() {
             return Err(closed::<K>(self.table.name()));
         }
-        let taken = self.take(
-            demand.counted_key(),
-            demand.plan,
-            Want::at_once(demand.cost),
-        );
-        match taken.mark {
-            Ok(mark) => Ok(Permit::new(self, demand, mark, taken.left, taken.shared)),
-            Err(rejected) => {
-                let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
-                reject(self, demand, rejected, taken.shared, max_wait)
-            }
-        }
+        let taken = take(self, demand, Want::at_once(demand.cost));
+        taken.or_else(|(rejected, shared)| reject(self, demand, rejected, shared, max_wait))
     }
 
     fn join(&self, demand: &Demand<K::Plan>, patience: Patience) -> Result<Waiter, Rejected> {
@@ -74,7 +63,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[inline]
     fn shadowed(permit: &Permit<K>) -> Option<&Rejected> {
-        permit.rejection()
+        permit.rejection.as_deref()
     }
 
     fn look(&self, demand: &Demand<K::Plan>) -> Result<(), Rejected> {
@@ -83,10 +72,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 
     fn take_in_turn(&self, demand: &Demand<K::Plan>) -> Option<Permit<K>> {
-        let want = Want::in_turn(demand.cost);
-        let taken = self.take(demand.counted_key(), demand.plan, want);
-        let mark = taken.mark.ok()?;
-        Some(Permit::new(self, demand, mark, taken.left, taken.shared))
+        take(self, demand, Want::in_turn(demand.cost)).ok()
     }
 
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
@@ -98,6 +84,23 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     fn left(&self, demand: &Demand<K::Plan>) {
         self.table.leave(demand.counted_key(), self.clock.now());
+    }
+}
+
+/// Takes what a request asks for. A rejection says as well whether it is by the limit that new keys
+/// share.
+#[inline]
+fn take<K: Kind>(
+    state: &Arc<PerKeyState<K>>,
+    demand: &Demand<K::Plan>,
+    want: Want,
+) -> Result<Permit<K>, (Rejected, bool)> {
+    let (key, now) = (demand.counted_key(), state.clock.now());
+    let taken = state.table.take(key, demand.plan, want, now);
+    let standing = |rejected| standing_at::<K>(rejected, demand.cost, &taken.left);
+    match taken.mark {
+        Ok(mark) => Ok(Permit::new(state, demand, mark, taken.left, taken.shared)),
+        Err(rejected) => Err((standing(rejected), taken.shared)),
     }
 }
 

@@ -18,7 +18,15 @@ pin_project! {
     pub struct Metered<B, K: Rate> {
         #[pin]
         body: B,
-        meter: ByteMeter<K>,
+        bytes: u64,
+        permit: Permit<K>,
+    }
+
+    impl<B, K: Rate> PinnedDrop for Metered<B, K> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.permit.settle(|| *this.bytes);
+        }
     }
 }
 
@@ -26,21 +34,16 @@ pin_project! {
 #[derive(Debug, Clone, Copy)]
 pub struct ByBytes;
 
-/// What has passed, and the permit to settle.
-struct ByteMeter<K: Rate> {
-    bytes: u64,
-    permit: Permit<K>,
-}
-
 // ===== impl Metered =====
 
 impl<B: Body, K: Rate> Metered<B, K> {
     pub(super) fn new(body: B, permit: Permit<K>) -> Self {
-        let mut meter = ByteMeter { bytes: 0, permit };
-        if body.is_end_stream() {
-            meter.settle();
+        let mut metered = Self::from(body);
+        metered.permit = permit;
+        if metered.body.is_end_stream() {
+            metered.permit.settle(|| 0);
         }
-        Self { body, meter }
+        metered
     }
 }
 
@@ -53,7 +56,7 @@ impl<B, K: Rate> Metered<B, K> {
     /// Returns the number of bytes that have passed.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.meter.bytes
+        self.bytes
     }
 }
 
@@ -66,11 +69,11 @@ impl<B: Body, K: Rate> Body for Metered<B, K> {
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             let data = frame.data_ref().map_or(0, Buf::remaining);
-            this.meter.bytes = this.meter.bytes.saturating_add(data as u64);
-            this.meter.permit.charge(this.meter.bytes);
+            *this.bytes = this.bytes.saturating_add(data as u64);
+            this.permit.charge(*this.bytes);
         }
         if is_last(frame.as_ref(), &*this.body) {
-            this.meter.settle();
+            this.permit.settle(|| *this.bytes);
         }
         Poll::Ready(frame)
     }
@@ -83,29 +86,14 @@ crate::http::body_macros::wraps_body!(Metered<B, K: Rate>);
 /// The body of a response that is not counted, such as a rejection.
 impl<B, K: Rate> From<B> for Metered<B, K> {
     fn from(body: B) -> Self {
-        let (bytes, permit) = (0, Permit::uncounted());
-        let meter = ByteMeter { bytes, permit };
-        Self { body, meter }
+        Self {
+            body,
+            bytes: 0,
+            permit: Permit::uncounted(),
+        }
     }
 }
 
 crate::macros::debug!(impl<B: std::fmt::Debug, K: Rate> Debug for Metered<B, K> |self| {
-    body,
-    bytes: self.meter.bytes,
-    ..
+    body, bytes, ..
 });
-
-// ===== impl ByteMeter =====
-
-impl<K: Rate> ByteMeter<K> {
-    /// Settles the cost, the first time that it is called.
-    fn settle(&mut self) {
-        self.permit.settle(|| self.bytes);
-    }
-}
-
-impl<K: Rate> Drop for ByteMeter<K> {
-    fn drop(&mut self) {
-        self.settle();
-    }
-}

@@ -80,14 +80,11 @@ write_headers!(Grpc);
 
 impl<H: Default> WriteHeaders<H> {
     fn new<K: Kind>(limiter: &PerKeyLimiter<K>, headers: RateLimitHeaders) -> Self {
-        let mut policies = Vec::new();
-        limiter
-            .0
-            .table
-            .full_standings(&mut |standing| policies.extend(PolicyItem::new(&standing)));
+        let standings = limiter.0.table.full_standings();
+        let policies = standings.iter().filter_map(PolicyItem::new);
         Self {
             headers,
-            policies: policies.into(),
+            policies: policies.collect(),
             until: H::default(),
         }
     }

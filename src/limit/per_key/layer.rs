@@ -25,17 +25,11 @@ use crate::{
 #[must_use]
 pub struct PerKeyLayer<A = ByKey<PeerIp>, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
-    settings: PerKeySettings<K::Plan>,
-    ask: A,
-    refusal: F,
-}
-
-/// The settings that have no type of their own.
-#[derive(Clone)]
-struct PerKeySettings<Plan> {
     limits: WaitLimits,
     headers: RateLimitHeaders,
-    rules: HeadRules<Plan>,
+    rules: HeadRules<K::Plan>,
+    ask: A,
+    refusal: F,
 }
 
 // ===== impl PerKeyLayer =====
@@ -51,20 +45,15 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
     /// # let _ = layer;
     /// ```
     pub fn new(limiter: PerKeyLimiter<K>, key: Key) -> Self {
-        let max_wait = Some(Duration::ZERO);
-        Self {
+        let layer = Self {
             limiter,
-            settings: PerKeySettings {
-                limits: WaitLimits {
-                    max_wait,
-                    ..WaitLimits::NONE
-                },
-                headers: RateLimitHeaders::default(),
-                rules: HeadRules::NONE,
-            },
+            limits: WaitLimits::NONE,
+            headers: RateLimitHeaders::default(),
+            rules: HeadRules::NONE,
             ask: ByKey::new(key, One, MissingKey::default()),
             refusal: AsError,
-        }
+        };
+        layer.max_wait(Duration::ZERO)
     }
 }
 
@@ -144,7 +133,7 @@ impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
         mut self,
         change: impl FnOnce(HeadRules<K::Plan>) -> HeadRules<K::Plan>,
     ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
-        self.settings.rules = change(self.settings.rules);
+        self.rules = change(self.rules);
         self.ask(|by_key| ByKey::new(by_key.key, by_key.cost, by_key.missing))
     }
 }
@@ -161,13 +150,13 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     /// timer may be late. One that would wait longer is rejected at once. By default requests do
     /// not wait.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.settings.limits.max_wait = Some(max_wait);
+        self.limits.max_wait = Some(max_wait);
         self
     }
 
     /// How many requests of a key may wait if one more is to wait here. The default is no limit.
     pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.settings.limits.max_waiting = max_waiting;
+        self.limits.max_waiting = max_waiting;
         self
     }
 
@@ -176,7 +165,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         if let Some(name) = limits.name {
             self.limiter.rename(name);
         }
-        let own = &mut self.settings.limits;
+        let own = &mut self.limits;
         own.max_wait = limits.max_wait.or(own.max_wait);
         own.max_waiting = limits.max_waiting;
         self
@@ -202,7 +191,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     /// Sets the headers that tell clients what is left. The default is the newest draft's. They are
     /// written by the `respond` methods only.
     pub fn fields(mut self, headers: RateLimitHeaders) -> Self {
-        self.settings.headers = headers;
+        self.headers = headers;
         self
     }
 
@@ -215,7 +204,9 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     fn ask<A2>(self, ask: impl FnOnce(A) -> A2) -> PerKeyLayer<A2, F, K> {
         PerKeyLayer {
             limiter: self.limiter,
-            settings: self.settings,
+            limits: self.limits,
+            headers: self.headers,
+            rules: self.rules,
             ask: ask(self.ask),
             refusal: self.refusal,
         }
@@ -223,7 +214,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 }
 
 crate::limit::engine::rejections! {
-    PerKeyLayer<A, [F], K: Kind> { limiter, settings, ask };
+    PerKeyLayer<A, [F], K: Kind> { limiter, limits, headers, rules, ask };
 
     /// Calls `hook` for each request that is rejected, or would be without
     /// [`shadow`](Self::shadow).
@@ -312,11 +303,9 @@ impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
     ) -> PerKeyLayer<ByKey<Key, C>, F, (K, L::Kind)> {
         PerKeyLayer {
             limiter: self.limiter.and(name, other),
-            settings: PerKeySettings {
-                limits: self.settings.limits,
-                headers: self.settings.headers,
-                rules: HeadRules::NONE,
-            },
+            limits: self.limits,
+            headers: self.headers,
+            rules: HeadRules::NONE,
             ask: self.ask,
             refusal: self.refusal,
         }
@@ -383,19 +372,14 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
     type Service = PerKey<S, A, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let PerKeySettings {
-            limits,
-            headers,
-            rules,
-        } = self.settings.clone();
         PerKey(Inner::<S, A, F, K> {
             inner,
             gate: self.limiter.0.clone(),
-            limits,
-            hold: self.ask.hold(F::policy(&self.limiter, headers)),
+            limits: self.limits,
+            hold: self.ask.hold(F::policy(&self.limiter, self.headers)),
             cost: DemandReader {
                 ask: self.ask.clone(),
-                rules,
+                rules: self.rules.clone(),
             },
             refusal: self.refusal.clone(),
         })

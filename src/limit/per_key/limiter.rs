@@ -125,11 +125,8 @@ impl<K: Kind> PerKeyLimiter<K> {
     #[must_use]
     pub fn max_keys(&self, max_keys: usize) -> Self {
         let table = &self.0.table;
-        self.with(
-            (table.limits(), table.names()),
-            max_keys,
-            self.0.clock.clone(),
-        )
+        let limits = (table.limits(), table.names());
+        self.with(limits, max_keys, self.0.clock.clone())
     }
 
     /// Returns a limiter like this one that reads `clock`, and from which nothing has been taken
@@ -137,7 +134,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     #[must_use]
     pub fn clock(&self, clock: Clock) -> Self {
         let table = &self.0.table;
-        self.with((table.limits(), table.names()), table.max_keys(), clock)
+        self.with((table.limits(), table.names()), table.max_keys, clock)
     }
 
     /// Takes `cost` units of `key` now. It never overtakes requests of the key that wait.
@@ -302,7 +299,7 @@ impl<K: Rate> PerKeyLimiter<K> {
         let table = &self.0.table;
         let plan = (table.limits(), other.quota());
         let names = (table.names(), name);
-        self.with((plan, names), table.max_keys(), self.0.clock.clone())
+        self.with((plan, names), table.max_keys, self.0.clock.clone())
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Permit<K: Kind> {
     // Boxed and only there if it is needed, so that the future of a request is small.
     ticket: Option<Box<PermitTicket<K>>>,
     /// Why the request would have been rejected, if the limit is a shadow.
-    rejection: Option<Box<Rejected>>,
+    pub(super) rejection: Option<Box<Rejected>>,
 }
 
 /// What one request took, and of which key.
@@ -52,10 +52,6 @@ impl<K: Kind> Permit<K> {
             rejection: Some(Box::new(rejected.clone())),
             ..Self::uncounted()
         }
-    }
-
-    pub(super) fn rejection(&self) -> Option<&Rejected> {
-        self.rejection.as_deref()
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use super::{
     by_key::{Ask, ByKey, DemandReader},
     future::ResponseFuture,
     headers::AddHeaders,
-    kind::{Bucket, Kind},
+    kind::{Bucket, Count, Kind},
     permit::Permit,
     settle::Settle,
     state::PerKeyState,
@@ -29,7 +29,7 @@ where
     K: Kind;
 
 pub(super) type Inner<S, A, F, K> =
-    Limited<S, Arc<PerKeyState<K>>, DemandReader<A, <K as Kind>::Plan>, F, Release<A, F, K>>;
+    Limited<S, Arc<PerKeyState<K>>, DemandReader<A, <K as Count>::Plan>, F, Release<A, F, K>>;
 
 /// What is done with the response of an admitted request.
 pub(super) type Release<A, F, K> =

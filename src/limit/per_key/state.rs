@@ -5,15 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{
-    by_key::Demand,
-    kind::{Kind, Want},
-    table::{Admission, Table},
-};
-use crate::{
-    error::Rejected,
-    limit::{clock::Clock, key::ClientKey},
-};
+use super::{by_key::Demand, kind::Kind, table::Table};
+use crate::{error::Rejected, limit::clock::Clock};
 
 /// The state that all handles of a limiter share.
 pub struct PerKeyState<K: Kind> {
@@ -38,11 +31,6 @@ impl<K: Kind> PerKeyState<K> {
             #[cfg(feature = "tracing")]
             peer_missing: std::sync::Once::new(),
         })
-    }
-
-    #[inline]
-    pub(super) fn take(&self, key: ClientKey, plan: Option<K::Plan>, want: Want) -> Admission<K> {
-        self.table.take(key, plan, want, self.clock.now())
     }
 
     // Relaxed: lone values.

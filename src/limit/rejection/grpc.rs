@@ -76,17 +76,13 @@ pub struct Grpc;
 impl Sealed for Grpc {}
 
 impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for Grpc {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let mut response = http::Response::new(B::default());
         write(response.headers_mut(), &rejected);
         response.extensions_mut().insert(rejected);
         Ok(response)
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 

@@ -30,6 +30,17 @@
 //! response. In HTTP/2 hyper does not: put the limit inside the layer that removes it, or respond
 //! without a body.
 
+/// The error of a form that responds is the inner service's.
+macro_rules! same_error {
+    () => {
+        type Error = Error;
+
+        fn pass(error: Error) -> Error {
+            error
+        }
+    };
+}
+
 #[cfg(feature = "grpc")]
 mod grpc;
 mod on_rejected;
@@ -167,14 +178,10 @@ where
 impl Sealed for AsResponse {}
 
 impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for AsResponse {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         Ok(head(rejected).map(|()| B::default()))
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 
@@ -220,14 +227,10 @@ impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResp
 where
     F: Fn(&Rejected) -> Response,
 {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<Response, Error> {
         Ok((self.0)(&rejected))
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 
@@ -242,14 +245,10 @@ where
     F: Fn(&dyn RequestHead, &Rejected) -> Response,
     Request: RequestHead,
 {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, request: &Request, rejected: Rejected) -> Result<Response, Error> {
         Ok((self.0)(request, &rejected))
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Problem;
 impl Sealed for Problem {}
 
 impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Problem {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let detail = words(&rejected);
@@ -60,10 +60,6 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, problem);
         Ok(response)
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }
 

@@ -40,18 +40,13 @@ pub struct Text;
 impl Sealed for Text {}
 
 impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Text {
-    type Error = Error;
+    same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        let mut text = words(&rejected);
-        text.push('\n');
+        let text = words(&rejected) + "\n";
         let mut response = head(rejected).map(|()| B::from_text(text));
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, plain);
         Ok(response)
-    }
-
-    fn pass(error: Error) -> Error {
-        error
     }
 }

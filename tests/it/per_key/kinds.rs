@@ -39,6 +39,41 @@ async fn a_window_admits_its_quota_and_then_nothing_until_the_first_is_a_period_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unlimited_quota_writes_no_headers() {
+    let bucket = || TokenBucketLayer::new(Quota::UNLIMITED);
+    let window = || SlidingWindowLayer::new(Quota::UNLIMITED);
+    let request = || from("ann");
+    let shared = [
+        ask(&bucket().respond(), request()).await,
+        ask(&window().respond(), request()).await,
+    ];
+    let per_key = [
+        ask(&bucket().per(API_KEY()).respond(), request()).await,
+        ask(&window().per(API_KEY()).respond(), request()).await,
+        ask(
+            &bucket().per(API_KEY()).and("all", window()).respond(),
+            request(),
+        )
+        .await,
+    ];
+    for (status, headers) in shared.into_iter().chain(per_key) {
+        assert_eq!(status, 200);
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+    let hourly = SlidingWindowLayer::new(Quota::per_hour(12));
+    let layer = bucket().per(API_KEY()).and("hour", hourly).respond();
+    let (_, headers) = ask(&layer, request()).await;
+    assert_eq!(headers["ratelimit-policy"], r#""hour";q=12;w=3600"#);
+    assert_eq!(headers["ratelimit"], r#""hour";r=11;t=3600"#);
+    for _ in 1..12 {
+        assert_eq!(ask(&layer, request()).await.0, 200);
+    }
+    let (status, headers) = ask(&layer, request()).await;
+    assert_eq!(status, 429);
+    assert_eq!(headers["ratelimit"], r#""hour";r=0;t=3600"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_of_any_size_is_never_over_and_takes_a_256th_more_at_the_most() {
     for units in [256, 257, 100_000] {
         let limiter = PerKeyLimiter::window(Quota::per_second(units));

@@ -17,7 +17,7 @@ use crate::limit::clock::Clock;
 pub(in crate::limit::concurrency) struct Sampler {
     control: Mutex<Control>,
     clock: Clock,
-    latency: Latency,
+    pub(in crate::limit::concurrency) latency: Latency,
     /// The limit of `control`, readable without the lock.
     limit: AtomicUsize,
 }
@@ -38,10 +38,6 @@ impl Sampler {
 
     pub(in crate::limit::concurrency) fn now(&self) -> u64 {
         self.clock.now()
-    }
-
-    pub(in crate::limit::concurrency) fn latency(&self) -> Latency {
-        self.latency
     }
 
     // Relaxed throughout: the numbers are independent. The limit is read under the lock under which

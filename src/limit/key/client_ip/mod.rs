@@ -14,7 +14,6 @@ pub use self::forwarded::ForwardedBy;
 use super::{
     ClientKey, InvalidNetwork, Key, Networks,
     peer_ip::{PeerIp, peer},
-    prefixes::Prefixes,
 };
 
 /// No chain of proxies is longer. More entries than this only keep the server busy.
@@ -48,7 +47,8 @@ pub struct ClientIp {
     header: ForwardedBy,
     unreadable: OnInvalidHeader,
     unix_socket_proxy: bool,
-    prefixes: Prefixes,
+    /// How many bits addresses of one key share: of IPv4, and of IPv6.
+    prefixes: (u8, u8),
 }
 
 /// What a request counts for if its header can't be read.
@@ -111,7 +111,7 @@ impl ClientIp {
             header: ForwardedBy::default(),
             unreadable: OnInvalidHeader::default(),
             unix_socket_proxy: false,
-            prefixes: Prefixes::default(),
+            prefixes: (32, 64),
         }
     }
 
@@ -159,7 +159,7 @@ impl ClientIp {
     /// Counts addresses together that share so many bits: by default 32 of IPv4 and 64 of IPv6.
     #[must_use]
     pub fn prefix(mut self, ipv4: u8, ipv6: u8) -> Self {
-        self.prefixes = Prefixes { ipv4, ipv6 };
+        self.prefixes = (ipv4, ipv6);
         self
     }
 
@@ -170,15 +170,18 @@ impl ClientIp {
     #[must_use]
     pub fn address<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let peer = peer(request.extensions());
+        let is_single = self.header == ForwardedBy::XRealIp;
+        let is_trusted = |trusted: &Networks| match peer {
+            Some(peer) => trusted.contains(peer),
+            None => self.unix_socket_proxy,
+        };
         let found = match &self.trust {
             Trust::Count(0) => return peer,
+            Trust::Networks(trusted) if !is_trusted(trusted) => return peer,
+            Trust::Count(2..) if is_single => Err(None),
+            _ if is_single => self.single(request.headers()),
             Trust::Count(proxies) => self.counted(request.headers(), *proxies),
-            Trust::Networks(trusted)
-                if peer.map_or(self.unix_socket_proxy, |peer| trusted.contains(peer)) =>
-            {
-                self.walked(request.headers(), trusted)
-            }
-            Trust::Networks(_) => return peer,
+            Trust::Networks(trusted) => self.walked(request.headers(), trusted),
         };
         match (found, self.unreadable) {
             (Ok(client), _) => Some(client),
@@ -188,13 +191,6 @@ impl ClientIp {
     }
 
     fn counted(&self, headers: &HeaderMap, proxies: usize) -> ClientOrHop {
-        if self.header == ForwardedBy::XRealIp {
-            return if proxies == 1 {
-                self.single(headers)
-            } else {
-                Err(None)
-            };
-        }
         let mut hops = self.header.hops(headers);
         let mut nearest = None;
         for _ in 0..proxies.min(MAX_HOPS) {
@@ -204,9 +200,6 @@ impl ClientIp {
     }
 
     fn walked(&self, headers: &HeaderMap, trusted: &Networks) -> ClientOrHop {
-        if self.header == ForwardedBy::XRealIp {
-            return self.single(headers);
-        }
         let mut hops = self.header.hops(headers);
         let mut nearest = None;
         for hop in hops.by_ref().take(MAX_HOPS) {
@@ -234,7 +227,11 @@ impl ClientIp {
 impl<B> Key<Request<B>> for ClientIp {
     fn key(&self, request: &Request<B>) -> Option<ClientKey> {
         match self.address(request) {
-            Some(address) => Some(self.prefixes.key(address)),
+            Some(address) => {
+                let (ipv4, ipv6) = self.prefixes;
+                let bits = if address.is_ipv4() { ipv4 } else { ipv6 };
+                Some(ClientKey::network(address, bits))
+            }
             None if self.unix_socket_proxy && !self.needs_header() => {
                 Some(ClientKey::name("unix socket"))
             }

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use super::{Kind, OWN, Rate, Want, sealed::Sealed};
+use super::{Count, Kind, OWN, Rate, RateState, Want};
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -16,24 +14,23 @@ use crate::{
 /// Token bucket. If its quota changes, what was used stays used, in units.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
-    /// The instant at which it is full.
+    /// The instant at which all that was used has refilled.
     full_at: u64,
     /// The time in which a unit refills by the quota of that instant, [`OWN`] and [`OVERDRAWN`]. No
     /// unit takes as long as these bits.
     unit: u64,
     /// The nanoseconds that were given back, and the number of changes of the quota: [`ERA`]. If
-    /// the bucket is [`OVERDRAWN`], what is beyond the quota instead of what was given back.
+    /// the bucket is [`OVERDRAWN`], its ceiling instead of what was given back.
     given: u64,
 }
 
-/// Bit of a bucket from which more was taken, by an earlier quota, than its quota now. It admits as
-/// an empty one does, and the rest is known in case that the quota grows again. Nothing is given
-/// back to it.
+/// Bit of a bucket from which more was taken, by an earlier quota, than its quota now. It was empty
+/// at that change, when it had used its ceiling. Since then it has as much room as it is below the
+/// ceiling, up to the burst. Nothing is given back to it.
 const OVERDRAWN: u64 = 1 << 62;
 
-/// What is beyond the quota counts in units of so many nanoseconds, so that it fits into an
-/// [`ERA`].
-const BEYOND: u64 = 1 << 10;
+/// The ceiling counts in units of so many nanoseconds, so that it fits into an [`ERA`].
+const CEILING: u64 = 1 << 10;
 
 /// Once this much is given back, about 208 days, nothing more of what was taken until then is. A
 /// change of the quota adds as much, because marks are in the time of the last quota.
@@ -58,14 +55,6 @@ pub struct Mark {
     given: u64,
 }
 
-/// The state of a bucket.
-#[derive(Debug, Clone, Copy)]
-pub struct BucketState {
-    rule: BucketRule,
-    /// Nanoseconds until it is full.
-    debt: u64,
-}
-
 impl Default for Bucket {
     fn default() -> Self {
         Self {
@@ -85,23 +74,29 @@ impl Bucket {
         self.unit & OVERDRAWN != 0
     }
 
-    /// Returns the nanoseconds that more than the quota takes to refill, beyond `full_at`.
-    fn beyond(&self) -> u64 {
-        if self.is_overdrawn() {
-            (self.given % ERA) * BEYOND
-        } else {
-            0
+    /// Returns the ceiling in nanoseconds, or 0 if it has none.
+    fn ceiling(&self) -> u64 {
+        match self.is_overdrawn() {
+            true => (self.given % ERA) * CEILING,
+            false => 0,
         }
     }
 
-    fn set_beyond(&mut self, nanos: u64) {
-        if nanos > 0 {
+    /// Sets the ceiling, unless a burst is as large.
+    fn set_ceiling(&mut self, nanos: u64, refill: &Refill) {
+        if nanos > refill.burst_nanos() {
             self.unit |= OVERDRAWN;
-            self.given = self.given / ERA * ERA + nanos.div_ceil(BEYOND).min(ERA - 1);
+            self.given = self.given / ERA * ERA + nanos / CEILING;
         } else if self.is_overdrawn() {
             self.unit &= !OVERDRAWN;
             self.begin_era();
         }
+    }
+
+    /// Returns when it has refilled as far as its quota holds.
+    fn full_by(&self, refill: &Refill) -> u64 {
+        let excess = self.ceiling().saturating_sub(refill.burst_nanos());
+        self.full_at.saturating_sub(excess)
     }
 
     /// From now on nothing of what was taken before is given back.
@@ -110,32 +105,27 @@ impl Bucket {
     }
 }
 
-impl Sealed for Bucket {}
+impl Kind for Bucket {}
 
-impl Kind for Bucket {
+impl Count for Bucket {
     type Plan = Quota;
     type Rule = BucketRule;
     type Names = &'static str;
-    type Left = BucketState;
+    type Left = RateState;
     type Mark = Mark;
     type Until = UntilResponse;
 
     const LIMIT: LimitKind = LimitKind::TokenBucket;
-    const HELD: bool = false;
 
     fn rule(plan: Quota, name: &'static str) -> BucketRule {
         let refill = Refill::new(&plan);
-        let unit = refill.unit_nanos().min(OVERDRAWN - 1);
+        let unit = refill.unit_nanos;
         BucketRule { name, refill, unit }
     }
 
     fn own(rule: BucketRule) -> BucketRule {
         let unit = rule.unit | OWN;
         BucketRule { unit, ..rule }
-    }
-
-    fn names(rule: &BucketRule) -> &'static str {
-        rule.name
     }
 
     fn rename(names: &mut &'static str, name: &'static str) {
@@ -150,47 +140,49 @@ impl Kind for Bucket {
         self.unit & !OVERDRAWN == rule.unit
     }
 
-    /// Converts what was used into the time of another quota, rounded up. It counts as at most an
-    /// empty bucket, so that no key is locked out for longer than the new quota takes to refill.
-    /// The rest counts if the quota grows again.
+    /// Converts what was used into the time of another quota, rounded up. If that is more than the
+    /// quota, the bucket counts as empty, so that no key is locked out for longer than the new
+    /// quota takes to refill. The rest counts if the quota grows again.
     fn adopt(&mut self, rule: &BucketRule, now: u64) {
         if self.follows(rule) {
             return;
         }
-        let (before, unit_nanos) = (self.unit_nanos(), rule.unit & !OWN);
-        if unit_nanos == before {
-            self.unit = rule.unit | self.unit & OVERDRAWN;
+        let before = self.unit_nanos();
+        self.unit = rule.unit | self.unit & OVERDRAWN;
+        if self.unit_nanos() == before {
             return;
         }
-        let debt = self.idle_at().saturating_sub(now);
-        self.unit = rule.unit;
-        if debt > 0 {
+        let used = self.full_at.saturating_sub(now);
+        // If it was overdrawn before, it has as much room as before.
+        let ceiling = self.ceiling().max(used);
+        if used > 0 {
             self.begin_era();
         }
-        let debt = (u128::from(debt) * u128::from(unit_nanos)).div_ceil(u128::from(before));
-        let debt = u64::try_from(debt).unwrap_or(u64::MAX);
-        let counts = debt.min(rule.refill.burst_nanos());
-        self.full_at = now.saturating_add(counts);
-        self.set_beyond(debt - counts);
+        let convert = |nanos| rule.refill.convert(nanos, before);
+        self.full_at = now.saturating_add(convert(used));
+        self.set_ceiling(convert(ceiling), &rule.refill);
     }
 
     #[inline]
     fn decide(&self, rule: &BucketRule, want: Want, now: u64) -> Decision {
         let refill = &rule.refill;
-        if want.cost > refill.capacity() {
+        if want.cost > refill.capacity {
             return Decision::Never;
         }
-        Decision::after(refill.wait(self.full_at, since(want, now), want.units(), now))
+        let full_at = self.full_by(refill);
+        Decision::after(refill.wait(full_at, since(want, now), want.units(), now))
     }
 
     #[inline]
-    fn add(&mut self, _: &BucketRule, want: Want, now: u64) -> Mark {
+    fn add(&mut self, rule: &BucketRule, want: Want, now: u64) -> Mark {
         // By its own quota, which may be newer than the one of a request that is settled.
         let taken = want.cost.saturating_mul(self.unit_nanos());
         let since = since(want, now);
-        if self.is_overdrawn() {
-            // It refills as well while the bucket is full by its quota.
-            self.set_beyond(self.idle_at().saturating_sub(self.full_at.max(since)));
+        if self.is_overdrawn() && self.follows(rule) {
+            // What refilled while there was room for a whole burst adds none.
+            let full_for = since.saturating_sub(self.full_by(&rule.refill));
+            let ceiling = self.ceiling().saturating_sub(full_for);
+            self.set_ceiling(ceiling, &rule.refill);
         }
         self.full_at = self.full_at.max(since).saturating_add(taken);
         Mark {
@@ -216,10 +208,9 @@ impl Kind for Bucket {
     }
 
     fn given(&self) -> u64 {
-        if self.is_overdrawn() {
-            self.given | (ERA - 1)
-        } else {
-            self.given
+        match self.is_overdrawn() {
+            true => self.given | (ERA - 1),
+            false => self.given,
         }
     }
 
@@ -231,7 +222,7 @@ impl Kind for Bucket {
     }
 
     fn idle_at(&self) -> u64 {
-        self.full_at.saturating_add(self.beyond())
+        self.full_at
     }
 
     fn used(&self, now: u64) -> u64 {
@@ -239,26 +230,25 @@ impl Kind for Bucket {
     }
 
     fn capacity(rule: &BucketRule) -> u64 {
-        rule.refill.capacity()
+        rule.refill.capacity
     }
 
     #[inline]
-    fn left(&self, rule: &BucketRule, now: u64) -> BucketState {
-        let debt = self.full_at.saturating_sub(now);
-        BucketState { rule: *rule, debt }
+    fn left(&self, rule: &BucketRule, now: u64) -> RateState {
+        let refill = &rule.refill;
+        let used = self.full_by(refill).saturating_sub(now);
+        RateState {
+            name: rule.name,
+            quota: refill.capacity,
+            window_nanos: refill.burst_nanos(),
+            used,
+            unit: refill.unit_nanos,
+            reset_nanos: used,
+        }
     }
 
-    fn standings(left: &BucketState, show: &mut dyn FnMut(Standing<'static>)) {
-        let BucketRule { name, refill, .. } = left.rule;
-        let quota = refill.capacity();
-        let used = left.debt.div_ceil(refill.unit_nanos());
-        show(Standing {
-            name,
-            quota,
-            window: Duration::from_nanos(refill.burst_nanos()),
-            remaining: quota.saturating_sub(used),
-            reset: Duration::from_nanos(left.debt),
-        });
+    fn standings(left: &RateState, show: &mut dyn FnMut(Standing<'static>)) {
+        left.show(show);
     }
 }
 

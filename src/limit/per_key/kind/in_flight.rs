@@ -1,6 +1,6 @@
 use std::marker::PhantomData;
 
-use super::{Kind, Want, sealed::Sealed};
+use super::{Count, Kind, Want};
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -30,9 +30,9 @@ impl<H> Default for InFlight<H> {
 
 crate::macros::debug!(impl<H> Debug for InFlight<H> |self| { count, .. });
 
-impl<H> Sealed for InFlight<H> {}
+impl<H: Clone + Default + 'static> Kind for InFlight<H> {}
 
-impl<H: Clone + Default + 'static> Kind for InFlight<H> {
+impl<H: Clone + Default + 'static> Count for InFlight<H> {
     type Plan = usize;
     type Rule = InFlightRule;
     type Names = Option<&'static str>;
@@ -46,10 +46,6 @@ impl<H: Clone + Default + 'static> Kind for InFlight<H> {
     fn rule(plan: usize, name: Option<&'static str>) -> InFlightRule {
         let limit = plan as u64;
         InFlightRule { name, limit }
-    }
-
-    fn names(rule: &InFlightRule) -> Option<&'static str> {
-        rule.name
     }
 
     fn rename(names: &mut Option<&'static str>, name: &'static str) {

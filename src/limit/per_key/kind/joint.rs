@@ -1,16 +1,16 @@
-use super::{Kind, Rate, Want, later, sealed::Sealed};
+use super::{Count, Kind, Rate, Want, later};
 use crate::{
     error::{LimitKind, Rejected},
     http::headers::rate_limit::standing::Standing,
     limit::{decision::Decision, engine::UntilResponse},
 };
 
-impl<A, B> Sealed for (A, B) {}
-
 /// Two limits at once: a request takes from both at one instant, or from neither.
 ///
 /// A pair may be one of the two.
-impl<A: Rate, B: Rate> Kind for (A, B) {
+impl<A: Rate, B: Rate> Kind for (A, B) {}
+
+impl<A: Rate, B: Rate> Count for (A, B) {
     type Plan = (A::Plan, B::Plan);
     type Rule = (A::Rule, B::Rule);
     type Names = (A::Names, B::Names);
@@ -19,7 +19,6 @@ impl<A: Rate, B: Rate> Kind for (A, B) {
     type Until = UntilResponse;
 
     const LIMIT: LimitKind = A::LIMIT;
-    const HELD: bool = false;
 
     fn rule((a, b): Self::Plan, (a_names, b_names): Self::Names) -> Self::Rule {
         (A::rule(a, a_names), B::rule(b, b_names))
@@ -27,10 +26,6 @@ impl<A: Rate, B: Rate> Kind for (A, B) {
 
     fn own((a, b): Self::Rule) -> Self::Rule {
         (A::own(a), B::own(b))
-    }
-
-    fn names((a, b): &Self::Rule) -> Self::Names {
-        (A::names(a), B::names(b))
     }
 
     fn rename((first, _): &mut Self::Names, name: &'static str) {

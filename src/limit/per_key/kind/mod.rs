@@ -3,7 +3,6 @@
 mod bucket;
 mod in_flight;
 mod joint;
-mod want;
 mod window;
 
 #[cfg(all(test, not(throttle_loom)))]
@@ -17,82 +16,73 @@ use crate::{
     limit::decision::Decision,
 };
 
-pub(in crate::limit::per_key) use self::want::Want;
 pub use self::{bucket::Bucket, in_flight::InFlight, window::Window};
 
 /// Bit of a count that follows a plan of the key's own, which the plan for all does not replace.
 const OWN: u64 = 1 << 63;
 
+/// The most units that are counted, so that a sum of a few cannot overflow. A quota of as many is
+/// no limit, and is not shown.
+const UNLIMITED: u64 = u64::MAX / 4;
+
 /// What a limit per key counts: a [`Bucket`], a [`Window`], requests [`InFlight`], or a pair of
 /// rates.
 ///
+/// The limits of a key, its `Plan`, are a [`Quota`](crate::Quota), a number of requests in flight,
+/// or a pair.
+///
 /// Sealed.
-pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
+pub trait Kind: Count {}
+
+/// What is counted for a key.
+pub trait Count: Clone + Default + Send + 'static {
     /// The limits of a key: a [`Quota`](crate::Quota), a number of requests in flight, or a pair.
     type Plan: Copy + Debug + Send + Sync + 'static;
 
     /// A plan and its names, prepared for arithmetic.
-    #[doc(hidden)]
     type Rule: Copy + Send + Sync;
 
     /// The names of the limits in a response.
-    #[doc(hidden)]
     type Names: Copy + Send + Sync;
 
     /// What is left, for the headers of a response.
-    #[doc(hidden)]
     type Left: Copy + Debug + Send + Sync;
 
     /// Where the units of one request were taken, to give them back.
-    #[doc(hidden)]
     type Mark: Copy + Debug + Send + Sync;
 
     /// How long an admitted request holds what it took.
-    #[doc(hidden)]
     type Until: Clone + Default;
 
     /// The kind of limit that rejects, if it is not one of several.
-    #[doc(hidden)]
     const LIMIT: LimitKind;
 
     /// Whether units are available again only when they are given back.
-    #[doc(hidden)]
-    const HELD: bool;
+    const HELD: bool = false;
 
-    #[doc(hidden)]
     fn rule(plan: Self::Plan, names: Self::Names) -> Self::Rule;
 
     /// Returns the rule for a key with a plan of its own.
-    #[doc(hidden)]
     fn own(rule: Self::Rule) -> Self::Rule {
         rule
     }
 
-    #[doc(hidden)]
-    fn names(rule: &Self::Rule) -> Self::Names;
-
     /// Sets the name of the first of the limits.
-    #[doc(hidden)]
     fn rename(names: &mut Self::Names, name: &'static str);
 
     /// Returns the name of the first of the limits.
-    #[doc(hidden)]
     fn name(rule: &Self::Rule) -> Option<&'static str>;
 
     /// Returns whether it was last counted by this rule.
-    #[doc(hidden)]
     fn follows(&self, rule: &Self::Rule) -> bool;
 
     /// Counts by `rule` from now on. What was used stays used.
-    #[doc(hidden)]
     fn adopt(&mut self, rule: &Self::Rule, now: u64);
 
     /// Returns whether there is room by `rule`.
-    #[doc(hidden)]
     fn decide(&self, rule: &Self::Rule, want: Want, now: u64) -> Decision;
 
     /// Returns the rejection of the limit that has no room.
-    #[doc(hidden)]
     #[inline]
     fn room(&self, rule: &Self::Rule, want: Want, now: u64) -> Result<(), Rejected> {
         let decision = self.decide(rule, want, now);
@@ -101,48 +91,38 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
     }
 
     /// Takes `units`, whether there is room or not.
-    #[doc(hidden)]
     fn add(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Self::Mark;
 
     /// Gives back `units` of what was taken at `mark`, unless they are available already.
-    #[doc(hidden)]
     fn give_back(&mut self, units: u64, mark: Self::Mark, now: u64);
 
     /// Returns from when on it is as if unused, except for what was [given](Self::given) back.
-    #[doc(hidden)]
     fn idle_at(&self) -> u64;
 
     /// Returns what was given back so far, which only [grows](later). The next count of a key whose
     /// row was removed continues from there or later, so that an old mark is not taken for a new
     /// one.
-    #[doc(hidden)]
     fn given(&self) -> u64 {
         0
     }
 
     /// Returns the count of a key without a row.
-    #[doc(hidden)]
     #[must_use]
     fn after(_given: u64) -> Self {
         Self::default()
     }
 
     /// Returns the units in use.
-    #[doc(hidden)]
     fn used(&self, now: u64) -> u64;
 
     /// Returns the most that it admits at once.
-    #[doc(hidden)]
     fn capacity(rule: &Self::Rule) -> u64;
 
-    #[doc(hidden)]
     fn left(&self, rule: &Self::Rule, now: u64) -> Self::Left;
 
-    #[doc(hidden)]
     fn standings(left: &Self::Left, show: &mut dyn FnMut(Standing<'static>));
 
     /// Takes what is wanted if there is room.
-    #[doc(hidden)]
     #[inline]
     fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Rejected> {
         self.adopt(rule, now);
@@ -161,7 +141,6 @@ pub trait Kind: Clone + Default + Send + sealed::Sealed + 'static {
 pub trait Rate: Kind {
     /// Replaces the `reserved` units at a mark by the real cost. What exceeds them counts from now
     /// on, until twice the capacity is in use, so that no key is locked out forever.
-    #[doc(hidden)]
     fn settle(&mut self, rule: &Self::Rule, reserved: (u64, Self::Mark), real: u64, now: u64) {
         let (reserved, mark) = reserved;
         if self.follows(rule) {
@@ -177,6 +156,64 @@ pub trait Rate: Kind {
     }
 }
 
+/// What one request asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Want {
+    pub(in crate::limit::per_key) cost: u64,
+    /// The cost of the requests that wait ahead of it.
+    pub(in crate::limit::per_key) ahead: u64,
+    /// Whether it is the head of the queue, and may be late because a timer was.
+    pub(in crate::limit::per_key) in_turn: bool,
+}
+
+impl Want {
+    pub(in crate::limit::per_key) fn at_once(cost: u64) -> Self {
+        Self {
+            cost,
+            ahead: 0,
+            in_turn: false,
+        }
+    }
+
+    pub(in crate::limit::per_key) fn in_turn(cost: u64) -> Self {
+        Self {
+            in_turn: true,
+            ..Self::at_once(cost)
+        }
+    }
+
+    /// Returns all units that have to fit before it does.
+    fn units(&self) -> u64 {
+        self.ahead.saturating_add(self.cost)
+    }
+}
+
+/// The state of a rate after a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RateState {
+    name: &'static str,
+    quota: u64,
+    window_nanos: u64,
+    /// The units in use, times `unit`.
+    used: u64,
+    unit: u64,
+    reset_nanos: u64,
+}
+
+impl RateState {
+    fn show(&self, show: &mut dyn FnMut(Standing<'static>)) {
+        if self.quota < UNLIMITED {
+            show(Standing {
+                name: self.name,
+                quota: self.quota,
+                window: Duration::from_nanos(self.window_nanos),
+                remaining: self.quota.saturating_sub(self.used.div_ceil(self.unit)),
+                reset: Duration::from_nanos(self.reset_nanos),
+            });
+        }
+    }
+}
+
 /// Returns the later of two counts that wrap around.
 pub(in crate::limit::per_key) fn later(one: u64, other: u64) -> u64 {
     if other.wrapping_sub(one) < 1 << 63 {
@@ -184,9 +221,4 @@ pub(in crate::limit::per_key) fn later(one: u64, other: u64) -> u64 {
     } else {
         one
     }
-}
-
-mod sealed {
-    /// Keeps [`Kind`](super::Kind) ours, so that it may grow.
-    pub trait Sealed {}
 }

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use super::{Kind, OWN, Rate, Want, sealed::Sealed};
+use super::{Count, Kind, OWN, Rate, RateState, UNLIMITED, Want};
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -14,9 +12,6 @@ use crate::{
 
 /// Up to this many units, each start is stored and the window is exact.
 const LARGEST_LOG: u64 = 256;
-
-/// The most units that are counted, so that a sum of a few cannot overflow.
-const MOST_UNITS: u64 = u64::MAX / 4;
 
 /// Sliding window: in no period, wherever it starts, do more than the quota's units start.
 ///
@@ -37,14 +32,6 @@ pub struct WindowRule {
     lasts: u64,
 }
 
-/// The state of a window.
-#[derive(Debug, Clone, Copy)]
-pub struct WindowState {
-    rule: WindowRule,
-    used: u64,
-    reset: u64,
-}
-
 // ===== impl Window =====
 
 impl Window {
@@ -58,22 +45,21 @@ impl Window {
     }
 }
 
-impl Sealed for Window {}
+impl Kind for Window {}
 
-impl Kind for Window {
+impl Count for Window {
     type Plan = Quota;
     type Rule = WindowRule;
     type Names = &'static str;
-    type Left = WindowState;
+    type Left = RateState;
     /// When it counts as started.
     type Mark = u64;
     type Until = UntilResponse;
 
     const LIMIT: LimitKind = LimitKind::SlidingWindow;
-    const HELD: bool = false;
 
     fn rule(plan: Quota, name: &'static str) -> WindowRule {
-        let units = plan.units().min(MOST_UNITS);
+        let units = plan.units().min(UNLIMITED);
         let nanos = plan.period_nanos();
         WindowRule {
             name,
@@ -86,10 +72,6 @@ impl Kind for Window {
     fn own(rule: WindowRule) -> WindowRule {
         let lasts = rule.lasts | OWN;
         WindowRule { lasts, ..rule }
-    }
-
-    fn names(rule: &WindowRule) -> &'static str {
-        rule.name
     }
 
     fn rename(names: &mut &'static str, name: &'static str) {
@@ -139,22 +121,19 @@ impl Kind for Window {
         rule.units
     }
 
-    fn left(&self, rule: &WindowRule, now: u64) -> WindowState {
-        let reset = self.idle_at().saturating_sub(now);
-        let used = self.starts.used();
-        let rule = *rule;
-        WindowState { rule, used, reset }
-    }
-
-    fn standings(left: &WindowState, show: &mut dyn FnMut(Standing<'static>)) {
-        let rule = &left.rule;
-        show(Standing {
+    fn left(&self, rule: &WindowRule, now: u64) -> RateState {
+        RateState {
             name: rule.name,
             quota: rule.units,
-            window: Duration::from_nanos(rule.period.nanos),
-            remaining: rule.units.saturating_sub(left.used),
-            reset: Duration::from_nanos(left.reset),
-        });
+            window_nanos: rule.period.nanos,
+            used: self.starts.used(),
+            unit: 1,
+            reset_nanos: self.idle_at().saturating_sub(now),
+        }
+    }
+
+    fn standings(left: &RateState, show: &mut dyn FnMut(Standing<'static>)) {
+        left.show(show);
     }
 }
 

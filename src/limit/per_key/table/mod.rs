@@ -21,7 +21,7 @@ use hashbrown::HashTable;
 
 use super::{
     kind::{Kind, Want},
-    queues::{Owner, Queues},
+    queues::Queues,
 };
 use crate::{
     error::Rejected,
@@ -43,7 +43,7 @@ pub(super) struct Table<K: Kind> {
     shards: Box<[Mutex<Shard<K>>]>,
     hashers: RandomState,
     keys: AtomicUsize,
-    max_keys: usize,
+    pub(super) max_keys: usize,
     /// When to look at the next shard, and which one that is.
     next_look: AtomicU64,
     next_shard: AtomicUsize,
@@ -59,12 +59,12 @@ struct Shard<K: Kind> {
     /// The limit that new keys share if the table is full.
     newcomers: K,
     plan: K::Plan,
+    names: K::Names,
     rule: K::Rule,
     /// When the first of the rows at the last look is idle, or soon after it.
     look_again_at: u64,
     /// The most that had been given back to one of the rows that were removed.
     given: u64,
-    /// The queues of the keys for which requests wait.
     queues: Queues,
 }
 
@@ -91,6 +91,7 @@ impl<K: Kind> Table<K> {
                 rows: HashTable::new(),
                 newcomers: K::default(),
                 plan,
+                names,
                 rule: K::rule(plan, names),
                 look_again_at: 0,
                 given: 0,
@@ -123,46 +124,47 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan);
             if !want.in_turn {
-                want.ahead = shard.queues.units(hash, Owner::Key(key));
+                want.ahead = shard.queues.units(&key);
             }
             match shard.rows.find_mut(hash, |row| row.key == key) {
-                Some(row) => Admission::of(&mut row.count, &rule, want, now),
-                None => self.take_first(shard, key, hash, &rule, want, now),
+                Some(row) => Admission::of(&mut row.count, &rule, want, now, false),
+                None => {
+                    let newcomers = match want.in_turn {
+                        true => 0,
+                        false => shard.queues.newcomers_units(),
+                    };
+                    let take = |count: &mut K, rule: &K::Rule, is_shared| {
+                        let others = if is_shared { newcomers } else { 0 };
+                        let ahead = want.ahead.saturating_add(others);
+                        Admission::of(count, rule, Want { ahead, ..want }, now, is_shared)
+                    };
+                    self.change_first(shard, key, hash, &rule, now, take)
+                }
             }
         };
         self.look_around(now);
         taken
     }
 
-    /// Takes from the limit of a key without a row: a new row, or the limit that new keys share.
+    /// Changes the count of a key without a row: a new one, or the one that new keys share.
     #[cold]
-    fn take_first(
+    fn change_first<T>(
         &self,
         shard: &mut Shard<K>,
         key: ClientKey,
         hash: u64,
         rule: &K::Rule,
-        mut want: Want,
         now: u64,
-    ) -> Admission<K> {
+        change: impl Fn(&mut K, &K::Rule, bool) -> T,
+    ) -> T {
         let mut count = K::after(shard.given);
-        let taken = Admission::of(&mut count, rule, want, now);
+        let changed = change(&mut count, rule, false);
         if self.keep(shard, Row { key, count }, hash, now) {
-            return taken;
-        }
-        if !want.in_turn {
-            let ahead = shard.queues.units(hash, Owner::Newcomers);
-            want.ahead = want.ahead.saturating_add(ahead);
+            return changed;
         }
         // A shared limit has the table's plan: a larger one would fill it for all other keys.
         let rule = shard.rule;
-        let taken = Admission::of(&mut shard.newcomers, &rule, want, now);
-        Admission {
-            // It fits into a limit of its own once there is a row.
-            mark: taken.mark.map_err(not_for_ever),
-            shared: true,
-            ..taken
-        }
+        change(&mut shard.newcomers, &rule, true)
     }
 
     /// Changes the count of a key, and wakes the heads of its queues.
@@ -178,47 +180,25 @@ impl<K: Kind> Table<K> {
         let (changed, waiting) = {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(plan.filter(|_| !shared));
+            let adopt = |count: &mut K, rule: &K::Rule, _| {
+                count.adopt(rule, now);
+                change(count, rule)
+            };
             if shared {
-                shard.newcomers.adopt(&rule, now);
-                let changed = change(&mut shard.newcomers, &rule);
+                let changed = adopt(&mut shard.newcomers, &rule, true);
                 (changed, shard.queues.all())
+            } else if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.key == key) {
+                let changed = change(&mut row.get_mut().count, &rule);
+                self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
+                (changed, shard.queues.of(&key))
             } else {
-                let changed = self.change_row(shard, key, hash, &rule, now, change);
-                (changed, shard.queues.of(hash, key))
+                // It was idle, and its row was removed.
+                let changed = self.change_first(shard, key, hash, &rule, now, adopt);
+                (changed, shard.queues.of(&key))
             }
         };
         wake(&waiting);
         changed
-    }
-
-    fn change_row<T>(
-        &self,
-        shard: &mut Shard<K>,
-        key: ClientKey,
-        hash: u64,
-        rule: &K::Rule,
-        now: u64,
-        change: impl Fn(&mut K, &K::Rule) -> T,
-    ) -> T {
-        if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.key == key) {
-            let changed = change(&mut row.get_mut().count, rule);
-            self.let_go_if_idle(row, &shard.queues, &mut shard.given, hash, now);
-            return changed;
-        }
-        // It was idle, and its row was removed.
-        let mut count = K::after(shard.given);
-        count.adopt(rule, now);
-        let changed = change(&mut count, rule);
-        if self.keep(shard, Row { key, count }, hash, now) {
-            return changed;
-        }
-        let rule = shard.rule;
-        shard.newcomers.adopt(&rule, now);
-        change(&mut shard.newcomers, &rule)
-    }
-
-    pub(super) fn max_keys(&self) -> usize {
-        self.max_keys
     }
 
     /// Returns the units that a key has in use.
@@ -259,10 +239,11 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    /// Shows the state of a key that has used nothing.
-    pub(super) fn full_standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
-        let rule = lock(&self.shards[0]).rule;
-        K::standings(&K::default().left(&rule, 0), show);
+    /// Returns the state of a key that has used nothing.
+    pub(super) fn full_standings(&self) -> Vec<Standing<'static>> {
+        let (rule, mut all) = (lock(&self.shards[0]).rule, Vec::new());
+        K::standings(&K::default().left(&rule, 0), &mut |one| all.push(one));
+        all
     }
 
     fn hash(&self, key: &ClientKey) -> u64 {
@@ -283,7 +264,7 @@ impl<K: Kind> Table<K> {
 
 impl<K: Kind> Shard<K> {
     fn rule_of(&self, plan: Option<K::Plan>) -> K::Rule {
-        let own = |plan| K::own(K::rule(plan, K::names(&self.rule)));
+        let own = |plan| K::own(K::rule(plan, self.names));
         plan.map_or(self.rule, own)
     }
 }
@@ -292,12 +273,16 @@ impl<K: Kind> Shard<K> {
 
 impl<K: Kind> Admission<K> {
     #[inline]
-    fn of(count: &mut K, rule: &K::Rule, want: Want, now: u64) -> Self {
+    fn of(count: &mut K, rule: &K::Rule, want: Want, now: u64, shared: bool) -> Self {
         let mark = count.take(rule, want, now);
         Self {
-            mark,
+            mark: if shared {
+                mark.map_err(not_for_ever)
+            } else {
+                mark
+            },
             left: count.left(rule, now),
-            shared: false,
+            shared,
         }
     }
 }

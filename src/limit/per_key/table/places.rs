@@ -4,7 +4,7 @@ use std::sync::{TryLockError, atomic::Ordering};
 
 use hashbrown::hash_table::OccupiedEntry;
 
-use super::{ClientKey, FEWEST_SHARDS, Kind, Owner, Queues, Row, Shard, Table};
+use super::{FEWEST_SHARDS, Kind, Queues, Row, Shard, Table};
 use crate::limit::per_key::kind::later;
 
 /// The shortest time in which every shard is looked at.
@@ -42,11 +42,10 @@ impl<K: Kind> Table<K> {
         row: OccupiedEntry<'_, Row<K>>,
         queues: &Queues,
         given: &mut u64,
-        hash: u64,
         now: u64,
     ) {
         let Row { key, count } = row.get();
-        if count.idle_at() <= now && queues.units(hash, Owner::Key(*key)) == 0 {
+        if count.idle_at() <= now && queues.units(key) == 0 {
             *given = later(*given, count.given());
             row.remove();
             self.keys.fetch_sub(1, Ordering::Relaxed);
@@ -90,12 +89,9 @@ impl<K: Kind> Table<K> {
         let before = shard.rows.len();
         let mut next_idle = u64::MAX;
         let (queues, given) = (&shard.queues, &mut shard.given);
-        let is_waited_for = |key: ClientKey| {
-            !queues.is_empty() && queues.units(self.hash(&key), Owner::Key(key)) > 0
-        };
         shard.rows.retain(|row| {
             let idle_at = row.count.idle_at();
-            let stays = idle_at > now || is_waited_for(row.key);
+            let stays = idle_at > now || queues.units(&row.key) > 0;
             if stays {
                 next_idle = next_idle.min(idle_at);
             } else {

@@ -21,9 +21,8 @@ impl<K: Kind> Table<K> {
             for shard in &self.shards {
                 let shard = &mut *lock(shard);
                 let before = shard.rule;
-                let mut names = K::names(&before);
-                rename(&mut names);
-                let rule = K::rule(plan, names);
+                rename(&mut shard.names);
+                let rule = K::rule(plan, shard.names);
                 let shared = std::iter::once(&mut shard.newcomers);
                 let own = shard.rows.iter_mut().map(|row| &mut row.count);
                 for count in shared.chain(own).filter(|count| count.follows(&before)) {
@@ -47,6 +46,6 @@ impl<K: Kind> Table<K> {
     }
 
     pub(in crate::limit::per_key) fn names(&self) -> K::Names {
-        K::names(&lock(&self.shards[0]).rule)
+        lock(&self.shards[0]).names
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ClientKey, Kind, Owner, Table, Want, not_for_ever};
+use super::{ClientKey, Kind, Table, Want, not_for_ever};
 use crate::{
     error::Rejected,
     limit::{
@@ -52,21 +52,22 @@ impl<K: Kind> Table<K> {
         if self.is_closed() {
             return Err(closed::<K>(K::name(&shard.rule)));
         }
-        let own = Owner::Key(key);
         let has_own = self.keys() < self.max_keys
             || shard.rows.find(hash, |row| row.key == key).is_some()
-            || shard.queues.units(hash, own) > 0;
-        let owner = if has_own { own } else { Owner::Newcomers };
-        shard.queues.join(hash, owner, join)
+            || shard.queues.units(&key) > 0;
+        match has_own {
+            true => shard.queues.join(key, join),
+            false => join(shard.queues.newcomers.clone()),
+        }
     }
 
     /// Removes an empty queue, and the row that was kept for it.
     pub(in crate::limit::per_key) fn leave(&self, key: ClientKey, now: u64) {
         let hash = self.hash(&key);
         let shard = &mut *self.lock(hash);
-        shard.queues.leave(hash, key);
+        shard.queues.leave(&key);
         if let Ok(row) = shard.rows.find_entry(hash, |row| row.key == key) {
-            self.let_go_if_idle(row, &shard.queues, &mut shard.given, hash, now);
+            self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
         }
     }
 }

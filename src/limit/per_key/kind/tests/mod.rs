@@ -36,7 +36,7 @@ impl Model {
     }
 }
 
-fn window(units: u64) -> (Window, <Window as Kind>::Rule) {
+fn window(units: u64) -> (Window, <Window as Count>::Rule) {
     let rule = Window::rule(Quota::per_second(units), "a");
     (Window::default(), rule)
 }
@@ -211,7 +211,7 @@ proptest! {
         reals in prop::collection::vec(any::<u64>(), 1..20),
     ) {
         let quota = Quota::per_second(units);
-        let rule = <(Bucket, Window) as Kind>::rule((quota, quota), ("a", "b"));
+        let rule = <(Bucket, Window) as Count>::rule((quota, quota), ("a", "b"));
         let mut both = <(Bucket, Window)>::default();
         for real in reals {
             if let Ok(mark) = both.take(&rule, Want::at_once(0), 0) {
@@ -357,13 +357,66 @@ fn alternating_quotas_admit_no_more_than_the_larger() {
 }
 
 #[test]
+fn alternating_bursts_and_rates_create_no_units() {
+    let (large, small) = (Quota::per_hour(1_000), Quota::per_hour(10));
+    let all = [large, small, small.burst(1_000), large.burst(10)];
+    for plans in [&[large, large.burst(10)][..], &[large, small], &all] {
+        let rules: Vec<_> = plans.iter().map(|plan| Bucket::rule(*plan, "a")).collect();
+        let mut bucket = Bucket::default();
+        let mut sum = 0;
+        let mut take = |now: u64| {
+            let takes = rules.iter().cycle().take(10_000);
+            let takes = takes.map(|rule| bucket.take(rule, Want::at_once(1), now));
+            sum += takes.filter(Result::is_ok).count();
+            sum
+        };
+        assert_eq!(take(HOUR), 1_000, "{plans:?}");
+        // In 100 s the fastest gives 28.
+        for second in 1..=100 {
+            let sum = take(HOUR + second * SECOND);
+            assert!(sum <= 1_000 + 28, "{sum} of {plans:?}");
+        }
+    }
+}
+
+#[test]
+fn a_larger_burst_gets_only_what_has_refilled() {
+    let (large, small) = (Quota::per_hour(1_000), Quota::per_hour(10));
+    let [large, small, wide] = [large, small, small.burst(600)].map(|plan| Bucket::rule(plan, "a"));
+    let mut bucket = Bucket::default();
+    assert!(bucket.take(&large, Want::at_once(1_000), HOUR).is_ok());
+    assert!(bucket.take(&small, Want::at_once(1), HOUR).is_err());
+    assert!(bucket.take(&wide, Want::at_once(1), HOUR).is_err());
+    let now = 3 * HOUR;
+    assert!(bucket.take(&wide, Want::at_once(21), now).is_err());
+    assert!(bucket.take(&small, Want::at_once(10), now).is_ok());
+    assert!(bucket.take(&wide, Want::at_once(1), now).is_err());
+}
+
+#[test]
+fn alternating_small_quotas_lock_nobody_out() {
+    let rules = [1_000, 10, 20].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
+    let [large, small, other] = &rules;
+    let mut bucket = Bucket::default();
+    assert!(bucket.take(large, Want::at_once(1_000), HOUR).is_ok());
+    for minute in 0..60 {
+        bucket.adopt(small, HOUR + minute * 60 * SECOND);
+        bucket.adopt(other, HOUR + minute * 60 * SECOND + 30 * SECOND);
+    }
+    // Half an hour by either gives 15.
+    assert!(bucket.take(other, Want::at_once(14), 2 * HOUR).is_ok());
+    assert!(bucket.take(other, Want::at_once(2), 2 * HOUR).is_err());
+    assert!(bucket.take(large, Want::at_once(2), 2 * HOUR).is_err());
+}
+
+#[test]
 fn a_smaller_quota_in_between_changes_nothing() {
     let [large, small] = [1_000, 10].map(|units| Bucket::rule(Quota::per_hour(units), "a"));
     let mut bucket = Bucket::default();
     assert!(bucket.take(&large, Want::at_once(700), HOUR).is_ok());
     for _ in 0..10 {
         bucket.adopt(&small, HOUR);
-        assert_eq!(bucket.used(HOUR), 10);
+        assert_eq!(bucket.used(HOUR), 700);
         bucket.adopt(&Bucket::own(small), HOUR);
         bucket.adopt(&large, HOUR);
         assert_eq!(bucket.used(HOUR), 700);

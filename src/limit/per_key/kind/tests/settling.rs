@@ -39,7 +39,7 @@ impl Replay {
     }
 }
 
-fn rule((unit, burst): (u64, u64)) -> <Bucket as Kind>::Rule {
+fn rule((unit, burst): (u64, u64)) -> <Bucket as Count>::Rule {
     let quota = Quota::new(1, std::time::Duration::from_nanos(unit));
     Bucket::rule(quota.burst(burst), "a")
 }
