@@ -151,10 +151,12 @@ where
         Some(())
     }
 
+    /// Strict: two texts of which a part is replaced must not have the same form.
     fn string(&mut self, json: Json<'_>) -> Option<()> {
         let literal = json.text();
         if memchr(b'\\', literal.as_bytes()).is_some() {
-            return serde_json::to_writer(&mut *self.out, &json.as_str()?).ok();
+            let text: String = serde_json::from_str(literal).ok()?;
+            return serde_json::to_writer(&mut *self.out, &text).ok();
         }
         self.out.extend_from_slice(literal.as_bytes());
         Some(())

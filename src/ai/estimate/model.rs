@@ -1,14 +1,16 @@
 //! The model that a request is for.
 
-use crate::payload::json::Json;
+use crate::payload::{json, json::Json};
 
 /// Longer names are ignored.
 pub(super) const LONGEST_NAME: usize = 256;
 
 /// Returns the model in a body. Does not parse the rest of the body.
 pub(super) fn of(body: &[u8]) -> Option<String> {
-    let body = Json::lenient(std::str::from_utf8(body).ok()?);
-    let (_, name) = body.members().find(|(name, _)| name.is("model"))?;
+    let text = json::text(body);
+    let (_, name) = Json::lenient(&text)
+        .members()
+        .find(|(name, _)| name.is("model"))?;
     let name = name.as_str()?;
     (name.len() <= LONGEST_NAME).then(|| name.into_owned())
 }
