@@ -25,7 +25,7 @@ use crate::{
         engine::ReleasePolicy,
         rejection::{AsError, Rejection},
     },
-    payload::error_body::LimitError,
+    payload::error_body::ErrorReader,
 };
 
 type Inner<S, Request, F> =
@@ -115,7 +115,7 @@ where
                     reservation.refund();
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
-                Ok((response, reservation)) if LimitError::has(response.status()) => {
+                Ok((response, reservation)) if is_readable_error(&response) => {
                     *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
                 }
                 Ok((response, reservation)) => {
@@ -125,6 +125,10 @@ where
             }
         }
     }
+}
+
+fn is_readable_error<R: IntoHttp + ResponseHead>(response: &R) -> bool {
+    ErrorReader::<R::Body>::is_of_use(response.status())
 }
 
 fn is_own<R: ResponseHead>(response: &R) -> bool {
@@ -153,7 +157,7 @@ where
     };
     let report = response.extensions().get().cloned();
     let settlement = Settlement::new(reservation, reads, report);
-    map_body(response, |body| ResponseBody::new(body, settlement))
+    map_body(response, |body| ResponseBody::new(body.into(), settlement))
 }
 
 fn after_error(reservation: Reservation, error: &BoxError) {
