@@ -86,7 +86,7 @@ impl ContentCount {
         match name {
             // Not part of the prompt.
             "type" | "role" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status"
-            | "detail" | "cache_control" | "signature" | "thoughtSignature"
+            | "detail" | "media_type" | "cache_control" | "signature" | "thoughtSignature"
             | "thought_signature" => {}
             // One image, recording or file, in any form.
             "image_url" | "input_audio" | "audio" | "audio_url" | "video_url" | "file"
@@ -94,18 +94,7 @@ impl ContentCount {
                 self.media += u64::from(value.text() != "null");
             }
             // The source of a document: by its type it is text or media.
-            "source" if value.is_object() => {
-                let kind = value.get("type");
-                if !kind.is_some_and(|kind| kind.is("text") || kind.is("content")) {
-                    self.media += 1;
-                    return;
-                }
-                for (name, value) in value.members() {
-                    if name.is("data") || name.is("content") {
-                        self.value(value, ReadMode::Turns, depth);
-                    }
-                }
-            }
+            "source" if value.is_object() && !is_text(value) => self.media += 1,
             // The arguments or the result of a tool call.
             "input" | "args" | "response" => self.json(value),
             _ => self.value(value, ReadMode::Turns, depth),
@@ -117,6 +106,11 @@ impl ContentCount {
         self.ascii += ascii as u64;
         self.other += (text.chars().count() - ascii) as u64;
     }
+}
+
+fn is_text(source: Json<'_>) -> bool {
+    let kind = source.get("type");
+    kind.is_some_and(|kind| kind.is("text") || kind.is("content"))
 }
 
 /// Returns `true` if a text is a base64 `data:` URL (RFC 2397), which counts as a file.

@@ -17,6 +17,5 @@ pub(super) fn of(body: &[u8]) -> Option<String> {
 
 /// Returns `true` if the name is of an embedding model.
 pub(super) fn makes_vectors(name: &str) -> bool {
-    let mut parts = name.as_bytes().windows(b"embed".len());
-    name.len() <= LONGEST_NAME && parts.any(|part| part.eq_ignore_ascii_case(b"embed"))
+    name.len() <= LONGEST_NAME && name.to_ascii_lowercase().contains("embed")
 }

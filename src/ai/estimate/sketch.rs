@@ -7,7 +7,21 @@ use super::{
 use crate::payload::json::Json;
 
 /// Members whose own members are like those of the body.
-const CONFIGS: [&str; 3] = ["generationConfig", "generation_config", "inferenceConfig"];
+const CONFIGS: &str = "generationConfig|generation_config|inferenceConfig";
+/// Members that the model sees as JSON.
+const SCHEMAS: &str = "tools|toolConfig|functions|response_format|output_format|output_config|text|\
+    responseSchema|response_schema|responseJsonSchema|response_json_schema";
+/// Members that only requests for embeddings have.
+const OF_EMBEDDINGS: &str = "encoding_format|dimensions|input_type|output_dimension|\
+    outputDimensionality|output_dimensionality|taskType|task_type";
+/// The limits of the output, the first of which counts.
+const LIMITS: [&str; 5] = [
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "maxOutputTokens",
+    "maxTokens",
+];
 
 /// The parts of a request body that its tokens depend on.
 #[derive(Debug, Default)]
@@ -20,11 +34,14 @@ pub(super) struct Sketch {
     completes: bool,
     /// It has a member that only requests for embeddings have, or names an embedding model.
     embeds: bool,
-    /// From `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and
-    /// `maxTokens`, in this order.
-    most: [Option<u64>; 5],
+    /// The values of [`LIMITS`].
+    most: [Option<u64>; LIMITS.len()],
     choices: u64,
     prompts: u64,
+}
+
+fn is_one_of(name: &str, names: &str) -> bool {
+    names.split('|').any(|known| known == name)
 }
 
 // ===== impl Sketch =====
@@ -36,7 +53,7 @@ impl Sketch {
         for (name, value) in body.members() {
             let name = name.as_str().unwrap_or_default();
             sketch.member(&name, value);
-            let inside = value.members().filter(|_| CONFIGS.contains(&&*name));
+            let inside = value.members().filter(|_| is_one_of(&name, CONFIGS));
             for (name, value) in inside {
                 sketch.member(&name.as_str().unwrap_or_default(), value);
             }
@@ -85,39 +102,21 @@ impl Sketch {
                 self.embeds = true;
                 self.text(value, ReadMode::Turns);
             }
-            "tools"
-            | "toolConfig"
-            | "functions"
-            | "response_format"
-            | "output_format"
-            | "output_config"
-            | "text"
-            | "responseSchema"
-            | "response_schema"
-            | "responseJsonSchema"
-            | "response_json_schema" => self.count.json(value),
-            "max_completion_tokens" => self.most[0] = value.as_u64(),
-            "max_output_tokens" => self.most[1] = value.as_u64(),
-            "max_tokens" => self.most[2] = value.as_u64(),
-            "maxOutputTokens" => self.most[3] = value.as_u64(),
-            "maxTokens" => self.most[4] = value.as_u64(),
             "n" | "best_of" | "candidateCount" | "candidate_count" => {
                 self.choices = self.choices.max(value.as_u64().unwrap_or(0));
             }
-            "encoding_format"
-            | "dimensions"
-            | "input_type"
-            | "output_dimension"
-            | "outputDimensionality"
-            | "output_dimensionality"
-            | "taskType"
-            | "task_type" => self.embeds |= value.text() != "null",
             "model" => {
                 self.embeds |= value
                     .as_str()
                     .is_some_and(|name| model::makes_vectors(&name))
             }
-            _ => {}
+            name if is_one_of(name, SCHEMAS) => self.count.json(value),
+            name if is_one_of(name, OF_EMBEDDINGS) => self.embeds |= value.text() != "null",
+            name => {
+                if let Some(place) = LIMITS.iter().position(|limit| *limit == name) {
+                    self.most[place] = value.as_u64();
+                }
+            }
         }
     }
 

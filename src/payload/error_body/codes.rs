@@ -15,8 +15,9 @@ pub(super) const CAPACITY: &str = "overloaded|resource unavailable|insufficient 
 /// Words for any limit.
 pub(super) const LIMIT: &str = "rate limit*|ratelimit*|too many requests|throttl*|\
     resource exhausted|quota*";
-/// Words for load that rose too fast.
-pub(super) const RAMP: &str = "slow down|acceleration";
+/// Words for load that rose too fast, and a code.
+pub(super) const RAMP: &str = "acceleration";
+pub(super) const RAMP_CODE: &str = "slow down";
 /// Words for too many requests in flight.
 pub(super) const CONCURRENCY: &str = "concurren*";
 

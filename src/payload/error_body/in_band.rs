@@ -9,9 +9,12 @@ const CONTENT: &str = "content|output|output_text|message/content|response/outpu
     choices/*/message|choices/*/text|candidates/*/content";
 /// The types of events that are errors.
 const FAILED: &str = "error|response.failed|conversation.response.error";
-/// Why a response may be finished, in any case: everything was said, a tool is called, the output is
-/// as long as it may be, or a policy forbids the rest. Anything else, such as `network_error`, is an
-/// error.
+/// The types of events before any content.
+const BEGINNINGS: &str = "ping|keepalive|message_start|message-start|content_block_stop|\
+    response.created|response.queued|response.in_progress";
+/// Why a response may be finished, in any case: everything was said, a tool is called, the output
+/// is as long as it may be, or a policy forbids the rest. Anything else, such as `network_error`,
+/// is an error.
 const FINISHED: &str = "stop|stop_sequence|end_turn|complete|eos|eos_token|load|unload|\
     tool_calls|tool_call|tool_use|function_call|pause_turn|\
     length|max_tokens|max_length|model_length|model_context_window_exceeded|\
@@ -142,29 +145,19 @@ fn is_silent(root: Json<'_>) -> bool {
     let Some(name) = root.get("type").and_then(Json::as_str) else {
         return is_silent_chunk(root);
     };
-    let are_hollow = |paths| are_hollow(root, paths);
-    match &*name {
-        "ping"
-        | "keepalive"
-        | "message_start"
-        | "message-start"
-        | "content_block_stop"
-        | "response.created"
-        | "response.queued"
-        | "response.in_progress" => true,
-        "content_block_start" => are_hollow("content_block"),
-        "content_block_delta" | "content-start" => are_hollow("delta"),
-        "response.content_part.added" | "response.reasoning_summary_part.added" => {
-            are_hollow("part")
-        }
-        // A tool call is content by its name alone.
-        "response.output_item.added" => {
-            let item = root.get("item").unwrap_or_default();
-            (is(item, "type", "message") || is(item, "type", "reasoning"))
-                && are_hollow("item/content|item/summary")
-        }
-        _ => false,
-    }
+    // A tool call is content by its name alone.
+    let item = root.get("item").unwrap_or_default();
+    let is_item = is(item, "type", "message") || is(item, "type", "reasoning");
+    are_hollow(
+        root,
+        match &*name {
+            "content_block_start" => "content_block",
+            "content_block_delta" | "content-start" => "delta",
+            "response.content_part.added" | "response.reasoning_summary_part.added" => "part",
+            "response.output_item.added" if is_item => "item/content|item/summary",
+            name => return BEGINNINGS.split('|').any(|known| known == name),
+        },
+    )
 }
 
 /// Returns `true` for a silent chunk without an event type, as in OpenAI's completions and Gemini.

@@ -151,7 +151,9 @@ impl Kind {
             || (may_be_limit && is_vague(&outcome) && error.is_of_limit());
         let may_be_overload = is_limit || outcome == ServerError;
         let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-        Self::Limit(if is_limit && error.mentions(codes::RAMP) {
+        let has_code = |label: &String| shapes::has_any(label, codes::RAMP_CODE);
+        let is_ramp = || error.mentions(codes::RAMP) || error.labels.iter().any(has_code);
+        Self::Limit(if is_limit && is_ramp() {
             ThrottleReason::Ramp
         } else if outcome == Overloaded || (may_be_overload && error.mentions(codes::CAPACITY)) {
             ThrottleReason::Capacity
@@ -189,5 +191,32 @@ impl Kind {
             }
             kind => kind,
         }
+    }
+}
+
+// ===== impl ThrottleReason =====
+
+impl ThrottleReason {
+    /// Classifies a response; returns `None` if it is not a rejection.
+    ///
+    /// Statuses 402, 429, 498, 503 and 529 are rejections, and so is any other error whose body or
+    /// headers are about a limit. The body may be empty, truncated, or not JSON.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        LimitError::read(status, headers, body).map(|error| error.class)
+    }
+}
+
+// ===== impl LimitError =====
+
+impl LimitError {
+    /// Reads an error response; returns `None` if it is not about a limit.
+    ///
+    /// The body may be empty, truncated, or not JSON. A compressed body counts as empty.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let is_error = status.is_client_error() || status.is_server_error();
+        is_error
+            .then(|| Diagnosis::in_time(status, headers, body))?
+            .limit
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-
-use super::{body::ErrorBody, kind::Diagnosis};
+use super::body::ErrorBody;
 use crate::error::Outcome;
 
 /// The kind of limit for which a provider rejected a request.
@@ -43,15 +41,6 @@ pub(crate) struct LimitError {
 // ===== impl ThrottleReason =====
 
 impl ThrottleReason {
-    /// Classifies a response; returns `None` if it is not a rejection.
-    ///
-    /// Statuses 402, 429, 498, 503 and 529 are rejections, and so is any other error whose body or
-    /// headers are about a limit. The body may be empty, truncated, or not JSON.
-    #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        LimitError::read(status, headers, body).map(|error| error.class)
-    }
-
     /// Returns a stable label, as for metrics: `rate`, `day`, `quota_exhausted`, `too_large`,
     /// `concurrency`, `ramp` or `capacity`.
     #[must_use]
@@ -99,16 +88,6 @@ impl LimitError {
             message: error.message.as_deref().and_then(line),
         }
     }
-
-    /// Reads an error response; returns `None` if it is not about a limit.
-    ///
-    /// The body may be empty, truncated, or not JSON. A compressed body counts as empty.
-    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        let is_error = status.is_client_error() || status.is_server_error();
-        is_error
-            .then(|| Diagnosis::in_time(status, headers, body))?
-            .limit
-    }
 }
 
 /// Returns one line of at most 200 characters, for a log or a terminal: anybody may have written
@@ -126,15 +105,11 @@ fn line(text: &str) -> Option<Box<str>> {
 fn is_gap(character: char) -> bool {
     let is_format = matches!(
         character,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
+        '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
-    );
+    ) || "\u{ad}\u{61c}\u{180e}\u{feff}".contains(character);
     is_format || character.is_whitespace() || character.is_control()
 }

@@ -681,7 +681,8 @@ const WORDINGS: &[Wording] = &[
     ),
     long(
         400,
-        "Unable to submit request because the input token count is 1251952 but model only supports up to 1048576.",
+        "Unable to submit request because the input token count is 1251952 but model only \
+            supports up to 1048576.",
     ),
     long(
         400,
@@ -689,12 +690,14 @@ const WORDINGS: &[Wording] = &[
     ),
     long(
         400,
-        "Please reduce the length of the messages or completion. Current length is 8701 while limit is 8192",
+        "Please reduce the length of the messages or completion. Current length is 8701 while \
+            limit is 8192",
     ),
     // Mistral, Cohere, Bedrock, GitHub Copilot.
     long(
         400,
-        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum \
+            context length",
     ),
     long(
         400,
@@ -737,7 +740,8 @@ const WORDINGS: &[Wording] = &[
     ),
     (
         413,
-        "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 12328, please reduce your message size and try again.",
+        "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested \
+            12328, please reduce your message size and try again.",
         Outcome::ClientError,
         Some(TooLarge),
         None,
@@ -755,11 +759,13 @@ const WORDINGS: &[Wording] = &[
     ),
     money(
         400,
-        "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+        "You have reached your specified API usage limits. You will regain access on 2026-12-01 \
+            at 00:00 UTC.",
     ),
     money(
         402,
-        "This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens.",
+        "This request requires more credits, or fewer max_tokens. You requested up to 65536 \
+            tokens.",
     ),
     money(
         429,
@@ -774,11 +780,13 @@ const WORDINGS: &[Wording] = &[
     money(403, "Your account has an overdue balance."),
     money(429, "Account suspended: not enough credits"),
     day(
-        "Rate limit reached for m on requests per day (RPD): Limit 200, Used 200. Please try again in 7m12s.",
+        "Rate limit reached for m on requests per day (RPD): Limit 200, Used 200. Please try \
+            again in 7m12s.",
         Some(432.0),
     ),
     day(
-        "Rate limit reached for m on tokens per day (TPD): Limit 100000, Used 99000. Please try again in 12m19.2s.",
+        "Rate limit reached for m on tokens per day (TPD): Limit 100000, Used 99000. Please try \
+            again in 12m19.2s.",
         Some(739.2),
     ),
     day(
@@ -786,7 +794,8 @@ const WORDINGS: &[Wording] = &[
         None,
     ),
     day(
-        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model \
+            requests per day",
         None,
     ),
     day(
@@ -802,23 +811,27 @@ const WORDINGS: &[Wording] = &[
         Some(32_400.0),
     ),
     rate(
-        "Rate limit reached for m on tokens per minute (TPM): Limit 6000, Used 5500. Please try again in 10.5s.",
+        "Rate limit reached for m on tokens per minute (TPM): Limit 6000, Used 5500. Please try \
+            again in 10.5s.",
         Some(10.5),
     ),
     rate(
         "Rate limit is exceeded. Try again in 50 seconds.",
         Some(50.0),
     ),
+    rate("You are sending too fast, please slow down.", None),
     rate(
         "Requests have exceeded the token rate limit of your tier. Please retry after 45 seconds.",
         Some(45.0),
     ),
     rate(
-        "Rate limit of 10 per 60s exceeded for UserByModelByMinute. Please wait 38 seconds before retrying.",
+        "Rate limit of 10 per 60s exceeded for UserByModelByMinute. Please wait 38 seconds \
+            before retrying.",
         Some(38.0),
     ),
     rate(
-        "You exceeded your current quota, please check your plan and billing details. Please retry in 37.2s.",
+        "You exceeded your current quota, please check your plan and billing details. Please \
+            retry in 37.2s.",
         Some(37.2),
     ),
     rate(
@@ -950,8 +963,8 @@ fn errors_under_a_good_status() {
             (500, Outcome::ServerError),
         ),
         (
-            r#"{"success":false,"errors":[{"code":3040,"message":"Capacity temporarily exceeded"}]}"#,
-            (500, Outcome::ServerError),
+            r#"{"success":false,"errors":[{"code":3040,"message":"Capacity exceeded for now"}]}"#,
+            (503, Outcome::Overloaded),
         ),
         (
             r#"{"error_code":17,"error_msg":"Open api daily request limit reached"}"#,

@@ -93,8 +93,8 @@ impl RateLimits {
         self.used_up().filter_map(|limit| limit.reset).max()
     }
 
-    /// Returns whether a rejection is by the quota of a day or longer. A short wait, or else a short
-    /// reset, shows that it refills continuously. `is_named` is set if its message says so.
+    /// Returns whether a rejection is by the quota of a day or longer. A short wait, or else a
+    /// short reset, shows that it refills continuously. `is_named` is set if its message says so.
     pub(crate) fn is_daily(&self, wait: Option<Duration>, is_named: bool) -> bool {
         let is_long =
             |limit: &Reported| limit.period >= Some(DAY) || limit.reset > Some(LONGEST_WINDOW);

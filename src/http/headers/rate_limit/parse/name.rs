@@ -50,32 +50,31 @@ pub(super) const RESET_AFTER: &str = "reset-after";
 
 /// Returns the subject and the part of a self-describing header name.
 pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
+    let is_part = |(_, part): &(&str, &str)| PARTS.contains(part);
     if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
-        let (what, part) = rest.rsplit_once('-')?;
-        let subject = Subject {
-            family: Family::Anthropic,
-            project: false,
-            dimension: dimension(what)?,
-            period: Some(MINUTE),
-        };
-        return PARTS.contains(&part).then_some((subject, part));
+        let (what, part) = rest.rsplit_once('-').filter(is_part)?;
+        let mut subject = Subject::bare(Family::Anthropic);
+        (subject.dimension, subject.period) = (dimension(what)?, Some(MINUTE));
+        return Some((subject, part));
     }
-    if let Some(part) = name.strip_prefix("ratelimit-") {
-        return PARTS
-            .contains(&part)
-            .then_some((Subject::bare(Family::Ietf), part));
-    }
-    let rest = name.strip_prefix("x-ratelimit-");
-    let rest = rest.or_else(|| name.strip_prefix("x-rate-limit-"))?;
-    if PARTS.contains(&rest) || rest == RESET_AFTER {
-        return Some((Subject::bare(Family::Other), rest));
+    let (family, rest) = match name.strip_prefix("ratelimit-") {
+        Some(rest) => (Family::Ietf, rest),
+        None => (Family::Other, strip_x(name)?),
+    };
+    if PARTS.contains(&rest) || (family == Family::Other && rest == RESET_AFTER) {
+        return Some((Subject::bare(family), rest));
     }
     let first = rest.split_once('-').map(|(part, what)| (what, part));
-    let (what, part) = [first, rest.rsplit_once('-')]
-        .into_iter()
-        .flatten()
-        .find(|(_, part)| PARTS.contains(part))?;
+    let found = first
+        .filter(is_part)
+        .or_else(|| rest.rsplit_once('-').filter(is_part));
+    let (what, part) = found.filter(|_| family == Family::Other)?;
     Some((subject(what)?, part))
+}
+
+fn strip_x(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("x-ratelimit-");
+    rest.or_else(|| name.strip_prefix("x-rate-limit-"))
 }
 
 fn subject(what: &str) -> Option<Subject> {
