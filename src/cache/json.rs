@@ -59,7 +59,11 @@ fn append<'a>(
             }
             out.push(b'}');
         }
-        _ if token.is_string() => serde_json::to_writer(out, &token.as_str()?).ok()?,
+        // Strict: two texts of which a part is replaced must not have the same form.
+        text if token.is_string() => {
+            let text: String = serde_json::from_str(text).ok()?;
+            serde_json::to_writer(out, &text).ok()?;
+        }
         text => out.extend_from_slice(text.as_bytes()),
     }
     Some(true)

@@ -61,8 +61,9 @@
 //! - method, scheme, authority, path and query
 //! - the body. In JSON, white space, the order of members and the escapes in strings do not count;
 //!   numbers are compared as they are written. A body that is not a JSON object or array, has a
-//!   `Content-Type` other than JSON, is nested more than 128 deep, or has an object in which a name
-//!   occurs twice is compared byte by byte.
+//!   `Content-Type` other than JSON, is nested more than 128 deep, has an object in which a name
+//!   occurs twice, or a string with half a surrogate pair is compared byte by byte. Such a request
+//!   is not cached by [`CacheLayer::completions`].
 //! - **every request header**, with all its values in order, except the headers of the list below
 //!   and headers that you [ignore](CacheLayer::ignore_header)
 //!
@@ -108,8 +109,10 @@
 //! - if it varies with everything (`Vary: *`) or with a header that is not part of the key
 //! - if its body broke off, was dropped, or is not as long as its `Content-Length`
 //! - if it reports an error with a good status: JSON, or an event of a stream, with an `error` that
-//!   is not empty, with the `type` or `object` `error`, or with such a member in `choices`, `delta`
-//!   or `response`
+//!   is not empty, the `type` or `object` `error`, `"success": false`, an `error_code` or a
+//!   `base_resp` other than 0, or with such a member in `choices`, `delta` or `response`
+//! - if its finish reason is not known to be good, such as `network_error`: see
+//!   [stream errors](crate::stream_errors#finish-reasons)
 //! - if it was cut: JSON that is empty or incomplete; a stream that has nothing but keep-alives,
 //!   ends within a line, or, in the formats of OpenAI, Anthropic, Gemini, Mistral, Cohere and
 //!   Ollama, lacks its end

@@ -1,6 +1,6 @@
 //! What the result of a call means: one vocabulary for every layer.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderName, StatusCode};
 
@@ -41,7 +41,8 @@ pub enum Outcome {
     /// The service lacks capacity, which says nothing about this client's limits: 498, 503, 529,
     /// and a 413 with a wait.
     Overloaded,
-    /// Money, credits or the quota of a day or longer are used up: 402.
+    /// Money, credits or the quota of a day or longer are used up: 402, and a 429 with a wait of
+    /// more than five hours.
     QuotaExhausted,
     /// The prompt does not fit the model's context.
     ContextTooLong,
@@ -161,23 +162,21 @@ impl Outcome {
     /// Returns what a status says by itself.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
-        Self::in_table(status, || false, || false).0
+        Self::in_table(status, || None, RateLimits::default).0
     }
 
     /// Returns what the status and the headers say.
     #[inline]
     pub(crate) fn of_head<R: ResponseHead + ?Sized>(response: &R) -> (Self, Repeat) {
         let status = response.status();
-        let has_hint = || Hint::of(response).retry_after().is_some();
-        Self::in_table(status, has_hint, || {
-            let limits = RateLimits::from_headers(response.headers());
-            limits.used_up().next().is_some()
-        })
+        let limits = || RateLimits::from_headers(response.headers());
+        Self::in_table(status, || Hint::of(response).retry_after(), limits)
     }
 
     /// Returns which requests may be sent again after this outcome.
     pub(crate) fn repeat(self, status: Option<StatusCode>, has_hint: bool) -> Repeat {
-        let in_table = |status| Self::in_table(status, || has_hint, || false);
+        let wait = || has_hint.then_some(Duration::ZERO);
+        let in_table = |status| Self::in_table(status, wait, RateLimits::default);
         match (status.map(in_table), self) {
             (Some((outcome, repeat)), _) if outcome == self => repeat,
             // An error does not say that the service did not act.
@@ -193,23 +192,24 @@ impl Outcome {
 
     /// Returns what a status means, in the one table that all layers read.
     ///
-    /// `has_hint` returns whether the response says when to try again, and `is_used_up` whether it
-    /// reports a limit of which nothing remains.
+    /// `wait` returns when to try again, and `limits` the limits that the response reports.
     #[inline]
-    fn in_table(
+    pub(crate) fn in_table(
         status: StatusCode,
-        has_hint: impl Fn() -> bool,
-        is_used_up: impl Fn() -> bool,
+        wait: impl Fn() -> Option<Duration>,
+        limits: impl Fn() -> RateLimits,
     ) -> (Self, Repeat) {
         use Repeat::{Always, Idempotent, Never};
+        let has_hint = || wait().is_some();
         match status.as_u16() {
             402 => (Self::QuotaExhausted, Never),
             // GitHub's limits.
-            403 if has_hint() || is_used_up() => (Self::RateLimited, Always),
+            403 if has_hint() || limits().used_up().next().is_some() => (Self::RateLimited, Always),
             // 522 and 524 are Cloudflare's: the origin did not respond in time.
             408 | 504 | 522 | 524 => (Self::Timeout, Idempotent),
             // A misdirected request, and one that is too early.
             421 | 425 => (Self::NotSent, Always),
+            429 if limits().is_daily(wait(), false) => (Self::QuotaExhausted, Never),
             429 => (Self::RateLimited, Always),
             // Groq's: not processed.
             498 => (Self::Overloaded, Always),
@@ -223,12 +223,6 @@ impl Outcome {
             500..=599 => (Self::ServerError, Never),
             _ => (Self::Success, Never),
         }
-    }
-
-    /// Returns whether a client error may be another outcome by the words of its body.
-    #[cfg(feature = "provider")]
-    pub(crate) fn is_ambiguous(status: StatusCode) -> bool {
-        matches!(status.as_u16(), 400 | 403 | 413 | 422)
     }
 
     /// Returns what a gRPC status says by itself.
@@ -400,7 +394,7 @@ impl OutcomeSet {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Duration};
+    use std::io;
 
     use super::*;
     use crate::error::{

@@ -34,30 +34,32 @@ impl ContentCount {
     /// The deepest nesting. Each nested value is skipped once per level.
     const DEEPEST: u8 = 32;
 
-    /// Adds a value. Returns `None` if it is nested too deeply, or a text can't be decoded.
-    pub(super) fn read(&mut self, value: Json<'_>, reading: ReadMode) -> Option<()> {
-        self.value(value, reading, Self::DEEPEST)
+    /// Adds a value. What is nested too deeply counts by its length.
+    pub(super) fn read(&mut self, value: Json<'_>, reading: ReadMode) {
+        self.value(value, reading, Self::DEEPEST);
     }
 
     /// Adds a value that the model sees as JSON, without whitespace.
-    pub(super) fn json(&mut self, value: Json<'_>) -> Option<()> {
+    pub(super) fn json(&mut self, value: Json<'_>) {
         for token in value.tokens() {
-            if token.is_string() {
-                self.text(&token.as_str()?);
-                self.ascii += 2;
-            } else {
-                self.ascii += token.text().len() as u64;
+            match token.as_str() {
+                Some(text) => {
+                    self.text(&text);
+                    self.ascii += 2;
+                }
+                None => self.ascii += token.text().len() as u64,
             }
         }
-        Some(())
     }
 
-    fn value(&mut self, value: Json<'_>, reading: ReadMode, depth: u8) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
+    fn value(&mut self, value: Json<'_>, reading: ReadMode, depth: u8) {
+        let Some(depth) = depth.checked_sub(1) else {
+            self.ascii += value.text().len() as u64;
+            return;
+        };
         let is_listed = reading == ReadMode::Listed;
-        if value.is_string() {
+        if let Some(text) = value.as_str() {
             self.prompts += u64::from(is_listed);
-            let text = value.as_str()?;
             if is_file(&text) {
                 self.media += 1;
             } else {
@@ -72,20 +74,19 @@ impl ContentCount {
                 ReadMode::Prompt | ReadMode::Listed => ReadMode::Listed,
             };
             for element in value.elements() {
-                self.value(element, inside, depth)?;
+                self.value(element, inside, depth);
             }
         }
         for (name, value) in value.members() {
-            self.member(&name.as_str().unwrap_or_default(), value, depth)?;
+            self.member(&name.as_str().unwrap_or_default(), value, depth);
         }
-        Some(())
     }
 
-    fn member(&mut self, name: &str, value: Json<'_>, depth: u8) -> Option<()> {
+    fn member(&mut self, name: &str, value: Json<'_>, depth: u8) {
         match name {
             // Not part of the prompt.
             "type" | "role" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status"
-            | "detail" | "cache_control" | "signature" | "thoughtSignature"
+            | "detail" | "media_type" | "cache_control" | "signature" | "thoughtSignature"
             | "thought_signature" => {}
             // One image, recording or file, in any form.
             "image_url" | "input_audio" | "audio" | "audio_url" | "video_url" | "file"
@@ -93,23 +94,11 @@ impl ContentCount {
                 self.media += u64::from(value.text() != "null");
             }
             // The source of a document: by its type it is text or media.
-            "source" if value.is_object() => {
-                let kind = value.get("type");
-                if !kind.is_some_and(|kind| kind.is("text") || kind.is("content")) {
-                    self.media += 1;
-                    return Some(());
-                }
-                for (name, value) in value.members() {
-                    if name.is("data") || name.is("content") {
-                        self.value(value, ReadMode::Turns, depth)?;
-                    }
-                }
-            }
+            "source" if value.is_object() && !is_text(value) => self.media += 1,
             // The arguments or the result of a tool call.
-            "input" | "args" | "response" => self.json(value)?,
-            _ => self.value(value, ReadMode::Turns, depth)?,
+            "input" | "args" | "response" => self.json(value),
+            _ => self.value(value, ReadMode::Turns, depth),
         }
-        Some(())
     }
 
     fn text(&mut self, text: &str) {
@@ -117,6 +106,11 @@ impl ContentCount {
         self.ascii += ascii as u64;
         self.other += (text.chars().count() - ascii) as u64;
     }
+}
+
+fn is_text(source: Json<'_>) -> bool {
+    let kind = source.get("type");
+    kind.is_some_and(|kind| kind.is("text") || kind.is("content"))
 }
 
 /// Returns `true` if a text is a base64 `data:` URL (RFC 2397), which counts as a file.
@@ -138,7 +132,7 @@ mod tests {
     fn count(reading: ReadMode, json: &str) -> ContentCount {
         let mut count = ContentCount::default();
         let value = Json::parse(json.as_bytes()).unwrap();
-        count.read(value, reading).unwrap();
+        count.read(value, reading);
         count
     }
 
@@ -308,7 +302,7 @@ mod tests {
     fn json_counts_without_whitespace() {
         let count = |json: &str| {
             let mut count = ContentCount::default();
-            count.json(Json::parse(json.as_bytes()).unwrap()).unwrap();
+            count.json(Json::parse(json.as_bytes()).unwrap());
             count
         };
         for json in [

@@ -11,16 +11,11 @@ use crate::ai::tokens::{TokenUsage, Tokens};
 /// to nothing.
 #[derive(Debug, Default)]
 pub(crate) struct LearnedRatios {
-    /// The most recent model is the last.
+    /// The ratios of input and output by model, the most recent one last.
     models: Mutex<Vec<ModelRatios>>,
 }
 
-#[derive(Debug)]
-struct ModelRatios {
-    name: Box<str>,
-    input: Ratio,
-    output: Ratio,
-}
+type ModelRatios = (Box<str>, Ratio, Ratio);
 
 /// Tokens used per estimated token: the running mean, and the mean deviation from it.
 ///
@@ -48,15 +43,11 @@ impl LearnedRatios {
             if models.len() == Self::MODELS {
                 models.remove(0);
             }
-            models.push(ModelRatios {
-                name: model.into(),
-                input: Ratio::default(),
-                output: Ratio::default(),
-            });
+            models.push((model.into(), Ratio::default(), Ratio::default()));
         }
-        if let Some(model) = models.last_mut() {
-            model.input.observe(estimated.input, used.input);
-            model.output.observe(estimated.output, used.output);
+        if let Some((_, input, output)) = models.last_mut() {
+            input.observe(estimated.input, used.input);
+            output.observe(estimated.output, used.output);
         }
     }
 
@@ -64,14 +55,11 @@ impl LearnedRatios {
     /// are too few samples. The output is never raised: it is the limit of the request.
     pub(crate) fn correct(&self, model: &str, estimated: Tokens) -> Tokens {
         let mut models = self.lock();
-        let Some(model) = find(&mut models, model) else {
+        let Some((_, input, output)) = find(&mut models, model) else {
             return estimated;
         };
-        let output = model.output.correct(estimated.output);
-        Tokens::new(
-            model.input.correct(estimated.input),
-            output.min(estimated.output),
-        )
+        let output = output.correct(estimated.output).min(estimated.output);
+        Tokens::new(input.correct(estimated.input), output)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ModelRatios>> {
@@ -82,7 +70,7 @@ impl LearnedRatios {
 /// Moves a model to the end, if it exists.
 fn find<'a>(models: &'a mut [ModelRatios], name: &str) -> Option<&'a mut ModelRatios> {
     // From the end: most requests use the last model.
-    let place = models.iter().rposition(|model| &*model.name == name)?;
+    let place = models.iter().rposition(|(model, ..)| **model == *name)?;
     models[place..].rotate_left(1);
     models.last_mut()
 }
@@ -103,9 +91,7 @@ impl Ratio {
             return;
         }
         let ratio = u128::from(used) * Self::ONE as u128 / u128::from(estimated);
-        let ratio = i64::try_from(ratio)
-            .unwrap_or(Self::LARGEST)
-            .min(Self::LARGEST);
+        let ratio = ratio.min(Self::LARGEST as u128) as i64;
         self.samples = (self.samples + 1).min(Self::MEMORY);
         let weight = i64::from(self.samples);
         self.mean += (ratio - self.mean) / weight;
@@ -244,7 +230,7 @@ mod tests {
                     kept.pop_front();
                 }
             }
-            let names: Vec<_> = learned.lock().iter().map(|model| model.name.to_string()).collect();
+            let names: Vec<_> = learned.lock().iter().map(|(name, ..)| name.to_string()).collect();
             let expected: Vec<_> = kept.iter().map(u8::to_string).collect();
             prop_assert_eq!(names, expected);
         }

@@ -1,20 +1,21 @@
 //! The model that a request is for.
 
-use crate::payload::json::Json;
+use crate::payload::{json, json::Json};
 
 /// Longer names are ignored.
 pub(super) const LONGEST_NAME: usize = 256;
 
 /// Returns the model in a body. Does not parse the rest of the body.
 pub(super) fn of(body: &[u8]) -> Option<String> {
-    let body = Json::lenient(std::str::from_utf8(body).ok()?);
-    let (_, name) = body.members().find(|(name, _)| name.is("model"))?;
+    let text = json::text(body);
+    let (_, name) = Json::lenient(&text)
+        .members()
+        .find(|(name, _)| name.is("model"))?;
     let name = name.as_str()?;
     (name.len() <= LONGEST_NAME).then(|| name.into_owned())
 }
 
 /// Returns `true` if the name is of an embedding model.
 pub(super) fn makes_vectors(name: &str) -> bool {
-    let mut parts = name.as_bytes().windows(b"embed".len());
-    name.len() <= LONGEST_NAME && parts.any(|part| part.eq_ignore_ascii_case(b"embed"))
+    name.len() <= LONGEST_NAME && name.to_ascii_lowercase().contains("embed")
 }

@@ -6,6 +6,23 @@ use super::{
 };
 use crate::payload::json::Json;
 
+/// Members whose own members are like those of the body.
+const CONFIGS: &str = "generationConfig|generation_config|inferenceConfig";
+/// Members that the model sees as JSON.
+const SCHEMAS: &str = "tools|toolConfig|functions|response_format|output_format|output_config|text|\
+    responseSchema|response_schema|responseJsonSchema|response_json_schema";
+/// Members that only requests for embeddings have.
+const OF_EMBEDDINGS: &str = "encoding_format|dimensions|input_type|output_dimension|\
+    outputDimensionality|output_dimensionality|taskType|task_type";
+/// The limits of the output, the first of which counts.
+const LIMITS: [&str; 5] = [
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "maxOutputTokens",
+    "maxTokens",
+];
+
 /// The parts of a request body that its tokens depend on.
 #[derive(Debug, Default)]
 pub(super) struct Sketch {
@@ -17,25 +34,31 @@ pub(super) struct Sketch {
     completes: bool,
     /// It has a member that only requests for embeddings have, or names an embedding model.
     embeds: bool,
-    /// From `max_completion_tokens`, `max_output_tokens`, `max_tokens`, `maxOutputTokens` and
-    /// `maxTokens`, in this order.
-    most: [Option<u64>; 5],
+    /// The values of [`LIMITS`].
+    most: [Option<u64>; LIMITS.len()],
     choices: u64,
     prompts: u64,
+}
+
+fn is_one_of(name: &str, names: &str) -> bool {
+    names.split('|').any(|known| known == name)
 }
 
 // ===== impl Sketch =====
 
 impl Sketch {
-    /// Parses a body. Returns `None` if it is not a JSON object, or has text that is nested too
-    /// deeply or can't be decoded.
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let body = Json::parse(body).filter(|body| body.is_object())?;
+    /// Parses a body, which may be truncated or malformed.
+    pub(super) fn of(body: Json<'_>) -> Self {
         let mut sketch = Self::default();
         for (name, value) in body.members() {
-            sketch.member(&name.as_str().unwrap_or_default(), value)?;
+            let name = name.as_str().unwrap_or_default();
+            sketch.member(&name, value);
+            let inside = value.members().filter(|_| is_one_of(&name, CONFIGS));
+            for (name, value) in inside {
+                sketch.member(&name.as_str().unwrap_or_default(), value);
+            }
         }
-        Some(sketch)
+        sketch
     }
 
     /// Returns the output limit of one choice.
@@ -53,81 +76,52 @@ impl Sketch {
         self.embeds && !self.completes && self.most().is_none()
     }
 
-    fn member(&mut self, name: &str, value: Json<'_>) -> Option<()> {
+    fn member(&mut self, name: &str, value: Json<'_>) {
         match name {
             "system" | "instructions" | "suffix" | "systemInstruction" | "system_instruction" => {
-                self.text(value, ReadMode::Turns)?;
+                self.text(value, ReadMode::Turns);
             }
             "messages" | "contents" => {
                 self.completes = true;
-                self.text(value, ReadMode::Turns)?;
+                self.text(value, ReadMode::Turns);
             }
             "prompt" => {
                 self.completes = true;
                 let before = self.count.prompts;
-                self.text(value, ReadMode::Prompt)?;
+                self.text(value, ReadMode::Prompt);
                 self.prompts += self.count.prompts - before;
             }
             "input" => {
                 let before = (self.count.prompts, self.count.tokens);
-                self.text(value, ReadMode::Prompt)?;
+                self.text(value, ReadMode::Prompt);
                 // A completion takes an array of messages.
                 self.embeds |= before != (self.count.prompts, self.count.tokens);
             }
             // The text to embed in Gemini's API.
             "content" => {
                 self.embeds = true;
-                self.text(value, ReadMode::Turns)?;
+                self.text(value, ReadMode::Turns);
             }
-            "tools" | "toolConfig" | "functions" | "response_format" | "output_format"
-            | "output_config" | "text" => self.count.json(value)?,
-            "max_completion_tokens" => self.most[0] = value.as_u64(),
-            "max_output_tokens" => self.most[1] = value.as_u64(),
-            "max_tokens" => self.most[2] = value.as_u64(),
-            "n" | "best_of" => self.choices(value),
-            "generationConfig" | "generation_config" | "inferenceConfig" => {
-                for (name, value) in value.members() {
-                    self.config(&name.as_str().unwrap_or_default(), value)?;
-                }
+            "n" | "best_of" | "candidateCount" | "candidate_count" => {
+                self.choices = self.choices.max(value.as_u64().unwrap_or(0));
             }
-            "encoding_format"
-            | "dimensions"
-            | "input_type"
-            | "output_dimension"
-            | "outputDimensionality"
-            | "output_dimensionality"
-            | "taskType"
-            | "task_type" => self.embeds |= value.text() != "null",
             "model" => {
                 self.embeds |= value
                     .as_str()
                     .is_some_and(|name| model::makes_vectors(&name))
             }
-            _ => {}
+            name if is_one_of(name, SCHEMAS) => self.count.json(value),
+            name if is_one_of(name, OF_EMBEDDINGS) => self.embeds |= value.text() != "null",
+            name => {
+                if let Some(place) = LIMITS.iter().position(|limit| *limit == name) {
+                    self.most[place] = value.as_u64();
+                }
+            }
         }
-        Some(())
     }
 
-    fn config(&mut self, name: &str, value: Json<'_>) -> Option<()> {
-        match name {
-            "maxOutputTokens" | "max_output_tokens" => self.most[3] = value.as_u64(),
-            "maxTokens" => self.most[4] = value.as_u64(),
-            "candidateCount" | "candidate_count" => self.choices(value),
-            "responseSchema"
-            | "response_schema"
-            | "responseJsonSchema"
-            | "response_json_schema" => self.count.json(value)?,
-            _ => {}
-        }
-        Some(())
-    }
-
-    fn text(&mut self, value: Json<'_>, reading: ReadMode) -> Option<()> {
+    fn text(&mut self, value: Json<'_>, reading: ReadMode) {
         self.is_known = true;
-        self.count.read(value, reading)
-    }
-
-    fn choices(&mut self, value: Json<'_>) {
-        self.choices = self.choices.max(value.as_u64().unwrap_or(0));
+        self.count.read(value, reading);
     }
 }

@@ -57,15 +57,31 @@ pub(super) enum Reads {
     Failure,
 }
 
+// ===== impl Settlement =====
+
+impl Settlement {
+    pub(super) fn new(
+        reservation: Reservation,
+        reads: Reads,
+        report: Option<LateFailures>,
+    ) -> Self {
+        Self {
+            reservation: Some(reservation),
+            reads,
+            is_complete: false,
+            end: StreamEnd::default(),
+            report,
+        }
+    }
+}
+
 // ===== impl ResponseBody =====
 
 impl<B: Body> ResponseBody<B> {
-    pub(super) fn new(body: B, mut settlement: Settlement) -> Self {
+    pub(super) fn new(body: PeekedBody<B>, mut settlement: Settlement) -> Self {
         settlement.is_complete = body.is_end_stream();
-        Self {
-            settlement: (!settlement.is_complete).then_some(settlement),
-            ..Self::from(body)
-        }
+        let settlement = (!settlement.is_complete).then_some(settlement);
+        Self { body, settlement }
     }
 
     /// Creates a body of which some or all was read. It settles nothing.

@@ -100,8 +100,8 @@ impl fmt::Display for QuotaExhausted {
 /// Returns the [`Outcome`] as the source.
 impl std::error::Error for QuotaExhausted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(match self.limit.class {
-            ThrottleReason::TooLarge => &Outcome::ClientError,
+        Some(match self.limit.class.outcome() {
+            Outcome::ClientError => &Outcome::ClientError,
             _ => &Outcome::QuotaExhausted,
         })
     }

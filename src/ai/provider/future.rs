@@ -16,7 +16,6 @@ use super::{
     body::{Reads, ResponseBody, Settlement},
     refused::RefusalReader,
     shared::ProviderState,
-    stream_end::StreamEnd,
 };
 use crate::ai::usage::UsageReader;
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
         engine::ReleasePolicy,
         rejection::{AsError, Rejection},
     },
-    payload::error_body::LimitError,
+    payload::error_body::ErrorReader,
 };
 
 type Inner<S, Request, F> =
@@ -115,7 +114,7 @@ where
                     reservation.refund();
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
-                Ok((response, reservation)) if LimitError::has(response.status()) => {
+                Ok((response, reservation)) if is_readable_error(&response) => {
                     *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
                 }
                 Ok((response, reservation)) => {
@@ -130,6 +129,10 @@ where
 fn is_unsent<R: ResponseHead>(response: &R) -> bool {
     let is_own = response.extensions().get::<Rejected>().is_some();
     is_own || Outcome::of_status(response.status()) == Outcome::NotSent
+}
+
+fn is_readable_error<R: IntoHttp + ResponseHead>(response: &R) -> bool {
+    ErrorReader::<R::Body>::is_of_use(response.status())
 }
 
 fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResponse<R>
@@ -157,14 +160,8 @@ where
         let late: &mut LateFailures = response.extensions_mut().get_or_insert_default();
         late.clone()
     });
-    let settlement = Settlement {
-        reservation: Some(reservation),
-        reads,
-        is_complete: false,
-        end: StreamEnd::default(),
-        report,
-    };
-    map_body(response, |body| ResponseBody::new(body, settlement))
+    let settlement = Settlement::new(reservation, reads, report);
+    map_body(response, |body| ResponseBody::new(body.into(), settlement))
 }
 
 crate::macros::debug! {

@@ -82,7 +82,7 @@
 //! | was not sent: the connection failed, or an inner limit rejected it | returned | returned |
 //!
 //! The usage is read while the body passes through, from JSON and event streams of OpenAI's
-//! completions, responses and embeddings, Anthropic's messages and Gemini, and from JSON of
+//! completions, responses and embeddings, Anthropic's messages, Gemini and Cohere, and from JSON of
 //! Bedrock's Converse. Frames pass through unchanged and nothing is buffered. Compressed bodies are
 //! not read, so do not request compression: the body of a rejection also tells whether a retry can
 //! succeed. OpenAI's streams report their usage only on request: see [`include_usage`].
@@ -129,9 +129,10 @@
 //!
 //! # Rejections by the provider
 //!
-//! The headers and the body of a 402, 403, 429, 498, 503 or 529 are read, up to 16 KiB and for up
-//! to 5 s, before the response passes through unchanged, with the wait as a
-//! [`Hint`](crate::Hint) in its extensions:
+//! The headers and the body of a 400, 402, 403, 413, 422, 429, 498 or 5xx are read, up to 16 KiB
+//! and for up to 5 s, before the response passes through unchanged, with the wait as a
+//! [`Hint`](crate::Hint) in its extensions. Codes decide first, then the words of the message, then
+//! the status and the headers:
 //!
 //! | [`ThrottleReason`] | effect |
 //! | --- | --- |

@@ -4,11 +4,11 @@ use std::task::{Context, Poll, ready};
 
 use super::{
     QuotaExhausted, Reservation,
-    body::{ResponseBody, SettlingResponse},
+    body::{Reads, ResponseBody, Settlement, SettlingResponse},
 };
 use crate::{
     error::BoxError,
-    http::{IntoHttp, RateLimits, WithBody, peeked_body::PeekedBody},
+    http::{IntoHttp, RateLimits, WithBody},
     payload::error_body::ErrorReader,
 };
 
@@ -40,12 +40,11 @@ impl<R: IntoHttp> RefusalReader<R> {
         let Some(outcome) = self.finish() else {
             unreachable!("polled after it was done")
         };
-        let response = outcome?.map(ResponseBody::of_refusal);
-        Poll::Ready(Ok(R::from_http(response)))
+        Poll::Ready(Ok(R::from_http(outcome?)))
     }
 
     /// Notifies the limiter. Returns an error if no retry can succeed.
-    fn finish(&mut self) -> Option<Result<http::Response<PeekedBody<R::Body>>, QuotaExhausted>> {
+    fn finish(&mut self) -> Option<Result<http::Response<ResponseBody<R::Body>>, QuotaExhausted>> {
         let (mut response, diagnosis) = self.reader.finish()?;
         if let Some(hint) = diagnosis.hint() {
             response.extensions_mut().insert(hint);
@@ -53,13 +52,14 @@ impl<R: IntoHttp> RefusalReader<R> {
         let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(response.headers());
         let Some(limit) = diagnosis.limit else {
-            // An error that is no rejection.
+            // An error that is no rejection ends with its body.
             reservation.observe(&limits);
-            reservation.fail();
-            return Some(Ok(response));
+            let settlement = Settlement::new(reservation, Reads::Failure, None);
+            return Some(Ok(response.map(|body| ResponseBody::new(body, settlement))));
         };
         reservation.refuse_and_tell(limit.class, limit.retry_after, &limits);
-        Some(QuotaExhausted::from_limit(response.status(), limit).map_or(Ok(response), Err))
+        let exhausted = QuotaExhausted::from_limit(response.status(), limit);
+        Some(exhausted.map_or_else(|| Ok(response.map(ResponseBody::of_refusal)), Err))
     }
 }
 

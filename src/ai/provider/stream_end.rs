@@ -49,7 +49,10 @@ impl StreamEnd {
         }
         let text = String::from_utf8_lossy(&self.text);
         let lines: Vec<_> = text.lines().collect();
-        let data = |number: &usize| Json::parse(data(lines[*number])?.as_bytes());
+        let data = |number: &usize| {
+            let data = data(lines[*number])?;
+            data.starts_with('{').then(|| Json::lenient(data))
+        };
         // Others than the last event, and `[DONE]`, were not the end.
         let last = (0..lines.len())
             .rev()

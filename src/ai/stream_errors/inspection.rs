@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Response, StatusCode, response::Parts};
+use http::{Response, response::Parts};
 use http_body::Body;
 
 use super::{
@@ -49,7 +49,7 @@ impl<B: Body> Inspection<B> {
         if is_known || is_compressed(headers) {
             return Err(response);
         }
-        if is_telling(status) {
+        if ErrorReader::<B>::is_of_use(status) {
             return Ok(Self::Error(ErrorReader::new(response)));
         }
         let media_type = media_type(headers).unwrap_or_default();
@@ -148,15 +148,6 @@ where
             },
         };
         return Poll::Ready(Ok(says == Says::Error));
-    }
-}
-
-/// Returns `true` if the body of a response with this status may be more specific than the status.
-fn is_telling(status: StatusCode) -> bool {
-    match Outcome::of_status(status) {
-        Outcome::Success => false,
-        Outcome::ClientError => Outcome::is_ambiguous(status),
-        _ => true,
     }
 }
 

@@ -96,10 +96,12 @@
 //! | `timeout_error`, `DEADLINE_EXCEEDED` | 504 |
 //! | `overloaded_error` | 529 |
 //!
-//! If an error has no known code, its message is searched for known phrases. The supported formats
-//! are from OpenAI's completions and responses, Azure, Anthropic, Gemini, Mistral, Cohere,
-//! OpenRouter, and compatible servers. An `error` that is `null`, `false` or empty is ignored, and
-//! so is the failure of another operation: a job, one request of a batch, a JSON-RPC call.
+//! If an error has no known code, the words of its message decide. The supported formats are from
+//! OpenAI's completions and responses, Azure, Anthropic, Gemini, Mistral, Cohere, OpenRouter,
+//! MiniMax, Z.AI, and compatible servers: an `error`, the `type` or `object` `error`,
+//! `"success": false`, an `error_code` or a `base_resp` other than 0. An `error` that is `null`,
+//! `false` or empty is ignored, and so is the failure of another operation: a job, one request of a
+//! batch, a JSON-RPC call. JSON that is malformed or truncated is read as far as possible.
 //!
 //! Headers, body frames and trailers do not change. If the error contains a wait, it is inserted
 //! into the response's extensions as a [`Hint`](crate::Hint), so that a retry waits that long.
@@ -108,6 +110,17 @@
 //! `ProviderLayer` reads it, pauses, and informs the circuit breakers inside of it.
 //!
 //! JSON responses may contain an error under a 200 as well: see [`json`](StreamErrorLayer::json).
+//!
+//! # Finish reasons
+//!
+//! A response without content is an error if its finish reason is not one of these, in any case:
+//!
+//! - `stop`, `stop_sequence`, `end_turn`, `complete`, `eos`, `eos_token`, `load`, `unload`
+//! - `tool_calls`, `tool_call`, `tool_use`, `function_call`, `pause_turn`
+//! - `length`, `max_tokens`, `max_length`, `model_length`, `model_context_window_exceeded`
+//! - `content_filter`, `content_filtered`, `guardrail_intervened`, `refusal`, `sensitive`,
+//!   `safety`, `image_safety`, `recitation`, `image_recitation`, `language`, `blocklist`,
+//!   `prohibited_content`, `image_prohibited_content`, `spii`
 //!
 //! # Error responses
 //!

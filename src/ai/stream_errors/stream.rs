@@ -4,6 +4,7 @@ use memchr::memchr3;
 
 use crate::payload::{
     error_body::{Says, says},
+    json,
     json::Json,
     sse::{Events, Sink},
 };
@@ -59,7 +60,8 @@ impl Stream {
                 Format::Lines => self.event.feed_line(rest),
                 Format::Object { has_begun } => {
                     let first = rest.trim_ascii_start().first();
-                    if !*has_begun && first.is_some_and(|first| *first != b'{') {
+                    // An object, perhaps after a byte order mark.
+                    if !*has_begun && first.is_some_and(|first| !b"{\xef".contains(first)) {
                         self.event.says = Says::Content;
                     }
                     *has_begun |= first.is_some();
@@ -82,8 +84,7 @@ impl Stream {
         if !self.event.is_stream {
             // An error that occurred before the server began the stream.
             self.event.data = text();
-            let root = Json::parse(&self.event.data);
-            self.event.says = root.map_or(Says::Content, |root| says(root, false));
+            self.event.says = said(&self.event.data, false);
         }
         self.says()
     }
@@ -92,6 +93,11 @@ impl Stream {
     pub(super) fn error(&self) -> &[u8] {
         &self.event.data
     }
+}
+
+/// Malformed JSON is read as far as possible. Anything else, such as `[DONE]`, is content.
+fn said(data: &[u8], is_error: bool) -> Says {
+    says(Json::lenient(&json::text(data)), is_error)
 }
 
 // ===== impl Event =====
@@ -126,13 +132,7 @@ impl Sink for Event {
         let text = self.data.trim_ascii();
         if !text.is_empty() {
             self.is_stream = true;
-            let is_error = self.name == b"error";
-            self.says = match Json::parse(text) {
-                Some(root) => says(root, is_error),
-                None if is_error => Says::Error,
-                // Such as `[DONE]`.
-                None => Says::Content,
-            };
+            self.says = said(text, self.name == b"error");
         }
         self.name.clear();
         if self.says != Says::Error {

@@ -35,34 +35,26 @@ pub(super) enum UsageField {
 #[derive(Debug, Clone, Default)]
 pub(super) struct UsageFields([Option<u64>; UsageField::Total as usize + 1]);
 
-// ===== impl UsageField =====
-
-impl UsageField {
-    /// Returns the field of a member of a usage object, or of a member of its detail object. The
-    /// names of different providers don't collide.
-    fn of(name: &str, detail: &str) -> Option<Self> {
-        Some(match (name, detail) {
-            ("prompt_tokens" | "promptTokenCount", "") => Self::Prompt,
-            ("input_tokens" | "inputTokens", "") => Self::Input,
-            ("toolUsePromptTokenCount", "") => Self::ToolInput,
-            ("prompt_cache_hit_tokens" | "cachedContentTokenCount", "")
-            | ("prompt_tokens_details" | "input_tokens_details", "cached_tokens") => Self::Cached,
-            ("prompt_tokens_details" | "input_tokens_details", "cache_write_tokens") => {
-                Self::CacheWrite
-            }
-            ("cache_read_input_tokens" | "cacheReadInputTokens", "") => Self::CachedApart,
-            ("cache_creation_input_tokens" | "cacheWriteInputTokens", "") => Self::CacheWriteApart,
-            ("completion_tokens" | "output_tokens" | "outputTokens", "") => Self::Output,
-            ("completion_tokens_details" | "output_tokens_details", "reasoning_tokens") => {
-                Self::Reasoning
-            }
-            ("candidatesTokenCount", "") => Self::Candidates,
-            ("thoughtsTokenCount", "") => Self::Thoughts,
-            ("total_tokens" | "totalTokenCount" | "totalTokens", "") => Self::Total,
-            _ => return None,
-        })
-    }
-}
+/// For each field its members in a usage object and in its detail objects. The names of different
+/// providers don't collide.
+const NAMES: [&str; UsageField::Total as usize + 1] = [
+    "prompt_tokens|promptTokenCount",
+    // Cohere's `tokens` are beside what is billed.
+    "input_tokens|inputTokens|tokens/input_tokens",
+    "toolUsePromptTokenCount",
+    "cached_tokens|prompt_cache_hit_tokens|cachedContentTokenCount|\
+        prompt_tokens_details/cached_tokens|input_tokens_details/cached_tokens|\
+        input_token_details/cached_tokens",
+    "prompt_tokens_details/cache_write_tokens|input_tokens_details/cache_write_tokens",
+    "cache_read_input_tokens|cacheReadInputTokens",
+    "cache_creation_input_tokens|cacheWriteInputTokens",
+    "completion_tokens|output_tokens|outputTokens|tokens/output_tokens",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "reasoning_tokens|completion_tokens_details/reasoning_tokens|\
+        output_tokens_details/reasoning_tokens",
+    "total_tokens|totalTokenCount|totalTokens",
+];
 
 // ===== impl UsageFields =====
 
@@ -71,20 +63,25 @@ impl UsageFields {
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (name, value) in usage.members() {
             let name = name.as_str().unwrap_or_default();
-            self.set(UsageField::of(&name, ""), value);
+            self.set((&name, ""), value);
             for (detail, value) in value.members() {
                 let detail = detail.as_str().unwrap_or_default();
-                self.set(UsageField::of(&name, &detail), value);
+                self.set((&name, &detail), value);
             }
         }
     }
 
-    /// Accepts digits only, and saturates. A sign, a fraction or an exponent is no token count.
-    fn set(&mut self, field: Option<UsageField>, value: Json<'_>) {
-        let digits = value.text();
+    /// Accepts digits, of which those after a point are zero, and saturates. A sign, another
+    /// fraction or an exponent is no token count.
+    fn set(&mut self, name: (&str, &str), value: Json<'_>) {
+        let is_name = |known: &str| known.split_once('/').unwrap_or((known, "")) == name;
+        let mut fields = NAMES.iter();
+        let field = fields.position(|names| names.split('|').any(is_name));
+        let number = value.text().trim_end_matches('0');
+        let digits = number.strip_suffix('.').unwrap_or(value.text());
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         if let (Some(field), true) = (field, is_number) {
-            self.0[field as usize] = Some(digits.parse().unwrap_or(u64::MAX));
+            self.0[field] = Some(digits.parse().unwrap_or(u64::MAX));
         }
     }
 

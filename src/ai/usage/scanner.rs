@@ -35,6 +35,8 @@ pub(super) struct Scanner {
 enum JsonPlace {
     /// The array of some streams.
     List,
+    /// The array of choices, each of which may have its own usage.
+    Choices,
     /// A response object, or an event of one.
     Response,
     /// The object that contains the response in some events.
@@ -89,14 +91,16 @@ impl Scanner {
         Some(match (self.path.last(), bracket, name) {
             (None, b'[', _) => JsonPlace::List,
             (None | Some(JsonPlace::List), b'{', _) => JsonPlace::Response,
-            (Some(JsonPlace::Response), b'{', b"\"usageMetadata\"")
+            (Some(JsonPlace::Response | JsonPlace::Wrapper), b'{', b"\"usageMetadata\"")
             | (
                 Some(JsonPlace::Response | JsonPlace::Wrapper | JsonPlace::Begun),
                 b'{',
                 b"\"usage\"",
             ) => JsonPlace::Usage,
             (Some(JsonPlace::Response), b'{', b"\"message\"") => JsonPlace::Begun,
-            (Some(JsonPlace::Response), b'{', b"\"response\"" | b"\"x_groq\"") => {
+            (Some(JsonPlace::Response), b'[', b"\"choices\"") => JsonPlace::Choices,
+            (Some(JsonPlace::Choices), b'{', _)
+            | (Some(JsonPlace::Response), b'{', b"\"response\"" | b"\"delta\"" | b"\"x_groq\"") => {
                 JsonPlace::Wrapper
             }
             _ => return None,

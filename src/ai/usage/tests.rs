@@ -374,6 +374,46 @@ data: [DONE]
         told: Some([70, 25, 15, 628, 0]),
     },
     Answer {
+        name: "usage of a choice",
+        kind: SSE,
+        body: concat!(
+            r#"data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}
+
+"#,
+            r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop","#,
+            r#""usage":{"prompt_tokens":19,"completion_tokens":13,"total_tokens":32,"#,
+            r#""cached_tokens":10}}]}
+
+data: [DONE]
+
+"#,
+        ),
+        told: Some([19, 10, 0, 13, 0]),
+    },
+    Answer {
+        name: "usage of a delta, beside what is billed",
+        kind: SSE,
+        body: concat!(
+            r#"event: message-end
+"#,
+            r#"data: {"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":"#,
+            r#"{"billed_units":{"input_tokens":17.0,"output_tokens":12},"#,
+            r#""tokens":{"input_tokens":215.0,"output_tokens":12.0}}}}
+
+"#,
+        ),
+        told: Some([215, 0, 0, 12, 0]),
+    },
+    Answer {
+        name: "content in a wrapper",
+        kind: JSON,
+        body: concat!(
+            r#"{"response":{"candidates":[],"usageMetadata":{"promptTokenCount":8,"#,
+            r#""candidatesTokenCount":3,"totalTokenCount":11}},"traceId":"t"}"#,
+        ),
+        told: Some([8, 0, 0, 3, 0]),
+    },
+    Answer {
         name: "an error",
         kind: JSON,
         body: concat!(
@@ -485,6 +525,9 @@ fn keys_count_only_at_their_place() {
         r#"{"message":{"message":{"usage":{"prompt_tokens":1}}}}"#,
         r#"{"message":[{"usage":{"prompt_tokens":1}}]}"#,
         r#"{"message":{"usageMetadata":{"promptTokenCount":1}}}"#,
+        r#"{"choices":{"usage":{"prompt_tokens":1}}}"#,
+        r#"{"choices":[{"delta":{"usage":{"prompt_tokens":1}}}]}"#,
+        r#"{"choices":[{"message":{"usage":{"prompt_tokens":1}}}]}"#,
         r#"{"message":"usage","a":{"prompt_tokens":1}}"#,
         r#"{"a":"usage","b":{"prompt_tokens":1}}"#,
         r#"{"a":"\"usage\":{\"prompt_tokens\":1}"}"#,
@@ -544,7 +587,11 @@ fn only_whole_numbers_count() {
         ("-0", None),
         ("+1", None),
         ("1.5", None),
-        ("1.0", None),
+        ("1.0", Some(1)),
+        ("120.00", Some(120)),
+        ("0.0", Some(0)),
+        ("1.10", None),
+        (".0", None),
         ("1e3", None),
         ("1E+400", None),
         ("NaN", None),
@@ -701,7 +748,12 @@ fn parsed(value: &Value) -> Option<Told> {
         for (name, value) in response.as_object().into_iter().flatten() {
             match &**name {
                 "usage" | "usageMetadata" => read(value),
-                "message" | "response" | "x_groq" => read(&value["usage"]),
+                "message" => read(&value["usage"]),
+                "response" | "delta" | "x_groq" => wrapped(&mut read, value),
+                "choices" => {
+                    let choices = value.as_array().into_iter().flatten();
+                    choices.for_each(|choice| wrapped(&mut read, choice));
+                }
                 _ => {}
             }
         }
@@ -709,10 +761,19 @@ fn parsed(value: &Value) -> Option<Told> {
     told(fields.usage())
 }
 
+fn wrapped(read: &mut impl FnMut(&Value), value: &Value) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if name == "usage" || name == "usageMetadata" {
+            read(value);
+        }
+    }
+}
+
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => prop::sample::select(vec![
-            "usage", "usageMetadata", "message", "response", "prompt_tokens", "input_tokens",
+            "usage", "usageMetadata", "message", "response", "choices", "delta",
+            "prompt_tokens", "input_tokens", "tokens",
             "output_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details",
             "output_tokens_details", "cached_tokens", "reasoning_tokens",
             "cache_read_input_tokens", "cache_creation_input_tokens", "promptTokenCount",

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use self::report::Report;
 use crate::{
     http::headers::{is_compressed, type_says},
-    payload::sse::BYTE_ORDER_MARK,
+    payload::{error_body::error_in, json, json::Json, sse::BYTE_ORDER_MARK},
 };
 
 /// Starts each text of a JSON sequence.
@@ -30,7 +30,9 @@ pub(super) fn is_sound(headers: &HeaderMap, body: &[u8]) -> bool {
     let mut report = Report::default();
     let mut texts = body.split(|byte| *byte == RECORD_SEPARATOR);
     if !texts.all(|texts| report.add(texts)) {
-        return !says(b"json") && (!stream::is_one(body) || stream::is_sound(body));
+        let is_error = error_in(Json::lenient(&json::text(body))).is_some();
+        let is_text = !is_error && !says(b"json");
+        return is_text && (!stream::is_one(body) || stream::is_sound(body));
     }
     let is_cut = says(b"ndjson") && report.is_cut();
     let is_empty = says(b"json") && !report.has_content;
@@ -77,6 +79,55 @@ mod tests {
         ] {
             for media_type in ["", "application/json", "application/x-ndjson"] {
                 assert_eq!(is_good(media_type, body), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_known_end_is_good() {
+        for (body, expected) in [
+            (r#"{"choices":[{"finish_reason":"stop"}]}"#, true),
+            (r#"{"choices":[{"finish_reason":"network_error"}]}"#, false),
+            (r#"{"choices":[{"finish_reason":"abort"}]}"#, false),
+            (r#"{"stop_reason":"end_turn"}"#, true),
+            (r#"{"stop_reason":"unheard_of"}"#, false),
+            (r#"{"base_resp":{"status_code":0}}"#, true),
+            (r#"{"base_resp":{"status_code":1008}}"#, false),
+            (r#"{"success":true}"#, true),
+            (r#"{"success":false}"#, false),
+            (r#"{"object":"response","status":"failed"}"#, false),
+        ] {
+            let event = format!("data: {body}\n\ndata: [DONE]\n\n");
+            assert_eq!(is_good("text/event-stream", &event), expected, "{body}");
+            for media_type in ["", "application/json"] {
+                assert_eq!(is_good(media_type, body), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_json_hides_no_error() {
+        for body in [
+            &b"{\"error\":{\"message\":\"\xff\"}}"[..],
+            b"{\"error\":{\"message\":\"\\ud83d\"}}",
+            b"{\"error\":{\"code\":NaN}}",
+            b"{\"error\":{\"code\":1}} more",
+            b"{\"error\":{\"message\":\"cut",
+        ] {
+            let event = [b"data: ", body, b"\n\ndata: {}\n\n"].concat();
+            for (media_type, body) in [
+                ("text/plain", body),
+                ("application/json", body),
+                ("text/event-stream", &event),
+                ("text/plain", &event),
+            ] {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+                assert!(
+                    !is_sound(&headers, body),
+                    "{}",
+                    String::from_utf8_lossy(body)
+                );
             }
         }
     }

@@ -75,11 +75,9 @@ impl Sink for StreamReport {
         let json = json.unwrap_or(data).trim_ascii();
         let is_ping = matches!(name, b"ping" | b"keepalive");
         if !is_ping && !self.report.add(json) {
-            // Not one JSON text. Each line may be one.
+            // Plain text, or JSON in which an error may hide.
             self.report.has_content = true;
-            for line in json.split(|byte| *byte == b'\n') {
-                self.report.add(line);
-            }
+            self.report.is_error |= json.starts_with(b"{");
         }
         self.name.clear();
         self.data.clear();

@@ -2,18 +2,24 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::DATE};
 
-use super::{codes, in_band::error_in};
+use super::{codes, in_band::error_in, shapes};
 use crate::{
     http::headers::{duration, is_compressed},
-    payload::json::Json,
+    payload::{json, json::Json},
 };
 
 /// No error is longer.
 const MOST_BYTES: usize = 64 * 1024;
 /// Further bytes of the message are ignored.
-const MOST_WORDS: usize = 4 * 1024;
+const MOST_CHARS: usize = 4 * 1024;
+
+/// The names of messages, the most specific first.
+const MESSAGES: &str = "message|msg|status_msg|error_msg|error|detail|title";
+/// The places of codes and types, the most specific first.
+const CODES: &str = "code|innererror/code|metadata/provider_code|details/error_code|error_code|\
+    error_type|type|__type|status|status_code|finish_reason|finishReason";
 
 /// The parts of an error. Any may be missing.
 #[derive(Debug, Default)]
@@ -21,8 +27,11 @@ pub(super) struct ErrorBody {
     /// Codes and types, the most specific first.
     pub(super) codes: Vec<String>,
     pub(super) message: Option<String>,
-    /// The text that is searched for words: the message, also of an upstream provider.
-    pub(super) words: String,
+    /// The text that is searched for a wait: the message, also of an upstream provider.
+    pub(super) text: String,
+    /// The words of each code, and of each sentence of the text.
+    pub(super) labels: Vec<String>,
+    pub(super) sentences: Vec<String>,
     /// Whether a named quota is daily.
     pub(super) is_daily: Option<bool>,
     pub(super) retry_delay: Option<Duration>,
@@ -36,12 +45,8 @@ impl ErrorBody {
     /// Parses a body, which may be empty, truncated, or not JSON. A compressed body counts as
     /// empty.
     pub(super) fn read(body: &[u8], headers: &HeaderMap) -> Self {
-        let most = if is_compressed(headers) {
-            0
-        } else {
-            MOST_BYTES
-        };
-        let text = String::from_utf8_lossy(&body[..body.len().min(most)]);
+        let most = MOST_BYTES * usize::from(!is_compressed(headers));
+        let text = json::text(&body[..body.len().min(most)]);
         let mut error = if text.trim_start().starts_with(['{', '[', '"']) {
             let root = Json::lenient(&text);
             // Google sends an array if the response would have been a stream.
@@ -53,53 +58,54 @@ impl ErrorBody {
         if let Some(date) = headers.get(DATE) {
             error.headers.insert(DATE, date.clone());
         }
+        error.labels = error.codes.iter().map(|code| shapes::words(code)).collect();
+        error.sentences = shapes::sentences(&error.text);
         error
     }
 
-    /// Returns `true` if one of its codes contains one of these words.
-    pub(super) fn has_code(&self, words: &[&str]) -> bool {
-        self.codes.iter().any(|code| codes::has_any(code, words))
+    /// Returns `true` if its message or one of its codes contains one of this group.
+    pub(super) fn mentions(&self, group: &str) -> bool {
+        let mut texts = self.labels.iter().chain(&self.sentences);
+        texts.any(|text| shapes::has_any(text, group))
     }
 
-    /// Returns `true` if its message contains one of these words.
-    pub(super) fn says(&self, words: &[&str]) -> bool {
-        codes::has_any(&self.words, words)
+    /// Returns `true` if it is about a limit, whatever its status.
+    pub(super) fn is_of_limit(&self) -> bool {
+        let is_told = self.is_daily.is_some() || self.retry_delay.is_some();
+        is_told || self.mentions(codes::LIMIT) || shapes::is_day(&self.sentences, false)
     }
 
-    /// Returns `true` if its message or one of its codes contains one of these words.
-    pub(super) fn mentions(&self, words: &[&str]) -> bool {
-        self.says(words) || self.has_code(words)
-    }
-
-    pub(super) fn is_of_limits(&self) -> bool {
-        self.is_daily.is_some()
-            || self.retry_delay.is_some()
-            || self.has_code(codes::MONEY_CODES)
-            || self.mentions(codes::LIMIT_WORDS)
+    /// Returns the status that one of its codes stands for: a number first.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        let number = |code: &String| code.parse().ok().filter(|code| (400..600).contains(code));
+        let number = self.codes.iter().find_map(number);
+        let named = || self.codes.iter().find_map(|code| codes::status(code));
+        StatusCode::from_u16(number.or_else(named)?).ok()
     }
 
     /// Parses a value that is or contains an error.
     fn of(root: Json<'_>) -> Self {
-        let inside = ["error", "errors/*"].map(|path| root.at(path));
+        let inside = ["error", "errors/*", "base_resp"].map(|path| root.at(path));
         let mut inside = inside.iter().filter_map(|values| values.first());
         let error = *inside.find(|error| error.is_object()).unwrap_or(&root);
-        let message = ["message", "error", "detail", "title"]
-            .iter()
+        let string = |value: Json<'_>| value.as_str().map(Cow::into_owned);
+        let message = MESSAGES
+            .split('|')
             .find_map(|name| string(error.get(name)?))
             .or_else(|| string(root.get("error")?))
             .or_else(|| string(root));
-        let upstream = error.at("metadata/raw").into_iter().find_map(string);
-        let words = [message.as_deref(), upstream.as_deref()];
-        let words = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
         let strings = |path| error.at(path).into_iter().filter_map(string);
+        let text = message.iter().cloned().chain(strings("metadata/raw"));
+        let text = text.collect::<Vec<_>>().join("\n");
         let is_daily = strings("details/*/violations/*/quotaId").map(|id| id.contains("PerDay"));
         Self {
             codes: codes(error),
-            words: words.chars().take(MOST_WORDS).collect(),
+            text: text.chars().take(MOST_CHARS).collect(),
             message,
             is_daily: is_daily.reduce(|any, is_daily| any | is_daily),
             retry_delay: strings("details/*/retryDelay").find_map(|delay| duration(&delay)),
             headers: headers(error),
+            ..Self::default()
         }
     }
 
@@ -120,7 +126,7 @@ impl ErrorBody {
                 .filter(|text| codes::is_code(text))
                 .map(str::to_owned)
                 .collect(),
-            words: text.chars().take(MOST_WORDS).collect(),
+            text: text.chars().take(MOST_CHARS).collect(),
             message: (!text.trim_start().starts_with('<')).then(|| text.to_owned()),
             ..Self::default()
         }
@@ -129,22 +135,10 @@ impl ErrorBody {
 
 /// Returns all possible codes; a number is last, since it only repeats the status.
 fn codes(error: Json<'_>) -> Vec<String> {
-    const PLACES: [&str; 10] = [
-        "code",
-        "innererror/code",
-        "metadata/provider_code",
-        "details/error_code",
-        "error_code",
-        "error_type",
-        "type",
-        "__type",
-        "status",
-        "status_code",
-    ];
-    let values = PLACES.iter().flat_map(|place| error.at(place));
+    let values = CODES.split('|').flat_map(|place| error.at(place));
     let mut codes: Vec<_> = values
         .filter_map(string_or_number)
-        .filter(|code| !code.is_empty() && code != "error")
+        .filter(|code| !code.is_empty() && !code.eq_ignore_ascii_case("error"))
         .collect();
     codes.sort_by_key(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
     codes
@@ -157,21 +151,12 @@ fn headers(error: Json<'_>) -> HeaderMap {
     fields
         .filter_map(|(name, value)| {
             let value = HeaderValue::from_str(&string_or_number(value)?).ok()?;
-            Some((HeaderName::try_from(string(name)?).ok()?, value))
+            Some((HeaderName::try_from(&*name.as_str()?).ok()?, value))
         })
         .collect()
 }
 
 fn string_or_number(value: Json<'_>) -> Option<String> {
-    string(value).or_else(|| value.is_number().then(|| value.text().to_owned()))
-}
-
-/// Returns a string, or its raw text if it is truncated or invalid.
-fn string(value: Json<'_>) -> Option<String> {
-    let written = value.text().strip_prefix('"')?;
-    Some(
-        value
-            .as_str()
-            .map_or_else(|| written.to_owned(), Cow::into_owned),
-    )
+    let number = value.is_number().then(|| value.text().into());
+    value.as_str().or(number).map(Cow::into_owned)
 }

@@ -3,31 +3,24 @@
 use crate::payload::json::Json;
 
 /// The places of an error in a text, apart from the top level.
-const PLACES: [&str; 4] = ["*", "response", "delta", "choices/*"];
-
-/// Members whose value marks an error.
-const NAMES: [(&str, &str); 7] = [
-    ("type", "error"),
-    ("type", "response.failed"),
-    ("type", "conversation.response.error"),
-    ("object", "error"),
-    ("finish_reason", "error"),
-    ("finish_reason", "ERROR"),
-    ("finish_reason", "TIMEOUT"),
-];
-
+const PLACES: &str = "*|response|delta|choices/*|candidates/*|*/candidates/*";
 /// The places of the content of a response.
-const CONTENT: [&str; 9] = [
-    "content",
-    "output",
-    "output_text",
-    "message/content",
-    "response/output",
-    "choices/*/delta",
-    "choices/*/message",
-    "choices/*/text",
-    "candidates/*/content",
-];
+const CONTENT: &str = "content|output|output_text|message/content|response/output|choices/*/delta|\
+    choices/*/message|choices/*/text|candidates/*/content";
+/// The types of events that are errors.
+const FAILED: &str = "error|response.failed|conversation.response.error";
+/// The types of events before any content.
+const BEGINNINGS: &str = "ping|keepalive|message_start|message-start|content_block_stop|\
+    response.created|response.queued|response.in_progress";
+/// Why a response may be finished, in any case: everything was said, a tool is called, the output
+/// is as long as it may be, or a policy forbids the rest. Anything else, such as `network_error`,
+/// is an error.
+const FINISHED: &str = "stop|stop_sequence|end_turn|complete|eos|eos_token|load|unload|\
+    tool_calls|tool_call|tool_use|function_call|pause_turn|\
+    length|max_tokens|max_length|model_length|model_context_window_exceeded|\
+    content_filter|content_filtered|guardrail_intervened|refusal|sensitive|safety|image_safety|\
+    recitation|image_recitation|language|blocklist|prohibited_content|image_prohibited_content|\
+    spii";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Says {
@@ -42,7 +35,7 @@ pub(crate) enum Says {
 /// Classifies a text. `is_error` is set if its event is named `error`.
 pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
     if is_error || error_in(root).is_some() {
-        let has_content = CONTENT.iter().any(|path| !are_hollow(root, &[path]));
+        let has_content = !are_hollow(root, CONTENT);
         return if has_content || (!is_error && is_report(root)) {
             Says::Content
         } else {
@@ -61,12 +54,41 @@ pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
 ///
 /// An `error` that is `null`, `false` or empty is ignored.
 pub(crate) fn error_in(root: Json<'_>) -> Option<Json<'_>> {
-    let inside = PLACES.iter().flat_map(|place| root.at(place));
+    let inside = PLACES.split('|').flat_map(|place| root.at(place));
     let values: Vec<_> = std::iter::once(root).chain(inside).collect();
     let has_error = |value: &&Json<'_>| value.get("error").is_some_and(|error| !is_blank(error));
-    let is_named = |value: &&Json<'_>| NAMES.iter().any(|(name, text)| is(**value, name, text));
     let error = values.iter().find(has_error);
-    error.or_else(|| values.iter().find(is_named)).copied()
+    error
+        .or_else(|| values.iter().find(|value| is_failed(**value)))
+        .copied()
+}
+
+/// Returns `true` if one of its members marks an error.
+fn is_failed(value: Json<'_>) -> bool {
+    value.members().any(|(name, member)| {
+        let is_code = |code: Json<'_>| !is_blank(code) && code.text() != "0";
+        match &*name.as_str().unwrap_or_default() {
+            "type" => FAILED.split('|').any(|failed| member.is(failed)),
+            "object" => member.is("error"),
+            "status" => member.is("failed") && is(value, "object", "response"),
+            "success" => member.text() == "false",
+            "error_code" => is_code(member),
+            "base_resp" => member.get("status_code").is_some_and(is_code),
+            "finish_reason" | "finishReason" | "stopReason" | "done_reason" => !is_finished(member),
+            // Beside a reason it is the text at which the output ends.
+            "stop_reason" => value.get("finish_reason").is_none() && !is_finished(member),
+            _ => false,
+        }
+    })
+}
+
+fn is_finished(reason: Json<'_>) -> bool {
+    let is_known = |text: &str| {
+        FINISHED
+            .split('|')
+            .any(|known| text.eq_ignore_ascii_case(known))
+    };
+    is_blank(reason) || reason.as_str().is_some_and(|text| is_known(&text))
 }
 
 fn is(value: Json<'_>, name: &str, text: &str) -> bool {
@@ -79,8 +101,8 @@ fn is_blank(value: Json<'_>) -> bool {
 }
 
 /// Returns `true` if these paths have no content.
-fn are_hollow(root: Json<'_>, paths: &[&str]) -> bool {
-    let mut values = paths.iter().flat_map(|path| root.at(path));
+fn are_hollow(root: Json<'_>, paths: &str) -> bool {
+    let mut values = paths.split('|').flat_map(|path| root.at(path));
     values.all(is_hollow)
 }
 
@@ -123,49 +145,30 @@ fn is_silent(root: Json<'_>) -> bool {
     let Some(name) = root.get("type").and_then(Json::as_str) else {
         return is_silent_chunk(root);
     };
-    let are_hollow = |paths: &[&str]| are_hollow(root, paths);
-    match &*name {
-        "ping"
-        | "keepalive"
-        | "message_start"
-        | "message-start"
-        | "content_block_stop"
-        | "response.created"
-        | "response.queued"
-        | "response.in_progress" => true,
-        "content_block_start" => are_hollow(&["content_block"]),
-        "content_block_delta" | "content-start" => are_hollow(&["delta"]),
-        "response.content_part.added" | "response.reasoning_summary_part.added" => {
-            are_hollow(&["part"])
-        }
-        // A tool call is content by its name alone.
-        "response.output_item.added" => {
-            let item = root.get("item").unwrap_or_default();
-            (is(item, "type", "message") || is(item, "type", "reasoning"))
-                && are_hollow(&["item/content", "item/summary"])
-        }
-        _ => false,
-    }
+    // A tool call is content by its name alone.
+    let item = root.get("item").unwrap_or_default();
+    let is_item = is(item, "type", "message") || is(item, "type", "reasoning");
+    are_hollow(
+        root,
+        match &*name {
+            "content_block_start" => "content_block",
+            "content_block_delta" | "content-start" => "delta",
+            "response.content_part.added" | "response.reasoning_summary_part.added" => "part",
+            "response.output_item.added" if is_item => "item/content|item/summary",
+            name => return BEGINNINGS.split('|').any(|known| known == name),
+        },
+    )
 }
 
 /// Returns `true` for a silent chunk without an event type, as in OpenAI's completions and Gemini.
 fn is_silent_chunk(root: Json<'_>) -> bool {
     let is_array = |name| root.get(name).is_some_and(Json::is_array);
-    if is_array("choices") {
-        let parts = ["finish_reason", "delta", "message", "text"];
-        return parts
-            .iter()
-            .all(|part| are_hollow(root, &[&format!("choices/*/{part}")]));
-    }
-    is_array("candidates")
-        && are_hollow(
-            root,
-            &[
-                "promptFeedback",
-                "candidates/*/finishReason",
-                "candidates/*/content",
-            ],
-        )
+    let parts = if is_array("choices") {
+        "choices/*/finish_reason|choices/*/delta|choices/*/message|choices/*/text"
+    } else {
+        "promptFeedback|candidates/*/finishReason|candidates/*/content"
+    };
+    (is_array("choices") || is_array("candidates")) && are_hollow(root, parts)
 }
 
 #[cfg(test)]
@@ -237,6 +240,45 @@ mod tests {
                 false,
             ),
             (r#"{"finish_reason":"ERROR","text":"Hi"}"#, true),
+            // Reasons that are not known to be good.
+            (r#"{"choices":[{"finish_reason":"network_error"}]}"#, true),
+            (r#"{"choices":[{"finish_reason":"abort"}]}"#, true),
+            (r#"{"choices":[{"finish_reason":null}]}"#, false),
+            (
+                r#"{"choices":[{"finish_reason":"length","stop_reason":"\n\n"}]}"#,
+                false,
+            ),
+            (r#"{"candidates":[{"finishReason":"OTHER"}]}"#, true),
+            (
+                r#"[{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}]"#,
+                true,
+            ),
+            (r#"{"candidates":[{"finishReason":"MAX_TOKENS"}]}"#, false),
+            (
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+                false,
+            ),
+            (r#"{"type":"message","stop_reason":"unheard_of"}"#, true),
+            (r#"{"stopReason":"guardrail_intervened"}"#, false),
+            (r#"{"done":true,"done_reason":"load"}"#, false),
+            (
+                r#"{"object":"response","status":"failed","error":null}"#,
+                true,
+            ),
+            (r#"{"object":"response","status":"completed"}"#, false),
+            // MiniMax, Z.AI, Cloudflare, Baidu.
+            (
+                r#"{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+                true,
+            ),
+            (
+                r#"{"base_resp":{"status_code":0,"status_msg":"success"}}"#,
+                false,
+            ),
+            (r#"{"success":false,"msg":"m"}"#, true),
+            (r#"{"success":true,"errors":[]}"#, false),
+            (r#"{"error_code":336003,"error_msg":"m"}"#, true),
+            (r#"{"error_code":0}"#, false),
         ] {
             let found = error_in(Json::parse(text.as_bytes()).unwrap());
             assert_eq!(found.is_some(), expected, "{text}");

@@ -1,4 +1,6 @@
-//! Classifies errors.
+//! Classifies errors: the outcome and the limit come from one reading of the same evidence.
+
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
@@ -6,8 +8,12 @@ use super::{
     body::ErrorBody,
     codes,
     reason::{LimitError, ThrottleReason},
+    shapes,
 };
-use crate::{error::Outcome, http::Hint};
+use crate::{
+    error::Outcome,
+    http::{Dimension, Hint, RateLimits, Reported},
+};
 
 /// The status and outcome of an error, as if it had been sent as an error response.
 ///
@@ -21,6 +27,13 @@ pub(crate) struct Diagnosis {
     pub(crate) limit: Option<LimitError>,
 }
 
+/// What an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Limit(ThrottleReason),
+    Other(Outcome),
+}
+
 // ===== impl Diagnosis =====
 
 impl Diagnosis {
@@ -32,89 +45,178 @@ impl Diagnosis {
 
     /// Diagnoses an error in an event, or in a response with a successful status.
     pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
-        let error = ErrorBody::read(text, headers);
-        Self::new(status(&error), headers, &error)
+        Self::new(None, headers, &ErrorBody::read(text, headers))
     }
 
     /// Diagnoses an error response. The body may be empty, truncated, or not JSON.
     pub(crate) fn in_time(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        Self::new(status, headers, &ErrorBody::read(body, headers))
+        Self::new(Some(status), headers, &ErrorBody::read(body, headers))
     }
 
-    fn new(status: StatusCode, headers: &HeaderMap, error: &ErrorBody) -> Self {
-        let limit = LimitError::of(status, headers, error);
+    /// The first of these that says anything decides: codes and fields, the message, the status
+    /// with the headers. Last, the wait tells the quota of a day from a limit that passes.
+    fn new(status: Option<StatusCode>, headers: &HeaderMap, error: &ErrorBody) -> Self {
+        let limits = match RateLimits::from_headers(headers) {
+            limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
+            limits => limits,
+        };
+        let hint = Hint::from_headers(headers).retry_after();
+        let status = status.or_else(|| error.status());
+        let kind = Kind::of_body(status, error)
+            .unwrap_or_else(|| Kind::of_status(status, error, hint, &limits));
+        let wait = hint.or_else(|| kind.wait(error, &limits));
+        let kind = kind.of_wait(error, wait, &limits);
         Self {
-            status,
-            outcome: outcome(status, headers, error, limit.as_ref()),
-            limit,
+            status: status.unwrap_or_else(|| kind.status()),
+            outcome: kind.outcome(),
+            limit: match kind {
+                Kind::Limit(class) => Some(LimitError::new(class, wait, error)),
+                Kind::Other(_) => None,
+            },
         }
     }
 }
 
-/// Returns the outcome of an error response by its body, or else by its status.
-fn outcome(
-    status: StatusCode,
-    headers: &HeaderMap,
-    error: &ErrorBody,
-    limit: Option<&LimitError>,
-) -> Outcome {
-    // In the message of a rate limit these words mean something else.
-    let is_in_words = Outcome::is_ambiguous(status) || status == StatusCode::INTERNAL_SERVER_ERROR;
-    let says = |words| is_in_words && error.says(words);
-    if error.has_code(codes::CONTEXT) || says(codes::CONTEXT) {
-        return Outcome::ContextTooLong;
+// ===== impl Kind =====
+
+impl Kind {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Limit(reason) => reason.outcome(),
+            Self::Other(outcome) => outcome,
+        }
     }
-    if error.has_code(codes::POLICY) || says(codes::POLICY) {
-        return Outcome::ContentPolicy;
-    }
-    if error.has_code(codes::MONEY_CODES) || error.says(codes::MONEY_WORDS) {
-        return Outcome::QuotaExhausted;
-    }
-    if let Some(limit) = limit {
-        return match limit.class {
-            ThrottleReason::Rate | ThrottleReason::Concurrency | ThrottleReason::Ramp => {
-                Outcome::RateLimited
+
+    /// Returns the status of an error that has none.
+    fn status(self) -> StatusCode {
+        match self.outcome() {
+            Outcome::ContextTooLong | Outcome::ContentPolicy | Outcome::ClientError => {
+                StatusCode::BAD_REQUEST
             }
-            ThrottleReason::Day | ThrottleReason::QuotaExhausted => Outcome::QuotaExhausted,
-            ThrottleReason::TooLarge => Outcome::ClientError,
-            ThrottleReason::Capacity => Outcome::Overloaded,
-        };
-    }
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        let is_temporary = Hint::from_headers(headers).retry_after().is_some();
-        return if is_temporary && !codes::is_too_large(&error.words) {
-            Outcome::Overloaded
-        } else {
-            Outcome::ClientError
-        };
-    }
-    let named = named(error).and_then(|status| StatusCode::from_u16(status).ok());
-    let named = named.map(Outcome::of_status);
-    let named =
-        named.filter(|outcome| !matches!(outcome, Outcome::ClientError | Outcome::ServerError));
-    named.unwrap_or_else(|| Outcome::of_status(status))
-}
-
-/// Returns the status that the error has as an error response; 500 if it is unknown.
-fn status(error: &ErrorBody) -> StatusCode {
-    let number = |code: &String| code.parse().ok().filter(|code| (400..600).contains(code));
-    let by_words = || {
-        if error.mentions(codes::CONTEXT) || error.mentions(codes::POLICY) {
-            400
-        } else if error.mentions(codes::MONEY_WORDS) || error.mentions(codes::LIMIT_WORDS) {
-            429
-        } else if error.mentions(codes::CAPACITY_WORDS) {
-            503
-        } else {
-            500
+            Outcome::RateLimited | Outcome::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Outcome::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
-    };
-    let number = error.codes.iter().find_map(number);
-    let status = number.or_else(|| named(error)).unwrap_or_else(by_words);
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Returns what the codes, the fields and the message say.
+    fn of_body(status: Option<StatusCode>, error: &ErrorBody) -> Option<Self> {
+        let status = status.map_or(400, |status| status.as_u16());
+        // In the message of a rate limit the same words mean something else.
+        let may_be_long = matches!(status, 400 | 413 | 422 | 500);
+        let of = |text: &String, is_code: bool| {
+            if shapes::is_money(text) || (is_code && shapes::has_any(text, codes::MONEY)) {
+                return Some(Self::Limit(ThrottleReason::QuotaExhausted));
+            }
+            if may_be_long && shapes::is_context(text) {
+                return Some(Self::Other(Outcome::ContextTooLong));
+            }
+            let is_policy =
+                (is_code || may_be_long || status == 403) && shapes::has_any(text, codes::POLICY);
+            is_policy.then_some(Self::Other(Outcome::ContentPolicy))
+        };
+        if let Some(kind) = error.labels.iter().find_map(|label| of(label, true)) {
+            return Some(kind);
+        }
+        if status == 402 || error.status() == Some(StatusCode::PAYMENT_REQUIRED) {
+            return Some(Self::Limit(ThrottleReason::QuotaExhausted));
+        }
+        if error.is_daily == Some(true) {
+            return Some(Self::Limit(ThrottleReason::Day));
+        }
+        let first = error.sentences.first();
+        if first.is_some_and(|first| first.starts_with(" request too large ")) {
+            return Some(Self::Limit(ThrottleReason::TooLarge));
+        }
+        error.sentences.iter().find_map(|text| of(text, false))
+    }
+
+    /// Returns what the status says, with the headers and with codes and words that only refine it.
+    fn of_status(
+        status: Option<StatusCode>,
+        error: &ErrorBody,
+        hint: Option<Duration>,
+        limits: &RateLimits,
+    ) -> Self {
+        use Outcome::{ClientError, Overloaded, QuotaExhausted, RateLimited, ServerError};
+        let is_vague = |outcome: &Outcome| matches!(outcome, ClientError | ServerError);
+        let named = error.status().map(Outcome::of_status);
+        let of_head = |status| Outcome::in_table(status, || hint, || *limits).0;
+        let of_head = || status.map_or(ServerError, of_head);
+        let outcome = named
+            .filter(|named| !is_vague(named))
+            .unwrap_or_else(of_head);
+        let may_be_limit = outcome == ServerError || status == Some(StatusCode::FORBIDDEN);
+        let is_limit = matches!(outcome, RateLimited | QuotaExhausted)
+            || (may_be_limit && is_vague(&outcome) && error.is_of_limit());
+        let may_be_overload = is_limit || outcome == ServerError;
+        let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
+        let has_code = |label: &String| shapes::has_any(label, codes::RAMP_CODE);
+        let is_ramp = || error.mentions(codes::RAMP) || error.labels.iter().any(has_code);
+        Self::Limit(if is_limit && is_ramp() {
+            ThrottleReason::Ramp
+        } else if outcome == Overloaded || (may_be_overload && error.mentions(codes::CAPACITY)) {
+            ThrottleReason::Capacity
+        } else if !is_limit {
+            return Self::Other(outcome);
+        } else if error.mentions(codes::CONCURRENCY) || limits.used_up().any(in_flight) {
+            ThrottleReason::Concurrency
+        } else {
+            ThrottleReason::Rate
+        })
+    }
+
+    /// Returns the wait if no dedicated header names one: the most specific one.
+    fn wait(self, error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
+        // A daily quota comes with a wait of seconds, after which the response is the same.
+        let counts = error.is_daily != Some(true);
+        // An overload says nothing about the limits.
+        let is_of_limits = self != Self::Limit(ThrottleReason::Capacity);
+        let reset = || limits.reset().filter(|_| is_of_limits);
+        let in_words = || shapes::wait(&error.text).filter(|_| counts);
+        let delay = error.retry_delay.filter(|_| counts);
+        delay.or_else(reset).or_else(in_words)
+    }
+
+    /// Returns whether a limit that passes is the quota of a day.
+    fn of_wait(self, error: &ErrorBody, wait: Option<Duration>, limits: &RateLimits) -> Self {
+        use ThrottleReason::{Concurrency, Day, Ramp, Rate};
+        // If the quota is named, its message repeats the name or is about other plans.
+        let in_words = self == Self::Limit(Rate)
+            && error.is_daily.is_none()
+            && shapes::is_day(&error.sentences, true);
+        match self {
+            Self::Limit(Rate | Concurrency | Ramp) if limits.is_daily(wait, in_words) => {
+                Self::Limit(Day)
+            }
+            kind => kind,
+        }
+    }
 }
 
-/// Returns the status for a code or type of the error.
-fn named(error: &ErrorBody) -> Option<u16> {
-    error.codes.iter().find_map(|code| codes::status(code))
+// ===== impl ThrottleReason =====
+
+impl ThrottleReason {
+    /// Classifies a response; returns `None` if it is not a rejection.
+    ///
+    /// Statuses 402, 429, 498, 503 and 529 are rejections, and so is any other error whose body or
+    /// headers are about a limit. The body may be empty, truncated, or not JSON.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        LimitError::read(status, headers, body).map(|error| error.class)
+    }
+}
+
+// ===== impl LimitError =====
+
+impl LimitError {
+    /// Reads an error response; returns `None` if it is not about a limit.
+    ///
+    /// The body may be empty, truncated, or not JSON. A compressed body counts as empty.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let is_error = status.is_client_error() || status.is_server_error();
+        is_error
+            .then(|| Diagnosis::in_time(status, headers, body))?
+            .limit
+    }
 }

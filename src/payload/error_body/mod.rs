@@ -15,6 +15,8 @@ mod kind;
 mod reader;
 #[cfg(feature = "provider")]
 mod reason;
+#[cfg(feature = "provider")]
+mod shapes;
 #[cfg(all(test, feature = "provider"))]
 mod tests;
 

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, response::Parts};
+use http::{Response, StatusCode, response::Parts};
 use http_body::Body;
 
 use super::kind::Diagnosis;
+use crate::error::Outcome;
 use crate::http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step};
 
 /// More than any provider sends.
@@ -30,6 +31,15 @@ fn known(parts: &Parts) -> Option<&Diagnosis> {
 // ===== impl ErrorReader =====
 
 impl<B: Body> ErrorReader<B> {
+    /// Returns `true` if the body of a response with this status may say more than the status.
+    pub(crate) fn is_of_use(status: StatusCode) -> bool {
+        match Outcome::of_status(status) {
+            Outcome::Success => false,
+            Outcome::ClientError => matches!(status.as_u16(), 400 | 403 | 413 | 422),
+            _ => true,
+        }
+    }
+
     pub(crate) fn new(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
         Self(Some((parts, BodyPeek::new(body, BOUNDS))))

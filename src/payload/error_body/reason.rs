@@ -1,17 +1,9 @@
-//! Finds the limit that an error is about.
+//! The limit that an error is about.
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-
-use super::{body::ErrorBody, codes};
+use super::body::ErrorBody;
 use crate::error::Outcome;
-use crate::http::{Dimension, Hint, RateLimits, Reported, headers::rate_limit::limits::DAY};
-
-/// The longest wait after which a retry makes sense.
-const BEARABLE: Duration = Duration::from_secs(2 * 60);
-/// A longer wait is classified as a daily quota.
-const LONG: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The kind of limit for which a provider rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,15 +41,6 @@ pub(crate) struct LimitError {
 // ===== impl ThrottleReason =====
 
 impl ThrottleReason {
-    /// Classifies a response; returns `None` if it is not a rejection.
-    ///
-    /// Statuses 402, 429, 498, 503 and 529 are rejections, and 403 if the response is about a
-    /// limit. The body may be empty, truncated, or not JSON.
-    #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        LimitError::read(status, headers, body).map(|error| error.class)
-    }
-
     /// Returns a stable label, as for metrics: `rate`, `day`, `quota_exhausted`, `too_large`,
     /// `concurrency`, `ramp` or `capacity`.
     #[must_use]
@@ -73,6 +56,16 @@ impl ThrottleReason {
         }
     }
 
+    /// Returns the outcome of such a rejection.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Rate | Self::Concurrency | Self::Ramp => Outcome::RateLimited,
+            Self::Day | Self::QuotaExhausted => Outcome::QuotaExhausted,
+            Self::TooLarge => Outcome::ClientError,
+            Self::Capacity => Outcome::Overloaded,
+        }
+    }
+
     /// Returns `true` if no retry can succeed.
     #[must_use]
     pub const fn is_final(self) -> bool {
@@ -83,104 +76,18 @@ impl ThrottleReason {
 // ===== impl LimitError =====
 
 impl LimitError {
-    /// Reads an error response; returns `None` if it is not about a limit.
-    ///
-    /// Statuses 402, 429, 498, 503 and 529 are, and 403 if the response is about a limit. The body
-    /// may be empty, truncated, or not JSON. A compressed body counts as empty.
-    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        Self::of(status, headers, &ErrorBody::read(body, headers))
-    }
-
-    pub(super) fn of(status: StatusCode, headers: &HeaderMap, error: &ErrorBody) -> Option<Self> {
-        if !Self::has(status) {
-            return None;
-        }
-        let limits = match RateLimits::from_headers(headers) {
-            limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
-            limits => limits,
-        };
-        let hint = Hint::from_headers(headers).retry_after();
-        let is_limit = hint.is_some() || limits.used_up().next().is_some() || error.is_of_limits();
-        if status == StatusCode::FORBIDDEN && !is_limit {
-            return None;
-        }
-        let class = class(status, error, &limits);
-        let retry_after = hint.or_else(|| wait(class, error, &limits));
-        let class = match class {
-            // A daily quota that refills continuously.
-            ThrottleReason::Day
-                if error.is_daily != Some(true)
-                    && retry_after.is_some_and(|wait| wait <= BEARABLE) =>
-            {
-                ThrottleReason::Rate
-            }
-            class => class,
-        };
-        Some(Self {
+    pub(super) fn new(
+        class: ThrottleReason,
+        retry_after: Option<Duration>,
+        error: &ErrorBody,
+    ) -> Self {
+        Self {
             class,
             retry_after,
             code: error.codes.first().and_then(|code| line(code)),
             message: error.message.as_deref().and_then(line),
-        })
+        }
     }
-
-    /// Returns `true` if a response with that status may be a rejection.
-    pub(crate) fn has(status: StatusCode) -> bool {
-        use Outcome::{Overloaded, QuotaExhausted, RateLimited};
-        let outcome = Outcome::of_status(status);
-        matches!(outcome, QuotaExhausted | RateLimited | Overloaded)
-            || status == StatusCode::FORBIDDEN
-    }
-}
-
-/// Classifies by the explicit reason first and by the status last.
-fn class(status: StatusCode, error: &ErrorBody, limits: &RateLimits) -> ThrottleReason {
-    if status == StatusCode::PAYMENT_REQUIRED || error.has_code(codes::MONEY_CODES) {
-        return ThrottleReason::QuotaExhausted;
-    }
-    if error.is_daily == Some(true) {
-        return ThrottleReason::Day;
-    }
-    if codes::is_too_large(&error.words) {
-        return ThrottleReason::TooLarge;
-    }
-    if error.has_code(&["slow down"]) || error.mentions(&["acceleration"]) {
-        return ThrottleReason::Ramp;
-    }
-    let is_overload = Outcome::of_status(status) == Outcome::Overloaded;
-    if is_overload || error.mentions(codes::CAPACITY_WORDS) {
-        return ThrottleReason::Capacity;
-    }
-    let in_flight = |limit: &Reported| limit.dimension == Dimension::Concurrency;
-    if error.mentions(&["concurren"]) || limits.used_up().any(in_flight) {
-        return ThrottleReason::Concurrency;
-    }
-    // If the quota is named, its message repeats the name or is about other plans.
-    let in_words = error.is_daily.is_none() && codes::is_day(&error.words);
-    if in_words || limits.used_up().any(is_of_a_day) {
-        return ThrottleReason::Day;
-    }
-    ThrottleReason::Rate
-}
-
-/// Returns the wait if no dedicated header names one.
-fn wait(class: ThrottleReason, error: &ErrorBody, limits: &RateLimits) -> Option<Duration> {
-    // A daily quota comes with a wait of seconds, after which the response is the same.
-    let counts = error.is_daily != Some(true);
-    // An overload says nothing about the limits.
-    let is_of_limits = class != ThrottleReason::Capacity;
-    let reset = || limits.reset().filter(|_| is_of_limits);
-    let in_words = || codes::wait(&error.words);
-    error
-        .retry_delay
-        .filter(|_| counts)
-        .or_else(reset)
-        .or_else(|| in_words().filter(|_| counts))
-}
-
-fn is_of_a_day(limit: &Reported) -> bool {
-    limit.period.is_some_and(|period| period >= DAY)
-        || limit.reset.is_some_and(|reset| reset > LONG)
 }
 
 /// Returns one line of at most 200 characters, for a log or a terminal: anybody may have written
@@ -198,15 +105,11 @@ fn line(text: &str) -> Option<Box<str>> {
 fn is_gap(character: char) -> bool {
     let is_format = matches!(
         character,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
+        '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
-    );
+    ) || "\u{ad}\u{61c}\u{180e}\u{feff}".contains(character);
     is_format || character.is_whitespace() || character.is_control()
 }

@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Outcome;
 use ThrottleReason::{Capacity, Concurrency, Day, QuotaExhausted, Ramp, Rate, TooLarge};
 
 type Fields = &'static [(&'static str, &'static str)];
@@ -44,7 +45,7 @@ fn by_status_alone() {
             400,
             NONE,
             r#"{"error":{"code":"insufficient_quota"}}"#,
-            None,
+            Some((QuotaExhausted, None, Some("insufficient_quota"))),
         ),
         (401, NONE, "", None),
         (413, NONE, "", None),
@@ -245,7 +246,7 @@ fn bodies_of_providers() {
             ),
             Some((Capacity, None, Some("RESOURCE_EXHAUSTED"))),
         ),
-        // A month is longer than a day.
+        // The credits come before the month.
         (
             429,
             NONE,
@@ -253,7 +254,14 @@ fn bodies_of_providers() {
                 r#"{"code":"resource-exhausted","error":"Your team has used all available "#,
                 r#"credits or reached its monthly spending limit."}"#,
             ),
-            Some((Day, None, Some("resource-exhausted"))),
+            Some((QuotaExhausted, None, Some("resource-exhausted"))),
+        ),
+        // A month is longer than a day.
+        (
+            429,
+            NONE,
+            r#"{"message":"You have reached your monthly limit of requests"}"#,
+            Some((Day, None, None)),
         ),
         (
             429,
@@ -393,7 +401,7 @@ fn daily_quota_ignores_short_waits() {
 
 #[test]
 fn exhausted_limit_sets_wait_and_day() {
-    const TWO_HOURS: u64 = 7_200_000;
+    const FIVE_HOURS: u64 = 18_000_000;
     check(&[
         (
             429,
@@ -413,19 +421,19 @@ fn exhausted_limit_sets_wait_and_day() {
                 ("x-ratelimit-remaining-requests", "0"),
                 ("x-ratelimit-reset-requests", "8s"),
                 ("x-ratelimit-remaining-tokens", "0"),
-                ("x-ratelimit-reset-tokens", "2h"),
+                ("x-ratelimit-reset-tokens", "5h"),
             ],
             "try again in 1s",
-            Some((Rate, Some(TWO_HOURS), None)),
+            Some((Rate, Some(FIVE_HOURS), None)),
         ),
         (
             429,
             &[
                 ("x-ratelimit-remaining-requests", "0"),
-                ("x-ratelimit-reset-requests", "2h0.001s"),
+                ("x-ratelimit-reset-requests", "5h0.001s"),
             ],
             "",
-            Some((Day, Some(TWO_HOURS + 1), None)),
+            Some((Day, Some(FIVE_HOURS + 1), None)),
         ),
         (
             429,
@@ -628,6 +636,349 @@ fn compressed_bodies_are_ignored() {
     }
 }
 
+/// Status, message, outcome, reason, seconds to wait.
+type Wording = (
+    u16,
+    &'static str,
+    Outcome,
+    Option<ThrottleReason>,
+    Option<f64>,
+);
+
+const fn long(status: u16, message: &'static str) -> Wording {
+    (status, message, Outcome::ContextTooLong, None, None)
+}
+
+const fn money(status: u16, message: &'static str) -> Wording {
+    let reason = Some(QuotaExhausted);
+    (status, message, Outcome::QuotaExhausted, reason, None)
+}
+
+const fn day(message: &'static str, wait: Option<f64>) -> Wording {
+    (429, message, Outcome::QuotaExhausted, Some(Day), wait)
+}
+
+const fn rate(message: &'static str, wait: Option<f64>) -> Wording {
+    (429, message, Outcome::RateLimited, Some(Rate), wait)
+}
+
+const WORDINGS: &[Wording] = &[
+    // Anthropic, OpenAI, SGLang.
+    long(400, "prompt is too long: 213462 tokens > 200000 maximum"),
+    long(400, "Your input exceeds the context window of this model."),
+    long(
+        400,
+        "The input (60206 tokens) is longer than the model's context length (40960 tokens).",
+    ),
+    long(
+        400,
+        "Requested token count exceeds the model's maximum context length of 131072 tokens.",
+    ),
+    // Gemini, Vertex AI, xAI, Cerebras.
+    long(
+        400,
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048576).",
+    ),
+    long(
+        400,
+        "Unable to submit request because the input token count is 1251952 but model only \
+            supports up to 1048576.",
+    ),
+    long(
+        400,
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+    ),
+    long(
+        400,
+        "Please reduce the length of the messages or completion. Current length is 8701 while \
+            limit is 8192",
+    ),
+    // Mistral, Cohere, Bedrock, GitHub Copilot.
+    long(
+        400,
+        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum \
+            context length",
+    ),
+    long(
+        400,
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292.",
+    ),
+    long(400, "Input is too long for requested model."),
+    long(
+        400,
+        "prompt token count of 130102 exceeds the limit of 128000",
+    ),
+    // Z.AI, MiniMax, llama.cpp, Ollama.
+    long(400, "Prompt exceeds max length"),
+    long(400, "invalid params, context window exceeds limit (2013)"),
+    long(
+        400,
+        "the request exceeds the available context size, try increasing it",
+    ),
+    long(500, "input length exceeds maximum context length"),
+    // Others, of the same shape.
+    long(400, "Range of input length should be [1, 30720]"),
+    long(
+        413,
+        "Request body too large for gpt-4o model. Max size: 8000 tokens.",
+    ),
+    long(
+        422,
+        "decoder prompt (length 9000) is longer than the maximum model length of 8192",
+    ),
+    rate("Too many tokens, please wait before trying again.", None),
+    rate(
+        "Please reduce the prompt length or the maximum tokens requested",
+        None,
+    ),
+    (
+        400,
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+        Outcome::ClientError,
+        None,
+        None,
+    ),
+    (
+        413,
+        "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested \
+            12328, please reduce your message size and try again.",
+        Outcome::ClientError,
+        Some(TooLarge),
+        None,
+    ),
+    (
+        413,
+        "Request exceeds the maximum size",
+        Outcome::ClientError,
+        None,
+        None,
+    ),
+    money(
+        400,
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.",
+    ),
+    money(
+        400,
+        "You have reached your specified API usage limits. You will regain access on 2026-12-01 \
+            at 00:00 UTC.",
+    ),
+    money(
+        402,
+        "This request requires more credits, or fewer max_tokens. You requested up to 65536 \
+            tokens.",
+    ),
+    money(
+        429,
+        "Insufficient balance or no resource package. Please recharge.",
+    ),
+    money(500, "insufficient balance (1008)"),
+    money(
+        403,
+        "Your team has either used all available credits or reached its monthly spending limit.",
+    ),
+    money(429, "Your prepayment credits are depleted."),
+    money(403, "Your account has an overdue balance."),
+    money(429, "Account suspended: not enough credits"),
+    day(
+        "Rate limit reached for m on requests per day (RPD): Limit 200, Used 200. Please try \
+            again in 7m12s.",
+        Some(432.0),
+    ),
+    day(
+        "Rate limit reached for m on tokens per day (TPD): Limit 100000, Used 99000. Please try \
+            again in 12m19.2s.",
+        Some(739.2),
+    ),
+    day(
+        "Too many tokens per day, please wait before trying again.",
+        None,
+    ),
+    day(
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model \
+            requests per day",
+        None,
+    ),
+    day(
+        "You are using a Trial key, which is limited to 1000 API calls / month.",
+        None,
+    ),
+    rate(
+        "Rate limit reached on requests per day (RPD): Limit 1000. Please try again in 86s.",
+        Some(86.0),
+    ),
+    day(
+        "Rate limit reached. Please try again in 9 hours.",
+        Some(32_400.0),
+    ),
+    rate(
+        "Rate limit reached for m on tokens per minute (TPM): Limit 6000, Used 5500. Please try \
+            again in 10.5s.",
+        Some(10.5),
+    ),
+    rate(
+        "Rate limit is exceeded. Try again in 50 seconds.",
+        Some(50.0),
+    ),
+    rate("You are sending too fast, please slow down.", None),
+    rate(
+        "Requests have exceeded the token rate limit of your tier. Please retry after 45 seconds.",
+        Some(45.0),
+    ),
+    rate(
+        "Rate limit of 10 per 60s exceeded for UserByModelByMinute. Please wait 38 seconds \
+            before retrying.",
+        Some(38.0),
+    ),
+    rate(
+        "You exceeded your current quota, please check your plan and billing details. Please \
+            retry in 37.2s.",
+        Some(37.2),
+    ),
+    rate(
+        "You have exhausted your API Request Quota. Retry after: 21 seconds.",
+        Some(21.0),
+    ),
+];
+
+#[test]
+fn messages_are_read_by_their_shape() {
+    for (status, message, outcome, reason, wait) in WORDINGS {
+        let status = StatusCode::from_u16(*status).unwrap();
+        let text = serde_json::to_string(message).unwrap();
+        for body in [
+            format!(r#"{{"error":{{"message":{text}}}}}"#),
+            format!(r#"{{"message":{text},"code":"1113"}}"#),
+            format!(r#"{{"detail":{}}}"#, text.to_uppercase()),
+            format!(r#"{{"error":{{"message":"m","metadata":{{"raw":{text}}}}}}}"#),
+            format!(r#"{{"error":{{"x":"\ud83d","y":NaN,"message":{text}"#),
+            (*message).to_owned(),
+        ] {
+            // The upstream's own code has another first sentence.
+            if body.contains("raw") && *reason == Some(TooLarge) {
+                continue;
+            }
+            let read = Diagnosis::in_time(status, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(read.outcome, *outcome, "{status} {body}");
+            let limit = read.limit.as_ref();
+            assert_eq!(limit.map(|limit| limit.class), *reason, "{status} {body}");
+            let told = limit.and_then(|limit| limit.retry_after);
+            assert_eq!(
+                told.map(|wait| wait.as_secs_f64()),
+                *wait,
+                "{status} {body}"
+            );
+        }
+    }
+}
+
+#[test]
+fn kind_and_reason_agree() {
+    for status in [400, 401, 402, 403, 413, 422, 429, 498, 500, 502, 503, 529] {
+        let status = StatusCode::from_u16(status).unwrap();
+        for (_, message, ..) in WORDINGS {
+            for code in [
+                "m",
+                "rate_limit_error",
+                "overloaded_error",
+                "api_error",
+                "insufficient_quota",
+            ] {
+                let body = format!(r#"{{"error":{{"type":"{code}","message":"{message}"}}}}"#);
+                let read = Diagnosis::in_time(status, &HeaderMap::new(), body.as_bytes());
+                let reason = read.limit.map(|limit| limit.class.outcome());
+                let is_limit = matches!(
+                    read.outcome,
+                    Outcome::RateLimited | Outcome::QuotaExhausted | Outcome::Overloaded
+                );
+                assert!(
+                    reason == Some(read.outcome) || (reason.is_none() && !is_limit),
+                    "{status} {body}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_wait_is_the_quota_of_a_day() {
+    check(&[
+        (
+            429,
+            &[("retry-after", "86400")],
+            "",
+            Some((Day, Some(86_400_000), None)),
+        ),
+        (
+            429,
+            &[("retry-after-ms", "86400000")],
+            r#"{"error":{"code":"rate_limit_exceeded","message":"on tokens per minute"}}"#,
+            Some((Day, Some(86_400_000), Some("rate_limit_exceeded"))),
+        ),
+        (
+            429,
+            &[("retry-after", "18000")],
+            "",
+            Some((Rate, Some(18_000_000), None)),
+        ),
+        (
+            503,
+            &[("retry-after", "86400")],
+            "",
+            Some((Capacity, Some(86_400_000), None)),
+        ),
+        (
+            402,
+            &[("retry-after", "86400")],
+            "",
+            Some((QuotaExhausted, Some(86_400_000), None)),
+        ),
+    ]);
+}
+
+#[test]
+fn errors_under_a_good_status() {
+    let late = |body: &str| {
+        let read = Diagnosis::late(body.as_bytes(), &HeaderMap::new());
+        (read.status.as_u16(), read.outcome)
+    };
+    for (body, expected) in [
+        (
+            r#"{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+            (429, Outcome::QuotaExhausted),
+        ),
+        (
+            r#"{"base_resp":{"status_code":1002,"status_msg":"rate limit"}}"#,
+            (429, Outcome::RateLimited),
+        ),
+        (
+            r#"{"choices":[{"finish_reason":"network_error"}]}"#,
+            (500, Outcome::ServerError),
+        ),
+        (
+            r#"{"choices":[{"finish_reason":"insufficient_system_resource"}]}"#,
+            (503, Outcome::Overloaded),
+        ),
+        (
+            r#"{"success":false,"code":500,"msg":"404 NOT_FOUND"}"#,
+            (500, Outcome::ServerError),
+        ),
+        (
+            r#"{"success":false,"errors":[{"code":3040,"message":"Capacity exceeded for now"}]}"#,
+            (503, Outcome::Overloaded),
+        ),
+        (
+            r#"{"error_code":17,"error_msg":"Open api daily request limit reached"}"#,
+            (429, Outcome::QuotaExhausted),
+        ),
+        (
+            r#"{"error":{"message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+            (400, Outcome::ContextTooLong),
+        ),
+    ] {
+        assert_eq!(late(body), expected, "{body}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics(
@@ -647,7 +998,7 @@ proptest! {
             prop_assert!(told.is_some() || status == 403 || status == 200);
             let status_code = StatusCode::from_u16(status).unwrap();
             let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
-            prop_assert!(known.outcome != crate::error::Outcome::Success || status == 200);
+            prop_assert!(known.outcome != Outcome::Success || status == 200);
             let late = Diagnosis::late(body, &HeaderMap::new()).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {

@@ -1,7 +1,7 @@
 //! Lazy JSON parser that borrows its text and parses only what is accessed.
 //!
-//! Members that are not accessed are not validated: invalid escapes, large numbers and duplicate
-//! names there do no harm.
+//! Nothing is validated: a truncated text, half a surrogate pair, `NaN`, duplicate names, and
+//! anything after the first value do not hide the rest.
 
 mod skip;
 
@@ -10,6 +10,7 @@ use std::{borrow::Cow, ops::Range};
 use serde_json::value::RawValue;
 
 pub(crate) use self::skip::Skip;
+use crate::payload::sse::BYTE_ORDER_MARK;
 
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 const PUNCTUATION: [char; 6] = ['{', '}', '[', ']', ',', ':'];
@@ -26,6 +27,11 @@ pub(crate) struct Json<'a> {
 struct Parts<'a> {
     rest: &'a str,
     start: usize,
+}
+
+/// Returns a body as text, without a byte order mark. Invalid UTF-8 is replaced.
+pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body))
 }
 
 /// Returns the length of the first token of `text`.
@@ -48,7 +54,7 @@ fn splice(body: &[u8], range: Range<usize>, text: &str) -> Option<Vec<u8>> {
 // ===== impl Json =====
 
 impl<'a> Json<'a> {
-    /// Parses a body; returns `None` if it is not JSON.
+    /// Parses a body that is about to be changed; returns `None` if it is not JSON.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let value: &RawValue = serde_json::from_slice(body).ok()?;
         Some(Self {
@@ -85,14 +91,17 @@ impl<'a> Json<'a> {
             .starts_with(|c: char| c == '-' || c.is_ascii_digit())
     }
 
-    /// Returns a string; `None` for another value or an invalid escape.
+    /// Returns a string; `None` for another value. One that is truncated or has an invalid escape,
+    /// such as half a surrogate pair, is returned as it is written.
     pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
-        let inside = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        let inside = self.text.strip_prefix('"')?;
+        let inside = inside.strip_suffix('"').unwrap_or(inside);
         if inside.contains('\\') {
-            serde_json::from_str(self.text).ok().map(Cow::Owned)
-        } else {
-            Some(Cow::Borrowed(inside))
+            if let Ok(text) = serde_json::from_str(self.text) {
+                return Some(Cow::Owned(text));
+            }
         }
+        Some(Cow::Borrowed(inside))
     }
 
     /// Returns `true` if it is this string.

@@ -17,7 +17,7 @@ fn any_value_is_read() {
         ("\"a\\u0062\"", Some("ab"), None),
         ("\"\"", Some(""), None),
         ("\"7\"", Some("7"), None),
-        ("\"\\ud800\"", None, None),
+        ("\"a\\ud83d\"", Some("a\\ud83d"), None),
         ("7", None, Some(7)),
         ("-7", None, None),
         ("-0", None, Some(0)),
@@ -116,9 +116,29 @@ fn truncated_text_is_read() {
     let text = Json::lenient(r#" {"a":{"b":"c","d":["e"#);
     assert!(text.at("a/b")[0].is("c"));
     let last = text.at("a/d/*")[0];
-    assert_eq!((last.text(), last.as_str()), ("\"e", None));
+    assert_eq!((last.text(), last.as_str()), ("\"e", Some("e".into())));
     for text in ["", " ", "}", ",", "]{", "{\"a\"", "{\"a\":", "{:}"] {
         assert!(Json::lenient(text).get("a").is_none(), "{text}");
+    }
+}
+
+#[test]
+fn malformed_text_hides_nothing() {
+    for body in [
+        &b"\xef\xbb\xbf{\"a\":5}"[..],
+        b"{\"x\":\"\xff\",\"a\":5}",
+        b"{\"x\":\"\\ud83d\",\"a\":5}",
+        b"{\"x\":\"\\q\",\"a\":5}",
+        b"{\"x\":NaN,\"y\":-Infinity,\"a\":5}",
+        b"{\"a\":1,\"a\":5}",
+        b"{\"a\":5} more",
+        b"{\"a\":5}{\"a\":6}",
+        b"{\"a\":5,\"x\":[{\"y\":\"cut",
+        b"{\"a\":5,}",
+    ] {
+        let text = text(body);
+        let found = Json::lenient(&text).get("a").and_then(Json::as_u64);
+        assert_eq!(found, Some(5), "{text}");
     }
 }
 

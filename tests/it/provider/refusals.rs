@@ -147,6 +147,64 @@ async fn money_is_an_error_of_its_own_and_never_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn money_in_any_words_is_an_error_of_its_own() {
+    for (status, body, class) in [
+        (
+            429,
+            r#"{"error":{"code":"1113","message":"Insufficient balance or no resource package"}}"#,
+            ThrottleReason::QuotaExhausted,
+        ),
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+            ThrottleReason::QuotaExhausted,
+        ),
+        (
+            500,
+            r#"{"type":"error","error":{"message":"insufficient balance (1008)"}}"#,
+            ThrottleReason::QuotaExhausted,
+        ),
+        (
+            403,
+            r#"{"code":"m","error":"Your team has used all available credits."}"#,
+            ThrottleReason::QuotaExhausted,
+        ),
+        (
+            413,
+            r#"{"error":{"message":"Request too large for model `m`","code":"rate_limit_exceeded"}}"#,
+            ThrottleReason::TooLarge,
+        ),
+    ] {
+        let calls = AtomicUsize::new(0);
+        let limiter = ProviderLimiter::new(small());
+        let service = ServiceBuilder::new()
+            .layer(RetryAfterBackoffLayer::new().retry_non_idempotent())
+            .layer(ProviderLayer::from(limiter.clone()).estimate(half_and_half))
+            .service(service_fn(|_: Request<_>| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(Ok::<_, Infallible>(refusal(status, &[], body)))
+            }));
+        let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+        assert_eq!(QuotaExhausted::of(&error).unwrap().class(), class, "{body}");
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "{body}");
+        assert_eq!(limiter.usage().paused_for, Duration::ZERO, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_a_day_is_a_daily_quota() {
+    let layer = ProviderLayer::new(small()).estimate(half_and_half);
+    let service = layer.layer(service_fn(async |_: Request<_>| {
+        Ok::<_, Infallible>(refusal(429, &[("retry-after", "86400")], "{}"))
+    }));
+    let error = service.oneshot(ask("0123456789")).await.unwrap_err();
+    let exhausted = QuotaExhausted::of(&error).unwrap();
+    assert_eq!(exhausted.class(), ThrottleReason::Day);
+    let day = Duration::from_secs(86_400);
+    assert_eq!(exhausted.retry_after(), Some(day));
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_in_flight_lowers_that_limit_and_pauses_nobody() {
     let limiter = ProviderLimiter::new(Provider::new("p").concurrent(10));
     let mut held: Vec<_> = (0..10)

@@ -50,6 +50,14 @@ async fn an_error_alone_is_one_where_the_layer_is_told_to_look() {
             (529, Some(Outcome::Overloaded)),
         ),
         (
+            r#"{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+            (429, Some(Outcome::QuotaExhausted)),
+        ),
+        (
+            "\u{feff}{\"error\":{\"type\":\"overloaded_error\"}}",
+            (529, Some(Outcome::Overloaded)),
+        ),
+        (
             r#"{"id":"g","choices":[],"error":{"code":502}}"#,
             (502, Some(Outcome::ServerError)),
         ),

@@ -258,6 +258,38 @@ const LATE: &[(&str, u16, Option<Outcome>)] = &[
         503,
         Some(Outcome::Overloaded),
     ),
+    // Whose JSON is malformed.
+    (
+        "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"cut \\ud83d\"}}\n\n",
+        529,
+        Some(Outcome::Overloaded),
+    ),
+    (
+        "data: {\"error\":{\"score\":NaN,\"type\":\"rate_limit_error\"}} [END]\n\n",
+        429,
+        Some(Outcome::RateLimited),
+    ),
+    (
+        "data: {\"error\":{\"type\":\"overloaded_error\",\"message\":\"cut\n\n",
+        529,
+        Some(Outcome::Overloaded),
+    ),
+    // That say so in their own way.
+    (
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"network_error\"}]}\n\n",
+        500,
+        Some(Outcome::ServerError),
+    ),
+    (
+        "data: {\"choices\":null,\"base_resp\":{\"status_code\":1008,\"status_msg\":\"insufficient balance\"}}\n\n",
+        429,
+        Some(Outcome::QuotaExhausted),
+    ),
+    (
+        "data: {\"success\":false,\"code\":500,\"msg\":\"m\"}\n\n",
+        500,
+        Some(Outcome::ServerError),
+    ),
     // That forgot the empty line, and that never made a stream.
     (
         "data: {\"error\":{\"type\":\"overloaded_error\"}}\n",

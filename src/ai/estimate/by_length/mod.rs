@@ -1,7 +1,11 @@
 //! Estimate without a tokenizer.
 
 use super::{Estimate, count::ContentCount, model, sketch::Sketch};
-use crate::{ai::tokens::Tokens, http::PeekBody};
+use crate::{
+    ai::tokens::Tokens,
+    http::PeekBody,
+    payload::{json, json::Json},
+};
 
 /// Estimates the tokens of a request by the length of its texts and its output limit. The default
 /// [`Estimate`].
@@ -57,9 +61,11 @@ use crate::{ai::tokens::Tokens, http::PeekBody};
 /// | --- | --- |
 /// | an empty body, or none | no tokens |
 /// | a body that can't be [peeked](PeekBody) | 1,000 of input, and the default output |
-/// | a body that is not a JSON object, or whose texts are nested over 32 deep or can't be decoded | one token per 4 bytes, and the default output |
-/// | a body that is not UTF-8, such as audio in a form | the same, with at most 1,000 of input |
-/// | a body without any of the members with text | one token per 4 bytes, and the output as above |
+/// | a body that is not a JSON object, or has none of the members with text | one token per 4 bytes, and the output as above |
+/// | such a body that is not UTF-8, such as audio in a form | the same, with at most 1,000 of input |
+/// | JSON that is truncated or malformed | what can be read of it |
+/// | a string with an invalid escape, such as half a surrogate pair | its length as it is written |
+/// | texts nested over 32 deep | their length as JSON |
 /// | a limit that is negative or no number | ignored |
 /// | a limit with a fraction | rounded up |
 /// | a limit or a product beyond 2⁶⁴ − 1 | 2⁶⁴ − 1 |
@@ -128,13 +134,9 @@ impl ByLength {
             size => size,
         };
         let unread = || self.default_input.unwrap_or_else(by_size);
-        match Sketch::of(body) {
-            Some(sketch) => {
-                let known = sketch.is_known.then(|| self.input(&sketch.count));
-                Tokens::new(known.unwrap_or_else(unread), self.output(&sketch))
-            }
-            None => Tokens::new(unread(), self.default_output),
-        }
+        let sketch = Sketch::of(Json::lenient(&json::text(body)));
+        let known = sketch.is_known.then(|| self.input(&sketch.count));
+        Tokens::new(known.unwrap_or_else(unread), self.output(&sketch))
     }
 
     fn input(&self, count: &ContentCount) -> u64 {

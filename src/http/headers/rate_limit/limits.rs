@@ -4,6 +4,10 @@ use std::{fmt, time::Duration};
 
 /// The period of a daily quota.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest period below a day that a provider uses: Anthropic's.
+const LONGEST_WINDOW: Duration = Duration::from_secs(5 * 60 * 60);
+/// The longest wait after which a retry makes sense.
+const BEARABLE: Duration = Duration::from_secs(2 * 60);
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +91,18 @@ impl RateLimits {
     /// Returns the time until all limits that are used up are restored.
     pub(crate) fn reset(&self) -> Option<Duration> {
         self.used_up().filter_map(|limit| limit.reset).max()
+    }
+
+    /// Returns whether a rejection is by the quota of a day or longer. A short wait, or else a
+    /// short reset, shows that it refills continuously. `is_named` is set if its message says so.
+    pub(crate) fn is_daily(&self, wait: Option<Duration>, is_named: bool) -> bool {
+        let is_long =
+            |limit: &Reported| limit.period >= Some(DAY) || limit.reset > Some(LONGEST_WINDOW);
+        match wait.or_else(|| self.reset()) {
+            Some(wait) if wait <= BEARABLE => false,
+            Some(wait) if wait > LONGEST_WINDOW => true,
+            _ => is_named || self.used_up().any(is_long),
+        }
     }
 
     pub(crate) fn push(&mut self, reported: Reported) {

@@ -1,6 +1,5 @@
 //! Parses limits, their remainders and their resets.
 
-mod bare;
 mod name;
 mod named;
 mod policy;
@@ -32,6 +31,9 @@ impl RateLimits {
     /// | IETF draft 07 | `RateLimit: limit=100, remaining=50, reset=5` with `RateLimit-Policy: 100;w=60` | requests | `w` of the policy of that limit |
     /// | IETF drafts to 06 | `RateLimit-{Limit,Remaining,Reset}`, with policies in `RateLimit-Limit` or `RateLimit-Policy` | requests | `w` of the policy of that limit |
     /// | all others | `X-RateLimit-{Limit,Remaining,Reset}`, `X-RateLimit-Reset-After`, and Kong's `X-RateLimit-{Limit,Remaining}-Minute` and similar | requests | as named, or by policy |
+    ///
+    /// `X-Rate-Limit-` is another spelling of `X-RateLimit-`, and `limit`, `remaining` or `reset` may
+    /// be the last part of a name as well.
     ///
     /// If several families report the same dimension and period, the first counts. A month is 30
     /// days and a year is 365. A `qu` of bytes, Anthropic's `priority`, `fast` and `unified`
@@ -74,10 +76,9 @@ impl RateLimits {
         }
         let moment = Moment { headers, now };
         let mut named = Named::default();
-        let (mut ietf, mut legacy) = (false, false);
+        let mut ietf = false;
         for (name, value) in headers {
             ietf |= name.as_str().starts_with("ratelimit");
-            legacy |= bare::is_legacy(name.as_str());
             named.read(name.as_str(), value, &moment);
         }
         let mut limits = Self::default();
@@ -89,12 +90,10 @@ impl RateLimits {
             let policies = structured::list(&policies).unwrap_or_default();
             limits.add(policy::by_name(&field, &policies));
             limits.add(policy::in_one(&field, &policies));
-            limits.add(bare::read(bare::IETF, &moment, &policies));
+            limits.add(named.bare(Family::Ietf, &policies));
         }
-        limits.add(named.of(Family::Legacy));
-        if legacy {
-            limits.add(bare::read(bare::LEGACY, &moment, &[]));
-        }
+        limits.add(named.of(Family::Kong));
+        limits.add(named.bare(Family::Other, &[]));
         limits
     }
 

@@ -11,7 +11,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) enum Family {
     Anthropic,
     OpenAi,
-    Legacy,
+    /// One limit in three headers, by the IETF's drafts up to 06.
+    Ietf,
+    /// Kong, with a period in each name.
+    Kong,
+    /// One limit in three headers of any other server.
+    Other,
 }
 
 /// The limit that a header is about, without the part.
@@ -24,25 +29,52 @@ pub(super) struct Subject {
     pub(super) period: Option<Duration>,
 }
 
+// ===== impl Subject =====
+
+impl Subject {
+    /// Returns the subject of headers whose names say no more than the part.
+    pub(super) const fn bare(family: Family) -> Self {
+        Self {
+            family,
+            project: false,
+            dimension: Dimension::Requests,
+            period: None,
+        }
+    }
+}
+
 /// The parts of a limit.
 const PARTS: [&str; 3] = ["limit", "remaining", "reset"];
+/// Like a reset, always as a wait.
+pub(super) const RESET_AFTER: &str = "reset-after";
 
 /// Returns the subject and the part of a self-describing header name.
 pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
-    let (subject, part) = if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
-        let (what, part) = rest.rsplit_once('-')?;
-        let subject = Subject {
-            family: Family::Anthropic,
-            project: false,
-            dimension: dimension(what)?,
-            period: Some(MINUTE),
-        };
-        (subject, part)
-    } else {
-        let (part, what) = name.strip_prefix("x-ratelimit-")?.split_once('-')?;
-        (subject(what)?, part)
+    let is_part = |(_, part): &(&str, &str)| PARTS.contains(part);
+    if let Some(rest) = name.strip_prefix("anthropic-ratelimit-") {
+        let (what, part) = rest.rsplit_once('-').filter(is_part)?;
+        let mut subject = Subject::bare(Family::Anthropic);
+        (subject.dimension, subject.period) = (dimension(what)?, Some(MINUTE));
+        return Some((subject, part));
+    }
+    let (family, rest) = match name.strip_prefix("ratelimit-") {
+        Some(rest) => (Family::Ietf, rest),
+        None => (Family::Other, strip_x(name)?),
     };
-    PARTS.contains(&part).then_some((subject, part))
+    if PARTS.contains(&rest) || (family == Family::Other && rest == RESET_AFTER) {
+        return Some((Subject::bare(family), rest));
+    }
+    let first = rest.split_once('-').map(|(part, what)| (what, part));
+    let found = first
+        .filter(is_part)
+        .or_else(|| rest.rsplit_once('-').filter(is_part));
+    let (what, part) = found.filter(|_| family == Family::Other)?;
+    Some((subject(what)?, part))
+}
+
+fn strip_x(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("x-ratelimit-");
+    rest.or_else(|| name.strip_prefix("x-rate-limit-"))
 }
 
 fn subject(what: &str) -> Option<Subject> {
@@ -51,7 +83,7 @@ fn subject(what: &str) -> Option<Subject> {
     let (family, dimension, period) = match (dimension(what), what.rsplit_once('-')) {
         (Some(dimension), _) => (Family::OpenAi, dimension, None),
         (None, Some((unit, over))) => (Family::OpenAi, dimension(unit)?, Some(period(over)?)),
-        (None, None) => (Family::Legacy, Dimension::Requests, Some(period(what)?)),
+        (None, None) => (Family::Kong, Dimension::Requests, Some(period(what)?)),
     };
     Some(Subject {
         family,

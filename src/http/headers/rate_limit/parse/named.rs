@@ -4,8 +4,11 @@ use http::HeaderValue;
 
 use super::{
     name,
-    name::{Family, Subject},
+    name::{Family, RESET_AFTER, Subject},
+    policy,
     set::Set,
+    structured,
+    structured::Member,
     value,
     value::Moment,
 };
@@ -18,6 +21,8 @@ const MOST: usize = 2 * RateLimits::MOST;
 #[derive(Default)]
 pub(super) struct Named {
     sets: [Option<(Subject, Set)>; MOST],
+    /// The policies that follow a limit, as in `10, 10;w=1, 50;w=60`.
+    policies: Vec<(Family, Member)>,
 }
 
 // ===== impl Named =====
@@ -32,8 +37,23 @@ impl Named {
             return;
         };
         match part {
-            "limit" => set.limit(value::count(text)),
+            "limit" => match value::count(text) {
+                None if subject == Subject::bare(subject.family) => {
+                    let quotas = quotas(text);
+                    set.limit(
+                        quotas
+                            .first()
+                            .and_then(|quota| quota.number)
+                            .map(i128::from),
+                    );
+                    let policies = quotas.into_iter().filter(|quota| quota.w.is_some());
+                    self.policies
+                        .extend(policies.map(|policy| (subject.family, policy)));
+                }
+                count => set.limit(count),
+            },
             "remaining" => set.remaining(value::count(text)),
+            RESET_AFTER => set.reset_after = set.reset_after.max(moment.reset(text)),
             _ => set.reset(moment.reset(text)),
         }
     }
@@ -44,6 +64,15 @@ impl Named {
             .filter_map(|(subject, set)| set.reported(subject.dimension, subject.period))
     }
 
+    /// Returns the limit in three headers of a family, and its policies.
+    pub(super) fn bare(&self, family: Family, policies: &[Member]) -> Vec<Reported> {
+        let mut sets = self.sets.iter().flatten();
+        let set = sets.find(|(subject, _)| *subject == Subject::bare(family));
+        let own = self.policies.iter().filter(|(of, _)| *of == family);
+        let policies = own.map(|(_, policy)| policy).chain(policies);
+        policy::with_policies(set.map(|(_, set)| *set).unwrap_or_default(), policies)
+    }
+
     fn set(&mut self, subject: Subject) -> Option<&mut Set> {
         let place = self
             .sets
@@ -52,4 +81,13 @@ impl Named {
         let (_, set) = place.get_or_insert((subject, Set::default()));
         Some(set)
     }
+}
+
+/// Parses a limit followed by its policies. Two indistinguishable numbers are both ignored.
+fn quotas(text: &str) -> Vec<Member> {
+    let members = structured::list(text).unwrap_or_default();
+    let is_quota =
+        |(at, member): (usize, &Member)| member.number.is_some() && (at == 0 || member.w.is_some());
+    let are_quotas = members.iter().enumerate().all(is_quota);
+    if are_quotas { members } else { Vec::new() }
 }

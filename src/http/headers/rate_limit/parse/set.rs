@@ -10,7 +10,9 @@ use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 pub(super) struct Set {
     pub(super) limit: Option<u64>,
     remaining: Option<u64>,
-    pub(super) reset: Option<Duration>,
+    reset: Option<Duration>,
+    /// Takes precedence over the reset.
+    pub(super) reset_after: Option<Duration>,
     is_unknown: bool,
 }
 
@@ -37,7 +39,8 @@ impl Set {
         dimension: Dimension,
         period: Option<Duration>,
     ) -> Option<Reported> {
-        let is_empty = self.limit.is_none() && self.remaining.is_none() && self.reset.is_none();
+        let reset = self.reset_after.or(self.reset);
+        let is_empty = self.limit.is_none() && self.remaining.is_none() && reset.is_none();
         if self.is_unknown || is_empty {
             return None;
         }
@@ -47,7 +50,7 @@ impl Set {
             period,
             limit: self.limit,
             remaining: self.remaining.filter(|remaining| *remaining <= most),
-            reset: self.reset,
+            reset,
         })
     }
 

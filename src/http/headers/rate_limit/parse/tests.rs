@@ -206,6 +206,51 @@ fn providers_of_ai() {
 }
 
 #[test]
+fn other_spellings_of_names() {
+    check(&[
+        (
+            &[
+                ("x-rate-limit-limit", "100"),
+                ("x-rate-limit-remaining", "7"),
+                ("x-rate-limit-reset", "30"),
+            ],
+            &[(Requests, None, Some(100), Some(7), Some(30_000))],
+        ),
+        (
+            &[
+                ("x-rate-limit-limit-tokens", "100"),
+                ("x-rate-limit-remaining-tokens", "7"),
+                ("x-rate-limit-reset-tokens", "1m0s"),
+                ("x-rate-limit-remaining-requests-day", "3"),
+            ],
+            &[
+                (Tokens, None, Some(100), Some(7), Some(60_000)),
+                (Requests, DAY, None, Some(3), None),
+            ],
+        ),
+        (
+            &[
+                ("x-ratelimit-requests-limit", "100"),
+                ("x-ratelimit-requests-remaining", "7"),
+                ("x-rate-limit-input-tokens-remaining", "5"),
+                ("x-rate-limit-minute-remaining", "4"),
+            ],
+            &[
+                (Requests, None, Some(100), Some(7), None),
+                (InputTokens, None, None, Some(5), None),
+                (Requests, MINUTE, None, Some(4), None),
+            ],
+        ),
+        // The usual spelling counts if there are both.
+        (
+            &[("x-rate-limit-limit", "9"), ("x-ratelimit-limit", "8")],
+            &[(Requests, None, Some(8), None, None)],
+        ),
+        (&[("x-rate-limit", "9"), ("x-rate-limit-cost", "8")], &[]),
+    ]);
+}
+
+#[test]
 fn drafts_of_the_ietf() {
     check(&[
         // Up to 06.
