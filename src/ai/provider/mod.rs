@@ -124,8 +124,9 @@
 //!
 //! The response to a request that was sent before one whose response was already read is stale and
 //! ignored, unless both were sent within the [margin](Provider::margin): then the higher usage
-//! holds. A window is taken for a sliding one. If it is a fixed one, requests of the previous window
-//! that are still counted here may be taken for new ones, and some requests may be rejected. Invalid values, such as −1, 0, more remaining than the limit, or text, are ignored.
+//! holds. A window is taken for a sliding one. If it is a fixed one, requests of the previous
+//! window that are still counted here may be taken for new ones, and some requests may be rejected.
+//! Invalid values, such as −1, 0, more remaining than the limit, or text, are ignored.
 //!
 //! # Rejections by the provider
 //!

@@ -36,8 +36,8 @@ pub(super) struct Reports {
     last: Option<Report>,
     /// When the current period began, and what was taken in it and in the one before.
     began: u64,
-    current: Taken,
-    previous: Taken,
+    current: Inflow,
+    previous: Inflow,
 }
 
 /// The last report.
@@ -51,12 +51,12 @@ struct Report {
     reported: u64,
     /// Includes what may have arrived after it.
     used: u64,
-    taken: Taken,
+    inflow: Inflow,
 }
 
 /// Units taken by all clients, and by this one.
 #[derive(Debug, Clone, Copy, Default)]
-struct Taken {
+struct Inflow {
     all: u64,
     ours: u64,
 }
@@ -97,12 +97,12 @@ impl Reports {
 
     /// Counts what was taken until `report`, of which `rest` was reported before. For a window it
     /// is `None`: all that counts was taken within a period.
-    fn count_all(&mut self, report: &Report, rest: Option<u64>, period: u64) -> Taken {
+    fn count_all(&mut self, report: &Report, rest: Option<u64>, period: u64) -> Inflow {
         if report.sent.saturating_sub(self.began) > period {
-            (self.previous, self.current) = (self.current, Taken::default());
+            (self.previous, self.current) = (self.current, Inflow::default());
             self.began = report.sent;
         }
-        let Taken { all, ours } = &mut self.current;
+        let Inflow { all, ours } = &mut self.current;
         match rest {
             None => (*all, *ours) = (report.reported, report.mark.used),
             Some(rest) => {
@@ -117,7 +117,7 @@ impl Reports {
             true => self.net.wrapping_sub(report.mark.net) as i64,
             false => 0,
         };
-        Taken {
+        Inflow {
             all: all.saturating_add(self.previous.all),
             ours: ours
                 .saturating_add(self.previous.ours)
@@ -126,9 +126,9 @@ impl Reports {
     }
 }
 
-// ===== impl Taken =====
+// ===== impl Inflow =====
 
-impl Taken {
+impl Inflow {
     /// Returns the units of all clients for `units` of ours.
     fn shared(&self, units: u64) -> u64 {
         let all = self.all.min(self.ours.saturating_mul(MOST_SHARED));
@@ -211,7 +211,7 @@ impl Meter {
             first: sent,
             reported: used,
             used,
-            taken: Taken::default(),
+            inflow: Inflow::default(),
         };
         if let Some(last) = last.filter(|last| sent.saturating_sub(last.first) <= margin) {
             report.first = last.first;
@@ -234,7 +234,7 @@ impl Meter {
                 Some(reported.saturating_sub(scale(self.limit, elapsed, self.period)))
             }
         };
-        report.taken = self.reports.count_all(&report, rest, self.period);
+        report.inflow = self.reports.count_all(&report, rest, self.period);
         self.reports.last = Some(report);
     }
 
@@ -260,7 +260,7 @@ impl Meter {
             }
         };
         let newer = self.reserved.saturating_add(since.max(0) as u64);
-        ours.saturating_add(report.taken.shared(newer) - newer)
+        ours.saturating_add(report.inflow.shared(newer) - newer)
     }
 
     /// Returns the own units from before the report that have not left the window.
@@ -304,7 +304,7 @@ impl Meter {
     /// Returns the units that stay free for other clients.
     #[inline]
     pub(super) fn headroom(&self, now: u64) -> u64 {
-        let is_shared = |report: &&Report| report.taken.all > report.taken.ours;
+        let is_shared = |report: &&Report| report.inflow.all > report.inflow.ours;
         let report = self.reports.last(self.period, now).filter(is_shared);
         report.map_or(0, |_| self.limit / HEADROOM)
     }
@@ -314,7 +314,7 @@ impl Meter {
         self.reports
             .last(self.period, now)
             .map_or(self.limit, |report| {
-                let Taken { all, ours } = report.taken;
+                let Inflow { all, ours } = report.inflow;
                 scale(self.limit, ours, all.max(ours)).max(1)
             })
     }

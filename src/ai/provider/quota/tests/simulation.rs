@@ -118,6 +118,7 @@ struct Outcome {
     rejected: f64,
 }
 
+#[allow(clippy::unwrap_used)]
 fn run(world: World, provider: Option<Provider>, periods: u64) -> Outcome {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |most: u64| {
