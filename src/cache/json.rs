@@ -76,7 +76,7 @@ where
             "{" => self.object(depth.checked_sub(1)?)?,
             "[" => self.array(depth.checked_sub(1)?)?,
             "}" | "]" | "," | ":" => return None,
-            _ if first.is_string() => self.string(first)?,
+            text if text.starts_with('"') => self.string(first)?,
             text => self.out.extend_from_slice(text.as_bytes()),
         }
         Some(())
@@ -100,7 +100,8 @@ where
         let mut token = self.tokens.next()?;
         while token.text() != "}" {
             let start = self.out.len();
-            token.is_string().then(|| self.string(token))??;
+            let is_name = token.text().starts_with('"');
+            is_name.then(|| self.string(token))??;
             let name = start..self.out.len();
             self.tokens.next().filter(|colon| colon.text() == ":")?;
             self.out.push(b':');
