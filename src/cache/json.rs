@@ -60,7 +60,7 @@ fn append<'a>(
             out.push(b'}');
         }
         // Strict: two texts of which a part is replaced must not have the same form.
-        text if token.is_string() => {
+        text if text.starts_with('"') => {
             let text: String = serde_json::from_str(text).ok()?;
             serde_json::to_writer(out, &text).ok()?;
         }

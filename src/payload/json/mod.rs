@@ -74,10 +74,6 @@ impl<'a> Json<'a> {
         self.text
     }
 
-    pub(crate) fn is_string(self) -> bool {
-        self.text.starts_with('"')
-    }
-
     pub(crate) fn is_array(self) -> bool {
         self.text.starts_with('[')
     }

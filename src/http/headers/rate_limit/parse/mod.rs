@@ -32,8 +32,8 @@ impl RateLimits {
     /// | IETF drafts to 06 | `RateLimit-{Limit,Remaining,Reset}`, with policies in `RateLimit-Limit` or `RateLimit-Policy` | requests | `w` of the policy of that limit |
     /// | all others | `X-RateLimit-{Limit,Remaining,Reset}`, `X-RateLimit-Reset-After`, and Kong's `X-RateLimit-{Limit,Remaining}-Minute` and similar | requests | as named, or by policy |
     ///
-    /// `X-Rate-Limit-` is another spelling of `X-RateLimit-`, and `limit`, `remaining` or `reset` may
-    /// be the last part of a name as well.
+    /// `X-Rate-Limit-` is another spelling of `X-RateLimit-`, and `limit`, `remaining` or `reset`
+    /// may be the last part of a name as well.
     ///
     /// If several families report the same dimension and period, the first counts. A month is 30
     /// days and a year is 365. A `qu` of bytes, Anthropic's `priority`, `fast` and `unified`
