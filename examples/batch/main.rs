@@ -27,6 +27,7 @@ mod gauges;
 mod hopeless;
 mod jobs;
 mod joined;
+mod matrix;
 mod meter;
 mod naive;
 mod out;
@@ -35,6 +36,7 @@ mod progress;
 mod report;
 mod run;
 mod setup;
+mod simulate;
 mod simulator;
 mod stack;
 mod values;
@@ -70,19 +72,27 @@ const NAIVE: &str = "each sent once";
 const HASTY: &str = "3 tries at once";
 const STACK: &str = "tower-throttle";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Fails only if there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match cli::parse() {
-        Ok(args) if args.serve => serve(&args).await,
-        Ok(args) => go(&args).await,
+        // Its runs have a clock each.
+        Ok(args) if args.matrix.is_some() => matrix::print(&args).map(|()| ExitCode::SUCCESS),
+        Ok(args) => start(&args),
         Err(line) => Err(anyhow::Error::msg(line)),
     };
     result.unwrap_or_else(|error| {
         tell(format!("error: {error:#}").replace('\n', " "));
         ExitCode::from(2)
     })
+}
+
+#[tokio::main]
+async fn start(args: &Args) -> Result<ExitCode> {
+    if args.serve {
+        return serve(args).await;
+    }
+    go(args).await
 }
 
 /// Runs what the flags ask for, and reports.

@@ -79,6 +79,7 @@ pub(crate) fn batch(args: &Args, plan: &Plan) -> Result<Batch> {
         workers: args.workers,
         allows: plan.allows,
         window: plan.window,
+        others: args.simulate.as_ref().map_or(0, |it| it.others),
     };
     Ok(Batch { jobs, out, work })
 }
