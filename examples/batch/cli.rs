@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum, error::ErrorKind};
+use serde::Deserialize;
 use tower_throttle::provider::Provider;
 
 use crate::{
@@ -23,6 +24,12 @@ pub(crate) struct Args {
     /// The provider, such as https://api.openai.com/v1. Without it the run is against a simulated one
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
+    /// Several providers, in TOML, such as in examples/batch/config.toml: each request goes to the
+    /// one that can respond soonest
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base_url", "provider", "learn", "kind",
+        "rpm", "tpm", "concurrent", "window", "no_limits", "fallback_url", "serve", "simulate",
+        "real_usage", "down_from", "down_for", "outage", "chaos", "matrix"])]
+    pub(crate) config: Option<PathBuf>,
     /// The key for --base-url
     #[arg(
         long,
@@ -176,7 +183,8 @@ pub(crate) struct Args {
 }
 
 /// The shape of limits. Without docs on its variants, so that the help stays short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Window,
     Bucket,

@@ -46,8 +46,6 @@ const HEAD: &str = "\
 /// A provider, and who uses it.
 #[derive(Debug, Clone)]
 struct Scene {
-    /// As for `--simulate`.
-    settings: String,
     simulate: Simulate,
     row: Provider,
     /// Clients that know nothing of each other, with a limiter each.
@@ -69,94 +67,83 @@ struct Outcome {
 pub(crate) fn print(args: &Args) -> Result<()> {
     let title = "With the provider's row, and then without any numbers: what failed, the share of \
                  429s, and the time.\n";
-    say(title)?;
-    say(HEAD)?;
-    for scene in scenes(args)? {
-        let none = Provider::new("yours").counting(scene.row.accounting());
-        let (with_row, without) = thread::scope(|scope| {
-            let without = scope.spawn(|| scene.outcome(none));
-            let with_row = scene.outcome(scene.row);
-            (with_row, without.join())
-        });
-        let with_row = with_row?;
-        let without = without.ok().context("a run has panicked")??;
-        say(&format!(
-            "| {} | {} × {} | {:.0} s | {with_row} | {without} |",
-            scene.settings,
-            scene.clients,
-            scene.workers,
-            with_row.ideal.as_secs_f64()
-        ))?;
+    for (n, (settings, clients)) in providers(args).into_iter().enumerate() {
+        for workers in WORKERS {
+            let scene = Scene::new(&settings, clients, workers)?;
+            if n == 0 && workers == WORKERS[0] {
+                say(&format!("{title}\n{HEAD}"))?;
+            }
+            say(&scene.line(&settings)?)?;
+        }
     }
     Ok(())
 }
 
-/// The one that the flags describe, or all.
-fn scenes(args: &Args) -> Result<Vec<Scene>> {
-    let mut scenes = Vec::new();
-    let mut add = |settings: &str, clients, workers| {
-        let all = format!("{COMMON},{settings}");
-        let simulate: Simulate = all.parse().map_err(anyhow::Error::msg)?;
-        let row = simulate.provider.context("no provider")?;
-        scenes.push(Scene {
-            settings: settings.to_owned(),
-            simulate,
-            row,
-            clients,
-            workers,
-        });
-        anyhow::Ok(())
-    };
+/// The provider of the flags, or all, each with the number of clients.
+fn providers(args: &Args) -> Vec<(String, u64)> {
     if let Some(settings) = args.matrix.as_ref().filter(|it| !it.is_empty()) {
-        for workers in WORKERS {
-            add(settings, args.clients, workers)?;
-        }
-        return Ok(scenes);
+        return vec![(settings.clone(), args.clients)];
     }
+    let mut all = Vec::new();
     for row in Provider::ALL {
-        let name = row.name();
         let has_tokens = row.limits().any(|(of, _)| of == Dimension::Tokens);
         for refill in ["bucket", "sliding"] {
-            for refund in ["yes", "no"]
-                .into_iter()
-                .filter(|it| has_tokens || *it == "no")
-            {
-                for workers in WORKERS {
-                    add(
-                        &format!("{name},refill={refill},refund={refund}"),
-                        1,
-                        workers,
-                    )?;
-                }
-            }
+            let row = format!("{},refill={refill}", row.name());
+            all.extend(has_tokens.then(|| (format!("{row},refund=yes"), 1)));
+            all.push((format!("{row},refund=no"), 1));
         }
     }
     for name in ["openai-tier-1", "anthropic-build"] {
         for refill in ["bucket", "sliding"] {
-            for workers in WORKERS {
-                add(&format!("{name},refill={refill},refund=yes"), 3, workers)?;
-            }
+            all.push((format!("{name},refill={refill},refund=yes"), 3));
         }
     }
-    for other in [
+    let others = [
         "refill=fixed",
         "rejected=yes",
         "round=1000",
         "stale=1",
         "others=30",
-    ] {
-        add(
-            &format!("openai-tier-1,refill=bucket,refund=yes,{other}"),
-            1,
-            64,
-        )?;
+    ];
+    for other in others {
+        all.push((format!("openai-tier-1,refill=bucket,refund=yes,{other}"), 1));
     }
-    Ok(scenes)
+    all
 }
 
 // ===== impl Scene =====
 
 impl Scene {
+    fn new(settings: &str, clients: u64, workers: u64) -> Result<Self> {
+        let settings = format!("{COMMON},{settings}");
+        let simulate: Simulate = settings.parse().map_err(anyhow::Error::msg)?;
+        Ok(Self {
+            row: simulate
+                .provider
+                .context("--matrix needs the name of a provider first")?,
+            simulate,
+            clients,
+            workers,
+        })
+    }
+
+    /// Runs it with the row and without, at the same time.
+    fn line(&self, settings: &str) -> Result<String> {
+        let none = Provider::new("yours").counting(self.row.accounting());
+        let (with_row, without) = thread::scope(|scope| {
+            let without = scope.spawn(|| self.outcome(none));
+            (self.outcome(self.row), without.join())
+        });
+        let (with_row, without) = (with_row?, without.ok().context("a run has panicked")??);
+        let Self {
+            clients, workers, ..
+        } = self;
+        let ideal = with_row.ideal.as_secs_f64();
+        Ok(format!(
+            "| {settings} | {clients} × {workers} | {ideal:.0} s | {with_row} | {without} |"
+        ))
+    }
+
     /// Runs it on a clock of its own.
     fn outcome(&self, knows: Provider) -> Result<Outcome> {
         let runtime = runtime::Builder::new_current_thread()

@@ -9,6 +9,7 @@ use tower_throttle::{
 
 use crate::{
     cli::{Args, Kind},
+    config::{self, Configured},
     simulate::drawn,
     simulator::{self, Chaos, Outage, Style, UsageShare},
 };
@@ -69,6 +70,16 @@ impl Plan {
         Self {
             client,
             allows: simulate.change(simulated.map_or(client, shaped)),
+            window,
+        }
+    }
+
+    /// Several providers, each with limits of its own.
+    pub(crate) fn of_all(providers: &[Configured]) -> Self {
+        let (sum, window) = config::sum(providers);
+        Self {
+            client: sum,
+            allows: sum,
             window,
         }
     }

@@ -39,7 +39,7 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
@@ -1116,7 +1116,7 @@ fn an_address_with_a_password_is_refused_and_not_shown() {
     }
 }
 
-fn assert_refuses(output: &Output, says: &str) {
+pub(crate) fn assert_refuses(output: &Output, says: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
