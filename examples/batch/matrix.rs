@@ -98,15 +98,14 @@ fn providers(args: &Args) -> Vec<(String, u64)> {
             all.push((format!("{name},refill={refill},refund=yes"), 3));
         }
     }
-    let others = [
+    for others in [
         "refill=fixed",
-        "rejected=yes",
-        "round=1000",
-        "stale=1",
-        "others=30",
-    ];
-    for other in others {
-        all.push((format!("openai-tier-1,refill=bucket,refund=yes,{other}"), 1));
+        "refill=bucket,rejected=yes",
+        "refill=bucket,round=1000",
+        "refill=bucket,stale=1",
+        "refill=bucket,others=30",
+    ] {
+        all.push((format!("openai-tier-1,refund=yes,{others}"), 1));
     }
     all
 }
@@ -160,9 +159,14 @@ impl Scene {
         let (simulator, app) = Simulator::in_memory(limits);
         let endpoint = Endpoint::new("the simulator", &simulator.url(), None)?;
 
-        // As many tokens that 400 requests fit into a window.
-        let tokens = allows.limits().find(|(of, _)| *of == Dimension::Tokens);
-        let tokens = tokens.map_or(500, |(_, quota)| quota.units() / 400);
+        // So many tokens that those which are reserved allow 400 requests in a window, or fewer than
+        // the limit on requests does.
+        let limit = |dimension| {
+            let limit = allows.limits().find(|(of, _)| *of == dimension);
+            limit.map(|(_, quota)| quota.units())
+        };
+        let requests = limit(Dimension::Requests).map_or(400, |most| (most * USED / 100).min(400));
+        let tokens = limit(Dimension::Tokens).map_or(500, |most| most / requests);
         let counted = match allows.accounting().counting() {
             Counting::Admission => tokens,
             _ => tokens * USED / 100,

@@ -77,7 +77,7 @@ pub(crate) fn with_fallback(
 /// A circuit that closes soon after an outage: a probe that fails costs little, since the request
 /// goes to another provider.
 pub(crate) fn circuit() -> Circuit {
-    Circuit::new().cooldown(Duration::from_secs(1), Duration::from_secs(5))
+    Circuit::new().cooldown(Duration::from_secs(1), Duration::from_secs(2))
 }
 
 /// Sends each request to the first of the `targets` that has room, or to the next if that fails,

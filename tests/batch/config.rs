@@ -46,7 +46,7 @@ async fn two_providers_make_up_for_an_outage() {
     let up = simulator(limits()).await;
     let folder = Folder::new();
     let out = folder.path("out.jsonl");
-    let settings = "rpm = 60\nwindow = 3\nkind = \"bucket\"\nmodel = \"m\"";
+    let settings = "rpm = 60\nwindow = 3\nkind = \"bucket\"\nlearn = false\nmodel = \"m\"";
     let mut command = with_config(&folder, &[(&down, settings), (&up, settings)]);
     command.args(["--requests", &requests.to_string(), "--out"]);
     command.arg(&out);
