@@ -1,12 +1,14 @@
 //! The flags, and their errors in one line each.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum, error::ErrorKind};
+use serde::Deserialize;
 use tower_throttle::provider::Provider;
 
-use crate::values::{
-    at_least_one, seconds, seconds_or_none, shares, up_to_a_million, up_to_ten_million,
+use crate::{
+    simulate::Simulate,
+    values::{at_least_one, seconds, seconds_or_none, shares, up_to_a_million, up_to_ten_million},
 };
 
 /// The flags.
@@ -22,6 +24,12 @@ pub(crate) struct Args {
     /// The provider, such as https://api.openai.com/v1. Without it the run is against a simulated one
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
+    /// Several providers, in TOML, such as in examples/batch/config.toml: each request goes to the
+    /// one that can respond soonest
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base_url", "provider", "learn", "kind",
+        "rpm", "tpm", "concurrent", "window", "no_limits", "fallback_url", "serve", "simulate",
+        "real_usage", "down_from", "down_for", "outage", "chaos", "matrix"])]
+    pub(crate) config: Option<PathBuf>,
     /// The key for --base-url
     #[arg(
         long,
@@ -114,10 +122,21 @@ pub(crate) struct Args {
     /// Only run the simulator, with the limits given, and print its URL
     #[arg(long, help_heading = "Simulator", conflicts_with_all = ["base_url", "prompts", "out"])]
     pub(crate) serve: bool,
-    /// Be this provider of the table. The client knows of its limits what --provider, --rpm and so
-    /// on say, or nothing
-    #[arg(long, help_heading = "Simulator", value_name = "NAME", value_parser = Provider::by_name, conflicts_with = "base_url")]
-    pub(crate) simulate: Option<Provider>,
+    /// Be this provider of the table, and behave so: refill=bucket, sliding or fixed; refund=yes
+    /// or no, of tokens that a response did not use; rejected=yes or no, whether such requests
+    /// count; latency=2-12, lognormal, in seconds; usage=80-80 as for --real-usage; round=1000, what
+    /// headers say is left of tokens; stale=1, the age of that in seconds; others=30, which other
+    /// users of the key take, in per cent. The client knows of the limits what --provider, --rpm and
+    /// so on say, or nothing
+    #[arg(long, help_heading = "Simulator", value_name = "NAME,KEY=VALUE,...", value_parser = Simulate::from_str, conflicts_with = "base_url")]
+    pub(crate) simulate: Option<Simulate>,
+    /// Print a table of many simulated providers: how close to the ideal runs come. With a value as
+    /// for --simulate, of that one alone
+    #[arg(long, help_heading = "Simulator", value_name = "NAME,KEY=VALUE,...", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) matrix: Option<String>,
+    /// For --matrix with a value: how many clients use the key that know nothing of each other
+    #[arg(long, help_heading = "Simulator", value_name = "N", default_value_t = 1, value_parser = at_least_one, requires = "matrix")]
+    pub(crate) clients: u64,
     /// How much of the tokens that they reserve requests use, in per cent. The default is 30-100
     /// for a provider that has a name; any other one uses the whole prompt and responds with 12
     /// words
@@ -164,7 +183,8 @@ pub(crate) struct Args {
 }
 
 /// The shape of limits. Without docs on its variants, so that the help stays short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Window,
     Bucket,

@@ -9,11 +9,14 @@
 //!     --provider openai-tier-1 --requests 2000               a simulated one, with the limits of a real one
 //! cargo run --release --example batch -- \
 //!     --chaos --stream --timeout 5                           one that has a bad day, and --outage for one that goes down
+//! cargo run --release --example batch -- \
+//!     --config examples/batch/config.toml --prompts prompts.jsonl      several at once
+//! cargo run --release --example batch -- --matrix                how close to the ideal runs come
 //! cargo run --release --example batch -- --help                  all the rest
 //! ```
 //!
-//! The layers are in `stack.rs`. What is around them: `cli.rs` and `plan.rs` say which limits there
-//! are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read
+//! The layers are in `stack.rs`. What is around them: `cli.rs`, `config.rs` and `plan.rs` say which
+//! limits there are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read
 //! what they get, `out.rs` keeps it, `hopeless.rs` knows when to give up, `endpoint.rs` knows the
 //! URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and `report.rs` show,
 //! `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the
@@ -21,12 +24,14 @@
 
 mod answer;
 mod cli;
+mod config;
 mod console;
 mod endpoint;
 mod gauges;
 mod hopeless;
 mod jobs;
 mod joined;
+mod matrix;
 mod meter;
 mod naive;
 mod out;
@@ -35,6 +40,7 @@ mod progress;
 mod report;
 mod run;
 mod setup;
+mod simulate;
 mod simulator;
 mod stack;
 mod values;
@@ -42,17 +48,20 @@ mod wire;
 mod work;
 
 use std::{
+    collections::HashMap,
     process::ExitCode,
     sync::{Arc, Mutex},
 };
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
-use tower_throttle::Circuit;
+use tower_throttle::{Circuit, router::Target};
 
 use crate::{
     cli::Args,
+    config::Configured,
     console::{say, tell},
+    endpoint::Endpoint,
     gauges::Gauges,
     meter::Meter,
     plan::Plan,
@@ -70,19 +79,27 @@ const NAIVE: &str = "each sent once";
 const HASTY: &str = "3 tries at once";
 const STACK: &str = "tower-throttle";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Fails only if there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match cli::parse() {
-        Ok(args) if args.serve => serve(&args).await,
-        Ok(args) => go(&args).await,
+        // Its runs have a clock each.
+        Ok(args) if args.matrix.is_some() => matrix::print(&args).map(|()| ExitCode::SUCCESS),
+        Ok(args) => start(&args),
         Err(line) => Err(anyhow::Error::msg(line)),
     };
     result.unwrap_or_else(|error| {
         tell(format!("error: {error:#}").replace('\n', " "));
         ExitCode::from(2)
     })
+}
+
+#[tokio::main]
+async fn start(args: &Args) -> Result<ExitCode> {
+    if args.serve {
+        return serve(args).await;
+    }
+    go(args).await
 }
 
 /// Runs what the flags ask for, and reports.
@@ -124,12 +141,18 @@ struct Run {
 
 /// One run from its beginning to its report.
 async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Result<Run> {
-    let plan = Plan::of(args);
+    let configured = args.config.as_deref().map(config::read).transpose()?;
+    let configured = configured.unwrap_or_default();
+    let plan = match &*configured {
+        [] => Plan::of(args),
+        all => Plan::of_all(all),
+    };
     let Batch { jobs, out, work } = setup::batch(args, &plan)?;
-    let place = setup::place(args, &plan, &work).await?;
+    let place = setup::place(args, &plan, &work, &configured).await?;
     let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
     let is_ours = name == STACK;
-    let limits = plan.limits(args).filter(|_| is_ours);
+    let limits = plan.limits(args);
+    let limits = limits.filter(|_| is_ours && configured.is_empty());
     let limiter = limits.as_ref().map(|layer| layer.limiter().clone());
     let circuit = Circuit::new();
     let gauges = Gauges {
@@ -149,9 +172,13 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
         NAIVE => run::run(workers, naive::once(wire), shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
         _ => {
-            let has_backup = !place.backups.is_empty();
-            let first = stack::client(limits, circuit.clone(), args.timeout, wire, has_backup);
-            let client = with_backups(args, &plan, &place, first, circuit, &meter)?;
+            let client = if configured.is_empty() {
+                let has_backup = !place.backups.is_empty();
+                let first = stack::client(limits, circuit.clone(), args.timeout, wire, has_backup);
+                with_backups(args, &plan, &place, first, circuit, &meter)?
+            } else {
+                routed(args, &configured, &place.first, &meter)?
+            };
             if args.cache {
                 run::run(workers, stack::with_cache(client), shared).await
             } else {
@@ -198,6 +225,27 @@ fn with_backups(
         client = stack::with_fallback(client, circuit.take(), answers, redirect);
     }
     Ok(client)
+}
+
+/// The client that sends each request to the provider that can respond soonest.
+fn routed(
+    args: &Args,
+    providers: &[Configured],
+    first: &Arc<Endpoint>,
+    meter: &Arc<Meter>,
+) -> Result<stack::Boxed> {
+    let mut wires = HashMap::new();
+    let mut targets = Vec::new();
+    for (n, provider) in (0..).zip(providers) {
+        let Configured { name, endpoint, .. } = provider.clone();
+        let wire = Wire::new(n, endpoint.client()?, meter.clone());
+        wires.insert(name.clone(), wire);
+        let first = first.clone();
+        let redirect = move |request| endpoint.redirect(&first, request);
+        let target = Target::new(name, provider.limiter()).circuit(stack::circuit());
+        targets.push(target.map_request(redirect));
+    }
+    Ok(stack::routed(targets, &wires, args.timeout))
 }
 
 /// Runs a simulated provider until Ctrl-C.

@@ -9,6 +9,8 @@ use tower_throttle::{
 
 use crate::{
     cli::{Args, Kind},
+    config::{self, Configured},
+    simulate::drawn,
     simulator::{self, Chaos, Outage, Style, UsageShare},
 };
 
@@ -19,9 +21,6 @@ const DEMO_WINDOW: Duration = Duration::from_secs(3);
 
 /// A provider of which nothing is known but what the flags say.
 const YOURS: Provider = Provider::new("yours");
-
-/// Draws the same usage in every run.
-const SEED: u64 = 1;
 
 /// Both sides of the wire.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +39,8 @@ impl Plan {
     /// What the flags say, or else the simulator's defaults.
     pub(crate) fn of(args: &Args) -> Self {
         let has_numbers = args.rpm.or(args.tpm).or(args.concurrent).is_some();
-        let is_told = has_numbers || args.provider.is_some() || args.simulate.is_some();
+        let simulate = args.simulate.clone().unwrap_or_default();
+        let is_told = has_numbers || args.provider.or(simulate.provider).is_some();
         let is_free = !is_told && args.base_url.is_none() && !args.serve;
         let window = if is_free { DEMO_WINDOW } else { args.window };
         let shaped = |provider: Provider| match args.kind {
@@ -50,15 +50,15 @@ impl Plan {
         };
         if args.serve {
             // No client runs in this process.
-            let served = args.simulate.or(args.provider).unwrap_or(YOURS);
-            let served = shaped(with_numbers(args, served));
+            let served = simulate.provider.or(args.provider).unwrap_or(YOURS);
+            let served = simulate.change(shaped(with_numbers(args, served)));
             return Self {
                 client: served,
                 allows: served,
                 window,
             };
         }
-        let simulated = args.simulate.or(is_free.then_some(DEMO));
+        let simulated = simulate.provider.or(is_free.then_some(DEMO));
         let known = match (args.provider, simulated) {
             (Some(provider), _) => provider,
             (None, Some(demo)) if is_free && !args.learn => demo,
@@ -69,7 +69,17 @@ impl Plan {
         let client = shaped(with_numbers(args, known));
         Self {
             client,
-            allows: simulated.map_or(client, shaped),
+            allows: simulate.change(simulated.map_or(client, shaped)),
+            window,
+        }
+    }
+
+    /// Several providers, each with limits of its own.
+    pub(crate) fn of_all(providers: &[Configured]) -> Self {
+        let (sum, window) = config::sum(providers);
+        Self {
+            client: sum,
+            allows: sum,
             window,
         }
     }
@@ -81,32 +91,43 @@ impl Plan {
 
     /// The simulator that the flags describe.
     pub(crate) fn simulator(&self, args: &Args, outage: Option<Outage>) -> simulator::Limits {
-        let concurrent = self.allows.concurrency();
         let mut limits = simulator::Limits {
-            concurrent: concurrent.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
-            window: self.window,
-            kind: match self.allows.shape() {
-                Shape::Bucket => simulator::Kind::Bucket,
-                _ => simulator::Kind::Window,
-            },
-            style: Style::of(self.allows.name()).unwrap_or(Style::OPENAI),
             usage: usage(args),
             latency: Duration::from_millis(args.latency_ms),
             outage,
             chaos: args.chaos.then(|| Chaos::bad_day(args.chaos_seed)),
-            ..simulator::Limits::default()
+            ..simulator(self.allows, self.window)
         };
-        for (dimension, quota) in self.allows.limits() {
-            let units = Some(quota.units());
-            match dimension {
-                Dimension::Requests => limits.requests = units,
-                Dimension::Tokens => limits.tokens = units,
-                // Neither the table nor a flag has one.
-                _ => {}
-            }
+        if let Some(simulate) = &args.simulate {
+            simulate.apply(&mut limits);
         }
         limits
     }
+}
+
+/// The simulator that is this provider.
+pub(crate) fn simulator(provider: Provider, window: Duration) -> simulator::Limits {
+    let concurrent = provider.concurrency();
+    let mut limits = simulator::Limits {
+        concurrent: concurrent.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+        window,
+        kind: match provider.shape() {
+            Shape::Bucket => simulator::Kind::Bucket,
+            _ => simulator::Kind::Window,
+        },
+        style: Style::of(provider.name()).unwrap_or(Style::OPENAI),
+        ..simulator::Limits::default()
+    };
+    for (dimension, quota) in provider.limits() {
+        let units = Some(quota.units());
+        match dimension {
+            Dimension::Requests => limits.requests = units,
+            Dimension::Tokens => limits.tokens = units,
+            // Neither the table nor a flag has one.
+            _ => {}
+        }
+    }
+    limits
 }
 
 fn with_numbers(args: &Args, mut provider: Provider) -> Provider {
@@ -124,13 +145,8 @@ fn with_numbers(args: &Args, mut provider: Provider) -> Provider {
 
 /// How much of what they ask for requests use.
 fn usage(args: &Args) -> UsageShare {
-    let is_named = args.provider.is_some() || args.simulate.is_some();
-    match args.real_usage.or(is_named.then_some((30, 100))) {
-        Some((from, to)) => UsageShare::Drawn {
-            from: from * 10,
-            to: to * 10,
-            seed: SEED,
-        },
-        None => UsageShare::Short,
-    }
+    let simulated = args.simulate.as_ref().and_then(|it| it.provider);
+    let is_named = args.provider.or(simulated).is_some();
+    let shares = args.real_usage.or(is_named.then_some((30, 100)));
+    shares.map_or(UsageShare::Short, drawn)
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     cli::Args,
+    config::Configured,
     console::tell,
     endpoint::Endpoint,
     jobs::{self, Job},
@@ -79,15 +80,22 @@ pub(crate) fn batch(args: &Args, plan: &Plan) -> Result<Batch> {
         workers: args.workers,
         allows: plan.allows,
         window: plan.window,
+        others: args.simulate.as_ref().map_or(0, |it| it.others),
     };
     Ok(Batch { jobs, out, work })
 }
 
-/// Finds the providers of the flags, or starts simulated ones.
-pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place> {
+/// Finds the providers of the file or of the flags, or starts simulated ones.
+pub(crate) async fn place(
+    args: &Args,
+    plan: &Plan,
+    work: &Work,
+    configured: &[Configured],
+) -> Result<Place> {
     let mut simulators = Vec::new();
-    let first = match &args.base_url {
-        Some(url) => {
+    let first = match (configured, &args.base_url) {
+        ([first, ..], _) => first.endpoint.clone(),
+        ([], Some(url)) => {
             let endpoint = Endpoint::new("--base-url", url, args.api_key.as_deref())?;
             ensure!(
                 endpoint.is_local() || endpoint.has_key(),
@@ -95,9 +103,10 @@ pub(crate) async fn place(args: &Args, plan: &Plan, work: &Work) -> Result<Place
             );
             endpoint
         }
-        None => simulated(args, plan, outage(args, work), &mut simulators).await?,
+        ([], None) => simulated(args, plan, outage(args, work), &mut simulators).await?,
     };
     let mut backups = backups(args)?;
+    backups.extend(configured.iter().skip(1).map(|one| one.endpoint.clone()));
     if args.outage && backups.is_empty() {
         backups.push(simulated(args, plan, None, &mut simulators).await?);
     }

@@ -1,6 +1,6 @@
 //! The layers that keep a client inside a provider's limits.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use reqwest::{Request, Response};
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -9,6 +9,7 @@ use tower_throttle::{
     RetryAfterBackoffLayer, StreamErrorLayer, TimeoutLayer,
     provider::ProviderLayer,
     retry::{Budget, OutcomePolicy, Policy, RetryAction},
+    router::{RouterLayer, Target},
 };
 
 use crate::wire::Wire;
@@ -70,6 +71,35 @@ pub(crate) fn with_fallback(
         .layer(FallbackLayer::new(backup).map_request(redirect))
         .option_layer(check)
         .service(first);
+    Boxed::new(client)
+}
+
+/// A circuit that closes soon after an outage: a probe that fails costs little, since the request
+/// goes to another provider.
+pub(crate) fn circuit() -> Circuit {
+    Circuit::new().cooldown(Duration::from_secs(1), Duration::from_secs(2))
+}
+
+/// Sends each request to the first of the `targets` that has room, or to the next if that fails,
+/// over the wire of its name.
+pub(crate) fn routed(
+    targets: Vec<Target<Request>>,
+    wires: &HashMap<String, Wire>,
+    timeout: Duration,
+) -> Boxed {
+    let router = targets
+        .into_iter()
+        .fold(RouterLayer::ranked().always(), RouterLayer::target);
+    let router = router.services(|name| {
+        ServiceBuilder::new()
+            .layer(StreamErrorLayer::new())
+            .layer(in_time(timeout))
+            .service(wires[name].clone())
+    });
+    let client = ServiceBuilder::new()
+        .layer(try_again(false))
+        .layer(come_back_later())
+        .service(router);
     Boxed::new(client)
 }
 

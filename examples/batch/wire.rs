@@ -1,4 +1,4 @@
-//! The innermost service: a `reqwest::Client` whose attempts are counted.
+//! The innermost service: a client such as `reqwest::Client` whose attempts are counted.
 
 use std::{
     cell::Cell,
@@ -8,15 +8,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, ServiceExt};
 use tower_throttle::{
     BoxError, IntoHttp,
     body::{GuardedBody, WithBody},
 };
 
-use crate::meter::Meter;
+use crate::{meter::Meter, stack::Boxed};
 
 tokio::task_local! {
     /// The providers that the prompt at hand was sent to, a bit for each.
@@ -28,7 +28,7 @@ tokio::task_local! {
 pub(crate) struct Wire {
     /// The bit of the provider at the other end.
     bit: u64,
-    client: Client,
+    client: Boxed,
     meter: Arc<Meter>,
 }
 
@@ -45,8 +45,14 @@ pub(crate) async fn one_prompt<T>(asking: impl Future<Output = T>) -> T {
 
 impl Wire {
     /// The wire to the provider of this `number`, of which there may be 64.
-    pub(crate) fn new(number: u8, client: Client, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new<S>(number: u8, client: S, meter: Arc<Meter>) -> Self
+    where
+        S: Service<Request, Response = Response> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
         let bit = 1 << (number % 64);
+        let client = Boxed::new(client.map_err(Into::into));
         Self { bit, client, meter }
     }
 
@@ -76,7 +82,7 @@ impl Service<Request> for Wire {
             }
             let in_flight = meter.depart(is_retry);
             let sent = Sent(Instant::now());
-            let mut response = client.execute(request).await?;
+            let mut response = client.oneshot(request).await?;
             meter.arrive(response.status());
             response.extensions_mut().insert(sent);
             // To the end of the body, whichever layer it is that reads it.

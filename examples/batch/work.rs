@@ -20,6 +20,8 @@ pub(crate) struct Work {
     pub(crate) allows: Provider,
     /// The period of its limits, without the margin that this side adds.
     pub(crate) window: Duration,
+    /// How much of the limits other users of the key take, in per cent.
+    pub(crate) others: u64,
 }
 
 // ===== impl Work =====
@@ -67,13 +69,15 @@ impl Work {
     /// When the last requests can start, in seconds, and how many they are.
     fn last_start(&self, units: u64, limit: u64) -> (f64, f64) {
         let (limit, window) = (limit.max(1), self.window.as_secs_f64());
+        let others = u128::from(limit) * u128::from(self.others) / 100;
+        let ours = limit.saturating_sub(others as u64).max(1);
         if self.allows.shape() == Shape::Bucket {
-            let start = units.saturating_sub(limit) as f64 / limit as f64 * window;
+            let start = units.saturating_sub(limit) as f64 / ours as f64 * window;
             return (start, 1.0);
         }
         let one = units.div_ceil(self.requests.max(1));
-        let windows = (units - one) / limit;
-        let left = (units - windows * limit) as f64;
+        let windows = (units - one) / ours;
+        let left = (units - windows * ours) as f64;
         (windows as f64 * window, left / one.max(1) as f64)
     }
 
@@ -125,6 +129,7 @@ mod tests {
             workers: 1_000,
             allows,
             window: Duration::from_secs(10),
+            others: 0,
         };
         work.ideal(Duration::from_secs(1), used).as_secs_f64()
     }

@@ -39,7 +39,7 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
@@ -370,6 +370,23 @@ async fn the_shape_of_the_limits_can_be_chosen_for_both_sides() {
         assert_eq!(report["succeeded"], 30);
         let (elapsed, told) = (report["elapsed_s"].as_f64(), report["ideal_s"].as_f64());
         assert!(told.unwrap() >= ideal && elapsed >= told, "{report}");
+    }
+}
+
+#[test]
+fn the_matrix_has_a_line_for_each_number_of_workers() {
+    let settings = "aipower,refill=sliding,others=10";
+    let output = batch().args(["--matrix", settings]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let lines = stdout.lines().filter(|line| line.contains(settings));
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(lines.len(), 2, "{stdout}");
+    for (line, workers) in lines.iter().zip(["| 1 × 64 |", "| 1 × 100 |"]) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        assert!(line.contains(workers), "{line}");
+        // What failed, with the row and without.
+        assert_eq!((cells[4], cells[7]), ("0", "0"), "{line}");
     }
 }
 
@@ -1016,6 +1033,9 @@ fn what_is_wrong_with_a_flag_is_said_in_one_line() {
         (&["--workers", "many"], "give a whole number"),
         (&["--provider", "openai"], "use one of openai-tier-1, "),
         (&["--simulate", ""], "use one of openai-tier-1, "),
+        (&["--simulate", "x=1"], "x: no such setting: use one of "),
+        (&["--simulate", "refund=1"], "refund: give yes or no"),
+        (&["--matrix", "openai"], "use one of openai-tier-1, "),
         (&["--kind", "circle"], "[possible values: window, bucket]"),
         (&["--learn", "--no-limits"], "cannot be used with"),
         (&["--real-usage", "50"], "give two shares in per cent"),
@@ -1096,7 +1116,7 @@ fn an_address_with_a_password_is_refused_and_not_shown() {
     }
 }
 
-fn assert_refuses(output: &Output, says: &str) {
+pub(crate) fn assert_refuses(output: &Output, says: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");

@@ -5,6 +5,7 @@
 
 mod batch;
 mod chaos;
+mod config;
 mod live;
 mod simulator;
 #[allow(dead_code, reason = "shared with the tests on a paused clock")]

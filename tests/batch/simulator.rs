@@ -7,10 +7,11 @@ use std::time::Duration;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tower::ServiceExt;
 
 use self::provider::{
-    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Rejection, Simulator, Style,
-    Tokens, UsageShare,
+    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Rejection, Simulator,
+    Standing, Style, Tokens, UsageShare,
 };
 use crate::support::ms;
 
@@ -264,6 +265,88 @@ fn an_answer_may_push_the_sum_over_the_limit_and_closes_the_door_until_it_fits()
     let no = refused(Dimension::OutputTokens, ms(700));
     assert_eq!(arrive(&mut ledger, start + ms(300), 1), no);
     assert_eq!(arrive(&mut ledger, start + ms(1_000), 1), Ok(()));
+}
+
+#[test]
+fn a_rejected_request_counts_if_it_is_to() {
+    for (counts_rejected, accepted) in [(false, true), (true, false)] {
+        let mut ledger = Ledger::new(&limits(|l| {
+            l.requests = Some(1);
+            l.window = ms(1_000);
+            l.counts_rejected = counts_rejected;
+        }));
+        let start = Instant::now();
+        assert_eq!(arrive(&mut ledger, start, 1), Ok(()));
+        let no = refused(Dimension::Requests, ms(100));
+        assert_eq!(arrive(&mut ledger, start + ms(900), 1), no);
+        let later = arrive(&mut ledger, start + ms(1_000), 1);
+        assert_eq!(later.is_ok(), accepted);
+    }
+}
+
+#[test]
+fn fixed_windows_begin_one_after_the_other() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.requests = Some(2);
+        l.window = ms(1_000);
+        l.kind = Kind::Fixed;
+    }));
+    let start = Instant::now();
+    for after in [0, 999, 1_000, 1_001, 2_999, 2_999] {
+        assert_eq!(arrive(&mut ledger, start + ms(after), 1), Ok(()));
+    }
+    let no = refused(Dimension::Requests, ms(1));
+    assert_eq!(arrive(&mut ledger, start + ms(2_999), 1), no);
+    assert_eq!(arrive(&mut ledger, start + ms(3_000), 1), Ok(()));
+}
+
+#[test]
+fn other_users_take_their_share_and_headers_are_old() {
+    let mut ledger = Ledger::new(&limits(|l| {
+        l.requests = Some(100);
+        l.window = ms(1_000);
+        l.others = 30;
+        l.staleness = ms(500);
+    }));
+    let start = Instant::now();
+    let mut left = |after| {
+        let now = start + ms(after);
+        assert_eq!(arrive(&mut ledger, now, 1), Ok(()));
+        let left = |standing: Standing| standing.requests.unwrap().remaining;
+        (left(ledger.standing(now)), left(ledger.report(now)))
+    };
+    // Of what is left, and of what headers say is left.
+    assert_eq!(left(0), (99, 99));
+    assert_eq!(left(400), (100 - 2 - 12, 99));
+    assert_eq!(left(500), (100 - 3 - 15, 99));
+    assert_eq!(left(900), (100 - 4 - 27, 100 - 2 - 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_take_lognormal_times() {
+    let (simulator, app) = Simulator::in_memory(limits(|l| {
+        l.latency = ms(2_000);
+        l.longest_latency = ms(12_000);
+    }));
+    let client = Simulator::client(app);
+    let url = format!("{}/chat/completions", simulator.url());
+    let request = self::client().post(url).json(&body()).build().unwrap();
+    let mut times = Vec::new();
+    for _ in 0..400 {
+        let request = request.try_clone().unwrap();
+        let begun = Instant::now();
+        assert_eq!(client.clone().oneshot(request).await.unwrap().status(), 200);
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    let median = (2_000.0 * 12_000.0_f64).sqrt() as u64;
+    assert!(times[0] >= ms(2_000) && times[399] <= ms(12_001));
+    assert!(times[200] > ms(median - 500) && times[200] < ms(median + 500));
+    // 16 in a hundred are longer than by one standard deviation.
+    assert!(
+        times[336] > ms(7_000) && times[336] < ms(8_500),
+        "{times:?}"
+    );
 }
 
 #[test]

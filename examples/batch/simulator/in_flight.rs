@@ -1,6 +1,6 @@
 //! An admitted request, until its response has ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -14,6 +14,8 @@ pub(super) struct InFlight {
     pub(super) prompt: u64,
     /// What it will have used at the end of its response.
     pub(super) total: Tokens,
+    /// How long its response takes.
+    pub(super) latency: Duration,
     /// How much of the response was sent, or is about to be.
     pub(super) written: u64,
     /// What goes wrong before the end.

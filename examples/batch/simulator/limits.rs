@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{chaos::Chaos, style::Style, tokens::UsageShare};
+use super::{
+    chaos::Chaos,
+    style::Style,
+    tokens::{UsageShare, scatter},
+};
 
 /// What the provider allows, and how it behaves.
 #[derive(Debug, Clone)]
@@ -31,6 +35,15 @@ pub(crate) struct Limits {
     pub(crate) usage: UsageShare,
     /// How long a response takes.
     pub(crate) latency: Duration,
+    /// How long at most. If that is longer, the logarithm of the time is normally distributed, with
+    /// both ends at two standard deviations.
+    pub(crate) longest_latency: Duration,
+    /// Whether a request that is rejected with 429 counts as a request.
+    pub(crate) counts_rejected: bool,
+    /// How old the state is that headers report.
+    pub(crate) staleness: Duration,
+    /// How much of each limit per window other users of the key take, in per cent.
+    pub(crate) others: u64,
     /// When the provider is down.
     pub(crate) outage: Option<Outage>,
     /// What else goes wrong.
@@ -45,6 +58,9 @@ pub(crate) enum Kind {
     /// No more than the limit in any window, wherever it begins.
     #[default]
     Window,
+    /// No more than the limit in each window: the next begins as one ends, the first with the first
+    /// request.
+    Fixed,
     /// A bucket that holds the limit, is full at the start, and is refilled evenly with one limit
     /// per window.
     Bucket,
@@ -77,10 +93,30 @@ impl Default for Limits {
             style: Style::OPENAI,
             usage: UsageShare::Short,
             latency: Duration::ZERO,
+            longest_latency: Duration::ZERO,
+            counts_rejected: false,
+            staleness: Duration::ZERO,
+            others: 0,
             outage: None,
             chaos: None,
             key: None,
         }
+    }
+}
+
+impl Limits {
+    /// How long the response to the request of this `number` takes: the same in every run.
+    pub(super) fn latency_of(&self, number: u64) -> Duration {
+        if self.longest_latency <= self.latency {
+            return self.latency;
+        }
+        let least = self.latency.as_secs_f64().max(1e-3).ln();
+        let most = self.longest_latency.as_secs_f64().ln();
+        let share = |n: u64| (scatter(scatter(n)) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+        let (radius, angle) = (share(2 * number), share(2 * number + 1));
+        let normal = (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+        let drawn = f64::midpoint(least, most) + normal * (most - least) / 4.0;
+        Duration::from_secs_f64(drawn.clamp(least, most).exp())
     }
 }
 

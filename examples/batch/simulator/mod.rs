@@ -32,8 +32,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::{Router, extract::DefaultBodyLimit, routing};
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, connect_info::MockConnectInfo},
+    routing,
+};
+use reqwest::{Request, Response};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tower::{Service, ServiceExt, service_fn};
+use tower_throttle::BoxError;
 
 use self::{
     answer::Ask,
@@ -57,7 +65,8 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// A provider that runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Simulator {
-    address: SocketAddr,
+    /// Where it listens, unless it is in memory.
+    address: Option<SocketAddr>,
     state: Arc<State>,
     /// Dropped with the rest, which tells the server to stop.
     _stop: watch::Sender<()>,
@@ -84,7 +93,44 @@ impl Simulator {
     /// Starts a provider on `port`.
     pub(crate) async fn start_on(port: u16, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let address = listener.local_addr()?;
+        let (mut simulator, app) = Self::new(limits);
+        simulator.address = Some(listener.local_addr()?);
+        let app = app.into_make_service_with_connect_info::<Line>();
+        let stopped = simulator.state.clone();
+        // Idle connections are closed and responses that have begun are ended, even if nothing
+        // awaits the task.
+        tokio::spawn(async move {
+            axum::serve(Lines(listener), app)
+                .with_graceful_shutdown(async move { stopped.gone().await })
+                .await
+        });
+        Ok(simulator)
+    }
+
+    /// A provider without a network, and the service that responds to its requests. Nothing but the
+    /// clock of the runtime tells it the time.
+    pub(crate) fn in_memory(limits: Limits) -> (Self, Router) {
+        let (simulator, app) = Self::new(limits);
+        (simulator, app.layer(MockConnectInfo(Line::default())))
+    }
+
+    /// A client of a provider in memory.
+    pub(crate) fn client(
+        app: Router,
+    ) -> impl Service<Request, Response = Response, Error = BoxError, Future: Send> + Clone + Send
+    {
+        service_fn(move |request: Request| {
+            let app = app.clone();
+            async move {
+                let request = http::Request::<reqwest::Body>::try_from(request)?;
+                let Ok(response) = app.oneshot(request.map(Body::new)).await;
+                let body = |body: Body| reqwest::Body::wrap_stream(body.into_data_stream());
+                Ok(response.map(body).into())
+            }
+        })
+    }
+
+    fn new(limits: Limits) -> (Self, Router) {
         let (stop, open) = watch::channel(());
         let state = Arc::new(State {
             ledger: Mutex::new(Ledger::new(&limits)),
@@ -97,26 +143,20 @@ impl Simulator {
             .route("/v1/messages", routing::post(answer::handle))
             .fallback(answer::handle)
             .layer(DefaultBodyLimit::max(MOST_BYTES))
-            .with_state(state.clone())
-            .into_make_service_with_connect_info::<Line>();
-        let stopped = state.clone();
-        // Idle connections are closed and responses that have begun are ended, even if nothing
-        // awaits the task.
-        tokio::spawn(async move {
-            axum::serve(Lines(listener), app)
-                .with_graceful_shutdown(async move { stopped.gone().await })
-                .await
-        });
-        Ok(Self {
-            address,
+            .with_state(state.clone());
+        let simulator = Self {
+            address: None,
             state,
             _stop: stop,
-        })
+        };
+        (simulator, app)
     }
 
     /// The base URL, as clients of OpenAI want it.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        let address = self.address.map(|address| address.to_string());
+        let host = address.as_deref().unwrap_or("simulator");
+        format!("http://{host}/v1")
     }
 
     /// What has been seen so far.
@@ -164,7 +204,7 @@ impl State {
         // Read under the lock, so that the log is in order.
         let now = Instant::now();
         let result = ledger.arrive(now, ask.reserved);
-        let standing = ledger.standing(now);
+        let standing = ledger.report(now);
         let number = ledger.counters().accepted;
         let result = result.map(|admission| {
             let chaos = self.limits.chaos;
@@ -177,6 +217,7 @@ impl State {
                 admission,
                 prompt: ask.prompt,
                 total: self.limits.usage.draw(number, ask.reserved),
+                latency: self.limits.latency_of(number),
                 written: 0,
                 mishap,
             }

@@ -9,6 +9,8 @@ pub(crate) struct Style {
     pub(crate) retry_after: bool,
     /// When tokens count, and how many.
     pub(crate) counting: Counting,
+    /// The headers round what is left of tokens to multiples of this, if the limit has 50 of them.
+    pub(crate) rounding: u64,
 }
 
 /// The headers that say how much is left, and the form of errors that goes with them.
@@ -44,18 +46,21 @@ impl Style {
         headers: RateHeaders::OpenAi,
         retry_after: true,
         counting: Counting::Reserved,
+        rounding: 1,
     };
     /// Anthropic: real output only, and headers with dates.
     pub(crate) const ANTHROPIC: Self = Self {
         headers: RateHeaders::Anthropic,
         retry_after: true,
         counting: Counting::Completion,
+        rounding: 1_000,
     };
     /// DeepSeek: a 429 and nothing else.
     pub(crate) const DEEPSEEK: Self = Self {
         headers: RateHeaders::None,
         retry_after: false,
         counting: Counting::Settled,
+        rounding: 1,
     };
     /// AIPower: `retry-after` and nothing else.
     pub(crate) const AIPOWER: Self = Self {

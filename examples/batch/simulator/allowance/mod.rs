@@ -57,9 +57,23 @@ pub(crate) struct Left {
     pub(crate) reset: Duration,
 }
 
+// ===== impl Left =====
+
+impl Left {
+    /// With what is left rounded to a multiple of `unit`, if the limit has more than 50 of them.
+    pub(crate) fn rounded(self, unit: u64) -> Self {
+        if unit < 2 || self.limit <= unit.saturating_mul(50) {
+            return self;
+        }
+        let remaining = self.remaining.saturating_add(unit / 2) / unit * unit;
+        Self { remaining, ..self }
+    }
+}
+
 pub(crate) fn new(kind: Kind, limit: u64, window: Duration) -> Box<dyn Allowance> {
     match kind {
-        Kind::Window => Box::new(Window::new(limit, window)),
+        Kind::Window => Box::new(Window::new(limit, window, false)),
+        Kind::Fixed => Box::new(Window::new(limit, window, true)),
         Kind::Bucket => Box::new(Bucket::new(limit, window)),
     }
 }

@@ -1,4 +1,4 @@
-//! A limit that holds for every window, wherever it begins.
+//! A limit that holds for every window, wherever it begins, or for one window after the other.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,6 +11,9 @@ use super::{Allowance, Left, Room, Taken};
 pub(crate) struct Window {
     limit: u64,
     window: Duration,
+    is_fixed: bool,
+    /// When the first of the fixed windows began.
+    begun: Option<Instant>,
     /// Oldest first.
     log: VecDeque<Entry>,
     /// The number of the oldest entry: they are numbered in the order in which they came.
@@ -21,6 +24,7 @@ pub(crate) struct Window {
 
 #[derive(Debug)]
 struct Entry {
+    /// When it was taken; for fixed windows, the beginning of its window.
     at: Instant,
     units: u64,
 }
@@ -28,14 +32,26 @@ struct Entry {
 // ===== impl Window =====
 
 impl Window {
-    pub(super) fn new(limit: u64, window: Duration) -> Self {
+    pub(super) fn new(limit: u64, window: Duration, is_fixed: bool) -> Self {
         Self {
             limit,
             window,
+            is_fixed,
+            begun: None,
             log: VecDeque::new(),
             oldest: 0,
             sum: 0,
         }
+    }
+
+    /// The beginning of the window that counts what is taken `now`.
+    fn beginning(&mut self, now: Instant) -> Instant {
+        if !self.is_fixed {
+            return now;
+        }
+        let age = now.saturating_duration_since(*self.begun.get_or_insert(now));
+        let into = age.as_nanos() % self.window.as_nanos().max(1);
+        now - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
     }
 
     fn until_gone(&self, entry: &Entry, now: Instant) -> Duration {
@@ -78,7 +94,8 @@ impl Allowance for Window {
 
     fn take(&mut self, now: Instant, units: u64) -> Taken {
         self.forget(now);
-        self.log.push_back(Entry { at: now, units });
+        let at = self.beginning(now);
+        self.log.push_back(Entry { at, units });
         self.sum += u128::from(units);
         let number = self.oldest + self.log.len() as u64 - 1;
         Taken { number, units }

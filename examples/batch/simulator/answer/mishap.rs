@@ -83,7 +83,7 @@ fn opened(ask: &Ask, in_flight: InFlight, ending: Ending) -> Response {
 /// A stream that breaks off after half of the content.
 fn cut(ask: &Ask, in_flight: InFlight, line: &Line) -> Response {
     let mut events = ask.events(in_flight.total);
-    let pause = pause(&events, in_flight.state.limits.latency);
+    let pause = pause(&events, in_flight.latency);
     let half = in_flight.total.output.div_ceil(2);
     let up_to_half = events.iter().position(|event| event.written >= half);
     events.truncate(up_to_half.map_or(events.len(), |place| place + 1));

@@ -54,6 +54,7 @@ pub(super) async fn handle(
         Err(failure) => failure.response(style, &id),
     };
     headers::put(response.headers_mut(), "x-request-id", &id);
+    headers::set_date(response.headers_mut());
     if style.headers == RateHeaders::Anthropic {
         headers::put(response.headers_mut(), "request-id", &id);
     }
@@ -102,7 +103,7 @@ async fn respond(ask: &Ask, state: &Arc<State>, line: &Line, id: &str) -> Respon
 }
 
 async fn complete(ask: &Ask, mut in_flight: InFlight) -> Response {
-    let (latency, used) = (in_flight.state.limits.latency, in_flight.total);
+    let (latency, used) = (in_flight.latency, in_flight.total);
     if ask.stream {
         let events = ask.events(used);
         let pause = pause(&events, latency);

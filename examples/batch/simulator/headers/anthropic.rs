@@ -6,12 +6,10 @@ use axum::http::HeaderMap;
 
 use super::{Left, Standing, date, put_left};
 
-/// Above this limit, what is left is rounded to thousands.
-const ROUNDED_ABOVE: u64 = 50_000;
-
 /// What is left of requests and of tokens, and when all of it is there again. `now` is the time
 /// since 1970.
-pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, now: Duration) {
+pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, rounding: u64, now: Duration) {
+    let rounded = |left: Left| left.rounded(rounding);
     for (unit, left) in [
         ("requests", standing.requests),
         ("tokens", all_tokens(standing).map(rounded)),
@@ -36,14 +34,6 @@ fn all_tokens(standing: &Standing) -> Option<Left> {
     })
 }
 
-fn rounded(left: Left) -> Left {
-    if left.limit <= ROUNDED_ABOVE {
-        return left;
-    }
-    let remaining = left.remaining.saturating_add(500) / 1_000 * 1_000;
-    Left { remaining, ..left }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,7 +48,12 @@ mod tests {
 
     fn told(standing: &Standing) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
-        set(&mut headers, standing, Duration::from_secs(1_000_000_000));
+        set(
+            &mut headers,
+            standing,
+            1_000,
+            Duration::from_secs(1_000_000_000),
+        );
         let mut told: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))

@@ -1,15 +1,22 @@
 //! Dates as RFC 3339 writes them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
-/// The time since 1970.
+use tokio::time::Instant;
+
+/// The time since 1970: on a paused clock it passes as on that.
 #[expect(
     clippy::disallowed_methods,
     reason = "a date in a header is a date of the wall clock"
 )]
 pub(super) fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
+    static START: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+    let (start, date) = START.get_or_init(|| (Instant::now(), SystemTime::now()));
+    let now = *date + start.elapsed();
+    now.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
 }
 

@@ -4,7 +4,10 @@ mod anthropic;
 mod date;
 mod openai;
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -24,8 +27,10 @@ pub(super) fn set(
     refusal: Option<&Rejection>,
 ) {
     match style.headers {
-        RateHeaders::OpenAi => openai::set(headers, standing),
-        RateHeaders::Anthropic => anthropic::set(headers, standing, date::now()),
+        RateHeaders::OpenAi => openai::set(headers, standing, style.rounding),
+        RateHeaders::Anthropic => {
+            anthropic::set(headers, standing, style.rounding, date::now());
+        }
         RateHeaders::None => {}
     }
     match refusal {
@@ -37,6 +42,12 @@ pub(super) fn set(
         }
         _ => {}
     }
+}
+
+/// Sets the date of the response, which is on the same clock as the dates in the other headers.
+pub(super) fn set_date(headers: &mut HeaderMap) {
+    let date = SystemTime::UNIX_EPOCH + date::now();
+    put(headers, "date", httpdate::fmt_http_date(date));
 }
 
 /// Sets how long to wait.

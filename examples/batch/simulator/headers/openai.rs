@@ -7,8 +7,9 @@ use axum::http::HeaderMap;
 use super::{Standing, millis, put_left};
 
 /// What is left of requests and of tokens, and when all of it is there again.
-pub(super) fn set(headers: &mut HeaderMap, standing: &Standing) {
-    for (unit, left) in [("requests", standing.requests), ("tokens", standing.tokens)] {
+pub(super) fn set(headers: &mut HeaderMap, standing: &Standing, rounding: u64) {
+    let tokens = standing.tokens.map(|left| left.rounded(rounding));
+    for (unit, left) in [("requests", standing.requests), ("tokens", tokens)] {
         let name = |what: &str| format!("x-ratelimit-{what}-{unit}");
         put_left(headers, left, name, go_duration);
     }

@@ -25,6 +25,10 @@ impl Dimension {
         Self::Concurrent,
     ];
 
+    pub(super) fn is_of_requests(self) -> bool {
+        matches!(self, Self::Requests | Self::RequestsPerDay)
+    }
+
     /// The units that a request takes at its admission, for the tokens that it reserves; and the
     /// units that it is settled to at the end of its response, for the tokens that it used.
     pub(super) fn held(self, counting: Counting, tokens: Tokens) -> u64 {

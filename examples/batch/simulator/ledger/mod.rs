@@ -3,7 +3,7 @@
 mod counters;
 mod dimension;
 #[cfg(test)]
-mod model;
+mod properties;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -31,6 +31,10 @@ pub(crate) struct Ledger {
     arrivals: VecDeque<Instant>,
     in_flight: usize,
     counters: Counters,
+    /// What was left, oldest first: what is older than the headers is forgotten.
+    reports: VecDeque<(Instant, Standing)>,
+    /// For how many hundredths of a window the other users of the key have taken their share.
+    shares: u64,
 }
 
 /// One limit.
@@ -104,14 +108,17 @@ impl Ledger {
             arrivals: VecDeque::new(),
             in_flight: 0,
             counters: Counters::default(),
+            reports: VecDeque::new(),
+            shares: 0,
         }
     }
 
     /// Admits a request that arrives `now` and may use this many tokens, or returns why not.
     pub(crate) fn arrive(&mut self, now: Instant, tokens: Tokens) -> Result<Admission, Rejection> {
         self.log(now);
+        self.take_shares(now);
         let checked = self.check(now, tokens);
-        checked.inspect_err(|refusal| self.counters.refuse(refusal))?;
+        checked.inspect_err(|refusal| self.refuse(now, refusal))?;
         self.in_flight += 1;
         self.counters.accept(tokens, self.in_flight);
         let counting = self.limits.style.counting;
@@ -122,6 +129,32 @@ impl Ledger {
         Ok(Admission {
             taken: self.accounts.iter_mut().map(take).collect(),
         })
+    }
+
+    fn refuse(&mut self, now: Instant, refusal: &Rejection) {
+        self.counters.refuse(refusal);
+        let counts = self.limits.counts_rejected && *refusal != Rejection::Down;
+        for account in self.accounts.iter_mut().filter(|_| counts) {
+            if account.dimension.is_of_requests() {
+                let _: Taken = account.allowance.take(now, 1);
+            }
+        }
+    }
+
+    /// Lets the other users of the key take their share of the limits per window, evenly spread.
+    fn take_shares(&mut self, now: Instant) {
+        let age = now - *self.born.get_or_insert(now);
+        let due = age.as_nanos() * 100 / self.limits.window.as_nanos().max(1);
+        let (before, due) = (self.shares, u64::try_from(due).unwrap_or(u64::MAX));
+        for account in &mut self.accounts {
+            let by = |time: u64| account.full.saturating_mul(self.limits.others * time) / 10_000;
+            let units = by(due) - by(before);
+            let is_daily = account.dimension == Dimension::RequestsPerDay;
+            if units > 0 && !is_daily && account.allowance.room(now, units) == Room::Now {
+                let _: Taken = account.allowance.take(now, units);
+            }
+        }
+        self.shares = due;
     }
 
     /// The response to an admitted request has ended, or its client has left, and this many tokens
@@ -175,6 +208,17 @@ impl Ledger {
         }
     }
 
+    /// What the headers of a response say is left, which may be old.
+    pub(crate) fn report(&mut self, now: Instant) -> Standing {
+        let standing = self.standing(now);
+        self.reports.push_back((now, standing));
+        let is_old = |(at, _): &(Instant, _)| now - *at >= self.limits.staleness;
+        while self.reports.get(1).is_some_and(is_old) {
+            self.reports.pop_front();
+        }
+        self.reports.front().map_or(standing, |(_, old)| *old)
+    }
+
     /// Sets all limits, except for requests in flight, to `share` thousandths of their initial
     /// values.
     pub(crate) fn scale(&mut self, now: Instant, share: u64) {
@@ -197,7 +241,8 @@ impl Ledger {
         let concurrent = self.limits.concurrent;
         let is_full = concurrent.is_some_and(|limit| self.in_flight >= limit);
         // By then a request in flight has ended.
-        let wait = self.limits.latency.saturating_add(LATENESS);
+        let latency = self.limits.latency.max(self.limits.longest_latency);
+        let wait = latency.saturating_add(LATENESS);
         let mut longest = is_full.then_some((Dimension::Concurrent, wait));
         for account in &mut self.accounts {
             let dimension = account.dimension;

@@ -63,7 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let kind = prop_oneof![Just(Kind::Window), Just(Kind::Bucket)];
+    let kind = prop_oneof![Just(Kind::Window), Just(Kind::Fixed), Just(Kind::Bucket)];
     let counting = prop_oneof![
         Just(Counting::Reserved),
         Just(Counting::Settled),
@@ -288,8 +288,17 @@ impl Account {
         i128::from(units) * i128::from(self.window)
     }
 
+    /// The beginning of the window of what was taken at a time.
+    fn beginning(&self, at: u64) -> u64 {
+        let begun = self.log.first().map_or(0, |(begun, ..)| *begun);
+        match self.kind {
+            Kind::Fixed => at - (at - begun) % self.window,
+            _ => at,
+        }
+    }
+
     fn sum(&self) -> u64 {
-        let counts = |(at, ..): &&(u64, u64, _)| at + self.window > self.now;
+        let counts = |(at, ..): &&(u64, u64, _)| self.beginning(*at) + self.window > self.now;
         self.log
             .iter()
             .filter(counts)
@@ -299,7 +308,7 @@ impl Account {
 
     fn fits(&self, units: u64) -> bool {
         match self.kind {
-            Kind::Window => self.sum() + units <= self.limit,
+            Kind::Window | Kind::Fixed => self.sum() + units <= self.limit,
             Kind::Bucket => self.level >= self.parts(units),
         }
     }
@@ -320,12 +329,12 @@ impl Account {
 
     fn left(&self) -> Left {
         let remaining = match self.kind {
-            Kind::Window => self.limit.saturating_sub(self.sum()),
+            Kind::Window | Kind::Fixed => self.limit.saturating_sub(self.sum()),
             Kind::Bucket => u64::try_from(self.level.max(0)).unwrap() / self.window,
         };
         let mut later = self.clone();
         while match self.kind {
-            Kind::Window => later.sum() > 0,
+            Kind::Window | Kind::Fixed => later.sum() > 0,
             Kind::Bucket => later.level < later.capacity(),
         } {
             later.tick();

@@ -1,0 +1,166 @@
+//! `--config`: several providers in a file.
+
+use std::{env, fs, num::NonZero, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Deserializer, de::Error};
+use tower_throttle::{
+    Dimension, Quota,
+    provider::{Provider, ProviderLimiter, Shape},
+};
+
+use crate::{cli::Kind, endpoint::Endpoint, values::seconds};
+
+/// As many as can be told apart.
+const MOST: usize = 64;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    provider: Vec<Configured>,
+}
+
+/// A provider of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Entry")]
+pub(crate) struct Configured {
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) limits: Provider,
+    learns: bool,
+    window: Duration,
+}
+
+/// As it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    base_url: String,
+    /// The value of the environment variable that is named.
+    #[serde(default, rename = "api_key_env", deserialize_with = "variable")]
+    api_key: Option<String>,
+    model: Option<String>,
+    #[serde(default, deserialize_with = "row")]
+    limits: Option<Provider>,
+    rpm: Option<NonZero<u32>>,
+    tpm: Option<NonZero<u32>>,
+    concurrent: Option<NonZero<u32>>,
+    #[serde(default, deserialize_with = "period")]
+    window: Option<Duration>,
+    #[serde(default)]
+    kind: Option<Kind>,
+    learn: Option<bool>,
+}
+
+/// Reads the providers.
+pub(crate) fn read(path: &Path) -> Result<Vec<Configured>> {
+    let name = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("cannot read --config {name}: {error}"))?;
+    let file = toml::from_str(&text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start].matches('\n').count() + 1;
+        anyhow::anyhow!("{name}, line {line}: {}", error.message())
+    });
+    let File { provider } = file?;
+    ensure!(
+        (1..=MOST).contains(&provider.len()),
+        "{name} has {} providers: give 1 to {MOST}, each below [[provider]]",
+        provider.len()
+    );
+    for (n, one) in provider.iter().enumerate() {
+        if provider[..n].iter().any(|other| other.name == one.name) {
+            bail!(
+                "{name} has two providers of the name {:?}: change one",
+                one.name
+            );
+        }
+    }
+    Ok(provider)
+}
+
+/// The limits of all together, as far as each has them, and their period: the longest.
+pub(crate) fn sum(all: &[Configured]) -> (Provider, Duration) {
+    let window = all.iter().map(|one| one.window).max().unwrap_or_default();
+    let mut sum = Provider::new("all together").with_minute(window);
+    for dimension in [Dimension::Requests, Dimension::Tokens] {
+        let units = all.iter().map(|one| {
+            let (_, quota) = one.limits.limits().find(|(of, _)| *of == dimension)?;
+            Some(quota.units() as f64 * window.as_secs_f64() / one.window.as_secs_f64())
+        });
+        if let Some(units) = units.sum::<Option<f64>>() {
+            sum = sum.limit(dimension, Quota::new(units as u64, window));
+        }
+    }
+    if let Some(most) = all.iter().map(|one| one.limits.concurrency()).sum() {
+        sum = sum.concurrent(most);
+    }
+    let is_bucket = all.iter().any(|one| one.limits.shape() == Shape::Bucket);
+    (if is_bucket { sum.bucket() } else { sum }, window)
+}
+
+// ===== impl Configured =====
+
+impl Configured {
+    /// Its limits on this side, with a state of their own.
+    pub(crate) fn limiter(&self) -> ProviderLimiter {
+        ProviderLimiter::new(self.limits).learn(self.learns)
+    }
+}
+
+impl TryFrom<Entry> for Configured {
+    type Error = anyhow::Error;
+
+    fn try_from(entry: Entry) -> Result<Self> {
+        let Entry { name, base_url, .. } = entry;
+        let endpoint = Endpoint::new("base_url", &base_url, entry.api_key.as_deref())?;
+        ensure!(
+            endpoint.is_local() || endpoint.has_key(),
+            "no key for {base_url}: name its environment variable as api_key_env"
+        );
+        let window = entry.window.unwrap_or(Duration::from_secs(60));
+        let limits = entry.limits.unwrap_or(Provider::new("yours"));
+        let mut limits = limits.with_minute(window);
+        if let Some(requests) = entry.rpm {
+            limits = limits.rpm(requests.get().into());
+        }
+        if let Some(tokens) = entry.tpm {
+            limits = limits.tpm(tokens.get().into());
+        }
+        if let Some(requests) = entry.concurrent {
+            limits = limits.concurrent(requests.get().into());
+        }
+        limits = match entry.kind {
+            Some(Kind::Bucket) => limits.bucket(),
+            Some(Kind::Window) => limits.window(),
+            None => limits,
+        };
+        Ok(Self {
+            name,
+            endpoint: endpoint.with_model(entry.model),
+            limits,
+            learns: entry.learn.unwrap_or(true),
+            window,
+        })
+    }
+}
+
+fn variable<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(value)?;
+    let set = env::var(&name).ok().filter(|key| !key.trim().is_empty());
+    let set = set.with_context(|| format!("the environment variable {name:?} is not set: set it"));
+    set.map(Some).map_err(D::Error::custom)
+}
+
+fn row<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Provider>, D::Error> {
+    let name = String::deserialize(value)?;
+    let row = Provider::by_name(&name);
+    row.map(Some).map_err(D::Error::custom)
+}
+
+fn period<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let number = f64::deserialize(value)?;
+    let period = seconds(&number.to_string());
+    period.map(Some).map_err(D::Error::custom)
+}
