@@ -24,10 +24,9 @@ use crate::{
     plan,
     run::{self, Shared},
     simulate::{Simulate, requests_per_window},
-    simulator::Simulator,
+    simulator::{Simulator, Tokens, least_time},
     stack,
     wire::Wire,
-    work::Work,
 };
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -156,8 +155,6 @@ impl Scene {
         let allows = self.simulate.change(self.row).with_minute(WINDOW);
         let mut limits = plan::simulator(self.row, WINDOW);
         self.simulate.apply(&mut limits);
-        let (simulator, app) = Simulator::in_memory(limits);
-        let endpoint = Endpoint::new("the simulator", &simulator.url(), None)?;
 
         // So many tokens that those which are reserved allow 400 requests in a window, or fewer than
         // the limit on requests does.
@@ -173,20 +170,19 @@ impl Scene {
         };
         let free = 100 - self.simulate.others;
         let count = WINDOWS * requests_per_window(allows, counted) * free / 100;
-        let mut jobs = jobs::made_up(
-            usize::try_from(count)?,
-            None,
-            "simulated",
-            tokens / 2,
-            Some(tokens - tokens / 2),
-        );
-        let reserved = jobs.iter().map(jobs::Job::tokens).sum();
+        let (input, output) = (tokens - tokens / 2, tokens / 2);
+        let workers = self.clients * self.workers;
+        let ideal = least_time(&limits, Tokens { input, output }, count, workers);
+        let number = usize::try_from(count)?;
+        let mut jobs = jobs::made_up(number, None, "simulated", output, Some(input));
 
+        let (simulator, app) = Simulator::in_memory(limits);
+        let endpoint = Endpoint::new("the simulator", &simulator.url(), None)?;
         let stop = watch::Sender::new(false);
         let mut meters = Vec::new();
         let mut runs = Vec::new();
-        for clients in (1..=self.clients).rev() {
-            let jobs = jobs.split_off(jobs.len() - jobs.len() / usize::try_from(clients)?);
+        for clients_left in (1..=self.clients).rev() {
+            let jobs = jobs.split_off(jobs.len() - jobs.len() / usize::try_from(clients_left)?);
             let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
             let wire = Wire::new(0, Simulator::client(app.clone()), meter.clone());
             let limits = ProviderLayer::new(knows.with_minute(WINDOW)).learn(true);
@@ -210,23 +206,12 @@ impl Scene {
         }
 
         let sum = |of: &dyn Fn(&Meter) -> u64| meters.iter().map(|meter| of(meter)).sum::<u64>();
-        let work = Work {
-            prompts: count,
-            requests: count,
-            reserved,
-            workers: self.clients * self.workers,
-            allows,
-            window: WINDOW,
-            others: self.simulate.others,
-        };
-        let services = meters.iter().map(|meter| meter.mean_service());
-        let service = services.sum::<Duration>() / u32::try_from(self.clients)?;
         Ok(Outcome {
             failed: count - sum(&|meter| meter.succeeded.load(Relaxed)),
             attempts: sum(&|meter| meter.attempts.load(Relaxed)),
             rejected: sum(&|meter| meter.http_429.load(Relaxed)),
             elapsed,
-            ideal: work.ideal(service, sum(&|meter| meter.tokens.load(Relaxed))),
+            ideal,
         })
     }
 }

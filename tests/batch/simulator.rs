@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use self::provider::{
-    Answered, Chaos, Dimension, Kind, Ledger, Limits, Mishap, Outage, Rejection, Simulator,
-    Standing, Style, Tokens, UsageShare,
+    Answered, Chaos, Counting, Dimension, Kind, Ledger, Limits, Mishap, Outage, Rejection,
+    Simulator, Standing, Style, Tokens, UsageShare, least_time,
 };
 use crate::support::ms;
 
@@ -320,6 +320,35 @@ fn other_users_take_their_share_and_headers_are_old() {
     assert_eq!(left(400), (100 - 2 - 12, 99));
     assert_eq!(left(500), (100 - 3 - 15, 99));
     assert_eq!(left(900), (100 - 4 - 27, 100 - 2 - 12));
+}
+
+#[test]
+fn the_least_time_is_that_of_the_provider() {
+    // 20 requests of ten tokens, of which four are used.
+    let tokens = Tokens {
+        input: 0,
+        output: 10,
+    };
+    let of = |kind, counting, workers| {
+        let limits = limits(|l| {
+            l.tokens = Some(100);
+            l.window = ms(1_000);
+            l.latency = ms(100);
+            l.kind = kind;
+            l.style.counting = counting;
+            l.usage = UsageShare::Drawn {
+                from: 400,
+                to: 400,
+                seed: 1,
+            };
+        });
+        least_time(&limits, tokens, 20, workers)
+    };
+    assert_eq!(of(Kind::Bucket, Counting::Reserved, 20), ms(1_100));
+    assert_eq!(of(Kind::Window, Counting::Reserved, 20), ms(1_100));
+    // Ten begin at once, and as responses end 6, 3 and 1.
+    assert_eq!(of(Kind::Window, Counting::Settled, 20), ms(400));
+    assert_eq!(of(Kind::Window, Counting::Settled, 1), ms(2_000));
 }
 
 #[tokio::test(start_paused = true)]

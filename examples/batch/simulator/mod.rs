@@ -5,10 +5,11 @@
 //! every request that fits: a client that gets a 429 here was too fast. [`Style`] says what counts,
 //! and what the headers say.
 //!
-//! `limits.rs` and `style.rs` configure the provider; `allowance/` keeps one limit, and `ledger/`
-//! all of them; `headers/` and `answer/` are what clients see; `in_flight.rs` is a request whose
-//! response has not ended, and `tokens.rs` its length; `chaos/` says what goes wrong, and `line.rs`
-//! resets connections; `answers.rs` counts full responses.
+//! `limits.rs` and `style.rs` configure the provider, and `least_time.rs` says how fast a client can
+//! be; `allowance/` keeps one limit, and `ledger/` all of them; `headers/` and `answer/` are what
+//! clients see; `in_flight.rs` is a request whose response has not ended, and `tokens.rs` its
+//! length; `chaos/` says what goes wrong, and `line.rs` resets connections; `answers.rs` counts full
+//! responses.
 #![allow(
     dead_code,
     reason = "each of the example and the tests uses what it needs"
@@ -20,6 +21,7 @@ mod answers;
 mod chaos;
 mod headers;
 mod in_flight;
+mod least_time;
 mod ledger;
 mod limits;
 mod line;
@@ -53,6 +55,7 @@ use self::{
 pub(crate) use self::{
     answers::Answered,
     chaos::{Chaos, Mishap},
+    least_time::least_time,
     ledger::{Admission, Counters, Dimension, Ledger, Rejection, Standing},
     limits::{Kind, Limits, Outage},
     style::{Counting, RateHeaders, Style},

@@ -141,16 +141,17 @@ impl Ledger {
         }
     }
 
-    /// Lets the other users of the key take their share of the limits per window, evenly spread.
+    /// Lets the other users of the key take their share of the limits per window, evenly spread, and
+    /// whether there is room or not: they come again. After a pause they take that of one window.
     fn take_shares(&mut self, now: Instant) {
         let age = now - *self.born.get_or_insert(now);
         let due = age.as_nanos() * 100 / self.limits.window.as_nanos().max(1);
-        let (before, due) = (self.shares, u64::try_from(due).unwrap_or(u64::MAX));
+        let due = u64::try_from(due).unwrap_or(u64::MAX);
+        let before = self.shares.max(due.saturating_sub(100));
         for account in &mut self.accounts {
             let by = |time: u64| account.full.saturating_mul(self.limits.others * time) / 10_000;
             let units = by(due) - by(before);
-            let is_daily = account.dimension == Dimension::RequestsPerDay;
-            if units > 0 && !is_daily && account.allowance.room(now, units) == Room::Now {
+            if units > 0 && account.dimension != Dimension::RequestsPerDay {
                 let _: Taken = account.allowance.take(now, units);
             }
         }
