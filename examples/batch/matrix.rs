@@ -185,7 +185,7 @@ impl Scene {
             let jobs = jobs.split_off(jobs.len() - jobs.len() / usize::try_from(clients_left)?);
             let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
             let wire = Wire::new(0, Simulator::client(app.clone()), meter.clone());
-            let limits = ProviderLayer::new(knows.with_minute(WINDOW)).learn(true);
+            let limits = ProviderLayer::new(knows.with_minute(WINDOW));
             let client = stack::client(Some(limits), Circuit::new(), WINDOW, wire, false);
             let shared = Shared {
                 jobs: Mutex::new(jobs.into_iter()),

@@ -87,8 +87,7 @@ async fn a_limit_that_is_halved_and_doubled_is_found_within_two_windows() {
         })
         .await
         .unwrap();
-        let limiter =
-            ProviderLimiter::new(Provider::new("unknown").with_minute(WINDOW)).learn(true);
+        let limiter = ProviderLimiter::new(Provider::new("unknown").with_minute(WINDOW));
         let (tasks, answered) = ask_on(&simulator, &limiter, 32);
         while limiter.usage().limits().next().is_none() {
             tokio::time::sleep(ms(5)).await;

@@ -142,7 +142,10 @@ impl Quotas {
         };
         let quota = Quota::new(limit, self.period_or_guess(reported));
         let mut meter = self.learned_meter(reported.dimension, quota, shape, now);
-        meter.hear_first(meter.cost(ticket.tokens), reported, now);
+        // The others in flight were sent without a count, and about as large.
+        let cost = meter.cost(ticket.tokens);
+        let in_flight = cost.saturating_mul(self.flight.count.max(1));
+        meter.hear_first(in_flight.min(limit.max(cost)), reported, now);
         match felt {
             Some(place) => {
                 self.felt = None;

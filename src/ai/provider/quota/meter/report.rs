@@ -171,7 +171,7 @@ impl Meter {
         }
     }
 
-    /// Applies the report by which the limit was found, from the response to a request of `cost`.
+    /// Applies the report by which the limit was found, while requests for `cost` are in flight.
     pub(in crate::ai::provider::quota) fn hear_first(
         &mut self,
         cost: u64,
