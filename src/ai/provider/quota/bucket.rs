@@ -68,10 +68,12 @@ impl RefundableBucket {
         self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
     }
 
-    /// Replaces the level by `units`, which were `age` nanoseconds ago and drain at `rate`.
-    pub(super) fn replace(&mut self, units: u64, age: u64, rate: u64) {
-        let drained = i128::from(age) * i128::from(rate);
-        self.debt = (self.scaled(units) - drained).max(0);
+    /// Replaces the level by `units`, which drain at `rate` since `at`.
+    pub(super) fn replace(&mut self, units: u64, at: u64, now: u64, rate: u64) {
+        let drained = i128::from(now.saturating_sub(at)) * i128::from(rate);
+        // If it was empty since `at`, what is left was taken later.
+        let least = if at < self.empty_at { self.debt } else { 0 };
+        self.debt = (self.scaled(units) - drained).max(least).max(0);
     }
 
     /// Returns units that were taken at `at`, if they have not drained since, and their number.

@@ -124,15 +124,16 @@ impl Meter {
         }
     }
 
-    /// Takes the units that a request reserves.
+    /// Takes the units that a request reserves, and returns how many of them count now.
     #[inline]
-    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
+    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) -> u64 {
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_add(cost);
-        } else {
-            self.memory.take(cost, now, in_turn);
-            self.reports.count(cost, 0);
+            return 0;
         }
+        self.memory.take(cost, now, in_turn);
+        self.reports.count(cost, 0);
+        cost
     }
 
     /// Settles the request that reserved `cost` at `at`; `None` if its usage is unknown. It counts
@@ -146,7 +147,9 @@ impl Meter {
         let used = used.unwrap_or(cost).min(self.limit.max(cost));
         match self.counting {
             Counting::Admission => {}
-            Counting::Settled if used < cost => self.give_back(at, cost - used),
+            Counting::Settled if used < cost => {
+                self.give_back(at, cost - used);
+            }
             Counting::Settled => self.take_more(at, used - cost),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
@@ -156,16 +159,16 @@ impl Meter {
     }
 
     /// Returns the units of a request that reserved `cost` at `at` and that the provider has not
-    /// counted.
-    pub(super) fn refund(&mut self, at: u64, cost: u64) {
+    /// counted, and how many of them still counted.
+    pub(super) fn refund(&mut self, at: u64, cost: u64) -> u64 {
         if at < self.born {
-            return;
+            return 0;
         }
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_sub(cost);
-        } else {
-            self.give_back(at, cost);
+            return 0;
         }
+        self.give_back(at, cost)
     }
 
     fn take_more(&mut self, at: u64, units: u64) {
@@ -173,9 +176,10 @@ impl Meter {
         self.reports.count(units, 0);
     }
 
-    fn give_back(&mut self, at: u64, units: u64) {
+    fn give_back(&mut self, at: u64, units: u64) -> u64 {
         let returned = self.memory.give_back(at, units);
         self.reports.count(0, returned);
+        returned
     }
 
     /// Returns the units that count or are reserved.
