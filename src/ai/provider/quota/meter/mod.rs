@@ -97,13 +97,19 @@ impl Meter {
         let held = self.counted(now).saturating_add(self.reserved);
         match &self.memory {
             Tally::RefundableBucket(bucket) => {
-                // Reserved units and those of other clients do not drain.
+                // Reserved units do not drain. Those of other clients count while ours do.
                 let others = held.saturating_sub(bucket.used());
-                let units = ahead.saturating_add(cost).saturating_add(others);
-                match bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn) {
+                let alone = ahead.saturating_add(cost);
+                let due =
+                    |units: u64| bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn);
+                match due(alone.saturating_add(others)) {
                     0 => Decision::Admit,
                     _ if self.reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
-                    wait => Decision::after(wait),
+                    wait if self.reserved > 0 => Decision::after(wait),
+                    wait => {
+                        let drained = bucket.resets_in(self.limit).max(due(alone));
+                        Decision::after(wait.min(drained))
+                    }
                 }
             }
             Tally::RefundableWindow(..) => {
@@ -172,7 +178,7 @@ impl Meter {
     }
 
     fn take_more(&mut self, at: u64, units: u64) {
-        self.memory.take_more(at, units, 2 * self.limit);
+        self.memory.take(units, at, false);
         self.reports.count(units, 0);
     }
 

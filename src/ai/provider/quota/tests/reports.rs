@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::{super::QuotaTicket, Quotas, SECOND, shaped};
 use crate::{
     ai::{
-        provider::{Accounting, Provider, ThrottleReason},
+        provider::{Accounting, Counting, Provider, ThrottleReason},
         tokens::{TokenUsage, Tokens},
     },
     http::{Dimension, RateLimits, Reported},
-    limit::Quota,
+    limit::{Quota, nanos},
 };
 
 fn told(limit: u64, left: u64) -> RateLimits {
@@ -163,4 +165,80 @@ fn the_longest_margin_does_not_overflow() {
     let provider = Provider::new("p").rpm(10).margin(Duration::MAX);
     let mut quotas = learning(provider);
     send(&mut quotas, 1, SECOND);
+}
+
+/// A request that is sent, or one in flight that a response or its end settles.
+type Step = (u64, u8, usize, u64, Option<u64>, u64);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// With nothing in flight, whoever waits as long as it is told is admitted soon.
+    #[test]
+    fn the_head_of_the_queue_never_waits_forever(
+        is_bucket in any::<bool>(),
+        counting in prop_oneof![
+            Just(Counting::Admission), Just(Counting::Settled), Just(Counting::Completion)
+        ],
+        limit in prop_oneof![Just(1_u64), 1..2_000_u64],
+        steps in prop::collection::vec(
+            (
+                prop_oneof![Just(0), 0..SECOND, 0..40 * SECOND],
+                0..8_u8,
+                any::<usize>(),
+                0..1_500_u64,
+                prop_oneof![Just(None), (1..2_000_u64).prop_map(Some), any::<u64>().prop_map(Some)],
+                prop_oneof![0..2_000_u64, any::<u64>()],
+            ),
+            1..40,
+        ),
+        last in 0..1_500_u64,
+        pause in 0..100 * SECOND,
+    ) {
+        let quota = Quota::new(limit, Duration::from_secs(60));
+        let provider = shaped("p", is_bucket).counting(Accounting::new(counting));
+        let mut quotas = learning(provider.limit(Dimension::Tokens, quota));
+        let mut flight: Vec<QuotaTicket> = Vec::new();
+        let mut now = SECOND;
+        let steps: Vec<Step> = steps;
+        for (wait, kind, which, units, limit, left) in steps {
+            now += wait;
+            if flight.is_empty() || kind < 3 {
+                flight.extend(quotas.take_in_turn(Tokens::new(units, 0), now));
+                continue;
+            }
+            let at = which % flight.len();
+            let mut told = told(1, left);
+            if let Some(limit) = limit {
+                told = self::told(limit, left);
+            }
+            match kind {
+                3 | 4 => quotas.observe(&flight[at], &told, now),
+                5 | 6 => {
+                    let ticket = flight.swap_remove(at);
+                    end(&mut quotas, &ticket, units, now);
+                }
+                _ => {
+                    let ticket = flight.swap_remove(at);
+                    let reason = ThrottleReason::TooLarge;
+                    quotas.refuse(&ticket, reason, None, &told, now);
+                }
+            }
+            quotas.usage(now);
+        }
+        for ticket in flight {
+            end(&mut quotas, &ticket, last, now);
+        }
+        now += pause;
+        let cost = Tokens::new(last.min(limit), 0);
+        let (mut steps, start) = (0, now);
+        while let Err(rejected) = quotas.look(cost, now) {
+            let wait = rejected.retry_after().map_or(0, nanos);
+            prop_assert!(wait > 0, "{rejected:?}");
+            now += wait;
+            steps += 1;
+            prop_assert!(steps < 300, "{steps} steps until {}", now - start);
+        }
+        prop_assert!(now - start <= 400 * SECOND, "{} s", (now - start) / SECOND);
+    }
 }
