@@ -42,10 +42,10 @@ pub(super) enum Paid {
 pub(super) struct RetryState {
     pub(super) attempts: Attempts,
     pub(super) last_wait: Duration,
-    /// `None` until an attempt returns `Pending`. No time has passed until then, and the clock is
-    /// read while there is nothing else to do.
     /// Whether a request that the server did not process was sent again.
     pub(super) has_resent: bool,
+    /// `None` until an attempt returns `Pending`. No time has passed until then, and the clock is
+    /// read while there is nothing else to do.
     started: Option<Instant>,
 }
 

@@ -65,21 +65,23 @@ pub(crate) fn error_in(root: Json<'_>) -> Option<Json<'_>> {
 
 /// Returns `true` if one of its members marks an error.
 fn is_failed(value: Json<'_>) -> bool {
-    value.members().any(|(name, member)| {
+    let is_marked = value.members().any(|(name, member)| {
         let is_code = |code: Json<'_>| !is_blank(code) && code.text() != "0";
         match &*name.as_str().unwrap_or_default() {
             "type" => FAILED.split('|').any(|failed| member.is(failed)),
             "object" => member.is("error"),
-            "status" => member.is("failed") && is(value, "object", "response"),
             "success" => member.text() == "false",
             "error_code" => is_code(member),
             "base_resp" => member.get("status_code").is_some_and(is_code),
             "finish_reason" | "finishReason" | "stopReason" | "done_reason" => !is_finished(member),
-            // Beside a reason it is the text at which the output ends.
-            "stop_reason" => value.get("finish_reason").is_none() && !is_finished(member),
             _ => false,
         }
-    })
+    });
+    // Beside a reason it is the text at which the output ends.
+    let is_stop = |reason| !is_finished(reason) && value.get("finish_reason").is_none();
+    is_marked
+        || (is(value, "status", "failed") && is(value, "object", "response"))
+        || value.get("stop_reason").is_some_and(is_stop)
 }
 
 fn is_finished(reason: Json<'_>) -> bool {
@@ -282,6 +284,16 @@ mod tests {
         ] {
             let found = error_in(Json::parse(text.as_bytes()).unwrap());
             assert_eq!(found.is_some(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn repeated_members_take_linear_time() {
+        for member in [r#""status":"failed","#, r#""stop_reason":"","#] {
+            let text = format!("{{{}}}", member.repeat(5_000));
+            let start = std::time::Instant::now();
+            assert!(error_in(Json::lenient(&text)).is_none());
+            assert!(start.elapsed() < std::time::Duration::from_secs(5));
         }
     }
 

@@ -16,8 +16,8 @@ const BOUND: &str = "exceed*|too long|too large|too many|longer than|larger than
 const SIZE: &str = "token*|length*|context*|long";
 /// The output alone, unless the sentence is also about the prompt.
 const OUTPUT: &str = "max tokens|max new tokens|max completion*|completion tokens|output tokens";
-/// Other values than a prompt, and other sizes.
-const OTHER_SIZE: &str = "string|array|bytes|body";
+/// Other values than a prompt, other sizes, and the context of a call in Go.
+const OTHER_SIZE: &str = "string|array|bytes|body|input should be|deadline|canceled";
 const FUNDS: &str = "balance|credit|credits|funds|spend|spending|usage limit*";
 const LACK: &str = "insufficient|not enough|low|exhausted|deplet*|used|reach*|exceed*|require more|\
     requires more|need more|recharge*|overdue|negative|run out|out of";
@@ -84,7 +84,7 @@ pub(super) fn is_context(sentence: &str) -> bool {
 
 /// Returns `true` if money or credits are used up.
 pub(super) fn is_money(sentence: &str) -> bool {
-    has_any(sentence, FUNDS) && has_any(sentence, LACK)
+    has_any(sentence, FUNDS) && has_any(sentence, LACK) && !has_any(sentence, RATE)
 }
 
 /// Returns `true` if the first period that a message names is a day or longer. Later ones are
@@ -199,6 +199,10 @@ mod tests {
             "Limit of 50,000 input tokens per minute exceeded",
             "messages: roles must alternate",
             "Invalid value for temperature: maximum is 2",
+            "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
+            "max_tokens: Input should be greater than or equal to 1",
+            "context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+            "rpc error: context canceled: request too long",
         ] {
             assert!(
                 !sentences(text).iter().any(|text| is_context(text)),
@@ -227,6 +231,7 @@ mod tests {
                 false,
             ),
             ("Limit 3, Used 3, Requested 1", false),
+            ("You used all of your 1000 credits per minute", false),
         ] {
             assert_eq!(
                 sentences(text).iter().any(|text| is_money(text)),

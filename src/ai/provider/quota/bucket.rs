@@ -28,11 +28,16 @@ impl RefundableBucket {
     }
 
     /// Drains the bucket until `now` at `rate` units per period.
+    ///
+    /// No more than two periods take to drain, so that nobody waits for longer: more may have been
+    /// used than was reserved, a request may be larger than a learned limit, and a limit lower than
+    /// before.
     #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         let elapsed = i128::from(now.saturating_sub(self.at));
         let (rate, lateness) = (i128::from(rate), i128::from(nanos(TIMER_LATENESS)));
-        self.debt = (self.debt - elapsed * rate).max(-lateness * rate);
+        let debt = self.debt.min(2 * rate * i128::from(self.period));
+        self.debt = (debt - elapsed * rate).max(-lateness * rate);
         self.at = self.at.max(now);
         if self.debt <= 0 {
             self.empty_at = self.at;
@@ -62,16 +67,12 @@ impl RefundableBucket {
         self.debt = self.base(in_turn) + self.scaled(units);
     }
 
-    /// Takes units that were used without a reservation, up to a level of `most`.
-    pub(super) fn take_up_to(&mut self, units: u64, most: u64) {
-        let debt = self.debt.max(0);
-        self.debt = (debt + self.scaled(units)).min(debt.max(self.scaled(most)));
-    }
-
-    /// Replaces the level by `units`, which were `age` nanoseconds ago and drain at `rate`.
-    pub(super) fn replace(&mut self, units: u64, age: u64, rate: u64) {
-        let drained = i128::from(age) * i128::from(rate);
-        self.debt = (self.scaled(units) - drained).max(0);
+    /// Replaces the level by `units`, which drain at `rate` since `at`.
+    pub(super) fn replace(&mut self, units: u64, at: u64, now: u64, rate: u64) {
+        let drained = i128::from(now.saturating_sub(at)) * i128::from(rate);
+        // If it was empty since `at`, what is left was taken later.
+        let least = if at < self.empty_at { self.debt } else { 0 };
+        self.debt = (self.scaled(units) - drained).max(least).max(0);
     }
 
     /// Returns units that were taken at `at`, if they have not drained since, and their number.

@@ -84,7 +84,7 @@ impl Quotas {
             ThrottleReason::Day if wait.is_none() => {}
             ThrottleReason::Rate | ThrottleReason::Day | ThrottleReason::Concurrency => {
                 self.flight.refused();
-                if class == ThrottleReason::Rate && told.is_empty() {
+                if self.learns && class == ThrottleReason::Rate && told.is_empty() {
                     self.feel(ticket, now);
                 }
                 self.pause.begin(ticket.at, wait, now);

@@ -26,7 +26,7 @@ use std::time::Duration;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
-    meter::{Mark, Meter},
+    meter::{MOST, Mark, Meter},
     pause::Pause,
     queued::QueuedTokens,
 };
@@ -88,16 +88,20 @@ impl Quotas {
             on_drop: Charge::default(),
             learns: false,
             refused: 0,
-            margin: nanos(provider.margin_or_default()),
+            // A part of the range, so that sums fit.
+            margin: nanos(provider.margin_or_default()).min(u64::MAX / 4),
         }
     }
 
     pub(crate) fn learn(&mut self, learns: bool, now: u64) {
         self.learns = learns;
-        let knows_nothing = self.meters.is_empty() && self.flight.limit.is_none();
+        let known = self.meters.len() - usize::from(self.felt.is_some());
+        let knows_nothing = known == 0 && self.flight.limit.is_none();
         self.flight.probe(learns && knows_nothing);
         if learns {
             self.count_requests(now);
+        } else if let Some(place) = self.felt_place() {
+            self.meters[place].set_limit(MOST);
         }
     }
 
@@ -186,8 +190,8 @@ impl Quotas {
         for (n, (meter, cost)) in ticket.of(&mut self.meters).enumerate() {
             // Without a report, the request counts: some providers count it.
             if meter.dimension != Dimension::Requests || !told.is_empty() || felt == Some(n) {
-                meter.refund(ticket.at, cost);
-                marks[n] = marks[n].without(cost);
+                let returned = meter.refund(ticket.at, cost);
+                marks[n] = marks[n].without(returned);
             }
         }
         self.hear(ticket, &marks, told, now);
@@ -229,9 +233,9 @@ impl Quotas {
         let mut marks = [Mark::default(); MOST_METERS];
         for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
             let cost = meter.cost(tokens);
-            meter.admit(cost, now, in_turn);
+            let counted = meter.admit(cost, now, in_turn);
             if self.learns {
-                *mark = meter.mark(cost, self.margin, now);
+                *mark = meter.mark(counted, self.margin, now);
             }
         }
         self.flight.start();

@@ -39,16 +39,6 @@ impl Tally {
         }
     }
 
-    /// Takes units that were used without a reservation by a request that started at `at`, up to
-    /// `most` in a bucket.
-    #[inline]
-    pub(super) fn take_more(&mut self, at: u64, units: u64, most: u64) {
-        match self {
-            Self::RefundableBucket(bucket) => bucket.take_up_to(units, most),
-            Self::RefundableWindow(window, period) => window.take(window.start(period, at), units),
-        }
-    }
-
     /// Returns units that were taken at `at`, and how many of them still counted.
     #[inline]
     pub(super) fn give_back(&mut self, at: u64, units: u64) -> u64 {

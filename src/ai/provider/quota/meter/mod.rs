@@ -97,13 +97,19 @@ impl Meter {
         let held = self.counted(now).saturating_add(self.reserved);
         match &self.memory {
             Tally::RefundableBucket(bucket) => {
-                // Reserved units and those of other clients do not drain.
+                // Reserved units do not drain. Those of other clients count while ours do.
                 let others = held.saturating_sub(bucket.used());
-                let units = ahead.saturating_add(cost).saturating_add(others);
-                match bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn) {
+                let alone = ahead.saturating_add(cost);
+                let due =
+                    |units: u64| bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn);
+                match due(alone.saturating_add(others)) {
                     0 => Decision::Admit,
                     _ if self.reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
-                    wait => Decision::after(wait),
+                    wait if self.reserved > 0 => Decision::after(wait),
+                    wait => {
+                        let drained = bucket.resets_in(self.limit).max(due(alone));
+                        Decision::after(wait.min(drained))
+                    }
                 }
             }
             Tally::RefundableWindow(..) => {
@@ -124,15 +130,16 @@ impl Meter {
         }
     }
 
-    /// Takes the units that a request reserves.
+    /// Takes the units that a request reserves, and returns how many of them count now.
     #[inline]
-    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) {
+    pub(super) fn admit(&mut self, cost: u64, now: u64, in_turn: bool) -> u64 {
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_add(cost);
-        } else {
-            self.memory.take(cost, now, in_turn);
-            self.reports.count(cost, 0);
+            return 0;
         }
+        self.memory.take(cost, now, in_turn);
+        self.reports.count(cost, 0);
+        cost
     }
 
     /// Settles the request that reserved `cost` at `at`; `None` if its usage is unknown. It counts
@@ -146,7 +153,9 @@ impl Meter {
         let used = used.unwrap_or(cost).min(self.limit.max(cost));
         match self.counting {
             Counting::Admission => {}
-            Counting::Settled if used < cost => self.give_back(at, cost - used),
+            Counting::Settled if used < cost => {
+                self.give_back(at, cost - used);
+            }
             Counting::Settled => self.take_more(at, used - cost),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
@@ -156,26 +165,27 @@ impl Meter {
     }
 
     /// Returns the units of a request that reserved `cost` at `at` and that the provider has not
-    /// counted.
-    pub(super) fn refund(&mut self, at: u64, cost: u64) {
+    /// counted, and how many of them still counted.
+    pub(super) fn refund(&mut self, at: u64, cost: u64) -> u64 {
         if at < self.born {
-            return;
+            return 0;
         }
         if self.counting == Counting::Completion {
             self.reserved = self.reserved.saturating_sub(cost);
-        } else {
-            self.give_back(at, cost);
+            return 0;
         }
+        self.give_back(at, cost)
     }
 
     fn take_more(&mut self, at: u64, units: u64) {
-        self.memory.take_more(at, units, 2 * self.limit);
+        self.memory.take(units, at, false);
         self.reports.count(units, 0);
     }
 
-    fn give_back(&mut self, at: u64, units: u64) {
+    fn give_back(&mut self, at: u64, units: u64) -> u64 {
         let returned = self.memory.give_back(at, units);
         self.reports.count(0, returned);
+        returned
     }
 
     /// Returns the units that count or are reserved.

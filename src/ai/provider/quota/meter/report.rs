@@ -64,12 +64,12 @@ struct Inflow {
 // ===== impl Mark =====
 
 impl Mark {
-    /// Returns the mark of a request of `cost` that the provider has not counted.
-    pub(in crate::ai::provider::quota) fn without(self, cost: u64) -> Self {
+    /// Returns the mark of a request whose `units` the provider has not counted.
+    pub(in crate::ai::provider::quota) fn without(self, units: u64) -> Self {
         Self {
-            net: self.net.wrapping_sub(cost),
-            used: self.used.saturating_sub(cost),
-            recent: self.recent.saturating_sub(cost),
+            net: self.net.wrapping_sub(units),
+            used: self.used.saturating_sub(units),
+            recent: self.recent.saturating_sub(units),
         }
     }
 }
@@ -148,17 +148,17 @@ impl Meter {
         self.limit = limit;
     }
 
-    /// Returns the mark of a request that was just admitted and took `cost`.
+    /// Returns the mark of a request that was just admitted and took these `units`.
     pub(in crate::ai::provider::quota) fn mark(
         &mut self,
-        cost: u64,
+        units: u64,
         margin: u64,
         now: u64,
     ) -> Mark {
         let reports = &mut self.reports;
         let age = now.saturating_sub(reports.late.0);
         if age > margin {
-            let before = (now, reports.net.wrapping_sub(cost));
+            let before = (now, reports.net.wrapping_sub(units));
             let is_old = age / 2 > margin;
             reports.early = if is_old { before } else { reports.late };
             reports.late = before;
@@ -167,7 +167,8 @@ impl Meter {
             net: reports.net,
             // The provider counts without the margin, and without the parts of a period.
             used: self.memory.used_after(now.saturating_add(2 * margin)),
-            recent: reports.net.wrapping_sub(reports.early.1),
+            // Less than zero if more were given back.
+            recent: (reports.net.wrapping_sub(reports.early.1) as i64).max(0) as u64,
         }
     }
 
@@ -228,7 +229,7 @@ impl Meter {
                 let level = report
                     .used
                     .saturating_add_signed(self.reports.since(report.mark));
-                bucket.replace(level, now.saturating_sub(report.sent), self.limit);
+                bucket.replace(level, report.sent, now, self.limit);
                 let (sent, reported) = last.map_or((0, 0), |last| (last.sent, last.reported));
                 let elapsed = report.sent.saturating_sub(sent);
                 Some(reported.saturating_sub(scale(self.limit, elapsed, self.period)))
@@ -274,8 +275,8 @@ impl Meter {
     /// ours do.
     fn rest(&self, report: &Report, before: u64, now: u64) -> u64 {
         match report.mark.used {
-            0 if now.saturating_sub(report.sent) < self.period => report.used,
-            0 => 0,
+            _ if now.saturating_sub(report.sent) >= self.period => 0,
+            0 => report.used,
             ours => report.used - scale(report.used, ours - before, ours),
         }
     }
@@ -296,9 +297,13 @@ impl Meter {
             Some(newer) => before.saturating_add(newer),
         };
         let gone_at = window.gone_at(units.min(window.used()), self.period);
-        // Nothing of this client counts.
+        // All reported units have left by then.
         let expiry = report.sent.saturating_add(self.period);
-        gone_at.or_else(|| (expiry > now).then_some(expiry))
+        match gone_at {
+            Some(gone_at) if over <= rest => Some(gone_at.min(expiry)),
+            None if expiry > now => Some(expiry),
+            gone_at => gone_at,
+        }
     }
 
     /// Returns the units that stay free for other clients.

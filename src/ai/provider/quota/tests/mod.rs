@@ -1,5 +1,6 @@
 //! The state against a model that keeps every request and applies the rules literally.
 
+mod reports;
 mod simulation;
 
 use std::time::Duration;
