@@ -61,8 +61,7 @@ where
         }
         ResponseFuture::new(match entered {
             Entered::Hit(hit) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!("responding from the cache");
+                crate::macros::event!("responding from the cache");
                 State::Hit { hit: Some(hit) }
             }
             Entered::Lead(lead) => {

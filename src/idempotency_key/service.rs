@@ -37,8 +37,7 @@ where
             if let Ok(key) = HeaderValue::try_from(random_uuid()) {
                 // Fails only if there are tens of thousands of headers.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
-                #[cfg(feature = "tracing")]
-                tracing::debug!(header = %self.name, "adding an idempotency key");
+                crate::macros::event!(header = %self.name, "adding an idempotency key");
             }
         }
         self.inner.call(request)

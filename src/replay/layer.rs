@@ -30,11 +30,7 @@ impl ReplayLayer {
     }
 }
 
-impl Default for ReplayLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(ReplayLayer);
 
 impl<S> Layer<S> for ReplayLayer {
     type Service = Replay<S>;

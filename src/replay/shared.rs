@@ -151,8 +151,7 @@ where
         };
         if recorded.is_err() {
             self.record = None;
-            #[cfg(feature = "tracing")]
-            tracing::debug!("request body is too large to be replayed");
+            crate::macros::event!("request body is too large to be replayed");
         }
     }
 }

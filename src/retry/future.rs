@@ -1,9 +1,7 @@
 //! The response future.
 
 use std::{
-    fmt,
-    future::Future,
-    mem,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -261,8 +259,7 @@ where
         if !request.claim() {
             return None;
         }
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             attempt = self.progress.attempts.attempts(),
             failed = if result.is_ok() { "response" } else { "error" },
             wait = ?plan.wait,

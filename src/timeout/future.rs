@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     mem,
     pin::Pin,
     task::{Context, Poll, ready},

@@ -71,11 +71,7 @@ impl TimeoutLayer {
     }
 }
 
-impl Default for TimeoutLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(TimeoutLayer);
 
 impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;

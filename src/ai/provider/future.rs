@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -150,8 +149,9 @@ where
         _ if is_failure => Reads::Failure,
         Some(reader) => Reads::Usage(Box::new(reader)),
         None => {
-            #[cfg(feature = "tracing")]
-            tracing::debug!("response usage can't be read: compressed or unknown content type");
+            crate::macros::event!(
+                "response usage can't be read: compressed or unknown content type"
+            );
             Reads::Nothing
         }
     };

@@ -5,7 +5,7 @@
 //! nanoseconds, and never while a request waits.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::{
         Clock,
         engine::{Limiter, Patience, WaitQueue, Waiter},
     },
+    sync::unpoisoned,
 };
 
 /// The shared state of a limiter.
@@ -46,7 +47,7 @@ impl ProviderState {
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Quotas> {
-        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.quotas.lock())
     }
 
     /// Locks the quotas, and reads the clock.

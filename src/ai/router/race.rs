@@ -2,7 +2,6 @@
 
 use std::{
     cmp::Reverse,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,

@@ -1,7 +1,6 @@
 //! The response future of every limiter.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -127,8 +126,7 @@ where
                 }),
             },
             Err(rejected) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(%rejected, "refused");
+                crate::macros::event!(%rejected, "refused");
                 let rejection = Some(Box::new((request, rejected)));
                 State::Rejected { rejection }
             }

@@ -1,7 +1,7 @@
 //! A limiter as its service sees it, and the front of its queue, which sleeps until there is room
 //! for it, or until its time is over.
 
-use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+use std::{fmt::Debug, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 

@@ -158,18 +158,13 @@ impl ByLength {
     }
 }
 
-impl Default for ByLength {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(ByLength);
 
 impl<Request: PeekBody> Estimate<Request> for ByLength {
     fn estimate(&self, request: &Request) -> Tokens {
         request.peek(|body| self.of(body)).unwrap_or_else(|| {
             let input = self.default_input.unwrap_or(Self::UNSEEN);
-            #[cfg(feature = "tracing")]
-            tracing::debug!(
+            crate::macros::event!(
                 input,
                 "request body can't be peeked: using the default input"
             );
