@@ -6,7 +6,10 @@ use std::{fmt::Debug, pin::Pin, time::Duration};
 use tokio::time::Instant;
 
 use super::wait_queue::{Expiry, Patience, Waiter, before};
-use crate::{error::Rejected, limit::cost::Cost};
+use crate::{
+    error::{BoxError, Rejected},
+    limit::cost::Cost,
+};
 
 /// The key that a request counts for.
 #[cfg(feature = "per-key")]
@@ -53,6 +56,9 @@ pub trait Limiter: Clone + Send + Sync + 'static {
 
     /// Starts a request whose pass was reserved.
     fn start(_: &mut Self::Pass) {}
+
+    /// Ends a call that failed, with its error if that is known.
+    fn failed(_: Option<&BoxError>, _: Self::Pass) {}
 
     /// Hears that a request has left the queue.
     fn left(&self, _: &Self::Ask) {}
