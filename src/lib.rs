@@ -138,6 +138,7 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! | `tracing` | an event for each request that is rejected, waits, is retried or falls back |
 //! | `quanta` | a faster clock for limiters |
 //! | `full` | all of these |
+// The documentation names the feature of an item by its `cfg`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "provider")]

@@ -25,13 +25,10 @@ pub(super) fn is_model_endpoint(request: &impl RequestHead) -> bool {
 pub(super) fn is_stateless(path: &str, body: Json<'_>) -> bool {
     let is_off = |value: Json<'_>| matches!(value.text(), "false" | "null");
     let is_stateful = |name: Json<'_>| STATEFUL.split('|').any(|stateful| name.is(stateful));
-    let is_unstored = || {
-        body.get("store")
-            .is_some_and(|store| store.text() == "false")
-    };
+    let is_unstored = |store: Json<'_>| store.text() == "false";
     // The Responses API stores by default.
     body.is_object()
-        && (!path.ends_with("/responses") || is_unstored())
+        && (!path.ends_with("/responses") || body.get("store").is_some_and(is_unstored))
         && (body.members()).all(|(name, value)| is_off(value) || !is_stateful(name))
 }
 

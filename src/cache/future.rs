@@ -28,7 +28,7 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        state: State<S, Request>,
+        pub(super) state: State<S, Request>,
     }
 }
 
@@ -46,12 +46,6 @@ pin_project! {
 }
 
 // ===== impl ResponseFuture =====
-
-impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
-    pub(super) const fn new(state: State<S, Request>) -> Self {
-        Self { state }
-    }
-}
 
 impl<S, Request, R, B> Future for ResponseFuture<S, Request>
 where

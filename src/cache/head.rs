@@ -95,9 +95,8 @@ impl CachedHead {
 }
 
 pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
-    let text = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + VALUE);
+    let lines = headers.iter();
+    let text = lines.map(|(name, value)| name.as_str().len() + value.len() + VALUE);
     let extra = headers.len() - headers.keys_len();
     text.sum::<usize>() + headers.capacity() * NAME + extra * EXTRA
 }
@@ -105,9 +104,8 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let named: HashSet<_> = list(headers, &CONNECTION)
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
+    let named = list(headers, &CONNECTION).map(<[u8]>::to_ascii_lowercase);
+    let named: HashSet<_> = named.collect();
     let is_of_connection = |name: &str| {
         named.contains(name.as_bytes()) || HOP_BY_HOP.split('|').any(|known| known == name)
     };

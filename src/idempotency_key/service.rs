@@ -7,17 +7,13 @@ use crate::http::{RequestHead, is_idempotent};
 /// Idempotency key middleware, made by an [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey<S> {
-    inner: S,
-    name: HeaderName,
+    pub(super) inner: S,
+    pub(super) name: HeaderName,
 }
 
 // ===== impl IdempotencyKey =====
 
 impl<S> IdempotencyKey<S> {
-    pub(super) const fn new(inner: S, name: HeaderName) -> Self {
-        Self { inner, name }
-    }
-
     crate::macros::inner!(inner);
 }
 

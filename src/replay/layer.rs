@@ -36,6 +36,7 @@ impl<S> Layer<S> for ReplayLayer {
     type Service = Replay<S>;
 
     fn layer(&self, inner: S) -> Replay<S> {
-        Replay::new(inner, self.max_bytes)
+        let max_bytes = self.max_bytes;
+        Replay { inner, max_bytes }
     }
 }

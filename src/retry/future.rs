@@ -108,7 +108,9 @@ where
                         return Poll::Ready(next.record(result));
                     };
                     next.progress.waited(plan.wait);
-                    let is_counted = !is_found_out(&result);
+                    // Otherwise another request is the probe of an inner circuit breaker.
+                    let open = circuit_open(&result);
+                    let is_counted = open.is_none_or(|open| open.retry_after().is_some());
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
                     let between = Between::new(plan, is_counted);
@@ -144,11 +146,6 @@ crate::macros::debug! {
         attempts: self.next.progress.attempts,
         ..
     }
-}
-
-/// Returns whether another request is the probe of an inner circuit breaker.
-fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
-    circuit_open(result).is_some_and(|open| open.retry_after().is_none())
 }
 
 fn circuit_open<Response>(result: &Result<Response, BoxError>) -> Option<&CircuitOpen> {

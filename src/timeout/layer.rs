@@ -77,6 +77,7 @@ impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Timeout<S> {
-        Timeout::new(inner, self.bounds)
+        let bounds = self.bounds;
+        Timeout { inner, bounds }
     }
 }

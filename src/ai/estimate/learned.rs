@@ -229,7 +229,8 @@ mod tests {
                     kept.pop_front();
                 }
             }
-            let names: Vec<_> = unpoisoned(learned.models.lock()).iter().map(|(name, ..)| name.to_string()).collect();
+            let models = unpoisoned(learned.models.lock());
+            let names: Vec<_> = models.iter().map(|(name, ..)| name.to_string()).collect();
             let expected: Vec<_> = kept.iter().map(u8::to_string).collect();
             prop_assert_eq!(names, expected);
         }

@@ -132,9 +132,8 @@ impl<S: Clone, Request> Run<S, Request> {
             return Err(target.limiter.too_long(self.tokens, max_wait, wait));
         }
         let service = self.service(number);
-        target
-            .limiter
-            .queue(self.tokens, wait, target.max_waiting, service)
+        let limiter = &target.limiter;
+        limiter.queue(self.tokens, wait, target.max_waiting, service)
     }
 
     /// Returns a new clone of the target's service.

@@ -27,10 +27,8 @@ impl CallGuard {
     pub fn succeeded(mut self) {
         self.is_counted = true;
         let engine = &self.circuit.0.engine;
-        let _closed = engine.succeeded(self.ticket, || self.circuit.now());
-        #[cfg(feature = "tracing")]
-        if _closed {
-            tracing::debug!("circuit closed");
+        if engine.succeeded(self.ticket, || self.circuit.now()) {
+            crate::macros::event!("circuit closed");
         }
     }
 

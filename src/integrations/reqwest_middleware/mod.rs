@@ -122,9 +122,8 @@ where
             next,
             extensions: borrowed.shared.clone(),
         });
-        poll_fn(|cx| service.poll_ready(cx))
-            .await
-            .map_err(|error| out_of_layers(error.into()))?;
+        let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+        ready.map_err(|error| out_of_layers(error.into()))?;
         let result = service.call(request).await;
         result.map_err(|error| out_of_layers(error.into()))
     }

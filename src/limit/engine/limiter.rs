@@ -215,9 +215,8 @@ impl<G: Limiter> Front<G> {
     ) -> Result<P, Waiting<G>> {
         let taken = (!self.place.is_closed()).then(|| take(&self.gate, &self.ask));
         // Without it the place, and with it the turn, is kept.
-        taken
-            .flatten()
-            .ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
+        let taken = taken.flatten();
+        taken.ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
     }
 
     /// Counts that the request is rejected. It may pass all the same.
