@@ -120,8 +120,10 @@ fn between(least: u64, most: u64, random: u64) -> u64 {
     least + ((span * u128::from(random)) >> 64) as u64
 }
 
-/// Returns a duration in nanoseconds, saturating.
-fn nanos(duration: Duration) -> u64 {
+/// Returns a duration in nanoseconds; one of over 584 years counts as 584 years.
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    // In 64 bits: this is on the path of every request.
     let whole = duration.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(duration.subsec_nanos().into())
 }

@@ -138,13 +138,13 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! | `tracing` | an event for each request that is rejected, waits, is retried or falls back |
 //! | `quanta` | a faster clock for limiters |
 //! | `full` | all of these |
+// The documentation names the feature of an item by its `cfg`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "provider")]
 mod ai;
 mod backoff;
 #[cfg(feature = "cache")]
-#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub mod cache;
 pub mod circuit_breaker;
 mod error;
@@ -164,24 +164,19 @@ mod sync;
 pub mod timeout;
 
 #[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::ai::{
     provider, router, stack, stream_errors,
     tokens::{TokenUsage, Tokens},
 };
 #[cfg(feature = "provider")]
-#[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
 pub use self::http::{Dimension, RateLimits, Reported};
 #[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::integrations::{
     HttpClient, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
 #[cfg(feature = "reqwest-middleware")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 pub use self::integrations::{LayerError, LayerMiddleware, NextService};
 #[cfg(feature = "per-key")]
-#[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
 pub use self::limit::{key, per_key};
 pub use self::{
     circuit_breaker::circuit,
@@ -230,10 +225,8 @@ pub mod body {
 /// The response futures of limits and clients.
 pub mod future {
     #[cfg(feature = "reqwest")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
     pub use crate::integrations::HttpClientFuture;
     #[cfg(feature = "reqwest-middleware")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
     pub use crate::integrations::NextFuture;
     pub use crate::limit::engine::{ReleasePolicy, ResponseFuture};
 }

@@ -90,4 +90,12 @@ macro_rules! default {
     };
 }
 
-pub(crate) use {clone, debug, default, inner, poll_ready};
+/// Emits a `tracing` event at debug level, if the feature `tracing` is enabled.
+macro_rules! event {
+    ($($argument:tt)+) => {
+        #[cfg(feature = "tracing")]
+        tracing::debug!($($argument)+)
+    };
+}
+
+pub(crate) use {clone, debug, default, event, inner, poll_ready};

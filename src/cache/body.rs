@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
@@ -14,6 +14,7 @@ use super::{coalesce::Reader, entry::Entry};
 use crate::{
     error::BoxError,
     http::{TextBody, guarded_body::FramePoll},
+    sync::unpoisoned,
 };
 
 pub(super) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -71,8 +72,7 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let frame = match &mut self.source {
             Source::Inner(body) => {
-                let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
-                return Pin::new(body).poll_frame(cx);
+                return Pin::new(unpoisoned(body.get_mut())).poll_frame(cx);
             }
             Source::Shared(reader) => ready!(reader.poll_frame(cx)),
             Source::Cached { entry, at } => {
@@ -89,7 +89,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Inner(body) => lock(body).is_end_stream(),
+            Source::Inner(body) => unpoisoned(body.lock()).is_end_stream(),
             Source::Shared(reader) => reader.is_end_stream(),
             Source::Cached { entry, at, .. } => *at >= entry.frames.end(),
         }
@@ -97,17 +97,13 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         let length = match &self.source {
-            Source::Inner(body) => return lock(body).size_hint(),
+            Source::Inner(body) => return unpoisoned(body.lock()).size_hint(),
             Source::Shared(reader) => reader.length(),
             Source::Cached { entry, .. } => entry.length,
         };
         let rest = length.map(|length| SizeHint::with_exact(length.saturating_sub(self.read)));
         rest.unwrap_or_default()
     }
-}
-
-fn lock(body: &Mutex<BoxedBody>) -> MutexGuard<'_, BoxedBody> {
-    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for ResponseBody {

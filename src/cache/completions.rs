@@ -7,54 +7,28 @@ use crate::{http::RequestHead, payload::json::Json};
 /// What the path of such a `POST` ends with.
 ///
 /// `/v1/messages` is written out, since `/v1/threads/{id}/messages` creates a message.
-const PATHS: &[&str] = &[
-    "/completions",
-    "/embeddings",
-    "/moderations",
-    "/rerank",
-    "/responses",
-    "/v1/embed",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
-    "/v2/chat",
-    "/v2/embed",
-    ":batchEmbedContents",
-    ":countTokens",
-    ":embedContent",
-    ":generateContent",
-    ":predict",
-    ":rawPredict",
-    ":streamGenerateContent",
-    ":streamRawPredict",
-];
+const PATHS: &str = "/completions|/embeddings|/moderations|/rerank|/responses|/v1/embed|\
+    /v1/messages|/v1/messages/count_tokens|/v2/chat|/v2/embed|:batchEmbedContents|:countTokens|\
+    :embedContent|:generateContent|:predict|:rawPredict|:streamGenerateContent|:streamRawPredict";
 
 /// Members of the body that make such a request change something at the provider, unless they are
 /// `false` or `null`.
-const STATEFUL: [&str; 5] = [
-    "background",
-    "container",
-    "conversation",
-    "mcp_servers",
-    "store",
-];
+const STATEFUL: &str = "background|container|conversation|mcp_servers|store";
 
 /// Returns whether a request goes to one of these endpoints.
 pub(super) fn is_model_endpoint(request: &impl RequestHead) -> bool {
     let path = request.path();
-    request.method() == Method::POST && PATHS.iter().any(|end| path.ends_with(end))
+    request.method() == Method::POST && PATHS.split('|').any(|end| path.ends_with(end))
 }
 
 /// Returns whether a request leaves no state behind at the provider, by the members of its body.
 pub(super) fn is_stateless(path: &str, body: Json<'_>) -> bool {
     let is_off = |value: Json<'_>| matches!(value.text(), "false" | "null");
-    let is_stateful = |name: Json<'_>| STATEFUL.iter().any(|stateful| name.is(stateful));
-    let is_unstored = || {
-        body.get("store")
-            .is_some_and(|store| store.text() == "false")
-    };
+    let is_stateful = |name: Json<'_>| STATEFUL.split('|').any(|stateful| name.is(stateful));
+    let is_unstored = |store: Json<'_>| store.text() == "false";
     // The Responses API stores by default.
     body.is_object()
-        && (!path.ends_with("/responses") || is_unstored())
+        && (!path.ends_with("/responses") || body.get("store").is_some_and(is_unstored))
         && (body.members()).all(|(name, value)| is_off(value) || !is_stateful(name))
 }
 

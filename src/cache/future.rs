@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -29,7 +28,7 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        state: State<S, Request>,
+        pub(super) state: State<S, Request>,
     }
 }
 
@@ -47,12 +46,6 @@ pin_project! {
 }
 
 // ===== impl ResponseFuture =====
-
-impl<S: Service<Request>, Request> ResponseFuture<S, Request> {
-    pub(super) const fn new(state: State<S, Request>) -> Self {
-        Self { state }
-    }
-}
 
 impl<S, Request, R, B> Future for ResponseFuture<S, Request>
 where

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderValue,
     header::{CONNECTION, SET_COOKIE},
     response::Parts,
 };
@@ -22,16 +22,8 @@ const VALUE: usize = 32;
 const EXTRA: usize = 2 * 72;
 
 /// Headers of a connection (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const HOP_BY_HOP: &str = "connection|keep-alive|proxy-authenticate|proxy-connection|te|trailer|\
+    transfer-encoding|upgrade";
 
 pub(super) struct CachedHead {
     /// Without extensions: nobody knows what they hold, and how much of it.
@@ -103,9 +95,8 @@ impl CachedHead {
 }
 
 pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
-    let text = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + VALUE);
+    let lines = headers.iter();
+    let text = lines.map(|(name, value)| name.as_str().len() + value.len() + VALUE);
     let extra = headers.len() - headers.keys_len();
     text.sum::<usize>() + headers.capacity() * NAME + extra * EXTRA
 }
@@ -113,15 +104,16 @@ pub(super) fn size_of_headers(headers: &HeaderMap) -> usize {
 /// Returns a copy without headers of the connection. It keeps nothing else alive: a value may be a
 /// slice of all that a connection has read.
 pub(super) fn own(headers: &HeaderMap) -> HeaderMap {
-    let named: HashSet<_> = list(headers, &CONNECTION)
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
-    let is_named = |name: &HeaderName| named.contains(name.as_str().as_bytes());
+    let named = list(headers, &CONNECTION).map(<[u8]>::to_ascii_lowercase);
+    let named: HashSet<_> = named.collect();
+    let is_of_connection = |name: &str| {
+        named.contains(name.as_bytes()) || HOP_BY_HOP.split('|').any(|known| known == name)
+    };
     // By names: a map has a limit of names, and none of values.
     let mut owned = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         // The cookies of a proxy are for the first client.
-        if HOP_BY_HOP.contains(&name.as_str()) || is_named(name) || name == SET_COOKIE {
+        if is_of_connection(name.as_str()) || name == SET_COOKIE {
             continue;
         }
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {

@@ -193,6 +193,10 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
-        Cache::new(inner, self.policy.clone(), self.store.clone())
+        Cache {
+            inner,
+            policy: self.policy.clone(),
+            store: self.store.clone(),
+        }
     }
 }

@@ -15,22 +15,14 @@ use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 /// Cache middleware, made by a [`CacheLayer`](super::CacheLayer).
 #[derive(Debug, Clone)]
 pub struct Cache<S> {
-    inner: S,
-    policy: Arc<CachePolicy>,
-    store: Arc<Store>,
+    pub(super) inner: S,
+    pub(super) policy: Arc<CachePolicy>,
+    pub(super) store: Arc<Store>,
 }
 
 // ===== impl Cache =====
 
 impl<S> Cache<S> {
-    pub(super) const fn new(inner: S, policy: Arc<CachePolicy>, store: Arc<Store>) -> Self {
-        Self {
-            inner,
-            policy,
-            store,
-        }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -51,7 +43,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let Some(mut lookup) = self.policy.lookup(&self.store, &request) else {
             let (future, lead) = (self.inner.call(request), None);
-            return ResponseFuture::new(State::Calling { future, lead });
+            let state = State::Calling { future, lead };
+            return ResponseFuture { state };
         };
         let entered = enter(&mut lookup);
         if !matches!(entered, Entered::Lead(_)) {
@@ -59,10 +52,9 @@ where
             // such as the last permit of a limit, until this service is called again.
             self.inner = self.inner.clone();
         }
-        ResponseFuture::new(match entered {
+        let state = match entered {
             Entered::Hit(hit) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!("responding from the cache");
+                crate::macros::event!("responding from the cache");
                 State::Hit { hit: Some(hit) }
             }
             Entered::Lead(lead) => {
@@ -74,6 +66,7 @@ where
                 let follower = Box::new(Follower::new(call, lookup, reader));
                 State::Following { follower }
             }
-        })
+        };
+        ResponseFuture { state }
     }
 }

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
 use super::{coalesce::SingleFlight, entry::Entry, hit::Hit, key::CacheKey, usage::CacheUsage};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, unpoisoned};
 
 pub(super) struct Store {
     /// The number of the next request.
@@ -71,8 +71,7 @@ impl Store {
         let is_newest = other.is_none_or(|other| other.head.born <= entry.head.born);
         let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
         if flights.generation == generation && is_newest && is_fresh {
-            #[cfg(feature = "tracing")]
-            tracing::debug!(bytes = entry.weight(), "caching a response");
+            crate::macros::event!(bytes = entry.weight(), "caching a response");
             self.entries.insert(key, Arc::new(entry));
             // Otherwise the limit in bytes would be exceeded for a while.
             self.entries.run_pending_tasks();
@@ -117,7 +116,7 @@ impl Store {
     }
 
     pub(super) fn flights(&self) -> MutexGuard<'_, Flights> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.flights.lock())
     }
 }
 

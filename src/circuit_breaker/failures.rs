@@ -38,7 +38,7 @@ impl<C> Failures<C> {
         if let Ok(response) = result {
             if let Some(extensions) = self.classifier.stream_extensions(response) {
                 let late = extensions.get_or_insert_default::<LateFailures>();
-                late.add(watch.circuit().clone(), self.outcomes);
+                late.add(watch.circuit.clone(), self.outcomes);
             }
         }
         let result = (*result).as_ref();

@@ -1,12 +1,13 @@
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use crate::{
     circuit_breaker::circuit::Circuit,
     error::{Outcome, OutcomeSet},
+    sync::unpoisoned,
 };
 
 /// The circuits that count the error at the end of an event stream.
@@ -20,20 +21,16 @@ type Counting = (Circuit, OutcomeSet);
 
 impl LateFailures {
     pub(super) fn add(&self, circuit: Circuit, outcomes: OutcomeSet) {
-        self.circuits().push((circuit, outcomes));
+        unpoisoned(self.0.lock()).push((circuit, outcomes));
     }
 
     /// Reports an error to all circuits, each once.
     pub(crate) fn failed_as(&self, outcome: Outcome, retry_after: Option<Duration>) {
-        let circuits = mem::take(&mut *self.circuits());
+        let circuits = mem::take(&mut *unpoisoned(self.0.lock()));
         for (circuit, _) in circuits.iter().filter(|(_, set)| set.contains(outcome)) {
             if let Ok(call) = circuit.enter() {
                 call.failed_as(Some(outcome), retry_after);
             }
         }
-    }
-
-    fn circuits(&self) -> MutexGuard<'_, Vec<Counting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,8 +60,7 @@ where
                 failures: self.layer.failures.clone(),
             },
             Err(open) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(retry_after = ?open.retry_after(), "circuit is open");
+                crate::macros::event!(retry_after = ?open.retry_after(), "circuit is open");
                 // The ready instance may hold a permit of an inner limit; nothing else would drop
                 // it.
                 self.inner = self.inner.clone();

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderName, StatusCode};
 
-use super::{source_chain, transport};
+use super::{HeadResult, source_chain, transport};
 use crate::{
     error::{
         circuit_open::CircuitOpen,
@@ -113,8 +113,7 @@ pub struct ErrorClassifier;
 #[derive(Clone)]
 pub struct ClassifierFn(Arc<ClassifyHead>);
 
-type ClassifyHead =
-    dyn Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome> + Send + Sync;
+type ClassifyHead = dyn Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync;
 
 /// Which requests may be sent again after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +317,8 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
         let hint = Hint::of(response);
         // A known reset is the wait, but not one that a server in trouble happens to report.
         if hint.retry_after().is_none() && Outcome::of(Ok(response)) == Some(Outcome::RateLimited) {
-            return hint.or_wait(|| RateLimits::from_headers(response.headers()).reset());
+            let reset = RateLimits::from_headers(response.headers()).reset();
+            return Hint::new(reset, hint.should_retry());
         }
         hint
     }
@@ -332,10 +332,7 @@ impl<Response: ResponseHead> Classify<Response> for HttpClassifier {
 impl ClassifierFn {
     pub(crate) fn new<F>(f: F) -> Self
     where
-        F: Fn(Result<&(dyn ResponseHead + 'static), &BoxError>) -> Option<Outcome>
-            + Send
-            + Sync
-            + 'static,
+        F: Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync + 'static,
     {
         Self(Arc::new(f))
     }

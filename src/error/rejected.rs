@@ -67,11 +67,9 @@ pub enum LimitKind {
     Concurrency,
     /// One of the limits of a provider's quota.
     #[cfg(feature = "provider")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
     Quota(crate::http::Dimension),
     /// A pause that the provider asked for.
     #[cfg(feature = "provider")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "provider")))]
     Pause,
 }
 
@@ -99,10 +97,7 @@ pub enum Reason {
     /// The request has no key, such as an API key, and the limit per key rejects those.
     MissingKey,
     /// The server has not inserted the address of the peer into the request, which
-    /// [`PeerIp`](crate::key::PeerIp) or [`ClientIp`](crate::key::ClientIp) needs: an error of the
-    /// server.
-    #[cfg(feature = "per-key")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
+    /// `PeerIp` or `ClientIp` needs: an error of the server.
     MissingPeer,
     /// The limiter was closed, as by
     /// [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
@@ -191,6 +186,16 @@ impl Rejected {
     }
 
     /// Sets the name of the limit, if it has one.
+    /// Returns the names of the limits that had no room for the request.
+    pub(crate) fn violated(&self) -> Vec<&'static str> {
+        #[cfg(feature = "per-key")]
+        if let Some(Standings { cost, all }) = self.standings().as_deref() {
+            let violated = all.iter().filter(|standing| standing.remaining < *cost);
+            return violated.map(|standing| standing.name).collect();
+        }
+        Vec::new()
+    }
+
     pub(crate) fn named(mut self, name: Option<&'static str>) -> Self {
         if name.is_some() {
             self.details_mut().name = name;
@@ -240,9 +245,7 @@ impl Rejected {
     #[must_use]
     pub const fn exceeds_capacity(&self) -> bool {
         match self.reason {
-            Reason::ExceedsCapacity { .. } | Reason::MissingKey => true,
-            #[cfg(feature = "per-key")]
-            Reason::MissingPeer => true,
+            Reason::ExceedsCapacity { .. } | Reason::MissingKey | Reason::MissingPeer => true,
             Reason::WaitTooLong { .. } | Reason::QueueFull { .. } | Reason::Closed => false,
         }
     }
@@ -280,7 +283,6 @@ impl fmt::Display for Rejected {
             ),
             Reason::MissingKey => f.write_str("missing API key"),
             Reason::Closed => f.write_str("the limiter is closed"),
-            #[cfg(feature = "per-key")]
             Reason::MissingPeer => f.write_str(
                 "missing peer address: start axum with `into_make_service_with_connect_info` and \
                  enable the feature `axum`, or insert a `PeerAddr`; \
@@ -336,7 +338,6 @@ impl Reason {
             Self::ExceedsCapacity { .. } => "exceeds_capacity",
             Self::MissingKey => "missing_key",
             Self::Closed => "closed",
-            #[cfg(feature = "per-key")]
             Self::MissingPeer => "missing_peer",
         }
     }

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -107,8 +106,7 @@ where
         Err(_) => "error",
     };
     let future = settings.backup.respond(kept, failed)?;
-    #[cfg(feature = "tracing")]
-    tracing::debug!(
+    crate::macros::event!(
         name = settings.name.as_deref(),
         failed = failure,
         "falling back"

@@ -53,12 +53,6 @@ impl Hint {
         }
     }
 
-    /// Sets the wait if there is none.
-    pub(crate) fn or_wait(mut self, wait: impl FnOnce() -> Option<Duration>) -> Self {
-        self.retry_after = self.retry_after.or_else(wait);
-        self
-    }
-
     /// Returns how long to wait before a retry.
     ///
     /// Zero if the server named zero or an instant that has passed; `None` if there is no valid

@@ -39,9 +39,8 @@ where
     E: 'static,
 {
     fn from_text(text: String) -> Self {
-        Full::from_text(text)
-            .map_err(|never| match never {})
-            .boxed()
+        let body = Full::from_text(text).map_err(|never| match never {});
+        body.boxed()
     }
 }
 
@@ -51,8 +50,7 @@ where
     E: 'static,
 {
     fn from_text(text: String) -> Self {
-        Full::from_text(text)
-            .map_err(|never| match never {})
-            .boxed_unsync()
+        let body = Full::from_text(text).map_err(|never| match never {});
+        body.boxed_unsync()
     }
 }

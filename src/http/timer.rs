@@ -1,7 +1,6 @@
 //! The timer of a call or a body.
 
 use std::{
-    future::Future,
     mem,
     pin::Pin,
     task::{Context, Poll},

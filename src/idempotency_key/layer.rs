@@ -35,6 +35,7 @@ impl<S> Layer<S> for IdempotencyKeyLayer {
     type Service = IdempotencyKey<S>;
 
     fn layer(&self, inner: S) -> IdempotencyKey<S> {
-        IdempotencyKey::new(inner, self.name.clone())
+        let name = self.name.clone();
+        IdempotencyKey { inner, name }
     }
 }

@@ -7,17 +7,13 @@ use crate::http::{RequestHead, is_idempotent};
 /// Idempotency key middleware, made by an [`IdempotencyKeyLayer`](super::IdempotencyKeyLayer).
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey<S> {
-    inner: S,
-    name: HeaderName,
+    pub(super) inner: S,
+    pub(super) name: HeaderName,
 }
 
 // ===== impl IdempotencyKey =====
 
 impl<S> IdempotencyKey<S> {
-    pub(super) const fn new(inner: S, name: HeaderName) -> Self {
-        Self { inner, name }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -37,8 +33,7 @@ where
             if let Ok(key) = HeaderValue::try_from(random_uuid()) {
                 // Fails only if there are tens of thousands of headers.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
-                #[cfg(feature = "tracing")]
-                tracing::debug!(header = %self.name, "adding an idempotency key");
+                crate::macros::event!(header = %self.name, "adding an idempotency key");
             }
         }
         self.inner.call(request)

@@ -64,7 +64,6 @@ impl Clock {
     ///
     /// If the counter goes back, the time continues from the latest reading.
     #[cfg(feature = "quanta")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "quanta")))]
     #[must_use]
     pub fn quanta() -> Self {
         Self::of_counter(quanta::Clock::new())

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+pub(crate) use crate::backoff::nanos;
+
 const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -211,14 +213,6 @@ impl Quota {
     pub(crate) fn period_nanos(&self) -> u64 {
         nanos(self.period()).max(1)
     }
-}
-
-/// A duration in nanoseconds; one of over 584 years counts as 584 years.
-#[inline]
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    // In 64 bits: this is on the path of every request.
-    let whole = duration.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 // ===== impl InvalidQuota =====

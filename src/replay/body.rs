@@ -14,13 +14,9 @@ use super::{
     record::RecordedFrame,
     shared::{BodySource, FrameResult, SharedRecord},
 };
-#[cfg(any(feature = "cache", feature = "provider"))]
-use crate::http::PeekBody;
-#[cfg(feature = "provider")]
-use crate::http::ReplaceBody;
 use crate::{
     error::BoxError,
-    http::{TryClone, guarded_body::more_bytes},
+    http::{PeekBody, ReplaceBody, TryClone, guarded_body::more_bytes},
     sync::{AtomicU64, Ordering},
 };
 
@@ -207,7 +203,6 @@ impl<B> TryClone for ReplayBody<B> {
 
 /// Returns what the original returns until some of it is sent. After that, returns the recorded
 /// body if it is complete and in one piece.
-#[cfg(any(feature = "cache", feature = "provider"))]
 impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
     fn peek<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if self.at != At::Record(0) {
@@ -224,7 +219,6 @@ impl<B: Body + PeekBody> PeekBody for ReplayBody<B> {
 }
 
 /// Replaces the bytes of this body only; existing clones do not change.
-#[cfg(feature = "provider")]
 impl<B> ReplaceBody for ReplayBody<B> {
     fn replace_body(&mut self, bytes: Bytes) -> bool {
         *self = Self::of(Arc::new(SharedRecord::recorded(&bytes)));

@@ -30,16 +30,13 @@ impl ReplayLayer {
     }
 }
 
-impl Default for ReplayLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(ReplayLayer);
 
 impl<S> Layer<S> for ReplayLayer {
     type Service = Replay<S>;
 
     fn layer(&self, inner: S) -> Replay<S> {
-        Replay::new(inner, self.max_bytes)
+        let max_bytes = self.max_bytes;
+        Replay { inner, max_bytes }
     }
 }

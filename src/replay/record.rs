@@ -79,9 +79,8 @@ impl Record {
     }
 
     pub(super) fn push_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Full> {
-        let text = trailers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+        let lines = trailers.iter();
+        let text = lines.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
         self.hold(text.sum::<usize>().saturating_add(FIELD))?;
         self.seal();
         self.items.push(RecordedFrame::Trailers(trailers.clone()));
@@ -117,7 +116,6 @@ impl Record {
     }
 
     /// Returns the data, if it is in one piece and there is nothing else.
-    #[cfg(any(feature = "cache", feature = "provider"))]
     pub(super) fn whole(&self) -> Option<&[u8]> {
         match &*self.items {
             [] => Some(&self.tail),

@@ -7,17 +7,13 @@ use super::body::ReplayBody;
 /// Replay middleware, made by a [`ReplayLayer`](super::ReplayLayer).
 #[derive(Debug, Clone)]
 pub struct Replay<S> {
-    inner: S,
-    max_bytes: usize,
+    pub(super) inner: S,
+    pub(super) max_bytes: usize,
 }
 
 // ===== impl Replay =====
 
 impl<S> Replay<S> {
-    pub(super) const fn new(inner: S, max_bytes: usize) -> Self {
-        Self { inner, max_bytes }
-    }
-
     crate::macros::inner!(inner);
 }
 

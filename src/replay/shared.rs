@@ -82,7 +82,6 @@ impl<B: Body> SharedRecord<B> {
 
 impl<B> SharedRecord<B> {
     /// Returns the state of a body that is complete.
-    #[cfg(feature = "provider")]
     pub(super) fn recorded(bytes: &Bytes) -> Self {
         let mut record = Record::new(bytes.len());
         // The limit is its length.
@@ -151,8 +150,7 @@ where
         };
         if recorded.is_err() {
             self.record = None;
-            #[cfg(feature = "tracing")]
-            tracing::debug!("request body is too large to be replayed");
+            crate::macros::event!("request body is too large to be replayed");
         }
     }
 }

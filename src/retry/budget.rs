@@ -202,12 +202,9 @@ impl Budget {
         let price = u64::from(retries) * RETRY;
         let price = price.min(of.terms.saved_at_most).max(RETRY);
         // Relaxed: an independent counter.
-        let saved = of
-            .saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
-                saved.checked_sub(price)
-            });
-        if saved.is_ok() {
+        let relaxed = Ordering::Relaxed;
+        let less = |saved: u64| saved.checked_sub(price);
+        if of.saved.fetch_update(relaxed, relaxed, less).is_ok() {
             return Some(price);
         }
         let units = u64::from(retries).min(of.reserve.capacity()).max(1);
@@ -232,12 +229,11 @@ impl Budget {
         let most = self.0.terms.saved_at_most;
         // Relaxed: as in `take`. Nothing is written once the maximum is saved, so that threads do
         // not compete for the cache line.
-        let _ = self
-            .0
-            .saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
-                (saved < most && amount > 0).then(|| saved.saturating_add(amount).min(most))
-            });
+        let relaxed = Ordering::Relaxed;
+        let more = |saved: u64| {
+            (saved < most && amount > 0).then(|| saved.saturating_add(amount).min(most))
+        };
+        let _ = self.0.saved.fetch_update(relaxed, relaxed, more);
     }
 }
 

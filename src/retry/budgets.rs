@@ -3,12 +3,14 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, RwLock, RwLockReadGuard},
 };
 
 use tokio::time::Instant;
 
 use super::Budget;
+
+use crate::sync::unpoisoned;
 
 /// Registry of retry [`Budget`]s by name, such as one for each provider or host.
 ///
@@ -97,12 +99,12 @@ impl BudgetRegistry {
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<Box<str>, Budget>> {
         // Nothing panics under this lock.
-        self.0.named.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.named.read())
     }
 
     #[cold]
     fn make(&self, name: &str) -> Budget {
-        let mut named = self.0.named.write().unwrap_or_else(PoisonError::into_inner);
+        let mut named = unpoisoned(self.0.named.write());
         let is_full = named.len() >= self.0.at_most && !named.contains_key(name);
         if is_full {
             let now = Instant::now();

@@ -1,9 +1,7 @@
 //! The response future.
 
 use std::{
-    fmt,
-    future::Future,
-    mem,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -110,7 +108,9 @@ where
                         return Poll::Ready(next.record(result));
                     };
                     next.progress.waited(plan.wait);
-                    let is_counted = !is_found_out(&result);
+                    // Otherwise another request is the probe of an inner circuit breaker.
+                    let open = circuit_open(&result);
+                    let is_counted = open.is_none_or(|open| open.retry_after().is_some());
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
                     let between = Between::new(plan, is_counted);
@@ -146,11 +146,6 @@ crate::macros::debug! {
         attempts: self.next.progress.attempts,
         ..
     }
-}
-
-/// Returns whether another request is the probe of an inner circuit breaker.
-fn is_found_out<Response>(result: &Result<Response, BoxError>) -> bool {
-    circuit_open(result).is_some_and(|open| open.retry_after().is_none())
 }
 
 fn circuit_open<Response>(result: &Result<Response, BoxError>) -> Option<&CircuitOpen> {
@@ -261,8 +256,7 @@ where
         if !request.claim() {
             return None;
         }
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             attempt = self.progress.attempts.attempts(),
             failed = if result.is_ok() { "response" } else { "error" },
             wait = ?plan.wait,

@@ -38,10 +38,8 @@ impl TimeoutBounds {
 
     /// Returns the deadline of the head, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
-        let attempt = self
-            .attempt
-            .and_then(|after| End::new(begun, TimedOut::Attempt(after)));
-        End::sooner(self.of_call(begun), attempt)
+        let attempt = |after| End::new(begun, TimedOut::Attempt(after));
+        End::sooner(self.of_call(begun), self.attempt.and_then(attempt))
     }
 
     /// Returns the deadline of the whole call, for a call that began then.

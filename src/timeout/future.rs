@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -31,26 +30,15 @@ pin_project! {
     pub struct ResponseFuture<F> {
         // Dropped at a timeout.
         #[pin]
-        future: Option<F>,
-        bounds: TimeoutBounds,
+        pub(super) future: Option<F>,
+        pub(super) bounds: TimeoutBounds,
         // Set on the first use.
-        begun: Option<Instant>,
-        timer: Timer,
+        pub(super) begun: Option<Instant>,
+        pub(super) timer: Timer,
     }
 }
 
 // ===== impl ResponseFuture =====
-
-impl<F> ResponseFuture<F> {
-    pub(super) fn new(future: F, bounds: TimeoutBounds) -> Self {
-        Self {
-            future: Some(future),
-            bounds,
-            begun: None,
-            timer: Timer::default(),
-        }
-    }
-}
 
 impl<F, R, E> Future for ResponseFuture<F>
 where

@@ -71,16 +71,13 @@ impl TimeoutLayer {
     }
 }
 
-impl Default for TimeoutLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(TimeoutLayer);
 
 impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Timeout<S> {
-        Timeout::new(inner, self.bounds)
+        let bounds = self.bounds;
+        Timeout { inner, bounds }
     }
 }

@@ -7,23 +7,19 @@ use super::{
 };
 use crate::{
     error::BoxError,
-    http::{IntoHttp, WithBody},
+    http::{IntoHttp, WithBody, timer::Timer},
 };
 
 /// Timeout middleware, made by a [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
-    inner: S,
-    bounds: TimeoutBounds,
+    pub(super) inner: S,
+    pub(super) bounds: TimeoutBounds,
 }
 
 // ===== impl Timeout =====
 
 impl<S> Timeout<S> {
-    pub(super) const fn new(inner: S, bounds: TimeoutBounds) -> Self {
-        Self { inner, bounds }
-    }
-
     crate::macros::inner!(inner);
 }
 
@@ -42,6 +38,11 @@ where
 
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.bounds)
+        ResponseFuture {
+            future: Some(self.inner.call(request)),
+            bounds: self.bounds,
+            begun: None,
+            timer: Timer::default(),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Learns the error of estimates for each model from the usage in responses.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::model::LONGEST_NAME;
-use crate::ai::tokens::{TokenUsage, Tokens};
+use crate::{
+    ai::tokens::{TokenUsage, Tokens},
+    sync::unpoisoned,
+};
 
 /// The ratios of the most recent models.
 ///
@@ -38,7 +41,7 @@ impl LearnedRatios {
         if model.len() > LONGEST_NAME {
             return;
         }
-        let mut models = self.lock();
+        let mut models = unpoisoned(self.models.lock());
         if find(&mut models, model).is_none() {
             if models.len() == Self::MODELS {
                 models.remove(0);
@@ -54,16 +57,12 @@ impl LearnedRatios {
     /// Returns the corrected estimate: the mean ratio plus twice its deviation; unchanged if there
     /// are too few samples. The output is never raised: it is the limit of the request.
     pub(crate) fn correct(&self, model: &str, estimated: Tokens) -> Tokens {
-        let mut models = self.lock();
+        let mut models = unpoisoned(self.models.lock());
         let Some((_, input, output)) = find(&mut models, model) else {
             return estimated;
         };
         let output = output.correct(estimated.output).min(estimated.output);
         Tokens::new(input.correct(estimated.input), output)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<ModelRatios>> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,9 +201,9 @@ mod tests {
     fn long_names_are_ignored() {
         let learned = LearnedRatios::default();
         learned.observe(&"m".repeat(257), Tokens::new(1, 1), usage(1, 1));
-        assert!(learned.lock().is_empty());
+        assert!(unpoisoned(learned.models.lock()).is_empty());
         learned.observe(&"m".repeat(256), Tokens::new(1, 1), usage(1, 1));
-        assert_eq!(learned.lock().len(), 1);
+        assert_eq!(unpoisoned(learned.models.lock()).len(), 1);
     }
 
     proptest! {
@@ -230,7 +229,8 @@ mod tests {
                     kept.pop_front();
                 }
             }
-            let names: Vec<_> = learned.lock().iter().map(|(name, ..)| name.to_string()).collect();
+            let models = unpoisoned(learned.models.lock());
+            let names: Vec<_> = models.iter().map(|(name, ..)| name.to_string()).collect();
             let expected: Vec<_> = kept.iter().map(u8::to_string).collect();
             prop_assert_eq!(names, expected);
         }

@@ -8,9 +8,8 @@ pub(super) const LONGEST_NAME: usize = 256;
 /// Returns the model in a body. Does not parse the rest of the body.
 pub(super) fn of(body: &[u8]) -> Option<String> {
     let text = json::text(body);
-    let (_, name) = Json::lenient(&text)
-        .members()
-        .find(|(name, _)| name.is("model"))?;
+    let mut members = Json::lenient(&text).members();
+    let (_, name) = members.find(|(name, _)| name.is("model"))?;
     let name = name.as_str()?;
     (name.len() <= LONGEST_NAME).then(|| name.into_owned())
 }

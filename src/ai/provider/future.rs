@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -20,7 +19,7 @@ use super::{
 use crate::ai::usage::UsageReader;
 use crate::{
     circuit_breaker::LateFailures,
-    error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
+    error::{BoxError, Outcome, Rejected},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
     limit::{
         engine::ReleasePolicy,
@@ -59,18 +58,6 @@ impl<Response> ReleasePolicy<Response, Reservation> for WithReservation {
 
     fn hold(&self, response: Response, reservation: Reservation) -> Self::Output {
         (response, reservation)
-    }
-
-    fn failed(&self, error: Option<&BoxError>, reservation: Reservation) {
-        // Rejected by an inner limit or circuit breaker, or no connection: it was not sent.
-        let is_unsent = error.is_some_and(|error| {
-            find_source::<Rejected>(error).is_some()
-                || find_source::<CircuitOpen>(error).is_some()
-                || Outcome::of_error(error) == Some(Outcome::NotSent)
-        });
-        if is_unsent {
-            reservation.refund();
-        }
     }
 
     fn rejected(&self, _: Response, _: &Rejected) -> Self::Output {
@@ -150,8 +137,9 @@ where
         _ if is_failure => Reads::Failure,
         Some(reader) => Reads::Usage(Box::new(reader)),
         None => {
-            #[cfg(feature = "tracing")]
-            tracing::debug!("response usage can't be read: compressed or unknown content type");
+            crate::macros::event!(
+                "response usage can't be read: compressed or unknown content type"
+            );
             Reads::Nothing
         }
     };

@@ -72,8 +72,7 @@ impl Reservation {
         retry_after: Option<Duration>,
         limits: &RateLimits,
     ) {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(?class, ?retry_after, "rejected by the provider");
+        crate::macros::event!(?class, ?retry_after, "rejected by the provider");
         if let Some(ticket) = self.ticket.take() {
             self.shared.learn(|quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);

@@ -5,7 +5,7 @@
 //! nanoseconds, and never while a request waits.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,11 +15,12 @@ use super::{
     quota::{QuotaTicket, Quotas},
 };
 use crate::{
-    error::Rejected,
+    error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     limit::{
         Clock,
         engine::{Limiter, Patience, WaitQueue, Waiter},
     },
+    sync::unpoisoned,
 };
 
 /// The shared state of a limiter.
@@ -46,7 +47,7 @@ impl ProviderState {
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Quotas> {
-        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.quotas.lock())
     }
 
     /// Locks the quotas, and reads the clock.
@@ -137,6 +138,18 @@ impl Limiter for Arc<ProviderState> {
         let (mut quotas, now) = self.quotas();
         let limit = quotas.due(ask.tokens, now, None).1;
         Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
+    }
+
+    fn failed(error: Option<&BoxError>, reservation: Reservation) {
+        // Rejected by an inner limit or circuit breaker, or no connection: it was not sent.
+        let is_unsent = error.is_some_and(|error| {
+            find_source::<Rejected>(error).is_some()
+                || find_source::<CircuitOpen>(error).is_some()
+                || Outcome::of_error(error) == Some(Outcome::NotSent)
+        });
+        if is_unsent {
+            reservation.refund();
+        }
     }
 
     fn left(&self, ask: &TokenRequest) {

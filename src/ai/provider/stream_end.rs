@@ -54,9 +54,8 @@ impl StreamEnd {
             data.starts_with('{').then(|| Json::lenient(data))
         };
         // Others than the last event, and `[DONE]`, were not the end.
-        let last = (0..lines.len())
-            .rev()
-            .find(|number| data(number).is_some())?;
+        let mut numbers = (0..lines.len()).rev();
+        let last = numbers.find(|number| data(number).is_some())?;
         let is_named = last > 0 && lines[last - 1].replace(' ', "") == "event:error";
         match says(data(&last)?, is_named) {
             Says::Error => {

@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -94,8 +93,7 @@ impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request
             Ok(next) => State::after(next, &mut run),
             Err(error) => {
                 // The error itself is not logged: a service's own may contain secrets.
-                #[cfg(feature = "tracing")]
-                tracing::debug!("no target available");
+                crate::macros::event!("no target available");
                 State::Stopped { error: Some(error) }
             }
         };
@@ -138,8 +136,7 @@ where
                     {
                         // If no target admits it, the failure is more useful than the rejection.
                         if let Ok(next) = next(run) {
-                            #[cfg(feature = "tracing")]
-                            tracing::debug!(
+                            crate::macros::event!(
                                 outcome = ?Outcome::of(outcome.as_ref()),
                                 "a target failed, and another one is asked"
                             );
@@ -226,8 +223,7 @@ impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
                 }
             }
             Next::Wait(race) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(targets = race.candidates.len(), "waiting for a target");
+                crate::macros::event!(targets = race.candidates.len(), "waiting for a target");
                 Self::Waiting {
                     race: Box::new(race),
                 }

@@ -2,7 +2,6 @@
 
 use std::{
     cmp::Reverse,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -171,7 +170,7 @@ impl<S: Clone> Race<S> {
                 Some(Poll::Ready(Ok(reservation))) => {
                     start = one.lane.take().map(|lane| Dispatch {
                         target: one.target,
-                        service: lane.into_service(),
+                        service: lane.service,
                         reservation,
                         watch: run.target(one.target).circuit.enter().ok(),
                     });

@@ -2,7 +2,7 @@
 
 use std::{
     iter,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -22,6 +22,7 @@ use crate::{
     circuit_breaker::circuit::CallGuard,
     error::{BoxError, Rejected},
     http::{PeekBody, ReplaceBody, TryClone},
+    sync::unpoisoned,
 };
 
 /// The services to clone: one for all targets, or one for each. They are never polled themselves.
@@ -131,16 +132,14 @@ impl<S: Clone, Request> Run<S, Request> {
             return Err(target.limiter.too_long(self.tokens, max_wait, wait));
         }
         let service = self.service(number);
-        target
-            .limiter
-            .queue(self.tokens, wait, target.max_waiting, service)
+        let limiter = &target.limiter;
+        limiter.queue(self.tokens, wait, target.max_waiting, service)
     }
 
     /// Returns a new clone of the target's service.
     fn service(&self, number: usize) -> S {
         // A clone that panicked has not changed the original.
-        let services = self.services.lock();
-        let services = services.unwrap_or_else(PoisonError::into_inner);
+        let services = unpoisoned(self.services.lock());
         services[number.min(services.len() - 1)].clone()
     }
 
@@ -158,8 +157,7 @@ impl<S: Clone, Request> Run<S, Request> {
             self.request = request.try_clone();
         }
         let target = self.target(number);
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             target_name = &*target.name,
             attempt = self.tried,
             "sending to a target"

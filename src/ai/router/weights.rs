@@ -1,6 +1,8 @@
 //! Smooth weighted round robin: the turns of a target are spread as evenly as possible.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::unpoisoned;
 
 /// How far each target is behind its turns.
 #[derive(Debug, Default)]
@@ -12,7 +14,7 @@ impl Weights {
     /// Removes the next target from `able`, which has the index and the weight of each target with
     /// room.
     pub(super) fn pick(&self, able: &mut Vec<(usize, u32)>) -> Option<usize> {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = unpoisoned(self.0.lock());
         let len = able.iter().map(|(target, _)| target + 1).max()?;
         let len = len.max(due.len());
         due.resize(len, 0);

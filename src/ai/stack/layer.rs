@@ -132,7 +132,6 @@ impl<F, C> StackLayer<F, C> {
 
     /// Adds a cache of responses.
     #[cfg(feature = "cache")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
     pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer> {
         StackLayer {
             cache,

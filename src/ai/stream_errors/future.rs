@@ -1,7 +1,6 @@
 //! The response future.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -26,24 +25,14 @@ pin_project! {
     /// May be dropped at any point. The response is dropped, with what was read of it.
     pub struct ResponseFuture<F, R: IntoHttp> {
         #[pin]
-        inner: F,
-        layer: StreamErrorLayer,
+        pub(super) inner: F,
+        pub(super) layer: StreamErrorLayer,
         // Set once there is a response to read.
-        inspection: Option<Box<Inspection<R::Body>>>,
+        pub(super) inspection: Option<Box<Inspection<R::Body>>>,
     }
 }
 
 // ===== impl ResponseFuture =====
-
-impl<F, R: IntoHttp> ResponseFuture<F, R> {
-    pub(super) const fn new(inner: F, layer: StreamErrorLayer) -> Self {
-        Self {
-            inner,
-            layer,
-            inspection: None,
-        }
-    }
-}
 
 impl<F, R, E> Future for ResponseFuture<F, R>
 where

@@ -157,9 +157,8 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
         status, outcome, ..
     } = diagnosis;
     let hint = diagnosis.hint();
-    #[cfg(feature = "tracing")]
     if outcome != Outcome::ClientError || status != response.status() {
-        tracing::debug!(
+        crate::macros::event!(
             status = status.as_u16(),
             ?outcome,
             "detected an error response"

@@ -49,11 +49,7 @@ impl StreamErrorLayer {
     }
 }
 
-impl Default for StreamErrorLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(StreamErrorLayer);
 
 impl<S> Layer<S> for StreamErrorLayer {
     type Service = StreamErrorService<S>;

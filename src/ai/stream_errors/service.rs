@@ -39,6 +39,10 @@ where
     crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: Request) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.layer)
+        ResponseFuture {
+            inner: self.inner.call(request),
+            layer: self.layer,
+            inspection: None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Wake, Waker},
     time::Duration,
 };
@@ -14,6 +14,7 @@ use crate::{
         head::CachedHead,
     },
     error::BoxError,
+    sync::unpoisoned,
 };
 
 /// A call to the inner service, and the requests that share its response.
@@ -164,7 +165,7 @@ impl SingleFlight {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 }
 
@@ -208,8 +209,7 @@ impl State {
     pub(super) fn remove_slowest(&mut self) {
         let (base, end) = (self.frames.base, self.frames.end());
         if self.readers.values().any(|cursor| cursor.at == end) {
-            #[cfg(feature = "tracing")]
-            tracing::debug!("removing readers that are too slow");
+            crate::macros::event!("removing readers that are too slow");
             self.readers.retain(|_, cursor| cursor.at > base);
         }
     }

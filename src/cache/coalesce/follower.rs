@@ -1,5 +1,4 @@
 use std::{
-    future::Future,
     mem,
     pin::Pin,
     sync::Arc,
@@ -51,8 +50,7 @@ impl<S, Request> Follower<S, Request> {
         lookup: Lookup,
         reader: Reader,
     ) -> Self {
-        #[cfg(feature = "tracing")]
-        tracing::debug!("waiting for the response to an equal request");
+        crate::macros::event!("waiting for the response to an equal request");
         Self {
             service,
             request: Some(request),

@@ -130,9 +130,8 @@ impl Lead {
     fn complete(&self, head: Arc<CachedHead>) {
         let frames = self.flight.lock().frames.clone();
         if let Some(entry) = Entry::new(head.clone(), frames) {
-            self.lookup
-                .store
-                .keep(self.lookup.key, self.generation, entry);
+            let lookup = &self.lookup;
+            lookup.store.keep(lookup.key, self.generation, entry);
         }
         self.flight
             .update(|state| state.phase = Phase::Complete(head));

@@ -7,29 +7,14 @@ use serde_json::{Deserializer, value::RawValue};
 use crate::payload::{error_body::error_in, json::Json};
 
 /// The `type` of an event that is followed by another one, if the response is complete.
-const BEGINNINGS: &[&str] = &[
-    "conversation.response.started",
-    "image_edit.partial_image",
-    "image_generation.partial_image",
-    "message-start",
-    "message_start",
-    "response.created",
-    "speech.audio.delta",
-    "transcript.text.delta",
-];
+const BEGINNINGS: &str = "conversation.response.started|image_edit.partial_image|\
+    image_generation.partial_image|message-start|message_start|response.created|\
+    speech.audio.delta|transcript.text.delta";
 
 /// The `type` of the last event.
-const ENDS: &[&str] = &[
-    "conversation.response.done",
-    "image_edit.completed",
-    "image_generation.completed",
-    "message-end",
-    "message_stop",
-    "response.completed",
-    "response.incomplete",
-    "speech.audio.done",
-    "transcript.text.done",
-];
+const ENDS: &str = "conversation.response.done|image_edit.completed|image_generation.completed|\
+    message-end|message_stop|response.completed|response.incomplete|speech.audio.done|\
+    transcript.text.done";
 
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -57,12 +42,13 @@ impl Report {
             let (kind, object) = (member("type"), member("object"));
             let (done, candidates) = (member("done"), member("candidates"));
             self.has_content |= !matches!(kind, "ping" | "keepalive");
-            self.begins |= BEGINNINGS.contains(&kind)
+            let is_one_of = |kinds: &str| kinds.split('|').any(|known| known == kind);
+            self.begins |= is_one_of(BEGINNINGS)
                 || matches!(object, "chat.completion.chunk" | "text_completion")
                 || done == "false"
                 || !candidates.is_empty();
             self.ends |=
-                ENDS.contains(&kind) || done == "true" || candidates.contains("\"finishReason\"");
+                is_one_of(ENDS) || done == "true" || candidates.contains("\"finishReason\"");
         }
         true
     }

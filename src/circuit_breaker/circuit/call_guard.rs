@@ -14,7 +14,7 @@ use crate::error::Outcome;
 /// opened neither closes it nor opens it again.
 #[must_use = "a call that is dropped does not count"]
 pub struct CallGuard {
-    pub(super) circuit: Circuit,
+    pub(in crate::circuit_breaker) circuit: Circuit,
     pub(super) ticket: CallTicket,
     pub(super) is_counted: bool,
 }
@@ -22,20 +22,13 @@ pub struct CallGuard {
 // ===== impl CallGuard =====
 
 impl CallGuard {
-    #[cfg(feature = "provider")]
-    pub(in crate::circuit_breaker) const fn circuit(&self) -> &Circuit {
-        &self.circuit
-    }
-
     /// Counts a success, which closes a circuit that was open.
     #[inline]
     pub fn succeeded(mut self) {
         self.is_counted = true;
         let engine = &self.circuit.0.engine;
-        let _closed = engine.succeeded(self.ticket, || self.circuit.now());
-        #[cfg(feature = "tracing")]
-        if _closed {
-            tracing::debug!("circuit closed");
+        if engine.succeeded(self.ticket, || self.circuit.now()) {
+            crate::macros::event!("circuit closed");
         }
     }
 

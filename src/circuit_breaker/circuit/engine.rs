@@ -11,14 +11,14 @@
 //! Each opening and each closing starts a new *age*. A call has the number of the age in which it
 //! began, and its outcome counts only in that age.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use super::{State, opening::OpenState, tally::Tally};
 use crate::{
     backoff::{Backoff, above_hint},
     error::{CircuitOpen, Outcome},
     limit::nanos,
-    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, unpoisoned},
 };
 
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl Engine {
 
     fn lock(&self) -> MutexGuard<'_, OpenState> {
         // Nothing panics under this lock.
-        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.opening.lock())
     }
 }
 

@@ -42,8 +42,7 @@ impl TimedOut {
     }
 
     pub(crate) fn into_error(self) -> BoxError {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(timed_out = ?self, "timed out");
+        crate::macros::event!(timed_out = ?self, "timed out");
         self.into()
     }
 }

@@ -4,8 +4,6 @@ mod request;
 pub(super) mod service;
 mod value;
 
-use std::future::Future;
-
 pub use self::{
     request::{CloneRequest, MapRequest, SameRequest},
     service::BackupService,

@@ -1,7 +1,6 @@
 use std::{
-    future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
@@ -9,7 +8,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{Backup, MapRequest, SameRequest};
-use crate::error::BoxError;
+use crate::{error::BoxError, sync::unpoisoned};
 
 /// Sends the request to another service.
 ///
@@ -56,7 +55,7 @@ where
         };
         // Its body may hold the connection or permit that the backup needs.
         drop(failed);
-        let service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = unpoisoned(self.service.lock());
         Ok(BackupFuture {
             pending: Some((service.clone(), request)),
             future: None,

@@ -55,9 +55,8 @@ pub(crate) fn age(headers: &HeaderMap) -> Duration {
 /// Parses an HTTP-date in any of its three forms, including leap seconds.
 pub(crate) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
     // The last colon precedes the seconds. `SystemTime` has no second 60.
-    let leaps = text
-        .rfind(':')
-        .filter(|colon| text.get(*colon..colon + 3) == Some(":60"));
+    let last = text.rfind(':');
+    let leaps = last.filter(|colon| text.get(*colon..colon + 3) == Some(":60"));
     if let Some(colon) = leaps {
         let before = format!("{}:59{}", &text[..colon], &text[colon + 3..]);
         return plain_date(&before, now)?.checked_add(Duration::from_secs(1));

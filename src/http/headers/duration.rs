@@ -11,14 +11,13 @@ const MINUTE: u64 = 60 * decimal::SECOND;
 ///
 /// Returns `None` if the text is empty, has a sign, or has a number without a unit.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
-        let unit = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let unit = rest.find(|c| !is_of_number(c))?;
         let (number, after) = rest.split_at(unit);
-        let end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
+        let end = after.find(is_of_number).unwrap_or(after.len());
         let (unit, next) = after.split_at(end);
         sum = sum.saturating_add(decimal(number, nanos(unit)?)?);
         rest = next;

@@ -13,10 +13,8 @@ pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     list(headers, &CONTENT_ENCODING).any(|encoding| {
         // `none` is not registered, but streams are often sent with it, so that proxies don't
         // compress them.
-        let plain = [&b""[..], b"identity", b"none"];
-        !plain
-            .iter()
-            .any(|plain| encoding.eq_ignore_ascii_case(plain))
+        let mut plain = [&b""[..], b"identity", b"none"].into_iter();
+        !plain.any(|plain| encoding.eq_ignore_ascii_case(plain))
     })
 }
 
@@ -32,9 +30,7 @@ pub(crate) fn type_says(headers: &HeaderMap, word: &[u8]) -> bool {
 
 /// Returns the content type without its parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut parts = headers
-        .get(CONTENT_TYPE)?
-        .as_bytes()
-        .split(|byte| *byte == b';');
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let mut parts = value.split(|byte| *byte == b';');
     parts.next().map(<[u8]>::trim_ascii)
 }

@@ -24,15 +24,13 @@ const MILLISECONDS: [HeaderName; 4] = [
 
 /// Returns the wait in the headers; a date is compared with the `Date` header, or else with `now`.
 pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
-    MILLISECONDS
-        .iter()
-        .find_map(|name| longest(headers, name, |text| decimal(text, decimal::MILLISECOND)))
-        .or_else(|| {
-            longest(headers, &RETRY_AFTER, |text| {
-                decimal(text, decimal::SECOND)
-                    .or_else(|| Some(date::until(date::date(text, now)?, headers, now)))
-            })
-        })
+    let milliseconds = |text: &str| decimal(text, decimal::MILLISECOND);
+    let until = |date| date::until(date, headers, now);
+    let seconds =
+        |text: &str| decimal(text, decimal::SECOND).or_else(|| date::date(text, now).map(until));
+    let in_milliseconds = |name| longest(headers, name, milliseconds);
+    let wait = MILLISECONDS.iter().find_map(in_milliseconds);
+    wait.or_else(|| longest(headers, &RETRY_AFTER, seconds))
 }
 
 /// Returns whether gRPC's pushback requests or forbids a retry (gRFC A6); `None` without one.

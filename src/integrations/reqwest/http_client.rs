@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     fmt,
-    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };

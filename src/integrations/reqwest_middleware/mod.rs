@@ -4,10 +4,10 @@ mod error;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
@@ -18,7 +18,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::error::{into_layers, out_of_layers};
-use crate::error::BoxError;
+use crate::{error::BoxError, sync::unpoisoned};
 
 pub use self::error::LayerError;
 
@@ -122,9 +122,8 @@ where
             next,
             extensions: borrowed.shared.clone(),
         });
-        poll_fn(|cx| service.poll_ready(cx))
-            .await
-            .map_err(|error| out_of_layers(error.into()))?;
+        let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+        ready.map_err(|error| out_of_layers(error.into()))?;
         let result = service.call(request).await;
         result.map_err(|error| out_of_layers(error.into()))
     }
@@ -178,7 +177,7 @@ impl<'a> Borrowed<'a> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        *self.extensions = mem::take(&mut *lock(&self.shared));
+        *self.extensions = mem::take(&mut *unpoisoned(self.shared.lock()));
     }
 }
 
@@ -186,18 +185,13 @@ impl Drop for Borrowed<'_> {
 
 impl AttemptExtensions {
     fn new(shared: SharedExtensions) -> Self {
-        let extensions = mem::take(&mut *lock(&shared));
+        let extensions = mem::take(&mut *unpoisoned(shared.lock()));
         Self { extensions, shared }
     }
 }
 
 impl Drop for AttemptExtensions {
     fn drop(&mut self) {
-        lock(&self.shared).extend(mem::take(&mut self.extensions));
+        unpoisoned(self.shared.lock()).extend(mem::take(&mut self.extensions));
     }
-}
-
-fn lock(shared: &SharedExtensions) -> MutexGuard<'_, Extensions> {
-    // Nothing panics while the lock is held.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

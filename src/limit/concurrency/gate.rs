@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Permit, Priority, slots::Slots};
+use super::{Permit, Priority, hold::report, slots::Slots};
 use crate::{
-    error::{LimitKind, Rejected},
+    error::{BoxError, LimitKind, Outcome, Rejected},
     limit::engine::{Limiter, Patience, Waiter},
 };
 
@@ -50,6 +50,11 @@ impl Limiter for Arc<Slots> {
 
     fn start(permit: &mut Permit) {
         permit.start();
+    }
+
+    #[cold]
+    fn failed(error: Option<&BoxError>, mut permit: Permit) {
+        report(error.and_then(Outcome::of_error), &mut permit);
     }
 
     fn left(&self, _: &Priority) {

@@ -2,7 +2,7 @@
 
 use super::{Permit, adaptive::Latency, body::BodyPermit};
 use crate::{
-    error::{BoxError, Outcome, Rejected},
+    error::{Outcome, Rejected},
     http::{
         GuardedBody, IntoHttp, ResponseHead, WithBody, guarded_body::Guarded,
         keep_alives::KeepAlives, with_body::map_body,
@@ -30,10 +30,6 @@ impl<Response> ReleasePolicy<Response, Permit> for ReportingRelease<UntilRespons
     fn rejected(&self, response: Response, _: &Rejected) -> Response {
         response
     }
-
-    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
-        failed(error, &mut permit);
-    }
 }
 
 impl<Response> ReleasePolicy<Response, Permit> for ReportingRelease<UntilHeaders>
@@ -52,10 +48,6 @@ where
 
     fn rejected(&self, response: Response, _: &Rejected) -> Response {
         response
-    }
-
-    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
-        failed(error, &mut permit);
     }
 }
 
@@ -84,16 +76,12 @@ where
     fn rejected(&self, response: R, _: &Rejected) -> Self::Output {
         map_body(response, GuardedBody::from)
     }
-
-    fn failed(&self, error: Option<&BoxError>, mut permit: Permit) {
-        failed(error, &mut permit);
-    }
 }
 
 /// Reports the end of a call if it depends on the load of the service. Other failures are ignored,
 /// because they are often faster than responses. So are rejections by this crate, which did not
 /// reach the service.
-fn report(outcome: Option<Outcome>, permit: &mut Permit) {
+pub(super) fn report(outcome: Option<Outcome>, permit: &mut Permit) {
     match outcome {
         Some(Outcome::Success) => permit.succeeded(),
         Some(
@@ -105,9 +93,4 @@ fn report(outcome: Option<Outcome>, permit: &mut Permit) {
         ) => permit.overloaded(),
         _ => permit.ignored(),
     }
-}
-
-#[cold]
-fn failed(error: Option<&BoxError>, permit: &mut Permit) {
-    report(error.and_then(Outcome::of_error), permit);
 }

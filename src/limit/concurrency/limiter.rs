@@ -104,7 +104,7 @@ impl ConcurrencyLimiter {
     /// Returns the number of waiting requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.waiting()
+        self.0.lanes.iter().map(|lane| lane.waiting()).sum()
     }
 
     /// Closes the limiter for all clones: queued and new requests of every priority are rejected
@@ -128,7 +128,7 @@ impl ConcurrencyLimiter {
     /// # }
     /// ```
     pub fn close(&self) {
-        self.0.close();
+        self.0.lanes.iter().for_each(|lane| lane.close());
     }
 
     /// Returns whether the limiter was [closed](Self::close).

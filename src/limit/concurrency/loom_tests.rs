@@ -1,7 +1,6 @@
 //! Loom models of the slots.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
         Arc,

@@ -21,7 +21,7 @@ pub struct Slots {
     /// A fixed limit.
     limit: AtomicUsize,
     /// The queues of the priorities, the highest first.
-    lanes: [Arc<WaitQueue>; 3],
+    pub(super) lanes: [Arc<WaitQueue>; 3],
     sampler: Option<Box<Sampler>>,
 }
 
@@ -84,18 +84,9 @@ impl Slots {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting()).sum()
-    }
-
     /// Returns the queue of a priority.
     pub(super) fn lane(&self, priority: Priority) -> &Arc<WaitQueue> {
         &self.lanes[rank(priority)]
-    }
-
-    /// Rejects all requests from now on.
-    pub(super) fn close(&self) {
-        self.lanes.iter().for_each(|lane| lane.close());
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -120,11 +111,10 @@ impl Slots {
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
         let share = self.open_to(priority);
         // AcqRel, as all changes: see `wake`.
-        self.in_flight
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |in_flight| {
-                (in_flight < share).then_some(in_flight + 1)
-            })
-            .ok()?;
+        let one_more = |in_flight| (in_flight < share).then_some(in_flight + 1);
+        let in_flight = &self.in_flight;
+        let taken = in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more);
+        taken.ok()?;
         Some(Permit::new(self.clone()))
     }
 

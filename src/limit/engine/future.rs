@@ -1,7 +1,6 @@
 //! The response future of every limiter.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -127,8 +126,7 @@ where
                 }),
             },
             Err(rejected) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(%rejected, "refused");
+                crate::macros::event!(%rejected, "refused");
                 let rejection = Some(Box::new((request, rejected)));
                 State::Rejected { rejection }
             }
@@ -167,7 +165,7 @@ where
                             let error = F::pass(error);
                             // At once: this future may be kept after the error.
                             if let Some(pass) = pass.take() {
-                                this.hold.failed(F::as_boxed(&error), pass);
+                                G::failed(F::as_boxed(&error), pass);
                             }
                             Poll::Ready(Err(error))
                         }
@@ -186,7 +184,7 @@ where
                                 let RequestContext { request, key, .. } = &request;
                                 this.refusal.observe(request, &rejected, *key, true);
                             }
-                            let future = in_line.queueing.service_mut().call(request.request);
+                            let future = in_line.queueing.service.call(request.request);
                             let pass = Some(pass);
                             this.state.set(State::Calling { future, pass });
                         }

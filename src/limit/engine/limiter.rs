@@ -1,12 +1,15 @@
 //! A limiter as its service sees it, and the front of its queue, which sleeps until there is room
 //! for it, or until its time is over.
 
-use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+use std::{fmt::Debug, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
 use super::wait_queue::{Expiry, Patience, Waiter, before};
-use crate::{error::Rejected, limit::cost::Cost};
+use crate::{
+    error::{BoxError, Rejected},
+    limit::cost::Cost,
+};
 
 /// The key that a request counts for.
 #[cfg(feature = "per-key")]
@@ -53,6 +56,9 @@ pub trait Limiter: Clone + Send + Sync + 'static {
 
     /// Starts a request whose pass was reserved.
     fn start(_: &mut Self::Pass) {}
+
+    /// Ends a call that failed, with its error if that is known.
+    fn failed(_: Option<&BoxError>, _: Self::Pass) {}
 
     /// Hears that a request has left the queue.
     fn left(&self, _: &Self::Ask) {}
@@ -209,9 +215,8 @@ impl<G: Limiter> Front<G> {
     ) -> Result<P, Waiting<G>> {
         let taken = (!self.place.is_closed()).then(|| take(&self.gate, &self.ask));
         // Without it the place, and with it the turn, is kept.
-        taken
-            .flatten()
-            .ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
+        let taken = taken.flatten();
+        taken.ok_or_else(|| Box::pin(self.until_due()) as Waiting<G>)
     }
 
     /// Counts that the request is rejected. It may pass all the same.

@@ -17,7 +17,8 @@ pub(crate) struct QueuedCall<S, G: Limiter> {
     turn: Option<Front<G>>,
     /// Ends the turn of a request whose inner service does not become ready.
     expiry: Option<Expiry>,
-    service: S,
+    /// Ready if a pass was returned.
+    pub(crate) service: S,
 }
 
 /// Why a request that waited was not called.
@@ -43,17 +44,6 @@ impl<S, G: Limiter> QueuedCall<S, G> {
             expiry: None,
             service,
         })
-    }
-
-    /// Returns the service, which is ready if a pass was returned.
-    pub(crate) fn service_mut(&mut self) -> &mut S {
-        &mut self.service
-    }
-
-    /// Returns the service, without its place.
-    #[cfg(feature = "provider")]
-    pub(crate) fn into_service(self) -> S {
-        self.service
     }
 
     /// Waits until it may be called: the service is ready then, and the limit has counted it.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use crate::{
         decision::Decision,
         quota::Quota,
     },
+    sync::unpoisoned,
 };
 
 /// The state that all handles of one limiter share.
@@ -65,20 +66,16 @@ impl<A: Algorithm> RateLimiter<A> {
     }
 
     pub(crate) fn quota(&self) -> Quota {
-        *self.lock()
+        *unpoisoned(self.quota.lock())
     }
 
     pub(crate) fn set_quota(&self, quota: Quota) {
-        let mut current = self.lock();
+        let mut current = unpoisoned(self.quota.lock());
         self.algorithm.set_quota(&quota, self.clock.now());
         *current = quota;
         self.epoch.fetch_add(1, Ordering::Release);
         drop(current);
         self.wait_queue.wake_head();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Quota> {
-        self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes `cost` units now, or returns the rejection of a request that does not wait.
@@ -148,7 +145,7 @@ impl<A: Algorithm> RateLimiter<A> {
 
 impl<A: Algorithm> Refund for RateLimiter<A> {
     fn refund(&self, epoch: u64, mark: &Mark) {
-        let quota = self.lock();
+        let quota = unpoisoned(self.quota.lock());
         // Relaxed: only changed under the lock.
         if mark.cost > 0 && self.epoch.load(Ordering::Relaxed) == epoch {
             self.algorithm.give_back(mark, self.clock.now());

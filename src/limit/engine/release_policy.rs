@@ -1,7 +1,7 @@
 //! When the permit of an admitted request is released.
 
 use crate::{
-    error::{BoxError, Rejected},
+    error::Rejected,
     http::{GuardedBody, IntoHttp, WithBody, guarded_body::Guarded, with_body::map_body},
 };
 
@@ -12,11 +12,6 @@ pub trait ReleasePolicy<Response, P>: Clone {
 
     /// Attaches `pass` to the response, or drops it.
     fn hold(&self, response: Response, pass: P) -> Self::Output;
-
-    /// Handles a call that failed, with its error if that is known.
-    fn failed(&self, error: Option<&BoxError>, pass: P) {
-        let _ = (error, pass);
-    }
 
     /// Converts the response of a rejected request, which holds nothing.
     fn rejected(&self, response: Response, rejected: &Rejected) -> Self::Output;

@@ -2,7 +2,7 @@
 //! and each that has a longest wait has a timer for that: the head may belong to a future that is
 //! not polled.
 
-use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, Semaphore},

@@ -26,16 +26,10 @@ impl<B> Key<Request<B>> for Route {
 
 /// Returns the name of a standard method: made-up ones must not have a limit each.
 fn known(method: &Method) -> &str {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::DELETE
-        | Method::CONNECT
-        | Method::OPTIONS
-        | Method::TRACE
-        | Method::PATCH => method.as_str(),
+    match method.as_str() {
+        "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => {
+            method.as_str()
+        }
         _ => "",
     }
 }

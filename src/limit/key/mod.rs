@@ -74,7 +74,6 @@ mod or;
 mod peer_ip;
 
 #[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::from_axum::Route;
 use self::or::or;
 pub use self::{

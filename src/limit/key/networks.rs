@@ -58,11 +58,10 @@ impl Networks {
 
 fn parse(text: &str) -> Result<IpNet, InvalidNetwork> {
     let text = text.trim();
-    let net = text
-        .parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| InvalidNetwork { text: text.into() })?;
-    Ok(folded(net))
+    let net = text.parse();
+    let net = net.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let invalid = |_| InvalidNetwork { text: text.into() };
+    net.map(folded).map_err(invalid)
 }
 
 /// Converts an IPv4-mapped network, because addresses are converted before they are compared.

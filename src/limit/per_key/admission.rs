@@ -113,9 +113,9 @@ pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
 
 /// Adds the state of the key's limits to the rejection of a request.
 fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
-    let mut standings = Standings::new(cost);
-    K::standings(left, &mut |standing| standings.push(standing));
-    rejected.standing_at(standings)
+    let mut all = Vec::new();
+    K::standings(left, &mut |standing| all.push(standing));
+    rejected.standing_at(Standings { cost, all })
 }
 
 /// Rejects a request that finds no room. In a shadow it passes, and does not wait.

@@ -107,7 +107,7 @@ where
 
     fn rejected(&self, mut response: http::Response<B>, rejected: &Rejected) -> H::Output {
         let standings = rejected.standings();
-        for standing in standings.iter().flat_map(|standings| standings.all()) {
+        for standing in standings.iter().flat_map(|standings| &standings.all) {
             self.headers
                 .write(response.headers_mut(), standing, &[], wall);
         }

@@ -65,7 +65,6 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<AsError, H> {
     /// let layer = ConcurrencyLayer::new(4).per(key::ApiKey::bearer()).respond();
     /// # let _ = layer;
     /// ```
-    #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, AsError, InFlight<H>> {
         let limiter = self.limiter();
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), None);

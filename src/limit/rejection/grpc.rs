@@ -110,13 +110,11 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: String) {
 fn code(rejected: &Rejected) -> u8 {
     const RESOURCE_EXHAUSTED: u8 = 8;
     const FAILED_PRECONDITION: u8 = 9;
-    #[cfg(feature = "per-key")]
     const INTERNAL: u8 = 13;
     const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match rejected.reason() {
         Reason::MissingKey => UNAUTHENTICATED,
-        #[cfg(feature = "per-key")]
         Reason::MissingPeer => INTERNAL,
         Reason::Closed => UNAVAILABLE,
         Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,

@@ -55,7 +55,6 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
 #[cfg(feature = "grpc")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc::Grpc;
 pub use self::{
     on_rejected::{OnRejected, RejectedRequest},
@@ -205,7 +204,6 @@ fn status(rejected: &Rejected) -> StatusCode {
     }
     match (rejected.reason(), rejected.limit()) {
         (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
-        #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (Reason::Closed, _) | (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,

@@ -32,7 +32,6 @@ pub struct RejectedRequest<'a> {
     pub request: &'a dyn RequestHead,
     /// The key that the request counts for, if the limit has one per key and the request has a key.
     #[cfg(feature = "per-key")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "per-key")))]
     pub key: Option<crate::limit::key::ClientKey>,
     /// Whether the request passed all the same, because the limit is a
     #[cfg_attr(

@@ -46,14 +46,7 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let detail = words(&rejected);
-        #[cfg(feature = "per-key")]
-        let standings = rejected.standings();
-        #[cfg(feature = "per-key")]
-        let short = standings.iter().flat_map(|all| all.short());
-        #[cfg(feature = "per-key")]
-        let names: Vec<_> = short.map(|short| short.name).collect();
-        #[cfg(not(feature = "per-key"))]
-        let names = Vec::new();
+        let names = rejected.violated();
         let response = head(rejected);
         let json = problem_json(response.status(), &names, &detail);
         let mut response = response.map(|()| B::from_text(json));

@@ -9,7 +9,6 @@ use crate::http::headers::retry_after::seconds_begun;
 pub(super) fn words(rejected: &Rejected) -> String {
     let why = match (rejected.reason(), rejected.limit()) {
         (Reason::MissingKey, _) => "missing API key",
-        #[cfg(feature = "per-key")]
         (Reason::MissingPeer, _) => "internal server error",
         (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
         (Reason::Closed, _) => "service unavailable",

@@ -141,12 +141,9 @@ impl ByLength {
 
     fn input(&self, count: &ContentCount) -> u64 {
         let media = count.media.saturating_mul(self.tokens_per_image);
-        count
-            .ascii
-            .div_ceil(self.bytes_per_token)
-            .saturating_add(count.other)
-            .saturating_add(count.tokens)
-            .saturating_add(media)
+        let ascii = count.ascii.div_ceil(self.bytes_per_token);
+        let parts = [ascii, count.other, count.tokens, media];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 
     fn output(&self, sketch: &Sketch) -> u64 {
@@ -158,18 +155,13 @@ impl ByLength {
     }
 }
 
-impl Default for ByLength {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+crate::macros::default!(ByLength);
 
 impl<Request: PeekBody> Estimate<Request> for ByLength {
     fn estimate(&self, request: &Request) -> Tokens {
         request.peek(|body| self.of(body)).unwrap_or_else(|| {
             let input = self.default_input.unwrap_or(Self::UNSEEN);
-            #[cfg(feature = "tracing")]
-            tracing::debug!(
+            crate::macros::event!(
                 input,
                 "request body can't be peeked: using the default input"
             );

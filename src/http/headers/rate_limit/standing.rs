@@ -19,31 +19,7 @@ pub struct Standing<'a> {
 /// A client's state of each limit when a request was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Standings {
-    cost: u64,
-    all: Vec<Standing<'static>>,
-}
-
-// ===== impl Standings =====
-
-impl Standings {
-    /// Creates an empty list for a request of this cost.
-    pub(crate) fn new(cost: u64) -> Self {
-        let all = Vec::new();
-        Self { cost, all }
-    }
-
-    pub(crate) fn push(&mut self, standing: Standing<'static>) {
-        self.all.push(standing);
-    }
-
-    pub(crate) fn all(&self) -> &[Standing<'static>] {
-        &self.all
-    }
-
-    /// Returns the limits that had no room for the request.
-    pub(crate) fn short(&self) -> impl Iterator<Item = &Standing<'static>> {
-        self.all
-            .iter()
-            .filter(|standing| standing.remaining < self.cost)
-    }
+    /// The cost of the request.
+    pub(crate) cost: u64,
+    pub(crate) all: Vec<Standing<'static>>,
 }

@@ -1,7 +1,7 @@
 //! The controller with its clock and its lock.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -10,7 +10,7 @@ use super::{
     settings::{Adaptive, Latency},
     window::{Sample, SampleOutcome},
 };
-use crate::limit::clock::Clock;
+use crate::{limit::clock::Clock, sync::unpoisoned};
 
 /// Collects the samples of all threads, and holds the limit.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Sampler {
     }
 
     fn update(&self, change: impl FnOnce(&mut Control, u64)) -> bool {
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = unpoisoned(self.control.lock());
         // The clock is read under the lock, so that samples come in the order of their times.
         change(&mut control, self.now());
         let limit = control.limit();

@@ -11,7 +11,7 @@ mod waiting;
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +27,7 @@ use crate::{
     error::Rejected,
     http::headers::rate_limit::standing::Standing,
     limit::{engine::WaitQueue, key::ClientKey},
+    sync::unpoisoned,
 };
 
 /// About how many keys a shard of a full table holds. Its hash table then has 4,096 places, of
@@ -215,7 +216,7 @@ impl<K: Kind> Table<K> {
         for shard in &self.shards {
             // A request that joins a queue of this shard has done so before, or sees the flag: both
             // happen under its lock.
-            let queues = lock(shard).queues.all();
+            let queues = unpoisoned(shard.lock()).queues.all();
             queues.iter().for_each(|queue| queue.close());
         }
     }
@@ -233,7 +234,7 @@ impl<K: Kind> Table<K> {
     /// Shows each key, and the units that it has in use.
     pub(super) fn each(&self, now: u64, mut show: impl FnMut(ClientKey, u64)) {
         for shard in &self.shards {
-            for row in &lock(shard).rows {
+            for row in &unpoisoned(shard.lock()).rows {
                 show(row.key, row.count.used(now));
             }
         }
@@ -241,7 +242,7 @@ impl<K: Kind> Table<K> {
 
     /// Returns the state of a key that has used nothing.
     pub(super) fn full_standings(&self) -> Vec<Standing<'static>> {
-        let (rule, mut all) = (lock(&self.shards[0]).rule, Vec::new());
+        let (rule, mut all) = (unpoisoned(self.shards[0].lock()).rule, Vec::new());
         K::standings(&K::default().left(&rule, 0), &mut |one| all.push(one));
         all
     }
@@ -252,11 +253,12 @@ impl<K: Kind> Table<K> {
         hasher.finish()
     }
 
+    /// Locks the shard of a hash. A panic under the lock leaves no shard half changed.
     fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<K>> {
         // By the middle bits: hashbrown uses the lowest and the highest.
         let part = (hash >> 16) & 0xffff_ffff;
         let shard = (part * self.shards.len() as u64) >> 32;
-        lock(&self.shards[shard as usize])
+        unpoisoned(self.shards[shard as usize].lock())
     }
 }
 
@@ -299,9 +301,4 @@ fn not_for_ever(rejected: Rejected) -> Rejected {
 /// Wakes the heads of some queues. Under no lock, because they may change the table at once.
 fn wake(queues: &[Arc<WaitQueue>]) {
     queues.iter().for_each(|queue| queue.wake_head());
-}
-
-/// Locks a shard. A panic under the lock leaves no shard half changed.
-fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,9 +30,8 @@ impl<K: Kind> Table<K> {
         }
         let soonest = now.saturating_add(PAUSE_NANOS);
         shard.look_again_at = shard.look_again_at.min(idle_at.max(soonest));
-        shard
-            .rows
-            .insert_unique(hash, row, |row| self.hash(&row.key));
+        let rows = &mut shard.rows;
+        rows.insert_unique(hash, row, |row| self.hash(&row.key));
         true
     }
 

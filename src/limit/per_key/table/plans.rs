@@ -1,6 +1,7 @@
 //! The limits of keys without their own, which can change at run time.
 
-use super::{Kind, Table, lock, wake};
+use super::{Kind, Table, wake};
+use crate::sync::unpoisoned;
 
 impl<K: Kind> Table<K> {
     /// Sets the plan of every key without one of its own. What was used stays used.
@@ -16,10 +17,10 @@ impl<K: Kind> Table<K> {
     fn set(&self, plan: Option<K::Plan>, rename: impl Fn(&mut K::Names), now: u64) {
         let mut waiting = Vec::new();
         {
-            let _one_at_a_time = lock(&self.changing);
+            let _one_at_a_time = unpoisoned(self.changing.lock());
             let plan = plan.unwrap_or_else(|| self.limits());
             for shard in &self.shards {
-                let shard = &mut *lock(shard);
+                let shard = &mut *unpoisoned(shard.lock());
                 let before = shard.rule;
                 rename(&mut shard.names);
                 let rule = K::rule(plan, shard.names);
@@ -38,14 +39,14 @@ impl<K: Kind> Table<K> {
 
     pub(in crate::limit::per_key) fn limits(&self) -> K::Plan {
         // There is at least one shard, and all have the same plan.
-        lock(&self.shards[0]).plan
+        unpoisoned(self.shards[0].lock()).plan
     }
 
     pub(in crate::limit::per_key) fn name(&self) -> Option<&'static str> {
-        K::name(&lock(&self.shards[0]).rule)
+        K::name(&unpoisoned(self.shards[0].lock()).rule)
     }
 
     pub(in crate::limit::per_key) fn names(&self) -> K::Names {
-        lock(&self.shards[0]).names
+        unpoisoned(self.shards[0].lock()).names
     }
 }

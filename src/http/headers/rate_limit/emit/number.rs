@@ -14,10 +14,8 @@ pub(super) fn seconds(time: Duration) -> u64 {
 
 /// Returns the seconds since the Unix epoch at the end of `wait`.
 pub(super) fn epoch(now: SystemTime, wait: Duration) -> u64 {
-    let passed = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    seconds(passed.saturating_add(wait))
+    let passed = now.duration_since(SystemTime::UNIX_EPOCH);
+    seconds(passed.unwrap_or_default().saturating_add(wait))
 }
 
 #[cfg(test)]

@@ -65,9 +65,8 @@ pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
         return Some((Subject::bare(family), rest));
     }
     let first = rest.split_once('-').map(|(part, what)| (what, part));
-    let found = first
-        .filter(is_part)
-        .or_else(|| rest.rsplit_once('-').filter(is_part));
+    let last = || rest.rsplit_once('-').filter(is_part);
+    let found = first.filter(is_part).or_else(last);
     let (what, part) = found.filter(|_| family == Family::Other)?;
     Some((subject(what)?, part))
 }

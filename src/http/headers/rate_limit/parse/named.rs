@@ -40,12 +40,8 @@ impl Named {
             "limit" => match value::count(text) {
                 None if subject == Subject::bare(subject.family) => {
                     let quotas = quotas(text);
-                    set.limit(
-                        quotas
-                            .first()
-                            .and_then(|quota| quota.number)
-                            .map(i128::from),
-                    );
+                    let first = quotas.first().and_then(|quota| quota.number);
+                    set.limit(first.map(i128::from));
                     let policies = quotas.into_iter().filter(|quota| quota.w.is_some());
                     self.policies
                         .extend(policies.map(|policy| (subject.family, policy)));
@@ -74,10 +70,8 @@ impl Named {
     }
 
     fn set(&mut self, subject: Subject) -> Option<&mut Set> {
-        let place = self
-            .sets
-            .iter_mut()
-            .find(|place| place.is_none_or(|(other, _)| other == subject))?;
+        let mut sets = self.sets.iter_mut();
+        let place = sets.find(|place| place.is_none_or(|(other, _)| other == subject))?;
         let (_, set) = place.get_or_insert((subject, Set::default()));
         Some(set)
     }

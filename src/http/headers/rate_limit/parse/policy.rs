@@ -17,9 +17,8 @@ pub(super) fn by_name(field: &str, policies: &[Member]) -> Vec<Reported> {
     let others = policies()
         .filter(|policy| !left().any(|left| left.name == policy.name))
         .map(|policy| (Some(policy), None));
-    of_left
-        .chain(others)
-        .filter_map(|(policy, left)| merged(policy, left))
+    let all = of_left.chain(others);
+    all.filter_map(|(policy, left)| merged(policy, left))
         .collect()
 }
 

@@ -86,10 +86,8 @@ impl Moment<'_> {
             EPOCH_SECONDS..EPOCH_MILLISECONDS => Some(seconds),
             EPOCH_MILLISECONDS.. => decimal(text, decimal::MILLISECOND),
         };
-        since_1970
-            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
-            .map_or(Duration::MAX, |then| {
-                date::until(then, self.headers, self.now)
-            })
+        let then = since_1970.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        let until = |then| date::until(then, self.headers, self.now);
+        then.map_or(Duration::MAX, until)
     }
 }

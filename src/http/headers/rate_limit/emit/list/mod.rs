@@ -32,11 +32,8 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>, policies: 
     let reset = seconds(standing.reset);
     let binds = |item: &Item| binds(item, remaining, reset);
     let lines = headers.get_all(&RATE_LIMIT).into_iter();
-    let stays = lines
-        .filter_map(members)
-        .flatten()
-        .any(|member| named(&member, name).is_some_and(binds));
-    if stays {
+    let mut others = lines.filter_map(members).flatten();
+    if others.any(|member| named(&member, name).is_some_and(binds)) {
         return;
     }
     let limit = item(name, [("r", remaining), ("t", reset)]);

@@ -1,7 +1,5 @@
 //! Items of `RateLimit-Policy`, which most responses share.
 
-use std::time::Duration;
-
 use http::HeaderValue;
 
 use super::{Standing, item, seconds};
@@ -9,9 +7,7 @@ use super::{Standing, item, seconds};
 /// The policy of one limit as a header value.
 #[derive(Debug, Clone)]
 pub(crate) struct PolicyItem {
-    name: &'static str,
-    quota: u64,
-    window: Duration,
+    standing: Standing<'static>,
     value: HeaderValue,
 }
 
@@ -33,14 +29,13 @@ fn format(standing: &Standing<'_>) -> Option<HeaderValue> {
 impl PolicyItem {
     pub(crate) fn new(standing: &Standing<'static>) -> Option<Self> {
         Some(Self {
-            name: standing.name,
-            quota: standing.quota,
-            window: standing.window,
+            standing: *standing,
             value: format(standing)?,
         })
     }
 
     fn is_of(&self, standing: &Standing<'_>) -> bool {
-        self.quota == standing.quota && self.window == standing.window && self.name == standing.name
+        let own = &self.standing;
+        own.quota == standing.quota && own.window == standing.window && own.name == standing.name
     }
 }
