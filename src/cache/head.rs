@@ -26,7 +26,7 @@ const HOP_BY_HOP: &str = "connection|keep-alive|proxy-authenticate|proxy-connect
     transfer-encoding|upgrade";
 
 pub(super) struct CachedHead {
-    /// Without extensions: nobody knows what they hold, and how much of it.
+    /// Without extensions: it is unknown what they hold, and how much of it.
     pub(super) response: http::Response<()>,
     /// Of a response that has one.
     url: Option<ResponseUrl>,

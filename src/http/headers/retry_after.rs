@@ -49,7 +49,7 @@ fn longest(
     values(headers, name).filter_map(read).max()
 }
 
-/// Returns the values of a header, also those that a proxy has joined in one line.
+/// Returns the values of a header, also of values that a proxy has joined in one line.
 ///
 /// A date contains a comma, so each two neighbours are one value as well.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {

@@ -90,7 +90,7 @@ pub(super) fn is_money(sentence: &str) -> bool {
 /// Returns `true` if the first period that a message names is a day or longer. Later ones are
 /// often about other plans.
 ///
-/// A month may be that of a price, and so may a day if the response is not known to be about a
+/// A month may belong to a price, and so may a day if the response is not known to be about a
 /// limit: then the sentence must name one.
 pub(super) fn is_day(sentences: &[String], is_limit: bool) -> bool {
     for sentence in sentences {

@@ -29,7 +29,7 @@ impl RefundableBucket {
 
     /// Drains the bucket until `now` at `rate` units per period.
     ///
-    /// No more than two periods take to drain, so that nobody waits for longer: more may have been
+    /// No more than two periods take to drain, so that no request waits longer: more may have been
     /// used than was reserved, a request may be larger than a learned limit, and a limit lower than
     /// before.
     #[inline]

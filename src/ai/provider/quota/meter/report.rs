@@ -271,8 +271,8 @@ impl Meter {
             .min(report.mark.used)
     }
 
-    /// Returns the reported units that have not left the window, if those of all clients leave as
-    /// ours do.
+    /// Returns the reported units that have not left the window, if the units of all clients leave
+    /// as ours do.
     fn rest(&self, report: &Report, before: u64, now: u64) -> u64 {
         match report.mark.used {
             _ if now.saturating_sub(report.sent) >= self.period => 0,
