@@ -38,6 +38,7 @@ fn tokens(is_bucket: bool, limit: u64) -> Quotas {
     learning(provider.limit(Dimension::Tokens, quota))
 }
 
+#[allow(clippy::unwrap_used)]
 fn send(quotas: &mut Quotas, tokens: u64, now: u64) -> QuotaTicket {
     quotas.decide(Tokens::new(tokens, 0), now).unwrap()
 }
@@ -50,6 +51,7 @@ fn end(quotas: &mut Quotas, ticket: &QuotaTicket, input: u64, now: u64) {
     quotas.settle(ticket, Some(usage), Some(now));
 }
 
+#[allow(clippy::unwrap_used)]
 fn used(quotas: &mut Quotas, now: u64) -> u64 {
     let usage = quotas.usage(now);
     let mut limits = usage.limits();
