@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// Token bucket. If its quota changes, what was used stays used, in units, except for what would take
-/// more than 584 years to refill.
+/// Token bucket. If its quota changes, what was used stays used, in units, except for what would
+/// take more than 584 years to refill.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     /// The instant at which all that was used has refilled.
