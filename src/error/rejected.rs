@@ -185,17 +185,17 @@ impl Rejected {
         self.details.as_ref()?.standings.clone()
     }
 
-    /// Sets the name of the limit, if it has one.
     /// Returns the names of the limits that had no room for the request.
+    #[cfg(feature = "per-key")]
     pub(crate) fn violated(&self) -> Vec<&'static str> {
-        #[cfg(feature = "per-key")]
-        if let Some(Standings { cost, all }) = self.standings().as_deref() {
-            let violated = all.iter().filter(|standing| standing.remaining < *cost);
-            return violated.map(|standing| standing.name).collect();
-        }
-        Vec::new()
+        let standings = self.standings();
+        let all = standings.iter().flat_map(|standings| &standings.all);
+        let cost = standings.as_ref().map_or(0, |standings| standings.cost);
+        let violated = all.filter(|standing| standing.remaining < cost);
+        violated.map(|standing| standing.name).collect()
     }
 
+    /// Sets the name of the limit, if it has one.
     pub(crate) fn named(mut self, name: Option<&'static str>) -> Self {
         if name.is_some() {
             self.details_mut().name = name;

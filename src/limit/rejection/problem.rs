@@ -46,7 +46,10 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let detail = words(&rejected);
+        #[cfg(feature = "per-key")]
         let names = rejected.violated();
+        #[cfg(not(feature = "per-key"))]
+        let names = [];
         let response = head(rejected);
         let json = problem_json(response.status(), &names, &detail);
         let mut response = response.map(|()| B::from_text(json));
