@@ -53,7 +53,7 @@ pub struct Quota {
     units: u64,
     period: Duration,
     burst: u64,
-    margin: Duration,
+    pub(crate) margin: Duration,
 }
 
 /// A quota that makes no sense, with the value at fault. Returned by [`Quota::try_new`].

@@ -92,11 +92,12 @@ impl RefundableWindow {
         self.used
     }
 
-    /// Returns the units of now that still count at `at`.
+    /// Returns the units of now that still count at `at`, even if their starts were not rounded.
     #[inline]
     #[cfg(feature = "provider")]
-    pub(crate) fn used_after(&self, period: u64, at: u64) -> u64 {
-        let leave = |start: &&StartsAt| start.at.saturating_add(period) <= at;
+    pub(crate) fn used_after(&self, period: &Period, at: u64) -> u64 {
+        let at = at.saturating_add(period.part);
+        let leave = |start: &&StartsAt| start.at.saturating_add(period.nanos) <= at;
         let leaving = self.starts.iter().take_while(leave);
         self.used - leaving.map(|start| start.units).sum::<u64>()
     }

@@ -46,9 +46,12 @@ impl RefundableBucket {
 
     /// Returns the units taken now, rounded up.
     pub(super) fn used(&self) -> u64 {
-        let period = i128::from(self.period);
-        let units = (self.debt.max(0) + period - 1) / period;
-        u64::try_from(units).unwrap_or(u64::MAX)
+        let (debt, period) = (self.debt.max(0) as u128, self.period);
+        // Nearly always: a division of 128 bits takes much longer.
+        match u64::try_from(debt) {
+            Ok(debt) => debt.div_ceil(period),
+            Err(_) => u64::try_from(debt.div_ceil(period.into())).unwrap_or(u64::MAX),
+        }
     }
 
     /// Returns the nanoseconds at `rate` until `units` more fit into `capacity`.

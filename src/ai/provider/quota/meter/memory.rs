@@ -59,12 +59,12 @@ impl Tally {
         }
     }
 
-    /// Returns the units of now that still count at `at`, or all if they drain evenly.
+    /// Returns the units of now that still count at `at`, not rounded, or all if they drain evenly.
     #[inline]
     pub(super) fn used_after(&self, at: u64) -> u64 {
         match self {
             Self::RefundableBucket(bucket) => bucket.used(),
-            Self::RefundableWindow(window, period) => window.used_after(period.nanos, at),
+            Self::RefundableWindow(window, period) => window.used_after(period, at),
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Meter {
     counting: Counting,
     /// Includes the margin.
     pub(super) period: u64,
+    margin: u64,
     memory: Tally,
     pub(super) limit: u64,
     /// A burst below the limit.
@@ -51,6 +52,7 @@ impl Meter {
                 _ => counting,
             },
             period,
+            margin: nanos(quota.margin).min(period),
             memory: Tally::new(limit.shape, period, now),
             limit: quota.units().min(MOST),
             burst: (limit.shape == Shape::Bucket && quota.burst_size() < quota.units())
@@ -94,11 +96,10 @@ impl Meter {
         // A request larger than a learned limit is admitted once nothing else counts.
         let capacity = self.capacity() - self.headroom(now).min(self.capacity());
         let capacity = capacity.max(cost).max(1);
-        let held = self.counted(now).saturating_add(self.reserved);
         match &self.memory {
             Tally::RefundableBucket(bucket) => {
                 // Reserved units do not drain. Those of other clients count while ours do.
-                let others = held.saturating_sub(bucket.used());
+                let others = self.others(now).saturating_add(self.reserved);
                 let alone = ahead.saturating_add(cost);
                 let due =
                     |units: u64| bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn);
@@ -113,6 +114,7 @@ impl Meter {
                 }
             }
             Tally::RefundableWindow(..) => {
+                let held = self.used(now);
                 if held.saturating_add(ahead).saturating_add(cost) <= capacity {
                     return Decision::Admit;
                 }

@@ -166,7 +166,7 @@ impl Meter {
         Mark {
             net: reports.net,
             // The provider counts without the margin, and without the parts of a period.
-            used: self.memory.used_after(now.saturating_add(2 * margin)),
+            used: self.memory.used_after(now.saturating_add(self.margin)),
             // Less than zero if more were given back.
             recent: (reports.net.wrapping_sub(reports.early.1) as i64).max(0) as u64,
         }
@@ -244,24 +244,31 @@ impl Meter {
     #[inline]
     pub(in crate::ai::provider::quota) fn counted(&self, now: u64) -> u64 {
         let own = self.memory.used();
-        match self.reports.last(self.period, now) {
-            Some(report) => self.counted_since(report, own, now),
-            None => own,
-        }
+        let ours = match (&self.memory, self.reports.last(self.period, now)) {
+            (Tally::RefundableWindow(..), Some(report)) => {
+                let rest = self.rest(report, self.before(report, own), now);
+                rest.saturating_add_signed(self.since(report, own))
+            }
+            // The level of a bucket was replaced by the report.
+            _ => own,
+        };
+        ours.saturating_add(self.others(now))
     }
 
-    fn counted_since(&self, report: &Report, own: u64, now: u64) -> u64 {
-        let since = self.reports.since(report.mark).min(own as i64);
-        let ours = match self.memory {
-            // Its level was replaced by the report.
-            Tally::RefundableBucket(..) => own,
-            Tally::RefundableWindow(..) => {
-                let rest = self.rest(report, self.before(report, own), now);
-                rest.saturating_add_signed(since)
-            }
-        };
-        let newer = self.reserved.saturating_add(since.max(0) as u64);
-        ours.saturating_add(report.inflow.shared(newer) - newer)
+    /// Returns the units that other clients have taken since the last report.
+    #[inline]
+    pub(super) fn others(&self, now: u64) -> u64 {
+        self.reports.last(self.period, now).map_or(0, |report| {
+            let since = self.since(report, self.memory.used()).max(0) as u64;
+            let newer = self.reserved.saturating_add(since);
+            report.inflow.shared(newer) - newer
+        })
+    }
+
+    /// Returns the units taken since the report that still count, less than zero if more were given
+    /// back.
+    fn since(&self, report: &Report, own: u64) -> i64 {
+        self.reports.since(report.mark).min(own as i64)
     }
 
     /// Returns the own units from before the report that have not left the window.
