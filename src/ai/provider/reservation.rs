@@ -118,14 +118,16 @@ impl Reservation {
 
     #[inline]
     fn end(&mut self, usage: impl FnOnce(Charge) -> Option<TokenUsage>) {
-        if let Some(ticket) = self.ticket.take() {
+        // Not moved out of its place, since it is large.
+        if let Some(ticket) = &self.ticket {
             let mut quotas = self.shared.lock();
             let usage = usage(quotas.on_drop);
             let now = quotas.settles_in_time().then(|| self.shared.now());
-            quotas.settle(&ticket, usage, now);
+            quotas.settle(ticket, usage, now);
             drop(quotas);
             self.shared.tell();
         }
+        self.ticket = None;
     }
 }
 
