@@ -4,7 +4,7 @@
 //! again. Taking a unit moves it by `period / units`. A unit may be taken while the instant is at
 //! most the refill time of a whole burst away.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use crate::{
     limit::{
@@ -13,7 +13,7 @@ use crate::{
         decision::Decision,
         quota::{Quota, nanos},
     },
-    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+    sync::{AtomicU64, Mutex, Ordering, unpoisoned},
 };
 
 /// A quarter of the range: an instant plus a burst leaves the highest bit free. The bucket of an
@@ -159,10 +159,6 @@ impl Gcra {
         let refill = &self.refills[usize::from(word & SECOND_REFILL != 0)];
         (word & LAST_INSTANT, refill.load())
     }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.excess.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Algorithm for Gcra {
@@ -183,7 +179,7 @@ impl Algorithm for Gcra {
     /// What was taken first refills first, and earlier by all that was given back since, which may
     /// have been taken before it. So nothing is given back twice, or after it has refilled.
     fn give_back(&self, mark: &Mark, now: u64) {
-        let _excess = self.lock();
+        let _excess = unpoisoned(self.excess.lock());
         // Relaxed: only changed under the lock.
         let (_, refill) = self.read(self.full_at.load(Ordering::Relaxed));
         let given = self.given.load(Ordering::Relaxed);
@@ -204,7 +200,7 @@ impl Algorithm for Gcra {
 
     fn set_quota(&self, quota: &Quota, now: u64) {
         let refill = Refill::new(quota);
-        let mut excess = self.lock();
+        let mut excess = unpoisoned(self.excess.lock());
         // Relaxed: which refill applies is only changed under the lock.
         let mut word = self.full_at.load(Ordering::Relaxed);
         let other = !word & SECOND_REFILL;

@@ -4,8 +4,6 @@
 //! of the period: it counts a unit for up to one part too long, never too short, and its memory
 //! does not grow with the quota.
 
-use std::sync::PoisonError;
-
 use super::{
     sliding_log::Log,
     sliding_ring::{Ring, Sum},
@@ -19,7 +17,7 @@ use crate::{
         decision::Decision,
         quota::Quota,
     },
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, unpoisoned},
 };
 
 /// The largest quota with a place for each unit: 32 KiB at most.
@@ -74,10 +72,6 @@ impl SlidingCount {
         Self { history, changed }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ChangedWindow>> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Calls `look` with the window, if the quota was ever changed.
     #[cold]
     fn changed<T>(&self, look: impl FnOnce(&mut ChangedWindow) -> T) -> Option<T> {
@@ -85,7 +79,7 @@ impl SlidingCount {
             return None;
         }
         // The thread that has sealed the history holds the lock until there is a window.
-        self.lock().as_mut().map(look)
+        unpoisoned(self.changed.lock()).as_mut().map(look)
     }
 }
 
@@ -108,14 +102,14 @@ impl Algorithm for SlidingCount {
     }
 
     fn give_back(&self, mark: &Mark, _: u64) {
-        match &mut *self.lock() {
+        match &mut *unpoisoned(self.changed.lock()) {
             Some(window) => window.starts.give_back(mark.place, mark.cost),
             None => either!(&self.history, history => history.give_back(mark)),
         }
     }
 
     fn set_quota(&self, quota: &Quota, now: u64) {
-        let mut changed = self.lock();
+        let mut changed = unpoisoned(self.changed.lock());
         let mut window = ChangedWindow::new(quota);
         match changed.take() {
             Some(before) => window.starts = before.starts,
