@@ -94,7 +94,7 @@ impl Meter {
             return Decision::WAIT_FOR_OTHERS;
         }
         // A request larger than a learned limit is admitted once nothing else counts.
-        let capacity = self.capacity() - self.headroom(now).min(self.capacity());
+        let capacity = self.capacity().saturating_sub(self.headroom(now));
         let capacity = capacity.max(cost).max(1);
         match &self.memory {
             Tally::RefundableBucket(bucket) => {

@@ -102,6 +102,9 @@ impl Reports {
             (self.previous, self.current) = (self.current, Inflow::default());
             self.began = report.sent;
         }
+        // What was sent just after it may have arrived before it.
+        let since = self.since(report.mark).max(0) as u64;
+        let since = if report.sent >= self.late.0 { since } else { 0 };
         let Inflow { all, ours } = &mut self.current;
         match rest {
             None => (*all, *ours) = (report.reported, report.mark.used),
@@ -112,16 +115,11 @@ impl Reports {
                 *ours = ours.saturating_add_signed(net);
             }
         }
-        // What was sent just after it may have arrived before it.
-        let since = match report.sent >= self.late.0 {
-            true => self.net.wrapping_sub(report.mark.net) as i64,
-            false => 0,
-        };
         Inflow {
             all: all.saturating_add(self.previous.all),
             ours: ours
                 .saturating_add(self.previous.ours)
-                .saturating_add_signed(since.max(0)),
+                .saturating_add(since),
         }
     }
 }
