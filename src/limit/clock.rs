@@ -103,12 +103,21 @@ impl Counter {
         // so it is at least the one of `latest`.
         let latest = self.latest.load(Ordering::Acquire);
         let behind = self.behind.load(Ordering::Acquire);
+        let offset = behind.wrapping_sub(self.start);
         let shown = self.clock.delta_as_nanos(0, self.clock.raw());
+        // Wraps only if it is far from the latest.
+        let now = shown.wrapping_add(offset);
+        match now.abs_diff(latest) < Self::STEP {
+            true => now,
+            false => self.step(latest, behind, shown),
+        }
+    }
+
+    /// The same for a counter that has moved by a step, or has gone back.
+    #[cold]
+    fn step(&self, latest: u64, behind: u64, shown: u64) -> u64 {
         let at = |behind: u64| shown.saturating_add(behind).saturating_sub(self.start);
         let now = at(behind);
-        if now.abs_diff(latest) < Self::STEP {
-            return now;
-        }
         if now > latest {
             self.latest.fetch_max(now, Ordering::Release);
             return now;

@@ -125,6 +125,7 @@ macro_rules! rate_limit {
             /// Returns [`Rejected`](crate::Rejected) if the request would have to wait, with the
             /// time in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if
             /// the limiter is closed.
+            #[inline]
             pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
                 self.0.take_permit(cost)
             }

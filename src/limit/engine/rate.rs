@@ -78,20 +78,20 @@ impl<A: Algorithm> RateLimiter<A> {
         self.wait_queue.wake_head();
     }
 
-    /// Takes `cost` units now, or returns the rejection of a request that does not wait.
-    #[inline]
-    fn take(&self, cost: u64) -> Result<Mark, Rejected> {
-        if !self.wait_queue.is_idle() {
-            return self.take_behind(cost);
+    /// Takes `cost` units now, and returns `pass` of them. Otherwise returns the rejection of a
+    /// request that does not wait.
+    #[inline(always)]
+    fn take<T>(&self, cost: u64, pass: impl FnOnce(Mark) -> T) -> Result<T, Rejected> {
+        if cost == 0 || !self.wait_queue.is_idle() {
+            return self.take_behind(cost).map(pass);
         }
-        if cost == 0 {
-            return Ok(Mark::default());
+        match self.algorithm.take(cost, self.clock.now()) {
+            Ok(mark) => Ok(pass(mark)),
+            Err(decision) => Err(self.rejected(decision, cost)),
         }
-        let taken = self.algorithm.take(cost, self.clock.now());
-        taken.map_err(|decision| self.rejected(decision, cost))
     }
 
-    /// The same if others wait, or if the limiter is closed.
+    /// The same for nothing, or if others wait, or if the limiter is closed.
     #[cold]
     fn take_behind(&self, cost: u64) -> Result<Mark, Rejected> {
         if self.wait_queue.is_closed() {
@@ -112,18 +112,24 @@ impl<A: Algorithm> RateLimiter<A> {
     /// The same for a request that may give the units back.
     #[inline]
     pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
-        self.permit(|| self.take(cost))
+        let epoch = self.epoch();
+        self.take(cost, |mark| self.permit(epoch, mark))
+    }
+
+    /// Reads the epoch before something is taken.
+    #[inline]
+    fn epoch(&self) -> u64 {
+        // Acquire: pairs with the addition in `set_quota`, so that the mark is not older.
+        self.epoch.load(Ordering::Acquire)
     }
 
     #[inline]
-    fn permit<E>(&self, take: impl FnOnce() -> Result<Mark, E>) -> Result<Permit<'_>, E> {
-        // Acquire: pairs with the addition in `set_quota`, so that the mark is not older.
-        let epoch = self.epoch.load(Ordering::Acquire);
-        Ok(Permit {
+    fn permit(&self, epoch: u64, mark: Mark) -> Permit<'_> {
+        Permit {
             limiter: self,
             epoch,
-            mark: take()?,
-        })
+            mark,
+        }
     }
 
     /// Waits in line for `cost` units, and takes them.
@@ -132,8 +138,12 @@ impl<A: Algorithm> RateLimiter<A> {
         cost: u64,
         max_wait: Duration,
     ) -> Result<Permit<'a>, Rejected> {
-        let in_turn = || self.algorithm.take_in_turn(cost, self.clock.now());
-        let take = |front: Front<Arc<Self>>| front.take_by(|_, _| self.permit(in_turn).ok());
+        let in_turn = || {
+            let epoch = self.epoch();
+            let taken = self.algorithm.take_in_turn(cost, self.clock.now());
+            taken.ok().map(|mark| self.permit(epoch, mark))
+        };
+        let take = |front: Front<Arc<Self>>| front.take_by(|_, _| in_turn());
         acquire_by(self, cost, max_wait, self.take_permit(cost), take).await
     }
 
@@ -161,7 +171,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
 
     #[inline]
     fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
-        self.take(*cost).map(drop)
+        self.take(*cost, drop)
     }
 
     fn join(&self, cost: &u64, patience: Patience) -> Result<Waiter, Rejected> {
