@@ -113,7 +113,7 @@ impl Reservation {
     }
 
     pub(super) fn learns(&self) -> bool {
-        self.ticket.as_ref().is_some_and(|ticket| ticket.learns)
+        self.ticket.as_ref().is_some_and(QuotaTicket::learns)
     }
 
     #[inline]

@@ -47,6 +47,12 @@ impl Period {
         let part = nanos.div_ceil(PARTS).max(1);
         Self { nanos, part }
     }
+
+    /// Returns the latest instant to which `at` may be rounded.
+    #[cfg(feature = "provider")]
+    pub(crate) fn rounded_up(&self, at: u64) -> u64 {
+        at.saturating_add(self.part)
+    }
 }
 
 // ===== impl RefundableWindow =====
@@ -87,19 +93,25 @@ impl RefundableWindow {
     }
 
     /// Returns the units that counted at the last [advance](Self::advance), plus those taken since.
+    #[inline]
     #[cfg(any(feature = "per-key", feature = "provider", test))]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
 
-    /// Returns the units of now that still count at `at`, even if their starts were not rounded.
-    #[inline]
+    /// Returns the units that leave by `at`, and when the first of the others leaves, or 0 if there
+    /// are no others.
     #[cfg(feature = "provider")]
-    pub(crate) fn used_after(&self, period: &Period, at: u64) -> u64 {
-        let at = at.saturating_add(period.part);
-        let leave = |start: &&StartsAt| start.at.saturating_add(period.nanos) <= at;
-        let leaving = self.starts.iter().take_while(leave);
-        self.used - leaving.map(|start| start.units).sum::<u64>()
+    pub(crate) fn leaving(&self, period: &Period, at: u64) -> (u64, u64) {
+        let mut units = 0;
+        for start in &self.starts {
+            let leaves = start.at.saturating_add(period.nanos);
+            if leaves > at {
+                return (units, leaves);
+            }
+            units += start.units;
+        }
+        (units, 0)
     }
 
     /// Returns the units that count at `now`.

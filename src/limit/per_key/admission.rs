@@ -7,6 +7,7 @@ use super::{
     kind::{Kind, Want},
     permit::Permit,
     state::PerKeyState,
+    table::Admission,
 };
 use crate::{
     error::{Reason, Rejected},
@@ -24,26 +25,20 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
-        let missing = match demand.client {
-            Client::Exempt => return Ok(Permit::uncounted()),
-            Client::Key(_) | Client::Shared => None,
-            Client::MissingKey(status) => Some(Rejected::missing_key(K::LIMIT, status)),
-            Client::MissingPeer => Some(Rejected::new(K::LIMIT, Reason::MissingPeer, None)),
-        };
-        if let Some(missing) = missing {
-            let rejected = missing.named(self.table.name());
-            #[cfg(feature = "tracing")]
-            if rejected.reason() == Reason::MissingPeer {
-                self.peer_missing
-                    .call_once(|| tracing::error!("{rejected}"));
-            }
-            return reject(self, demand, rejected, false, max_wait);
+        if !matches!(demand.client, Client::Key(_) | Client::Shared) {
+            return enter_without_key(self, demand, max_wait);
         }
         if self.table.is_closed() {
             return Err(closed::<K>(self.table.name()));
         }
         let taken = take(self, demand, Want::at_once(demand.cost));
-        taken.or_else(|(rejected, shared)| reject(self, demand, rejected, shared, max_wait))
+        match taken.mark {
+            Ok(mark) => Ok(Permit::new(self, demand, mark, taken.left, taken.shared)),
+            Err(rejected) => {
+                let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
+                reject(self, demand, rejected, taken.shared, max_wait)
+            }
+        }
     }
 
     fn join(&self, demand: &Demand<K::Plan>, patience: Patience) -> Result<Waiter, Rejected> {
@@ -72,7 +67,9 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 
     fn take_in_turn(&self, demand: &Demand<K::Plan>) -> Option<Permit<K>> {
-        take(self, demand, Want::in_turn(demand.cost)).ok()
+        let taken = take(self, demand, Want::in_turn(demand.cost));
+        let mark = taken.mark.ok()?;
+        Some(Permit::new(self, demand, mark, taken.left, taken.shared))
     }
 
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
@@ -87,21 +84,33 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 }
 
-/// Takes what a request asks for. A rejection says as well whether it is by the limit that new keys
-/// share.
+/// Takes what a request asks for.
 #[inline]
-fn take<K: Kind>(
-    state: &Arc<PerKeyState<K>>,
-    demand: &Demand<K::Plan>,
-    want: Want,
-) -> Result<Permit<K>, (Rejected, bool)> {
+fn take<K: Kind>(state: &PerKeyState<K>, demand: &Demand<K::Plan>, want: Want) -> Admission<K> {
     let (key, now) = (demand.counted_key(), state.clock.now());
-    let taken = state.table.take(key, demand.plan, want, now);
-    let standing = |rejected| standing_at::<K>(rejected, demand.cost, &taken.left);
-    match taken.mark {
-        Ok(mark) => Ok(Permit::new(state, demand, mark, taken.left, taken.shared)),
-        Err(rejected) => Err((standing(rejected), taken.shared)),
+    state.table.take(key, demand.plan, want, now)
+}
+
+/// Enters a request that is exempt, or has no key.
+#[cold]
+fn enter_without_key<K: Kind>(
+    state: &PerKeyState<K>,
+    demand: &Demand<K::Plan>,
+    max_wait: Duration,
+) -> Result<Permit<K>, Rejected> {
+    let missing = match demand.client {
+        Client::MissingKey(status) => Rejected::missing_key(K::LIMIT, status),
+        Client::MissingPeer => Rejected::new(K::LIMIT, Reason::MissingPeer, None),
+        Client::Exempt | Client::Key(_) | Client::Shared => return Ok(Permit::uncounted()),
+    };
+    let rejected = missing.named(state.table.name());
+    #[cfg(feature = "tracing")]
+    if rejected.reason() == Reason::MissingPeer {
+        state
+            .peer_missing
+            .call_once(|| tracing::error!("{rejected}"));
     }
+    reject(state, demand, rejected, false, max_wait)
 }
 
 /// Returns the rejection of a limiter that is closed.
@@ -112,6 +121,7 @@ pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
 }
 
 /// Adds the state of the key's limits to the rejection of a request.
+#[cold]
 fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
     let mut all = Vec::new();
     K::standings(left, &mut |standing| all.push(standing));

@@ -139,8 +139,6 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// Takes `cost` units of `key` now. It never overtakes requests of the key that wait.
     ///
-    /// The permit allocates a small box.
-    ///
     /// # Errors
     ///
     /// [`Rejected`] if they are not available, with the time until they are.

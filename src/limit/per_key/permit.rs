@@ -18,8 +18,8 @@ use crate::{
 /// [refunded](Self::refund).
 pub struct Permit<K: Kind> {
     left: Option<K::Left>,
-    // Boxed and only there if it is needed, so that the future of a request is small.
-    ticket: Option<Box<PermitTicket<K>>>,
+    /// Only there if it is needed.
+    ticket: Option<PermitTicket<K>>,
     /// Why the request would have been rejected, if the limit is a shadow.
     pub(super) rejection: Option<Box<Rejected>>,
 }
@@ -62,15 +62,13 @@ impl<K: Kind> Permit<K> {
         left: K::Left,
         shared: bool,
     ) -> Self {
-        let ticket = (K::HELD || demand.settles).then(|| {
-            Box::new(PermitTicket {
-                state: state.clone(),
-                key: demand.counted_key(),
-                plan: demand.plan,
-                cost: demand.cost,
-                mark,
-                shared,
-            })
+        let ticket = (K::HELD || demand.settles).then(|| PermitTicket {
+            state: state.clone(),
+            key: demand.counted_key(),
+            plan: demand.plan,
+            cost: demand.cost,
+            mark,
+            shared,
         });
         Self {
             left: Some(left),

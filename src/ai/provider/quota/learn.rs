@@ -24,7 +24,8 @@ impl Quotas {
         if !self.learns {
             return;
         }
-        self.hear(ticket, &ticket.marks, limits, now);
+        let marks = self.marks_of(ticket);
+        self.hear(ticket, &marks, limits, now);
         let period = nanos(self.provider.minute());
         self.flight.answered(period, now);
         self.feel_for_more(period, now);

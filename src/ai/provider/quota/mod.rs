@@ -12,6 +12,7 @@ mod bucket;
 mod feel;
 mod flight;
 mod learn;
+mod marks;
 mod meter;
 mod outlook;
 mod pause;
@@ -26,7 +27,8 @@ use std::time::Duration;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
-    meter::{MOST, Mark, Meter},
+    marks::{Marks, RequestMarks},
+    meter::{MOST, Meter},
     pause::Pause,
     queued::QueuedTokens,
 };
@@ -56,6 +58,7 @@ pub(crate) struct Quotas {
     meters: Vec<Meter>,
     felt: Option<Felt>,
     flight: RequestsInFlight,
+    marks: Marks,
     pause: Pause,
     /// The tokens of all queued requests.
     queued: QueuedTokens,
@@ -82,6 +85,7 @@ impl Quotas {
             flight: RequestsInFlight::new(provider.concurrency()),
             meters,
             felt: None,
+            marks: Marks::default(),
             pause: Pause::new(seed),
             queued: QueuedTokens::default(),
             provider: *provider,
@@ -155,7 +159,7 @@ impl Quotas {
         usage: Option<TokenUsage>,
         now: Option<u64>,
     ) {
-        self.flight.end();
+        self.end(ticket);
         let accounting = self.provider.accounting();
         for (meter, cost) in ticket.of(&mut self.meters) {
             if let Some(now) = now {
@@ -168,7 +172,7 @@ impl Quotas {
 
     /// Ends a request that was never sent.
     pub(crate) fn refund(&mut self, ticket: &QuotaTicket) {
-        self.flight.end();
+        self.end(ticket);
         for (meter, cost) in ticket.of(&mut self.meters) {
             meter.refund(ticket.at, cost);
         }
@@ -184,8 +188,8 @@ impl Quotas {
         told: &RateLimits,
         now: u64,
     ) {
-        self.flight.end();
-        let mut marks = ticket.marks;
+        let mut marks = self.marks_of(ticket);
+        self.end(ticket);
         let felt = self.felt_place();
         for (n, (meter, cost)) in ticket.of(&mut self.meters).enumerate() {
             // Without a report, the request counts: some providers count it.
@@ -196,6 +200,17 @@ impl Quotas {
         }
         self.hear(ticket, &marks, told, now);
         self.heed(ticket, class, wait, told, now);
+    }
+
+    fn end(&mut self, ticket: &QuotaTicket) {
+        self.flight.end();
+        self.marks.leave(ticket.marks);
+    }
+
+    /// Returns the marks of a request in flight.
+    fn marks_of(&mut self, ticket: &QuotaTicket) -> RequestMarks {
+        let marks = ticket.marks.map(|place| *self.marks.of(place));
+        marks.unwrap_or_default()
     }
 
     /// Returns when all limits have room, and the last of them to have it: behind `share` parts of
@@ -230,12 +245,13 @@ impl Quotas {
 
     #[inline]
     fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
-        let mut marks = [Mark::default(); MOST_METERS];
-        for (meter, mark) in self.meters.iter_mut().zip(&mut marks) {
+        let place = self.learns.then(|| self.marks.join());
+        let mut marks = place.map(|place| self.marks.of(place));
+        for (n, meter) in self.meters.iter_mut().enumerate() {
             let cost = meter.cost(tokens);
             let counted = meter.admit(cost, now, in_turn);
-            if self.learns {
-                *mark = meter.mark(counted, self.margin, now);
+            if let Some(marks) = &mut marks {
+                marks[n] = meter.mark(counted, self.margin, now);
             }
         }
         self.flight.start();
@@ -246,9 +262,8 @@ impl Quotas {
         QuotaTicket {
             at: now,
             tokens,
-            marks,
+            marks: place,
             known: self.meters.len() as u8,
-            learns: self.learns,
         }
     }
 }

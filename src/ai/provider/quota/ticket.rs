@@ -1,9 +1,6 @@
 //! What an admitted request has taken.
 
-use super::{
-    MOST_METERS,
-    meter::{Mark, Meter},
-};
+use super::meter::Meter;
 use crate::ai::tokens::Tokens;
 
 /// An admitted request.
@@ -11,17 +8,20 @@ use crate::ai::tokens::Tokens;
 pub(crate) struct QuotaTicket {
     pub(super) at: u64,
     pub(super) tokens: Tokens,
-    /// The mark of each limit for its response; unused if learning is off.
-    pub(super) marks: [Mark; MOST_METERS],
+    /// Where its marks are, if its response is learned from.
+    pub(super) marks: Option<usize>,
     /// The number of limits at that time.
     pub(super) known: u8,
-    /// Whether its response is learned from.
-    pub(crate) learns: bool,
 }
 
 // ===== impl QuotaTicket =====
 
 impl QuotaTicket {
+    /// Returns whether its response is learned from.
+    pub(crate) fn learns(&self) -> bool {
+        self.marks.is_some()
+    }
+
     /// Returns the limits that it took from, each with the units.
     pub(super) fn of<'a>(
         &'a self,

@@ -8,7 +8,27 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) enum Tally {
     RefundableBucket(RefundableBucket),
-    RefundableWindow(RefundableWindow, Period),
+    RefundableWindow(RefundableWindow, Period, Leaving),
+}
+
+/// The units of a window that are about to leave it, counted again only if they have changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Leaving {
+    units: u64,
+    /// When the first of the others leaves. 0 if an older start has changed.
+    next: u64,
+}
+
+// ===== impl Leaving =====
+
+impl Leaving {
+    /// Handles a change of the units that leave at `leaves`.
+    #[inline]
+    fn changed(&mut self, leaves: u64) {
+        if leaves < self.next {
+            self.next = 0;
+        }
+    }
 }
 
 // ===== impl Tally =====
@@ -18,7 +38,8 @@ impl Tally {
         match shape {
             Shape::Bucket => Self::RefundableBucket(RefundableBucket::new(period, now)),
             Shape::Window => {
-                Self::RefundableWindow(RefundableWindow::with_room(), Period::in_parts(period))
+                let (window, period) = (RefundableWindow::with_room(), Period::in_parts(period));
+                Self::RefundableWindow(window, period, Leaving::default())
             }
         }
     }
@@ -27,7 +48,12 @@ impl Tally {
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         match self {
             Self::RefundableBucket(bucket) => bucket.advance(now, rate),
-            Self::RefundableWindow(window, period) => window.advance(period.nanos, now),
+            Self::RefundableWindow(window, period, leaving) => {
+                let used = window.used();
+                window.advance(period.nanos, now);
+                // If others have left as well, they are counted again.
+                leaving.units = leaving.units.saturating_sub(used - window.used());
+            }
         }
     }
 
@@ -35,7 +61,11 @@ impl Tally {
     pub(super) fn take(&mut self, units: u64, now: u64, in_turn: bool) {
         match self {
             Self::RefundableBucket(bucket) => bucket.take(units, in_turn),
-            Self::RefundableWindow(window, period) => window.take(window.start(period, now), units),
+            Self::RefundableWindow(window, period, leaving) => {
+                let at = window.start(period, now);
+                window.take(at, units);
+                leaving.changed(at.saturating_add(period.nanos));
+            }
         }
     }
 
@@ -44,9 +74,10 @@ impl Tally {
     pub(super) fn give_back(&mut self, at: u64, units: u64) -> u64 {
         match self {
             Self::RefundableBucket(bucket) => bucket.give_back(at, units),
-            Self::RefundableWindow(window, period) => {
-                let used = window.used();
-                window.give_back(window.start(period, at), units);
+            Self::RefundableWindow(window, period, leaving) => {
+                let (used, at) = (window.used(), window.start(period, at));
+                window.give_back(at, units);
+                leaving.changed(at.saturating_add(period.nanos));
                 used - window.used()
             }
         }
@@ -55,16 +86,23 @@ impl Tally {
     pub(super) fn used(&self) -> u64 {
         match self {
             Self::RefundableBucket(bucket) => bucket.used(),
-            Self::RefundableWindow(window, _) => window.used(),
+            Self::RefundableWindow(window, ..) => window.used(),
         }
     }
 
     /// Returns the units of now that still count at `at`, not rounded, or all if they drain evenly.
     #[inline]
-    pub(super) fn used_after(&self, at: u64) -> u64 {
+    pub(super) fn used_after(&mut self, at: u64) -> u64 {
         match self {
             Self::RefundableBucket(bucket) => bucket.used(),
-            Self::RefundableWindow(window, period) => window.used_after(period, at),
+            Self::RefundableWindow(window, period, leaving) => {
+                let at = period.rounded_up(at);
+                if at >= leaving.next {
+                    let (units, next) = window.leaving(period, at);
+                    *leaving = Leaving { units, next };
+                }
+                window.used() - leaving.units
+            }
         }
     }
 
@@ -72,7 +110,7 @@ impl Tally {
     pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
         match self {
             Self::RefundableBucket(bucket) => bucket.resets_in(rate),
-            Self::RefundableWindow(window, period) => {
+            Self::RefundableWindow(window, period, _) => {
                 window.empty_at(period.nanos).saturating_sub(now)
             }
         }

@@ -289,7 +289,7 @@ impl Meter {
     /// Returns when `over` counted units have left the window, or `None` if only the end of
     /// responses frees them.
     pub(super) fn gone_at(&self, over: u64, now: u64) -> Option<u64> {
-        let Tally::RefundableWindow(window, _) = &self.memory else {
+        let Tally::RefundableWindow(window, ..) = &self.memory else {
             return None;
         };
         let Some(report) = self.reports.last(self.period, now) else {
