@@ -114,7 +114,11 @@ impl ProviderLimiter {
     pub fn try_acquire(&self, tokens: Tokens) -> Result<Reservation, Rejected> {
         let ask = TokenRequest::plain(tokens);
         let entered = self.0.enter(&ask, Duration::ZERO);
-        entered.inspect_err(|rejected| drop(self.0.refuse(&ask, rejected)))
+        // Not by `inspect_err`, which moves the reservation.
+        if let Err(rejected) = &entered {
+            drop(self.0.refuse(&ask, rejected));
+        }
+        entered
     }
 
     /// Waits in the queue until the request fits into all limits, and takes from them.

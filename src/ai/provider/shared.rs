@@ -88,6 +88,7 @@ impl ProviderState {
         self.clock.now()
     }
 
+    #[inline]
     fn reserve(self: &Arc<Self>, ticket: QuotaTicket, ask: &TokenRequest) -> Reservation {
         Reservation {
             shared: self.clone(),

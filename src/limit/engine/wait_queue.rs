@@ -96,6 +96,7 @@ impl WaitQueue {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) & CLOSED != 0
     }
@@ -133,6 +134,7 @@ impl WaitQueue {
     ///
     /// No wake-up is lost. Either this sees the request in the queue, or the request, which looks
     /// only after it has joined, sees the change: the fences here and in `join` are in one order.
+    #[inline]
     pub(crate) fn wake_head(&self) {
         fence(Ordering::SeqCst);
         if self.waiting() > 0 {

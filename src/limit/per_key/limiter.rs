@@ -145,7 +145,11 @@ impl<K: Kind> PerKeyLimiter<K> {
     pub fn try_acquire(&self, key: ClientKey, cost: u64) -> Result<Permit<K>, Rejected> {
         let demand = demand(key, cost);
         let entered = self.0.enter(&demand, Duration::ZERO);
-        entered.inspect_err(|rejected| drop(self.0.refuse(&demand, rejected)))
+        // Not by `inspect_err`, which moves the permit.
+        if let Err(rejected) = &entered {
+            drop(self.0.refuse(&demand, rejected));
+        }
+        entered
     }
 
     /// Waits in the queue of `key` for `cost` units, as long as it takes, and takes them.

@@ -38,6 +38,7 @@ struct PermitTicket<K: Kind> {
 
 impl<K: Kind> Permit<K> {
     /// Creates the permit of a request that passes without being counted.
+    #[inline]
     pub(super) fn uncounted() -> Self {
         Self {
             left: None,
@@ -62,19 +63,21 @@ impl<K: Kind> Permit<K> {
         left: K::Left,
         shared: bool,
     ) -> Self {
-        let ticket = (K::HELD || demand.settles).then(|| PermitTicket {
-            state: state.clone(),
-            key: demand.counted_key(),
-            plan: demand.plan,
-            cost: demand.cost,
-            mark,
-            shared,
-        });
-        Self {
+        let mut permit = Self {
             left: Some(left),
-            ticket,
-            rejection: None,
+            ..Self::uncounted()
+        };
+        if K::HELD || demand.settles {
+            permit.ticket = Some(PermitTicket {
+                state: state.clone(),
+                key: demand.counted_key(),
+                plan: demand.plan,
+                cost: demand.cost,
+                mark,
+                shared,
+            });
         }
+        permit
     }
 
     /// Shows the state of each of the key's limits, if the request was counted.

@@ -45,6 +45,7 @@ impl RefundableBucket {
     }
 
     /// Returns the units taken now, rounded up.
+    #[inline]
     pub(super) fn used(&self) -> u64 {
         let (debt, period) = (self.debt.max(0) as u128, self.period);
         // Nearly always: a division of 128 bits takes much longer.
@@ -93,10 +94,12 @@ impl RefundableBucket {
         self.due(0, 0, rate, false)
     }
 
+    #[inline]
     fn base(&self, in_turn: bool) -> i128 {
         if in_turn { self.debt } else { self.debt.max(0) }
     }
 
+    #[inline]
     fn scaled(&self, units: u64) -> i128 {
         i128::from(units) * i128::from(self.period)
     }

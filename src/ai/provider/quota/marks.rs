@@ -37,7 +37,7 @@ impl Marks {
 
     /// Frees the place of a request that has ended.
     #[inline]
-    pub(super) fn leave(&mut self, place: Option<usize>) {
-        self.free.extend(place);
+    pub(super) fn leave(&mut self, place: usize) {
+        self.free.push(place);
     }
 }

@@ -276,16 +276,15 @@ impl<K: Kind> Shard<K> {
 impl<K: Kind> Admission<K> {
     #[inline]
     fn of(count: &mut K, rule: &K::Rule, want: Want, now: u64, shared: bool) -> Self {
-        let mark = count.take(rule, want, now);
-        Self {
-            mark: if shared {
-                mark.map_err(not_for_ever)
-            } else {
-                mark
-            },
+        let mut admission = Self {
+            mark: count.take(rule, want, now),
             left: count.left(rule, now),
             shared,
+        };
+        if shared {
+            admission.mark = admission.mark.map_err(not_for_ever);
         }
+        admission
     }
 }
 

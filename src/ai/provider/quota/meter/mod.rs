@@ -83,6 +83,7 @@ impl Meter {
     }
 
     /// Returns the most units that fit at one instant.
+    #[inline]
     pub(super) fn capacity(&self) -> u64 {
         self.burst.map_or(self.limit, |burst| burst.min(self.limit))
     }
@@ -179,11 +180,13 @@ impl Meter {
         self.give_back(at, cost)
     }
 
+    #[inline]
     fn take_more(&mut self, at: u64, units: u64) {
         self.memory.take(units, at, false);
         self.reports.count(units, 0);
     }
 
+    #[inline]
     fn give_back(&mut self, at: u64, units: u64) -> u64 {
         let returned = self.memory.give_back(at, units);
         self.reports.count(0, returned);
