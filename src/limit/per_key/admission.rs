@@ -25,20 +25,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
-        if !matches!(demand.client, Client::Key(_) | Client::Shared) {
-            return enter_without_key(self, demand, max_wait);
-        }
-        if self.table.is_closed() {
-            return Err(closed::<K>(self.table.name()));
-        }
-        let taken = take(self, demand, Want::at_once(demand.cost));
-        match taken.mark {
-            Ok(mark) => Ok(Permit::new(self, demand, mark, taken.left, taken.shared)),
-            Err(rejected) => {
-                let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
-                reject(self, demand, rejected, taken.shared, max_wait)
-            }
-        }
+        enter(self, demand, max_wait, |_| {})
     }
 
     fn join(&self, demand: &Demand<K::Plan>, patience: Patience) -> Result<Waiter, Rejected> {
@@ -81,6 +68,31 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     fn left(&self, demand: &Demand<K::Plan>) {
         self.table.leave(demand.counted_key(), self.clock.now());
+    }
+}
+
+/// Admits a request at once, or calls `refused` with its rejection. An admitted one returns in the
+/// branch that has made the permit, since that is large and would be moved otherwise.
+#[inline]
+pub(super) fn enter<K: Kind>(
+    state: &Arc<PerKeyState<K>>,
+    demand: &Demand<K::Plan>,
+    max_wait: Duration,
+    refused: impl FnOnce(&Rejected),
+) -> Result<Permit<K>, Rejected> {
+    if !matches!(demand.client, Client::Key(_) | Client::Shared) {
+        return enter_without_key(state, demand, max_wait).inspect_err(refused);
+    }
+    if state.table.is_closed() {
+        return Err(closed::<K>(state.table.name())).inspect_err(refused);
+    }
+    let taken = take(state, demand, Want::at_once(demand.cost));
+    match taken.mark {
+        Ok(mark) => Ok(Permit::new(state, demand, mark, taken.left, taken.shared)),
+        Err(rejected) => {
+            let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
+            reject(state, demand, rejected, taken.shared, max_wait).inspect_err(refused)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    admission::enter,
     by_key::{Client, Demand},
     kind::{Bucket, InFlight, Kind, Rate, Window},
     permit::Permit,
@@ -144,12 +145,8 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// [`Rejected`] if they are not available, with the time until they are.
     pub fn try_acquire(&self, key: ClientKey, cost: u64) -> Result<Permit<K>, Rejected> {
         let demand = demand(key, cost);
-        let entered = self.0.enter(&demand, Duration::ZERO);
-        // Not by `inspect_err`, which moves the permit.
-        if let Err(rejected) = &entered {
-            drop(self.0.refuse(&demand, rejected));
-        }
-        entered
+        let refused = |rejected: &Rejected| drop(self.0.refuse(&demand, rejected));
+        enter(&self.0, &demand, Duration::ZERO, refused)
     }
 
     /// Waits in the queue of `key` for `cost` units, as long as it takes, and takes them.
