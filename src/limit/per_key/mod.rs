@@ -72,9 +72,8 @@
 //! # Performance
 //!
 //! A request locks one of 32 or more parts of the table. A known key allocates nothing, except a
-//! window that grows, and a small box for what is given back or settled. No thread or timer
-//! maintains the table: requests with new keys remove idle ones, one part at a time. Each queue has
-//! one timer, and so has each request in it.
+//! window that grows. No thread or timer maintains the table: requests with new keys remove idle
+//! ones, one part at a time. Each queue has one timer, and so has each request in it.
 
 mod admission;
 pub mod body;
