@@ -63,7 +63,6 @@ pin_project! {
 }
 
 /// The next step of a request. Not boxed, since most requests are sent at once.
-#[expect(clippy::large_enum_variant)]
 enum Next<S> {
     Send(Dispatch<S>),
     Wait(Race<S>),
