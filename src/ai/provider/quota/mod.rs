@@ -195,7 +195,7 @@ impl Quotas {
             // Without a report, the request counts: some providers count it.
             if meter.dimension != Dimension::Requests || !told.is_empty() || felt == Some(n) {
                 let returned = meter.refund(ticket.at, cost);
-                marks[n] = marks[n].without(returned);
+                marks[n] = marks[n].without(returned, cost);
             }
         }
         self.hear(ticket, &marks, told, now);

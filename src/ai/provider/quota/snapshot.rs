@@ -37,7 +37,7 @@ impl Quotas {
             limit: meter.limit,
             ours: meter.ours(now),
             used: meter.counted(now),
-            reserved: meter.reserved,
+            reserved: meter.pending(now),
             resets_in: Duration::from_nanos(meter.resets_in(now)),
         });
         for (place, limit) in usage.limits.iter_mut().zip(meters.chain(concurrency)) {

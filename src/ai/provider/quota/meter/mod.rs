@@ -30,7 +30,7 @@ pub(super) struct Meter {
     /// A burst below the limit.
     burst: Option<u64>,
     /// Reserved for responses that have not ended, if they count only then.
-    pub(super) reserved: u64,
+    reserved: u64,
     /// Learned from headers. A request larger than this is not rejected here; the provider decides.
     is_learned: bool,
     /// When the meter was created.
@@ -100,14 +100,15 @@ impl Meter {
         match &self.memory {
             Tally::RefundableBucket(bucket) => {
                 // Reserved units do not drain. Those of other clients count while ours do.
-                let others = self.others(now).saturating_add(self.reserved);
+                let pending = self.pending(now);
+                let others = self.others(now).saturating_add(pending);
                 let alone = ahead.saturating_add(cost);
                 let due =
                     |units: u64| bucket.due(units.min(2 * MOST), capacity, self.limit, in_turn);
                 match due(alone.saturating_add(others)) {
                     0 => Decision::Admit,
-                    _ if self.reserved.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
-                    wait if self.reserved > 0 => Decision::after(wait),
+                    _ if pending.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
+                    wait if pending > 0 => Decision::after(wait),
                     wait => {
                         let drained = bucket.resets_in(self.limit).max(due(alone));
                         Decision::after(wait.min(drained))
@@ -195,7 +196,7 @@ impl Meter {
 
     /// Returns the units that count or are reserved.
     pub(super) fn used(&self, now: u64) -> u64 {
-        self.counted(now).saturating_add(self.reserved)
+        self.counted(now).saturating_add(self.pending(now))
     }
 
     /// Returns the nanoseconds until nothing is taken.

@@ -23,6 +23,8 @@ pub(in crate::ai::provider::quota) struct Mark {
     used: u64,
     /// Units taken within the margin before it, which may arrive after it.
     recent: u64,
+    /// Units reserved for responses that have not ended.
+    reserved: u64,
 }
 
 /// What a meter has learned from reports.
@@ -64,12 +66,14 @@ struct Inflow {
 // ===== impl Mark =====
 
 impl Mark {
-    /// Returns the mark of a request whose `units` the provider has not counted.
-    pub(in crate::ai::provider::quota) fn without(self, units: u64) -> Self {
+    /// Returns the mark of a request that the provider has not counted, without its `counted` and
+    /// its `reserved` units.
+    pub(in crate::ai::provider::quota) fn without(self, counted: u64, reserved: u64) -> Self {
         Self {
-            net: self.net.wrapping_sub(units),
-            used: self.used.saturating_sub(units),
-            recent: self.recent.saturating_sub(units),
+            net: self.net.wrapping_sub(counted),
+            used: self.used.saturating_sub(counted),
+            recent: self.recent.saturating_sub(counted),
+            reserved: self.reserved.saturating_sub(reserved),
         }
     }
 }
@@ -107,10 +111,15 @@ impl Reports {
         let since = if report.sent >= self.late.0 { since } else { 0 };
         let Inflow { all, ours } = &mut self.current;
         match rest {
-            None => (*all, *ours) = (report.reported, report.mark.used),
+            None => {
+                let Mark { used, reserved, .. } = report.mark;
+                (*all, *ours) = (report.reported, used.saturating_add(reserved));
+            }
             Some(rest) => {
-                let net = self.last.map_or(0, |last| last.mark.net);
-                let net = report.mark.net.wrapping_sub(net) as i64;
+                // With what was in flight, which the provider may count.
+                let net = |mark: Mark| mark.net.wrapping_add(mark.reserved);
+                let last = self.last.map_or(0, |last| net(last.mark));
+                let net = net(report.mark).wrapping_sub(last) as i64;
                 *all = all.saturating_add(report.reported).saturating_sub(rest);
                 *ours = ours.saturating_add_signed(net);
             }
@@ -167,6 +176,7 @@ impl Meter {
             used: self.memory.used_after(now.saturating_add(self.margin)),
             // Less than zero if more were given back.
             recent: (reports.net.wrapping_sub(reports.early.1) as i64).max(0) as u64,
+            reserved: self.reserved,
         }
     }
 
@@ -258,9 +268,28 @@ impl Meter {
     pub(super) fn others(&self, now: u64) -> u64 {
         self.reports.last(self.period, now).map_or(0, |report| {
             let since = self.since(report, self.memory.used()).max(0) as u64;
-            let newer = self.reserved.saturating_add(since);
+            let newer = self.pending(now).saturating_add(since);
             report.inflow.shared(newer) - newer
         })
+    }
+
+    /// Returns the units reserved for responses that have not ended, less those of the last report.
+    ///
+    /// Some providers count them at admission, so that the report includes them, and others at
+    /// completion. Either way, what has started since the report counts at least, and what has
+    /// ended since then. If other clients share the key, more stays reserved, as they have requests
+    /// in flight as well.
+    #[inline]
+    pub(in crate::ai::provider::quota) fn pending(&self, now: u64) -> u64 {
+        if self.reserved == 0 {
+            return 0;
+        }
+        let report = self.reports.last(self.period, now);
+        let included = report.map_or(0, |report| {
+            let Inflow { all, ours } = report.inflow;
+            scale(report.mark.reserved, ours, all.max(ours))
+        });
+        self.reserved.saturating_sub(included)
     }
 
     /// Returns the units taken since the report that still count, less than zero if more were given

@@ -124,6 +124,31 @@ fn rejections_without_a_reservation_count_once() {
 }
 
 #[test]
+fn a_report_may_include_what_is_in_flight() {
+    for is_bucket in [false, true] {
+        let provider = shaped("p", is_bucket).counting(Accounting::GEMINI);
+        let quota = Quota::new(1_000, Duration::from_secs(60));
+        let mut quotas = learning(provider.limit(Dimension::Tokens, quota));
+        let tickets: Vec<_> = (0..5).map(|_| send(&mut quotas, 100, SECOND)).collect();
+        // The provider counts at admission.
+        quotas.observe(&tickets[4], &told(1_000, 500), SECOND);
+        let sums = |quotas: &mut Quotas| {
+            let usage = quotas.usage(SECOND);
+            let limit = usage.get(Dimension::Tokens).copied();
+            limit.map(|limit| (limit.used, limit.reserved))
+        };
+        assert_eq!(sums(&mut quotas), Some((500, 0)));
+        let sixth = send(&mut quotas, 100, SECOND);
+        assert_eq!(sums(&mut quotas), Some((500, 100)));
+        // It may count at completion.
+        end(&mut quotas, &tickets[0], 100, SECOND);
+        assert_eq!(sums(&mut quotas), Some((600, 0)));
+        end(&mut quotas, &sixth, 100, SECOND);
+        assert_eq!(sums(&mut quotas), Some((700, 0)));
+    }
+}
+
+#[test]
 fn a_late_report_keeps_what_was_sent_since() {
     let mut quotas = tokens(true, 6_000);
     let slow = send(&mut quotas, 100, SECOND);
