@@ -114,8 +114,9 @@
 //!   more.
 //! - A reported limit replaces the configured one, higher or lower, at once. A request that costs
 //!   more than a learned limit starts once nothing else counts: the provider may accept it.
-//! - A limit that was not configured is added: as a bucket, if its usage recovers in proportion to
-//!   time, or else as a window. If no limits are known, one request may be in flight at first, and
+//! - Reset times tell the shape while little is used: a limit whose usage recovers in proportion to
+//!   time is a bucket, and any other is a window. This replaces the configured shape.
+//! - A limit that was not configured is added, as a window if its shape is not known. If no limits are known, one request may be in flight at first, and
 //!   twice as many after each response.
 //! - If the usage grows by more than this client sends, other clients share the key. In the last
 //!   and the current period each unit of this client then stands for several, at most eight, and a

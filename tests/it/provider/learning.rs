@@ -24,7 +24,7 @@ fn requests(limit: &str, remaining: &str) -> RateLimits {
     told(&[
         ("x-ratelimit-limit-requests", limit),
         ("x-ratelimit-remaining-requests", remaining),
-        ("x-ratelimit-reset-requests", "1s"),
+        ("x-ratelimit-reset-requests", "1m0s"),
     ])
 }
 

@@ -42,7 +42,6 @@ impl Quotas {
         if !self.learns {
             return;
         }
-        let shape = self.shape_of(limits);
         for reported in limits.iter() {
             if reported.dimension == Dimension::Concurrency {
                 if let Some(limit) = reported.limit.filter(|limit| *limit > 0) {
@@ -50,16 +49,24 @@ impl Quotas {
                 }
                 continue;
             }
+            let shape = shape(reported, self.period_or_guess(reported));
             match self.place(reported) {
                 Some(n) if self.felt_place() != Some(n) => {
                     // A limit found after the request was sent has no mark of it.
                     if n < ticket.known.into() {
                         let meter = &mut self.meters[n];
                         meter.advance(now);
+                        if let Some(shape) = shape {
+                            meter.reshape(shape, ticket.at, now);
+                        }
                         meter.hear(ticket.at, marks[n], reported, self.margin, now);
                     }
                 }
-                felt => self.found(felt, ticket, reported, shape, now),
+                felt => {
+                    // A client that stays within a window also stays within a bucket of that size.
+                    let shape = shape.unwrap_or(Shape::Window);
+                    self.found(felt, ticket, reported, shape, now);
+                }
             }
         }
     }
@@ -196,23 +203,10 @@ impl Quotas {
             minute
         }
     }
-
-    /// Guesses the shape: a bucket if its usage recovers in proportion to time, or else a window. A
-    /// client that stays within a window also stays within a bucket of that size.
-    fn shape_of(&self, limits: &RateLimits) -> Shape {
-        let mut shapes = limits
-            .iter()
-            .filter_map(|reported| shape(reported, self.period_or_guess(reported)));
-        let some = shapes.next();
-        if some == Some(Shape::Bucket) && shapes.all(|shape| shape == Shape::Bucket) {
-            Shape::Bucket
-        } else {
-            Shape::Window
-        }
-    }
 }
 
-/// Returns the shape of one limit, if its reset time tells. It does only if little is used.
+/// Returns the shape of one limit, if its reset time tells: a bucket recovers in proportion to its
+/// usage. It does only if little is used.
 fn shape(reported: &Reported, period: Duration) -> Option<Shape> {
     // Reset times may be in whole seconds, and the `Date` may be a second old.
     let slack = Duration::from_millis(2_100).min(period.saturating_mul(2) / 5);

@@ -44,6 +44,13 @@ impl Tally {
         }
     }
 
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::RefundableBucket(_) => Shape::Bucket,
+            Self::RefundableWindow(..) => Shape::Window,
+        }
+    }
+
     #[inline]
     pub(super) fn advance(&mut self, now: u64, rate: u64) {
         match self {

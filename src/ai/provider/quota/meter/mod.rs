@@ -33,6 +33,8 @@ pub(super) struct Meter {
     reserved: u64,
     /// Learned from headers. A request larger than this is not rejected here; the provider decides.
     is_learned: bool,
+    /// A response told that it is a window.
+    is_window: bool,
     /// When the meter was created.
     born: u64,
     reports: Reports,
@@ -59,6 +61,7 @@ impl Meter {
                 .then(|| quota.burst_size()),
             reserved: 0,
             is_learned,
+            is_window: false,
             born: now,
             reports: Reports::default(),
         }

@@ -5,7 +5,7 @@
 //! clients share the key, each unit that was sent since then stands for several.
 
 use super::{MOST, Meter, Tally};
-use crate::http::Reported;
+use crate::{ai::provider::Shape, http::Reported};
 
 /// A unit of this client stands for at most so many units of all clients.
 const MOST_SHARED: u64 = 8;
@@ -153,6 +153,21 @@ impl Meter {
         // the requests whose responses correct it, and a queued one would wait forever.
         self.is_learned |= limit != self.limit;
         self.limit = limit;
+    }
+
+    /// Applies the shape that the response to the request sent at `sent` tells. A window is certain,
+    /// but the reset time of a fixed window that is about to end looks like that of a bucket.
+    pub(in crate::ai::provider::quota) fn reshape(&mut self, shape: Shape, sent: u64, now: u64) {
+        let is_certain = shape == Shape::Window;
+        if shape != self.memory.shape() && (is_certain || !self.is_window) {
+            // Nearly always an early response: all units still count.
+            self.memory = Tally::new(shape, self.period, sent);
+            self.memory
+                .take(self.reports.net.min(self.limit), sent, false);
+            self.burst = None;
+            self.advance(now);
+        }
+        self.is_window |= is_certain;
     }
 
     /// Returns the mark of a request that was just admitted and took these `units`.

@@ -15,13 +15,17 @@ use crate::{
 };
 
 fn told(limit: u64, left: u64) -> RateLimits {
+    told_reset(limit, left, None)
+}
+
+fn told_reset(limit: u64, left: u64, reset: Option<u64>) -> RateLimits {
     let mut told = RateLimits::default();
     told.push(Reported {
         dimension: Dimension::Tokens,
         period: None,
         limit: Some(limit),
         remaining: Some(left),
-        reset: None,
+        reset: reset.map(Duration::from_secs),
     });
     told
 }
@@ -146,6 +150,28 @@ fn a_report_may_include_what_is_in_flight() {
         end(&mut quotas, &sixth, 100, SECOND);
         assert_eq!(sums(&mut quotas), Some((700, 0)));
     }
+}
+
+#[test]
+fn reset_times_correct_the_shape() {
+    for (is_bucket, reset, left) in [(true, 6, 50), (false, 60, 100)] {
+        let mut quotas = tokens(!is_bucket, 1_000);
+        let ticket = send(&mut quotas, 100, SECOND);
+        let told = told_reset(1_000, 900, Some(reset));
+        quotas.observe(&ticket, &told, 2 * SECOND);
+        assert_eq!(used(&mut quotas, 4 * SECOND), left);
+    }
+}
+
+#[test]
+fn the_end_of_a_fixed_window_tells_no_bucket() {
+    let mut quotas = tokens(true, 1_000);
+    for (reset, left) in [(60, 900), (1, 800)] {
+        let ticket = send(&mut quotas, 100, SECOND);
+        let told = told_reset(1_000, left, Some(reset));
+        quotas.observe(&ticket, &told, 2 * SECOND);
+    }
+    assert_eq!(used(&mut quotas, 4 * SECOND), 200);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-use super::{super::QuotaTicket, Quotas};
+use super::{super::QuotaTicket, Quotas, shaped};
 use crate::{
     ai::{
         provider::{Provider, ThrottleReason},
@@ -272,13 +272,12 @@ const WORLD: World = World {
 };
 
 /// Returns the elapsed time divided by that of a client that knows what the provider counts, and
-/// the part of requests that was rejected.
-fn compare(world: World, knows: bool) -> (f64, f64) {
+/// the part of requests that was rejected. The client knows the limits, and whether they are
+/// buckets, or nothing.
+fn compare(world: World, knows: Option<bool>) -> (f64, f64) {
     let mut provider = Provider::new("p");
-    if world.is_bucket {
-        provider = provider.bucket();
-    }
-    if knows {
+    if let Some(is_bucket) = knows {
+        provider = shaped("p", is_bucket);
         provider = provider.rpm(world.requests).tpm(world.tokens);
     }
     let ideal = run(world, None, 5);
@@ -297,18 +296,34 @@ fn one_client_uses_all_that_the_provider_counts() {
                     rounds,
                     ..WORLD
                 };
-                let (elapsed, rejected) = compare(world, true);
+                let (elapsed, rejected) = compare(world, Some(is_bucket));
                 assert!(
                     elapsed < 1.05 && rejected < 0.001,
                     "{world:?}: {elapsed} {rejected}"
                 );
-                let (elapsed, rejected) = compare(world, false);
+                let (elapsed, rejected) = compare(world, None);
                 assert!(
                     elapsed < 1.11 && rejected < 0.001,
                     "{world:?}: {elapsed} {rejected}"
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_limit_of_another_shape_is_corrected() {
+    for is_bucket in [true, false] {
+        let world = World {
+            is_bucket,
+            refunds: true,
+            ..WORLD
+        };
+        let (elapsed, rejected) = compare(world, Some(!is_bucket));
+        assert!(
+            elapsed < 1.05 && rejected < 0.001,
+            "{world:?}: {elapsed} {rejected}"
+        );
     }
 }
 
@@ -320,7 +335,7 @@ fn clients_that_share_a_bucket_agree_by_its_reports() {
             refunds,
             ..WORLD
         };
-        let (elapsed, rejected) = compare(world, false);
+        let (elapsed, rejected) = compare(world, None);
         assert!(
             elapsed < 1.06 && rejected < 0.01,
             "{world:?}: {elapsed} {rejected}"
@@ -338,7 +353,7 @@ fn clients_that_share_a_window_agree_by_its_reports() {
             refunds,
             ..WORLD
         };
-        let (_, rejected) = compare(world, false);
+        let (_, rejected) = compare(world, None);
         assert!(rejected < 0.08, "{world:?}: {rejected}");
     }
 }
