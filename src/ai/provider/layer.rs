@@ -56,6 +56,10 @@ impl<E, F> ProviderLayer<E, F> {
 
     /// Sets whether to [learn](crate::provider#learning) the limits from responses. Applies to
     /// everything that shares the limiter. The default is `true`.
+    ///
+    /// If no header reports a limit, only the number of requests per minute is learned: the
+    /// configured shape and [accounting](super::Accounting) stay. A window then never uses the
+    /// burst of a provider's bucket, which costs at most one period.
     pub fn learn(mut self, learns: bool) -> Self {
         self.limiter = self.limiter.learn(learns);
         self

@@ -116,15 +116,16 @@
 //!   more than a learned limit starts once nothing else counts: the provider may accept it.
 //! - Reset times tell the shape while little is used: a limit whose usage recovers in proportion to
 //!   time is a bucket, and any other is a window. This replaces the configured shape.
-//! - A limit that was not configured is added, as a window if its shape is not known. If no limits are known, one request may be in flight at first, and
-//!   twice as many after each response.
+//! - A limit that was not configured is added, as a window if its shape is not known. If no limits
+//!   are known, one request may be in flight at first, and twice as many after each response.
 //! - If the usage grows by more than this client sends, other clients share the key. In the last
 //!   and the current period each unit of this client then stands for several, at most eight, and a
 //!   thirty-second of the limit stays free. So each client keeps its part of the usage.
 //! - Limits that no header reports are found from rejections: the limit is the number of requests
 //!   admitted within a period, or the number in flight if hardly any has ended in that time or the
 //!   rejection says so. After each period without a rejection the limit is raised by a hundredth,
-//!   and the limit on concurrency by one.
+//!   and the limit on concurrency by one. A configured window of requests is lowered in the same
+//!   way, if at least half of it is used, and is never raised above its configured limit.
 //!
 //! The response to a request that was sent before one whose response was already read is stale and
 //! ignored, unless both were sent within the [margin](Provider::margin): then the higher usage

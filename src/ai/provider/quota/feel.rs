@@ -1,10 +1,15 @@
-//! A limit on requests that no header reports, found from rejections and probed again.
+//! A limit on requests that no header reports, found from rejections and probed again. A configured
+//! window is lowered in the same way.
 
 use super::{
     QuotaTicket, Quotas,
     meter::{MOST, Meter},
 };
-use crate::{ai::provider::Shape, http::Dimension, limit::Quota};
+use crate::{
+    ai::provider::Shape,
+    http::Dimension,
+    limit::{Quota, nanos},
+};
 
 /// After a period without a rejection the limit is raised by 1/`STEP`.
 const STEP: u64 = 100;
@@ -12,7 +17,9 @@ const STEP: u64 = 100;
 /// The meter that counts requests whose limit is not reported.
 #[derive(Debug)]
 pub(super) struct Felt {
-    place: usize,
+    pub(super) place: usize,
+    /// The configured limit, or [`MOST`].
+    pub(super) most: u64,
     /// When the limit was last changed.
     changed: u64,
     /// Rejections of requests that were in flight at that time may not lower it further.
@@ -22,23 +29,41 @@ pub(super) struct Felt {
 impl Quotas {
     /// Counts requests without a limit, so that a rejection has a number to set it from.
     pub(super) fn count_requests(&mut self, now: u64) {
+        if self.felt.is_some() {
+            return;
+        }
         let counted = |meter: &Meter| meter.dimension == Dimension::Requests;
-        if self.felt.is_some() || self.meters.iter().any(counted) {
+        let place = self.meters.iter().position(counted);
+        if place.is_some_and(|place| !self.may_feel(&self.meters[place])) {
             return;
         }
         self.felt = Some(Felt {
-            place: self.meters.len(),
+            place: place.unwrap_or(self.meters.len()),
+            most: place.map_or(MOST, |place| self.meters[place].limit),
             changed: now,
             floor: 1,
         });
-        let quota = Quota::new(MOST, self.provider.minute());
-        let meter = self.learned_meter(Dimension::Requests, quota, Shape::Window, now);
-        self.meters.push(meter);
+        if place.is_none() {
+            let quota = Quota::new(MOST, self.provider.minute());
+            let meter = self.learned_meter(Dimension::Requests, quota, Shape::Window, now);
+            self.meters.push(meter);
+        }
     }
 
-    /// Returns the place of the limit that no header reports.
+    /// Returns `true` for a window of a minute, of which `used` is what was admitted in it.
+    fn may_feel(&self, meter: &Meter) -> bool {
+        meter.shape() == Shape::Window && meter.period / 2 <= nanos(self.provider.minute())
+    }
+
+    /// Returns the place of the limit that is neither configured nor reported.
     pub(super) fn felt_place(&self) -> Option<usize> {
-        self.felt.as_ref().map(|felt| felt.place)
+        let felt = self.felt.as_ref().filter(|felt| felt.most == MOST);
+        felt.map(|felt| felt.place)
+    }
+
+    /// Handles a report of the limit at `place`.
+    pub(super) fn stop_feeling(&mut self, place: usize) {
+        self.felt.take_if(|felt| felt.place == place);
     }
 
     /// Sets the limit after a rejection that named no limit: the number of requests admitted within
@@ -49,12 +74,17 @@ impl Quotas {
         };
         let meter = &mut self.meters[felt.place];
         meter.advance(now);
-        let let_in = meter.used(now);
+        let (limit, is_configured) = (meter.limit, felt.most < MOST);
+        // A rejected request counts against a configured limit.
+        let let_in = meter.used(now).saturating_sub(is_configured.into());
+        if is_configured && let_in < limit / 2 {
+            // It is not about a configured limit.
+            return;
+        }
         if self.flight.count >= let_in - let_in / 8 {
             self.flight.too_many(ticket.at, now);
             return;
         }
-        let limit = meter.limit;
         if ticket.at > felt.changed || limit == MOST {
             felt.floor = if limit == MOST { 1 } else { limit.div_ceil(2) };
         }
@@ -70,8 +100,8 @@ impl Quotas {
         let meter = &mut self.meters[felt.place];
         let limit = meter.limit;
         let is_full = meter.used(now) >= limit - limit / 8;
-        if limit < MOST && is_full && now.saturating_sub(felt.changed) > period {
-            meter.set_limit(limit + (limit / STEP).max(1));
+        if limit < felt.most && is_full && now.saturating_sub(felt.changed) > period {
+            meter.set_limit((limit + (limit / STEP).max(1)).min(felt.most));
             felt.changed = now;
         }
     }

@@ -28,7 +28,7 @@ use self::{
     feel::Felt,
     flight::RequestsInFlight,
     marks::{Marks, RequestMarks},
-    meter::{MOST, Meter},
+    meter::Meter,
     pause::Pause,
     queued::QueuedTokens,
 };
@@ -99,13 +99,13 @@ impl Quotas {
 
     pub(crate) fn learn(&mut self, learns: bool, now: u64) {
         self.learns = learns;
-        let known = self.meters.len() - usize::from(self.felt.is_some());
+        let known = self.meters.len() - usize::from(self.felt_place().is_some());
         let knows_nothing = known == 0 && self.flight.limit.is_none();
         self.flight.probe(learns && knows_nothing);
         if learns {
             self.count_requests(now);
-        } else if let Some(place) = self.felt_place() {
-            self.meters[place].set_limit(MOST);
+        } else if let Some(felt) = &self.felt {
+            self.meters[felt.place].set_limit(felt.most);
         }
     }
 

@@ -67,6 +67,10 @@ impl Meter {
         }
     }
 
+    pub(super) fn shape(&self) -> Shape {
+        self.memory.shape()
+    }
+
     #[inline]
     pub(super) fn advance(&mut self, now: u64) {
         self.memory.advance(now, self.limit);

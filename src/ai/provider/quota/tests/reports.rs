@@ -206,6 +206,27 @@ fn without_learning_no_limit_is_found() {
 }
 
 #[test]
+fn silent_rejections_lower_a_configured_window() {
+    for (sent, expected) in [(60, 60), (49, 100)] {
+        let mut quotas = learning(Provider::new("p").window().rpm(100));
+        for _ in 0..sent {
+            let ticket = send(&mut quotas, 1, SECOND);
+            end(&mut quotas, &ticket, 1, SECOND);
+        }
+        let last = send(&mut quotas, 1, SECOND);
+        let nothing = RateLimits::default();
+        quotas.refuse(&last, ThrottleReason::Rate, None, &nothing, 2 * SECOND);
+        let limit = |quotas: &mut Quotas| {
+            let usage = quotas.usage(2 * SECOND);
+            usage.get(Dimension::Requests).map(|limit| limit.limit)
+        };
+        assert_eq!(limit(&mut quotas), Some(expected));
+        quotas.learn(false, 2 * SECOND);
+        assert_eq!(limit(&mut quotas), Some(100));
+    }
+}
+
+#[test]
 fn learning_set_twice_still_probes() {
     let mut quotas = learning(Provider::new("p"));
     quotas.learn(true, 0);
