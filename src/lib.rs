@@ -105,7 +105,7 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! [Layer order](guide::layer_order) · [patterns](guide::patterns) ·
 //! [migration](guide::migration) · [testing](guide::testing) ·
 //! [compiler errors](guide::compiler_errors) · [browsers](guide::browsers) ·
-//! [production](guide::production)
+//! [shared limits](guide::shared) · [production](guide::production)
 //!
 //! # How the layers work
 //!
@@ -118,7 +118,7 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! - **Time** is tokio's, so `tokio::time::pause` works in tests.
 //! - **Limiters** work without tower: [`TokenBucketLimiter`], [`SlidingWindowLimiter`] and
 //!   [`ConcurrencyLimiter`].
-//! - **Limits hold per process.** Several processes each have their own count.
+//! - **Limits hold per process**, unless they are [shared](guide::shared) through Redis.
 //! - **`wasm32` is not supported.**
 //!
 //! # Features
@@ -135,6 +135,8 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! | `grpc` | `rejection::Grpc`: rejections as gRPC statuses with `RetryInfo` |
 //! | `cache` | `CacheLayer` |
 //! | `provider` | `ProviderLayer`, `RouterLayer`, `StackLayer` and `StreamErrorLayer` |
+//! | `redis` | `Redis`: a server of Redis or Valkey for limits that several processes share |
+//! | `redis-tls` | TLS to that server, `rediss://` |
 //! | `tracing` | an event for each request that is rejected, waits, is retried or falls back |
 //! | `quanta` | a faster clock for limiters |
 //! | `full` | all of these |
@@ -176,6 +178,8 @@ pub use self::integrations::{
 };
 #[cfg(feature = "reqwest-middleware")]
 pub use self::integrations::{LayerError, LayerMiddleware, NextService};
+#[cfg(feature = "redis")]
+pub use self::limit::store::redis;
 #[cfg(feature = "per-key")]
 pub use self::limit::{key, per_key};
 pub use self::{
@@ -201,6 +205,9 @@ pub use self::ai::{
 #[cfg(feature = "cache")]
 #[doc(no_inline)]
 pub use self::cache::{Cache, CacheLayer};
+#[cfg(feature = "redis")]
+#[doc(no_inline)]
+pub use self::limit::store::redis::{Redis, WhenDown};
 #[doc(no_inline)]
 pub use self::{
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, circuit::Circuit},

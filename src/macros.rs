@@ -98,4 +98,15 @@ macro_rules! event {
     };
 }
 
+/// Emits a `tracing` event at the level of a warning, if the feature `tracing` is enabled.
+#[cfg(feature = "redis")]
+macro_rules! warning {
+    ($($argument:tt)+) => {
+        #[cfg(feature = "tracing")]
+        tracing::warn!($($argument)+)
+    };
+}
+
+#[cfg(feature = "redis")]
+pub(crate) use warning;
 pub(crate) use {clone, debug, default, event, inner, poll_ready};

@@ -102,6 +102,10 @@ pub enum Reason {
     /// The limiter was closed, as by
     /// [`TokenBucketLimiter::close`](crate::TokenBucketLimiter::close).
     Closed,
+    /// The store of a limit that several processes share is unreachable, and the limit admits
+    /// nothing meanwhile.
+    #[cfg(feature = "redis")]
+    Unreachable,
 }
 
 // ===== impl Rejected =====
@@ -247,6 +251,8 @@ impl Rejected {
         match self.reason {
             Reason::ExceedsCapacity { .. } | Reason::MissingKey | Reason::MissingPeer => true,
             Reason::WaitTooLong { .. } | Reason::QueueFull { .. } | Reason::Closed => false,
+            #[cfg(feature = "redis")]
+            Reason::Unreachable => false,
         }
     }
 
@@ -283,6 +289,8 @@ impl fmt::Display for Rejected {
             ),
             Reason::MissingKey => f.write_str("missing API key"),
             Reason::Closed => f.write_str("the limiter is closed"),
+            #[cfg(feature = "redis")]
+            Reason::Unreachable => f.write_str("the store of the limit is unreachable"),
             Reason::MissingPeer => f.write_str(
                 "missing peer address: start axum with `into_make_service_with_connect_info` and \
                  enable the feature `axum`, or insert a `PeerAddr`; \
@@ -329,7 +337,7 @@ impl fmt::Display for LimitKind {
 
 impl Reason {
     /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
-    /// `missing_key`, `missing_peer` or `closed`.
+    /// `missing_key`, `missing_peer`, `closed` or `unreachable`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -338,6 +346,8 @@ impl Reason {
             Self::ExceedsCapacity { .. } => "exceeds_capacity",
             Self::MissingKey => "missing_key",
             Self::Closed => "closed",
+            #[cfg(feature = "redis")]
+            Self::Unreachable => "unreachable",
             Self::MissingPeer => "missing_peer",
         }
     }

@@ -14,6 +14,8 @@ pub(crate) mod quota;
 mod rate_limit;
 pub mod rejection;
 pub mod sliding_window;
+#[cfg(feature = "redis")]
+pub(crate) mod store;
 pub mod token_bucket;
 
 #[cfg(feature = "provider")]

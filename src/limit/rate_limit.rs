@@ -3,7 +3,7 @@
 /// Makes the limiter, the layer and the service of an algorithm.
 macro_rules! rate_limit {
     (
-        $algorithm:ty, $limit:expr;
+        $algorithm:ty, $limit:expr, $spec:ident;
         $(#[$limiter_doc:meta])* limiter $Limiter:ident;
         $(#[$layer_doc:meta])* layer $Layer:ident;
         $(#[$service_doc:meta])* service $Service:ident;
@@ -52,6 +52,49 @@ macro_rules! rate_limit {
                 let algorithm = <$algorithm>::new(&quota);
                 Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::new(
                     algorithm, quota, clock, $limit,
+                )))
+            }
+
+            /// Shares the limit with all processes that use the same `name` in the same Redis or
+            /// Valkey; see [`Redis`](crate::Redis).
+            ///
+            /// The limit starts anew, with the quota of this limiter. All processes should set the
+            /// same quota.
+            ///
+            /// ```no_run
+            #[doc = concat!("use tower_throttle::{Quota, Redis, ", stringify!($Limiter), "};")]
+            ///
+            /// # #[tokio::main]
+            /// # async fn main() -> Result<(), tower_throttle::BoxError> {
+            /// let redis = Redis::new("redis://127.0.0.1")?;
+            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_minute(500))")]
+            ///     .shared(&redis, "openai");
+            /// limiter.acquire(1).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[cfg(feature = "redis")]
+            #[must_use]
+            pub fn shared(self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+                self.in_store(redis.handle(), name)
+            }
+
+            #[cfg(feature = "redis")]
+            pub(crate) fn in_store(
+                &self,
+                store: std::sync::Arc<crate::limit::store::handle::Handle>,
+                name: &str,
+            ) -> Self {
+                // Nothing fits into it, so that requests ask the store.
+                let algorithm =
+                    <$algorithm>::new(&crate::limit::quota::Quota::new(0, std::time::Duration::MAX));
+                Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::shared(
+                    algorithm,
+                    self.quota(),
+                    $limit,
+                    store,
+                    name,
+                    crate::limit::store::call::Spec::$spec,
                 )))
             }
 
@@ -109,7 +152,7 @@ macro_rules! rate_limit {
             /// # }
             /// ```
             pub fn close(&self) {
-                self.0.wait_queue.close();
+                self.0.close();
             }
 
             /// Returns whether the limiter was [closed](Self::close).
@@ -127,7 +170,7 @@ macro_rules! rate_limit {
             /// the limiter is closed.
             #[inline]
             pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
-                self.0.take_permit(cost)
+                self.0.take_permit(cost, std::time::Duration::ZERO)
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
@@ -211,6 +254,29 @@ macro_rules! rate_limit {
                 /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns
                 /// it, as a label for metrics and logs. By default it has none.
                 name;
+            }
+
+            /// Shares the limit with all processes that use the same `name` in the same Redis or
+            /// Valkey; see [`Redis`](crate::Redis). The type stays the same.
+            ///
+            /// The limit starts anew, with the quota of this layer. All processes should set the
+            /// same quota.
+            ///
+            /// ```
+            #[doc = concat!("use tower_throttle::{Quota, Redis, ", stringify!($Layer), "};")]
+            ///
+            /// # fn layer(redis: Option<Redis>) -> impl Sized {
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_minute(500));")]
+            /// match &redis {
+            ///     Some(redis) => layer.shared(redis, "openai"),
+            ///     None => layer,
+            /// }
+            /// # }
+            /// ```
+            #[cfg(feature = "redis")]
+            pub fn shared(mut self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+                self.limiter = self.limiter.shared(redis, name);
+                self
             }
 
             /// Returns the limiter, which all services of this layer share.

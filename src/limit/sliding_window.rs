@@ -62,7 +62,7 @@ pub use crate::limit::engine::Permit;
 use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
-    crate::limit::algorithm::sliding_window::SlidingCount, LimitKind::SlidingWindow;
+    crate::limit::algorithm::sliding_window::SlidingCount, LimitKind::SlidingWindow, window;
 
     /// A sliding window without a service. Clones share the window.
     ///

@@ -83,7 +83,7 @@ pub use crate::limit::engine::Permit;
 use crate::{error::LimitKind, limit::engine::rate_limit};
 
 rate_limit! {
-    crate::limit::algorithm::gcra::Gcra, LimitKind::TokenBucket;
+    crate::limit::algorithm::gcra::Gcra, LimitKind::TokenBucket, bucket;
 
     /// A token bucket without a service. Clones share the bucket.
     ///

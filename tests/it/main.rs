@@ -22,6 +22,7 @@ mod patience;
 mod per_key;
 mod provider;
 mod readiness;
+mod redis;
 mod rejection;
 mod rejection_grpc;
 mod rejection_hooks;

@@ -48,6 +48,12 @@ impl Period {
         Self { nanos, part }
     }
 
+    /// Returns the end of the part that `at` is in.
+    #[inline]
+    pub(crate) fn round_up(&self, at: u64) -> u64 {
+        at.div_ceil(self.part).saturating_mul(self.part)
+    }
+
     /// Returns the latest instant to which `at` may be rounded.
     #[cfg(feature = "provider")]
     pub(crate) fn rounded_up(&self, at: u64) -> u64 {
@@ -76,7 +82,7 @@ impl RefundableWindow {
         match self.starts.back() {
             // The newest start is rounded, and `now` is in the part before it. Saves the division.
             Some(newest) if newest.at.wrapping_sub(now) < period.part => newest.at,
-            _ => now.div_ceil(period.part).saturating_mul(period.part),
+            _ => period.round_up(now),
         }
     }
 
@@ -94,7 +100,7 @@ impl RefundableWindow {
 
     /// Returns the units that counted at the last [advance](Self::advance), plus those taken since.
     #[inline]
-    #[cfg(any(feature = "per-key", feature = "provider", test))]
+    #[cfg(any(feature = "per-key", feature = "provider", feature = "redis", test))]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
@@ -179,6 +185,18 @@ impl RefundableWindow {
         }
     }
 
+    /// Moves the starts later than `latest` to `at`, since the clock went back.
+    #[cfg(feature = "redis")]
+    pub(crate) fn move_back(&mut self, latest: u64, at: u64) {
+        let mut units = 0;
+        while let Some(newest) = self.starts.back().filter(|newest| newest.at > latest) {
+            units += newest.units;
+            self.starts.pop_back();
+        }
+        self.used -= units;
+        self.take(at, units);
+    }
+
     /// Returns units that started at `at`, unless they have left already.
     #[inline]
     pub(crate) fn give_back(&mut self, at: u64, units: u64) {
@@ -201,6 +219,12 @@ impl RefundableWindow {
                 self.starts.remove(found);
             }
         }
+    }
+
+    /// Returns instants and units, the oldest first.
+    #[cfg(feature = "redis")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.starts.iter().map(|start| (start.at, start.units))
     }
 
     #[cfg(all(test, not(throttle_loom), feature = "per-key"))]

@@ -10,7 +10,11 @@ use crate::{
 
 #[cold]
 fn full(slots: &Slots) -> Rejected {
-    match slots.limit() {
+    #[cfg(feature = "redis")]
+    if let Some(lease) = slots.lease() {
+        lease.want();
+    }
+    match slots.total() {
         _ if slots.is_closed() => late().closed(),
         0 => Rejected::never(LimitKind::Concurrency, 1, 0),
         _ => late(),
@@ -32,8 +36,20 @@ impl Limiter for Arc<Slots> {
         self.take(*priority).ok_or_else(|| full(self))
     }
 
+    #[cfg(feature = "redis")]
+    fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let lease = self.lease().filter(|_| !rejected.is_final());
+        lease.map_or(Duration::ZERO, |lease| lease.reply_time())
+    }
+
     fn join(&self, priority: &Priority, patience: Patience) -> Result<Waiter, Rejected> {
-        Waiter::join(self.lane(*priority).clone(), 1, patience)
+        let waiter = Waiter::join(self.lane(*priority).clone(), 1, patience)?;
+        // Now it is seen as waiting.
+        #[cfg(feature = "redis")]
+        if let Some(lease) = self.lease() {
+            lease.want();
+        }
+        Ok(waiter)
     }
 
     fn look(&self, priority: &Priority) -> Result<(), Rejected> {

@@ -76,6 +76,14 @@ impl<F, H, P> ConcurrencyLayer<F, H, P> {
         self.map(|hold, _| (hold, priority))
     }
 
+    /// Shares the limit with all processes that use the same `name` in the same Redis or Valkey;
+    /// see [`ConcurrencyLimiter::shared`]. The type stays the same.
+    #[cfg(feature = "redis")]
+    pub fn shared(mut self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.limiter = self.limiter.shared(redis, name);
+        self
+    }
+
     /// Returns the limiter, which all services of this layer share.
     #[must_use]
     pub fn limiter(&self) -> &ConcurrencyLimiter {

@@ -77,10 +77,46 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Slots::adaptive(&adaptive)))
     }
 
-    /// How many may be in flight at a time. What an adaptive limit has come to.
+    /// Shares the limit with all processes that use the same `name` in the same Redis or Valkey:
+    /// in all of them together at most as many requests are in flight.
+    ///
+    /// Each process leases slots, and yields some if others wait; see [`Redis`](crate::Redis). The
+    /// slots of a process that has crashed are free after
+    /// [`slot_ttl`](crate::Redis::slot_ttl). An adaptive limit is not shared: its value at this
+    /// time becomes the limit.
+    ///
+    /// ```no_run
+    /// use tower_throttle::{ConcurrencyLimiter, Redis};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), tower_throttle::BoxError> {
+    /// let redis = Redis::new("redis://127.0.0.1")?;
+    /// let limiter = ConcurrencyLimiter::new(50).shared(&redis, "backend");
+    /// let permit = limiter.acquire().await?;
+    /// # drop(permit);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn shared(self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.in_store(redis.handle(), name)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_store(
+        &self,
+        store: Arc<crate::limit::store::handle::Handle>,
+        name: &str,
+    ) -> Self {
+        Self(Slots::shared(self.limit(), store, name))
+    }
+
+    /// How many may be in flight at a time. What an adaptive limit has come to. If the limit is
+    /// shared, in all processes together.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.0.limit()
+        self.0.total()
     }
 
     /// Sets the limit for all clones at once.

@@ -1,10 +1,17 @@
 //! The slots of requests in flight.
 
 use std::sync::Arc;
+#[cfg(feature = "redis")]
+use std::sync::Weak;
 
 use super::{
     Permit, Priority,
     adaptive::{Adaptive, SampleOutcome, Sampler},
+};
+#[cfg(feature = "redis")]
+use crate::limit::store::{
+    handle::Handle,
+    lease::{LocalSlots, SlotLease},
 };
 use crate::{
     limit::engine::WaitQueue,
@@ -23,6 +30,9 @@ pub struct Slots {
     /// The queues of the priorities, the highest first.
     pub(super) lanes: [Arc<WaitQueue>; 3],
     sampler: Option<Box<Sampler>>,
+    /// If the limit is shared by several processes. `limit` is the number of slots of this one.
+    #[cfg(feature = "redis")]
+    lease: Option<Arc<SlotLease>>,
 }
 
 // ===== impl Slots =====
@@ -34,7 +44,32 @@ impl Slots {
             limit: AtomicUsize::new(limit.min(MOST)),
             lanes: std::array::from_fn(|_| Arc::new(WaitQueue::new(None))),
             sampler: None,
+            #[cfg(feature = "redis")]
+            lease: None,
         }
+    }
+
+    /// Creates the slots of a limit that several processes share.
+    #[cfg(feature = "redis")]
+    pub(super) fn shared(limit: usize, store: Arc<Handle>, name: &str) -> Arc<Self> {
+        Arc::new_cyclic(|slots: &Weak<Self>| Self {
+            lease: Some(SlotLease::new(store, name, limit.min(MOST), slots.clone())),
+            ..Self::new(0)
+        })
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn lease(&self) -> Option<&Arc<SlotLease>> {
+        self.lease.as_ref()
+    }
+
+    /// Returns the limit that was set. The [limit](Self::limit) of this process may be lower.
+    pub(super) fn total(&self) -> usize {
+        #[cfg(feature = "redis")]
+        if let Some(lease) = &self.lease {
+            return lease.limit();
+        }
+        self.limit()
     }
 
     pub(super) fn adaptive(settings: &Adaptive) -> Self {
@@ -60,6 +95,14 @@ impl Slots {
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
+        #[cfg(feature = "redis")]
+        if let Some(lease) = &self.lease {
+            return lease.set_limit(limit.min(MOST));
+        }
+        self.set_own_limit(limit);
+    }
+
+    fn set_own_limit(&self, limit: usize) {
         match &self.sampler {
             None => self.limit.store(limit.min(MOST), Ordering::Relaxed),
             Some(sampler) => {
@@ -109,6 +152,10 @@ impl Slots {
     /// waiting.
     #[inline]
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
+        #[cfg(feature = "redis")]
+        if self.lease.as_ref().is_some_and(|lease| lease.has_lapsed()) {
+            return None;
+        }
         let share = self.open_to(priority);
         // AcqRel, as all changes: see `wake`.
         let one_more = |in_flight| (in_flight < share).then_some(in_flight + 1);
@@ -128,6 +175,10 @@ impl Slots {
     /// Returns whether there is room for the head of a queue. If not, [`wake`](Self::wake) lets it
     /// look again.
     pub(super) fn has_room(&self, priority: Priority) -> bool {
+        #[cfg(feature = "redis")]
+        if self.lease.as_ref().is_some_and(|lease| lease.has_lapsed()) {
+            return false;
+        }
         // Written, not only read: see `wake`.
         let in_flight = self.in_flight.fetch_add(0, Ordering::AcqRel);
         in_flight < self.open_to(priority)
@@ -166,6 +217,35 @@ impl Slots {
     fn wake_heads(&self) {
         let in_use = self.lanes.iter().filter(|lane| lane.waiting() > 0);
         in_use.for_each(|lane| lane.wake_head());
+    }
+}
+
+#[cfg(feature = "redis")]
+impl LocalSlots for Slots {
+    fn limit(&self) -> usize {
+        self.limit()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight()
+    }
+
+    fn needed(&self) -> usize {
+        let waiting: usize = self.lanes.iter().map(|lane| lane.waiting()).sum();
+        let all = self.in_flight() + waiting;
+        let is_open = |(lane, priority): (&Arc<WaitQueue>, Priority)| {
+            lane.waiting() == 0 || priority.share(all) >= all
+        };
+        let priorities = [Priority::High, Priority::Normal, Priority::Low];
+        match self.lanes.iter().zip(priorities).all(is_open) {
+            true => all,
+            // The lowest may use three quarters.
+            false => all + all / 3 + 1,
+        }
+    }
+
+    fn set_leased(&self, slots: usize) {
+        self.set_own_limit(slots);
     }
 }
 

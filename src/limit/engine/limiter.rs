@@ -42,6 +42,12 @@ pub trait Limiter: Clone + Send + Sync + 'static {
     /// time until it does. A shadow has to know how long the request may wait.
     fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
+    /// Returns how long a request may wait beside its maximum wait for the reply of a store, which
+    /// says whether it has to wait.
+    fn reply_time(&self, _: &Rejected) -> Duration {
+        Duration::ZERO
+    }
+
     /// Joins the queue after a rejection by `enter`.
     fn join(&self, ask: &Self::Ask, patience: Patience) -> Result<Waiter, Rejected>;
 
@@ -88,7 +94,9 @@ pub trait Limiter: Clone + Send + Sync + 'static {
         max_waiting: usize,
     ) -> Result<Waiting<Self>, Rejected> {
         let rejected = rejected.within(max_wait);
-        let is_too_long = max_wait.is_zero() || rejected.retry_after() > Some(max_wait);
+        let reply_time = self.reply_time(&rejected);
+        let may_wait = max_wait.saturating_add(reply_time);
+        let is_too_long = may_wait.is_zero() || rejected.retry_after() > Some(max_wait);
         if is_too_long || rejected.is_final() {
             drop(self.refuse(&ask, &rejected));
             return Err(rejected);
@@ -96,7 +104,12 @@ pub trait Limiter: Clone + Send + Sync + 'static {
         let patience = Patience {
             rejected,
             max_wait,
-            max_waiting,
+            reply_time,
+            // A request that only asks does not wait.
+            max_waiting: match max_wait.is_zero() {
+                true => usize::MAX,
+                false => max_waiting.max(usize::from(!reply_time.is_zero())),
+            },
         };
         let place = self.join(&ask, patience);
         Front::wait(self, ask, place)
@@ -135,8 +148,8 @@ impl<G: Limiter> Front<G> {
         };
         Ok(Box::pin(async move {
             let last = match G::RESERVES {
-                true => front.place.deadline,
-                false => front.place.last_instant(),
+                true => front.place.reply_deadline(),
+                false => front.place.last_reply(),
             };
             match before(last, front.place.reach_head()).await {
                 Some(true) => front.until_due().await,
@@ -154,7 +167,7 @@ impl<G: Limiter> Front<G> {
             let (now, deadline) = (Instant::now(), self.place.deadline);
             let last = self.place.last_instant();
             let rejected = match looked {
-                Ok(()) if last.is_none_or(|last| now <= last) => {
+                Ok(()) if self.place.last_reply().is_none_or(|last| now <= last) => {
                     if !G::RESERVES || self.reserve() {
                         return Ok(self);
                     }
@@ -166,7 +179,13 @@ impl<G: Limiter> Front<G> {
             let (due, last) = match rejected.retry_after() {
                 Some(wait) => (now.checked_add(wait), last),
                 // What comes free as the time ends is taken, so no timer is late for it.
-                None => (deadline.filter(|deadline| *deadline > now), deadline),
+                None => {
+                    let deadline = match self.gate.reply_time(&rejected) {
+                        Duration::ZERO => deadline,
+                        _ => self.place.reply_deadline(),
+                    };
+                    (deadline.filter(|deadline| *deadline > now), deadline)
+                }
             };
             let is_in_time = last.is_none_or(|last| due.is_some_and(|due| due <= last));
             if rejected.is_final() || !is_in_time {

@@ -12,6 +12,15 @@ use super::{
     limiter::{Front, Limiter, acquire_by},
     wait_queue::{Patience, WaitQueue, Waiter},
 };
+#[cfg(feature = "redis")]
+use crate::{
+    error::Reason,
+    limit::store::{
+        call::Spec,
+        handle::Handle,
+        link::{Link, Queue, Shortage},
+    },
+};
 use crate::{
     error::{LimitKind, Rejected},
     limit::{
@@ -34,6 +43,9 @@ pub struct RateLimiter<A> {
     /// How often the quota was changed. Nothing is given back that was taken by an earlier one.
     epoch: AtomicU64,
     limit: LimitKind,
+    /// If it is shared by several processes. Nothing fits into the algorithm then.
+    #[cfg(feature = "redis")]
+    link: Option<Arc<Link>>,
 }
 
 /// Permit of a request that a token bucket or a sliding window admitted.
@@ -62,7 +74,27 @@ impl<A: Algorithm> RateLimiter<A> {
             quota: Mutex::new(quota),
             epoch: AtomicU64::new(0),
             limit,
+            #[cfg(feature = "redis")]
+            link: None,
         }
+    }
+
+    /// Creates a limiter of `quota` that takes from the store under `name`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn shared(
+        algorithm: A,
+        quota: Quota,
+        limit: LimitKind,
+        store: Arc<Handle>,
+        name: &str,
+        spec: fn(&Quota) -> Spec,
+    ) -> Self {
+        let mut limiter = Self::new(algorithm, quota, Clock::tokio(), limit);
+        let look_again = store.look_again(&spec(&quota));
+        let queue = Arc::new(WaitQueue::new(Some(look_again)));
+        limiter.wait_queue = queue.clone();
+        limiter.link = Some(Link::new(store, name, &quota, spec, queue));
+        limiter
     }
 
     pub(crate) fn quota(&self) -> Quota {
@@ -71,6 +103,11 @@ impl<A: Algorithm> RateLimiter<A> {
 
     pub(crate) fn set_quota(&self, quota: Quota) {
         let mut current = unpoisoned(self.quota.lock());
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            *current = quota;
+            return link.set_quota(&quota);
+        }
         self.algorithm.set_quota(&quota, self.clock.now());
         *current = quota;
         self.epoch.fetch_add(1, Ordering::Release);
@@ -81,14 +118,57 @@ impl<A: Algorithm> RateLimiter<A> {
     /// Takes `cost` units now, and returns `pass` of them. Otherwise returns the rejection of a
     /// request that does not wait.
     #[inline(always)]
-    fn take<T>(&self, cost: u64, pass: impl FnOnce(Mark) -> T) -> Result<T, Rejected> {
+    fn take<T>(
+        &self,
+        cost: u64,
+        max_wait: Duration,
+        pass: impl FnOnce(Mark) -> T,
+    ) -> Result<T, Rejected> {
         if cost == 0 || !self.wait_queue.is_idle() {
             return self.take_behind(cost).map(pass);
         }
         match self.algorithm.take(cost, self.clock.now()) {
             Ok(mark) => Ok(pass(mark)),
-            Err(decision) => Err(self.rejected(decision, cost)),
+            Err(decision) => self.take_from_store(cost, max_wait, decision).map(pass),
         }
+    }
+
+    /// Takes `cost` units that the store has granted, if the limit is shared. Otherwise returns the
+    /// rejection.
+    #[cold]
+    fn take_from_store(
+        &self,
+        cost: u64,
+        max_wait: Duration,
+        decision: Decision,
+    ) -> Result<Mark, Rejected> {
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            let taken = link.take(cost, max_wait);
+            return taken.map_err(|missing| self.missing(missing, cost));
+        }
+        let _ = max_wait;
+        Err(self.rejected(decision, cost))
+    }
+
+    #[cfg(feature = "redis")]
+    fn missing(&self, missing: Shortage, cost: u64) -> Rejected {
+        let wait = |wait| Rejected::too_long(self.limit, Duration::ZERO, wait);
+        match missing {
+            Shortage::Never => Rejected::never(self.limit, cost, self.capacity()),
+            Shortage::Wait(time) => wait(Some(time)),
+            Shortage::Reply => wait(None),
+            Shortage::Store(time) => wait(Some(time)).because(Reason::Unreachable),
+        }
+    }
+
+    /// Returns the most units that can be taken at once.
+    fn capacity(&self) -> u64 {
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            return link.capacity();
+        }
+        self.algorithm.capacity()
     }
 
     /// The same for nothing, or if others wait, or if the limiter is closed.
@@ -100,8 +180,16 @@ impl<A: Algorithm> RateLimiter<A> {
         if cost == 0 {
             return Ok(Mark::default());
         }
-        if cost > self.algorithm.capacity() {
+        if cost > self.capacity() {
             return Err(self.rejected(Decision::Never, cost));
+        }
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            if let Some(mark) = link.take_besides(cost) {
+                return Ok(mark);
+            }
+            let wait = link.wait_behind(cost);
+            return Err(Rejected::too_long(self.limit, Duration::ZERO, wait));
         }
         let units = self.wait_queue.units().saturating_add(cost);
         // Never zero: a request is ahead.
@@ -111,9 +199,13 @@ impl<A: Algorithm> RateLimiter<A> {
 
     /// The same for a request that may give the units back.
     #[inline]
-    pub(crate) fn take_permit(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
+    pub(crate) fn take_permit(
+        &self,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Permit<'_>, Rejected> {
         let epoch = self.epoch();
-        self.take(cost, |mark| self.permit(epoch, mark))
+        self.take(cost, max_wait, |mark| self.permit(epoch, mark))
     }
 
     /// Reads the epoch before something is taken.
@@ -140,21 +232,43 @@ impl<A: Algorithm> RateLimiter<A> {
     ) -> Result<Permit<'a>, Rejected> {
         let in_turn = || {
             let epoch = self.epoch();
-            let taken = self.algorithm.take_in_turn(cost, self.clock.now());
-            taken.ok().map(|mark| self.permit(epoch, mark))
+            self.take_head(cost).map(|mark| self.permit(epoch, mark))
         };
         let take = |front: Front<Arc<Self>>| front.take_by(|_, _| in_turn());
-        acquire_by(self, cost, max_wait, self.take_permit(cost), take).await
+        let entered = self.take_permit(cost, max_wait);
+        acquire_by(self, cost, max_wait, entered, take).await
+    }
+
+    /// Takes `cost` units for the head of the queue, if there is room.
+    fn take_head(&self, cost: u64) -> Option<Mark> {
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            return link.take_in_turn(cost);
+        }
+        self.algorithm.take_in_turn(cost, self.clock.now()).ok()
+    }
+
+    /// Closes the limiter.
+    pub(crate) fn close(&self) {
+        self.wait_queue.close();
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            link.close();
+        }
     }
 
     #[cold]
     fn rejected(&self, decision: Decision, cost: u64) -> Rejected {
-        decision.rejection(self.limit, cost, self.algorithm.capacity())
+        decision.rejection(self.limit, cost, self.capacity())
     }
 }
 
 impl<A: Algorithm> Refund for RateLimiter<A> {
     fn refund(&self, epoch: u64, mark: &Mark) {
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            return link.refund(mark);
+        }
         let quota = unpoisoned(self.quota.lock());
         // Relaxed: only changed under the lock.
         if mark.cost > 0 && self.epoch.load(Ordering::Relaxed) == epoch {
@@ -170,8 +284,15 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     type Pass = ();
 
     #[inline]
-    fn enter(&self, cost: &u64, _: Duration) -> Result<(), Rejected> {
-        self.take(*cost, drop)
+    fn enter(&self, cost: &u64, max_wait: Duration) -> Result<(), Rejected> {
+        self.take(*cost, max_wait, drop)
+    }
+
+    #[cfg(feature = "redis")]
+    fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
+        let link = self.link.as_ref().filter(|_| is_unknown);
+        link.map_or(Duration::ZERO, |link| link.timeout())
     }
 
     fn join(&self, cost: &u64, patience: Patience) -> Result<Waiter, Rejected> {
@@ -179,6 +300,11 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     }
 
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
+        #[cfg(feature = "redis")]
+        if let Some(link) = &self.link {
+            let looked = link.look(*cost);
+            return looked.map_err(|missing| self.missing(missing, *cost));
+        }
         let capacity = self.algorithm.capacity();
         let decision = match *cost > capacity {
             true => Decision::Never,
@@ -188,8 +314,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     }
 
     fn take_in_turn(&self, cost: &u64) -> Option<()> {
-        let taken = self.algorithm.take_in_turn(*cost, self.clock.now());
-        taken.ok().map(drop)
+        self.take_head(*cost).map(drop)
     }
 
     fn late(&self, _: &u64) -> Rejected {
@@ -227,3 +352,14 @@ impl Permit<'_> {
 }
 
 crate::macros::debug!(impl Debug for Permit<'_> |self| { cost: self.mark.cost, .. });
+
+#[cfg(feature = "redis")]
+impl Queue for WaitQueue {
+    fn units(&self) -> u64 {
+        self.units()
+    }
+
+    fn wake_head(&self) {
+        self.wake_head();
+    }
+}

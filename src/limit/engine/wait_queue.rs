@@ -53,6 +53,8 @@ pub(crate) struct WaitLimits {
 pub struct Patience {
     pub(crate) rejected: Rejected,
     pub(crate) max_wait: Duration,
+    /// How long it may wait beside that for a reply, which says whether it has to wait.
+    pub(crate) reply_time: Duration,
     pub(crate) max_waiting: usize,
 }
 
@@ -67,6 +69,7 @@ pub struct Waiter {
     pub(super) max_wait: Duration,
     /// Until when it may wait; `None` is for ever.
     pub(super) deadline: Option<Instant>,
+    reply_time: Duration,
 }
 
 // ===== impl WaitQueue =====
@@ -196,6 +199,7 @@ impl Waiter {
             is_waiting: true,
             max_wait,
             deadline: Instant::now().checked_add(max_wait),
+            reply_time: patience.reply_time,
         })
     }
 
@@ -215,6 +219,16 @@ impl Waiter {
     /// When it has waited for too long, with the lateness of the timers of those ahead of it.
     pub(crate) fn last_instant(&self) -> Option<Instant> {
         self.deadline?.checked_add(TIMER_LATENESS)
+    }
+
+    /// Until when it may wait for a reply that says whether it has to wait.
+    pub(super) fn reply_deadline(&self) -> Option<Instant> {
+        self.deadline?.checked_add(self.reply_time)
+    }
+
+    /// The same, with the lateness of the timers of those ahead of it.
+    pub(super) fn last_reply(&self) -> Option<Instant> {
+        self.last_instant()?.checked_add(self.reply_time)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -298,6 +312,7 @@ mod loom_tests {
             let patience = Patience {
                 rejected: Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
                 max_wait: Duration::MAX,
+                reply_time: Duration::ZERO,
                 max_waiting: usize::MAX,
             };
             let place = Waiter::join(queue, 1, patience).unwrap();

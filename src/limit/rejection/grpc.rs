@@ -117,6 +117,8 @@ fn code(rejected: &Rejected) -> u8 {
         Reason::MissingKey => UNAUTHENTICATED,
         Reason::MissingPeer => INTERNAL,
         Reason::Closed => UNAVAILABLE,
+        #[cfg(feature = "redis")]
+        Reason::Unreachable => UNAVAILABLE,
         Reason::ExceedsCapacity { .. } => FAILED_PRECONDITION,
         Reason::WaitTooLong { .. } | Reason::QueueFull { .. } => RESOURCE_EXHAUSTED,
     }

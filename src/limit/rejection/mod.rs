@@ -206,6 +206,8 @@ fn status(rejected: &Rejected) -> StatusCode {
         (Reason::MissingKey, _) => StatusCode::UNAUTHORIZED,
         (Reason::MissingPeer, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (Reason::Closed, _) | (_, LimitKind::Concurrency) => StatusCode::SERVICE_UNAVAILABLE,
+        #[cfg(feature = "redis")]
+        (Reason::Unreachable, _) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::TOO_MANY_REQUESTS,
     }
 }

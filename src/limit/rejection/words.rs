@@ -12,6 +12,8 @@ pub(super) fn words(rejected: &Rejected) -> String {
         (Reason::MissingPeer, _) => "internal server error",
         (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
         (Reason::Closed, _) => "service unavailable",
+        #[cfg(feature = "redis")]
+        (Reason::Unreachable, _) => "service unavailable",
         (_, LimitKind::Concurrency) => "too many concurrent requests",
         _ => "too many requests",
     };

@@ -1,0 +1,286 @@
+//! One process's side of a store: the deadline of each call, whether the store can be reached, and
+//! the beat by which processes know of each other.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    call::{Call, Reply, Spec, Store, StoreError},
+    constants,
+    settings::{Settings, Status},
+};
+use crate::sync::unpoisoned;
+
+/// What a limit does as it leaves.
+pub(super) type LeaveFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A limit that uses a store.
+pub(super) trait Member: fmt::Debug + Send + Sync {
+    /// Hears that the store can be reached, or can't.
+    fn wake(&self);
+
+    /// Reports to the store, at each beat.
+    fn check_in(self: Arc<Self>);
+
+    /// Returns what was granted and is not used.
+    fn leave(self: Arc<Self>) -> LeaveFuture;
+}
+
+/// A store, shared by all limits of a process that use it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    store: Arc<dyn Store>,
+    pub(super) settings: Settings,
+    process: u64,
+    health: Mutex<Health>,
+    members: Mutex<Vec<Weak<dyn Member>>>,
+    /// Whether a task beats.
+    is_beating: AtomicBool,
+    asks: AtomicU64,
+    errors: AtomicU64,
+    pub(super) restores: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Health {
+    /// When the store became reachable or unreachable.
+    since: Option<Instant>,
+    down: Option<Down>,
+    /// Calls without a reply, in a row.
+    timeouts: u32,
+    processes: u64,
+    last_error: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Down {
+    probe_at: Instant,
+    backoff: Duration,
+}
+
+/// Ends the beat if its runtime ends.
+struct BeatGuard(Weak<Handle>);
+
+// ===== impl Handle =====
+
+impl Handle {
+    pub(crate) fn new(store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+        Self::of_process(random_id(), store, settings)
+    }
+
+    /// Creates another handle of the same process.
+    pub(crate) fn with(&self, store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+        Self::of_process(self.process, store, settings)
+    }
+
+    fn of_process(process: u64, store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+        let health = Health {
+            since: None,
+            down: None,
+            timeouts: 0,
+            processes: settings.processes.max(1),
+            last_error: None,
+        };
+        Arc::new(Self {
+            store,
+            settings,
+            process,
+            health: Mutex::new(health),
+            members: Mutex::default(),
+            is_beating: AtomicBool::new(false),
+            asks: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            restores: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let health = unpoisoned(self.health.lock());
+        Status {
+            is_connected: health.since.is_some() && health.down.is_none(),
+            since: health.since,
+            processes: health.processes,
+            asks: self.asks.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            restores: self.restores.load(Ordering::Relaxed),
+            last_error: health.last_error.clone(),
+        }
+    }
+
+    /// Returns all units that were granted and not used, and ends the registration.
+    pub(crate) async fn leave(&self) {
+        for member in self.members() {
+            member.leave().await;
+        }
+        let _unknown = self.register(Duration::ZERO).await;
+    }
+
+    pub(super) fn add(&self, member: &Arc<dyn Member>) {
+        let mut members = unpoisoned(self.members.lock());
+        members.retain(|member| member.strong_count() > 0);
+        members.push(Arc::downgrade(member));
+    }
+
+    fn members(&self) -> Vec<Arc<dyn Member>> {
+        let members = unpoisoned(self.members.lock());
+        members.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Returns how often the first request in a queue looks whether there is room.
+    pub(crate) fn look_again(&self, limit: &Spec) -> Duration {
+        let timeout = self.settings.timeout;
+        let hold = constants::hold(limit.span(), timeout);
+        constants::look_again(Duration::MAX, hold, timeout)
+    }
+
+    /// Returns the number of processes that the store last counted.
+    pub(super) fn processes(&self) -> u64 {
+        unpoisoned(self.health.lock()).processes
+    }
+
+    /// Returns when the next probe is, if the store is unreachable.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        Some(unpoisoned(self.health.lock()).down?.probe_at)
+    }
+
+    /// Carries out a call within the timeout.
+    pub(super) async fn call(&self, call: Call) -> Result<Reply, StoreError> {
+        self.asks.fetch_add(1, Ordering::Relaxed);
+        let result = timeout(self.settings.timeout, self.store.call(call)).await;
+        let result = result.unwrap_or(Err(StoreError::TimedOut));
+        self.note(&result);
+        result
+    }
+
+    /// Notes whether the store can be reached.
+    fn note(&self, result: &Result<Reply, StoreError>) {
+        let mut health = unpoisoned(self.health.lock());
+        let now = Instant::now();
+        if let Err(error) = result {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            health.last_error = Some(error.to_string().into());
+        }
+        // A store whose reply makes no sense is there. The limit of the name deals with it.
+        let Err(error @ (StoreError::TimedOut | StoreError::Unreachable(_))) = result else {
+            health.timeouts = 0;
+            let was_down = health.down.take().is_some();
+            if was_down || health.since.is_none() {
+                health.since = Some(now);
+            }
+            if was_down {
+                drop(health);
+                crate::macros::event!("the store of shared limits is reachable again");
+                self.wake();
+            }
+            return;
+        };
+        health.timeouts = health.timeouts.saturating_add(1);
+        let is_down = *error != StoreError::TimedOut || health.timeouts >= constants::TIMEOUTS;
+        let was_down = health.down;
+        if is_down || was_down.is_some() {
+            let before = was_down.map_or(Duration::ZERO, |down| down.backoff);
+            let backoff = match was_down {
+                // Calls that were under way do not lengthen it.
+                Some(down) if now < down.probe_at => down.backoff,
+                _ => constants::backoff(before, self.settings.timeout),
+            };
+            let probe_at = was_down.map(|down| down.probe_at).filter(|at| now < *at);
+            let probe_at = probe_at.unwrap_or_else(|| constants::later(now, backoff));
+            health.down = Some(Down { probe_at, backoff });
+            if was_down.is_none() {
+                health.since = Some(now);
+                drop(health);
+                crate::macros::warning!(%error, "the store of shared limits is unreachable");
+                self.wake();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        for member in self.members() {
+            member.wake();
+        }
+    }
+
+    /// Starts the beat, if none runs.
+    pub(super) fn start_beat(self: &Arc<Self>) {
+        if self.is_beating.load(Ordering::Relaxed) || self.is_beating.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let beating = BeatGuard(Arc::downgrade(self));
+        // Without a runtime it is dropped, so that the next request tries again.
+        if let Ok(runtime) = runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while let Some(handle) = beating.0.upgrade() {
+                    let wait = handle.beat_once().await;
+                    drop(handle);
+                    sleep(wait).await;
+                }
+            });
+        }
+    }
+
+    /// Registers this process, and lets its limits report. While the store is unreachable, probes
+    /// it. Returns the time until the next beat.
+    async fn beat_once(&self) -> Duration {
+        let beat = constants::beat(self.settings.timeout);
+        if let Some(probe_at) = self.probe_at() {
+            let wait = probe_at.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                return wait;
+            }
+        }
+        if self.beat().await.is_ok() {
+            for member in self.members() {
+                member.check_in();
+            }
+        }
+        match self.probe_at() {
+            Some(probe_at) => probe_at.saturating_duration_since(Instant::now()),
+            None => beat,
+        }
+    }
+
+    /// Registers this process until it has missed two beats.
+    pub(crate) async fn beat(&self) -> Result<(), StoreError> {
+        let beat = constants::beat(self.settings.timeout);
+        self.register(beat.saturating_mul(3)).await
+    }
+
+    async fn register(&self, expires: Duration) -> Result<(), StoreError> {
+        let process = self.process;
+        let reply = self.call(Call::Beat { process, expires }).await?;
+        if let Reply::Processes(processes) = reply {
+            unpoisoned(self.health.lock()).processes = processes.max(1);
+        }
+        Ok(())
+    }
+}
+
+// ===== impl BeatGuard =====
+
+impl Drop for BeatGuard {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.upgrade() {
+            handle.is_beating.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns a number by which a process, or one of its limits, is known: below 2⁵³.
+pub(super) fn random_id() -> u64 {
+    rand::random::<u64>() >> 11
+}

@@ -1,0 +1,360 @@
+//! Limits that several processes share, in Redis or Valkey.
+//!
+//! # Examples
+//!
+//! ```
+//! use tower_throttle::{Quota, Redis, TokenBucketLayer};
+//!
+//! // Connects on first use. `Redis::connect(url).await?` connects at once.
+//! let redis = Redis::new("redis://127.0.0.1:6379")?;
+//! // 500 requests a minute, by all processes together.
+//! let layer = TokenBucketLayer::new(Quota::per_minute(500)).shared(&redis, "openai");
+//! # let _ = layer;
+//! # Ok::<(), tower_throttle::redis::RedisError>(())
+//! ```
+//!
+//! # Server
+//!
+//! One server of Redis 5 or later, or of Valkey. All processes need the same
+//! [`prefix`](Redis::prefix) and [`timeout`](Redis::timeout). Their clocks may differ, since only
+//! that of the server counts.
+//!
+//! | setting of the server | why |
+//! | --- | --- |
+//! | `maxmemory-policy noeviction`, or no `maxmemory` | an evicted limit starts again |
+//! | `appendonly` or `save` | not needed: after a loss the processes report what they took |
+//! | a user with the rights below | these are enough, for the default prefix |
+//!
+//! ```text
+//! ACL SETUSER throttle on >secret ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset +hdel +pexpire +get +set +del +time +publish +setrange +append
+//! ```
+//!
+//! # If the server cannot be reached
+//!
+//! No call waits for it for longer than [`timeout`](Redis::timeout). After that, limits do what
+//! [`when_down`](Redis::when_down) says, until the server responds again. [`status`](Redis::status)
+//! tells which it is.
+//!
+//! # TLS
+//!
+//! `rediss://` needs the feature `redis-tls`. The application chooses the cryptography, and installs
+//! it before it connects: `rustls::crypto::ring::default_provider().install_default()`.
+//! [`Redis::from_client`] takes a client with its own certificates.
+
+mod connection;
+mod scripts;
+/// The server of the ignored tests.
+#[cfg(all(test, not(throttle_loom)))]
+#[path = "../../../../tests/redis/server.rs"]
+mod server;
+#[cfg(all(test, not(throttle_loom)))]
+mod tests;
+
+use std::{error, fmt, sync::Arc, time::Duration};
+
+use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
+
+use self::connection::Connection;
+pub use super::settings::{Status, WhenDown};
+use super::{call::StoreError, handle::Handle, settings::Settings};
+
+const DEFAULT_PREFIX: &str = "tt";
+
+/// The shortest timeout: a grant of a store is good for at least as long.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// Longer ones would only delay what happens if the server is down.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A process has several chances to renew.
+const SHORTEST_SLOT_TTL: Duration = Duration::from_secs(1);
+
+/// A server of Redis or Valkey, in which several processes share their limits.
+///
+/// Clones share the connection. The settings come before the first use.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_throttle::{Redis, WhenDown};
+///
+/// let redis = Redis::new("redis://127.0.0.1:6379")?
+///     .prefix("my-service")
+///     .timeout(Duration::from_millis(100))
+///     .when_down(WhenDown::Local)
+///     .processes(4);
+/// assert!(!redis.status().is_connected); // connects on first use
+/// # Ok::<(), tower_throttle::redis::RedisError>(())
+/// ```
+///
+/// The [module](self) describes what the server needs.
+#[derive(Clone)]
+#[must_use]
+pub struct Redis {
+    connection: Connection,
+    settings: Settings,
+    handle: Arc<Handle>,
+}
+
+/// Error of a server that cannot be used, or of its URL. Returned by [`Redis::new`] and
+/// [`Redis::connect`].
+///
+/// It never holds the URL, which may contain a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedisError {
+    /// The URL has another scheme than `redis`, `rediss`, `valkey`, `valkeys` or `unix`, or none.
+    UnknownScheme(Option<String>),
+    /// The URL asks for TLS, for which the feature `redis-tls` is needed.
+    TlsDisabled,
+    /// The URL is invalid in another way, which the text describes.
+    InvalidUrl(String),
+    /// The server cannot be reached, or rejects the connection or the calls.
+    Unreachable {
+        /// Host and port, or the path of the socket.
+        address: String,
+        /// The error of the connection or of the server.
+        reason: Arc<str>,
+    },
+    /// The server did not respond in time.
+    TimedOut {
+        /// Host and port, or the path of the socket.
+        address: String,
+        /// The time that it had.
+        waited: Duration,
+    },
+}
+
+// ===== impl Redis =====
+
+impl Redis {
+    /// Connects to a server, and checks that it accepts what limits need.
+    ///
+    /// The URL is `redis://`, or `rediss://` for TLS, then `user:password@` if needed, host, port
+    /// (6379 by default), and the number of the database, such as
+    /// `redis://user:password@example.com:6379/0`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid, if the server does not respond within a second, or
+    /// if it rejects the connection or a first call. [`Redis::new`] starts without the server.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is closed, and nothing else has happened.
+    pub async fn connect(url: &str) -> Result<Self, RedisError> {
+        let redis = Self::new(url)?;
+        let mut result = Err(StoreError::TimedOut);
+        // Opening a connection may take several timeouts of a call.
+        for _ in 0..connection::OPENING {
+            result = redis.handle.beat().await;
+            if result != Err(StoreError::TimedOut) {
+                break;
+            }
+        }
+        match result {
+            Ok(_) => Ok(redis),
+            Err(error) => Err(redis.error(error)),
+        }
+    }
+
+    /// Uses a server, to which the first request connects.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid. See [`Redis::connect`] for its form.
+    ///
+    /// ```
+    /// use tower_throttle::{Redis, redis::RedisError};
+    ///
+    /// let error = Redis::new("http://127.0.0.1").unwrap_err();
+    /// assert_eq!(error, RedisError::UnknownScheme(Some("http".to_owned())));
+    /// ```
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        check_scheme(url)?;
+        let client = url.into_connection_info().and_then(without_delay);
+        Ok(Self::from_connection(client.map_err(invalid_url)?))
+    }
+
+    /// Uses a client of the crate `redis`, for certificates and whatever else a URL cannot say. The
+    /// first request connects.
+    pub fn from_client(client: Client) -> Self {
+        let info = client.get_connection_info().clone();
+        Self::from_connection(without_delay(info).unwrap_or(client))
+    }
+
+    fn from_connection(client: Client) -> Self {
+        let settings = Settings::default();
+        let connection = Connection::new(client, DEFAULT_PREFIX.into(), settings.timeout);
+        Self::assemble(connection, settings)
+    }
+
+    fn assemble(connection: Connection, settings: Settings) -> Self {
+        Self {
+            handle: Handle::new(Arc::new(connection.clone()), settings),
+            connection,
+            settings,
+        }
+    }
+
+    fn with(&self, settings: Settings) -> Self {
+        let connection = self
+            .connection
+            .with(self.connection.prefix(), settings.timeout);
+        self.assemble_again(connection, settings)
+    }
+
+    /// The same process with other settings.
+    fn assemble_again(&self, connection: Connection, settings: Settings) -> Self {
+        Self {
+            handle: self.handle.with(Arc::new(connection.clone()), settings),
+            connection,
+            settings,
+        }
+    }
+
+    /// Sets the start of all keys in the server, `tt` by default. Processes with another prefix do
+    /// not share limits.
+    pub fn prefix(self, prefix: impl Into<Arc<str>>) -> Self {
+        let connection = self.connection.with(prefix.into(), self.settings.timeout);
+        self.assemble_again(connection, self.settings)
+    }
+
+    /// Sets how long a call of the server may take, 250 ms by default and 10 ms at least. It must be
+    /// the same in all processes.
+    ///
+    /// A request that a call delays waits for at most this long for it. Units that one process has
+    /// taken and not used are back for the others after about as long.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(Settings {
+            timeout: timeout.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
+            ..self.settings
+        })
+    }
+
+    /// Sets what the limits do while the server cannot be reached, [`WhenDown::Local`] by default.
+    pub fn when_down(self, when_down: WhenDown) -> Self {
+        self.with(Settings {
+            when_down,
+            ..self.settings
+        })
+    }
+
+    /// Sets how many processes share the limits until the server has said it, 1 by default. It
+    /// matters for processes that start while the server is down: see [`WhenDown::Local`].
+    pub fn processes(self, processes: u64) -> Self {
+        self.with(Settings {
+            processes: processes.max(1),
+            ..self.settings
+        })
+    }
+
+    /// Sets how long a process that is not heard of keeps its slots of a shared
+    /// [`ConcurrencyLayer`](crate::ConcurrencyLayer), 10 s by default and a second at least. A
+    /// process that was stopped for longer, and continues, has its requests in flight beside those
+    /// that have taken over the slots.
+    pub fn slot_ttl(self, slot_ttl: Duration) -> Self {
+        self.with(Settings {
+            slot_ttl: slot_ttl.max(SHORTEST_SLOT_TTL),
+            ..self.settings
+        })
+    }
+
+    pub(crate) fn handle(&self) -> Arc<Handle> {
+        self.handle.clone()
+    }
+
+    /// Returns whether the server is connected, and counters.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    /// Gives back at once what this process has taken and not used, for a graceful stop. Otherwise
+    /// the other processes have it after a while.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, some of it may not be given back.
+    pub async fn leave(&self) {
+        self.handle.leave().await;
+    }
+
+    fn error(&self, error: StoreError) -> RedisError {
+        let address = self.connection.address();
+        match error {
+            StoreError::TimedOut => RedisError::TimedOut {
+                address,
+                waited: self.settings.timeout * connection::OPENING,
+            },
+            StoreError::Unreachable(reason) | StoreError::Unreadable(reason) => {
+                RedisError::Unreachable { address, reason }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("connection", &self.connection)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_scheme(url: &str) -> Result<(), RedisError> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some("rediss" | "valkeys") if !cfg!(feature = "redis-tls") => Err(RedisError::TlsDisabled),
+        Some("redis" | "valkey" | "rediss" | "valkeys" | "unix" | "redis+unix" | "valkey+unix") => {
+            Ok(())
+        }
+        other => Err(RedisError::UnknownScheme(other.map(str::to_owned))),
+    }
+}
+
+/// Without Nagle's algorithm, which lets a call wait until the one before it has been acknowledged.
+fn without_delay(info: ConnectionInfo) -> RedisResult<Client> {
+    let settings = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_tcp_settings(settings))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "given to `map_err`")]
+fn invalid_url(error: ::redis::RedisError) -> RedisError {
+    RedisError::InvalidUrl(error.to_string().replace(" - InvalidClientConfig", ""))
+}
+
+// ===== impl RedisError =====
+
+impl fmt::Display for RedisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownScheme(Some(scheme)) => write!(
+                f,
+                "`{scheme}://` is not a URL of Redis: use `redis://`, `rediss://` for TLS, or `unix://`"
+            ),
+            Self::UnknownScheme(None) => {
+                f.write_str("the URL of Redis has no scheme: use `redis://` before the host")
+            }
+            Self::TlsDisabled => f.write_str(
+                "TLS to Redis is not enabled: enable the feature `redis-tls` of tower-throttle",
+            ),
+            Self::InvalidUrl(reason) => write!(
+                f,
+                "invalid URL of Redis: {reason}: use `redis://user:password@host:port/database`"
+            ),
+            Self::Unreachable { address, reason } => {
+                write!(f, "cannot use Redis at {address}: {reason}")
+            }
+            Self::TimedOut { address, waited } => write!(
+                f,
+                "Redis at {address} did not respond within {waited:?}: check the address, or use \
+                `Redis::new` with a longer `timeout`"
+            ),
+        }
+    }
+}
+
+impl error::Error for RedisError {}

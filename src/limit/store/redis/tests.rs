@@ -1,0 +1,624 @@
+//! The scripts against the model.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "it waits for another program, on a real clock"
+)]
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use redis::{Connection, Value, cmd};
+
+use super::scripts::{self, Script};
+use crate::limit::{
+    algorithm::Mark,
+    store::{
+        call::{
+            Call, Lease, Outcome, Reply, Restore, SetQuota, Spec, StoreError, Take, TakeReply,
+            Version,
+        },
+        model::NameState,
+        slots::SlotState,
+    },
+};
+
+const START: u64 = 1_767_225_600_000_000_000;
+
+/// A server of its own, which ends with the test.
+struct Server {
+    child: Child,
+    connection: Connection,
+}
+
+impl Server {
+    fn start() -> Self {
+        let program = std::env::var("THROTTLE_SERVER").unwrap_or("redis-server".into());
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new(&program)
+            .args([
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{program}: {error}; \
+                     apt-get install -y --no-install-recommends redis-server"
+                )
+            });
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match client.get_connection() {
+                Ok(connection) => return Self { child, connection },
+                Err(error) if Instant::now() > until => panic!("{error}"),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    fn run(&mut self, words: &[&str]) -> Value {
+        cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut self.connection)
+            .unwrap()
+    }
+
+    /// Carries out `call` by the server's clock.
+    fn call(&mut self, call: &Call) -> Result<Reply, StoreError> {
+        let command = scripts::encode(call, "tt");
+        let mut eval = cmd("EVAL");
+        eval.arg(command.script.text)
+            .arg(1)
+            .arg(command.key)
+            .arg(command.args);
+        match eval.query(&mut self.connection) {
+            Ok(value) => scripts::decode(call, &value),
+            Err(error) => Err(StoreError::Unreadable(error.to_string().into())),
+        }
+    }
+
+    /// Carries out `call` at `now`.
+    fn call_at(&mut self, call: &Call, now: u64) -> Reply {
+        let command = scripts::encode(call, "tt");
+        let text = command.script.text;
+        assert!(text.contains("redis.call('TIME')"));
+        let text = text.replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+        let mut eval = cmd("EVAL");
+        eval.arg(text).arg(1).arg(command.key).arg(command.args);
+        eval.arg(now / 1_000_000_000)
+            .arg(now % 1_000_000_000 / 1_000);
+        let value = eval.query(&mut self.connection).unwrap();
+        scripts::decode(call, &value).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn model(state: &mut NameState, call: &Call, now: u64) -> Reply {
+    match call {
+        Call::Take(take) => return Reply::Take(state.take(take, now)),
+        Call::Restore(restore) => state.restore(restore, now),
+        Call::SetQuota(set) => state.set_quota(set, now),
+        Call::Beat { .. } | Call::Lease(_) => panic!("not of a name"),
+    }
+    Reply::Done
+}
+
+/// What a few processes do with one name, at random.
+struct Steps {
+    rng: StdRng,
+    now: u64,
+    /// The limits of the code before and after a deployment.
+    codes: [Arc<[Spec]>; 2],
+    hold: Duration,
+    seen: [Option<Version>; 4],
+    granted: Vec<(usize, Mark)>,
+}
+
+impl Steps {
+    fn new(seed: u64, limits: Vec<Spec>, others: Vec<Spec>, hold: u64) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            now: START,
+            codes: [limits.into(), others.into()],
+            hold: Duration::from_micros(hold),
+            seen: [None; 4],
+            granted: Vec::new(),
+        }
+    }
+
+    fn one_in(&mut self, steps: u32) -> bool {
+        self.rng.random_ratio(1, steps)
+    }
+
+    fn code(&mut self) -> Arc<[Spec]> {
+        Arc::clone(&self.codes[usize::from(self.one_in(20))])
+    }
+
+    /// Mostly a few units, sometimes most of the capacity.
+    fn units(&mut self, limits: &[Spec]) -> Vec<u64> {
+        let shift = self.rng.random_range(0..8);
+        let units = limits.iter().map(|limit| limit.capacity() >> shift);
+        let units: Vec<u64> = units.collect();
+        units
+            .into_iter()
+            .map(|most| self.rng.random_range(0..=most + most / 8))
+            .collect()
+    }
+
+    fn next(&mut self) -> (usize, Call) {
+        let process = self.rng.random_range(0..4);
+        let step = match self.rng.random_range(0..1_000) {
+            0 => 3_600_000_000,
+            1..20 => self.rng.random_range(0..10_000_000),
+            20..500 => self.rng.random_range(0..20_000),
+            500..800 => self.rng.random_range(0..300),
+            _ => 0,
+        };
+        self.now += step * 1_000;
+        if self.one_in(300) {
+            let most = if self.one_in(2) {
+                3_600_000_000
+            } else {
+                100_000
+            };
+            self.now -= self.rng.random_range(0..most) * 1_000;
+        }
+        let (name, limits) = (Arc::from("name"), self.code());
+        if self.one_in(100) {
+            let new = limits.iter().map(|limit| self.changed(limit)).collect();
+            return (process, Call::SetQuota(SetQuota { name, limits, new }));
+        }
+        if self.one_in(50) {
+            let taken = limits.iter().map(|_| self.history()).collect();
+            let grace = Duration::from_millis(if self.one_in(2) { 30 } else { 0 });
+            let id = self.rng.random_range(0..100);
+            return (
+                process,
+                Call::Restore(Restore {
+                    id,
+                    name,
+                    limits,
+                    taken,
+                    grace,
+                }),
+            );
+        }
+        let cost = match self.one_in(20) {
+            true => vec![0; limits.len()],
+            false => self.units(&limits),
+        };
+        let more = match self.one_in(3) {
+            true => vec![0; limits.len()],
+            false => self.units(&limits),
+        };
+        let mut returned = Vec::new();
+        while !self.granted.is_empty() && self.one_in(3) {
+            let index = self.rng.random_range(0..self.granted.len());
+            let (limit, mut mark) = self.granted.swap_remove(index);
+            mark.cost = self.rng.random_range(0..=mark.cost);
+            returned.push((limit, mark));
+        }
+        let late = self.one_in(50);
+        let seen = self.seen[process].filter(|_| !self.rng.random_ratio(1, 50));
+        let take = Take {
+            name,
+            limits,
+            process: process as u64 + 1,
+            cost,
+            more,
+            hold: self.hold,
+            is_in_turn: self.one_in(2),
+            patience: Duration::from_millis(self.rng.random_range(0..400)),
+            claim: Duration::from_micros(self.rng.random_range(0..20_000)),
+            not_after: late.then_some(self.now - 1_000),
+            seen,
+            grace: Duration::from_millis(30),
+            returned,
+        };
+        (process, Call::Take(take))
+    }
+
+    fn changed(&mut self, limit: &Spec) -> Spec {
+        let capacity = self.rng.random_range(0..=2 * limit.capacity());
+        match *limit {
+            Spec::Bucket { unit_nanos, .. } => Spec::Bucket {
+                capacity,
+                unit_nanos: self.rng.random_range(1..=2 * unit_nanos),
+            },
+            Spec::Window { period_micros, .. } => Spec::Window {
+                capacity,
+                period_micros: self.rng.random_range(1..=2 * period_micros),
+            },
+        }
+    }
+
+    fn history(&mut self) -> Vec<(u64, u64)> {
+        let starts = self.rng.random_range(0..5);
+        let mut at = self.now;
+        let starts = (0..starts).map(|_| {
+            at -= self.rng.random_range(0..200_000_000);
+            (at / 1_000 * 1_000, self.rng.random_range(0..50))
+        });
+        let mut starts: Vec<_> = starts.collect();
+        starts.reverse();
+        starts
+    }
+
+    fn saw(&mut self, process: usize, taken: &TakeReply) {
+        self.seen[process] = Some(taken.version);
+        if let Outcome::Granted { marks, .. } = &taken.outcome {
+            self.granted.extend(marks.iter().copied().enumerate());
+            let forgotten = self.granted.len().saturating_sub(20);
+            self.granted.drain(..forgotten);
+        }
+    }
+
+    /// Compares 10,000 steps.
+    fn compare(mut self) {
+        let mut server = Server::start();
+        let (mut state, mut copy) = (NameState::default(), NameState::default());
+        let mut outcomes = [0; 5];
+        for step in 0..10_000 {
+            match self.rng.random_range(0..2_000) {
+                0 => {
+                    state = NameState::default();
+                    server.run(&["DEL", "tt:1:name"]);
+                }
+                1 => {
+                    state = copy.clone();
+                    server.run(&["DEL", "tt:1:name"]);
+                    server.run(&["COPY", "copy", "tt:1:name"]);
+                }
+                2..6 => {
+                    copy = state.clone();
+                    server.run(&["DEL", "copy"]);
+                    server.run(&["COPY", "tt:1:name", "copy"]);
+                }
+                _ => {}
+            }
+            let (process, call) = self.next();
+            let expected = model(&mut state, &call, self.now);
+            let reply = server.call_at(&call, self.now);
+            assert_eq!(
+                reply, expected,
+                "step {step} at {}: {call:?} {state:#?}",
+                self.now
+            );
+            if let Reply::Take(taken) = &reply {
+                self.saw(process, taken);
+                outcomes[match taken.outcome {
+                    Outcome::Granted { .. } => 0,
+                    Outcome::Wait(_) => 1,
+                    Outcome::Never => 2,
+                    Outcome::TooLate => 3,
+                    Outcome::Lost(_) => 4,
+                }] += 1;
+            }
+        }
+        // Each of them was compared often enough.
+        assert!(outcomes.iter().all(|count| *count > 5), "{outcomes:?}");
+        assert!(
+            outcomes[..2].iter().all(|count| *count > 1_000),
+            "{outcomes:?}"
+        );
+    }
+}
+
+fn bucket(capacity: u64, unit_nanos: u64) -> Spec {
+    Spec::Bucket {
+        capacity,
+        unit_nanos,
+    }
+}
+
+fn window(capacity: u64, period_micros: u64) -> Spec {
+    Spec::Window {
+        capacity,
+        period_micros,
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_bucket_does_as_its_model() {
+    let limits = vec![bucket(100, 1_234_567)];
+    Steps::new(1, limits, vec![bucket(50, 3_333_333)], 10_000).compare();
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_slow_bucket_does_as_its_model() {
+    let limits = vec![bucket(40, 50_000_000_000_000)];
+    Steps::new(2, limits, vec![bucket(1, 1)], 0).compare();
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_window_does_as_its_model() {
+    let limits = vec![window(1_000, 1_000_000)];
+    Steps::new(3, limits, vec![window(300, 777_777)], 10_000).compare();
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn three_limits_do_as_their_model() {
+    let limits = vec![
+        window(200, 1_000_000),
+        window(40_000, 600_000),
+        bucket(500, 2_000_003),
+    ];
+    let others = vec![window(200, 1_000_000), bucket(70_000, 50_000)];
+    Steps::new(4, limits, others, 8_000).compare();
+}
+
+fn take(limits: &[Spec], cost: &[u64]) -> Call {
+    Call::Take(Take {
+        name: "name".into(),
+        limits: limits.into(),
+        process: 1,
+        cost: cost.to_vec(),
+        more: vec![0; cost.len()],
+        hold: Duration::from_millis(10),
+        is_in_turn: false,
+        patience: Duration::from_secs(1),
+        claim: Duration::from_millis(250),
+        not_after: None,
+        seen: None,
+        grace: Duration::from_secs(1),
+        returned: Vec::new(),
+    })
+}
+
+fn restore(limits: &[Spec]) -> Call {
+    Call::Restore(Restore {
+        id: 1,
+        name: "name".into(),
+        limits: limits.into(),
+        taken: vec![vec![(START, 1)]; limits.len()],
+        grace: Duration::ZERO,
+    })
+}
+
+fn set_quota(limits: &[Spec]) -> Call {
+    Call::SetQuota(SetQuota {
+        name: "name".into(),
+        limits: limits.into(),
+        new: limits.into(),
+    })
+}
+
+fn beat(process: u64) -> Call {
+    let expires = Duration::from_millis(300);
+    Call::Beat { process, expires }
+}
+
+fn sha1(text: &str) -> String {
+    let mut message = text.as_bytes().to_vec();
+    message.push(0x80);
+    while message.len() % 64 != 56 {
+        message.push(0);
+    }
+    message.extend((text.len() as u64 * 8).to_be_bytes());
+    let mut state = [
+        0x67452301u32,
+        0xefcdab89,
+        0x98badcfe,
+        0x10325476,
+        0xc3d2e1f0,
+    ];
+    for block in message.chunks(64) {
+        let mut words = [0u32; 80];
+        for (word, bytes) in words.iter_mut().zip(block.chunks(4)) {
+            *word = u32::from_be_bytes(bytes.try_into().unwrap());
+        }
+        for i in 16..80 {
+            let word = words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16];
+            words[i] = word.rotate_left(1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = state;
+        for (i, word) in words.iter().enumerate() {
+            let (mixed, constant) = match i / 20 {
+                0 => (b & c | !b & d, 0x5a827999),
+                1 => (b ^ c ^ d, 0x6ed9eba1),
+                2 => (b & c | b & d | c & d, 0x8f1bbcdc),
+                _ => (b ^ c ^ d, 0xca62c1d6),
+            };
+            let next = a.rotate_left(5).wrapping_add(mixed).wrapping_add(e);
+            let next = next.wrapping_add(constant).wrapping_add(*word);
+            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
+        }
+        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
+            *sum = sum.wrapping_add(part);
+        }
+    }
+    state.map(|part| format!("{part:08x}")).concat()
+}
+
+/// If a script is changed, this prints its new digest.
+#[test]
+fn digests_are_those_of_the_scripts() {
+    assert_eq!(sha1("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    let limits = [bucket(5, 1)];
+    let calls = [
+        take(&limits, &[1]),
+        restore(&limits),
+        set_quota(&limits),
+        beat(1),
+        Call::Lease(lease(1, 0, 0)),
+    ];
+    let scripts = calls.map(|call| scripts::encode(&call, "tt").script);
+    let digests = scripts.map(|script: &Script| script.sha1);
+    assert_eq!(
+        digests.map(str::to_owned),
+        scripts.map(|script| sha1(script.text))
+    );
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_user_with_few_permissions_is_enough() {
+    let mut server = Server::start();
+    let user = "ACL SETUSER few on >few ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset \
+                +hdel +pexpire +get +set +del +time +publish";
+    server.run(&user.split_whitespace().collect::<Vec<_>>());
+    server.run(&["AUTH", "few", "few"]);
+    let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
+    for call in [
+        take(&limits, &[1, 1]),
+        restore(&limits),
+        set_quota(&limits),
+        beat(1),
+    ] {
+        let reply = server.call(&call);
+        assert!(reply.is_ok(), "{reply:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn what_is_unreadable_grants_nothing() {
+    let mut server = Server::start();
+    let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
+    let call = take(&limits, &[1, 1]);
+    for (field, value) in [
+        ("h", "short"),
+        ("b1", "short"),
+        ("w2", "neither 7 nor 21"),
+        ("h", "a head with fewer bytes than it says, and more"),
+    ] {
+        server.run(&["DEL", "tt:1:name"]);
+        assert!(server.call(&call).is_ok());
+        server.run(&["HSET", "tt:1:name", field, value]);
+        let reply = server.call(&call);
+        assert!(
+            matches!(reply, Err(StoreError::Unreadable(_))),
+            "{field}: {reply:?}"
+        );
+    }
+    server.run(&["SET", "tt:1:name", "another type"]);
+    server.run(&["SET", "tt:processes", "short"]);
+    for call in [call, restore(&limits), set_quota(&limits), beat(1)] {
+        let reply = server.call(&call);
+        assert!(matches!(reply, Err(StoreError::Unreadable(_))), "{reply:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn keys_expire() {
+    let mut server = Server::start();
+    let hour = 3_600_000_000_000;
+    for (limits, hours) in [
+        (vec![bucket(5, 1)], 24),
+        (vec![window(5, 60_000_000)], 24),
+        // Twice the longest, also if it was shorter before.
+        (vec![bucket(20, hour)], 40),
+        (vec![bucket(20, hour), window(5, 50 * 3_600_000_000)], 100),
+        (vec![bucket(5, 1)], 100),
+    ] {
+        server.call(&take(&limits, &vec![1; limits.len()])).unwrap();
+        let Value::Int(left) = server.run(&["PTTL", "tt:1:name"]) else {
+            panic!("no time to live");
+        };
+        let expected = hours * 3_600_000;
+        assert!(
+            (expected - 60_000..=expected).contains(&left),
+            "{left} of {hours} h"
+        );
+    }
+    server.call(&beat(1)).unwrap();
+    assert!(matches!(
+        server.run(&["PTTL", "tt:processes"]),
+        Value::Int(1..=301)
+    ));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn processes_are_counted_until_they_expire() {
+    let mut server = Server::start();
+    let mut at = |process, millis: u64| {
+        let now = START + millis * 1_000_000;
+        server.call_at(&beat(process), now)
+    };
+    assert_eq!(at(1, 0), Reply::Processes(1));
+    assert_eq!(at(2, 100), Reply::Processes(2));
+    assert_eq!(at(1, 250), Reply::Processes(2));
+    assert_eq!(at(1, 399), Reply::Processes(2));
+    assert_eq!(at(1, 400), Reply::Processes(1));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn the_clock_of_the_server_counts() {
+    let mut server = Server::start();
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let Reply::Take(taken) = server.call(&take(&[window(5, 1_000_000)], &[1])).unwrap() else {
+        panic!("another reply");
+    };
+    let now = Duration::from_nanos(taken.now);
+    assert!(
+        (since..since + Duration::from_secs(5)).contains(&now),
+        "{now:?}"
+    );
+    assert_eq!(taken.version.made, taken.now / 1_000);
+}
+
+fn lease(process: u64, held: u64, wanted: u64) -> Lease {
+    Lease {
+        name: "name".into(),
+        process,
+        limit: 10,
+        held,
+        wanted,
+        expires: Duration::from_secs(2),
+        has_seen: held % 2 == 1,
+        grace: Duration::from_secs(1),
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn leases_do_as_their_model() {
+    let (mut server, mut model) = (Server::start(), SlotState::default());
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut now, mut held) = (START, [0; 4]);
+    for step in 0..10_000 {
+        now += random.random_range(0..400_000) * 1_000;
+        let process = random.random_range(0..4);
+        let lease = lease(
+            process as u64 + 1,
+            held[process],
+            random.random_range(0..12),
+        );
+        let expected = model.lease(&lease, now);
+        let reply = server.call_at(&Call::Lease(lease), now);
+        assert_eq!(reply, Reply::Lease(expected), "step {step}");
+        held[process] = random.random_range(0..=expected.slots);
+    }
+}

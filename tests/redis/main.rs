@@ -1,0 +1,18 @@
+//! Limits on a server of Redis or Valkey, which the tests start. See `server.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the time of a server is real"
+)]
+
+mod chaos;
+mod connecting;
+mod drops;
+mod fleet;
+mod hostile;
+mod policies;
+mod processes;
+mod rights;
+mod server;

@@ -1,0 +1,211 @@
+//! Four processes on one limit: this program, started again for each.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tower_throttle::{Quota, Redis, SlidingWindowLimiter, TokenBucketLimiter};
+
+use crate::server::Server;
+
+/// What a child does: the variable of its environment.
+const ROLE: &str = "THROTTLE_ROLE";
+const TIME: Duration = Duration::from_secs(30);
+const PROCESSES: usize = 4;
+
+/// Starts of all processes: nanoseconds of the clock that they share, and units.
+pub(crate) type Starts = Vec<(u128, u64)>;
+
+#[derive(Clone)]
+enum Limiter {
+    Bucket(TokenBucketLimiter),
+    Window(SlidingWindowLimiter),
+}
+
+impl Limiter {
+    /// Parses `kind/units/milliseconds/burst`.
+    fn parse(text: &str, redis: &Redis) -> Self {
+        let parts: Vec<&str> = text.split('/').collect();
+        let number = |part: usize| parts[part].parse::<u64>().unwrap();
+        let quota = Quota::new(number(1), Duration::from_millis(number(2))).burst(number(3));
+        match parts[0] {
+            "bucket" => Self::Bucket(TokenBucketLimiter::new(quota).shared(redis, text)),
+            _ => Self::Window(SlidingWindowLimiter::new(quota).shared(redis, text)),
+        }
+    }
+
+    async fn acquire(&self, cost: u64) {
+        match self {
+            Self::Bucket(limiter) => drop(limiter.acquire(cost).await.unwrap()),
+            Self::Window(limiter) => drop(limiter.acquire(cost).await.unwrap()),
+        }
+    }
+}
+
+fn now() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos()
+}
+
+/// Runs in a child: `url limit cost workers milliseconds`.
+#[test]
+fn child() {
+    let Ok(role) = env::var(ROLE) else {
+        return;
+    };
+    let parts: Vec<&str> = role.split(' ').collect();
+    let number = |part: usize| parts[part].parse::<u64>().unwrap();
+    let (cost, workers, time) = (number(2), number(3), Duration::from_millis(number(4)));
+    let starts = Arc::new(Mutex::new(Starts::new()));
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let redis = Redis::connect(parts[0]).await.unwrap();
+        let limiter = Limiter::parse(parts[1], &redis);
+        for _ in 0..workers {
+            let (limiter, starts) = (limiter.clone(), starts.clone());
+            tokio::spawn(async move {
+                loop {
+                    limiter.acquire(cost).await;
+                    starts.lock().unwrap().push((now(), cost));
+                }
+            });
+        }
+        tokio::time::sleep(time).await;
+        println!("# {}", redis.status());
+    });
+    drop(runtime);
+    for (at, units) in &*starts.lock().unwrap() {
+        println!("start {at} {units}");
+    }
+}
+
+fn spawn(server: &Server, limit: &str, cost: u64, workers: u64, time: Duration) -> Child {
+    let millis = time.as_millis();
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "processes::child", "--nocapture"])
+        .env(
+            ROLE,
+            format!("{} {limit} {cost} {workers} {millis}", server.url()),
+        )
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for a child, and returns what it started.
+fn starts(mut child: Child) -> Starts {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut starts = Starts::new();
+    for line in lines.map(Result::unwrap) {
+        if let Some(start) = line.strip_prefix("start ") {
+            let (at, units) = start.split_once(' ').unwrap();
+            starts.push((at.parse().unwrap(), units.parse().unwrap()));
+        } else if line.starts_with('#') {
+            println!("{line}");
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    starts
+}
+
+/// Runs four processes with costs and numbers of workers, and returns the starts of each.
+fn run(server: &Server, limit: &str, loads: [(u64, u64); PROCESSES]) -> Vec<Starts> {
+    let children = loads.map(|(cost, workers)| spawn(server, limit, cost, workers, TIME));
+    children.map(starts).into()
+}
+
+fn merged(all: &[Starts]) -> Starts {
+    let mut merged = all.concat();
+    merged.sort_unstable();
+    merged
+}
+
+fn units(starts: &[(u128, u64)]) -> u64 {
+    starts.iter().map(|(_, units)| units).sum()
+}
+
+/// The least and the mean time between a unit and the one that comes `limit` units later, in
+/// periods: at least one if the window is never over, and one if it is used up.
+pub(crate) fn laps(starts: &Starts, limit: usize, period: Duration) -> (f64, f64) {
+    let laps = starts.iter().zip(&starts[limit..]);
+    let laps = laps.map(|(first, last)| (last.0 - first.0) as f64 / period.as_nanos() as f64);
+    let (least, sum, count) = laps.fold((f64::MAX, 0.0, 0.0), |(least, sum, count), lap| {
+        (lap.min(least), sum + lap, count + 1.0)
+    });
+    (least, sum / count)
+}
+
+/// The most units above what refills, at one unit per `nanos`.
+pub(crate) fn burst(starts: &Starts, nanos: u128) -> u128 {
+    let (mut level, mut last, mut most) = (0_u128, 0, 0);
+    for (at, units) in starts {
+        level = level.saturating_sub(at - last) + nanos * u128::from(*units);
+        (last, most) = (*at, most.max(level));
+    }
+    most.div_ceil(nanos)
+}
+
+/// The share of `rate` units per second that was used after a first burst.
+pub(crate) fn used(starts: &Starts, rate: f64, burst: u64) -> f64 {
+    let span = starts[starts.len() - 1].0 - starts[0].0;
+    (units(starts) - burst) as f64 / (rate * span as f64 / 1e9)
+}
+
+#[test]
+fn a_window_of_four_processes_is_never_over() {
+    let server = Server::start();
+    let starts = merged(&run(&server, "window/500/5000/0", [(1, 16); 4]));
+    let (least, mean) = laps(&starts, 500, Duration::from_secs(5));
+    println!(
+        "window of 500 in 5 s: least lap {least:.4}, used {:.4}",
+        1.0 / mean
+    );
+    assert!(least >= 1.0, "{least}");
+    assert!(1.0 / mean >= 0.98, "{}", 1.0 / mean);
+}
+
+#[test]
+fn a_busy_window_of_four_processes_is_never_over() {
+    let server = Server::start();
+    let starts = merged(&run(&server, "window/10000/5000/0", [(1, 16); 4]));
+    let (least, mean) = laps(&starts, 10_000, Duration::from_secs(5));
+    println!(
+        "window of 10,000 in 5 s: least lap {least:.4}, used {:.4}",
+        1.0 / mean
+    );
+    assert!(least >= 1.0, "{least}");
+    assert!(1.0 / mean >= 0.98, "{}", 1.0 / mean);
+}
+
+#[test]
+fn a_bucket_of_four_processes_is_never_over() {
+    let server = Server::start();
+    let starts = merged(&run(&server, "bucket/1000/1000/6000", [(1, 16); 4]));
+    let (burst, used) = (burst(&starts, 1_000_000), used(&starts, 1_000.0, 6_000));
+    println!("bucket of 1,000/s, burst 6,000: burst {burst}, used {used:.4}");
+    // A hold of 47 ms, and 10 ms of lateness.
+    assert!(burst <= 6_000 + 57 + 1, "{burst}");
+    assert!(used >= 0.98, "{used}");
+}
+
+#[test]
+fn a_large_request_gets_its_share_among_small_ones() {
+    let server = Server::start();
+    let loads = [(10, 16), (10, 16), (10, 16), (900, 1)];
+    let all = run(&server, "bucket/1000/1000/1000", loads);
+    let (large, starts) = (units(&all[3]), merged(&all));
+    let total = units(&starts);
+    println!(
+        "large {large} of {total}, used {:.4}",
+        used(&starts, 1_000.0, 1_000)
+    );
+    // A tenth of a quarter.
+    assert!(large * 40 >= total, "{large} of {total}");
+}
