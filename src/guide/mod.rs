@@ -8,6 +8,7 @@
 //! | [`testing`] | tests without waiting and without a network |
 //! | [`compiler_errors`] | common compiler errors and their fixes |
 //! | [`browsers`] | CORS, preflight requests and headers that scripts can read |
+//! | [`shared`] | limits that several processes share, in Redis or Valkey |
 //! | [`production`] | what to decide before going into production |
 // Without all features some links have no target.
 #![cfg_attr(not(feature = "full"), allow(rustdoc::broken_intra_doc_links))]
@@ -29,6 +30,9 @@ pub mod compiler_errors {}
 
 #[doc = include_str!("browsers.md")]
 pub mod browsers {}
+
+#[doc = include_str!("shared.md")]
+pub mod shared {}
 
 #[doc = include_str!("production.md")]
 pub mod production {}
