@@ -25,7 +25,7 @@ use tower_governor::{
 };
 use tower_throttle::{
     BoxError, Clock, ConcurrencyLayer, FallbackLayer, Quota, RetryAfterBackoffLayer,
-    SlidingWindowLayer, TokenBucketLayer, TokenBucketLimiter,
+    SlidingWindowLayer, SlidingWindowLimiter, TokenBucketLayer, TokenBucketLimiter,
     body::GuardedBody,
     concurrency::{Adaptive, body::BodyPermit},
 };
@@ -61,6 +61,7 @@ fn check() -> Group {
     let theirs_on_std = RateLimiter::direct_with_clock(quota, MonotonicClock);
     let ours = TokenBucketLimiter::with_clock(QUOTA, Clock::quanta());
     let ours_on_tokio = TokenBucketLimiter::new(QUOTA);
+    let window = SlidingWindowLimiter::with_clock(QUOTA, Clock::quanta());
     Group::new("bare check")
         .contender(
             "TokenBucketLimiter, quanta",
@@ -74,6 +75,10 @@ fn check() -> Group {
         .contender(
             "governor, std",
             checks(move || theirs_on_std.check().is_ok()),
+        )
+        .contender(
+            "SlidingWindowLimiter, quanta",
+            checks(move || window.try_acquire(1).is_ok()),
         )
         .ratio("TokenBucketLimiter, quanta", "governor, quanta", 1.1)
         .ratio("TokenBucketLimiter, tokio", "governor, std", 1.1)

@@ -14,6 +14,11 @@ mod groups;
 mod measure;
 mod per_key;
 mod provider;
+#[cfg(feature = "shared")]
+#[path = "../../tests/redis/server.rs"]
+mod server;
+#[cfg(feature = "shared")]
+mod shared;
 mod stores;
 mod waiters;
 
@@ -46,6 +51,10 @@ fn main() {
     }
     if waiters::NAME.contains(&only) {
         waiters::run(runtime);
+    }
+    #[cfg(feature = "shared")]
+    if shared::NAME.contains(&only) {
+        shared::run(runtime);
     }
     if "bytes a key".contains(&only) || "a flood of new keys".contains(&only) {
         per_key::memory();
