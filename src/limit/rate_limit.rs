@@ -67,8 +67,10 @@ macro_rules! rate_limit {
             /// # #[tokio::main]
             /// # async fn main() -> Result<(), tower_throttle::BoxError> {
             /// let redis = Redis::new("redis://127.0.0.1")?;
-            #[doc = concat!("let limiter = ", stringify!($Limiter), "::new(Quota::per_minute(500))")]
-            ///     .shared(&redis, "openai");
+            /// let quota = Quota::per_minute(500);
+            #[doc = concat!(
+                "let limiter = ", stringify!($Limiter), "::new(quota).shared(&redis, \"openai\");"
+            )]
             /// limiter.acquire(1).await?;
             /// # Ok(())
             /// # }
@@ -86,15 +88,15 @@ macro_rules! rate_limit {
                 name: &str,
             ) -> Self {
                 // Nothing fits into it, so that requests ask the store.
-                let algorithm =
-                    <$algorithm>::new(&crate::limit::quota::Quota::new(0, std::time::Duration::MAX));
+                let nothing = crate::limit::quota::Quota::new(0, std::time::Duration::MAX);
+                let algorithm = <$algorithm>::new(&nothing);
                 Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::shared(
                     algorithm,
                     self.quota(),
                     $limit,
                     store,
                     name,
-                    crate::limit::store::call::Spec::$spec,
+                    crate::limit::store::call::LimitSpec::$spec,
                 )))
             }
 

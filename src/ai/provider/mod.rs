@@ -109,8 +109,8 @@
 //! - What a response reports is believed, whether it is more or less than the own count. It holds
 //!   for the time at which its request was sent. What was sent since then counts in addition, and
 //!   what has left a window or drained from a bucket since then does not count. A report may
-//!   include what was in flight. So if tokens count at [completion](Counting::Completion), those of
-//!   requests that have started since then count, or those of requests that have ended if these are
+//!   include what was in flight. So if tokens count at [completion](Counting::Completion), tokens
+//!   of requests that have started since then count, or of requests that have ended if these are
 //!   more.
 //! - A reported limit replaces the configured one, higher or lower, at once. A request that costs
 //!   more than a learned limit starts once nothing else counts: the provider may accept it.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::Reason,
     limit::store::{
-        call::Spec,
+        call::LimitSpec,
         handle::Handle,
         link::{Link, Queue, Shortage},
     },
@@ -87,7 +87,7 @@ impl<A: Algorithm> RateLimiter<A> {
         limit: LimitKind,
         store: Arc<Handle>,
         name: &str,
-        spec: fn(&Quota) -> Spec,
+        spec: fn(&Quota) -> LimitSpec,
     ) -> Self {
         let mut limiter = Self::new(algorithm, quota, Clock::tokio(), limit);
         let look_again = store.look_again(&spec(&quota));

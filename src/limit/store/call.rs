@@ -51,7 +51,7 @@ pub(crate) enum Reply {
 
 /// A limit in numbers that are exact in Lua: all below 2⁵³.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spec {
+pub(crate) enum LimitSpec {
     /// Capacity times refill time of a unit is below 2⁵³ nanoseconds, 104 days.
     Bucket { capacity: u64, unit_nanos: u64 },
     /// Starts are rounded up to a 256th of the period.
@@ -63,7 +63,7 @@ pub(crate) enum Spec {
 pub(crate) struct Take {
     pub(crate) name: Arc<str>,
     /// The limits in the code of the process.
-    pub(crate) limits: Arc<[Spec]>,
+    pub(crate) limits: Arc<[LimitSpec]>,
     /// Who asks: one queue of one process. Below 2⁵³.
     pub(crate) process: u64,
     /// What the first request in the queue costs, for each limit. If all are zero, the call only
@@ -104,8 +104,8 @@ pub(crate) struct TakeReply {
     /// When it was carried out.
     pub(crate) now: u64,
     pub(crate) version: Version,
-    /// The limits that apply, if they are not those of the code.
-    pub(crate) limits: Option<Arc<[Spec]>>,
+    /// The limits that apply, if they differ from the code.
+    pub(crate) limits: Option<Arc<[LimitSpec]>>,
     pub(crate) outcome: Outcome,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct Restore {
     /// A number by which the store knows it, if it is sent again. Below 2⁵³.
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
-    pub(crate) limits: Arc<[Spec]>,
+    pub(crate) limits: Arc<[LimitSpec]>,
     /// Instants and units of each limit, the oldest first.
     pub(crate) taken: Vec<Vec<(u64, u64)>>,
     /// How long nothing is taken from now on, counted from when the state was made; zero if the
@@ -147,9 +147,9 @@ pub(crate) struct Restore {
 pub(crate) struct SetQuota {
     pub(crate) name: Arc<str>,
     /// The limits in the code of the process.
-    pub(crate) limits: Arc<[Spec]>,
+    pub(crate) limits: Arc<[LimitSpec]>,
     /// The limits that apply from now on.
-    pub(crate) new: Arc<[Spec]>,
+    pub(crate) new: Arc<[LimitSpec]>,
 }
 
 /// Asks for slots of a concurrency limit, which return if the process is not heard of.
@@ -191,9 +191,9 @@ pub(crate) enum StoreError {
     Unreadable(Arc<str>),
 }
 
-// ===== impl Spec =====
+// ===== impl LimitSpec =====
 
-impl Spec {
+impl LimitSpec {
     /// Returns the token bucket of `quota`. A unit or a burst that takes over 104 days to refill
     /// takes 104 days.
     pub(crate) fn bucket(quota: &Quota) -> Self {

@@ -42,7 +42,7 @@ pub(super) fn floor(hold: Duration) -> Duration {
 }
 
 /// Returns after how long to ask again although the reply was a longer wait: units that others give
-/// back wake nobody.
+/// back wake no request.
 pub(super) fn look_again(wait: Duration, hold: Duration, timeout: Duration) -> Duration {
     wait.min(hold.saturating_mul(2)).min(timeout)
 }
@@ -53,7 +53,7 @@ pub(super) fn beat(timeout: Duration) -> Duration {
 }
 
 /// Returns how long nothing is taken from a state that was lost: each process has made itself
-/// heard by then. It may wait for a probe, or for a beat, whose call and whose check-in may be slow.
+/// heard by then. It may wait for a probe, or for a beat, and both calls of a beat may be slow.
 pub(super) fn grace(timeout: Duration) -> Duration {
     longest_backoff(timeout).saturating_add(timeout.saturating_mul(4))
 }

@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use super::{
-    call::{Call, Reply, Spec, Store, StoreError},
+    call::{Call, LimitSpec, Reply, Store, StoreError},
     constants,
-    settings::{Settings, Status},
+    settings::{Status, StoreSettings},
 };
 use crate::sync::unpoisoned;
 
@@ -27,7 +27,7 @@ use crate::sync::unpoisoned;
 pub(super) type LeaveFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A limit that uses a store.
-pub(super) trait Member: fmt::Debug + Send + Sync {
+pub(super) trait StoreMember: fmt::Debug + Send + Sync {
     /// Hears that the store can be reached, or can't.
     fn wake(&self);
 
@@ -42,10 +42,10 @@ pub(super) trait Member: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Handle {
     store: Arc<dyn Store>,
-    pub(super) settings: Settings,
+    pub(super) settings: StoreSettings,
     process: u64,
     health: Mutex<Health>,
-    members: Mutex<Vec<Weak<dyn Member>>>,
+    members: Mutex<Vec<Weak<dyn StoreMember>>>,
     /// Whether a task beats.
     is_beating: AtomicBool,
     asks: AtomicU64,
@@ -76,16 +76,16 @@ struct BeatGuard(Weak<Handle>);
 // ===== impl Handle =====
 
 impl Handle {
-    pub(crate) fn new(store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, settings: StoreSettings) -> Arc<Self> {
         Self::of_process(random_id(), store, settings)
     }
 
     /// Creates another handle of the same process.
-    pub(crate) fn with(&self, store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+    pub(crate) fn with(&self, store: Arc<dyn Store>, settings: StoreSettings) -> Arc<Self> {
         Self::of_process(self.process, store, settings)
     }
 
-    fn of_process(process: u64, store: Arc<dyn Store>, settings: Settings) -> Arc<Self> {
+    fn of_process(process: u64, store: Arc<dyn Store>, settings: StoreSettings) -> Arc<Self> {
         let health = Health {
             since: None,
             down: None,
@@ -127,19 +127,19 @@ impl Handle {
         let _unknown = self.register(Duration::ZERO).await;
     }
 
-    pub(super) fn add(&self, member: &Arc<dyn Member>) {
+    pub(super) fn add(&self, member: &Arc<dyn StoreMember>) {
         let mut members = unpoisoned(self.members.lock());
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(member));
     }
 
-    fn members(&self) -> Vec<Arc<dyn Member>> {
+    fn members(&self) -> Vec<Arc<dyn StoreMember>> {
         let members = unpoisoned(self.members.lock());
         members.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Returns how often the first request in a queue looks whether there is room.
-    pub(crate) fn look_again(&self, limit: &Spec) -> Duration {
+    pub(crate) fn look_again(&self, limit: &LimitSpec) -> Duration {
         let timeout = self.settings.timeout;
         let hold = constants::hold(limit.span(), timeout);
         constants::look_again(Duration::MAX, hold, timeout)

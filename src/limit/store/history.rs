@@ -1,6 +1,6 @@
 //! What a process has taken and may have to report again, if the store forgets it.
 
-use super::call::Spec;
+use super::call::LimitSpec;
 use crate::limit::{
     algorithm::window::{Period, RefundableWindow},
     nanos,
@@ -8,18 +8,18 @@ use crate::limit::{
 
 /// The units taken in the last period, by the clock of the store.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct GrantHistory {
     taken: RefundableWindow,
     period: Period,
 }
 
-// ===== impl History =====
+// ===== impl GrantHistory =====
 
-impl History {
+impl GrantHistory {
     /// Creates the history of `limit`.
-    pub(super) fn new(limit: &Spec) -> Self {
+    pub(super) fn new(limit: &LimitSpec) -> Self {
         // The store rounds the starts of a window.
-        let is_rounded = matches!(limit, Spec::Window { .. });
+        let is_rounded = matches!(limit, LimitSpec::Window { .. });
         Self {
             taken: RefundableWindow::default(),
             period: Period::of(nanos(limit.span()), is_rounded),
@@ -44,7 +44,7 @@ impl History {
     }
 
     /// Returns the same for another limit.
-    pub(super) fn of(&self, limit: &Spec) -> Self {
+    pub(super) fn of(&self, limit: &LimitSpec) -> Self {
         let mut other = Self::new(limit);
         self.taken
             .iter()
@@ -52,7 +52,7 @@ impl History {
         other
     }
 
-    /// Changes all instants from one clock to another, which shows `to` when the first shows `from`.
+    /// Changes all instants from a clock that shows `from` to another, which shows `to` then.
     pub(super) fn shift(&mut self, from: u64, to: u64) {
         let all: Vec<_> = self.taken.iter().collect();
         self.taken = RefundableWindow::default();

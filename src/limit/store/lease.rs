@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     call::{Call, Lease, LeaseReply, Reply, StoreError},
     constants,
-    handle::{Handle, Member, random_id},
+    handle::{Handle, StoreMember, random_id},
     settings::WhenDown,
 };
 use crate::{limit::nanos, sync::unpoisoned};
@@ -35,10 +35,10 @@ pub(crate) trait LocalSlots: fmt::Debug + Send + Sync {
     /// Returns the number of requests in flight.
     fn in_flight(&self) -> usize;
 
-    /// Returns how many slots would be enough for all requests, those that wait included.
+    /// Returns how many slots would be enough for all requests, in flight and waiting.
     fn needed(&self) -> usize;
 
-    /// Sets how many may be in flight, and lets those that wait look again.
+    /// Sets how many may be in flight, and lets waiting requests look again.
     fn set_leased(&self, slots: usize);
 }
 
@@ -70,7 +70,7 @@ struct State {
 }
 
 /// When the store is asked again.
-enum Next {
+enum Renewal {
     After(Duration),
     /// At once if a request finds no slot, and after this time in any case.
     Wanted(Duration),
@@ -111,7 +111,7 @@ impl SlotLease {
             is_kept: AtomicBool::new(false),
             state: Mutex::new(state),
         });
-        let member: Arc<dyn Member> = lease.clone();
+        let member: Arc<dyn StoreMember> = lease.clone();
         lease.handle.add(&member);
         lease
     }
@@ -139,11 +139,11 @@ impl SlotLease {
             runtime.spawn(async move {
                 loop {
                     match keeping.0.renew().await {
-                        Next::After(wait) => sleep(wait).await,
-                        Next::Wanted(wait) => {
+                        Renewal::After(wait) => sleep(wait).await,
+                        Renewal::Wanted(wait) => {
                             let _elapsed = timeout(wait, keeping.0.wanted.notified()).await;
                         }
-                        Next::Never => return,
+                        Renewal::Never => return,
                     }
                 }
             });
@@ -171,11 +171,11 @@ impl SlotLease {
     }
 
     /// Asks for the slots that are needed.
-    async fn renew(&self) -> Next {
+    async fn renew(&self) -> Renewal {
         let timeout = self.handle.settings.timeout;
         let Some(local) = self.local.upgrade() else {
             self.release(0).await;
-            return Next::Never;
+            return Renewal::Never;
         };
         let (limit, in_flight) = (local.limit(), local.in_flight());
         // What is leased may be in use at any time, until the local limit is lower.
@@ -194,9 +194,9 @@ impl SlotLease {
         } = *self.state();
         let needed = local.needed();
         if held == 0 && needed == 0 && counted == 0 {
-            return Next::Wanted(constants::beat(timeout));
+            return Renewal::Wanted(constants::beat(timeout));
         }
-        // What is leased is kept for the next request, if nobody else waits for it.
+        // What is leased is kept for the next request, if no other process waits for it.
         let leased = usize::try_from(before.slots).unwrap_or(usize::MAX);
         let wanted = match needed {
             0 => 0,
@@ -210,7 +210,7 @@ impl SlotLease {
             .is_some_and(|probe_at| sent < probe_at)
         {
             self.keep_alone(&*local, sent);
-            return Next::After(constants::report(timeout));
+            return Renewal::After(constants::report(timeout));
         }
         let reply = self.handle.call(self.call(held, wanted)).await;
         let now = Instant::now();
@@ -220,12 +220,12 @@ impl SlotLease {
             Err(StoreError::TimedOut | StoreError::Unreachable(_)) => {
                 self.state().counted = counted.max(held);
                 self.keep_alone(&*local, now);
-                return Next::After(constants::report(timeout));
+                return Renewal::After(constants::report(timeout));
             }
             // The name is of no use: as if there were no store.
             Ok(_) | Err(StoreError::Unreadable(_)) => {
                 self.alone(&*local, now);
-                return Next::After(constants::beat(timeout));
+                return Renewal::After(constants::beat(timeout));
             }
         };
         let slots = usize::try_from(leased.slots).unwrap_or(usize::MAX);
@@ -235,6 +235,10 @@ impl SlotLease {
             true => constants::report(timeout),
             false => constants::beat(timeout).min(ttl / 3),
         };
+        if self.has_lapsed() {
+            // Before the slots count again.
+            local.set_leased(slots);
+        }
         let lapses_at = nanos(sent.duration_since(self.start).saturating_add(ttl));
         self.lapses_at.store(lapses_at, Ordering::Relaxed);
         *self.state() = State {
@@ -247,8 +251,8 @@ impl SlotLease {
         };
         local.set_leased(slots);
         match is_short {
-            true => Next::After(again),
-            false => Next::Wanted(again),
+            true => Renewal::After(again),
+            false => Renewal::Wanted(again),
         }
     }
 
@@ -296,7 +300,7 @@ impl SlotLease {
     }
 }
 
-impl Member for SlotLease {
+impl StoreMember for SlotLease {
     fn wake(&self) {
         self.wanted.notify_one();
     }
@@ -318,7 +322,7 @@ impl Member for SlotLease {
 
 impl Drop for RenewalGuard {
     fn drop(&mut self) {
-        // Nobody renews them any more.
+        // They are not renewed any more.
         if let Some(local) = self.0.local.upgrade() {
             local.set_leased(0);
         }

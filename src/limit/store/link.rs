@@ -18,10 +18,12 @@ use tokio::{
 };
 
 use super::{
-    call::{Call, Outcome, Reply, Restore, SetQuota, Spec, StoreError, Take, TakeReply, Version},
+    call::{
+        Call, LimitSpec, Outcome, Reply, Restore, SetQuota, StoreError, Take, TakeReply, Version,
+    },
     constants,
-    handle::{Handle, LeaveFuture, Member, random_id},
-    history::History,
+    handle::{Handle, LeaveFuture, StoreMember, random_id},
+    history::GrantHistory,
     model::NameState,
     pot::{Grant, Pot},
     settings::WhenDown,
@@ -46,13 +48,13 @@ pub(crate) struct Link {
     handle: Arc<Handle>,
     name: Arc<str>,
     /// The limit in the code, with which each call identifies the quotas.
-    code: Arc<[Spec]>,
-    spec: fn(&Quota) -> Spec,
+    code: Arc<[LimitSpec]>,
+    spec: fn(&Quota) -> LimitSpec,
     id: u64,
     queue: Arc<dyn Queue>,
     state: Mutex<State>,
-    /// Whether a call is under way. Not in the state, whose lock is held while a task is made, which
-    /// a runtime that ends drops at once.
+    /// Whether a call is under way. Not in the state, whose lock is held while a task is made: a
+    /// runtime that ends drops it at once.
     is_asking: AtomicBool,
     /// Whether a task waits to give units back.
     is_sweeping: AtomicBool,
@@ -60,7 +62,7 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 struct State {
-    limit: Spec,
+    limit: LimitSpec,
     hold: Duration,
     pot: Pot,
     /// What goes back with the next call. Each is sent once: whether a call without a reply was
@@ -72,24 +74,24 @@ struct State {
     /// machine.
     clock: (Instant, u64),
     pace: Pace,
-    history: History,
+    history: GrantHistory,
     /// What must be reported before anything is taken.
-    report: Option<Report>,
+    report: Option<PendingReport>,
     /// A report that was sent, until the store confirms it.
     sent_report: Option<Restore>,
     /// A quota that was set and not sent yet.
-    new_quota: Option<Spec>,
+    new_quota: Option<LimitSpec>,
     /// The limit of this process alone, while the store is unreachable.
     local: Option<NameState>,
     /// What goes back to it, as `returned` to the store.
     returned_locally: Vec<(usize, Mark)>,
     /// What was admitted meanwhile.
-    unreported: History,
+    unreported: GrantHistory,
     /// Until when the name is not used, because its replies make no sense.
     broken: Option<(Instant, Duration)>,
 }
 
-/// The reply to a request that has to wait: those that cost less may fit.
+/// The reply to a request that has to wait: cheaper requests may fit.
 #[derive(Debug, Clone, Copy)]
 struct StoreWait {
     cost: u64,
@@ -99,7 +101,7 @@ struct StoreWait {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Report {
+enum PendingReport {
     /// What was admitted while the store was unreachable.
     Unreported,
     /// The store has lost what it knew.
@@ -155,7 +157,7 @@ impl Link {
         handle: Arc<Handle>,
         name: &str,
         quota: &Quota,
-        spec: fn(&Quota) -> Spec,
+        spec: fn(&Quota) -> LimitSpec,
         queue: Arc<dyn Queue>,
     ) -> Arc<Self> {
         let (now, limit) = (Instant::now(), spec(quota));
@@ -172,13 +174,13 @@ impl Link {
                 spent: 0,
                 before: 0,
             },
-            history: History::new(&limit),
+            history: GrantHistory::new(&limit),
             report: None,
             sent_report: None,
             new_quota: None,
             local: None,
             returned_locally: Vec::new(),
-            unreported: History::new(&limit),
+            unreported: GrantHistory::new(&limit),
             broken: None,
         };
         let link = Arc::new(Self {
@@ -192,7 +194,7 @@ impl Link {
             is_asking: AtomicBool::new(false),
             is_sweeping: AtomicBool::new(false),
         });
-        let member: Arc<dyn Member> = link.clone();
+        let member: Arc<dyn StoreMember> = link.clone();
         link.handle.add(&member);
         link
     }
@@ -229,8 +231,8 @@ impl Link {
         self.state().spend(cost, Instant::now())
     }
 
-    /// Takes `cost` units, if as many were granted besides those of the whole queue: it waits to be
-    /// woken then, and not for units.
+    /// Takes `cost` units, if as many were granted besides the units of the whole queue, which
+    /// waits to be woken then, and not for units.
     pub(crate) fn take_besides(&self, cost: u64) -> Option<Mark> {
         let (mut state, now) = (self.state(), Instant::now());
         let queued = self.queue.units();
@@ -276,7 +278,7 @@ impl Link {
             .told
             .filter(|told| now < told.until && told.cost <= cost)
         {
-            // In the background: what others give back wakes nobody.
+            // In the background: what others give back wakes no request.
             if now >= told.again {
                 self.ask(state, cost, asker, now);
             }
@@ -308,7 +310,7 @@ impl Link {
             }
             WhenDown::Local => {}
         }
-        let share: Arc<[Spec]> = Arc::new([state.limit.share(self.handle.processes())]);
+        let share: Arc<[LimitSpec]> = Arc::new([state.limit.share(self.handle.processes())]);
         let mut take = self.call(state, cost, asker, now);
         take.limits = share.clone();
         (take.more, take.seen, take.not_after) = (vec![0], None, None);
@@ -413,7 +415,7 @@ impl Link {
     /// what this process has taken.
     async fn prepare(&self) -> Result<bool, StoreError> {
         let report = self.state().report;
-        if report == Some(Report::Unreported) {
+        if report == Some(PendingReport::Unreported) {
             // Whether more has to be reported.
             self.hear_only().await?;
         }
@@ -439,16 +441,16 @@ impl Link {
         Ok(has_reported)
     }
 
-    /// Returns the next report to be sent. One whose reply was lost is sent again as it was, so that
-    /// the store counts it once.
+    /// Returns the next report to be sent. One whose reply was lost is sent again as it was, so
+    /// that the store counts it once.
     fn next_report(&self) -> Option<Restore> {
         let mut state = self.state();
         let now = state.store_time(Instant::now());
-        let is_all = state.report == Some(Report::All);
+        let is_all = state.report == Some(PendingReport::All);
         if is_all || state.sent_report.is_none() && state.report.is_some() {
             state.report = None;
             let unreported = state.unreported.since(now);
-            state.unreported = History::new(&state.limit);
+            state.unreported = GrantHistory::new(&state.limit);
             let (taken, grace) = match is_all {
                 true => (state.history.since(now), constants::grace(self.timeout())),
                 false => (unreported, Duration::ZERO),
@@ -555,7 +557,7 @@ impl Link {
     }
 }
 
-impl Member for Link {
+impl StoreMember for Link {
     fn wake(&self) {
         self.queue.wake_head();
     }
@@ -605,7 +607,7 @@ impl State {
         let taken_at = self.counts_at(&mark, at);
         self.history.add(taken_at, mark.cost);
         self.unreported.add(taken_at, mark.cost);
-        self.report = self.report.or(Some(Report::Unreported));
+        self.report = self.report.or(Some(PendingReport::Unreported));
         self.pot.put(Grant {
             mark,
             taken_at,
@@ -617,9 +619,9 @@ impl State {
     /// Returns from when on units of `mark` count that were taken at `now`.
     fn counts_at(&self, mark: &Mark, now: u64) -> u64 {
         match self.limit {
-            Spec::Bucket { .. } => now,
+            LimitSpec::Bucket { .. } => now,
             // Nothing else knows the rounded start.
-            Spec::Window { .. } => mark.at.max(now),
+            LimitSpec::Window { .. } => mark.at.max(now),
         }
     }
 
@@ -643,7 +645,7 @@ impl State {
         }
     }
 
-    fn set_limit(&mut self, limit: Spec, timeout: Duration) {
+    fn set_limit(&mut self, limit: LimitSpec, timeout: Duration) {
         if self.limit != limit {
             self.limit = limit;
             self.hold = constants::hold(limit.span(), timeout);
@@ -654,7 +656,7 @@ impl State {
     }
 
     /// Notes what each reply says.
-    fn note(&mut self, taken: &TakeReply, sent: Instant, code: &[Spec], timeout: Duration) {
+    fn note(&mut self, taken: &TakeReply, sent: Instant, code: &[LimitSpec], timeout: Duration) {
         if self.version.is_none() {
             // What was admitted before had the time of this machine's clock.
             let ours = self.store_time(sent);
@@ -676,7 +678,7 @@ impl State {
 
     /// Hears that the store has forgotten the limit, and takes nothing for some time.
     fn lost(&mut self, closed: Duration) {
-        self.report = Some(Report::All);
+        self.report = Some(PendingReport::All);
         let until = constants::later(Instant::now(), closed);
         self.told = Some(StoreWait {
             cost: 0,

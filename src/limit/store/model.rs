@@ -17,7 +17,7 @@ use crate::limit::{
     },
     clock::TIMER_LATENESS,
     nanos,
-    store::call::{Outcome, Restore, Spec, Take, TakeReply, Version},
+    store::call::{LimitSpec, Outcome, Restore, Take, TakeReply, Version},
 };
 
 /// The largest number that a script can use.
@@ -34,7 +34,7 @@ pub(crate) struct NameState {
     /// Nothing is taken before.
     opens: u64,
     /// The limits in the code for which others apply, and those.
-    quotas: Option<[Arc<[Spec]>; 2]>,
+    quotas: Option<[Arc<[LimitSpec]>; 2]>,
     /// In the order in which the requests came.
     claims: Vec<Claim>,
     limits: Vec<LimitState>,
@@ -171,7 +171,7 @@ impl NameState {
     }
 
     /// Returns the limits that apply to a process with `limits` in its code.
-    fn specs(&self, limits: &Arc<[Spec]>) -> Arc<[Spec]> {
+    fn specs(&self, limits: &Arc<[LimitSpec]>) -> Arc<[LimitSpec]> {
         match &self.quotas {
             Some([code, new]) if code == limits => Arc::clone(new),
             _ => Arc::clone(limits),
@@ -219,7 +219,7 @@ impl NameState {
         true
     }
 
-    fn decide(&mut self, take: &Take, specs: &[Spec], at: &At) -> Outcome {
+    fn decide(&mut self, take: &Take, specs: &[LimitSpec], at: &At) -> Outcome {
         let mut limits = open(&mut self.limits, specs, at);
         for (limit, mark) in &take.returned {
             if let Some(limit) = limits.get_mut(*limit) {
@@ -254,7 +254,7 @@ impl NameState {
                 .for_each(|(sum, own)| *sum -= own);
         }
 
-        let exceeds = |(spec, cost): (&Spec, &u64)| *cost > spec.capacity();
+        let exceeds = |(spec, cost): (&LimitSpec, &u64)| *cost > spec.capacity();
         let never = specs.iter().zip(&take.cost).any(exceeds);
         let waits = limits.iter().zip(&take.cost).zip(&ahead);
         let waits = waits.filter(|((_, cost), _)| **cost > 0);
@@ -340,7 +340,7 @@ fn units(claims: &[Claim], limits: usize) -> Vec<u64> {
 }
 
 /// Returns the limits as they are now.
-fn open<'a>(limits: &'a mut Vec<LimitState>, specs: &[Spec], at: &At) -> Vec<Limit<'a>> {
+fn open<'a>(limits: &'a mut Vec<LimitState>, specs: &[LimitSpec], at: &At) -> Vec<Limit<'a>> {
     if limits.len() < specs.len() {
         limits.resize_with(specs.len(), LimitState::default);
     }
@@ -351,9 +351,9 @@ fn open<'a>(limits: &'a mut Vec<LimitState>, specs: &[Spec], at: &At) -> Vec<Lim
 // ===== impl LimitState =====
 
 impl LimitState {
-    fn open(&mut self, spec: &Spec, at: &At) -> Limit<'_> {
+    fn open(&mut self, spec: &LimitSpec, at: &At) -> Limit<'_> {
         match *spec {
-            Spec::Bucket {
+            LimitSpec::Bucket {
                 capacity,
                 unit_nanos,
             } => {
@@ -375,7 +375,7 @@ impl LimitState {
                     start: now - late,
                 }
             }
-            Spec::Window {
+            LimitSpec::Window {
                 capacity,
                 period_micros,
             } => {
@@ -639,13 +639,13 @@ impl Store for Model {
 impl ModelState {
     /// Returns the state of a name, which expires after a day, or after twice as long as what was
     /// taken makes a difference.
-    fn name(&mut self, name: &Arc<str>, limits: &[Spec], now: u64) -> &mut NameState {
+    fn name(&mut self, name: &Arc<str>, limits: &[LimitSpec], now: u64) -> &mut NameState {
         let lasts = limits.iter().map(|limit| match *limit {
-            Spec::Bucket {
+            LimitSpec::Bucket {
                 capacity,
                 unit_nanos,
             } => capacity * unit_nanos / 500,
-            Spec::Window { period_micros, .. } => 2 * period_micros,
+            LimitSpec::Window { period_micros, .. } => 2 * period_micros,
         });
         let lasts = lasts.fold(86_400_000_000, u64::max);
         let (state, expires) = self.names.entry(Arc::clone(name)).or_default();
@@ -674,8 +674,8 @@ mod tests {
     const START: u64 = Model::START * 1_000;
     const GRACE: Duration = Duration::from_secs(1);
 
-    fn bucket(capacity: u64, unit_nanos: u64) -> Spec {
-        Spec::Bucket {
+    fn bucket(capacity: u64, unit_nanos: u64) -> LimitSpec {
+        LimitSpec::Bucket {
             capacity,
             unit_nanos,
         }
@@ -684,15 +684,15 @@ mod tests {
     /// Of 256 parts of 4 ms, so that `START` is not rounded.
     const PERIOD: u64 = 1_024_000_000;
 
-    fn window(capacity: u64) -> Spec {
-        Spec::Window {
+    fn window(capacity: u64) -> LimitSpec {
+        LimitSpec::Window {
             capacity,
             period_micros: PERIOD / 1_000,
         }
     }
 
     /// Takes for process 1, which would wait for 10 s.
-    fn take(limits: &[Spec], cost: &[u64]) -> Take {
+    fn take(limits: &[LimitSpec], cost: &[u64]) -> Take {
         Take {
             name: "name".into(),
             limits: limits.into(),
@@ -817,7 +817,7 @@ mod tests {
             grace: GRACE,
         };
         state.restore(&restore, START + SECOND / 2);
-        // Half a second longer for those who come late.
+        // Half a second longer for late reports.
         let known = Take {
             seen: Some(version),
             ..take(&limits, &[1, 1])

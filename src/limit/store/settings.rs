@@ -18,8 +18,8 @@ pub enum WhenDown {
     /// that the store knew of. Requests that wait are served from it.
     #[default]
     Local,
-    /// No request is admitted, so that the limit is never exceeded. Requests wait until the store is
-    /// back, for at most their `max_wait`.
+    /// No request is admitted, so that the limit is never exceeded. Requests wait until the store
+    /// is back, for at most their `max_wait`.
     Closed,
     /// All requests are admitted, without a limit.
     Open,
@@ -50,7 +50,7 @@ pub struct Status {
 
 /// What the calls of a store need to know.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
+pub(crate) struct StoreSettings {
     /// How long a call may take.
     pub(crate) timeout: Duration,
     pub(crate) when_down: WhenDown,
@@ -60,9 +60,9 @@ pub(crate) struct Settings {
     pub(crate) processes: u64,
 }
 
-// ===== impl Settings =====
+// ===== impl StoreSettings =====
 
-impl Default for Settings {
+impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_millis(250),

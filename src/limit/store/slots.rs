@@ -2,10 +2,10 @@
 
 use super::call::{Lease, LeaseReply};
 
-/// Who has slots. Instants are microseconds.
+/// The slots of each process. Instants are microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct SlotState {
-    /// Nobody gets more than it holds before.
+    /// No process gets more than it holds before.
     opens: u64,
     processes: Vec<Process>,
 }
@@ -51,8 +51,7 @@ impl SlotState {
 
         let sum = |number: fn(&Process) -> u64| self.processes.iter().map(number).sum::<u64>();
         let sharing = sum(|process| u64::from(process.wanted > 0)) + u64::from(wanted > 0);
-        // Equal shares; what is left over goes to those who have the fewest and have waited
-        // longest.
+        // Equal shares; the rest goes to the processes with the fewest slots, and the longest wait.
         let share = lease.limit / sharing.max(1);
         let waits = |process: &Process| process.wanted > process.slots;
         let ahead =

@@ -17,7 +17,7 @@
 //!
 //! One server of Redis 5 or later, or of Valkey. All processes need the same
 //! [`prefix`](Redis::prefix) and [`timeout`](Redis::timeout). Their clocks may differ, since only
-//! that of the server counts.
+//! the clock of the server counts.
 //!
 //! | setting of the server | why |
 //! | --- | --- |
@@ -26,7 +26,8 @@
 //! | a user with the rights below | these are enough, for the default prefix |
 //!
 //! ```text
-//! ACL SETUSER throttle on >secret ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset +hdel +pexpire +get +set +del +time +publish +setrange +append
+//! ACL SETUSER throttle on >secret ~tt:* +@connection -@dangerous +evalsha +eval
+//! ACL SETUSER throttle +hmget +hset +pexpire +get +set +del +time
 //! ```
 //!
 //! # If the server cannot be reached
@@ -37,8 +38,8 @@
 //!
 //! # TLS
 //!
-//! `rediss://` needs the feature `redis-tls`. The application chooses the cryptography, and installs
-//! it before it connects: `rustls::crypto::ring::default_provider().install_default()`.
+//! `rediss://` needs the feature `redis-tls`. The application chooses the cryptography, and
+//! installs it before it connects: `rustls::crypto::ring::default_provider().install_default()`.
 //! [`Redis::from_client`] takes a client with its own certificates.
 
 mod connection;
@@ -56,7 +57,7 @@ use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
 
 use self::connection::Connection;
 pub use super::settings::{Status, WhenDown};
-use super::{call::StoreError, handle::Handle, settings::Settings};
+use super::{call::StoreError, handle::Handle, settings::StoreSettings};
 
 const DEFAULT_PREFIX: &str = "tt";
 
@@ -93,7 +94,7 @@ const SHORTEST_SLOT_TTL: Duration = Duration::from_secs(1);
 #[must_use]
 pub struct Redis {
     connection: Connection,
-    settings: Settings,
+    settings: StoreSettings,
     handle: Arc<Handle>,
 }
 
@@ -185,12 +186,12 @@ impl Redis {
     }
 
     fn from_connection(client: Client) -> Self {
-        let settings = Settings::default();
+        let settings = StoreSettings::default();
         let connection = Connection::new(client, DEFAULT_PREFIX.into(), settings.timeout);
         Self::assemble(connection, settings)
     }
 
-    fn assemble(connection: Connection, settings: Settings) -> Self {
+    fn assemble(connection: Connection, settings: StoreSettings) -> Self {
         Self {
             handle: Handle::new(Arc::new(connection.clone()), settings),
             connection,
@@ -198,7 +199,7 @@ impl Redis {
         }
     }
 
-    fn with(&self, settings: Settings) -> Self {
+    fn with(&self, settings: StoreSettings) -> Self {
         let connection = self
             .connection
             .with(self.connection.prefix(), settings.timeout);
@@ -206,7 +207,7 @@ impl Redis {
     }
 
     /// The same process with other settings.
-    fn assemble_again(&self, connection: Connection, settings: Settings) -> Self {
+    fn assemble_again(&self, connection: Connection, settings: StoreSettings) -> Self {
         Self {
             handle: self.handle.with(Arc::new(connection.clone()), settings),
             connection,
@@ -221,13 +222,13 @@ impl Redis {
         self.assemble_again(connection, self.settings)
     }
 
-    /// Sets how long a call of the server may take, 250 ms by default and 10 ms at least. It must be
-    /// the same in all processes.
+    /// Sets how long a call of the server may take, from 10 ms to a minute, 250 ms by default. It
+    /// must be the same in all processes.
     ///
     /// A request that a call delays waits for at most this long for it. Units that one process has
     /// taken and not used are back for the others after about as long.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(Settings {
+        self.with(StoreSettings {
             timeout: timeout.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
             ..self.settings
         })
@@ -235,7 +236,7 @@ impl Redis {
 
     /// Sets what the limits do while the server cannot be reached, [`WhenDown::Local`] by default.
     pub fn when_down(self, when_down: WhenDown) -> Self {
-        self.with(Settings {
+        self.with(StoreSettings {
             when_down,
             ..self.settings
         })
@@ -244,7 +245,7 @@ impl Redis {
     /// Sets how many processes share the limits until the server has said it, 1 by default. It
     /// matters for processes that start while the server is down: see [`WhenDown::Local`].
     pub fn processes(self, processes: u64) -> Self {
-        self.with(Settings {
+        self.with(StoreSettings {
             processes: processes.max(1),
             ..self.settings
         })
@@ -255,7 +256,7 @@ impl Redis {
     /// process that was stopped for longer, and continues, has its requests in flight beside those
     /// that have taken over the slots.
     pub fn slot_ttl(self, slot_ttl: Duration) -> Self {
-        self.with(Settings {
+        self.with(StoreSettings {
             slot_ttl: slot_ttl.max(SHORTEST_SLOT_TTL),
             ..self.settings
         })
@@ -333,7 +334,8 @@ impl fmt::Display for RedisError {
         match self {
             Self::UnknownScheme(Some(scheme)) => write!(
                 f,
-                "`{scheme}://` is not a URL of Redis: use `redis://`, `rediss://` for TLS, or `unix://`"
+                "`{scheme}://` is not a URL of Redis: \
+                 use `redis://`, `rediss://` for TLS, or `unix://`"
             ),
             Self::UnknownScheme(None) => {
                 f.write_str("the URL of Redis has no scheme: use `redis://` before the host")

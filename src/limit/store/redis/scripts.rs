@@ -9,8 +9,8 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, LeaseReply, Outcome, Reply, Restore, SetQuota, Spec, StoreError, Take, TakeReply,
-        Version,
+        Call, LeaseReply, LimitSpec, Outcome, Reply, Restore, SetQuota, StoreError, Take,
+        TakeReply, Version,
     },
 };
 
@@ -58,7 +58,7 @@ static RESTORE: Script = Script {
 
 static SET_QUOTA: Script = Script {
     text: of_name!("lua/set_quota.lua"),
-    sha1: "91794d367eed4aea1b2973ac9c63b3eb9d514366",
+    sha1: "8ab4742aa11c30a7406c6cb4244dc32525370577",
 };
 
 static BEAT: Script = Script {
@@ -68,7 +68,7 @@ static BEAT: Script = Script {
 
 static LEASE: Script = Script {
     text: include_str!("lua/lease.lua"),
-    sha1: "c11790bc4ecfe66ccd1ebfba6f3f53847f72a957",
+    sha1: "f2c9c8dc2b31380171386fb247976a6b8b882f04",
 };
 
 /// Returns the script that carries out `call`, for keys that begin with `prefix`.
@@ -139,35 +139,35 @@ fn of_name(
     script: &'static Script,
     prefix: &str,
     name: &str,
-    limits: &[Spec],
+    limits: &[LimitSpec],
     numbers: Vec<u8>,
 ) -> Command {
     let mut args = vec![encode_limits(limits), numbers];
     // Each kind has fields of its own, so that they never mix while processes are replaced.
     args.extend(limits.iter().zip(1..).map(|(limit, number)| {
         let kind = match limit {
-            Spec::Bucket { .. } => 'b',
-            Spec::Window { .. } => 'w',
+            LimitSpec::Bucket { .. } => 'b',
+            LimitSpec::Window { .. } => 'w',
         };
         format!("{kind}{number}").into_bytes()
     }));
     Command {
         script,
-        // The number is that of the format.
+        // The number of the format.
         key: format!("{prefix}:1:{name}"),
         args,
     }
 }
 
-fn encode_limits(limits: &[Spec]) -> Vec<u8> {
+fn encode_limits(limits: &[LimitSpec]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(15 * limits.len());
     for limit in limits {
         let (kind, capacity, unit) = match *limit {
-            Spec::Bucket {
+            LimitSpec::Bucket {
                 capacity,
                 unit_nanos,
             } => (b'b', capacity, unit_nanos.max(1)),
-            Spec::Window {
+            LimitSpec::Window {
                 capacity,
                 period_micros,
             } => (b'w', capacity, period_micros),
@@ -178,16 +178,16 @@ fn encode_limits(limits: &[Spec]) -> Vec<u8> {
     bytes
 }
 
-fn decode_limits(bytes: &[u8]) -> Option<Arc<[Spec]>> {
+fn decode_limits(bytes: &[u8]) -> Option<Arc<[LimitSpec]>> {
     let limit = |bytes: &[u8]| {
         let (kind, mut bytes) = bytes.split_first()?;
         let [capacity, unit] = get(&mut bytes)?;
         match kind {
-            b'b' => Some(Spec::Bucket {
+            b'b' => Some(LimitSpec::Bucket {
                 capacity,
                 unit_nanos: unit,
             }),
-            b'w' => Some(Spec::Window {
+            b'w' => Some(LimitSpec::Window {
                 capacity,
                 period_micros: unit,
             }),
@@ -279,11 +279,11 @@ fn decode_taken(take: &Take, bytes: &[u8]) -> Option<TakeReply> {
     })
 }
 
-fn decode_mark(spec: &Spec, second: u64, bytes: &mut &[u8]) -> Option<Mark> {
+fn decode_mark(spec: &LimitSpec, second: u64, bytes: &mut &[u8]) -> Option<Mark> {
     let [cost, place, at, given] = get(bytes)?;
     let instant = |instant| match spec {
-        Spec::Bucket { .. } => (second - 1) * NANOS + instant,
-        Spec::Window { .. } => instant * 1_000,
+        LimitSpec::Bucket { .. } => (second - 1) * NANOS + instant,
+        LimitSpec::Window { .. } => instant * 1_000,
     };
     Some(match cost {
         0 => Mark::default(),

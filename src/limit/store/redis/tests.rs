@@ -23,7 +23,7 @@ use crate::limit::{
     algorithm::Mark,
     store::{
         call::{
-            Call, Lease, Outcome, Reply, Restore, SetQuota, Spec, StoreError, Take, TakeReply,
+            Call, Lease, LimitSpec, Outcome, Reply, Restore, SetQuota, StoreError, Take, TakeReply,
             Version,
         },
         model::NameState,
@@ -133,14 +133,14 @@ struct Steps {
     rng: StdRng,
     now: u64,
     /// The limits of the code before and after a deployment.
-    codes: [Arc<[Spec]>; 2],
+    codes: [Arc<[LimitSpec]>; 2],
     hold: Duration,
     seen: [Option<Version>; 4],
     granted: Vec<(usize, Mark)>,
 }
 
 impl Steps {
-    fn new(seed: u64, limits: Vec<Spec>, others: Vec<Spec>, hold: u64) -> Self {
+    fn new(seed: u64, limits: Vec<LimitSpec>, others: Vec<LimitSpec>, hold: u64) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
             now: START,
@@ -155,12 +155,12 @@ impl Steps {
         self.rng.random_ratio(1, steps)
     }
 
-    fn code(&mut self) -> Arc<[Spec]> {
+    fn code(&mut self) -> Arc<[LimitSpec]> {
         Arc::clone(&self.codes[usize::from(self.one_in(20))])
     }
 
     /// Mostly a few units, sometimes most of the capacity.
-    fn units(&mut self, limits: &[Spec]) -> Vec<u64> {
+    fn units(&mut self, limits: &[LimitSpec]) -> Vec<u64> {
         let shift = self.rng.random_range(0..8);
         let units = limits.iter().map(|limit| limit.capacity() >> shift);
         let units: Vec<u64> = units.collect();
@@ -243,14 +243,14 @@ impl Steps {
         (process, Call::Take(take))
     }
 
-    fn changed(&mut self, limit: &Spec) -> Spec {
+    fn changed(&mut self, limit: &LimitSpec) -> LimitSpec {
         let capacity = self.rng.random_range(0..=2 * limit.capacity());
         match *limit {
-            Spec::Bucket { unit_nanos, .. } => Spec::Bucket {
+            LimitSpec::Bucket { unit_nanos, .. } => LimitSpec::Bucket {
                 capacity,
                 unit_nanos: self.rng.random_range(1..=2 * unit_nanos),
             },
-            Spec::Window { period_micros, .. } => Spec::Window {
+            LimitSpec::Window { period_micros, .. } => LimitSpec::Window {
                 capacity,
                 period_micros: self.rng.random_range(1..=2 * period_micros),
             },
@@ -329,15 +329,15 @@ impl Steps {
     }
 }
 
-fn bucket(capacity: u64, unit_nanos: u64) -> Spec {
-    Spec::Bucket {
+fn bucket(capacity: u64, unit_nanos: u64) -> LimitSpec {
+    LimitSpec::Bucket {
         capacity,
         unit_nanos,
     }
 }
 
-fn window(capacity: u64, period_micros: u64) -> Spec {
-    Spec::Window {
+fn window(capacity: u64, period_micros: u64) -> LimitSpec {
+    LimitSpec::Window {
         capacity,
         period_micros,
     }
@@ -376,7 +376,7 @@ fn three_limits_do_as_their_model() {
     Steps::new(4, limits, others, 8_000).compare();
 }
 
-fn take(limits: &[Spec], cost: &[u64]) -> Call {
+fn take(limits: &[LimitSpec], cost: &[u64]) -> Call {
     Call::Take(Take {
         name: "name".into(),
         limits: limits.into(),
@@ -394,7 +394,7 @@ fn take(limits: &[Spec], cost: &[u64]) -> Call {
     })
 }
 
-fn restore(limits: &[Spec]) -> Call {
+fn restore(limits: &[LimitSpec]) -> Call {
     Call::Restore(Restore {
         id: 1,
         name: "name".into(),
@@ -404,7 +404,7 @@ fn restore(limits: &[Spec]) -> Call {
     })
 }
 
-fn set_quota(limits: &[Spec]) -> Call {
+fn set_quota(limits: &[LimitSpec]) -> Call {
     Call::SetQuota(SetQuota {
         name: "name".into(),
         limits: limits.into(),
@@ -484,7 +484,7 @@ fn digests_are_those_of_the_scripts() {
 fn a_user_with_few_permissions_is_enough() {
     let mut server = Server::start();
     let user = "ACL SETUSER few on >few ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset \
-                +hdel +pexpire +get +set +del +time +publish";
+                +pexpire +get +set +del +time";
     server.run(&user.split_whitespace().collect::<Vec<_>>());
     server.run(&["AUTH", "few", "few"]);
     let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];

@@ -140,9 +140,9 @@ async fn any_timeout_is_fine() {
     ] {
         let network = Network::new(&Model::new(), 1, LATENCY, 0);
         refuse(&network, true);
-        let settings = Settings {
+        let settings = StoreSettings {
             timeout,
-            ..Settings::default()
+            ..StoreSettings::default()
         };
         let limiter = SlidingWindowLimiter::new(Quota::new(100, PERIOD));
         let limiter = limiter.in_store(Handle::new(Arc::new(network.clone()), settings), "name");

@@ -172,7 +172,7 @@ async fn closing_ends_this_process_alone() {
     assert_eq!(rejected.reason(), Reason::Closed);
     let rejected = first.try_acquire(1).unwrap_err();
     assert_eq!(rejected.reason(), Reason::Closed);
-    // Its claim, which nobody renews, ends.
+    // Its claim ends, as it is not renewed.
     sleep(SECOND).await;
     second.acquire_within(1, SECOND * 600).await.unwrap();
 }

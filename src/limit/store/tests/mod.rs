@@ -22,7 +22,7 @@ use super::{
     call::{Call, CallFuture, Reply, Store, StoreError},
     handle::Handle,
     model::Model,
-    settings::{Settings, WhenDown},
+    settings::{StoreSettings, WhenDown},
 };
 
 /// A network between a process and the model.
@@ -64,9 +64,9 @@ impl Network {
 
     /// A process behind this network.
     fn process(&self, when_down: WhenDown) -> Arc<Handle> {
-        let settings = Settings {
+        let settings = StoreSettings {
             when_down,
-            ..Settings::default()
+            ..StoreSettings::default()
         };
         Handle::new(Arc::new(self.clone()), settings)
     }

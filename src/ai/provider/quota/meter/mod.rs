@@ -106,7 +106,7 @@ impl Meter {
         let capacity = capacity.max(cost).max(1);
         match &self.memory {
             Tally::RefundableBucket(bucket) => {
-                // Reserved units do not drain. Those of other clients count while ours do.
+                // Reserved units do not drain. Units of other clients count while ours do.
                 let pending = self.pending(now);
                 let others = self.others(now).saturating_add(pending);
                 let alone = ahead.saturating_add(cost);

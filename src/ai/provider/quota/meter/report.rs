@@ -155,8 +155,8 @@ impl Meter {
         self.limit = limit;
     }
 
-    /// Applies the shape that the response to the request sent at `sent` tells. A window is certain,
-    /// but the reset time of a fixed window that is about to end looks like that of a bucket.
+    /// Applies the shape that the response to the request sent at `sent` tells. A window is
+    /// certain, but a fixed window that is about to end looks like a bucket.
     pub(in crate::ai::provider::quota) fn reshape(&mut self, shape: Shape, sent: u64, now: u64) {
         let is_certain = shape == Shape::Window;
         if shape != self.memory.shape() && (is_certain || !self.is_window) {
@@ -288,7 +288,7 @@ impl Meter {
         })
     }
 
-    /// Returns the units reserved for responses that have not ended, less those of the last report.
+    /// Returns the units reserved for responses that have not ended, less what the last report had.
     ///
     /// Some providers count them at admission, so that the report includes them, and others at
     /// completion. Either way, what has started since the report counts at least, and what has

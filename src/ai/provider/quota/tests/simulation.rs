@@ -271,7 +271,7 @@ const WORLD: World = World {
     latency: (2_000, 12_000),
 };
 
-/// Returns the elapsed time divided by that of a client that knows what the provider counts, and
+/// Returns the elapsed time divided by what a client takes that knows the provider's books, and
 /// the part of requests that was rejected. The client knows the limits, and whether they are
 /// buckets, or nothing.
 fn compare(world: World, knows: Option<bool>) -> (f64, f64) {

@@ -1,6 +1,6 @@
 -- Leases slots of a concurrency limit.
 --
--- KEYS[1]  a string: until when nobody gets more than it holds, in 7 bytes; for each process: its
+-- KEYS[1]  a string: until when no process gets more than it holds, in 7 bytes; for each process: its
 --          number, when its slots expire, slots, slots that it could use, and since when it waits
 -- ARGV[1]  process, limit, slots that the process may be using, slots that it could use,
 --          microseconds for which they are its own, grace, whether the state must be there
@@ -37,7 +37,7 @@ for place = 8, saved and #saved or 0, 35 do
   end
 end
 
--- Equal shares; what is left over goes to those who have the fewest and have waited longest.
+-- Equal shares; the rest goes to the processes with the fewest slots, and the longest wait.
 local share = math.floor(limit / math.max(sharing, 1))
 local left, others_wait = limit - share * sharing, 0
 if before >= wanted then

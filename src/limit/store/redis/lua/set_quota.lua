@@ -1,4 +1,4 @@
--- Sets the limits that apply to processes whose code has those of ARGV[1].
+-- Sets the limits that apply to processes whose code has the limits of ARGV[1].
 --
 -- ARGV[2]  the new limits
 
