@@ -13,13 +13,10 @@ use super::{
     wait_queue::{Patience, WaitQueue, Waiter},
 };
 #[cfg(feature = "redis")]
-use crate::{
-    error::Reason,
-    limit::store::{
-        call::LimitSpec,
-        handle::Handle,
-        link::{Link, Queue, Shortage},
-    },
+use crate::limit::store::{
+    call::LimitSpec,
+    handle::Handle,
+    link::{Link, Queue},
 };
 use crate::{
     error::{LimitKind, Rejected},
@@ -145,21 +142,10 @@ impl<A: Algorithm> RateLimiter<A> {
         #[cfg(feature = "redis")]
         if let Some(link) = &self.link {
             let taken = link.take(cost, max_wait);
-            return taken.map_err(|missing| self.missing(missing, cost));
+            return taken.map_err(|shortage| shortage.rejection(self.limit, cost, self.capacity()));
         }
         let _ = max_wait;
         Err(self.rejected(decision, cost))
-    }
-
-    #[cfg(feature = "redis")]
-    fn missing(&self, missing: Shortage, cost: u64) -> Rejected {
-        let wait = |wait| Rejected::too_long(self.limit, Duration::ZERO, wait);
-        match missing {
-            Shortage::Never => Rejected::never(self.limit, cost, self.capacity()),
-            Shortage::Wait(time) => wait(Some(time)),
-            Shortage::Reply => wait(None),
-            Shortage::Store(time) => wait(Some(time)).because(Reason::Unreachable),
-        }
     }
 
     /// Returns the most units that can be taken at once.
@@ -303,7 +289,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
         #[cfg(feature = "redis")]
         if let Some(link) = &self.link {
             let looked = link.look(*cost);
-            return looked.map_err(|missing| self.missing(missing, *cost));
+            return looked.map_err(|short| short.rejection(self.limit, *cost, self.capacity()));
         }
         let capacity = self.algorithm.capacity();
         let decision = match *cost > capacity {

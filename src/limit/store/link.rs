@@ -29,6 +29,7 @@ use super::{
     settings::WhenDown,
 };
 use crate::{
+    error::{LimitKind, Reason, Rejected},
     limit::{Quota, algorithm::Mark, nanos},
     sync::unpoisoned,
 };
@@ -579,6 +580,21 @@ impl StoreMember for Link {
             self.state().empty_pot();
             let _unknown = self.hear_only().await;
         })
+    }
+}
+
+// ===== impl Shortage =====
+
+impl Shortage {
+    /// Returns the rejection by `limit` of a request that does not wait.
+    pub(crate) fn rejection(self, limit: LimitKind, cost: u64, capacity: u64) -> Rejected {
+        let wait = |wait| Rejected::too_long(limit, Duration::ZERO, wait);
+        match self {
+            Self::Never => Rejected::never(limit, cost, capacity),
+            Self::Wait(time) => wait(Some(time)),
+            Self::Reply => wait(None),
+            Self::Store(time) => wait(Some(time)).because(Reason::Unreachable),
+        }
     }
 }
 
