@@ -158,30 +158,29 @@ pub(crate) fn used(starts: &Starts, rate: f64, burst: u64) -> f64 {
     (units(starts) - burst) as f64 / (rate * span as f64 / 1e9)
 }
 
+/// Uses up a window of `units` in 5 s.
+fn use_up_a_window(units: usize) {
+    let server = Server::start();
+    let starts = merged(&run(
+        &server,
+        &format!("window/{units}/5000/0"),
+        [(1, 16); 4],
+    ));
+    let (least, mean) = laps(&starts, units, Duration::from_secs(5));
+    let used = 1.0 / mean;
+    println!("window of {units} in 5 s: least lap {least:.4}, used {used:.4}");
+    assert!(least >= 1.0, "{least}");
+    assert!(used >= 0.98, "{used}");
+}
+
 #[test]
 fn a_window_of_four_processes_is_never_over() {
-    let server = Server::start();
-    let starts = merged(&run(&server, "window/500/5000/0", [(1, 16); 4]));
-    let (least, mean) = laps(&starts, 500, Duration::from_secs(5));
-    println!(
-        "window of 500 in 5 s: least lap {least:.4}, used {:.4}",
-        1.0 / mean
-    );
-    assert!(least >= 1.0, "{least}");
-    assert!(1.0 / mean >= 0.98, "{}", 1.0 / mean);
+    use_up_a_window(500);
 }
 
 #[test]
 fn a_busy_window_of_four_processes_is_never_over() {
-    let server = Server::start();
-    let starts = merged(&run(&server, "window/10000/5000/0", [(1, 16); 4]));
-    let (least, mean) = laps(&starts, 10_000, Duration::from_secs(5));
-    println!(
-        "window of 10,000 in 5 s: least lap {least:.4}, used {:.4}",
-        1.0 / mean
-    );
-    assert!(least >= 1.0, "{least}");
-    assert!(1.0 / mean >= 0.98, "{}", 1.0 / mean);
+    use_up_a_window(10_000);
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub(crate) struct Take {
     pub(crate) is_in_turn: bool,
     /// The longest that the first request would wait. It has a claim if the wait is shorter.
     pub(crate) patience: Duration,
-    /// How long a claim counts after the end of its wait.
+    /// How long a claim counts, if it is not renewed.
     pub(crate) claim: Duration,
     /// The instant after which nothing is taken, since the process no longer waits for the reply.
     pub(crate) not_after: Option<u64>,
@@ -308,4 +308,9 @@ impl fmt::Display for StoreError {
             Self::Unreachable(error) | Self::Unreadable(error) => f.write_str(error),
         }
     }
+}
+
+/// Returns whole microseconds, as scripts count them.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).map_or(MOST_EXACT, |micros| micros.min(MOST_EXACT))
 }

@@ -367,7 +367,6 @@ impl Link {
         let at = state.store_time(now);
         let is_used = !state.history.is_empty_at(at);
         let age = now.saturating_duration_since(state.clock.0);
-        let sent_at = state.version.map(|_| state.store_time(now));
         Take {
             name: self.name.clone(),
             limits: self.code.clone(),
@@ -384,7 +383,7 @@ impl Link {
                 Asker::Head => Duration::MAX,
             },
             claim: look_again.saturating_add(timeout),
-            not_after: sent_at.map(|at| at.saturating_add(nanos(timeout))),
+            not_after: state.version.map(|_| at.saturating_add(nanos(timeout))),
             seen: state.version.filter(|_| is_used || age < constants::KEPT),
             grace: constants::grace(timeout),
             returned: std::mem::take(&mut state.returned),

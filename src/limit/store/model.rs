@@ -17,11 +17,8 @@ use crate::limit::{
     },
     clock::TIMER_LATENESS,
     nanos,
-    store::call::{LimitSpec, Outcome, Restore, Take, TakeReply, Version},
+    store::call::{LimitSpec, MOST_EXACT, Outcome, Restore, Take, TakeReply, Version, micros},
 };
-
-/// The largest number that a script can use.
-const LARGEST: u64 = (1 << 53) - 1;
 
 /// What was given back to a bucket is counted from 0 to this, and again.
 const GIVEN: u64 = 1 << 52;
@@ -107,7 +104,7 @@ impl At {
         Self {
             now: now / 1_000,
             hold: 0,
-            grace: LARGEST,
+            grace: MOST_EXACT,
             is_in_turn: false,
         }
     }
@@ -432,10 +429,10 @@ impl Bucket {
 /// Returns the refill time of units at `to` each, which is `nanos` at `from` each. Rounds as the
 /// script does.
 fn convert(nanos: u64, from: u64, to: u64) -> u64 {
-    let nanos = nanos.min(LARGEST);
+    let nanos = nanos.min(MOST_EXACT);
     let rest = (nanos % from) as f64 / from as f64 * to as f64;
     let whole = (nanos / from).saturating_mul(to);
-    whole.saturating_add(rest.ceil() as u64).min(LARGEST)
+    whole.saturating_add(rest.ceil() as u64).min(MOST_EXACT)
 }
 
 // ===== impl Limit =====
@@ -445,7 +442,9 @@ impl Limit<'_> {
     fn wait(&self, units: u64) -> u64 {
         match self {
             Self::Bucket { bucket, now, start } => {
-                let taken = units.saturating_mul(bucket.refill.unit_nanos).min(LARGEST);
+                let taken = units
+                    .saturating_mul(bucket.refill.unit_nanos)
+                    .min(MOST_EXACT);
                 let full_at = bucket.full_at.max(*start) + taken;
                 let wait = full_at.saturating_sub(now + bucket.refill.burst_nanos());
                 wait.div_ceil(1_000)
@@ -456,7 +455,7 @@ impl Limit<'_> {
                 period,
                 now,
                 ..
-            } => window.wait(*capacity, period, units, *now).min(LARGEST),
+            } => window.wait(*capacity, period, units, *now).min(MOST_EXACT),
         }
     }
 
@@ -547,12 +546,6 @@ impl Limit<'_> {
             }
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros())
-        .unwrap_or(LARGEST)
-        .min(LARGEST)
 }
 
 fn duration(micros: u64) -> Duration {

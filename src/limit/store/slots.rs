@@ -1,6 +1,6 @@
 //! The leases of a concurrency limit in memory: step for step what `redis/lua/lease.lua` does.
 
-use super::call::{Lease, LeaseReply};
+use super::call::{Lease, LeaseReply, micros};
 
 /// The slots of each process. Instants are microseconds.
 #[derive(Debug, Default)]
@@ -90,10 +90,6 @@ impl SlotState {
         }
         LeaseReply { slots, others_wait }
     }
-}
-
-fn micros(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 4)
 }
 
 #[cfg(all(test, not(throttle_loom)))]

@@ -1,4 +1,4 @@
-//! Calls as scripts with arguments, and replies. The state is described in `lua/common.lua`.
+//! Calls as scripts with arguments, and replies. The state is described in `lua/open.lua`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,13 +9,10 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, LeaseReply, LimitSpec, Outcome, Reply, Restore, SetQuota, StoreError, Take,
-        TakeReply, Version,
+        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota, StoreError,
+        Take, TakeReply, Version, micros,
     },
 };
-
-/// The largest number that a script can use.
-const LARGEST: u64 = (1 << 53) - 1;
 
 /// The nanoseconds of a second.
 const NANOS: u64 = 1_000_000_000;
@@ -215,7 +212,7 @@ fn numbers_of_take(take: &Take) -> Vec<u8> {
             take.process,
             micros(take.patience),
             micros(take.claim),
-            take.not_after.map_or(LARGEST, |last| last / 1_000),
+            take.not_after.map_or(MOST_EXACT, |last| last / 1_000),
             returned.clone().count() as u64,
         ],
     );
@@ -245,7 +242,7 @@ fn numbers_of_restore(restore: &Restore) -> Vec<u8> {
 /// Returns the first numbers of a script that does not find out whether the state was lost.
 fn without_loss() -> Vec<u8> {
     let mut bytes = Vec::new();
-    put(&mut bytes, [0, 0, 0, 0, LARGEST]);
+    put(&mut bytes, [0, 0, 0, 0, MOST_EXACT]);
     bytes
 }
 
@@ -299,7 +296,7 @@ fn decode_mark(spec: &LimitSpec, second: u64, bytes: &mut &[u8]) -> Option<Mark>
 /// Appends numbers with 7 bytes each.
 fn put<const N: usize>(bytes: &mut Vec<u8>, numbers: [u64; N]) {
     for number in numbers {
-        bytes.extend_from_slice(&number.min(LARGEST).to_be_bytes()[1..]);
+        bytes.extend_from_slice(&number.min(MOST_EXACT).to_be_bytes()[1..]);
     }
 }
 
@@ -312,8 +309,4 @@ fn get<const N: usize>(bytes: &mut &[u8]) -> Option<[u64; N]> {
         digits.fold(0, |number, digit| number << 8 | u64::from(*digit))
     };
     Some(std::array::from_fn(number))
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(LARGEST)
 }

@@ -1,24 +1,16 @@
 //! The scripts against the model.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "it waits for another program, on a real clock"
-)]
+#![allow(clippy::unwrap_used)]
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redis::{Connection, Value, cmd};
+use sha1_smol::Sha1;
 
-use super::scripts::{self, Script};
+use super::{
+    scripts::{self, Script},
+    server::Server,
+};
 use crate::limit::{
     algorithm::Mark,
     store::{
@@ -33,45 +25,19 @@ use crate::limit::{
 
 const START: u64 = 1_767_225_600_000_000_000;
 
-/// A server of its own, which ends with the test.
-struct Server {
-    child: Child,
+/// A server of its own, and a connection that sends scripts as they are.
+struct Scripts {
+    _server: Server,
     connection: Connection,
 }
 
-impl Server {
+impl Scripts {
     fn start() -> Self {
-        let program = std::env::var("THROTTLE_SERVER").unwrap_or("redis-server".into());
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = Command::new(&program)
-            .args([
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "{program}: {error}; \
-                     apt-get install -y --no-install-recommends redis-server"
-                )
-            });
-        let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
-            match client.get_connection() {
-                Ok(connection) => return Self { child, connection },
-                Err(error) if Instant::now() > until => panic!("{error}"),
-                Err(_) => thread::sleep(Duration::from_millis(10)),
-            }
+        let server = Server::start();
+        let client = redis::Client::open(server.url()).unwrap();
+        Self {
+            connection: client.get_connection().unwrap(),
+            _server: server,
         }
     }
 
@@ -108,13 +74,6 @@ impl Server {
             .arg(now % 1_000_000_000 / 1_000);
         let value = eval.query(&mut self.connection).unwrap();
         scripts::decode(call, &value).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -280,7 +239,7 @@ impl Steps {
 
     /// Compares 10,000 steps.
     fn compare(mut self) {
-        let mut server = Server::start();
+        let mut server = Scripts::start();
         let (mut state, mut copy) = (NameState::default(), NameState::default());
         let mut outcomes = [0; 5];
         for step in 0..10_000 {
@@ -417,52 +376,9 @@ fn beat(process: u64) -> Call {
     Call::Beat { process, expires }
 }
 
-fn sha1(text: &str) -> String {
-    let mut message = text.as_bytes().to_vec();
-    message.push(0x80);
-    while message.len() % 64 != 56 {
-        message.push(0);
-    }
-    message.extend((text.len() as u64 * 8).to_be_bytes());
-    let mut state = [
-        0x67452301u32,
-        0xefcdab89,
-        0x98badcfe,
-        0x10325476,
-        0xc3d2e1f0,
-    ];
-    for block in message.chunks(64) {
-        let mut words = [0u32; 80];
-        for (word, bytes) in words.iter_mut().zip(block.chunks(4)) {
-            *word = u32::from_be_bytes(bytes.try_into().unwrap());
-        }
-        for i in 16..80 {
-            let word = words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16];
-            words[i] = word.rotate_left(1);
-        }
-        let [mut a, mut b, mut c, mut d, mut e] = state;
-        for (i, word) in words.iter().enumerate() {
-            let (mixed, constant) = match i / 20 {
-                0 => (b & c | !b & d, 0x5a827999),
-                1 => (b ^ c ^ d, 0x6ed9eba1),
-                2 => (b & c | b & d | c & d, 0x8f1bbcdc),
-                _ => (b ^ c ^ d, 0xca62c1d6),
-            };
-            let next = a.rotate_left(5).wrapping_add(mixed).wrapping_add(e);
-            let next = next.wrapping_add(constant).wrapping_add(*word);
-            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
-        }
-        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
-            *sum = sum.wrapping_add(part);
-        }
-    }
-    state.map(|part| format!("{part:08x}")).concat()
-}
-
 /// If a script is changed, this prints its new digest.
 #[test]
 fn digests_are_those_of_the_scripts() {
-    assert_eq!(sha1("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     let limits = [bucket(5, 1)];
     let calls = [
         take(&limits, &[1]),
@@ -475,14 +391,14 @@ fn digests_are_those_of_the_scripts() {
     let digests = scripts.map(|script: &Script| script.sha1);
     assert_eq!(
         digests.map(str::to_owned),
-        scripts.map(|script| sha1(script.text))
+        scripts.map(|script| Sha1::from(script.text).digest().to_string())
     );
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn a_user_with_few_permissions_is_enough() {
-    let mut server = Server::start();
+    let mut server = Scripts::start();
     let user = "ACL SETUSER few on >few ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset \
                 +pexpire +get +set +del +time";
     server.run(&user.split_whitespace().collect::<Vec<_>>());
@@ -502,7 +418,7 @@ fn a_user_with_few_permissions_is_enough() {
 #[test]
 #[ignore = "needs redis-server"]
 fn what_is_unreadable_grants_nothing() {
-    let mut server = Server::start();
+    let mut server = Scripts::start();
     let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
     let call = take(&limits, &[1, 1]);
     for (field, value) in [
@@ -531,7 +447,7 @@ fn what_is_unreadable_grants_nothing() {
 #[test]
 #[ignore = "needs redis-server"]
 fn keys_expire() {
-    let mut server = Server::start();
+    let mut server = Scripts::start();
     let hour = 3_600_000_000_000;
     for (limits, hours) in [
         (vec![bucket(5, 1)], 24),
@@ -561,7 +477,7 @@ fn keys_expire() {
 #[test]
 #[ignore = "needs redis-server"]
 fn processes_are_counted_until_they_expire() {
-    let mut server = Server::start();
+    let mut server = Scripts::start();
     let mut at = |process, millis: u64| {
         let now = START + millis * 1_000_000;
         server.call_at(&beat(process), now)
@@ -576,7 +492,7 @@ fn processes_are_counted_until_they_expire() {
 #[test]
 #[ignore = "needs redis-server"]
 fn the_clock_of_the_server_counts() {
-    let mut server = Server::start();
+    let mut server = Scripts::start();
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let Reply::Take(taken) = server.call(&take(&[window(5, 1_000_000)], &[1])).unwrap() else {
         panic!("another reply");
@@ -605,7 +521,7 @@ fn lease(process: u64, held: u64, wanted: u64) -> Lease {
 #[test]
 #[ignore = "needs redis-server"]
 fn leases_do_as_their_model() {
-    let (mut server, mut model) = (Server::start(), SlotState::default());
+    let (mut server, mut model) = (Scripts::start(), SlotState::default());
     let mut random = StdRng::seed_from_u64(1);
     let (mut now, mut held) = (START, [0; 4]);
     for step in 0..10_000 {
