@@ -1,4 +1,5 @@
-//! Two replicas of an axum app behind one limit, in Redis: `cargo run --example server_axum_shared`.
+//! Two replicas of an axum app with one limit for each client, in Redis:
+//! `cargo run --example server_axum_shared`.
 //!
 //! Starts `redis-server`, or the program that `THROTTLE_SERVER` names, for itself. If `REDIS_URL`
 //! is set, it uses that server.
@@ -10,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, http::HeaderMap, routing::get};
 use tokio::{
     net::TcpListener,
     sync::Mutex,
     time::{Instant, sleep},
 };
-use tower_throttle::{BoxError, Quota, Redis, SlidingWindowLayer};
+use tower_throttle::{BoxError, Quota, Redis, SlidingWindowLayer, key::ApiKey};
 
 use crate::server::{INSTALL, Server};
 
@@ -27,8 +28,10 @@ const UNITS: usize = 50;
 const PERIOD: Duration = Duration::from_secs(2);
 const TIME: Duration = Duration::from_secs(6);
 
-/// When requests reached a handler.
-type Starts = Arc<Mutex<Vec<Instant>>>;
+const CLIENTS: [&str; 2] = ["sk-ann-0123456789", "sk-bob-0123456789"];
+
+/// When requests of a client reached a handler.
+type Starts = Arc<Mutex<Vec<(String, Instant)>>>;
 
 /// One process of a deployment. Here they are in one program, each with a connection of its own.
 struct Replica {
@@ -43,14 +46,16 @@ impl Replica {
         let prefix = format!("server_axum_shared-{}", std::process::id());
         let redis = Redis::new(store)?.prefix(prefix);
         let limit = SlidingWindowLayer::new(Quota::new(UNITS as u64, PERIOD))
+            .per(ApiKey::header("x-api-key"))
             .shared(&redis, "hello")
             .respond();
 
         let starts = Starts::default();
         let handler = {
             let starts = starts.clone();
-            async move || {
-                starts.lock().await.push(Instant::now());
+            async move |headers: HeaderMap| {
+                let key = headers["x-api-key"].to_str().unwrap_or_default();
+                starts.lock().await.push((key.to_owned(), Instant::now()));
                 "hello\n"
             }
         };
@@ -63,10 +68,14 @@ impl Replica {
 }
 
 /// Sends requests, one after the other, and returns the number of 429s.
-async fn send(client: reqwest::Client, url: String) -> Result<usize, reqwest::Error> {
+async fn send(
+    client: reqwest::Client,
+    url: String,
+    key: &'static str,
+) -> Result<usize, reqwest::Error> {
     let (end, mut rejected) = (Instant::now() + TIME, 0);
     while Instant::now() < end {
-        let response = client.get(&url).send().await?;
+        let response = client.get(&url).header("x-api-key", key).send().await?;
         if response.status() == 429 {
             assert!(response.headers().contains_key("retry-after"));
             rejected += 1;
@@ -109,32 +118,36 @@ async fn main() -> Result<ExitCode, BoxError> {
         .install_default()
         .ok();
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let [first, second] = [&replicas[0], &replicas[1]].map(|replica| {
-        // Two clients of each replica.
-        let send = || tokio::spawn(send(client.clone(), replica.url.clone()));
-        [send(), send()]
+    // Each client sends to both replicas.
+    let clients = CLIENTS.map(|key| {
+        let send = |replica: &Replica| tokio::spawn(send(client.clone(), replica.url.clone(), key));
+        [send(&replicas[0]), send(&replicas[1])]
     });
 
-    println!("           admitted  rejected");
-    let mut all = Vec::new();
-    for (number, (replica, clients)) in replicas.iter().zip([first, second]).enumerate() {
+    println!("                   replica 1  replica 2  rejected");
+    for (key, tasks) in CLIENTS.into_iter().zip(clients) {
         let mut rejected = 0;
-        for client in clients {
-            rejected += client.await??;
+        for task in tasks {
+            rejected += task.await??;
         }
-        let number = number + 1;
-        let starts = replica.starts.lock().await;
-        println!("replica {number}  {:>8}  {rejected:>8}", starts.len());
-        assert!(!starts.is_empty() && rejected > 0);
-        all.extend_from_slice(&starts);
+        let (mut all, mut counts) = (Vec::new(), Vec::new());
+        for replica in &replicas {
+            let starts = replica.starts.lock().await;
+            let own = starts.iter().filter(|(client, _)| client == key);
+            let before = all.len();
+            all.extend(own.map(|(_, start)| *start));
+            counts.push(all.len() - before);
+        }
+        all.sort_unstable();
+        let (fullest, [first, second]) = (fullest(&all), [counts[0], counts[1]]);
+        println!("{key}  {first:>9}  {second:>9}  {rejected:>8}");
+        println!("  at most {fullest} of {UNITS} in any {PERIOD:?}");
+        assert!(first > 0 && second > 0 && rejected > 0);
+        assert!(fullest <= UNITS);
+        // Six seconds have room for three times the limit.
+        assert!(all.len() > 2 * UNITS);
     }
-    all.sort_unstable();
-    let (fullest, count) = (fullest(&all), all.len());
-    println!("together   {count:>8}, at most {fullest} of {UNITS} in any {PERIOD:?}");
-    println!("store      {}", replicas[0].redis.status());
-    assert!(fullest <= UNITS);
-    // Six seconds have room for three times the limit.
-    assert!(count > 2 * UNITS);
+    println!("store: {}", replicas[0].redis.status());
 
     // What a replica has taken and not used is back at once for the others.
     for replica in &replicas {

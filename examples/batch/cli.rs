@@ -89,6 +89,14 @@ pub(crate) struct Args {
     /// Keep no limits on this side: send at once, and retry what is rejected
     #[arg(long)]
     pub(crate) no_limits: bool,
+    /// Share the limits with other jobs, through this server of Redis or Valkey, such as
+    /// redis://localhost:6379
+    #[arg(long, value_name = "URL", requires = "shared_name", conflicts_with_all = ["no_limits",
+        "serve", "matrix", "config"])]
+    pub(crate) shared: Option<String>,
+    /// The name of the limits there: the same for all jobs that use one API key
+    #[arg(long, value_name = "NAME", requires = "shared")]
+    pub(crate) shared_name: Option<String>,
     /// Seconds to wait for a response to begin, and for each further part of it; ten times as long
     /// for all of it
     #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]

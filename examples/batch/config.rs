@@ -16,8 +16,12 @@ const MOST: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    provider: Vec<Configured>,
+pub(crate) struct File {
+    #[serde(rename = "provider")]
+    pub(crate) providers: Vec<Configured>,
+    /// As `--shared`, and `--shared-name`.
+    redis: Option<String>,
+    shared_name: Option<String>,
 }
 
 /// A provider of the file.
@@ -54,7 +58,7 @@ struct Entry {
 }
 
 /// Reads the providers.
-pub(crate) fn read(path: &Path) -> Result<Vec<Configured>> {
+pub(crate) fn read(path: &Path) -> Result<File> {
     let name = path.display();
     let text = fs::read_to_string(path)
         .map_err(|error| anyhow::anyhow!("cannot read --config {name}: {error}"))?;
@@ -63,7 +67,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Configured>> {
         let line = text[..start].matches('\n').count() + 1;
         anyhow::anyhow!("{name}, line {line}: {}", error.message())
     });
-    let File { provider } = file?;
+    let file: File = file?;
+    ensure!(
+        file.redis.is_some() == file.shared_name.is_some(),
+        "{name} has one of redis and shared_name: give both, or neither"
+    );
+    let provider = &file.providers;
     ensure!(
         (1..=MOST).contains(&provider.len()),
         "{name} has {} providers: give 1 to {MOST}, each below [[provider]]",
@@ -77,7 +86,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Configured>> {
             );
         }
     }
-    Ok(provider)
+    Ok(file)
 }
 
 /// The limits of all together, as far as each has them, and their period: the longest.
@@ -98,6 +107,15 @@ pub(crate) fn sum(all: &[Configured]) -> (Provider, Duration) {
     }
     let is_bucket = all.iter().any(|one| one.limits.shape() == Shape::Bucket);
     (if is_bucket { sum.bucket() } else { sum }, window)
+}
+
+// ===== impl File =====
+
+impl File {
+    /// The URL of the store, and the name of the limits there.
+    pub(crate) fn shared(&self) -> Option<(&str, &str)> {
+        Some((self.redis.as_deref()?, self.shared_name.as_deref()?))
+    }
 }
 
 // ===== impl Configured =====

@@ -11,6 +11,8 @@
 //!     --chaos --stream --timeout 5                           one that has a bad day, and --outage for one that goes down
 //! cargo run --release --example batch -- \
 //!     --config examples/batch/config.toml --prompts prompts.jsonl      several at once
+//! cargo run --release --example batch -- \
+//!     --provider openai-tier-1 --shared redis://localhost --shared-name openai      with the limits of all such jobs
 //! cargo run --release --example batch -- --matrix                how close to the ideal runs come
 //! cargo run --release --example batch -- --help                  all the rest
 //! ```
@@ -19,7 +21,7 @@
 //! limits there are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read
 //! what they get, `out.rs` keeps it, `hopeless.rs` knows when to give up, `endpoint.rs` knows the
 //! URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and `report.rs` show,
-//! `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the
+//! `store.rs` shares limits with other jobs, `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the
 //! letter.
 
 mod answer;
@@ -43,6 +45,7 @@ mod setup;
 mod simulate;
 mod simulator;
 mod stack;
+mod store;
 mod values;
 mod wire;
 mod work;
@@ -71,6 +74,7 @@ use crate::{
     setup::{Batch, Place},
     simulator::Simulator,
     stack::Answers,
+    store::Store,
     wire::Wire,
     work::Work,
 };
@@ -141,8 +145,9 @@ struct Run {
 
 /// One run from its beginning to its report.
 async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Result<Run> {
-    let configured = args.config.as_deref().map(config::read).transpose()?;
-    let configured = configured.unwrap_or_default();
+    let file = args.config.as_deref().map(config::read).transpose()?;
+    let store = store(args, file.as_ref()).await?;
+    let configured = file.map_or_else(Vec::new, |file| file.providers);
     let plan = match &*configured {
         [] => Plan::of(args),
         all => Plan::of_all(all),
@@ -151,7 +156,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     let place = setup::place(args, &plan, &work, &configured).await?;
     let meter = Arc::new(Meter::start(jobs.len(), stop.clone()));
     let is_ours = name == STACK;
-    let limits = plan.limits(args);
+    let limits = plan.limits(args, store.as_ref(), 0);
     let limits = limits.filter(|_| is_ours && configured.is_empty());
     let limiter = limits.as_ref().map(|layer| layer.limiter().clone());
     let circuit = Circuit::new();
@@ -175,9 +180,10 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
             let client = if configured.is_empty() {
                 let has_backup = !place.backups.is_empty();
                 let first = stack::client(limits, circuit.clone(), args.timeout, wire, has_backup);
-                with_backups(args, &plan, &place, first, circuit, &meter)?
+                let store = store.as_ref();
+                with_backups(args, &plan, store, &place, first, circuit, &meter)?
             } else {
-                routed(args, &configured, &place.first, &meter)?
+                routed(args, &configured, store.as_ref(), &place.first, &meter)?
             };
             if args.cache {
                 run::run(workers, stack::with_cache(client), shared).await
@@ -186,6 +192,9 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
             }
         }
     };
+    if let Some(store) = store {
+        store.leave().await;
+    }
     let report = Report::of(name, &meter, &work);
     progress.end();
     if let Some(why) = meter.stopped_because() {
@@ -198,10 +207,23 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     })
 }
 
+/// The store of the flags or of the file.
+async fn store(args: &Args, file: Option<&config::File>) -> Result<Option<Store>> {
+    let given = args.shared.as_deref().zip(args.shared_name.as_deref());
+    let given = given.map(|(url, name)| ("--shared", url, name));
+    let in_file = file.and_then(config::File::shared);
+    let in_file = in_file.map(|(url, name)| ("redis in --config", url, name));
+    Ok(match given.or(in_file) {
+        Some((given, url, name)) => Some(Store::connect(given, url, name).await?),
+        None => None,
+    })
+}
+
 /// The client that sends the requests that fail to one backup after the other, if there are any.
 fn with_backups(
     args: &Args,
     plan: &Plan,
+    store: Option<&Store>,
     place: &Place,
     first: impl Answers,
     circuit: Circuit,
@@ -214,7 +236,7 @@ fn with_backups(
         // The last backup has no other behind it.
         let has_backup = usize::from(n) < place.backups.len();
         let answers = stack::client(
-            plan.limits(args),
+            plan.limits(args, store, n),
             Circuit::new(),
             args.timeout,
             wire,
@@ -231,6 +253,7 @@ fn with_backups(
 fn routed(
     args: &Args,
     providers: &[Configured],
+    store: Option<&Store>,
     first: &Arc<Endpoint>,
     meter: &Arc<Meter>,
 ) -> Result<stack::Boxed> {
@@ -242,7 +265,11 @@ fn routed(
         wires.insert(name.clone(), wire);
         let first = first.clone();
         let redirect = move |request| endpoint.redirect(&first, request);
-        let target = Target::new(name, provider.limiter()).circuit(stack::circuit());
+        let mut limiter = provider.limiter();
+        if let Some(store) = store {
+            limiter = store.share_limiter(limiter, &name);
+        }
+        let target = Target::new(name, limiter).circuit(stack::circuit());
         targets.push(target.map_request(redirect));
     }
     Ok(stack::routed(targets, &wires, args.timeout))

@@ -12,6 +12,7 @@ use crate::{
     config::{self, Configured},
     simulate::drawn,
     simulator::{self, Chaos, Outage, Style, UsageShare},
+    store::Store,
 };
 
 /// The default limits of a simulated provider: done in 15 seconds, and still too low for a client
@@ -85,8 +86,18 @@ impl Plan {
     }
 
     /// The limits on this side, unless there are to be none. Each layer has a state of its own.
-    pub(crate) fn limits(&self, args: &Args) -> Option<ProviderLayer> {
-        (!args.no_limits).then(|| ProviderLayer::new(self.client).learn(args.learn))
+    /// With a store, those of the provider of this number are there.
+    pub(crate) fn limits(
+        &self,
+        args: &Args,
+        store: Option<&Store>,
+        number: u8,
+    ) -> Option<ProviderLayer> {
+        let limits = (!args.no_limits).then(|| ProviderLayer::new(self.client).learn(args.learn));
+        limits.map(|limits| match store {
+            Some(store) => store.share(limits, number),
+            None => limits,
+        })
     }
 
     /// The simulator that the flags describe.

@@ -1116,6 +1116,27 @@ fn an_address_with_a_password_is_refused_and_not_shown() {
     }
 }
 
+#[test]
+fn a_store_that_is_not_there_is_told_in_a_line() {
+    let shared = |url| {
+        let mut command = batch();
+        command.args(["--shared", url, "--shared-name", "job"]);
+        command.output().unwrap()
+    };
+    for (url, fix) in [
+        ("http://localhost", "use `redis://`"),
+        ("localhost:6379", "use `redis://` before the host"),
+        ("redis://:secret@127.0.0.1:1", "cannot use Redis at"),
+    ] {
+        let output = shared(url);
+        assert_refuses(&output, "--shared: ");
+        assert_refuses(&output, fix);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    }
+    let output = batch().args(["--shared", "redis://x"]).output().unwrap();
+    assert_refuses(&output, "--shared-name <NAME>");
+}
+
 pub(crate) fn assert_refuses(output: &Output, says: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");

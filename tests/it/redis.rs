@@ -53,6 +53,36 @@ fn invalid_urls() {
 }
 
 #[test]
+fn clusters_and_sentinels() {
+    let urls = ["redis://user:secret@node-1:6379", "rediss://node-2:6380"];
+    let redis = Redis::cluster(urls).unwrap();
+    let debug = format!("{redis:?}");
+    assert!(debug.contains("node-1:6379, node-2:6380"), "{debug}");
+    assert!(!debug.contains("secret"), "{debug}");
+
+    for master in ["mymaster", "redis://user:secret@mymaster/2"] {
+        let redis = Redis::sentinel(master, urls.map(str::to_owned)).unwrap();
+        let debug = format!("{redis:?}");
+        assert!(debug.contains("\"mymaster\""), "{debug}");
+        assert!(!debug.contains("secret"), "{debug}");
+    }
+
+    const NONE: [&str; 0] = [];
+    let expected = "invalid URL of Redis: there is none: \
+        use `redis://user:password@host:port/database`";
+    for none in [Redis::cluster(NONE), Redis::sentinel("mymaster", NONE)] {
+        assert_eq!(none.unwrap_err().to_string(), expected);
+    }
+    let other = ["redis://node-1", "http://node-2"];
+    let expected = RedisError::UnknownScheme(Some("http".to_owned()));
+    for error in [Redis::cluster(other), Redis::sentinel("mymaster", other)] {
+        assert_eq!(error.unwrap_err(), expected);
+    }
+    let socket = Redis::sentinel("unix:///run/redis.sock", urls).unwrap_err();
+    assert!(matches!(socket, RedisError::InvalidUrl(_)), "{socket:?}");
+}
+
+#[test]
 fn settings_before_a_runtime() {
     let redis = Redis::new("redis://127.0.0.1")
         .unwrap()

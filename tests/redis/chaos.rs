@@ -5,8 +5,7 @@ use std::{thread, time::Duration};
 use tower_throttle::{Quota, Redis, SlidingWindowLimiter, TokenBucketLimiter, WhenDown};
 
 use crate::{
-    fleet::{Fleet, Log, Report, TIMEOUT, between, fullest, together},
-    processes::{Starts, burst, laps, used},
+    fleet::{Fleet, Log, Report, Starts, TIMEOUT, between, burst, fullest, laps, together, used},
     server::{Reply, Server},
 };
 

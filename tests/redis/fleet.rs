@@ -1,4 +1,5 @@
 //! Processes in one runtime: each has a connection, a number and a history of its own.
+#![allow(dead_code, reason = "several targets use parts of it")]
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,7 +10,7 @@ use std::{
 use tokio::{runtime::Runtime, time::sleep};
 use tower_throttle::{Quota, Redis, SlidingWindowLimiter, TokenBucketLimiter};
 
-use crate::{processes::Starts, server::Server};
+use crate::server::Server;
 
 /// The default timeout of a call.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
@@ -17,6 +18,9 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_millis(50);
 /// A machine that is busy, beyond what its timers tell.
 const MARGIN: Duration = Duration::from_millis(100);
+
+/// Starts of all processes: nanoseconds of the clock that they share, and units.
+pub(crate) type Starts = Vec<(u128, u64)>;
 
 /// A runtime with the clock by which all starts are noted.
 pub(crate) struct Fleet {
@@ -75,6 +79,11 @@ impl Fleet {
     ) -> Vec<Redis> {
         let connect = || self.runtime.block_on(Redis::connect(&server.url()));
         (0..count).map(|_| set(connect().unwrap())).collect()
+    }
+
+    /// Returns the longest call so far.
+    pub(crate) fn longest(&self) -> Duration {
+        *self.longest.lock().unwrap()
     }
 
     pub(crate) fn log(&self) -> Log {
@@ -200,6 +209,37 @@ pub(crate) fn fullest(starts: &Starts, period: Duration) -> u64 {
     most
 }
 
+pub(crate) fn units(starts: &[(u128, u64)]) -> u64 {
+    starts.iter().map(|(_, units)| units).sum()
+}
+
+/// The least and the mean time between a unit and the one that comes `limit` units later, in
+/// periods: at least one if the window is never over, and one if it is used up.
+pub(crate) fn laps(starts: &Starts, limit: usize, period: Duration) -> (f64, f64) {
+    let laps = starts.iter().zip(&starts[limit..]);
+    let laps = laps.map(|(first, last)| (last.0 - first.0) as f64 / period.as_nanos() as f64);
+    let (least, sum, count) = laps.fold((f64::MAX, 0.0, 0.0), |(least, sum, count), lap| {
+        (lap.min(least), sum + lap, count + 1.0)
+    });
+    (least, sum / count)
+}
+
+/// The most units above what refills, at one unit per `nanos`.
+pub(crate) fn burst(starts: &Starts, nanos: u128) -> u128 {
+    let (mut level, mut last, mut most) = (0_u128, 0, 0);
+    for (at, units) in starts {
+        level = level.saturating_sub(at - last) + nanos * u128::from(*units);
+        (last, most) = (*at, most.max(level));
+    }
+    most.div_ceil(nanos)
+}
+
+/// The share of `rate` units per second that was used after a first burst.
+pub(crate) fn used(starts: &Starts, rate: f64, burst: u64) -> f64 {
+    let span = starts[starts.len() - 1].0 - starts[0].0;
+    (units(starts) - burst) as f64 / (rate * span as f64 / 1e9)
+}
+
 // ===== impl Report =====
 
 impl Report {
@@ -220,7 +260,7 @@ impl Report {
 
     /// Checks that no call took for longer than it may on this machine.
     pub(crate) fn check_calls(&mut self, fleet: &Fleet) {
-        let (longest, latest) = (*fleet.longest.lock().unwrap(), fleet.latest());
+        let (longest, latest) = (fleet.longest(), fleet.latest());
         self.check(
             longest <= TIMEOUT + LATE + latest + MARGIN,
             format!("longest call {longest:?}, timers late by up to {latest:?}"),

@@ -8,11 +8,15 @@
 )]
 
 mod chaos;
+mod clients;
 mod connecting;
 mod drops;
 mod fleet;
 mod hostile;
 mod policies;
 mod processes;
+mod provider;
 mod rights;
 mod server;
+#[path = "../../examples/batch/simulator/mod.rs"]
+mod simulator;

@@ -10,15 +10,15 @@ use std::{
 
 use tower_throttle::{Quota, Redis, SlidingWindowLimiter, TokenBucketLimiter};
 
-use crate::server::Server;
+use crate::{
+    fleet::{Starts, burst, laps, units, used},
+    server::Server,
+};
 
 /// What a child does: the variable of its environment.
 const ROLE: &str = "THROTTLE_ROLE";
 const TIME: Duration = Duration::from_secs(30);
 const PROCESSES: usize = 4;
-
-/// Starts of all processes: nanoseconds of the clock that they share, and units.
-pub(crate) type Starts = Vec<(u128, u64)>;
 
 #[derive(Clone)]
 enum Limiter {
@@ -46,7 +46,7 @@ impl Limiter {
     }
 }
 
-fn now() -> u128 {
+pub(crate) fn now() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -125,37 +125,6 @@ fn merged(all: &[Starts]) -> Starts {
     let mut merged = all.concat();
     merged.sort_unstable();
     merged
-}
-
-fn units(starts: &[(u128, u64)]) -> u64 {
-    starts.iter().map(|(_, units)| units).sum()
-}
-
-/// The least and the mean time between a unit and the one that comes `limit` units later, in
-/// periods: at least one if the window is never over, and one if it is used up.
-pub(crate) fn laps(starts: &Starts, limit: usize, period: Duration) -> (f64, f64) {
-    let laps = starts.iter().zip(&starts[limit..]);
-    let laps = laps.map(|(first, last)| (last.0 - first.0) as f64 / period.as_nanos() as f64);
-    let (least, sum, count) = laps.fold((f64::MAX, 0.0, 0.0), |(least, sum, count), lap| {
-        (lap.min(least), sum + lap, count + 1.0)
-    });
-    (least, sum / count)
-}
-
-/// The most units above what refills, at one unit per `nanos`.
-pub(crate) fn burst(starts: &Starts, nanos: u128) -> u128 {
-    let (mut level, mut last, mut most) = (0_u128, 0, 0);
-    for (at, units) in starts {
-        level = level.saturating_sub(at - last) + nanos * u128::from(*units);
-        (last, most) = (*at, most.max(level));
-    }
-    most.div_ceil(nanos)
-}
-
-/// The share of `rate` units per second that was used after a first burst.
-pub(crate) fn used(starts: &Starts, rate: f64, burst: u64) -> f64 {
-    let span = starts[starts.len() - 1].0 - starts[0].0;
-    (units(starts) - burst) as f64 / (rate * span as f64 / 1e9)
 }
 
 /// Uses up a window of `units` in 5 s.

@@ -213,7 +213,7 @@ impl Client {
         self.try_command(arguments).unwrap()
     }
 
-    fn try_command(&mut self, arguments: &[&str]) -> std::io::Result<Reply> {
+    pub(crate) fn try_command(&mut self, arguments: &[&str]) -> std::io::Result<Reply> {
         let mut text = format!("*{}\r\n", arguments.len());
         for argument in arguments {
             text += &format!("${}\r\n{argument}\r\n", argument.len());

@@ -54,6 +54,26 @@ impl<E, F> ProviderLayer<E, F> {
         }
     }
 
+    /// Shares the limits with all processes that use the same `name` in the same Redis or Valkey;
+    /// see [`ProviderLimiter::shared`]. The type stays the same.
+    ///
+    /// ```
+    /// use tower_throttle::{Redis, provider::{Provider, ProviderLayer}};
+    ///
+    /// # fn layer(redis: Option<Redis>) -> impl Sized {
+    /// let layer = ProviderLayer::new(Provider::OPENAI_TIER_1);
+    /// match &redis {
+    ///     Some(redis) => layer.shared(redis, "openai"),
+    ///     None => layer,
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn shared(mut self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.limiter = self.limiter.shared(redis, name);
+        self
+    }
+
     /// Sets whether to [learn](crate::provider#learning) the limits from responses. Applies to
     /// everything that shares the limiter. The default is `true`.
     ///

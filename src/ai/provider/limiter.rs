@@ -50,6 +50,41 @@ impl ProviderLimiter {
         Self(Arc::new(ProviderState::new(&provider, clock)))
     }
 
+    /// Shares the limits with all processes that use the same `name` in the same Redis or Valkey;
+    /// see [`Redis`](crate::Redis).
+    ///
+    /// Requests and tokens are counted by all processes together, and what one learns applies to
+    /// all, as does a pause. The limit on concurrent requests holds per process. The limits start
+    /// anew, with the provider of this limiter, which all processes should have. See
+    /// [shared limits](crate::guide::shared#providers).
+    ///
+    /// ```no_run
+    /// use tower_throttle::{Redis, Tokens, provider::{Provider, ProviderLimiter}};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), tower_throttle::BoxError> {
+    /// let redis = Redis::new("redis://127.0.0.1")?;
+    /// let limiter = ProviderLimiter::new(Provider::OPENAI_TIER_1).shared(&redis, "openai");
+    /// let reservation = limiter.acquire(Tokens::new(100, 500)).await?;
+    /// # drop(reservation);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn shared(self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.in_store(redis.handle(), name)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_store(
+        &self,
+        store: Arc<crate::limit::store::handle::Handle>,
+        name: &str,
+    ) -> Self {
+        Self(Arc::new(self.0.in_store(store, name)))
+    }
+
     /// Sets whether to [learn](crate::provider#learning) from [observed](Reservation::observe)
     /// limits. Applies to everything that shares this limiter. The default is `true`.
     ///
@@ -76,7 +111,13 @@ impl ProviderLimiter {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (mut quotas, now) = self.0.quotas();
-        quotas.usage(now)
+        let usage = quotas.usage(now);
+        drop(quotas);
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.0.store {
+            return store.shown(usage);
+        }
+        usage
     }
 
     /// Closes the limiter for all clones: queued and new requests are rejected with
@@ -95,7 +136,7 @@ impl ProviderLimiter {
     /// assert_eq!(rejected.reason(), Reason::Closed);
     /// ```
     pub fn close(&self) {
-        self.0.wait_queue.close();
+        self.0.close();
     }
 
     /// Returns whether the limiter was [closed](Self::close).

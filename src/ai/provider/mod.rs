@@ -172,7 +172,8 @@
 //!
 //! A layer has one limiter. It is shared by all services of the layer, their clones, and every
 //! layer made [from](ProviderLayer#impl-From<ProviderLimiter>-for-ProviderLayer) the same
-//! [`ProviderLimiter`]. If the provider limits each model separately, use one layer per model.
+//! [`ProviderLimiter`]. With the feature `redis` several processes can share the limits: see
+//! `ProviderLayer::shared`. If the provider limits each model separately, use one layer per model.
 
 mod accounting;
 mod ask;
@@ -191,6 +192,8 @@ mod reservation;
 mod service;
 mod shared;
 mod snapshot;
+#[cfg(feature = "redis")]
+mod store;
 mod stream_end;
 mod table;
 

@@ -23,6 +23,12 @@ impl ProviderLimiter {
             return false;
         }
         let (mut quotas, now) = self.0.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.0.store {
+            // The units have to be there.
+            let has_no_queue = quotas.has_no_queue();
+            return has_no_queue && store.look(&mut quotas, tokens, now).is_ok();
+        }
         quotas.can_start(tokens, now)
     }
 
@@ -43,6 +49,10 @@ impl ProviderLimiter {
             return Err(self.too_long(tokens, Duration::ZERO, None).closed());
         }
         let (mut quotas, now) = self.0.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.0.store {
+            return store.outlook(&mut quotas, tokens, share, now);
+        }
         quotas.outlook(tokens, share, now)
     }
 

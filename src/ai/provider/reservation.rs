@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "redis")]
+use super::store::ProviderLink;
 use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
+#[cfg(feature = "redis")]
+use crate::limit::algorithm::Mark;
 use crate::{ai::tokens::TokenUsage, http::RateLimits, payload::error_body::LimitError};
 
 /// An admitted request: its tokens are reserved, and it is in flight until this is dropped.
@@ -15,6 +19,9 @@ pub struct Reservation {
     pub(super) shared: Arc<ProviderState>,
     pub(super) ticket: Option<QuotaTicket>,
     pub(super) lesson: Option<Box<Lesson>>,
+    /// What it has taken in a store.
+    #[cfg(feature = "redis")]
+    pub(super) marks: Option<Box<[Mark]>>,
 }
 
 // ===== impl Reservation =====
@@ -55,6 +62,10 @@ impl Reservation {
             let mut quotas = self.shared.lock();
             quotas.refund(&ticket);
             drop(quotas);
+            #[cfg(feature = "redis")]
+            if let Some((store, marks)) = self.in_store() {
+                store.refund(marks);
+            }
             self.shared.tell();
         }
     }
@@ -74,8 +85,12 @@ impl Reservation {
     ) {
         crate::macros::event!(?class, ?retry_after, "rejected by the provider");
         if let Some(ticket) = self.ticket.take() {
-            self.shared.learn(|quotas, now| {
+            self.shared.learn(limits, |quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
+                #[cfg(feature = "redis")]
+                if let Some((store, marks)) = self.in_store() {
+                    store.refuse(quotas, &ticket, marks, limits, now);
+                }
             });
         }
     }
@@ -86,13 +101,17 @@ impl Reservation {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        self.shared.learn(|quotas, now| {
+        self.shared.learn(&RateLimits::default(), |quotas, now| {
             let usage = match reported {
                 Some((usage, true)) => Some(usage),
                 reported => quotas.on_drop.usage(reported.unwrap_or_default().0),
             };
             let settled = quotas.settles_in_time().then_some(now);
             quotas.settle(&ticket, usage, settled);
+            #[cfg(feature = "redis")]
+            if let Some((store, marks)) = self.in_store() {
+                store.settle(marks, usage);
+            }
             quotas.heed(
                 &ticket,
                 limit.class,
@@ -108,12 +127,17 @@ impl Reservation {
     pub fn observe(&self, limits: &RateLimits) {
         if let Some(ticket) = &self.ticket {
             self.shared
-                .learn(|quotas, now| quotas.observe(ticket, limits, now));
+                .learn(limits, |quotas, now| quotas.observe(ticket, limits, now));
         }
     }
 
     pub(super) fn learns(&self) -> bool {
         self.ticket.as_ref().is_some_and(QuotaTicket::learns)
+    }
+
+    #[cfg(feature = "redis")]
+    fn in_store(&self) -> Option<(&ProviderLink, &[Mark])> {
+        Some((self.shared.store.as_ref()?, self.marks.as_deref()?))
     }
 
     #[inline]
@@ -125,6 +149,10 @@ impl Reservation {
             let now = quotas.settles_in_time().then(|| self.shared.now());
             quotas.settle(ticket, usage, now);
             drop(quotas);
+            #[cfg(feature = "redis")]
+            if let Some((store, marks)) = self.in_store() {
+                store.settle(marks, usage);
+            }
             self.shared.tell();
         }
         self.ticket = None;

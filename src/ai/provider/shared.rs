@@ -9,13 +9,18 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "redis")]
+use super::store::ProviderLink;
 use super::{
     Provider, Reservation,
     ask::TokenRequest,
     quota::{QuotaTicket, Quotas},
 };
+#[cfg(feature = "redis")]
+use crate::limit::{algorithm::Mark, store::handle::Handle};
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
+    http::RateLimits,
     limit::{
         Clock,
         engine::{Limiter, Patience, WaitQueue, Waiter},
@@ -29,6 +34,9 @@ pub struct ProviderState {
     quotas: Mutex<Quotas>,
     clock: Clock,
     pub(super) wait_queue: Arc<WaitQueue>,
+    /// If the limits are shared by several processes.
+    #[cfg(feature = "redis")]
+    pub(super) store: Option<ProviderLink>,
 }
 
 // ===== impl ProviderState =====
@@ -42,6 +50,26 @@ impl ProviderState {
             quotas: Mutex::new(quotas),
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
+            #[cfg(feature = "redis")]
+            store: None,
+        }
+    }
+
+    /// Creates the state of the same limits in a store.
+    #[cfg(feature = "redis")]
+    pub(super) fn in_store(&self, store: Arc<Handle>, name: &str) -> Self {
+        let quotas = self.lock();
+        let link = ProviderLink::new(store, name, quotas.provider());
+        let shared = Self::new(quotas.provider(), Clock::tokio());
+        let (mut stored, now) = shared.quotas();
+        stored.learn(quotas.learns(), now);
+        stored.on_drop = quotas.on_drop;
+        stored.store(link.limits());
+        drop(stored);
+        Self {
+            wait_queue: link.wait_queue(),
+            store: Some(link),
+            ..shared
         }
     }
 
@@ -64,15 +92,27 @@ impl ProviderState {
         self.wait_queue.wake_head();
     }
 
-    /// Applies `hear` to the quotas, wakes the queue, and logs the changed limits.
-    pub(super) fn learn(&self, hear: impl FnOnce(&mut Quotas, u64)) {
+    /// Applies `hear` to the quotas, wakes the queue, and logs the changed limits. The response
+    /// reported the limits `told`.
+    pub(super) fn learn(&self, told: &RateLimits, hear: impl FnOnce(&mut Quotas, u64)) {
         // Evaluated before the lock is taken, since a subscriber may be slow.
         #[cfg(feature = "tracing")]
         let is_logged = tracing::enabled!(tracing::Level::DEBUG);
         let (mut quotas, now) = self.quotas();
         #[cfg(feature = "tracing")]
         let before = is_logged.then(|| quotas.usage(now));
+        #[cfg(feature = "redis")]
+        let known = self
+            .store
+            .as_ref()
+            .map(|store| (store, store.before_learning(&mut quotas, now)));
         hear(&mut quotas, now);
+        #[cfg(feature = "redis")]
+        if let Some((store, before)) = known {
+            store.learned(&mut quotas, &before, told);
+        }
+        #[cfg(not(feature = "redis"))]
+        let _ = told;
         #[cfg(feature = "tracing")]
         let change = before.map(|before| (before, quotas.usage(now)));
         drop(quotas);
@@ -94,6 +134,28 @@ impl ProviderState {
             shared: self.clone(),
             ticket: Some(ticket),
             lesson: ask.lesson.clone(),
+            #[cfg(feature = "redis")]
+            marks: None,
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn reserve_in_store(
+        self: &Arc<Self>,
+        (ticket, marks): (QuotaTicket, Box<[Mark]>),
+        ask: &TokenRequest,
+    ) -> Reservation {
+        let mut reservation = self.reserve(ticket, ask);
+        reservation.marks = Some(marks);
+        reservation
+    }
+
+    /// Closes the limiter.
+    pub(super) fn close(&self) {
+        self.wait_queue.close();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            store.close();
         }
     }
 }
@@ -103,19 +165,38 @@ impl Limiter for Arc<ProviderState> {
     type Pass = Reservation;
 
     #[inline]
-    fn enter(&self, ask: &TokenRequest, _: Duration) -> Result<Reservation, Rejected> {
+    fn enter(&self, ask: &TokenRequest, max_wait: Duration) -> Result<Reservation, Rejected> {
         if self.wait_queue.is_closed() {
             return Err(self.late(ask).closed());
         }
         let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            let taken = store.enter(&mut quotas, ask.tokens, max_wait, now)?;
+            drop(quotas);
+            return Ok(self.reserve_in_store(taken, ask));
+        }
+        let _ = max_wait;
         let ticket = quotas.decide(ask.tokens, now)?;
         drop(quotas);
         Ok(self.reserve(ticket, ask))
     }
 
+    #[cfg(feature = "redis")]
+    fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let store = self.store.as_ref();
+        store.map_or(Duration::ZERO, |store| store.reply_time(rejected))
+    }
+
     fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
-        place.inspect(|_| self.lock().join(ask.tokens))
+        place.inspect(|_| {
+            self.lock().join(ask.tokens);
+            #[cfg(feature = "redis")]
+            if let Some(store) = &self.store {
+                store.join(ask.tokens);
+            }
+        })
     }
 
     fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
@@ -125,11 +206,21 @@ impl Limiter for Arc<ProviderState> {
 
     fn look(&self, ask: &TokenRequest) -> Result<(), Rejected> {
         let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            return store.look(&mut quotas, ask.tokens, now);
+        }
         quotas.look(ask.tokens, now)
     }
 
     fn take_in_turn(&self, ask: &TokenRequest) -> Option<Reservation> {
         let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            let taken = store.take_in_turn(&mut quotas, ask.tokens, now)?;
+            drop(quotas);
+            return Some(self.reserve_in_store(taken, ask));
+        }
         let ticket = quotas.take_in_turn(ask.tokens, now)?;
         drop(quotas);
         Some(self.reserve(ticket, ask))
@@ -155,5 +246,9 @@ impl Limiter for Arc<ProviderState> {
 
     fn left(&self, ask: &TokenRequest) {
         self.lock().leave(ask.tokens);
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            store.leave(ask.tokens);
+        }
     }
 }

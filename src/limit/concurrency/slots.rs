@@ -59,7 +59,7 @@ impl Slots {
     }
 
     #[cfg(feature = "redis")]
-    pub(super) fn lease(&self) -> Option<&Arc<SlotLease>> {
+    pub(crate) fn lease(&self) -> Option<&Arc<SlotLease>> {
         self.lease.as_ref()
     }
 

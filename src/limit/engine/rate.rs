@@ -14,7 +14,7 @@ use super::{
 };
 #[cfg(feature = "redis")]
 use crate::limit::store::{
-    call::LimitSpec,
+    call::{LimitSpec, StateKey},
     handle::Handle,
     link::{Link, Queue},
 };
@@ -42,8 +42,12 @@ pub struct RateLimiter<A> {
     limit: LimitKind,
     /// If it is shared by several processes. Nothing fits into the algorithm then.
     #[cfg(feature = "redis")]
-    link: Option<Arc<Link>>,
+    shared: Option<(Arc<Link>, ToSpec)>,
 }
+
+/// Returns a quota as the store has it.
+#[cfg(feature = "redis")]
+type ToSpec = fn(&Quota) -> LimitSpec;
 
 /// Permit of a request that a token bucket or a sliding window admitted.
 ///
@@ -72,7 +76,7 @@ impl<A: Algorithm> RateLimiter<A> {
             epoch: AtomicU64::new(0),
             limit,
             #[cfg(feature = "redis")]
-            link: None,
+            shared: None,
         }
     }
 
@@ -90,8 +94,17 @@ impl<A: Algorithm> RateLimiter<A> {
         let look_again = store.look_again(&spec(&quota));
         let queue = Arc::new(WaitQueue::new(Some(look_again)));
         limiter.wait_queue = queue.clone();
-        limiter.link = Some(Link::new(store, name, &quota, spec, queue));
+        let key = StateKey::of_name(name);
+        let link = Link::new(store, key, Arc::new([spec(&quota)]), queue);
+        limiter.shared = Some((link, spec));
         limiter
+    }
+
+    /// Returns the store and the name under which the limit is shared, if it is.
+    #[cfg(all(feature = "redis", feature = "per-key"))]
+    pub(crate) fn store(&self) -> Option<(Arc<Handle>, Arc<str>)> {
+        let (link, _) = self.shared.as_ref()?;
+        Some(link.place())
     }
 
     pub(crate) fn quota(&self) -> Quota {
@@ -101,9 +114,9 @@ impl<A: Algorithm> RateLimiter<A> {
     pub(crate) fn set_quota(&self, quota: Quota) {
         let mut current = unpoisoned(self.quota.lock());
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
+        if let Some((link, spec)) = &self.shared {
             *current = quota;
-            return link.set_quota(&quota);
+            return link.set_limits(&[spec(&quota)]);
         }
         self.algorithm.set_quota(&quota, self.clock.now());
         *current = quota;
@@ -140,8 +153,8 @@ impl<A: Algorithm> RateLimiter<A> {
         decision: Decision,
     ) -> Result<Mark, Rejected> {
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            let taken = link.take(cost, max_wait);
+        if let Some((link, _)) = &self.shared {
+            let taken = link.take(&[cost], max_wait).map(|marks| marks[0]);
             return taken.map_err(|shortage| shortage.rejection(self.limit, cost, self.capacity()));
         }
         let _ = max_wait;
@@ -151,8 +164,8 @@ impl<A: Algorithm> RateLimiter<A> {
     /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64 {
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            return link.capacity();
+        if let Some((link, _)) = &self.shared {
+            return link.capacity(0);
         }
         self.algorithm.capacity()
     }
@@ -170,11 +183,11 @@ impl<A: Algorithm> RateLimiter<A> {
             return Err(self.rejected(Decision::Never, cost));
         }
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            if let Some(mark) = link.take_besides(cost) {
-                return Ok(mark);
+        if let Some((link, _)) = &self.shared {
+            if let Some(marks) = link.take_besides(&[cost]) {
+                return Ok(marks[0]);
             }
-            let wait = link.wait_behind(cost);
+            let wait = link.wait_behind(&[cost]);
             return Err(Rejected::too_long(self.limit, Duration::ZERO, wait));
         }
         let units = self.wait_queue.units().saturating_add(cost);
@@ -228,8 +241,8 @@ impl<A: Algorithm> RateLimiter<A> {
     /// Takes `cost` units for the head of the queue, if there is room.
     fn take_head(&self, cost: u64) -> Option<Mark> {
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            return link.take_in_turn(cost);
+        if let Some((link, _)) = &self.shared {
+            return link.take_in_turn(&[cost]).map(|marks| marks[0]);
         }
         self.algorithm.take_in_turn(cost, self.clock.now()).ok()
     }
@@ -238,7 +251,7 @@ impl<A: Algorithm> RateLimiter<A> {
     pub(crate) fn close(&self) {
         self.wait_queue.close();
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
+        if let Some((link, _)) = &self.shared {
             link.close();
         }
     }
@@ -252,8 +265,8 @@ impl<A: Algorithm> RateLimiter<A> {
 impl<A: Algorithm> Refund for RateLimiter<A> {
     fn refund(&self, epoch: u64, mark: &Mark) {
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            return link.refund(mark);
+        if let Some((link, _)) = &self.shared {
+            return link.refund(&[*mark]);
         }
         let quota = unpoisoned(self.quota.lock());
         // Relaxed: only changed under the lock.
@@ -277,8 +290,8 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     #[cfg(feature = "redis")]
     fn reply_time(&self, rejected: &Rejected) -> Duration {
         let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
-        let link = self.link.as_ref().filter(|_| is_unknown);
-        link.map_or(Duration::ZERO, |link| link.timeout())
+        let shared = self.shared.as_ref().filter(|_| is_unknown);
+        shared.map_or(Duration::ZERO, |(link, _)| link.timeout())
     }
 
     fn join(&self, cost: &u64, patience: Patience) -> Result<Waiter, Rejected> {
@@ -287,8 +300,8 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
 
     fn look(&self, cost: &u64) -> Result<(), Rejected> {
         #[cfg(feature = "redis")]
-        if let Some(link) = &self.link {
-            let looked = link.look(*cost);
+        if let Some((link, _)) = &self.shared {
+            let looked = link.look(&[*cost]);
             return looked.map_err(|short| short.rejection(self.limit, *cost, self.capacity()));
         }
         let capacity = self.algorithm.capacity();
@@ -341,11 +354,16 @@ crate::macros::debug!(impl Debug for Permit<'_> |self| { cost: self.mark.cost, .
 
 #[cfg(feature = "redis")]
 impl Queue for WaitQueue {
-    fn units(&self) -> u64 {
+    /// Each limit is asked for as much.
+    fn units(&self, _: usize) -> u64 {
         self.units()
     }
 
     fn wake_head(&self) {
         self.wake_head();
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience()
     }
 }

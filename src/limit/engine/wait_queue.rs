@@ -34,6 +34,9 @@ pub(crate) struct WaitQueue {
     /// How many wait, and [`CLOSED`]: in one number, so that no request joins a closed queue.
     waiting: AtomicUsize,
     units: AtomicU64,
+    /// The longest that the head waits, in nanoseconds.
+    #[cfg(feature = "redis")]
+    patience: AtomicU64,
     /// How often the head looks for changes that do not wake it, if there are any.
     look_again: Option<Duration>,
 }
@@ -82,6 +85,8 @@ impl WaitQueue {
             closing: Notify::const_new(),
             waiting: AtomicUsize::new(0),
             units: AtomicU64::new(0),
+            #[cfg(feature = "redis")]
+            patience: AtomicU64::new(0),
             look_again,
         }
     }
@@ -130,6 +135,12 @@ impl WaitQueue {
     /// The units that all who wait ask for.
     pub(crate) fn units(&self) -> u64 {
         self.units.load(Ordering::Relaxed)
+    }
+
+    /// The longest that the head waits.
+    #[cfg(feature = "redis")]
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_nanos(self.patience.load(Ordering::Relaxed))
     }
 
     /// Lets the head look again after a change. A request that is just becoming the head is woken
@@ -241,6 +252,10 @@ impl Waiter {
         if let Ok(permit) = self.queue.head.acquire().await {
             permit.forget();
             self.is_head = true;
+            #[cfg(feature = "redis")]
+            self.queue
+                .patience
+                .store(crate::limit::nanos(self.max_wait), Ordering::Relaxed);
         }
         self.is_head
     }

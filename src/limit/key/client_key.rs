@@ -2,17 +2,24 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::OnceLock,
 };
 
+use blake3::{
+    Hasher,
+    hazmat::{ContextKey, HasherExt, hash_derive_key_context},
+};
+
 /// Key of a client, which a limit per key counts.
 ///
-/// It takes sixteen bytes. Addresses, numbers, UUIDs and names of up to fifteen bytes stay readable
-/// in logs and in [`top`](crate::per_key::PerKeyLimiter::top). Anything else, and every
-/// [secret](ClientKey::secret), is a hash of 120 bits with a key that is random in each process: it
-/// cannot be reversed, and differs after a restart.
+/// It takes sixteen bytes, and is the same in all processes, on all platforms and in all versions.
+/// Addresses, numbers, UUIDs and names of up to fifteen bytes stay readable in logs and in
+/// [`top`](crate::per_key::PerKeyLimiter::top). Anything else, and every
+/// [secret](ClientKey::secret), is a BLAKE3 hash of 120 bits.
+///
+/// A hash of a random API key cannot be reversed. One of a short name, an e-mail address or a PIN
+/// can be guessed by those who see the hash: [`ApiKey::keyed`](super::ApiKey::keyed) prevents that.
 ///
 /// ```
 /// use tower_throttle::key::ClientKey;
@@ -25,6 +32,7 @@ use std::{
 /// assert_eq!(key, ClientKey::secret(b"sk-live-1234"));
 /// assert!(!key.to_string().contains("1234"));
 /// ```
+// Fifteen bytes and the kind. Numbers and addresses are big-endian; the rest is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientKey([u8; ClientKey::BYTES + 1]);
 
@@ -36,10 +44,18 @@ mod kind {
     pub(super) const V4: u8 = 2;
     pub(super) const V6: u8 = 3;
     pub(super) const NUMBER: u8 = 4;
+    #[cfg(feature = "redis")]
+    pub(super) const NEWCOMERS: u8 = 5;
     pub(super) const TEXT: u8 = 16;
     /// The six lower bits of this one are the first of the UUID's.
     pub(super) const UUID: u8 = 64;
 }
+
+/// What all hashes are derived from. Another text would be another client in each other process.
+const CONTEXT: &str = "tower-throttle 2026-11-29 client key";
+
+/// What the key of keyed hashes is derived from.
+const SECRET_CONTEXT: &str = "tower-throttle 2026-11-29 secret of client keys";
 
 /// Where the two bits of a UUID's variant are.
 const VARIANT_AT: u32 = 62;
@@ -58,6 +74,16 @@ impl ClientKey {
     #[must_use]
     pub fn secret(secret: impl AsRef<[u8]>) -> Self {
         Self::hashed(b's', secret.as_ref())
+    }
+
+    /// Returns the key of a secret, as a hash that is keyed.
+    pub(super) fn keyed(key: &[u8; 32], secret: &[u8]) -> Self {
+        Self::hash(Hasher::new_keyed(key), b's', [secret])
+    }
+
+    /// Returns the key of keyed hashes that belongs to `secret`.
+    pub(super) fn hash_key(secret: &[u8]) -> [u8; 32] {
+        blake3::derive_key(SECRET_CONTEXT, secret)
     }
 
     /// Returns the key of a name, which is readable if it is short or a UUID. For secrets, use
@@ -91,8 +117,23 @@ impl ClientKey {
     /// Returns the key of all of these together.
     #[must_use]
     pub fn joined(keys: &[Self]) -> Self {
-        let all: Vec<u8> = keys.iter().flat_map(|key| key.0).collect();
-        Self::hashed(b'j', &all)
+        Self::hash(hasher(), b'j', keys.iter().map(|key| &key.0[..]))
+    }
+
+    /// Returns the key of the clients that share a limit, in one of several parts of a table.
+    #[cfg(feature = "redis")]
+    pub(crate) fn newcomers(part: u64) -> Self {
+        Self::of(kind::NEWCOMERS, &part.to_be_bytes())
+    }
+
+    /// Returns the digest by which a store knows the client of a limit.
+    #[cfg(feature = "redis")]
+    pub(crate) fn digest(&self, limit: &str) -> [u8; 16] {
+        let mut hasher = Hasher::new();
+        hasher.update(limit.as_bytes()).update(&self.0);
+        let mut digest = [0; 16];
+        hasher.finalize_xof().fill(&mut digest);
+        digest
     }
 
     /// Packs a UUID in lower case without the two bits of its variant, which are the same in all of
@@ -156,20 +197,18 @@ impl ClientKey {
         Self::of(kind::V6, &bytes)
     }
 
-    /// `what` it is comes first, so that a name is never taken for a key that reads the same.
-    fn hashed(what: u8, secret: &[u8]) -> Self {
-        static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
-        let (first, second) = KEYS.get_or_init(Default::default);
-        let hash = |keys: &RandomState| {
-            let mut hasher = keys.build_hasher();
-            hasher.write_u8(what);
-            hasher.write(secret);
-            hasher.finish().to_be_bytes()
-        };
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&hash(first));
-        bytes[8..].copy_from_slice(&hash(second));
-        Self::of(kind::HASH, &bytes[..Self::BYTES])
+    fn hashed(what: u8, bytes: &[u8]) -> Self {
+        Self::hash(hasher(), what, [bytes])
+    }
+
+    /// Returns the first bytes of a hash of `what` it is, one byte, and of all `parts` after it. So
+    /// a name is never taken for a key that reads the same.
+    fn hash<'a>(mut hasher: Hasher, what: u8, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        hasher.update(&[what]);
+        for part in parts {
+            hasher.update(part);
+        }
+        Self::of(kind::HASH, &hasher.finalize().as_bytes()[..Self::BYTES])
     }
 
     fn of(kind: u8, used: &[u8]) -> Self {
@@ -238,6 +277,8 @@ impl fmt::Display for ClientKey {
         }
         match self.kind() {
             kind::EVERYONE => f.write_str("everyone"),
+            #[cfg(feature = "redis")]
+            kind::NEWCOMERS => f.write_str("newcomers"),
             kind::NUMBER => {
                 let number = self.0.first_chunk().copied().map(u64::from_be_bytes);
                 write!(f, "{}", number.unwrap_or_default())
@@ -262,6 +303,13 @@ impl fmt::Debug for ClientKey {
     }
 }
 
+/// Returns a hasher like `Hasher::new_derive_key(CONTEXT)`, in half the time.
+fn hasher() -> Hasher {
+    static KEY: OnceLock<ContextKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| hash_derive_key_context(CONTEXT));
+    Hasher::new_from_context_key(key)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -281,6 +329,68 @@ mod tests {
         }
         let uuid = "0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e77";
         assert!(ClientKey::secret(uuid).to_string().starts_with('#'));
+    }
+
+    #[test]
+    fn a_key_is_the_same_in_all_versions() {
+        let hex = |key: ClientKey| -> String { key.0.map(|byte| format!("{byte:02x}")).concat() };
+        let v6 = "2001:db8::1".parse().unwrap();
+        let hash_key = ClientKey::hash_key(b"pepper");
+        let joined = ClientKey::joined(&[ClientKey::from(1), ClientKey::from("b")]);
+        // In Redis they are the keys of states, so a change resets the limits of all clients.
+        let vectors = [
+            (ClientKey::EVERYONE, "00000000000000000000000000000000"),
+            (ClientKey::from(42), "000000000000002a0000000000000004"),
+            (ClientKey::from("acme"), "61636d65000000000000000000000014"),
+            (
+                ClientKey::from("0198c0de-7d2b-7c3a-9f11-2b1f0a5d6e77"),
+                "6630379f4adf0e9f112b1f0a5d6e7740",
+            ),
+            (
+                ClientKey::network([192, 0, 2, 1].into(), 24),
+                "c0000200180000000000000000000002",
+            ),
+            (
+                ClientKey::network(v6, 64),
+                "20010db8000000000000000000004003",
+            ),
+            (
+                ClientKey::network(v6, 128),
+                "3d84c1a4719e6e0140e5ed56a85f3401",
+            ),
+            (
+                ClientKey::from("ann@example.com and bob"),
+                "4c4815401e2c454188890c1c8cb5e401",
+            ),
+            (
+                ClientKey::secret("sk-live-1234"),
+                "131d134036dca976e5d01f635268de01",
+            ),
+            (
+                ClientKey::keyed(&hash_key, b"sk-live-1234"),
+                "95d371883efa17d6535bdf3732a0e801",
+            ),
+            (joined, "78be6b746beaa65cfa494d6b41be5201"),
+        ];
+        for (key, expected) in vectors {
+            assert_eq!(hex(key), expected, "{key}");
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_digest_is_the_same_in_all_versions() {
+        let digest = ClientKey::from("acme").digest("api");
+        let hex = digest.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hex, "ae57411dc5bb9dd0861c1afebccc73ac");
+    }
+
+    #[test]
+    fn a_hash_is_the_derived_key() {
+        let derived = blake3::derive_key(CONTEXT, b"ssk-live-1234");
+        let key = ClientKey::secret("sk-live-1234");
+        assert_eq!(key.0[..ClientKey::BYTES], derived[..ClientKey::BYTES]);
+        assert_eq!(key.kind(), kind::HASH);
     }
 
     proptest! {

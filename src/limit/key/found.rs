@@ -15,10 +15,11 @@ pub struct Global;
 ///
 /// A request has no key if the header is empty or repeated. Clients can make up keys, each of which
 /// has a new limit: reject unknown keys in an outer layer, or limit addresses as well.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ApiKey {
     header: HeaderName,
     is_bearer: bool,
+    hash_key: Option<[u8; 32]>,
 }
 
 /// Key by a header that a proxy in front sets, such as `x-user-id`. Clients must not be able to set
@@ -41,9 +42,11 @@ impl ApiKey {
     /// If `name` is not a header name in lower case.
     #[must_use]
     pub fn header(name: &'static str) -> Self {
-        let header = HeaderName::from_static(name);
-        let is_bearer = false;
-        Self { header, is_bearer }
+        Self {
+            header: HeaderName::from_static(name),
+            is_bearer: false,
+            hash_key: None,
+        }
     }
 
     /// Creates a key from the token of `Authorization: Bearer ..`.
@@ -52,7 +55,28 @@ impl ApiKey {
         Self {
             header: AUTHORIZATION,
             is_bearer: true,
+            hash_key: None,
         }
+    }
+
+    /// Hashes with a secret of the server, so that keys that are short or known cannot be guessed
+    /// from their hashes. Processes that share limits need the same secret.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_throttle::key::{ApiKey, ClientKey, Key};
+    ///
+    /// let request = Request::get("/").header("x-pin", "1234").body(())?;
+    /// let plain = ApiKey::header("x-pin");
+    /// assert_eq!(plain.key(&request), Some(ClientKey::secret("1234")));
+    /// let keyed = plain.clone().keyed("a secret of the server");
+    /// assert_ne!(keyed.key(&request), plain.key(&request));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keyed(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.hash_key = Some(ClientKey::hash_key(secret.as_ref()));
+        self
     }
 
     super::or!();
@@ -68,6 +92,12 @@ impl ApiKey {
         (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
     }
 }
+
+crate::macros::debug!(impl Debug for ApiKey |self| {
+    header: self.header,
+    is_bearer: self.is_bearer,
+    ..
+});
 
 // ===== impl Header =====
 
@@ -128,7 +158,11 @@ impl<Request> Key<Request> for Global {
 
 impl<B> Key<Request<B>> for ApiKey {
     fn key(&self, request: &Request<B>) -> Option<ClientKey> {
-        self.find(request.headers()).map(ClientKey::secret)
+        let secret = self.find(request.headers())?;
+        Some(match &self.hash_key {
+            Some(hash_key) => ClientKey::keyed(hash_key, secret),
+            None => ClientKey::secret(secret),
+        })
     }
 }
 

@@ -28,7 +28,18 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         enter(self, demand, max_wait, |_| {})
     }
 
+    #[cfg(feature = "redis")]
+    fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
+        let shared = self.shared.as_ref().filter(|_| is_unknown);
+        shared.map_or(Duration::ZERO, |shared| shared.timeout())
+    }
+
     fn join(&self, demand: &Demand<K::Plan>, patience: Patience) -> Result<Waiter, Rejected> {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.join(demand, patience);
+        }
         let join = |queue| Waiter::join(queue, demand.cost, patience);
         self.table.join(demand.counted_key(), join)
     }
@@ -49,24 +60,40 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 
     fn look(&self, demand: &Demand<K::Plan>) -> Result<(), Rejected> {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.look(demand);
+        }
         let (room, left) = self.room(demand);
         room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, &left))
     }
 
     fn take_in_turn(&self, demand: &Demand<K::Plan>) -> Option<Permit<K>> {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.take_in_turn(demand);
+        }
         let taken = take(self, demand, Want::in_turn(demand.cost));
         let mark = taken.mark.ok()?;
         Some(Permit::new(self, demand, mark, taken.left, taken.shared))
     }
 
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
-        let (_, left) = self.room(demand);
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
         let rejected = rejected.named(self.table.name());
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.late(demand, rejected);
+        }
+        let (_, left) = self.room(demand);
         standing_at::<K>(rejected, demand.cost, &left)
     }
 
     fn left(&self, demand: &Demand<K::Plan>) {
+        #[cfg(feature = "redis")]
+        if self.shared.is_some() {
+            return;
+        }
         self.table.leave(demand.counted_key(), self.clock.now());
     }
 }
@@ -85,6 +112,10 @@ pub(super) fn enter<K: Kind>(
     }
     if state.table.is_closed() {
         return Err(closed::<K>(state.table.name())).inspect_err(refused);
+    }
+    #[cfg(feature = "redis")]
+    if let Some(shared) = &state.shared {
+        return shared.enter(state, demand, max_wait).inspect_err(refused);
     }
     let taken = take(state, demand, Want::at_once(demand.cost));
     match taken.mark {
@@ -134,7 +165,7 @@ pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
 
 /// Adds the state of the key's limits to the rejection of a request.
 #[cold]
-fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+pub(super) fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
     let mut all = Vec::new();
     K::standings(left, &mut |standing| all.push(standing));
     rejected.standing_at(Standings { cost, all })

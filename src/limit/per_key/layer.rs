@@ -279,6 +279,34 @@ crate::limit::engine::rejections! {
     respond_as;
 }
 
+#[cfg(feature = "redis")]
+impl<A, F, K: Rate> PerKeyLayer<A, F, K> {
+    /// Shares what clients take with all processes that use the same `name` in the same Redis or
+    /// Valkey: see [limits of clients](crate::guide::shared#clients). The type stays the same.
+    ///
+    /// This creates another limiter, from which nothing has been taken yet. All processes should
+    /// set the same limits. Limits of requests [in flight](super::InFlight) cannot be shared.
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, Redis, SlidingWindowLayer, TokenBucketLayer, key};
+    ///
+    /// # fn layer(redis: Option<Redis>) -> impl Sized {
+    /// let layer = TokenBucketLayer::new(Quota::per_minute(60).burst(10))
+    ///     .per(key::ApiKey::bearer())
+    ///     .and("day", SlidingWindowLayer::new(Quota::per_day(5_000)));
+    /// let layer = match &redis {
+    ///     Some(redis) => layer.shared(redis, "api"),
+    ///     None => layer,
+    /// };
+    /// layer.respond()
+    /// # }
+    /// ```
+    pub fn shared(mut self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.limiter = self.limiter.shared(redis, name);
+        self
+    }
+}
+
 impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
     /// Adds another limit of each key, which responses call `name`. A request takes from both at
     /// one instant, or from neither.

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "redis")]
+use super::shared::ClientLinks;
 use super::{
     admission::enter,
     by_key::{Client, Demand},
@@ -14,6 +16,8 @@ use super::{
     state::PerKeyState,
     table::Table,
 };
+#[cfg(feature = "redis")]
+use crate::limit::store::handle::Handle;
 use crate::{
     error::Rejected,
     limit::{
@@ -104,10 +108,11 @@ impl PerKeyLimiter<InFlight> {
 impl<K: Kind> PerKeyLimiter<K> {
     pub(super) fn from_plan(plan: K::Plan, names: K::Names) -> Self {
         let table = Table::new(plan, names, MAX_KEYS);
-        Self(PerKeyState::new(table, Clock::tokio(), false))
+        Self(Arc::new(PerKeyState::new(table, Clock::tokio(), false)))
     }
 
-    /// Creates a limiter with the same settings, from which nothing has been taken yet.
+    /// Creates a limiter with the same settings, from which nothing has been taken yet. If this one
+    /// is shared, so is that.
     fn with<K2: Kind>(
         &self,
         (plan, names): (K2::Plan, K2::Names),
@@ -115,7 +120,17 @@ impl<K: Kind> PerKeyLimiter<K> {
         clock: Clock,
     ) -> PerKeyLimiter<K2> {
         let table = Table::new(plan, names, max_keys);
-        PerKeyLimiter(PerKeyState::new(table, clock, self.0.is_shadow()))
+        let state = PerKeyState::new(table, clock, self.0.is_shadow());
+        #[cfg(feature = "redis")]
+        let state = PerKeyState {
+            shared: self
+                .0
+                .shared
+                .as_ref()
+                .map(|shared| shared.with((plan, names), max_keys)),
+            ..state
+        };
+        PerKeyLimiter(Arc::new(state))
     }
 
     /// Returns a limiter like this one that keeps up to `max_keys` keys, by default 1,000,000, and
@@ -131,7 +146,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 
     /// Returns a limiter like this one that reads `clock`, and from which nothing has been taken
-    /// yet.
+    /// yet. A limit that several processes share uses tokio's clock.
     #[must_use]
     pub fn clock(&self, clock: Clock) -> Self {
         let table = &self.0.table;
@@ -139,6 +154,9 @@ impl<K: Kind> PerKeyLimiter<K> {
     }
 
     /// Takes `cost` units of `key` now. It never overtakes requests of the key that wait.
+    ///
+    /// If processes share the limit, it takes what this process was granted before. Otherwise it
+    /// rejects, and asks in the background.
     ///
     /// # Errors
     ///
@@ -196,6 +214,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// the quota grows again. Reads every key in memory.
     pub fn set_limits(&self, plan: K::Plan) {
         self.0.table.set_limits(plan, self.0.clock.now());
+        self.0.set_shared_limits();
     }
 
     /// Closes the limiter for all clones: queued and new requests of all keys are rejected with
@@ -212,6 +231,10 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// ```
     pub fn close(&self) {
         self.0.table.close();
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.0.shared {
+            shared.close();
+        }
     }
 
     /// Returns whether the limiter was [closed](Self::close).
@@ -239,12 +262,20 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// Returns the number of keys in memory, some of which may be idle.
     #[must_use]
     pub fn keys(&self) -> usize {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.0.shared {
+            return shared.keys();
+        }
         self.0.table.keys()
     }
 
     /// Returns the units that `key` has taken and that are not available again.
     #[must_use]
     pub fn used(&self, key: ClientKey) -> u64 {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.0.shared {
+            return shared.used(key);
+        }
         self.0.table.used(key, self.0.clock.now())
     }
 
@@ -256,7 +287,7 @@ impl<K: Kind> PerKeyLimiter<K> {
         // memory.
         let mut top = Vec::new();
         let order = |usage: &ClientUsage| std::cmp::Reverse(usage.used);
-        self.0.table.each(self.0.clock.now(), |key, used| {
+        self.0.each(|key, used| {
             if used > 0 {
                 top.push(ClientUsage { key, used });
             }
@@ -273,6 +304,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// Sets the name of the first limit, for all handles of the limiter.
     pub(super) fn rename(&self, name: &'static str) {
         self.0.table.rename(|names| K::rename(names, name));
+        self.0.set_shared_limits();
     }
 }
 
@@ -299,6 +331,56 @@ impl<K: Rate> PerKeyLimiter<K> {
         let plan = (table.limits(), other.quota());
         let names = (table.names(), name);
         self.with((plan, names), table.max_keys, self.0.clock.clone())
+    }
+}
+
+#[cfg(feature = "redis")]
+impl<K: Rate> PerKeyLimiter<K> {
+    /// Returns a limiter with these limits and settings that shares what clients take with all
+    /// processes that use the same `name` in the same Redis or Valkey: see
+    /// [limits of clients](crate::guide::shared#clients).
+    ///
+    /// All processes should set the same limits. Limits of requests [in flight](InFlight) cannot be
+    /// shared:
+    ///
+    /// ```compile_fail,E0277
+    /// use tower_throttle::{Redis, per_key::PerKeyLimiter};
+    ///
+    /// # fn limiter(redis: Redis) {
+    /// PerKeyLimiter::in_flight(1).shared(&redis, "api");
+    /// # }
+    /// ```
+    ///
+    /// A process that crashes would hold the slots of its clients, and to renew those of each
+    /// client costs more calls than the requests do.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tower_throttle::{Quota, Redis, key::ClientKey, per_key::PerKeyLimiter};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), tower_throttle::BoxError> {
+    /// let redis = Redis::new("redis://127.0.0.1")?;
+    /// let limiter = PerKeyLimiter::new(Quota::per_minute(60)).shared(&redis, "api");
+    /// limiter.acquire(ClientKey::from("ann"), 1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn shared(&self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+        self.in_store(redis.handle(), name.into())
+    }
+
+    pub(crate) fn in_store(&self, store: Arc<Handle>, name: Arc<str>) -> Self {
+        let table = &self.0.table;
+        let (plan, names, max_keys) = (table.limits(), table.names(), table.max_keys);
+        let table = Table::new(plan, names, max_keys);
+        let state = PerKeyState::new(table, self.0.clock.clone(), self.0.is_shadow());
+        Self(Arc::new(PerKeyState {
+            shared: Some(ClientLinks::new(store, name, (plan, names), max_keys)),
+            ..state
+        }))
     }
 }
 

@@ -69,6 +69,10 @@
 //! table, and their queues, until there is room again. So a flood of new keys neither takes more
 //! memory nor resets any count. During it, a key that was idle has no limit of its own.
 //!
+//! # Several processes
+//!
+//! With the feature `redis`, `.shared(&redis, "name")` gives a client one limit in all processes.
+//!
 //! # Performance
 //!
 //! A request locks one of 32 or more parts of the table. A known key allocates nothing, except a
@@ -79,7 +83,7 @@ mod admission;
 pub mod body;
 mod by_key;
 mod headers;
-mod kind;
+pub(in crate::limit) mod kind;
 mod layer;
 mod limiter;
 mod permit;
@@ -87,6 +91,8 @@ mod queues;
 mod service;
 mod settle;
 mod several;
+#[cfg(feature = "redis")]
+mod shared;
 mod state;
 mod table;
 

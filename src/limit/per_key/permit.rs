@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "redis")]
+use super::shared::LinkTicket;
 use super::{
     by_key::Demand,
     kind::{Kind, Rate},
@@ -20,6 +22,9 @@ pub struct Permit<K: Kind> {
     left: Option<K::Left>,
     /// Only there if it is needed.
     ticket: Option<PermitTicket<K>>,
+    /// The same of a limit that several processes share.
+    #[cfg(feature = "redis")]
+    link_ticket: Option<Box<LinkTicket<K>>>,
     /// Why the request would have been rejected, if the limit is a shadow.
     pub(super) rejection: Option<Box<Rejected>>,
 }
@@ -43,6 +48,8 @@ impl<K: Kind> Permit<K> {
         Self {
             left: None,
             ticket: None,
+            #[cfg(feature = "redis")]
+            link_ticket: None,
             rejection: None,
         }
     }
@@ -80,6 +87,16 @@ impl<K: Kind> Permit<K> {
         permit
     }
 
+    /// Creates the permit of a request that a store has admitted.
+    #[cfg(feature = "redis")]
+    pub(super) fn of_store(left: Option<K::Left>, ticket: Option<LinkTicket<K>>) -> Self {
+        Self {
+            left,
+            link_ticket: ticket.map(Box::new),
+            ..Self::uncounted()
+        }
+    }
+
     /// Shows the state of each of the key's limits, if the request was counted.
     pub(super) fn standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
         if let Some(left) = &self.left {
@@ -110,6 +127,10 @@ impl<K: Rate> Permit<K> {
 
     /// Counts a cost that grows, as far as it exceeds what is counted, until it is settled.
     pub(super) fn charge(&mut self, cost: u64) {
+        #[cfg(feature = "redis")]
+        if let Some(ticket) = &mut self.link_ticket {
+            return ticket.charge(cost);
+        }
         let Some(ticket) = self.ticket.as_mut().filter(|ticket| cost > ticket.cost) else {
             return;
         };
@@ -120,6 +141,11 @@ impl<K: Rate> Permit<K> {
 
     /// Counts the real cost of the request, the first time that it is called.
     pub(super) fn settle(&mut self, real: impl FnOnce() -> u64) {
+        #[cfg(feature = "redis")]
+        if let Some(mut ticket) = self.link_ticket.take() {
+            self.left = ticket.settle(real());
+            return;
+        }
         let Some(ticket) = self.ticket.take() else {
             return;
         };
@@ -135,6 +161,8 @@ impl<K: Rate> Permit<K> {
         let ticket = self.ticket.take();
         let later = Self {
             ticket,
+            #[cfg(feature = "redis")]
+            link_ticket: self.link_ticket.take(),
             ..Self::uncounted()
         };
         (self, later)

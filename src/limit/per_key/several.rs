@@ -38,10 +38,15 @@ macro_rules! per {
             ///
             /// `key` tells clients apart, up to 1,000,000 of them: see [`per_key`](crate::per_key).
             /// The clock and the bounds on waiting are this layer's. Costs and responses are set on
-            /// the new layer.
+            /// the new layer. If this layer is shared by several processes, so is the new one.
             pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, AsError, $Kind> {
                 let limiter = self.limiter();
-                let per_key = PerKeyLimiter::from_plan(limiter.quota(), DEFAULT);
+                let per_key = <PerKeyLimiter<$Kind>>::from_plan(limiter.quota(), DEFAULT);
+                #[cfg(feature = "redis")]
+                let per_key = match limiter.0.store() {
+                    Some((store, name)) => per_key.in_store(store, name),
+                    None => per_key,
+                };
                 PerKeyLayer::new(per_key.clock(limiter.0.clock.clone()), key).limits(self.limits)
             }
         }
@@ -58,6 +63,12 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<AsError, H> {
     /// `key` tells clients apart, up to 1,000,000 of them: see [`per_key`](crate::per_key). The
     /// bounds on waiting are this layer's. Responses are set on the new layer.
     ///
+    /// # Panics
+    ///
+    /// If this layer is shared by several processes, since the limit for each client would not be.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// use http::Request;
     /// use tower_throttle::{ConcurrencyLayer, key};
@@ -67,6 +78,11 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<AsError, H> {
     /// ```
     pub fn per<K>(self, key: K) -> PerKeyLayer<ByKey<K>, AsError, InFlight<H>> {
         let limiter = self.limiter();
+        #[cfg(feature = "redis")]
+        assert!(
+            limiter.0.lease().is_none(),
+            "limits of requests in flight per client cannot be shared: remove `.shared(..)`"
+        );
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), None);
         PerKeyLayer::new(per_key, key).limits(self.limits)
     }

@@ -58,10 +58,18 @@ pub(crate) enum LimitSpec {
     Window { capacity: u64, period_micros: u64 },
 }
 
-/// Takes units from all limits of a name, or from none.
+/// Which state of a store: that of a name, or that of one client of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StateKey {
+    pub(crate) name: Arc<str>,
+    /// The key of the client. There may be many, so their state is small: a loss is not detected.
+    pub(crate) client: Option<[u8; 16]>,
+}
+
+/// Takes units from all limits of a state, or from none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Take {
-    pub(crate) name: Arc<str>,
+    pub(crate) key: StateKey,
     /// The limits in the code of the process.
     pub(crate) limits: Arc<[LimitSpec]>,
     /// Who asks: one queue of one process. Below 2⁵³.
@@ -81,13 +89,20 @@ pub(crate) struct Take {
     pub(crate) claim: Duration,
     /// The instant after which nothing is taken, since the process no longer waits for the reply.
     pub(crate) not_after: Option<u64>,
-    /// The newest state that the process has seen.
+    /// The newest state that the process has seen; `None` of a client.
     pub(crate) seen: Option<Version>,
     /// How long nothing is taken from a state that was lost.
     pub(crate) grace: Duration,
     /// Units that were granted and not used, with the number of their limit. They are given back
     /// whatever the outcome is.
     pub(crate) returned: Vec<(usize, Mark)>,
+    /// Units that were used in addition to what was granted: number of the limit, since when they
+    /// count (the `at` of a mark), and units. They are added whatever the outcome is, up to twice
+    /// the limit, unless the state was lost: then they belong to the report.
+    pub(crate) charged: Vec<(usize, u64, u64)>,
+    /// For how long nothing is taken from now on, since the provider has said so: ten minutes at
+    /// most, or until a later pause ends.
+    pub(crate) pause: Duration,
 }
 
 /// Which state of a name it is.
@@ -103,10 +118,27 @@ pub(crate) struct Version {
 pub(crate) struct TakeReply {
     /// When it was carried out.
     pub(crate) now: u64,
+    /// Zeros of a client.
     pub(crate) version: Version,
     /// The limits that apply, if they differ from the code.
     pub(crate) limits: Option<Arc<[LimitSpec]>>,
+    /// What is used of each limit after it. Empty if the state was lost.
+    pub(crate) used: Vec<UsedUnits>,
+    /// For how long nothing is taken, since a process has [paused](Take::pause) the name.
+    pub(crate) paused: Duration,
+    /// The number of the limit that the request waits for, or that it exceeds; if it was granted,
+    /// the limit that one more unit waits for.
+    pub(crate) slowest: usize,
     pub(crate) outcome: Outcome,
+}
+
+/// How much of a limit is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct UsedUnits {
+    /// Rounded up.
+    pub(crate) units: u64,
+    /// The time until nothing is used, if nothing else is taken.
+    pub(crate) resets_in: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +165,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Restore {
     /// A number by which the store knows it, if it is sent again. Below 2⁵³.
     pub(crate) id: u64,
-    pub(crate) name: Arc<str>,
+    pub(crate) key: StateKey,
     pub(crate) limits: Arc<[LimitSpec]>,
     /// Instants and units of each limit, the oldest first.
     pub(crate) taken: Vec<Vec<(u64, u64)>>,
@@ -166,7 +198,8 @@ pub(crate) struct Lease {
     pub(crate) wanted: u64,
     /// How long the slots are the process's without another call.
     pub(crate) expires: Duration,
-    /// Whether the process has had a reply within that time, so that the state must be there.
+    /// Whether the process had or wanted slots at a reply within that time, so that the state must
+    /// be there.
     pub(crate) has_seen: bool,
     /// How long no process gets more than it holds, if the state was lost.
     pub(crate) grace: Duration,
@@ -189,6 +222,17 @@ pub(crate) enum StoreError {
     Unreachable(Arc<str>),
     /// The reply makes no sense, or the key holds something else.
     Unreadable(Arc<str>),
+}
+
+// ===== impl StateKey =====
+
+impl StateKey {
+    pub(crate) fn of_name(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            client: None,
+        }
+    }
 }
 
 // ===== impl LimitSpec =====
@@ -238,6 +282,12 @@ impl LimitSpec {
     /// Returns whether a request need not ask. Other limits are lower.
     pub(crate) fn is_unlimited(&self) -> bool {
         self.capacity() == MOST_EXACT
+    }
+
+    /// Returns the units that a request of `cost` has to take.
+    #[inline]
+    pub(crate) fn cost(&self, cost: u64) -> u64 {
+        if self.is_unlimited() { 0 } else { cost }
     }
 
     /// Returns the instant from which on a unit counts that is taken at `at`.

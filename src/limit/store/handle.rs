@@ -24,10 +24,10 @@ use super::{
 use crate::sync::unpoisoned;
 
 /// What a limit does as it leaves.
-pub(super) type LeaveFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type LeaveFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A limit that uses a store.
-pub(super) trait StoreMember: fmt::Debug + Send + Sync {
+pub(crate) trait StoreMember: fmt::Debug + Send + Sync {
     /// Hears that the store can be reached, or can't.
     fn wake(&self);
 
@@ -127,10 +127,16 @@ impl Handle {
         let _unknown = self.register(Duration::ZERO).await;
     }
 
-    pub(super) fn add(&self, member: &Arc<dyn StoreMember>) {
+    pub(crate) fn add(&self, member: &Arc<dyn StoreMember>) {
         let mut members = unpoisoned(self.members.lock());
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(member));
+    }
+
+    /// Returns the longest that a request waits for a reply.
+    #[cfg(feature = "per-key")]
+    pub(crate) fn timeout(&self) -> Duration {
+        self.settings.timeout
     }
 
     fn members(&self) -> Vec<Arc<dyn StoreMember>> {
@@ -158,14 +164,15 @@ impl Handle {
     /// Carries out a call within the timeout.
     pub(super) async fn call(&self, call: Call) -> Result<Reply, StoreError> {
         self.asks.fetch_add(1, Ordering::Relaxed);
+        let is_beat = matches!(call, Call::Beat { .. });
         let result = timeout(self.settings.timeout, self.store.call(call)).await;
         let result = result.unwrap_or(Err(StoreError::TimedOut));
-        self.note(&result);
+        self.note(&result, is_beat);
         result
     }
 
     /// Notes whether the store can be reached.
-    fn note(&self, result: &Result<Reply, StoreError>) {
+    fn note(&self, result: &Result<Reply, StoreError>, is_beat: bool) {
         let mut health = unpoisoned(self.health.lock());
         let now = Instant::now();
         if let Err(error) = result {
@@ -175,6 +182,10 @@ impl Handle {
         // A store whose reply makes no sense is there. The limit of the name deals with it.
         let Err(error @ (StoreError::TimedOut | StoreError::Unreachable(_))) = result else {
             health.timeouts = 0;
+            // Other calls may have reached a part of the store that was never down.
+            if health.down.is_some() && !is_beat {
+                return;
+            }
             let was_down = health.down.take().is_some();
             if was_down || health.since.is_none() {
                 health.since = Some(now);

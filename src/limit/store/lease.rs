@@ -56,6 +56,8 @@ pub(crate) struct SlotLease {
     /// Wakes the task if a request waits.
     wanted: Notify,
     is_kept: AtomicBool,
+    /// Held while a call is under way, so that none is after the slots were returned.
+    renewal: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,8 @@ struct State {
     leased: LeaseReply,
     /// The slots that count as this process's in the store.
     counted: usize,
+    /// Whether the process is in the state of the store, as one that has or wants slots.
+    is_known: bool,
     /// Until when a request that finds no slot need not wait for a reply: there was one, and the
     /// next comes then.
     known_until: Instant,
@@ -97,6 +101,7 @@ impl SlotLease {
                 others_wait: false,
             },
             counted: 0,
+            is_known: false,
             known_until: now,
         };
         let lease = Arc::new(Self {
@@ -109,6 +114,7 @@ impl SlotLease {
             start: now,
             wanted: Notify::new(),
             is_kept: AtomicBool::new(false),
+            renewal: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         });
         let member: Arc<dyn StoreMember> = lease.clone();
@@ -172,6 +178,7 @@ impl SlotLease {
 
     /// Asks for the slots that are needed.
     async fn renew(&self) -> Renewal {
+        let _renewal = self.renewal.lock().await;
         let timeout = self.handle.settings.timeout;
         let Some(local) = self.local.upgrade() else {
             self.release(0).await;
@@ -244,6 +251,7 @@ impl SlotLease {
         *self.state() = State {
             leased,
             counted: slots.max(held),
+            is_known: wanted > 0 || slots.max(held) > 0,
             known_until: match is_short {
                 true => constants::later(now, again),
                 false => now,
@@ -265,7 +273,7 @@ impl SlotLease {
             held: held as u64,
             wanted: wanted as u64,
             expires: self.handle.settings.slot_ttl,
-            has_seen: !self.has_lapsed(),
+            has_seen: self.state().is_known && !self.has_lapsed(),
             grace: constants::grace(timeout),
         })
     }
@@ -309,11 +317,15 @@ impl StoreMember for SlotLease {
 
     fn leave(self: Arc<Self>) -> super::handle::LeaveFuture {
         Box::pin(async move {
+            let _renewal = self.renewal.lock().await;
             let held = self.local.upgrade().map_or(0, |local| {
                 local.set_leased(0);
                 local.in_flight()
             });
             self.release(held).await;
+            let mut state = self.state();
+            (state.leased.slots, state.counted) = (held as u64, held);
+            state.is_known = held > 0;
         })
     }
 }

@@ -16,12 +16,22 @@ mod constants;
 pub(crate) mod handle;
 mod history;
 pub(crate) mod lease;
+#[cfg_attr(
+    not(all(feature = "per-key", feature = "provider")),
+    allow(
+        dead_code,
+        reason = "limits of clients and of providers use more of it"
+    )
+)]
 pub(crate) mod link;
-mod model;
 mod pot;
 pub mod redis;
 mod settings;
+mod share;
 #[cfg(all(test, not(throttle_loom)))]
 mod slots;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
+
+#[cfg(all(test, not(throttle_loom), feature = "provider"))]
+pub(crate) use self::{settings::StoreSettings, tests::Model};

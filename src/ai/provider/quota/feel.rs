@@ -75,13 +75,18 @@ impl Quotas {
         let meter = &mut self.meters[felt.place];
         meter.advance(now);
         let (limit, is_configured) = (meter.limit, felt.most < MOST);
+        let ours = meter.used(now);
+        let all = self.all_requests.unwrap_or(ours);
         // A rejected request counts against a configured limit.
-        let let_in = meter.used(now).saturating_sub(is_configured.into());
+        let (ours, let_in) = (
+            ours.saturating_sub(is_configured.into()),
+            all.saturating_sub(is_configured.into()),
+        );
         if is_configured && let_in < limit / 2 {
             // It is not about a configured limit.
             return;
         }
-        if self.flight.count >= let_in - let_in / 8 {
+        if self.flight.count >= ours - ours / 8 {
             self.flight.too_many(ticket.at, now);
             return;
         }
@@ -92,6 +97,14 @@ impl Quotas {
         felt.changed = now;
     }
 
+    /// Hears that another process has changed the limit at `place`.
+    #[cfg(feature = "redis")]
+    pub(super) fn felt_elsewhere(&mut self, place: usize, now: u64) {
+        if let Some(felt) = self.felt.as_mut().filter(|felt| felt.place == place) {
+            felt.changed = now;
+        }
+    }
+
     /// Raises the limit after a successful response.
     pub(super) fn feel_for_more(&mut self, period: u64, now: u64) {
         let Some(felt) = &mut self.felt else {
@@ -99,7 +112,8 @@ impl Quotas {
         };
         let meter = &mut self.meters[felt.place];
         let limit = meter.limit;
-        let is_full = meter.used(now) >= limit - limit / 8;
+        let used = self.all_requests.unwrap_or_else(|| meter.used(now));
+        let is_full = used >= limit - limit / 8;
         if limit < felt.most && is_full && now.saturating_sub(felt.changed) > period {
             meter.set_limit((limit + (limit / STEP).max(1)).min(felt.most));
             felt.changed = now;

@@ -111,7 +111,7 @@ impl Quotas {
     }
 
     /// Finds the limit that a report is about.
-    fn place(&self, reported: &Reported) -> Option<usize> {
+    pub(super) fn place(&self, reported: &Reported) -> Option<usize> {
         let period = self.period_of(reported);
         let margin = nanos(self.provider.margin_or_default());
         let of_period = |meter: &Meter| match period {

@@ -18,12 +18,18 @@ mod outlook;
 mod pause;
 mod queued;
 mod snapshot;
+#[cfg(feature = "redis")]
+mod stored;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 mod ticket;
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+pub(crate) use self::stored::StoredLimit;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
@@ -68,6 +74,11 @@ pub(crate) struct Quotas {
     refused: u64,
     /// Requests that start within this time may arrive in another order.
     margin: u64,
+    /// The limits that a store counts for several processes.
+    #[cfg(feature = "redis")]
+    stored: Arc<[StoredLimit]>,
+    /// The requests of all processes that count, if a store knows.
+    all_requests: Option<u64>,
 }
 
 // ===== impl Quotas =====
@@ -94,6 +105,9 @@ impl Quotas {
             refused: 0,
             // A part of the range, so that sums fit.
             margin: nanos(provider.margin_or_default()).min(u64::MAX / 4),
+            #[cfg(feature = "redis")]
+            stored: Arc::default(),
+            all_requests: None,
         }
     }
 
@@ -107,6 +121,16 @@ impl Quotas {
         } else if let Some(felt) = &self.felt {
             self.meters[felt.place].set_limit(felt.most);
         }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn learns(&self) -> bool {
+        self.learns
     }
 
     /// Takes from all limits for a new request, or returns the wait behind the queue.
@@ -236,7 +260,8 @@ impl Quotas {
         if self.flight.due() > last.0 {
             last = (self.flight.due(), LimitKind::Quota(Dimension::Concurrency));
         }
-        for meter in &mut self.meters {
+        // Those in a store have their own wait.
+        for meter in self.meters.iter_mut().filter(|meter| !meter.is_stored) {
             meter.advance(now);
             let ahead = self.queued.share_of(meter.dimension, share.unwrap_or(0));
             let due = meter.due(ahead, meter.cost(tokens), now, share.is_none());
@@ -248,7 +273,7 @@ impl Quotas {
     }
 
     #[inline]
-    fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
+    pub(crate) fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
         let place = self.learns.then(|| self.marks.join());
         let mut marks = place.map(|place| self.marks.of(place));
         for (n, meter) in self.meters.iter_mut().enumerate() {

@@ -37,14 +37,14 @@ impl Quotas {
 
     /// Checks that the request fits into all limits at some time.
     #[cold]
-    pub(super) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
+    pub(crate) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
         let never = |dimension, cost, capacity| {
             Err(Rejected::never(LimitKind::Quota(dimension), cost, capacity))
         };
         if self.flight.limit == Some(0) {
             return never(Dimension::Concurrency, 1, 0);
         }
-        for meter in &self.meters {
+        for meter in self.meters.iter().filter(|meter| !meter.is_stored) {
             let cost = meter.cost(tokens);
             if meter.exceeds_capacity(cost) {
                 return never(meter.dimension, cost, meter.capacity());

@@ -30,6 +30,8 @@ pub(super) struct Pause {
     gap: u64,
     next: u64,
     asks: Asks,
+    /// What began since other processes were last told, without the jitter.
+    begun: Option<Duration>,
     random: u64,
 }
 
@@ -56,6 +58,7 @@ impl Pause {
             gap: 0,
             next: 0,
             asks: Asks::No,
+            begun: None,
             random: seed | 1,
         }
     }
@@ -111,6 +114,28 @@ impl Pause {
             }
             None => return,
         };
+        self.begun = self.begun.max(Some(Duration::from_nanos(wait)));
+        self.wait(wait, is_cut, now);
+    }
+
+    /// Begins a pause that another process has begun, unless it is over by the end of ours.
+    #[cfg(feature = "redis")]
+    pub(super) fn begin_with_others(&mut self, paused: Duration, now: u64) {
+        let wait = nanos(paused);
+        if now.saturating_add(wait) > self.until {
+            // Rejections of requests in flight belong to it.
+            self.began = Some(now);
+            self.wait(wait, false, now);
+        }
+    }
+
+    /// Returns the pause that has begun since the last call, without the jitter.
+    #[cfg(feature = "redis")]
+    pub(super) fn take_begun(&mut self) -> Option<Duration> {
+        self.begun.take()
+    }
+
+    fn wait(&mut self, wait: u64, is_cut: bool, now: u64) {
         let until = now
             .saturating_add(wait)
             .saturating_add(self.chance(wait / 10));

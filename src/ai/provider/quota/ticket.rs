@@ -17,6 +17,12 @@ pub(crate) struct QuotaTicket {
 // ===== impl QuotaTicket =====
 
 impl QuotaTicket {
+    /// Returns when it was admitted.
+    #[cfg(feature = "redis")]
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Returns whether its response is learned from.
     pub(crate) fn learns(&self) -> bool {
         self.marks.is_some()

@@ -1,4 +1,6 @@
 use std::marker::PhantomData;
+#[cfg(feature = "redis")]
+use std::time::Duration;
 
 use super::{Count, Kind, Want};
 use crate::{
@@ -95,4 +97,7 @@ impl<H: Clone + Default + 'static> Count for InFlight<H> {
     fn left(&self, _: &InFlightRule, _: u64) {}
 
     fn standings((): &(), _: &mut dyn FnMut(Standing<'static>)) {}
+
+    #[cfg(feature = "redis")]
+    fn left_in_store(_: &InFlightRule, _: &mut dyn Iterator<Item = (u64, Duration)>) {}
 }

@@ -1,3 +1,8 @@
+#[cfg(feature = "redis")]
+use std::time::Duration;
+
+#[cfg(feature = "redis")]
+use super::StoreLimit;
 use super::{Count, Kind, Rate, Want, later};
 use crate::{
     error::{LimitKind, Rejected},
@@ -94,6 +99,24 @@ impl<A: Rate, B: Rate> Count for (A, B) {
     fn standings((a, b): &Self::Left, show: &mut dyn FnMut(Standing<'static>)) {
         A::standings(a, show);
         B::standings(b, show);
+    }
+
+    #[cfg(feature = "redis")]
+    fn each_limit(
+        (a, b): Self::Plan,
+        (a_names, b_names): Self::Names,
+        show: &mut dyn FnMut(StoreLimit),
+    ) {
+        A::each_limit(a, a_names, show);
+        B::each_limit(b, b_names, show);
+    }
+
+    #[cfg(feature = "redis")]
+    fn left_in_store(
+        (a, b): &Self::Rule,
+        used: &mut dyn Iterator<Item = (u64, Duration)>,
+    ) -> Self::Left {
+        (A::left_in_store(a, used), B::left_in_store(b, used))
     }
 }
 

@@ -10,6 +10,8 @@ mod tests;
 
 use std::{fmt::Debug, time::Duration};
 
+#[cfg(feature = "redis")]
+use crate::limit::{nanos, store::call::LimitSpec};
 use crate::{
     error::{LimitKind, Rejected},
     http::headers::rate_limit::standing::Standing,
@@ -122,6 +124,17 @@ pub trait Count: Clone + Default + Send + 'static {
 
     fn standings(left: &Self::Left, show: &mut dyn FnMut(Standing<'static>));
 
+    /// Shows each of the limits of a plan. Only rates are in a store.
+    #[cfg(feature = "redis")]
+    fn each_limit(_: Self::Plan, _: Self::Names, _: &mut dyn FnMut(StoreLimit)) {}
+
+    /// Returns what is left if this is used of each limit: units, and the time until none are.
+    #[cfg(feature = "redis")]
+    fn left_in_store(
+        rule: &Self::Rule,
+        used: &mut dyn Iterator<Item = (u64, Duration)>,
+    ) -> Self::Left;
+
     /// Takes what is wanted if there is room.
     #[inline]
     fn take(&mut self, rule: &Self::Rule, want: Want, now: u64) -> Result<Self::Mark, Rejected> {
@@ -137,7 +150,11 @@ pub trait Count: Clone + Default + Send + 'static {
     }
 }
 
-/// A kind that limits the rate at which requests start. It can be one of several, and be settled.
+/// A kind that limits the rate at which requests start. It can be one of several, and be settled
+/// and shared.
+#[diagnostic::on_unimplemented(
+    message = "limits of requests in flight cannot be joint, settled or shared per client"
+)]
 pub trait Rate: Kind {
     /// Replaces the `reserved` units at a mark by the real cost. What exceeds them counts from now
     /// on, until twice the capacity is in use, so that no key is locked out forever.
@@ -154,6 +171,15 @@ pub trait Rate: Kind {
             self.add(rule, Want::at_once(over), now);
         }
     }
+}
+
+/// A limit as a store counts it.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy)]
+pub struct StoreLimit {
+    pub(in crate::limit::per_key) spec: LimitSpec,
+    pub(in crate::limit::per_key) limit: LimitKind,
+    pub(in crate::limit::per_key) name: &'static str,
 }
 
 /// What one request asks for.
@@ -201,6 +227,17 @@ pub struct RateState {
 }
 
 impl RateState {
+    /// The same limit after another use.
+    #[cfg(feature = "redis")]
+    fn after(self, (used, reset): (u64, Duration)) -> Self {
+        Self {
+            used,
+            unit: 1,
+            reset_nanos: nanos(reset),
+            ..self
+        }
+    }
+
     fn show(&self, show: &mut dyn FnMut(Standing<'static>)) {
         if self.quota < UNLIMITED {
             show(Standing {

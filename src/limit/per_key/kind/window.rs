@@ -1,4 +1,11 @@
+#[cfg(feature = "redis")]
+use std::time::Duration;
+
+#[cfg(feature = "redis")]
+use super::StoreLimit;
 use super::{Count, Kind, OWN, Rate, RateState, UNLIMITED, Want};
+#[cfg(feature = "redis")]
+use crate::limit::store::call::LimitSpec;
 use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
@@ -134,6 +141,24 @@ impl Count for Window {
 
     fn standings(left: &RateState, show: &mut dyn FnMut(Standing<'static>)) {
         left.show(show);
+    }
+
+    #[cfg(feature = "redis")]
+    fn each_limit(plan: Quota, name: &'static str, show: &mut dyn FnMut(StoreLimit)) {
+        show(StoreLimit {
+            spec: LimitSpec::window(&plan),
+            limit: Self::LIMIT,
+            name,
+        });
+    }
+
+    #[cfg(feature = "redis")]
+    fn left_in_store(
+        rule: &WindowRule,
+        used: &mut dyn Iterator<Item = (u64, Duration)>,
+    ) -> RateState {
+        let unused = Self::default().left(rule, 0);
+        unused.after(used.next().unwrap_or_default())
     }
 }
 

@@ -289,7 +289,7 @@ impl<K: Kind> Admission<K> {
 }
 
 /// Converts the rejection of a request that exceeds a shared limit: it may fit into its own later.
-fn not_for_ever(rejected: Rejected) -> Rejected {
+pub(super) fn not_for_ever(rejected: Rejected) -> Rejected {
     if rejected.exceeds_capacity() {
         let name = rejected.name();
         return Rejected::too_long(rejected.limit(), Duration::ZERO, None).named(name);

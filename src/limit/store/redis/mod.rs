@@ -15,9 +15,9 @@
 //!
 //! # Server
 //!
-//! One server of Redis 5 or later, or of Valkey. All processes need the same
-//! [`prefix`](Redis::prefix) and [`timeout`](Redis::timeout). Their clocks may differ, since only
-//! the clock of the server counts.
+//! Redis 5 or later, or Valkey: one server, a master that [sentinels](Redis::sentinel) name, or a
+//! [cluster](Redis::cluster). All processes need the same [`prefix`](Redis::prefix) and
+//! [`timeout`](Redis::timeout). Their clocks may differ, since only the clock of the server counts.
 //!
 //! | setting of the server | why |
 //! | --- | --- |
@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! ACL SETUSER throttle on >secret ~tt:* +@connection -@dangerous +evalsha +eval
-//! ACL SETUSER throttle +hmget +hset +pexpire +get +set +del +time
+//! ACL SETUSER throttle +get +set +setrange +del +time
 //! ```
 //!
 //! # If the server cannot be reached
@@ -55,7 +55,7 @@ use std::{error, fmt, sync::Arc, time::Duration};
 
 use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
 
-use self::connection::Connection;
+use self::connection::{Cluster, Connection, Sentinel, Servers};
 pub use super::settings::{Status, WhenDown};
 use super::{call::StoreError, handle::Handle, settings::StoreSettings};
 
@@ -70,7 +70,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A process has several chances to renew.
 const SHORTEST_SLOT_TTL: Duration = Duration::from_secs(1);
 
-/// A server of Redis or Valkey, in which several processes share their limits.
+/// A server or a cluster of Redis or Valkey, in which several processes share their limits.
 ///
 /// Clones share the connection. The settings come before the first use.
 ///
@@ -98,8 +98,8 @@ pub struct Redis {
     handle: Arc<Handle>,
 }
 
-/// Error of a server that cannot be used, or of its URL. Returned by [`Redis::new`] and
-/// [`Redis::connect`].
+/// Error of a server that cannot be used, or of its URL. Returned by [`Redis::new`],
+/// [`Redis::connect`], [`Redis::cluster`] and [`Redis::sentinel`].
 ///
 /// It never holds the URL, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,21 +173,84 @@ impl Redis {
     /// assert_eq!(error, RedisError::UnknownScheme(Some("http".to_owned())));
     /// ```
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        check_scheme(url)?;
-        let client = url.into_connection_info().and_then(without_delay);
-        Ok(Self::from_connection(client.map_err(invalid_url)?))
+        Ok(Self::from_servers(client(url)?))
+    }
+
+    /// Uses a cluster, to which the first request connects.
+    ///
+    /// The URLs are those of some nodes: the others are found through them. All nodes are connected
+    /// with the user, the password and the TLS of the first URL, and all use database 0. List as
+    /// many nodes as can be down at once, and one more; one name for all nodes is enough if it
+    /// resolves to one that is up.
+    ///
+    /// Each name of a limit is one key, and each client of a limit per key another. So they are
+    /// spread over the nodes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a URL is invalid, or if there is none. See [`Redis::connect`] for their
+    /// form.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::{Quota, Redis, TokenBucketLayer};
+    ///
+    /// let redis = Redis::cluster(["redis://node-1:6379", "redis://node-2:6379"])?;
+    /// let layer = TokenBucketLayer::new(Quota::per_minute(500)).shared(&redis, "openai");
+    /// # let _ = layer;
+    /// # Ok::<(), tower_throttle::redis::RedisError>(())
+    /// ```
+    pub fn cluster<U: AsRef<str>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisError> {
+        let cluster = Cluster::new(clients(nodes)?);
+        Ok(Self::from_servers(cluster.ok_or_else(no_url)?))
+    }
+
+    /// Uses the master that sentinels name, to which the first request connects. They are asked
+    /// whenever a connection is opened, all at once, and the first that knows the master decides.
+    ///
+    /// `master` is its name, such as `mymaster`. If it needs a user, a password, another database
+    /// than 0, or TLS, write a URL in which the name is the host. The URLs of the sentinels have
+    /// a user and a password of their own, if any, and need a port.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a URL is invalid, or if there is none. See [`Redis::connect`] for their
+    /// form.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_throttle::Redis;
+    ///
+    /// let sentinels = ["redis://sentinel-1:26379", "redis://sentinel-2:26379"];
+    /// let redis = Redis::sentinel("mymaster", sentinels)?;
+    /// let redis = Redis::sentinel("redis://user:password@mymaster/0", sentinels)?;
+    /// # Ok::<(), tower_throttle::redis::RedisError>(())
+    /// ```
+    pub fn sentinel<U: AsRef<str>>(
+        master: &str,
+        sentinels: impl IntoIterator<Item = U>,
+    ) -> Result<Self, RedisError> {
+        let url = match master.contains("://") {
+            true => master.to_owned(),
+            false => format!("redis://{master}"),
+        };
+        let info = client(&url)?.get_connection_info().clone();
+        let sentinel = Sentinel::new(info, clients(sentinels)?);
+        Ok(Self::from_servers(sentinel.ok_or_else(no_url)?))
     }
 
     /// Uses a client of the crate `redis`, for certificates and whatever else a URL cannot say. The
     /// first request connects.
     pub fn from_client(client: Client) -> Self {
         let info = client.get_connection_info().clone();
-        Self::from_connection(without_delay(info).unwrap_or(client))
+        Self::from_servers(without_delay(info).unwrap_or(client))
     }
 
-    fn from_connection(client: Client) -> Self {
+    fn from_servers(servers: impl Into<Servers>) -> Self {
         let settings = StoreSettings::default();
-        let connection = Connection::new(client, DEFAULT_PREFIX.into(), settings.timeout);
+        let connection = Connection::new(servers.into(), DEFAULT_PREFIX.into(), settings.timeout);
         Self::assemble(connection, settings)
     }
 
@@ -305,6 +368,16 @@ impl fmt::Debug for Redis {
     }
 }
 
+fn client(url: &str) -> Result<Client, RedisError> {
+    check_scheme(url)?;
+    let client = url.into_connection_info().and_then(without_delay);
+    client.map_err(invalid_url)
+}
+
+fn clients<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Vec<Client>, RedisError> {
+    urls.into_iter().map(|url| client(url.as_ref())).collect()
+}
+
 fn check_scheme(url: &str) -> Result<(), RedisError> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     match scheme {
@@ -327,6 +400,10 @@ fn invalid_url(error: ::redis::RedisError) -> RedisError {
     RedisError::InvalidUrl(error.to_string().replace(" - InvalidClientConfig", ""))
 }
 
+fn no_url() -> RedisError {
+    RedisError::InvalidUrl("there is none".to_owned())
+}
+
 // ===== impl RedisError =====
 
 impl fmt::Display for RedisError {
@@ -346,6 +423,10 @@ impl fmt::Display for RedisError {
             Self::InvalidUrl(reason) => write!(
                 f,
                 "invalid URL of Redis: {reason}: use `redis://user:password@host:port/database`"
+            ),
+            Self::Unreachable { address, reason } if reason.starts_with("MOVED") => write!(
+                f,
+                "Redis at {address} is a node of a cluster: use `Redis::cluster`: {reason}"
             ),
             Self::Unreachable { address, reason } => {
                 write!(f, "cannot use Redis at {address}: {reason}")

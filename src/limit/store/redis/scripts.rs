@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use redis::Value;
 
 use crate::limit::{
@@ -9,13 +10,17 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota, StoreError,
-        Take, TakeReply, Version, micros,
+        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota, StateKey,
+        StoreError, Take, TakeReply, UsedUnits, Version, micros,
     },
 };
 
 /// The nanoseconds of a second.
 const NANOS: u64 = 1_000_000_000;
+
+/// Outcomes of `lua/take.lua`.
+const GRANTED: u8 = 0;
+const LOST: u8 = 4;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Script {
@@ -32,8 +37,8 @@ pub(super) struct Command {
     pub(super) args: Vec<Vec<u8>>,
 }
 
-/// Returns the text of a script of a name.
-macro_rules! of_name {
+/// Returns the text of a script of a name or client.
+macro_rules! of_state {
     ($file:literal) => {
         concat!(
             include_str!("lua/open.lua"),
@@ -44,18 +49,18 @@ macro_rules! of_name {
 }
 
 static TAKE: Script = Script {
-    text: of_name!("lua/take.lua"),
-    sha1: "3bcd0269b3f434924eb44aeef4a44285470c13ea",
+    text: of_state!("lua/take.lua"),
+    sha1: "3d023ac3bacd5914d2ed239e89dbfd0845c37c5f",
 };
 
 static RESTORE: Script = Script {
-    text: of_name!("lua/restore.lua"),
-    sha1: "45119272e4d823c90588521eb6e48c9c5861bba2",
+    text: of_state!("lua/restore.lua"),
+    sha1: "65b59c4456699d2d29a8eed1c1ec31a0650ba664",
 };
 
 static SET_QUOTA: Script = Script {
-    text: of_name!("lua/set_quota.lua"),
-    sha1: "8ab4742aa11c30a7406c6cb4244dc32525370577",
+    text: of_state!("lua/set_quota.lua"),
+    sha1: "6a56cd30aa7f9d5d0a5b414359de2ac36bc86908",
 };
 
 static BEAT: Script = Script {
@@ -71,18 +76,25 @@ static LEASE: Script = Script {
 /// Returns the script that carries out `call`, for keys that begin with `prefix`.
 pub(super) fn encode(call: &Call, prefix: &str) -> Command {
     match call {
-        Call::Take(take) => {
-            let numbers = numbers_of_take(take);
-            of_name(&TAKE, prefix, &take.name, &take.limits, numbers)
-        }
-        Call::Restore(restore) => {
-            let numbers = numbers_of_restore(restore);
-            of_name(&RESTORE, prefix, &restore.name, &restore.limits, numbers)
-        }
+        Call::Take(take) => Command {
+            script: &TAKE,
+            key: key(prefix, &take.key),
+            args: vec![encode_limits(&take.limits), numbers_of_take(take)],
+        },
+        Call::Restore(restore) => Command {
+            script: &RESTORE,
+            key: key(prefix, &restore.key),
+            args: vec![encode_limits(&restore.limits), numbers_of_restore(restore)],
+        },
         Call::SetQuota(SetQuota { name, limits, new }) => {
-            let mut numbers = without_loss();
+            let name = StateKey::of_name(Arc::clone(name));
+            let mut numbers = common_numbers(&name, [0, 0, 0, 0, MOST_EXACT], [0, 0], &[]);
             numbers.extend(encode_limits(new));
-            of_name(&SET_QUOTA, prefix, name, limits, numbers)
+            Command {
+                script: &SET_QUOTA,
+                key: key(prefix, &name),
+                args: vec![encode_limits(limits), numbers],
+            }
         }
         Call::Lease(lease) => {
             let mut args = Vec::new();
@@ -132,27 +144,12 @@ pub(super) fn decode(call: &Call, value: &Value) -> Result<Reply, StoreError> {
     reply.ok_or_else(|| StoreError::Unreadable(format!("unexpected reply: {value:?}").into()))
 }
 
-fn of_name(
-    script: &'static Script,
-    prefix: &str,
-    name: &str,
-    limits: &[LimitSpec],
-    numbers: Vec<u8>,
-) -> Command {
-    let mut args = vec![encode_limits(limits), numbers];
-    // Each kind has fields of its own, so that they never mix while processes are replaced.
-    args.extend(limits.iter().zip(1..).map(|(limit, number)| {
-        let kind = match limit {
-            LimitSpec::Bucket { .. } => 'b',
-            LimitSpec::Window { .. } => 'w',
-        };
-        format!("{kind}{number}").into_bytes()
-    }));
-    Command {
-        script,
+/// Returns the key of a state. That of a client is short, and does not tell who it is.
+fn key(prefix: &str, key: &StateKey) -> String {
+    match key.client {
         // The number of the format.
-        key: format!("{prefix}:1:{name}"),
-        args,
+        None => format!("{prefix}:2:{}", key.name),
+        Some(client) => format!("{prefix}:c:{}", URL_SAFE_NO_PAD.encode(client)),
     }
 }
 
@@ -194,18 +191,40 @@ fn decode_limits(bytes: &[u8]) -> Option<Arc<[LimitSpec]>> {
     bytes.chunks(15).map(limit).collect()
 }
 
+/// Returns what each script of a state begins with: hold, lateness, version and grace; number of
+/// the report, from 1, and most bursts; and what is added, with the number of the limit.
+fn common_numbers(
+    key: &StateKey,
+    start: [u64; 5],
+    report: [u64; 2],
+    added: &[(usize, u64, u64)],
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(192);
+    bytes.push(key.client.is_some().into());
+    put(&mut bytes, start);
+    put(&mut bytes, report);
+    put(&mut bytes, [added.len() as u64]);
+    for (limit, at, units) in added {
+        put(&mut bytes, [*limit as u64 + 1, at / 1_000, *units]);
+    }
+    bytes
+}
+
 fn numbers_of_take(take: &Take) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    let returned = take.returned.iter();
-    let returned = returned.filter(|(limit, _)| *limit < take.limits.len());
     let late = if take.is_in_turn {
         nanos(TIMER_LATENESS)
     } else {
         0
     };
-    let (made, sequence) = take.seen.map_or((0, 0), |seen| (seen.made, seen.sequence));
+    let (made, sequence) = match take.seen {
+        Some(seen) if take.key.client.is_none() => (seen.made, seen.sequence),
+        _ => (0, 0),
+    };
     let [hold, grace] = [take.hold, take.grace].map(micros);
-    put(&mut bytes, [hold, late, made, sequence, grace]);
+    let start = [hold, late, made, sequence, grace];
+    let mut bytes = common_numbers(&take.key, start, [0, 2], &take.charged);
+    let returned = take.returned.iter();
+    let returned = returned.filter(|(limit, _)| *limit < take.limits.len());
     put(
         &mut bytes,
         [
@@ -213,6 +232,7 @@ fn numbers_of_take(take: &Take) -> Vec<u8> {
             micros(take.patience),
             micros(take.claim),
             take.not_after.map_or(MOST_EXACT, |last| last / 1_000),
+            micros(take.pause),
             returned.clone().count() as u64,
         ],
     );
@@ -228,40 +248,42 @@ fn numbers_of_take(take: &Take) -> Vec<u8> {
 }
 
 fn numbers_of_restore(restore: &Restore) -> Vec<u8> {
-    let mut bytes = without_loss();
-    put(&mut bytes, [micros(restore.grace), restore.id]);
-    for taken in &restore.taken {
-        put(&mut bytes, [taken.len() as u64]);
-        for (at, units) in taken {
-            put(&mut bytes, [at / 1_000, *units]);
-        }
-    }
-    bytes
-}
-
-/// Returns the first numbers of a script that does not find out whether the state was lost.
-fn without_loss() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    put(&mut bytes, [0, 0, 0, 0, MOST_EXACT]);
+    let taken = restore.taken.iter().enumerate();
+    let taken = taken.flat_map(|(limit, taken)| {
+        let starts = taken.iter();
+        starts.map(move |(at, units)| (limit, *at, *units))
+    });
+    let taken: Vec<_> = taken.collect();
+    let (start, report) = ([0, 0, 0, 0, MOST_EXACT], [restore.id + 1, 1]);
+    let mut bytes = common_numbers(&restore.key, start, report, &taken);
+    put(&mut bytes, [micros(restore.grace)]);
     bytes
 }
 
 fn decode_taken(take: &Take, bytes: &[u8]) -> Option<TakeReply> {
-    let (outcome, mut bytes) = bytes.split_first()?;
-    let [second, micro, made, sequence, micros] = get(&mut bytes)?;
+    let ([outcome, slowest], mut bytes) = bytes.split_first_chunk()?;
+    let [second, micro, made, sequence, micros, paused] = get(&mut bytes)?;
     let duration = Duration::from_micros(micros);
-    let outcome = match outcome {
-        0 => {
-            let mark = |spec| decode_mark(spec, second, &mut bytes);
-            Outcome::Granted {
-                marks: take.limits.iter().map(mark).collect::<Option<_>>()?,
-                more_in: duration,
-            }
+    let (mut used, mut marks) = (Vec::new(), Vec::new());
+    for spec in take.limits.iter().filter(|_| *outcome != LOST) {
+        let [units, resets_in] = get(&mut bytes)?;
+        used.push(UsedUnits {
+            units,
+            resets_in: Duration::from_micros(resets_in),
+        });
+        if *outcome == GRANTED {
+            marks.push(decode_mark(spec, second, &mut bytes)?);
         }
+    }
+    let outcome = match *outcome {
+        GRANTED => Outcome::Granted {
+            marks,
+            more_in: duration,
+        },
         1 => Outcome::Wait(duration),
         2 => Outcome::Never,
         3 => Outcome::TooLate,
-        4 => Outcome::Lost(duration),
+        LOST => Outcome::Lost(duration),
         _ => return None,
     };
     let limits = match bytes {
@@ -272,6 +294,9 @@ fn decode_taken(take: &Take, bytes: &[u8]) -> Option<TakeReply> {
         now: second * NANOS + micro * 1_000,
         version: Version { made, sequence },
         limits,
+        used,
+        paused: Duration::from_micros(paused),
+        slowest: usize::from(*slowest),
         outcome,
     })
 }

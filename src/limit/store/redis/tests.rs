@@ -15,11 +15,11 @@ use crate::limit::{
     algorithm::Mark,
     store::{
         call::{
-            Call, Lease, LimitSpec, Outcome, Reply, Restore, SetQuota, StoreError, Take, TakeReply,
-            Version,
+            Call, Lease, LimitSpec, Outcome, Reply, Restore, SetQuota, StateKey, StoreError, Take,
+            TakeReply, Version,
         },
-        model::NameState,
         slots::SlotState,
+        tests::model::NameState,
     },
 };
 
@@ -68,6 +68,8 @@ impl Scripts {
         let text = command.script.text;
         assert!(text.contains("redis.call('TIME')"));
         let text = text.replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+        // The keys expire by the real clock.
+        let text = text.replace(", 'PX', math.ceil(lasting / 1000)", "");
         let mut eval = cmd("EVAL");
         eval.arg(text).arg(1).arg(command.key).arg(command.args);
         eval.arg(now / 1_000_000_000)
@@ -96,6 +98,7 @@ struct Steps {
     hold: Duration,
     seen: [Option<Version>; 4],
     granted: Vec<(usize, Mark)>,
+    key: StateKey,
 }
 
 impl Steps {
@@ -107,7 +110,14 @@ impl Steps {
             hold: Duration::from_micros(hold),
             seen: [None; 4],
             granted: Vec::new(),
+            key: StateKey::of_name("name"),
         }
+    }
+
+    fn of_client(self) -> Self {
+        let client = Some(*b"0123456789abcdef");
+        let key = StateKey { client, ..self.key };
+        Self { key, ..self }
     }
 
     fn one_in(&mut self, steps: u32) -> bool {
@@ -147,8 +157,8 @@ impl Steps {
             };
             self.now -= self.rng.random_range(0..most) * 1_000;
         }
-        let (name, limits) = (Arc::from("name"), self.code());
-        if self.one_in(100) {
+        let (name, limits) = (Arc::<str>::from("name"), self.code());
+        if self.key.client.is_none() && self.one_in(100) {
             let new = limits.iter().map(|limit| self.changed(limit)).collect();
             return (process, Call::SetQuota(SetQuota { name, limits, new }));
         }
@@ -160,7 +170,7 @@ impl Steps {
                 process,
                 Call::Restore(Restore {
                     id,
-                    name,
+                    key: self.key.clone(),
                     limits,
                     taken,
                     grace,
@@ -182,10 +192,22 @@ impl Steps {
             mark.cost = self.rng.random_range(0..=mark.cost);
             returned.push((limit, mark));
         }
+        let mut charged = Vec::new();
+        while self.one_in(4) {
+            let limit = self.rng.random_range(0..limits.len());
+            let since = self.now - self.rng.random_range(0..2_000_000) * 1_000;
+            let most = limits[limit].capacity() / 4;
+            charged.push((limit, since, self.rng.random_range(0..=most)));
+        }
+        let pause = match self.rng.random_range(0..1_000) {
+            0 => 3_600_000_000,
+            1..20 => self.rng.random_range(0..50_000),
+            _ => 0,
+        };
         let late = self.one_in(50);
         let seen = self.seen[process].filter(|_| !self.rng.random_ratio(1, 50));
         let take = Take {
-            name,
+            key: self.key.clone(),
             limits,
             process: process as u64 + 1,
             cost,
@@ -198,6 +220,8 @@ impl Steps {
             seen,
             grace: Duration::from_millis(30),
             returned,
+            charged,
+            pause: Duration::from_micros(pause),
         };
         (process, Call::Take(take))
     }
@@ -240,27 +264,36 @@ impl Steps {
     /// Compares 10,000 steps.
     fn compare(mut self) {
         let mut server = Scripts::start();
+        let key = match self.key.client {
+            None => "tt:2:name",
+            Some(_) => "tt:c:MDEyMzQ1Njc4OWFiY2RlZg",
+        };
         let (mut state, mut copy) = (NameState::default(), NameState::default());
         let mut outcomes = [0; 5];
         for step in 0..10_000 {
             match self.rng.random_range(0..2_000) {
                 0 => {
                     state = NameState::default();
-                    server.run(&["DEL", "tt:1:name"]);
+                    server.run(&["DEL", key]);
                 }
                 1 => {
                     state = copy.clone();
-                    server.run(&["DEL", "tt:1:name"]);
-                    server.run(&["COPY", "copy", "tt:1:name"]);
+                    server.run(&["DEL", key]);
+                    server.run(&["COPY", "copy", key]);
                 }
                 2..6 => {
                     copy = state.clone();
                     server.run(&["DEL", "copy"]);
-                    server.run(&["COPY", "tt:1:name", "copy"]);
+                    server.run(&["COPY", key, "copy"]);
                 }
                 _ => {}
             }
             let (process, call) = self.next();
+            // A client that is idle is forgotten.
+            if self.key.client.is_some() && state.idle_at() <= self.now / 1_000 {
+                state = NameState::default();
+                server.run(&["DEL", key]);
+            }
             let expected = model(&mut state, &call, self.now);
             let reply = server.call_at(&call, self.now);
             assert_eq!(
@@ -280,7 +313,11 @@ impl Steps {
             }
         }
         // Each of them was compared often enough.
-        assert!(outcomes.iter().all(|count| *count > 5), "{outcomes:?}");
+        let lost = outcomes[4] > 5 || self.key.client.is_some();
+        assert!(
+            lost && outcomes[..4].iter().all(|count| *count > 5),
+            "{outcomes:?}"
+        );
         assert!(
             outcomes[..2].iter().all(|count| *count > 1_000),
             "{outcomes:?}"
@@ -335,9 +372,34 @@ fn three_limits_do_as_their_model() {
     Steps::new(4, limits, others, 8_000).compare();
 }
 
+#[test]
+#[ignore = "needs redis-server"]
+fn a_bucket_of_a_client_does_as_its_model() {
+    // A unit time that does not fit into 4 bytes, and one that does.
+    let limits = vec![bucket(100, 100_000_001)];
+    let steps = Steps::new(5, limits, vec![bucket(50, 3_333_333)], 10_000);
+    steps.of_client().compare();
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_window_of_a_client_does_as_its_model() {
+    let limits = vec![window(1_000, 1_000_000)];
+    let steps = Steps::new(6, limits, vec![bucket(300, 7_777_777)], 10_000);
+    steps.of_client().compare();
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn two_limits_of_a_client_do_as_their_model() {
+    let limits = vec![bucket(100, 10_000_001), window(1_000, 3_000_000)];
+    let steps = Steps::new(7, limits, vec![bucket(100, 30_000_001)], 10_000);
+    steps.of_client().compare();
+}
+
 fn take(limits: &[LimitSpec], cost: &[u64]) -> Call {
     Call::Take(Take {
-        name: "name".into(),
+        key: StateKey::of_name("name"),
         limits: limits.into(),
         process: 1,
         cost: cost.to_vec(),
@@ -350,13 +412,29 @@ fn take(limits: &[LimitSpec], cost: &[u64]) -> Call {
         seen: None,
         grace: Duration::from_secs(1),
         returned: Vec::new(),
+        charged: Vec::new(),
+        pause: Duration::ZERO,
+    })
+}
+
+fn take_of_client(client: u128, limits: &[LimitSpec], cost: &[u64]) -> Call {
+    let Call::Take(take) = take(limits, cost) else {
+        panic!("another call");
+    };
+    Call::Take(Take {
+        key: StateKey {
+            client: Some(client.to_be_bytes()),
+            ..take.key
+        },
+        patience: Duration::ZERO,
+        ..take
     })
 }
 
 fn restore(limits: &[LimitSpec]) -> Call {
     Call::Restore(Restore {
         id: 1,
-        name: "name".into(),
+        key: StateKey::of_name("name"),
         limits: limits.into(),
         taken: vec![vec![(START, 1)]; limits.len()],
         grace: Duration::ZERO,
@@ -399,12 +477,26 @@ fn digests_are_those_of_the_scripts() {
 #[ignore = "needs redis-server"]
 fn a_user_with_few_permissions_is_enough() {
     let mut server = Scripts::start();
-    let user = "ACL SETUSER few on >few ~tt:* +@connection -@dangerous +evalsha +eval +hmget +hset \
-                +pexpire +get +set +del +time";
+    let user = "ACL SETUSER few on >few ~tt:* +@connection -@dangerous +evalsha +eval +get +set \
+                +setrange +del +time";
     server.run(&user.split_whitespace().collect::<Vec<_>>());
     server.run(&["AUTH", "few", "few"]);
     let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
+    let Ok(Reply::Take(taken)) = server.call(&take_of_client(1, &limits, &[1, 1])) else {
+        panic!("another reply");
+    };
+    let Outcome::Granted { marks, .. } = taken.outcome else {
+        panic!("{taken:?}");
+    };
+    // All is given back, so that the key is deleted.
+    let Call::Take(mut give_back) = take_of_client(1, &limits, &[0, 0]) else {
+        panic!("another call");
+    };
+    give_back.returned = marks.into_iter().enumerate().collect();
     for call in [
+        Call::Take(give_back),
+        take_of_client(1, &limits[..1], &[1]),
+        take(&limits, &[1, 1]),
         take(&limits, &[1, 1]),
         restore(&limits),
         set_quota(&limits),
@@ -417,26 +509,152 @@ fn a_user_with_few_permissions_is_enough() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn unreadable_clients_are_granted_nothing() {
+    let mut server = Scripts::start();
+    let key = "tt:c:AAAAAAAAAAAAAAAAAAAAAQ";
+    let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
+    let (one, two) = (
+        take_of_client(1, &limits[..1], &[1]),
+        take_of_client(1, &limits, &[1, 1]),
+    );
+    // A bucket whose units take no time, or are no number.
+    for (call, value) in [
+        (&one, "string.rep('\\0', 12)"),
+        (&one, "string.rep('\\255', 12)"),
+        (&one, "string.rep('\\0', 13)"),
+        (&two, "string.rep('\\255', 12)"),
+        (&two, "string.rep('\\0', 48)"),
+        (&two, "string.rep('\\255', 47)"),
+        (
+            &two,
+            "struct.pack('>I7I7I7I7I7I4I4I4', 1, 1, 0, 0, 0, 0, 0, 0)",
+        ),
+    ] {
+        server.run(&[
+            "EVAL",
+            &format!("redis.call('SET', KEYS[1], {value})"),
+            "1",
+            key,
+        ]);
+        let reply = server.call(call);
+        assert!(
+            matches!(reply, Err(StoreError::Unreadable(_))),
+            "{value}: {reply:?}"
+        );
+    }
+    // From the end of all times: it refills in a burst.
+    let value = "struct.pack('>I4I4f', 2^32 - 1, 2^32 - 1, 1e9)";
+    server.run(&[
+        "EVAL",
+        &format!("redis.call('SET', KEYS[1], {value})"),
+        "1",
+        key,
+    ]);
+    let Ok(Reply::Take(taken)) = server.call(&one) else {
+        panic!("another reply");
+    };
+    assert_eq!(taken.outcome, Outcome::Wait(Duration::from_secs(1)));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn keys_of_clients_expire_when_idle() {
+    let mut server = Scripts::start();
+    for (client, limits, cost, millis) in [
+        (1, vec![bucket(5, 1_000_000_000)], vec![2], 2_010),
+        (2, vec![window(5, 60_000_000)], vec![1], 60_235),
+        (
+            3,
+            vec![window(5, 600_000), bucket(5, 1_000_000_000)],
+            vec![1, 1],
+            1_010,
+        ),
+    ] {
+        server
+            .call(&take_of_client(client, &limits, &cost))
+            .unwrap();
+        let command = scripts::encode(&take_of_client(client, &limits, &cost), "tt");
+        let Value::Int(left) = server.run(&["PTTL", &command.key]) else {
+            panic!("no time to live");
+        };
+        assert!(
+            (millis - 500..=millis + 10).contains(&left),
+            "{left} of {millis} ms"
+        );
+    }
+}
+
+/// Prints the bytes that a client takes on the server.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_client_takes_few_bytes() {
+    const CLIENTS: u128 = 100_000;
+    let hour = 3_600_000_000_000;
+    for (limits, most) in [
+        (vec![bucket(50, hour)], 160),
+        (vec![window(50, hour / 1_000)], 300),
+        (vec![bucket(50, hour), window(50, hour / 1_000)], 350),
+    ] {
+        let mut server = Scripts::start();
+        let used = |server: &mut Scripts| {
+            let info = server.run(&["INFO", "memory"]);
+            let info: String = redis::from_redis_value(info).unwrap();
+            let used = info
+                .lines()
+                .find_map(|line| line.strip_prefix("used_memory:"));
+            used.unwrap().parse::<u128>().unwrap()
+        };
+        server
+            .call(&take_of_client(0, &limits, &vec![1; limits.len()]))
+            .unwrap();
+        let before = used(&mut server);
+        for clients in 0..CLIENTS / 1_000 {
+            let mut pipe = redis::pipe();
+            for client in 1..=1_000 {
+                // As digests are: without order.
+                let client =
+                    (clients * 1_000 + client).wrapping_mul(0x9e37_79b9_7f4a_7c15 << 60 | 1);
+                let call = take_of_client(client, &limits, &vec![1; limits.len()]);
+                let command = scripts::encode(&call, "tt");
+                pipe.cmd("EVALSHA").arg(command.script.sha1).arg(1);
+                pipe.arg(command.key).arg(command.args).ignore();
+            }
+            pipe.exec(&mut server.connection).unwrap();
+        }
+        let bytes = (used(&mut server) - before) / CLIENTS;
+        println!("{limits:?}: {bytes} bytes");
+        assert!(bytes <= most, "{bytes} bytes");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn what_is_unreadable_grants_nothing() {
     let mut server = Scripts::start();
     let limits = [bucket(5, 1_000_000_000), window(5, 60_000_000)];
     let call = take(&limits, &[1, 1]);
-    for (field, value) in [
-        ("h", "short"),
-        ("b1", "short"),
-        ("w2", "neither 7 nor 21"),
-        ("h", "a head with fewer bytes than it says, and more"),
+    // The head has 47 bytes, the bucket 47, and the window 26.
+    for (place, value) in [
+        (0, "an instant that is too late"),
+        (35, "more bytes of quotas than there are"),
+        (48, "another length of the bucket"),
+        (95, "another length of the window"),
+        (99, "more units than there are"),
+        (120, "and more"),
     ] {
-        server.run(&["DEL", "tt:1:name"]);
+        server.run(&["DEL", "tt:2:name"]);
         assert!(server.call(&call).is_ok());
-        server.run(&["HSET", "tt:1:name", field, value]);
+        server.run(&["SETRANGE", "tt:2:name", &place.to_string(), value]);
         let reply = server.call(&call);
         assert!(
             matches!(reply, Err(StoreError::Unreadable(_))),
-            "{field}: {reply:?}"
+            "{place}: {reply:?}"
         );
     }
-    server.run(&["SET", "tt:1:name", "another type"]);
+    server.run(&["SET", "tt:2:name", "short"]);
+    assert!(matches!(server.call(&call), Err(StoreError::Unreadable(_))));
+    server.run(&["DEL", "tt:2:name"]);
+    server.run(&["RPUSH", "tt:2:name", "another type"]);
     server.run(&["SET", "tt:processes", "short"]);
     for call in [call, restore(&limits), set_quota(&limits), beat(1)] {
         let reply = server.call(&call);
@@ -458,7 +676,7 @@ fn keys_expire() {
         (vec![bucket(5, 1)], 100),
     ] {
         server.call(&take(&limits, &vec![1; limits.len()])).unwrap();
-        let Value::Int(left) = server.run(&["PTTL", "tt:1:name"]) else {
+        let Value::Int(left) = server.run(&["PTTL", "tt:2:name"]) else {
             panic!("no time to live");
         };
         let expected = hours * 3_600_000;

@@ -173,3 +173,35 @@ async fn all_requests_of_a_burst_are_admitted() {
     let permits = futures::future::join_all(all).await;
     assert_eq!(permits.iter().filter(|permit| permit.is_ok()).count(), 50);
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_were_returned_stay_returned() {
+    let network = Network::new(&Model::new(), 1, SECOND / 20, 0);
+    for wait in 0..20 {
+        let handle = network.process(WhenDown::Local);
+        let first = ConcurrencyLimiter::new(5).in_store(handle.clone(), "name");
+        drop(take_all(&first).await);
+        // A renewal may be under way.
+        sleep(SECOND / 10 * wait).await;
+        handle.leave().await;
+        let second = slots(&network, 5);
+        let start = Instant::now();
+        assert_eq!(take_all(&second).await.len(), 5);
+        assert!(start.elapsed() <= SECOND * 3 / 2, "{:?}", start.elapsed());
+        drop(second);
+        sleep(SECOND * 2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_idle_starts_at_once() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let limiter = slots(&network, 5);
+    for idle in [1, 3, 8, 20] {
+        drop(take_all(&limiter).await);
+        sleep(SECOND * idle).await;
+        let start = Instant::now();
+        drop(limiter.acquire().await.unwrap());
+        assert!(start.elapsed() <= SECOND / 2, "{:?}", start.elapsed());
+    }
+}

@@ -1,9 +1,15 @@
 //! Several processes in one: a handle each over the same model, on a paused clock.
 #![allow(clippy::unwrap_used)]
 
+mod clients;
 mod concurrency;
 mod down;
+mod joint;
 mod limiter;
+pub(super) mod model;
+#[cfg(feature = "per-key")]
+mod per_key;
+mod settlement;
 mod simulation;
 
 use std::{
@@ -21,9 +27,10 @@ use tokio::time::{Instant, sleep};
 use super::{
     call::{Call, CallFuture, Reply, Store, StoreError},
     handle::Handle,
-    model::Model,
     settings::{StoreSettings, WhenDown},
 };
+
+pub(crate) use self::model::Model;
 
 /// A network between a process and the model.
 #[derive(Debug, Clone)]
@@ -44,6 +51,8 @@ pub(super) struct Faults {
     /// Each call is refused.
     is_refused: AtomicBool,
     takes: AtomicU64,
+    /// All calls but beats.
+    calls: AtomicU64,
 }
 
 impl Network {
@@ -55,11 +64,17 @@ impl Network {
             is_silent: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
             takes: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
         };
         Self {
             model: model.clone(),
             faults: Arc::new(faults),
         }
+    }
+
+    #[cfg(feature = "per-key")]
+    fn calls(&self) -> u64 {
+        self.faults.calls.load(Ordering::Relaxed)
     }
 
     /// A process behind this network.
@@ -92,9 +107,13 @@ impl Store for Network {
             if network.faults.is_refused.load(Ordering::Relaxed) {
                 return Err(StoreError::Unreachable("refused".into()));
             }
-            let is_take = matches!(&call, Call::Take(take) if take.cost[0] > 0);
+            let is_take =
+                matches!(&call, Call::Take(take) if take.cost.iter().any(|cost| *cost > 0));
             let takes = &network.faults.takes;
             takes.fetch_add(u64::from(is_take), Ordering::Relaxed);
+            let is_beat = matches!(call, Call::Beat { .. });
+            let calls = &network.faults.calls;
+            calls.fetch_add(u64::from(!is_beat), Ordering::Relaxed);
             network.travel().await;
             let reply: Result<Reply, StoreError> = network.model.call(call).await;
             network.travel().await;

@@ -33,7 +33,12 @@ async fn run<L: Clone + Send + 'static>(
     for process in 0..8 {
         let latency = Duration::from_millis(2);
         let network = Network::new(&model, seed * 8 + process, latency, case.lost);
-        let limiter = limiter(network.process(WhenDown::Local));
+        // Too many calls that are lost in a row are as if the store were down.
+        let when_down = match case.lost {
+            0 => WhenDown::Local,
+            _ => WhenDown::Closed,
+        };
+        let limiter = limiter(network.process(when_down));
         networks.push(network);
         for worker in 0..workers {
             let (limiter, starts) = (limiter.clone(), starts.clone());

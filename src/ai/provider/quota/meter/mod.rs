@@ -35,6 +35,8 @@ pub(super) struct Meter {
     is_learned: bool,
     /// A response told that it is a window.
     is_window: bool,
+    /// A store decides whether a request fits.
+    pub(super) is_stored: bool,
     /// When the meter was created.
     born: u64,
     reports: Reports,
@@ -62,6 +64,7 @@ impl Meter {
             reserved: 0,
             is_learned,
             is_window: false,
+            is_stored: false,
             born: now,
             reports: Reports::default(),
         }
@@ -69,6 +72,11 @@ impl Meter {
 
     pub(super) fn shape(&self) -> Shape {
         self.memory.shape()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn has_burst(&self) -> bool {
+        self.burst.is_some()
     }
 
     #[inline]

@@ -1,6 +1,8 @@
 //! The state against a model that keeps every request and applies the rules literally.
 
 mod reports;
+#[cfg(feature = "redis")]
+mod shared;
 mod simulation;
 
 use std::time::Duration;

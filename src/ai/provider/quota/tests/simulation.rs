@@ -11,29 +11,56 @@ use crate::{
     http::{Dimension, RateLimits, Reported},
 };
 
-const MS: u64 = 1_000_000;
-const PERIOD: u64 = 60_000 * MS;
-const COST: u64 = 1_000;
-const USED: u64 = 800;
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const PERIOD: u64 = 60_000 * MS;
+pub(super) const COST: u64 = 1_000;
+pub(super) const USED: u64 = 800;
 
 #[derive(Debug, Clone, Copy)]
-struct World {
-    is_bucket: bool,
+pub(super) struct World {
+    pub(super) is_bucket: bool,
     /// Whether unused tokens are returned when a response ends.
-    refunds: bool,
-    rounds: bool,
-    clients: usize,
-    workers: u64,
-    requests: u64,
-    tokens: u64,
+    pub(super) refunds: bool,
+    pub(super) rounds: bool,
+    pub(super) clients: usize,
+    pub(super) workers: u64,
+    pub(super) requests: u64,
+    pub(super) tokens: u64,
     /// Latencies in milliseconds.
-    latency: (u64, u64),
+    pub(super) latency: (u64, u64),
+}
+
+impl World {
+    /// Returns the limits in the headers of a response.
+    pub(super) fn report(&self, requests: &Count, tokens: &Count) -> RateLimits {
+        let mut told = RateLimits::default();
+        for (dimension, count) in [(Dimension::Requests, requests), (Dimension::Tokens, tokens)] {
+            let mut left = count.limit.saturating_sub(count.used());
+            if self.rounds && dimension == Dimension::Tokens {
+                left = (left + 500) / 1_000 * 1_000;
+            }
+            told.push(Reported {
+                dimension,
+                period: None,
+                limit: Some(count.limit),
+                remaining: Some(left),
+                reset: Some(if self.is_bucket {
+                    Duration::from_nanos(
+                        (PERIOD as u128 * count.used() as u128 / count.limit as u128) as u64,
+                    )
+                } else {
+                    Duration::from_nanos(PERIOD)
+                }),
+            });
+        }
+        told
+    }
 }
 
 /// What the provider counts: units with their start, or the level of a bucket.
 #[derive(Debug, Clone)]
-struct Count {
-    limit: u64,
+pub(super) struct Count {
+    pub(super) limit: u64,
     is_bucket: bool,
     starts: Vec<(u64, u64)>,
     level: f64,
@@ -41,7 +68,7 @@ struct Count {
 }
 
 impl Count {
-    fn new(limit: u64, is_bucket: bool) -> Self {
+    pub(super) fn new(limit: u64, is_bucket: bool) -> Self {
         Self {
             limit,
             is_bucket,
@@ -51,14 +78,14 @@ impl Count {
         }
     }
 
-    fn advance(&mut self, now: u64) {
+    pub(super) fn advance(&mut self, now: u64) {
         let drained = self.limit as f64 * (now - self.at) as f64 / PERIOD as f64;
         self.level = (self.level - drained).max(0.0);
         self.at = now;
         self.starts.retain(|(at, _)| at + PERIOD > now);
     }
 
-    fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         if self.is_bucket {
             self.level.ceil() as u64
         } else {
@@ -66,12 +93,12 @@ impl Count {
         }
     }
 
-    fn take(&mut self, units: u64) {
+    pub(super) fn take(&mut self, units: u64) {
         self.level += units as f64;
         self.starts.push((self.at, units));
     }
 
-    fn wait(&self, units: u64) -> Duration {
+    pub(super) fn wait(&self, units: u64) -> Duration {
         let over = (self.used() + units).saturating_sub(self.limit);
         if self.is_bucket {
             return Duration::from_nanos(
@@ -91,7 +118,7 @@ impl Count {
         Duration::ZERO
     }
 
-    fn give_back(&mut self, at: u64, units: u64) {
+    pub(super) fn give_back(&mut self, at: u64, units: u64) {
         self.level = (self.level - units as f64).max(0.0);
         if let Some(start) = self
             .starts
@@ -113,13 +140,13 @@ struct Flight {
     wait: Duration,
 }
 
-struct Outcome {
-    elapsed: f64,
+pub(super) struct Outcome {
+    pub(super) elapsed: f64,
     rejected: f64,
 }
 
 #[allow(clippy::unwrap_used)]
-fn run(world: World, provider: Option<Provider>, periods: u64) -> Outcome {
+pub(super) fn run(world: World, provider: Option<Provider>, periods: u64) -> Outcome {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |most: u64| {
         seed ^= seed << 13;
@@ -165,29 +192,7 @@ fn run(world: World, provider: Option<Provider>, periods: u64) -> Outcome {
                     requests.take(1);
                     tokens.take(COST);
                 }
-                for (dimension, count) in [
-                    (Dimension::Requests, &requests),
-                    (Dimension::Tokens, &tokens),
-                ] {
-                    let mut left = count.limit.saturating_sub(count.used());
-                    if world.rounds && dimension == Dimension::Tokens {
-                        left = (left + 500) / 1_000 * 1_000;
-                    }
-                    flight.told.push(Reported {
-                        dimension,
-                        period: None,
-                        limit: Some(count.limit),
-                        remaining: Some(left),
-                        reset: Some(if world.is_bucket {
-                            Duration::from_nanos(
-                                (PERIOD as u128 * count.used() as u128 / count.limit as u128)
-                                    as u64,
-                            )
-                        } else {
-                            Duration::from_nanos(PERIOD)
-                        }),
-                    });
-                }
+                flight.told = world.report(&requests, &tokens);
                 let (least, most) = world.latency;
                 let latency = if fits {
                     least + random(most - least)
@@ -260,7 +265,7 @@ fn run(world: World, provider: Option<Provider>, periods: u64) -> Outcome {
 }
 
 /// A provider of OpenAI's shape: 500 requests and 200,000 tokens a minute.
-const WORLD: World = World {
+pub(super) const WORLD: World = World {
     is_bucket: true,
     refunds: false,
     rounds: false,

@@ -29,7 +29,14 @@ return n",
 };
 
 fn connect(url: &str) -> Connection {
-    Connection::new(Client::open(url).unwrap(), "tt".into(), TIMEOUT)
+    Connection::new(Client::open(url).unwrap().into(), "tt".into(), TIMEOUT)
+}
+
+fn server_of(connection: &Connection) -> &super::Server {
+    match &connection.servers {
+        Servers::One(server) => server,
+        Servers::Cluster(_) => panic!("a cluster"),
+    }
 }
 
 /// Adds 1, and checks that it does not take for longer than it may.
@@ -266,8 +273,8 @@ async fn timeouts_in_a_row_reopen() {
     let server = Server::start();
     let connection = connect(&server.url());
     add(&connection).await.unwrap();
-    let first = connection.server.session(TIMEOUT);
-    let is_open = || Arc::ptr_eq(&first, &connection.server.session(TIMEOUT));
+    let first = server_of(&connection).session(TIMEOUT);
+    let is_open = || Arc::ptr_eq(&first, &server_of(&connection).session(TIMEOUT));
     for timeouts in [2, 2, 3] {
         assert!(is_open());
         server.freeze();
@@ -288,13 +295,16 @@ async fn dropped_calls_count_as_timeouts() {
     let server = Server::start();
     let connection = connect(&server.url());
     add(&connection).await.unwrap();
-    let first = connection.server.session(TIMEOUT);
+    let first = server_of(&connection).session(TIMEOUT);
     server.freeze();
     for _ in 0..3 {
         let _ = time::timeout(TIMEOUT / 10, add(&connection)).await;
     }
     server.unfreeze();
-    assert!(!Arc::ptr_eq(&first, &connection.server.session(TIMEOUT)));
+    assert!(!Arc::ptr_eq(
+        &first,
+        &server_of(&connection).session(TIMEOUT)
+    ));
 }
 
 #[tokio::test]

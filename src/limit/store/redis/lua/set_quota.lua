@@ -3,4 +3,4 @@
 -- ARGV[2]  the new limits
 
 local reply = 1
-quotas = code .. sub(args, position)
+quotas, changed = code .. sub(args, position), true

@@ -1,0 +1,369 @@
+//! The limits of a provider in a store that several processes share.
+//!
+//! A request is admitted by the local pause, by the local number of requests in flight, and by one
+//! link, which takes from all other limits at once. The meters of this process only observe.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Accounting, Counting, LimitUsage, Provider, Usage,
+    quota::{QuotaTicket, Quotas, StoredLimit, WHOLE},
+};
+use crate::{
+    ai::tokens::{TokenUsage, Tokens},
+    error::{LimitKind, Rejected},
+    http::{Dimension, RateLimits},
+    limit::{
+        algorithm::Mark,
+        engine::WaitQueue,
+        store::{
+            call::{LimitSpec, StateKey},
+            handle::Handle,
+            link::{Link, Marks, Queue, Shortage},
+        },
+    },
+};
+
+/// The limits of a provider in a store.
+#[derive(Debug)]
+pub(super) struct ProviderLink {
+    link: Arc<Link>,
+    queue: Arc<ProviderQueue>,
+    limits: Arc<[StoredLimit]>,
+    accounting: Accounting,
+    /// When units were last charged that the store had not known of.
+    corrected_at: AtomicU64,
+}
+
+/// The limits before a response is learned from.
+pub(super) struct LimitsBefore {
+    limits: Arc<[LimitSpec]>,
+    known: Vec<LimitSpec>,
+}
+
+/// The queue with the units of each limit.
+#[derive(Debug)]
+struct ProviderQueue {
+    wait_queue: Arc<WaitQueue>,
+    limits: Arc<[StoredLimit]>,
+    /// The units that all who wait ask for.
+    units: Box<[AtomicU64]>,
+}
+
+// ===== impl ProviderLink =====
+
+impl ProviderLink {
+    pub(super) fn new(store: Arc<Handle>, name: &str, provider: &Provider) -> Self {
+        let limits: Arc<[StoredLimit]> = StoredLimit::of(provider).into();
+        let specs: Arc<[LimitSpec]> = limits.iter().map(|limit| limit.spec).collect();
+        let limited = specs.iter().filter(|spec| !spec.is_unlimited());
+        let look_again = limited.map(|spec| store.look_again(spec)).min();
+        let queue = Arc::new(ProviderQueue {
+            wait_queue: Arc::new(WaitQueue::new(look_again)),
+            limits: limits.clone(),
+            units: limits.iter().map(|_| AtomicU64::new(0)).collect(),
+        });
+        Self {
+            link: Link::new(store, StateKey::of_name(name), specs, queue.clone()),
+            queue,
+            accounting: provider.accounting(),
+            corrected_at: AtomicU64::new(0),
+            limits,
+        }
+    }
+
+    pub(super) fn limits(&self) -> Arc<[StoredLimit]> {
+        self.limits.clone()
+    }
+
+    pub(super) fn wait_queue(&self) -> Arc<WaitQueue> {
+        self.queue.wait_queue.clone()
+    }
+
+    /// Returns how long a request may wait for a reply beside its maximum wait.
+    pub(super) fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
+        // Only a response frees a place in flight.
+        match is_unknown && rejected.limit() != LimitKind::Quota(Dimension::Concurrency) {
+            true => self.link.timeout(),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Takes from all limits for a new request.
+    pub(super) fn enter(
+        &self,
+        quotas: &mut Quotas,
+        tokens: Tokens,
+        max_wait: Duration,
+        now: u64,
+    ) -> Result<(QuotaTicket, Box<[Mark]>), Rejected> {
+        let cost = self.cost(tokens);
+        self.room_beside(quotas, tokens, Some(WHOLE), now)?;
+        if !quotas.has_no_queue() {
+            let wait = self.link.wait_behind(&cost);
+            return Err(Rejected::too_long(self.kind(0), Duration::ZERO, wait));
+        }
+        let marks = self.link.take(&cost, max_wait);
+        let marks = marks.map_err(|shortage| self.rejected(shortage, &cost))?;
+        Ok((quotas.admit(tokens, now, false), boxed(marks)))
+    }
+
+    /// Returns whether the head of the queue has room, and asks for it if not.
+    pub(super) fn look(
+        &self,
+        quotas: &mut Quotas,
+        tokens: Tokens,
+        now: u64,
+    ) -> Result<(), Rejected> {
+        self.room_beside(quotas, tokens, None, now)?;
+        let cost = self.cost(tokens);
+        let looked = self.link.look(&cost);
+        looked.map_err(|shortage| self.rejected(shortage, &cost))
+    }
+
+    /// Takes from all limits for the head of the queue.
+    pub(super) fn take_in_turn(
+        &self,
+        quotas: &mut Quotas,
+        tokens: Tokens,
+        now: u64,
+    ) -> Option<(QuotaTicket, Box<[Mark]>)> {
+        self.room_beside(quotas, tokens, None, now).ok()?;
+        let marks = self.link.take_in_turn(&self.cost(tokens))?;
+        Some((quotas.admit(tokens, now, true), boxed(marks)))
+    }
+
+    /// Returns the expected wait, if it is known, behind the whole queue.
+    pub(super) fn outlook(
+        &self,
+        quotas: &mut Quotas,
+        tokens: Tokens,
+        share: u64,
+        now: u64,
+    ) -> Result<Option<Duration>, Rejected> {
+        let beside = quotas.outlook(tokens, share, now)?;
+        let wait = self.link.wait_behind(&self.cost(tokens));
+        Ok(beside.and_then(|beside| Some(beside.max(wait?))))
+    }
+
+    /// Returns whether there is room in all that the store does not count.
+    fn room_beside(
+        &self,
+        quotas: &mut Quotas,
+        tokens: Tokens,
+        share: Option<u64>,
+        now: u64,
+    ) -> Result<(), Rejected> {
+        let paused = self.link.paused();
+        if !paused.is_zero() {
+            quotas.pause_with_others(paused, now);
+        }
+        quotas.fits(tokens)?;
+        let (decision, limit) = quotas.due(tokens, now, share);
+        decision.or_reject(limit, 0, 0)
+    }
+
+    /// Returns what a request takes. A limit that was learned admits larger ones, since the
+    /// provider may accept them.
+    fn cost(&self, tokens: Tokens) -> Vec<u64> {
+        let limits = self.link.limits();
+        let costs = self.limits.iter().zip(limits.iter());
+        let costs = costs.map(|(limit, applies)| match limit.cost(tokens) {
+            cost if limit.spec == *applies => cost,
+            cost => cost.min(applies.capacity()),
+        });
+        costs.collect()
+    }
+
+    fn kind(&self, n: usize) -> LimitKind {
+        LimitKind::Quota(self.limits[n].dimension)
+    }
+
+    fn rejected(&self, shortage: Shortage, cost: &[u64]) -> Rejected {
+        let n = shortage.limit();
+        shortage.rejection(self.kind(n), cost[n], self.link.capacity(n))
+    }
+
+    /// Settles what a request has taken to its usage; `None` keeps what was reserved.
+    pub(super) fn settle(&self, marks: &[Mark], usage: Option<TokenUsage>) {
+        let (limits, counting) = (self.link.limits(), self.accounting.counting());
+        let (mut unused, mut more) = (marks.to_vec(), vec![0; marks.len()]);
+        for (n, limit) in self.limits.iter().enumerate() {
+            let cost = marks[n].cost;
+            let used = usage.map_or(cost, |usage| self.accounting.used(limit.dimension, usage));
+            // A response costs at most the whole limit, whatever usage it reports.
+            let used = used.min(limits[n].capacity().max(cost));
+            (unused[n].cost, more[n]) = match counting {
+                _ if limit.dimension == Dimension::Requests => (0, 0),
+                Counting::Admission => (0, 0),
+                Counting::Settled => (cost.saturating_sub(used), used.saturating_sub(cost)),
+                Counting::Completion => (cost, used),
+            };
+        }
+        self.give_back(&unused);
+        let since = (counting == Counting::Settled).then_some(marks);
+        self.charge(since, &more);
+    }
+
+    /// Gives everything back, since the request was not sent.
+    pub(super) fn refund(&self, marks: &[Mark]) {
+        self.give_back(marks);
+    }
+
+    /// Gives back what a request has not used that the provider rejected with the limits `told`.
+    ///
+    /// If these report more used units than the store knows of, others use the API key, or the
+    /// provider counts more tokens. The difference is charged, once: rejections of requests that
+    /// were admitted before are about the same units.
+    pub(super) fn refuse(
+        &self,
+        quotas: &Quotas,
+        ticket: &QuotaTicket,
+        marks: &[Mark],
+        told: &RateLimits,
+        now: u64,
+    ) {
+        let mut unused = marks.to_vec();
+        for (n, mark) in unused.iter_mut().enumerate() {
+            if !quotas.returns_after_rejection(n, !told.is_empty()) {
+                mark.cost = 0;
+            }
+        }
+        let usage = self.link.usage();
+        self.give_back(&unused);
+        // Relaxed: the quotas are locked.
+        if ticket.at() < self.corrected_at.load(Ordering::Relaxed) {
+            return;
+        }
+        let limits = self.link.limits();
+        let mut more = vec![0; marks.len()];
+        for (n, used) in quotas.reported_use(told) {
+            if limits[n].is_unlimited() {
+                // It is learned now, with all that is used.
+                continue;
+            }
+            let known = usage.as_ref().and_then(|usage| usage.used.get(n));
+            let known = known.map_or(u64::MAX, |known| known.units);
+            more[n] = used.saturating_sub(known.saturating_sub(unused[n].cost));
+        }
+        if self.charge(Some(marks), &more) {
+            self.corrected_at
+                .store(now.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    fn give_back(&self, marks: &[Mark]) {
+        if marks.iter().any(|mark| mark.cost > 0) {
+            self.link.refund(marks);
+        }
+    }
+
+    /// Charges units that count since those of `since`, or since now. Returns whether there are
+    /// any.
+    fn charge(&self, since: Option<&[Mark]>, units: &[u64]) -> bool {
+        let is_any = units.iter().any(|units| *units > 0);
+        if is_any {
+            self.link.charge(since, units);
+        }
+        is_any
+    }
+
+    /// Adopts what other processes have learned, before a response is learned from.
+    pub(super) fn before_learning(&self, quotas: &mut Quotas, now: u64) -> LimitsBefore {
+        let (limits, usage) = (self.link.limits(), self.link.usage());
+        let of_requests = |limit: &StoredLimit| limit.dimension == Dimension::Requests;
+        let place = self.limits.iter().position(of_requests).unwrap_or(0);
+        let requests = usage.and_then(|usage| usage.used.get(place).copied());
+        let known = quotas.adopt(&limits, requests.map(|used| used.units), now);
+        LimitsBefore { limits, known }
+    }
+
+    /// Tells other processes what was learned from a response with the limits `told`, and the pause
+    /// that it has begun.
+    pub(super) fn learned(&self, quotas: &mut Quotas, before: &LimitsBefore, told: &RateLimits) {
+        let learned = quotas.learned(&before.known, &before.limits, told);
+        if learned[..] != before.limits[..] {
+            self.link.set_limits(&learned);
+            // Without a limit nothing was counted.
+            let mut used = vec![0; learned.len()];
+            for (n, units) in quotas.reported_use(told) {
+                if before.limits[n].is_unlimited() {
+                    used[n] = units;
+                }
+            }
+            self.charge(None, &used);
+        }
+        if let Some(pause) = quotas.take_pause() {
+            self.link.pause(pause);
+        }
+    }
+
+    /// Returns `usage` with the limits that the store counts as it has said last.
+    pub(super) fn shown(&self, mut usage: Usage) -> Usage {
+        let Some(all) = self.link.usage() else {
+            return usage;
+        };
+        let limits = self.limits.iter().zip(all.limits.iter().zip(&all.used));
+        let known = limits.filter(|(_, (applies, _))| StoredLimit::is_known(applies));
+        let stored = known.map(|(limit, (applies, used))| LimitUsage {
+            dimension: limit.dimension,
+            period: Some(Duration::from_nanos(limit.period)),
+            limit: limit.units(applies),
+            ours: limit.units(applies),
+            used: used.units,
+            reserved: 0,
+            resets_in: used.resets_in.saturating_sub(all.age),
+        });
+        let is_local = |usage: &&LimitUsage| {
+            let mut limits = self.limits.iter();
+            !limits.any(|limit| limit.is_shown_as(usage))
+        };
+        let local: Vec<_> = usage.limits().filter(is_local).copied().collect();
+        let mut limits = stored.chain(local);
+        usage.limits.fill_with(|| limits.next());
+        usage
+    }
+
+    pub(super) fn join(&self, tokens: Tokens) {
+        for (limit, units) in self.queue.limits.iter().zip(&self.queue.units) {
+            units.fetch_add(limit.cost(tokens), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn leave(&self, tokens: Tokens) {
+        for (limit, units) in self.queue.limits.iter().zip(&self.queue.units) {
+            units.fetch_sub(limit.cost(tokens), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.link.close();
+    }
+}
+
+// ===== impl ProviderQueue =====
+
+impl Queue for ProviderQueue {
+    fn units(&self, limit: usize) -> u64 {
+        // Relaxed: a lone number.
+        self.units[limit].load(Ordering::Relaxed)
+    }
+
+    fn wake_head(&self) {
+        self.wait_queue.wake_head();
+    }
+}
+
+fn boxed(marks: Marks) -> Box<[Mark]> {
+    match marks {
+        Marks::One(mark) => Box::new([mark]),
+        Marks::Several(marks) => marks,
+    }
+}

@@ -1,0 +1,140 @@
+use std::{sync::Arc, time::Duration};
+
+use super::ClientLinks;
+use crate::limit::{
+    engine::WaitQueue,
+    key::ClientKey,
+    per_key::kind::Kind,
+    store::{
+        call::{LimitSpec, StateKey},
+        link::{Link, Marks, Shortage},
+    },
+};
+
+/// A client that is in use.
+#[derive(Debug)]
+pub(super) struct ClientLink {
+    pub(super) key: ClientKey,
+    pub(super) link: Arc<Link>,
+    pub(super) queue: Arc<WaitQueue>,
+    pub(super) limits: Arc<[LimitSpec]>,
+    /// Whether new clients share it.
+    pub(super) is_shared: bool,
+}
+
+// ===== impl ClientLink =====
+
+impl ClientLink {
+    pub(super) fn new<K: Kind>(
+        links: &ClientLinks<K>,
+        key: ClientKey,
+        limits: Arc<[LimitSpec]>,
+    ) -> Arc<Self> {
+        let look_again = limits.iter().map(|limit| links.store.look_again(limit));
+        let queue = Arc::new(WaitQueue::new(look_again.min()));
+        Self::with(links, key, queue, limits, false)
+    }
+
+    /// Creates what new clients share.
+    pub(super) fn newcomers<K: Kind>(
+        links: &ClientLinks<K>,
+        key: ClientKey,
+        limits: Arc<[LimitSpec]>,
+    ) -> Arc<Self> {
+        // They look whether there is room again, and find what their own link was granted then:
+        // twice in a hold.
+        let look_again = limits.iter().map(|limit| links.store.look_again(limit) / 4);
+        let queue = Arc::new(WaitQueue::new(look_again.min()));
+        Self::with(links, key, queue, limits, true)
+    }
+
+    /// Sets the limits. The same link has them for all who use it.
+    pub(super) fn with_limits(&self, limits: Arc<[LimitSpec]>) -> Arc<Self> {
+        self.link.set_limits(&limits);
+        Arc::new(Self {
+            key: self.key,
+            link: self.link.clone(),
+            queue: self.queue.clone(),
+            limits,
+            is_shared: self.is_shared,
+        })
+    }
+
+    fn with<K: Kind>(
+        links: &ClientLinks<K>,
+        key: ClientKey,
+        queue: Arc<WaitQueue>,
+        limits: Arc<[LimitSpec]>,
+        is_shared: bool,
+    ) -> Arc<Self> {
+        let state = StateKey {
+            name: links.name.clone(),
+            client: Some(key.digest(&links.name)),
+        };
+        let link = Link::new(links.store.clone(), state, limits.clone(), queue.clone());
+        Arc::new(Self {
+            key,
+            link,
+            queue,
+            limits,
+            is_shared,
+        })
+    }
+
+    /// Returns whether a request needs it, or the link knows what the store does not. Requests
+    /// begin to need it only under the lock under which this is called.
+    pub(super) fn is_in_use(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || self.queue.waiting() > 0 || !self.link.is_idle()
+    }
+
+    /// Takes `cost` units of each limit now.
+    pub(super) fn take(&self, cost: u64, max_wait: Duration) -> Result<Marks, Shortage> {
+        if self.queue.is_idle() || cost == 0 {
+            return self.each(cost, |costs| self.link.take(costs, max_wait));
+        }
+        let exceeds = |limit: &LimitSpec| cost > limit.capacity();
+        if let Some(limit) = self.limits.iter().position(exceeds) {
+            return Err(Shortage::Never { limit });
+        }
+        let taken = self.each(cost, |costs| self.link.take_besides(costs));
+        taken.ok_or_else(|| {
+            let wait = self.each(cost, |costs| self.link.wait_behind(costs));
+            wait.map_or(Shortage::Reply, |wait| Shortage::Wait { limit: 0, wait })
+        })
+    }
+
+    pub(super) fn look(&self, cost: u64) -> Result<(), Shortage> {
+        self.each(cost, |costs| self.link.look(costs))
+    }
+
+    pub(super) fn take_in_turn(&self, cost: u64) -> Option<Marks> {
+        self.each(cost, |costs| self.link.take_in_turn(costs))
+    }
+
+    /// Adds units that were used in addition to what was granted.
+    pub(super) fn charge(&self, units: u64) {
+        self.each(units, |units| self.link.charge(None, units));
+    }
+
+    /// Returns what is used of each limit, and the time until nothing is, as far as this process
+    /// knows.
+    pub(super) fn used(&self) -> impl Iterator<Item = (u64, Duration)> {
+        let limits = 0..self.limits.len();
+        let used = limits.map_while(|limit| self.link.used(limit));
+        used.map(|used| (used.units, used.resets_in))
+    }
+
+    /// Returns the units that are used of the limit of which the most are.
+    pub(super) fn most_used(&self) -> u64 {
+        self.used().map(|(units, _)| units).max().unwrap_or(0)
+    }
+
+    /// Calls `call` with the same cost for each limit.
+    fn each<T>(&self, cost: u64, call: impl FnOnce(&[u64]) -> T) -> T {
+        match self.limits.len() {
+            1 => call(&[cost]),
+            2 => call(&[cost; 2]),
+            several => call(&vec![cost; several]),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Limits of clients that several processes share: each client that is in use has a [`Link`].
+//!
+//! A client whose limits are as if unused needs no link. It is dropped with a beat of the store, or
+//! if there is no room for a new one.
+
+mod admission;
+mod client;
+mod ticket;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hashbrown::HashTable;
+use tokio::time::Instant;
+
+use self::client::ClientLink;
+pub(super) use self::ticket::LinkTicket;
+use super::{by_key::Demand, kind::Kind};
+use crate::{
+    error::{LimitKind, Rejected},
+    limit::{
+        engine::{Patience, Waiter},
+        key::ClientKey,
+        store::{
+            call::LimitSpec,
+            handle::{Handle, LeaveFuture, StoreMember},
+        },
+    },
+    sync::unpoisoned,
+};
+
+const SHARDS: usize = 64;
+
+/// How many shards are searched for idle clients with each beat.
+const SHARDS_A_BEAT: usize = 8;
+
+/// The shortest time between two searches of a shard that is full.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The clients of a limiter that are in use.
+pub(super) struct ClientLinks<K: Kind> {
+    store: Arc<Handle>,
+    name: Arc<str>,
+    rules: RwLock<Rules<K>>,
+    shards: Box<[Mutex<Shard>]>,
+    hashers: RandomState,
+    max_keys: usize,
+    /// The number of clients.
+    keys: AtomicUsize,
+    /// Where the search for idle clients continues.
+    next_shard: AtomicUsize,
+    is_closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Shard {
+    clients: HashTable<Arc<ClientLink>>,
+    /// What new clients share if there is no room for them.
+    newcomers: Option<Arc<ClientLink>>,
+    searched: Option<Instant>,
+}
+
+/// The limits of each client that has none of its own.
+struct Rules<K: Kind> {
+    plan: K::Plan,
+    names: K::Names,
+    rule: K::Rule,
+    limits: Arc<[LimitSpec]>,
+}
+
+// ===== impl ClientLinks =====
+
+impl<K: Kind> ClientLinks<K> {
+    pub(super) fn new(
+        store: Arc<Handle>,
+        name: Arc<str>,
+        (plan, names): (K::Plan, K::Names),
+        max_keys: usize,
+    ) -> Arc<Self> {
+        let links = Arc::new(Self {
+            store,
+            name,
+            rules: RwLock::new(Rules::new(plan, names)),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
+            hashers: RandomState::new(),
+            max_keys,
+            keys: AtomicUsize::new(0),
+            next_shard: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+        });
+        let member: Arc<dyn StoreMember> = links.clone();
+        links.store.add(&member);
+        links
+    }
+
+    /// Creates the clients of another limiter of the same name.
+    pub(super) fn with<K2: Kind>(
+        &self,
+        limits: (K2::Plan, K2::Names),
+        max_keys: usize,
+    ) -> Arc<ClientLinks<K2>> {
+        ClientLinks::new(self.store.clone(), self.name.clone(), limits, max_keys)
+    }
+
+    /// Sets the limits of each client that has none of its own.
+    pub(super) fn set_limits(&self, plan: K::Plan, names: K::Names) {
+        *unpoisoned(self.rules.write()) = Rules::new(plan, names);
+        // Each client gets its new limits with its next look.
+        self.wake();
+    }
+
+    /// Returns the client of a request, or the one that new clients share.
+    fn client(&self, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
+        let hash = self.hash(&demand.counted_key());
+        self.client_in(&mut self.lock(hash), hash, demand)
+    }
+
+    fn client_in(&self, shard: &mut Shard, hash: u64, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
+        let rules = unpoisoned(self.rules.read());
+        let key = demand.counted_key();
+        if let Some(client) = shard.clients.find_mut(hash, |client| client.key == key) {
+            if let Some(limits) = rules.change(&client.limits, demand.plan) {
+                *client = client.with_limits(limits);
+            }
+            return client.clone();
+        }
+        if self.make_room(shard) {
+            let limits = rules.change(&[], demand.plan);
+            let client = ClientLink::new(self, key, limits.unwrap_or_default());
+            let rehash = |client: &Arc<ClientLink>| self.hash(&client.key);
+            shard.clients.insert_unique(hash, client.clone(), rehash);
+            return client;
+        }
+        // By the limits of all: larger ones would use up what others share.
+        let shared = shard.newcomers.get_or_insert_with(|| {
+            let number = self.number(hash) as u64;
+            ClientLink::newcomers(self, ClientKey::newcomers(number), rules.limits.clone())
+        });
+        if let Some(limits) = rules.change(&shared.limits, None) {
+            *shared = shared.with_limits(limits);
+        }
+        shared.clone()
+    }
+
+    /// Counts one more client, if there is room for it.
+    fn make_room(&self, shard: &mut Shard) -> bool {
+        let now = Instant::now();
+        if self.keys() >= self.max_keys && shard.searched.is_none_or(|at| now - at >= PAUSE) {
+            shard.searched = Some(now);
+            self.drop_idle(shard);
+        }
+        let one_more = |keys| (keys < self.max_keys).then(|| keys + 1);
+        let relaxed = Ordering::Relaxed;
+        self.keys.fetch_update(relaxed, relaxed, one_more).is_ok()
+    }
+
+    fn drop_idle(&self, shard: &mut Shard) {
+        let before = shard.clients.len();
+        shard.clients.retain(|client| client.is_in_use());
+        let dropped = before - shard.clients.len();
+        self.keys.fetch_sub(dropped, Ordering::Relaxed);
+        if shard.clients.len() < shard.clients.capacity() / 4 {
+            let few = shard.clients.len() * 2;
+            shard
+                .clients
+                .shrink_to(few, |client| self.hash(&client.key));
+        }
+        shard.newcomers.take_if(|client| !client.is_in_use());
+    }
+
+    /// Joins the queue of a client.
+    pub(super) fn join(
+        &self,
+        demand: &Demand<K::Plan>,
+        patience: Patience,
+    ) -> Result<Waiter, Rejected> {
+        let hash = self.hash(&demand.counted_key());
+        // Under the lock, so that the client is not dropped meanwhile.
+        let shard = &mut *self.lock(hash);
+        let client = self.client_in(shard, hash, demand);
+        if self.is_closed.load(Ordering::Relaxed) {
+            client.queue.close();
+        }
+        Waiter::join(client.queue.clone(), demand.cost, patience)
+    }
+
+    /// Rejects queued and new requests in this process from now on, and returns what was granted.
+    pub(super) fn close(&self) {
+        // A request that joins a queue has done so before, or sees the flag: both happen under the
+        // lock of its shard.
+        self.is_closed.store(true, Ordering::Relaxed);
+        for client in self.all() {
+            client.queue.close();
+            client.link.close();
+        }
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Returns the units that a client has in use, as far as this process knows.
+    pub(super) fn used(&self, key: ClientKey) -> u64 {
+        let hash = self.hash(&key);
+        let client = {
+            let shard = self.lock(hash);
+            let found = shard.clients.find(hash, |client| client.key == key);
+            found.cloned()
+        };
+        client.map_or(0, |client| client.most_used())
+    }
+
+    /// Shows each client that is in use here, and the units that it has in use.
+    pub(super) fn each(&self, mut show: impl FnMut(ClientKey, u64)) {
+        for shard in &self.shards {
+            for client in &unpoisoned(shard.lock()).clients {
+                show(client.key, client.most_used());
+            }
+        }
+    }
+
+    /// Returns all clients, and those that new clients share.
+    fn all(&self) -> Vec<Arc<ClientLink>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = unpoisoned(shard.lock());
+            all.extend(shard.clients.iter().chain(&shard.newcomers).cloned());
+        }
+        all
+    }
+
+    /// Returns the longest that a request waits for a reply.
+    pub(super) fn timeout(&self) -> Duration {
+        self.store.timeout()
+    }
+
+    fn hash(&self, key: &ClientKey) -> u64 {
+        let mut hasher = self.hashers.build_hasher();
+        hasher.write(key.bytes());
+        hasher.finish()
+    }
+
+    /// Returns the number of the shard of a hash, by bits that hashbrown does not use.
+    fn number(&self, hash: u64) -> usize {
+        (hash >> 16) as usize % self.shards.len()
+    }
+
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        unpoisoned(self.shards[self.number(hash)].lock())
+    }
+
+    fn wake(&self) {
+        for client in self.all() {
+            client.queue.wake_head();
+        }
+    }
+}
+
+impl<K: Kind> StoreMember for ClientLinks<K> {
+    fn wake(&self) {
+        self.wake();
+    }
+
+    /// Looks for clients that are idle. What clients have taken is not reported again.
+    fn check_in(self: Arc<Self>) {
+        let first = self.next_shard.fetch_add(SHARDS_A_BEAT, Ordering::Relaxed);
+        for number in first..first + SHARDS_A_BEAT {
+            let shard = &mut *unpoisoned(self.shards[number % SHARDS].lock());
+            self.drop_idle(shard);
+        }
+    }
+
+    fn leave(self: Arc<Self>) -> LeaveFuture {
+        Box::pin(async move {
+            for client in self.all() {
+                // Otherwise each would wait for the timeout.
+                if self.store.status().is_connected {
+                    client.link.clone().leave().await;
+                }
+            }
+        })
+    }
+}
+
+impl<K: Kind> fmt::Debug for ClientLinks<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLinks")
+            .field("name", &self.name)
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Rules =====
+
+impl<K: Kind> Rules<K> {
+    fn new(plan: K::Plan, names: K::Names) -> Self {
+        let mut limits = Vec::new();
+        K::each_limit(plan, names, &mut |limit| limits.push(limit.spec));
+        Self {
+            plan,
+            names,
+            rule: K::rule(plan, names),
+            limits: limits.into(),
+        }
+    }
+
+    /// Returns the limits of a client with this plan, if it has others.
+    fn change(&self, limits: &[LimitSpec], plan: Option<K::Plan>) -> Option<Arc<[LimitSpec]>> {
+        let Some(plan) = plan else {
+            return (*limits != *self.limits).then(|| self.limits.clone());
+        };
+        let (mut number, mut is_same) = (0, true);
+        K::each_limit(plan, self.names, &mut |limit| {
+            is_same &= limits.get(number) == Some(&limit.spec);
+            number += 1;
+        });
+        (!is_same).then(|| Self::new(plan, self.names).limits)
+    }
+
+    /// Returns the kind and the name of the limit with this number.
+    fn limit(&self, number: usize) -> (LimitKind, Option<&'static str>) {
+        let (mut left, mut found) = (number, (K::LIMIT, K::name(&self.rule)));
+        K::each_limit(self.plan, self.names, &mut |limit| {
+            if left == 0 {
+                found = (limit.limit, Some(limit.name));
+            }
+            left = left.wrapping_sub(1);
+        });
+        found
+    }
+
+    fn rule(&self, plan: Option<K::Plan>) -> K::Rule {
+        plan.map_or(self.rule, |plan| K::rule(plan, self.names))
+    }
+}

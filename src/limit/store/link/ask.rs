@@ -1,0 +1,316 @@
+//! A call for the first request in the queue, and for as much of the queue behind it as fits.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{runtime, time::Instant};
+
+use super::{
+    Asker, Link,
+    settle::add_charge,
+    state::{PendingReport, State, StoreWait, shortest_hold},
+};
+use crate::limit::{
+    nanos,
+    store::{
+        call::{Call, Outcome, Reply, StoreError, Take, TakeReply},
+        constants,
+        pot::{Grant, Marks},
+    },
+};
+
+/// What the first request in the queue asks for.
+struct Ask {
+    asker: Asker,
+    cost: Vec<u64>,
+    more: Vec<u64>,
+}
+
+/// A call that was sent.
+struct SentAsk {
+    cost: Vec<u64>,
+    wanted: Vec<u64>,
+    hold: Duration,
+    at: Instant,
+    charged: Vec<(usize, u64, u64)>,
+    pause: Option<Instant>,
+}
+
+/// Ends a call that is under way, without a reply if it is dropped before.
+struct AskGuard {
+    link: Arc<Link>,
+    /// Not if the runtime has ended before.
+    has_begun: bool,
+}
+
+// ===== impl Link =====
+
+impl Link {
+    /// Sends a call in a task of its own, unless one is under way.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        state: &mut State,
+        cost: &[u64],
+        asker: Asker,
+        now: Instant,
+    ) {
+        let Ok(runtime) = runtime::Handle::try_current() else {
+            return;
+        };
+        // Acquire and release: the next call sees what the one before has noted.
+        if self.is_asking.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let mut guard = AskGuard {
+            link: self.clone(),
+            has_begun: false,
+        };
+        let cost = state.limits.iter().zip(cost);
+        let cost: Vec<_> = cost.map(|(limit, cost)| limit.cost(*cost)).collect();
+        let more = match cost.iter().all(|cost| *cost == 0) {
+            true => vec![0; cost.len()],
+            false => self.more(state, &cost, asker, now),
+        };
+        let ask = Ask { asker, cost, more };
+        runtime.spawn(async move {
+            guard.has_begun = true;
+            let link = guard.link.clone();
+            link.run(ask).await;
+            drop(guard);
+            // What came while it was under way.
+            let mut state = link.state();
+            if state.must_tell_now() {
+                link.tell(&mut state, Instant::now());
+            }
+            if link.must_sweep(&state) {
+                link.sweep();
+            }
+        });
+    }
+
+    /// Returns the units for the queue behind a request of `cost`, and ahead of need.
+    fn more(&self, state: &mut State, cost: &[u64], asker: Asker, now: Instant) -> Vec<u64> {
+        let limits = state.limits.clone();
+        let more = limits.iter().zip(cost).enumerate();
+        let more = more.map(|(number, (limit, cost))| {
+            let queued = match asker {
+                Asker::New(_) => self.queue.units(number),
+                Asker::Head => self.queue.units(number).saturating_sub(*cost),
+            };
+            let ahead = state.pace.units(number, now, state.hold);
+            let ahead = ahead.min(limit.capacity() / constants::AHEAD);
+            limit.cost(queued.saturating_add(ahead).min(limit.capacity()))
+        });
+        more.collect()
+    }
+
+    /// Returns a call that takes `cost` units, and `more`, and nothing else.
+    pub(super) fn call(
+        &self,
+        state: &mut State,
+        cost: Vec<u64>,
+        more: Vec<u64>,
+        asker: Asker,
+        now: Instant,
+    ) -> Take {
+        let timeout = self.timeout();
+        let look_again = constants::look_again(Duration::MAX, state.hold, timeout);
+        let at = state.store_time(now);
+        let mut history = state.history.iter_mut();
+        let is_used = history.any(|history| !history.is_empty_at(at));
+        let age = now.saturating_duration_since(state.clock.0);
+        // A client that is lost starts anew.
+        let version = state.version.filter(|_| !self.is_client());
+        Take {
+            key: self.key.clone(),
+            limits: self.limits_to_send(state),
+            process: self.id,
+            cost,
+            more,
+            hold: state.hold,
+            is_in_turn: matches!(asker, Asker::Head),
+            patience: match asker {
+                Asker::New(max_wait) => max_wait,
+                Asker::Head => self.queue.patience(),
+            },
+            claim: look_again.saturating_add(timeout),
+            not_after: state.version.map(|_| at.saturating_add(nanos(timeout))),
+            seen: version.filter(|_| is_used || age < constants::KEPT),
+            grace: constants::grace(timeout),
+            returned: Vec::new(),
+            charged: Vec::new(),
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Returns the wait of requests that take `cost` or more of a limit.
+    fn wait(
+        &self,
+        state: &State,
+        (limit, wait): (usize, Duration),
+        cost: u64,
+        now: Instant,
+    ) -> StoreWait {
+        let wait = wait.max(constants::floor(state.hold));
+        // There may be many clients, so each asks when it may have something.
+        let again = match self.is_client() {
+            true => wait,
+            false => constants::look_again(wait, state.hold, self.timeout()),
+        };
+        StoreWait {
+            limit,
+            cost,
+            until: constants::later(now, wait),
+            again: constants::later(now, again),
+        }
+    }
+
+    async fn run(&self, ask: Ask) {
+        let result = match self.prepare().await {
+            Ok(()) => self.carry_out(ask).await,
+            error => error,
+        };
+        match result {
+            // The store has forgotten the limits.
+            Ok(()) if self.state().report == Some(PendingReport::All) => {
+                let _unknown = self.prepare().await;
+            }
+            Err(StoreError::Unreadable(_)) => {
+                let mut state = self.state();
+                let before = state.broken.map_or(Duration::ZERO, |(_, backoff)| backoff);
+                let backoff = constants::backoff(before, self.timeout());
+                state.broken = Some((constants::later(Instant::now(), backoff), backoff));
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes a call that takes nothing.
+    pub(super) async fn hear_only(&self) -> Result<(), StoreError> {
+        let nothing = vec![0; self.code.len()];
+        let ask = Ask {
+            asker: Asker::New(Duration::ZERO),
+            cost: nothing.clone(),
+            more: nothing,
+        };
+        self.carry_out(ask).await
+    }
+
+    async fn carry_out(&self, ask: Ask) -> Result<(), StoreError> {
+        let (take, sent) = self.take_to_send(ask);
+        let reply = self.handle.call(Call::Take(take)).await;
+        let mut state = self.state();
+        match reply {
+            Ok(Reply::Take(taken)) => {
+                self.hear(&mut state, taken, &sent);
+                return Ok(());
+            }
+            // The store may not have heard of it.
+            _ => sent.charged.into_iter().for_each(|charged| {
+                add_charge(&mut state.charged, charged);
+            }),
+        }
+        reply.and(Err(StoreError::Unreadable("another reply".into())))
+    }
+
+    /// Returns the call, which also gives back what is left in the pot.
+    fn take_to_send(&self, ask: Ask) -> (Take, SentAsk) {
+        let Ask { asker, cost, more } = ask;
+        let mut state = self.state();
+        let at = Instant::now();
+        let has_lapsed = state.pot.until().is_some_and(|until| until <= at);
+        if has_lapsed || cost.iter().any(|cost| *cost > 0) {
+            state.empty_pot();
+        }
+        let both = cost.iter().zip(&more);
+        let mut sent = SentAsk {
+            cost: cost.clone(),
+            wanted: both
+                .map(|(cost, more)| cost.saturating_add(*more))
+                .collect(),
+            hold: state.hold,
+            at,
+            charged: Vec::new(),
+            pause: state.new_pause,
+        };
+        let mut take = self.call(&mut state, cost, more, asker, at);
+        let pause = sent.pause.map(|until| until.saturating_duration_since(at));
+        take.pause = pause.unwrap_or_default();
+        // Before a report the store may not know of what comes back.
+        if state.report.is_none() && state.sent_report.is_none() {
+            take.returned = std::mem::take(&mut state.returned);
+            take.charged = std::mem::take(&mut state.charged);
+            sent.charged = take.charged.clone();
+        }
+        (take, sent)
+    }
+
+    /// Notes the reply.
+    fn hear(&self, state: &mut State, mut taken: TakeReply, sent: &SentAsk) {
+        let now = Instant::now();
+        let code = Some(&self.code).filter(|_| !self.is_client());
+        state.note(&mut taken, sent.at, code, self.timeout());
+        state.new_pause = state.new_pause.filter(|pause| Some(*pause) != sent.pause);
+        let slowest = taken.slowest;
+        match taken.outcome {
+            Outcome::Granted { marks, more_in } => {
+                let marks = Marks::from(marks);
+                if marks.have_units() {
+                    state.told = None;
+                    let mut both = marks.iter().zip(&sent.wanted);
+                    if both.any(|(mark, wanted)| mark.cost < *wanted) {
+                        state.told = Some(self.wait(state, (slowest, more_in), 1, now));
+                    }
+                    self.granted(state, marks, taken.now, sent, now);
+                }
+            }
+            Outcome::Wait(wait) => {
+                let cost = sent.cost.get(slowest).copied().unwrap_or(0);
+                state.told = Some(self.wait(state, (slowest, wait), cost, now));
+            }
+            // The capacity has changed, which the next look finds.
+            Outcome::Never | Outcome::TooLate => {}
+            Outcome::Lost(closed) => state.lost(closed),
+        }
+    }
+
+    /// Puts a grant into the pot.
+    fn granted(&self, state: &mut State, marks: Marks, at: u64, sent: &SentAsk, now: Instant) {
+        let (timeout, hold) = (self.timeout(), sent.hold);
+        state.empty_pot();
+        let until = constants::later(sent.at, hold);
+        if until <= now {
+            // They count from an instant on that has passed, so none may start any more.
+            for (limit, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cost > 0) {
+                state.give_back(limit, *mark);
+            }
+            state.told = None;
+            state.hold = hold.saturating_mul(2).min(constants::longest_hold(timeout));
+            return;
+        }
+        if now.saturating_duration_since(sent.at) < hold / 4 {
+            state.hold = (hold / 2).max(shortest_hold(&state.limits, timeout));
+        }
+        let grant = Grant {
+            marks,
+            taken_at: at,
+            until,
+            is_local: false,
+        };
+        state.put(grant, now);
+    }
+}
+
+// ===== impl AskGuard =====
+
+impl Drop for AskGuard {
+    fn drop(&mut self) {
+        self.link.is_asking.store(false, Ordering::Release);
+        // Otherwise a request that looks again would ask again at once, without end.
+        if self.has_begun {
+            self.link.queue.wake_head();
+        }
+    }
+}

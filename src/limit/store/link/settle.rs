@@ -1,0 +1,264 @@
+//! What is given back, charged, or told besides what is asked for.
+
+use std::{
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    time::{Instant, sleep_until},
+};
+
+use super::{Asker, Link, state::State};
+use crate::limit::{
+    algorithm::Mark,
+    store::{
+        call::LimitSpec,
+        constants,
+        handle::{LeaveFuture, StoreMember},
+    },
+};
+
+/// Ends the sweep if its runtime ends.
+struct SweepGuard(Weak<Link>);
+
+// ===== impl Link =====
+
+impl Link {
+    /// Gives units back that a request did not use.
+    pub(crate) fn refund(self: &Arc<Self>, marks: &[Mark]) {
+        let now = Instant::now();
+        let mut state = self.state();
+        for (limit, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cost > 0) {
+            let is_window = matches!(state.limits.get(limit), Some(LimitSpec::Window { .. }));
+            // When units of a bucket were taken is not known. They stay until they have refilled.
+            if let Some(history) = state.history.get_mut(limit).filter(|_| is_window) {
+                history.remove(mark.at, mark.cost);
+            }
+            let at = state.store_time(now);
+            if let Some(local) = &mut state.local {
+                local.give_back(limit, mark, at);
+            }
+            state.give_back(limit, *mark);
+        }
+        let again = constants::later(now, constants::floor(state.hold));
+        if let Some(told) = &mut state.told {
+            told.again = told.again.min(again);
+        }
+        drop(state);
+        self.sweep();
+    }
+
+    /// Adds units that were used in addition to what was granted, and count from `marks` on, or
+    /// from now.
+    pub(crate) fn charge(self: &Arc<Self>, since: Option<&[Mark]>, units: &[u64]) {
+        let mut state = self.state();
+        let now = state.store_time(Instant::now());
+        let limits = state.limits.clone();
+        for (limit, (spec, units)) in limits.iter().zip(units).enumerate() {
+            let units = spec.cost(*units);
+            if units == 0 {
+                continue;
+            }
+            let mark = since.and_then(|marks| marks.get(limit));
+            let at = match (spec, mark) {
+                (LimitSpec::Window { .. }, Some(mark)) if mark.at > 0 => mark.at,
+                _ => spec.round_up(now),
+            };
+            if let Some(history) = state.history.get_mut(limit) {
+                history.add(at, units);
+            }
+            if let Some(local) = &mut state.local {
+                local.charge(limit, units, at, now);
+            }
+            // A bucket has no instants.
+            let at = match spec {
+                LimitSpec::Bucket { .. } => 0,
+                LimitSpec::Window { .. } => at,
+            };
+            add_charge(&mut state.charged, (limit, at, units));
+        }
+        drop(state);
+        self.sweep();
+    }
+
+    /// Lets no process take anything for `wait`, since the provider has said so.
+    pub(crate) fn pause(self: &Arc<Self>, wait: Duration) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let until = Some(constants::later(now, wait));
+        if wait.is_zero() || until <= state.paused_until {
+            return;
+        }
+        (state.paused_until, state.new_pause) = (until, until);
+        state.empty_pot();
+        self.tell(&mut state, now);
+        drop(state);
+        self.sweep();
+    }
+
+    /// Returns for how long nothing is taken, since a process has paused the name.
+    pub(crate) fn paused(&self) -> Duration {
+        self.state().pause_left(Instant::now()).unwrap_or_default()
+    }
+
+    /// Applies `limits` here, and in all processes that share a name.
+    pub(crate) fn set_limits(self: &Arc<Self>, limits: &[LimitSpec]) {
+        let limits: Arc<[LimitSpec]> = limits.into();
+        let mut state = self.state();
+        state.set_limits(&limits, self.timeout());
+        state.told = None;
+        if !self.is_client() {
+            state.new_limits = Some(limits);
+            self.tell(&mut state, Instant::now());
+        }
+        drop(state);
+        self.queue.wake_head();
+    }
+
+    /// Closes the limit in this process.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.state().empty_pot();
+        self.sweep();
+    }
+
+    /// Returns whether nothing is lost if the link is dropped. Whoever has it must make sure that
+    /// no request is about to use it.
+    pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        let at = state.store_time(now);
+        let local = state.local.as_mut();
+        // What was admitted without the store makes no difference any more.
+        if local.is_some_and(|it| it.unreported.iter_mut().all(|it| it.is_empty_at(at))) {
+            state.report = None;
+            state.local = None;
+        }
+        if self.must_sweep(&state) {
+            drop(state);
+            self.sweep();
+            return false;
+        }
+        let told = state.told.map(|told| told.until);
+        let mut until = [state.used_until, state.paused_until, told].into_iter();
+        until.all(|until| until.is_none_or(|until| until <= now))
+            && !state.has_to_tell()
+            && !self.is_asking.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether there is something that does not wait for the next call.
+    pub(super) fn must_sweep(&self, state: &State) -> bool {
+        // All clients would report at once when the store is back.
+        let waits = self.is_client() && state.report.is_some();
+        state.pot.until().is_some() || state.has_to_tell() && !waits
+    }
+
+    /// Makes a call that takes nothing, if the store can be reached.
+    pub(super) fn tell(self: &Arc<Self>, state: &mut State, now: Instant) {
+        if self.unreachable_until(state, now).is_none() {
+            let nothing = vec![0; state.limits.len()];
+            self.ask(state, &nothing, Asker::New(Duration::ZERO), now);
+        }
+    }
+
+    /// Tells in a while what is to be told by then, unless a call takes it along.
+    pub(super) fn sweep(self: &Arc<Self>) {
+        if self.is_sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let sweeping = SweepGuard(Arc::downgrade(self));
+        let Ok(runtime) = runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            while let Some(at) = sweeping.0.upgrade().and_then(|link| link.sweep_at()) {
+                sleep_until(at).await;
+                let Some(link) = sweeping.0.upgrade() else {
+                    return;
+                };
+                link.sweep_now();
+            }
+            let link = sweeping.0.upgrade();
+            drop(sweeping);
+            // There may be something new since the last look.
+            if let Some(link) = link.filter(|link| link.sweep_at().is_some()) {
+                link.sweep();
+            }
+        });
+    }
+
+    /// Returns when to look whether there is something to tell, if there may be.
+    fn sweep_at(&self) -> Option<Instant> {
+        let (state, now) = (self.state(), Instant::now());
+        if !self.must_sweep(&state) {
+            return None;
+        }
+        let soon = constants::later(now, constants::report(self.timeout()));
+        // What is refunded meanwhile does not wait for the end of a hold.
+        let at = state.pot.until().map_or(soon, |until| until.min(soon));
+        let unreachable = self.unreachable_until(&state, now);
+        Some(unreachable.map_or(at, |until| until.max(soon)))
+    }
+
+    fn sweep_now(self: &Arc<Self>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        if state.pot.until().is_some_and(|until| until <= now) {
+            state.empty_pot();
+        }
+        if state.has_to_tell() && self.must_sweep(&state) {
+            self.tell(&mut state, now);
+        }
+    }
+}
+
+impl StoreMember for Link {
+    fn wake(&self) {
+        self.queue.wake_head();
+    }
+
+    /// Asks whether the store has forgotten what this process has taken, or has other limits.
+    fn check_in(self: Arc<Self>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        let at = state.store_time(now);
+        let mut history = state.history.iter_mut();
+        let is_used = history.any(|history| !history.is_empty_at(at));
+        let must_hear = state.limits.iter().any(LimitSpec::is_unlimited) && !self.is_client();
+        if is_used || must_hear || state.has_to_tell() {
+            self.tell(&mut state, now);
+        }
+    }
+
+    fn leave(self: Arc<Self>) -> LeaveFuture {
+        Box::pin(async move {
+            let has_to_tell = {
+                let mut state = self.state();
+                state.empty_pot();
+                state.has_to_tell()
+            };
+            if has_to_tell && self.prepare().await.is_ok() {
+                let _unknown = self.hear_only().await;
+            }
+        })
+    }
+}
+
+// ===== impl SweepGuard =====
+
+impl Drop for SweepGuard {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.upgrade() {
+            link.is_sweeping.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Adds to units that are charged at the same instant.
+pub(super) fn add_charge(all: &mut Vec<(usize, u64, u64)>, charged: (usize, u64, u64)) {
+    let (limit, at, units) = charged;
+    let mut same = all.iter_mut();
+    match same.find(|(number, since, _)| (*number, *since) == (limit, at)) {
+        Some((_, _, sum)) => *sum = sum.saturating_add(units),
+        None => all.push(charged),
+    }
+}

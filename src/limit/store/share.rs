@@ -1,0 +1,152 @@
+//! The part of a limit that a process keeps to while the store can't be used.
+
+use crate::limit::{
+    algorithm::{
+        Mark,
+        window::{Period, RefundableWindow},
+    },
+    clock::TIMER_LATENESS,
+    nanos,
+    store::call::LimitSpec,
+};
+
+/// A limit that one process counts alone, by the clock of the store as it was seen last.
+#[derive(Debug)]
+pub(super) enum LocalShare {
+    Bucket {
+        burst: u64,
+        unit: u64,
+        full_at: u64,
+    },
+    Window {
+        capacity: u64,
+        period: Period,
+        starts: RefundableWindow,
+    },
+}
+
+// ===== impl LocalShare =====
+
+impl LocalShare {
+    /// Creates one of `processes` shares of a limit, of which this process has `taken` units at
+    /// some instants, the oldest first.
+    pub(super) fn new(limit: &LimitSpec, processes: u64, taken: &[(u64, u64)], now: u64) -> Self {
+        let mut share = match limit.share(processes) {
+            LimitSpec::Bucket {
+                capacity,
+                unit_nanos,
+            } => Self::Bucket {
+                burst: capacity.saturating_mul(unit_nanos),
+                unit: unit_nanos,
+                full_at: 0,
+            },
+            window @ LimitSpec::Window { capacity, .. } => Self::Window {
+                capacity,
+                period: Period::in_parts(nanos(window.span())),
+                starts: RefundableWindow::default(),
+            },
+        };
+        for (at, units) in taken {
+            share.charge(*units, *at, now);
+        }
+        share
+    }
+
+    /// Returns the nanoseconds until `units` fit, or `None` if they never do.
+    pub(super) fn wait(&mut self, units: u64, now: u64, is_in_turn: bool) -> Option<u64> {
+        match self {
+            _ if units == 0 => Some(0),
+            Self::Bucket {
+                burst,
+                unit,
+                full_at,
+            } => {
+                let time = units.saturating_mul(*unit);
+                let over = since(*full_at, now, is_in_turn).saturating_add(time);
+                let last = now.saturating_add(*burst);
+                (time <= *burst).then(|| over.saturating_sub(last))
+            }
+            Self::Window {
+                capacity,
+                period,
+                starts,
+            } => {
+                starts.advance(period.nanos, now);
+                let wait = || starts.wait(*capacity, period, units, now);
+                (units <= *capacity).then(wait)
+            }
+        }
+    }
+
+    /// Takes units that fit and start by `latest`.
+    pub(super) fn take(&mut self, units: u64, now: u64, latest: u64, is_in_turn: bool) -> Mark {
+        let mark = |place| Mark {
+            cost: units,
+            place,
+            at: place,
+            given: 0,
+        };
+        match self {
+            _ if units == 0 => Mark::default(),
+            Self::Bucket { unit, full_at, .. } => {
+                let time = units.saturating_mul(*unit);
+                *full_at = since(*full_at, now, is_in_turn).saturating_add(time);
+                mark(now.saturating_add(time))
+            }
+            Self::Window { period, starts, .. } => {
+                let start = starts.start(period, latest);
+                starts.take(start, units);
+                mark(start)
+            }
+        }
+    }
+
+    /// Gives back what a request took and did not use, here or from the store.
+    pub(super) fn give_back(&mut self, mark: &Mark, now: u64) {
+        match self {
+            Self::Bucket { unit, full_at, .. } => {
+                // At least what would have refilled of it if it had been taken alone.
+                let missing = mark.at.min(*full_at).saturating_sub(now);
+                *full_at -= mark.cost.saturating_mul(*unit).min(missing);
+            }
+            Self::Window { period, starts, .. } => {
+                let start = starts.start(period, mark.at);
+                starts.give_back(start, mark.cost);
+            }
+        }
+    }
+
+    /// Adds units that count from `at` on, whether they fit or not, up to twice the limit.
+    pub(super) fn charge(&mut self, units: u64, at: u64, now: u64) {
+        match self {
+            Self::Bucket {
+                burst,
+                unit,
+                full_at,
+            } => {
+                let debt = (*full_at)
+                    .max(now)
+                    .saturating_add(units.saturating_mul(*unit));
+                *full_at = debt.min(now.saturating_add(burst.saturating_mul(2)));
+            }
+            Self::Window {
+                capacity,
+                period,
+                starts,
+            } => {
+                starts.advance(period.nanos, now);
+                let room = capacity.saturating_mul(2).saturating_sub(starts.used());
+                let start = starts.start(period, at);
+                starts.take(start, units.min(room));
+            }
+        }
+    }
+}
+
+/// Returns from when on a bucket that is full at `full_at` refills what is taken now.
+fn since(full_at: u64, now: u64, is_in_turn: bool) -> u64 {
+    match is_in_turn {
+        true => full_at.max(now.saturating_sub(nanos(TIMER_LATENESS))),
+        false => full_at.max(now),
+    }
+}

@@ -1,0 +1,180 @@
+//! Four processes that share the limits of a simulated provider over loopback.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use reqwest::{Client, Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_throttle::{
+    Redis,
+    provider::{Accounting, Provider, ProviderLayer},
+};
+
+use crate::{
+    fleet::{Starts, laps},
+    processes::now,
+    server::Server,
+    simulator::{Counting, Kind, Limits, Simulator, Style, UsageShare},
+};
+
+/// What a child does: the variable of its environment.
+const ROLE: &str = "THROTTLE_PROVIDER";
+const TIME: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_secs(14);
+/// What requests may arrive late by on a busy machine.
+const MARGIN: Duration = Duration::from_millis(60);
+/// How long a call may take on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const BODY: &str = r#"{"model": "m", "max_tokens": 96, "messages": [
+    {"role": "user", "content": "hello, 4 tokens!"}]}"#;
+
+/// What a child knows of the provider: `kind`.
+fn provider(kind: &str) -> Provider {
+    let provider = Provider::new("simulated")
+        .margin(MARGIN)
+        .with_minute(WINDOW);
+    match kind {
+        "window" => provider.rpm(500).tpm(1_000_000),
+        "bucket" => provider.bucket().tpm(50_000).counting(Accounting::SETTLED),
+        _ => unreachable!("{kind}"),
+    }
+}
+
+/// Runs in a child: `redis simulator kind`.
+#[test]
+fn child() {
+    let Ok(role) = env::var(ROLE) else {
+        return;
+    };
+    let parts: Vec<&str> = role.split(' ').collect();
+    let url = format!("{}/chat/completions", parts[1]);
+    let starts = Arc::new(Mutex::new(Starts::new()));
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let redis = Redis::connect(parts[0]).await.unwrap().timeout(TIMEOUT);
+        let client = Client::builder().no_proxy().build().unwrap();
+        let log = starts.clone();
+        let layer = ProviderLayer::new(provider(parts[2])).shared(&redis, "provider");
+        let service = layer.layer(service_fn(move |request: Request| {
+            log.lock().unwrap().push((now(), 1));
+            client.execute(request)
+        }));
+        for worker in 0..32 {
+            let (service, url) = (service.clone(), url.clone());
+            tokio::spawn(async move {
+                // Connections that are opened at once delay each other.
+                tokio::time::sleep(Duration::from_millis(2) * worker).await;
+                loop {
+                    let mut request = Request::new(http::Method::POST, url.parse().unwrap());
+                    *request.body_mut() = Some(BODY.into());
+                    let response: Response = service.clone().oneshot(request).await.unwrap();
+                    let _text = response.text().await.unwrap();
+                }
+            });
+        }
+        tokio::time::sleep(TIME).await;
+        println!("# {}; {:?}", redis.status(), layer.limiter().usage());
+    });
+    drop(runtime);
+    for (at, units) in &*starts.lock().unwrap() {
+        println!("start {at} {units}");
+    }
+}
+
+fn spawn(server: &Server, simulator: &Simulator, kind: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "provider::child", "--nocapture"])
+        .env(ROLE, format!("{} {} {kind}", server.url(), simulator.url()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for a child, and returns what it started.
+fn starts(mut child: Child) -> Starts {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut starts = Starts::new();
+    for line in lines.map(Result::unwrap) {
+        if let Some(start) = line.strip_prefix("start ") {
+            let (at, units) = start.split_once(' ').unwrap();
+            starts.push((at.parse().unwrap(), units.parse().unwrap()));
+        } else if line.starts_with('#') {
+            println!("{line}");
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    starts
+}
+
+/// Runs four processes, and returns what they started, the tokens that were used, and the part that
+/// was rejected.
+fn run(kind: &str, limits: Limits) -> (Starts, u64, f64) {
+    let server = Server::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let simulator = runtime.block_on(Simulator::start(limits)).unwrap();
+    let children = [(); 4].map(|()| spawn(&server, &simulator, kind));
+    let mut all = children.map(starts).concat();
+    all.sort_unstable();
+    let counters = simulator.counters();
+    let rejected = counters.refused as f64 / (counters.accepted + counters.refused) as f64;
+    println!("{kind}: {counters:?}");
+    (all, counters.used_tokens, rejected)
+}
+
+fn limits() -> Limits {
+    Limits {
+        window: WINDOW,
+        latency: Duration::from_millis(50),
+        longest_latency: Duration::from_millis(500),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_window_of_four_processes_is_used() {
+    let limits = Limits {
+        requests: Some(500),
+        tokens: Some(1_000_000),
+        ..limits()
+    };
+    let (starts, _, rejected) = run("window", limits);
+    let used = 1.0 / laps(&starts, 500, WINDOW).1;
+    println!("used {used:.4}, 429 {rejected:.5}");
+    assert!(rejected <= 0.001, "{rejected}");
+    assert!(used >= 0.98, "{used}");
+}
+
+#[test]
+fn a_bucket_of_four_processes_is_settled() {
+    let limits = Limits {
+        tokens: Some(50_000),
+        kind: Kind::Bucket,
+        style: Style {
+            counting: Counting::Settled,
+            ..Style::OPENAI
+        },
+        usage: UsageShare::Drawn {
+            from: 300,
+            to: 1_000,
+            seed: 7,
+        },
+        ..limits()
+    };
+    let (starts, tokens, rejected) = run("bucket", limits);
+    let nanos = starts[starts.len() - 1].0 - starts[0].0;
+    // Those of responses that have not ended are missing.
+    let allowed = 50_000.0 * (1.0 + nanos as f64 / WINDOW.as_nanos() as f64);
+    let used = tokens as f64 / allowed;
+    println!("used {used:.4}, 429 {rejected:.5}");
+    assert!(rejected <= 0.001, "{rejected}");
+    assert!(used >= 0.98, "{used}");
+}
