@@ -111,8 +111,8 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //!
 //! - **State** is in the layer. All services that a layer makes, and their clones, share it. A
 //!   service is [`Clone`] if the inner one is. No `Buffer` is needed.
-//! - **Waiting** is first in, first out, and cancel safe. The inner service must be [`Clone`], so
-//!   that none is held while a request waits.
+//! - **Waiting** is first in, first out within a [`Priority`], and cancel safe. The inner service
+//!   must be [`Clone`], so that none is held while a request waits.
 //! - **A rejection** is a [`Rejected`] in a [`BoxError`], or a response. Errors of the inner
 //!   service are passed on, in the [`BoxError`] if a layer returns one.
 //! - **Time** is tokio's, so `tokio::time::pause` works in tests.
@@ -190,7 +190,8 @@ pub use self::{
     },
     http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
     limit::{
-        Clock, InvalidQuota, Quota, concurrency, cost, rejection, sliding_window, token_bucket,
+        Clock, InvalidQuota, Prioritize, Priority, Quota, UniformPriority, concurrency, cost,
+        rejection, sliding_window, token_bucket,
     },
 };
 

@@ -10,6 +10,7 @@ pub(crate) mod engine;
 pub mod key;
 #[cfg(feature = "per-key")]
 pub mod per_key;
+pub(crate) mod priority;
 pub(crate) mod quota;
 mod rate_limit;
 pub mod rejection;
@@ -24,5 +25,6 @@ pub(crate) use self::quota::nanos;
 pub use self::{
     clock::Clock,
     cost::Cost,
+    priority::{Prioritize, Priority, UniformPriority},
     quota::{InvalidQuota, Quota},
 };

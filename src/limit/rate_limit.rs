@@ -17,20 +17,30 @@ macro_rules! rate_limit {
         $(#[$layer_doc])*
         #[derive(Clone)]
         #[must_use]
-        pub struct $Layer<C = crate::limit::cost::One, F = crate::limit::rejection::AsError> {
+        pub struct $Layer<
+            C = crate::limit::cost::One,
+            F = crate::limit::rejection::AsError,
+            P = crate::limit::priority::UniformPriority,
+        > {
             limiter: $Limiter,
             pub(crate) limits: crate::limit::engine::WaitLimits,
             cost: C,
             refusal: F,
+            priority: P,
         }
 
         $(#[$service_doc])*
         #[derive(Clone)]
-        pub struct $Service<S, C = crate::limit::cost::One, F = crate::limit::rejection::AsError>(
+        pub struct $Service<
+            S,
+            C = crate::limit::cost::One,
+            F = crate::limit::rejection::AsError,
+            P = crate::limit::priority::UniformPriority,
+        >(
             crate::limit::engine::Limited<
                 S,
                 std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
-                C,
+                crate::limit::engine::CostAndPriority<C, P>,
                 F,
                 crate::limit::engine::UntilResponse,
             >,
@@ -211,7 +221,32 @@ macro_rules! rate_limit {
                 cost: u64,
                 max_wait: std::time::Duration,
             ) -> Result<Permit<'_>, crate::error::Rejected> {
-                self.0.acquire_permit(cost, max_wait).await
+                let priority = crate::limit::priority::Priority::High;
+                self.0.acquire_permit(cost, priority, max_wait).await
+            }
+
+            /// Waits for `cost` units ahead of requests with a lower priority, as long as it takes,
+            /// and takes them. Otherwise like [`acquire`](Self::acquire), whose requests have the
+            /// [highest](crate::Priority::High).
+            ///
+            /// # Errors
+            ///
+            /// Like [`acquire`](Self::acquire).
+            ///
+            /// # Panics
+            ///
+            /// Like [`acquire`](Self::acquire).
+            ///
+            /// # Cancel safety
+            ///
+            /// Like [`acquire`](Self::acquire).
+            pub async fn acquire_as(
+                &self,
+                priority: crate::limit::priority::Priority,
+                cost: u64,
+            ) -> Result<Permit<'_>, crate::error::Rejected> {
+                let max_wait = std::time::Duration::MAX;
+                self.0.acquire_permit(cost, priority, max_wait).await
             }
         }
 
@@ -236,13 +271,33 @@ macro_rules! rate_limit {
             }
         }
 
-        impl<C, F> $Layer<C, F> {
+        impl<C, F, P> $Layer<C, F, P> {
             /// Sets what a request costs: a closure,
             /// [`cost::FromExtension`](crate::cost::FromExtension), or any other
             /// [`Cost`](crate::Cost). The default is one unit.
-            pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F> {
-                let Self { limiter, limits, refusal, .. } = self;
-                $Layer { limiter, limits, cost, refusal }
+            pub fn cost<C2>(self, cost: C2) -> $Layer<C2, F, P> {
+                let Self { limiter, limits, refusal, priority, .. } = self;
+                $Layer { limiter, limits, cost, refusal, priority }
+            }
+
+            /// Sets the priority of a request that waits: a closure, or any other
+            /// [`Prioritize`](crate::Prioritize). Requests with a higher priority start first; see
+            /// [`Priority`](crate::Priority). By default all have the same.
+            ///
+            /// ```
+            /// use http::Request;
+            #[doc = concat!("use tower_throttle::{Priority, Quota, ", stringify!($Layer), "};")]
+            ///
+            #[doc = concat!("let layer = ", stringify!($Layer), "::new(Quota::per_minute(500))")]
+            ///     .priority(|request: &Request<String>| match request.headers().get("x-batch") {
+            ///         Some(_) => Priority::Low,
+            ///         None => Priority::High,
+            ///     });
+            /// # let _ = layer;
+            /// ```
+            pub fn priority<P2>(self, priority: P2) -> $Layer<C, F, P2> {
+                let Self { limiter, limits, cost, refusal, .. } = self;
+                $Layer { limiter, limits, cost, refusal, priority }
             }
 
             crate::limit::engine::wait_limits! {
@@ -250,8 +305,8 @@ macro_rules! rate_limit {
                 /// late. One that would wait longer is rejected at once. The default is no limit,
                 /// or no wait after [`respond`](Self::respond).
                 max_wait;
-                /// How many requests may wait for the limiter if one more is to wait here. The
-                /// default is no limit.
+                /// How many requests of a priority may wait for the limiter if one more of it is to
+                /// wait here. The default is no limit.
                 max_waiting;
                 /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns
                 /// it, as a label for metrics and logs. By default it has none.
@@ -289,7 +344,7 @@ macro_rules! rate_limit {
         }
 
         crate::limit::engine::rejections! {
-            $Layer<C, [F]> { limiter, limits, cost };
+            $Layer<C, [F], P> { limiter, limits, cost, priority };
 
             /// Calls `hook` for each request that is rejected.
             ///
@@ -359,28 +414,32 @@ macro_rules! rate_limit {
                     limits: crate::limit::engine::WaitLimits::NONE,
                     cost: crate::limit::cost::One,
                     refusal: crate::limit::rejection::AsError,
+                    priority: crate::limit::priority::UniformPriority,
                 }
             }
         }
 
-        crate::macros::debug!(impl<C, F> Debug for $Layer<C, F> |self| { limiter, .. });
+        crate::macros::debug!(impl<C, F, P> Debug for $Layer<C, F, P> |self| { limiter, .. });
 
-        impl<S, C: Clone, F: Clone> tower_layer::Layer<S> for $Layer<C, F> {
-            type Service = $Service<S, C, F>;
+        impl<S, C: Clone, F: Clone, P: Clone> tower_layer::Layer<S> for $Layer<C, F, P> {
+            type Service = $Service<S, C, F, P>;
 
             fn layer(&self, inner: S) -> Self::Service {
                 $Service(crate::limit::engine::Limited {
                     inner,
                     gate: self.limiter.0.clone(),
                     limits: self.limits,
-                    cost: self.cost.clone(),
+                    cost: crate::limit::engine::CostAndPriority {
+                        cost: self.cost.clone(),
+                        priority: self.priority.clone(),
+                    },
                     refusal: self.refusal.clone(),
                     hold: crate::limit::engine::UntilResponse,
                 })
             }
         }
 
-        impl<S, C, F> $Service<S, C, F> {
+        impl<S, C, F, P> $Service<S, C, F, P> {
             crate::macros::inner!(0.inner);
 
             /// Returns the limiter, which this service shares with its clones.
@@ -391,17 +450,18 @@ macro_rules! rate_limit {
         }
 
         crate::macros::debug! {
-            impl<S: std::fmt::Debug, C, F> Debug for $Service<S, C, F> |self| {
+            impl<S: std::fmt::Debug, C, F, P> Debug for $Service<S, C, F, P> |self| {
                 inner: self.0.inner,
                 limiter: self.limiter(),
                 ..
             }
         }
 
-        impl<S, C, F, Request> tower_service::Service<Request> for $Service<S, C, F>
+        impl<S, C, F, P, Request> tower_service::Service<Request> for $Service<S, C, F, P>
         where
             S: tower_service::Service<Request> + Clone,
             C: crate::limit::cost::Cost<Request>,
+            P: crate::limit::priority::Prioritize<Request>,
             F: crate::limit::rejection::Rejection<Request, S::Response, S::Error> + Clone,
         {
             type Response = S::Response;

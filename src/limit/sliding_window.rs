@@ -34,10 +34,11 @@
 //! or expect a 429 now and then. A layer further in that makes requests wait breaks the promise as
 //! well, so this one belongs next to the client.
 //!
-//! Waiting requests start in first-come, first-served order, whatever they cost. The first one also
-//! waits for its inner service before it is counted, and the others behind it. A queue of many
-//! short periods is served up to a millisecond later in each of them than expected, as timers tick;
-//! so a request with a `max_wait` may be rejected at the end of it, and not at once.
+//! Waiting requests start in first-come, first-served order within a [`Priority`](crate::Priority),
+//! whatever they cost. The first one also waits for its inner service before it is counted, and the
+//! others behind it. A queue of many short periods is served up to a millisecond later in each of
+//! them than expected, as timers tick; so a request with a `max_wait` may be rejected at the end of
+//! it, and not at once.
 //!
 //! # What is shared
 //!

@@ -59,9 +59,9 @@
 //! a timer ticks, so what a late timer has missed, up to 10 ms of the rate, starts at once when it
 //! fires. Requests that did not wait never get more than the burst.
 //!
-//! Waiting requests start in first-come, first-served order, whatever they cost: small requests
-//! behind a large one wait for it. The first one also waits for its inner service before it is
-//! counted, and the others behind it.
+//! Waiting requests start in first-come, first-served order within a [`Priority`](crate::Priority),
+//! whatever they cost: small requests behind a large one wait for it. The first one also waits for
+//! its inner service before it is counted, and the others behind it.
 //!
 //! If the server counts in windows, a [`SlidingWindow`](crate::SlidingWindow) is the better match.
 //!

@@ -197,7 +197,7 @@ async fn what_is_in_flight_continues() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_limiter_responds_503_without_retry_after() {
+async fn a_closed_limiter_responds_503_and_come_back() {
     let layer = TokenBucketLayer::new(Quota::per_second(1)).respond_as(Text);
     layer.limiter().close();
     let mut server = layer.layer(service_fn(async |_: Request<()>| {
@@ -205,8 +205,9 @@ async fn a_closed_limiter_responds_503_without_retry_after() {
     }));
     let response = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!response.headers().contains_key("retry-after"));
-    assert_eq!(response.body(), "service unavailable\n");
+    // Another server may answer, while this one stops.
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.body(), "service unavailable, retry in 1 second\n");
     let rejected = response.extensions().get::<Rejected>().unwrap();
     assert_eq!(rejected.reason().as_str(), "closed");
     assert!(rejected.to_string().ends_with("the limiter is closed"));
@@ -221,7 +222,7 @@ async fn a_closed_limiter_is_unavailable_in_grpc() {
     }));
     let response = call(&mut server, Request::new(())).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!(response.headers()["grpc-retry-pushback-ms"], "-1");
+    assert_eq!(response.headers()["grpc-retry-pushback-ms"], "1000");
 }
 
 #[tokio::test(start_paused = true)]

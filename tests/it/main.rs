@@ -20,6 +20,7 @@ mod own_body;
 mod own_rejections;
 mod patience;
 mod per_key;
+mod priorities;
 mod provider;
 mod readiness;
 mod redis;

@@ -9,7 +9,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt;
-use tower_throttle::{Quota, Redis, SlidingWindowLayer, TokenBucketLayer, key::ApiKey};
+use tower_throttle::{
+    Quota, Redis, SlidingWindowLayer, SlidingWindowLimiter, TokenBucketLayer, TokenBucketLimiter,
+    key::ApiKey,
+};
 
 use crate::server::{Reply, Server};
 
@@ -21,7 +24,7 @@ const TIME: Duration = Duration::from_secs(20);
 const BURST: u64 = 4;
 const PERIOD: Duration = Duration::from_secs(16);
 
-/// Twice what there is for a client within the time.
+/// About twice as many requests as fit.
 const INTERVAL: Duration = Duration::from_millis(1_200);
 
 /// What a client has got.
@@ -29,6 +32,10 @@ const INTERVAL: Duration = Duration::from_millis(1_200);
 struct Score {
     sent: u64,
     admitted: u64,
+    /// What one process would have admitted of the same requests.
+    ideal: u64,
+    /// When the admitted requests were sent, and when their responses had come.
+    times: Vec<(Instant, Instant)>,
     /// How often a request came after the time that a rejection named, and how often it was
     /// admitted.
     obeyed: u64,
@@ -65,15 +72,29 @@ async fn send(app: &Router, client: u64) -> (StatusCode, Option<Duration>) {
 }
 
 /// Sends twice what the quota of a client admits, to all replicas, and then obeys a rejection.
-async fn client(apps: Vec<Router>, client: u64, start: Instant) -> Score {
+async fn client(apps: Vec<Router>, client: u64, start: Instant, is_bucket: bool) -> Score {
     let mut score = Score::default();
+    let quota = Quota::new(BURST, PERIOD);
+    let (bucket, window) = (
+        TokenBucketLimiter::new(quota),
+        SlidingWindowLimiter::new(quota),
+    );
     // Not all at once.
     let mut at = start + INTERVAL * (client % 97) as u32 / 97;
     while at < start + TIME {
         sleep_until(at).await;
         let app = &apps[(score.sent + client) as usize % REPLICAS];
         score.sent += 1;
-        score.admitted += u64::from(send(app, client).await.0 == StatusCode::OK);
+        let fits = match is_bucket {
+            true => bucket.try_acquire(1).is_ok(),
+            false => window.try_acquire(1).is_ok(),
+        };
+        score.ideal += u64::from(fits);
+        let sent = Instant::now();
+        if send(app, client).await.0 == StatusCode::OK {
+            score.admitted += 1;
+            score.times.push((sent, Instant::now()));
+        }
         at += INTERVAL;
     }
     // Until one is rejected.
@@ -116,7 +137,7 @@ async fn thousand(is_bucket: bool) {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..CLIENTS {
-        tasks.spawn(client(apps.clone(), number, start));
+        tasks.spawn(client(apps.clone(), number, start, is_bucket));
     }
     sleep_until(start + TIME / 2).await;
     let Reply::Integer(keys) = server.command(&["DBSIZE"]) else {
@@ -127,6 +148,7 @@ async fn thousand(is_bucket: bool) {
     let scores = tasks.join_all().await;
     let sum = |of: fn(&Score) -> u64| scores.iter().map(of).sum::<u64>();
     let (sent, admitted) = (sum(|score| score.sent), sum(|score| score.admitted));
+    let ideal = sum(|score| score.ideal);
     let (obeyed, then) = (sum(|score| score.obeyed), sum(|score| score.admitted_then));
     let least = scores.iter().map(|score| score.admitted).min().unwrap();
     let most = scores.iter().map(|score| score.admitted).max().unwrap();
@@ -136,16 +158,24 @@ async fn thousand(is_bucket: bool) {
         .map(|(redis, _)| redis.status().errors)
         .sum();
     println!(
-        "{} of {sent} admitted, {least} to {most} a client; {then} of {obeyed} that obeyed; \
+        "{} of {sent} admitted, {ideal} fit, {least} to {most} a client; {then} of {obeyed} that obeyed; \
          {asks} asks, {errors} errors; {keys} keys, {memory} bytes each",
         admitted
     );
     assert_eq!(errors, 0, "{}", replicas[0].0.status());
-    // The bucket is full at first, and then refills by one unit each four seconds. The second
-    // window begins after sixteen seconds.
-    let quota = BURST + 4;
-    assert!(most <= quota, "{most} of {quota}");
-    assert!(least * 100 >= quota * 98, "{least} of {quota}");
+    for score in &scores {
+        let (admitted, ideal) = (score.admitted, score.ideal);
+        assert!(admitted * 100 >= ideal * 98, "{admitted} of {ideal}");
+        // The bucket is full at first, and then refills by one unit each four seconds.
+        assert!(
+            !is_bucket || admitted <= BURST + 4,
+            "{admitted} in a bucket"
+        );
+        // Over for certain, whenever the requests have started between these.
+        let mut laps = score.times.windows(BURST as usize + 1);
+        let is_over = |lap: &[(Instant, Instant)]| lap[BURST as usize].1 - lap[0].0 < PERIOD;
+        assert!(is_bucket || !laps.any(is_over), "over in a window");
+    }
     assert_eq!(then, obeyed, "a client that obeyed was rejected");
     assert_eq!(obeyed, CLIENTS);
     if is_bucket {

@@ -6,7 +6,7 @@ use super::Estimate;
 use crate::ai::estimate::LearnedRatios;
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
-    limit::engine::Measure,
+    limit::{Prioritize, Priority, engine::Measure},
 };
 
 /// The tokens to reserve, and the data needed to learn from the actual usage.
@@ -24,11 +24,12 @@ pub(super) struct Lesson {
     estimated: Tokens,
 }
 
-/// Measures a request by its estimate, corrected by the learned ratios.
+/// Measures a request by its estimate, corrected by the learned ratios, and by its priority.
 #[derive(Debug, Clone)]
-pub(super) struct ByEstimate<E> {
+pub(super) struct ByEstimate<E, P> {
     pub(super) estimate: E,
     pub(super) learned: Option<Arc<LearnedRatios>>,
+    pub(super) priority: P,
 }
 
 // ===== impl TokenRequest =====
@@ -59,9 +60,10 @@ crate::macros::debug!(impl Debug for Lesson |self| { model, estimated, .. });
 
 // ===== impl ByEstimate =====
 
-impl<E, Request> Measure<Request, TokenRequest> for ByEstimate<E>
+impl<E, P, Request> Measure<Request, TokenRequest> for ByEstimate<E, P>
 where
     E: Estimate<Request>,
+    P: Prioritize<Request>,
 {
     fn measure(&self, request: &Request) -> TokenRequest {
         let estimated = self.estimate.estimate(request);
@@ -75,11 +77,16 @@ where
             lesson: lesson.map(Box::new),
         }
     }
+
+    fn priority(&self, request: &Request) -> Priority {
+        self.priority.priority(request)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::UniformPriority;
 
     #[test]
     fn debug_omits_other_models() {
@@ -89,6 +96,7 @@ mod tests {
         let cost = ByEstimate {
             estimate,
             learned: Some(learned),
+            priority: UniformPriority,
         };
         let shown = format!("{:?}", cost.measure(&()));
         assert!(

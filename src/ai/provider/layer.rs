@@ -8,7 +8,7 @@ use super::{
 };
 use crate::ai::estimate::LearnedRatios;
 use crate::limit::{
-    Clock,
+    Clock, UniformPriority,
     engine::{Limited, WaitLimits},
     rejection::{AsError, OnRejected, RejectedRequest},
 };
@@ -17,10 +17,10 @@ use crate::limit::{
 /// example.
 #[derive(Clone)]
 #[must_use]
-pub struct ProviderLayer<E = ByLength, F = AsError> {
+pub struct ProviderLayer<E = ByLength, F = AsError, P = UniformPriority> {
     limiter: ProviderLimiter,
     limits: WaitLimits,
-    cost: ByEstimate<E>,
+    cost: ByEstimate<E, P>,
     refusal: F,
 }
 
@@ -38,17 +38,46 @@ impl ProviderLayer {
     }
 }
 
-impl<E, F> ProviderLayer<E, F> {
+impl<E, F, P> ProviderLayer<E, F, P> {
     /// Sets the token estimate: a closure with an explicit type, such as
     /// `|request: &reqwest::Request|`, or any other [`Estimate`](super::Estimate). The default is
     /// [`ByLength`].
-    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2, F> {
+    pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2, F, P> {
         ProviderLayer {
             limiter: self.limiter,
             limits: self.limits,
             cost: ByEstimate {
                 estimate,
                 learned: self.cost.learned,
+                priority: self.cost.priority,
+            },
+            refusal: self.refusal,
+        }
+    }
+
+    /// Sets the priority of a request that waits: a closure, or any other
+    /// [`Prioritize`](crate::Prioritize). Requests with a higher priority start first; see
+    /// [`Priority`](crate::Priority). By default all have the same.
+    ///
+    /// ```
+    /// use tower_throttle::{Priority, provider::{Provider, ProviderLayer}};
+    ///
+    /// // Users pass a batch job on the same key.
+    /// let layer = ProviderLayer::new(Provider::OPENAI_TIER_1)
+    ///     .priority(|request: &reqwest::Request| match request.headers().get("x-batch") {
+    ///         Some(_) => Priority::Low,
+    ///         None => Priority::High,
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn priority<P2>(self, priority: P2) -> ProviderLayer<E, F, P2> {
+        ProviderLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            cost: ByEstimate {
+                estimate: self.cost.estimate,
+                learned: self.cost.learned,
+                priority,
             },
             refusal: self.refusal,
         }
@@ -116,7 +145,7 @@ impl<E, F> ProviderLayer<E, F> {
         /// Sets the longest wait of a request, plus up to 10 ms of timer lateness. A request that
         /// would wait longer is rejected at once. The default is no limit.
         max_wait;
-        /// Sets how many requests may wait for the limiter. The default is no limit.
+        /// Sets how many requests of a priority may wait for the limiter. The default is no limit.
         max_waiting;
         /// Sets the name of this limit: [`Rejected::name`](crate::Rejected::name) returns it, as a
         /// label for metrics and logs. By default it has none.
@@ -141,7 +170,7 @@ impl<E, F> ProviderLayer<E, F> {
     pub fn on_rejected(
         self,
         hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
-    ) -> ProviderLayer<E, OnRejected<F>> {
+    ) -> ProviderLayer<E, OnRejected<F>, P> {
         ProviderLayer {
             limiter: self.limiter,
             limits: self.limits,
@@ -166,20 +195,21 @@ impl From<ProviderLimiter> for ProviderLayer {
             cost: ByEstimate {
                 estimate: ByLength::default(),
                 learned: None,
+                priority: UniformPriority,
             },
             refusal: AsError,
         }
     }
 }
 
-crate::macros::debug!(impl<E, F> Debug for ProviderLayer<E, F> |self| {
+crate::macros::debug!(impl<E, F, P> Debug for ProviderLayer<E, F, P> |self| {
     limiter,
     learns_estimates: self.cost.learned.is_some(),
     ..
 });
 
-impl<S, E: Clone, F: Clone> Layer<S> for ProviderLayer<E, F> {
-    type Service = ProviderService<S, E, F>;
+impl<S, E: Clone, F: Clone, P: Clone> Layer<S> for ProviderLayer<E, F, P> {
+    type Service = ProviderService<S, E, F, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ProviderService(Limited {

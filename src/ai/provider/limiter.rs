@@ -5,7 +5,7 @@ use crate::{
     ai::tokens::Tokens,
     error::Rejected,
     limit::{
-        Clock,
+        Clock, Priority,
         engine::{Limiter, acquire},
     },
 };
@@ -196,7 +196,36 @@ impl ProviderLimiter {
         tokens: Tokens,
         max_wait: Duration,
     ) -> Result<Reservation, Rejected> {
-        acquire(&self.0, TokenRequest::plain(tokens), max_wait).await
+        let ask = TokenRequest::plain(tokens);
+        acquire(&self.0, ask, Priority::High, max_wait).await
+    }
+
+    /// Waits ahead of requests with a lower priority. Otherwise like [`acquire`](Self::acquire),
+    /// whose requests have the [highest](Priority::High).
+    ///
+    /// # Errors
+    ///
+    /// Like [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    ///
+    /// Like [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// Like [`acquire`](Self::acquire).
+    pub async fn acquire_as(
+        &self,
+        priority: Priority,
+        tokens: Tokens,
+    ) -> Result<Reservation, Rejected> {
+        acquire(
+            &self.0,
+            TokenRequest::plain(tokens),
+            priority,
+            Duration::MAX,
+        )
+        .await
     }
 }
 

@@ -53,7 +53,8 @@
 //! The queue is first in, first out, whatever the cost: small requests wait behind a large one,
 //! which could otherwise starve. [`max_wait`](ProviderLayer::max_wait) and
 //! [`max_waiting`](ProviderLayer::max_waiting) bound the queue. A rejection names the limit that
-//! has no room.
+//! has no room. With [`priority`](ProviderLayer::priority), users wait ahead of batch work on the
+//! same key.
 //!
 //! # Layer ordering
 //!

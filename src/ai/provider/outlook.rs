@@ -6,7 +6,10 @@ use super::{ProviderLimiter, Reservation, ask::TokenRequest, shared::ProviderSta
 use crate::{
     ai::tokens::Tokens,
     error::Rejected,
-    limit::engine::{Limiter, QueuedCall},
+    limit::{
+        Priority,
+        engine::{Limiter, QueuedCall},
+    },
 };
 
 /// A service with its place in the queue of one limiter.
@@ -79,7 +82,9 @@ impl ProviderLimiter {
     ) -> Result<Lane<S>, Rejected> {
         let ask = TokenRequest::plain(tokens);
         let rejected = self.too_long(tokens, Duration::ZERO, expected);
-        let waiting = self.0.wait(ask, rejected, Duration::MAX, max_waiting)?;
+        let waiting = self
+            .0
+            .wait(ask, Priority::High, rejected, Duration::MAX, max_waiting)?;
         QueuedCall::join(waiting, service)
     }
 

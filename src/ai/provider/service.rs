@@ -16,6 +16,7 @@ use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody},
     limit::{
+        Prioritize, UniformPriority,
         engine::Limited,
         rejection::{AsError, Rejection},
     },
@@ -26,13 +27,13 @@ use crate::{
 ///
 /// Clones share the limits.
 #[derive(Clone)]
-pub struct ProviderService<S, E = ByLength, F = AsError>(
-    pub(super) Limited<S, Arc<ProviderState>, ByEstimate<E>, F, WithReservation>,
+pub struct ProviderService<S, E = ByLength, F = AsError, P = UniformPriority>(
+    pub(super) Limited<S, Arc<ProviderState>, ByEstimate<E, P>, F, WithReservation>,
 );
 
 // ===== impl ProviderService =====
 
-impl<S, E, F> ProviderService<S, E, F> {
+impl<S, E, F, P> ProviderService<S, E, F, P> {
     crate::macros::inner!(0.inner);
 
     /// Returns the limiter, which all clones share.
@@ -42,11 +43,12 @@ impl<S, E, F> ProviderService<S, E, F> {
     }
 }
 
-impl<S, E, F, Request> Service<Request> for ProviderService<S, E, F>
+impl<S, E, F, P, Request> Service<Request> for ProviderService<S, E, F, P>
 where
     S: Service<Request> + Clone,
     S::Response: WithBody<ResponseBody<<S::Response as IntoHttp>::Body>>,
     E: Estimate<Request>,
+    P: Prioritize<Request>,
     F: Rejection<Request, S::Response, S::Error, Error = BoxError> + Clone,
 {
     type Response = SettlingResponse<S::Response>;
@@ -67,8 +69,11 @@ where
     }
 }
 
-crate::macros::debug!(impl<S: std::fmt::Debug, E, F> Debug for ProviderService<S, E, F> |self| {
-    inner: self.0.inner,
-    limiter: self.limiter(),
-    ..
-});
+crate::macros::debug! {
+    impl<S: std::fmt::Debug, E, F, P>
+    Debug for ProviderService<S, E, F, P> |self| {
+        inner: self.0.inner,
+        limiter: self.limiter(),
+        ..
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::RateLimits,
     limit::{
-        Clock,
+        Clock, Priority,
         engine::{Limiter, Patience, WaitQueue, Waiter},
     },
     sync::unpoisoned,
@@ -188,10 +188,20 @@ impl Limiter for Arc<ProviderState> {
         store.map_or(Duration::ZERO, |store| store.reply_time(rejected))
     }
 
+    fn behind(&self, ask: &TokenRequest, priority: Priority) -> Option<Rejected> {
+        let (mut quotas, now) = self.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            return store.behind(&quotas, ask.tokens, priority);
+        }
+        quotas.behind(ask.tokens, priority, now)
+    }
+
     fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
+        let priority = patience.priority;
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
         place.inspect(|_| {
-            self.lock().join(ask.tokens);
+            self.lock().join(ask.tokens, priority);
             #[cfg(feature = "redis")]
             if let Some(store) = &self.store {
                 store.join(ask.tokens);
@@ -244,8 +254,8 @@ impl Limiter for Arc<ProviderState> {
         }
     }
 
-    fn left(&self, ask: &TokenRequest) {
-        self.lock().leave(ask.tokens);
+    fn left(&self, ask: &TokenRequest, priority: Priority) {
+        self.lock().leave(ask.tokens, priority);
         #[cfg(feature = "redis")]
         if let Some(store) = &self.store {
             store.leave(ask.tokens);

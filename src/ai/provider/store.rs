@@ -22,6 +22,7 @@ use crate::{
     limit::{
         algorithm::Mark,
         engine::WaitQueue,
+        priority::Priority,
         store::{
             call::{LimitSpec, StateKey},
             handle::Handle,
@@ -113,6 +114,20 @@ impl ProviderLink {
         let marks = self.link.take(&cost, max_wait);
         let marks = marks.map_err(|shortage| self.rejected(shortage, &cost))?;
         Ok((quotas.admit(tokens, now, false), boxed(marks)))
+    }
+
+    /// Returns the rejection of a request that only waits for those ahead of its priority, unless
+    /// all who wait are ahead of it.
+    pub(super) fn behind(
+        &self,
+        quotas: &Quotas,
+        tokens: Tokens,
+        priority: Priority,
+    ) -> Option<Rejected> {
+        let ahead = quotas.ahead(priority)?;
+        let units = |n: usize| ahead.share_of(self.limits[n].dimension, WHOLE);
+        let wait = self.link.wait_after(&self.cost(tokens), units);
+        Some(Rejected::too_long(self.kind(0), Duration::ZERO, wait))
     }
 
     /// Returns whether the head of the queue has room, and asks for it if not.

@@ -4,13 +4,14 @@ use tower_layer::{Identity, Layer, Stack as LayerStack};
 use crate::cache::CacheLayer;
 use crate::{
     ai::{
-        provider::{ProviderLayer, ProviderService},
+        provider::{ByLength, ProviderLayer, ProviderService},
         stream_errors::{StreamErrorLayer, StreamErrorService},
     },
     circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, FAILURES, circuit::Circuit},
     error::Outcome,
     fallback::FallbackLayer,
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
+    limit::{UniformPriority, rejection::AsError},
     retry::{RetryAfterBackoff, RetryAfterBackoffLayer},
     timeout::{Timeout, TimeoutLayer},
 };
@@ -18,21 +19,22 @@ use crate::{
 /// Layer with all layers for a client of an AI provider, in the recommended order. See the [module
 /// docs](crate::stack) for examples.
 ///
-/// `F` is the fallback, and `C` the cache; both default to none.
+/// `F` is the fallback, and `C` the cache; both default to none. `P` is the
+/// [priority](ProviderLayer::priority) of the limits.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct StackLayer<F = Identity, C = Identity> {
+pub struct StackLayer<F = Identity, C = Identity, P = UniformPriority> {
     cache: C,
     fallback: F,
-    attempts: AttemptLayers,
+    attempts: AttemptLayers<P>,
 }
 
 /// The layers around each attempt.
 #[derive(Debug, Clone)]
-struct AttemptLayers {
+struct AttemptLayers<P> {
     key: IdempotencyKeyLayer,
     retry: RetryAfterBackoffLayer,
-    limits: ProviderLayer,
+    limits: ProviderLayer<ByLength, AsError, P>,
     circuit: Circuit,
     has_fallback: bool,
     diagnose: StreamErrorLayer,
@@ -40,13 +42,15 @@ struct AttemptLayers {
 }
 
 /// The service of a stack without a fallback and a cache.
-pub type Stack<S> = IdempotencyKey<
-    RetryAfterBackoff<ProviderService<CircuitBreaker<StreamErrorService<Timeout<S>>>>>,
+pub type Stack<S, P = UniformPriority> = IdempotencyKey<
+    RetryAfterBackoff<
+        ProviderService<CircuitBreaker<StreamErrorService<Timeout<S>>>, ByLength, AsError, P>,
+    >,
 >;
 
 // ===== impl StackLayer =====
 
-impl StackLayer {
+impl<P> StackLayer<Identity, Identity, P> {
     /// Creates a stack with the given limits.
     ///
     /// By default it retries POST like GET, since completions may be repeated, adds idempotency
@@ -56,7 +60,7 @@ impl StackLayer {
     /// Without a fallback a rejected request has no alternative. So the retry
     /// [waits](RetryAfterBackoffLayer::wait_for_circuit) while the circuit is open, and a rate
     /// limit does not open it: the limits wait instead.
-    pub fn new(limits: ProviderLayer) -> Self {
+    pub fn new(limits: ProviderLayer<ByLength, AsError, P>) -> Self {
         Self {
             cache: Identity::new(),
             fallback: Identity::new(),
@@ -73,7 +77,7 @@ impl StackLayer {
     }
 }
 
-impl<C> StackLayer<Identity, C> {
+impl<C, P> StackLayer<Identity, C, P> {
     /// Sets the circuit. Call it before [`fallback`](StackLayer::fallback), which shares the
     /// circuit.
     pub fn circuit(mut self, circuit: Circuit) -> Self {
@@ -82,7 +86,7 @@ impl<C> StackLayer<Identity, C> {
     }
 }
 
-impl<F, C> StackLayer<F, C> {
+impl<F, C, P> StackLayer<F, C, P> {
     /// Sets the retry. The default is
     /// [`retry_non_idempotent`](RetryAfterBackoffLayer::retry_non_idempotent).
     pub fn retry(mut self, retry: RetryAfterBackoffLayer) -> Self {
@@ -118,7 +122,7 @@ impl<F, C> StackLayer<F, C> {
     pub fn fallback<B, W>(
         self,
         fallback: FallbackLayer<B, W>,
-    ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W>>, C> {
+    ) -> StackLayer<LayerStack<CircuitBreakerLayer, FallbackLayer<B, W>>, C, P> {
         let check = CircuitBreakerLayer::from(self.attempts.circuit.clone()).check_only();
         StackLayer {
             cache: self.cache,
@@ -132,7 +136,7 @@ impl<F, C> StackLayer<F, C> {
 
     /// Adds a cache of responses.
     #[cfg(feature = "cache")]
-    pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer> {
+    pub fn cache(self, cache: CacheLayer) -> StackLayer<F, CacheLayer, P> {
         StackLayer {
             cache,
             fallback: self.fallback,
@@ -141,10 +145,11 @@ impl<F, C> StackLayer<F, C> {
     }
 }
 
-impl<S, F, C> Layer<S> for StackLayer<F, C>
+impl<S, F, C, P> Layer<S> for StackLayer<F, C, P>
 where
-    F: Layer<Stack<S>>,
+    F: Layer<Stack<S, P>>,
     C: Layer<F::Service>,
+    P: Clone,
 {
     type Service = C::Service;
 

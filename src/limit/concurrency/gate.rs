@@ -73,7 +73,7 @@ impl Limiter for Arc<Slots> {
         report(error.and_then(Outcome::of_error), &mut permit);
     }
 
-    fn left(&self, _: &Priority) {
+    fn left(&self, _: &Priority, _: Priority) {
         self.wake();
     }
 }

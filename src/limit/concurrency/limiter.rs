@@ -220,7 +220,7 @@ impl ConcurrencyLimiter {
     ///
     /// When it has to wait outside a tokio runtime with time enabled.
     pub async fn acquire_within(&self, max_wait: Duration) -> Result<Permit, Rejected> {
-        let acquired = acquire(&self.0, Priority::High, max_wait).await;
+        let acquired = acquire(&self.0, Priority::High, Priority::High, max_wait).await;
         acquired.map(Permit::bare)
     }
 
@@ -236,7 +236,7 @@ impl ConcurrencyLimiter {
     ///
     /// Like [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
-        let acquired = acquire(&self.0, priority, Duration::MAX).await;
+        let acquired = acquire(&self.0, priority, priority, Duration::MAX).await;
         acquired.map(Permit::bare)
     }
 }

@@ -233,7 +233,6 @@ mod limiter;
 #[cfg(all(test, throttle_loom))]
 mod loom_tests;
 mod permit;
-mod priority;
 mod service;
 mod slots;
 
@@ -243,11 +242,13 @@ pub use self::{
     layer::ConcurrencyLayer,
     limiter::ConcurrencyLimiter,
     permit::Permit,
-    priority::{Prioritize, Priority, UniformPriority},
     service::Concurrency,
 };
 #[doc(no_inline)]
-pub use crate::limit::engine::{UntilBodyEnd, UntilResponse};
+pub use crate::limit::{
+    Prioritize, Priority, UniformPriority,
+    engine::{UntilBodyEnd, UntilResponse},
+};
 
 /// The guard in the response body.
 pub mod body {

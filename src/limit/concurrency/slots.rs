@@ -28,7 +28,7 @@ pub struct Slots {
     /// A fixed limit.
     limit: AtomicUsize,
     /// The queues of the priorities, the highest first.
-    pub(super) lanes: [Arc<WaitQueue>; 3],
+    pub(super) lanes: [Arc<WaitQueue>; Priority::LANES],
     sampler: Option<Box<Sampler>>,
     /// If the limit is shared by several processes. `limit` is the number of slots of this one.
     #[cfg(feature = "redis")]
@@ -129,7 +129,7 @@ impl Slots {
 
     /// Returns the queue of a priority.
     pub(super) fn lane(&self, priority: Priority) -> &Arc<WaitQueue> {
-        &self.lanes[rank(priority)]
+        &self.lanes[priority.lane()]
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -187,7 +187,7 @@ impl Slots {
     /// Returns the share of the limit that is open to a priority now.
     #[inline]
     fn open_to(&self, priority: Priority) -> usize {
-        let mut before = self.lanes[..rank(priority)].iter();
+        let mut before = self.lanes[..priority.lane()].iter();
         let is_behind = before.any(|lane| lane.waiting() > 0);
         if is_behind {
             0
@@ -246,14 +246,5 @@ impl LocalSlots for Slots {
 
     fn set_leased(&self, slots: usize) {
         self.set_own_limit(slots);
-    }
-}
-
-/// Returns the index of a priority's queue.
-const fn rank(priority: Priority) -> usize {
-    match priority {
-        Priority::High | Priority::Critical => 0,
-        Priority::Normal => 1,
-        Priority::Low => 2,
     }
 }

@@ -8,7 +8,10 @@ use tokio::time::Instant;
 use super::wait_queue::{Expiry, Patience, Waiter, before};
 use crate::{
     error::{BoxError, Rejected},
-    limit::cost::Cost,
+    limit::{
+        cost::Cost,
+        priority::{Prioritize, Priority},
+    },
 };
 
 /// The key that a request counts for.
@@ -42,6 +45,12 @@ pub trait Limiter: Clone + Send + Sync + 'static {
     /// time until it does. A shadow has to know how long the request may wait.
     fn enter(&self, ask: &Self::Ask, max_wait: Duration) -> Result<Self::Pass, Rejected>;
 
+    /// Returns the rejection of a request that was rejected by `enter`, if only the requests ahead
+    /// of its priority count. `None` if all are, or if that is not known.
+    fn behind(&self, _: &Self::Ask, _: Priority) -> Option<Rejected> {
+        None
+    }
+
     /// Returns how long a request may wait beside its maximum wait for the reply of a store, which
     /// says whether it has to wait.
     fn reply_time(&self, _: &Rejected) -> Duration {
@@ -66,8 +75,8 @@ pub trait Limiter: Clone + Send + Sync + 'static {
     /// Ends a call that failed, with its error if that is known.
     fn failed(_: Option<&BoxError>, _: Self::Pass) {}
 
-    /// Hears that a request has left the queue.
-    fn left(&self, _: &Self::Ask) {}
+    /// Hears that a request has left the queue, and with which priority.
+    fn left(&self, _: &Self::Ask, _: Priority) {}
 
     /// The key that the request counts for, in a limit per key.
     fn key(_: &Self::Ask) -> Option<LimitKey> {
@@ -89,13 +98,19 @@ pub trait Limiter: Clone + Send + Sync + 'static {
     fn wait(
         &self,
         ask: Self::Ask,
+        priority: Priority,
         rejected: Rejected,
         max_wait: Duration,
         max_waiting: usize,
     ) -> Result<Waiting<Self>, Rejected> {
-        let rejected = rejected.within(max_wait);
+        let mut rejected = rejected.within(max_wait);
         let reply_time = self.reply_time(&rejected);
         let may_wait = max_wait.saturating_add(reply_time);
+        if rejected.retry_after() > Some(max_wait) {
+            if let Some(behind) = self.behind(&ask, priority) {
+                rejected = behind.within(max_wait);
+            }
+        }
         let is_too_long = may_wait.is_zero() || rejected.retry_after() > Some(max_wait);
         if is_too_long || rejected.is_final() {
             drop(self.refuse(&ask, &rejected));
@@ -110,6 +125,7 @@ pub trait Limiter: Clone + Send + Sync + 'static {
                 true => usize::MAX,
                 false => max_waiting.max(usize::from(!reply_time.is_zero())),
             },
+            priority,
         };
         let place = self.join(&ask, patience);
         Front::wait(self, ask, place)
@@ -207,7 +223,7 @@ impl<G: Limiter> Front<G> {
     /// Leaves the queue, and then tells the gate, which so sees the queue without it.
     fn leave(&mut self) {
         if self.place.leave() {
-            self.gate.left(&self.ask);
+            self.gate.left(&self.ask, self.place.priority);
         }
     }
 
@@ -224,6 +240,7 @@ impl<G: Limiter> Front<G> {
     fn reject(mut self, rejected: Rejected) -> Result<Self, Rejected> {
         let rejected = rejected.within(self.place.max_wait);
         self.pass = self.refuse(&rejected);
+        self.leave();
         self.pass.is_some().then_some(self).ok_or(rejected)
     }
 
@@ -278,16 +295,18 @@ impl<G: Limiter> Drop for Front<G> {
 pub(crate) async fn acquire<G: Limiter>(
     gate: &G,
     ask: G::Ask,
+    priority: Priority,
     max_wait: Duration,
 ) -> Result<G::Pass, Rejected> {
     let entered = gate.enter(&ask, max_wait);
-    acquire_by(gate, ask, max_wait, entered, Front::take).await
+    acquire_by(gate, ask, priority, max_wait, entered, Front::take).await
 }
 
 /// The same with the result of entering, and with what takes in turn.
 pub(super) async fn acquire_by<G: Limiter, P>(
     gate: &G,
     ask: G::Ask,
+    priority: Priority,
     max_wait: Duration,
     entered: Result<P, Rejected>,
     take: impl Fn(Front<G>) -> Result<P, Waiting<G>>,
@@ -296,7 +315,7 @@ pub(super) async fn acquire_by<G: Limiter, P>(
         Ok(pass) => return Ok(pass),
         Err(rejected) => rejected,
     };
-    let mut waiting = gate.wait(ask, rejected, max_wait, usize::MAX)?;
+    let mut waiting = gate.wait(ask, priority, rejected, max_wait, usize::MAX)?;
     loop {
         match take(waiting.await?) {
             Ok(pass) => return Ok(pass),
@@ -309,16 +328,33 @@ pub(super) async fn acquire_by<G: Limiter, P>(
 pub(crate) trait Measure<Request, Ask> {
     /// Returns what `request` asks for.
     fn measure(&self, request: &Request) -> Ask;
+
+    /// Returns the priority of a request that waits.
+    #[inline]
+    fn priority(&self, _: &Request) -> Priority {
+        Priority::High
+    }
 }
 
-/// A cost in units.
-impl<C, Request> Measure<Request, u64> for C
+/// A cost in units, and a priority.
+#[derive(Debug, Clone)]
+pub(crate) struct CostAndPriority<C, P> {
+    pub(crate) cost: C,
+    pub(crate) priority: P,
+}
+
+impl<C, P, Request> Measure<Request, u64> for CostAndPriority<C, P>
 where
     C: Cost<Request>,
+    P: Prioritize<Request>,
 {
     #[inline]
     fn measure(&self, request: &Request) -> u64 {
-        self.cost(request)
+        self.cost.cost(request)
+    }
+
+    fn priority(&self, request: &Request) -> Priority {
+        self.priority.priority(request)
     }
 }
 
@@ -365,7 +401,7 @@ mod tests {
             Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None)
         }
 
-        fn left(&self, (): &()) {
+        fn left(&self, (): &(), _: Priority) {
             assert_eq!(
                 self.queue.waiting(),
                 0,
@@ -380,15 +416,16 @@ mod tests {
         let queue = Arc::new(WaitQueue::new(None));
         let lefts = Arc::default();
         let gate = Counting { queue, lefts };
-        acquire(&gate, (), Duration::MAX).await.unwrap();
+        let high = Priority::High;
+        acquire(&gate, (), high, Duration::MAX).await.unwrap();
         assert_eq!(gate.lefts.load(Ordering::Relaxed), 1);
         // Dropped with its reservation, and before it has one.
         let rejected = gate.late(&());
-        let waiting = gate.wait((), rejected, Duration::MAX, 9).unwrap();
+        let waiting = gate.wait((), high, rejected, Duration::MAX, 9).unwrap();
         drop(waiting.await);
         assert_eq!(gate.lefts.load(Ordering::Relaxed), 2);
         let rejected = gate.late(&());
-        drop(gate.wait((), rejected, Duration::MAX, 9).unwrap());
+        drop(gate.wait((), high, rejected, Duration::MAX, 9).unwrap());
         assert_eq!(gate.lefts.load(Ordering::Relaxed), 3);
     }
 }

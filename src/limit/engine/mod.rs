@@ -22,7 +22,7 @@ pub use self::{
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{LimitKey, Limiter, Measure, acquire},
+    limiter::{CostAndPriority, LimitKey, Limiter, Measure, acquire},
     rate::RateLimiter,
     service::Limited,
     wait_queue::{Patience, WaitLimits, WaitQueue, Waiter},

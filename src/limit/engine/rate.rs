@@ -24,6 +24,7 @@ use crate::{
         algorithm::{Algorithm, Mark},
         clock::Clock,
         decision::Decision,
+        priority::Priority,
         quota::Quota,
     },
     sync::unpoisoned,
@@ -190,10 +191,15 @@ impl<A: Algorithm> RateLimiter<A> {
             let wait = link.wait_behind(&[cost]);
             return Err(Rejected::too_long(self.limit, Duration::ZERO, wait));
         }
-        let units = self.wait_queue.units().saturating_add(cost);
+        Err(self.rejected_behind(self.wait_queue.units(), cost))
+    }
+
+    /// Returns the rejection of a request behind `ahead` units.
+    fn rejected_behind(&self, ahead: u64, cost: u64) -> Rejected {
+        let units = ahead.saturating_add(cost);
         // Never zero: a request is ahead.
         let wait = self.algorithm.wait(units, self.clock.now()).max(1);
-        Err(self.rejected(Decision::after(wait), cost))
+        self.rejected(Decision::after(wait), cost)
     }
 
     /// The same for a request that may give the units back.
@@ -227,6 +233,7 @@ impl<A: Algorithm> RateLimiter<A> {
     pub(crate) async fn acquire_permit<'a>(
         self: &'a Arc<Self>,
         cost: u64,
+        priority: Priority,
         max_wait: Duration,
     ) -> Result<Permit<'a>, Rejected> {
         let in_turn = || {
@@ -235,7 +242,7 @@ impl<A: Algorithm> RateLimiter<A> {
         };
         let take = |front: Front<Arc<Self>>| front.take_by(|_, _| in_turn());
         let entered = self.take_permit(cost, max_wait);
-        acquire_by(self, cost, max_wait, entered, take).await
+        acquire_by(self, cost, priority, max_wait, entered, take).await
     }
 
     /// Takes `cost` units for the head of the queue, if there is room.
@@ -285,6 +292,16 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     #[inline]
     fn enter(&self, cost: &u64, max_wait: Duration) -> Result<(), Rejected> {
         self.take(*cost, max_wait, drop)
+    }
+
+    fn behind(&self, cost: &u64, priority: Priority) -> Option<Rejected> {
+        let ahead = self.wait_queue.units_ahead(priority)?;
+        #[cfg(feature = "redis")]
+        if let Some((link, _)) = &self.shared {
+            let wait = link.wait_after(&[*cost], |_| ahead);
+            return Some(Rejected::too_long(self.limit, Duration::ZERO, wait));
+        }
+        Some(self.rejected_behind(ahead, *cost))
     }
 
     #[cfg(feature = "redis")]

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::rejection::{Rejection, Sealed},
+    limit::{
+        priority::Priority,
+        rejection::{Rejection, Sealed},
+    },
 };
 
 /// A service behind a [`Limiter`].
@@ -60,7 +63,10 @@ where
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
             }
-            Err(rejected) => self.wait(request, ask, rejected),
+            Err(rejected) => {
+                let priority = self.cost.priority(&request);
+                self.wait(request, ask, priority, rejected)
+            }
         }
     }
 }
@@ -83,6 +89,7 @@ where
         &mut self,
         request: Request,
         ask: G::Ask,
+        priority: Priority,
         rejected: Rejected,
     ) -> ResponseFuture<S, Request, G, F, H>
     where
@@ -100,7 +107,9 @@ where
         };
         #[cfg(feature = "tracing")]
         let (cost, expected) = (ask.clone(), rejected.retry_after());
-        let waiting = self.gate.wait(ask, rejected, max_wait, max_waiting);
+        let waiting = self
+            .gate
+            .wait(ask, priority, rejected, max_wait, max_waiting);
         #[cfg(feature = "tracing")]
         if waiting.is_ok() {
             tracing::debug!(?cost, ?expected, "waiting for a limit");

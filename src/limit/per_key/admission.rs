@@ -15,6 +15,7 @@ use crate::{
     limit::{
         engine::{Limiter, Patience, Waiter},
         key::ClientKey,
+        priority::Priority,
         quota::nanos,
     },
 };
@@ -26,6 +27,20 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
         enter(self, demand, max_wait, |_| {})
+    }
+
+    fn behind(&self, demand: &Demand<K::Plan>, priority: Priority) -> Option<Rejected> {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.behind(demand, priority);
+        }
+        let (key, now) = (demand.counted_key(), self.clock.now());
+        let ask = (demand.cost, priority);
+        let (room, left) = self.table.room_behind(key, demand.plan, ask, now)?;
+        Some(match room {
+            Ok(()) => self.late(demand),
+            Err(rejected) => standing_at::<K>(rejected, demand.cost, &left),
+        })
     }
 
     #[cfg(feature = "redis")]
@@ -89,7 +104,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         standing_at::<K>(rejected, demand.cost, &left)
     }
 
-    fn left(&self, demand: &Demand<K::Plan>) {
+    fn left(&self, demand: &Demand<K::Plan>, _: Priority) {
         #[cfg(feature = "redis")]
         if self.shared.is_some() {
             return;

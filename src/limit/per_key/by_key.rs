@@ -10,6 +10,7 @@ use crate::{
         cost::{Cost, One},
         engine::Measure,
         key::{ClientKey, Key},
+        priority::{Prioritize, Priority},
     },
 };
 
@@ -27,6 +28,18 @@ pub struct ByKey<Key, C = One, H: ?Sized = ()> {
 /// Reads what a request asks of the limit.
 pub trait Ask<Request, Plan> {
     fn ask(&self, request: &Request, rules: &HeadRules<Plan>) -> Demand<Plan>;
+
+    /// Returns the priority of a request that waits.
+    fn priority(&self, _: &Request) -> Priority {
+        Priority::High
+    }
+}
+
+/// Counts requests by `A`, with a priority.
+#[derive(Debug, Clone, Copy)]
+pub struct Prioritized<A, P> {
+    pub(super) ask: A,
+    pub(super) priority: P,
 }
 
 /// What one request asks for.
@@ -161,6 +174,21 @@ where
     }
 }
 
+impl<A, P, Request, Plan> Ask<Request, Plan> for Prioritized<A, P>
+where
+    A: Ask<Request, Plan>,
+    P: Prioritize<Request>,
+{
+    #[inline]
+    fn ask(&self, request: &Request, rules: &HeadRules<Plan>) -> Demand<Plan> {
+        self.ask.ask(request, rules)
+    }
+
+    fn priority(&self, request: &Request) -> Priority {
+        self.priority.priority(request)
+    }
+}
+
 // ===== impl HeadRules =====
 
 impl<Plan> HeadRules<Plan> {
@@ -231,5 +259,9 @@ where
     #[inline]
     fn measure(&self, request: &Request) -> Demand<Plan> {
         self.ask.ask(request, &self.rules)
+    }
+
+    fn priority(&self, request: &Request) -> Priority {
+        self.ask.priority(request)
     }
 }

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::{
     PerKey, PerKeyLimiter,
     body::ByBytes,
-    by_key::{ByKey, DemandReader, HeadRules, MissingKey},
+    by_key::{ByKey, DemandReader, HeadRules, MissingKey, Prioritized},
     headers::AddHeaders,
     kind::{Bucket, Kind, Rate},
     service::Inner,
@@ -154,10 +154,37 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
-    /// How many requests of a key may wait if one more is to wait here. The default is no limit.
+    /// How many requests of a key and a priority may wait if one more is to wait here. The default
+    /// is no limit.
     pub fn max_waiting(mut self, max_waiting: usize) -> Self {
         self.limits.max_waiting = max_waiting;
         self
+    }
+
+    /// Sets the priority of a request that waits in the queue of its key: a closure, or any other
+    /// [`Prioritize`](crate::Prioritize). Requests with a higher priority start first; see
+    /// [`Priority`](crate::Priority). Requests of other keys do not matter. By default all have the
+    /// same.
+    ///
+    /// It comes after the settings of what is counted, such as [`cost`](Self::cost) and
+    /// [`settle`](Self::settle).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Method, Request};
+    /// use tower_throttle::{Priority, Quota, TokenBucketLayer, key};
+    ///
+    /// let layer = TokenBucketLayer::new(Quota::per_second(5))
+    ///     .per(key::ApiKey::bearer())
+    ///     .max_wait(Duration::from_secs(10))
+    ///     .priority(|request: &Request<String>| match *request.method() {
+    ///         Method::GET => Priority::High,
+    ///         _ => Priority::Low,
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn priority<P>(self, priority: P) -> PerKeyLayer<Prioritized<A, P>, F, K> {
+        self.ask(|ask| Prioritized { ask, priority })
     }
 
     /// Takes over the settings of a layer without keys. By default requests do not wait.

@@ -24,6 +24,7 @@ use crate::{
         clock::Clock,
         engine::{Limiter, acquire},
         key::ClientKey,
+        priority::Priority,
         quota::Quota,
     },
 };
@@ -200,7 +201,31 @@ impl<K: Kind> PerKeyLimiter<K> {
         cost: u64,
         max_wait: Duration,
     ) -> Result<Permit<K>, Rejected> {
-        acquire(&self.0, demand(key, cost), max_wait).await
+        acquire(&self.0, demand(key, cost), Priority::High, max_wait).await
+    }
+
+    /// Waits for `cost` units of `key` ahead of requests of the key with a lower priority.
+    /// Otherwise like [`acquire`](Self::acquire), whose requests have the
+    /// [highest](Priority::High).
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire) does.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire) does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue and takes nothing.
+    pub async fn acquire_as(
+        &self,
+        priority: Priority,
+        key: ClientKey,
+        cost: u64,
+    ) -> Result<Permit<K>, Rejected> {
+        acquire(&self.0, demand(key, cost), priority, Duration::MAX).await
     }
 
     /// Returns the limits of each key that has none of its own.

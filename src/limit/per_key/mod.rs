@@ -41,7 +41,8 @@
 //! from neither.
 //!
 //! By default a request that does not fit is rejected at once. With
-//! [`max_wait`](PerKeyLayer::max_wait) it waits in the queue of its key. Its cost may be known only
+//! [`max_wait`](PerKeyLayer::max_wait) it waits in the queue of its key, in the order of
+//! [priorities](PerKeyLayer::priority). Its cost may be known only
 //! [after the response](PerKeyLayer::settle).
 //!
 //! # Responses
@@ -97,7 +98,7 @@ mod state;
 mod table;
 
 pub use self::{
-    by_key::{ByKey, MissingKey},
+    by_key::{ByKey, MissingKey, Prioritized},
     kind::{Bucket, InFlight, Kind, Window},
     layer::PerKeyLayer,
     limiter::{ClientUsage, PerKeyLimiter},

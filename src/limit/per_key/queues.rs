@@ -7,6 +7,7 @@ use crate::{
     limit::{
         engine::{WaitQueue, Waiter},
         key::ClientKey,
+        priority::Priority,
     },
 };
 
@@ -32,7 +33,12 @@ impl Queues {
         self.keys.get(key).map_or(0, |queue| units(queue))
     }
 
-    /// The same for the queue of new keys.
+    /// Returns the units ahead of a new request in the queue of a key, unless all are ahead of it.
+    pub(super) fn units_ahead(&self, key: &ClientKey, priority: Priority) -> Option<u64> {
+        self.keys.get(key)?.units_ahead(priority)
+    }
+
+    /// Returns the units in the queue of new keys.
     pub(super) fn newcomers_units(&self) -> u64 {
         units(&self.newcomers)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     body::{ByBytes, Metered},
-    by_key::{Ask, ByKey, Demand, HeadRules},
+    by_key::{Ask, ByKey, Demand, HeadRules, Prioritized},
     kind::Rate,
     permit::Permit,
 };
@@ -58,6 +58,14 @@ impl<A, W: Clone> Settle for Settled<A, W> {
     fn hold<H: Clone>(&self, hold: H) -> SettlingRelease<H, W> {
         let way = self.way.clone();
         SettlingRelease { hold, way }
+    }
+}
+
+impl<A: Settle, P> Settle for Prioritized<A, P> {
+    type ReleasePolicy<H: Clone> = A::ReleasePolicy<H>;
+
+    fn hold<H: Clone>(&self, hold: H) -> Self::ReleasePolicy<H> {
+        self.ask.hold(hold)
     }
 }
 

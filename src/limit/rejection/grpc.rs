@@ -43,7 +43,7 @@ use crate::error::{Reason, Rejected};
 /// | by a rate or by concurrency | `RESOURCE_EXHAUSTED` (8) | [`RetryInfo`] and pushback |
 /// | it [exceeds the capacity](Rejected::exceeds_capacity) | `FAILED_PRECONDITION` (9) | never |
 /// | it has [no key](Reason::MissingKey) | `UNAUTHENTICATED` (16) | never |
-/// | the limiter is [closed](Reason::Closed) | `UNAVAILABLE` (14) | never |
+/// | the limiter is [closed](Reason::Closed) | `UNAVAILABLE` (14) | after a second, by another server |
 /// | the server has [no peer](Reason::MissingPeer) for it | `INTERNAL` (13) | never |
 ///
 /// Never is `grpc-retry-pushback-ms: -1`.

@@ -115,9 +115,9 @@ pub struct AsError;
 ///
 /// For servers: a 429, or a 503 for a [`Concurrency`](crate::Concurrency) limit, without a body. It
 /// has a `Retry-After` in whole seconds, rounded up and never 0, and the [`Rejected`] in its
-/// extensions. For concurrency the wait is not known, and `Retry-After` is 1. There is none if a
-/// request exceeds the capacity. A request without a key is a 401, or what `missing_key` of the
-/// layer says.
+/// extensions. For concurrency the wait is not known, and `Retry-After` is 1, as it is for a closed
+/// limiter: another server may answer then. There is none if a request exceeds the capacity. A
+/// request without a key is a 401, or what `missing_key` of the layer says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AsResponse;
 
@@ -214,9 +214,9 @@ fn status(rejected: &Rejected) -> StatusCode {
 
 /// Returns the time until a retry may succeed, never 0; `None` if it never does.
 fn wait(rejected: &Rejected) -> Option<Duration> {
-    // When other requests finish is not known.
+    // When other requests finish is not known. Another server may stand in for one that stops.
     let known = rejected.retry_after().unwrap_or(Duration::from_secs(1));
-    (!rejected.is_final()).then(|| known.max(Duration::from_millis(1)))
+    (!rejected.exceeds_capacity()).then(|| known.max(Duration::from_millis(1)))
 }
 
 // ===== impl AsResponseWith =====

@@ -26,7 +26,7 @@ mod ticket;
 
 #[cfg(feature = "redis")]
 use std::sync::Arc;
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 #[cfg(feature = "redis")]
 pub(crate) use self::stored::StoredLimit;
@@ -44,7 +44,7 @@ use crate::{
     ai::tokens::{TokenUsage, Tokens},
     error::{LimitKind, Rejected},
     http::{Dimension, RateLimits},
-    limit::{Decision, Quota, nanos},
+    limit::{Decision, Priority, Quota, nanos},
 };
 
 /// The largest number of limits.
@@ -68,6 +68,8 @@ pub(crate) struct Quotas {
     pause: Pause,
     /// The tokens of all queued requests.
     queued: QueuedTokens,
+    /// The same of each priority.
+    lanes: [QueuedTokens; Priority::LANES],
     provider: Provider,
     pub(crate) on_drop: Charge,
     learns: bool,
@@ -99,6 +101,7 @@ impl Quotas {
             marks: Marks::default(),
             pause: Pause::new(seed),
             queued: QueuedTokens::default(),
+            lanes: Default::default(),
             provider: *provider,
             on_drop: Charge::default(),
             learns: false,
@@ -141,9 +144,28 @@ impl Quotas {
             return Ok(self.admit(tokens, now, false));
         }
         self.fits(tokens)?;
-        // The queue is not empty, so the wait is not zero.
-        let wait = decision.max(Decision::after(1)).wait();
-        Err(Rejected::too_long(limit, Duration::ZERO, wait))
+        Err(behind_others(decision, limit))
+    }
+
+    /// Returns the rejection of a request that only waits for those ahead of its priority, unless
+    /// all who wait are ahead of it. If the head is not, it does not count either.
+    pub(crate) fn behind(
+        &mut self,
+        tokens: Tokens,
+        priority: Priority,
+        now: u64,
+    ) -> Option<Rejected> {
+        let ahead = self.ahead(priority)?;
+        let all = mem::replace(&mut self.queued, ahead);
+        let (decision, limit) = self.due(tokens, now, Some(WHOLE));
+        self.queued = all;
+        Some(behind_others(decision, limit))
+    }
+
+    /// Returns what those ahead of a priority ask for, unless all who wait are ahead of it.
+    pub(crate) fn ahead(&self, priority: Priority) -> Option<QueuedTokens> {
+        let ahead = QueuedTokens::sum(&self.lanes[..=priority.lane()]);
+        (ahead.requests < self.queued.requests).then_some(ahead)
     }
 
     /// Takes from all limits for the head of the queue.
@@ -158,12 +180,14 @@ impl Quotas {
         decision.or_reject(limit, 0, 0)
     }
 
-    pub(crate) fn join(&mut self, tokens: Tokens) {
+    pub(crate) fn join(&mut self, tokens: Tokens, priority: Priority) {
         self.queued.join(tokens);
+        self.lanes[priority.lane()].join(tokens);
     }
 
-    pub(crate) fn leave(&mut self, tokens: Tokens) {
+    pub(crate) fn leave(&mut self, tokens: Tokens, priority: Priority) {
         self.queued.leave(tokens);
+        self.lanes[priority.lane()].leave(tokens);
     }
 
     pub(crate) fn count_refusal(&mut self) {
@@ -295,4 +319,10 @@ impl Quotas {
             known: self.meters.len() as u8,
         }
     }
+}
+
+/// Returns the rejection of a request behind others, so that its wait is not zero.
+fn behind_others(decision: Decision, limit: LimitKind) -> Rejected {
+    let wait = decision.max(Decision::after(1)).wait();
+    Rejected::too_long(limit, Duration::ZERO, wait)
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct QueuedTokens {
+pub(crate) struct QueuedTokens {
     pub(super) requests: u64,
     tokens: Tokens,
 }
@@ -15,6 +15,17 @@ pub(super) struct QueuedTokens {
 // ===== impl QueuedTokens =====
 
 impl QueuedTokens {
+    /// Returns the tokens of several priorities.
+    pub(super) fn sum(lanes: &[Self]) -> Self {
+        let mut sum = Self::default();
+        for lane in lanes {
+            sum.requests = sum.requests.wrapping_add(lane.requests);
+            sum.tokens.input = sum.tokens.input.wrapping_add(lane.tokens.input);
+            sum.tokens.output = sum.tokens.output.wrapping_add(lane.tokens.output);
+        }
+        sum
+    }
+
     // Wrapping: each request leaves with the tokens that it joined with.
 
     pub(super) fn join(&mut self, tokens: Tokens) {
@@ -31,7 +42,7 @@ impl QueuedTokens {
 
     /// Returns `share` parts of [`WHOLE`] of the queued units of `dimension`, rounded up.
     #[inline]
-    pub(super) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
+    pub(crate) fn share_of(&self, dimension: Dimension, share: u64) -> u64 {
         let queued = match dimension {
             Dimension::Requests | Dimension::Concurrency => self.requests,
             _ => Accounting::reserved(dimension, self.tokens),

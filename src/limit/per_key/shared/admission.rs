@@ -10,6 +10,7 @@ use crate::{
             admission::standing_at, by_key::Demand, kind::Kind, permit::Permit, state::PerKeyState,
             table::not_for_ever,
         },
+        priority::Priority,
         store::link::{Marks, Shortage},
     },
     sync::unpoisoned,
@@ -36,6 +37,17 @@ impl<K: Kind> ClientLinks<K> {
                 }
             }
         }
+    }
+
+    /// Returns the rejection of a request that only waits for those ahead of its priority.
+    pub(in crate::limit::per_key) fn behind(
+        &self,
+        demand: &Demand<K::Plan>,
+        priority: Priority,
+    ) -> Option<Rejected> {
+        let client = self.client(demand);
+        let shortage = client.behind(demand.cost, priority)?;
+        Some(self.rejection(&client, demand, shortage))
     }
 
     /// Returns whether the head of a queue can be admitted.

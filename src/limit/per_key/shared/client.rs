@@ -5,6 +5,7 @@ use crate::limit::{
     engine::WaitQueue,
     key::ClientKey,
     per_key::kind::Kind,
+    priority::Priority,
     store::{
         call::{LimitSpec, StateKey},
         link::{Link, Marks, Shortage},
@@ -97,10 +98,15 @@ impl ClientLink {
             return Err(Shortage::Never { limit });
         }
         let taken = self.each(cost, |costs| self.link.take_besides(costs));
-        taken.ok_or_else(|| {
-            let wait = self.each(cost, |costs| self.link.wait_behind(costs));
-            wait.map_or(Shortage::Reply, |wait| Shortage::Wait { limit: 0, wait })
-        })
+        taken.ok_or_else(|| wait(self.each(cost, |costs| self.link.wait_behind(costs))))
+    }
+
+    /// Returns how long a request waits for those ahead of its priority, unless all are.
+    pub(super) fn behind(&self, cost: u64, priority: Priority) -> Option<Shortage> {
+        let ahead = self.queue.units_ahead(priority)?;
+        Some(wait(
+            self.each(cost, |costs| self.link.wait_after(costs, |_| ahead)),
+        ))
     }
 
     pub(super) fn look(&self, cost: u64) -> Result<(), Shortage> {
@@ -137,4 +143,9 @@ impl ClientLink {
             several => call(&vec![cost; several]),
         }
     }
+}
+
+/// Returns the shortage of a request behind others.
+fn wait(known: Option<Duration>) -> Shortage {
+    known.map_or(Shortage::Reply, |wait| Shortage::Wait { limit: 0, wait })
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ClientKey, Kind, Table, Want, not_for_ever};
+use super::{ClientKey, Kind, Shard, Table, Want, not_for_ever};
 use crate::{
     error::Rejected,
     limit::{
         engine::{WaitQueue, Waiter},
         per_key::admission::closed,
+        priority::Priority,
     },
 };
 
@@ -21,8 +22,39 @@ impl<K: Kind> Table<K> {
         now: u64,
     ) -> (Result<(), Rejected>, K::Left) {
         let hash = self.hash(&key);
+        self.room_in(
+            &mut self.lock(hash),
+            (key, hash),
+            plan,
+            Want::at_once(cost),
+            now,
+        )
+    }
+
+    /// The same for a new request with a priority. `None` if all requests in the queue of `key` are
+    /// ahead of it.
+    pub(in crate::limit::per_key) fn room_behind(
+        &self,
+        key: ClientKey,
+        plan: Option<K::Plan>,
+        (cost, priority): (u64, Priority),
+        now: u64,
+    ) -> Option<(Result<(), Rejected>, K::Left)> {
+        let hash = self.hash(&key);
         let shard = &mut *self.lock(hash);
+        let ahead = shard.queues.units_ahead(&key, priority)?;
         let want = Want::at_once(cost);
+        Some(self.room_in(shard, (key, hash), plan, Want { ahead, ..want }, now))
+    }
+
+    fn room_in(
+        &self,
+        shard: &mut Shard<K>,
+        (key, hash): (ClientKey, u64),
+        plan: Option<K::Plan>,
+        want: Want,
+        now: u64,
+    ) -> (Result<(), Rejected>, K::Left) {
         let rule = shard.rule_of(plan);
         let look = |count: &mut K, rule: &K::Rule| {
             count.adopt(rule, now);

@@ -221,12 +221,21 @@ impl Link {
 
     /// Returns how long a request waits behind those in the queue, if that is known.
     pub(crate) fn wait_behind(&self, cost: &[u64]) -> Option<Duration> {
+        self.wait_after(cost, |limit| self.queue.units(limit))
+    }
+
+    /// Returns the same if only the units that `ahead` returns for a limit are ahead of it.
+    pub(crate) fn wait_after(
+        &self,
+        cost: &[u64],
+        ahead: impl FnOnce(usize) -> u64,
+    ) -> Option<Duration> {
         let (state, now) = (self.state(), Instant::now());
         let pause = state.pause_left(now);
         let Some(told) = state.told.filter(|told| now < told.until) else {
             return pause;
         };
-        let behind = self.queue.units(told.limit).saturating_sub(told.cost);
+        let behind = ahead(told.limit).saturating_sub(told.cost);
         let cost = cost.get(told.limit).copied().unwrap_or(0);
         let refill = state.limits[told.limit].refill(behind.saturating_add(cost));
         Some(

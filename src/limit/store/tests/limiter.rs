@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     error::Reason,
     limit::{
-        Quota,
+        Priority, Quota,
         sliding_window::SlidingWindowLimiter,
         token_bucket::{TokenBucketLayer, TokenBucketLimiter},
     },
@@ -313,4 +313,42 @@ async fn a_quiet_process_reports_what_it_took() {
         }
         assert!((30..=39).contains(&taken), "{taken} after {quiet}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_queue_is_ordered_by_priority() {
+    let network = network();
+    let limiter = bucket(&network, Quota::per_second(10).burst(1));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let request = |number: usize, priority| {
+        let (limiter, order) = (limiter.clone(), order.clone());
+        tokio::spawn(async move {
+            limiter.acquire_as(priority, 1).await.unwrap();
+            order.lock().unwrap().push(number);
+        })
+    };
+    // All of one priority are first in, first out.
+    let first: Vec<_> = (0..20)
+        .map(|number| request(number, Priority::Low))
+        .collect();
+    futures::future::join_all(first).await;
+    let mut all = Vec::new();
+    for (number, priority) in [
+        (20, Priority::Low),
+        (21, Priority::Low),
+        (22, Priority::High),
+    ] {
+        all.push(request(number, priority));
+        sleep(Duration::from_millis(2)).await;
+    }
+    // It does not wait behind all of them.
+    let urgent = TokenBucketLayer::from(limiter.clone())
+        .max_wait(Duration::from_millis(350))
+        .priority(|(): &()| Priority::High)
+        .layer(service_fn(async |()| Ok::<_, Infallible>(())));
+    urgent.oneshot(()).await.unwrap();
+    futures::future::join_all(all).await;
+    let order = order.lock().unwrap();
+    assert_eq!(order[..20], *(0..20).collect::<Vec<_>>());
+    assert_eq!(order[20..], [20, 22, 21]);
 }
