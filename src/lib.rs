@@ -105,7 +105,8 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! [Layer order](guide::layer_order) · [patterns](guide::patterns) ·
 //! [migration](guide::migration) · [testing](guide::testing) ·
 //! [compiler errors](guide::compiler_errors) · [browsers](guide::browsers) ·
-//! [shared limits](guide::shared) · [production](guide::production)
+//! [shared limits](guide::shared) · [telemetry](guide::telemetry) ·
+//! [production](guide::production)
 //!
 //! # How the layers work
 //!
@@ -138,6 +139,7 @@ keeps all limits of an AI provider, and learns them from responses | waits |
 //! | `redis` | `Redis`: a server of Redis or Valkey for limits that several processes share |
 //! | `redis-tls` | TLS to that server, `rediss://` |
 //! | `tracing` | an event for each request that is rejected, waits, is retried or falls back |
+//! | `metrics` | counters, gauges and histograms of each layer, for the recorder of your choice |
 //! | `quanta` | a faster clock for limiters |
 //! | `full` | all of these |
 // The documentation names the feature of an item by its `cfg`.
@@ -163,6 +165,7 @@ mod payload;
 pub mod replay;
 pub mod retry;
 mod sync;
+mod telemetry;
 pub mod timeout;
 
 #[cfg(feature = "provider")]
@@ -182,6 +185,8 @@ pub use self::integrations::{LayerError, LayerMiddleware, NextService};
 pub use self::limit::store::redis;
 #[cfg(feature = "per-key")]
 pub use self::limit::{key, per_key};
+#[cfg(feature = "metrics")]
+pub use self::telemetry::metrics;
 pub use self::{
     circuit_breaker::circuit,
     error::{
@@ -190,8 +195,8 @@ pub use self::{
     },
     http::{Hint, IntoHttp, RequestHead, ResponseHead, TryClone},
     limit::{
-        Clock, InvalidQuota, Prioritize, Priority, Quota, UniformPriority, concurrency, cost,
-        rejection, sliding_window, token_bucket,
+        Clock, InvalidQuota, LimiterUsage, Prioritize, Priority, Quota, UniformPriority,
+        concurrency, cost, rejection, sliding_window, token_bucket,
     },
 };
 

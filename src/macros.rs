@@ -90,7 +90,8 @@ macro_rules! default {
     };
 }
 
-/// Emits a `tracing` event at debug level, if the feature `tracing` is enabled.
+/// Emits a `tracing` event at debug level, if the feature `tracing` is enabled. Begins with its
+/// `target`; `guide/telemetry.md` has the table of all events.
 macro_rules! event {
     ($($argument:tt)+) => {
         #[cfg(feature = "tracing")]

@@ -12,6 +12,8 @@ mod cache;
 mod calls;
 mod groups;
 mod measure;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod per_key;
 mod provider;
 #[cfg(feature = "shared")]
@@ -45,6 +47,10 @@ fn main() {
         if group.name().contains(&only) {
             group.run();
         }
+    }
+    #[cfg(feature = "metrics")]
+    if metrics::NAME.contains(&only) {
+        metrics::all().run();
     }
     if stores::NAME.contains(&only) {
         stores::all().run();

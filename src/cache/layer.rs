@@ -189,6 +189,29 @@ impl CacheLayer {
     }
 }
 
+/// Records `tower_throttle_cache_requests_total`, `tower_throttle_cache_entries` and
+/// `tower_throttle_cache_bytes`.
+#[cfg(feature = "metrics")]
+impl crate::telemetry::metrics::Publish for CacheLayer {
+    fn publish(&self, name: &'static str) {
+        use ::metrics::{counter, gauge};
+
+        use crate::telemetry::metrics::{CACHE_BYTES, CACHE_ENTRIES, CACHE_REQUESTS};
+
+        let usage = self.usage();
+        let requests = [
+            ("hit", usage.hits),
+            ("miss", usage.misses),
+            ("collapsed", usage.collapsed),
+        ];
+        for (result, count) in requests {
+            counter!(CACHE_REQUESTS, "name" => name, "result" => result).absolute(count);
+        }
+        gauge!(CACHE_ENTRIES, "name" => name).set(usage.entries as f64);
+        gauge!(CACHE_BYTES, "name" => name).set(usage.bytes as f64);
+    }
+}
+
 impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 

@@ -54,7 +54,7 @@ where
         }
         let state = match entered {
             Entered::Hit(hit) => {
-                crate::macros::event!("responding from the cache");
+                crate::macros::event!(target: "tower_throttle::cache", "responding from the cache");
                 State::Hit { hit: Some(hit) }
             }
             Entered::Lead(lead) => {

@@ -71,7 +71,10 @@ impl Store {
         let is_newest = other.is_none_or(|other| other.head.born <= entry.head.born);
         let is_fresh = entry.head.fresh_for(Instant::now()).is_some();
         if flights.generation == generation && is_newest && is_fresh {
-            crate::macros::event!(bytes = entry.weight(), "caching a response");
+            crate::macros::event!(
+                target: "tower_throttle::cache",
+                bytes = entry.weight(), "caching a response"
+            );
             self.entries.insert(key, Arc::new(entry));
             // Otherwise the limit in bytes would be exceeded for a while.
             self.entries.run_pending_tasks();

@@ -60,7 +60,13 @@ where
                 failures: self.layer.failures.clone(),
             },
             Err(open) => {
-                crate::macros::event!(retry_after = ?open.retry_after(), "circuit is open");
+                #[cfg(feature = "metrics")]
+                self.layer.circuit.count_rejection();
+                crate::macros::event!(
+                    target: "tower_throttle::circuit_breaker",
+                    retry_after = ?open.retry_after(),
+                    "circuit is open"
+                );
                 // The ready instance may hold a permit of an inner limit; nothing else would drop
                 // it.
                 self.inner = self.inner.clone();

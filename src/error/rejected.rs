@@ -336,6 +336,19 @@ impl fmt::Display for LimitKind {
 // ===== impl Reason =====
 
 impl Reason {
+    /// All that [`as_str`](Self::as_str) returns.
+    #[cfg(feature = "metrics")]
+    pub(crate) const LABELS: &[&str] = &[
+        "wait_too_long",
+        "queue_full",
+        "exceeds_capacity",
+        "missing_key",
+        "closed",
+        #[cfg(feature = "redis")]
+        "unreachable",
+        "missing_peer",
+    ];
+
     /// Returns a stable label, as for metrics: `wait_too_long`, `queue_full`, `exceeds_capacity`,
     /// `missing_key`, `missing_peer`, `closed` or `unreachable`.
     #[must_use]

@@ -99,16 +99,22 @@ where
     B: Backup<Request, Response>,
 {
     // Not the error itself: a client's error may show a URL with a key in it.
-    #[cfg(feature = "tracing")]
-    let failure = match &failed {
+    let _failure = match &failed {
         Ok(_) => "response",
         Err(_) if is_circuit_open(&failed) => "circuit open",
         Err(_) => "error",
     };
     let future = settings.backup.respond(kept, failed)?;
+    #[cfg(feature = "metrics")]
+    {
+        let target = settings.name.clone().unwrap_or_else(|| "default".into());
+        let cause = _failure.replace(' ', "_");
+        crate::telemetry::count!(FALLBACKS, "target" => target, "cause" => cause);
+    }
     crate::macros::event!(
+        target: "tower_throttle::fallback",
         name = settings.name.as_deref(),
-        failed = failure,
+        failed = _failure,
         "falling back"
     );
     Ok(Box::pin(future))

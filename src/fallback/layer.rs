@@ -135,7 +135,7 @@ impl<B: Clone, R> FallbackLayer<B, AnyResponse<R>> {
 }
 
 impl<B: Clone, W: Clone> FallbackLayer<B, W> {
-    /// Names the backup, in [`ServedBy`](super::ServedBy) and in events.
+    /// Names the backup, in [`ServedBy`](super::ServedBy), metrics and events.
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.settings).name = Some(name.into());
         self

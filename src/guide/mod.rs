@@ -9,6 +9,7 @@
 //! | [`compiler_errors`] | common compiler errors and their fixes |
 //! | [`browsers`] | CORS, preflight requests and headers that scripts can read |
 //! | [`shared`] | limits that several processes share, in Redis or Valkey |
+//! | [`telemetry`] | metrics, events and snapshots |
 //! | [`production`] | what to decide before going into production |
 // Without all features some links have no target.
 #![cfg_attr(not(feature = "full"), allow(rustdoc::broken_intra_doc_links))]
@@ -33,6 +34,9 @@ pub mod browsers {}
 
 #[doc = include_str!("shared.md")]
 pub mod shared {}
+
+#[doc = include_str!("telemetry.md")]
+pub mod telemetry {}
 
 #[doc = include_str!("production.md")]
 pub mod production {}

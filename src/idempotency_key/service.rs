@@ -33,7 +33,10 @@ where
             if let Ok(key) = HeaderValue::try_from(random_uuid()) {
                 // Fails only if there are tens of thousands of headers.
                 let _ = request.headers_mut().try_insert(self.name.clone(), key);
-                crate::macros::event!(header = %self.name, "adding an idempotency key");
+                crate::macros::event!(
+                    target: "tower_throttle::idempotency_key",
+                    header = %self.name, "adding an idempotency key"
+                );
             }
         }
         self.inner.call(request)

@@ -18,6 +18,7 @@ pub mod sliding_window;
 #[cfg(feature = "redis")]
 pub(crate) mod store;
 pub mod token_bucket;
+pub(crate) mod usage;
 
 #[cfg(feature = "provider")]
 pub(crate) use self::decision::Decision;
@@ -27,4 +28,5 @@ pub use self::{
     cost::Cost,
     priority::{Prioritize, Priority, UniformPriority},
     quota::{InvalidQuota, Quota},
+    usage::LimiterUsage,
 };

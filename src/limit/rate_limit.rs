@@ -144,6 +144,14 @@ macro_rules! rate_limit {
                 self.0.wait_queue.waiting()
             }
 
+            /// Returns how much of the limit is used.
+            ///
+            /// If the limit is shared, by all processes as of the last reply of the store.
+            #[must_use]
+            pub fn usage(&self) -> crate::limit::usage::LimiterUsage {
+                self.0.usage()
+            }
+
             /// Closes the limiter for all clones: queued and new requests are rejected with
             /// [`Reason::Closed`](crate::Reason::Closed). Requests that have started continue.
             ///
@@ -247,6 +255,14 @@ macro_rules! rate_limit {
             ) -> Result<Permit<'_>, crate::error::Rejected> {
                 let max_wait = std::time::Duration::MAX;
                 self.0.acquire_permit(cost, priority, max_wait).await
+            }
+        }
+
+        /// Records `tower_throttle_limit`, `tower_throttle_used` and `tower_throttle_waiting`.
+        #[cfg(feature = "metrics")]
+        impl crate::telemetry::metrics::Publish for $Limiter {
+            fn publish(&self, name: &'static str) {
+                self.usage().publish($limit.as_str(), name);
             }
         }
 
@@ -435,6 +451,10 @@ macro_rules! rate_limit {
                     },
                     refusal: self.refusal.clone(),
                     hold: crate::limit::engine::UntilResponse,
+                    telemetry: crate::telemetry::LimitTelemetry::new(
+                        $limit.as_str(),
+                        self.limits.name,
+                    ),
                 })
             }
         }

@@ -81,7 +81,10 @@ impl<B> ReplayBody<B> {
             if self.number > 1 {
                 let state = self.shared.lock();
                 let recorded = state.record.as_ref().map(|record| record.data());
-                tracing::debug!(recorded, "sending a recorded body again");
+                tracing::debug!(
+                    target: "tower_throttle::replay",
+                    recorded, "sending a recorded body again"
+                );
             }
         }
         Ok(())

@@ -150,7 +150,10 @@ where
         };
         if recorded.is_err() {
             self.record = None;
-            crate::macros::event!("request body is too large to be replayed");
+            crate::macros::event!(
+                target: "tower_throttle::replay",
+                "request body is too large to be replayed"
+            );
         }
     }
 }

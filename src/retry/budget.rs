@@ -171,6 +171,14 @@ impl Budget {
         self.0.saved.load(Ordering::Relaxed) / RETRY
     }
 
+    /// Returns the number of retries that the budget allows now: the saved ones and the reserve.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        let reserve = &self.0.reserve;
+        let used = reserve.used(self.since_start(Instant::now()));
+        self.saved() + reserve.capacity().saturating_sub(used)
+    }
+
     /// Returns a budget with the same settings, with nothing saved and a full reserve.
     pub(super) fn like_new(&self) -> Self {
         Self::on(self.0.terms)
@@ -234,6 +242,15 @@ impl Budget {
             (saved < most && amount > 0).then(|| saved.saturating_add(amount).min(most))
         };
         let _ = self.0.saved.fetch_update(relaxed, relaxed, more);
+    }
+}
+
+/// Records `tower_throttle_retry_budget_left`.
+#[cfg(feature = "metrics")]
+impl crate::telemetry::metrics::Publish for Budget {
+    fn publish(&self, name: &'static str) {
+        let left = ::metrics::gauge!(crate::telemetry::metrics::BUDGET_LEFT, "name" => name);
+        left.set(self.left() as f64);
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Between {
     is_counted: bool,
     withdrawal: Withdrawal,
     deadline: Instant,
+    #[cfg(feature = "metrics")]
+    cause: &'static str,
 }
 
 /// The error of a request whose deadline passed before the inner service was ready for another
@@ -125,6 +127,8 @@ where
                     };
                     ready.map_err(|error| next.error(error.into()))?;
                     between.withdrawal.spend();
+                    #[cfg(feature = "metrics")]
+                    next.settings.count(between.cause, next.progress.last_wait);
                     if between.is_counted {
                         next.progress.attempts.add();
                     }
@@ -162,6 +166,8 @@ impl Between {
             is_counted,
             withdrawal: plan.withdrawal,
             deadline: plan.deadline,
+            #[cfg(feature = "metrics")]
+            cause: plan.cause,
         })
     }
 
@@ -250,14 +256,22 @@ where
             max_backoff => max_backoff,
         };
         let progress = &self.progress;
-        let plan = self.settings.plan(progress, after, max_backoff, budget)?;
+        let mut plan = self.settings.plan(progress, after, max_backoff, budget)?;
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
         // it.
         if !request.claim() {
             return None;
         }
+        plan.cause = match outcome {
+            _ if is_circuit_open => "circuit_open",
+            Some(outcome) => outcome.as_str(),
+            None => "unknown",
+        };
         crate::macros::event!(
+            target: "tower_throttle::retry",
             attempt = self.progress.attempts.attempts(),
+            name = self.settings.name,
+            cause = plan.cause,
             failed = if result.is_ok() { "response" } else { "error" },
             wait = ?plan.wait,
             reason = match after.filter(|hint| self.settings.follows(*hint)) {

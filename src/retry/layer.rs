@@ -161,6 +161,11 @@ impl<P> RetryAfterBackoffLayer<P> {
         self.set(|settings| settings.seed = Some((seed, Arc::default())))
     }
 
+    /// Sets the name of this layer, as a label for metrics and events. Default: `default`.
+    pub fn name(self, name: &'static str) -> Self {
+        self.set(|settings| settings.name = name)
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

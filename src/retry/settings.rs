@@ -24,6 +24,8 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) budget: Paid,
     pub(super) attempts_in_errors: bool,
+    /// The name of the layer, in metrics and events.
+    pub(super) name: &'static str,
     /// The seed, and the count of numbers drawn. Seed plus count seeds a generator for each number,
     /// so that there is none to lock. If `None`, the thread's generator is used.
     pub(super) seed: Option<(u64, Arc<AtomicU64>)>,
@@ -56,6 +58,9 @@ pub(super) struct Plan {
     pub(super) withdrawal: Withdrawal,
     /// The time by which the attempt must start.
     pub(super) deadline: Instant,
+    /// The outcome of the last attempt, as a label.
+    #[allow(dead_code, reason = "only metrics and events read it")]
+    pub(super) cause: &'static str,
 }
 
 // ===== impl Settings =====
@@ -69,6 +74,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(5 * 60),
             budget: Paid::By(Budget::default()),
             attempts_in_errors: false,
+            name: "default",
             seed: None,
         }
     }
@@ -109,14 +115,34 @@ impl Settings {
             }
         };
         let withdrawal = match budget {
-            Some((budget, outcome)) if !is_followed => budget.pay(outcome, now)?,
+            Some((budget, outcome)) if !is_followed => match budget.pay(outcome, now) {
+                Some(withdrawal) => withdrawal,
+                None => {
+                    crate::telemetry::count!(BUDGET_EXHAUSTED, "name" => self.name);
+                    crate::macros::event!(
+                        target: "tower_throttle::retry",
+                        name = self.name,
+                        "retry budget exhausted"
+                    );
+                    return None;
+                }
+            },
             _ => Withdrawal::free(),
         };
         Some(Plan {
             wait,
             withdrawal,
             deadline: now + left.max(wait).min(FAR),
+            cause: "unknown",
         })
+    }
+
+    /// Counts a retry that is made.
+    #[cfg(feature = "metrics")]
+    pub(super) fn count(&self, cause: &'static str, delay: Duration) {
+        crate::telemetry::count!(RETRIES, "name" => self.name, "cause" => cause);
+        let metric = crate::telemetry::metrics::RETRY_DELAY;
+        ::metrics::histogram!(metric, "name" => self.name).record(delay);
     }
 
     /// Returns whether a hint is long enough to be the wait. One near zero asks for no wait.

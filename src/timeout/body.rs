@@ -74,6 +74,7 @@ where
             Poll::Pending => ready!(this.watch.poll(cx)),
         };
         this.body.set(None);
+        crate::telemetry::count!(TIMEOUTS, "bound" => timed_out.as_str());
         Poll::Ready(Some(Err(timed_out.into_error())))
     }
 

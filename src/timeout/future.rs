@@ -75,6 +75,7 @@ where
             ready!(this.timer.poll(end.at, now, cx));
             this.future.set(None);
         }
+        crate::telemetry::count!(TIMEOUTS, "bound" => end.why.as_str());
         Poll::Ready(Err(end.why.into_error()))
     }
 }

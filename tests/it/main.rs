@@ -38,6 +38,7 @@ mod stack;
 mod stream_ends;
 mod stream_errors;
 mod support;
+mod telemetry;
 mod timeout;
 mod token_bucket;
 mod upgrades;

@@ -138,6 +138,7 @@ where
         Some(reader) => Reads::Usage(Box::new(reader)),
         None => {
             crate::macros::event!(
+                target: "tower_throttle::provider",
                 "response usage can't be read: compressed or unknown content type"
             );
             Reads::Nothing

@@ -12,6 +12,7 @@ use crate::limit::{
     engine::{Limited, WaitLimits},
     rejection::{AsError, OnRejected, RejectedRequest},
 };
+use crate::telemetry::LimitTelemetry;
 
 /// Layer that enforces all limits of a provider. See the [module docs](crate::provider) for an
 /// example.
@@ -219,6 +220,7 @@ impl<S, E: Clone, F: Clone, P: Clone> Layer<S> for ProviderLayer<E, F, P> {
             cost: self.cost.clone(),
             refusal: self.refusal.clone(),
             hold: WithReservation,
+            telemetry: LimitTelemetry::new("provider", self.limits.name),
         })
     }
 }

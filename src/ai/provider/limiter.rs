@@ -229,6 +229,43 @@ impl ProviderLimiter {
     }
 }
 
+/// Records `tower_throttle_limit`, `tower_throttle_used` and `tower_throttle_reserved` of each limit,
+/// `tower_throttle_in_flight`, `tower_throttle_waiting`, `tower_throttle_paused_seconds`, and the
+/// tokens that were reserved, used and returned.
+#[cfg(feature = "metrics")]
+impl crate::telemetry::metrics::Publish for ProviderLimiter {
+    fn publish(&self, name: &'static str) {
+        use ::metrics::{counter, gauge};
+
+        use crate::telemetry::metrics::{
+            IN_FLIGHT, LIMIT, PAUSED, RESERVED, TOKENS_RESERVED, TOKENS_RETURNED, TOKENS_USED,
+            USED, WAITING, set,
+        };
+
+        let (mut quotas, now) = self.0.quotas();
+        let (usage, totals) = (quotas.usage(now), quotas.totals);
+        drop(quotas);
+        for limit in usage.limits() {
+            let period = limit.period.map_or(0, |period| period.as_secs());
+            let labels = [
+                ("layer", "provider".to_owned()),
+                ("name", name.to_owned()),
+                ("dimension", limit.dimension.as_str().to_owned()),
+                ("period", format!("{period}s")),
+            ];
+            gauge!(LIMIT, &labels).set(limit.limit as f64);
+            gauge!(USED, &labels).set(limit.used as f64);
+            gauge!(RESERVED, &labels).set(limit.reserved as f64);
+        }
+        set(IN_FLIGHT, "provider", name, usage.in_flight);
+        set(WAITING, "provider", name, usage.waiting);
+        gauge!(PAUSED, "name" => name).set(usage.paused_for.as_secs_f64());
+        counter!(TOKENS_RESERVED, "name" => name).absolute(totals.reserved);
+        counter!(TOKENS_USED, "name" => name).absolute(totals.used);
+        counter!(TOKENS_RETURNED, "name" => name).absolute(totals.returned);
+    }
+}
+
 crate::macros::debug!(impl Debug for ProviderLimiter |self| { usage: self.usage(), .. });
 
 #[cfg(all(test, feature = "quanta"))]

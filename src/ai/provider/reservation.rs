@@ -83,7 +83,10 @@ impl Reservation {
         retry_after: Option<Duration>,
         limits: &RateLimits,
     ) {
-        crate::macros::event!(?class, ?retry_after, "rejected by the provider");
+        crate::macros::event!(
+            target: "tower_throttle::provider",
+            ?class, ?retry_after, "rejected by the provider"
+        );
         if let Some(ticket) = self.ticket.take() {
             self.shared.learn(limits, |quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);

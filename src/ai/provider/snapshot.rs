@@ -66,6 +66,7 @@ impl Usage {
             let was = was.map(|limit| limit.limit);
             if was != Some(limit.limit) {
                 tracing::debug!(
+                    target: "tower_throttle::provider",
                     dimension = %limit.dimension,
                     period = ?limit.period,
                     limit = limit.limit,

@@ -92,7 +92,7 @@ impl<S: Service<Request, Response: IntoHttp>, Request> ResponseFuture<S, Request
             Ok(next) => State::after(next, &mut run),
             Err(error) => {
                 // The error itself is not logged: a service's own may contain secrets.
-                crate::macros::event!("no target available");
+                crate::macros::event!(target: "tower_throttle::router", "no target available");
                 State::Stopped { error: Some(error) }
             }
         };
@@ -136,6 +136,7 @@ where
                         // If no target admits it, the failure is more useful than the rejection.
                         if let Ok(next) = next(run) {
                             crate::macros::event!(
+                                target: "tower_throttle::router",
                                 outcome = ?Outcome::of(outcome.as_ref()),
                                 "a target failed, and another one is asked"
                             );
@@ -222,7 +223,10 @@ impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
                 }
             }
             Next::Wait(race) => {
-                crate::macros::event!(targets = race.candidates.len(), "waiting for a target");
+                crate::macros::event!(
+                    target: "tower_throttle::router",
+                    targets = race.candidates.len(), "waiting for a target"
+                );
                 Self::Waiting {
                     race: Box::new(race),
                 }

@@ -157,7 +157,9 @@ impl<S: Clone, Request> Run<S, Request> {
             self.request = request.try_clone();
         }
         let target = self.target(number);
+        crate::telemetry::count!(TARGETS, "target" => target.name.clone());
         crate::macros::event!(
+            target: "tower_throttle::router",
             target_name = &*target.name,
             attempt = self.tried,
             "sending to a target"

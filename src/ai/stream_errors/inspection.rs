@@ -158,7 +158,9 @@ fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
     } = diagnosis;
     let hint = diagnosis.hint();
     if outcome != Outcome::ClientError || status != response.status() {
+        crate::telemetry::count!(STREAM_ERRORS, "outcome" => outcome.as_str());
         crate::macros::event!(
+            target: "tower_throttle::stream_errors",
             status = status.as_u16(),
             ?outcome,
             "detected an error response"

@@ -209,7 +209,10 @@ impl State {
     pub(super) fn remove_slowest(&mut self) {
         let (base, end) = (self.frames.base, self.frames.end());
         if self.readers.values().any(|cursor| cursor.at == end) {
-            crate::macros::event!("removing readers that are too slow");
+            crate::macros::event!(
+                target: "tower_throttle::cache",
+                "removing readers that are too slow"
+            );
             self.readers.retain(|_, cursor| cursor.at > base);
         }
     }

@@ -50,7 +50,10 @@ impl<S, Request> Follower<S, Request> {
         lookup: Lookup,
         reader: Reader,
     ) -> Self {
-        crate::macros::event!("waiting for the response to an equal request");
+        crate::macros::event!(
+            target: "tower_throttle::cache",
+            "waiting for the response to an equal request"
+        );
         Self {
             service,
             request: Some(request),

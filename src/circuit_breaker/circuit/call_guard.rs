@@ -28,7 +28,7 @@ impl CallGuard {
         self.is_counted = true;
         let engine = &self.circuit.0.engine;
         if engine.succeeded(self.ticket, || self.circuit.now()) {
-            crate::macros::event!("circuit closed");
+            crate::macros::event!(target: "tower_throttle::circuit_breaker", "circuit closed");
         }
     }
 
@@ -44,7 +44,11 @@ impl CallGuard {
         let _cooldown = engine.failed(self.ticket, hint, outcome, now, rand::random());
         #[cfg(feature = "tracing")]
         if let Some(cooldown) = _cooldown {
-            tracing::debug!(?cooldown, "circuit opened");
+            crate::macros::event!(
+                target: "tower_throttle::circuit_breaker",
+                ?cooldown,
+                "circuit opened"
+            );
         }
     }
 

@@ -29,6 +29,17 @@ pub(super) struct Engine {
     age: AtomicU64,
     tally: Tally,
     opening: Mutex<OpenState>,
+    #[cfg(feature = "metrics")]
+    pub(super) counts: Counts,
+}
+
+/// What has happened since the circuit was made.
+#[cfg(feature = "metrics")]
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) opened: AtomicU64,
+    pub(super) closed: AtomicU64,
+    pub(super) rejected: AtomicU64,
 }
 
 /// The settings of a circuit.
@@ -55,6 +66,8 @@ impl Engine {
             age: AtomicU64::new(0),
             tally: Tally::new(),
             opening: Mutex::new(OpenState::default()),
+            #[cfg(feature = "metrics")]
+            counts: Counts::default(),
         }
     }
 
@@ -135,6 +148,9 @@ impl Engine {
         self.tally.clear();
         opening.follow(0, 0, None);
         self.age.store(probe.age.wrapping_add(1), Ordering::Release);
+        // Relaxed: a lone number.
+        #[cfg(feature = "metrics")]
+        self.counts.closed.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -170,6 +186,9 @@ impl Engine {
         // The next odd number.
         let age = ticket.age.wrapping_add(1) | 1;
         self.age.store(age, Ordering::Release);
+        // Relaxed: a lone number.
+        #[cfg(feature = "metrics")]
+        self.counts.opened.fetch_add(1, Ordering::Relaxed);
         Some(Duration::from_nanos(until.saturating_sub(now)))
     }
 

@@ -189,6 +189,14 @@ impl Circuit {
         self.0.engine.state(self.now()).0
     }
 
+    /// Counts a call that a layer has rejected.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn count_rejection(&self) {
+        // Relaxed: a lone number.
+        let rejected = &self.0.engine.counts.rejected;
+        rejected.fetch_add(1, crate::sync::Ordering::Relaxed);
+    }
+
     #[inline]
     fn now(&self) -> u64 {
         self.0.clock.now()
@@ -208,6 +216,51 @@ impl Circuit {
 
 const fn cooldown(first: Duration, most: Duration) -> Backoff {
     Backoff::new(first, most).jitter(Jitter::Equal)
+}
+
+/// Records `tower_throttle_circuit_state`, which is 1 for the state of the circuit and 0 for others,
+/// `tower_throttle_circuit_transitions_total` and `tower_throttle_circuit_rejections_total`.
+#[cfg(feature = "metrics")]
+impl crate::telemetry::metrics::Publish for Circuit {
+    fn publish(&self, name: &'static str) {
+        use ::metrics::{counter, gauge};
+
+        use crate::{
+            sync::Ordering,
+            telemetry::metrics::{CIRCUIT_REJECTIONS, CIRCUIT_STATE, CIRCUIT_TRANSITIONS},
+        };
+
+        let now = self.state();
+        for state in [State::Closed, State::Open, State::HalfOpen] {
+            let labels = [("name", name), ("state", state.as_str())];
+            gauge!(CIRCUIT_STATE, &labels).set(f64::from(u8::from(state == now)));
+        }
+        // Relaxed: lone numbers.
+        let counts = &self.0.engine.counts;
+        for (state, count) in [
+            (State::Closed, &counts.closed),
+            (State::Open, &counts.opened),
+        ] {
+            let labels = [("name", name), ("state", state.as_str())];
+            counter!(CIRCUIT_TRANSITIONS, &labels).absolute(count.load(Ordering::Relaxed));
+        }
+        let rejected = counts.rejected.load(Ordering::Relaxed);
+        counter!(CIRCUIT_REJECTIONS, "name" => name).absolute(rejected);
+    }
+}
+
+// ===== impl State =====
+
+impl State {
+    /// Returns a stable label, as for metrics: `closed`, `open` or `half_open`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
 }
 
 crate::macros::default!(Circuit);

@@ -41,8 +41,19 @@ impl TimedOut {
         find_source(error).copied()
     }
 
+    /// Returns a stable label, as for metrics: `attempt`, `first_byte`, `between_chunks` or `call`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempt(_) => "attempt",
+            Self::FirstByte(_) => "first_byte",
+            Self::BetweenChunks(_) => "between_chunks",
+            Self::Call(_) => "call",
+        }
+    }
+
     pub(crate) fn into_error(self) -> BoxError {
-        crate::macros::event!(timed_out = ?self, "timed out");
+        crate::macros::event!(target: "tower_throttle::timeout", timed_out = ?self, "timed out");
         self.into()
     }
 }

@@ -26,6 +26,7 @@ pub(in crate::error) fn warn<'a>(errors: impl Iterator<Item = &'a (dyn Error + '
     if let Some((feature, false)) = errors.filter_map(client).next() {
         WARNED.call_once(|| {
             tracing::warn!(
+                target: "tower_throttle::error",
                 feature,
                 "connection errors are not classified, and not retried, without a feature of \
                  tower-throttle"

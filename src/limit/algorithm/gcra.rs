@@ -166,6 +166,13 @@ impl Algorithm for Gcra {
         steady(&self.full_at, |word| self.read(word).1.capacity)
     }
 
+    fn used(&self, now: u64) -> u64 {
+        steady(&self.full_at, |word| {
+            let (full_at, refill) = self.read(word);
+            full_at.saturating_sub(now).div_ceil(refill.unit_nanos)
+        })
+    }
+
     #[inline]
     fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         self.take_counted_from(now, cost, now)

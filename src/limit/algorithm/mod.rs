@@ -44,6 +44,9 @@ pub trait Algorithm: Send + Sync + 'static {
     /// Returns the most units that can be taken at once.
     fn capacity(&self) -> u64;
 
+    /// Returns the units that count at `now`.
+    fn used(&self, now: u64) -> u64;
+
     /// Takes `cost` units if they are available at `now`.
     ///
     /// # Errors

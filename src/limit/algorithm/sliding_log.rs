@@ -90,6 +90,20 @@ impl Log {
         Ok(Mark::in_window(cost, first, now))
     }
 
+    /// Returns the number of units that count. Looks at all places.
+    pub(super) fn used(&self, now: u64) -> u64 {
+        // Acquire: as in `take`.
+        let claimed = self.claimed.load(Ordering::Acquire) & !SEALED;
+        let counts = |unit: &u64| {
+            let (place, lap) = self.locate(*unit);
+            let entry = LogEntry(place.load(Ordering::Acquire));
+            // If it is claimed and not written yet, it starts now.
+            entry.free_at(lap).is_none_or(|free_at| free_at > now)
+        };
+        let units = claimed.saturating_sub(self.capacity())..claimed;
+        units.filter(counts).count() as u64
+    }
+
     pub(super) fn is_sealed(&self) -> bool {
         // Relaxed: what replaces it is behind a lock.
         self.claimed.load(Ordering::Relaxed) >= SEALED

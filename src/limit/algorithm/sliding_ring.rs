@@ -75,6 +75,12 @@ impl Ring {
         Ok(Mark::in_window(cost, part, now))
     }
 
+    pub(super) fn used(&self, now: u64) -> u64 {
+        self.advance(now);
+        // Relaxed: as in `take`. A ring that is sealed has no reader.
+        self.held.load(Ordering::Relaxed) & !SEALED
+    }
+
     pub(super) fn is_sealed(&self) -> bool {
         // Relaxed: what replaces it is behind a lock.
         self.held.load(Ordering::Relaxed) & SEALED != 0

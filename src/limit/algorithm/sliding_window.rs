@@ -89,6 +89,11 @@ impl Algorithm for SlidingCount {
         changed.unwrap_or_else(|| either!(&self.history, history => history.capacity()))
     }
 
+    fn used(&self, now: u64) -> u64 {
+        let changed = self.changed(|window| window.used(now));
+        changed.unwrap_or_else(|| either!(&self.history, history => history.used(now)))
+    }
+
     #[inline]
     fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         let taken = either!(&self.history, history => match history.capacity() {
@@ -159,6 +164,11 @@ impl ChangedWindow {
             }
             wait => Err(Decision::after(wait)),
         }
+    }
+
+    fn used(&mut self, now: u64) -> u64 {
+        self.starts.advance(self.period.nanos, now);
+        self.starts.used()
     }
 
     fn wait(&mut self, units: u64, now: u64) -> u64 {

@@ -100,7 +100,6 @@ impl RefundableWindow {
 
     /// Returns the units that counted at the last [advance](Self::advance), plus those taken since.
     #[inline]
-    #[cfg(any(feature = "per-key", feature = "provider", feature = "redis", test))]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }

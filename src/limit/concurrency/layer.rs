@@ -4,9 +4,12 @@ use super::{
     Adaptive, Concurrency, ConcurrencyLimiter, UniformPriority, UntilHeaders,
     hold::ReportingRelease,
 };
-use crate::limit::{
-    engine::{Limited, UntilBodyEnd, UntilResponse, WaitLimits},
-    rejection::AsError,
+use crate::{
+    limit::{
+        engine::{Limited, UntilBodyEnd, UntilResponse, WaitLimits},
+        rejection::AsError,
+    },
+    telemetry::LimitTelemetry,
 };
 
 /// Limits the number of requests in flight. See the [module docs](crate::concurrency) for examples.
@@ -185,6 +188,7 @@ impl<S, F: Clone, H: Clone, P: Clone> Layer<S> for ConcurrencyLayer<F, H, P> {
             cost: self.priority.clone(),
             refusal: self.refusal.clone(),
             hold: ReportingRelease(self.hold.clone()),
+            telemetry: LimitTelemetry::new("concurrency", self.limits.name),
         })
     }
 }

@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use super::{Adaptive, Permit, Priority, slots::Slots};
 use crate::{
     error::Rejected,
-    limit::engine::{Limiter, acquire},
+    limit::{
+        LimiterUsage,
+        engine::{Limiter, acquire},
+    },
 };
 
 /// A concurrency limit without a service. Clones share the limit.
@@ -143,6 +146,16 @@ impl ConcurrencyLimiter {
         self.0.lanes.iter().map(|lane| lane.waiting()).sum()
     }
 
+    /// Returns how much of the limit is used: by the requests in flight.
+    #[must_use]
+    pub fn usage(&self) -> LimiterUsage {
+        LimiterUsage {
+            limit: self.limit() as u64,
+            used: self.in_flight() as u64,
+            waiting: self.waiting(),
+        }
+    }
+
     /// Closes the limiter for all clones: queued and new requests of every priority are rejected
     /// with [`Reason::Closed`](crate::Reason::Closed). Requests in flight continue.
     ///
@@ -238,6 +251,18 @@ impl ConcurrencyLimiter {
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit, Rejected> {
         let acquired = acquire(&self.0, priority, priority, Duration::MAX).await;
         acquired.map(Permit::bare)
+    }
+}
+
+/// Records `tower_throttle_limit`, `tower_throttle_used`, `tower_throttle_waiting` and
+/// `tower_throttle_in_flight`. An adaptive limit has the value of now.
+#[cfg(feature = "metrics")]
+impl crate::telemetry::metrics::Publish for ConcurrencyLimiter {
+    fn publish(&self, name: &'static str) {
+        use crate::telemetry::metrics::{IN_FLIGHT, set};
+
+        self.usage().publish("concurrency", name);
+        set(IN_FLIGHT, "concurrency", name, self.in_flight() as u64);
     }
 }
 

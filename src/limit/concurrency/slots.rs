@@ -107,8 +107,7 @@ impl Slots {
             None => self.limit.store(limit.min(MOST), Ordering::Relaxed),
             Some(sampler) => {
                 sampler.force(limit);
-                #[cfg(feature = "tracing")]
-                tracing::trace!(limit = sampler.limit(), "a limit has moved");
+                Self::moved(sampler);
             }
         }
         self.wake();
@@ -118,9 +117,20 @@ impl Slots {
     pub(super) fn report(&self, started: u64, idle: u64, outcome: SampleOutcome) {
         if let Some(sampler) = &self.sampler {
             if sampler.sample(started, idle, self.in_flight(), outcome) {
+                Self::moved(sampler);
                 self.wake();
             }
         }
+    }
+
+    /// Tells that an adaptive limit has changed.
+    fn moved(_sampler: &Sampler) {
+        #[cfg(feature = "tracing")]
+        tracing::trace!(
+            target: "tower_throttle::concurrency",
+            limit = _sampler.limit(),
+            "a limit has moved"
+        );
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -13,7 +13,7 @@ use super::{
     queued_call::{QueuedCall, Stopped},
     release_policy::ReleasePolicy,
 };
-use crate::{error::Rejected, limit::rejection::Rejection};
+use crate::{error::Rejected, limit::rejection::Rejection, telemetry::QueueTelemetry};
 
 pin_project! {
     /// The response future of a service behind a limiter.
@@ -58,6 +58,7 @@ pin_project! {
 struct InLine<S, Request, G: Limiter> {
     queueing: QueuedCall<S, G>,
     request: Option<RequestContext<Request>>,
+    telemetry: QueueTelemetry,
 }
 
 /// A request that was not admitted at once, and what its rejection says of it.
@@ -109,7 +110,7 @@ where
 
     /// Joins the queue at once, not when it is first polled.
     pub(crate) fn waiting(
-        waiting: Result<Waiting<G>, Rejected>,
+        waiting: Result<(Waiting<G>, QueueTelemetry), Rejected>,
         service: &S,
         request: RequestContext<Request>,
         refusal: F,
@@ -118,15 +119,20 @@ where
     where
         S: Clone,
     {
-        let state = match waiting.and_then(|waiting| QueuedCall::join(waiting, service.clone())) {
-            Ok(queueing) => State::QueuedCall {
+        let joined = waiting.and_then(|(waiting, mut telemetry)| {
+            let joined = QueuedCall::join(waiting, service.clone());
+            let joined = joined.inspect_err(|rejected| telemetry.rejected(rejected));
+            joined.map(|queueing| (queueing, telemetry))
+        });
+        let state = match joined {
+            Ok((queueing, telemetry)) => State::QueuedCall {
                 in_line: Box::new(InLine {
                     queueing,
                     request: Some(request),
+                    telemetry,
                 }),
             },
             Err(rejected) => {
-                crate::macros::event!(%rejected, "refused");
                 let rejection = Some(Box::new((request, rejected)));
                 State::Rejected { rejection }
             }
@@ -174,27 +180,37 @@ where
                 // ## QueuedCall => (Calling | done)
                 StateProj::QueuedCall { in_line } => {
                     let admitted = ready!(in_line.queueing.poll(cx));
-                    let Some(request) = in_line.request.take() else {
+                    let Some(context) = in_line.request.take() else {
                         unreachable!("polled after it was done")
                     };
+                    let telemetry = &mut in_line.telemetry;
                     match admitted {
                         Ok(pass) => {
-                            if let Some(rejected) = G::shadowed(&pass) {
-                                let rejected = rejected.clone().named(request.name);
-                                let RequestContext { request, key, .. } = &request;
-                                this.refusal.observe(request, &rejected, *key, true);
-                            }
-                            let future = in_line.queueing.service.call(request.request);
+                            let RequestContext { request, name, key } = context;
+                            let service = &mut in_line.queueing.service;
+                            let future = match G::shadowed(&pass) {
+                                None => telemetry.admitted(|| service.call(request)),
+                                Some(rejected) => {
+                                    let rejected = rejected.clone().named(name);
+                                    telemetry.shadowed(&rejected, || {
+                                        this.refusal.observe(&request, &rejected, key, true);
+                                        service.call(request)
+                                    })
+                                }
+                            };
                             let pass = Some(pass);
                             this.state.set(State::Calling { future, pass });
                         }
                         Err(stopped) => {
+                            if let Stopped::Refused(rejected) = &stopped {
+                                telemetry.rejected(rejected);
+                            }
                             // The service may have a place in an inner queue, and this future may
                             // be kept.
                             this.state.set(State::Rejected { rejection: None });
                             return match stopped {
                                 Stopped::Refused(rejected) => {
-                                    Poll::Ready(request.reject(rejected, this.refusal, this.hold))
+                                    Poll::Ready(context.reject(rejected, this.refusal, this.hold))
                                 }
                                 Stopped::NotReady(error) => Poll::Ready(Err(F::pass(error))),
                             };

@@ -26,6 +26,7 @@ use crate::{
         decision::Decision,
         priority::Priority,
         quota::Quota,
+        usage::LimiterUsage,
     },
     sync::unpoisoned,
 };
@@ -252,6 +253,25 @@ impl<A: Algorithm> RateLimiter<A> {
             return link.take_in_turn(&[cost]).map(|marks| marks[0]);
         }
         self.algorithm.take_in_turn(cost, self.clock.now()).ok()
+    }
+
+    pub(crate) fn usage(&self) -> LimiterUsage {
+        LimiterUsage {
+            limit: self.capacity(),
+            used: self.used(),
+            waiting: self.wait_queue.waiting(),
+        }
+    }
+
+    /// Returns the units that count now.
+    fn used(&self) -> u64 {
+        #[cfg(feature = "redis")]
+        if let Some((link, _)) = &self.shared {
+            let usage = link.usage();
+            let used = usage.as_ref().and_then(|usage| usage.used.first());
+            return used.map_or(0, |used| used.units);
+        }
+        self.algorithm.used(self.clock.now())
     }
 
     /// Closes the limiter.

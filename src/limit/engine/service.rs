@@ -19,6 +19,7 @@ use crate::{
         priority::Priority,
         rejection::{Rejection, Sealed},
     },
+    telemetry::LimitTelemetry,
 };
 
 /// A service behind a [`Limiter`].
@@ -30,6 +31,7 @@ pub(crate) struct Limited<S, G, C, F, H> {
     pub(crate) cost: C,
     pub(crate) refusal: F,
     pub(crate) hold: H,
+    pub(crate) telemetry: LimitTelemetry,
 }
 
 impl<S, G, C, F, H, Request> Service<Request> for Limited<S, G, C, F, H>
@@ -55,10 +57,14 @@ where
         let ask = self.cost.measure(&request);
         match self.gate.enter(&ask, self.max_wait()) {
             Ok(pass) => {
-                if let Some(rejected) = G::shadowed(&pass) {
-                    let rejected = rejected.clone().named(self.limits.name);
-                    let key = G::key(&ask);
-                    self.refusal.observe(&request, &rejected, key, true);
+                match G::shadowed(&pass) {
+                    None => self.telemetry.admitted(),
+                    Some(rejected) => {
+                        let rejected = rejected.clone().named(self.limits.name);
+                        self.telemetry.shadowed(&rejected);
+                        let key = G::key(&ask);
+                        self.refusal.observe(&request, &rejected, key, true);
+                    }
                 }
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, pass, self.refusal.clone(), self.hold.clone())
@@ -105,15 +111,12 @@ where
             name: self.limits.name,
             key: G::key(&ask),
         };
-        #[cfg(feature = "tracing")]
-        let (cost, expected) = (ask.clone(), rejected.retry_after());
+        let expected = rejected.retry_after();
         let waiting = self
             .gate
             .wait(ask, priority, rejected, max_wait, max_waiting);
-        #[cfg(feature = "tracing")]
-        if waiting.is_ok() {
-            tracing::debug!(?cost, ?expected, "waiting for a limit");
-        }
+        let waiting = waiting.map(|waiting| (waiting, self.telemetry.queued(expected)));
+        let waiting = waiting.inspect_err(|rejected| self.telemetry.rejected(rejected));
         ResponseFuture::waiting(waiting, &self.inner, request, refusal, hold)
     }
 }

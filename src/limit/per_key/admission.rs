@@ -164,9 +164,14 @@ fn enter_without_key<K: Kind>(
     let rejected = missing.named(state.table.name());
     #[cfg(feature = "tracing")]
     if rejected.reason() == Reason::MissingPeer {
-        state
-            .peer_missing
-            .call_once(|| tracing::error!("{rejected}"));
+        state.peer_missing.call_once(|| {
+            tracing::error!(
+                target: "tower_throttle::per_key",
+                name = rejected.name(),
+                error = %rejected,
+                "missing peer address"
+            )
+        });
     }
     reject(state, demand, rejected, false, max_wait)
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     http::{RequestHead, headers::rate_limit::emit::RateLimitHeaders},
     limit::{cost::One, engine::WaitLimits, key::PeerIp, rejection::AsError},
+    telemetry::LimitTelemetry,
 };
 
 /// Layer with one limit per key. See the [module docs](crate::per_key) for examples.
@@ -437,6 +438,7 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
                 rules: self.rules.clone(),
             },
             refusal: self.refusal.clone(),
+            telemetry: LimitTelemetry::new("per_key", self.limiter.0.table.name()),
         })
     }
 }

@@ -26,6 +26,7 @@ use crate::{
         key::ClientKey,
         priority::Priority,
         quota::Quota,
+        usage::LimiterUsage,
     },
 };
 
@@ -304,6 +305,16 @@ impl<K: Kind> PerKeyLimiter<K> {
         self.0.table.used(key, self.0.clock.now())
     }
 
+    /// Returns how much of its limit a key uses, and how many of its requests wait.
+    ///
+    /// The limit is that of all keys, whatever
+    /// [`limits_for`](super::PerKeyLayer::limits_for) returns for this one. Of several limits it is
+    /// the smallest, and the most that is used of one.
+    #[must_use]
+    pub fn usage(&self, key: ClientKey) -> LimiterUsage {
+        self.0.table.usage(key, self.0.clock.now())
+    }
+
     /// Returns the `most` clients that have used the most, in descending order. Reads the whole
     /// table, one part after the other.
     #[must_use]
@@ -414,6 +425,16 @@ fn demand<Plan>(key: ClientKey, cost: u64) -> Demand<Plan> {
     Demand {
         settles: true,
         ..Demand::new(Client::Key(key), cost)
+    }
+}
+
+/// Records `tower_throttle_keys`. There is nothing of a single key in it.
+#[cfg(feature = "metrics")]
+impl<K: Kind> crate::telemetry::metrics::Publish for PerKeyLimiter<K> {
+    fn publish(&self, name: &'static str) {
+        use crate::telemetry::metrics::{KEYS, set};
+
+        set(KEYS, "per_key", name, self.keys() as u64);
     }
 }
 

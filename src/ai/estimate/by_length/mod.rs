@@ -162,6 +162,7 @@ impl<Request: PeekBody> Estimate<Request> for ByLength {
         request.peek(|body| self.of(body)).unwrap_or_else(|| {
             let input = self.default_input.unwrap_or(Self::UNSEEN);
             crate::macros::event!(
+                target: "tower_throttle::provider",
                 input,
                 "request body can't be peeked: using the default input"
             );

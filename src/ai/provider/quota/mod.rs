@@ -23,6 +23,8 @@ mod stored;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 mod ticket;
+#[cfg(feature = "metrics")]
+mod totals;
 
 #[cfg(feature = "redis")]
 use std::sync::Arc;
@@ -30,6 +32,8 @@ use std::{mem, time::Duration};
 
 #[cfg(feature = "redis")]
 pub(crate) use self::stored::StoredLimit;
+#[cfg(feature = "metrics")]
+use self::totals::TokenTotals;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
@@ -81,6 +85,8 @@ pub(crate) struct Quotas {
     stored: Arc<[StoredLimit]>,
     /// The requests of all processes that count, if a store knows.
     all_requests: Option<u64>,
+    #[cfg(feature = "metrics")]
+    pub(crate) totals: TokenTotals,
 }
 
 // ===== impl Quotas =====
@@ -111,6 +117,8 @@ impl Quotas {
             #[cfg(feature = "redis")]
             stored: Arc::default(),
             all_requests: None,
+            #[cfg(feature = "metrics")]
+            totals: TokenTotals::default(),
         }
     }
 
@@ -207,6 +215,8 @@ impl Quotas {
         usage: Option<TokenUsage>,
         now: Option<u64>,
     ) {
+        #[cfg(feature = "metrics")]
+        self.totals.settle(ticket.tokens, usage);
         self.end(ticket);
         let accounting = self.provider.accounting();
         for (meter, cost) in ticket.of(&mut self.meters) {
@@ -220,6 +230,9 @@ impl Quotas {
 
     /// Ends a request that was never sent.
     pub(crate) fn refund(&mut self, ticket: &QuotaTicket) {
+        #[cfg(feature = "metrics")]
+        self.totals
+            .settle(ticket.tokens, Some(TokenUsage::default()));
         self.end(ticket);
         for (meter, cost) in ticket.of(&mut self.meters) {
             meter.refund(ticket.at, cost);
@@ -237,6 +250,9 @@ impl Quotas {
         now: u64,
     ) {
         let mut marks = self.marks_of(ticket);
+        #[cfg(feature = "metrics")]
+        self.totals
+            .settle(ticket.tokens, Some(TokenUsage::default()));
         self.end(ticket);
         let felt = self.felt_place();
         for (n, (meter, cost)) in ticket.of(&mut self.meters).enumerate() {
@@ -307,6 +323,8 @@ impl Quotas {
                 marks[n] = meter.mark(counted, self.margin, now);
             }
         }
+        #[cfg(feature = "metrics")]
+        self.totals.reserve(tokens);
         self.flight.start();
         if !self.learns {
             self.flight.recover(nanos(self.provider.minute()), now);

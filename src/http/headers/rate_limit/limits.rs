@@ -114,14 +114,23 @@ impl RateLimits {
 
 // ===== impl Dimension =====
 
-impl fmt::Display for Dimension {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Dimension {
+    /// Returns a stable label, as for metrics: `requests`, `tokens`, `input_tokens`,
+    /// `output_tokens` or `concurrency`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Requests => "requests",
             Self::Tokens => "tokens",
-            Self::InputTokens => "input tokens",
-            Self::OutputTokens => "output tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
             Self::Concurrency => "concurrency",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_str().replace('_', " "))
     }
 }

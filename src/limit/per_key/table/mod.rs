@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::Rejected,
     http::headers::rate_limit::standing::Standing,
-    limit::{engine::WaitQueue, key::ClientKey},
+    limit::{engine::WaitQueue, key::ClientKey, usage::LimiterUsage},
     sync::unpoisoned,
 };
 
@@ -208,6 +208,23 @@ impl<K: Kind> Table<K> {
         let shard = self.lock(hash);
         let row = shard.rows.find(hash, |row| row.key == key);
         row.map_or(0, |row| row.count.used(now))
+    }
+
+    /// Returns how much of the limit of a key is used. The limit is that of all keys.
+    pub(super) fn usage(&self, key: ClientKey, now: u64) -> LimiterUsage {
+        let hash = self.hash(&key);
+        let shard = self.lock(hash);
+        let row = shard.rows.find(hash, |row| row.key == key);
+        LimiterUsage {
+            limit: K::capacity(&shard.rule),
+            used: row.map_or(0, |row| row.count.used(now)),
+            waiting: shard
+                .queues
+                .of(&key)
+                .iter()
+                .map(|queue| queue.waiting())
+                .sum(),
+        }
     }
 
     /// Rejects queued and new requests from now on.

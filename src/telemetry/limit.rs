@@ -1,0 +1,211 @@
+//! What a limit reports of its requests. Without the features it is empty, and does nothing.
+
+use std::time::Duration;
+#[cfg(feature = "metrics")]
+use std::{mem, sync::Arc};
+
+#[cfg(feature = "metrics")]
+use ::metrics::{Counter, Histogram, histogram};
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+use tokio::time::Instant;
+
+#[cfg(feature = "metrics")]
+use super::metrics::{self, LabeledCounters};
+use crate::error::Rejected;
+
+/// What the service of a limit reports. Its clones and its queued requests share it.
+#[derive(Debug, Clone)]
+pub(crate) struct LimitTelemetry {
+    #[cfg(feature = "tracing")]
+    layer: &'static str,
+    #[cfg(feature = "tracing")]
+    name: Option<&'static str>,
+    #[cfg(feature = "metrics")]
+    metrics: Arc<LimitMetrics>,
+}
+
+#[cfg(feature = "metrics")]
+struct LimitMetrics {
+    admitted: Counter,
+    waited: Counter,
+    cancelled: Counter,
+    shadowed: Counter,
+    rejected: LabeledCounters,
+    queue: Histogram,
+}
+
+/// A request in a queue. If it is dropped there, it is cancelled.
+pub(crate) struct QueueTelemetry {
+    telemetry: LimitTelemetry,
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    since: Instant,
+    #[cfg(feature = "metrics")]
+    is_waiting: bool,
+    /// Of the caller. The request may be polled in another one.
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+// ===== impl LimitTelemetry =====
+
+#[cfg_attr(
+    not(all(feature = "metrics", feature = "tracing")),
+    allow(unused_variables, clippy::unused_self, reason = "features are off")
+)]
+impl LimitTelemetry {
+    /// Registers the metrics of a layer.
+    pub(crate) fn new(layer: &'static str, name: Option<&'static str>) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            layer,
+            #[cfg(feature = "tracing")]
+            name,
+            #[cfg(feature = "metrics")]
+            metrics: Arc::new(LimitMetrics::new(
+                layer,
+                name.unwrap_or(metrics::DEFAULT_NAME),
+            )),
+        }
+    }
+
+    /// A request was admitted at once.
+    #[inline(always)]
+    pub(crate) fn admitted(&self) {
+        #[cfg(feature = "metrics")]
+        self.metrics.admitted.increment(1);
+    }
+
+    /// A request passes although it was rejected.
+    pub(crate) fn shadowed(&self, rejected: &Rejected) {
+        #[cfg(feature = "metrics")]
+        self.metrics.shadowed.increment(1);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "tower_throttle::limit",
+            layer = self.layer,
+            name = self.name,
+            reason = rejected.reason().as_str(),
+            retry_after = ?rejected.retry_after(),
+            "admitted by a shadow"
+        );
+    }
+
+    /// A request was rejected.
+    pub(crate) fn rejected(&self, rejected: &Rejected) {
+        #[cfg(feature = "metrics")]
+        self.metrics.rejected.increment(rejected.reason().as_str());
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "tower_throttle::limit",
+            layer = self.layer,
+            name = self.name,
+            limit = rejected.limit().as_str(),
+            reason = rejected.reason().as_str(),
+            retry_after = ?rejected.retry_after(),
+            "rejected"
+        );
+    }
+
+    /// A request joins the queue.
+    pub(crate) fn queued(&self, expected: Option<Duration>) -> QueueTelemetry {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "tower_throttle::limit",
+            layer = self.layer,
+            name = self.name,
+            ?expected,
+            "waiting"
+        );
+        QueueTelemetry {
+            telemetry: self.clone(),
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            since: Instant::now(),
+            #[cfg(feature = "metrics")]
+            is_waiting: true,
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::current(),
+        }
+    }
+}
+
+// ===== impl QueueTelemetry =====
+
+impl QueueTelemetry {
+    /// The request was admitted, and is called by `call`, in the span of its caller.
+    pub(crate) fn admitted<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        self.leave();
+        #[cfg(feature = "metrics")]
+        self.telemetry.metrics.waited.increment(1);
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "tower_throttle::limit",
+            layer = self.telemetry.layer,
+            name = self.telemetry.name,
+            waited = ?self.since.elapsed(),
+            "admitted"
+        );
+        call()
+    }
+
+    /// The request passes although it was rejected, and is called by `call`.
+    pub(crate) fn shadowed<T>(&mut self, rejected: &Rejected, call: impl FnOnce() -> T) -> T {
+        self.leave();
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        self.telemetry.shadowed(rejected);
+        call()
+    }
+
+    /// The request was rejected.
+    pub(crate) fn rejected(&mut self, rejected: &Rejected) {
+        self.leave();
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        self.telemetry.rejected(rejected);
+    }
+
+    /// Records the time in the queue. Returns whether the request was in it.
+    fn leave(&mut self) -> bool {
+        #[cfg(feature = "metrics")]
+        if mem::take(&mut self.is_waiting) {
+            self.telemetry.metrics.queue.record(self.since.elapsed());
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Drop for QueueTelemetry {
+    fn drop(&mut self) {
+        if self.leave() {
+            self.telemetry.metrics.cancelled.increment(1);
+        }
+    }
+}
+
+// ===== impl LimitMetrics =====
+
+#[cfg(feature = "metrics")]
+impl LimitMetrics {
+    fn new(layer: &'static str, name: &'static str) -> Self {
+        let requests = |outcome| metrics::requests(layer, name, outcome);
+        Self {
+            admitted: requests("admitted"),
+            waited: requests("waited"),
+            cancelled: requests("cancelled"),
+            // Only a limit per key can be a shadow.
+            shadowed: match layer {
+                "per_key" => requests("shadowed"),
+                _ => Counter::noop(),
+            },
+            rejected: metrics::rejected(layer, name),
+            queue: histogram!(metrics::QUEUE, "layer" => layer, "name" => name),
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+crate::macros::debug!(impl Debug for LimitMetrics |self| { .. });

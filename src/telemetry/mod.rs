@@ -1,0 +1,21 @@
+//! What the layers report: metrics and events. `guide/telemetry.md` has the table of each.
+
+mod limit;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+
+/// Adds one to a counter, if the feature `metrics` is enabled. It is looked up each time, so this
+/// is for what is rare.
+///
+/// ```text
+/// count!(RETRIES, "name" => name, "cause" => cause);
+/// ```
+macro_rules! count {
+    ($metric:ident $(, $label:literal => $value:expr)*) => {
+        #[cfg(feature = "metrics")]
+        ::metrics::counter!($crate::telemetry::metrics::$metric $(, $label => $value)*).increment(1)
+    };
+}
+
+pub(crate) use self::limit::{LimitTelemetry, QueueTelemetry};
+pub(crate) use count;
