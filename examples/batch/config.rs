@@ -1,9 +1,12 @@
 //! `--config`: several providers in a file.
 
-use std::{env, fs, num::NonZero, path::Path, time::Duration};
+use std::{collections::HashSet, env, fs, num::NonZero, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Deserializer, de::Error};
+use anyhow::{Context, Result, ensure};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 use tower_throttle::{
     Dimension, Quota,
     provider::{Provider, ProviderLimiter, Shape},
@@ -59,34 +62,51 @@ struct Entry {
 
 /// Reads the providers.
 pub(crate) fn read(path: &Path) -> Result<File> {
-    let name = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| anyhow::anyhow!("cannot read --config {name}: {error}"))?;
-    let file = toml::from_str(&text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let line = text[..start].matches('\n').count() + 1;
-        anyhow::anyhow!("{name}, line {line}: {}", error.message())
-    });
-    let file: File = file?;
+    let name = path.display().to_string();
+    let file: File = parse(&name, &load(path)?)?;
     ensure!(
         file.redis.is_some() == file.shared_name.is_some(),
         "{name} has one of redis and shared_name: give both, or neither"
     );
-    let provider = &file.providers;
-    ensure!(
-        (1..=MOST).contains(&provider.len()),
-        "{name} has {} providers: give 1 to {MOST}, each below [[provider]]",
-        provider.len()
-    );
-    for (n, one) in provider.iter().enumerate() {
-        if provider[..n].iter().any(|other| other.name == one.name) {
-            bail!(
-                "{name} has two providers of the name {:?}: change one",
-                one.name
-            );
-        }
-    }
+    check(&name, file.providers.iter())?;
     Ok(file)
+}
+
+/// Reads the text of a file.
+pub(crate) fn load(path: &Path) -> Result<String> {
+    fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("cannot read --config {}: {error}", path.display()))
+}
+
+/// Parses the text of the file of this name. An error names the line.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        anyhow::anyhow!("{name}, line {}: {}", line(text, start), error.message())
+    })
+}
+
+/// The line of a byte.
+pub(crate) fn line(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
+/// Checks that there are providers, and that each has another name.
+pub(crate) fn check<'a>(name: &str, all: impl Iterator<Item = &'a Configured>) -> Result<()> {
+    let mut names = HashSet::new();
+    for one in all {
+        ensure!(
+            names.insert(&*one.name),
+            "{name} has two providers of the name {:?}: change one",
+            one.name
+        );
+    }
+    ensure!(
+        (1..=MOST).contains(&names.len()),
+        "{name} has {} providers: give 1 to {MOST}, each below [[provider]]",
+        names.len()
+    );
+    Ok(())
 }
 
 /// The limits of all together, as far as each has them, and their period: the longest.
@@ -164,7 +184,8 @@ impl TryFrom<Entry> for Configured {
     }
 }
 
-fn variable<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+/// The value of the environment variable that is named.
+pub(crate) fn variable<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     let name = String::deserialize(value)?;
     let set = env::var(&name).ok().filter(|key| !key.trim().is_empty());
     let set = set.with_context(|| format!("the environment variable {name:?} is not set: set it"));

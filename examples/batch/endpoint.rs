@@ -18,7 +18,7 @@ pub(crate) struct Endpoint {
     base: Url,
     key: Option<HeaderValue>,
     /// Asked for in place of what the request says.
-    model: Option<String>,
+    pub(crate) model: Option<String>,
 }
 
 // ===== impl Endpoint =====

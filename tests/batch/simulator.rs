@@ -558,7 +558,7 @@ async fn nonsense_is_answered_with_errors_that_say_what_is_wrong() {
         let message = error["error"]["message"].as_str().unwrap();
         assert!(message.contains(says), "{message}");
     }
-    let url = format!("{}/embeddings", simulator.url());
+    let url = format!("{}/images", simulator.url());
     let response = client.post(url).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert_eq!(simulator.counters().accepted, 0);

@@ -1,5 +1,5 @@
-//! A provider on loopback that speaks OpenAI's chat completions and Anthropic's messages, and keeps
-//! its limits to the letter.
+//! A provider on loopback that speaks OpenAI's chat completions and embeddings and Anthropic's
+//! messages, and keeps its limits to the letter.
 //!
 //! It counts a request when the whole of it has arrived. It admits no more than its limits say, and
 //! every request that fits: a client that gets a 429 here was too fast. [`Style`] says what counts,
@@ -144,6 +144,7 @@ impl Simulator {
         let app = Router::new()
             .route("/v1/chat/completions", routing::post(answer::handle))
             .route("/v1/messages", routing::post(answer::handle))
+            .route("/v1/embeddings", routing::post(answer::handle))
             .fallback(answer::handle)
             .layer(DefaultBodyLimit::max(MOST_BYTES))
             .with_state(state.clone());

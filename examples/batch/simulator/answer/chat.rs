@@ -10,11 +10,11 @@ use super::{
 
 /// A response in one piece.
 pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
-    let choice = json!({
-        "index": 0,
-        "message": { "role": "assistant", "content": words(0, used.output) },
-        "finish_reason": "stop",
-    });
+    let message = match &ask.tool {
+        Some(name) => json!({ "role": "assistant", "content": null, "tool_calls": [call(name)] }),
+        None => json!({ "role": "assistant", "content": words(0, used.output) }),
+    };
+    let choice = json!({ "index": 0, "message": message, "finish_reason": finish_reason(ask) });
     json!({
         "id": "chatcmpl-simulated",
         "object": "chat.completion",
@@ -44,10 +44,14 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
         chunk(json!([choice]), Value::Null, written)
     };
     let mut events = vec![delta(json!({ "role": "assistant", "content": "" }), 0)];
-    events.extend(
-        pieces(used.output).map(|(text, written)| delta(json!({ "content": text }), written)),
-    );
-    let end = json!({ "index": 0, "delta": {}, "finish_reason": "stop" });
+    if let Some(name) = &ask.tool {
+        events.push(delta(json!({ "tool_calls": [call(name)] }), used.output));
+    } else {
+        events.extend(
+            pieces(used.output).map(|(text, written)| delta(json!({ "content": text }), written)),
+        );
+    }
+    let end = json!({ "index": 0, "delta": {}, "finish_reason": finish_reason(ask) });
     events.push(chunk(json!([end]), Value::Null, used.output));
     if ask.include_usage {
         events.push(chunk(json!([]), usage(used), used.output));
@@ -55,6 +59,19 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     let (text, written) = ("data: [DONE]\n\n".to_owned(), used.output);
     events.push(Event { text, written });
     events
+}
+
+/// A call of a tool without arguments.
+fn call(name: &str) -> Value {
+    let function = json!({ "name": name, "arguments": "{}" });
+    json!({ "index": 0, "id": "call_simulated", "type": "function", "function": function })
+}
+
+fn finish_reason(ask: &Ask) -> &'static str {
+    match ask.tool {
+        Some(_) => "tool_calls",
+        None => "stop",
+    }
 }
 
 fn usage(used: Tokens) -> Value {

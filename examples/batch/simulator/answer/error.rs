@@ -41,8 +41,8 @@ impl Failure {
     }
 
     pub(super) fn no_such_url() -> Self {
-        let message =
-            "Invalid URL: this simulator knows POST /v1/chat/completions and /v1/messages";
+        let message = "Invalid URL: this simulator knows POST /v1/chat/completions, \
+                       /v1/messages and /v1/embeddings";
         Self::new(404, "invalid_request_error", "", message)
     }
 

@@ -10,8 +10,11 @@ use super::{
 
 /// A response in one piece.
 pub(super) fn whole(ask: &Ask, used: Tokens) -> Value {
-    let text = json!({ "type": "text", "text": words(0, used.output) });
-    message(ask, &json!([text]), Some(stop_reason(ask, used)), used)
+    let block = match &ask.tool {
+        Some(name) => call(name),
+        None => json!({ "type": "text", "text": words(0, used.output) }),
+    };
+    message(ask, &json!([block]), Some(stop_reason(ask, used)), used)
 }
 
 /// The same as a stream. The usage at its start counts the prompt, the usage at its end everything.
@@ -27,14 +30,26 @@ pub(super) fn events(ask: &Ask, used: Tokens) -> Vec<Event> {
     };
     let start =
         json!({ "type": "message_start", "message": message(ask, &json!([]), None, begun) });
-    let block = json!({ "type": "text", "text": "" });
+    let block = match &ask.tool {
+        Some(name) => call(name),
+        None => json!({ "type": "text", "text": "" }),
+    };
     let block = json!({ "type": "content_block_start", "index": 0, "content_block": block });
     let mut events = vec![event(start, 0), event(block, 0)];
-    events.extend(pieces(used.output).map(|(text, written)| {
-        let delta = json!({ "type": "text_delta", "text": text });
+    let delta = |delta: Value, written| {
         let delta = json!({ "type": "content_block_delta", "index": 0, "delta": delta });
         event(delta, written)
-    }));
+    };
+    if ask.tool.is_some() {
+        let input = json!({ "type": "input_json_delta", "partial_json": "{}" });
+        events.push(delta(input, used.output));
+    } else {
+        events.extend(
+            pieces(used.output).map(|(text, written)| {
+                delta(json!({ "type": "text_delta", "text": text }), written)
+            }),
+        );
+    }
     let end = json!({
         "type": "message_delta",
         "delta": { "stop_reason": stop_reason(ask, used), "stop_sequence": null },
@@ -59,8 +74,15 @@ fn message(ask: &Ask, content: &Value, stop_reason: Option<&str>, used: Tokens) 
     })
 }
 
+/// A call of a tool without arguments.
+fn call(name: &str) -> Value {
+    json!({ "type": "tool_use", "id": "toolu_simulated", "name": name, "input": {} })
+}
+
 fn stop_reason(ask: &Ask, used: Tokens) -> &'static str {
-    if used.output < ask.reserved.output {
+    if ask.tool.is_some() {
+        "tool_use"
+    } else if used.output < ask.reserved.output {
         "end_turn"
     } else {
         "max_tokens"

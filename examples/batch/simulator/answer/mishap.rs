@@ -50,7 +50,9 @@ pub(super) async fn respond(
         Mishap::StallAfterHead => opened(ask, in_flight, Ending::Never),
         Mishap::ErrorStream => {
             let text = match ask.api {
-                Api::Chat => format!("data: {}\n\n", Failure::broken().in_openais_form()),
+                Api::Chat | Api::Embeddings => {
+                    format!("data: {}\n\n", Failure::broken().in_openais_form())
+                }
                 Api::Messages => {
                     let error = Failure::overloaded().in_anthropics_form(id);
                     format!("event: error\ndata: {error}\n\n")

@@ -1,7 +1,8 @@
-//! The responses: completions or messages, whole or streamed, and errors.
+//! The responses: completions or messages, whole or streamed, embeddings, and errors.
 
 mod ask;
 mod chat;
+mod embeddings;
 mod error;
 mod messages;
 mod mishap;
@@ -36,6 +37,7 @@ use super::{InFlight, Line, RateHeaders, State, Tokens, headers};
 enum Api {
     Chat,
     Messages,
+    Embeddings,
 }
 
 /// The handler of all requests.
@@ -71,6 +73,7 @@ fn read(
     let api = match path {
         "/v1/chat/completions" => Api::Chat,
         "/v1/messages" => Api::Messages,
+        "/v1/embeddings" => Api::Embeddings,
         _ => return Err(Failure::no_such_url()),
     };
     if let Some(key) = &state.limits.key {
@@ -128,6 +131,8 @@ impl Ask {
         match self.api {
             Api::Chat => chat::events(self, used),
             Api::Messages => messages::events(self, used),
+            // No request for embeddings is one for a stream.
+            Api::Embeddings => Vec::new(),
         }
     }
 
@@ -135,6 +140,7 @@ impl Ask {
         match self.api {
             Api::Chat => chat::whole(self, used),
             Api::Messages => messages::whole(self, used),
+            Api::Embeddings => embeddings::whole(self, used),
         }
     }
 }

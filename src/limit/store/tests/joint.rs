@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     error::{LimitKind, Rejected},
     limit::{
-        Quota,
+        Priority, Quota,
         engine::{Limiter, Patience, WaitQueue, Waiter, acquire},
         store::{
             call::{LimitSpec, StateKey},
@@ -57,7 +57,7 @@ impl Joint {
         cost: &[u64],
         max_wait: Duration,
     ) -> Result<Marks, Rejected> {
-        acquire(self, cost.to_vec(), max_wait).await
+        acquire(self, cost.to_vec(), Priority::default(), max_wait).await
     }
 
     fn rejected(&self, cost: &[u64], shortage: Shortage) -> Rejected {
@@ -112,7 +112,7 @@ impl Limiter for Joint {
         Rejected::too_long(LimitKind::TokenBucket, Duration::ZERO, Some(Duration::ZERO))
     }
 
-    fn left(&self, cost: &Vec<u64>) {
+    fn left(&self, cost: &Vec<u64>, _: Priority) {
         for (units, cost) in self.queue.units.iter().zip(cost) {
             units.fetch_sub(*cost, Ordering::Relaxed);
         }
