@@ -1,10 +1,8 @@
 //! Reads a response to its end, within limits, and checks that it is a completion.
 
-use std::{
-    error::Error,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
+use anyhow::anyhow;
 use reqwest::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 use tower_throttle::{BoxError, cache::Status, fallback::ServedBy};
@@ -65,11 +63,8 @@ pub(crate) async fn read(response: Response, meter: &Arc<Meter>) -> Result<Answe
     };
     // Some providers say that they failed in a 200.
     if !body.is_object() || !body["error"].is_null() {
-        let body = body.to_string();
-        return Err(Failed::for_good(explain(
-            StatusCode::BAD_GATEWAY,
-            body.as_bytes(),
-        )));
+        let why = explain(StatusCode::BAD_GATEWAY, body.to_string().as_bytes());
+        return Err(Failed::for_good(why));
     }
     if let Some(Sent(at)) = sent.filter(|_| !is_hit) {
         meter.serve(at.elapsed());
@@ -96,7 +91,7 @@ async fn to_its_end(mut response: Response) -> Result<Vec<u8>, Failed> {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
             Err(error) => {
-                let why = format!("the answer broke off: {}", with_sources(&error));
+                let why = format!("the answer broke off: {}", with_sources(&error.into()));
                 return Err(Failed::for_now(why));
             }
         }
@@ -124,14 +119,8 @@ fn header(response: &Response, name: &str) -> String {
 }
 
 /// An error and what caused it, down to the cause that tells.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text.replace('\n', " ")
+fn with_sources(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
 }
 
 // ===== impl Failed =====
@@ -172,7 +161,7 @@ impl From<BoxError> for Failed {
     fn from(error: BoxError) -> Self {
         Self {
             hopeless: Hopeless::of_error(&error),
-            ..Self::for_good(with_sources(&*error))
+            ..Self::for_good(with_sources(&anyhow!(error)))
         }
     }
 }

@@ -159,21 +159,9 @@ impl TryFrom<Entry> for Configured {
         );
         let window = entry.window.unwrap_or(Duration::from_secs(60));
         let limits = entry.limits.unwrap_or(Provider::new("yours"));
-        let mut limits = limits.with_minute(window);
-        if let Some(requests) = entry.rpm {
-            limits = limits.rpm(requests.get().into());
-        }
-        if let Some(tokens) = entry.tpm {
-            limits = limits.tpm(tokens.get().into());
-        }
-        if let Some(requests) = entry.concurrent {
-            limits = limits.concurrent(requests.get().into());
-        }
-        limits = match entry.kind {
-            Some(Kind::Bucket) => limits.bucket(),
-            Some(Kind::Window) => limits.window(),
-            None => limits,
-        };
+        let numbers = [entry.rpm, entry.tpm, entry.concurrent];
+        let numbers = numbers.map(|number| Some(number?.get().into()));
+        let limits = shaped(with_numbers(limits, numbers), entry.kind, window);
         Ok(Self {
             name,
             endpoint: endpoint.with_model(entry.model),
@@ -202,4 +190,31 @@ fn period<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Er
     let number = f64::deserialize(value)?;
     let period = seconds(&number.to_string());
     period.map(Some).map_err(D::Error::custom)
+}
+
+/// The provider with so many requests and tokens in each window, and requests in flight.
+pub(crate) fn with_numbers(
+    mut provider: Provider,
+    [requests, tokens, concurrent]: [Option<u64>; 3],
+) -> Provider {
+    if let Some(requests) = requests {
+        provider = provider.rpm(requests);
+    }
+    if let Some(tokens) = tokens {
+        provider = provider.tpm(tokens);
+    }
+    if let Some(most) = concurrent {
+        provider = provider.concurrent(most);
+    }
+    provider
+}
+
+/// The provider with limits of this kind, in each `window`.
+pub(crate) fn shaped(provider: Provider, kind: Option<Kind>, window: Duration) -> Provider {
+    let provider = provider.with_minute(window);
+    match kind {
+        Some(Kind::Window) => provider.window(),
+        Some(Kind::Bucket) => provider.bucket(),
+        None => provider,
+    }
 }

@@ -1,6 +1,6 @@
 //! Where requests go: a base URL, a key, and a client for them.
 
-use std::time::Duration;
+use std::{env, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{
@@ -63,13 +63,13 @@ impl Endpoint {
 
     /// Whether it is on this machine: then it needs no key, and no proxy can reach it.
     pub(crate) fn is_local(&self) -> bool {
-        self.base.host_str().is_some_and(|host| {
-            let host = host.trim_matches(['[', ']']);
-            host == "localhost"
-                || host
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        })
+        let address = self.host().parse::<IpAddr>();
+        self.host() == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    fn host(&self) -> &str {
+        let host = self.base.host_str().unwrap_or_default();
+        host.trim_matches(['[', ']'])
     }
 
     pub(crate) fn has_key(&self) -> bool {
@@ -91,34 +91,20 @@ impl Endpoint {
 
     /// Whether anyone is there. Sends nothing, so no limit counts it.
     pub(crate) async fn reach(&self) -> Result<()> {
+        let is_set = |name: &str| env::var_os(name).is_some();
         let proxied = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
             .iter()
-            .any(|name| {
-                std::env::var_os(name)
-                    .or(std::env::var_os(name.to_lowercase()))
-                    .is_some()
-            });
+            .any(|name| is_set(name) || is_set(&name.to_lowercase()));
         if proxied && !self.is_local() {
             return Ok(());
         }
-        let host = self
-            .base
-            .host_str()
-            .unwrap_or_default()
-            .trim_matches(['[', ']']);
         let port = self.base.port_or_known_default().unwrap_or(443);
-        let connect =
-            tokio::time::timeout(Duration::from_secs(10), TcpStream::connect((host, port)));
-        connect
-            .await
-            .map_err(anyhow::Error::from)
-            .and_then(|result| Ok(result.map(drop)?))
-            .with_context(|| {
-                format!(
-                    "cannot connect to {}: check the URL and the network",
-                    self.base
-                )
-            })
+        let connect = TcpStream::connect((self.host(), port));
+        let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
+        let base = &self.base;
+        let failed = || format!("cannot connect to {base}: check the URL and the network");
+        connected.with_context(failed)?.with_context(failed)?;
+        Ok(())
     }
 
     /// The request that asks for `job`.

@@ -43,19 +43,12 @@ impl Hopeless {
     }
 
     pub(crate) fn of_error(error: &BoxError) -> Option<Self> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
-        while let Some(error) = cause {
-            if let Some(exhausted) = error.downcast_ref::<QuotaExhausted>() {
-                return match exhausted.class() {
-                    ThrottleReason::Day => Some(Self::Day),
-                    ThrottleReason::QuotaExhausted => Some(Self::Money),
-                    // That says nothing of the next one.
-                    _ => None,
-                };
-            }
-            cause = error.source();
+        match QuotaExhausted::of(error)?.class() {
+            ThrottleReason::Day => Some(Self::Day),
+            ThrottleReason::QuotaExhausted => Some(Self::Money),
+            // That says nothing of the next one.
+            _ => None,
         }
-        None
     }
 
     fn why(self) -> &'static str {

@@ -105,10 +105,8 @@ fn add_event(answer: &mut Value, mut event: Map<String, Value>) {
     match kind.as_str().unwrap_or_default() {
         "message_start" => *answer = take("message"),
         "content_block_start" => {
-            grow(
-                place(member(answer, "content"), &index),
-                take("content_block"),
-            );
+            let block = place(member(answer, "content"), &index);
+            grow(block, take("content_block"));
         }
         "content_block_delta" => {
             let block = place(member(answer, "content"), &index);

@@ -18,11 +18,11 @@
 //! ```
 //!
 //! The layers are in `stack.rs`. What is around them: `cli.rs`, `config.rs` and `plan.rs` say which
-//! limits there are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and `joined.rs` read
-//! what they get, `out.rs` keeps it, `hopeless.rs` knows when to give up, `endpoint.rs` knows the
-//! URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`, `gauges.rs` and `report.rs` show,
-//! `store.rs` shares limits with other jobs, `work.rs` says what was possible, and `simulator/` is a provider that keeps its limits to the
-//! letter.
+//! limits there are, `jobs.rs` reads the prompts, `run.rs` has the workers, `answer.rs` and
+//! `joined.rs` read what they get, `out.rs` keeps it, `hopeless.rs` knows when to give up,
+//! `endpoint.rs` knows the URLs and keys, `wire.rs` and `meter.rs` count, `progress.rs`,
+//! `gauges.rs` and `report.rs` show, `store.rs` shares limits with other jobs, `work.rs` says what
+//! was possible, and `simulator/` is a provider that keeps its limits to the letter.
 
 mod answer;
 mod cli;
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     let result = match cli::parse() {
         // Its runs have a clock each.
         Ok(args) if args.matrix.is_some() => matrix::print(&args).map(|()| ExitCode::SUCCESS),
-        Ok(args) => start(&args),
+        Ok(args) => go(&args),
         Err(line) => Err(anyhow::Error::msg(line)),
     };
     result.unwrap_or_else(|error| {
@@ -98,16 +98,12 @@ fn main() -> ExitCode {
     })
 }
 
+/// Runs what the flags ask for, and reports.
 #[tokio::main]
-async fn start(args: &Args) -> Result<ExitCode> {
+async fn go(args: &Args) -> Result<ExitCode> {
     if args.serve {
         return serve(args).await;
     }
-    go(args).await
-}
-
-/// Runs what the flags ask for, and reports.
-async fn go(args: &Args) -> Result<ExitCode> {
     let stop = watch::Sender::new(false);
     tokio::spawn(stop_on_ctrl_c(stop.clone()));
     let mut reports = Vec::new();
@@ -235,13 +231,8 @@ fn with_backups(
         let wire = Wire::new(n, backup.client()?, meter.clone());
         // The last backup has no other behind it.
         let has_backup = usize::from(n) < place.backups.len();
-        let answers = stack::client(
-            plan.limits(args, store, n),
-            Circuit::new(),
-            args.timeout,
-            wire,
-            has_backup,
-        );
+        let limits = plan.limits(args, store, n);
+        let answers = stack::client(limits, Circuit::new(), args.timeout, wire, has_backup);
         let (backup, first) = (backup.clone(), place.first.clone());
         let redirect = move |request| backup.redirect(&first, request);
         client = stack::with_fallback(client, circuit.take(), answers, redirect);

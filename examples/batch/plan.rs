@@ -8,8 +8,8 @@ use tower_throttle::{
 };
 
 use crate::{
-    cli::{Args, Kind},
-    config::{self, Configured},
+    cli::Args,
+    config::{self, Configured, shaped, with_numbers},
     simulate::drawn,
     simulator::{self, Chaos, Outage, Style, UsageShare},
     store::Store,
@@ -39,20 +39,17 @@ pub(crate) struct Plan {
 impl Plan {
     /// What the flags say, or else the simulator's defaults.
     pub(crate) fn of(args: &Args) -> Self {
-        let has_numbers = args.rpm.or(args.tpm).or(args.concurrent).is_some();
+        let numbers = [args.rpm, args.tpm, args.concurrent];
+        let has_numbers = numbers.iter().any(Option::is_some);
         let simulate = args.simulate.clone().unwrap_or_default();
         let is_told = has_numbers || args.provider.or(simulate.provider).is_some();
         let is_free = !is_told && args.base_url.is_none() && !args.serve;
         let window = if is_free { DEMO_WINDOW } else { args.window };
-        let shaped = |provider: Provider| match args.kind {
-            Some(Kind::Window) => provider.window().with_minute(window),
-            Some(Kind::Bucket) => provider.bucket().with_minute(window),
-            None => provider.with_minute(window),
-        };
+        let shaped = |provider| shaped(provider, args.kind, window);
         if args.serve {
             // No client runs in this process.
             let served = simulate.provider.or(args.provider).unwrap_or(YOURS);
-            let served = simulate.change(shaped(with_numbers(args, served)));
+            let served = simulate.change(shaped(with_numbers(served, numbers)));
             return Self {
                 client: served,
                 allows: served,
@@ -67,7 +64,7 @@ impl Plan {
             (None, Some(simulated)) => YOURS.counting(simulated.accounting()),
             (None, None) => YOURS,
         };
-        let client = shaped(with_numbers(args, known));
+        let client = shaped(with_numbers(known, numbers));
         Self {
             client,
             allows: simulate.change(simulated.map_or(client, shaped)),
@@ -139,19 +136,6 @@ pub(crate) fn simulator(provider: Provider, window: Duration) -> simulator::Limi
         }
     }
     limits
-}
-
-fn with_numbers(args: &Args, mut provider: Provider) -> Provider {
-    if let Some(requests) = args.rpm {
-        provider = provider.rpm(requests);
-    }
-    if let Some(tokens) = args.tpm {
-        provider = provider.tpm(tokens);
-    }
-    if let Some(most) = args.concurrent {
-        provider = provider.concurrent(most);
-    }
-    provider
 }
 
 /// How much of what they ask for requests use.

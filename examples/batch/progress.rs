@@ -129,10 +129,8 @@ impl View {
         let elapsed = meter.begun.elapsed();
         let rate = self.done() as f64 / elapsed.as_secs_f64().max(0.001);
         let in_flight = meter.in_flight.load(Relaxed);
-        let waiting = meter
-            .taken
-            .load(Relaxed)
-            .saturating_sub(self.done() + in_flight);
+        let taken = meter.taken.load(Relaxed);
+        let waiting = taken.saturating_sub(self.done() + in_flight);
         let limits = self.gauges.line(in_flight, meter.refused());
         let refused = meter.http_429.load(Relaxed);
         let eta = self.eta(elapsed, rate);

@@ -63,59 +63,45 @@ impl Report {
         serde_json::json!(self).to_string()
     }
 
-    fn cells(&self) -> [String; 13] {
+    /// Each row of the table: its name, and the value.
+    fn rows(&self) -> [(&'static str, String); 13] {
         [
-            self.requests.to_string(),
-            self.succeeded.to_string(),
-            self.failed.to_string(),
-            self.http_429.to_string(),
-            self.attempts.to_string(),
-            self.retries.to_string(),
-            format!("{:.1} s", self.elapsed_s),
-            format!("{:.1} s", self.ideal_s),
-            format!("{:.0} ms", self.p50_ms),
-            format!("{:.0} ms", self.p99_ms),
-            self.tokens.to_string(),
-            self.hits.to_string(),
-            self.fallbacks.to_string(),
+            ("requests", self.requests.to_string()),
+            ("succeeded", self.succeeded.to_string()),
+            ("failed", self.failed.to_string()),
+            ("429s", self.http_429.to_string()),
+            ("attempts", self.attempts.to_string()),
+            ("retries", self.retries.to_string()),
+            ("elapsed", format!("{:.1} s", self.elapsed_s)),
+            ("ideal", format!("{:.1} s", self.ideal_s)),
+            ("p50", format!("{:.0} ms", self.p50_ms)),
+            ("p99", format!("{:.0} ms", self.p99_ms)),
+            ("tokens", self.tokens.to_string()),
+            ("hits", self.hits.to_string()),
+            ("fallbacks", self.fallbacks.to_string()),
         ]
     }
 }
 
-const ROWS: [&str; 13] = [
-    "requests",
-    "succeeded",
-    "failed",
-    "429s",
-    "attempts",
-    "retries",
-    "elapsed",
-    "ideal",
-    "p50",
-    "p99",
-    "tokens",
-    "hits",
-    "fallbacks",
-];
-
 /// The reports of the same work side by side.
 pub(crate) fn table(work: &Work, reports: &[Report]) -> String {
-    let cells: Vec<_> = reports.iter().map(Report::cells).collect();
-    let label = ROWS.iter().map(|row| row.len()).max().unwrap_or(0);
+    let columns: Vec<_> = reports.iter().map(Report::rows).collect();
+    let names = columns[0].each_ref().map(|(name, _)| *name);
+    let label = names.map(str::len).into_iter().max().unwrap_or(0);
     let widths: Vec<_> = reports
         .iter()
-        .zip(&cells)
-        .map(|(report, cells)| {
-            let longest = cells.iter().map(|cell| cell.chars().count()).max();
+        .zip(&columns)
+        .map(|(report, rows)| {
+            let longest = rows.iter().map(|(_, cell)| cell.chars().count()).max();
             longest.unwrap_or(0).max(report.name.chars().count())
         })
         .collect();
 
     let mut text = format!("\n  {work}\n\n");
-    let mut line = |label_text: &str, columns: &mut dyn Iterator<Item = &str>| {
+    let mut line = |label_text: &str, cells: &mut dyn Iterator<Item = &str>| {
         let _ = write!(text, "  {label_text:<label$} │");
-        for (column, width) in columns.zip(&widths) {
-            let _ = write!(text, "  {column:>width$}");
+        for (cell, width) in cells.zip(&widths) {
+            let _ = write!(text, "  {cell:>width$}");
         }
         text.push('\n');
     };
@@ -123,8 +109,8 @@ pub(crate) fn table(work: &Work, reports: &[Report]) -> String {
     let rules: Vec<_> = widths.iter().map(|width| "─".repeat(*width)).collect();
     let rule = "─".repeat(label);
     line(&rule, &mut rules.iter().map(String::as_str));
-    for (n, row) in ROWS.iter().enumerate() {
-        line(row, &mut cells.iter().map(|cells| cells[n].as_str()));
+    for (n, name) in names.into_iter().enumerate() {
+        line(name, &mut columns.iter().map(|rows| rows[n].1.as_str()));
     }
     text
 }

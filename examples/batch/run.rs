@@ -132,14 +132,10 @@ impl Shared {
         if self.meter.is_stopped() {
             return None;
         }
-        let job = self
-            .jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next();
-        self.meter
-            .taken
-            .fetch_add(u64::from(job.is_some()), Relaxed);
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = jobs.next();
+        let taken = u64::from(job.is_some());
+        self.meter.taken.fetch_add(taken, Relaxed);
         job
     }
 }

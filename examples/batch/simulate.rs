@@ -9,7 +9,7 @@ use tower_throttle::{
 
 use crate::{
     simulator::{Counting, Kind, Limits, UsageShare},
-    values::{seconds, shares},
+    values::{number, seconds, shares},
 };
 
 /// Draws the same usage in every run.
@@ -154,11 +154,6 @@ fn yes(value: &str) -> Result<bool, String> {
         "no" => Ok(false),
         _ => Err("give yes or no".to_owned()),
     }
-}
-
-fn number(value: &str, most: u64) -> Result<u64, String> {
-    let number = value.parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| format!("give a whole number up to {most}"))
 }
 
 #[cfg(test)]

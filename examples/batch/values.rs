@@ -11,10 +11,13 @@ pub(crate) fn at_least_one(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn up_to_ten_million(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 0..=10_000_000) => Ok(n),
-        _ => Err("give a whole number up to 10000000".to_owned()),
-    }
+    number(text, 10_000_000).map(|number| number as usize)
+}
+
+/// A whole number, at most `most`.
+pub(crate) fn number(text: &str, most: u64) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| format!("give a whole number up to {most}"))
 }
 
 pub(crate) fn up_to_a_million(text: &str) -> Result<u64, String> {

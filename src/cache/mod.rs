@@ -112,7 +112,7 @@
 //!   is not empty, the `type` or `object` `error`, `"success": false`, an `error_code` or a
 //!   `base_resp` other than 0, or with such a member in `choices`, `delta` or `response`
 //! - if its finish reason is not known to be good, such as `network_error`: the docs of
-//!   `stream_errors` list those that are
+//!   `stream_errors` list the good ones
 //! - if it was cut: JSON that is empty or incomplete; a stream that has nothing but keep-alives,
 //!   ends within a line, or, in the formats of OpenAI, Anthropic, Gemini, Mistral, Cohere and
 //!   Ollama, lacks its end

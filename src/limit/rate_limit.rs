@@ -8,22 +8,35 @@ macro_rules! rate_limit {
         $(#[$layer_doc:meta])* layer $Layer:ident;
         $(#[$service_doc:meta])* service $Service:ident;
     ) => {
+        use std::{sync::Arc, time::Duration};
+
+        use tower_layer::Layer;
+        use tower_service::Service;
+
+        use crate::{
+            error::Rejected,
+            limit::{
+                clock::Clock,
+                cost::{Cost, One},
+                engine::{CostAndPriority, Limited, RateLimiter, UntilResponse, WaitLimits},
+                priority::{Prioritize, Priority, UniformPriority},
+                quota::Quota,
+                rejection::{AsError, Rejection},
+            },
+        };
+        #[cfg(feature = "redis")]
+        use crate::limit::store::{call::LimitSpec, handle::Handle, redis::Redis};
+
         $(#[$limiter_doc])*
         #[derive(Clone)]
-        pub struct $Limiter(
-            pub(crate) std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
-        );
+        pub struct $Limiter(pub(crate) Arc<RateLimiter<$algorithm>>);
 
         $(#[$layer_doc])*
         #[derive(Clone)]
         #[must_use]
-        pub struct $Layer<
-            C = crate::limit::cost::One,
-            F = crate::limit::rejection::AsError,
-            P = crate::limit::priority::UniformPriority,
-        > {
+        pub struct $Layer<C = One, F = AsError, P = UniformPriority> {
             limiter: $Limiter,
-            pub(crate) limits: crate::limit::engine::WaitLimits,
+            pub(crate) limits: WaitLimits,
             cost: C,
             refusal: F,
             priority: P,
@@ -31,38 +44,22 @@ macro_rules! rate_limit {
 
         $(#[$service_doc])*
         #[derive(Clone)]
-        pub struct $Service<
-            S,
-            C = crate::limit::cost::One,
-            F = crate::limit::rejection::AsError,
-            P = crate::limit::priority::UniformPriority,
-        >(
-            crate::limit::engine::Limited<
-                S,
-                std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
-                crate::limit::engine::CostAndPriority<C, P>,
-                F,
-                crate::limit::engine::UntilResponse,
-            >,
+        pub struct $Service<S, C = One, F = AsError, P = UniformPriority>(
+            Limited<S, Arc<RateLimiter<$algorithm>>, CostAndPriority<C, P>, F, UntilResponse>,
         );
 
         impl $Limiter {
             /// Creates a limiter of `quota`, with nothing taken from it yet.
             #[must_use]
-            pub fn new(quota: crate::limit::quota::Quota) -> Self {
-                Self::with_clock(quota, crate::limit::clock::Clock::tokio())
+            pub fn new(quota: Quota) -> Self {
+                Self::with_clock(quota, Clock::tokio())
             }
 
             /// Creates a limiter of `quota` that reads `clock`.
             #[must_use]
-            pub fn with_clock(
-                quota: crate::limit::quota::Quota,
-                clock: crate::limit::clock::Clock,
-            ) -> Self {
+            pub fn with_clock(quota: Quota, clock: Clock) -> Self {
                 let algorithm = <$algorithm>::new(&quota);
-                Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::new(
-                    algorithm, quota, clock, $limit,
-                )))
+                Self(Arc::new(RateLimiter::new(algorithm, quota, clock, $limit)))
             }
 
             /// Shares the limit with all processes that use the same `name` in the same Redis or
@@ -87,31 +84,20 @@ macro_rules! rate_limit {
             /// ```
             #[cfg(feature = "redis")]
             #[must_use]
-            pub fn shared(self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+            pub fn shared(self, redis: &Redis, name: &str) -> Self {
                 self.in_store(redis.handle(), name)
             }
 
             #[cfg(feature = "redis")]
-            pub(crate) fn in_store(
-                &self,
-                store: std::sync::Arc<crate::limit::store::handle::Handle>,
-                name: &str,
-            ) -> Self {
+            pub(crate) fn in_store(&self, store: Arc<Handle>, name: &str) -> Self {
                 // Nothing fits into it, so that requests ask the store.
-                let nothing = crate::limit::quota::Quota::new(0, std::time::Duration::MAX);
-                let algorithm = <$algorithm>::new(&nothing);
-                Self(std::sync::Arc::new(crate::limit::engine::RateLimiter::shared(
-                    algorithm,
-                    self.quota(),
-                    $limit,
-                    store,
-                    name,
-                    crate::limit::store::call::LimitSpec::$spec,
-                )))
+                let nothing = <$algorithm>::new(&Quota::new(0, Duration::MAX));
+                let (quota, spec) = (self.quota(), LimitSpec::$spec);
+                Self(Arc::new(RateLimiter::shared(nothing, quota, $limit, store, name, spec)))
             }
 
             /// Returns the quota.
-            pub fn quota(&self) -> crate::limit::quota::Quota {
+            pub fn quota(&self) -> Quota {
                 self.0.quota()
             }
 
@@ -134,7 +120,7 @@ macro_rules! rate_limit {
             /// assert!(limiter.try_acquire(4).is_ok());
             /// # Ok::<(), tower_throttle::Rejected>(())
             /// ```
-            pub fn set_quota(&self, quota: crate::limit::quota::Quota) {
+            pub fn set_quota(&self, quota: Quota) {
                 self.0.set_quota(quota);
             }
 
@@ -189,8 +175,8 @@ macro_rules! rate_limit {
             /// time in [`retry_after`](crate::Rejected::retry_after), if `cost` never fits, or if
             /// the limiter is closed.
             #[inline]
-            pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
-                self.0.take_permit(cost, std::time::Duration::ZERO)
+            pub fn try_acquire(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
+                self.0.take_permit(cost, Duration::ZERO)
             }
 
             /// Waits in line for `cost` units, as long as it takes, and takes them.
@@ -209,8 +195,8 @@ macro_rules! rate_limit {
             /// Dropping the future leaves the queue and takes nothing. If the future is kept
             /// without being polled, the requests behind it wait, each for its own longest wait at
             /// most.
-            pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, crate::error::Rejected> {
-                self.acquire_within(cost, std::time::Duration::MAX).await
+            pub async fn acquire(&self, cost: u64) -> Result<Permit<'_>, Rejected> {
+                self.acquire_within(cost, Duration::MAX).await
             }
 
             /// Waits in line for `cost` units for up to `max_wait`, and takes them. Otherwise like
@@ -227,10 +213,9 @@ macro_rules! rate_limit {
             pub async fn acquire_within(
                 &self,
                 cost: u64,
-                max_wait: std::time::Duration,
-            ) -> Result<Permit<'_>, crate::error::Rejected> {
-                let priority = crate::limit::priority::Priority::High;
-                self.0.acquire_permit(cost, priority, max_wait).await
+                max_wait: Duration,
+            ) -> Result<Permit<'_>, Rejected> {
+                self.0.acquire_permit(cost, Priority::High, max_wait).await
             }
 
             /// Waits for `cost` units ahead of requests with a lower priority, as long as it takes,
@@ -250,11 +235,10 @@ macro_rules! rate_limit {
             /// Like [`acquire`](Self::acquire).
             pub async fn acquire_as(
                 &self,
-                priority: crate::limit::priority::Priority,
+                priority: Priority,
                 cost: u64,
-            ) -> Result<Permit<'_>, crate::error::Rejected> {
-                let max_wait = std::time::Duration::MAX;
-                self.0.acquire_permit(cost, priority, max_wait).await
+            ) -> Result<Permit<'_>, Rejected> {
+                self.0.acquire_permit(cost, priority, Duration::MAX).await
             }
         }
 
@@ -274,15 +258,12 @@ macro_rules! rate_limit {
 
         impl $Layer {
             /// Creates a layer with a limiter of its own, of `quota`.
-            pub fn new(quota: crate::limit::quota::Quota) -> Self {
+            pub fn new(quota: Quota) -> Self {
                 $Limiter::new(quota).into()
             }
 
             /// Creates a layer with a limiter of its own that reads `clock`.
-            pub fn with_clock(
-                quota: crate::limit::quota::Quota,
-                clock: crate::limit::clock::Clock,
-            ) -> Self {
+            pub fn with_clock(quota: Quota, clock: Clock) -> Self {
                 $Limiter::with_clock(quota, clock).into()
             }
         }
@@ -347,7 +328,7 @@ macro_rules! rate_limit {
             /// # }
             /// ```
             #[cfg(feature = "redis")]
-            pub fn shared(mut self, redis: &crate::limit::store::redis::Redis, name: &str) -> Self {
+            pub fn shared(mut self, redis: &Redis, name: &str) -> Self {
                 self.limiter = self.limiter.shared(redis, name);
                 self
             }
@@ -427,30 +408,30 @@ macro_rules! rate_limit {
             fn from(limiter: $Limiter) -> Self {
                 Self {
                     limiter,
-                    limits: crate::limit::engine::WaitLimits::NONE,
-                    cost: crate::limit::cost::One,
-                    refusal: crate::limit::rejection::AsError,
-                    priority: crate::limit::priority::UniformPriority,
+                    limits: WaitLimits::NONE,
+                    cost: One,
+                    refusal: AsError,
+                    priority: UniformPriority,
                 }
             }
         }
 
         crate::macros::debug!(impl<C, F, P> Debug for $Layer<C, F, P> |self| { limiter, .. });
 
-        impl<S, C: Clone, F: Clone, P: Clone> tower_layer::Layer<S> for $Layer<C, F, P> {
+        impl<S, C: Clone, F: Clone, P: Clone> Layer<S> for $Layer<C, F, P> {
             type Service = $Service<S, C, F, P>;
 
             fn layer(&self, inner: S) -> Self::Service {
-                $Service(crate::limit::engine::Limited {
+                $Service(Limited {
                     inner,
                     gate: self.limiter.0.clone(),
                     limits: self.limits,
-                    cost: crate::limit::engine::CostAndPriority {
+                    cost: CostAndPriority {
                         cost: self.cost.clone(),
                         priority: self.priority.clone(),
                     },
                     refusal: self.refusal.clone(),
-                    hold: crate::limit::engine::UntilResponse,
+                    hold: UntilResponse,
                     telemetry: crate::telemetry::LimitTelemetry::new(
                         $limit.as_str(),
                         self.limits.name,
@@ -477,12 +458,12 @@ macro_rules! rate_limit {
             }
         }
 
-        impl<S, C, F, P, Request> tower_service::Service<Request> for $Service<S, C, F, P>
+        impl<S, C, F, P, Request> Service<Request> for $Service<S, C, F, P>
         where
-            S: tower_service::Service<Request> + Clone,
-            C: crate::limit::cost::Cost<Request>,
-            P: crate::limit::priority::Prioritize<Request>,
-            F: crate::limit::rejection::Rejection<Request, S::Response, S::Error> + Clone,
+            S: Service<Request> + Clone,
+            C: Cost<Request>,
+            P: Prioritize<Request>,
+            F: Rejection<Request, S::Response, S::Error> + Clone,
         {
             type Response = S::Response;
             type Error = F::Error;
@@ -493,16 +474,13 @@ macro_rules! rate_limit {
 
         /// The response future.
         pub mod future {
+            use super::{Arc, AsError, RateLimiter, UntilResponse};
+            use crate::limit::engine;
+
             /// The response future of the service. See
             /// [`ResponseFuture`](crate::future::ResponseFuture).
-            pub type ResponseFuture<S, Request, F = crate::limit::rejection::AsError> =
-                crate::limit::engine::ResponseFuture<
-                    S,
-                    Request,
-                    std::sync::Arc<crate::limit::engine::RateLimiter<$algorithm>>,
-                    F,
-                    crate::limit::engine::UntilResponse,
-                >;
+            pub type ResponseFuture<S, Request, F = AsError> =
+                engine::ResponseFuture<S, Request, Arc<RateLimiter<$algorithm>>, F, UntilResponse>;
         }
     };
 }

@@ -65,8 +65,8 @@
 //! - A request with an `Idempotency-Key` header is retried like GET. The layer of
 //!   [`idempotency_key`](crate::idempotency_key) sets that header.
 //!
-//! Broken connections are recognised by the errors of the client: those of hyper and hyper-util
-//! need the feature `hyper`, and those of reqwest the feature `reqwest`. Without it their errors
+//! Broken connections are recognised by the errors of the client. The feature `hyper` reads errors
+//! of hyper and hyper-util, and the feature `reqwest` errors of reqwest. Without it such errors
 //! are not retried; the feature `tracing` logs a warning then, once per process.
 //!
 //! A request that can't be [cloned](crate::TryClone), such as one with a streamed body, is sent

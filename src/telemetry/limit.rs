@@ -167,6 +167,10 @@ impl QueueTelemetry {
     }
 
     /// Records the time in the queue. Returns whether the request was in it.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(clippy::unused_self, reason = "only metrics know it")
+    )]
     fn leave(&mut self) -> bool {
         #[cfg(feature = "metrics")]
         if mem::take(&mut self.is_waiting) {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::payload::json::Json;
 
-/// Members whose own members are like those of the body.
+/// Members whose own members are read as if they were members of the body.
 const CONFIGS: &str = "generationConfig|generation_config|inferenceConfig";
 /// Members that the model sees as JSON.
 const SCHEMAS: &str = "tools|toolConfig|functions|response_format|output_format|output_config|text|\

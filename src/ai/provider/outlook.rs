@@ -29,8 +29,8 @@ impl ProviderLimiter {
         #[cfg(feature = "redis")]
         if let Some(store) = &self.0.store {
             // The units have to be there.
-            let has_no_queue = quotas.has_no_queue();
-            return has_no_queue && store.look(&mut quotas, tokens, now).is_ok();
+            let is_next = quotas.queued.requests == 0;
+            return is_next && store.look(&mut quotas, tokens, now).is_ok();
         }
         quotas.can_start(tokens, now)
     }

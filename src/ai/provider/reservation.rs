@@ -19,9 +19,6 @@ pub struct Reservation {
     pub(super) shared: Arc<ProviderState>,
     pub(super) ticket: Option<QuotaTicket>,
     pub(super) lesson: Option<Box<Lesson>>,
-    /// What it has taken in a store.
-    #[cfg(feature = "redis")]
-    pub(super) marks: Option<Box<[Mark]>>,
 }
 
 // ===== impl Reservation =====
@@ -63,7 +60,7 @@ impl Reservation {
             quotas.refund(&ticket);
             drop(quotas);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store() {
+            if let Some((store, marks)) = self.in_store(&ticket) {
                 store.refund(marks);
             }
             self.shared.tell();
@@ -91,7 +88,7 @@ impl Reservation {
             self.shared.learn(limits, |quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
                 #[cfg(feature = "redis")]
-                if let Some((store, marks)) = self.in_store() {
+                if let Some((store, marks)) = self.in_store(&ticket) {
                     store.refuse(quotas, &ticket, marks, limits, now);
                 }
             });
@@ -104,7 +101,8 @@ impl Reservation {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        self.shared.learn(&RateLimits::default(), |quotas, now| {
+        let told = RateLimits::default();
+        self.shared.learn(&told, |quotas, now| {
             let usage = match reported {
                 Some((usage, true)) => Some(usage),
                 reported => quotas.on_drop.usage(reported.unwrap_or_default().0),
@@ -112,16 +110,10 @@ impl Reservation {
             let settled = quotas.settles_in_time().then_some(now);
             quotas.settle(&ticket, usage, settled);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store() {
+            if let Some((store, marks)) = self.in_store(&ticket) {
                 store.settle(marks, usage);
             }
-            quotas.heed(
-                &ticket,
-                limit.class,
-                limit.retry_after,
-                &RateLimits::default(),
-                now,
-            );
+            quotas.heed(&ticket, limit.class, limit.retry_after, &told, now);
         });
     }
 
@@ -139,8 +131,8 @@ impl Reservation {
     }
 
     #[cfg(feature = "redis")]
-    fn in_store(&self) -> Option<(&ProviderLink, &[Mark])> {
-        Some((self.shared.store.as_ref()?, self.marks.as_deref()?))
+    fn in_store<'a>(&'a self, ticket: &'a QuotaTicket) -> Option<(&'a ProviderLink, &'a [Mark])> {
+        Some((self.shared.store.as_ref()?, ticket.stored.as_deref()?))
     }
 
     #[inline]
@@ -153,7 +145,7 @@ impl Reservation {
             quotas.settle(ticket, usage, now);
             drop(quotas);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store() {
+            if let Some((store, marks)) = self.in_store(ticket) {
                 store.settle(marks, usage);
             }
             self.shared.tell();

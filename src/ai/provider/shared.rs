@@ -17,7 +17,7 @@ use super::{
     quota::{QuotaTicket, Quotas},
 };
 #[cfg(feature = "redis")]
-use crate::limit::{algorithm::Mark, store::handle::Handle};
+use crate::limit::store::handle::Handle;
 use crate::{
     error::{BoxError, CircuitOpen, Outcome, Rejected, find_source},
     http::RateLimits,
@@ -59,15 +59,15 @@ impl ProviderState {
     #[cfg(feature = "redis")]
     pub(super) fn in_store(&self, store: Arc<Handle>, name: &str) -> Self {
         let quotas = self.lock();
-        let link = ProviderLink::new(store, name, quotas.provider());
-        let shared = Self::new(quotas.provider(), Clock::tokio());
+        let link = ProviderLink::new(store, name, &quotas.provider);
+        let shared = Self::new(&quotas.provider, Clock::tokio());
         let (mut stored, now) = shared.quotas();
-        stored.learn(quotas.learns(), now);
+        stored.learn(quotas.learns, now);
         stored.on_drop = quotas.on_drop;
-        stored.store(link.limits());
+        stored.store(link.limits.clone());
         drop(stored);
         Self {
-            wait_queue: link.wait_queue(),
+            wait_queue: link.queue.wait_queue.clone(),
             store: Some(link),
             ..shared
         }
@@ -102,17 +102,15 @@ impl ProviderState {
         #[cfg(feature = "tracing")]
         let before = is_logged.then(|| quotas.usage(now));
         #[cfg(feature = "redis")]
-        let known = self
-            .store
-            .as_ref()
-            .map(|store| (store, store.before_learning(&mut quotas, now)));
-        hear(&mut quotas, now);
-        #[cfg(feature = "redis")]
-        if let Some((store, before)) = known {
-            store.learned(&mut quotas, &before, told);
+        match &self.store {
+            Some(store) => store.learn(&mut quotas, told, now, hear),
+            None => hear(&mut quotas, now),
         }
         #[cfg(not(feature = "redis"))]
-        let _ = told;
+        {
+            let _ = told;
+            hear(&mut quotas, now);
+        }
         #[cfg(feature = "tracing")]
         let change = before.map(|before| (before, quotas.usage(now)));
         drop(quotas);
@@ -134,20 +132,7 @@ impl ProviderState {
             shared: self.clone(),
             ticket: Some(ticket),
             lesson: ask.lesson.clone(),
-            #[cfg(feature = "redis")]
-            marks: None,
         }
-    }
-
-    #[cfg(feature = "redis")]
-    fn reserve_in_store(
-        self: &Arc<Self>,
-        (ticket, marks): (QuotaTicket, Box<[Mark]>),
-        ask: &TokenRequest,
-    ) -> Reservation {
-        let mut reservation = self.reserve(ticket, ask);
-        reservation.marks = Some(marks);
-        reservation
     }
 
     /// Closes the limiter.
@@ -172,9 +157,9 @@ impl Limiter for Arc<ProviderState> {
         let (mut quotas, now) = self.quotas();
         #[cfg(feature = "redis")]
         if let Some(store) = &self.store {
-            let taken = store.enter(&mut quotas, ask.tokens, max_wait, now)?;
+            let ticket = store.enter(&mut quotas, ask.tokens, max_wait, now)?;
             drop(quotas);
-            return Ok(self.reserve_in_store(taken, ask));
+            return Ok(self.reserve(ticket, ask));
         }
         let _ = max_wait;
         let ticket = quotas.decide(ask.tokens, now)?;
@@ -201,10 +186,11 @@ impl Limiter for Arc<ProviderState> {
         let priority = patience.priority;
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
         place.inspect(|_| {
-            self.lock().join(ask.tokens, priority);
+            let mut quotas = self.lock();
+            quotas.join(ask.tokens, priority);
             #[cfg(feature = "redis")]
             if let Some(store) = &self.store {
-                store.join(ask.tokens);
+                store.count_queued(&quotas);
             }
         })
     }
@@ -227,9 +213,9 @@ impl Limiter for Arc<ProviderState> {
         let (mut quotas, now) = self.quotas();
         #[cfg(feature = "redis")]
         if let Some(store) = &self.store {
-            let taken = store.take_in_turn(&mut quotas, ask.tokens, now)?;
+            let ticket = store.take_in_turn(&mut quotas, ask.tokens, now)?;
             drop(quotas);
-            return Some(self.reserve_in_store(taken, ask));
+            return Some(self.reserve(ticket, ask));
         }
         let ticket = quotas.take_in_turn(ask.tokens, now)?;
         drop(quotas);
@@ -255,10 +241,11 @@ impl Limiter for Arc<ProviderState> {
     }
 
     fn left(&self, ask: &TokenRequest, priority: Priority) {
-        self.lock().leave(ask.tokens, priority);
+        let mut quotas = self.lock();
+        quotas.leave(ask.tokens, priority);
         #[cfg(feature = "redis")]
         if let Some(store) = &self.store {
-            store.leave(ask.tokens);
+            store.count_queued(&quotas);
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         store::{
             call::{LimitSpec, StateKey},
             handle::Handle,
-            link::{Link, Marks, Queue, Shortage},
+            link::{Link, Queue, Shortage},
         },
     },
 };
@@ -35,25 +35,18 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ProviderLink {
     link: Arc<Link>,
-    queue: Arc<ProviderQueue>,
-    limits: Arc<[StoredLimit]>,
+    pub(super) queue: Arc<ProviderQueue>,
+    pub(super) limits: Arc<[StoredLimit]>,
     accounting: Accounting,
     /// When units were last charged that the store had not known of.
     corrected_at: AtomicU64,
 }
 
-/// The limits before a response is learned from.
-pub(super) struct LimitsBefore {
-    limits: Arc<[LimitSpec]>,
-    known: Vec<LimitSpec>,
-}
-
 /// The queue with the units of each limit.
 #[derive(Debug)]
-struct ProviderQueue {
-    wait_queue: Arc<WaitQueue>,
-    limits: Arc<[StoredLimit]>,
-    /// The units that all who wait ask for.
+pub(super) struct ProviderQueue {
+    pub(super) wait_queue: Arc<WaitQueue>,
+    /// The units that all queued requests ask for.
     units: Box<[AtomicU64]>,
 }
 
@@ -67,7 +60,6 @@ impl ProviderLink {
         let look_again = limited.map(|spec| store.look_again(spec)).min();
         let queue = Arc::new(ProviderQueue {
             wait_queue: Arc::new(WaitQueue::new(look_again)),
-            limits: limits.clone(),
             units: limits.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         Self {
@@ -77,14 +69,6 @@ impl ProviderLink {
             corrected_at: AtomicU64::new(0),
             limits,
         }
-    }
-
-    pub(super) fn limits(&self) -> Arc<[StoredLimit]> {
-        self.limits.clone()
-    }
-
-    pub(super) fn wait_queue(&self) -> Arc<WaitQueue> {
-        self.queue.wait_queue.clone()
     }
 
     /// Returns how long a request may wait for a reply beside its maximum wait.
@@ -104,20 +88,22 @@ impl ProviderLink {
         tokens: Tokens,
         max_wait: Duration,
         now: u64,
-    ) -> Result<(QuotaTicket, Box<[Mark]>), Rejected> {
+    ) -> Result<QuotaTicket, Rejected> {
         let cost = self.cost(tokens);
         self.room_beside(quotas, tokens, Some(WHOLE), now)?;
-        if !quotas.has_no_queue() {
+        if quotas.queued.requests > 0 {
             let wait = self.link.wait_behind(&cost);
             return Err(Rejected::too_long(self.kind(0), Duration::ZERO, wait));
         }
         let marks = self.link.take(&cost, max_wait);
         let marks = marks.map_err(|shortage| self.rejected(shortage, &cost))?;
-        Ok((quotas.admit(tokens, now, false), boxed(marks)))
+        let mut ticket = quotas.admit(tokens, now, false);
+        ticket.stored = Some(marks);
+        Ok(ticket)
     }
 
-    /// Returns the rejection of a request that only waits for those ahead of its priority, unless
-    /// all who wait are ahead of it.
+    /// Returns the rejection of a request that only waits for the requests ahead of its priority,
+    /// unless all queued requests are.
     pub(super) fn behind(
         &self,
         quotas: &Quotas,
@@ -149,10 +135,12 @@ impl ProviderLink {
         quotas: &mut Quotas,
         tokens: Tokens,
         now: u64,
-    ) -> Option<(QuotaTicket, Box<[Mark]>)> {
+    ) -> Option<QuotaTicket> {
         self.room_beside(quotas, tokens, None, now).ok()?;
         let marks = self.link.take_in_turn(&self.cost(tokens))?;
-        Some((quotas.admit(tokens, now, true), boxed(marks)))
+        let mut ticket = quotas.admit(tokens, now, true);
+        ticket.stored = Some(marks);
+        Some(ticket)
     }
 
     /// Returns the expected wait, if it is known, behind the whole queue.
@@ -178,7 +166,7 @@ impl ProviderLink {
     ) -> Result<(), Rejected> {
         let paused = self.link.paused();
         if !paused.is_zero() {
-            quotas.pause_with_others(paused, now);
+            quotas.pause.begin_with_others(paused, now);
         }
         quotas.fits(tokens)?;
         let (decision, limit) = quotas.due(tokens, now, share);
@@ -222,14 +210,16 @@ impl ProviderLink {
                 Counting::Completion => (cost, used),
             };
         }
-        self.give_back(&unused);
+        self.refund(&unused);
         let since = (counting == Counting::Settled).then_some(marks);
         self.charge(since, &more);
     }
 
-    /// Gives everything back, since the request was not sent.
+    /// Gives back these units.
     pub(super) fn refund(&self, marks: &[Mark]) {
-        self.give_back(marks);
+        if marks.iter().any(|mark| mark.cost > 0) {
+            self.link.refund(marks);
+        }
     }
 
     /// Gives back what a request has not used that the provider rejected with the limits `told`.
@@ -252,9 +242,9 @@ impl ProviderLink {
             }
         }
         let usage = self.link.usage();
-        self.give_back(&unused);
+        self.refund(&unused);
         // Relaxed: the quotas are locked.
-        if ticket.at() < self.corrected_at.load(Ordering::Relaxed) {
+        if ticket.at < self.corrected_at.load(Ordering::Relaxed) {
             return;
         }
         let limits = self.link.limits();
@@ -274,14 +264,8 @@ impl ProviderLink {
         }
     }
 
-    fn give_back(&self, marks: &[Mark]) {
-        if marks.iter().any(|mark| mark.cost > 0) {
-            self.link.refund(marks);
-        }
-    }
-
-    /// Charges units that count since those of `since`, or since now. Returns whether there are
-    /// any.
+    /// Charges units that count since the instants of `since`, or since now. Returns whether there
+    /// are any.
     fn charge(&self, since: Option<&[Mark]>, units: &[u64]) -> bool {
         let is_any = units.iter().any(|units| *units > 0);
         if is_any {
@@ -290,32 +274,35 @@ impl ProviderLink {
         is_any
     }
 
-    /// Adopts what other processes have learned, before a response is learned from.
-    pub(super) fn before_learning(&self, quotas: &mut Quotas, now: u64) -> LimitsBefore {
+    /// Adopts what other processes have learned, applies `hear` to the quotas, and sends the other
+    /// processes what was learned from the response, which reported the limits `told`, and the
+    /// pause that it has begun.
+    pub(super) fn learn(
+        &self,
+        quotas: &mut Quotas,
+        told: &RateLimits,
+        now: u64,
+        hear: impl FnOnce(&mut Quotas, u64),
+    ) {
         let (limits, usage) = (self.link.limits(), self.link.usage());
         let of_requests = |limit: &StoredLimit| limit.dimension == Dimension::Requests;
         let place = self.limits.iter().position(of_requests).unwrap_or(0);
         let requests = usage.and_then(|usage| usage.used.get(place).copied());
         let known = quotas.adopt(&limits, requests.map(|used| used.units), now);
-        LimitsBefore { limits, known }
-    }
-
-    /// Tells other processes what was learned from a response with the limits `told`, and the pause
-    /// that it has begun.
-    pub(super) fn learned(&self, quotas: &mut Quotas, before: &LimitsBefore, told: &RateLimits) {
-        let learned = quotas.learned(&before.known, &before.limits, told);
-        if learned[..] != before.limits[..] {
+        hear(quotas, now);
+        let learned = quotas.learned(&known, &limits, told);
+        if learned[..] != limits[..] {
             self.link.set_limits(&learned);
             // Without a limit nothing was counted.
             let mut used = vec![0; learned.len()];
             for (n, units) in quotas.reported_use(told) {
-                if before.limits[n].is_unlimited() {
+                if limits[n].is_unlimited() {
                     used[n] = units;
                 }
             }
             self.charge(None, &used);
         }
-        if let Some(pause) = quotas.take_pause() {
+        if let Some(pause) = quotas.pause.take_begun() {
             self.link.pause(pause);
         }
     }
@@ -330,8 +317,8 @@ impl ProviderLink {
         let stored = known.map(|(limit, (applies, used))| LimitUsage {
             dimension: limit.dimension,
             period: Some(Duration::from_nanos(limit.period)),
-            limit: limit.units(applies),
-            ours: limit.units(applies),
+            limit: applies.units_per(limit.period),
+            ours: applies.units_per(limit.period),
             used: used.units,
             reserved: 0,
             resets_in: used.resets_in.saturating_sub(all.age),
@@ -346,15 +333,11 @@ impl ProviderLink {
         usage
     }
 
-    pub(super) fn join(&self, tokens: Tokens) {
-        for (limit, units) in self.queue.limits.iter().zip(&self.queue.units) {
-            units.fetch_add(limit.cost(tokens), Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn leave(&self, tokens: Tokens) {
-        for (limit, units) in self.queue.limits.iter().zip(&self.queue.units) {
-            units.fetch_sub(limit.cost(tokens), Ordering::Relaxed);
+    /// Counts the units of the queue, which has changed.
+    pub(super) fn count_queued(&self, quotas: &Quotas) {
+        for (limit, units) in self.limits.iter().zip(&self.queue.units) {
+            let queued = quotas.queued.share_of(limit.dimension, WHOLE);
+            units.store(queued, Ordering::Relaxed);
         }
     }
 
@@ -374,11 +357,8 @@ impl Queue for ProviderQueue {
     fn wake_head(&self) {
         self.wait_queue.wake_head();
     }
-}
 
-fn boxed(marks: Marks) -> Box<[Mark]> {
-    match marks {
-        Marks::One(mark) => Box::new([mark]),
-        Marks::Several(marks) => marks,
+    fn patience(&self) -> Duration {
+        self.wait_queue.patience()
     }
 }

@@ -158,7 +158,11 @@ impl RefundableWindow {
     }
 
     /// Returns when all used units have left.
-    #[cfg(any(feature = "per-key", feature = "provider", feature = "redis"))]
+    #[cfg(any(
+        feature = "per-key",
+        feature = "provider",
+        all(test, not(throttle_loom), feature = "redis")
+    ))]
     pub(crate) fn empty_at(&self, period: u64) -> u64 {
         let last = self.starts.back();
         last.map_or(0, |last| last.at.saturating_add(period))

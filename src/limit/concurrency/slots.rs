@@ -162,10 +162,6 @@ impl Slots {
     /// waiting.
     #[inline]
     pub(super) fn take_share(self: &Arc<Self>, priority: Priority) -> Option<Permit> {
-        #[cfg(feature = "redis")]
-        if self.lease.as_ref().is_some_and(|lease| lease.has_lapsed()) {
-            return None;
-        }
         let share = self.open_to(priority);
         // AcqRel, as all changes: see `wake`.
         let one_more = |in_flight| (in_flight < share).then_some(in_flight + 1);
@@ -185,10 +181,6 @@ impl Slots {
     /// Returns whether there is room for the head of a queue. If not, [`wake`](Self::wake) lets it
     /// look again.
     pub(super) fn has_room(&self, priority: Priority) -> bool {
-        #[cfg(feature = "redis")]
-        if self.lease.as_ref().is_some_and(|lease| lease.has_lapsed()) {
-            return false;
-        }
         // Written, not only read: see `wake`.
         let in_flight = self.in_flight.fetch_add(0, Ordering::AcqRel);
         in_flight < self.open_to(priority)
@@ -197,6 +189,10 @@ impl Slots {
     /// Returns the share of the limit that is open to a priority now.
     #[inline]
     fn open_to(&self, priority: Priority) -> usize {
+        #[cfg(feature = "redis")]
+        if self.lease.as_ref().is_some_and(|lease| lease.has_lapsed()) {
+            return 0;
+        }
         let mut before = self.lanes[..priority.lane()].iter();
         let is_behind = before.any(|lane| lane.waiting() > 0);
         if is_behind {

@@ -402,11 +402,7 @@ mod tests {
         }
 
         fn left(&self, (): &(), _: Priority) {
-            assert_eq!(
-                self.queue.waiting(),
-                0,
-                "it is told after the queue is left"
-            );
+            assert_eq!(self.queue.waiting(), 0, "it hears after the queue is left");
             self.lefts.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -25,7 +25,7 @@ pub(crate) type Expiry = Pin<Box<dyn Future<Output = Rejected> + Send + Sync>>;
 /// A bit of [`WaitQueue::waiting`].
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-/// How often in a row the turn goes past a lane in which somebody waits.
+/// How often in a row the turn goes past a lane with requests that wait.
 const MOST_PASSED_OVER: u32 = 8;
 
 /// A queue.
@@ -235,7 +235,7 @@ impl WaitQueue {
     /// Takes the turn back from a lane that all have left meanwhile, and returns the next lane.
     ///
     /// No turn is lost. A lane that got the turn is looked at afterwards, by the one that has given
-    /// it and by each request that leaves. The last of these sees the turn if nobody takes it.
+    /// it and by each request that leaves. The last of these sees the turn if no request takes it.
     fn take_turn_back(&self, lanes: &mut Lanes, lane: usize) -> Option<usize> {
         if lanes.lanes[lane].waiting > 0 {
             return None;
@@ -290,7 +290,7 @@ impl Lanes {
         }
     }
 
-    /// Passes the turn on, and returns the lane that has it: the first in which somebody waits, or
+    /// Passes the turn on, and returns the lane that has it: the first with requests that wait, or
     /// one that was passed over too often.
     fn pass_turn(&mut self) -> Option<usize> {
         self.head = None;
@@ -438,6 +438,7 @@ impl Drop for Waiter {
 }
 
 #[cfg(all(test, not(throttle_loom)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::{
         array,

@@ -19,7 +19,7 @@ use blake3::{
 /// [secret](ClientKey::secret), is a BLAKE3 hash of 120 bits.
 ///
 /// A hash of a random API key cannot be reversed. One of a short name, an e-mail address or a PIN
-/// can be guessed by those who see the hash: [`ApiKey::keyed`](super::ApiKey::keyed) prevents that.
+/// can be guessed from the hash: [`ApiKey::keyed`](super::ApiKey::keyed) prevents that.
 ///
 /// ```
 /// use tower_throttle::key::ClientKey;

@@ -7,7 +7,6 @@ use super::{
     kind::{Kind, Want},
     permit::Permit,
     state::PerKeyState,
-    table::Admission,
 };
 use crate::{
     error::{Reason, Rejected},
@@ -34,12 +33,11 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.behind(demand, priority);
         }
-        let (key, now) = (demand.counted_key(), self.clock.now());
-        let ask = (demand.cost, priority);
-        let (room, left) = self.table.room_behind(key, demand.plan, ask, now)?;
+        let room = self.table.room_behind(demand, priority, self.clock.now());
+        let (room, left) = room?;
         Some(match room {
             Ok(()) => self.late(demand),
-            Err(rejected) => standing_at::<K>(rejected, demand.cost, &left),
+            Err(rejected) => standing_at::<K>(rejected, demand.cost, Some(&left)),
         })
     }
 
@@ -80,7 +78,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
             return shared.look(demand);
         }
         let (room, left) = self.room(demand);
-        room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, &left))
+        room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, Some(&left)))
     }
 
     fn take_in_turn(&self, demand: &Demand<K::Plan>) -> Option<Permit<K>> {
@@ -88,7 +86,8 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.take_in_turn(demand);
         }
-        let taken = take(self, demand, Want::in_turn(demand.cost));
+        let want = Want::in_turn(demand.cost);
+        let taken = self.table.take(demand, want, self.clock.now());
         let mark = taken.mark.ok()?;
         Some(Permit::new(self, demand, mark, taken.left, taken.shared))
     }
@@ -96,12 +95,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
         let rejected = rejected.named(self.table.name());
-        #[cfg(feature = "redis")]
-        if let Some(shared) = &self.shared {
-            return shared.late(demand, rejected);
-        }
-        let (_, left) = self.room(demand);
-        standing_at::<K>(rejected, demand.cost, &left)
+        standing_at::<K>(rejected, demand.cost, self.left_for(demand).as_ref())
     }
 
     fn left(&self, demand: &Demand<K::Plan>, _: Priority) {
@@ -132,21 +126,15 @@ pub(super) fn enter<K: Kind>(
     if let Some(shared) = &state.shared {
         return shared.enter(state, demand, max_wait).inspect_err(refused);
     }
-    let taken = take(state, demand, Want::at_once(demand.cost));
+    let want = Want::at_once(demand.cost);
+    let taken = state.table.take(demand, want, state.clock.now());
     match taken.mark {
         Ok(mark) => Ok(Permit::new(state, demand, mark, taken.left, taken.shared)),
         Err(rejected) => {
-            let rejected = standing_at::<K>(rejected, demand.cost, &taken.left);
+            let rejected = standing_at::<K>(rejected, demand.cost, Some(&taken.left));
             reject(state, demand, rejected, taken.shared, max_wait).inspect_err(refused)
         }
     }
-}
-
-/// Takes what a request asks for.
-#[inline]
-fn take<K: Kind>(state: &PerKeyState<K>, demand: &Demand<K::Plan>, want: Want) -> Admission<K> {
-    let (key, now) = (demand.counted_key(), state.clock.now());
-    state.table.take(key, demand.plan, want, now)
 }
 
 /// Enters a request that is exempt, or has no key.
@@ -183,9 +171,16 @@ pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
     rejected.closed().named(name)
 }
 
-/// Adds the state of the key's limits to the rejection of a request.
+/// Adds the state of the key's limits to the rejection of a request, if it is known.
 #[cold]
-pub(super) fn standing_at<K: Kind>(rejected: Rejected, cost: u64, left: &K::Left) -> Rejected {
+pub(super) fn standing_at<K: Kind>(
+    rejected: Rejected,
+    cost: u64,
+    left: Option<&K::Left>,
+) -> Rejected {
+    let Some(left) = left else {
+        return rejected;
+    };
     let mut all = Vec::new();
     K::standings(left, &mut |standing| all.push(standing));
     rejected.standing_at(Standings { cost, all })

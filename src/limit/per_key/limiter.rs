@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "redis")]
-use super::shared::ClientLinks;
 use super::{
     admission::enter,
     by_key::{Client, Demand},
@@ -122,16 +120,12 @@ impl<K: Kind> PerKeyLimiter<K> {
         clock: Clock,
     ) -> PerKeyLimiter<K2> {
         let table = Table::new(plan, names, max_keys);
-        let state = PerKeyState::new(table, clock, self.0.is_shadow());
+        #[allow(unused_mut, reason = "it is changed with the feature redis")]
+        let mut state = PerKeyState::new(table, clock, self.0.is_shadow());
         #[cfg(feature = "redis")]
-        let state = PerKeyState {
-            shared: self
-                .0
-                .shared
-                .as_ref()
-                .map(|shared| shared.with((plan, names), max_keys)),
-            ..state
-        };
+        if let Some(shared) = &self.0.shared {
+            state.share(shared.place());
+        }
         PerKeyLimiter(Arc::new(state))
     }
 
@@ -142,8 +136,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// [module docs](super#memory). With 0, all do.
     #[must_use]
     pub fn max_keys(&self, max_keys: usize) -> Self {
-        let table = &self.0.table;
-        let limits = (table.limits(), table.names());
+        let limits = self.0.table.limits_and_names();
         self.with(limits, max_keys, self.0.clock.clone())
     }
 
@@ -152,7 +145,7 @@ impl<K: Kind> PerKeyLimiter<K> {
     #[must_use]
     pub fn clock(&self, clock: Clock) -> Self {
         let table = &self.0.table;
-        self.with((table.limits(), table.names()), table.max_keys, clock)
+        self.with(table.limits_and_names(), table.max_keys, clock)
     }
 
     /// Takes `cost` units of `key` now. It never overtakes requests of the key that wait.
@@ -232,15 +225,14 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// Returns the limits of each key that has none of its own.
     #[must_use]
     pub fn limits(&self) -> K::Plan {
-        self.0.table.limits()
+        self.0.table.limits_and_names().0
     }
 
     /// Sets the limits of each key that has none of its own, at once. What was used stays used, in
     /// units. A token bucket counts as empty if that is more than the new quota; the rest counts if
     /// the quota grows again. Reads every key in memory.
     pub fn set_limits(&self, plan: K::Plan) {
-        self.0.table.set_limits(plan, self.0.clock.now());
-        self.0.set_shared_limits();
+        self.0.change_plan(|current, _| *current = plan);
     }
 
     /// Closes the limiter for all clones: queued and new requests of all keys are rejected with
@@ -339,8 +331,7 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// Sets the name of the first limit, for all handles of the limiter.
     pub(super) fn rename(&self, name: &'static str) {
-        self.0.table.rename(|names| K::rename(names, name));
-        self.0.set_shared_limits();
+        self.0.change_plan(|_, names| K::rename(names, name));
     }
 }
 
@@ -364,9 +355,9 @@ impl<K: Rate> PerKeyLimiter<K> {
         other: L,
     ) -> PerKeyLimiter<(K, L::Kind)> {
         let table = &self.0.table;
-        let plan = (table.limits(), other.quota());
-        let names = (table.names(), name);
-        self.with((plan, names), table.max_keys, self.0.clock.clone())
+        let (plan, names) = table.limits_and_names();
+        let limits = ((plan, other.quota()), (names, name));
+        self.with(limits, table.max_keys, self.0.clock.clone())
     }
 }
 
@@ -387,7 +378,7 @@ impl<K: Rate> PerKeyLimiter<K> {
     /// # }
     /// ```
     ///
-    /// A process that crashes would hold the slots of its clients, and to renew those of each
+    /// A process that crashes would hold the slots of its clients, and to renew the slots of each
     /// client costs more calls than the requests do.
     ///
     /// # Examples
@@ -409,14 +400,12 @@ impl<K: Rate> PerKeyLimiter<K> {
     }
 
     pub(crate) fn in_store(&self, store: Arc<Handle>, name: Arc<str>) -> Self {
-        let table = &self.0.table;
-        let (plan, names, max_keys) = (table.limits(), table.names(), table.max_keys);
-        let table = Table::new(plan, names, max_keys);
-        let state = PerKeyState::new(table, self.0.clock.clone(), self.0.is_shadow());
-        Self(Arc::new(PerKeyState {
-            shared: Some(ClientLinks::new(store, name, (plan, names), max_keys)),
-            ..state
-        }))
+        let PerKeyState { table, clock, .. } = &*self.0;
+        let (plan, names) = table.limits_and_names();
+        let table = Table::new(plan, names, table.max_keys);
+        let mut state = PerKeyState::new(table, clock.clone(), self.0.is_shadow());
+        state.share((store, name));
+        Self(Arc::new(state))
     }
 }
 

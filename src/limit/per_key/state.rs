@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[cfg(feature = "redis")]
 use super::shared::ClientLinks;
-use super::{by_key::Demand, kind::Kind, table::Table};
-use crate::{
-    error::Rejected,
-    limit::{clock::Clock, key::ClientKey},
+use super::{
+    by_key::Demand,
+    kind::Kind,
+    table::{Room, Table},
 };
+#[cfg(feature = "redis")]
+use crate::limit::store::handle::Handle;
+use crate::limit::{clock::Clock, key::ClientKey};
 
 /// The state that all handles of a limiter share.
 pub struct PerKeyState<K: Kind> {
@@ -62,19 +65,36 @@ impl<K: Kind> PerKeyState<K> {
         self.table.each(self.clock.now(), show);
     }
 
-    /// Applies the limits and the names of the table to those that processes share.
-    pub(super) fn set_shared_limits(&self) {
+    /// Shares the limits with all processes that use the same name in the store.
+    #[cfg(feature = "redis")]
+    pub(super) fn share(&mut self, (store, name): (Arc<Handle>, Arc<str>)) {
+        let Table { max_keys, .. } = self.table;
+        let limits = self.table.limits_and_names();
+        self.shared = Some(ClientLinks::new(store, name, limits, max_keys));
+    }
+
+    /// Changes the limits of each key that has none of its own, or their names.
+    pub(super) fn change_plan(&self, change: impl Fn(&mut K::Plan, &mut K::Names)) {
+        self.table.change_plan(change, self.clock.now());
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared {
-            shared.set_limits(self.table.limits(), self.table.names());
+            let (limits, names) = self.table.limits_and_names();
+            shared.set_limits(limits, names);
         }
     }
 
     /// Returns whether there is room for the head of a queue, and the state of its key.
-    pub(super) fn room(&self, demand: &Demand<K::Plan>) -> (Result<(), Rejected>, K::Left) {
-        let now = self.clock.now();
-        self.table
-            .room(demand.counted_key(), demand.plan, demand.cost, now)
+    pub(super) fn room(&self, demand: &Demand<K::Plan>) -> Room<K> {
+        self.table.room(demand, self.clock.now())
+    }
+
+    /// Returns the state of the key of a request, if it is known.
+    pub(super) fn left_for(&self, demand: &Demand<K::Plan>) -> Option<K::Left> {
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.left_for(demand);
+        }
+        Some(self.room(demand).1)
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) enum LimitSpec {
     Window { capacity: u64, period_micros: u64 },
 }
 
-/// Which state of a store: that of a name, or that of one client of a name.
+/// Which state of a store: of a name, or of one client of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StateKey {
     pub(crate) name: Arc<str>,
@@ -327,6 +327,11 @@ impl LimitSpec {
                 Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
             }
         }
+    }
+
+    /// Returns whether a request may fit earlier than into `other`.
+    pub(super) fn refills_faster(&self, other: &Self) -> bool {
+        self.capacity() > other.capacity() || self.refill(1) < other.refill(1)
     }
 
     /// Returns one of `processes` equal shares of the limit.

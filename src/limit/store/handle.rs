@@ -57,16 +57,18 @@ pub(crate) struct Handle {
 struct Health {
     /// When the store became reachable or unreachable.
     since: Option<Instant>,
-    down: Option<Down>,
+    down: Option<Outage>,
     /// Calls without a reply, in a row.
     timeouts: u32,
     processes: u64,
     last_error: Option<Arc<str>>,
 }
 
+/// A time without the store, or without a name in it.
 #[derive(Debug, Clone, Copy)]
-struct Down {
-    probe_at: Instant,
+pub(super) struct Outage {
+    /// When it is tried again.
+    pub(super) probe_at: Instant,
     backoff: Duration,
 }
 
@@ -198,19 +200,13 @@ impl Handle {
             return;
         };
         health.timeouts = health.timeouts.saturating_add(1);
-        let is_down = *error != StoreError::TimedOut || health.timeouts >= constants::TIMEOUTS;
-        let was_down = health.down;
-        if is_down || was_down.is_some() {
-            let before = was_down.map_or(Duration::ZERO, |down| down.backoff);
-            let backoff = match was_down {
-                // Calls that were under way do not lengthen it.
-                Some(down) if now < down.probe_at => down.backoff,
-                _ => constants::backoff(before, self.settings.timeout),
-            };
-            let probe_at = was_down.map(|down| down.probe_at).filter(|at| now < *at);
-            let probe_at = probe_at.unwrap_or_else(|| constants::later(now, backoff));
-            health.down = Some(Down { probe_at, backoff });
-            if was_down.is_none() {
+        match health.down {
+            // Calls that were under way do not lengthen it.
+            Some(down) if now < down.probe_at => {}
+            Some(_) => health.down = Some(Outage::after(health.down, now, self.settings.timeout)),
+            None if *error == StoreError::TimedOut && health.timeouts < constants::TIMEOUTS => {}
+            None => {
+                health.down = Some(Outage::after(None, now, self.settings.timeout));
                 health.since = Some(now);
                 drop(health);
                 crate::macros::warning!(%error, "the store of shared limits is unreachable");
@@ -247,22 +243,16 @@ impl Handle {
     /// Registers this process, and lets its limits report. While the store is unreachable, probes
     /// it. Returns the time until the next beat.
     async fn beat_once(&self) -> Duration {
-        let beat = constants::beat(self.settings.timeout);
-        if let Some(probe_at) = self.probe_at() {
-            let wait = probe_at.saturating_duration_since(Instant::now());
-            if !wait.is_zero() {
-                return wait;
-            }
+        let until_probe = || Some(self.probe_at()?.saturating_duration_since(Instant::now()));
+        if let Some(wait) = until_probe().filter(|wait| !wait.is_zero()) {
+            return wait;
         }
         if self.beat().await.is_ok() {
             for member in self.members() {
                 member.check_in();
             }
         }
-        match self.probe_at() {
-            Some(probe_at) => probe_at.saturating_duration_since(Instant::now()),
-            None => beat,
-        }
+        until_probe().unwrap_or_else(|| constants::beat(self.settings.timeout))
     }
 
     /// Registers this process until it has missed two beats.
@@ -278,6 +268,20 @@ impl Handle {
             unpoisoned(self.health.lock()).processes = processes.max(1);
         }
         Ok(())
+    }
+}
+
+// ===== impl Outage =====
+
+impl Outage {
+    /// Begins at `now`, or goes on after one that was tried again.
+    pub(super) fn after(before: Option<Self>, now: Instant, timeout: Duration) -> Self {
+        let backoff = before.map_or(Duration::ZERO, |before| before.backoff);
+        let backoff = constants::backoff(backoff, timeout);
+        Self {
+            probe_at: constants::later(now, backoff),
+            backoff,
+        }
     }
 }
 

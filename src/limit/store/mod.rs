@@ -29,8 +29,6 @@ pub mod redis;
 mod settings;
 mod share;
 #[cfg(all(test, not(throttle_loom)))]
-mod slots;
-#[cfg(all(test, not(throttle_loom)))]
 mod tests;
 
 #[cfg(all(test, not(throttle_loom), feature = "provider"))]

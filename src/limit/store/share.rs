@@ -3,6 +3,7 @@
 use crate::limit::{
     algorithm::{
         Mark,
+        gcra::Refill,
         window::{Period, RefundableWindow},
     },
     clock::TIMER_LATENESS,
@@ -14,8 +15,7 @@ use crate::limit::{
 #[derive(Debug)]
 pub(super) enum LocalShare {
     Bucket {
-        burst: u64,
-        unit: u64,
+        refill: Refill,
         full_at: u64,
     },
     Window {
@@ -36,8 +36,10 @@ impl LocalShare {
                 capacity,
                 unit_nanos,
             } => Self::Bucket {
-                burst: capacity.saturating_mul(unit_nanos),
-                unit: unit_nanos,
+                refill: Refill {
+                    capacity,
+                    unit_nanos,
+                },
                 full_at: 0,
             },
             window @ LimitSpec::Window { capacity, .. } => Self::Window {
@@ -56,15 +58,9 @@ impl LocalShare {
     pub(super) fn wait(&mut self, units: u64, now: u64, is_in_turn: bool) -> Option<u64> {
         match self {
             _ if units == 0 => Some(0),
-            Self::Bucket {
-                burst,
-                unit,
-                full_at,
-            } => {
-                let time = units.saturating_mul(*unit);
-                let over = since(*full_at, now, is_in_turn).saturating_add(time);
-                let last = now.saturating_add(*burst);
-                (time <= *burst).then(|| over.saturating_sub(last))
+            Self::Bucket { refill, full_at } => {
+                let wait = || refill.wait(*full_at, start(now, is_in_turn), units, now);
+                (units <= refill.capacity).then(wait)
             }
             Self::Window {
                 capacity,
@@ -88,10 +84,9 @@ impl LocalShare {
         };
         match self {
             _ if units == 0 => Mark::default(),
-            Self::Bucket { unit, full_at, .. } => {
-                let time = units.saturating_mul(*unit);
-                *full_at = since(*full_at, now, is_in_turn).saturating_add(time);
-                mark(now.saturating_add(time))
+            Self::Bucket { refill, full_at } => {
+                *full_at = refill.after(*full_at, start(now, is_in_turn), units);
+                mark(refill.after(0, now, units))
             }
             Self::Window { period, starts, .. } => {
                 let start = starts.start(period, latest);
@@ -104,10 +99,10 @@ impl LocalShare {
     /// Gives back what a request took and did not use, here or from the store.
     pub(super) fn give_back(&mut self, mark: &Mark, now: u64) {
         match self {
-            Self::Bucket { unit, full_at, .. } => {
+            Self::Bucket { refill, full_at } => {
                 // At least what would have refilled of it if it had been taken alone.
                 let missing = mark.at.min(*full_at).saturating_sub(now);
-                *full_at -= mark.cost.saturating_mul(*unit).min(missing);
+                *full_at -= mark.cost.saturating_mul(refill.unit_nanos).min(missing);
             }
             Self::Window { period, starts, .. } => {
                 let start = starts.start(period, mark.at);
@@ -119,15 +114,9 @@ impl LocalShare {
     /// Adds units that count from `at` on, whether they fit or not, up to twice the limit.
     pub(super) fn charge(&mut self, units: u64, at: u64, now: u64) {
         match self {
-            Self::Bucket {
-                burst,
-                unit,
-                full_at,
-            } => {
-                let debt = (*full_at)
-                    .max(now)
-                    .saturating_add(units.saturating_mul(*unit));
-                *full_at = debt.min(now.saturating_add(burst.saturating_mul(2)));
+            Self::Bucket { refill, full_at } => {
+                let most = now.saturating_add(refill.burst_nanos().saturating_mul(2));
+                *full_at = refill.after(*full_at, now, units).min(most);
             }
             Self::Window {
                 capacity,
@@ -143,10 +132,10 @@ impl LocalShare {
     }
 }
 
-/// Returns from when on a bucket that is full at `full_at` refills what is taken now.
-fn since(full_at: u64, now: u64, is_in_turn: bool) -> u64 {
+/// Returns from when on a full bucket refills what is taken at `now`.
+fn start(now: u64, is_in_turn: bool) -> u64 {
     match is_in_turn {
-        true => full_at.max(now.saturating_sub(nanos(TIMER_LATENESS))),
-        false => full_at.max(now),
+        true => now.saturating_sub(nanos(TIMER_LATENESS)),
+        false => now,
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Felt {
     /// The configured limit, or [`MOST`].
     pub(super) most: u64,
     /// When the limit was last changed.
-    changed: u64,
+    pub(super) changed: u64,
     /// Rejections of requests that were in flight at that time may not lower it further.
     floor: u64,
 }
@@ -75,13 +75,10 @@ impl Quotas {
         let meter = &mut self.meters[felt.place];
         meter.advance(now);
         let (limit, is_configured) = (meter.limit, felt.most < MOST);
-        let ours = meter.used(now);
-        let all = self.all_requests.unwrap_or(ours);
+        let used = meter.used(now);
         // A rejected request counts against a configured limit.
-        let (ours, let_in) = (
-            ours.saturating_sub(is_configured.into()),
-            all.saturating_sub(is_configured.into()),
-        );
+        let admitted = |used: u64| used.saturating_sub(is_configured.into());
+        let (ours, let_in) = (admitted(used), admitted(self.all_requests.unwrap_or(used)));
         if is_configured && let_in < limit / 2 {
             // It is not about a configured limit.
             return;
@@ -95,14 +92,6 @@ impl Quotas {
         }
         meter.set_limit(let_in.max(felt.floor).clamp(1, limit));
         felt.changed = now;
-    }
-
-    /// Hears that another process has changed the limit at `place`.
-    #[cfg(feature = "redis")]
-    pub(super) fn felt_elsewhere(&mut self, place: usize, now: u64) {
-        if let Some(felt) = self.felt.as_mut().filter(|felt| felt.place == place) {
-            felt.changed = now;
-        }
     }
 
     /// Raises the limit after a successful response.

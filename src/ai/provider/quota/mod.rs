@@ -69,14 +69,14 @@ pub(crate) struct Quotas {
     felt: Option<Felt>,
     flight: RequestsInFlight,
     marks: Marks,
-    pause: Pause,
+    pub(crate) pause: Pause,
     /// The tokens of all queued requests.
-    queued: QueuedTokens,
+    pub(crate) queued: QueuedTokens,
     /// The same of each priority.
     lanes: [QueuedTokens; Priority::LANES],
-    provider: Provider,
+    pub(crate) provider: Provider,
     pub(crate) on_drop: Charge,
-    learns: bool,
+    pub(crate) learns: bool,
     refused: u64,
     /// Requests that start within this time may arrive in another order.
     margin: u64,
@@ -132,16 +132,6 @@ impl Quotas {
         } else if let Some(felt) = &self.felt {
             self.meters[felt.place].set_limit(felt.most);
         }
-    }
-
-    #[cfg(feature = "redis")]
-    pub(crate) fn provider(&self) -> &Provider {
-        &self.provider
-    }
-
-    #[cfg(feature = "redis")]
-    pub(crate) fn learns(&self) -> bool {
-        self.learns
     }
 
     /// Takes from all limits for a new request, or returns the wait behind the queue.
@@ -335,6 +325,8 @@ impl Quotas {
             tokens,
             marks: place,
             known: self.meters.len() as u8,
+            #[cfg(feature = "redis")]
+            stored: None,
         }
     }
 }

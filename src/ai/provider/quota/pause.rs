@@ -19,7 +19,7 @@ const MOST_SPREAD: u64 = 2_000_000_000;
 
 /// The current pause and the restart after it.
 #[derive(Debug, Clone)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     /// When the current pause began. Rejections of requests sent before then belong to it.
     began: Option<u64>,
     until: u64,
@@ -120,7 +120,7 @@ impl Pause {
 
     /// Begins a pause that another process has begun, unless it is over by the end of ours.
     #[cfg(feature = "redis")]
-    pub(super) fn begin_with_others(&mut self, paused: Duration, now: u64) {
+    pub(crate) fn begin_with_others(&mut self, paused: Duration, now: u64) {
         let wait = nanos(paused);
         if now.saturating_add(wait) > self.until {
             // Rejections of requests in flight belong to it.
@@ -131,7 +131,7 @@ impl Pause {
 
     /// Returns the pause that has begun since the last call, without the jitter.
     #[cfg(feature = "redis")]
-    pub(super) fn take_begun(&mut self) -> Option<Duration> {
+    pub(crate) fn take_begun(&mut self) -> Option<Duration> {
         self.begun.take()
     }
 

@@ -8,7 +8,7 @@ use crate::{
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct QueuedTokens {
-    pub(super) requests: u64,
+    pub(crate) requests: u64,
     tokens: Tokens,
 }
 

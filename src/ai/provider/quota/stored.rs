@@ -47,24 +47,19 @@ impl StoredLimit {
             let specs = provider.specs().filter(|spec| spec.dimension == dimension);
             let counting = provider.accounting().counting();
             let meters = specs.map(|spec| Meter::new(&spec, counting, false, 0));
-            let configured: Vec<_> = meters.map(|meter| Self::of_meter(&meter)).collect();
-            if configured
-                .iter()
-                .all(|limit| limit.period > minute.period_nanos())
-            {
+            let configured = meters.map(|meter| Self {
+                dimension,
+                period: meter.period,
+                spec: meter.spec(meter.shape()),
+            });
+            let configured: Vec<_> = configured.collect();
+            let is_long = |limit: &Self| limit.period > minute.period_nanos();
+            if configured.iter().all(is_long) {
                 limits.push(Self::unknown(dimension, minute));
             }
             limits.extend(configured);
         }
         limits
-    }
-
-    fn of_meter(meter: &Meter) -> Self {
-        Self {
-            dimension: meter.dimension,
-            period: meter.period,
-            spec: meter.spec(),
-        }
     }
 
     /// Returns the limit on `dimension` that is not configured.
@@ -85,27 +80,24 @@ impl StoredLimit {
         Accounting::reserved(self.dimension, tokens).min(MOST)
     }
 
-    /// Returns the units in a period of the limit that `applies`.
-    pub(crate) fn units(&self, applies: &LimitSpec) -> u64 {
-        match *applies {
-            LimitSpec::Window { capacity, .. } => capacity,
-            // The nearest, or the burst if that is larger.
-            LimitSpec::Bucket {
-                capacity,
-                unit_nanos,
-            } => capacity.max((self.period + unit_nanos / 2) / unit_nanos.max(1)),
-        }
-    }
-
     /// Returns whether the limit is known, which is not the one that only counts requests.
     pub(crate) fn is_known(applies: &LimitSpec) -> bool {
         applies.capacity() < MOST
     }
 
-    /// Returns whether `usage` is that of this limit in this process.
+    /// Returns whether `usage` is about this limit in this process.
     pub(crate) fn is_shown_as(&self, usage: &LimitUsage) -> bool {
         let period = usage.period.map(nanos);
         self.dimension == usage.dimension && period == Some(self.period)
+    }
+
+    /// Returns the shape, which no response changes: the two shapes have states of their own, and
+    /// processes could learn either. A window also keeps within a bucket of that size.
+    fn shape(&self) -> Shape {
+        match self.spec {
+            LimitSpec::Bucket { .. } => Shape::Bucket,
+            LimitSpec::Window { .. } => Shape::Window,
+        }
     }
 
     fn is_of(&self, meter: &Meter, margin: u64) -> bool {
@@ -140,7 +132,7 @@ impl Quotas {
     fn known_limits(&self) -> Vec<LimitSpec> {
         let known = self.stored.iter().map(|limit| {
             let meter = self.meter_of(limit);
-            meter.map_or(limit.spec, |place| self.meters[place].spec())
+            meter.map_or(limit.spec, |place| self.meters[place].spec(limit.shape()))
         });
         known.collect()
     }
@@ -159,9 +151,20 @@ impl Quotas {
             let Some(place) = place.filter(|_| !limit.is_unlimited()) else {
                 continue;
             };
+            let shape = self.stored[n].shape();
             let meter = &mut self.meters[place];
-            if meter.spec() != *limit && meter.adopt(limit) {
-                self.felt_elsewhere(place, now);
+            if meter.spec(shape) == *limit {
+                continue;
+            }
+            let units = limit.units_per(meter.period);
+            let is_new = units != meter.limit;
+            meter.set_limit(units);
+            if let Some(felt) = self
+                .felt
+                .as_mut()
+                .filter(|felt| felt.place == place && is_new)
+            {
+                felt.changed = now;
             }
         }
         self.known_limits()
@@ -206,11 +209,6 @@ impl Quotas {
         used.collect()
     }
 
-    /// Returns whether no request is queued.
-    pub(crate) fn has_no_queue(&self) -> bool {
-        self.queued.requests == 0
-    }
-
     /// Returns the units of the stored limit `n` that a request gets back if the provider rejected
     /// it: `is_reported` is whether its response reported limits.
     pub(crate) fn returns_after_rejection(&self, n: usize, is_reported: bool) -> bool {
@@ -218,44 +216,33 @@ impl Quotas {
         let is_felt = || self.felt_place().is_some() && self.felt_place() == self.meter_of(limit);
         limit.dimension != Dimension::Requests || is_reported || is_felt()
     }
-
-    /// Begins a pause that another process has told of, unless it is known.
-    pub(crate) fn pause_with_others(&mut self, paused: Duration, now: u64) {
-        self.pause.begin_with_others(paused, now);
-    }
-
-    /// Returns the pause that a rejection has begun since the last call, without the jitter.
-    pub(crate) fn take_pause(&mut self) -> Option<Duration> {
-        self.pause.take_begun()
-    }
 }
 
 // ===== impl Meter =====
 
 impl Meter {
     /// Returns the limit as a store has it.
-    fn spec(&self) -> LimitSpec {
+    fn spec(&self, shape: Shape) -> LimitSpec {
         let quota = Quota::new(self.limit, Duration::from_nanos(self.period));
-        match self.shape() {
+        match shape {
             Shape::Window => LimitSpec::window(&quota),
             Shape::Bucket => LimitSpec::bucket(&quota.burst(self.capacity())),
         }
     }
+}
 
-    /// Adopts the limit that another process has learned. Returns whether the number has changed.
-    fn adopt(&mut self, spec: &LimitSpec) -> bool {
-        let limit = match *spec {
-            LimitSpec::Window { capacity, .. } => capacity,
-            LimitSpec::Bucket {
+// ===== impl LimitSpec =====
+
+impl LimitSpec {
+    /// Returns the units in a `period` of the limit, in nanoseconds.
+    pub(crate) fn units_per(&self, period: u64) -> u64 {
+        match *self {
+            Self::Window { capacity, .. } => capacity,
+            // The nearest, or the burst if that is larger.
+            Self::Bucket {
                 capacity,
                 unit_nanos,
-            } => match self.has_burst() {
-                false => capacity,
-                true => (self.period + unit_nanos / 2) / unit_nanos.max(1),
-            },
-        };
-        let has_changed = limit != self.limit;
-        self.set_limit(limit);
-        has_changed
+            } => capacity.max((period + unit_nanos / 2) / unit_nanos.max(1)),
+        }
     }
 }

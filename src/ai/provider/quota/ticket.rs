@@ -2,27 +2,26 @@
 
 use super::meter::Meter;
 use crate::ai::tokens::Tokens;
+#[cfg(feature = "redis")]
+use crate::limit::store::link::Marks;
 
 /// An admitted request.
 #[derive(Debug)]
 pub(crate) struct QuotaTicket {
-    pub(super) at: u64,
+    pub(crate) at: u64,
     pub(super) tokens: Tokens,
     /// Where its marks are, if its response is learned from.
     pub(super) marks: Option<usize>,
     /// The number of limits at that time.
     pub(super) known: u8,
+    /// What it has taken in a store.
+    #[cfg(feature = "redis")]
+    pub(crate) stored: Option<Marks>,
 }
 
 // ===== impl QuotaTicket =====
 
 impl QuotaTicket {
-    /// Returns when it was admitted.
-    #[cfg(feature = "redis")]
-    pub(crate) fn at(&self) -> u64 {
-        self.at
-    }
-
     /// Returns whether its response is learned from.
     pub(crate) fn learns(&self) -> bool {
         self.marks.is_some()

@@ -1,9 +1,6 @@
-#[cfg(feature = "redis")]
-use std::time::Duration;
-
-#[cfg(feature = "redis")]
-use super::StoreLimit;
 use super::{Count, Kind, OWN, Rate, RateState, Want};
+#[cfg(feature = "redis")]
+use super::{StoreLimit, UsedInStore};
 #[cfg(feature = "redis")]
 use crate::limit::store::call::LimitSpec;
 use crate::{
@@ -269,12 +266,8 @@ impl Count for Bucket {
     }
 
     #[cfg(feature = "redis")]
-    fn left_in_store(
-        rule: &BucketRule,
-        used: &mut dyn Iterator<Item = (u64, Duration)>,
-    ) -> RateState {
-        let unused = Self::default().left(rule, 0);
-        unused.after(used.next().unwrap_or_default())
+    fn left_in_store(rule: &BucketRule, used: UsedInStore<'_>) -> RateState {
+        Self::default().left(rule, 0).after(used)
     }
 }
 

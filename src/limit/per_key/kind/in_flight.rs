@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
-#[cfg(feature = "redis")]
-use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use super::UsedInStore;
 use super::{Count, Kind, Want};
 use crate::{
     error::LimitKind,
@@ -99,5 +99,5 @@ impl<H: Clone + Default + 'static> Count for InFlight<H> {
     fn standings((): &(), _: &mut dyn FnMut(Standing<'static>)) {}
 
     #[cfg(feature = "redis")]
-    fn left_in_store(_: &InFlightRule, _: &mut dyn Iterator<Item = (u64, Duration)>) {}
+    fn left_in_store(_: &InFlightRule, _: UsedInStore<'_>) {}
 }

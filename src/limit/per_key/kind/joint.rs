@@ -1,9 +1,6 @@
-#[cfg(feature = "redis")]
-use std::time::Duration;
-
-#[cfg(feature = "redis")]
-use super::StoreLimit;
 use super::{Count, Kind, Rate, Want, later};
+#[cfg(feature = "redis")]
+use super::{StoreLimit, UsedInStore};
 use crate::{
     error::{LimitKind, Rejected},
     http::headers::rate_limit::standing::Standing,
@@ -112,10 +109,7 @@ impl<A: Rate, B: Rate> Count for (A, B) {
     }
 
     #[cfg(feature = "redis")]
-    fn left_in_store(
-        (a, b): &Self::Rule,
-        used: &mut dyn Iterator<Item = (u64, Duration)>,
-    ) -> Self::Left {
+    fn left_in_store((a, b): &Self::Rule, used: UsedInStore<'_>) -> Self::Left {
         (A::left_in_store(a, used), B::left_in_store(b, used))
     }
 }

@@ -128,12 +128,9 @@ pub trait Count: Clone + Default + Send + 'static {
     #[cfg(feature = "redis")]
     fn each_limit(_: Self::Plan, _: Self::Names, _: &mut dyn FnMut(StoreLimit)) {}
 
-    /// Returns what is left if this is used of each limit: units, and the time until none are.
+    /// Returns what is left if this is used of each limit.
     #[cfg(feature = "redis")]
-    fn left_in_store(
-        rule: &Self::Rule,
-        used: &mut dyn Iterator<Item = (u64, Duration)>,
-    ) -> Self::Left;
+    fn left_in_store(rule: &Self::Rule, used: UsedInStore<'_>) -> Self::Left;
 
     /// Takes what is wanted if there is room.
     #[inline]
@@ -172,6 +169,10 @@ pub trait Rate: Kind {
         }
     }
 }
+
+/// The units that are used of each limit, and the time until none are.
+#[cfg(feature = "redis")]
+pub(in crate::limit::per_key) type UsedInStore<'a> = &'a mut dyn Iterator<Item = (u64, Duration)>;
 
 /// A limit as a store counts it.
 #[cfg(feature = "redis")]
@@ -227,9 +228,10 @@ pub struct RateState {
 }
 
 impl RateState {
-    /// The same limit after another use.
+    /// The same limit after the next of some uses.
     #[cfg(feature = "redis")]
-    fn after(self, (used, reset): (u64, Duration)) -> Self {
+    fn after(self, used: UsedInStore<'_>) -> Self {
+        let (used, reset) = used.next().unwrap_or_default();
         Self {
             used,
             unit: 1,

@@ -66,14 +66,10 @@ impl<K: Kind> ClientLinks<K> {
         Some(self.permit(client, demand, marks))
     }
 
-    /// Adds the state of the client's limits to a rejection.
-    pub(in crate::limit::per_key) fn late(
-        &self,
-        demand: &Demand<K::Plan>,
-        rejected: Rejected,
-    ) -> Rejected {
+    /// Returns what is left for the client, as far as this process knows.
+    pub(in crate::limit::per_key) fn left_for(&self, demand: &Demand<K::Plan>) -> Option<K::Left> {
         let client = self.client(demand);
-        standing::<K>(&client, &self.rule(&client, demand), demand.cost, rejected)
+        left::<K>(&client, &self.rule(&client, demand))
     }
 
     fn permit(&self, client: Arc<ClientLink>, demand: &Demand<K::Plan>, marks: Marks) -> Permit<K> {
@@ -99,29 +95,16 @@ impl<K: Kind> ClientLinks<K> {
         demand: &Demand<K::Plan>,
         shortage: Shortage,
     ) -> Rejected {
-        let rule = self.rule(client, demand);
         let number = shortage.limit();
-        let (limit, name) = unpoisoned(self.rules.read()).limit(number);
+        let (limit, name) = unpoisoned(self.rules.read()).labels[number];
         let capacity = client.limits[number].capacity();
         let rejected = shortage.rejection(limit, demand.cost, capacity);
         let rejected = match client.is_shared {
-            true => not_for_ever(rejected.named(name)),
-            false => rejected.named(name),
+            true => not_for_ever(rejected.named(Some(name))),
+            false => rejected.named(Some(name)),
         };
-        standing::<K>(client, &rule, demand.cost, rejected)
-    }
-}
-
-/// Adds what is left for a client, if that is known.
-fn standing<K: Kind>(
-    client: &ClientLink,
-    rule: &K::Rule,
-    cost: u64,
-    rejected: Rejected,
-) -> Rejected {
-    match left::<K>(client, rule) {
-        Some(left) => standing_at::<K>(rejected, cost, &left),
-        None => rejected,
+        let left = left::<K>(client, &self.rule(client, demand));
+        standing_at::<K>(rejected, demand.cost, left.as_ref())
     }
 }
 

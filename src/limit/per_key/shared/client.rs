@@ -13,7 +13,7 @@ use crate::limit::{
 };
 
 /// A client that is in use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ClientLink {
     pub(super) key: ClientKey,
     pub(super) link: Arc<Link>,
@@ -26,48 +26,18 @@ pub(super) struct ClientLink {
 // ===== impl ClientLink =====
 
 impl ClientLink {
+    /// Creates a client, or what new clients share.
     pub(super) fn new<K: Kind>(
         links: &ClientLinks<K>,
         key: ClientKey,
         limits: Arc<[LimitSpec]>,
-    ) -> Arc<Self> {
-        let look_again = limits.iter().map(|limit| links.store.look_again(limit));
-        let queue = Arc::new(WaitQueue::new(look_again.min()));
-        Self::with(links, key, queue, limits, false)
-    }
-
-    /// Creates what new clients share.
-    pub(super) fn newcomers<K: Kind>(
-        links: &ClientLinks<K>,
-        key: ClientKey,
-        limits: Arc<[LimitSpec]>,
-    ) -> Arc<Self> {
-        // They look whether there is room again, and find what their own link was granted then:
-        // twice in a hold.
-        let look_again = limits.iter().map(|limit| links.store.look_again(limit) / 4);
-        let queue = Arc::new(WaitQueue::new(look_again.min()));
-        Self::with(links, key, queue, limits, true)
-    }
-
-    /// Sets the limits. The same link has them for all who use it.
-    pub(super) fn with_limits(&self, limits: Arc<[LimitSpec]>) -> Arc<Self> {
-        self.link.set_limits(&limits);
-        Arc::new(Self {
-            key: self.key,
-            link: self.link.clone(),
-            queue: self.queue.clone(),
-            limits,
-            is_shared: self.is_shared,
-        })
-    }
-
-    fn with<K: Kind>(
-        links: &ClientLinks<K>,
-        key: ClientKey,
-        queue: Arc<WaitQueue>,
-        limits: Arc<[LimitSpec]>,
         is_shared: bool,
     ) -> Arc<Self> {
+        let look_again = limits.iter().map(|limit| links.store.look_again(limit));
+        // New clients look whether there is room again, and find what their own link was granted
+        // then: twice in a hold.
+        let part = if is_shared { 4 } else { 1 };
+        let queue = Arc::new(WaitQueue::new(look_again.min().map(|time| time / part)));
         let state = StateKey {
             name: links.name.clone(),
             client: Some(key.digest(&links.name)),
@@ -79,6 +49,15 @@ impl ClientLink {
             queue,
             limits,
             is_shared,
+        })
+    }
+
+    /// Sets the limits. The same link has them for all who use it.
+    pub(super) fn with_limits(&self, limits: Arc<[LimitSpec]>) -> Arc<Self> {
+        self.link.set_limits(&limits);
+        Arc::new(Self {
+            limits,
+            ..self.clone()
         })
     }
 

@@ -8,7 +8,6 @@ mod client;
 mod ticket;
 
 use std::{
-    fmt,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, RwLock,
@@ -36,7 +35,8 @@ use crate::{
     sync::unpoisoned,
 };
 
-const SHARDS: usize = 64;
+/// A prime number, so that all bytes of a key count.
+const SHARDS: usize = 61;
 
 /// How many shards are searched for idle clients with each beat.
 const SHARDS_A_BEAT: usize = 8;
@@ -69,10 +69,11 @@ struct Shard {
 
 /// The limits of each client that has none of its own.
 struct Rules<K: Kind> {
-    plan: K::Plan,
     names: K::Names,
     rule: K::Rule,
     limits: Arc<[LimitSpec]>,
+    /// The kind and the name of each limit.
+    labels: Vec<(LimitKind, &'static str)>,
 }
 
 // ===== impl ClientLinks =====
@@ -102,13 +103,9 @@ impl<K: Kind> ClientLinks<K> {
         links
     }
 
-    /// Creates the clients of another limiter of the same name.
-    pub(super) fn with<K2: Kind>(
-        &self,
-        limits: (K2::Plan, K2::Names),
-        max_keys: usize,
-    ) -> Arc<ClientLinks<K2>> {
-        ClientLinks::new(self.store.clone(), self.name.clone(), limits, max_keys)
+    /// Returns the store and the name in it.
+    pub(super) fn place(&self) -> (Arc<Handle>, Arc<str>) {
+        (self.store.clone(), self.name.clone())
     }
 
     /// Sets the limits of each client that has none of its own.
@@ -120,13 +117,13 @@ impl<K: Kind> ClientLinks<K> {
 
     /// Returns the client of a request, or the one that new clients share.
     fn client(&self, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
-        let hash = self.hash(&demand.counted_key());
-        self.client_in(&mut self.lock(hash), hash, demand)
+        self.client_in(&mut self.lock(&demand.counted_key()), demand)
     }
 
-    fn client_in(&self, shard: &mut Shard, hash: u64, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
+    fn client_in(&self, shard: &mut Shard, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
         let rules = unpoisoned(self.rules.read());
         let key = demand.counted_key();
+        let hash = self.hash(&key);
         if let Some(client) = shard.clients.find_mut(hash, |client| client.key == key) {
             if let Some(limits) = rules.change(&client.limits, demand.plan) {
                 *client = client.with_limits(limits);
@@ -135,15 +132,15 @@ impl<K: Kind> ClientLinks<K> {
         }
         if self.make_room(shard) {
             let limits = rules.change(&[], demand.plan);
-            let client = ClientLink::new(self, key, limits.unwrap_or_default());
+            let client = ClientLink::new(self, key, limits.unwrap_or_default(), false);
             let rehash = |client: &Arc<ClientLink>| self.hash(&client.key);
             shard.clients.insert_unique(hash, client.clone(), rehash);
             return client;
         }
         // By the limits of all: larger ones would use up what others share.
         let shared = shard.newcomers.get_or_insert_with(|| {
-            let number = self.number(hash) as u64;
-            ClientLink::newcomers(self, ClientKey::newcomers(number), rules.limits.clone())
+            let key = ClientKey::newcomers(shard_of(&key) as u64);
+            ClientLink::new(self, key, rules.limits.clone(), true)
         });
         if let Some(limits) = rules.change(&shared.limits, None) {
             *shared = shared.with_limits(limits);
@@ -183,10 +180,9 @@ impl<K: Kind> ClientLinks<K> {
         demand: &Demand<K::Plan>,
         patience: Patience,
     ) -> Result<Waiter, Rejected> {
-        let hash = self.hash(&demand.counted_key());
         // Under the lock, so that the client is not dropped meanwhile.
-        let shard = &mut *self.lock(hash);
-        let client = self.client_in(shard, hash, demand);
+        let shard = &mut *self.lock(&demand.counted_key());
+        let client = self.client_in(shard, demand);
         if self.is_closed.load(Ordering::Relaxed) {
             client.queue.close();
         }
@@ -210,12 +206,10 @@ impl<K: Kind> ClientLinks<K> {
 
     /// Returns the units that a client has in use, as far as this process knows.
     pub(super) fn used(&self, key: ClientKey) -> u64 {
-        let hash = self.hash(&key);
-        let client = {
-            let shard = self.lock(hash);
-            let found = shard.clients.find(hash, |client| client.key == key);
-            found.cloned()
-        };
+        let shard = self.lock(&key);
+        let client = shard
+            .clients
+            .find(self.hash(&key), |client| client.key == key);
         client.map_or(0, |client| client.most_used())
     }
 
@@ -228,7 +222,7 @@ impl<K: Kind> ClientLinks<K> {
         }
     }
 
-    /// Returns all clients, and those that new clients share.
+    /// Returns all clients, and what new clients share.
     fn all(&self) -> Vec<Arc<ClientLink>> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -249,25 +243,23 @@ impl<K: Kind> ClientLinks<K> {
         hasher.finish()
     }
 
-    /// Returns the number of the shard of a hash, by bits that hashbrown does not use.
-    fn number(&self, hash: u64) -> usize {
-        (hash >> 16) as usize % self.shards.len()
+    fn lock(&self, key: &ClientKey) -> MutexGuard<'_, Shard> {
+        unpoisoned(self.shards[shard_of(key)].lock())
     }
+}
 
-    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        unpoisoned(self.shards[self.number(hash)].lock())
-    }
-
-    fn wake(&self) {
-        for client in self.all() {
-            client.queue.wake_head();
-        }
-    }
+/// Returns the number of a client's shard, the same in all processes, since new clients share a
+/// limit by it.
+fn shard_of(key: &ClientKey) -> usize {
+    let number = u128::from_be_bytes(*key.bytes()) % SHARDS as u128;
+    number as usize
 }
 
 impl<K: Kind> StoreMember for ClientLinks<K> {
     fn wake(&self) {
-        self.wake();
+        for client in self.all() {
+            client.queue.wake_head();
+        }
     }
 
     /// Looks for clients that are idle. What clients have taken is not reported again.
@@ -291,26 +283,24 @@ impl<K: Kind> StoreMember for ClientLinks<K> {
     }
 }
 
-impl<K: Kind> fmt::Debug for ClientLinks<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientLinks")
-            .field("name", &self.name)
-            .field("keys", &self.keys())
-            .finish_non_exhaustive()
-    }
+crate::macros::debug! {
+    impl<K: Kind> Debug for ClientLinks<K> |self| { name, keys: self.keys(), .. }
 }
 
 // ===== impl Rules =====
 
 impl<K: Kind> Rules<K> {
     fn new(plan: K::Plan, names: K::Names) -> Self {
-        let mut limits = Vec::new();
-        K::each_limit(plan, names, &mut |limit| limits.push(limit.spec));
+        let (mut limits, mut labels) = (Vec::new(), Vec::new());
+        K::each_limit(plan, names, &mut |limit| {
+            limits.push(limit.spec);
+            labels.push((limit.limit, limit.name));
+        });
         Self {
-            plan,
             names,
             rule: K::rule(plan, names),
             limits: limits.into(),
+            labels,
         }
     }
 
@@ -325,18 +315,6 @@ impl<K: Kind> Rules<K> {
             number += 1;
         });
         (!is_same).then(|| Self::new(plan, self.names).limits)
-    }
-
-    /// Returns the kind and the name of the limit with this number.
-    fn limit(&self, number: usize) -> (LimitKind, Option<&'static str>) {
-        let (mut left, mut found) = (number, (K::LIMIT, K::name(&self.rule)));
-        K::each_limit(self.plan, self.names, &mut |limit| {
-            if left == 0 {
-                found = (limit.limit, Some(limit.name));
-            }
-            left = left.wrapping_sub(1);
-        });
-        found
     }
 
     fn rule(&self, plan: Option<K::Plan>) -> K::Rule {

@@ -19,7 +19,9 @@ use std::{
 
 use hashbrown::HashTable;
 
+pub(super) use self::waiting::Room;
 use super::{
+    by_key::Demand,
     kind::{Kind, Want},
     queues::Queues,
 };
@@ -112,18 +114,13 @@ impl<K: Kind> Table<K> {
         }
     }
 
-    /// Takes what is wanted from the limit of `key`, by the table's plan if it has none of its own.
-    pub(super) fn take(
-        &self,
-        key: ClientKey,
-        plan: Option<K::Plan>,
-        mut want: Want,
-        now: u64,
-    ) -> Admission<K> {
+    /// Takes what is wanted from the limit of a key, by the table's plan if it has none of its own.
+    pub(super) fn take(&self, demand: &Demand<K::Plan>, mut want: Want, now: u64) -> Admission<K> {
+        let key = demand.counted_key();
         let hash = self.hash(&key);
         let taken = {
             let shard = &mut *self.lock(hash);
-            let rule = shard.rule_of(plan);
+            let rule = shard.rule_of(demand.plan);
             if !want.in_turn {
                 want.ahead = shard.queues.units(&key);
             }

@@ -7,55 +7,46 @@ use crate::{
     error::Rejected,
     limit::{
         engine::{WaitQueue, Waiter},
-        per_key::admission::closed,
+        per_key::{admission::closed, by_key::Demand, kind::Count},
         priority::Priority,
     },
 };
 
+/// Whether there is room for a request, and the state of its key.
+pub(in crate::limit::per_key) type Room<K> = (Result<(), Rejected>, <K as Count>::Left);
+
 impl<K: Kind> Table<K> {
-    /// Returns whether there is room for the head of the queue of `key`, and the state of the key.
-    pub(in crate::limit::per_key) fn room(
-        &self,
-        key: ClientKey,
-        plan: Option<K::Plan>,
-        cost: u64,
-        now: u64,
-    ) -> (Result<(), Rejected>, K::Left) {
-        let hash = self.hash(&key);
-        self.room_in(
-            &mut self.lock(hash),
-            (key, hash),
-            plan,
-            Want::at_once(cost),
-            now,
-        )
+    /// Returns whether there is room for the head of the queue of a key, and the state of the key.
+    pub(in crate::limit::per_key) fn room(&self, demand: &Demand<K::Plan>, now: u64) -> Room<K> {
+        let hash = self.hash(&demand.counted_key());
+        self.room_behind_units(&mut self.lock(hash), demand, 0, now)
     }
 
-    /// The same for a new request with a priority. `None` if all requests in the queue of `key` are
-    /// ahead of it.
+    /// The same for a new request with a priority. `None` if all requests in the queue of its key
+    /// are ahead of it.
     pub(in crate::limit::per_key) fn room_behind(
         &self,
-        key: ClientKey,
-        plan: Option<K::Plan>,
-        (cost, priority): (u64, Priority),
+        demand: &Demand<K::Plan>,
+        priority: Priority,
         now: u64,
-    ) -> Option<(Result<(), Rejected>, K::Left)> {
-        let hash = self.hash(&key);
-        let shard = &mut *self.lock(hash);
+    ) -> Option<Room<K>> {
+        let key = demand.counted_key();
+        let shard = &mut *self.lock(self.hash(&key));
         let ahead = shard.queues.units_ahead(&key, priority)?;
-        let want = Want::at_once(cost);
-        Some(self.room_in(shard, (key, hash), plan, Want { ahead, ..want }, now))
+        Some(self.room_behind_units(shard, demand, ahead, now))
     }
 
-    fn room_in(
+    fn room_behind_units(
         &self,
         shard: &mut Shard<K>,
-        (key, hash): (ClientKey, u64),
-        plan: Option<K::Plan>,
-        want: Want,
+        demand: &Demand<K::Plan>,
+        ahead: u64,
         now: u64,
-    ) -> (Result<(), Rejected>, K::Left) {
-        let rule = shard.rule_of(plan);
+    ) -> Room<K> {
+        let key = demand.counted_key();
+        let (rule, hash) = (shard.rule_of(demand.plan), self.hash(&key));
+        let want = Want::at_once(demand.cost);
+        let want = Want { ahead, ..want };
         let look = |count: &mut K, rule: &K::Rule| {
             count.adopt(rule, now);
             (count.room(rule, want, now), count.left(rule, now))

@@ -17,6 +17,7 @@ use crate::limit::{
     store::{
         call::{Call, Outcome, Reply, StoreError, Take, TakeReply},
         constants,
+        handle::Outage,
         pot::{Grant, Marks},
     },
 };
@@ -106,45 +107,6 @@ impl Link {
         more.collect()
     }
 
-    /// Returns a call that takes `cost` units, and `more`, and nothing else.
-    pub(super) fn call(
-        &self,
-        state: &mut State,
-        cost: Vec<u64>,
-        more: Vec<u64>,
-        asker: Asker,
-        now: Instant,
-    ) -> Take {
-        let timeout = self.timeout();
-        let look_again = constants::look_again(Duration::MAX, state.hold, timeout);
-        let at = state.store_time(now);
-        let mut history = state.history.iter_mut();
-        let is_used = history.any(|history| !history.is_empty_at(at));
-        let age = now.saturating_duration_since(state.clock.0);
-        // A client that is lost starts anew.
-        let version = state.version.filter(|_| !self.is_client());
-        Take {
-            key: self.key.clone(),
-            limits: self.limits_to_send(state),
-            process: self.id,
-            cost,
-            more,
-            hold: state.hold,
-            is_in_turn: matches!(asker, Asker::Head),
-            patience: match asker {
-                Asker::New(max_wait) => max_wait,
-                Asker::Head => self.queue.patience(),
-            },
-            claim: look_again.saturating_add(timeout),
-            not_after: state.version.map(|_| at.saturating_add(nanos(timeout))),
-            seen: version.filter(|_| is_used || age < constants::KEPT),
-            grace: constants::grace(timeout),
-            returned: Vec::new(),
-            charged: Vec::new(),
-            pause: Duration::ZERO,
-        }
-    }
-
     /// Returns the wait of requests that take `cost` or more of a limit.
     fn wait(
         &self,
@@ -154,8 +116,10 @@ impl Link {
         now: Instant,
     ) -> StoreWait {
         let wait = wait.max(constants::floor(state.hold));
-        // There may be many clients, so each asks when it may have something.
-        let again = match self.is_client() {
+        // There may be many clients, so each asks when it may have something. But a large request
+        // renews its claim, or small ones of other processes would take all that comes back.
+        let is_alone = cost <= 1 || self.queue.units(limit) == 0;
+        let again = match self.is_client() && is_alone {
             true => wait,
             false => constants::look_again(wait, state.hold, self.timeout()),
         };
@@ -179,9 +143,8 @@ impl Link {
             }
             Err(StoreError::Unreadable(_)) => {
                 let mut state = self.state();
-                let before = state.broken.map_or(Duration::ZERO, |(_, backoff)| backoff);
-                let backoff = constants::backoff(before, self.timeout());
-                state.broken = Some((constants::later(Instant::now(), backoff), backoff));
+                let outage = Outage::after(state.broken, Instant::now(), self.timeout());
+                state.broken = Some(outage);
             }
             _ => {}
         }
@@ -208,9 +171,12 @@ impl Link {
                 return Ok(());
             }
             // The store may not have heard of it.
-            _ => sent.charged.into_iter().for_each(|charged| {
-                add_charge(&mut state.charged, charged);
-            }),
+            _ => {
+                let newer = std::mem::replace(&mut state.charged, sent.charged);
+                for charged in newer {
+                    add_charge(&mut state.charged, charged);
+                }
+            }
         }
         reply.and(Err(StoreError::Unreadable("another reply".into())))
     }
@@ -218,32 +184,60 @@ impl Link {
     /// Returns the call, which also gives back what is left in the pot.
     fn take_to_send(&self, ask: Ask) -> (Take, SentAsk) {
         let Ask { asker, cost, more } = ask;
-        let mut state = self.state();
-        let at = Instant::now();
-        let has_lapsed = state.pot.until().is_some_and(|until| until <= at);
+        let (mut state, now) = (self.state(), Instant::now());
+        let has_lapsed = state.pot.until().is_some_and(|until| until <= now);
         if has_lapsed || cost.iter().any(|cost| *cost > 0) {
             state.empty_pot();
         }
-        let both = cost.iter().zip(&more);
-        let mut sent = SentAsk {
-            cost: cost.clone(),
+        let timeout = self.timeout();
+        let look_again = constants::look_again(Duration::MAX, state.hold, timeout);
+        let at = state.store_time(now);
+        let mut history = state.history.iter_mut();
+        let is_used = history.any(|history| !history.is_empty_at(at));
+        let age = now.saturating_duration_since(state.clock.0);
+        // A client that is lost starts anew.
+        let version = state.version.filter(|_| !self.is_client());
+        let pause = state.new_pause;
+        let pause_left = pause.map(|until| until.saturating_duration_since(now));
+        // Before a report the store may not know of what comes back.
+        let (returned, charged) = match state.report.is_none() && state.sent_report.is_none() {
+            true => (
+                std::mem::take(&mut state.returned),
+                std::mem::take(&mut state.charged),
+            ),
+            false => (Vec::new(), Vec::new()),
+        };
+        let take = Take {
+            key: self.key.clone(),
+            limits: self.limits_to_send(&state),
+            process: self.id,
+            cost,
+            more,
+            hold: state.hold,
+            is_in_turn: matches!(asker, Asker::Head),
+            patience: match asker {
+                Asker::New(max_wait) => max_wait,
+                Asker::Head => self.queue.patience(),
+            },
+            claim: look_again.saturating_add(timeout),
+            not_after: state.version.map(|_| at.saturating_add(nanos(timeout))),
+            seen: version.filter(|_| is_used || age < constants::KEPT),
+            grace: constants::grace(timeout),
+            returned,
+            charged,
+            pause: pause_left.unwrap_or_default(),
+        };
+        let both = take.cost.iter().zip(&take.more);
+        let sent = SentAsk {
+            cost: take.cost.clone(),
             wanted: both
                 .map(|(cost, more)| cost.saturating_add(*more))
                 .collect(),
-            hold: state.hold,
-            at,
-            charged: Vec::new(),
-            pause: state.new_pause,
+            hold: take.hold,
+            at: now,
+            charged: take.charged.clone(),
+            pause,
         };
-        let mut take = self.call(&mut state, cost, more, asker, at);
-        let pause = sent.pause.map(|until| until.saturating_duration_since(at));
-        take.pause = pause.unwrap_or_default();
-        // Before a report the store may not know of what comes back.
-        if state.report.is_none() && state.sent_report.is_none() {
-            take.returned = std::mem::take(&mut state.returned);
-            take.charged = std::mem::take(&mut state.charged);
-            sent.charged = take.charged.clone();
-        }
         (take, sent)
     }
 

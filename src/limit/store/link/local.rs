@@ -21,78 +21,14 @@ use crate::limit::{
     },
 };
 
-/// What was done without the store.
-#[derive(Debug)]
-pub(super) struct LocalState {
-    /// The limits of this process alone, while the store is unreachable.
-    pub(super) shares: Option<Box<[LocalShare]>>,
-    /// What was admitted meanwhile of each limit.
-    pub(super) unreported: Box<[GrantHistory]>,
-}
-
-// ===== impl LocalState =====
-
-impl LocalState {
-    fn new(limits: &[LimitSpec]) -> Self {
-        Self {
-            shares: None,
-            unreported: limits.iter().map(GrantHistory::new).collect(),
-        }
-    }
-
-    pub(super) fn give_back(&mut self, limit: usize, mark: &Mark, now: u64) {
-        if let Some(share) = self.share(limit) {
-            share.give_back(mark, now);
-        }
-    }
-
-    pub(super) fn charge(&mut self, limit: usize, units: u64, at: u64, now: u64) {
-        if let Some(share) = self.share(limit) {
-            share.charge(units, at, now);
-        }
-    }
-
-    fn share(&mut self, limit: usize) -> Option<&mut LocalShare> {
-        self.shares.as_mut()?.get_mut(limit)
-    }
-
-    pub(super) fn set_limits(&mut self, limits: &[LimitSpec]) {
-        self.shares = None;
-        for (history, limit) in self.unreported.iter_mut().zip(limits) {
-            *history = history.of(limit);
-        }
-    }
-}
-
-// ===== impl State =====
-
-impl State {
-    fn local(&mut self) -> &mut LocalState {
-        let none = || Box::new(LocalState::new(&self.limits));
-        self.local.get_or_insert_with(none)
-    }
-
-    /// Returns what was admitted without the store, and is reported now.
-    pub(super) fn take_unreported(&mut self, now: u64) -> Vec<Vec<(u64, u64)>> {
-        let Some(local) = &mut self.local else {
-            return Vec::new();
-        };
-        let none = LocalState::new(&self.limits).unreported;
-        let mut all = std::mem::replace(&mut local.unreported, none);
-        if local.shares.is_none() {
-            self.local = None;
-        }
-        all.iter_mut().map(|history| history.since(now)).collect()
-    }
-}
-
 // ===== impl Link =====
 
 impl Link {
     /// Returns when the store is tried again, if it can't be used.
     pub(super) fn unreachable_until(&self, state: &State, now: Instant) -> Option<Instant> {
-        let broken = state.broken.filter(|(until, _)| now < *until);
-        self.handle.probe_at().or(broken.map(|(until, _)| until))
+        let broken = state.broken.map(|broken| broken.probe_at);
+        let probe_at = self.handle.probe_at();
+        probe_at.or(broken.filter(|probe_at| now < *probe_at))
     }
 
     /// Takes units into the pot without the store.
@@ -123,10 +59,8 @@ impl Link {
         state.empty_pot();
         let is_in_turn = matches!(asker, Asker::Head);
         let latest = at.saturating_add(nanos(state.hold));
-        let mut shares = match state.local().shares.take() {
-            Some(shares) => shares,
-            None => self.new_shares(state, at),
-        };
+        let shares = state.shares.take();
+        let mut shares = shares.unwrap_or_else(|| self.new_shares(state, at));
         let cost = state.limits.iter().zip(cost);
         let cost: Box<[u64]> = cost.map(|(limit, cost)| limit.cost(*cost)).collect();
         let waits = shares.iter_mut().zip(&cost);
@@ -147,7 +81,7 @@ impl Link {
                 Ok(marks.collect::<Vec<_>>())
             }
         };
-        state.local().shares = Some(shares);
+        state.shares = Some(shares);
         self.grant_locally(state, result?.into(), at, now);
         Ok(())
     }
@@ -167,7 +101,13 @@ impl Link {
     /// Puts units that were taken without the store into the pot.
     fn grant_locally(self: &Arc<Self>, state: &mut State, marks: Marks, at: u64, now: Instant) {
         state.empty_pot();
-        state.local();
+        if state.unreported.is_empty() {
+            state.unreported = state.limits.iter().map(GrantHistory::new).collect();
+        }
+        if state.history.is_empty() {
+            // From now on a client's is needed as well: the next share continues from it.
+            state.history = state.limits.iter().map(GrantHistory::new).collect();
+        }
         state.report = state.report.or(Some(PendingReport::Unreported));
         let grant = Grant {
             marks,

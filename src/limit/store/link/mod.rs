@@ -114,7 +114,7 @@ impl Link {
             is_asking: AtomicBool::new(false),
             is_sweeping: AtomicBool::new(false),
         });
-        // There may be many clients. Who has them is a member for all.
+        // There may be many clients. Their owner is a member for all.
         if !is_client {
             let member: Arc<dyn StoreMember> = link.clone();
             link.handle.add(&member);
@@ -268,8 +268,7 @@ impl Link {
             let wait = wait.max(constants::report(self.timeout()));
             return self.take_locally(state, cost, asker, wait, now);
         }
-        let local = state.local.as_mut();
-        if local.is_some_and(|local| local.shares.take().is_some()) {
+        if state.shares.take().is_some() {
             state.told = None;
         }
         let Some(told) = state.wait_of(cost, now) else {

@@ -47,7 +47,7 @@ impl Link {
         let now = state.store_time(Instant::now());
         let new = match state.report {
             Some(PendingReport::All) => {
-                drop(state.take_unreported(now));
+                state.unreported = Box::default();
                 // The history is without these units, and with those, so the store knows of both.
                 state.returned.clear();
                 state.charged.clear();
@@ -56,7 +56,9 @@ impl Link {
                 Some((taken, constants::grace(self.timeout())))
             }
             Some(PendingReport::Unreported) if state.sent_report.is_none() => {
-                Some((state.take_unreported(now), Duration::ZERO))
+                let mut unreported = std::mem::take(&mut state.unreported);
+                let taken = unreported.iter_mut().map(|history| history.since(now));
+                Some((taken.collect(), Duration::ZERO))
             }
             _ => None,
         };

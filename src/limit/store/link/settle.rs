@@ -13,6 +13,7 @@ use tokio::{
 use super::{Asker, Link, state::State};
 use crate::limit::{
     algorithm::Mark,
+    nanos,
     store::{
         call::LimitSpec,
         constants,
@@ -37,8 +38,8 @@ impl Link {
                 history.remove(mark.at, mark.cost);
             }
             let at = state.store_time(now);
-            if let Some(local) = &mut state.local {
-                local.give_back(limit, mark, at);
+            if let Some(share) = state.share(limit) {
+                share.give_back(mark, at);
             }
             state.give_back(limit, *mark);
         }
@@ -69,8 +70,8 @@ impl Link {
             if let Some(history) = state.history.get_mut(limit) {
                 history.add(at, units);
             }
-            if let Some(local) = &mut state.local {
-                local.charge(limit, units, at, now);
+            if let Some(share) = state.share(limit) {
+                share.charge(units, at, now);
             }
             // A bucket has no instants.
             let at = match spec {
@@ -79,6 +80,12 @@ impl Link {
             };
             add_charge(&mut state.charged, (limit, at, units));
         }
+        // What has left its window by now makes no difference. So there are as many at most as
+        // there are parts in a period.
+        let counts = |(limit, at, _): &(usize, u64, u64)| {
+            *at == 0 || at.saturating_add(nanos(limits[*limit].span())) > now
+        };
+        state.charged.retain(counts);
         drop(state);
         self.sweep();
     }
@@ -108,7 +115,6 @@ impl Link {
         let limits: Arc<[LimitSpec]> = limits.into();
         let mut state = self.state();
         state.set_limits(&limits, self.timeout());
-        state.told = None;
         if !self.is_client() {
             state.new_limits = Some(limits);
             self.tell(&mut state, Instant::now());
@@ -123,17 +129,18 @@ impl Link {
         self.sweep();
     }
 
-    /// Returns whether nothing is lost if the link is dropped. Whoever has it must make sure that
+    /// Returns whether nothing is lost if the link is dropped. Its owner must make sure that
     /// no request is about to use it.
     pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
         let now = Instant::now();
         let mut state = self.state();
         let at = state.store_time(now);
-        let local = state.local.as_mut();
+        let is_any = !state.unreported.is_empty();
+        let mut unreported = state.unreported.iter_mut();
         // What was admitted without the store makes no difference any more.
-        if local.is_some_and(|it| it.unreported.iter_mut().all(|it| it.is_empty_at(at))) {
-            state.report = None;
-            state.local = None;
+        if is_any && unreported.all(|history| history.is_empty_at(at)) {
+            (state.report, state.shares) = (None, None);
+            state.unreported = Box::default();
         }
         if self.must_sweep(&state) {
             drop(state);
@@ -256,7 +263,8 @@ impl Drop for SweepGuard {
 /// Adds to units that are charged at the same instant.
 pub(super) fn add_charge(all: &mut Vec<(usize, u64, u64)>, charged: (usize, u64, u64)) {
     let (limit, at, units) = charged;
-    let mut same = all.iter_mut();
+    // Nearly always the newest.
+    let mut same = all.iter_mut().rev();
     match same.find(|(number, since, _)| (*number, *since) == (limit, at)) {
         Some((_, _, sum)) => *sum = sum.saturating_add(units),
         None => all.push(charged),

@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::local::LocalState;
 use crate::limit::{
     algorithm::Mark,
     nanos,
     store::{
         call::{LimitSpec, Outcome, Restore, TakeReply, UsedUnits, Version},
         constants,
+        handle::Outage,
         history::GrantHistory,
         pot::{Grant, Marks, Pot},
+        share::LocalShare,
     },
 };
 
@@ -48,10 +49,12 @@ pub(super) struct State {
     pub(super) sent_report: Option<Box<Restore>>,
     /// Limits that were set and not sent yet.
     pub(super) new_limits: Option<Arc<[LimitSpec]>>,
-    /// What was done without the store.
-    pub(super) local: Option<Box<LocalState>>,
-    /// Until when the name is not used, because its replies make no sense.
-    pub(super) broken: Option<(Instant, Duration)>,
+    /// The limits of this process alone, while the store is unreachable.
+    pub(super) shares: Option<Box<[LocalShare]>>,
+    /// Of each limit, what was admitted meanwhile and is not reported yet. Empty if nothing was.
+    pub(super) unreported: Box<[GrantHistory]>,
+    /// The name is not used, because its replies make no sense.
+    pub(super) broken: Option<Outage>,
 }
 
 /// The reply to a request that has to wait: cheaper requests may fit.
@@ -114,7 +117,8 @@ impl State {
             report: None,
             sent_report: None,
             new_limits: None,
-            local: None,
+            shares: None,
+            unreported: Box::default(),
             broken: None,
             limits,
         }
@@ -193,14 +197,20 @@ impl State {
             if let Some(history) = self.history.get_mut(number) {
                 history.add(at, mark.cost);
             }
-            if let Some(local) = self.local.as_mut().filter(|_| grant.is_local) {
-                local.unreported[number].add(at, mark.cost);
+            let unreported = self.unreported.get_mut(number);
+            if let Some(unreported) = unreported.filter(|_| grant.is_local) {
+                unreported.add(at, mark.cost);
             }
         }
         let limited = self.limits.iter().filter(|limit| !limit.is_unlimited());
         let span = limited.map(LimitSpec::span).max().unwrap_or_default();
         self.used_until = Some(constants::later(now, span));
         self.pot.put(grant);
+    }
+
+    /// Returns this process's share of a limit, while the store is unreachable.
+    pub(super) fn share(&mut self, limit: usize) -> Option<&mut LocalShare> {
+        self.shares.as_mut()?.get_mut(limit)
     }
 
     /// Marks what is left in the pot as to be given back.
@@ -215,10 +225,12 @@ impl State {
             if let Some(history) = self.history.get_mut(limit) {
                 history.remove(at, mark.cost);
             }
-            match &mut self.local {
-                Some(local) if left.is_local => {
-                    local.unreported[limit].remove(at, mark.cost);
-                    local.give_back(limit, mark, now);
+            match self.unreported.get_mut(limit) {
+                Some(unreported) if left.is_local => {
+                    unreported.remove(at, mark.cost);
+                    if let Some(share) = self.share(limit) {
+                        share.give_back(mark, now);
+                    }
                 }
                 _ => self.give_back(limit, *mark),
             }
@@ -244,13 +256,16 @@ impl State {
         if self.limits == *limits || self.limits.len() != limits.len() {
             return false;
         }
-        self.hold = shortest_hold(limits, timeout);
-        self.told = None;
-        for (history, limit) in self.history.iter_mut().zip(&**limits) {
-            *history = history.of(limit);
+        self.hold = self.hold.max(shortest_hold(limits, timeout));
+        let mut both = self.limits.iter().zip(&**limits);
+        if both.any(|(old, new)| new.refills_faster(old)) {
+            self.told = None;
         }
-        if let Some(local) = &mut self.local {
-            local.set_limits(limits);
+        self.shares = None;
+        for histories in [&mut self.history, &mut self.unreported] {
+            for (history, limit) in histories.iter_mut().zip(&**limits) {
+                *history = history.of(limit);
+            }
         }
         self.limits = limits.clone();
         true
@@ -281,13 +296,8 @@ impl State {
         if self.version.is_none() {
             // What was admitted before had the time of this machine's clock.
             let ours = self.store_time(sent);
-            let all = self.history.iter_mut();
-            let unreported = self
-                .local
-                .iter_mut()
-                .flat_map(|local| &mut local.unreported);
-            all.chain(unreported)
-                .for_each(|history| history.shift(ours, taken.now));
+            let all = self.history.iter_mut().chain(&mut self.unreported);
+            all.for_each(|history| history.shift(ours, taken.now));
         }
         self.version = Some(taken.version);
         self.clock = (sent, taken.now);
@@ -306,7 +316,7 @@ impl State {
                 self.new_limits = Some(self.limits.clone());
             }
             (None, Some(code)) => drop(self.set_limits(code, timeout)),
-            // The limits of a client are those of each call.
+            // Each call has the limits of a client.
             (_, None) => {}
         }
     }

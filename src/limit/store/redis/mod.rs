@@ -94,7 +94,6 @@ const SHORTEST_SLOT_TTL: Duration = Duration::from_secs(1);
 #[must_use]
 pub struct Redis {
     connection: Connection,
-    settings: StoreSettings,
     handle: Arc<Handle>,
 }
 
@@ -173,12 +172,12 @@ impl Redis {
     /// assert_eq!(error, RedisError::UnknownScheme(Some("http".to_owned())));
     /// ```
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self::from_servers(client(url)?))
+        Ok(Self::from_servers(Servers::one(client(url)?)))
     }
 
     /// Uses a cluster, to which the first request connects.
     ///
-    /// The URLs are those of some nodes: the others are found through them. All nodes are connected
+    /// The URLs name some of the nodes: the others are found through them. All nodes are connected
     /// with the user, the password and the TLS of the first URL, and all use database 0. List as
     /// many nodes as can be down at once, and one more; one name for all nodes is enough if it
     /// resolves to one that is up.
@@ -202,8 +201,8 @@ impl Redis {
     /// # Ok::<(), tower_throttle::redis::RedisError>(())
     /// ```
     pub fn cluster<U: AsRef<str>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisError> {
-        let cluster = Cluster::new(clients(nodes)?);
-        Ok(Self::from_servers(cluster.ok_or_else(no_url)?))
+        let cluster = Cluster::new(clients(nodes)?).ok_or_else(no_url)?;
+        Ok(Self::from_servers(Servers::Cluster(Arc::new(cluster))))
     }
 
     /// Uses the master that sentinels name, to which the first request connects. They are asked
@@ -237,52 +236,45 @@ impl Redis {
             false => format!("redis://{master}"),
         };
         let info = client(&url)?.get_connection_info().clone();
-        let sentinel = Sentinel::new(info, clients(sentinels)?);
-        Ok(Self::from_servers(sentinel.ok_or_else(no_url)?))
+        let sentinel = Sentinel::new(info, clients(sentinels)?).ok_or_else(no_url)?;
+        Ok(Self::from_servers(Servers::one(sentinel)))
     }
 
     /// Uses a client of the crate `redis`, for certificates and whatever else a URL cannot say. The
     /// first request connects.
     pub fn from_client(client: Client) -> Self {
         let info = client.get_connection_info().clone();
-        Self::from_servers(without_delay(info).unwrap_or(client))
+        Self::from_servers(Servers::one(without_delay(info).unwrap_or(client)))
     }
 
-    fn from_servers(servers: impl Into<Servers>) -> Self {
+    fn from_servers(servers: Servers) -> Self {
         let settings = StoreSettings::default();
-        let connection = Connection::new(servers.into(), DEFAULT_PREFIX.into(), settings.timeout);
-        Self::assemble(connection, settings)
-    }
-
-    fn assemble(connection: Connection, settings: StoreSettings) -> Self {
+        let connection = Connection {
+            servers,
+            prefix: DEFAULT_PREFIX.into(),
+            timeout: settings.timeout,
+        };
         Self {
             handle: Handle::new(Arc::new(connection.clone()), settings),
             connection,
-            settings,
         }
-    }
-
-    fn with(&self, settings: StoreSettings) -> Self {
-        let connection = self
-            .connection
-            .with(self.connection.prefix(), settings.timeout);
-        self.assemble_again(connection, settings)
     }
 
     /// The same process with other settings.
-    fn assemble_again(&self, connection: Connection, settings: StoreSettings) -> Self {
-        Self {
-            handle: self.handle.with(Arc::new(connection.clone()), settings),
-            connection,
-            settings,
-        }
+    fn with(mut self, change: impl FnOnce(&mut StoreSettings)) -> Self {
+        let mut settings = self.handle.settings;
+        change(&mut settings);
+        self.connection.timeout = settings.timeout;
+        let store = Arc::new(self.connection.clone());
+        self.handle = self.handle.with(store, settings);
+        self
     }
 
     /// Sets the start of all keys in the server, `tt` by default. Processes with another prefix do
     /// not share limits.
-    pub fn prefix(self, prefix: impl Into<Arc<str>>) -> Self {
-        let connection = self.connection.with(prefix.into(), self.settings.timeout);
-        self.assemble_again(connection, self.settings)
+    pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
+        self.connection.prefix = prefix.into();
+        self.with(|_| {})
     }
 
     /// Sets how long a call of the server may take, from 10 ms to a minute, 250 ms by default. It
@@ -291,27 +283,19 @@ impl Redis {
     /// A request that a call delays waits for at most this long for it. Units that one process has
     /// taken and not used are back for the others after about as long.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(StoreSettings {
-            timeout: timeout.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT),
-            ..self.settings
-        })
+        let timeout = timeout.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT);
+        self.with(|settings| settings.timeout = timeout)
     }
 
     /// Sets what the limits do while the server cannot be reached, [`WhenDown::Local`] by default.
     pub fn when_down(self, when_down: WhenDown) -> Self {
-        self.with(StoreSettings {
-            when_down,
-            ..self.settings
-        })
+        self.with(|settings| settings.when_down = when_down)
     }
 
     /// Sets how many processes share the limits until the server has said it, 1 by default. It
     /// matters for processes that start while the server is down: see [`WhenDown::Local`].
     pub fn processes(self, processes: u64) -> Self {
-        self.with(StoreSettings {
-            processes: processes.max(1),
-            ..self.settings
-        })
+        self.with(|settings| settings.processes = processes.max(1))
     }
 
     /// Sets how long a process that is not heard of keeps its slots of a shared
@@ -319,10 +303,7 @@ impl Redis {
     /// process that was stopped for longer, and continues, has its requests in flight beside those
     /// that have taken over the slots.
     pub fn slot_ttl(self, slot_ttl: Duration) -> Self {
-        self.with(StoreSettings {
-            slot_ttl: slot_ttl.max(SHORTEST_SLOT_TTL),
-            ..self.settings
-        })
+        self.with(|settings| settings.slot_ttl = slot_ttl.max(SHORTEST_SLOT_TTL))
     }
 
     pub(crate) fn handle(&self) -> Arc<Handle> {
@@ -350,7 +331,7 @@ impl Redis {
         match error {
             StoreError::TimedOut => RedisError::TimedOut {
                 address,
-                waited: self.settings.timeout * connection::OPENING,
+                waited: self.handle.settings.timeout * connection::OPENING,
             },
             StoreError::Unreachable(reason) | StoreError::Unreadable(reason) => {
                 RedisError::Unreachable { address, reason }
@@ -363,7 +344,7 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
             .field("connection", &self.connection)
-            .field("settings", &self.settings)
+            .field("settings", &self.handle.settings)
             .finish_non_exhaustive()
     }
 }

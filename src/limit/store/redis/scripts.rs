@@ -141,10 +141,10 @@ pub(super) fn decode(call: &Call, value: &Value) -> Result<Reply, StoreError> {
         },
         _ => None,
     };
-    reply.ok_or_else(|| StoreError::Unreadable(format!("unexpected reply: {value:?}").into()))
+    reply.ok_or_else(|| StoreError::Unreadable("a reply of another form".into()))
 }
 
-/// Returns the key of a state. That of a client is short, and does not tell who it is.
+/// Returns the key of a state. The key of a client is short, and does not identify it.
 fn key(prefix: &str, key: &StateKey) -> String {
     match key.client {
         // The number of the format.
@@ -290,13 +290,18 @@ fn decode_taken(take: &Take, bytes: &[u8]) -> Option<TakeReply> {
         [] => None,
         _ => Some(decode_limits(bytes)?),
     };
+    let (nanos, rest) = (second.checked_mul(NANOS)?, micro.checked_mul(1_000)?);
+    let slowest = usize::from(*slowest);
+    if slowest >= take.limits.len() {
+        return None;
+    }
     Some(TakeReply {
-        now: second * NANOS + micro * 1_000,
+        now: nanos.checked_add(rest)?,
         version: Version { made, sequence },
         limits,
         used,
         paused: Duration::from_micros(paused),
-        slowest: usize::from(*slowest),
+        slowest,
         outcome,
     })
 }
@@ -304,15 +309,18 @@ fn decode_taken(take: &Take, bytes: &[u8]) -> Option<TakeReply> {
 fn decode_mark(spec: &LimitSpec, second: u64, bytes: &mut &[u8]) -> Option<Mark> {
     let [cost, place, at, given] = get(bytes)?;
     let instant = |instant| match spec {
-        LimitSpec::Bucket { .. } => (second - 1) * NANOS + instant,
-        LimitSpec::Window { .. } => instant * 1_000,
+        LimitSpec::Bucket { .. } => second
+            .checked_sub(1)?
+            .checked_mul(NANOS)?
+            .checked_add(instant),
+        LimitSpec::Window { .. } => u64::checked_mul(instant, 1_000),
     };
     Some(match cost {
         0 => Mark::default(),
         _ => Mark {
             cost,
-            place: instant(place),
-            at: instant(at),
+            place: instant(place)?,
+            at: instant(at)?,
             given,
         },
     })

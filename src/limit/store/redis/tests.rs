@@ -18,8 +18,7 @@ use crate::limit::{
             Call, Lease, LimitSpec, Outcome, Reply, Restore, SetQuota, StateKey, StoreError, Take,
             TakeReply, Version,
         },
-        slots::SlotState,
-        tests::model::NameState,
+        tests::model::{NameState, slots::SlotState},
     },
 };
 

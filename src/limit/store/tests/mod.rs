@@ -10,6 +10,7 @@ pub(super) mod model;
 #[cfg(feature = "per-key")]
 mod per_key;
 mod settlement;
+mod share;
 mod simulation;
 
 use std::{

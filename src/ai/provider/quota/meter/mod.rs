@@ -74,11 +74,6 @@ impl Meter {
         self.memory.shape()
     }
 
-    #[cfg(feature = "redis")]
-    pub(super) fn has_burst(&self) -> bool {
-        self.burst.is_some()
-    }
-
     #[inline]
     pub(super) fn advance(&mut self, now: u64) {
         self.memory.advance(now, self.limit);

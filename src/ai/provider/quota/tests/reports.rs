@@ -247,7 +247,7 @@ type Step = (u64, u8, usize, u64, Option<u64>, u64);
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// With nothing in flight, whoever waits as long as it is told is admitted soon.
+    /// With nothing in flight, a request that waits as long as it has to is admitted soon.
     #[test]
     fn the_head_of_the_queue_never_waits_forever(
         is_bucket in any::<bool>(),

@@ -1,5 +1,7 @@
 //! Processes that share a provider's limits through a store in memory, on a paused clock.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -128,8 +130,8 @@ fn usage(input: u64) -> TokenUsage {
     }
 }
 
-/// Runs three processes, and returns the elapsed time in parts of that of a client that knows what
-/// the provider counts, and the part of the requests that was rejected.
+/// Runs three processes, and returns their time relative to a client that knows what the provider
+/// counts, and the part of the requests that was rejected.
 async fn compare(world: World, provider: Provider) -> (f64, f64) {
     let each = if world.refunds { USED } else { COST };
     let periods = 10;

@@ -1,7 +1,7 @@
 //! The connection to one server, or to the nodes of a cluster.
 //!
-//! No call waits for longer than its timeout, whatever the state is: it does not open a connection,
-//! it waits for the one that a task opens for all.
+//! A call does not open a connection, it waits for the one that a task opens for all. Its caller
+//! drops it after its timeout.
 
 mod cluster;
 mod sentinel;
@@ -9,8 +9,7 @@ mod server;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use ::redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, Value};
-use tokio::time;
+use ::redis::{ConnectionAddr, ConnectionInfo, RedisError, Value};
 
 use self::server::{Server, Source};
 pub(super) use self::{cluster::Cluster, sentinel::Sentinel};
@@ -25,12 +24,13 @@ pub(super) const OPENING: u32 = 4;
 /// to the right one.
 const REOPENED: [&str; 5] = ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY"];
 
-/// A store in Redis or Valkey.
+/// A store in Redis or Valkey, to which the first call connects.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    servers: Servers,
-    prefix: Arc<str>,
-    timeout: Duration,
+    pub(super) servers: Servers,
+    pub(super) prefix: Arc<str>,
+    /// How long a call may take.
+    pub(super) timeout: Duration,
 }
 
 /// Where the state is.
@@ -43,24 +43,6 @@ pub(super) enum Servers {
 // ===== impl Connection =====
 
 impl Connection {
-    /// Connects when it is called first.
-    pub(super) fn new(servers: Servers, prefix: Arc<str>, timeout: Duration) -> Self {
-        Self {
-            servers,
-            prefix,
-            timeout,
-        }
-    }
-
-    /// The same connection with other settings.
-    pub(super) fn with(&self, prefix: Arc<str>, timeout: Duration) -> Self {
-        Self::new(self.servers.clone(), prefix, timeout)
-    }
-
-    pub(super) fn prefix(&self) -> Arc<str> {
-        self.prefix.clone()
-    }
-
     /// Returns hosts and ports, the path, or the name of a master, without user and password.
     pub(super) fn address(&self) -> String {
         match &self.servers {
@@ -69,13 +51,7 @@ impl Connection {
         }
     }
 
-    /// Runs a script within the timeout.
     async fn run(&self, command: &Command) -> Result<Value, StoreError> {
-        let reply = time::timeout(self.timeout, self.send(command)).await;
-        reply.unwrap_or(Err(StoreError::TimedOut))
-    }
-
-    async fn send(&self, command: &Command) -> Result<Value, StoreError> {
         match &self.servers {
             Servers::One(server) => {
                 let reply = server.run(command, false, self.timeout).await;
@@ -118,21 +94,9 @@ impl fmt::Debug for Connection {
 
 // ===== impl Servers =====
 
-impl From<Client> for Servers {
-    fn from(client: Client) -> Self {
-        Self::One(Arc::new(Server::new(Source::Client(Box::new(client)))))
-    }
-}
-
-impl From<Sentinel> for Servers {
-    fn from(sentinel: Sentinel) -> Self {
-        Self::One(Arc::new(Server::new(Source::Sentinel(Arc::new(sentinel)))))
-    }
-}
-
-impl From<Cluster> for Servers {
-    fn from(cluster: Cluster) -> Self {
-        Self::Cluster(Arc::new(cluster))
+impl Servers {
+    pub(super) fn one(source: impl Into<Source>) -> Self {
+        Self::One(Arc::new(Server::new(source)))
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Server {
 
 /// Where the server is.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(in crate::limit::store::redis) enum Source {
     Client(Box<Client>),
     /// Sentinels name it whenever a connection is opened.
     Sentinel(Arc<Sentinel>),
@@ -57,7 +57,7 @@ pub(super) struct Failure {
 }
 
 pub(super) struct Redirect {
-    /// `host:port`. Without a host, it is that of the node which has responded.
+    /// `host:port`. Without a host, it is the host of the node which has responded.
     pub(super) address: String,
     /// Whether it is about this call alone, since the key is being moved to that node.
     pub(super) is_asking: bool,
@@ -80,9 +80,9 @@ struct PendingReply<'a> {
 // ===== impl Server =====
 
 impl Server {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: impl Into<Source>) -> Self {
         Self {
-            source,
+            source: source.into(),
             session: Mutex::new(None),
             is_silent: AtomicBool::new(false),
         }
@@ -115,7 +115,11 @@ impl Server {
             }
         })?;
 
-        let mut pending = PendingReply::new(self, &session);
+        let mut pending = PendingReply {
+            server: self,
+            session: &session,
+            has_come: false,
+        };
         let script = command.script;
         let evalsha = command.to_redis("EVALSHA", script.sha1);
         let mut reply = query(evalsha, is_asking, &mut connection).await;
@@ -129,7 +133,7 @@ impl Server {
         reply.map_err(|error| {
             let redirect = Redirect::of(&error);
             let (error, is_of_use) = classify(&error);
-            // A node that knows who has the key, is of use.
+            // A node that knows which one has the key, is of use.
             if !is_of_use && redirect.is_none() {
                 self.close(&session);
             }
@@ -185,6 +189,18 @@ impl Server {
 }
 
 // ===== impl Source =====
+
+impl From<Client> for Source {
+    fn from(client: Client) -> Self {
+        Self::Client(Box::new(client))
+    }
+}
+
+impl From<Sentinel> for Source {
+    fn from(sentinel: Sentinel) -> Self {
+        Self::Sentinel(Arc::new(sentinel))
+    }
+}
 
 impl Source {
     async fn connect(
@@ -246,16 +262,6 @@ impl Session {
 }
 
 // ===== impl PendingReply =====
-
-impl<'a> PendingReply<'a> {
-    fn new(server: &'a Server, session: &'a Arc<Session>) -> Self {
-        Self {
-            server,
-            session,
-            has_come: false,
-        }
-    }
-}
 
 impl Drop for PendingReply<'_> {
     fn drop(&mut self) {

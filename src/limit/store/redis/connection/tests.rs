@@ -8,8 +8,9 @@
 
 use std::{net::TcpListener, thread, time::Instant};
 
-use ::redis::parse_redis_value;
+use ::redis::{Client, parse_redis_value};
 use futures::future::join_all;
+use tokio::time;
 
 use super::*;
 use crate::limit::store::redis::{
@@ -29,7 +30,11 @@ return n",
 };
 
 fn connect(url: &str) -> Connection {
-    Connection::new(Client::open(url).unwrap().into(), "tt".into(), TIMEOUT)
+    Connection {
+        servers: Servers::one(Client::open(url).unwrap()),
+        prefix: "tt".into(),
+        timeout: TIMEOUT,
+    }
 }
 
 fn server_of(connection: &Connection) -> &super::Server {
@@ -47,7 +52,8 @@ async fn add(connection: &Connection) -> Result<i64, StoreError> {
         args: vec![b"1".to_vec()],
     };
     let start = Instant::now();
-    let reply = connection.run(&command).await;
+    let reply = time::timeout(TIMEOUT, connection.run(&command)).await;
+    let reply = reply.unwrap_or(Err(StoreError::TimedOut));
     let elapsed = start.elapsed();
     assert!(elapsed < TIMEOUT + LATE, "{elapsed:?}: {reply:?}");
     reply.map(|reply| match reply {

@@ -1,5 +1,6 @@
 //! The state of a name or client in memory: step for step what the scripts in `redis/lua` do.
 
+pub(in crate::limit::store) mod slots;
 mod store;
 mod tests;
 

@@ -7,12 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::NameState;
+use super::{NameState, slots::SlotState};
 use crate::{
-    limit::store::{
-        call::{Call, CallFuture, LimitSpec, Reply, StateKey, Store, micros},
-        slots::SlotState,
-    },
+    limit::store::call::{Call, CallFuture, LimitSpec, Reply, StateKey, Store, micros},
     sync::unpoisoned,
 };
 

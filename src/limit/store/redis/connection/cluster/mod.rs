@@ -15,7 +15,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use ::redis::{Client, ConnectionInfo, Value};
 
 use super::{
-    server::{Failure, Server, Source},
+    server::{Failure, Server},
     with_address,
 };
 use crate::{
@@ -47,9 +47,9 @@ pub(crate) struct Cluster {
 }
 
 struct Nodes {
-    /// Those of the URLs, which are never removed.
+    /// The nodes of the URLs, which are never removed.
     first: Vec<Arc<Server>>,
-    /// Those that others have named, until one fails.
+    /// The nodes that others have named, until one fails.
     named: Vec<Arc<Server>>,
     /// The nodes that have responded for a hash slot last.
     owners: HashMap<u16, Arc<Server>>,
@@ -59,7 +59,7 @@ struct Nodes {
     failed: Option<String>,
 }
 
-/// Forgets who has a hash slot, if a call ends without a reply of use.
+/// Forgets which node has a hash slot, if a call ends without a reply of use.
 struct Attempt<'a> {
     cluster: &'a Cluster,
     key: &'a str,
@@ -73,7 +73,10 @@ impl Cluster {
     /// Returns `None` without a node.
     pub(crate) fn new(nodes: Vec<Client>) -> Option<Self> {
         let info = nodes.first()?.get_connection_info().clone();
-        let first = nodes.into_iter().map(server).collect();
+        let first = nodes
+            .into_iter()
+            .map(|node| Arc::new(Server::new(node)))
+            .collect();
         Some(Self {
             info,
             nodes: Mutex::new(Nodes {
@@ -93,7 +96,7 @@ impl Cluster {
         addresses.join(", ")
     }
 
-    /// Calls whoever has the key of the last call that failed.
+    /// Calls the node that has the key of the last call that failed.
     pub(super) async fn probe(&self, timeout: Duration) -> Result<(), StoreError> {
         let failed = unpoisoned(self.nodes.lock()).failed.clone();
         let Some(key) = failed else {
@@ -164,15 +167,11 @@ impl Cluster {
         if let Some(owner) = nodes.owners.get(&hash_slot) {
             return owner.clone();
         }
-        let all = nodes.first.iter().chain(&nodes.named);
-        let skipped = nodes.next % (nodes.first.len() + nodes.named.len());
-        let in_turn = || all.clone().cycle().skip(skipped);
-        let open = in_turn()
-            .take(all.clone().count())
-            .find(|node| node.is_open());
-        open.or_else(|| in_turn().next())
-            .unwrap_or(&nodes.first[0])
-            .clone()
+        let all: Vec<_> = nodes.first.iter().chain(&nodes.named).collect();
+        let (before, next) = all.split_at(nodes.next % all.len());
+        let mut in_turn = next.iter().chain(before);
+        let open = in_turn.find(|node| node.is_open());
+        Arc::clone(open.unwrap_or(&next[0]))
     }
 
     /// Returns the node at an address that another has named, or `None` if it is no address.
@@ -191,7 +190,7 @@ impl Cluster {
             return Some(node.clone());
         }
         let client = Client::open(with_address(&self.info, host.to_owned(), port)).ok()?;
-        let node = server(client);
+        let node = Arc::new(Server::new(client));
         nodes.named.push(node.clone());
         Some(node)
     }
@@ -212,7 +211,7 @@ impl Cluster {
 // ===== impl Nodes =====
 
 impl Nodes {
-    /// Lets another node say who has a hash slot.
+    /// Lets another node say which one has a hash slot.
     fn forget(&mut self, hash_slot: u16) {
         self.owners.remove(&hash_slot);
         self.next = self.next.wrapping_add(1);
@@ -231,10 +230,6 @@ impl Drop for Attempt<'_> {
             nodes.failed = None;
         }
     }
-}
-
-fn server(client: Client) -> Arc<Server> {
-    Arc::new(Server::new(Source::Client(Box::new(client))))
 }
 
 /// Returns the hash slot of a key: of the part in its first braces, if there is one.

@@ -1,4 +1,8 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a fake node has threads"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,6 +1,6 @@
 //! The leases of a concurrency limit in memory: step for step what `redis/lua/lease.lua` does.
 
-use super::call::{Lease, LeaseReply, micros};
+use crate::limit::store::call::{Lease, LeaseReply, micros};
 
 /// The slots of each process. Instants are microseconds.
 #[derive(Debug, Default)]
@@ -92,7 +92,6 @@ impl SlotState {
     }
 }
 
-#[cfg(all(test, not(throttle_loom)))]
 mod tests {
     use std::time::Duration;
 
