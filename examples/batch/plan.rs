@@ -83,7 +83,7 @@ impl Plan {
     }
 
     /// The limits on this side, unless there are to be none. Each layer has a state of its own.
-    /// With a store, those of the provider of this number are there.
+    /// With a store, the limits of the provider of this number are there.
     pub(crate) fn limits(
         &self,
         args: &Args,

@@ -9,7 +9,7 @@
 //! API it is for) and `providers.rs` (cache, fallback, retry and router). `failure.rs` makes
 //! errors that the SDK of the route understands, `tokens.rs` reads what a response has used, and
 //! `figures.rs` counts for the page and for `/metrics`. `settings.rs` reads the file. The providers
-//! of the file and the simulated ones are those of the example `batch`.
+//! of the file and the simulated ones are the same as in the example `batch`.
 
 #![allow(dead_code, reason = "of the modules of another example")]
 

@@ -248,7 +248,7 @@ impl Outcome {
     /// `None` if there is a [`Rejected`] or a [`CircuitOpen`] in the chain, or an error of hyper or
     /// reqwest which says that the request's own body failed; and if no error in it is known.
     ///
-    /// The errors of hyper and hyper-util need the feature `hyper`, and those of reqwest the
+    /// The errors of hyper and hyper-util need the feature `hyper`, and errors of reqwest the
     /// feature `reqwest`. If one of them is missing, the feature `tracing` logs a warning, once per
     /// process.
     #[must_use]

@@ -256,6 +256,12 @@ impl Rejected {
         }
     }
 
+    /// Returns whether a reply of a store may say how long the request waits.
+    #[cfg(feature = "redis")]
+    pub(crate) fn needs_reply(&self) -> bool {
+        self.retry_after.is_none() && !self.is_final()
+    }
+
     /// Returns whether the request is rejected however long it waits.
     pub(crate) const fn is_final(&self) -> bool {
         self.exceeds_capacity() || matches!(self.reason, Reason::Closed)

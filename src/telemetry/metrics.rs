@@ -51,7 +51,10 @@ enum Kind {
 
 /// Defines the names of the metrics, and the table of all.
 macro_rules! metrics {
-    ($($(#[$cfg:meta])* $NAME:ident = $name:literal: $kind:ident of $unit:ident, $text:literal;)+) => {
+    ($(
+        $(#[$cfg:meta])*
+        $NAME:ident = $name:literal: $kind:ident of $unit:ident, $text:literal;
+    )+) => {
         $($(#[$cfg])* pub(crate) const $NAME: &str = $name;)+
 
         const METRICS: &[(&str, Kind, Unit, &str)] =
@@ -138,7 +141,7 @@ pub fn describe() {
 
 /// Something whose state can be recorded.
 pub trait Publish {
-    /// Records the state now, under a name: as a rule that of the layer.
+    /// Records the state now, under a name: as a rule the name of the layer.
     ///
     /// Call it before each scrape, or every few seconds. It takes some microseconds.
     fn publish(&self, name: &'static str);

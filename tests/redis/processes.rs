@@ -17,6 +17,10 @@ use crate::{
 
 /// What a child does: the variable of its environment.
 const ROLE: &str = "THROTTLE_ROLE";
+
+/// What a child has started, shared by its workers.
+pub(crate) type Log = Arc<Mutex<Starts>>;
+
 const TIME: Duration = Duration::from_secs(30);
 const PROCESSES: usize = 4;
 
@@ -53,19 +57,38 @@ pub(crate) fn now() -> u128 {
         .as_nanos()
 }
 
-/// Runs in a child: `url limit cost workers milliseconds`.
-#[test]
-fn child() {
+/// Runs the part of a child, with the words of its role, if this is one. Prints what it started.
+pub(crate) fn in_child(run: impl AsyncFnOnce(&[&str], Log)) {
     let Ok(role) = env::var(ROLE) else {
         return;
     };
     let parts: Vec<&str> = role.split(' ').collect();
-    let number = |part: usize| parts[part].parse::<u64>().unwrap();
-    let (cost, workers, time) = (number(2), number(3), Duration::from_millis(number(4)));
-    let starts = Arc::new(Mutex::new(Starts::new()));
+    let starts = Log::default();
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime.block_on(run(&parts, starts.clone()));
+    drop(runtime);
+    for (at, units) in &*starts.lock().unwrap() {
+        println!("start {at} {units}");
+    }
+}
+
+/// Starts this program again, for the test of a child, with a role.
+pub(crate) fn spawn(test: &str, role: String) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, role)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs in a child: `url limit cost workers milliseconds`.
+#[test]
+fn child() {
+    in_child(async |parts, starts| {
+        let number = |part: usize| parts[part].parse::<u64>().unwrap();
+        let (cost, workers, time) = (number(2), number(3), Duration::from_millis(number(4)));
         let redis = Redis::connect(parts[0]).await.unwrap();
         let limiter = Limiter::parse(parts[1], &redis);
         for _ in 0..workers {
@@ -80,27 +103,10 @@ fn child() {
         tokio::time::sleep(time).await;
         println!("# {}", redis.status());
     });
-    drop(runtime);
-    for (at, units) in &*starts.lock().unwrap() {
-        println!("start {at} {units}");
-    }
-}
-
-fn spawn(server: &Server, limit: &str, cost: u64, workers: u64, time: Duration) -> Child {
-    let millis = time.as_millis();
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", "processes::child", "--nocapture"])
-        .env(
-            ROLE,
-            format!("{} {limit} {cost} {workers} {millis}", server.url()),
-        )
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Waits for a child, and returns what it started.
-fn starts(mut child: Child) -> Starts {
+pub(crate) fn starts(mut child: Child) -> Starts {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut starts = Starts::new();
     for line in lines.map(Result::unwrap) {
@@ -117,7 +123,11 @@ fn starts(mut child: Child) -> Starts {
 
 /// Runs four processes with costs and numbers of workers, and returns the starts of each.
 fn run(server: &Server, limit: &str, loads: [(u64, u64); PROCESSES]) -> Vec<Starts> {
-    let children = loads.map(|(cost, workers)| spawn(server, limit, cost, workers, TIME));
+    let (url, millis) = (server.url(), TIME.as_millis());
+    let children = loads.map(|(cost, workers)| {
+        let role = format!("{url} {limit} {cost} {workers} {millis}");
+        spawn("processes::child", role)
+    });
     children.map(starts).into()
 }
 

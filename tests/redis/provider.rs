@@ -1,12 +1,6 @@
 //! Four processes that share the limits of a simulated provider over loopback.
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use reqwest::{Client, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
@@ -17,13 +11,11 @@ use tower_throttle::{
 
 use crate::{
     fleet::{Starts, laps},
-    processes::now,
+    processes::{in_child, now, spawn, starts},
     server::Server,
     simulator::{Counting, Kind, Limits, Simulator, Style, UsageShare},
 };
 
-/// What a child does: the variable of its environment.
-const ROLE: &str = "THROTTLE_PROVIDER";
 const TIME: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(14);
 /// What requests may arrive late by on a busy machine.
@@ -48,21 +40,13 @@ fn provider(kind: &str) -> Provider {
 /// Runs in a child: `redis simulator kind`.
 #[test]
 fn child() {
-    let Ok(role) = env::var(ROLE) else {
-        return;
-    };
-    let parts: Vec<&str> = role.split(' ').collect();
-    let url = format!("{}/chat/completions", parts[1]);
-    let starts = Arc::new(Mutex::new(Starts::new()));
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
+    in_child(async |parts, log| {
+        let url = format!("{}/chat/completions", parts[1]);
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
         let redis = Redis::connect(parts[0]).await.unwrap().timeout(TIMEOUT);
         let client = Client::builder().no_proxy().build().unwrap();
-        let log = starts.clone();
         let layer = ProviderLayer::new(provider(parts[2])).shared(&redis, "provider");
         let service = layer.layer(service_fn(move |request: Request| {
             log.lock().unwrap().push((now(), 1));
@@ -84,35 +68,6 @@ fn child() {
         tokio::time::sleep(TIME).await;
         println!("# {}; {:?}", redis.status(), layer.limiter().usage());
     });
-    drop(runtime);
-    for (at, units) in &*starts.lock().unwrap() {
-        println!("start {at} {units}");
-    }
-}
-
-fn spawn(server: &Server, simulator: &Simulator, kind: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", "provider::child", "--nocapture"])
-        .env(ROLE, format!("{} {} {kind}", server.url(), simulator.url()))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits for a child, and returns what it started.
-fn starts(mut child: Child) -> Starts {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut starts = Starts::new();
-    for line in lines.map(Result::unwrap) {
-        if let Some(start) = line.strip_prefix("start ") {
-            let (at, units) = start.split_once(' ').unwrap();
-            starts.push((at.parse().unwrap(), units.parse().unwrap()));
-        } else if line.starts_with('#') {
-            println!("{line}");
-        }
-    }
-    assert!(child.wait().unwrap().success());
-    starts
 }
 
 /// Runs four processes, and returns what they started, the tokens that were used, and the part that
@@ -121,7 +76,8 @@ fn run(kind: &str, limits: Limits) -> (Starts, u64, f64) {
     let server = Server::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let simulator = runtime.block_on(Simulator::start(limits)).unwrap();
-    let children = [(); 4].map(|()| spawn(&server, &simulator, kind));
+    let role = || format!("{} {} {kind}", server.url(), simulator.url());
+    let children = [(); 4].map(|()| spawn("provider::child", role()));
     let mut all = children.map(starts).concat();
     all.sort_unstable();
     let counters = simulator.counters();

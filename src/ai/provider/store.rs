@@ -73,9 +73,9 @@ impl ProviderLink {
 
     /// Returns how long a request may wait for a reply beside its maximum wait.
     pub(super) fn reply_time(&self, rejected: &Rejected) -> Duration {
-        let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
         // Only a response frees a place in flight.
-        match is_unknown && rejected.limit() != LimitKind::Quota(Dimension::Concurrency) {
+        match rejected.needs_reply() && rejected.limit() != LimitKind::Quota(Dimension::Concurrency)
+        {
             true => self.link.timeout(),
             false => Duration::ZERO,
         }

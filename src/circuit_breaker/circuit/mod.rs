@@ -218,8 +218,9 @@ const fn cooldown(first: Duration, most: Duration) -> Backoff {
     Backoff::new(first, most).jitter(Jitter::Equal)
 }
 
-/// Records `tower_throttle_circuit_state`, which is 1 for the state of the circuit and 0 for others,
-/// `tower_throttle_circuit_transitions_total` and `tower_throttle_circuit_rejections_total`.
+/// Records `tower_throttle_circuit_state`, which is 1 for the state of the circuit and 0 for the
+/// others, `tower_throttle_circuit_transitions_total` and
+/// `tower_throttle_circuit_rejections_total`.
 #[cfg(feature = "metrics")]
 impl crate::telemetry::metrics::Publish for Circuit {
     fn publish(&self, name: &'static str) {

@@ -43,8 +43,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[cfg(feature = "redis")]
     fn reply_time(&self, rejected: &Rejected) -> Duration {
-        let is_unknown = rejected.retry_after().is_none() && !rejected.is_final();
-        let shared = self.shared.as_ref().filter(|_| is_unknown);
+        let shared = self.shared.as_ref().filter(|_| rejected.needs_reply());
         shared.map_or(Duration::ZERO, |shared| shared.timeout())
     }
 

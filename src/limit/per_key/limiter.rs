@@ -299,7 +299,7 @@ impl<K: Kind> PerKeyLimiter<K> {
 
     /// Returns how much of its limit a key uses, and how many of its requests wait.
     ///
-    /// The limit is that of all keys, whatever
+    /// The limit is the one for all keys, whatever
     /// [`limits_for`](super::PerKeyLayer::limits_for) returns for this one. Of several limits it is
     /// the smallest, and the most that is used of one.
     #[must_use]

@@ -142,7 +142,7 @@ impl Ledger {
     }
 
     /// Lets the other users of the key take their share of the limits per window, evenly spread, and
-    /// whether there is room or not: they come again. After a pause they take that of one window.
+    /// whether there is room or not: they come again. After a pause they take the share of one window.
     fn take_shares(&mut self, now: Instant) {
         let age = now - *self.born.get_or_insert(now);
         let due = age.as_nanos() * 100 / self.limits.window.as_nanos().max(1);

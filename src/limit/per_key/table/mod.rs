@@ -207,7 +207,7 @@ impl<K: Kind> Table<K> {
         row.map_or(0, |row| row.count.used(now))
     }
 
-    /// Returns how much of the limit of a key is used. The limit is that of all keys.
+    /// Returns how much of the limit of a key is used. The limit is the one for all keys.
     pub(super) fn usage(&self, key: ClientKey, now: u64) -> LimiterUsage {
         let hash = self.hash(&key);
         let shard = self.lock(hash);

@@ -9,7 +9,6 @@ use tokio::{runtime, time::Instant};
 
 use super::{
     Asker, Link,
-    settle::add_charge,
     state::{PendingReport, State, StoreWait, shortest_hold},
 };
 use crate::limit::{
@@ -23,7 +22,7 @@ use crate::limit::{
 };
 
 /// What the first request in the queue asks for.
-struct Ask {
+struct TakeRequest {
     asker: Asker,
     cost: Vec<u64>,
     more: Vec<u64>,
@@ -74,7 +73,7 @@ impl Link {
             true => vec![0; cost.len()],
             false => self.more(state, &cost, asker, now),
         };
-        let ask = Ask { asker, cost, more };
+        let ask = TakeRequest { asker, cost, more };
         runtime.spawn(async move {
             guard.has_begun = true;
             let link = guard.link.clone();
@@ -131,7 +130,7 @@ impl Link {
         }
     }
 
-    async fn run(&self, ask: Ask) {
+    async fn run(&self, ask: TakeRequest) {
         let result = match self.prepare().await {
             Ok(()) => self.carry_out(ask).await,
             error => error,
@@ -153,7 +152,7 @@ impl Link {
     /// Makes a call that takes nothing.
     pub(super) async fn hear_only(&self) -> Result<(), StoreError> {
         let nothing = vec![0; self.code.len()];
-        let ask = Ask {
+        let ask = TakeRequest {
             asker: Asker::New(Duration::ZERO),
             cost: nothing.clone(),
             more: nothing,
@@ -161,7 +160,7 @@ impl Link {
         self.carry_out(ask).await
     }
 
-    async fn carry_out(&self, ask: Ask) -> Result<(), StoreError> {
+    async fn carry_out(&self, ask: TakeRequest) -> Result<(), StoreError> {
         let (take, sent) = self.take_to_send(ask);
         let reply = self.handle.call(Call::Take(take)).await;
         let mut state = self.state();
@@ -173,8 +172,9 @@ impl Link {
             // The store may not have heard of it.
             _ => {
                 let newer = std::mem::replace(&mut state.charged, sent.charged);
+                let now = state.store_time(Instant::now());
                 for charged in newer {
-                    add_charge(&mut state.charged, charged);
+                    state.charge(charged, now);
                 }
             }
         }
@@ -182,8 +182,8 @@ impl Link {
     }
 
     /// Returns the call, which also gives back what is left in the pot.
-    fn take_to_send(&self, ask: Ask) -> (Take, SentAsk) {
-        let Ask { asker, cost, more } = ask;
+    fn take_to_send(&self, ask: TakeRequest) -> (Take, SentAsk) {
+        let TakeRequest { asker, cost, more } = ask;
         let (mut state, now) = (self.state(), Instant::now());
         let has_lapsed = state.pot.until().is_some_and(|until| until <= now);
         if has_lapsed || cost.iter().any(|cost| *cost > 0) {
@@ -192,8 +192,7 @@ impl Link {
         let timeout = self.timeout();
         let look_again = constants::look_again(Duration::MAX, state.hold, timeout);
         let at = state.store_time(now);
-        let mut history = state.history.iter_mut();
-        let is_used = history.any(|history| !history.is_empty_at(at));
+        let is_used = state.is_used_at(at);
         let age = now.saturating_duration_since(state.clock.0);
         // A client that is lost starts anew.
         let version = state.version.filter(|_| !self.is_client());

@@ -13,7 +13,6 @@ use tokio::{
 use super::{Asker, Link, state::State};
 use crate::limit::{
     algorithm::Mark,
-    nanos,
     store::{
         call::LimitSpec,
         constants,
@@ -31,13 +30,13 @@ impl Link {
     pub(crate) fn refund(self: &Arc<Self>, marks: &[Mark]) {
         let now = Instant::now();
         let mut state = self.state();
+        let at = state.store_time(now);
         for (limit, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cost > 0) {
             let is_window = matches!(state.limits.get(limit), Some(LimitSpec::Window { .. }));
             // When units of a bucket were taken is not known. They stay until they have refilled.
             if let Some(history) = state.history.get_mut(limit).filter(|_| is_window) {
                 history.remove(mark.at, mark.cost);
             }
-            let at = state.store_time(now);
             if let Some(share) = state.share(limit) {
                 share.give_back(mark, at);
             }
@@ -78,14 +77,8 @@ impl Link {
                 LimitSpec::Bucket { .. } => 0,
                 LimitSpec::Window { .. } => at,
             };
-            add_charge(&mut state.charged, (limit, at, units));
+            state.charge((limit, at, units), now);
         }
-        // What has left its window by now makes no difference. So there are as many at most as
-        // there are parts in a period.
-        let counts = |(limit, at, _): &(usize, u64, u64)| {
-            *at == 0 || at.saturating_add(nanos(limits[*limit].span())) > now
-        };
-        state.charged.retain(counts);
         drop(state);
         self.sweep();
     }
@@ -228,8 +221,7 @@ impl StoreMember for Link {
     fn check_in(self: Arc<Self>) {
         let (mut state, now) = (self.state(), Instant::now());
         let at = state.store_time(now);
-        let mut history = state.history.iter_mut();
-        let is_used = history.any(|history| !history.is_empty_at(at));
+        let is_used = state.is_used_at(at);
         let must_hear = state.limits.iter().any(LimitSpec::is_unlimited) && !self.is_client();
         if is_used || must_hear || state.has_to_tell() {
             self.tell(&mut state, now);
@@ -257,16 +249,5 @@ impl Drop for SweepGuard {
         if let Some(link) = self.0.upgrade() {
             link.is_sweeping.store(false, Ordering::Relaxed);
         }
-    }
-}
-
-/// Adds to units that are charged at the same instant.
-pub(super) fn add_charge(all: &mut Vec<(usize, u64, u64)>, charged: (usize, u64, u64)) {
-    let (limit, at, units) = charged;
-    // Nearly always the newest.
-    let mut same = all.iter_mut().rev();
-    match same.find(|(number, since, _)| (*number, *since) == (limit, at)) {
-        Some((_, _, sum)) => *sum = sum.saturating_add(units),
-        None => all.push(charged),
     }
 }

@@ -250,11 +250,35 @@ impl State {
         }
     }
 
-    /// Applies `limits`. Returns whether they are others.
-    pub(super) fn set_limits(&mut self, limits: &Arc<[LimitSpec]>, timeout: Duration) -> bool {
+    /// Adds units that count from `at` on to what is charged with the next call.
+    pub(super) fn charge(&mut self, (limit, at, units): (usize, u64, u64), now: u64) {
+        // Nearly always the newest.
+        let mut newest = self.charged.iter_mut().rev();
+        let same = newest.find(|(number, since, _)| (*number, *since) == (limit, at));
+        if let Some((_, _, sum)) = same {
+            *sum = sum.saturating_add(units);
+            return;
+        }
+        // What has left its window makes no difference. So there are at most as many as a period
+        // has parts.
+        let limits = &self.limits;
+        let counts =
+            |limit: usize, at: u64| at == 0 || at.saturating_add(nanos(limits[limit].span())) > now;
+        self.charged.retain(|(limit, at, _)| counts(*limit, *at));
+        self.charged.push((limit, at, units));
+    }
+
+    /// Returns whether what this process took makes a difference.
+    pub(super) fn is_used_at(&mut self, at: u64) -> bool {
+        let mut history = self.history.iter_mut();
+        history.any(|history| !history.is_empty_at(at))
+    }
+
+    /// Applies `limits`.
+    pub(super) fn set_limits(&mut self, limits: &Arc<[LimitSpec]>, timeout: Duration) {
         // A reply with another number of limits makes no sense.
         if self.limits == *limits || self.limits.len() != limits.len() {
-            return false;
+            return;
         }
         self.hold = self.hold.max(shortest_hold(limits, timeout));
         let mut both = self.limits.iter().zip(&**limits);
@@ -268,7 +292,6 @@ impl State {
             }
         }
         self.limits = limits.clone();
-        true
     }
 
     /// Returns whether there is something to give back, to add, or to report.
@@ -310,12 +333,12 @@ impl State {
         let is_lost = matches!(taken.outcome, Outcome::Lost(_));
         match (&taken.limits, code) {
             _ if self.new_limits.is_some() => {}
-            (Some(limits), Some(_)) => drop(self.set_limits(limits, timeout)),
+            (Some(limits), Some(_)) => self.set_limits(limits, timeout),
             // Limits that were set are lost as well.
             (None, Some(code)) if is_lost && self.limits != *code => {
                 self.new_limits = Some(self.limits.clone());
             }
-            (None, Some(code)) => drop(self.set_limits(code, timeout)),
+            (None, Some(code)) => self.set_limits(code, timeout),
             // Each call has the limits of a client.
             (_, None) => {}
         }

@@ -30,7 +30,8 @@ const LONGEST_PAUSE: u64 = 600_000_000;
 /// What was given back to a bucket is counted from 0 to this, and again.
 const GIVEN: u64 = 1 << 52;
 
-/// The limits of one name or client, without a clock. Instants are microseconds, except in a bucket.
+/// The limits of one name or client, without a clock. Instants are in microseconds, except in a
+/// bucket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NameState {
     /// None if it was not made yet.
