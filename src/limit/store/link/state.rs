@@ -401,3 +401,24 @@ pub(super) fn shortest_hold(limits: &[LimitSpec], timeout: Duration) -> Duration
     let span = limited.map(LimitSpec::span).min().unwrap_or_default();
     constants::hold(span, timeout)
 }
+
+#[cfg(all(test, not(throttle_loom)))]
+mod tests {
+    use super::*;
+    use crate::limit::Quota;
+
+    #[tokio::test(start_paused = true)]
+    async fn charges_are_bounded_while_none_is_sent() {
+        let quota = Quota::per_second(1_000_000);
+        let limits = Arc::new([LimitSpec::window(&quota), LimitSpec::bucket(&quota)]);
+        let mut state = State::new(limits.clone(), false, (Instant::now(), 0), Duration::ZERO);
+        // A minute.
+        for now in (0..60_000_000_000).step_by(1_000_000) {
+            state.charge((0, limits[0].round_up(now), 1), now);
+            state.charge((1, 0, 1), now);
+        }
+        assert!(state.charged.len() <= 259, "{}", state.charged.len());
+        let of_bucket = state.charged.iter().find(|(limit, ..)| *limit == 1);
+        assert_eq!(of_bucket, Some(&(1, 0, 60_000)));
+    }
+}

@@ -339,6 +339,37 @@ fn window(capacity: u64, period_micros: u64) -> LimitSpec {
 }
 
 #[test]
+fn a_reply_that_makes_no_sense_is_an_error() {
+    let limits = [bucket(10, 1_000_000)];
+    let call = take(&limits, &[1]);
+    let reply = |outcome: u8, slowest: u8, second: u64, mark: u64| {
+        let mut bytes = vec![outcome, slowest];
+        let numbers = [second, 0, 1, 1, 0, 0, 0, 0, 1, mark, mark, 0];
+        let used = if outcome == 0 { 12 } else { 8 };
+        for number in &numbers[..used] {
+            bytes.extend_from_slice(&number.to_be_bytes()[1..]);
+        }
+        scripts::decode(&call, &Value::BulkString(bytes))
+    };
+    assert!(reply(0, 0, 1_767_225_600, 5).is_ok() && reply(1, 0, 1_767_225_600, 5).is_ok());
+    let most = (1 << 56) - 1;
+    for (outcome, slowest, second, mark) in [
+        (1, 1, 1_767_225_600, 5),
+        (1, 200, 1_767_225_600, 5),
+        (9, 0, 1_767_225_600, 5),
+        (0, 0, 0, 5),
+        (0, 0, most, 5),
+        (1, 0, most, 5),
+    ] {
+        let error = reply(outcome, slowest, second, mark).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
+    }
+    // Not the whole of it.
+    let long = Value::Array(vec![Value::Int(7); 100_000]);
+    assert!(scripts::decode(&call, &long).unwrap_err().to_string().len() < 100);
+}
+
+#[test]
 #[ignore = "needs redis-server"]
 fn a_bucket_does_as_its_model() {
     let limits = vec![bucket(100, 1_234_567)];

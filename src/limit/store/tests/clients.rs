@@ -151,3 +151,63 @@ async fn limits_of_a_client_travel_in_each_call() {
     assert!(rejected.is_err());
     assert_eq!(client.link.usage().unwrap().used[0].units, 25);
 }
+
+#[tokio::test(start_paused = true)]
+async fn outages_give_a_client_one_share() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let hour = |units| [LimitSpec::window(&Quota::per_hour(units))];
+    let client = client(&network, 1, &hour(60));
+    client.acquire(&[1]).await;
+    let mut admitted = 1;
+    for outage in 0..6 {
+        network.faults.is_refused.store(true, Ordering::Relaxed);
+        sleep(SECOND).await;
+        // Neither does another plan of the same client.
+        client.link.set_limits(&hour(60 - outage));
+        while client.acquire_within(&[1], Duration::ZERO).await.is_ok() {
+            admitted += 1;
+        }
+        network.faults.is_refused.store(false, Ordering::Relaxed);
+        sleep(SECOND * 2).await;
+    }
+    // What the store granted before it was away is not known any more.
+    assert_eq!(admitted, 61);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_limit_of_a_client_costs_no_call() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let hour = |units| [LimitSpec::window(&Quota::per_hour(units))];
+    let client = client(&network, 1, &hour(60));
+    client.acquire(&[60]).await;
+    assert!(client.acquire_within(&[1], Duration::ZERO).await.is_err());
+    let before = takes(&network);
+    for units in (1..60).rev() {
+        client.link.set_limits(&hour(units));
+        sleep(SECOND / 10).await;
+        assert!(client.acquire_within(&[1], Duration::ZERO).await.is_err());
+    }
+    assert_eq!(takes(&network), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_of_a_client_keeps_its_claim() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let limits = [LimitSpec::window(&Quota::new(100, SECOND * 20))];
+    let [first, second] = [client(&network, 1, &limits), client(&network, 1, &limits)];
+    // They leave one after the other.
+    for _ in 0..9 {
+        second.acquire(&[10]).await;
+        sleep(SECOND).await;
+    }
+    let start = Instant::now();
+    let large = tokio::spawn(async move { first.acquire(&[50]).await });
+    while !large.is_finished() && start.elapsed() < SECOND * 60 {
+        // Another process each time, which was not told to wait.
+        let small = client(&network, 1, &limits);
+        let _rejected = small.acquire_within(&[1], Duration::ZERO).await;
+        sleep(SECOND / 20).await;
+    }
+    // Once four of the nine have left.
+    assert!(start.elapsed() < SECOND * 16, "{:?}", start.elapsed());
+}

@@ -463,3 +463,18 @@ async fn a_request_costs_a_call_at_most() {
     assert!((21..=24).contains(&admitted), "{admitted}");
     assert!(network.calls() <= all, "{} calls", network.calls());
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_clients_share_the_same_limit_in_all_processes() {
+    let network = network();
+    let limiter = || bucket(&network, Quota::per_hour(6)).max_keys(0);
+    let processes = [limiter(), limiter(), limiter()];
+    let mut admitted = 0;
+    for number in 0..30 {
+        let limiter = &processes[number % 3];
+        admitted += u64::from(limiter.acquire_within(ann(), 1, NOW).await.is_ok());
+        // What was granted ahead of need is back.
+        sleep(SECOND).await;
+    }
+    assert_eq!(admitted, 6);
+}

@@ -420,3 +420,30 @@ async fn the_rest_of_the_limiter_works_with_a_store() {
             .is_ok()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn processes_do_not_disagree_on_the_shape_of_a_limit() {
+    let [first, second] = pair(Provider::new("p").rpm(1_000));
+    let mut used = 0;
+    for number in 0..10 {
+        // One process sees that the limit recovers in proportion to its use, as a bucket does.
+        let (limiter, is_told) = match number % 2 {
+            0 => (&first, true),
+            _ => (&second, false),
+        };
+        let reservation = reserve(limiter).await;
+        used += 600;
+        let mut told = RateLimits::default();
+        told.push(Reported {
+            dimension: Dimension::Tokens,
+            period: None,
+            limit: Some(10_000),
+            remaining: Some(10_000 - used),
+            reset: is_told.then(|| SECOND * 60 * u32::try_from(used).unwrap() / 10_000),
+        });
+        reservation.observe(&told);
+        reservation.settle(usage(600));
+        sleep(SECOND / 2).await;
+    }
+    assert_eq!(tokens(&second).await, used);
+}
