@@ -99,7 +99,8 @@ where
     B: Backup<Request, Response>,
 {
     // Not the error itself: a client's error may show a URL with a key in it.
-    let _failure = match &failed {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    let failure = match &failed {
         Ok(_) => "response",
         Err(_) if is_circuit_open(&failed) => "circuit open",
         Err(_) => "error",
@@ -107,14 +108,17 @@ where
     let future = settings.backup.respond(kept, failed)?;
     #[cfg(feature = "metrics")]
     {
-        let target = settings.name.clone().unwrap_or_else(|| "default".into());
-        let cause = _failure.replace(' ', "_");
+        let target = settings
+            .name
+            .clone()
+            .unwrap_or_else(|| crate::telemetry::DEFAULT_NAME.into());
+        let cause = failure.replace(' ', "_");
         crate::telemetry::count!(FALLBACKS, "target" => target, "cause" => cause);
     }
     crate::macros::event!(
         target: "tower_throttle::fallback",
         name = settings.name.as_deref(),
-        failed = _failure,
+        failed = failure,
         "falling back"
     );
     Ok(Box::pin(future))

@@ -74,7 +74,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(5 * 60),
             budget: Paid::By(Budget::default()),
             attempts_in_errors: false,
-            name: "default",
+            name: crate::telemetry::DEFAULT_NAME,
             seed: None,
         }
     }

@@ -63,7 +63,7 @@ impl LimitTelemetry {
             #[cfg(feature = "metrics")]
             metrics: Arc::new(LimitMetrics::new(
                 layer,
-                name.unwrap_or(metrics::DEFAULT_NAME),
+                name.unwrap_or(super::DEFAULT_NAME),
             )),
         }
     }

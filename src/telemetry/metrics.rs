@@ -39,9 +39,6 @@ use ::metrics::{Counter, Unit, counter, gauge};
 
 use crate::error::Reason;
 
-/// The name of a limit that has none.
-pub(crate) const DEFAULT_NAME: &str = "default";
-
 /// Whether a metric is a counter, a gauge or a histogram.
 enum Kind {
     Counter,

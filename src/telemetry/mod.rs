@@ -17,5 +17,8 @@ macro_rules! count {
     };
 }
 
+/// The name of a layer that has none, as a label.
+pub(crate) const DEFAULT_NAME: &str = "default";
+
 pub(crate) use self::limit::{LimitTelemetry, QueueTelemetry};
 pub(crate) use count;
