@@ -21,6 +21,8 @@ mod provider;
 mod server;
 #[cfg(feature = "shared")]
 mod shared;
+#[cfg(feature = "shared")]
+mod shared_clients;
 mod stores;
 mod waiters;
 
@@ -61,6 +63,10 @@ fn main() {
     #[cfg(feature = "shared")]
     if shared::NAME.contains(&only) {
         shared::run(runtime);
+    }
+    #[cfg(feature = "shared")]
+    if shared_clients::NAME.contains(&only) {
+        shared_clients::run(runtime);
     }
     if "bytes a key".contains(&only) || "a flood of new keys".contains(&only) {
         per_key::memory();
