@@ -123,6 +123,18 @@ metrics! {
     #[cfg(feature = "provider")]
     STREAM_ERRORS = "tower_throttle_stream_errors_total": Counter of Count,
         "Responses that turned out to be errors, by the outcome.";
+    #[cfg(feature = "redis")]
+    STORE_CALLS = "tower_throttle_store_calls_total": Counter of Count,
+        "Calls of the store of shared limits, by their outcome.";
+    #[cfg(feature = "redis")]
+    STORE_CALL = "tower_throttle_store_call_seconds": Histogram of Seconds,
+        "Time to the reply of the store, or to the error.";
+    #[cfg(feature = "redis")]
+    STORE_UP = "tower_throttle_store_up": Gauge of Count,
+        "1 if the store can be reached, and 0 if not.";
+    #[cfg(feature = "redis")]
+    STORE_PROCESSES = "tower_throttle_store_processes": Gauge of Count,
+        "Processes that share the store.";
 }
 
 /// Describes all metrics to the recorder, which then shows their units and texts.
@@ -191,4 +203,11 @@ pub(crate) fn requests(layer: &'static str, name: &'static str, outcome: &'stati
 /// Records a number of a limit.
 pub(crate) fn set(metric: &'static str, layer: &'static str, name: &'static str, value: u64) {
     gauge!(metric, "layer" => layer, "name" => name).set(value as f64);
+}
+
+/// Records whether a store can be reached, and how many processes share it.
+#[cfg(feature = "redis")]
+pub(crate) fn store(name: &'static str, is_up: bool, processes: u64) {
+    gauge!(STORE_UP, "name" => name).set(f64::from(u8::from(is_up)));
+    gauge!(STORE_PROCESSES, "name" => name).set(processes as f64);
 }

@@ -17,6 +17,22 @@ macro_rules! count {
     };
 }
 
+/// Records a call of the store of shared limits.
+#[cfg(feature = "redis")]
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(unused_variables, reason = "only metrics know it")
+)]
+pub(crate) fn store_called(
+    operation: &'static str,
+    outcome: &'static str,
+    took: std::time::Duration,
+) {
+    count!(STORE_CALLS, "operation" => operation, "outcome" => outcome);
+    #[cfg(feature = "metrics")]
+    ::metrics::histogram!(metrics::STORE_CALL, "operation" => operation).record(took);
+}
+
 /// The name of a layer that has none, as a label.
 pub(crate) const DEFAULT_NAME: &str = "default";
 

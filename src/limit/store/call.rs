@@ -224,6 +224,21 @@ pub(crate) enum StoreError {
     Unreadable(Arc<str>),
 }
 
+// ===== impl Call =====
+
+impl Call {
+    /// Returns the kind of call, as a label.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Take(_) => "take",
+            Self::Restore(_) => "restore",
+            Self::SetQuota(_) => "set_quota",
+            Self::Lease(_) => "lease",
+            Self::Beat { .. } => "beat",
+        }
+    }
+}
+
 // ===== impl StateKey =====
 
 impl StateKey {

@@ -21,7 +21,7 @@ use super::{
     constants,
     settings::{Status, StoreSettings},
 };
-use crate::sync::unpoisoned;
+use crate::{sync::unpoisoned, telemetry};
 
 /// What a limit does as it leaves.
 pub(crate) type LeaveFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -167,8 +167,16 @@ impl Handle {
     pub(super) async fn call(&self, call: Call) -> Result<Reply, StoreError> {
         self.asks.fetch_add(1, Ordering::Relaxed);
         let is_beat = matches!(call, Call::Beat { .. });
+        let (operation, since) = (call.as_str(), Instant::now());
         let result = timeout(self.settings.timeout, self.store.call(call)).await;
         let result = result.unwrap_or(Err(StoreError::TimedOut));
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(StoreError::TimedOut) => "timed_out",
+            Err(StoreError::Unreachable(_)) => "unreachable",
+            Err(StoreError::Unreadable(_)) => "unreadable",
+        };
+        telemetry::store_called(operation, outcome, since.elapsed());
         self.note(&result, is_beat);
         result
     }
@@ -194,7 +202,8 @@ impl Handle {
             }
             if was_down {
                 drop(health);
-                crate::macros::event!("the store of shared limits is reachable again");
+                #[cfg(feature = "tracing")]
+                tracing::info!(target: "tower_throttle::store", "reachable again");
                 self.wake();
             }
             return;
@@ -209,7 +218,7 @@ impl Handle {
                 health.down = Some(Outage::after(None, now, self.settings.timeout));
                 health.since = Some(now);
                 drop(health);
-                crate::macros::warning!(%error, "the store of shared limits is unreachable");
+                crate::macros::warning!(target: "tower_throttle::store", %error, "unreachable");
                 self.wake();
             }
         }

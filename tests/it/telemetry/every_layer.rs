@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_throttle::{
     BoxError, CacheLayer, Circuit, CircuitBreakerLayer, ConcurrencyLayer, FallbackLayer,
-    IdempotencyKeyLayer, Quota, RetryAfterBackoffLayer, RouterLayer, StreamErrorLayer,
+    IdempotencyKeyLayer, Quota, Redis, RetryAfterBackoffLayer, RouterLayer, StreamErrorLayer,
     TimeoutLayer, TokenBucketLayer, TokenUsage, Tokens,
     concurrency::Adaptive,
     key,
@@ -45,13 +45,14 @@ type Server = BoxCloneSyncService<Req, Res, BoxError>;
 
 const SECRETS: [&str; 4] = ["hunter", "sk-secret", "my-prompt", "api.test"];
 
-/// Needs streamed bodies, slow readers, or fewer features.
-const NOT_RUN: [&str; 5] = [
+/// Needs streamed bodies, slow readers, a server of Redis, or fewer features.
+const NOT_RUN: [&str; 6] = [
     "removing readers that are too slow",
     "request body is too large to be replayed",
     "sending a recorded body again",
     "request body can't be peeked: using the default input",
     "connection errors are not classified, and not retried, without a feature of tower-throttle",
+    "reachable again",
 ];
 
 // ===== events =====
@@ -285,6 +286,24 @@ async fn provider_and_router(number: usize) {
     assert!(send(&none, number).await.is_err());
 }
 
+/// A limit in a store that nobody can reach.
+async fn store(number: usize) {
+    // A connection needs real time.
+    tokio::time::resume();
+    let redis = Redis::new("redis://me:hunter2@127.0.0.1:1").unwrap();
+    let layer = TokenBucketLayer::new(Quota::per_second(10))
+        .name("shared")
+        .shared(&redis, "api.test");
+    let service = layer.layer(server([status(200)]));
+    send(&service, number).await.unwrap();
+    // The request has asked for units, and the process has registered.
+    while redis.status().errors < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    publish("redis", &redis);
+    tokio::time::pause();
+}
+
 /// Runs all, and returns the series with their labels.
 async fn every_layer(number: usize) -> (Scrape, Vec<Seen>) {
     let recorder = Recorder::new();
@@ -298,6 +317,7 @@ async fn every_layer(number: usize) -> (Scrape, Vec<Seen>) {
         circuit_and_timeout(number).await;
         cache(number).await;
         provider_and_router(number).await;
+        store(number).await;
     }
     let events = std::mem::take(&mut *events.0.lock().unwrap());
     (recorder.scrape(), events)

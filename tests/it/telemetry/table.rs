@@ -139,16 +139,20 @@ fn names_of_metrics_follow_the_conventions() {
 fn events_in(folder: &Path, found: &mut BTreeSet<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // Shared limits have a page of their own.
-        if path.is_dir() && !path.ends_with("limit/store") {
+        if path.is_dir() {
             events_in(&path, found);
         } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("macros.rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let macros = ["macros::event!(", "tracing::trace!(", "tracing::debug!("];
-            let macros = macros
-                .iter()
-                .chain(&["tracing::warn!(", "tracing::error!("]);
-            for text in macros.flat_map(|name| text.split(name).skip(1)) {
+            let macros = [
+                "macros::event!(",
+                "macros::warning!(",
+                "tracing::trace!(",
+                "tracing::debug!(",
+                "tracing::info!(",
+                "tracing::warn!(",
+                "tracing::error!(",
+            ];
+            for text in macros.iter().flat_map(|name| text.split(name).skip(1)) {
                 let (event, _) = text.split_once(");").unwrap();
                 let literals: Vec<_> = event.split('"').skip(1).step_by(2).collect();
                 let target = literals.first().unwrap();

@@ -58,6 +58,8 @@ use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
 use self::connection::{Cluster, Connection, Sentinel, Servers};
 pub use super::settings::{Status, WhenDown};
 use super::{call::StoreError, handle::Handle, settings::StoreSettings};
+#[cfg(feature = "metrics")]
+use crate::telemetry::metrics;
 
 const DEFAULT_PREFIX: &str = "tt";
 
@@ -336,6 +338,17 @@ impl Redis {
             StoreError::Unreachable(reason) | StoreError::Unreadable(reason) => {
                 RedisError::Unreachable { address, reason }
             }
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl metrics::Publish for Redis {
+    /// Records nothing before the first call.
+    fn publish(&self, name: &'static str) {
+        let status = self.status();
+        if status.since.is_some() {
+            metrics::store(name, status.is_connected, status.processes);
         }
     }
 }

@@ -12,6 +12,8 @@ mod per_key;
 mod settlement;
 mod share;
 mod simulation;
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
