@@ -12,7 +12,8 @@ pub struct Usage {
     pub(super) limits: [Option<LimitUsage>; Usage::MOST],
     /// Requests in flight, until their response bodies have ended.
     pub in_flight: u64,
-    /// Queued requests.
+    /// Queued requests. One that a [`Router`](crate::Router) lets wait for several providers counts
+    /// at each of them.
     pub waiting: u64,
     /// Requests rejected by this limiter since it was created.
     pub refused: u64,

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt};
 
+use crate::error::{BoxError, find_source};
+
 /// Longer names are truncated for display.
 const LONGEST_NAME: usize = 100;
 
@@ -21,6 +23,12 @@ impl NoTargetAvailable {
         Self {
             model: model.map(cut),
         }
+    }
+
+    /// Returns the `NoTargetAvailable` in this error's chain of sources, if there is one.
+    #[must_use]
+    pub fn of(error: &BoxError) -> Option<&Self> {
+        find_source(error)
     }
 
     /// Returns the model that the request names, truncated to 100 characters.

@@ -287,12 +287,13 @@ impl<K: Kind> PerKeyLimiter<K> {
         self.0.table.keys()
     }
 
-    /// Returns the units that `key` has taken and that are not available again.
+    /// Returns the units that `key` has taken and that are not available again. Without a limit, as
+    /// by [`Quota::UNLIMITED`](crate::Quota::UNLIMITED), nothing is counted.
     #[must_use]
     pub fn used(&self, key: ClientKey) -> u64 {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.0.shared {
-            return shared.used(key);
+            return shared.usage(key).0;
         }
         self.0.table.used(key, self.0.clock.now())
     }
@@ -304,7 +305,17 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// the smallest, and the most that is used of one.
     #[must_use]
     pub fn usage(&self, key: ClientKey) -> LimiterUsage {
-        self.0.table.usage(key, self.0.clock.now())
+        let usage = self.0.table.usage(key, self.0.clock.now());
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.0.shared {
+            let (used, waiting) = shared.usage(key);
+            return LimiterUsage {
+                used,
+                waiting,
+                ..usage
+            };
+        }
+        usage
     }
 
     /// Returns the `most` clients that have used the most, in descending order. Reads the whole
@@ -417,13 +428,17 @@ fn demand<Plan>(key: ClientKey, cost: u64) -> Demand<Plan> {
     }
 }
 
-/// Records `tower_throttle_keys`. There is nothing of a single key in it.
+/// Records `tower_throttle_keys` and `tower_throttle_waiting`, of all keys together.
 #[cfg(feature = "metrics")]
 impl<K: Kind> crate::telemetry::metrics::Publish for PerKeyLimiter<K> {
     fn publish(&self, name: &'static str) {
-        use crate::telemetry::metrics::{KEYS, set};
+        use crate::telemetry::metrics::{KEYS, WAITING, set};
 
+        let waiting = self.0.table.waiting();
+        #[cfg(feature = "redis")]
+        let waiting = waiting + self.0.shared.as_ref().map_or(0, |shared| shared.waiting());
         set(KEYS, "per_key", name, self.keys() as u64);
+        set(WAITING, "per_key", name, waiting as u64);
     }
 }
 

@@ -49,7 +49,8 @@
 //!
 //! After [`respond`](PerKeyLayer::respond) a rejection is a 429 with a `Retry-After` that is
 //! rounded up, and all responses have [`RateLimit` headers](RateLimitHeaders) with what is left.
-//! Their `t` is the time until the whole quota is available again.
+//! Their `t` is the time until the whole quota is available again. If several layers are stacked,
+//! each adds a line of the same field, and clients read all of them as one list.
 //!
 //! The [migration guide](crate::guide::migration) compares this with `tower_governor`.
 //!

@@ -1,13 +1,13 @@
 //! Who is chosen, and what is sent there.
 
-use std::{convert::Infallible, sync::Mutex};
+use std::{convert::Infallible, io, sync::Mutex};
 
 use http::{Request, Response};
 use http_body_util::{Full, StreamBody};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_throttle::{
-    Reason, Rejected, RouterLayer, Tokens,
+    BoxError, Reason, Rejected, RouterLayer, Tokens,
     body::PeekBody,
     provider::{Provider, ProviderLimiter},
     router::{NoTargetAvailable, SelectedTarget, Target},
@@ -109,8 +109,11 @@ async fn a_model_that_nobody_has_is_refused_unless_all_is_taken() {
     let body = format!(r#"{{"model":"{}"}}"#, "x".repeat(300));
     let client = layer.clone().layer(server!(seen()));
     let error = client.oneshot(post(&body)).await.unwrap_err();
-    let error = error.downcast_ref::<NoTargetAvailable>().unwrap();
-    assert_eq!(error.model(), Some(&*"x".repeat(100)));
+    let none = error.downcast_ref::<NoTargetAvailable>().unwrap();
+    assert_eq!(none.model(), Some(&*"x".repeat(100)));
+    let (none, wrapped) = (none.clone(), BoxError::from(io::Error::other(error)));
+    assert_eq!(NoTargetAvailable::of(&wrapped), Some(&none));
+    assert_eq!(NoTargetAvailable::of(&"another error".into()), None);
     let seen = seen();
     let client = layer.always().layer(server!(seen));
     client.oneshot(post(&body)).await.unwrap();

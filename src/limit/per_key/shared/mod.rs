@@ -204,13 +204,22 @@ impl<K: Kind> ClientLinks<K> {
         self.keys.load(Ordering::Relaxed)
     }
 
-    /// Returns the units that a client has in use, as far as this process knows.
-    pub(super) fn used(&self, key: ClientKey) -> u64 {
+    /// Returns the units that a client has in use, as far as this process knows, and how many of
+    /// its requests wait here.
+    pub(super) fn usage(&self, key: ClientKey) -> (u64, usize) {
         let shard = self.lock(&key);
         let client = shard
             .clients
             .find(self.hash(&key), |client| client.key == key);
-        client.map_or(0, |client| client.most_used())
+        client.map_or((0, 0), |client| {
+            (client.most_used(), client.queue.waiting())
+        })
+    }
+
+    /// Returns how many requests wait here, of all clients.
+    #[cfg(feature = "metrics")]
+    pub(super) fn waiting(&self) -> usize {
+        self.all().iter().map(|client| client.queue.waiting()).sum()
     }
 
     /// Shows each client that is in use here, and the units that it has in use.

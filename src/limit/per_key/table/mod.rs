@@ -245,6 +245,14 @@ impl<K: Kind> Table<K> {
         self.keys.load(Ordering::Relaxed)
     }
 
+    /// Returns how many requests wait, of all keys.
+    #[cfg(feature = "metrics")]
+    pub(super) fn waiting(&self) -> usize {
+        let of = |shard: &Mutex<Shard<K>>| unpoisoned(shard.lock()).queues.all();
+        let queues = self.shards.iter().flat_map(of);
+        queues.map(|queue| queue.waiting()).sum()
+    }
+
     /// Shows each key, and the units that it has in use.
     pub(super) fn each(&self, now: u64, mut show: impl FnMut(ClientKey, u64)) {
         for shard in &self.shards {

@@ -6,6 +6,8 @@ use http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
+#[cfg(feature = "metrics")]
+use crate::telemetry::metrics;
 use crate::{
     error::{BoxError, LimitKind, Reason},
     limit::{
@@ -229,8 +231,36 @@ async fn headers_count_all_processes() {
             "{fields}"
         );
         assert_eq!(limiter.used(ann()), 10 - left);
+        let usage = limiter.usage(ann());
+        assert_eq!((usage.limit, usage.used, usage.waiting), (10, 10 - left, 0));
         assert_eq!(limiter.top(1)[0].used, 10 - left);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_has_the_requests_that_wait() {
+    let limiter = bucket(&network(), Quota::per_second(1).burst(2));
+    limiter.acquire(ann(), 2).await.unwrap();
+    let waiting = [(); 3].map(|()| {
+        let limiter = limiter.clone();
+        tokio::spawn(async move { limiter.acquire(ann(), 1).await })
+    });
+    sleep(SECOND / 10).await;
+    assert_eq!(limiter.usage(ann()).waiting, 3);
+    #[cfg(feature = "metrics")]
+    {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let publish = || metrics::Publish::publish(&limiter, "name");
+        ::metrics::with_local_recorder(&recorder, publish);
+        let line = "tower_throttle_waiting{layer=\"per_key\",name=\"name\"} 3";
+        let text = recorder.handle().render();
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(limiter.usage(ClientKey::from("bob")).waiting, 0);
+    for one in waiting {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(limiter.usage(ann()).waiting, 0);
 }
 
 #[tokio::test(start_paused = true)]
