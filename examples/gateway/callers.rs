@@ -51,16 +51,16 @@ pub(crate) struct Callers {
 }
 
 /// A limit of each caller, before it is known how many units each has.
-type Limit<K> = PerKeyLayer<ByKey<Extension<ClientKey>>, AsError, K>;
+type Limit = PerKeyLayer<ByKey<Extension<ClientKey>>, AsError, Window>;
 
-fn rate(name: &'static str, _redis: Option<&Redis>) -> Limit<Window> {
+fn rate(name: &'static str, redis: Option<&Redis>) -> Limit {
     let layer = SlidingWindowLayer::new(Quota::UNLIMITED).name(name);
     let headers = RateLimitHeaders::default().x_rate_limit(ResetFormat::Delta);
-    layer.per(Extension::new()).fields(headers)
-}
-
-fn in_flight(_redis: Option<&Redis>) -> Limit<InFlight> {
-    ConcurrencyLayer::new(usize::MAX).per(Extension::new())
+    let layer = layer.per(Extension::new()).fields(headers);
+    match redis {
+        Some(redis) => layer.shared(redis, name),
+        None => layer,
+    }
 }
 
 /// Adds the limits of each caller to routes. Without callers everybody may send requests.
@@ -80,7 +80,9 @@ pub(crate) fn limited(
         .settle(|response: &Response| response.extensions().get().map_or(0, |used: &Used| used.0))
         .respond_with(failure::of_caller);
     let most = |head: &dyn RequestHead| call_of(head).and_then(|call| call.caller.concurrent);
-    let concurrent = in_flight(redis)
+    // Requests in flight cannot be shared.
+    let concurrent = ConcurrencyLayer::new(usize::MAX)
+        .per(Extension::<ClientKey>::new())
         .limits_for(move |head| most(head).unwrap_or(usize::MAX))
         .respond_with(failure::of_caller);
 

@@ -65,9 +65,7 @@ pub(crate) fn of_error(error: &BoxError) -> Response {
     if let Some(timed_out) = TimedOut::of(error) {
         return Kind::TIMEOUT.response(&timed_out.to_string());
     }
-    // The retry may have wrapped it.
-    let last = error.source().unwrap_or(&**error);
-    match last.downcast_ref::<NoTargetAvailable>() {
+    match NoTargetAvailable::of(error) {
         Some(none) => Kind::NOT_FOUND.response(&none.to_string()),
         // The error itself may have the address of a provider.
         None => Kind::UNREACHABLE.response("the provider cannot be reached"),

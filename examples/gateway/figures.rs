@@ -124,8 +124,7 @@ impl ProviderCounts {
     /// Counts an attempt.
     pub(crate) fn observe(&self, result: Result<Response, BoxError>) -> Result<Response, BoxError> {
         let outcome = Outcome::of(result.as_ref()).unwrap_or(Outcome::Success);
-        let status = result.as_ref().map(Response::status);
-        let is_failure = status.map_or(true, |status| status.is_server_error());
+        let is_failure = (result.as_ref()).map_or(true, |it| it.status().is_server_error());
         let failure = is_failure.then(|| outcome.as_str());
         self.attempts.fetch_add(1, Relaxed);
         self.failures.fetch_add(failure.is_some().into(), Relaxed);

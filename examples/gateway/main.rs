@@ -94,8 +94,13 @@ async fn start(args: &Args) -> Result<()> {
          \"authorization: Bearer {key}\" -d '{{\"model\": \"auto\", \"messages\": [{{\"role\": \
          \"user\", \"content\": \"hello\"}}]}}'"
     );
-    let server = axum::serve(listener, app).with_graceful_shutdown(stopped(gateway));
-    Ok(server.await?)
+    let server = axum::serve(listener, app).with_graceful_shutdown(stopped(gateway.clone()));
+    server.await?;
+    // Other gateways have at once what this one has taken and not used.
+    if let Some(redis) = &gateway.redis {
+        redis.leave().await;
+    }
+    Ok(())
 }
 
 /// Waits for SIGTERM, or else for Ctrl-C. Then requests in the queues are rejected, and responses

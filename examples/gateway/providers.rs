@@ -49,7 +49,7 @@ pub(crate) struct Providers {
 // ===== impl Providers =====
 
 impl Providers {
-    pub(crate) fn new(settings: &Settings, redis: Option<&Redis>) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let mut providers = Self::default();
         for (api, configured) in [
             ("/v1/chat/completions", &settings.provider),
@@ -57,7 +57,7 @@ impl Providers {
             (MESSAGES, &settings.messages),
         ] {
             if !configured.is_empty() {
-                let client = providers.client(api, configured, settings, redis)?;
+                let client = providers.client(api, configured, settings)?;
                 providers.clients.insert(api, client);
             }
         }
@@ -71,12 +71,11 @@ impl Providers {
         api: &'static str,
         configured: &[Configured],
         settings: &Settings,
-        redis: Option<&Redis>,
     ) -> Result<Client> {
         let mut targets = Vec::new();
         let mut wires = HashMap::new();
         for one in configured {
-            let (provider, target) = provider(api, one, redis);
+            let (provider, target) = provider(api, one, settings.redis.as_ref());
             targets.push((&one.name, target));
             let wire = (one.endpoint.client()?, provider.counts.clone());
             wires.insert(&*one.name, wire);
@@ -126,11 +125,15 @@ fn provider(
     configured: &Configured,
     redis: Option<&Redis>,
 ) -> (Provider, Target<Request>) {
+    let limiter = configured.limiter();
     let provider = Provider {
         name: configured.name.clone(),
         api,
         model: configured.endpoint.model.clone(),
-        limiter: limiter(configured, redis),
+        limiter: match redis {
+            Some(redis) => limiter.shared(redis, &format!("provider-{}", configured.name)),
+            None => limiter,
+        },
         // A probe that fails costs little, since the request goes to another provider.
         circuit: Circuit::new().cooldown(Duration::from_secs(1), Duration::from_secs(10)),
         counts: Arc::default(),
@@ -145,10 +148,6 @@ fn provider(
     // Sets its URL and its key, in place of the caller's name.
     let map = move |request| in_form(api, endpoint.redirect(&endpoint, request));
     (provider, target.map_request(map))
-}
-
-fn limiter(configured: &Configured, _redis: Option<&Redis>) -> ProviderLimiter {
-    configured.limiter()
 }
 
 /// Anthropic has another header for the key, and a version.

@@ -7,7 +7,7 @@ use axum::{
     Extension, Json, Router,
     body::{Body, to_bytes},
     extract::State,
-    http::{HeaderMap, HeaderValue, Uri, response::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, response::Parts},
     response::{
         Html, Response,
         sse::{Event, Sse},
@@ -46,6 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) callers: Arc<Callers>,
     pub(crate) providers: Providers,
     pub(crate) counts: Counts,
+    pub(crate) redis: Option<Redis>,
     is_closed: watch::Sender<bool>,
 }
 
@@ -60,20 +61,20 @@ struct Delivery {
 }
 
 /// Makes the gateway and its routes.
-pub(crate) fn app(mut settings: Settings) -> Result<(Arc<Gateway>, Router)> {
-    let redis = settings.redis.as_ref();
-    let redis = redis.map(|url| Redis::new(url.get_ref())).transpose()?;
+pub(crate) fn app(settings: Settings) -> Result<(Arc<Gateway>, Router)> {
     let limited = Router::new()
         .route("/v1/chat/completions", post(respond))
         .route("/v1/embeddings", post(respond))
         .route("/v1/messages", post(respond))
         .route("/v1/models", get(models));
-    let callers = std::mem::take(&mut settings.caller);
-    let (limited, callers) = callers::limited(limited, callers, redis.as_ref());
+    let providers = Providers::new(&settings)?;
+    let redis = settings.redis;
+    let (limited, callers) = callers::limited(limited, settings.caller, redis.as_ref());
     let gateway = Arc::new(Gateway {
         callers,
-        providers: Providers::new(&settings, redis.as_ref())?,
+        providers,
         counts: Counts::default(),
+        redis,
         is_closed: watch::Sender::new(false),
     });
     let metrics = async |State(it): Gate| figures::metrics(&it.snapshot());
@@ -126,11 +127,7 @@ async fn respond(
 fn request(uri: &Uri, headers: &HeaderMap, call: &Call) -> Result<Request, BoxError> {
     let url = Url::parse(&format!("http://gateway{}", uri.path()))?;
     let mut request = Request::new(Method::POST, url);
-    for name in REQUEST_HEADERS.split(' ') {
-        if let Some(value) = headers.get(name) {
-            request.headers_mut().insert(name, value.clone());
-        }
-    }
+    *request.headers_mut() = some(headers, REQUEST_HEADERS);
     // So that the cache keeps callers apart.
     let caller = HeaderValue::from_bytes(call.caller.name.as_bytes())?;
     request.headers_mut().insert(AUTHORIZATION, caller);
@@ -138,16 +135,17 @@ fn request(uri: &Uri, headers: &HeaderMap, call: &Call) -> Result<Request, BoxEr
     Ok(request)
 }
 
+/// The headers with these names, as far as there are any.
+fn some(all: &HeaderMap, names: &'static str) -> HeaderMap {
+    let header = |name| Some((HeaderName::from_static(name), all.get(name)?.clone()));
+    names.split(' ').filter_map(header).collect()
+}
+
 /// A response with the headers that a caller may see.
 fn told(response: reqwest::Response) -> (Parts, Body) {
     let target = SelectedTarget::of(&response).map(|it| HeaderValue::from_str(it.target()));
     let (mut head, body) = response.into_http().into_parts();
-    let all = std::mem::take(&mut head.headers);
-    for name in RESPONSE_HEADERS.split(' ') {
-        if let Some(value) = all.get(name) {
-            head.headers.insert(name, value.clone());
-        }
-    }
+    head.headers = some(&head.headers, RESPONSE_HEADERS);
     if let Some(Ok(target)) = target {
         head.headers.insert("x-provider", target);
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Deserializer, de::Error};
 use toml::Spanned;
+use tower_throttle::Redis;
 
 use crate::{
     config::{self, Configured, variable},
@@ -31,7 +32,8 @@ pub(crate) struct Settings {
     /// How long a request may wait for a provider, in seconds. The default is 120.
     pub(crate) max_wait: Option<u64>,
     /// The server that limits are shared through.
-    pub(crate) redis: Option<Spanned<String>>,
+    #[serde(deserialize_with = "server")]
+    pub(crate) redis: Option<Redis>,
 }
 
 /// Who may send requests, and how many in a minute.
@@ -56,10 +58,8 @@ impl Settings {
     /// Parses and checks the text of the file of this name.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
         let settings: Self = config::parse(file, text)?;
-        let providers = || {
-            let all = [&settings.provider, &settings.embeddings, &settings.messages];
-            all.into_iter().flatten()
-        };
+        let all = [&settings.provider, &settings.embeddings, &settings.messages];
+        let providers = || all.into_iter().flatten();
         config::check(file, providers())?;
         for name in &settings.fallback {
             let line = config::line(text, name.span().start);
@@ -68,10 +68,6 @@ impl Settings {
                 providers().any(|one| one.name == *name),
                 "{file}, line {line}: no provider has the name {name:?}: change it, or add one"
             );
-        }
-        if let Some(redis) = &settings.redis {
-            let line = config::line(text, redis.span().start);
-            bail!("{file}, line {line}: limits cannot be shared yet: remove redis");
         }
         for (n, caller) in settings.caller.iter().enumerate() {
             let (name, secret) = (&caller.name, caller.secret());
@@ -93,6 +89,12 @@ impl Caller {
         let secret = self.key.as_deref().or(self.key_of_env.as_deref());
         secret.filter(|secret| !secret.is_empty())
     }
+}
+
+/// The server of a URL. The first request connects.
+fn server<'de, D: Deserializer<'de>>(url: D) -> Result<Option<Redis>, D::Error> {
+    let redis = Redis::new(&String::deserialize(url)?).map_err(D::Error::custom)?;
+    Ok(Some(redis.prefix("gateway")))
 }
 
 /// Starts simulated providers, and returns the settings for them.

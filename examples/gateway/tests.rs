@@ -100,6 +100,10 @@ fn wrong_files_say_where_and_what_to_do() {
         ),
         (format!("{a}rpm = 0\n"), "file, line 4: "),
         (
+            format!("redis = \"http://:secret@a\"\n{a}"),
+            "file, line 1: `http://` is not a URL of Redis: use `redis://`",
+        ),
+        (
             format!("colour = 1\n{a}"),
             "file, line 1: unknown field `colour`",
         ),
