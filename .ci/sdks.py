@@ -1,5 +1,5 @@
 """Chat, streams, embeddings, tools and errors through the gateway, as the SDKs of OpenAI and Anthropic see them."""
-import asyncio, json, os, socket, subprocess, sys, tempfile, time
+import asyncio, json, os, socket, subprocess, sys, tempfile, time, urllib.request
 from contextlib import contextmanager
 import anthropic, openai
 
@@ -166,19 +166,27 @@ def errors_of_providers():
             raises(anthropic.InternalServerError, 502, say)
 
 
+def arrived(url):
+    """How many requests of the caller "demo" have come."""
+    with urllib.request.urlopen(url + "/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith('gateway_callers_counts_all_requests{callers="demo"'))
+
+
 def stopped():
     """SIGTERM: requests that wait get an error that says when to retry, and what has begun ends as usual."""
     async def run(url, process):
-        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="demo", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="demo", max_retries=0, timeout=120) as client:
             async def ask(n):
                 content = f"prompt {n}"
                 messages = [{"role": "user", "content": content}]
                 stream = await client.chat.completions.create(model="large", messages=messages, stream=True)
                 return [chunk async for chunk in stream][-1].choices[0].finish_reason
 
-            tasks = [asyncio.create_task(ask(n)) for n in range(150)]
-            while not any(task.done() for task in tasks):
-                await asyncio.sleep(0.01)
+            tasks = [asyncio.create_task(ask(n)) for n in range(300)]
+            # On a busy machine it takes a while until all have been sent.
+            while await asyncio.to_thread(arrived, url) < len(tasks):
+                await asyncio.sleep(0.05)
             process.terminate()
             return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -186,7 +194,7 @@ def stopped():
     with gateway() as (url, process):
         results = asyncio.run(run(url, process))
         failed = [result for result in results if result != "stop"]
-        assert 1 <= len(failed) <= 50, (len(failed), failed[0])
+        assert 1 <= len(failed) <= 200, (len(failed), failed[:1])
         for error in failed:
             assert type(error) is openai.InternalServerError and error.status_code == 503, repr(error)
             assert int(error.response.headers["retry-after"]) > 0
@@ -197,7 +205,7 @@ def stopped():
 def many(url):
     """500 at once, against a provider that admits 100 in 3 seconds."""
     async def run():
-        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="demo", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="demo", max_retries=0, timeout=120) as client:
             def ask(n):
                 content = f"prompt number {n}"
                 return client.chat.completions.create(model="large", messages=[{"role": "user", "content": content}])
