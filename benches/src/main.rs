@@ -10,6 +10,7 @@
 
 mod cache;
 mod calls;
+mod gateway;
 mod groups;
 mod measure;
 #[cfg(feature = "metrics")]
@@ -36,6 +37,14 @@ fn main() {
     ));
     let _entered = runtime.enter();
     let only = std::env::args().nth(1).unwrap_or_default();
+    if only == gateway::BARE {
+        let provider = std::env::args().nth(2).unwrap_or_default();
+        return gateway::bare_proxy(runtime, &provider);
+    }
+    // Needs another program, so it runs only if it is named.
+    if only == gateway::NAME {
+        return gateway::run(runtime);
+    }
     println!(
         "{:<44} {:>8} {:>8} {:>8} {:>7}",
         "", "ns", "ratio", "goal", "allocs"
