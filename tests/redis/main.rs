@@ -12,6 +12,7 @@ mod clients;
 mod connecting;
 mod drops;
 mod fleet;
+mod gateway;
 mod hostile;
 mod policies;
 mod processes;
