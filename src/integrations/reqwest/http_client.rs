@@ -123,8 +123,7 @@ where
             true => Body::default(),
             false => Body::wrap(body),
         });
-        let request = reqwest::Request::try_from(request).map_err(InvalidUrl::new);
-        HttpClientFuture::of(request.map(|request| self.inner.call(request)))
+        HttpClientFuture::of(request.try_into(), |request| self.inner.call(request))
     }
 }
 
@@ -142,18 +141,11 @@ where
     crate::macros::poll_ready!(inner);
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
-        let request = http::Request::try_from(request).map_err(InvalidUrl::new);
-        HttpClientFuture::of(request.map(|request| self.inner.call(request)))
+        HttpClientFuture::of(request.try_into(), |request| self.inner.call(request))
     }
 }
 
 // ===== impl InvalidUrl =====
-
-impl InvalidUrl {
-    fn new(error: reqwest::Error) -> Self {
-        Self(error.without_url())
-    }
-}
 
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,10 +162,10 @@ impl Error for InvalidUrl {
 // ===== impl HttpClientFuture =====
 
 impl<F> HttpClientFuture<F> {
-    fn of(called: Result<F, InvalidUrl>) -> Self {
-        let (future, error) = match called {
-            Ok(future) => (Some(future), None),
-            Err(error) => (None, Some(error)),
+    fn of<R>(request: reqwest::Result<R>, call: impl FnOnce(R) -> F) -> Self {
+        let (future, error) = match request {
+            Ok(request) => (Some(call(request)), None),
+            Err(error) => (None, Some(InvalidUrl(error.without_url()))),
         };
         Self { future, error }
     }

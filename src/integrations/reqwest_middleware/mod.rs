@@ -3,7 +3,6 @@
 mod error;
 
 use std::{
-    fmt,
     future::poll_fn,
     mem,
     pin::Pin,
@@ -59,7 +58,7 @@ pub use self::error::LayerError;
 ///     .build();
 /// # let _ = client;
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct LayerMiddleware<L> {
     layer: L,
@@ -117,10 +116,14 @@ where
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let borrowed = Borrowed::new(extensions);
+        let shared = SharedExtensions::new(Mutex::new(mem::take(extensions)));
+        let _borrowed = Borrowed {
+            extensions,
+            shared: shared.clone(),
+        };
         let mut service = self.layer.layer(NextService {
             next,
-            extensions: borrowed.shared.clone(),
+            extensions: shared,
         });
         let ready = poll_fn(|cx| service.poll_ready(cx)).await;
         ready.map_err(|error| out_of_layers(error.into()))?;
@@ -128,7 +131,6 @@ where
         result.map_err(|error| out_of_layers(error.into()))
     }
 }
-crate::macros::debug!(impl<L: fmt::Debug> Debug for LayerMiddleware<L> |self| { layer, .. });
 
 // ===== impl NextService =====
 
@@ -145,8 +147,9 @@ impl<'a> Service<Request> for NextService<'a> {
         let (next, shared) = (self.next.clone(), self.extensions.clone());
         // `Next` returns a boxed future that borrows the extensions.
         NextFuture(Box::pin(async move {
-            let mut taken = AttemptExtensions::new(shared);
-            let result = next.run(request, &mut taken.extensions).await;
+            let extensions = mem::take(&mut *unpoisoned(shared.lock()));
+            let mut own = AttemptExtensions { extensions, shared };
+            let result = next.run(request, &mut own.extensions).await;
             result.map_err(into_layers)
         }))
     }
@@ -168,13 +171,6 @@ crate::macros::debug!(impl Debug for NextFuture<'_> |self| { .. });
 
 // ===== impl Borrowed =====
 
-impl<'a> Borrowed<'a> {
-    fn new(extensions: &'a mut Extensions) -> Self {
-        let shared = Arc::new(Mutex::new(mem::take(extensions)));
-        Self { extensions, shared }
-    }
-}
-
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         *self.extensions = mem::take(&mut *unpoisoned(self.shared.lock()));
@@ -182,13 +178,6 @@ impl Drop for Borrowed<'_> {
 }
 
 // ===== impl AttemptExtensions =====
-
-impl AttemptExtensions {
-    fn new(shared: SharedExtensions) -> Self {
-        let extensions = mem::take(&mut *unpoisoned(shared.lock()));
-        Self { extensions, shared }
-    }
-}
 
 impl Drop for AttemptExtensions {
     fn drop(&mut self) {
