@@ -2,21 +2,18 @@
 
 use std::{
     cmp::Reverse,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{
-    NoTargetAvailable,
-    run::{Dispatch, Run},
-};
+use super::run::{Dispatch, Run};
 use crate::{
     ai::provider::{Lane, WHOLE},
     error::{BoxError, Reason, Rejected},
+    http::timer::Timer,
     limit::{clock::TIMER_LATENESS, engine::Stopped},
 };
 
@@ -33,7 +30,7 @@ pub(super) struct Race<S> {
     refusals: Vec<Rejected>,
     /// The first error of a service that did not become ready.
     error: Option<BoxError>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 pub(super) struct Candidate<S> {
@@ -63,7 +60,7 @@ impl<S: Clone> Race<S> {
             candidates: run.left.iter().map(candidate).collect(),
             refusals: Vec::new(),
             error: None,
-            timer: None,
+            timer: Timer::default(),
         };
         race.update_lanes(run);
         let never_fits = race.refusals.iter().all(Rejected::is_final);
@@ -116,12 +113,7 @@ impl<S: Clone> Race<S> {
             let Some(at) = last.into_iter().chain(recheck).min() else {
                 return Poll::Pending;
             };
-            let sleep = || Box::pin(sleep_until(at));
-            let mut timer = self.timer.get_or_insert_with(sleep).as_mut();
-            if timer.deadline() != at {
-                timer.as_mut().reset(at);
-            }
-            ready!(timer.poll(cx));
+            ready!(self.timer.poll(at, now, cx));
         }
     }
 
@@ -215,7 +207,7 @@ impl<S: Clone> Race<S> {
     fn stop<Request>(&mut self, run: &Run<S, Request>) -> BoxError {
         let rejected = most_helpful(self.refusals.drain(..)).map(Into::into);
         let error = rejected.or_else(|| self.error.take());
-        error.unwrap_or_else(|| NoTargetAvailable::new(run.model.as_deref()).into())
+        error.unwrap_or_else(|| run.no_target())
     }
 }
 

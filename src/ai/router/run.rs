@@ -78,21 +78,25 @@ impl<S: Clone, Request> Run<S, Request> {
         // failure.
         let asks_all = self.left.iter().all(is_open);
         if asks_all && self.tried > 0 {
-            return Err(NoTargetAvailable::new(self.model.as_deref()).into());
+            return Err(self.no_target());
         }
+        let has_room = |number: &usize| self.target(*number).limiter.can_start(self.tokens);
+        let is_able = |number: &usize| has_room(number) && (asks_all || !is_open(number));
+        let mut able = self.left.iter().copied().filter(is_able);
         Ok(match &self.targets.weights {
-            None => (self.left.iter()).find_map(|number| self.start(*number, asks_all)),
+            None => able.find_map(|number| self.start(number, asks_all)),
             Some(weights) => {
-                let able = self.left.iter().filter(|number| {
-                    let has_room = self.target(**number).limiter.can_start(self.tokens);
-                    has_room && (asks_all || !is_open(number))
-                });
-                let able = able.map(|number| (*number, self.target(*number).weight));
+                let able = able.map(|number| (number, self.target(number).weight));
                 let mut able: Vec<_> = able.collect();
                 let mut turns = iter::from_fn(|| weights.pick(&mut able));
                 turns.find_map(|number| self.start(number, asks_all))
             }
         })
+    }
+
+    /// Returns the error if no target accepts the request, without a rejection to show.
+    pub(super) fn no_target(&self) -> BoxError {
+        NoTargetAvailable::new(self.model.as_deref()).into()
     }
 
     /// Takes from the target's limits, if there is room now.
@@ -101,9 +105,6 @@ impl<S: Clone, Request> Run<S, Request> {
         S: Service<Request>,
     {
         let target = self.target(number);
-        if !target.limiter.can_start(self.tokens) {
-            return None;
-        }
         let watch = target.circuit.enter().ok();
         if watch.is_none() && !asks_all {
             return None;
