@@ -90,13 +90,11 @@ impl UsageFields {
     /// Sums saturate, and a part is never more than the whole.
     pub(super) fn usage(&self) -> Option<TokenUsage> {
         let total = self.get(UsageField::Total);
+        let rest = |part: u64| total.map_or(0, |total| total.saturating_sub(part));
         let (input, output) = match (self.input(), self.output()) {
             (Some(input), Some(output)) => (input, output),
-            (Some(input), None) => (input, total.map_or(0, |total| total.saturating_sub(input))),
-            (None, Some(output)) => (
-                total.map_or(0, |total| total.saturating_sub(output)),
-                output,
-            ),
+            (Some(input), None) => (input, rest(input)),
+            (None, Some(output)) => (rest(output), output),
             // Embeddings and rankings of some providers have no output.
             (None, None) => (total?, 0),
         };
@@ -106,14 +104,15 @@ impl UsageFields {
         };
         let cached_input = part(UsageField::Cached, UsageField::CachedApart, input);
         let uncached = input - cached_input;
+        let written = part(
+            UsageField::CacheWrite,
+            UsageField::CacheWriteApart,
+            uncached,
+        );
         Some(TokenUsage {
             input,
             cached_input,
-            cache_write_input: part(
-                UsageField::CacheWrite,
-                UsageField::CacheWriteApart,
-                uncached,
-            ),
+            cache_write_input: written,
             output,
             reasoning: part(UsageField::Reasoning, UsageField::Thoughts, output),
         })

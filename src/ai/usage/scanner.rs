@@ -87,22 +87,17 @@ impl Scanner {
 
     /// Returns the place that a bracket opens.
     fn place(&self, bracket: u8) -> Option<JsonPlace> {
+        use JsonPlace::{Begun, Choices, List, Response, Usage, Wrapper};
         let name = if self.has_colon { &*self.kept } else { b"" };
         Some(match (self.path.last(), bracket, name) {
-            (None, b'[', _) => JsonPlace::List,
-            (None | Some(JsonPlace::List), b'{', _) => JsonPlace::Response,
-            (Some(JsonPlace::Response | JsonPlace::Wrapper), b'{', b"\"usageMetadata\"")
-            | (
-                Some(JsonPlace::Response | JsonPlace::Wrapper | JsonPlace::Begun),
-                b'{',
-                b"\"usage\"",
-            ) => JsonPlace::Usage,
-            (Some(JsonPlace::Response), b'{', b"\"message\"") => JsonPlace::Begun,
-            (Some(JsonPlace::Response), b'[', b"\"choices\"") => JsonPlace::Choices,
-            (Some(JsonPlace::Choices), b'{', _)
-            | (Some(JsonPlace::Response), b'{', b"\"response\"" | b"\"delta\"" | b"\"x_groq\"") => {
-                JsonPlace::Wrapper
-            }
+            (None, b'[', _) => List,
+            (None | Some(List), b'{', _) => Response,
+            (Some(Response | Wrapper), b'{', b"\"usageMetadata\"")
+            | (Some(Response | Wrapper | Begun), b'{', b"\"usage\"") => Usage,
+            (Some(Response), b'{', b"\"message\"") => Begun,
+            (Some(Response), b'[', b"\"choices\"") => Choices,
+            (Some(Choices), b'{', _)
+            | (Some(Response), b'{', b"\"response\"" | b"\"delta\"" | b"\"x_groq\"") => Wrapper,
             _ => return None,
         })
     }
