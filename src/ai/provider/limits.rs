@@ -45,7 +45,9 @@ pub enum Shape {
 #[must_use]
 pub struct Provider {
     name: &'static str,
-    limits: [Option<Given>; PLACES.len()],
+    /// The limit per minute and the limit per day of each dimension but concurrency.
+    limits: [[Option<Given>; 2]; DIMENSIONS.len()],
+    concurrency: Option<u64>,
     accounting: Accounting,
     shape: Shape,
     minute: Duration,
@@ -55,23 +57,18 @@ pub struct Provider {
 /// A limit as it was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Given {
-    /// Units per minute or per day, by place.
+    /// Units per minute or per day.
     Units(u64),
     Quota(Quota),
 }
 
-/// The dimension of each place, and whether it is counted per day.
-const PLACES: [(Dimension, bool); 7] = [
-    (Dimension::Requests, false),
-    (Dimension::Requests, true),
-    (Dimension::Tokens, false),
-    (Dimension::Tokens, true),
-    (Dimension::InputTokens, false),
-    (Dimension::OutputTokens, false),
-    (Dimension::Concurrency, false),
+/// In their own order.
+const DIMENSIONS: [Dimension; 4] = [
+    Dimension::Requests,
+    Dimension::Tokens,
+    Dimension::InputTokens,
+    Dimension::OutputTokens,
 ];
-
-const CONCURRENCY: usize = PLACES.len() - 1;
 
 // ===== impl Provider =====
 
@@ -81,7 +78,8 @@ impl Provider {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
-            limits: [None; PLACES.len()],
+            limits: [[None; 2]; DIMENSIONS.len()],
+            concurrency: None,
             accounting: Accounting::OPENAI,
             shape: Shape::Window,
             minute: MINUTE,
@@ -121,26 +119,32 @@ impl Provider {
 
     /// Sets the number of concurrent requests. A request is in flight until its response body has
     /// ended.
-    pub const fn concurrent(self, requests: u64) -> Self {
-        self.units(Dimension::Concurrency, false, requests)
+    pub const fn concurrent(mut self, requests: u64) -> Self {
+        self.concurrency = Some(requests);
+        self
     }
 
     /// Sets a limit with its own period, burst or margin.
     ///
-    /// It replaces the limit per minute, or, if its period is over an hour, the limit per day.
-    /// Input and output tokens have one place each. A burst above the units is ignored. For
-    /// [`Dimension::Concurrency`] the units of the quota are the limit.
-    pub const fn limit(self, dimension: Dimension, quota: Quota) -> Self {
+    /// It replaces the limit per minute, or, if its period is over an hour, the limit per day. A
+    /// burst above the units is ignored. For [`Dimension::Concurrency`] the units of the quota are
+    /// the limit.
+    pub const fn limit(mut self, dimension: Dimension, quota: Quota) -> Self {
         if matches!(dimension, Dimension::Concurrency) {
             return self.concurrent(quota.units());
         }
         let is_long = quota.period().as_secs() > LONGEST_MINUTE.as_secs();
-        self.set(dimension, is_long, Some(Given::Quota(quota)))
+        self.limits[dimension as usize][is_long as usize] = Some(Given::Quota(quota));
+        self
     }
 
     /// Removes every limit on `dimension`.
-    pub const fn unlimited(self, dimension: Dimension) -> Self {
-        self.set(dimension, false, None).set(dimension, true, None)
+    pub const fn unlimited(mut self, dimension: Dimension) -> Self {
+        match dimension {
+            Dimension::Concurrency => self.concurrency = None,
+            _ => self.limits[dimension as usize] = [None; 2],
+        }
+        self
     }
 
     /// Sets how tokens are counted, and when.
@@ -196,10 +200,7 @@ impl Provider {
     /// Returns the limit on concurrent requests, if there is one.
     #[must_use]
     pub const fn concurrency(&self) -> Option<u64> {
-        match self.limits[CONCURRENCY] {
-            Some(Given::Units(requests)) => Some(requests),
-            _ => None,
-        }
+        self.concurrency
     }
 
     /// Returns the limits except the one on concurrency, each with its dimension.
@@ -208,9 +209,12 @@ impl Provider {
     }
 
     pub(super) fn specs(&self) -> impl Iterator<Item = Spec> {
-        let places = PLACES.into_iter().zip(self.limits).take(CONCURRENCY);
         let (shape, minute, margin) = (self.shape, self.minute, self.margin_or_default());
-        places.filter_map(move |((dimension, is_daily), given)| {
+        let dimensions = DIMENSIONS.into_iter().zip(self.limits);
+        let limits = dimensions.flat_map(|(dimension, [minute, day])| {
+            [(dimension, false, minute), (dimension, true, day)]
+        });
+        limits.filter_map(move |(dimension, is_daily, given)| {
             let period = if is_daily { DAY } else { minute };
             let quota = match given? {
                 Given::Units(units) => Quota::new(units, period).margin(margin),
@@ -235,19 +239,8 @@ impl Provider {
             .unwrap_or_else(|| (self.minute / 120).clamp(least, most))
     }
 
-    const fn units(self, dimension: Dimension, is_daily: bool, units: u64) -> Self {
-        self.set(dimension, is_daily, Some(Given::Units(units)))
-    }
-
-    const fn set(mut self, dimension: Dimension, is_daily: bool, given: Option<Given>) -> Self {
-        let place = match dimension {
-            Dimension::Requests => is_daily as usize,
-            Dimension::Tokens => 2 + is_daily as usize,
-            Dimension::InputTokens => 4,
-            Dimension::OutputTokens => 5,
-            Dimension::Concurrency => CONCURRENCY,
-        };
-        self.limits[place] = given;
+    const fn units(mut self, dimension: Dimension, is_daily: bool, units: u64) -> Self {
+        self.limits[dimension as usize][is_daily as usize] = Some(Given::Units(units));
         self
     }
 }
