@@ -104,27 +104,12 @@ impl RefundableWindow {
         self.used
     }
 
-    /// Returns the units that leave by `at`, and when the first of the others leaves, or 0 if there
-    /// are no others.
-    #[cfg(feature = "provider")]
-    pub(crate) fn leaving(&self, period: &Period, at: u64) -> (u64, u64) {
-        let mut units = 0;
-        for start in &self.starts {
-            let leaves = start.at.saturating_add(period.nanos);
-            if leaves > at {
-                return (units, leaves);
-            }
-            units += start.units;
-        }
-        (units, 0)
-    }
-
     /// Returns the units that count at `now`.
-    #[cfg(feature = "per-key")]
+    #[cfg(any(feature = "per-key", feature = "provider"))]
     pub(crate) fn used_at(&self, period: u64, now: u64) -> u64 {
-        let counts = |start: &&StartsAt| start.at.saturating_add(period) > now;
-        let counting = self.starts.iter().filter(counts);
-        counting.map(|start| start.units).sum()
+        let has_left = |start: &&StartsAt| start.at.saturating_add(period) <= now;
+        let left = self.starts.iter().take_while(has_left);
+        self.used - left.map(|start| start.units).sum::<u64>()
     }
 
     /// Returns when at least `units` of the used units have left, or `None` if fewer are used.

@@ -108,7 +108,7 @@ impl Meter {
         let capacity = self.capacity().saturating_sub(self.headroom(now));
         let capacity = capacity.max(cost).max(1);
         match &self.memory {
-            Tally::RefundableBucket(bucket) => {
+            Tally::Bucket(bucket) => {
                 // Reserved units do not drain. Units of other clients count while ours do.
                 let pending = self.pending(now);
                 let others = self.others(now).saturating_add(pending);
@@ -125,7 +125,7 @@ impl Meter {
                     }
                 }
             }
-            Tally::RefundableWindow(..) => {
+            Tally::Window(..) => {
                 let held = self.used(now);
                 if held.saturating_add(ahead).saturating_add(cost) <= capacity {
                     return Decision::Admit;
@@ -151,8 +151,7 @@ impl Meter {
             self.reserved = self.reserved.saturating_add(cost);
             return 0;
         }
-        self.memory.take(cost, now, in_turn);
-        self.reports.count(cost, 0);
+        self.take(cost, now, in_turn);
         cost
     }
 
@@ -170,10 +169,10 @@ impl Meter {
             Counting::Settled if used < cost => {
                 self.give_back(at, cost - used);
             }
-            Counting::Settled => self.take_more(at, used - cost),
+            Counting::Settled => self.take(used - cost, at, false),
             Counting::Completion => {
                 self.reserved = self.reserved.saturating_sub(cost);
-                self.take_more(now, used);
+                self.take(used, now, false);
             }
         }
     }
@@ -192,8 +191,8 @@ impl Meter {
     }
 
     #[inline]
-    fn take_more(&mut self, at: u64, units: u64) {
-        self.memory.take(units, at, false);
+    fn take(&mut self, units: u64, at: u64, in_turn: bool) {
+        self.memory.take(units, at, in_turn);
         self.reports.count(units, 0);
     }
 

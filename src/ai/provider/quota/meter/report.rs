@@ -16,7 +16,7 @@ const HEADROOM: u64 = 32;
 
 /// The own count when a request was admitted, including the request.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::ai::provider::quota) struct Mark {
+pub(crate) struct Mark {
     /// Units ever taken, minus those given back; wrapping.
     net: u64,
     /// Units that count, without those about to leave, which the provider no longer counts.
@@ -68,7 +68,7 @@ struct Inflow {
 impl Mark {
     /// Returns the mark of a request that the provider has not counted, without its `counted` and
     /// its `reserved` units.
-    pub(in crate::ai::provider::quota) fn without(self, counted: u64, reserved: u64) -> Self {
+    pub(crate) fn without(self, counted: u64, reserved: u64) -> Self {
         Self {
             net: self.net.wrapping_sub(counted),
             used: self.used.saturating_sub(counted),
@@ -84,14 +84,6 @@ impl Reports {
     #[inline]
     pub(super) fn count(&mut self, taken: u64, given_back: u64) {
         self.net = self.net.wrapping_add(taken).wrapping_sub(given_back);
-    }
-
-    /// Returns the last report, if it is at most two periods old: clients that use all capacity at
-    /// once hear nothing for a period and the time of a response.
-    #[inline]
-    fn last(&self, period: u64, now: u64) -> Option<&Report> {
-        let is_current = |report: &&Report| now.saturating_sub(report.sent) / 2 <= period;
-        self.last.as_ref().filter(is_current)
     }
 
     /// Returns the units taken since `mark`, less than zero if more were given back.
@@ -147,7 +139,7 @@ impl Inflow {
 
 impl Meter {
     /// Changes the limit.
-    pub(in crate::ai::provider::quota) fn set_limit(&mut self, limit: u64) {
+    pub(crate) fn set_limit(&mut self, limit: u64) {
         let limit = limit.min(MOST);
         // A learned limit admits larger requests. Otherwise a limit that is too low would exclude
         // the requests whose responses correct it, and a queued one would wait forever.
@@ -157,7 +149,7 @@ impl Meter {
 
     /// Applies the shape that the response to the request sent at `sent` tells. A window is
     /// certain, but a fixed window that is about to end looks like a bucket.
-    pub(in crate::ai::provider::quota) fn reshape(&mut self, shape: Shape, sent: u64, now: u64) {
+    pub(crate) fn reshape(&mut self, shape: Shape, sent: u64, now: u64) {
         let is_certain = shape == Shape::Window;
         if shape != self.memory.shape() && (is_certain || !self.is_window) {
             // Nearly always an early response: all units still count.
@@ -171,12 +163,7 @@ impl Meter {
     }
 
     /// Returns the mark of a request that was just admitted and took these `units`.
-    pub(in crate::ai::provider::quota) fn mark(
-        &mut self,
-        units: u64,
-        margin: u64,
-        now: u64,
-    ) -> Mark {
+    pub(crate) fn mark(&mut self, units: u64, margin: u64, now: u64) -> Mark {
         let reports = &mut self.reports;
         let age = now.saturating_sub(reports.late.0);
         if age > margin {
@@ -196,20 +183,14 @@ impl Meter {
     }
 
     /// Applies the report by which the limit was found, while requests for `cost` are in flight.
-    pub(in crate::ai::provider::quota) fn hear_first(
-        &mut self,
-        cost: u64,
-        reported: &Reported,
-        now: u64,
-    ) {
-        self.memory.take(cost, now, false);
-        self.reports.count(cost, 0);
+    pub(crate) fn hear_first(&mut self, cost: u64, reported: &Reported, now: u64) {
+        self.take(cost, now, false);
         let mark = self.mark(cost, 0, now);
         self.hear(now, mark, reported, 0, now);
     }
 
     /// Applies the limit and the remainder that the response to the request sent at `sent` reports.
-    pub(in crate::ai::provider::quota) fn hear(
+    pub(crate) fn hear(
         &mut self,
         sent: u64,
         mark: Mark,
@@ -247,8 +228,8 @@ impl Meter {
         let Mark { used, recent, .. } = report.mark;
         report.used = report.reported + used.saturating_sub(report.reported).min(recent);
         let rest = match &mut self.memory {
-            Tally::RefundableWindow(..) => None,
-            Tally::RefundableBucket(bucket) => {
+            Tally::Window(..) => None,
+            Tally::Bucket(bucket) => {
                 let level = report
                     .used
                     .saturating_add_signed(self.reports.since(report.mark));
@@ -262,13 +243,21 @@ impl Meter {
         self.reports.last = Some(report);
     }
 
+    /// Returns the last report, if it is at most two periods old: clients that use all capacity at
+    /// once hear nothing for a period and the time of a response.
+    #[inline]
+    fn report(&self, now: u64) -> Option<&Report> {
+        let is_current = |report: &&Report| now.saturating_sub(report.sent) / 2 <= self.period;
+        self.reports.last.as_ref().filter(is_current)
+    }
+
     /// Returns the units that count now according to the last report, or to our own count if there
     /// is none. Reserved units are not included.
     #[inline]
-    pub(in crate::ai::provider::quota) fn counted(&self, now: u64) -> u64 {
+    pub(crate) fn counted(&self, now: u64) -> u64 {
         let own = self.memory.used();
-        let ours = match (&self.memory, self.reports.last(self.period, now)) {
-            (Tally::RefundableWindow(..), Some(report)) => {
+        let ours = match (&self.memory, self.report(now)) {
+            (Tally::Window(..), Some(report)) => {
                 let rest = self.rest(report, self.before(report, own), now);
                 rest.saturating_add_signed(self.since(report, own))
             }
@@ -281,7 +270,7 @@ impl Meter {
     /// Returns the units that other clients have taken since the last report.
     #[inline]
     pub(super) fn others(&self, now: u64) -> u64 {
-        self.reports.last(self.period, now).map_or(0, |report| {
+        self.report(now).map_or(0, |report| {
             let since = self.since(report, self.memory.used()).max(0) as u64;
             let newer = self.pending(now).saturating_add(since);
             report.inflow.shared(newer) - newer
@@ -295,11 +284,11 @@ impl Meter {
     /// ended since then. If other clients share the key, more stays reserved, as they have requests
     /// in flight as well.
     #[inline]
-    pub(in crate::ai::provider::quota) fn pending(&self, now: u64) -> u64 {
+    pub(crate) fn pending(&self, now: u64) -> u64 {
         if self.reserved == 0 {
             return 0;
         }
-        let report = self.reports.last(self.period, now);
+        let report = self.report(now);
         let included = report.map_or(0, |report| {
             let Inflow { all, ours } = report.inflow;
             scale(report.mark.reserved, ours, all.max(ours))
@@ -333,10 +322,10 @@ impl Meter {
     /// Returns when `over` counted units have left the window, or `None` if only the end of
     /// responses frees them.
     pub(super) fn gone_at(&self, over: u64, now: u64) -> Option<u64> {
-        let Tally::RefundableWindow(window, ..) = &self.memory else {
+        let Tally::Window(window, ..) = &self.memory else {
             return None;
         };
-        let Some(report) = self.reports.last(self.period, now) else {
+        let Some(report) = self.report(now) else {
             return window.gone_at(over, self.period);
         };
         let before = self.before(report, window.used());
@@ -359,18 +348,16 @@ impl Meter {
     #[inline]
     pub(super) fn headroom(&self, now: u64) -> u64 {
         let is_shared = |report: &&Report| report.inflow.all > report.inflow.ours;
-        let report = self.reports.last(self.period, now).filter(is_shared);
+        let report = self.report(now).filter(is_shared);
         report.map_or(0, |_| self.limit / HEADROOM)
     }
 
     /// Returns this client's part of the limit.
-    pub(in crate::ai::provider::quota) fn ours(&self, now: u64) -> u64 {
-        self.reports
-            .last(self.period, now)
-            .map_or(self.limit, |report| {
-                let Inflow { all, ours } = report.inflow;
-                scale(self.limit, ours, all.max(ours)).max(1)
-            })
+    pub(crate) fn ours(&self, now: u64) -> u64 {
+        self.report(now).map_or(self.limit, |report| {
+            let Inflow { all, ours } = report.inflow;
+            scale(self.limit, ours, all.max(ours)).max(1)
+        })
     }
 }
 
