@@ -4,7 +4,7 @@ use std::mem;
 
 use memchr::memchr2;
 
-pub(crate) const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Finds the fields and the ends of events. Does not store their bytes.
 #[derive(Debug)]
@@ -35,30 +35,27 @@ pub(crate) trait Sink {
 /// The state within the current line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SseLine {
-    /// The number of bytes of the byte order mark; in the first line only.
-    Mark(usize),
+    /// The beginning of the first line, in which a byte order mark may come first.
+    First,
     Start,
-    /// The number of bytes of the field's name and its colon.
-    Name(SseField, usize),
+    /// The number of bytes of a field's name and its colon, or of the byte order mark.
+    Name(&'static [u8], usize),
     /// The name and its colon; a space may follow.
-    Colon(SseField),
-    Value(SseField),
+    Colon(&'static [u8]),
+    Value(&'static [u8]),
     /// Another field, or a comment.
     Other,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SseField {
-    Data,
-    Event,
-}
+const DATA: &[u8] = b"data:";
+const EVENT: &[u8] = b"event:";
 
 // ===== impl Events =====
 
 impl Events {
     pub(crate) const fn new() -> Self {
         Self {
-            line: SseLine::Mark(0),
+            line: SseLine::First,
             begun: false,
             after_return: false,
         }
@@ -90,54 +87,43 @@ impl Events {
     }
 
     /// Returns `true` if no relevant part of an event has been read yet.
-    #[cfg(feature = "provider")]
     pub(crate) const fn is_between_events(&self) -> bool {
-        !self.begun && matches!(self.line, SseLine::Mark(0) | SseLine::Start)
+        !self.begun && matches!(self.line, SseLine::First | SseLine::Start)
     }
 
     /// Notes that some events were skipped: the next line begins a new event.
-    #[cfg(feature = "provider")]
     pub(crate) const fn passed_over(&mut self) {
         self.line = SseLine::Start;
     }
 
     fn part(&mut self, bytes: &[u8], sink: &mut impl Sink) {
         for (at, &byte) in bytes.iter().enumerate() {
-            if self.line == SseLine::Mark(0) && byte != BYTE_ORDER_MARK[0] {
-                self.line = SseLine::Start;
-            }
             self.line = match self.line {
-                SseLine::Mark(2) if byte == BYTE_ORDER_MARK[2] => SseLine::Start,
-                SseLine::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => SseLine::Mark(seen + 1),
-                SseLine::Start if byte == SseField::Data.name()[0] => {
-                    SseLine::Name(SseField::Data, 1)
-                }
-                SseLine::Start if byte == SseField::Event.name()[0] => {
-                    SseLine::Name(SseField::Event, 1)
-                }
-                SseLine::Name(field, seen) if byte == field.name()[seen] => {
-                    if seen + 1 < field.name().len() {
-                        SseLine::Name(field, seen + 1)
-                    } else {
-                        if field == SseField::Event {
+                SseLine::First if byte == BYTE_ORDER_MARK[0] => SseLine::Name(BYTE_ORDER_MARK, 1),
+                SseLine::First | SseLine::Start if byte == DATA[0] => SseLine::Name(DATA, 1),
+                SseLine::First | SseLine::Start if byte == EVENT[0] => SseLine::Name(EVENT, 1),
+                SseLine::Name(name, seen) if byte == name[seen] => match name {
+                    _ if seen + 1 < name.len() => SseLine::Name(name, seen + 1),
+                    BYTE_ORDER_MARK => SseLine::Start,
+                    _ => {
+                        if name == EVENT {
                             sink.rename();
                         }
-                        SseLine::Colon(field)
+                        SseLine::Colon(name)
                     }
-                }
-                SseLine::Colon(field) if byte == b' ' => SseLine::Value(field),
-                SseLine::Colon(field) | SseLine::Value(field) => {
-                    self.line = SseLine::Value(field);
-                    match field {
-                        SseField::Data => {
-                            self.begun = true;
-                            sink.data(&bytes[at..]);
-                        }
-                        SseField::Event => sink.name(&bytes[at..]),
+                },
+                SseLine::Colon(name) if byte == b' ' => SseLine::Value(name),
+                SseLine::Colon(name) | SseLine::Value(name) => {
+                    self.line = SseLine::Value(name);
+                    if name == DATA {
+                        self.begun = true;
+                        sink.data(&bytes[at..]);
+                    } else {
+                        sink.name(&bytes[at..]);
                     }
                     return;
                 }
-                SseLine::Mark(_) | SseLine::Start | SseLine::Name(..) | SseLine::Other => {
+                _ => {
                     self.line = SseLine::Other;
                     return;
                 }
@@ -147,29 +133,14 @@ impl Events {
 
     fn end_line(&mut self, sink: &mut impl Sink) {
         match self.line {
-            SseLine::Mark(0) | SseLine::Start => {
+            SseLine::First | SseLine::Start => {
                 sink.end();
                 self.begun = false;
             }
-            SseLine::Colon(SseField::Data) | SseLine::Value(SseField::Data) => sink.data(b"\n"),
-            SseLine::Mark(_)
-            | SseLine::Name(..)
-            | SseLine::Colon(_)
-            | SseLine::Value(_)
-            | SseLine::Other => {}
+            SseLine::Colon(DATA) | SseLine::Value(DATA) => sink.data(b"\n"),
+            _ => {}
         }
         self.line = SseLine::Start;
-    }
-}
-
-// ===== impl SseField =====
-
-impl SseField {
-    const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Data => b"data:",
-            Self::Event => b"event:",
-        }
     }
 }
 

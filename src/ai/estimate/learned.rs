@@ -2,11 +2,13 @@
 
 use std::sync::Mutex;
 
-use super::model::LONGEST_NAME;
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
     sync::unpoisoned,
 };
+
+/// Models with a longer name are ignored.
+pub(super) const LONGEST_NAME: usize = 256;
 
 /// The ratios of the most recent models.
 ///

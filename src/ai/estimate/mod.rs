@@ -8,7 +8,6 @@
 mod by_length;
 mod count;
 mod learned;
-mod model;
 mod sketch;
 
 pub use self::by_length::ByLength;

@@ -1,10 +1,7 @@
 //! The parts of a request body that its tokens depend on, for all known APIs.
 
-use super::{
-    count::{ContentCount, ReadMode},
-    model,
-};
-use crate::payload::json::Json;
+use super::count::{ContentCount, ReadMode};
+use crate::payload::{is_one_of, json::Json};
 
 /// Members whose own members are read as if they were members of the body.
 const CONFIGS: &str = "generationConfig|generation_config|inferenceConfig";
@@ -38,10 +35,6 @@ pub(super) struct Sketch {
     most: [Option<u64>; LIMITS.len()],
     choices: u64,
     prompts: u64,
-}
-
-fn is_one_of(name: &str, names: &str) -> bool {
-    names.split('|').any(|known| known == name)
 }
 
 // ===== impl Sketch =====
@@ -106,9 +99,8 @@ impl Sketch {
                 self.choices = self.choices.max(value.as_u64().unwrap_or(0));
             }
             "model" => {
-                self.embeds |= value
-                    .as_str()
-                    .is_some_and(|name| model::makes_vectors(&name))
+                let name = value.as_str().unwrap_or_default();
+                self.embeds |= name.to_ascii_lowercase().contains("embed");
             }
             name if is_one_of(name, SCHEMAS) => self.count.json(value),
             name if is_one_of(name, OF_EMBEDDINGS) => self.embeds |= value.text() != "null",

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Estimate;
-use crate::ai::estimate::LearnedRatios;
 use crate::{
-    ai::tokens::{TokenUsage, Tokens},
+    ai::{
+        estimate::LearnedRatios,
+        tokens::{TokenUsage, Tokens},
+    },
     limit::{Prioritize, Priority, engine::Measure},
 };
 
@@ -46,10 +48,6 @@ impl TokenRequest {
 // ===== impl Lesson =====
 
 impl Lesson {
-    fn corrected(&self) -> Tokens {
-        self.learned.correct(&self.model, self.estimated)
-    }
-
     pub(super) fn learn(self, usage: TokenUsage) {
         self.learned.observe(&self.model, self.estimated, usage);
     }
@@ -72,8 +70,9 @@ where
             model: self.estimate.model(request).unwrap_or_default(),
             estimated,
         });
+        let correct = |lesson: &Lesson| lesson.learned.correct(&lesson.model, estimated);
         TokenRequest {
-            tokens: lesson.as_ref().map_or(estimated, Lesson::corrected),
+            tokens: lesson.as_ref().map_or(estimated, correct),
             lesson: lesson.map(Box::new),
         }
     }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{Reservation, stream_end::StreamEnd};
 use crate::{
-    ai::usage::UsageReader,
+    ai::{tokens::TokenUsage, usage::UsageReader},
     circuit_breaker::LateFailures,
     http::{
         IntoHttp, WithBody,
@@ -116,10 +116,7 @@ impl<B: Body> Body for ResponseBody<B> {
 /// Creates a body that settles nothing, such as a fallback response.
 impl<B: Body> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
-        Self {
-            body: body.into(),
-            settlement: None,
-        }
+        Self::of_refusal(body.into())
     }
 }
 
@@ -153,13 +150,13 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        let Some(reservation) = self.reservation.take() else {
+        let Some(mut reservation) = self.reservation.take() else {
             return;
         };
         let reported = match &self.reads {
             Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
             Reads::Nothing => None,
-            Reads::Failure => return reservation.fail(),
+            Reads::Failure => return reservation.end(|_| Some(TokenUsage::default())),
         };
         if let Some(error) = self.end.error() {
             let limit = error.limit.as_ref();
@@ -172,8 +169,8 @@ impl Drop for Settlement {
         }
         match reported {
             Some((usage, true)) => reservation.settle(usage),
-            _ if self.is_complete => reservation.keep(),
-            _ => reservation.abandon(reported.unwrap_or_default().0),
+            _ if self.is_complete => reservation.end(|_| None),
+            _ => reservation.end(|on_drop| on_drop.usage(reported.unwrap_or_default().0)),
         }
     }
 }

@@ -11,13 +11,12 @@ use tower_service::Service;
 
 pub use super::body::SettlingResponse;
 use super::{
-    Reservation,
+    QuotaExhausted, Reservation,
     body::{Reads, ResponseBody, Settlement},
-    refused::RefusalReader,
     shared::ProviderState,
 };
-use crate::ai::usage::UsageReader;
 use crate::{
+    ai::usage::UsageReader,
     circuit_breaker::LateFailures,
     error::{BoxError, Outcome, Rejected},
     http::{IntoHttp, RateLimits, ResponseHead, WithBody, with_body::map_body},
@@ -25,7 +24,7 @@ use crate::{
         engine::ReleasePolicy,
         rejection::{AsError, Rejection},
     },
-    payload::error_body::ErrorReader,
+    payload::error_body::{ErrorReader, says_more},
 };
 
 type Inner<S, Request, F> =
@@ -47,6 +46,12 @@ pin_project! {
         pub(super) inner: Inner<S, Request, F>,
         pub(super) refused: Option<Box<RefusalReader<S::Response>>>,
     }
+}
+
+/// A rejection whose body is read before the response is passed on.
+pub(super) struct RefusalReader<R: IntoHttp> {
+    reader: ErrorReader<R::Body>,
+    reservation: Option<Reservation>,
 }
 
 /// Puts the reservation into the response body.
@@ -101,8 +106,11 @@ where
                     reservation.refund();
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
-                Ok((response, reservation)) if is_readable_error(&response) => {
-                    *this.refused = Some(Box::new(RefusalReader::new(response, reservation)));
+                Ok((response, reservation)) if says_more(response.status()) => {
+                    *this.refused = Some(Box::new(RefusalReader {
+                        reader: ErrorReader::new(response.into_http()),
+                        reservation: Some(reservation),
+                    }));
                 }
                 Ok((response, reservation)) => {
                     return Poll::Ready(Ok(settled_by_body(response, reservation)));
@@ -118,20 +126,11 @@ fn is_unsent<R: ResponseHead>(response: &R) -> bool {
     is_own || Outcome::of_status(response.status()) == Outcome::NotSent
 }
 
-fn is_readable_error<R: IntoHttp + ResponseHead>(response: &R) -> bool {
-    ErrorReader::<R::Body>::is_of_use(response.status())
-}
-
 fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResponse<R>
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {
-    let limits = if reservation.learns() {
-        RateLimits::from_headers(response.headers())
-    } else {
-        RateLimits::default()
-    };
-    reservation.observe(&limits);
+    reservation.observe(&RateLimits::from_headers(response.headers()));
     let is_failure = response.status().is_client_error() || response.status().is_server_error();
     let reads = match UsageReader::of(response.headers()) {
         _ if is_failure => Reads::Failure,
@@ -156,4 +155,46 @@ where
 crate::macros::debug! {
     impl<S: Service<Request, Response: IntoHttp>, Request, F>
     Debug for ResponseFuture<S, Request, F> |self| { is_refused: self.refused.is_some(), .. }
+}
+
+// ===== impl RefusalReader =====
+
+impl<R: IntoHttp> RefusalReader<R> {
+    /// Returns the unchanged response once its reason is known, or the error that it stands for.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SettlingResponse<R>, BoxError>>
+    where
+        R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
+    {
+        ready!(self.reader.poll(cx));
+        let Some(outcome) = self.finish() else {
+            unreachable!("polled after it was done")
+        };
+        Poll::Ready(Ok(R::from_http(outcome?)))
+    }
+
+    /// Notifies the limiter. Returns an error if no retry can succeed.
+    fn finish(&mut self) -> Option<Result<http::Response<ResponseBody<R::Body>>, QuotaExhausted>> {
+        let (mut response, diagnosis) = self.reader.finish()?;
+        if let Some(hint) = diagnosis.hint() {
+            response.extensions_mut().insert(hint);
+        }
+        let reservation = self.reservation.take()?;
+        let limits = RateLimits::from_headers(response.headers());
+        let Some(limit) = diagnosis.limit else {
+            // An error that is no rejection ends with its body.
+            reservation.observe(&limits);
+            let settlement = Settlement::new(reservation, Reads::Failure, None);
+            return Some(Ok(response.map(|body| ResponseBody::new(body, settlement))));
+        };
+        reservation.refuse_and_tell(limit.class, limit.retry_after, &limits);
+        let exhausted = QuotaExhausted::from_limit(response.status(), limit);
+        Some(exhausted.map_or_else(|| Ok(response.map(ResponseBody::of_refusal)), Err))
+    }
+}
+
+/// A reader that is dropped early, such as by a timeout, still was a rejection.
+impl<R: IntoHttp> Drop for RefusalReader<R> {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
 }

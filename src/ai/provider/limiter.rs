@@ -1,12 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Charge, Provider, Reservation, Usage, ask::TokenRequest, shared::ProviderState};
+use super::{
+    Charge, Provider, Reservation, Usage, WHOLE, ask::TokenRequest, shared::ProviderState,
+};
 use crate::{
     ai::tokens::Tokens,
     error::Rejected,
     limit::{
         Clock, Priority,
-        engine::{Limiter, acquire},
+        engine::{Limiter, QueuedCall, acquire},
     },
 };
 
@@ -34,6 +36,9 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ProviderLimiter(pub(super) Arc<ProviderState>);
+
+/// A service with its place in the queue of one limiter.
+pub(crate) type Lane<S> = QueuedCall<S, Arc<ProviderState>>;
 
 // ===== impl ProviderLimiter =====
 
@@ -95,7 +100,7 @@ impl ProviderLimiter {
         let (mut quotas, now) = self.0.quotas();
         quotas.learn(learns, now);
         drop(quotas);
-        self.0.tell();
+        self.0.wait_queue.wake_head();
         self
     }
 
@@ -110,9 +115,7 @@ impl ProviderLimiter {
     /// Returns the usage of each limit.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let (mut quotas, now) = self.0.quotas();
-        let usage = quotas.usage(now);
-        drop(quotas);
+        let usage = self.0.usage();
         #[cfg(feature = "redis")]
         if let Some(store) = &self.0.store {
             return store.shown(usage);
@@ -219,13 +222,75 @@ impl ProviderLimiter {
         priority: Priority,
         tokens: Tokens,
     ) -> Result<Reservation, Rejected> {
-        acquire(
-            &self.0,
-            TokenRequest::plain(tokens),
-            priority,
-            Duration::MAX,
-        )
-        .await
+        let ask = TokenRequest::plain(tokens);
+        acquire(&self.0, ask, priority, Duration::MAX).await
+    }
+}
+
+/// For a router, which compares limiters before it takes from one of them.
+impl ProviderLimiter {
+    /// Returns `true` if a request for `tokens` would be admitted now.
+    pub(crate) fn can_start(&self, tokens: Tokens) -> bool {
+        let has_room = || self.0.look(&TokenRequest::plain(tokens)).is_ok();
+        self.0.wait_queue.is_idle() && has_room()
+    }
+
+    /// Takes from all limits if there is room now.
+    pub(crate) fn start(&self, tokens: Tokens) -> Option<Reservation> {
+        let ask = TokenRequest::plain(tokens);
+        self.0.enter(&ask, Duration::ZERO).ok()
+    }
+
+    /// Returns the expected wait of a new request if `share` parts of [`WHOLE`] of the queue are
+    /// served by this limiter and the others elsewhere; `None` if it is unknown.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request never fits, or if the limiter is closed.
+    pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
+        if self.is_closed() {
+            return Err(self.too_long(tokens, Duration::ZERO, None).closed());
+        }
+        let (mut quotas, now) = self.0.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.0.store {
+            return store.outlook(&mut quotas, tokens, share, now);
+        }
+        quotas.outlook(tokens, share, now)
+    }
+
+    /// Returns the rejection of a request that would wait too long.
+    pub(crate) fn too_long(
+        &self,
+        tokens: Tokens,
+        max_wait: Duration,
+        wait: Option<Duration>,
+    ) -> Rejected {
+        let (mut quotas, now) = self.0.quotas();
+        let limit = quotas.due(tokens, now, Some(WHOLE)).1;
+        Rejected::too_long(limit, max_wait, wait)
+    }
+
+    /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call
+    /// `service` in its turn. Nothing is taken before that.
+    pub(crate) fn queue<S>(
+        &self,
+        tokens: Tokens,
+        expected: Option<Duration>,
+        max_waiting: usize,
+        service: S,
+    ) -> Result<Lane<S>, Rejected> {
+        let (ask, patience) = (TokenRequest::plain(tokens), Duration::MAX);
+        let rejected = self.too_long(tokens, Duration::ZERO, expected);
+        let waiting = self
+            .0
+            .wait(ask, Priority::High, rejected, patience, max_waiting)?;
+        QueuedCall::join(waiting, service)
+    }
+
+    /// Returns the number of queued requests.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.wait_queue.waiting()
     }
 }
 
@@ -242,9 +307,7 @@ impl crate::telemetry::metrics::Publish for ProviderLimiter {
             USED, WAITING, set,
         };
 
-        let (mut quotas, now) = self.0.quotas();
-        let (usage, totals) = (quotas.usage(now), quotas.totals);
-        drop(quotas);
+        let (usage, totals) = (self.0.usage(), self.0.lock().totals);
         for limit in usage.limits() {
             let period = limit.period.map_or(0, |period| period.as_secs());
             let labels = [

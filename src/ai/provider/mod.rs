@@ -186,9 +186,7 @@ mod include_usage;
 mod layer;
 mod limiter;
 mod limits;
-mod outlook;
 mod quota;
-mod refused;
 mod reservation;
 mod service;
 mod shared;
@@ -198,7 +196,6 @@ mod store;
 mod stream_end;
 mod table;
 
-pub(crate) use self::outlook::{Lane, WHOLE};
 pub use self::{
     accounting::{Accounting, Counting},
     charge::Charge,
@@ -212,5 +209,6 @@ pub use self::{
     snapshot::{LimitUsage, Usage},
     table::UnknownProvider,
 };
+pub(crate) use self::{limiter::Lane, quota::WHOLE};
 pub use crate::ai::estimate::{ByLength, Estimate};
 pub use crate::payload::error_body::ThrottleReason;

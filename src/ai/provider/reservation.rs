@@ -36,34 +36,15 @@ impl Reservation {
         self.end(|_| Some(usage));
     }
 
-    /// Ends the request after a complete response without a usage report: the reserved tokens
-    /// count.
-    pub(super) fn keep(mut self) {
-        self.end(|_| None);
-    }
-
-    /// Ends the request after an error response: no tokens count, and no ratio is learned.
-    pub(super) fn fail(mut self) {
-        self.end(|_| Some(TokenUsage::default()));
-    }
-
-    /// Ends the request after an incomplete response that has reported this usage so far. No ratio
-    /// is learned.
-    pub(super) fn abandon(mut self, reported: TokenUsage) {
-        self.end(|on_drop| on_drop.usage(reported));
-    }
-
     /// Ends a request that was never sent: everything is returned.
     pub fn refund(mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let mut quotas = self.shared.lock();
-            quotas.refund(&ticket);
-            drop(quotas);
+            self.shared.lock().refund(&ticket);
             #[cfg(feature = "redis")]
             if let Some((store, marks)) = self.in_store(&ticket) {
                 store.refund(marks);
             }
-            self.shared.tell();
+            self.shared.wait_queue.wake_head();
         }
     }
 
@@ -126,29 +107,26 @@ impl Reservation {
         }
     }
 
-    pub(super) fn learns(&self) -> bool {
-        self.ticket.as_ref().is_some_and(QuotaTicket::learns)
-    }
-
     #[cfg(feature = "redis")]
     fn in_store<'a>(&'a self, ticket: &'a QuotaTicket) -> Option<(&'a ProviderLink, &'a [Mark])> {
         Some((self.shared.store.as_ref()?, ticket.stored.as_deref()?))
     }
 
+    /// Ends the request with its usage; `None` keeps what is reserved. No ratio is learned.
     #[inline]
-    fn end(&mut self, usage: impl FnOnce(Charge) -> Option<TokenUsage>) {
+    pub(super) fn end(&mut self, usage: impl FnOnce(Charge) -> Option<TokenUsage>) {
         // Not moved out of its place, since it is large.
         if let Some(ticket) = &self.ticket {
             let mut quotas = self.shared.lock();
             let usage = usage(quotas.on_drop);
-            let now = quotas.settles_in_time().then(|| self.shared.now());
+            let now = quotas.settles_in_time().then(|| self.shared.clock.now());
             quotas.settle(ticket, usage, now);
             drop(quotas);
             #[cfg(feature = "redis")]
             if let Some((store, marks)) = self.in_store(ticket) {
                 store.settle(marks, usage);
             }
-            self.shared.tell();
+            self.shared.wait_queue.wake_head();
         }
         self.ticket = None;
     }

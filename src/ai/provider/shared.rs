@@ -12,7 +12,7 @@ use std::{
 #[cfg(feature = "redis")]
 use super::store::ProviderLink;
 use super::{
-    Provider, Reservation,
+    Provider, Reservation, Usage,
     ask::TokenRequest,
     quota::{QuotaTicket, Quotas},
 };
@@ -32,7 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub struct ProviderState {
     quotas: Mutex<Quotas>,
-    clock: Clock,
+    pub(super) clock: Clock,
+    /// Its head is woken after units were returned or a limit has changed.
     pub(super) wait_queue: Arc<WaitQueue>,
     /// If the limits are shared by several processes.
     #[cfg(feature = "redis")]
@@ -86,44 +87,42 @@ impl ProviderState {
         (quotas, self.clock.now())
     }
 
-    /// Wakes the head of the queue after units were returned or a limit has changed.
-    #[inline]
-    pub(super) fn tell(&self) {
-        self.wait_queue.wake_head();
-    }
-
     /// Applies `hear` to the quotas, wakes the queue, and logs the changed limits. The response
     /// reported the limits `told`.
     pub(super) fn learn(&self, told: &RateLimits, hear: impl FnOnce(&mut Quotas, u64)) {
-        // Evaluated before the lock is taken, since a subscriber may be slow.
+        // Not under the lock, since a subscriber may be slow.
         #[cfg(feature = "tracing")]
-        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
-        let (mut quotas, now) = self.quotas();
-        #[cfg(feature = "tracing")]
-        let before = is_logged.then(|| quotas.usage(now));
+        let before = tracing::enabled!(tracing::Level::DEBUG).then(|| self.usage());
+        let _ = told;
         #[cfg(feature = "redis")]
-        match &self.store {
-            Some(store) => store.learn(&mut quotas, told, now, hear),
-            None => hear(&mut quotas, now),
-        }
-        #[cfg(not(feature = "redis"))]
-        {
-            let _ = told;
-            hear(&mut quotas, now);
-        }
-        #[cfg(feature = "tracing")]
-        let change = before.map(|before| (before, quotas.usage(now)));
+        let hear = |quotas: &mut Quotas, now| match &self.store {
+            Some(store) => store.learn(quotas, told, now, hear),
+            None => hear(quotas, now),
+        };
+        let (mut quotas, now) = self.quotas();
+        hear(&mut quotas, now);
         drop(quotas);
-        self.tell();
+        self.wait_queue.wake_head();
         #[cfg(feature = "tracing")]
-        if let Some((before, after)) = change {
-            after.log_learned(&before);
+        if let Some(before) = before {
+            self.usage().log_learned(&before);
         }
     }
 
-    /// Reads the clock while the quotas are locked.
-    pub(super) fn now(&self) -> u64 {
-        self.clock.now()
+    /// Returns the usage of each limit as it is known here.
+    pub(super) fn usage(&self) -> Usage {
+        let (mut quotas, now) = self.quotas();
+        quotas.usage(now)
+    }
+
+    /// Changes the sum of what is queued.
+    fn change_queue(&self, change: impl FnOnce(&mut Quotas)) {
+        let mut quotas = self.lock();
+        change(&mut quotas);
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            store.count_queued(&quotas);
+        }
     }
 
     #[inline]
@@ -185,18 +184,11 @@ impl Limiter for Arc<ProviderState> {
     fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
         let priority = patience.priority;
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
-        place.inspect(|_| {
-            let mut quotas = self.lock();
-            quotas.join(ask.tokens, priority);
-            #[cfg(feature = "redis")]
-            if let Some(store) = &self.store {
-                store.count_queued(&quotas);
-            }
-        })
+        place.inspect(|_| self.change_queue(|quotas| quotas.join(ask.tokens, priority)))
     }
 
     fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
-        self.lock().count_refusal();
+        self.lock().refused += 1;
         None
     }
 
@@ -241,11 +233,6 @@ impl Limiter for Arc<ProviderState> {
     }
 
     fn left(&self, ask: &TokenRequest, priority: Priority) {
-        let mut quotas = self.lock();
-        quotas.leave(ask.tokens, priority);
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            store.count_queued(&quotas);
-        }
+        self.change_queue(|quotas| quotas.leave(ask.tokens, priority));
     }
 }

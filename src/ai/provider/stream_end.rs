@@ -4,12 +4,13 @@ use http::HeaderMap;
 use memchr::{memmem, memrchr};
 
 use crate::payload::{
-    error_body::{Diagnosis, Says, says},
+    error_body::Diagnosis,
+    in_band::{Says, says},
     json::Json,
 };
 
-/// More than any error has.
-const MOST: usize = 16 * 1024;
+/// More than twice as many bytes as any error has.
+const MOST: usize = 32 * 1024;
 
 /// The last events of a stream, from one on that may be an error, or its unfinished line.
 #[derive(Debug, Default)]
@@ -21,63 +22,34 @@ pub(super) struct StreamEnd {
 
 impl StreamEnd {
     /// Reads the next bytes. No whole line is kept of a stream in which the word is not found.
-    #[inline]
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        if self.text.is_empty() && !has_error(bytes) {
-            bytes = &bytes[last_line(bytes)..];
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.text
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(MOST / 2)..]);
+        if memmem::find(&self.text, b"error").is_none() {
+            let last_line = memrchr(b'\n', &self.text).map_or(0, |end| end + 1);
+            self.text.drain(..last_line);
         }
-        let bytes = &bytes[bytes.len().saturating_sub(MOST)..];
-        if bytes.is_empty() {
-            return;
-        }
-        if self.text.len() + bytes.len() > MOST {
-            self.text.drain(..last_line(&self.text));
-        }
-        if self.text.len() + bytes.len() > MOST {
-            self.text.clear();
-        }
-        self.text.extend_from_slice(bytes);
-        if !has_error(&self.text) {
-            self.text.drain(..last_line(&self.text));
+        // Rarely, and half of it at once.
+        if self.text.len() > MOST {
+            self.text.drain(..self.text.len() - MOST / 2);
         }
     }
 
     /// Returns the error with which the stream ended.
     pub(super) fn error(&self) -> Option<Diagnosis> {
-        if self.text.is_empty() {
-            return None;
-        }
         let text = String::from_utf8_lossy(&self.text);
-        let lines: Vec<_> = text.lines().collect();
-        let data = |number: &usize| {
-            let data = data(lines[*number])?;
-            data.starts_with('{').then(|| Json::lenient(data))
-        };
+        let mut lines = text.lines().rev();
         // Others than the last event, and `[DONE]`, were not the end.
-        let mut numbers = (0..lines.len()).rev();
-        let last = numbers.find(|number| data(number).is_some())?;
-        let is_named = last > 0 && lines[last - 1].replace(' ', "") == "event:error";
-        match says(data(&last)?, is_named) {
-            Says::Error => {
-                let error = lines[last].strip_prefix("data:")?;
-                Some(Diagnosis::late(error.as_bytes(), &HeaderMap::new()))
-            }
-            _ => None,
-        }
+        let data = lines.find_map(|line| {
+            let data = line.strip_prefix("data:")?.trim();
+            data.starts_with('{').then_some(data)
+        })?;
+        let is_named = lines
+            .next()
+            .is_some_and(|line| line.replace(' ', "") == "event:error");
+        let is_error = says(Json::lenient(data), is_named) == Says::Error;
+        is_error.then(|| Diagnosis::of(None, &HeaderMap::new(), data.as_bytes()))
     }
-}
-
-fn has_error(text: &[u8]) -> bool {
-    memmem::find(text, b"error").is_some()
-}
-
-/// Returns where the last line begins, which has not ended yet.
-fn last_line(text: &[u8]) -> usize {
-    memrchr(b'\n', text).map_or(0, |end| end + 1)
-}
-
-fn data(line: &str) -> Option<&str> {
-    line.strip_prefix("data:").map(str::trim)
 }
 
 #[cfg(test)]

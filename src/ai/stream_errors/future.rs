@@ -1,17 +1,32 @@
 //! The response future.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use http::{Response, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{StreamErrorLayer, body::ResponseBody, inspection::Inspection};
+use super::{
+    StreamErrorLayer,
+    body::ResponseBody,
+    stream::{Event, Format},
+};
 use crate::{
-    error::BoxError,
-    http::{IntoHttp, WithBody},
+    error::{BoxError, Outcome, Rejected},
+    http::{
+        IntoHttp, WithBody,
+        headers::{is_compressed, media_type},
+        peeked_body::{BodyPeek, ReadLimits, Step},
+    },
+    payload::{
+        error_body::{Diagnosis, ErrorReader, says_more},
+        in_band::Says,
+        sse::Events,
+    },
 };
 
 /// A response whose body may have been read in part.
@@ -30,6 +45,18 @@ pin_project! {
         // Set once there is a response to read.
         pub(super) inspection: Option<Box<Inspection<R::Body>>>,
     }
+}
+
+/// A response whose beginning is being read.
+pub(super) enum Inspection<B: Body> {
+    /// An error response.
+    Error(ErrorReader<B>),
+    /// A successful response that is read until it has content or an error.
+    Success {
+        response: Option<(Parts, BodyPeek<B>)>,
+        format: Format,
+        event: Event,
+    },
 }
 
 // ===== impl ResponseFuture =====
@@ -67,3 +94,140 @@ crate::macros::debug!(impl<F: std::fmt::Debug, R: IntoHttp> Debug for ResponseFu
     layer,
     ..
 });
+
+// ===== impl Inspection =====
+
+impl<B: Body> Inspection<B> {
+    /// Returns the response if there is nothing to read.
+    fn of(response: Response<B>, layer: StreamErrorLayer) -> Result<Self, Response<B>> {
+        let headers = response.headers();
+        let status = response.status();
+        // The outcome of an inner layer is kept, and a rejection by this crate has none.
+        let extensions = response.extensions();
+        let is_known =
+            extensions.get::<Outcome>().is_some() || extensions.get::<Rejected>().is_some();
+        if is_known || is_compressed(headers) {
+            return Err(response);
+        }
+        if says_more(status) {
+            return Ok(Self::Error(ErrorReader::new(response)));
+        }
+        let media_type = media_type(headers).unwrap_or_default();
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
+        let format = if is("text/event-stream") {
+            Format::Events(Events::new())
+        } else if is("application/x-ndjson") || is("application/json-seq") {
+            Format::Lines
+        } else if layer.json && is("application/json") {
+            Format::Object { has_begun: false }
+        } else {
+            return Err(response);
+        };
+        if !status.is_success() || response.body().is_end_stream() {
+            return Err(response);
+        }
+        let (parts, body) = response.into_parts();
+        let bounds = ReadLimits {
+            bytes: 64 * 1024,
+            frames: 256,
+            patience: layer.patience,
+        };
+        Ok(Self::Success {
+            response: Some((parts, BodyPeek::new(body, bounds))),
+            format,
+            event: Event::default(),
+        })
+    }
+
+    /// Returns the response with its whole body, once its outcome is known.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<ResponseBody<B>>, BoxError>>
+    where
+        B::Error: Into<BoxError>,
+    {
+        let response = match self {
+            Self::Error(reader) => {
+                ready!(reader.poll(cx));
+                let read = reader.finish();
+                read.map(|(response, diagnosis)| noted(response, diagnosis))
+            }
+            Self::Success {
+                response,
+                format,
+                event,
+            } => {
+                if let Some((_, opening)) = response {
+                    ready!(poll_event(opening, format, event, cx))?;
+                }
+                response.take().map(|(parts, opening)| {
+                    let response = Response::from_parts(parts, opening.into_body());
+                    if event.says != Says::Error {
+                        return response;
+                    }
+                    let diagnosis = Diagnosis::of(None, response.headers(), &event.data);
+                    noted(response, diagnosis)
+                })
+            }
+        };
+        let Some(response) = response else {
+            unreachable!("polled after it was done")
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Reads up to the first event that says anything, the end, or a limit.
+fn poll_event<B: Body>(
+    opening: &mut BodyPeek<B>,
+    format: &mut Format,
+    event: &mut Event,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), BoxError>>
+where
+    B::Error: Into<BoxError>,
+{
+    loop {
+        match ready!(opening.poll_step(cx)) {
+            Step::Frame => {
+                let is_whole = opening.newest(|bytes| format.feed(bytes, event));
+                // If bytes are missing, the rest would be misread.
+                if event.says == Says::Nothing && is_whole {
+                    continue;
+                }
+            }
+            Step::End if !opening.is_cut() => event.end_stream(|| opening.text()),
+            Step::End | Step::Enough => {}
+            Step::Failed => {
+                // The client has not received any part of the response, so this is equivalent to a
+                // connection error before the response. The error kind tells a retry so, whatever
+                // the type of the body's error.
+                if let Some(error) = opening.take_error() {
+                    let broken = io::Error::new(io::ErrorKind::UnexpectedEof, error);
+                    return Poll::Ready(Err(broken.into()));
+                }
+            }
+        }
+        return Poll::Ready(Ok(()));
+    }
+}
+
+/// Returns the response with the status of its error and the diagnosis as an extension.
+fn noted<B>(mut response: Response<B>, diagnosis: Diagnosis) -> Response<B> {
+    let (status, outcome) = (diagnosis.status, diagnosis.outcome);
+    if outcome != Outcome::ClientError || status != response.status() {
+        crate::telemetry::count!(STREAM_ERRORS, "outcome" => outcome.as_str());
+        crate::macros::event!(
+            target: "tower_throttle::stream_errors",
+            status = status.as_u16(),
+            ?outcome,
+            "detected an error response"
+        );
+    }
+    *response.status_mut() = status;
+    let extensions = response.extensions_mut();
+    if let Some(hint) = diagnosis.hint() {
+        extensions.insert(hint);
+    }
+    extensions.insert(outcome);
+    extensions.insert(diagnosis);
+    response
+}

@@ -170,7 +170,6 @@
 //! The response future may be dropped at any point. The held response is dropped with it.
 
 pub mod future;
-mod inspection;
 mod layer;
 mod service;
 mod stream;

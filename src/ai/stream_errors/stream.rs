@@ -3,7 +3,7 @@
 use memchr::memchr3;
 
 use crate::payload::{
-    error_body::{Says, says},
+    in_band::{Says, says},
     json,
     json::Json,
     sse::{Events, Sink},
@@ -12,12 +12,7 @@ use crate::payload::{
 /// Precedes each text of a JSON sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Incremental reader of a stream.
-pub(super) struct Stream {
-    format: Format,
-    event: Event,
-}
-
+/// How a stream is split into events.
 pub(super) enum Format {
     Events(Events),
     /// One JSON text per line.
@@ -29,69 +24,38 @@ pub(super) enum Format {
 }
 
 /// The current event, or the first one that is an error.
-struct Event {
+#[derive(Default)]
+pub(super) struct Event {
     name: Vec<u8>,
-    data: Vec<u8>,
+    /// The text of the error, if it is one.
+    pub(super) data: Vec<u8>,
     /// This or an earlier event had data.
     is_stream: bool,
-    says: Says,
+    /// What the stream contains so far.
+    pub(super) says: Says,
 }
 
-// ===== impl Stream =====
+// ===== impl Format =====
 
-impl Stream {
-    pub(super) const fn new(format: Format) -> Self {
-        Self {
-            format,
-            event: Event {
-                name: Vec::new(),
-                data: Vec::new(),
-                is_stream: false,
-                says: Says::Nothing,
-            },
-        }
-    }
-
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+impl Format {
+    /// Reads the next bytes, up to the end of the first event that says anything.
+    pub(super) fn feed(&mut self, bytes: &[u8], event: &mut Event) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.says() == Says::Nothing {
-            rest = match &mut self.format {
-                Format::Events(events) => events.feed_line(rest, &mut self.event),
-                Format::Lines => self.event.feed_line(rest),
-                Format::Object { has_begun } => {
+        while !rest.is_empty() && event.says == Says::Nothing {
+            rest = match self {
+                Self::Events(events) => events.feed_line(rest, event),
+                Self::Lines => event.feed_line(rest),
+                Self::Object { has_begun } => {
                     let first = rest.trim_ascii_start().first();
                     // An object, perhaps after a byte order mark.
                     if !*has_begun && first.is_some_and(|first| !b"{\xef".contains(first)) {
-                        self.event.says = Says::Content;
+                        event.says = Says::Content;
                     }
                     *has_begun |= first.is_some();
                     &[]
                 }
             };
         }
-    }
-
-    /// Returns what the stream contains so far.
-    pub(super) const fn says(&self) -> Says {
-        self.event.says
-    }
-
-    /// Returns what the whole stream contains, if it has ended without content or an error so far.
-    /// `text` returns all bytes.
-    pub(super) fn end(&mut self, text: impl FnOnce() -> Vec<u8>) -> Says {
-        // Some servers omit the line end after the last event.
-        self.event.end();
-        if !self.event.is_stream {
-            // An error that occurred before the server began the stream.
-            self.event.data = text();
-            self.event.says = said(&self.event.data, false);
-        }
-        self.says()
-    }
-
-    /// Returns the text of the error.
-    pub(super) fn error(&self) -> &[u8] {
-        &self.event.data
     }
 }
 
@@ -103,6 +67,18 @@ fn said(data: &[u8], is_error: bool) -> Says {
 // ===== impl Event =====
 
 impl Event {
+    /// Reads the whole stream, if it has ended without content or an error so far. `text` returns
+    /// all bytes.
+    pub(super) fn end_stream(&mut self, text: impl FnOnce() -> Vec<u8>) {
+        // Some servers omit the line end after the last event.
+        self.end();
+        if !self.is_stream {
+            // An error that occurred before the server began the stream.
+            self.data = text();
+            self.says = said(&self.data, false);
+        }
+    }
+
     /// Reads up to the end of the line or of the bytes, and returns the rest.
     fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr3(b'\n', b'\r', RECORD_SEPARATOR, bytes) else {

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use self::report::Report;
 use crate::{
     http::headers::{is_compressed, type_says},
-    payload::{error_body::error_in, json, json::Json, sse::BYTE_ORDER_MARK},
+    payload::{in_band::error_in, json, json::Json, sse::BYTE_ORDER_MARK},
 };
 
 /// Starts each text of a JSON sequence.

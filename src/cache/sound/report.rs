@@ -4,7 +4,7 @@ use std::iter;
 
 use serde_json::{Deserializer, value::RawValue};
 
-use crate::payload::{error_body::error_in, json::Json};
+use crate::payload::{in_band::error_in, is_one_of, json::Json};
 
 /// The `type` of an event that is followed by another one, if the response is complete.
 const BEGINNINGS: &str = "conversation.response.started|image_edit.partial_image|\
@@ -42,13 +42,12 @@ impl Report {
             let (kind, object) = (member("type"), member("object"));
             let (done, candidates) = (member("done"), member("candidates"));
             self.has_content |= !matches!(kind, "ping" | "keepalive");
-            let is_one_of = |kinds: &str| kinds.split('|').any(|known| known == kind);
-            self.begins |= is_one_of(BEGINNINGS)
+            self.begins |= is_one_of(kind, BEGINNINGS)
                 || matches!(object, "chat.completion.chunk" | "text_completion")
                 || done == "false"
                 || !candidates.is_empty();
             self.ends |=
-                is_one_of(ENDS) || done == "true" || candidates.contains("\"finishReason\"");
+                is_one_of(kind, ENDS) || done == "true" || candidates.contains("\"finishReason\"");
         }
         true
     }

@@ -4,10 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::DATE};
 
-use super::{codes, in_band::error_in, shapes};
+use super::{codes, shapes};
 use crate::{
     http::headers::{duration, is_compressed},
-    payload::{json, json::Json},
+    payload::{in_band::error_in, json, json::Json},
 };
 
 /// No error is longer.

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     body::ErrorBody,
     codes,
-    reason::{LimitError, ThrottleReason},
+    reason::{LimitError, ThrottleReason, line},
     shapes,
 };
 use crate::{
@@ -43,25 +43,23 @@ impl Diagnosis {
         Some(Hint::new(Some(wait), None))
     }
 
-    /// Diagnoses an error in an event, or in a response with a successful status.
-    pub(crate) fn late(text: &[u8], headers: &HeaderMap) -> Self {
-        Self::new(None, headers, &ErrorBody::read(text, headers))
-    }
-
-    /// Diagnoses an error response. The body may be empty, truncated, or not JSON.
-    pub(crate) fn in_time(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        Self::new(Some(status), headers, &ErrorBody::read(body, headers))
-    }
-
+    /// Diagnoses an error response; without a status an error in an event, or in a response with a
+    /// successful status. The body may be empty, truncated, or not JSON.
+    ///
     /// The first of these that says anything decides: codes and fields, the message, the status
     /// with the headers. Last, the wait tells the quota of a day from a limit that passes.
-    fn new(status: Option<StatusCode>, headers: &HeaderMap, error: &ErrorBody) -> Self {
+    pub(crate) fn of(
+        status: impl Into<Option<StatusCode>>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Self {
+        let error = &ErrorBody::read(body, headers);
         let limits = match RateLimits::from_headers(headers) {
             limits if limits.is_empty() => RateLimits::from_headers(&error.headers),
             limits => limits,
         };
         let hint = Hint::from_headers(headers).retry_after();
-        let status = status.or_else(|| error.status());
+        let status = status.into().or_else(|| error.status());
         let kind = Kind::of_body(status, error)
             .unwrap_or_else(|| Kind::of_status(status, error, hint, &limits));
         let wait = hint.or_else(|| kind.wait(error, &limits));
@@ -70,7 +68,12 @@ impl Diagnosis {
             status: status.unwrap_or_else(|| kind.status()),
             outcome: kind.outcome(),
             limit: match kind {
-                Kind::Limit(class) => Some(LimitError::new(class, wait, error)),
+                Kind::Limit(class) => Some(LimitError {
+                    class,
+                    retry_after: wait,
+                    code: error.codes.first().and_then(|code| line(code)),
+                    message: error.message.as_deref().and_then(line),
+                }),
                 Kind::Other(_) => None,
             },
         }
@@ -216,7 +219,7 @@ impl LimitError {
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let is_error = status.is_client_error() || status.is_server_error();
         is_error
-            .then(|| Diagnosis::in_time(status, headers, body))?
+            .then(|| Diagnosis::of(status, headers, body))?
             .limit
     }
 }

@@ -9,8 +9,10 @@ use http::{Response, StatusCode, response::Parts};
 use http_body::Body;
 
 use super::kind::Diagnosis;
-use crate::error::Outcome;
-use crate::http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step};
+use crate::{
+    error::Outcome,
+    http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step},
+};
 
 /// More than any provider sends.
 const BOUNDS: ReadLimits = ReadLimits {
@@ -22,6 +24,15 @@ const BOUNDS: ReadLimits = ReadLimits {
 /// An error response whose body is being read.
 pub(crate) struct ErrorReader<B: Body>(Option<(Parts, BodyPeek<B>)>);
 
+/// Returns `true` if the body of a response with this status may say more than the status.
+pub(crate) fn says_more(status: StatusCode) -> bool {
+    match Outcome::of_status(status) {
+        Outcome::Success => false,
+        Outcome::ClientError => matches!(status.as_u16(), 400 | 403 | 413 | 422),
+        _ => true,
+    }
+}
+
 /// Returns the diagnosis of an inner layer.
 fn known(parts: &Parts) -> Option<&Diagnosis> {
     let known = parts.extensions.get::<Diagnosis>();
@@ -31,15 +42,6 @@ fn known(parts: &Parts) -> Option<&Diagnosis> {
 // ===== impl ErrorReader =====
 
 impl<B: Body> ErrorReader<B> {
-    /// Returns `true` if the body of a response with this status may say more than the status.
-    pub(crate) fn is_of_use(status: StatusCode) -> bool {
-        match Outcome::of_status(status) {
-            Outcome::Success => false,
-            Outcome::ClientError => matches!(status.as_u16(), 400 | 403 | 413 | 422),
-            _ => true,
-        }
-    }
-
     pub(crate) fn new(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
         Self(Some((parts, BodyPeek::new(body, BOUNDS))))
@@ -60,7 +62,7 @@ impl<B: Body> ErrorReader<B> {
         let (parts, opening) = self.0.take()?;
         let diagnosis = known(&parts)
             .cloned()
-            .unwrap_or_else(|| Diagnosis::in_time(parts.status, &parts.headers, &opening.text()));
+            .unwrap_or_else(|| Diagnosis::of(parts.status, &parts.headers, &opening.text()));
         Some((Response::from_parts(parts, opening.into_body()), diagnosis))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::body::ErrorBody;
 use crate::error::Outcome;
 
 /// The kind of limit for which a provider rejected a request.
@@ -73,26 +72,9 @@ impl ThrottleReason {
     }
 }
 
-// ===== impl LimitError =====
-
-impl LimitError {
-    pub(super) fn new(
-        class: ThrottleReason,
-        retry_after: Option<Duration>,
-        error: &ErrorBody,
-    ) -> Self {
-        Self {
-            class,
-            retry_after,
-            code: error.codes.first().and_then(|code| line(code)),
-            message: error.message.as_deref().and_then(line),
-        }
-    }
-}
-
 /// Returns one line of at most 200 characters, for a log or a terminal: anybody may have written
 /// the text.
-fn line(text: &str) -> Option<Box<str>> {
+pub(super) fn line(text: &str) -> Option<Box<str>> {
     const MOST: usize = 200;
     let words = text.split(is_gap).filter(|word| !word.is_empty());
     let spaced = words.flat_map(|word| [" ", word]).flat_map(str::chars);

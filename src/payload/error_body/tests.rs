@@ -857,7 +857,7 @@ fn messages_are_read_by_their_shape() {
             if body.contains("raw") && *reason == Some(TooLarge) {
                 continue;
             }
-            let read = Diagnosis::in_time(status, &HeaderMap::new(), body.as_bytes());
+            let read = Diagnosis::of(status, &HeaderMap::new(), body.as_bytes());
             assert_eq!(read.outcome, *outcome, "{status} {body}");
             let limit = read.limit.as_ref();
             assert_eq!(limit.map(|limit| limit.class), *reason, "{status} {body}");
@@ -884,7 +884,7 @@ fn kind_and_reason_agree() {
                 "insufficient_quota",
             ] {
                 let body = format!(r#"{{"error":{{"type":"{code}","message":"{message}"}}}}"#);
-                let read = Diagnosis::in_time(status, &HeaderMap::new(), body.as_bytes());
+                let read = Diagnosis::of(status, &HeaderMap::new(), body.as_bytes());
                 let reason = read.limit.map(|limit| limit.class.outcome());
                 let is_limit = matches!(
                     read.outcome,
@@ -938,7 +938,7 @@ fn a_long_wait_is_the_quota_of_a_day() {
 #[test]
 fn errors_under_a_good_status() {
     let late = |body: &str| {
-        let read = Diagnosis::late(body.as_bytes(), &HeaderMap::new());
+        let read = Diagnosis::of(None, &HeaderMap::new(), body.as_bytes());
         (read.status.as_u16(), read.outcome)
     };
     for (body, expected) in [
@@ -997,9 +997,9 @@ proptest! {
             let told = told(status, &fields, body);
             prop_assert!(told.is_some() || status == 403 || status == 200);
             let status_code = StatusCode::from_u16(status).unwrap();
-            let known = Diagnosis::in_time(status_code, &HeaderMap::new(), body);
+            let known = Diagnosis::of(status_code, &HeaderMap::new(), body);
             prop_assert!(known.outcome != Outcome::Success || status == 200);
-            let late = Diagnosis::late(body, &HeaderMap::new()).status;
+            let late = Diagnosis::of(None, &HeaderMap::new(), body).status;
             prop_assert!(late.is_client_error() || late.is_server_error());
             for text in told.into_iter().flat_map(|told| [told.code, told.message]).flatten() {
                 prop_assert!(!text.is_empty() && text.chars().count() <= 200);

@@ -1,6 +1,8 @@
 //! Estimate without a tokenizer.
 
-use super::{Estimate, count::ContentCount, model, sketch::Sketch};
+use std::borrow::Cow;
+
+use super::{Estimate, count::ContentCount, learned::LONGEST_NAME, sketch::Sketch};
 use crate::{
     ai::tokens::Tokens,
     http::PeekBody,
@@ -171,7 +173,15 @@ impl<Request: PeekBody> Estimate<Request> for ByLength {
     }
 
     fn model(&self, request: &Request) -> Option<String> {
-        request.peek(model::of).flatten()
+        // Without parsing what follows it.
+        let name = |body: &[u8]| {
+            let text = json::text(body);
+            let mut members = Json::lenient(&text).members();
+            let (_, name) = members.find(|(name, _)| name.is("model"))?;
+            name.as_str().map(Cow::into_owned)
+        };
+        let name = request.peek(name).flatten();
+        name.filter(|name| name.len() <= LONGEST_NAME)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::limit::Decision;
 
 /// Requests in flight, with a limit that was configured, reported, or found from rejections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct RequestsInFlight {
     pub(super) count: u64,
     pub(super) limit: Option<u64>,
@@ -21,12 +21,10 @@ pub(super) struct RequestsInFlight {
 impl RequestsInFlight {
     pub(super) fn new(limit: Option<u64>) -> Self {
         Self {
-            count: 0,
             limit,
             given: limit,
-            probe: None,
-            lowered: None,
             floor: 1,
+            ..Self::default()
         }
     }
 
@@ -44,30 +42,20 @@ impl RequestsInFlight {
         }
     }
 
-    pub(super) fn start(&mut self) {
-        self.count += 1;
-    }
-
-    /// Raises a lowered limit towards the configured one when a request starts, if learning is off.
+    /// Starts a request, which raises a lowered limit by one if all of it is in use a period later,
+    /// up to a configured one.
     #[inline]
-    pub(super) fn recover(&mut self, period: u64, now: u64) {
-        if self.limit < self.given {
-            self.try_one_more(period, now);
-        }
-    }
-
-    /// Raises a lowered limit by one if all of it is in use a period later, up to a configured one.
-    fn try_one_more(&mut self, period: u64, now: u64) {
+    pub(super) fn start(&mut self, period: u64, now: u64) {
+        self.count += 1;
         let is_over = |lowered| now.saturating_sub(lowered) > period;
-        if !self.lowered.is_some_and(is_over) {
-            return;
-        }
-        let may_rise = |limit: &&mut u64| {
-            self.count >= **limit && self.given.is_none_or(|given| **limit < given)
-        };
-        if let Some(limit) = self.limit.as_mut().filter(may_rise) {
-            *limit += 1;
-            self.lowered = Some(now);
+        if self.lowered.is_some_and(is_over) {
+            let may_rise = |limit: &&mut u64| {
+                self.count >= **limit && self.given.is_none_or(|given| **limit < given)
+            };
+            if let Some(limit) = self.limit.as_mut().filter(may_rise) {
+                *limit += 1;
+                self.lowered = Some(now);
+            }
         }
     }
 
@@ -76,9 +64,8 @@ impl RequestsInFlight {
     }
 
     /// Handles a response.
-    pub(super) fn answered(&mut self, period: u64, now: u64) {
+    pub(super) fn answered(&mut self) {
         self.probe = self.probe.map(|probe| probe.saturating_mul(2));
-        self.try_one_more(period, now);
     }
 
     /// Handles a rejection for too many concurrent requests, of a request sent at `sent` that has

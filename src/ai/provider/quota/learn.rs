@@ -26,9 +26,8 @@ impl Quotas {
         }
         let marks = self.marks_of(ticket);
         self.hear(ticket, &marks, limits, now);
-        let period = nanos(self.provider.minute());
-        self.flight.answered(period, now);
-        self.feel_for_more(period, now);
+        self.flight.answered();
+        self.feel_for_more(nanos(self.provider.minute()), now);
     }
 
     /// Applies the limits in the headers of a response or a rejection.
@@ -39,7 +38,7 @@ impl Quotas {
         limits: &RateLimits,
         now: u64,
     ) {
-        if !self.learns {
+        if !self.learns || ticket.marks.is_none() {
             return;
         }
         for reported in limits.iter() {
@@ -100,8 +99,7 @@ impl Quotas {
             }
             ThrottleReason::Ramp => {
                 self.pause.begin(ticket.at, wait, now);
-                let until = now + self.pause.remaining(now);
-                self.pause.ease(until, RAMP, RAMP_GAP);
+                self.pause.ease(now, RAMP, RAMP_GAP);
             }
             // These are not about the remaining quota.
             ThrottleReason::QuotaExhausted
@@ -113,20 +111,16 @@ impl Quotas {
     /// Finds the limit that a report is about.
     pub(super) fn place(&self, reported: &Reported) -> Option<usize> {
         let period = self.period_of(reported);
-        let margin = nanos(self.provider.margin_or_default());
-        let of_period = |meter: &Meter| match period {
+        let is_meant = |meter: &Meter| {
             // With or without the margin.
-            Some(period) => meter.period.abs_diff(nanos(period)) <= margin,
-            None => true,
+            let is_of = |period| meter.period.abs_diff(nanos(period)) <= self.margin;
+            meter.dimension == reported.dimension && period.is_none_or(is_of)
         };
-        let candidates = self.meters.iter().enumerate();
-        candidates
-            .filter(|(_, meter)| meter.dimension == reported.dimension && of_period(meter))
-            .min_by_key(|(_, meter)| match reported.limit {
-                Some(limit) => meter.limit.abs_diff(limit),
-                None => 0,
-            })
-            .map(|(n, _)| n)
+        let distance = |meter: &Meter| reported.limit.map(|limit| meter.limit.abs_diff(limit));
+        let meters = self.meters.iter().enumerate();
+        let meant = meters.filter(|(_, meter)| is_meant(meter));
+        let nearest = meant.min_by_key(|(_, meter)| distance(meter));
+        nearest.map(|(n, _)| n)
     }
 
     /// Returns the reported period. A period of a minute becomes the configured one.

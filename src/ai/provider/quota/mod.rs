@@ -14,7 +14,6 @@ mod flight;
 mod learn;
 mod marks;
 mod meter;
-mod outlook;
 mod pause;
 mod queued;
 mod snapshot;
@@ -23,7 +22,6 @@ mod stored;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;
 mod ticket;
-#[cfg(feature = "metrics")]
 mod totals;
 
 #[cfg(feature = "redis")]
@@ -32,8 +30,6 @@ use std::{mem, time::Duration};
 
 #[cfg(feature = "redis")]
 pub(crate) use self::stored::StoredLimit;
-#[cfg(feature = "metrics")]
-use self::totals::TokenTotals;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
@@ -41,8 +37,9 @@ use self::{
     meter::Meter,
     pause::Pause,
     queued::QueuedTokens,
+    totals::TokenTotals,
 };
-pub(crate) use self::{outlook::WHOLE, ticket::QuotaTicket};
+pub(crate) use self::{queued::WHOLE, ticket::QuotaTicket};
 use super::{Charge, Counting, Provider, Shape, ThrottleReason};
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
@@ -77,7 +74,7 @@ pub(crate) struct Quotas {
     pub(crate) provider: Provider,
     pub(crate) on_drop: Charge,
     pub(crate) learns: bool,
-    refused: u64,
+    pub(crate) refused: u64,
     /// Requests that start within this time may arrive in another order.
     margin: u64,
     /// The limits that a store counts for several processes.
@@ -85,7 +82,6 @@ pub(crate) struct Quotas {
     stored: Arc<[StoredLimit]>,
     /// The requests of all processes that count, if a store knows.
     all_requests: Option<u64>,
-    #[cfg(feature = "metrics")]
     pub(crate) totals: TokenTotals,
 }
 
@@ -94,15 +90,10 @@ pub(crate) struct Quotas {
 impl Quotas {
     pub(crate) fn new(provider: &Provider, seed: u64, now: u64) -> Self {
         let counting = provider.accounting().counting();
-        let mut meters = Vec::with_capacity(MOST_METERS);
-        meters.extend(
-            provider
-                .specs()
-                .map(|spec| Meter::new(&spec, counting, false, now)),
-        );
+        let meter = |spec| Meter::new(&spec, counting, false, now);
         Self {
+            meters: provider.specs().map(meter).collect(),
             flight: RequestsInFlight::new(provider.concurrency()),
-            meters,
             felt: None,
             marks: Marks::default(),
             pause: Pause::new(seed),
@@ -117,7 +108,6 @@ impl Quotas {
             #[cfg(feature = "redis")]
             stored: Arc::default(),
             all_requests: None,
-            #[cfg(feature = "metrics")]
             totals: TokenTotals::default(),
         }
     }
@@ -142,7 +132,8 @@ impl Quotas {
             return Ok(self.admit(tokens, now, false));
         }
         self.fits(tokens)?;
-        Err(behind_others(decision, limit))
+        // Never zero: others may be ahead.
+        Err(decision.max(Decision::after(1)).rejection(limit, 0, 0))
     }
 
     /// Returns the rejection of a request that only waits for those ahead of its priority, unless
@@ -157,7 +148,7 @@ impl Quotas {
         let all = mem::replace(&mut self.queued, ahead);
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         self.queued = all;
-        Some(behind_others(decision, limit))
+        Some(decision.max(Decision::after(1)).rejection(limit, 0, 0))
     }
 
     /// Returns what those ahead of a priority ask for, unless all who wait are ahead of it.
@@ -178,18 +169,49 @@ impl Quotas {
         decision.or_reject(limit, 0, 0)
     }
 
+    /// Returns the expected wait behind `share` parts of [`WHOLE`] of the queue, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request never fits.
+    pub(crate) fn outlook(
+        &mut self,
+        tokens: Tokens,
+        share: u64,
+        now: u64,
+    ) -> Result<Option<Duration>, Rejected> {
+        self.fits(tokens)?;
+        Ok(self.due(tokens, now, Some(share)).0.wait())
+    }
+
+    /// Checks that the request fits into all limits at some time.
+    #[cold]
+    pub(crate) fn fits(&self, tokens: Tokens) -> Result<(), Rejected> {
+        let never = |dimension, cost, capacity| {
+            Err(Rejected::never(LimitKind::Quota(dimension), cost, capacity))
+        };
+        if self.flight.limit == Some(0) {
+            return never(Dimension::Concurrency, 1, 0);
+        }
+        for meter in self.meters.iter().filter(|meter| !meter.is_stored) {
+            let cost = meter.cost(tokens);
+            if meter.exceeds_capacity(cost) {
+                return never(meter.dimension, cost, meter.capacity());
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn join(&mut self, tokens: Tokens, priority: Priority) {
-        self.queued.join(tokens);
-        self.lanes[priority.lane()].join(tokens);
+        for queued in [&mut self.queued, &mut self.lanes[priority.lane()]] {
+            queued.change(u64::wrapping_add, 1, tokens);
+        }
     }
 
     pub(crate) fn leave(&mut self, tokens: Tokens, priority: Priority) {
-        self.queued.leave(tokens);
-        self.lanes[priority.lane()].leave(tokens);
-    }
-
-    pub(crate) fn count_refusal(&mut self) {
-        self.refused += 1;
+        for queued in [&mut self.queued, &mut self.lanes[priority.lane()]] {
+            queued.change(u64::wrapping_sub, 1, tokens);
+        }
     }
 
     /// Returns `true` if [`settle`](Self::settle) needs the time.
@@ -205,9 +227,7 @@ impl Quotas {
         usage: Option<TokenUsage>,
         now: Option<u64>,
     ) {
-        #[cfg(feature = "metrics")]
-        self.totals.settle(ticket.tokens, usage);
-        self.end(ticket);
+        self.end(ticket, usage);
         let accounting = self.provider.accounting();
         for (meter, cost) in ticket.of(&mut self.meters) {
             if let Some(now) = now {
@@ -220,10 +240,7 @@ impl Quotas {
 
     /// Ends a request that was never sent.
     pub(crate) fn refund(&mut self, ticket: &QuotaTicket) {
-        #[cfg(feature = "metrics")]
-        self.totals
-            .settle(ticket.tokens, Some(TokenUsage::default()));
-        self.end(ticket);
+        self.end(ticket, Some(TokenUsage::default()));
         for (meter, cost) in ticket.of(&mut self.meters) {
             meter.refund(ticket.at, cost);
         }
@@ -240,10 +257,7 @@ impl Quotas {
         now: u64,
     ) {
         let mut marks = self.marks_of(ticket);
-        #[cfg(feature = "metrics")]
-        self.totals
-            .settle(ticket.tokens, Some(TokenUsage::default()));
-        self.end(ticket);
+        self.end(ticket, Some(TokenUsage::default()));
         let felt = self.felt_place();
         for (n, (meter, cost)) in ticket.of(&mut self.meters).enumerate() {
             // Without a report, the request counts: some providers count it.
@@ -256,9 +270,10 @@ impl Quotas {
         self.heed(ticket, class, wait, told, now);
     }
 
-    /// Ends a request in flight. Its marks are gone.
+    /// Ends a request in flight with its usage; `None` if it is not known. Its marks are gone.
     #[inline]
-    fn end(&mut self, ticket: &QuotaTicket) {
+    fn end(&mut self, ticket: &QuotaTicket, usage: Option<TokenUsage>) {
+        self.totals.settle(ticket.tokens, usage);
         self.flight.end();
         if let Some(place) = ticket.marks {
             self.marks.leave(place);
@@ -313,12 +328,8 @@ impl Quotas {
                 marks[n] = meter.mark(counted, self.margin, now);
             }
         }
-        #[cfg(feature = "metrics")]
         self.totals.reserve(tokens);
-        self.flight.start();
-        if !self.learns {
-            self.flight.recover(nanos(self.provider.minute()), now);
-        }
+        self.flight.start(nanos(self.provider.minute()), now);
         self.pause.started(self.queued.requests, now);
         QuotaTicket {
             at: now,
@@ -329,10 +340,4 @@ impl Quotas {
             stored: None,
         }
     }
-}
-
-/// Returns the rejection of a request behind others, so that its wait is not zero.
-fn behind_others(decision: Decision, limit: LimitKind) -> Rejected {
-    let wait = decision.max(Decision::after(1)).wait();
-    Rejected::too_long(limit, Duration::ZERO, wait)
 }

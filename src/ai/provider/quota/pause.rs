@@ -18,7 +18,7 @@ const LEAST_SPREAD: u64 = 100_000_000;
 const MOST_SPREAD: u64 = 2_000_000_000;
 
 /// The current pause and the restart after it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct Pause {
     /// When the current pause began. Rejections of requests sent before then belong to it.
     began: Option<u64>,
@@ -36,8 +36,9 @@ pub(crate) struct Pause {
 }
 
 /// Whether a pause was cut short, so that one request has to probe whether it is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Asks {
+    #[default]
     No,
     /// The next request that starts is the probe.
     Next,
@@ -51,15 +52,8 @@ impl Pause {
     /// `seed` lets two processes end their pauses at different instants.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            began: None,
-            until: 0,
-            guesses: 0,
-            spread_until: 0,
-            gap: 0,
-            next: 0,
-            asks: Asks::No,
-            begun: None,
             random: seed | 1,
+            ..Self::default()
         }
     }
 
@@ -136,17 +130,13 @@ impl Pause {
     }
 
     fn wait(&mut self, wait: u64, is_cut: bool, now: u64) {
-        let until = now
-            .saturating_add(wait)
-            .saturating_add(self.chance(wait / 10));
+        let jitter = self.chance(wait / 10);
+        let until = now.saturating_add(wait).saturating_add(jitter);
         if until > self.until {
             let spread = (wait / 2).clamp(LEAST_SPREAD, MOST_SPREAD);
             self.ease(until, spread, 0);
-            self.asks = match self.asks {
-                Asks::Next => Asks::Next,
-                _ if is_cut => Asks::Next,
-                _ => Asks::No,
-            };
+            let has_to_ask = is_cut || self.asks == Asks::Next;
+            self.asks = if has_to_ask { Asks::Next } else { Asks::No };
         }
     }
 

@@ -1,10 +1,12 @@
 //! The tokens of the queued requests.
 
-use super::WHOLE;
 use crate::{
     ai::{provider::Accounting, tokens::Tokens},
     http::Dimension,
 };
+
+/// The whole queue, in parts.
+pub(crate) const WHOLE: u64 = 1 << 16;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct QueuedTokens {
@@ -19,25 +21,17 @@ impl QueuedTokens {
     pub(super) fn sum(lanes: &[Self]) -> Self {
         let mut sum = Self::default();
         for lane in lanes {
-            sum.requests = sum.requests.wrapping_add(lane.requests);
-            sum.tokens.input = sum.tokens.input.wrapping_add(lane.tokens.input);
-            sum.tokens.output = sum.tokens.output.wrapping_add(lane.tokens.output);
+            sum.change(u64::wrapping_add, lane.requests, lane.tokens);
         }
         sum
     }
 
-    // Wrapping: each request leaves with the tokens that it joined with.
-
-    pub(super) fn join(&mut self, tokens: Tokens) {
-        self.requests = self.requests.wrapping_add(1);
-        self.tokens.input = self.tokens.input.wrapping_add(tokens.input);
-        self.tokens.output = self.tokens.output.wrapping_add(tokens.output);
-    }
-
-    pub(super) fn leave(&mut self, tokens: Tokens) {
-        self.requests = self.requests.wrapping_sub(1);
-        self.tokens.input = self.tokens.input.wrapping_sub(tokens.input);
-        self.tokens.output = self.tokens.output.wrapping_sub(tokens.output);
+    /// Adds or subtracts requests and their tokens. Wrapping: each request leaves with the tokens
+    /// that it joined with.
+    pub(super) fn change(&mut self, by: fn(u64, u64) -> u64, requests: u64, tokens: Tokens) {
+        self.requests = by(self.requests, requests);
+        self.tokens.input = by(self.tokens.input, tokens.input);
+        self.tokens.output = by(self.tokens.output, tokens.output);
     }
 
     /// Returns `share` parts of [`WHOLE`] of the queued units of `dimension`, rounded up.

@@ -1,6 +1,6 @@
 //! Detects errors in successful responses: in an event of a stream or in a body.
 
-use crate::payload::json::Json;
+use crate::payload::{is_one_of, json::Json};
 
 /// The places of an error in a text, apart from the top level.
 const PLACES: &str = "*|response|delta|choices/*|candidates/*|*/candidates/*";
@@ -22,9 +22,10 @@ const FINISHED: &str = "stop|stop_sequence|end_turn|complete|eos|eos_token|load|
     recitation|image_recitation|language|blocklist|prohibited_content|image_prohibited_content|\
     spii";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Says {
     /// The response begins or goes on, without content.
+    #[default]
     Nothing,
     /// Content, or anything unknown.
     Content,
@@ -68,7 +69,7 @@ fn is_failed(value: Json<'_>) -> bool {
     let is_marked = value.members().any(|(name, member)| {
         let is_code = |code: Json<'_>| !is_blank(code) && code.text() != "0";
         match &*name.as_str().unwrap_or_default() {
-            "type" => FAILED.split('|').any(|failed| member.is(failed)),
+            "type" => member.as_str().is_some_and(|name| is_one_of(&name, FAILED)),
             "object" => member.is("error"),
             "success" => member.text() == "false",
             "error_code" => is_code(member),
@@ -85,12 +86,8 @@ fn is_failed(value: Json<'_>) -> bool {
 }
 
 fn is_finished(reason: Json<'_>) -> bool {
-    let is_known = |text: &str| {
-        FINISHED
-            .split('|')
-            .any(|known| text.eq_ignore_ascii_case(known))
-    };
-    is_blank(reason) || reason.as_str().is_some_and(|text| is_known(&text))
+    let name = reason.as_str().map(|text| text.to_ascii_lowercase());
+    is_blank(reason) || name.is_some_and(|name| is_one_of(&name, FINISHED))
 }
 
 fn is(value: Json<'_>, name: &str, text: &str) -> bool {
@@ -157,7 +154,7 @@ fn is_silent(root: Json<'_>) -> bool {
             "content_block_delta" | "content-start" => "delta",
             "response.content_part.added" | "response.reasoning_summary_part.added" => "part",
             "response.output_item.added" if is_item => "item/content|item/summary",
-            name => return BEGINNINGS.split('|').any(|known| known == name),
+            name => return is_one_of(name, BEGINNINGS),
         },
     )
 }
