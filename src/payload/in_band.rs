@@ -22,6 +22,9 @@ const FINISHED: &str = "stop|stop_sequence|end_turn|complete|eos|eos_token|load|
     recitation|image_recitation|language|blocklist|prohibited_content|image_prohibited_content|\
     spii";
 
+/// The `object` of an error or a response.
+const OBJECTS: &str = "error|response|chat.completion|chat.completion.chunk|text_completion";
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Says {
     /// The response begins or goes on, without content.
@@ -124,17 +127,13 @@ fn is_hollow(value: Json<'_>) -> bool {
 /// Returns `true` if it reports the failure of another operation: a job, one request of a batch, a
 /// procedure call.
 fn is_report(root: Json<'_>) -> bool {
-    let object = root.get("object").and_then(Json::as_str);
+    let text = |name| root.get(name).and_then(Json::as_str);
     let has = |name| root.get(name).is_some();
-    let is_other = match object.as_deref().unwrap_or_default() {
-        "" => {
-            let status = root.get("status").and_then(Json::as_str);
-            status.is_some_and(|status| status != "error") || has("done")
+    let is_other = match text("object").unwrap_or_default() {
+        object if object.is_empty() => {
+            has("done") || text("status").is_some_and(|status| status != "error")
         }
-        "error" | "response" | "chat.completion" | "chat.completion.chunk" | "text_completion" => {
-            false
-        }
-        _ => true,
+        object => !is_one_of(&object, OBJECTS),
     };
     is_other || has("custom_id") || has("jsonrpc")
 }

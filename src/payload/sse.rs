@@ -7,7 +7,7 @@ use memchr::memchr2;
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Finds the fields and the ends of events. Does not store their bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Events {
     line: SseLine,
     /// The current event has had data.
@@ -33,9 +33,10 @@ pub(crate) trait Sink {
 }
 
 /// The state within the current line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum SseLine {
     /// The beginning of the first line, in which a byte order mark may come first.
+    #[default]
     First,
     Start,
     /// The number of bytes of a field's name and its colon, or of the byte order mark.
@@ -53,14 +54,6 @@ const EVENT: &[u8] = b"event:";
 // ===== impl Events =====
 
 impl Events {
-    pub(crate) const fn new() -> Self {
-        Self {
-            line: SseLine::First,
-            begun: false,
-            after_return: false,
-        }
-    }
-
     /// Reads up to the end of the line or of the bytes, and returns the rest.
     pub(crate) fn feed_line<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let bytes = self.skip_feed(bytes);
@@ -76,14 +69,10 @@ impl Events {
 
     /// Returns `bytes` without the second half of a line end.
     pub(crate) fn skip_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        match bytes {
-            [b'\n', rest @ ..] if mem::take(&mut self.after_return) => rest,
-            [] => bytes,
-            _ => {
-                self.after_return = false;
-                bytes
-            }
+        if bytes.is_empty() || !mem::take(&mut self.after_return) {
+            return bytes;
         }
+        bytes.strip_prefix(b"\n").unwrap_or(bytes)
     }
 
     /// Returns `true` if no relevant part of an event has been read yet.
@@ -184,7 +173,7 @@ mod tests {
         ];
         for size in 1..stream.len() {
             let mut taken = Taken::default();
-            let mut events = Events::new();
+            let mut events = Events::default();
             for piece in stream.as_bytes().chunks(size) {
                 let mut rest = piece;
                 while !rest.is_empty() {

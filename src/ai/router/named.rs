@@ -15,9 +15,8 @@ pub(super) fn model(body: &[u8]) -> Option<String> {
 /// object.
 pub(super) fn with_model(body: &[u8], model: &str) -> Option<Vec<u8>> {
     let object = Json::parse(body)?;
-    let members = object.members().filter(|(name, _)| name.is("model"));
     // Replace every duplicate, since parsers differ in which one counts.
-    let values: Vec<_> = members.map(|(_, value)| value).collect();
+    let values: Vec<_> = object.all("model").collect();
     if values.is_empty() {
         return object.with_member(body, "model", model);
     }

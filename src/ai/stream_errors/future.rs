@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Response, response::Parts};
+use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -53,7 +53,7 @@ pub(super) enum Inspection<B: Body> {
     Error(ErrorReader<B>),
     /// A successful response that is read until it has content or an error.
     Success {
-        response: Option<(Parts, BodyPeek<B>)>,
+        response: Option<Response<BodyPeek<B>>>,
         format: Format,
         event: Event,
     },
@@ -115,7 +115,7 @@ impl<B: Body> Inspection<B> {
         let media_type = media_type(headers).unwrap_or_default();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         let format = if is("text/event-stream") {
-            Format::Events(Events::new())
+            Format::Events(Events::default())
         } else if is("application/x-ndjson") || is("application/json-seq") {
             Format::Lines
         } else if layer.json && is("application/json") {
@@ -126,14 +126,13 @@ impl<B: Body> Inspection<B> {
         if !status.is_success() || response.body().is_end_stream() {
             return Err(response);
         }
-        let (parts, body) = response.into_parts();
         let bounds = ReadLimits {
             bytes: 64 * 1024,
             frames: 256,
             patience: layer.patience,
         };
         Ok(Self::Success {
-            response: Some((parts, BodyPeek::new(body, bounds))),
+            response: Some(response.map(|body| BodyPeek::new(body, bounds))),
             format,
             event: Event::default(),
         })
@@ -155,11 +154,11 @@ impl<B: Body> Inspection<B> {
                 format,
                 event,
             } => {
-                if let Some((_, opening)) = response {
-                    ready!(poll_event(opening, format, event, cx))?;
+                if let Some(response) = response {
+                    ready!(poll_event(response.body_mut(), format, event, cx))?;
                 }
-                response.take().map(|(parts, opening)| {
-                    let response = Response::from_parts(parts, opening.into_body());
+                response.take().map(|response| {
+                    let response = response.map(BodyPeek::into_body);
                     if event.says != Says::Error {
                         return response;
                     }

@@ -61,27 +61,10 @@ const NAMES: [&str; UsageField::Total as usize + 1] = [
 impl UsageFields {
     /// Reads a usage object. A field that a later report omits keeps its value.
     pub(super) fn read(&mut self, usage: Json<'_>) {
-        for (name, value) in usage.members() {
-            let name = name.as_str().unwrap_or_default();
-            self.set((&name, ""), value);
-            for (detail, value) in value.members() {
-                let detail = detail.as_str().unwrap_or_default();
-                self.set((&name, &detail), value);
-            }
-        }
-    }
-
-    /// Accepts digits, of which those after a point are zero, and saturates. A sign, another
-    /// fraction or an exponent is no token count.
-    fn set(&mut self, name: (&str, &str), value: Json<'_>) {
-        let is_name = |known: &str| known.split_once('/').unwrap_or((known, "")) == name;
-        let mut fields = NAMES.iter();
-        let field = fields.position(|names| names.split('|').any(is_name));
-        let number = value.text().trim_end_matches('0');
-        let digits = number.strip_suffix('.').unwrap_or(value.text());
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if let (Some(field), true) = (field, is_number) {
-            self.0[field] = Some(digits.parse().unwrap_or(u64::MAX));
+        for (field, names) in self.0.iter_mut().zip(NAMES) {
+            let value = |path: &str| path.split('/').try_fold(usage, Json::get);
+            let counts = names.split('|').filter_map(|path| count(value(path)?));
+            *field = counts.last().or(*field);
         }
     }
 
@@ -150,6 +133,15 @@ impl UsageFields {
     fn get(&self, field: UsageField) -> Option<u64> {
         self.0[field as usize]
     }
+}
+
+/// Accepts digits, of which those after a point are zero, and saturates. A sign, another fraction or
+/// an exponent is no token count.
+fn count(value: Json<'_>) -> Option<u64> {
+    let number = value.text().trim_end_matches('0');
+    let digits = number.strip_suffix('.').unwrap_or(value.text());
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl UsageReader {
             || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"));
         (is_readable && !is_compressed(headers)).then(|| Self {
             scanner: Scanner::default(),
-            events: is_events.then(Events::new),
+            events: is_events.then(Events::default),
         })
     }
 

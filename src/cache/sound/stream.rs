@@ -26,7 +26,7 @@ pub(super) fn is_one(body: &[u8]) -> bool {
 /// stream that ends within a line is truncated.
 pub(super) fn is_sound(body: &[u8]) -> bool {
     let is_cut = !(body.ends_with(b"\n") || body.ends_with(b"\r") || body.ends_with(DONE));
-    let mut events = Events::new();
+    let mut events = Events::default();
     let mut stream = StreamReport::default();
     let mut rest = body;
     while !rest.is_empty() {

@@ -218,8 +218,7 @@ impl LimitError {
     /// The body may be empty, truncated, or not JSON. A compressed body counts as empty.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let is_error = status.is_client_error() || status.is_server_error();
-        is_error
-            .then(|| Diagnosis::of(status, headers, body))?
-            .limit
+        let diagnosis = is_error.then(|| Diagnosis::of(status, headers, body));
+        diagnosis?.limit
     }
 }

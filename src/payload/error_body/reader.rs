@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode, response::Parts};
+use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::kind::Diagnosis;
@@ -22,7 +22,7 @@ const BOUNDS: ReadLimits = ReadLimits {
 };
 
 /// An error response whose body is being read.
-pub(crate) struct ErrorReader<B: Body>(Option<(Parts, BodyPeek<B>)>);
+pub(crate) struct ErrorReader<B: Body>(Option<Response<BodyPeek<B>>>);
 
 /// Returns `true` if the body of a response with this status may say more than the status.
 pub(crate) fn says_more(status: StatusCode) -> bool {
@@ -34,24 +34,23 @@ pub(crate) fn says_more(status: StatusCode) -> bool {
 }
 
 /// Returns the diagnosis of an inner layer.
-fn known(parts: &Parts) -> Option<&Diagnosis> {
-    let known = parts.extensions.get::<Diagnosis>();
-    known.filter(|known| known.status == parts.status)
+fn known<B>(response: &Response<B>) -> Option<&Diagnosis> {
+    let known = response.extensions().get::<Diagnosis>();
+    known.filter(|known| known.status == response.status())
 }
 
 // ===== impl ErrorReader =====
 
 impl<B: Body> ErrorReader<B> {
     pub(crate) fn new(response: Response<B>) -> Self {
-        let (parts, body) = response.into_parts();
-        Self(Some((parts, BodyPeek::new(body, BOUNDS))))
+        Self(Some(response.map(|body| BodyPeek::new(body, BOUNDS))))
     }
 
     /// Ready once enough was read.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some((parts, opening)) = &mut self.0 {
-            let is_known = known(parts).is_some();
-            while !is_known && ready!(opening.poll_step(cx)) == Step::Frame {}
+        if let Some(response) = &mut self.0 {
+            let is_known = known(response).is_some();
+            while !is_known && ready!(response.body_mut().poll_step(cx)) == Step::Frame {}
         }
         Poll::Ready(())
     }
@@ -59,10 +58,11 @@ impl<B: Body> ErrorReader<B> {
     /// Returns the unchanged response and the diagnosis of what was read. Returns `None` if called
     /// again.
     pub(crate) fn finish(&mut self) -> Option<(Response<PeekedBody<B>>, Diagnosis)> {
-        let (parts, opening) = self.0.take()?;
-        let diagnosis = known(&parts)
-            .cloned()
-            .unwrap_or_else(|| Diagnosis::of(parts.status, &parts.headers, &opening.text()));
-        Some((Response::from_parts(parts, opening.into_body()), diagnosis))
+        let response = self.0.take()?;
+        let diagnosis = known(&response).cloned().unwrap_or_else(|| {
+            let text = response.body().text();
+            Diagnosis::of(response.status(), response.headers(), &text)
+        });
+        Some((response.map(BodyPeek::into_body), diagnosis))
     }
 }

@@ -23,12 +23,6 @@ pub(crate) struct Json<'a> {
     start: usize,
 }
 
-/// The values in an array, or alternately the names and values in an object.
-struct Parts<'a> {
-    rest: &'a str,
-    start: usize,
-}
-
 /// Returns a body as text, without a byte order mark. Invalid UTF-8 is replaced.
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body))
@@ -65,8 +59,8 @@ impl<'a> Json<'a> {
 
     /// Returns the first value in a text, which may be truncated or malformed.
     pub(crate) fn lenient(text: &'a str) -> Self {
-        let start = 0;
-        Parts { rest: text, start }.next().unwrap_or_default()
+        let first = Self { text, start: 0 }.split_first();
+        first.map_or_else(Self::default, |(value, _)| value)
     }
 
     /// Returns the value as text.
@@ -130,8 +124,13 @@ impl<'a> Json<'a> {
 
     /// Returns the member of that name; the last one if there are several.
     pub(crate) fn get(self, name: &str) -> Option<Self> {
-        let named = self.members().filter(|(key, _)| key.is(name));
-        named.last().map(|(_, value)| value)
+        self.all(name).last()
+    }
+
+    /// Returns all members of that name.
+    pub(crate) fn all(self, name: &str) -> impl Iterator<Item = Self> {
+        let named = self.members().filter(move |(key, _)| key.is(name));
+        named.map(|(_, value)| value)
     }
 
     /// Returns the values at a path such as `choices/*/delta`, in which `*` is each element of an
@@ -177,34 +176,34 @@ impl<'a> Json<'a> {
         splice(body, inside..inside, &format!("\"{name}\":{value}{comma}"))
     }
 
-    fn parts(self, bracket: char) -> Parts<'a> {
-        Parts {
-            rest: self.text.strip_prefix(bracket).unwrap_or_default(),
-            start: self.start + 1,
-        }
+    /// Returns the values in an array, or alternately the names and values in an object.
+    fn parts(self, bracket: char) -> impl Iterator<Item = Self> {
+        let text = self.text.strip_prefix(bracket).unwrap_or_default();
+        let start = self.start + 1;
+        let mut rest = Self { text, start };
+        std::iter::from_fn(move || {
+            let (value, after) = rest.split_first()?;
+            rest = after;
+            Some(value)
+        })
     }
-}
 
-// ===== impl Parts =====
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = Json<'a>;
-
-    fn next(&mut self) -> Option<Json<'a>> {
+    /// Returns the first value of this text, and what follows it.
+    fn split_first(self) -> Option<(Self, Self)> {
         let is_between = |c: char| matches!(c, ',' | ':') || SPACE.contains(&c);
-        let text = self.rest.trim_start_matches(is_between);
-        let start = self.start + self.rest.len() - text.len();
+        let text = self.text.trim_start_matches(is_between);
+        let start = self.start + self.text.len() - text.len();
         let end = match text.bytes().next()? {
             b'}' | b']' => return None,
             b'{' | b'[' => Skip::default().end(text.as_bytes()).unwrap_or(text.len()),
             _ => token(text),
         };
         let (text, rest) = text.split_at(end);
-        *self = Self {
-            rest,
+        let rest = Self {
+            text: rest,
             start: start + end,
         };
-        Some(Json { text, start })
+        Some((Self { text, start }, rest))
     }
 }
 

@@ -176,8 +176,7 @@ impl<Request: PeekBody> Estimate<Request> for ByLength {
         // Without parsing what follows it.
         let name = |body: &[u8]| {
             let text = json::text(body);
-            let mut members = Json::lenient(&text).members();
-            let (_, name) = members.find(|(name, _)| name.is("model"))?;
+            let name = Json::lenient(&text).all("model").next()?;
             name.as_str().map(Cow::into_owned)
         };
         let name = request.peek(name).flatten();

@@ -42,11 +42,14 @@ impl RequestsInFlight {
         }
     }
 
-    /// Starts a request, which raises a lowered limit by one if all of it is in use a period later,
-    /// up to a configured one.
     #[inline]
     pub(super) fn start(&mut self, period: u64, now: u64) {
         self.count += 1;
+        self.try_one_more(period, now);
+    }
+
+    /// Raises a lowered limit by one if all of it is in use a period later, up to a configured one.
+    fn try_one_more(&mut self, period: u64, now: u64) {
         let is_over = |lowered| now.saturating_sub(lowered) > period;
         if self.lowered.is_some_and(is_over) {
             let may_rise = |limit: &&mut u64| {
@@ -64,8 +67,9 @@ impl RequestsInFlight {
     }
 
     /// Handles a response.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn answered(&mut self, period: u64, now: u64) {
         self.probe = self.probe.map(|probe| probe.saturating_mul(2));
+        self.try_one_more(period, now);
     }
 
     /// Handles a rejection for too many concurrent requests, of a request sent at `sent` that has

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    MOST_METERS, QuotaTicket, Quotas, Spec,
-    meter::{Mark, Meter},
-};
+use super::{MOST_METERS, QuotaTicket, Quotas, RequestMarks, Spec, meter::Meter};
 use crate::{
     ai::provider::{Shape, ThrottleReason},
     http::{Dimension, RateLimits, Reported, headers::rate_limit::limits::DAY},
@@ -26,15 +23,16 @@ impl Quotas {
         }
         let marks = self.marks_of(ticket);
         self.hear(ticket, &marks, limits, now);
-        self.flight.answered();
-        self.feel_for_more(nanos(self.provider.minute()), now);
+        let period = nanos(self.provider.minute());
+        self.flight.answered(period, now);
+        self.feel_for_more(period, now);
     }
 
     /// Applies the limits in the headers of a response or a rejection.
     pub(super) fn hear(
         &mut self,
         ticket: &QuotaTicket,
-        marks: &[Mark; MOST_METERS],
+        marks: &RequestMarks,
         limits: &RateLimits,
         now: u64,
     ) {

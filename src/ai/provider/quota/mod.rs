@@ -12,7 +12,6 @@ mod bucket;
 mod feel;
 mod flight;
 mod learn;
-mod marks;
 mod meter;
 mod pause;
 mod queued;
@@ -33,8 +32,7 @@ pub(crate) use self::stored::StoredLimit;
 use self::{
     feel::Felt,
     flight::RequestsInFlight,
-    marks::{Marks, RequestMarks},
-    meter::Meter,
+    meter::{Mark, Meter},
     pause::Pause,
     queued::QueuedTokens,
     totals::TokenTotals,
@@ -51,6 +49,9 @@ use crate::{
 /// The largest number of limits.
 const MOST_METERS: usize = RateLimits::MOST;
 
+/// The mark of each limit for the response of a request.
+type RequestMarks = [Mark; MOST_METERS];
+
 /// The settings of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Spec {
@@ -65,7 +66,11 @@ pub(crate) struct Quotas {
     meters: Vec<Meter>,
     felt: Option<Felt>,
     flight: RequestsInFlight,
-    marks: Marks,
+    /// The marks of the requests in flight. They are not in the tickets, so that those are small: a
+    /// ticket moves several times. A place is used again, so nothing is allocated unless more
+    /// requests are in flight than ever before.
+    marks: Vec<RequestMarks>,
+    free_marks: Vec<usize>,
     pub(crate) pause: Pause,
     /// The tokens of all queued requests.
     pub(crate) queued: QueuedTokens,
@@ -95,7 +100,8 @@ impl Quotas {
             meters: provider.specs().map(meter).collect(),
             flight: RequestsInFlight::new(provider.concurrency()),
             felt: None,
-            marks: Marks::default(),
+            marks: Vec::new(),
+            free_marks: Vec::new(),
             pause: Pause::new(seed),
             queued: QueuedTokens::default(),
             lanes: Default::default(),
@@ -275,14 +281,12 @@ impl Quotas {
     fn end(&mut self, ticket: &QuotaTicket, usage: Option<TokenUsage>) {
         self.totals.settle(ticket.tokens, usage);
         self.flight.end();
-        if let Some(place) = ticket.marks {
-            self.marks.leave(place);
-        }
+        self.free_marks.extend(ticket.marks);
     }
 
     /// Returns the marks of a request in flight.
-    fn marks_of(&mut self, ticket: &QuotaTicket) -> RequestMarks {
-        let marks = ticket.marks.map(|place| *self.marks.of(place));
+    fn marks_of(&self, ticket: &QuotaTicket) -> RequestMarks {
+        let marks = ticket.marks.map(|place| self.marks[place]);
         marks.unwrap_or_default()
     }
 
@@ -319,8 +323,13 @@ impl Quotas {
 
     #[inline]
     pub(crate) fn admit(&mut self, tokens: Tokens, now: u64, in_turn: bool) -> QuotaTicket {
-        let place = self.learns.then(|| self.marks.join());
-        let mut marks = place.map(|place| self.marks.of(place));
+        let place = self.learns.then(|| {
+            self.free_marks.pop().unwrap_or_else(|| {
+                self.marks.push(RequestMarks::default());
+                self.marks.len() - 1
+            })
+        });
+        let mut marks = place.map(|place| &mut self.marks[place]);
         for (n, meter) in self.meters.iter_mut().enumerate() {
             let cost = meter.cost(tokens);
             let counted = meter.admit(cost, now, in_turn);
