@@ -14,7 +14,7 @@ mod reqwest;
 mod reqwest_middleware;
 
 #[cfg(feature = "reqwest")]
-pub use self::reqwest::{
+pub use self::reqwest::http_client::{
     HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
 };
 #[cfg(feature = "reqwest-middleware")]

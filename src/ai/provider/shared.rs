@@ -115,10 +115,10 @@ impl ProviderState {
         quotas.usage(now)
     }
 
-    /// Changes the sum of what is queued.
-    fn change_queue(&self, change: impl FnOnce(&mut Quotas)) {
+    /// Adds a request to what is queued, or subtracts it.
+    fn change_queue(&self, by: fn(u64, u64) -> u64, ask: &TokenRequest, priority: Priority) {
         let mut quotas = self.lock();
-        change(&mut quotas);
+        quotas.change_queue(by, ask.tokens, priority);
         #[cfg(feature = "redis")]
         if let Some(store) = &self.store {
             store.count_queued(&quotas);
@@ -184,7 +184,7 @@ impl Limiter for Arc<ProviderState> {
     fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
         let priority = patience.priority;
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
-        place.inspect(|_| self.change_queue(|quotas| quotas.join(ask.tokens, priority)))
+        place.inspect(|_| self.change_queue(u64::wrapping_add, ask, priority))
     }
 
     fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
@@ -233,6 +233,6 @@ impl Limiter for Arc<ProviderState> {
     }
 
     fn left(&self, ask: &TokenRequest, priority: Priority) {
-        self.change_queue(|quotas| quotas.leave(ask.tokens, priority));
+        self.change_queue(u64::wrapping_sub, ask, priority);
     }
 }

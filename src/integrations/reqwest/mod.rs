@@ -1,15 +1,12 @@
 //! Implements this crate's traits for requests and responses of `reqwest`. `reqwest::Client` is a
 //! tower service itself.
 
-mod http_client;
+pub(super) mod http_client;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 
-pub use self::http_client::{
-    HttpClient, HttpClientFuture, HttpClientLayer, HttpRequestLayer, HttpRequestService, InvalidUrl,
-};
 use crate::{
     error::BoxError,
     http::{

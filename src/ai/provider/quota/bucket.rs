@@ -89,11 +89,6 @@ impl RefundableBucket {
         units
     }
 
-    /// Returns the nanoseconds at `rate` until the bucket is empty.
-    pub(super) fn resets_in(&self, rate: u64) -> u64 {
-        self.due(0, 0, rate, false)
-    }
-
     #[inline]
     fn base(&self, in_turn: bool) -> i128 {
         if in_turn { self.debt } else { self.debt.max(0) }

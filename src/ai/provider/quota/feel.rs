@@ -29,12 +29,10 @@ pub(super) struct Felt {
 impl Quotas {
     /// Counts requests without a limit, so that a rejection has a number to set it from.
     pub(super) fn count_requests(&mut self, now: u64) {
-        if self.felt.is_some() {
-            return;
-        }
         let counted = |meter: &Meter| meter.dimension == Dimension::Requests;
         let place = self.meters.iter().position(counted);
-        if place.is_some_and(|place| !self.may_feel(&self.meters[place])) {
+        let may_feel = place.is_none_or(|place| self.may_feel(&self.meters[place]));
+        if self.felt.is_some() || !may_feel {
             return;
         }
         self.felt = Some(Felt {
@@ -59,11 +57,6 @@ impl Quotas {
     pub(super) fn felt_place(&self) -> Option<usize> {
         let felt = self.felt.as_ref().filter(|felt| felt.most == MOST);
         felt.map(|felt| felt.place)
-    }
-
-    /// Handles a report of the limit at `place`.
-    pub(super) fn stop_feeling(&mut self, place: usize) {
-        self.felt.take_if(|felt| felt.place == place);
     }
 
     /// Sets the limit after a rejection that named no limit: the number of requests admitted within

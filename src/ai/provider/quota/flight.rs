@@ -9,7 +9,7 @@ pub(super) struct RequestsInFlight {
     pub(super) limit: Option<u64>,
     given: Option<u64>,
     /// The limit while nothing is known of the provider; it doubles with each response.
-    probe: Option<u64>,
+    pub(super) probe: Option<u64>,
     /// When a rejection last changed the limit. It is raised by one a period later.
     lowered: Option<u64>,
     /// Rejections of requests that were in flight at that time may not lower the limit further.
@@ -26,11 +26,6 @@ impl RequestsInFlight {
             floor: 1,
             ..Self::default()
         }
-    }
-
-    /// Sets whether to probe for the limits.
-    pub(super) fn probe(&mut self, probes: bool) {
-        self.probe = probes.then_some(1);
     }
 
     pub(super) fn due(&self) -> Decision {

@@ -51,7 +51,7 @@ impl Quotas {
                 Some(n) if self.felt_place() != Some(n) => {
                     // A limit found after the request was sent has no mark of it.
                     if n < ticket.known.into() {
-                        self.stop_feeling(n);
+                        self.felt.take_if(|felt| felt.place == n);
                         let meter = &mut self.meters[n];
                         meter.advance(now);
                         if let Some(shape) = shape {

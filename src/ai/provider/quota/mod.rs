@@ -122,7 +122,7 @@ impl Quotas {
         self.learns = learns;
         let known = self.meters.len() - usize::from(self.felt_place().is_some());
         let knows_nothing = known == 0 && self.flight.limit.is_none();
-        self.flight.probe(learns && knows_nothing);
+        self.flight.probe = (learns && knows_nothing).then_some(1);
         if learns {
             self.count_requests(now);
         } else if let Some(felt) = &self.felt {
@@ -208,15 +208,15 @@ impl Quotas {
         Ok(())
     }
 
-    pub(crate) fn join(&mut self, tokens: Tokens, priority: Priority) {
+    /// Adds a request to what is queued, or subtracts it.
+    pub(crate) fn change_queue(
+        &mut self,
+        by: fn(u64, u64) -> u64,
+        tokens: Tokens,
+        priority: Priority,
+    ) {
         for queued in [&mut self.queued, &mut self.lanes[priority.lane()]] {
-            queued.change(u64::wrapping_add, 1, tokens);
-        }
-    }
-
-    pub(crate) fn leave(&mut self, tokens: Tokens, priority: Priority) {
-        for queued in [&mut self.queued, &mut self.lanes[priority.lane()]] {
-            queued.change(u64::wrapping_sub, 1, tokens);
+            queued.change(by, 1, tokens);
         }
     }
 

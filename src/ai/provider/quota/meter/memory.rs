@@ -76,7 +76,7 @@ impl Tally {
     /// Returns the nanoseconds until nothing is taken.
     pub(super) fn resets_in(&self, rate: u64, now: u64) -> u64 {
         match self {
-            Self::Bucket(bucket) => bucket.resets_in(rate),
+            Self::Bucket(bucket) => bucket.due(0, 0, rate, false),
             Self::Window(window, period) => window.empty_at(period.nanos).saturating_sub(now),
         }
     }

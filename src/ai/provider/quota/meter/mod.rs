@@ -120,7 +120,7 @@ impl Meter {
                     _ if pending.saturating_add(cost) > capacity => Decision::WAIT_FOR_OTHERS,
                     wait if pending > 0 => Decision::after(wait),
                     wait => {
-                        let drained = bucket.resets_in(self.limit).max(due(alone));
+                        let drained = self.resets_in(now).max(due(alone));
                         Decision::after(wait.min(drained))
                     }
                 }
