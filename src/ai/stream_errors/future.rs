@@ -119,7 +119,7 @@ impl<B: Body> Inspection<B> {
         } else if is("application/x-ndjson") || is("application/json-seq") {
             Format::Lines
         } else if layer.json && is("application/json") {
-            Format::Object { has_begun: false }
+            Format::Object
         } else {
             return Err(response);
         };

@@ -18,9 +18,7 @@ pub(super) enum Format {
     /// One JSON text per line.
     Lines,
     /// A single object rather than a stream.
-    Object {
-        has_begun: bool,
-    },
+    Object,
 }
 
 /// The current event, or the first one that is an error.
@@ -45,13 +43,13 @@ impl Format {
             rest = match self {
                 Self::Events(events) => events.feed_line(rest, event),
                 Self::Lines => event.feed_line(rest),
-                Self::Object { has_begun } => {
-                    let first = rest.trim_ascii_start().first();
+                Self::Object => {
+                    event.data(rest);
+                    let first = event.data.trim_ascii_start().first();
                     // An object, perhaps after a byte order mark.
-                    if !*has_begun && first.is_some_and(|first| !b"{\xef".contains(first)) {
+                    if first.is_some_and(|first| !b"{\xef".contains(first)) {
                         event.says = Says::Content;
                     }
-                    *has_begun |= first.is_some();
                     &[]
                 }
             };

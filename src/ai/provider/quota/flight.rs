@@ -1,6 +1,8 @@
 //! The number of requests in flight and its limit.
 
-use crate::limit::Decision;
+use std::time::Duration;
+
+use crate::limit::{Decision, nanos};
 
 /// Requests in flight, with a limit that was configured, reported, or found from rejections.
 #[derive(Debug, Default)]
@@ -38,14 +40,14 @@ impl RequestsInFlight {
     }
 
     #[inline]
-    pub(super) fn start(&mut self, period: u64, now: u64) {
+    pub(super) fn start(&mut self, period: Duration, now: u64) {
         self.count += 1;
         self.try_one_more(period, now);
     }
 
     /// Raises a lowered limit by one if all of it is in use a period later, up to a configured one.
-    fn try_one_more(&mut self, period: u64, now: u64) {
-        let is_over = |lowered| now.saturating_sub(lowered) > period;
+    fn try_one_more(&mut self, period: Duration, now: u64) {
+        let is_over = |lowered| now.saturating_sub(lowered) > nanos(period);
         if self.lowered.is_some_and(is_over) {
             let may_rise = |limit: &&mut u64| {
                 self.count >= **limit && self.given.is_none_or(|given| **limit < given)
@@ -62,7 +64,7 @@ impl RequestsInFlight {
     }
 
     /// Handles a response.
-    pub(super) fn answered(&mut self, period: u64, now: u64) {
+    pub(super) fn answered(&mut self, period: Duration, now: u64) {
         self.probe = self.probe.map(|probe| probe.saturating_mul(2));
         self.try_one_more(period, now);
     }

@@ -23,9 +23,8 @@ impl Quotas {
         }
         let marks = self.marks_of(ticket);
         self.hear(ticket, &marks, limits, now);
-        let period = nanos(self.provider.minute());
-        self.flight.answered(period, now);
-        self.feel_for_more(period, now);
+        self.flight.answered(self.provider.minute(), now);
+        self.feel_for_more(nanos(self.provider.minute()), now);
     }
 
     /// Applies the limits in the headers of a response or a rejection.

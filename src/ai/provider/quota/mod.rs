@@ -338,7 +338,7 @@ impl Quotas {
             }
         }
         self.totals.reserve(tokens);
-        self.flight.start(nanos(self.provider.minute()), now);
+        self.flight.start(self.provider.minute(), now);
         self.pause.started(self.queued.requests, now);
         QuotaTicket {
             at: now,
