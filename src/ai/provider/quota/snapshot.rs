@@ -1,6 +1,6 @@
 //! The usage of each limit.
 
-use std::time::Duration;
+use std::{array, time::Duration};
 
 use super::{Quotas, meter::MOST};
 use crate::{
@@ -10,13 +10,6 @@ use crate::{
 
 impl Quotas {
     pub(crate) fn usage(&mut self, now: u64) -> Usage {
-        let mut usage = Usage {
-            limits: [None; Usage::MOST],
-            in_flight: self.flight.count,
-            waiting: self.queued.requests,
-            refused: self.refused,
-            paused_for: Duration::from_nanos(self.pause.remaining(now)),
-        };
         let concurrency = self.flight.limit.map(|limit| LimitUsage {
             dimension: Dimension::Concurrency,
             period: None,
@@ -40,9 +33,13 @@ impl Quotas {
             reserved: meter.pending(now),
             resets_in: Duration::from_nanos(meter.resets_in(now)),
         });
-        for (place, limit) in usage.limits.iter_mut().zip(meters.chain(concurrency)) {
-            *place = Some(limit);
+        let mut limits = meters.chain(concurrency);
+        Usage {
+            limits: array::from_fn(|_| limits.next()),
+            in_flight: self.flight.count,
+            waiting: self.queued.requests,
+            refused: self.refused,
+            paused_for: Duration::from_nanos(self.pause.remaining(now)),
         }
-        usage
     }
 }
