@@ -63,8 +63,8 @@ impl UsageFields {
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (field, names) in self.0.iter_mut().zip(NAMES) {
             let value = |path: &str| path.split('/').try_fold(usage, Json::get);
-            let counts = names.split('|').filter_map(|path| count(value(path)?));
-            *field = counts.last().or(*field);
+            let mut counts = names.split('|').filter_map(|path| count(value(path)?));
+            *field = counts.next_back().or(*field);
         }
     }
 
