@@ -196,7 +196,7 @@ impl Budget {
     /// Returns whether the reserve is full at `now`.
     pub(super) fn is_reserve_full(&self, now: Instant) -> bool {
         let reserve = &self.0.reserve;
-        reserve.due_in(reserve.capacity(), self.since_start(now)) == 0
+        reserve.wait(reserve.capacity(), self.since_start(now)) == 0
     }
 
     /// Returns whether there is no other clone.

@@ -94,14 +94,7 @@ impl Log {
     pub(super) fn used(&self, now: u64) -> u64 {
         // Acquire: as in `take`.
         let claimed = self.claimed.load(Ordering::Acquire) & !SEALED;
-        let counts = |unit: &u64| {
-            let (place, lap) = self.locate(*unit);
-            let entry = LogEntry(place.load(Ordering::Acquire));
-            // If it is claimed and not written yet, it starts now.
-            entry.free_at(lap).is_none_or(|free_at| free_at > now)
-        };
-        let units = claimed.saturating_sub(self.capacity())..claimed;
-        units.filter(counts).count() as u64
+        self.counting(claimed, now).count() as u64
     }
 
     pub(super) fn is_sealed(&self) -> bool {
@@ -113,15 +106,21 @@ impl Log {
     pub(super) fn seal(&self, now: u64, mut each: impl FnMut(u64, u64)) {
         // Acquire: as in `take`.
         let claimed = self.claimed.fetch_or(SEALED, Ordering::AcqRel);
-        for unit in claimed.saturating_sub(self.capacity())..claimed {
+        for free_at in self.counting(claimed, now) {
+            each(free_at.saturating_sub(self.period).min(now), 1);
+        }
+    }
+
+    /// Returns when the place of each claimed unit that counts is free again.
+    fn counting(&self, claimed: u64, now: u64) -> impl Iterator<Item = u64> {
+        let units = claimed.saturating_sub(self.capacity())..claimed;
+        let free_at = units.map(move |unit| {
             let (place, lap) = self.locate(unit);
             let entry = LogEntry(place.load(Ordering::Acquire));
-            // If it is claimed and not written yet, it starts now.
-            let free_at = entry.free_at(lap).unwrap_or(u64::MAX);
-            if free_at > now {
-                each(free_at.saturating_sub(self.period).min(now), 1);
-            }
-        }
+            // If it is not written yet, it starts now.
+            entry.free_at(lap).unwrap_or(u64::MAX)
+        });
+        free_at.filter(move |free_at| *free_at > now)
     }
 
     /// Gives back units that did not start. One thread at a time.
@@ -160,17 +159,13 @@ impl Log {
         let (Some(ahead), capacity @ 1..) = (units.checked_sub(1), self.capacity()) else {
             return 0;
         };
-        // The unit of this lap with the place of the last unit; each further lap takes a period.
+        // The units of the last lap; each lap before it takes a period.
+        let (laps, last_lap) = (ahead / capacity, ahead % capacity + 1);
         let free_at = steady(&self.claimed, |first| {
-            self.free_at(first + ahead % capacity, now)
+            self.all_free_at(first, last_lap, now)
         });
-        let laps = self.period.saturating_mul(ahead / capacity);
+        let laps = self.period.saturating_mul(laps);
         free_at.saturating_sub(now).saturating_add(laps)
-    }
-
-    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
-        let free_at = steady(&self.claimed, |first| self.all_free_at(first, cost, now));
-        free_at.saturating_sub(now)
     }
 
     /// Returns when all of the `cost` units from `first` on may start.

@@ -130,14 +130,6 @@ impl Algorithm for SlidingCount {
         let changed = self.changed(|window| window.wait(units, now));
         changed.unwrap_or_else(|| either!(&self.history, history => history.wait(units, now)))
     }
-
-    fn due_in(&self, cost: u64, now: u64) -> u64 {
-        let changed = self.changed(|window| window.wait(cost, now));
-        changed.unwrap_or_else(|| match &self.history {
-            History::Log(log) => log.due_in(cost, now),
-            History::Ring(ring) => ring.wait(cost, now),
-        })
-    }
 }
 
 // ===== impl ChangedWindow =====

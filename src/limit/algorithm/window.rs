@@ -186,18 +186,7 @@ impl RefundableWindow {
     }
 
     /// Returns units that started at `at`, unless they have left already.
-    #[inline]
     pub(crate) fn give_back(&mut self, at: u64, units: u64) {
-        match self.starts.back_mut() {
-            Some(newest) if newest.at == at && newest.units > units => {
-                newest.units -= units;
-                self.used -= units;
-            }
-            _ => self.remove(at, units),
-        }
-    }
-
-    fn remove(&mut self, at: u64, units: u64) {
         if let Ok(found) = self.starts.binary_search_by_key(&at, |start| start.at) {
             let start = &mut self.starts[found];
             let units = units.min(start.units);
