@@ -225,8 +225,6 @@
 //! once.
 
 mod adaptive;
-mod body_permit;
-mod gate;
 mod hold;
 mod layer;
 mod limiter;
@@ -252,7 +250,7 @@ pub use crate::limit::{
 
 /// The guard in the response body.
 pub mod body {
-    pub use super::body_permit::BodyPermit;
+    pub use super::permit::BodyPermit;
 }
 
 /// The response future of the middleware.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    adaptive::{SampleOutcome, Sampler},
+    adaptive::{Latency, SampleOutcome, Sampler},
     slots::Slots,
 };
+use crate::http::guarded_body::BodyEvent;
 
 /// The permit of a request in flight. If it is dropped, the next request can start.
 ///
@@ -15,6 +16,21 @@ use super::{
 pub struct Permit {
     slots: Arc<Slots>,
     watch: StartTime,
+}
+
+/// The [`Permit`] of a request whose response body is being read. If it is dropped, the next
+/// request can start.
+///
+/// Under an [adaptive](crate::ConcurrencyLimiter::adaptive) limit it measures the time in which the
+/// body is not polled, which is not part of the service's latency.
+#[derive(Debug)]
+#[must_use = "dropping it lets the next request start"]
+pub struct BodyPermit {
+    permit: Permit,
+    /// How long the body was not polled, in nanoseconds.
+    idle: u64,
+    /// Since when it is not polled.
+    idle_since: Option<u64>,
 }
 
 /// The start of the request in nanoseconds, and flags. One word, because a permit of two words is
@@ -52,16 +68,6 @@ impl Permit {
         if let Some(sampler) = self.sampler() {
             self.watch = StartTime::now(sampler);
         }
-    }
-
-    /// Returns whether a drop is ignored.
-    pub(super) const fn is_bare(&self) -> bool {
-        self.watch.0 & StartTime::BARE != 0
-    }
-
-    /// Toggles whether a drop is ignored.
-    pub(super) const fn turn_over(&mut self) {
-        self.watch = StartTime(self.watch.0 ^ StartTime::BARE);
     }
 
     /// Reports a response, which ends the measured latency. The permit may be held for longer, for
@@ -112,7 +118,7 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_bare() {
+        if self.watch.0 & StartTime::BARE == 0 {
             self.tell(SampleOutcome::Dropped, 0);
         }
         self.slots.give_back();
@@ -120,6 +126,56 @@ impl Drop for Permit {
 }
 
 crate::macros::debug!(impl Debug for Permit |self| { in_flight: self.slots.in_flight(), .. });
+
+// ===== impl BodyPermit =====
+
+impl BodyPermit {
+    /// Creates the permit of a response whose outcome is known.
+    #[inline]
+    pub(super) const fn new(permit: Permit) -> Self {
+        Self {
+            permit,
+            idle: 0,
+            idle_since: None,
+        }
+    }
+
+    /// Creates the permit of a response whose body was not polled yet.
+    pub(super) fn idle(permit: Permit) -> Self {
+        let mut body_permit = Self::new(permit);
+        body_permit.idle_since = body_permit.permit.sampler().map(Sampler::now);
+        body_permit
+    }
+
+    /// Between polls the time does not count as latency.
+    pub(super) fn watch(&mut self, event: BodyEvent) {
+        let Some(sampler) = self.permit.sampler() else {
+            return;
+        };
+        if let Some(since) = self.idle_since.take() {
+            self.idle += sampler.now().saturating_sub(since);
+        }
+        match event {
+            BodyEvent::Poll => {}
+            BodyEvent::Frame if sampler.latency == Latency::End => {
+                self.idle_since = Some(sampler.now());
+            }
+            BodyEvent::Frame | BodyEvent::End => {
+                self.permit.tell(SampleOutcome::Answered, self.idle);
+            }
+        }
+    }
+}
+
+impl Drop for BodyPermit {
+    #[inline]
+    fn drop(&mut self) {
+        match self.idle_since {
+            Some(_) => self.permit.ignored(),
+            None => self.permit.tell(SampleOutcome::Dropped, self.idle),
+        }
+    }
+}
 
 // ===== impl StartTime =====
 

@@ -1,12 +1,13 @@
 //! The slots of requests in flight.
 
-use std::sync::Arc;
 #[cfg(feature = "redis")]
 use std::sync::Weak;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Permit, Priority,
-    adaptive::{Adaptive, SampleOutcome, Sampler},
+    adaptive::{Adaptive, Sample, SampleOutcome, Sampler},
+    hold::report,
 };
 #[cfg(feature = "redis")]
 use crate::limit::store::{
@@ -14,7 +15,8 @@ use crate::limit::store::{
     lease::{LocalSlots, SlotLease},
 };
 use crate::{
-    limit::engine::WaitQueue,
+    error::{BoxError, LimitKind, Outcome, Rejected},
+    limit::engine::{Limiter, Patience, WaitQueue, Waiter},
     sync::{AtomicUsize, Ordering},
 };
 
@@ -25,7 +27,7 @@ const MOST: usize = usize::MAX >> 3;
 #[derive(Debug)]
 pub struct Slots {
     in_flight: AtomicUsize,
-    /// A fixed limit.
+    /// The limit. The sampler changes it, if there is one.
     limit: AtomicUsize,
     /// The queues of the priorities, the highest first.
     pub(super) lanes: [Arc<WaitQueue>; Priority::LANES],
@@ -73,10 +75,9 @@ impl Slots {
     }
 
     pub(super) fn adaptive(settings: &Adaptive) -> Self {
-        let sampler = Some(Box::new(Sampler::new(settings)));
         Self {
-            sampler,
-            ..Self::new(0)
+            sampler: Some(Box::new(Sampler::new(settings))),
+            ..Self::new(settings.first_limit())
         }
     }
 
@@ -87,11 +88,8 @@ impl Slots {
 
     #[inline]
     pub(super) fn limit(&self) -> usize {
-        match &self.sampler {
-            // Relaxed: `wake` orders it with the requests that wait.
-            None => self.limit.load(Ordering::Relaxed),
-            Some(sampler) => sampler.limit(),
-        }
+        // Relaxed: `wake` orders it with the requests that wait.
+        self.limit.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
@@ -106,8 +104,7 @@ impl Slots {
         match &self.sampler {
             None => self.limit.store(limit.min(MOST), Ordering::Relaxed),
             Some(sampler) => {
-                sampler.force(limit);
-                Self::moved(sampler);
+                sampler.update(&self.limit, |control, now| control.force(limit, now));
             }
         }
         self.wake();
@@ -115,22 +112,22 @@ impl Slots {
 
     /// Adds the outcome of a request, and changes the limit if it is time to.
     pub(super) fn report(&self, started: u64, idle: u64, outcome: SampleOutcome) {
-        if let Some(sampler) = &self.sampler {
-            if sampler.sample(started, idle, self.in_flight(), outcome) {
-                Self::moved(sampler);
-                self.wake();
-            }
+        let Some(sampler) = &self.sampler else {
+            return;
+        };
+        let in_flight = self.in_flight();
+        let has_moved = sampler.update(&self.limit, |control, now| {
+            control.sample(&Sample {
+                started,
+                idle,
+                now,
+                in_flight,
+                outcome,
+            });
+        });
+        if has_moved {
+            self.wake();
         }
-    }
-
-    /// Tells that an adaptive limit has changed.
-    fn moved(_sampler: &Sampler) {
-        #[cfg(feature = "tracing")]
-        tracing::trace!(
-            target: "tower_throttle::concurrency",
-            limit = _sampler.limit(),
-            "a limit has moved"
-        );
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -226,6 +223,59 @@ impl Slots {
     }
 }
 
+impl Limiter for Arc<Slots> {
+    type Ask = Priority;
+    type Pass = Permit;
+
+    const RESERVES: bool = true;
+
+    #[inline]
+    fn enter(&self, priority: &Priority, _: Duration) -> Result<Permit, Rejected> {
+        self.take(*priority).ok_or_else(|| full(self))
+    }
+
+    #[cfg(feature = "redis")]
+    fn reply_time(&self, rejected: &Rejected) -> Duration {
+        let lease = self.lease().filter(|_| !rejected.is_final());
+        lease.map_or(Duration::ZERO, |lease| lease.reply_time())
+    }
+
+    fn join(&self, priority: &Priority, patience: Patience) -> Result<Waiter, Rejected> {
+        let waiter = Waiter::join(self.lane(*priority).clone(), 1, patience)?;
+        // Now it is seen as waiting.
+        #[cfg(feature = "redis")]
+        if let Some(lease) = self.lease() {
+            lease.want();
+        }
+        Ok(waiter)
+    }
+
+    fn look(&self, priority: &Priority) -> Result<(), Rejected> {
+        self.has_room(*priority).then_some(()).ok_or_else(late)
+    }
+
+    fn take_in_turn(&self, priority: &Priority) -> Option<Permit> {
+        self.take_share(*priority).map(Permit::bare)
+    }
+
+    fn late(&self, _: &Priority) -> Rejected {
+        late()
+    }
+
+    fn start(permit: &mut Permit) {
+        permit.start();
+    }
+
+    #[cold]
+    fn failed(error: Option<&BoxError>, mut permit: Permit) {
+        report(error.and_then(Outcome::of_error), &mut permit);
+    }
+
+    fn left(&self, _: &Priority, _: Priority) {
+        self.wake();
+    }
+}
+
 #[cfg(feature = "redis")]
 impl LocalSlots for Slots {
     fn limit(&self) -> usize {
@@ -253,4 +303,21 @@ impl LocalSlots for Slots {
     fn set_leased(&self, slots: usize) {
         self.set_own_limit(slots);
     }
+}
+
+#[cold]
+fn full(slots: &Slots) -> Rejected {
+    #[cfg(feature = "redis")]
+    if let Some(lease) = slots.lease() {
+        lease.want();
+    }
+    match slots.total() {
+        _ if slots.is_closed() => late().closed(),
+        0 => Rejected::never(LimitKind::Concurrency, 1, 0),
+        _ => late(),
+    }
+}
+
+fn late() -> Rejected {
+    Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None)
 }

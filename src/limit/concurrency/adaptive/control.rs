@@ -8,7 +8,7 @@ use super::{
 
 /// An adaptive limit. The time is an argument; nothing here reads a clock.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(in crate::limit::concurrency) struct Control {
     limit: f64,
     settings: Adaptive,
     gradient: Gradient,
@@ -20,7 +20,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(settings: &Adaptive, now: u64) -> Self {
         Self {
-            limit: settings.initial.clamp(settings.min, settings.max) as f64,
+            limit: settings.first_limit() as f64,
             settings: *settings,
             gradient: Gradient::new(settings.tolerance),
             window: SampleWindow::open(now),
@@ -34,12 +34,12 @@ impl Control {
     }
 
     /// Sets the limit, from which it continues.
-    pub(super) fn force(&mut self, limit: usize, now: u64) {
+    pub(in crate::limit::concurrency) fn force(&mut self, limit: usize, now: u64) {
         self.gradient.descent = None;
         self.move_to(limit as f64, now);
     }
 
-    pub(super) fn sample(&mut self, sample: &Sample) {
+    pub(in crate::limit::concurrency) fn sample(&mut self, sample: &Sample) {
         // An early drop is ignored.
         if sample.outcome == SampleOutcome::Dropped && sample.latency() <= self.slow() {
             return;

@@ -16,4 +16,7 @@ mod tests;
 mod window;
 
 pub use self::settings::{Adaptive, Latency};
-pub(super) use self::{sampler::Sampler, window::SampleOutcome};
+pub(super) use self::{
+    sampler::Sampler,
+    window::{Sample, SampleOutcome},
+};

@@ -148,6 +148,10 @@ impl Adaptive {
         self.latency = latency;
         self
     }
+
+    pub(in crate::limit::concurrency) fn first_limit(&self) -> usize {
+        self.initial.clamp(self.min, self.max)
+    }
 }
 
 /// Clamps a limit to at least 1, and so that a float holds it exactly.

@@ -20,14 +20,14 @@ pub(in crate::limit::concurrency) enum SampleOutcome {
 
 /// One request, at the end of its latency. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sample {
-    pub(super) started: u64,
+pub(in crate::limit::concurrency) struct Sample {
+    pub(in crate::limit::concurrency) started: u64,
     /// The part of the time in which the response was not polled.
-    pub(super) idle: u64,
-    pub(super) now: u64,
+    pub(in crate::limit::concurrency) idle: u64,
+    pub(in crate::limit::concurrency) now: u64,
     /// The number of requests in flight, including this one.
-    pub(super) in_flight: usize,
-    pub(super) outcome: SampleOutcome,
+    pub(in crate::limit::concurrency) in_flight: usize,
+    pub(in crate::limit::concurrency) outcome: SampleOutcome,
 }
 
 /// The summary of a window.
