@@ -1,6 +1,6 @@
 //! Where a limiter reads the time.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -29,10 +29,10 @@ pub(crate) const TIMER_LATENESS: Duration = Duration::from_millis(10);
 /// let layer = TokenBucketLayer::with_clock(Quota::per_second(100_000), Clock::quanta());
 /// # let _ = layer; }
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Clock(ClockSource);
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum ClockSource {
     Tokio(Instant),
     #[cfg(feature = "quanta")]
@@ -42,6 +42,7 @@ enum ClockSource {
 /// A counter that may go back, as some do if a machine is suspended or migrated. The time goes on
 /// from the latest reading then.
 #[cfg(feature = "quanta")]
+#[derive(Debug)]
 struct Counter {
     clock: quanta::Clock,
     /// What the counter showed when the clock was made, in nanoseconds.
@@ -131,16 +132,6 @@ impl Counter {
 impl Default for Clock {
     fn default() -> Self {
         Self::tokio()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            ClockSource::Tokio(_) => "Clock::Tokio",
-            #[cfg(feature = "quanta")]
-            ClockSource::Quanta(..) => "Clock::Quanta",
-        })
     }
 }
 

@@ -37,9 +37,8 @@ pub(crate) struct WaitQueue {
     turns: [Semaphore; Priority::LANES],
     /// Wakes the head if what it waits for may be there, or if the queue is closed.
     changed: Notify,
-    /// Wakes those whose turn it is if the queue is closed. They must not take a wake-up of the
-    /// head, so this is not `changed`.
-    closing: Notify,
+    /// Has no permits, and is closed with the queue, which wakes those whose turn it is.
+    closing: Semaphore,
     /// How many wait, and [`CLOSED`]: in one number, to be read without a lock. Written under the
     /// lock of the lanes.
     waiting: AtomicUsize,
@@ -72,7 +71,7 @@ struct Lane {
 /// How long, and how many, may wait: a setting of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WaitLimits {
-    /// If it is not set, the way in which the layer rejects decides.
+    /// If it is not set, requests wait as long as it takes.
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
     /// The name of the layer, for its rejections.
@@ -113,7 +112,7 @@ impl WaitQueue {
             lanes: Mutex::new(Lanes::default()),
             turns: std::array::from_fn(|_| Semaphore::const_new(0)),
             changed: Notify::const_new(),
-            closing: Notify::const_new(),
+            closing: Semaphore::const_new(0),
             waiting: AtomicUsize::new(0),
             #[cfg(feature = "redis")]
             patience: AtomicU64::new(0),
@@ -149,19 +148,7 @@ impl WaitQueue {
         drop(lanes);
         self.turns.iter().for_each(Semaphore::close);
         self.changed.notify_waiters();
-        self.closing.notify_waiters();
-    }
-
-    /// Waits until the queue is closed.
-    async fn closed(&self) {
-        loop {
-            // Hears of all that happens from here on.
-            let closing = self.closing.notified();
-            if self.is_closed() {
-                return;
-            }
-            closing.await;
-        }
+        self.closing.close();
     }
 
     /// The units that all who wait ask for.
@@ -171,7 +158,14 @@ impl WaitQueue {
 
     /// The units ahead of a new request, unless all who wait are ahead of it.
     pub(crate) fn units_ahead(&self, priority: Priority) -> Option<u64> {
-        self.lanes().units_ahead(priority.lane())
+        let (lanes, own) = (self.lanes(), priority.lane());
+        let (ahead, behind) = lanes.lanes.split_at(own + 1);
+        if behind.iter().all(|lane| lane.waiting == 0) {
+            return None;
+        }
+        let head = lanes.head.filter(|(lane, _)| *lane > own);
+        let ahead: u64 = ahead.iter().map(|lane| lane.units).sum();
+        Some(ahead + head.map_or(0, |(_, units)| units))
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
@@ -188,31 +182,13 @@ impl WaitQueue {
     /// as well.
     ///
     /// No wake-up is lost. Either this sees the request in the queue, or the request, which looks
-    /// only after it has joined, sees the change: the fences here and in `join` are in one order.
+    /// only after it has joined, sees the change: the fences here and in `Waiter::join` are in one order.
     #[inline]
     pub(crate) fn wake_head(&self) {
         fence(Ordering::SeqCst);
         if self.waiting() > 0 {
             self.changed.notify_one();
         }
-    }
-
-    /// Adds a request to a lane, and returns whether it is the head.
-    fn join(&self, lane: usize, units: u64, max_waiting: usize) -> Result<bool, Reason> {
-        let is_head = {
-            let mut lanes = self.lanes();
-            if self.is_closed() {
-                return Err(Reason::Closed);
-            }
-            let is_head = lanes.join(lane, units, max_waiting);
-            let full = |max_waiting| Reason::QueueFull { max_waiting };
-            let is_head = is_head.map_err(full)?;
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            is_head
-        };
-        // Pairs with the one in `wake_head`.
-        fence(Ordering::SeqCst);
-        Ok(is_head)
     }
 
     fn leave(&self, lane: usize, units: u64, is_head: bool) {
@@ -250,16 +226,6 @@ impl WaitQueue {
 impl Lanes {
     fn units(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.units).sum()
-    }
-
-    fn units_ahead(&self, own: usize) -> Option<u64> {
-        let (ahead, behind) = self.lanes.split_at(own + 1);
-        if behind.iter().all(|lane| lane.waiting == 0) {
-            return None;
-        }
-        let head = self.head.filter(|(lane, _)| *lane > own);
-        let ahead: u64 = ahead.iter().map(|lane| lane.units).sum();
-        Some(ahead + head.map_or(0, |(_, units)| units))
     }
 
     /// Adds a request, and returns whether it is the head. If too many of its priority wait, or the
@@ -328,21 +294,27 @@ impl Waiter {
         units: u64,
         patience: Patience,
     ) -> Result<Self, Rejected> {
-        let max_wait = patience.max_wait;
-        let priority = patience.priority;
-        let joined = queue.join(priority.lane(), units, patience.max_waiting);
-        let is_head = joined.map_err(|reason| match reason {
-            Reason::Closed => patience.rejected.closed(),
-            full => patience.rejected.because(full),
-        })?;
+        let is_head = {
+            let mut lanes = queue.lanes();
+            if queue.is_closed() {
+                return Err(patience.rejected.closed());
+            }
+            let is_head = lanes.join(patience.priority.lane(), units, patience.max_waiting);
+            let full = |max_waiting| patience.rejected.because(Reason::QueueFull { max_waiting });
+            let is_head = is_head.map_err(full)?;
+            queue.waiting.fetch_add(1, Ordering::Relaxed);
+            is_head
+        };
+        // Pairs with the one in `wake_head`.
+        fence(Ordering::SeqCst);
         Ok(Self {
             queue,
-            priority,
+            priority: patience.priority,
             units,
             is_head,
             is_waiting: true,
-            max_wait,
-            deadline: Instant::now().checked_add(max_wait),
+            max_wait: patience.max_wait,
+            deadline: Instant::now().checked_add(patience.max_wait),
             reply_time: patience.reply_time,
         })
     }
@@ -400,8 +372,8 @@ impl Waiter {
         let (queue, last) = (self.queue.clone(), self.last_instant());
         let late = late.within(self.max_wait);
         Box::pin(async move {
-            match before(last, queue.closed()).await {
-                Some(()) => late.closed(),
+            match before(last, queue.closing.acquire()).await {
+                Some(_) => late.closed(),
                 None => late,
             }
         })
