@@ -18,7 +18,7 @@ macro_rules! rate_limit {
             limit::{
                 clock::Clock,
                 cost::{Cost, One},
-                engine::{CostAndPriority, Limited, RateLimiter, UntilResponse, WaitLimits},
+                engine::{Limited, Prioritized, RateLimiter, UntilResponse, WaitLimits},
                 priority::{Prioritize, Priority, UniformPriority},
                 quota::Quota,
                 rejection::{AsError, Rejection},
@@ -45,7 +45,7 @@ macro_rules! rate_limit {
         $(#[$service_doc])*
         #[derive(Clone)]
         pub struct $Service<S, C = One, F = AsError, P = UniformPriority>(
-            Limited<S, Arc<RateLimiter<$algorithm>>, CostAndPriority<C, P>, F, UntilResponse>,
+            Limited<S, Arc<RateLimiter<$algorithm>>, Prioritized<C, P>, F, UntilResponse>,
         );
 
         impl $Limiter {
@@ -426,8 +426,8 @@ macro_rules! rate_limit {
                     inner,
                     gate: self.limiter.0.clone(),
                     limits: self.limits,
-                    cost: CostAndPriority {
-                        cost: self.cost.clone(),
+                    cost: Prioritized {
+                        ask: self.cost.clone(),
                         priority: self.priority.clone(),
                     },
                     refusal: self.refusal.clone(),
@@ -572,7 +572,8 @@ macro_rules! rejections {
             }
 
             $(#[$respond_as])*
-            pub fn respond_as<R>(self, refusal: R) -> $Layer<$($Before,)* R $(, $After)*> {
+            pub fn respond_as<R>(mut self, refusal: R) -> $Layer<$($Before,)* R $(, $After)*> {
+                self.limits.max_wait.get_or_insert(std::time::Duration::ZERO);
                 let Self { $($field,)+ .. } = self;
                 $Layer { $($field,)+ refusal }
             }

@@ -11,10 +11,10 @@ use tower::Service;
 use tower_throttle::{
     BoxError, Clock, Concurrency, ConcurrencyLayer, ConcurrencyLimiter, Dimension, Fallback,
     FallbackLayer, Hint, HttpClient, HttpClientLayer, HttpRequestLayer, HttpRequestService,
-    InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected, Reported, RequestHead,
-    RetryAfterBackoff, RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow,
-    SlidingWindowLayer, SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket,
-    TokenBucketLayer, TokenBucketLimiter, TokenUsage, Tokens,
+    InvalidUrl, LayerMiddleware, Quota, RateLimits, Rejected, Reported, RetryAfterBackoff,
+    RetryAfterBackoffLayer, Router, RouterLayer, SlidingWindow, SlidingWindowLayer,
+    SlidingWindowLimiter, TimedOut, Timeout, TimeoutLayer, TokenBucket, TokenBucketLayer,
+    TokenBucketLimiter, TokenUsage, Tokens,
     body::GuardedBody,
     cache::{self, Cache, CacheLayer, SharedBodyError},
     concurrency, cost,
@@ -23,8 +23,8 @@ use tower_throttle::{
     idempotency_key::{IdempotencyKey, IdempotencyKeyLayer},
     key::{ApiKey, ClientIp, ClientKey, Extension, Global, Header, Networks, PeerIp, Route},
     per_key::{
-        self, Bucket, ByKey, ClientUsage, InFlight, PerKey, PerKeyLayer, PerKeyLimiter, Permit,
-        RateLimitHeaders, Settled, Window,
+        self, Bucket, ByKey, ClientUsage, HeadRules, InFlight, PerKey, PerKeyLayer, PerKeyLimiter,
+        Permit, RateLimitHeaders, Settled, Window,
         body::{ByBytes, Metered},
     },
     provider::{
@@ -179,7 +179,7 @@ const _: () = {
     shared_future::<router::future::ResponseFuture<Inner, Req>>();
     shared_future::<cache::future::ResponseFuture<Inner, Req>>();
     shared_future::<provider::future::ResponseFuture<Inner, Req>>();
-    value::<PerKeyLayer<ByKey<ApiKey, cost::One, dyn RequestHead>, OnRejected<AsResponse>>>();
+    value::<PerKeyLayer<ByKey<ApiKey, cost::One, HeadRules<Quota>>, OnRejected<AsResponse>>>();
     shared_future::<per_key::future::ResponseFuture<Inner, Req, ByKey<ApiKey>>>();
     shared_future::<timeout::future::ResponseFuture<Answer>>();
     shared_future::<stream_errors::future::ResponseFuture<Answer, Response<String>>>();

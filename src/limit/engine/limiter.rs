@@ -128,7 +128,23 @@ pub trait Limiter: Clone + Send + Sync + 'static {
             priority,
         };
         let place = self.join(&ask, patience);
-        Front::wait(self, ask, place)
+        let place = place.inspect_err(|rejected| drop(self.refuse(&ask, rejected)))?;
+        let mut front = Front {
+            place,
+            gate: self.clone(),
+            ask,
+            pass: None,
+        };
+        Ok(Box::pin(async move {
+            let last = match Self::RESERVES {
+                true => front.place.reply_deadline(),
+                false => front.place.last_reply(),
+            };
+            match before(last, front.place.reach_head()).await {
+                Some(true) => front.until_due().await,
+                Some(false) | None => front.expire(),
+            }
+        }))
     }
 }
 
@@ -148,32 +164,6 @@ pub struct Front<G: Limiter> {
 // ===== impl Front =====
 
 impl<G: Limiter> Front<G> {
-    /// Waits with a place in the queue, or hears that there is none.
-    pub(super) fn wait(
-        gate: &G,
-        ask: G::Ask,
-        place: Result<Waiter, Rejected>,
-    ) -> Result<Waiting<G>, Rejected> {
-        let place = place.inspect_err(|rejected| drop(gate.refuse(&ask, rejected)))?;
-        let gate = gate.clone();
-        let mut front = Self {
-            place,
-            gate,
-            ask,
-            pass: None,
-        };
-        Ok(Box::pin(async move {
-            let last = match G::RESERVES {
-                true => front.place.reply_deadline(),
-                false => front.place.last_reply(),
-            };
-            match before(last, front.place.reach_head()).await {
-                Some(true) => front.until_due().await,
-                Some(false) | None => front.expire(),
-            }
-        }))
-    }
-
     async fn until_due(mut self) -> Result<Self, Rejected> {
         loop {
             if self.place.is_closed() {
@@ -325,7 +315,7 @@ pub(super) async fn acquire_by<G: Limiter, P>(
 }
 
 /// Returns what a request asks of a limiter.
-pub(crate) trait Measure<Request, Ask> {
+pub trait Measure<Request, Ask> {
     /// Returns what `request` asks for.
     fn measure(&self, request: &Request) -> Ask;
 
@@ -336,21 +326,21 @@ pub(crate) trait Measure<Request, Ask> {
     }
 }
 
-/// A cost in units, and a priority.
-#[derive(Debug, Clone)]
-pub(crate) struct CostAndPriority<C, P> {
-    pub(crate) cost: C,
+/// Measures a request by `A`, with a priority.
+#[derive(Debug, Clone, Copy)]
+pub struct Prioritized<A, P> {
+    pub(crate) ask: A,
     pub(crate) priority: P,
 }
 
-impl<C, P, Request> Measure<Request, u64> for CostAndPriority<C, P>
+impl<C, P, Request> Measure<Request, u64> for Prioritized<C, P>
 where
     C: Cost<Request>,
     P: Prioritize<Request>,
 {
     #[inline]
     fn measure(&self, request: &Request) -> u64 {
-        self.cost.cost(request)
+        self.ask.cost(request)
     }
 
     fn priority(&self, request: &Request) -> Priority {

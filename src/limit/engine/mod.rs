@@ -14,6 +14,10 @@ mod release_policy;
 mod service;
 mod wait_queue;
 
+#[cfg(feature = "per-key")]
+pub use self::limiter::Prioritized;
+#[cfg(not(feature = "per-key"))]
+pub(crate) use self::limiter::Prioritized;
 #[cfg(feature = "provider")]
 pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
@@ -22,7 +26,7 @@ pub use self::{
     release_policy::{ReleasePolicy, UntilBodyEnd, UntilResponse},
 };
 pub(crate) use self::{
-    limiter::{CostAndPriority, LimitKey, Limiter, Measure, acquire},
+    limiter::{LimitKey, Limiter, Measure, acquire},
     rate::RateLimiter,
     service::Limited,
     wait_queue::{Patience, WaitLimits, WaitQueue, Waiter},

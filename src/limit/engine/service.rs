@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{
-        priority::Priority,
-        rejection::{Rejection, Sealed},
-    },
+    limit::{priority::Priority, rejection::Rejection},
     telemetry::LimitTelemetry,
 };
 
@@ -81,13 +78,12 @@ impl<S, G, C, F, H> Limited<S, G, C, F, H>
 where
     S: Clone,
     G: Limiter,
-    F: Sealed + Clone,
+    F: Clone,
     H: Clone,
 {
     #[inline]
     fn max_wait(&self) -> Duration {
-        let default = || self.refusal.default_max_wait();
-        self.limits.max_wait.unwrap_or_else(default)
+        self.limits.max_wait.unwrap_or(Duration::MAX)
     }
 
     #[cold]

@@ -33,8 +33,8 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.behind(demand, priority);
         }
-        let room = self.table.room_behind(demand, priority, self.clock.now());
-        let (room, left) = room?;
+        let ahead = self.table.units_ahead(demand.counted_key(), priority)?;
+        let (room, left) = self.table.room(demand, ahead, self.clock.now());
         Some(match room {
             Ok(()) => self.late(demand),
             Err(rejected) => standing_at::<K>(rejected, demand.cost, Some(&left)),
@@ -52,8 +52,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.join(demand, patience);
         }
-        let join = |queue| Waiter::join(queue, demand.cost, patience);
-        self.table.join(demand.counted_key(), join)
+        self.table.join(demand, patience)
     }
 
     fn refuse(&self, _: &Demand<K::Plan>, rejected: &Rejected) -> Option<Permit<K>> {
@@ -76,7 +75,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.look(demand);
         }
-        let (room, left) = self.room(demand);
+        let (room, left) = self.table.room(demand, 0, self.clock.now());
         room.map_err(|rejected| standing_at::<K>(rejected, demand.cost, Some(&left)))
     }
 
@@ -85,7 +84,10 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
         if let Some(shared) = &self.shared {
             return shared.take_in_turn(demand);
         }
-        let want = Want::in_turn(demand.cost);
+        let want = Want {
+            in_turn: true,
+            ..Want::at_once(demand.cost)
+        };
         let taken = self.table.take(demand, want, self.clock.now());
         let mark = taken.mark.ok()?;
         Some(Permit::new(self, demand, mark, taken.left, taken.shared))
@@ -94,7 +96,12 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
         let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
         let rejected = rejected.named(self.table.name());
-        standing_at::<K>(rejected, demand.cost, self.left_for(demand).as_ref())
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return standing_at::<K>(rejected, demand.cost, shared.left_for(demand).as_ref());
+        }
+        let (_, left) = self.table.room(demand, 0, self.clock.now());
+        standing_at::<K>(rejected, demand.cost, Some(&left))
     }
 
     fn left(&self, demand: &Demand<K::Plan>, _: Priority) {

@@ -1,6 +1,6 @@
 //! What a limit per key reads from a request: its key, its cost, and rules about its head.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::{
     http::RequestHead,
     limit::{
         cost::{Cost, One},
-        engine::Measure,
+        engine::{Measure, Prioritized},
         key::{ClientKey, Key},
         priority::{Prioritize, Priority},
     },
@@ -16,30 +16,13 @@ use crate::{
 
 /// Counts requests by a key, with a cost.
 ///
-/// `H` is `dyn RequestHead` if there are rules about the head of a request:
-/// [`limits_for`](super::PerKeyLayer::limits_for) or [`exempt`](super::PerKeyLayer::exempt).
-pub struct ByKey<Key, C = One, H: ?Sized = ()> {
+/// `H` is [`HeadRules`] if there are rules about the head of a request.
+#[derive(Clone)]
+pub struct ByKey<Key, C = One, H = ()> {
     pub(super) key: Key,
     pub(super) cost: C,
     pub(super) missing: MissingKey,
-    pub(super) head: PhantomData<fn(&H)>,
-}
-
-/// Reads what a request asks of the limit.
-pub trait Ask<Request, Plan> {
-    fn ask(&self, request: &Request, rules: &HeadRules<Plan>) -> Demand<Plan>;
-
-    /// Returns the priority of a request that waits.
-    fn priority(&self, _: &Request) -> Priority {
-        Priority::High
-    }
-}
-
-/// Counts requests by `A`, with a priority.
-#[derive(Debug, Clone, Copy)]
-pub struct Prioritized<A, P> {
-    pub(super) ask: A,
-    pub(super) priority: P,
+    pub(super) rules: H,
 }
 
 /// What one request asks for.
@@ -84,7 +67,8 @@ pub enum MissingKey {
     Pass,
 }
 
-/// Rules about the head of a request. They are boxed, so that they are not part of a layer's type.
+/// Rules about the head of a request: [`limits_for`](super::PerKeyLayer::limits_for) and
+/// [`exempt`](super::PerKeyLayer::exempt).
 pub struct HeadRules<Plan> {
     exempt: Option<Arc<HeadRule<bool>>>,
     limits_for: Option<Arc<HeadRule<Plan>>>,
@@ -92,23 +76,15 @@ pub struct HeadRules<Plan> {
 
 type HeadRule<T> = dyn Fn(&dyn RequestHead) -> T + Send + Sync;
 
-/// Measures a request by `A` and the rules about its head.
-#[derive(Debug, Clone)]
-pub(super) struct DemandReader<A, Plan> {
-    pub(super) ask: A,
-    pub(super) rules: HeadRules<Plan>,
-}
-
 // ===== impl ByKey =====
 
-impl<K, C, H: ?Sized> ByKey<K, C, H> {
-    pub(super) fn new(key: K, cost: C, missing: MissingKey) -> Self {
-        let head = PhantomData;
+impl<K, C, H> ByKey<K, C, H> {
+    pub(super) fn new(key: K, cost: C, missing: MissingKey, rules: H) -> Self {
         Self {
             key,
             cost,
             missing,
-            head,
+            rules,
         }
     }
 
@@ -129,59 +105,47 @@ impl<K, C, H: ?Sized> ByKey<K, C, H> {
     }
 }
 
-impl<K: Clone, C: Clone, H: ?Sized> Clone for ByKey<K, C, H> {
-    fn clone(&self) -> Self {
-        Self::new(self.key.clone(), self.cost.clone(), self.missing)
-    }
-}
+crate::macros::debug!(impl<K: Debug, C, H> Debug for ByKey<K, C, H> |self| { key, missing, .. });
 
-impl<K: fmt::Debug, C, H: ?Sized> fmt::Debug for ByKey<K, C, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByKey")
-            .field("key", &self.key)
-            .field("missing", &self.missing)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<K, C, Request, Plan> Ask<Request, Plan> for ByKey<K, C>
+impl<K, C, Request, Plan> Measure<Request, Demand<Plan>> for ByKey<K, C>
 where
     K: Key<Request>,
     C: Cost<Request>,
 {
     #[inline]
-    fn ask(&self, request: &Request, _: &HeadRules<Plan>) -> Demand<Plan> {
+    fn measure(&self, request: &Request) -> Demand<Plan> {
         self.demand(request)
     }
 }
 
-impl<K, C, Request, Plan> Ask<Request, Plan> for ByKey<K, C, dyn RequestHead>
+impl<K, C, Request, Plan> Measure<Request, Demand<Plan>> for ByKey<K, C, HeadRules<Plan>>
 where
     K: Key<Request>,
     C: Cost<Request>,
     Request: RequestHead,
 {
-    fn ask(&self, request: &Request, rules: &HeadRules<Plan>) -> Demand<Plan> {
-        if rules.exempt.as_ref().is_some_and(|exempt| exempt(request)) {
+    fn measure(&self, request: &Request) -> Demand<Plan> {
+        let HeadRules { exempt, limits_for } = &self.rules;
+        if exempt.as_ref().is_some_and(|exempt| exempt(request)) {
             return Demand::new(Client::Exempt, 0);
         }
         let demand = self.demand(request);
         // Requests that share a limit have the limiter's.
         let has_own = matches!(demand.client, Client::Key(_));
-        let limits_for = rules.limits_for.as_ref().filter(|_| has_own);
+        let limits_for = limits_for.as_ref().filter(|_| has_own);
         let plan = limits_for.map(|limits_for| limits_for(request));
         Demand { plan, ..demand }
     }
 }
 
-impl<A, P, Request, Plan> Ask<Request, Plan> for Prioritized<A, P>
+impl<A, P, Request, Plan> Measure<Request, Demand<Plan>> for Prioritized<A, P>
 where
-    A: Ask<Request, Plan>,
+    A: Measure<Request, Demand<Plan>>,
     P: Prioritize<Request>,
 {
     #[inline]
-    fn ask(&self, request: &Request, rules: &HeadRules<Plan>) -> Demand<Plan> {
-        self.ask.ask(request, rules)
+    fn measure(&self, request: &Request) -> Demand<Plan> {
+        self.ask.measure(request)
     }
 
     fn priority(&self, request: &Request) -> Priority {
@@ -192,11 +156,6 @@ where
 // ===== impl HeadRules =====
 
 impl<Plan> HeadRules<Plan> {
-    pub(super) const NONE: Self = Self {
-        exempt: None,
-        limits_for: None,
-    };
-
     pub(super) fn limits_for(
         mut self,
         limits_for: impl Fn(&dyn RequestHead) -> Plan + Send + Sync + 'static,
@@ -215,6 +174,16 @@ impl<Plan> HeadRules<Plan> {
             None => Arc::new(exempt),
         });
         self
+    }
+}
+
+/// There are no rules yet.
+impl<Plan> From<()> for HeadRules<Plan> {
+    fn from((): ()) -> Self {
+        Self {
+            exempt: None,
+            limits_for: None,
+        }
     }
 }
 
@@ -247,21 +216,5 @@ impl<Plan> Demand<Plan> {
     /// Returns the key that the request counts for.
     pub(super) fn counted_key(&self) -> ClientKey {
         self.key().unwrap_or(ClientKey::EVERYONE)
-    }
-}
-
-// ===== impl DemandReader =====
-
-impl<A, Request, Plan> Measure<Request, Demand<Plan>> for DemandReader<A, Plan>
-where
-    A: Ask<Request, Plan>,
-{
-    #[inline]
-    fn measure(&self, request: &Request) -> Demand<Plan> {
-        self.ask.ask(request, &self.rules)
-    }
-
-    fn priority(&self, request: &Request) -> Priority {
-        self.ask.priority(request)
     }
 }

@@ -5,16 +5,20 @@ use tower_layer::Layer;
 use super::{
     PerKey, PerKeyLimiter,
     body::ByBytes,
-    by_key::{ByKey, DemandReader, HeadRules, MissingKey, Prioritized},
-    headers::AddHeaders,
+    by_key::{ByKey, HeadRules, MissingKey},
     kind::{Bucket, Kind, Rate},
+    release::{AddHeaders, Settle, Settled},
     service::Inner,
-    settle::{Settle, Settled},
     several::OneOfSeveral,
 };
 use crate::{
     http::{RequestHead, headers::rate_limit::emit::RateLimitHeaders},
-    limit::{cost::One, engine::WaitLimits, key::PeerIp, rejection::AsError},
+    limit::{
+        cost::One,
+        engine::{Prioritized, WaitLimits},
+        key::PeerIp,
+        rejection::AsError,
+    },
     telemetry::LimitTelemetry,
 };
 
@@ -28,7 +32,6 @@ pub struct PerKeyLayer<A = ByKey<PeerIp>, F = AsError, K: Kind = Bucket> {
     limiter: PerKeyLimiter<K>,
     limits: WaitLimits,
     headers: RateLimitHeaders,
-    rules: HeadRules<K::Plan>,
     ask: A,
     refusal: F,
 }
@@ -50,15 +53,14 @@ impl<Key, K: Kind> PerKeyLayer<ByKey<Key>, AsError, K> {
             limiter,
             limits: WaitLimits::NONE,
             headers: RateLimitHeaders::default(),
-            rules: HeadRules::NONE,
-            ask: ByKey::new(key, One, MissingKey::default()),
+            ask: ByKey::new(key, One, MissingKey::default(), ()),
             refusal: AsError,
         };
         layer.max_wait(Duration::ZERO)
     }
 }
 
-impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
+impl<Key, C, H, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     /// Sets what happens to a request without a key. By default it is
     /// [rejected](MissingKey::Refuse), in HTTP with a 401.
     ///
@@ -79,9 +81,14 @@ impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     /// Sets the cost of a request: a closure, or any other [`Cost`](crate::Cost). The default is
     /// one unit.
     pub fn cost<C2>(self, cost: C2) -> PerKeyLayer<ByKey<Key, C2, H>, F, K> {
-        self.ask(|by_key| ByKey::new(by_key.key, cost, by_key.missing))
+        self.ask(|by_key| ByKey::new(by_key.key, cost, by_key.missing, by_key.rules))
     }
+}
 
+impl<Key, C, H, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K>
+where
+    H: Into<HeadRules<K::Plan>>,
+{
     /// Sets the limits of each key, by the head of a request: a [`Quota`](crate::Quota), a number
     /// of requests in flight, or a tuple of these for several limits.
     ///
@@ -108,7 +115,7 @@ impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     pub fn limits_for(
         self,
         limits_for: impl Fn(&dyn RequestHead) -> K::Plan + Send + Sync + 'static,
-    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
+    ) -> PerKeyLayer<ByKey<Key, C, HeadRules<K::Plan>>, F, K> {
         self.rules(|rules| rules.limits_for(limits_for))
     }
 
@@ -126,16 +133,18 @@ impl<Key, C, H: ?Sized, F, K: Kind> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     pub fn exempt(
         self,
         exempt: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static,
-    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
+    ) -> PerKeyLayer<ByKey<Key, C, HeadRules<K::Plan>>, F, K> {
         self.rules(|rules| rules.exempt(exempt))
     }
 
     fn rules(
-        mut self,
+        self,
         change: impl FnOnce(HeadRules<K::Plan>) -> HeadRules<K::Plan>,
-    ) -> PerKeyLayer<ByKey<Key, C, dyn RequestHead>, F, K> {
-        self.rules = change(self.rules);
-        self.ask(|by_key| ByKey::new(by_key.key, by_key.cost, by_key.missing))
+    ) -> PerKeyLayer<ByKey<Key, C, HeadRules<K::Plan>>, F, K> {
+        self.ask(|by_key| {
+            let rules = change(by_key.rules.into());
+            ByKey::new(by_key.key, by_key.cost, by_key.missing, rules)
+        })
     }
 }
 
@@ -234,7 +243,6 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
             limiter: self.limiter,
             limits: self.limits,
             headers: self.headers,
-            rules: self.rules,
             ask: ask(self.ask),
             refusal: self.refusal,
         }
@@ -242,7 +250,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
 }
 
 crate::limit::engine::rejections! {
-    PerKeyLayer<A, [F], K: Kind> { limiter, limits, headers, rules, ask };
+    PerKeyLayer<A, [F], K: Kind> { limiter, limits, headers, ask };
 
     /// Calls `hook` for each request that is rejected, or would be without
     /// [`shadow`](Self::shadow).
@@ -361,14 +369,13 @@ impl<Key, C, F, K: Rate> PerKeyLayer<ByKey<Key, C>, F, K> {
             limiter: self.limiter.and(name, other),
             limits: self.limits,
             headers: self.headers,
-            rules: HeadRules::NONE,
             ask: self.ask,
             refusal: self.refusal,
         }
     }
 }
 
-impl<Key, C, H: ?Sized, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
+impl<Key, C, H, F, K: Rate> PerKeyLayer<ByKey<Key, C, H>, F, K> {
     /// Counts what `cost` returns for the response in place of what was reserved for the request,
     /// which is its [`cost`](Self::cost): the tokens that it used, or one for a failed login and
     /// nothing for a successful one.
@@ -433,10 +440,7 @@ impl<S, A: Settle + Clone, F: AddHeaders<K> + Clone, K: Kind> Layer<S> for PerKe
             gate: self.limiter.0.clone(),
             limits: self.limits,
             hold: self.ask.hold(F::policy(&self.limiter, self.headers)),
-            cost: DemandReader {
-                ask: self.ask.clone(),
-                rules: self.rules.clone(),
-            },
+            cost: self.ask.clone(),
             refusal: self.refusal.clone(),
             telemetry: LimitTelemetry::new("per_key", self.limiter.0.table.name()),
         })

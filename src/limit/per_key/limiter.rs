@@ -295,7 +295,7 @@ impl<K: Kind> PerKeyLimiter<K> {
         if let Some(shared) = &self.0.shared {
             return shared.usage(key).0;
         }
-        self.0.table.used(key, self.0.clock.now())
+        self.usage(key).used
     }
 
     /// Returns how much of its limit a key uses, and how many of its requests wait.

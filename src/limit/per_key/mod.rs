@@ -84,14 +84,13 @@
 mod admission;
 pub mod body;
 mod by_key;
-mod headers;
 pub(in crate::limit) mod kind;
 mod layer;
 mod limiter;
 mod permit;
 mod queues;
+mod release;
 mod service;
-mod settle;
 mod several;
 #[cfg(feature = "redis")]
 mod shared;
@@ -99,22 +98,25 @@ mod state;
 mod table;
 
 pub use self::{
-    by_key::{ByKey, MissingKey, Prioritized},
+    by_key::{ByKey, HeadRules, MissingKey},
     kind::{Bucket, InFlight, Kind, Window},
     layer::PerKeyLayer,
     limiter::{ClientUsage, PerKeyLimiter},
     permit::Permit,
+    release::Settled,
     service::PerKey,
-    settle::Settled,
 };
 #[doc(inline)]
-pub use crate::http::headers::rate_limit::emit::{RateLimitHeaders, ResetFormat};
+pub use crate::{
+    http::headers::rate_limit::emit::{RateLimitHeaders, ResetFormat},
+    limit::engine::Prioritized,
+};
 
 /// The response future.
 pub mod future {
     use std::sync::Arc;
 
-    use super::{by_key::ByKey, kind::Bucket, service::Release, state::PerKeyState};
+    use super::{by_key::ByKey, kind::Bucket, release::Release, state::PerKeyState};
     use crate::limit::{key::PeerIp, rejection::AsError};
 
     /// Response future of [`PerKey`](super::PerKey). See

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     error::Rejected,
     limit::{
-        engine::{WaitQueue, Waiter},
+        engine::{Patience, WaitQueue, Waiter},
         key::ClientKey,
         priority::Priority,
     },
@@ -47,11 +47,12 @@ impl Queues {
     pub(super) fn join(
         &mut self,
         key: ClientKey,
-        join: impl FnOnce(Arc<WaitQueue>) -> Result<Waiter, Rejected>,
+        units: u64,
+        patience: Patience,
     ) -> Result<Waiter, Rejected> {
         let queue = self.keys.get(&key).cloned();
         let queue = queue.unwrap_or_else(|| Arc::new(WaitQueue::new(None)));
-        let place = join(queue.clone())?;
+        let place = Waiter::join(queue.clone(), units, patience)?;
         self.keys.insert(key, queue);
         Ok(place)
     }

@@ -4,16 +4,15 @@ use tower_service::Service;
 
 use super::{
     PerKeyLimiter,
-    by_key::{Ask, ByKey, DemandReader},
+    by_key::{ByKey, Demand},
     future::ResponseFuture,
-    headers::AddHeaders,
-    kind::{Bucket, Count, Kind},
+    kind::{Bucket, Kind},
     permit::Permit,
-    settle::Settle,
+    release::{AddHeaders, Release, Settle},
     state::PerKeyState,
 };
 use crate::limit::{
-    engine::{Limited, ReleasePolicy},
+    engine::{Limited, Measure, ReleasePolicy},
     key::PeerIp,
     rejection::{AsError, Rejection},
 };
@@ -28,12 +27,7 @@ where
     F: AddHeaders<K>,
     K: Kind;
 
-pub(super) type Inner<S, A, F, K> =
-    Limited<S, Arc<PerKeyState<K>>, DemandReader<A, <K as Count>::Plan>, F, Release<A, F, K>>;
-
-/// What is done with the response of an admitted request.
-pub(super) type Release<A, F, K> =
-    <A as Settle>::ReleasePolicy<<F as AddHeaders<K>>::ReleasePolicy>;
+pub(super) type Inner<S, A, F, K> = Limited<S, Arc<PerKeyState<K>>, A, F, Release<A, F, K>>;
 
 // ===== impl PerKey =====
 
@@ -50,7 +44,7 @@ impl<S, A: Settle, F: AddHeaders<K>, K: Kind> PerKey<S, A, F, K> {
 impl<S, A, F, K, Request> Service<Request> for PerKey<S, A, F, K>
 where
     S: Service<Request> + Clone,
-    A: Ask<Request, K::Plan> + Settle,
+    A: Measure<Request, Demand<K::Plan>> + Settle,
     F: AddHeaders<K> + Rejection<Request, S::Response, S::Error> + Clone,
     K: Kind,
     Release<A, F, K>: ReleasePolicy<S::Response, Permit<K>>,

@@ -6,11 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[cfg(feature = "redis")]
 use super::shared::ClientLinks;
-use super::{
-    by_key::Demand,
-    kind::Kind,
-    table::{Room, Table},
-};
+use super::{kind::Kind, table::Table};
 #[cfg(feature = "redis")]
 use crate::limit::store::handle::Handle;
 use crate::limit::{clock::Clock, key::ClientKey};
@@ -81,20 +77,6 @@ impl<K: Kind> PerKeyState<K> {
             let (limits, names) = self.table.limits_and_names();
             shared.set_limits(limits, names);
         }
-    }
-
-    /// Returns whether there is room for the head of a queue, and the state of its key.
-    pub(super) fn room(&self, demand: &Demand<K::Plan>) -> Room<K> {
-        self.table.room(demand, self.clock.now())
-    }
-
-    /// Returns the state of the key of a request, if it is known.
-    pub(super) fn left_for(&self, demand: &Demand<K::Plan>) -> Option<K::Left> {
-        #[cfg(feature = "redis")]
-        if let Some(shared) = &self.shared {
-            return shared.left_for(demand);
-        }
-        Some(self.room(demand).1)
     }
 }
 

@@ -132,26 +132,21 @@ pub struct AsResponseWith<F>(pub(crate) F);
 pub struct AsResponseWithHead<F>(pub(crate) F);
 
 mod sealed {
-    use std::time::Duration;
-
     /// Keeps [`Rejection`](crate::Rejection) ours, so that it may grow.
-    pub trait Sealed {
-        /// Returns how long a request waits by default.
-        fn default_max_wait(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
+    pub trait Sealed {}
+
+    /// A form that responds.
+    pub trait Responds {}
+
+    impl<F: Responds> Sealed for F {}
+    impl Sealed for super::AsError {}
+    impl<F: Sealed> Sealed for super::OnRejected<F> {}
 }
 
-pub(crate) use sealed::Sealed;
+#[cfg(feature = "per-key")]
+pub(crate) use sealed::Responds;
 
 // ===== impl AsError =====
-
-impl Sealed for AsError {
-    fn default_max_wait(&self) -> Duration {
-        Duration::MAX
-    }
-}
 
 impl<Request, Response, Error> Rejection<Request, Response, Error> for AsError
 where
@@ -174,7 +169,7 @@ where
 
 // ===== impl AsResponse =====
 
-impl Sealed for AsResponse {}
+impl sealed::Responds for AsResponse {}
 
 impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> for AsResponse {
     same_error!();
@@ -221,7 +216,7 @@ fn wait(rejected: &Rejected) -> Option<Duration> {
 
 // ===== impl AsResponseWith =====
 
-impl<F> Sealed for AsResponseWith<F> {}
+impl<F> sealed::Responds for AsResponseWith<F> {}
 
 impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWith<F>
 where
@@ -238,7 +233,7 @@ crate::macros::debug!(impl<F> Debug for AsResponseWith<F> |self| { .. });
 
 // ===== impl AsResponseWithHead =====
 
-impl<F> Sealed for AsResponseWithHead<F> {}
+impl<F> sealed::Responds for AsResponseWithHead<F> {}
 
 impl<F, Request, Response, Error> Rejection<Request, Response, Error> for AsResponseWithHead<F>
 where

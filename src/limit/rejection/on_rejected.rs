@@ -1,8 +1,8 @@
 //! A hook that observes rejections.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use super::{Rejection, sealed::Sealed};
+use super::Rejection;
 use crate::{
     error::{BoxError, Rejected},
     http::RequestHead,
@@ -51,12 +51,6 @@ impl<F> OnRejected<F> {
     ) -> Self {
         let hook = Arc::new(hook);
         Self { rejection, hook }
-    }
-}
-
-impl<F: Sealed> Sealed for OnRejected<F> {
-    fn default_max_wait(&self) -> Duration {
-        self.rejection.default_max_wait()
     }
 }
 

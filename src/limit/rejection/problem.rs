@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use super::{Rejection, head, sealed::Sealed, words::words};
+use super::{Rejection, head, sealed::Responds, words::words};
 use crate::{
     error::Rejected,
     http::{TextBody, headers::quoted_string::quote},
@@ -39,7 +39,7 @@ pub struct Problem;
 
 // ===== impl Problem =====
 
-impl Sealed for Problem {}
+impl Responds for Problem {}
 
 impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Problem {
     same_error!();

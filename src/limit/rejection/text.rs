@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, header::CONTENT_TYPE};
 
-use super::{Rejection, head, sealed::Sealed, words::words};
+use super::{Rejection, head, sealed::Responds, words::words};
 use crate::{error::Rejected, http::TextBody};
 
 /// Rejects with an HTTP response in plain text, with the reason and the time to retry.
@@ -37,7 +37,7 @@ use crate::{error::Rejected, http::TextBody};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Text;
 
-impl Sealed for Text {}
+impl Responds for Text {}
 
 impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> for Text {
     same_error!();

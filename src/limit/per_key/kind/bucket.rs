@@ -17,7 +17,7 @@ use crate::{
 
 /// Token bucket. If its quota changes, what was used stays used, in units, except for what would
 /// take more than 584 years to refill.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket {
     /// The instant at which all that was used has refilled.
     full_at: u64,
@@ -60,19 +60,10 @@ pub struct Mark {
     given: u64,
 }
 
-impl Default for Bucket {
-    fn default() -> Self {
-        Self {
-            full_at: 0,
-            unit: 1,
-            given: 0,
-        }
-    }
-}
-
 impl Bucket {
     fn unit_nanos(&self) -> u64 {
-        self.unit & !(OWN | OVERDRAWN)
+        // A bucket that was not used yet has no unit.
+        (self.unit & !(OWN | OVERDRAWN)).max(1)
     }
 
     fn is_overdrawn(&self) -> bool {

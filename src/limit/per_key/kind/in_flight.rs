@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Limit of requests in flight, by default until the end of each response's body.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct InFlight<H = UntilBodyEnd> {
     count: u64,
     until: PhantomData<fn() -> H>,
@@ -21,13 +21,6 @@ pub struct InFlight<H = UntilBodyEnd> {
 pub struct InFlightRule {
     name: Option<&'static str>,
     limit: u64,
-}
-
-impl<H> Default for InFlight<H> {
-    fn default() -> Self {
-        let (count, until) = (0, PhantomData);
-        Self { count, until }
-    }
 }
 
 crate::macros::debug!(impl<H> Debug for InFlight<H> |self| { count, .. });

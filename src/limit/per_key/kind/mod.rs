@@ -202,13 +202,6 @@ impl Want {
         }
     }
 
-    pub(in crate::limit::per_key) fn in_turn(cost: u64) -> Self {
-        Self {
-            in_turn: true,
-            ..Self::at_once(cost)
-        }
-    }
-
     /// Returns all units that have to fit before it does.
     fn units(&self) -> u64 {
         self.ahead.saturating_add(self.cost)

@@ -5,11 +5,9 @@
 //! so do all requests now and then, one shard at a time.
 
 mod places;
-mod plans;
-mod waiting;
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -19,16 +17,21 @@ use std::{
 
 use hashbrown::HashTable;
 
-pub(super) use self::waiting::Room;
 use super::{
+    admission::closed,
     by_key::Demand,
-    kind::{Kind, Want},
+    kind::{Count, Kind, Want},
     queues::Queues,
 };
 use crate::{
     error::Rejected,
     http::headers::rate_limit::standing::Standing,
-    limit::{engine::WaitQueue, key::ClientKey, usage::LimiterUsage},
+    limit::{
+        engine::{Patience, WaitQueue, Waiter},
+        key::ClientKey,
+        priority::Priority,
+        usage::LimiterUsage,
+    },
     sync::unpoisoned,
 };
 
@@ -75,6 +78,9 @@ struct Row<K> {
     key: ClientKey,
     count: K,
 }
+
+/// Whether there is room for a request, and the state of its key.
+type Room<K> = (Result<(), Rejected>, <K as Count>::Left);
 
 /// The result of a request, and the state of its key after it.
 pub(super) struct Admission<K: Kind> {
@@ -199,29 +205,113 @@ impl<K: Kind> Table<K> {
         changed
     }
 
-    /// Returns the units that a key has in use.
-    pub(super) fn used(&self, key: ClientKey, now: u64) -> u64 {
-        let hash = self.hash(&key);
-        let shard = self.lock(hash);
-        let row = shard.rows.find(hash, |row| row.key == key);
-        row.map_or(0, |row| row.count.used(now))
-    }
-
     /// Returns how much of the limit of a key is used. The limit is the one for all keys.
     pub(super) fn usage(&self, key: ClientKey, now: u64) -> LimiterUsage {
         let hash = self.hash(&key);
         let shard = self.lock(hash);
         let row = shard.rows.find(hash, |row| row.key == key);
+        let queues = shard.queues.of(&key);
         LimiterUsage {
             limit: K::capacity(&shard.rule),
             used: row.map_or(0, |row| row.count.used(now)),
-            waiting: shard
-                .queues
-                .of(&key)
-                .iter()
-                .map(|queue| queue.waiting())
-                .sum(),
+            waiting: queues.iter().map(|queue| queue.waiting()).sum(),
         }
+    }
+
+    /// Returns the units ahead of a new request in the queue of a key, unless all are ahead of it.
+    pub(super) fn units_ahead(&self, key: ClientKey, priority: Priority) -> Option<u64> {
+        let shard = self.lock(self.hash(&key));
+        shard.queues.units_ahead(&key, priority)
+    }
+
+    /// Returns whether there is room behind `ahead` units, and the state of the key.
+    pub(super) fn room(&self, demand: &Demand<K::Plan>, ahead: u64, now: u64) -> Room<K> {
+        let key = demand.counted_key();
+        let hash = self.hash(&key);
+        let shard = &mut *self.lock(hash);
+        let rule = shard.rule_of(demand.plan);
+        let want = Want::at_once(demand.cost);
+        let want = Want { ahead, ..want };
+        let look = |count: &mut K, rule: &K::Rule| {
+            count.adopt(rule, now);
+            (count.room(rule, want, now), count.left(rule, now))
+        };
+        if let Some(row) = shard.rows.find_mut(hash, |row| row.key == key) {
+            return look(&mut row.count, &rule);
+        }
+        let own = look(&mut K::default(), &rule);
+        if self.keys() < self.max_keys || own.0.is_err() {
+            return own;
+        }
+        let rule = shard.rule;
+        let (room, left) = look(&mut shard.newcomers, &rule);
+        (room.map_err(not_for_ever), left)
+    }
+
+    /// Joins the queue of a key, or of new keys if the table is full.
+    pub(super) fn join(
+        &self,
+        demand: &Demand<K::Plan>,
+        patience: Patience,
+    ) -> Result<Waiter, Rejected> {
+        let key = demand.counted_key();
+        let hash = self.hash(&key);
+        // Under the lock, so that the queue is not removed meanwhile.
+        let shard = &mut *self.lock(hash);
+        if self.is_closed() {
+            return Err(closed::<K>(K::name(&shard.rule)));
+        }
+        let has_own = self.keys() < self.max_keys
+            || shard.rows.find(hash, |row| row.key == key).is_some()
+            || shard.queues.units(&key) > 0;
+        match has_own {
+            true => shard.queues.join(key, demand.cost, patience),
+            false => Waiter::join(shard.queues.newcomers.clone(), demand.cost, patience),
+        }
+    }
+
+    /// Removes an empty queue, and the row that was kept for it.
+    pub(super) fn leave(&self, key: ClientKey, now: u64) {
+        let hash = self.hash(&key);
+        let shard = &mut *self.lock(hash);
+        shard.queues.leave(&key);
+        if let Ok(row) = shard.rows.find_entry(hash, |row| row.key == key) {
+            self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
+        }
+    }
+
+    /// Changes the plan of every key without one of its own, or the names of the limits in
+    /// responses. What was used stays used.
+    pub(super) fn change_plan(&self, change: impl Fn(&mut K::Plan, &mut K::Names), now: u64) {
+        let mut waiting = Vec::new();
+        {
+            let _one_at_a_time = unpoisoned(self.changing.lock());
+            for shard in &self.shards {
+                let shard = &mut *unpoisoned(shard.lock());
+                let before = shard.rule;
+                change(&mut shard.plan, &mut shard.names);
+                let rule = K::rule(shard.plan, shard.names);
+                let shared = std::iter::once(&mut shard.newcomers);
+                let own = shard.rows.iter_mut().map(|row| &mut row.count);
+                for count in shared.chain(own).filter(|count| count.follows(&before)) {
+                    count.adopt(&rule, now);
+                }
+                shard.rule = rule;
+                shard.look_again_at = 0;
+                waiting.extend(shard.queues.all());
+            }
+        }
+        wake(&waiting);
+    }
+
+    pub(super) fn name(&self) -> Option<&'static str> {
+        K::name(&unpoisoned(self.shards[0].lock()).rule)
+    }
+
+    pub(super) fn limits_and_names(&self) -> (K::Plan, K::Names) {
+        // There is at least one shard, and all have the same plan.
+        let shard = unpoisoned(self.shards[0].lock());
+        (shard.plan, shard.names)
     }
 
     /// Rejects queued and new requests from now on.
@@ -270,9 +360,7 @@ impl<K: Kind> Table<K> {
     }
 
     fn hash(&self, key: &ClientKey) -> u64 {
-        let mut hasher = self.hashers.build_hasher();
-        hasher.write(key.bytes());
-        hasher.finish()
+        self.hashers.hash_one(u128::from_ne_bytes(*key.bytes()))
     }
 
     /// Locks the shard of a hash. A panic under the lock leaves no shard half changed.
