@@ -209,13 +209,13 @@ impl Algorithm for Gcra {
         let refill = Refill::new(quota);
         let mut excess = unpoisoned(self.excess.lock());
         // Relaxed: which refill applies is only changed under the lock.
-        let mut word = self.full_at.load(Ordering::Relaxed);
-        let other = !word & SECOND_REFILL;
+        let other = !self.full_at.load(Ordering::Relaxed) & SECOND_REFILL;
         self.refills[usize::from(other != 0)].store(refill);
-        loop {
+        let old_excess = *excess;
+        let change = |word| {
             let (full_at, before) = self.read(word);
             let convert = |nanos| refill.convert(nanos, before.unit_nanos);
-            let left = excess.saturating_sub(now.saturating_sub(full_at));
+            let left = old_excess.saturating_sub(now.saturating_sub(full_at));
             let used = full_at.saturating_sub(now).saturating_add(left);
             // If nothing was left over before, the bucket is empty now. Otherwise it has as much
             // room as before.
@@ -225,23 +225,14 @@ impl Algorithm for Gcra {
             };
             let over = convert(ceiling).saturating_sub(refill.burst_nanos());
             let counts = convert(used).saturating_sub(over);
+            *excess = convert(used) - counts;
             // Never an earlier instant than now, so that no number comes a second time, unless the
             // quota is changed twice in a nanosecond.
-            let full_at = now.saturating_add(counts).min(LAST_INSTANT);
-            // Release: a thread that sees the number sees its refill.
-            match self.full_at.compare_exchange_weak(
-                word,
-                full_at | other,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => {
-                    *excess = convert(used) - counts;
-                    break;
-                }
-                Err(newer) => word = newer,
-            }
-        }
+            Some(now.saturating_add(counts).min(LAST_INSTANT) | other)
+        };
+        // Release: a thread that sees the number sees its refill.
+        let (release, relaxed) = (Ordering::Release, Ordering::Relaxed);
+        let _ = self.full_at.fetch_update(release, relaxed, change);
     }
 
     fn wait(&self, units: u64, now: u64) -> u64 {

@@ -178,21 +178,10 @@ impl Ring {
             // by another thread since, and stays. The 24 bits could confuse the two only if threads
             // race for the same place after an idle time of exactly 2²⁴ turns of the ring.
             let before = next - (next - newest).div_ceil(PLACES) * PLACES;
-            let place = self.place(next);
-            let mut sum = Sum(place.load(Ordering::Relaxed));
-            while sum.is_of(before) {
-                match place.compare_exchange_weak(
-                    sum.0,
-                    Sum::empty(next).0,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                ) {
-                    Ok(_) => {
-                        self.held.fetch_sub(sum.units(), Ordering::Relaxed);
-                        break;
-                    }
-                    Err(other) => sum = Sum(other),
-                }
+            let empty = |sum| Sum(sum).is_of(before).then(|| Sum::empty(next).0);
+            let relaxed = Ordering::Relaxed;
+            if let Ok(sum) = self.place(next).fetch_update(relaxed, relaxed, empty) {
+                self.held.fetch_sub(Sum(sum).units(), relaxed);
             }
         }
         // Release: pairs with the load in `advance`.

@@ -163,10 +163,7 @@ impl ClientKey {
 
     fn to_uuid(self) -> Option<u128> {
         let first = self.kind().checked_sub(kind::UUID)?;
-        let rest = self.0[..Self::BYTES].iter();
-        let packed = rest.fold(u128::from(first), |bits, byte| {
-            bits << 8 | u128::from(*byte)
-        });
+        let packed = u128::from(first) << 120 | self.bits() >> 8;
         let variant = VARIANT << VARIANT_AT;
         Some((packed >> VARIANT_AT) << 64 | variant | packed & AFTER_VARIANT)
     }
@@ -178,23 +175,19 @@ impl ClientKey {
 
     fn v4(address: Ipv4Addr, prefix: u8) -> Self {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        let mut bytes = [0; 5];
-        bytes[..4].copy_from_slice(&(u32::from(address) & mask).to_be_bytes());
-        bytes[4] = prefix;
-        Self::of(kind::V4, &bytes)
+        let [a, b, c, d] = (u32::from(address) & mask).to_be_bytes();
+        Self::of(kind::V4, &[a, b, c, d, prefix])
     }
 
     fn v6(address: Ipv6Addr, prefix: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        let network = (u128::from(address) & mask).to_be_bytes();
-        let mut bytes = [0; Self::BYTES];
-        bytes[14] = prefix;
+        let network = u128::from(address) & mask;
         if prefix > 112 {
             // There is no room for the last two bytes.
-            return Self::hashed(prefix | 0x80, &network);
+            return Self::hashed(prefix | 0x80, &network.to_be_bytes());
         }
-        bytes[..14].copy_from_slice(&network[..14]);
-        Self::of(kind::V6, &bytes)
+        let last = u128::from(prefix) << 8 | u128::from(kind::V6);
+        Self((network | last).to_be_bytes())
     }
 
     fn hashed(what: u8, bytes: &[u8]) -> Self {
@@ -218,6 +211,10 @@ impl ClientKey {
         Self(bytes)
     }
 
+    fn bits(&self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
     fn kind(&self) -> u8 {
         self.0[Self::BYTES]
     }
@@ -226,11 +223,7 @@ impl ClientKey {
         let b = &self.0;
         match self.kind() {
             kind::V4 => Some((Ipv4Addr::new(b[0], b[1], b[2], b[3]).into(), b[4])),
-            kind::V6 => {
-                let mut octets = [0; 16];
-                octets[..14].copy_from_slice(&b[..14]);
-                Some((Ipv6Addr::from(octets).into(), b[14]))
-            }
+            kind::V6 => Some((Ipv6Addr::from(self.bits() >> 16 << 16).into(), b[14])),
             _ => None,
         }
     }
@@ -279,16 +272,8 @@ impl fmt::Display for ClientKey {
             kind::EVERYONE => f.write_str("everyone"),
             #[cfg(feature = "redis")]
             kind::NEWCOMERS => f.write_str("newcomers"),
-            kind::NUMBER => {
-                let number = self.0.first_chunk().copied().map(u64::from_be_bytes);
-                write!(f, "{}", number.unwrap_or_default())
-            }
-            kind::HASH => {
-                f.write_str("#")?;
-                self.0[..Self::BYTES]
-                    .iter()
-                    .try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            kind::NUMBER => write!(f, "{}", self.bits() >> 64),
+            kind::HASH => write!(f, "#{:030x}", self.bits() >> 8),
             text => {
                 let length = usize::from(text - kind::TEXT);
                 f.write_str(&String::from_utf8_lossy(&self.0[..length]))

@@ -322,20 +322,13 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// table, one part after the other.
     #[must_use]
     pub fn top(&self, most: usize) -> Vec<ClientUsage> {
-        // Twice as many are kept before the smaller half goes, so that a million keys take little
-        // memory.
         let mut top = Vec::new();
-        let order = |usage: &ClientUsage| std::cmp::Reverse(usage.used);
         self.0.each(|key, used| {
             if used > 0 {
                 top.push(ClientUsage { key, used });
             }
-            if top.len() >= most.saturating_mul(2).max(1_024) {
-                top.sort_by_key(order);
-                top.truncate(most);
-            }
         });
-        top.sort_by_key(order);
+        top.sort_by_key(|usage| std::cmp::Reverse(usage.used));
         top.truncate(most);
         top
     }

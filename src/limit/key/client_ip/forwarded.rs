@@ -58,8 +58,7 @@ fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
     };
     let mut found = None;
     for pair in pairs {
-        let pair = hop::trimmed(pair);
-        let Some((name, value)) = pair.split_at_checked(4) else {
+        let Some((name, value)) = pair.trim_ascii().split_at_checked(4) else {
             continue;
         };
         // If there are two, the proxy's is not known.

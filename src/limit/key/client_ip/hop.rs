@@ -9,7 +9,7 @@ use std::{
 ///
 /// `None` for all else: an empty entry, `unknown`, `_obfuscated`, a name.
 pub(super) fn address(entry: &[u8]) -> Option<IpAddr> {
-    let text = str::from_utf8(trimmed(entry)).ok()?;
+    let text = str::from_utf8(entry.trim_ascii()).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (inner, port) = rest.split_once(']')?;
         let whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
@@ -23,14 +23,6 @@ pub(super) fn address(entry: &[u8]) -> Option<IpAddr> {
         }
         Some(_) => v6(text),
     }
-}
-
-/// Without the whitespace that may stand around an entry.
-pub(super) fn trimmed(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    bytes
 }
 
 fn v6(text: &str) -> Option<IpAddr> {

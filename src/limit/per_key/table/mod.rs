@@ -128,14 +128,14 @@ impl<K: Kind> Table<K> {
             let shard = &mut *self.lock(hash);
             let rule = shard.rule_of(demand.plan);
             if !want.in_turn {
-                want.ahead = shard.queues.units(&key);
+                want.ahead = shard.queues.units(Some(key));
             }
             match shard.rows.find_mut(hash, |row| row.key == key) {
                 Some(row) => Admission::of(&mut row.count, &rule, want, now, false),
                 None => {
                     let newcomers = match want.in_turn {
                         true => 0,
-                        false => shard.queues.newcomers_units(),
+                        false => shard.queues.units(None),
                     };
                     let take = |count: &mut K, rule: &K::Rule, is_shared| {
                         let others = if is_shared { newcomers } else { 0 };
@@ -194,11 +194,11 @@ impl<K: Kind> Table<K> {
             } else if let Ok(mut row) = shard.rows.find_entry(hash, |row| row.key == key) {
                 let changed = change(&mut row.get_mut().count, &rule);
                 self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
-                (changed, shard.queues.of(&key))
+                (changed, shard.queues.of(key))
             } else {
                 // It was idle, and its row was removed.
                 let changed = self.change_first(shard, key, hash, &rule, now, adopt);
-                (changed, shard.queues.of(&key))
+                (changed, shard.queues.of(key))
             }
         };
         wake(&waiting);
@@ -210,7 +210,7 @@ impl<K: Kind> Table<K> {
         let hash = self.hash(&key);
         let shard = self.lock(hash);
         let row = shard.rows.find(hash, |row| row.key == key);
-        let queues = shard.queues.of(&key);
+        let queues = shard.queues.of(key);
         LimiterUsage {
             limit: K::capacity(&shard.rule),
             used: row.map_or(0, |row| row.count.used(now)),
@@ -221,7 +221,7 @@ impl<K: Kind> Table<K> {
     /// Returns the units ahead of a new request in the queue of a key, unless all are ahead of it.
     pub(super) fn units_ahead(&self, key: ClientKey, priority: Priority) -> Option<u64> {
         let shard = self.lock(self.hash(&key));
-        shard.queues.units_ahead(&key, priority)
+        shard.queues.units_ahead(key, priority)
     }
 
     /// Returns whether there is room behind `ahead` units, and the state of the key.
@@ -263,18 +263,16 @@ impl<K: Kind> Table<K> {
         }
         let has_own = self.keys() < self.max_keys
             || shard.rows.find(hash, |row| row.key == key).is_some()
-            || shard.queues.units(&key) > 0;
-        match has_own {
-            true => shard.queues.join(key, demand.cost, patience),
-            false => Waiter::join(shard.queues.newcomers.clone(), demand.cost, patience),
-        }
+            || shard.queues.units(Some(key)) > 0;
+        let queue = has_own.then_some(key);
+        shard.queues.join(queue, demand.cost, patience)
     }
 
     /// Removes an empty queue, and the row that was kept for it.
     pub(super) fn leave(&self, key: ClientKey, now: u64) {
         let hash = self.hash(&key);
         let shard = &mut *self.lock(hash);
-        shard.queues.leave(&key);
+        shard.queues.leave(key);
         if let Ok(row) = shard.rows.find_entry(hash, |row| row.key == key) {
             self.let_go_if_idle(row, &shard.queues, &mut shard.given, now);
         }

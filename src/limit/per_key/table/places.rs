@@ -44,7 +44,7 @@ impl<K: Kind> Table<K> {
         now: u64,
     ) {
         let Row { key, count } = row.get();
-        if count.idle_at() <= now && queues.units(key) == 0 {
+        if count.idle_at() <= now && queues.units(Some(*key)) == 0 {
             *given = later(*given, count.given());
             row.remove();
             self.keys.fetch_sub(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ impl<K: Kind> Table<K> {
         let (queues, given) = (&shard.queues, &mut shard.given);
         shard.rows.retain(|row| {
             let idle_at = row.count.idle_at();
-            let stays = idle_at > now || queues.units(&row.key) > 0;
+            let stays = idle_at > now || queues.units(Some(row.key)) > 0;
             if stays {
                 next_idle = next_idle.min(idle_at);
             } else {
