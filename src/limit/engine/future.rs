@@ -177,7 +177,7 @@ where
                         }
                     };
                 }
-                // ## QueuedCall => (Calling | done)
+                // ## QueuedCall => (Calling | Rejected | done)
                 StateProj::QueuedCall { in_line } => {
                     let admitted = ready!(in_line.queueing.poll(cx));
                     let Some(context) = in_line.request.take() else {
@@ -201,19 +201,16 @@ where
                             let pass = Some(pass);
                             this.state.set(State::Calling { future, pass });
                         }
-                        Err(stopped) => {
-                            if let Stopped::Refused(rejected) = &stopped {
-                                telemetry.rejected(rejected);
-                            }
+                        Err(Stopped::Refused(rejected)) => {
+                            telemetry.rejected(&rejected);
+                            let rejection = Some(Box::new((context, rejected)));
+                            this.state.set(State::Rejected { rejection });
+                        }
+                        Err(Stopped::NotReady(error)) => {
                             // The service may have a place in an inner queue, and this future may
                             // be kept.
                             this.state.set(State::Rejected { rejection: None });
-                            return match stopped {
-                                Stopped::Refused(rejected) => {
-                                    Poll::Ready(context.reject(rejected, this.refusal, this.hold))
-                                }
-                                Stopped::NotReady(error) => Poll::Ready(Err(F::pass(error))),
-                            };
+                            return Poll::Ready(Err(F::pass(error)));
                         }
                     }
                 }

@@ -70,11 +70,11 @@ pub enum MissingKey {
 /// Rules about the head of a request: [`limits_for`](super::PerKeyLayer::limits_for) and
 /// [`exempt`](super::PerKeyLayer::exempt).
 pub struct HeadRules<Plan> {
-    exempt: Option<Arc<HeadRule<bool>>>,
-    limits_for: Option<Arc<HeadRule<Plan>>>,
+    pub(super) exempt: Option<Arc<HeadRule<bool>>>,
+    pub(super) limits_for: Option<Arc<HeadRule<Plan>>>,
 }
 
-type HeadRule<T> = dyn Fn(&dyn RequestHead) -> T + Send + Sync;
+pub(super) type HeadRule<T> = dyn Fn(&dyn RequestHead) -> T + Send + Sync;
 
 // ===== impl ByKey =====
 
@@ -155,27 +155,9 @@ where
 
 // ===== impl HeadRules =====
 
-impl<Plan> HeadRules<Plan> {
-    pub(super) fn limits_for(
-        mut self,
-        limits_for: impl Fn(&dyn RequestHead) -> Plan + Send + Sync + 'static,
-    ) -> Self {
-        self.limits_for = Some(Arc::new(limits_for));
-        self
-    }
+crate::macros::clone!(impl<Plan> Clone for HeadRules<Plan> { exempt, limits_for });
 
-    /// Exempts these requests as well.
-    pub(super) fn exempt(
-        mut self,
-        exempt: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.exempt = Some(match self.exempt {
-            Some(first) => Arc::new(move |request| first(request) || exempt(request)),
-            None => Arc::new(exempt),
-        });
-        self
-    }
-}
+crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| { .. });
 
 /// There are no rules yet.
 impl<Plan> From<()> for HeadRules<Plan> {
@@ -186,10 +168,6 @@ impl<Plan> From<()> for HeadRules<Plan> {
         }
     }
 }
-
-crate::macros::clone!(impl<Plan> Clone for HeadRules<Plan> { exempt, limits_for });
-
-crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| { .. });
 
 // ===== impl Demand =====
 

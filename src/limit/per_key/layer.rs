@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -116,7 +116,10 @@ where
         self,
         limits_for: impl Fn(&dyn RequestHead) -> K::Plan + Send + Sync + 'static,
     ) -> PerKeyLayer<ByKey<Key, C, HeadRules<K::Plan>>, F, K> {
-        self.rules(|rules| rules.limits_for(limits_for))
+        self.rules(|rules| HeadRules {
+            limits_for: Some(Arc::new(limits_for)),
+            ..rules
+        })
     }
 
     /// Lets requests pass uncounted for which `exempt` returns `true`. It is called before the key
@@ -134,7 +137,13 @@ where
         self,
         exempt: impl Fn(&dyn RequestHead) -> bool + Send + Sync + 'static,
     ) -> PerKeyLayer<ByKey<Key, C, HeadRules<K::Plan>>, F, K> {
-        self.rules(|rules| rules.exempt(exempt))
+        self.rules(|rules| HeadRules {
+            exempt: Some(match rules.exempt {
+                Some(first) => Arc::new(move |request| first(request) || exempt(request)),
+                None => Arc::new(exempt),
+            }),
+            ..rules
+        })
     }
 
     fn rules(
@@ -180,7 +189,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     /// [`settle`](Self::settle).
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::{sync::Arc, time::Duration};
     /// use http::{Method, Request};
     /// use tower_throttle::{Priority, Quota, TokenBucketLayer, key};
     ///

@@ -1,9 +1,15 @@
 //! Computes the limit from samples.
 
+use std::sync::Mutex;
+
 use super::{
     gradient::Gradient,
-    settings::{Adaptive, Kind},
+    settings::{Adaptive, Kind, Latency},
     window::{Sample, SampleOutcome, SampleWindow, Summary},
+};
+use crate::{
+    limit::clock::Clock,
+    sync::{AtomicUsize, Ordering, unpoisoned},
 };
 
 /// An adaptive limit. The time is an argument; nothing here reads a clock.
@@ -13,6 +19,14 @@ pub(in crate::limit::concurrency) struct Control {
     settings: Adaptive,
     gradient: Gradient,
     window: SampleWindow,
+}
+
+/// The controller with its clock and its lock, which collects the samples of all threads.
+#[derive(Debug)]
+pub(in crate::limit::concurrency) struct Sampler {
+    control: Mutex<Control>,
+    clock: Clock,
+    pub(in crate::limit::concurrency) latency: Latency,
 }
 
 // ===== impl Control =====
@@ -85,5 +99,46 @@ impl Control {
         let Adaptive { min, max, .. } = self.settings;
         self.limit = limit.max(min as f64).min(max as f64);
         self.window = SampleWindow::open(now);
+    }
+}
+
+// ===== impl Sampler =====
+
+impl Sampler {
+    pub(in crate::limit::concurrency) fn new(settings: &Adaptive) -> Self {
+        let clock = Clock::tokio();
+        Self {
+            control: Mutex::new(Control::new(settings, clock.now())),
+            clock,
+            latency: settings.latency,
+        }
+    }
+
+    pub(in crate::limit::concurrency) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Changes the state of the controller, and writes its limit. Returns whether that has changed.
+    pub(in crate::limit::concurrency) fn update(
+        &self,
+        limit: &AtomicUsize,
+        change: impl FnOnce(&mut Control, u64),
+    ) -> bool {
+        let mut control = unpoisoned(self.control.lock());
+        // The clock is read under the lock, so that samples come in the order of their times.
+        change(&mut control, self.now());
+        let new = control.limit();
+        // Relaxed: a lone number. It is written under the lock, so the last value stays.
+        let has_moved = limit.swap(new, Ordering::Relaxed) != new;
+        drop(control);
+        #[cfg(feature = "tracing")]
+        if has_moved {
+            tracing::trace!(
+                target: "tower_throttle::concurrency",
+                limit = new,
+                "a limit has moved"
+            );
+        }
+        has_moved
     }
 }

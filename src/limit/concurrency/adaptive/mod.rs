@@ -9,7 +9,6 @@
 
 mod control;
 mod gradient;
-mod sampler;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -17,6 +16,6 @@ mod window;
 
 pub use self::settings::{Adaptive, Latency};
 pub(super) use self::{
-    sampler::Sampler,
+    control::Sampler,
     window::{Sample, SampleOutcome},
 };
