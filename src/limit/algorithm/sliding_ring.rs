@@ -59,13 +59,10 @@ impl Ring {
     pub(super) fn take(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
         let part = self.advance(now);
         // Relaxed: `held` is only ever too high, whatever is seen of the places.
-        let taken = self
-            .held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                // Sealed, it is more than that.
-                (held + cost <= self.capacity).then_some(held + cost)
-            });
-        if taken.is_err() {
+        let relaxed = Ordering::Relaxed;
+        // Sealed, it is more than the capacity.
+        let more = |held| (held + cost <= self.capacity).then_some(held + cost);
+        if self.held.fetch_update(relaxed, relaxed, more).is_err() {
             // At least 1: another thread may have made room since.
             return Err(Decision::after(self.wait(cost, now).max(1)));
         }

@@ -15,8 +15,17 @@ use crate::http::guarded_body::BodyEvent;
 #[must_use = "dropping it lets the next request start"]
 pub struct Permit {
     slots: Arc<Slots>,
-    watch: StartTime,
+    /// The start of the request in nanoseconds, and [`BARE`]; or [`UNWATCHED`]. One word, because a
+    /// permit of two words is passed in registers, and one of three in memory, which would slow
+    /// down fixed limits as well.
+    started: u64,
 }
+
+/// The limit is fixed, or ignores this request from now on.
+const UNWATCHED: u64 = u64::MAX;
+
+/// Bit of a permit whose drop without an outcome is ignored.
+const BARE: u64 = 1 << 63;
 
 /// The [`Permit`] of a request whose response body is being read. If it is dropped, the next
 /// request can start.
@@ -33,40 +42,26 @@ pub struct BodyPermit {
     idle_since: Option<u64>,
 }
 
-/// The start of the request in nanoseconds, and flags. One word, because a permit of two words is
-/// passed in registers, and one of three in memory, which would slow down fixed limits as well.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct StartTime(u64);
-
 // ===== impl Permit =====
 
 impl Permit {
     /// Returns the permit of a slot that was taken.
     #[inline]
     pub(super) fn new(slots: Arc<Slots>) -> Self {
-        let watch = match slots.sampler() {
-            None => StartTime::NOTHING,
-            Some(sampler) => StartTime::now(sampler),
-        };
-        Self { slots, watch }
-    }
-
-    /// Returns the permit of a request that the adaptive limit ignores.
-    pub(super) const fn unwatched(slots: Arc<Slots>) -> Self {
-        let watch = StartTime::NOTHING;
-        Self { slots, watch }
+        let started = slots.sampler().map_or(UNWATCHED, started_now);
+        Self { slots, started }
     }
 
     /// Ignores a drop without an outcome.
     pub(super) const fn bare(mut self) -> Self {
-        self.watch = StartTime(self.watch.0 | StartTime::BARE);
+        self.started |= BARE;
         self
     }
 
     /// Starts the request. Before, the permit only reserves the slot.
     pub(super) fn start(&mut self) {
         if let Some(sampler) = self.sampler() {
-            self.watch = StartTime::now(sampler);
+            self.started = started_now(sampler);
         }
     }
 
@@ -89,12 +84,12 @@ impl Permit {
 
     /// Ignores this request.
     pub(super) const fn ignored(&mut self) {
-        self.watch = StartTime::NOTHING;
+        self.started = UNWATCHED;
     }
 
     /// Returns the sampler, if there is no outcome yet.
     pub(super) fn sampler(&self) -> Option<&Sampler> {
-        let is_awaited = self.watch != StartTime::NOTHING;
+        let is_awaited = self.started != UNWATCHED;
         self.slots.sampler().filter(|_| is_awaited)
     }
 
@@ -102,14 +97,14 @@ impl Permit {
     /// was not polled.
     #[inline]
     pub(super) fn tell(&mut self, outcome: SampleOutcome, idle: u64) {
-        if self.watch != StartTime::NOTHING {
+        if self.started != UNWATCHED {
             self.report(outcome, idle);
         }
     }
 
     #[cold]
     fn report(&mut self, outcome: SampleOutcome, idle: u64) {
-        let started = self.watch.started();
+        let started = self.started & !BARE;
         self.ignored();
         self.slots.report(started, idle, outcome);
     }
@@ -118,7 +113,7 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.watch.0 & StartTime::BARE == 0 {
+        if self.started & BARE == 0 {
             self.tell(SampleOutcome::Dropped, 0);
         }
         self.slots.give_back();
@@ -177,22 +172,9 @@ impl Drop for BodyPermit {
     }
 }
 
-// ===== impl StartTime =====
-
-impl StartTime {
-    /// The limit is fixed, or ignores this request from now on.
-    const NOTHING: Self = Self(u64::MAX);
-    /// A drop is ignored.
-    const BARE: u64 = 1 << 63;
-
-    /// Not inlined, for the sake of fixed limits.
-    #[cold]
-    fn now(sampler: &Sampler) -> Self {
-        // The remaining bits are enough for 292 years.
-        Self(sampler.now() & !Self::BARE)
-    }
-
-    const fn started(self) -> u64 {
-        self.0 & !Self::BARE
-    }
+/// Returns the start of a request that starts now. Not inlined, for the sake of fixed limits.
+#[cold]
+fn started_now(sampler: &Sampler) -> u64 {
+    // The remaining bits are enough for 292 years.
+    sampler.now() & !BARE
 }

@@ -172,7 +172,9 @@ impl Slots {
     #[cold]
     pub(super) fn take_over(self: &Arc<Self>) -> Permit {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Permit::unwatched(self.clone())
+        let mut permit = Permit::new(self.clone());
+        permit.ignored();
+        permit
     }
 
     /// Returns whether there is room for the head of a queue. If not, [`wake`](Self::wake) lets it

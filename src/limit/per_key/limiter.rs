@@ -9,8 +9,8 @@ use super::{
     admission::enter,
     by_key::{Client, Demand},
     kind::{Bucket, InFlight, Kind, Rate, Window},
+    layer::{DEFAULT, OneOfSeveral},
     permit::Permit,
-    several::{DEFAULT, OneOfSeveral},
     state::PerKeyState,
     table::Table,
 };
@@ -120,12 +120,12 @@ impl<K: Kind> PerKeyLimiter<K> {
         clock: Clock,
     ) -> PerKeyLimiter<K2> {
         let table = Table::new(plan, names, max_keys);
-        #[allow(unused_mut, reason = "it is changed with the feature redis")]
-        let mut state = PerKeyState::new(table, clock, self.0.is_shadow());
+        let state = PerKeyState::new(table, clock, self.0.is_shadow());
         #[cfg(feature = "redis")]
-        if let Some(shared) = &self.0.shared {
-            state.share(shared.place());
-        }
+        let state = match &self.0.shared {
+            Some(shared) => state.in_store(shared.place()),
+            None => state,
+        };
         PerKeyLimiter(Arc::new(state))
     }
 
@@ -407,9 +407,8 @@ impl<K: Rate> PerKeyLimiter<K> {
         let PerKeyState { table, clock, .. } = &*self.0;
         let (plan, names) = table.limits_and_names();
         let table = Table::new(plan, names, table.max_keys);
-        let mut state = PerKeyState::new(table, clock.clone(), self.0.is_shadow());
-        state.share((store, name));
-        Self(Arc::new(state))
+        let state = PerKeyState::new(table, clock.clone(), self.0.is_shadow());
+        Self(Arc::new(state.in_store((store, name))))
     }
 }
 

@@ -91,7 +91,6 @@ mod permit;
 mod queues;
 mod release;
 mod service;
-mod several;
 #[cfg(feature = "redis")]
 mod shared;
 mod state;

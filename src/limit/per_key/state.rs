@@ -63,10 +63,11 @@ impl<K: Kind> PerKeyState<K> {
 
     /// Shares the limits with all processes that use the same name in the store.
     #[cfg(feature = "redis")]
-    pub(super) fn share(&mut self, (store, name): (Arc<Handle>, Arc<str>)) {
+    pub(super) fn in_store(mut self, (store, name): (Arc<Handle>, Arc<str>)) -> Self {
         let Table { max_keys, .. } = self.table;
         let limits = self.table.limits_and_names();
         self.shared = Some(ClientLinks::new(store, name, limits, max_keys));
+        self
     }
 
     /// Changes the limits of each key that has none of its own, or their names.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
-use super::{Rejection, protobuf::status_with_retry_info, sealed::Responds, wait, words::words};
+use super::{Rejection, protobuf::status_with_retry_info, sealed::Responds, text::words, wait};
 use crate::error::{Reason, Rejected};
 
 /// Rejects with a gRPC status: headers without a body, in HTTP always a 200.

@@ -48,7 +48,6 @@ mod problem;
 #[cfg(feature = "grpc")]
 mod protobuf;
 mod text;
-mod words;
 
 use std::time::Duration;
 

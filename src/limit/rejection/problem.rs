@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use super::{Rejection, head, sealed::Responds, words::words};
+use super::{Rejection, head, sealed::Responds, text::words};
 use crate::{
     error::Rejected,
     http::{TextBody, headers::quoted_string::quote},

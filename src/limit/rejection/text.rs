@@ -2,8 +2,11 @@
 
 use http::{HeaderValue, header::CONTENT_TYPE};
 
-use super::{Rejection, head, sealed::Responds, words::words};
-use crate::{error::Rejected, http::TextBody};
+use super::{Rejection, head, sealed::Responds, wait};
+use crate::{
+    error::{LimitKind, Reason, Rejected},
+    http::{TextBody, headers::retry_after::seconds_begun},
+};
 
 /// Rejects with an HTTP response in plain text, with the reason and the time to retry.
 ///
@@ -48,5 +51,49 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, plain);
         Ok(response)
+    }
+}
+
+/// Returns the reason and the time to retry, in printable ASCII, without the size of the limit.
+pub(super) fn words(rejected: &Rejected) -> String {
+    let why = match (rejected.reason(), rejected.limit()) {
+        (Reason::MissingKey, _) => "missing API key",
+        (Reason::MissingPeer, _) => "internal server error",
+        (Reason::ExceedsCapacity { .. }, _) => "request exceeds the limit",
+        (Reason::Closed, _) => "service unavailable",
+        #[cfg(feature = "redis")]
+        (Reason::Unreachable, _) => "service unavailable",
+        (_, LimitKind::Concurrency) => "too many concurrent requests",
+        _ => "too many requests",
+    };
+    match wait(rejected).map(seconds_begun) {
+        None => why.to_owned(),
+        Some(1) => format!("{why}, retry in 1 second"),
+        Some(seconds) => format!("{why}, retry in {seconds} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::all;
+    use super::*;
+
+    #[test]
+    fn a_caller_is_told_why_and_when_and_no_numbers_of_the_limit() {
+        let told = all(Duration::from_millis(2_300)).map(|rejected| words(&rejected));
+        assert_eq!(
+            told,
+            [
+                "too many requests, retry in 3 seconds",
+                "too many requests, retry in 3 seconds",
+                "too many concurrent requests, retry in 1 second",
+                "request exceeds the limit",
+                "missing API key",
+            ]
+        );
+        let [soon, ..] = all(Duration::ZERO);
+        assert_eq!(words(&soon), "too many requests, retry in 1 second");
     }
 }
