@@ -182,7 +182,8 @@ impl WaitQueue {
     /// as well.
     ///
     /// No wake-up is lost. Either this sees the request in the queue, or the request, which looks
-    /// only after it has joined, sees the change: the fences here and in `Waiter::join` are in one order.
+    /// only after it has joined, sees the change: the fences here and in `Waiter::join` are in one
+    /// order.
     #[inline]
     pub(crate) fn wake_head(&self) {
         fence(Ordering::SeqCst);

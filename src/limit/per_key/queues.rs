@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// The queues of a part of the table, by the key for which requests wait. `None` is for all keys that
-/// were new when the table was full, and wait for the limit that they share.
+/// The queues of a part of the table, by the key for which requests wait. `None` is for all keys
+/// that were new when the table was full, and wait for the limit that they share.
 #[derive(Default)]
 pub(super) struct Queues(HashMap<Option<ClientKey>, Arc<WaitQueue>>);
 

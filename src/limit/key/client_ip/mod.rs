@@ -242,7 +242,6 @@ impl<B> Key<Request<B>> for ClientIp {
     fn lacks_peer(&self, request: &Request<B>) -> bool {
         let is_behind = matches!(self.trust, Trust::Count(1..));
         let is_told = self.unix_socket_proxy || (is_behind && self.needs_header());
-        let needs_peer = !is_told;
-        needs_peer && PeerIp.lacks_peer(request)
+        !is_told && PeerIp.lacks_peer(request)
     }
 }
