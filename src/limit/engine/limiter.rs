@@ -315,7 +315,7 @@ pub(super) async fn acquire_by<G: Limiter, P>(
 }
 
 /// Returns what a request asks of a limiter.
-pub trait Measure<Request, Ask> {
+pub(crate) trait Measure<Request, Ask> {
     /// Returns what `request` asks for.
     fn measure(&self, request: &Request) -> Ask;
 
@@ -327,6 +327,7 @@ pub trait Measure<Request, Ask> {
 }
 
 /// Measures a request by `A`, with a priority.
+#[cfg_attr(not(feature = "per-key"), allow(unreachable_pub))]
 #[derive(Debug, Clone, Copy)]
 pub struct Prioritized<A, P> {
     pub(crate) ask: A,

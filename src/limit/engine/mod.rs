@@ -14,10 +14,8 @@ mod release_policy;
 mod service;
 mod wait_queue;
 
-#[cfg(feature = "per-key")]
+#[cfg_attr(not(feature = "per-key"), allow(unreachable_pub))]
 pub use self::limiter::Prioritized;
-#[cfg(not(feature = "per-key"))]
-pub(crate) use self::limiter::Prioritized;
 #[cfg(feature = "provider")]
 pub(crate) use self::queued_call::{QueuedCall, Stopped};
 pub use self::{
