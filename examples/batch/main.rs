@@ -123,7 +123,7 @@ async fn go(args: &Args) -> Result<ExitCode> {
     let table = report::table(&work, &reports);
     if args.json {
         tell(table);
-        say(&reports[reports.len() - 1].json())?;
+        say(&serde_json::json!(reports[reports.len() - 1]).to_string())?;
     } else {
         say(&table)?;
     }
@@ -170,7 +170,7 @@ async fn one(args: &Args, name: &'static str, stop: &watch::Sender<bool>) -> Res
     let workers = args.workers as usize;
     let wire = Wire::new(0, place.first.client()?, meter.clone());
     let ended = match name {
-        NAIVE => run::run(workers, naive::once(wire), shared).await,
+        NAIVE => run::run(workers, wire, shared).await,
         HASTY => run::run(workers, naive::three_times(wire), shared).await,
         _ => {
             let client = if configured.is_empty() {

@@ -6,11 +6,6 @@ use tower_throttle::BoxError;
 
 use crate::{stack::Answers, wire::Wire};
 
-/// Every prompt is sent at once, and once.
-pub(crate) fn once(wire: Wire) -> impl Answers {
-    wire
-}
-
 /// Whatever fails is tried again at once, three times in all.
 pub(crate) fn three_times(wire: Wire) -> impl Answers {
     service_fn(move |request: Request| try_three_times(wire.clone(), request))
@@ -18,11 +13,10 @@ pub(crate) fn three_times(wire: Wire) -> impl Answers {
 
 async fn try_three_times(mut wire: Wire, request: Request) -> Result<Response, BoxError> {
     for _ in 1..3 {
-        if let Some(request) = request.try_clone() {
-            match wire.call(request).await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                _ => {}
-            }
+        let again = request.try_clone().ok_or("the body is a stream")?;
+        match wire.call(again).await {
+            Ok(response) if response.status().is_success() => return Ok(response),
+            _ => {}
         }
     }
     wire.call(request).await

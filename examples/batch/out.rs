@@ -124,10 +124,8 @@ fn recover(file: &mut File) -> Result<HashSet<String>> {
 /// Whether a line that breaks off can be the beginning of one that this program, or OpenAI's,
 /// wrote.
 fn begins_like_an_answer(line: &[u8]) -> bool {
-    [&b"{\"custom_id\""[..], b"{\"id\""].iter().any(|begin| {
-        let shared = line.len().min(begin.len());
-        line[..shared] == begin[..shared]
-    })
+    let mut beginnings = [&b"{\"custom_id\""[..], b"{\"id\""].into_iter();
+    beginnings.any(|begin| line.starts_with(begin) || begin.starts_with(line))
 }
 
 // ===== impl Line =====

@@ -58,11 +58,6 @@ impl Report {
         }
     }
 
-    /// One line.
-    pub(crate) fn json(&self) -> String {
-        serde_json::json!(self).to_string()
-    }
-
     /// Each row of the table: its name, and the value.
     fn rows(&self) -> [(&'static str, String); 13] {
         [

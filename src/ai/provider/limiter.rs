@@ -295,8 +295,8 @@ impl ProviderLimiter {
 }
 
 /// Records `tower_throttle_limit`, `tower_throttle_used` and `tower_throttle_reserved` for each
-/// limit, `tower_throttle_in_flight`, `tower_throttle_waiting`, `tower_throttle_paused_seconds`, and
-/// the tokens that were reserved, used and returned.
+/// limit, `tower_throttle_in_flight`, `tower_throttle_waiting`, `tower_throttle_paused_seconds`,
+/// and the tokens that were reserved, used and returned.
 #[cfg(feature = "metrics")]
 impl crate::telemetry::metrics::Publish for ProviderLimiter {
     fn publish(&self, name: &'static str) {
