@@ -20,6 +20,20 @@ macro_rules! inner {
     };
 }
 
+/// Implements [`Layer`](tower_layer::Layer) for a layer whose services each have a clone of it.
+macro_rules! layer {
+    (impl $(<$($param:ident $(: $bound:path)?),+>)? Layer for $Layer:ty => $Service:ident) => {
+        impl<S $(, $($param $(: $bound)?),+)?> tower_layer::Layer<S> for $Layer {
+            type Service = $Service<S $(, $($param),+)?>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                let layer = self.clone();
+                $Service { inner, layer }
+            }
+        }
+    };
+}
+
 /// `poll_ready` of a [`Service`](tower_service::Service) that is ready if the inner service is.
 macro_rules! poll_ready {
     ($field:ident) => {
@@ -110,4 +124,4 @@ macro_rules! warning {
 
 #[cfg(feature = "redis")]
 pub(crate) use warning;
-pub(crate) use {clone, debug, default, event, inner, poll_ready};
+pub(crate) use {clone, debug, default, event, inner, layer, poll_ready};

@@ -5,7 +5,7 @@ use http::{
     header::{CACHE_CONTROL, EXPIRES, PRAGMA},
 };
 
-use crate::http::headers::{self, integer, list};
+use crate::http::headers::{date, integer, list};
 
 /// The directives of a request or response. If one occurs twice, the stricter one counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,23 +34,19 @@ impl Directives {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
         for directive in list(headers, &CACHE_CONTROL) {
-            directives.add(directive);
+            let mut parts = directive.splitn(2, |byte| *byte == b'=');
+            let name = parts.next().unwrap_or_default().trim_ascii();
+            let value = parts.next().unwrap_or_default();
+            match &*name.to_ascii_lowercase() {
+                b"no-store" => directives.no_store = true,
+                b"no-cache" => directives.no_cache = true,
+                b"private" => directives.private = true,
+                b"max-age" => shorten(&mut directives.max_age, value),
+                b"s-maxage" => shorten(&mut directives.s_maxage, value),
+                _ => {}
+            }
         }
         directives
-    }
-
-    fn add(&mut self, directive: &[u8]) {
-        let mut parts = directive.splitn(2, |byte| *byte == b'=');
-        let name = parts.next().unwrap_or_default().trim_ascii();
-        let value = parts.next().unwrap_or_default();
-        match &*name.to_ascii_lowercase() {
-            b"no-store" => self.no_store = true,
-            b"no-cache" => self.no_cache = true,
-            b"private" => self.private = true,
-            b"max-age" => shorten(&mut self.max_age, value),
-            b"s-maxage" => shorten(&mut self.s_maxage, value),
-            _ => {}
-        }
     }
 }
 
@@ -65,11 +61,11 @@ fn shorten(age: &mut Option<u64>, value: &[u8]) {
 /// Returns the seconds from the response's `Date` to its `Expires`. A date that cannot be read has
 /// passed (RFC 9111 §5.3).
 pub(super) fn expires(fields: &HeaderMap) -> Option<u64> {
-    let now = headers::date::wall;
+    let now = date::wall;
     let expires = fields.get(EXPIRES)?.to_str().ok();
-    let expires = expires.and_then(|text| headers::date(text.trim(), &now));
-    let sent = || headers::sent(fields, &now).unwrap_or_else(now);
-    Some(expires.map_or(0, |expires| headers::since(sent(), expires).as_secs()))
+    let expires = expires.and_then(|text| date::date(text.trim(), &now));
+    let sent = || date::sent(fields, &now).unwrap_or_else(now);
+    Some(expires.map_or(0, |expires| date::since(sent(), expires).as_secs()))
 }
 
 #[cfg(test)]

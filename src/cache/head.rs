@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::http::{
     ResponseUrl,
-    headers::{age, list},
+    headers::{date::age, list},
 };
 
 /// What a name costs besides its text: a place in the hash table of a map, and an index of it.

@@ -6,7 +6,7 @@ use http::{HeaderName, header::CONTENT_TYPE};
 
 use super::{completions::is_stateless, json::append_canonical, noise::is_noise};
 use crate::{
-    http::{PeekBody, RequestHead, headers::type_says},
+    http::{PeekBody, RequestHead, headers::encoding::type_says},
     payload::json::Json,
 };
 

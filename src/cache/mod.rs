@@ -237,7 +237,6 @@ pub mod body;
 mod coalesce;
 mod completions;
 mod directives;
-mod enter;
 mod entry;
 mod error;
 mod frames;
@@ -245,18 +244,19 @@ mod head;
 mod hit;
 mod json;
 mod key;
-mod layer;
 mod noise;
 mod policy;
 mod service;
 mod sound;
 mod status;
 mod store;
-mod usage;
 
 /// The response future.
 pub mod future;
 
 pub use self::{
-    error::SharedBodyError, layer::CacheLayer, service::Cache, status::Status, usage::CacheUsage,
+    error::SharedBodyError,
+    service::{Cache, CacheLayer},
+    status::Status,
+    store::CacheUsage,
 };

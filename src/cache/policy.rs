@@ -21,7 +21,7 @@ use super::{
 use crate::{
     http::{
         PeekBody, RequestHead,
-        headers::{age, list},
+        headers::{date::age, list},
     },
     sync::Ordering,
 };

@@ -3,11 +3,11 @@
 use bytes::Buf;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use crate::http::{headers::media_type, peek_body::each_slice};
+use crate::http::{headers::encoding::media_type, peek_body::each_slice};
 
 /// The beginnings of lines without content in an event stream, without spaces: comments, fields of
 /// the protocol, and the pings of providers.
-const SILENT: [&[u8]; 7] = [
+static SILENT: [&[u8]; 7] = [
     b":",
     b"id:",
     b"retry:",
@@ -17,27 +17,42 @@ const SILENT: [&[u8]; 7] = [
     b"data:{\"type\":\"keepalive\"",
 ];
 
-/// The bit of a body of lines, in none of which there is anything silent.
-const LINES: u8 = 1 << SILENT.len();
+/// The types of bodies in which not all bytes are content.
+const FORMATS: [(&str, Format); 3] = [
+    ("text/event-stream", Format::EventStream),
+    ("application/x-ndjson", Format::Lines),
+    ("application/json", Format::Whole),
+];
+
+/// The state before the first byte of a line.
+const BLANK: LineState = LineState::Beginning(b"");
 
 /// Finds the bytes of a body that are no content: blank lines before it, and in an event stream
-/// comments and pings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// comments and pings. By default, all bytes are content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct KeepAlives {
     line: LineState,
-    /// The beginnings that a new line may have, as one bit each. Zero if a body has no lines.
-    silent: u8,
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Format {
+    /// Lines of [`SILENT`] are no content.
+    EventStream,
+    /// Blank lines are no content.
+    Lines,
+    /// What follows content is content.
+    #[default]
+    Whole,
 }
 
 /// The state within the current line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum LineState {
-    /// The line is the beginning of some of [`SILENT`], up to this byte of them.
-    Beginning {
-        silent: u8,
-        at: u8,
-    },
+    /// What was read of the line, without spaces, is the beginning of a member of [`SILENT`].
+    Beginning(&'static [u8]),
     Silent,
+    #[default]
     Content,
 }
 
@@ -47,28 +62,19 @@ impl KeepAlives {
     /// Returns the reader of a body with these headers. In a compressed body, and in other types,
     /// all bytes are content.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let is = |name: &str| is_of_type(headers, name);
-        if headers.contains_key(CONTENT_ENCODING) {
-            Self::new(LineState::Content, 0)
-        } else if is_event_stream(headers) {
-            Self::new(LineState::beginning(LINES - 1), LINES - 1)
-        } else if is("application/x-ndjson") {
-            Self::new(LineState::beginning(LINES), LINES)
-        } else if is("application/json") {
-            Self::new(LineState::beginning(0), 0)
-        } else {
-            Self::new(LineState::Content, 0)
+        let format = FORMATS.iter().find(|(name, _)| is_of_type(headers, name));
+        match format {
+            Some((_, format)) if !headers.contains_key(CONTENT_ENCODING) => Self {
+                line: BLANK,
+                format: *format,
+            },
+            _ => Self::default(),
         }
-    }
-
-    const fn new(line: LineState, silent: u8) -> Self {
-        Self { line, silent }
     }
 
     /// Reads the next frame's data, and returns whether there is content in it.
     pub(crate) fn is_content(&mut self, data: &impl Buf) -> bool {
-        // Content ends with its line.
-        if self.silent == 0 && self.line == LineState::Content {
+        if *self == Self::default() {
             return data.has_remaining();
         }
         let mut has_content = false;
@@ -81,24 +87,26 @@ impl KeepAlives {
         let mut has_content = false;
         for &byte in bytes {
             self.line = match self.line {
-                _ if matches!(byte, b'\n' | b'\r') && self.silent > 0 => {
-                    LineState::beginning(self.silent)
-                }
-                LineState::Beginning { silent, at } if !byte.is_ascii_whitespace() => {
-                    begin(silent, at, byte)
-                }
+                // Content ends with its line.
+                _ if matches!(byte, b'\n' | b'\r') && self.format != Format::Whole => BLANK,
+                LineState::Beginning(read) if !byte.is_ascii_whitespace() => self.begin(read, byte),
                 line => line,
             };
             has_content |= self.line == LineState::Content;
         }
         has_content
     }
-}
 
-/// Any body before its headers are known: all bytes are content.
-impl Default for KeepAlives {
-    fn default() -> Self {
-        Self::new(LineState::Content, 0)
+    /// Reads the next byte of a line that may be silent.
+    fn begin(self, read: &[u8], byte: u8) -> LineState {
+        let goes_on = |line: &&&[u8]| line.starts_with(read) && line.get(read.len()) == Some(&byte);
+        match SILENT.iter().find(goes_on) {
+            Some(line) if self.format == Format::EventStream => match line.len() - read.len() {
+                1 => LineState::Silent,
+                _ => LineState::Beginning(&line[..=read.len()]),
+            },
+            _ => LineState::Content,
+        }
     }
 }
 
@@ -108,31 +116,6 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 fn is_of_type(headers: &HeaderMap, name: &str) -> bool {
     media_type(headers).is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-impl LineState {
-    const fn beginning(silent: u8) -> Self {
-        Self::Beginning { silent, at: 0 }
-    }
-}
-
-/// Reads the next byte of a line that may be silent.
-fn begin(silent: u8, at: u8, byte: u8) -> LineState {
-    let mut left = 0;
-    for (number, beginning) in SILENT.iter().enumerate() {
-        let bit = 1 << number;
-        if silent & bit == 0 || beginning.get(usize::from(at)) != Some(&byte) {
-            continue;
-        }
-        if beginning.len() == usize::from(at) + 1 {
-            return LineState::Silent;
-        }
-        left |= bit;
-    }
-    match left {
-        0 => LineState::Content,
-        silent => LineState::Beginning { silent, at: at + 1 },
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::{
     error::{BoxError, Outcome, Rejected},
     http::{
         IntoHttp, WithBody,
-        headers::{is_compressed, media_type},
+        headers::encoding::{is_compressed, media_type},
         peeked_body::{BodyPeek, ReadLimits, Step},
     },
     payload::{

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use self::{scanner::Scanner, silent::silent_events};
 use crate::{
     ai::tokens::TokenUsage,
-    http::headers::{is_compressed, media_type},
+    http::headers::encoding::{is_compressed, media_type},
     payload::sse::Events,
 };
 

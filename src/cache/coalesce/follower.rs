@@ -9,11 +9,10 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::{flight::CloseReason, lead::Lead, reader::Reader};
+use super::{Entered, enter, flight::CloseReason, lead::Lead, reader::Reader};
 use crate::{
     cache::{
         body::{ResponseBody, Source},
-        enter::{Entered, enter},
         head::CachedHead,
         policy::Lookup,
         status::Status,

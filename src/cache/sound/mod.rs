@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use self::report::Report;
 use crate::{
-    http::headers::{is_compressed, type_says},
+    http::headers::encoding::{is_compressed, type_says},
     payload::{in_band::error_in, json, json::Json, sse::BYTE_ORDER_MARK},
 };
 

@@ -2,22 +2,11 @@
 
 pub(crate) mod date;
 mod decimal;
-mod duration;
-mod encoding;
+pub(crate) mod duration;
+pub(crate) mod encoding;
 pub(crate) mod quoted_string;
 pub(crate) mod rate_limit;
 pub(crate) mod retry_after;
-
-#[cfg(feature = "provider")]
-pub(crate) use self::duration::duration;
-#[cfg(any(feature = "cache", feature = "provider"))]
-pub(crate) use self::encoding::is_compressed;
-pub(crate) use self::encoding::media_type;
-#[cfg(feature = "cache")]
-pub(crate) use self::{
-    date::{age, date, sent, since},
-    encoding::type_says,
-};
 
 use std::time::SystemTime;
 

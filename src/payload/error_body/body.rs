@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::DATE};
 
 use super::{codes, shapes};
 use crate::{
-    http::headers::{duration, is_compressed},
+    http::headers::{duration::duration, encoding::is_compressed},
     payload::{in_band::error_in, json, json::Json},
 };
 

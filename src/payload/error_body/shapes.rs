@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::http::headers::duration;
+use crate::http::headers::duration::duration;
 
 /// What a model reads.
 const PROMPT: &str = "prompt*|input*|message*|context*|conversation*";

@@ -1,15 +1,17 @@
 //! Writes a client's rate limits to response headers.
 
 mod list;
-mod number;
 mod triple;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
 pub(crate) use self::list::PolicyItem;
-use crate::http::headers::rate_limit::standing::Standing;
+use crate::http::headers::{rate_limit::standing::Standing, retry_after::seconds_begun};
+
+/// The largest integer of a structured field, which has 15 digits (RFC 9651 §3.3.1).
+const MOST: u64 = 999_999_999_999_999;
 
 /// The format of `X-RateLimit-Reset`: servers use either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,13 +78,13 @@ impl RateLimitHeaders {
             list::write(headers, standing, policies);
         }
         if self.draft_03 {
-            let reset = number::seconds(standing.reset);
+            let reset = seconds(standing.reset);
             triple::write(headers, &triple::DRAFT_03, standing, reset);
         }
         if let Some(reset) = self.x_rate_limit {
             let reset = match reset {
-                ResetFormat::Delta => number::seconds(standing.reset),
-                ResetFormat::Epoch => number::epoch(now(), standing.reset),
+                ResetFormat::Delta => seconds(standing.reset),
+                ResetFormat::Epoch => epoch(now(), standing.reset),
             };
             triple::write(headers, &triple::X, standing, reset);
         }
@@ -95,10 +97,19 @@ impl Default for RateLimitHeaders {
     }
 }
 
+/// Returns whole seconds, rounded up and saturated.
+fn seconds(time: Duration) -> u64 {
+    seconds_begun(time).min(MOST)
+}
+
+/// Returns the seconds since the Unix epoch at the end of `wait`.
+fn epoch(now: SystemTime, wait: Duration) -> u64 {
+    let passed = now.duration_since(SystemTime::UNIX_EPOCH);
+    seconds(passed.unwrap_or_default().saturating_add(wait))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const HOURLY: Standing<'_> = Standing {
@@ -155,5 +166,16 @@ mod tests {
             .draft_03(true)
             .x_rate_limit(ResetFormat::Delta);
         fields.write(&mut HeaderMap::new(), &HOURLY, &[], || unreachable!());
+    }
+
+    #[test]
+    fn times_are_rounded_up_and_end() {
+        assert_eq!(seconds(Duration::ZERO), 0);
+        assert_eq!(seconds(Duration::from_nanos(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(1)), 1);
+        assert_eq!(seconds(Duration::MAX), MOST);
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
+        assert_eq!(epoch(before, Duration::from_millis(1_500)), 2);
+        assert_eq!(epoch(SystemTime::UNIX_EPOCH, Duration::MAX), MOST);
     }
 }

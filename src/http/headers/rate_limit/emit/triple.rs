@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Standing, number::MOST};
+use super::{MOST, Standing};
 use crate::http::headers::integer;
 
 /// The header names of draft 03.

@@ -16,8 +16,10 @@ use self::{
     named::Named,
     value::{Moment, joined},
 };
-use crate::http::headers::date::Now;
-use crate::http::headers::rate_limit::limits::{RateLimits, Reported};
+use crate::http::headers::{
+    date::{self, Now},
+    rate_limit::limits::{RateLimits, Reported},
+};
 
 impl RateLimits {
     /// Reads the rate limits in `headers`.
@@ -61,7 +63,7 @@ impl RateLimits {
     /// one that has passed is zero.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        Self::read(headers, &crate::http::headers::date::wall)
+        Self::read(headers, &date::wall)
     }
 
     /// Like [`RateLimits::from_headers`], with `now` instead of the wall clock.
@@ -71,7 +73,8 @@ impl RateLimits {
     }
 
     fn read(headers: &HeaderMap, now: Now<'_>) -> Self {
-        if value::is_of_cache(headers) {
+        // From a cache. Some proxies send an age of zero with all responses.
+        if !date::age(headers).is_zero() {
             return Self::default();
         }
         let moment = Moment { headers, now };

@@ -57,9 +57,11 @@ pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
         (subject.dimension, subject.period) = (dimension(what)?, Some(MINUTE));
         return Some((subject, part));
     }
+    let x = name.strip_prefix("x-ratelimit-");
+    let other_x = || name.strip_prefix("x-rate-limit-");
     let (family, rest) = match name.strip_prefix("ratelimit-") {
         Some(rest) => (Family::Ietf, rest),
-        None => (Family::Other, strip_x(name)?),
+        None => (Family::Other, x.or_else(other_x)?),
     };
     if PARTS.contains(&rest) || (family == Family::Other && rest == RESET_AFTER) {
         return Some((Subject::bare(family), rest));
@@ -69,11 +71,6 @@ pub(super) fn read(name: &str) -> Option<(Subject, &str)> {
     let found = first.filter(is_part).or_else(last);
     let (what, part) = found.filter(|_| family == Family::Other)?;
     Some((subject(what)?, part))
-}
-
-fn strip_x(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("x-ratelimit-");
-    rest.or_else(|| name.strip_prefix("x-rate-limit-"))
 }
 
 fn subject(what: &str) -> Option<Subject> {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{set::Set, structured, structured::Member};
+use super::{
+    set::{Set, seconds},
+    structured,
+    structured::Member,
+};
 use crate::http::headers::rate_limit::limits::{Dimension, Reported};
 
 /// Draft 08 and later: policies have names.
@@ -24,17 +28,9 @@ pub(super) fn by_name(field: &str, policies: &[Member]) -> Vec<Reported> {
 
 /// Draft 07: one limit, and policies without names.
 pub(super) fn in_one(field: &str, policies: &[Member]) -> Vec<Reported> {
-    let Some([limit, remaining, reset]) = structured::dictionary(field) else {
-        return Vec::new();
-    };
-    let mut set = Set::default();
-    set.limit(limit.map(i128::from));
-    set.remaining(remaining.map(i128::from));
-    set.reset(reset.and_then(seconds));
-    if set.reported(Dimension::Requests, None).is_none() {
-        return Vec::new();
-    }
-    with_policies(set, policies)
+    let set = structured::dictionary(field).map(Set::of);
+    let known = set.filter(|set| set.reported(Dimension::Requests, None).is_some());
+    known.map_or_else(Vec::new, |set| with_policies(set, policies))
 }
 
 /// Matches a limit without a name to its policy, which has the period. The other policies are
@@ -52,8 +48,7 @@ pub(super) fn with_policies<'a>(
         if of_this && period.is_none() {
             period = window;
         } else {
-            let mut other = Set::default();
-            other.limit(Some(limit.into()));
+            let other = Set::of([Some(limit), None, None]);
             others.extend(other.reported(Dimension::Requests, window));
         }
     }
@@ -64,14 +59,11 @@ pub(super) fn with_policies<'a>(
 fn merged(policy: Option<&Member>, left: Option<&Member>) -> Option<Reported> {
     let name = left.or(policy)?.name.as_deref()?;
     let dimension = dimension(name, policy.and_then(|policy| policy.qu.as_deref()))?;
-    let mut set = Set::default();
-    set.limit(policy.and_then(|policy| policy.q).map(i128::from));
-    if let Some(left) = left {
-        set.remaining(left.r.map(i128::from));
-        set.reset(left.t.or(left.w).and_then(seconds));
-    }
+    let limit = policy.and_then(|policy| policy.q);
+    let remaining = left.and_then(|left| left.r);
+    let reset = left.and_then(|left| left.t.or(left.w));
     let period = policy.and_then(|policy| policy.w).and_then(window);
-    set.reported(dimension, period)
+    Set::of([limit, remaining, reset]).reported(dimension, period)
 }
 
 fn dimension(name: &str, unit: Option<&str>) -> Option<Dimension> {
@@ -94,10 +86,6 @@ fn tokens(text: &str) -> Option<Dimension> {
     } else {
         Some(Dimension::Tokens)
     }
-}
-
-fn seconds(number: i64) -> Option<Duration> {
-    Some(Duration::from_secs(number.try_into().ok()?))
 }
 
 fn window(number: i64) -> Option<Duration> {

@@ -19,6 +19,15 @@ pub(super) struct Set {
 // ===== impl Set =====
 
 impl Set {
+    /// Returns the limit with this limit, remainder, and reset in seconds.
+    pub(super) fn of([limit, remaining, reset]: [Option<i64>; 3]) -> Self {
+        let mut set = Self::default();
+        set.limit(limit.map(i128::from));
+        set.remaining(remaining.map(i128::from));
+        set.reset(reset.and_then(seconds));
+        set
+    }
+
     pub(super) fn limit(&mut self, count: Option<i128>) {
         let limit = self.known(count);
         self.limit = least(self.limit, limit);
@@ -58,6 +67,10 @@ impl Set {
         self.is_unknown |= count.is_some_and(i128::is_negative);
         u64::try_from(count?).ok()
     }
+}
+
+pub(super) fn seconds(number: i64) -> Option<Duration> {
+    Some(Duration::from_secs(number.try_into().ok()?))
 }
 
 fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {

@@ -49,12 +49,6 @@ pub(super) fn count(text: &str) -> Option<i128> {
     })
 }
 
-/// Returns `true` if the response is from a cache. Some proxies send an age of zero with all
-/// responses.
-pub(super) fn is_of_cache(headers: &HeaderMap) -> bool {
-    !date::age(headers).is_zero()
-}
-
 /// Parses an RFC 3339 timestamp.
 #[cfg(feature = "provider")]
 fn timestamp(text: &str) -> Option<SystemTime> {

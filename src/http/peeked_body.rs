@@ -1,20 +1,19 @@
 //! Reads the beginning of a body before the body is passed on.
 
-mod opened;
-
 use std::{
     collections::VecDeque,
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Buf;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-pub use self::opened::PeekedBody;
-use crate::http::{peek_body::each_slice, timer::Timer};
+use crate::http::{guarded_body::more_bytes, peek_body::each_slice, timer::Timer};
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -51,6 +50,26 @@ pub(crate) enum Step {
     Failed,
     /// A limit was reached.
     Enough,
+}
+
+pin_project! {
+    /// A body whose beginning may have been read already. All frames pass through unchanged.
+    pub struct PeekedBody<B: Body> {
+        read: VecDeque<Read<B>>,
+        // What was read is all.
+        has_ended: bool,
+        #[pin]
+        body: BodyState<B>,
+    }
+}
+
+pin_project! {
+    #[project = InsideProj]
+    enum BodyState<B> {
+        Plain { #[pin] body: B },
+        // A body that was polled can't be moved.
+        Pinned { body: Pin<Box<B>> },
+    }
 }
 
 // ===== impl BodyPeek =====
@@ -139,10 +158,85 @@ impl<B: Body> BodyPeek<B> {
 
     /// Returns the body, from its first byte on.
     pub(crate) fn into_body(self) -> PeekedBody<B> {
-        PeekedBody::new(self.read, self.body, self.has_ended)
+        PeekedBody {
+            read: self.read,
+            has_ended: self.has_ended,
+            body: BodyState::Pinned { body: self.body },
+        }
     }
 }
 
 fn data<D: Buf, E>(frame: &Result<Frame<D>, E>) -> Option<&D> {
     frame.as_ref().ok()?.data_ref()
 }
+
+// ===== impl PeekedBody =====
+
+impl<B: Body> PeekedBody<B> {
+    pub(crate) fn get_ref(&self) -> &B {
+        match &self.body {
+            BodyState::Plain { body } => body,
+            BodyState::Pinned { body } => body,
+        }
+    }
+}
+
+/// Creates a body of which nothing was read, such as for a fallback response.
+impl<B: Body> From<B> for PeekedBody<B> {
+    fn from(body: B) -> Self {
+        Self {
+            read: VecDeque::new(),
+            has_ended: false,
+            body: BodyState::Plain { body },
+        }
+    }
+}
+
+impl<B: Body> Body for PeekedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B>>> {
+        let this = self.project();
+        if let Some(frame) = this.read.pop_front() {
+            if this.read.is_empty() {
+                // Free the memory: a stream may run long after its beginning.
+                drop(mem::take(this.read));
+            }
+            return Poll::Ready(Some(frame));
+        }
+        // Some bodies panic when polled after their end.
+        if *this.has_ended {
+            return Poll::Ready(None);
+        }
+        match this.body.project() {
+            InsideProj::Plain { body } => body.poll_frame(cx),
+            InsideProj::Pinned { body } => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && (self.has_ended || self.get_ref().is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().filter_map(data);
+        let read = read.map(|data| data.remaining() as u64);
+        let read = read.fold(0, u64::saturating_add);
+        let inside = if self.has_ended {
+            SizeHint::with_exact(0)
+        } else {
+            self.get_ref().size_hint()
+        };
+        more_bytes(&inside, read)
+    }
+}
+
+crate::http::body_macros::wraps_body!(PeekedBody<B: Body>);
+
+crate::macros::debug!(impl<B: Body> Debug for PeekedBody<B> where B: std::fmt::Debug |self| {
+    body: self.get_ref(),
+    read: self.read.len(),
+    ..
+});
