@@ -255,14 +255,13 @@ impl Outcome {
     pub fn of_error(error: &BoxError) -> Option<Self> {
         let mut outcome = None;
         for source in source_chain(error) {
-            let is_own = source.is::<Rejected>() || source.is::<CircuitOpen>();
-            if is_own || transport::is_request_body(source) {
+            if source.is::<Rejected>() || source.is::<CircuitOpen>() {
                 return None;
             }
             if let Some(outcome) = source.downcast_ref() {
                 return Some(*outcome);
             }
-            outcome = match (outcome, transport::outcome(source)) {
+            outcome = match (outcome, transport::read(source).transpose().ok()?) {
                 // That there was no connection explains every error around it.
                 (_, Some(Self::NotSent)) => Some(Self::NotSent),
                 (None | Some(Self::Interrupted), Some(source)) => Some(source),

@@ -4,23 +4,21 @@ use http::Uri;
 use hyper_util::client::legacy::{self as client, connect::HttpConnector};
 use tower_service::Service;
 
+use super::{Reading, RequestBodyFailed};
 use crate::error::{Outcome, source_chain::sources};
 
 /// This error has no public name.
 type ConnectError = <HttpConnector as Service<Uri>>::Error;
 
-pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
+pub(super) fn read(error: &(dyn Error + 'static)) -> Reading {
     if let Some(error) = error.downcast_ref::<client::Error>() {
-        return error.is_connect().then_some(Outcome::NotSent);
+        return error.is_connect().then_some(Ok(Outcome::NotSent));
     }
     let error = error.downcast_ref::<hyper::Error>()?;
-    let is_malformed = error.is_user() || error.is_parse();
-    (!is_malformed).then_some(Outcome::Interrupted)
-}
-
-pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
-    let error = error.downcast_ref::<hyper::Error>();
-    error.is_some_and(hyper::Error::is_user)
+    if error.is_user() {
+        return Some(Err(RequestBodyFailed));
+    }
+    (!error.is_parse()).then_some(Ok(Outcome::Interrupted))
 }
 
 /// Returns whether the next connection would fail as well.

@@ -12,45 +12,49 @@ mod unread;
 
 use std::{error::Error, io};
 
-#[cfg(feature = "reqwest")]
-use self::reqwest as reqwest_error;
-use self::tower as tower_error;
 #[cfg(feature = "tracing")]
 pub(super) use self::unread::warn as warn_of_missing_feature;
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
-use self::{h2 as h2_error, hyper as hyper_error};
 use super::Outcome;
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 use crate::error::source_chain;
 use crate::error::{rejected::BoxError, timed_out::TimedOut};
 
+/// A client reports that the body of the request failed, which says nothing about the server. The
+/// error of that body is among the sources.
+pub(super) struct RequestBodyFailed;
+
+/// What an error says by itself, if it is known.
+type Reading = Option<Result<Outcome, RequestBodyFailed>>;
+
+const READERS: &[fn(&(dyn Error + 'static)) -> Reading] = &[
+    of_runtime,
+    self::tower::read,
+    #[cfg(feature = "reqwest")]
+    self::reqwest::read,
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    self::hyper::read,
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    self::h2::read,
+];
+
 /// Returns what one error of a chain of sources says by itself.
-pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
+pub(super) fn read(error: &(dyn Error + 'static)) -> Reading {
+    READERS.iter().find_map(|read| read(error))
+}
+
+fn of_runtime(error: &(dyn Error + 'static)) -> Reading {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return of_io(error.kind());
     }
-    if error.is::<TimedOut>()
-        || error.is::<tokio::time::error::Elapsed>()
-        || tower_error::is_timeout(error)
-    {
-        return Some(Outcome::Timeout);
-    }
-    #[cfg(feature = "reqwest")]
-    if let Some(outcome) = reqwest_error::outcome(error) {
-        return Some(outcome);
-    }
-    #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    if let Some(outcome) = hyper_error::outcome(error).or_else(|| h2_error::outcome(error)) {
-        return Some(outcome);
-    }
-    None
+    let is_timeout = error.is::<TimedOut>() || error.is::<tokio::time::error::Elapsed>();
+    is_timeout.then_some(Ok(Outcome::Timeout))
 }
 
-fn of_io(kind: io::ErrorKind) -> Option<Outcome> {
+fn of_io(kind: io::ErrorKind) -> Reading {
     use io::ErrorKind as Kind;
     match kind {
         Kind::ConnectionRefused | Kind::AddrNotAvailable | Kind::AddrInUse => {
-            Some(Outcome::NotSent)
+            Some(Ok(Outcome::NotSent))
         }
         Kind::ConnectionReset
         | Kind::ConnectionAborted
@@ -60,31 +64,16 @@ fn of_io(kind: io::ErrorKind) -> Option<Outcome> {
         | Kind::NetworkDown
         | Kind::BrokenPipe
         | Kind::TimedOut
-        | Kind::UnexpectedEof => Some(Outcome::Interrupted),
+        | Kind::UnexpectedEof => Some(Ok(Outcome::Interrupted)),
         _ => None,
     }
-}
-
-/// Whether a client reports that the body of the request failed, which says nothing about the
-/// server. The error of that body is among the sources.
-pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
-    #[cfg(feature = "reqwest")]
-    if reqwest_error::is_request_body(error) {
-        return true;
-    }
-    #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    if hyper_error::is_request_body(error) || h2_error::is_request_body(error) {
-        return true;
-    }
-    let _ = error;
-    false
 }
 
 /// Returns whether a client would get this error again: it could not connect because of the URL or
 /// the server's certificate.
 pub(crate) fn is_permanent(error: &BoxError) -> bool {
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    return source_chain(error).any(hyper_error::is_permanent);
+    return source_chain(error).any(self::hyper::is_permanent);
     #[cfg(not(any(feature = "hyper", feature = "reqwest")))]
     {
         let _ = error;

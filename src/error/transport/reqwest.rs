@@ -1,22 +1,18 @@
 use std::error::Error;
 
+use super::{Reading, RequestBodyFailed};
 use crate::error::{Outcome, source_chain::sources};
 
-pub(super) fn outcome(error: &(dyn Error + 'static)) -> Option<Outcome> {
-    let error = error.downcast_ref::<reqwest::Error>()?;
-    if error.is_connect() {
-        Some(Outcome::NotSent)
-    } else if error.is_timeout() {
-        Some(Outcome::Timeout)
+pub(super) fn read(error: &(dyn Error + 'static)) -> Reading {
+    let own = error.downcast_ref::<reqwest::Error>()?;
+    let is_body = |source: &reqwest::Error| source.is_body();
+    if own.is_request() && sources(error).any(|it| it.downcast_ref().is_some_and(is_body)) {
+        Some(Err(RequestBodyFailed))
+    } else if own.is_connect() {
+        Some(Ok(Outcome::NotSent))
+    } else if own.is_timeout() {
+        Some(Ok(Outcome::Timeout))
     } else {
-        error.is_request().then_some(Outcome::Interrupted)
+        own.is_request().then_some(Ok(Outcome::Interrupted))
     }
-}
-
-pub(super) fn is_request_body(error: &(dyn Error + 'static)) -> bool {
-    let is = |error: &(dyn Error + 'static), test: fn(&reqwest::Error) -> bool| {
-        error.downcast_ref().is_some_and(test)
-    };
-    is(error, reqwest::Error::is_request)
-        && sources(error).any(|source| is(source, reqwest::Error::is_body))
 }

@@ -1,5 +1,9 @@
 use std::error::Error;
 
-pub(super) fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.is::<tower::timeout::error::Elapsed>()
+use super::Reading;
+use crate::error::Outcome;
+
+pub(super) fn read(error: &(dyn Error + 'static)) -> Reading {
+    let is_timeout = error.is::<tower::timeout::error::Elapsed>();
+    is_timeout.then_some(Ok(Outcome::Timeout))
 }
