@@ -15,9 +15,7 @@ use crate::{
 /// In the extensions of its response: breakers inside and outside of the `ProviderLayer` that reads
 /// the stream add their circuits.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LateFailures(Arc<Mutex<Vec<Counting>>>);
-
-type Counting = (Circuit, OutcomeSet);
+pub(crate) struct LateFailures(Arc<Mutex<Vec<(Circuit, OutcomeSet)>>>);
 
 impl LateFailures {
     pub(super) fn add(&self, circuit: Circuit, outcomes: OutcomeSet) {

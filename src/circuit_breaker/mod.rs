@@ -121,12 +121,11 @@ mod failures;
 pub mod future;
 #[cfg(feature = "provider")]
 mod late_failures;
-mod layer;
 mod service;
 
+pub use self::service::{CircuitBreaker, CircuitBreakerLayer};
 #[cfg(feature = "provider")]
 pub(crate) use self::{
     failures::{FAILURES, Failures},
     late_failures::LateFailures,
 };
-pub use self::{layer::CircuitBreakerLayer, service::CircuitBreaker};

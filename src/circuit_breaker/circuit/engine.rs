@@ -13,13 +13,16 @@
 
 use std::time::Duration;
 
-use super::{State, opening::OpenState, tally::Tally};
+use super::{State, tally::Tally};
 use crate::{
     backoff::{Backoff, above_hint},
     error::{CircuitOpen, Outcome},
     limit::nanos,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, unpoisoned},
 };
+
+/// The time after which another probe starts.
+const PROBE_NANOS: u64 = 60_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -57,6 +60,20 @@ pub(super) struct CallTicket {
     number: u64,
 }
 
+/// The state while it is open.
+#[derive(Debug, Default)]
+struct OpenState {
+    /// How often the circuit opened since it was last closed.
+    times: u32,
+    until: u64,
+    /// The failure that opened it.
+    outcome: Option<Outcome>,
+    /// The start of the probe that is under way.
+    probe_since: Option<u64>,
+    /// The number of the latest probe, of this opening or an earlier one.
+    last_probe: u64,
+}
+
 // ===== impl Engine =====
 
 impl Engine {
@@ -64,7 +81,7 @@ impl Engine {
         Self {
             terms,
             age: AtomicU64::new(0),
-            tally: Tally::new(),
+            tally: Tally::default(),
             opening: Mutex::new(OpenState::default()),
             #[cfg(feature = "metrics")]
             counts: Counts::default(),
@@ -100,18 +117,13 @@ impl Engine {
     /// Locks the state if it is open, or else returns the age in which it is closed.
     #[inline]
     fn opening(&self) -> Result<MutexGuard<'_, OpenState>, u64> {
-        let age = self.age();
-        if is_closed(age) {
+        let closed = || Some(self.age()).filter(|age| is_closed(*age));
+        if let Some(age) = closed() {
             return Err(age);
         }
         let opening = self.lock();
         // It may have closed before the lock was taken.
-        let age = self.age();
-        if is_closed(age) {
-            Err(age)
-        } else {
-            Ok(opening)
-        }
+        closed().map_or(Ok(opening), Err)
     }
 
     /// Returns the state, and for how long the circuit is still open.
@@ -209,6 +221,48 @@ impl Engine {
     fn lock(&self) -> MutexGuard<'_, OpenState> {
         // Nothing panics under this lock.
         unpoisoned(self.opening.lock())
+    }
+}
+
+// ===== impl OpenState =====
+
+impl OpenState {
+    /// Starts the next opening, or ends the last one. Numbers stay unique.
+    fn follow(&mut self, times: u32, until: u64, outcome: Option<Outcome>) {
+        *self = Self {
+            times,
+            until,
+            outcome,
+            probe_since: None,
+            last_probe: self.last_probe,
+        };
+    }
+
+    /// Returns an error if a call would be rejected now.
+    fn admits(&self, now: u64) -> Result<(), CircuitOpen> {
+        let wait = (self.until > now).then(|| Duration::from_nanos(self.until - now));
+        let is_recent = |since: u64| now.saturating_sub(since) < PROBE_NANOS;
+        match wait.is_some() || self.probe_since.is_some_and(is_recent) {
+            true => Err(CircuitOpen::new(wait, self.outcome)),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts a probe, and returns its number.
+    fn start_probe(&mut self, since: u64) -> u64 {
+        self.last_probe += 1;
+        self.probe_since = Some(since);
+        self.last_probe
+    }
+
+    fn is_probe(&self, number: u64) -> bool {
+        self.probe_since.is_some() && self.last_probe == number
+    }
+
+    fn end_probe(&mut self, number: u64) {
+        if self.is_probe(number) {
+            self.probe_since = None;
+        }
     }
 }
 

@@ -68,7 +68,6 @@ mod call_guard;
 mod engine;
 #[cfg(all(test, throttle_loom))]
 mod loom_tests;
-mod opening;
 mod tally;
 #[cfg(all(test, not(throttle_loom)))]
 mod tests;

@@ -12,7 +12,7 @@ const ENOUGH: u64 = 20;
 /// The outcomes of the last 10 seconds, and the number of failures in a row.
 ///
 /// Relaxed throughout: the numbers are independent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     in_a_row: AtomicU64,
     /// The latest instant at which one of the failures in a row allowed a retry.
@@ -22,21 +22,12 @@ pub(super) struct Tally {
 }
 
 /// A count for each of the last seconds: the low 32 bits of the second's number, and the count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Recent([AtomicU64; PARTS as usize]);
 
 // ===== impl Tally =====
 
 impl Tally {
-    pub(super) fn new() -> Self {
-        Self {
-            in_a_row: AtomicU64::new(0),
-            hinted: AtomicU64::new(0),
-            successes: Recent::new(),
-            failures: Recent::new(),
-        }
-    }
-
     #[inline]
     pub(super) fn succeeded(&self, now: u64) {
         // It is nearly always 0, and then only read.
@@ -72,25 +63,15 @@ impl Tally {
 // ===== impl Recent =====
 
 impl Recent {
-    fn new() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-
     fn add(&self, now: u64) {
         let part = now / PART_NANOS;
         let place = &self.0[(part % PARTS) as usize];
-        let mut held = place.load(Ordering::Relaxed);
-        loop {
-            let next = match held >> 32 == part & 0xffff_ffff {
-                true if held & 0xffff_ffff == 0xffff_ffff => return,
-                true => held + 1,
-                false => part << 32 | 1,
-            };
-            match place.compare_exchange_weak(held, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(other) => held = other,
-            }
-        }
+        let more = |held: u64| match held >> 32 == part & 0xffff_ffff {
+            true if held & 0xffff_ffff == 0xffff_ffff => None,
+            true => Some(held + 1),
+            false => Some(part << 32 | 1),
+        };
+        let _ = place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     /// Returns the count in the window that ends with the part of `now`.
@@ -117,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_ten_seconds_old_does_not_count() {
-        let recent = Recent::new();
+        let recent = Recent::default();
         recent.add(0);
         recent.add(SECOND / 2);
         recent.add(3 * SECOND);
@@ -135,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_read_late_counts_for_its_own_time() {
-        let recent = Recent::new();
+        let recent = Recent::default();
         recent.add(2 * SECOND);
         recent.add(SECOND);
         assert_eq!(recent.sum(2 * SECOND), 2);
@@ -144,7 +125,7 @@ mod tests {
 
     #[test]
     fn half_of_twenty_outcomes_is_too_many() {
-        let tally = Tally::new();
+        let tally = Tally::default();
         for _ in 0..9 {
             tally.succeeded(0);
             assert!(!tally.failed(100, 0, 0));
@@ -156,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_success_ends_the_row_and_its_hint() {
-        let tally = Tally::new();
+        let tally = Tally::default();
         assert!(!tally.failed(2, 7, 0));
         assert_eq!(tally.hinted(), 7);
         tally.succeeded(0);
