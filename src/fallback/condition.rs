@@ -60,10 +60,7 @@ pub trait Decide<Response> {
 
 impl Condition {
     /// Creates a condition from a closure.
-    pub fn from_fn<F>(f: F) -> Self
-    where
-        F: Fn(HeadResult<'_, '_>) -> bool + Send + Sync + 'static,
-    {
+    pub fn from_fn(f: impl Fn(HeadResult<'_, '_>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }
 

@@ -108,10 +108,8 @@ where
     let future = settings.backup.respond(kept, failed)?;
     #[cfg(feature = "metrics")]
     {
-        let target = settings
-            .name
-            .clone()
-            .unwrap_or_else(|| crate::telemetry::DEFAULT_NAME.into());
+        let name = settings.name.as_deref();
+        let target = name.unwrap_or(crate::telemetry::DEFAULT_NAME).to_owned();
         let cause = failure.replace(' ', "_");
         crate::telemetry::count!(FALLBACKS, "target" => target, "cause" => cause);
     }

@@ -1,7 +1,5 @@
 use std::sync::{Arc, Mutex};
 
-use tower_layer::Layer;
-
 use super::{
     AnyResponse, Condition, Fallback,
     backup::{BackupService, CloneRequest, FromFn, SameRequest, Value},
@@ -87,17 +85,11 @@ impl<F> FallbackLayer<FromFn<F>> {
 
 impl<B> FallbackLayer<B> {
     fn with_backup(backup: B) -> Self {
-        Self::of(FallbackSettings {
+        let settings = Arc::new(FallbackSettings {
             backup,
             when: Condition::failure(),
             name: None,
-        })
-    }
-}
-
-impl<B, W> FallbackLayer<B, W> {
-    fn of(settings: FallbackSettings<B, W>) -> Self {
-        let settings = Arc::new(settings);
+        });
         Self { settings }
     }
 }
@@ -168,7 +160,8 @@ impl<B: Clone, W: Clone> FallbackLayer<B, W> {
     pub fn any_response<R>(self) -> FallbackLayer<B, AnyResponse<R>> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
         let when = AnyResponse::from_fn(|result| result.is_err());
-        FallbackLayer::of(FallbackSettings { backup, when, name })
+        let settings = Arc::new(FallbackSettings { backup, when, name });
+        FallbackLayer { settings }
     }
 }
 
@@ -200,7 +193,8 @@ impl<B: Clone, M: Clone, W: Clone> FallbackLayer<BackupService<B, M>, W> {
             service: backup.service,
             map: f(backup.map),
         };
-        FallbackLayer::of(FallbackSettings { backup, when, name })
+        let settings = Arc::new(FallbackSettings { backup, when, name });
+        FallbackLayer { settings }
     }
 }
 
@@ -211,11 +205,4 @@ crate::macros::debug!(impl<B, W> Debug for FallbackLayer<B, W> |self| {
     ..
 });
 
-impl<S, B, W> Layer<S> for FallbackLayer<B, W> {
-    type Service = Fallback<S, B, W>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let layer = self.clone();
-        Fallback { inner, layer }
-    }
-}
+crate::macros::layer!(impl<B, W> Layer for FallbackLayer<B, W> => Fallback);

@@ -1,15 +1,11 @@
 //! What responds if the primary fails: a service, a value, or a closure.
 
-mod request;
 pub(super) mod service;
-mod value;
 
-pub use self::{
-    request::{CloneRequest, MapRequest, SameRequest},
-    service::BackupService,
-    value::{FromFn, Value},
-};
-use crate::error::BoxError;
+use std::future::{Ready, ready};
+
+pub use self::service::BackupService;
+use crate::{error::BoxError, http::TryClone};
 
 /// Responds if the primary fails: [`BackupService`], [`Value`] and [`FromFn`].
 pub trait Backup<Request, Response> {
@@ -32,6 +28,109 @@ pub trait Backup<Request, Response> {
         kept: Option<Request>,
         failed: Result<Response, BoxError>,
     ) -> Result<Self::Future, Result<Response, BoxError>>;
+}
+
+/// Sends the backup the same request as the primary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SameRequest;
+
+/// Copies requests by [`Clone`] instead of [`TryClone`].
+#[derive(Clone, Copy)]
+pub struct CloneRequest<M>(pub(in crate::fallback) M);
+
+/// Makes the request for a backup service. Implemented for closures, which change it.
+pub trait MapRequest<Request> {
+    /// Copies a request before it is sent to the primary, if it can be cloned.
+    fn copy(&self, request: &Request) -> Option<Request>;
+
+    /// Returns the request for the backup, if the copy can still be sent.
+    ///
+    /// It can't if its body was recorded while the primary read it, and is incomplete.
+    fn map(&self, copy: Request) -> Option<Request>;
+}
+
+/// Responds with a clone of a value.
+#[derive(Clone)]
+pub struct Value<V>(pub(in crate::fallback) V);
+
+/// Responds with what a closure makes of the failure.
+#[derive(Clone)]
+pub struct FromFn<F>(pub(in crate::fallback) F);
+
+// ===== impl MapRequest =====
+
+impl<Request: TryClone> MapRequest<Request> for SameRequest {
+    #[inline]
+    fn copy(&self, request: &Request) -> Option<Request> {
+        request.try_clone()
+    }
+
+    fn map(&self, copy: Request) -> Option<Request> {
+        copy.claim().then_some(copy)
+    }
+}
+
+impl<F: Fn(Request) -> Request, Request: TryClone> MapRequest<Request> for F {
+    #[inline]
+    fn copy(&self, request: &Request) -> Option<Request> {
+        request.try_clone()
+    }
+
+    fn map(&self, copy: Request) -> Option<Request> {
+        copy.claim().then(|| self(copy))
+    }
+}
+
+impl<Request: Clone> MapRequest<Request> for CloneRequest<SameRequest> {
+    #[inline]
+    fn copy(&self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+
+    fn map(&self, copy: Request) -> Option<Request> {
+        Some(copy)
+    }
+}
+
+impl<F: Fn(Request) -> Request, Request: Clone> MapRequest<Request> for CloneRequest<F> {
+    #[inline]
+    fn copy(&self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+
+    fn map(&self, copy: Request) -> Option<Request> {
+        Some(self.0(copy))
+    }
+}
+
+// ===== impl Backup =====
+
+impl<V: Clone, Request> Backup<Request, V> for Value<V> {
+    type Future = Ready<Result<V, BoxError>>;
+
+    fn respond(
+        &self,
+        _: Option<Request>,
+        failed: Result<V, BoxError>,
+    ) -> Result<Self::Future, Result<V, BoxError>> {
+        drop(failed);
+        Ok(ready(Ok(self.0.clone())))
+    }
+}
+
+impl<F, Request, Response> Backup<Request, Response> for FromFn<F>
+where
+    F: Fn(Result<Response, BoxError>) -> Response,
+{
+    type Future = Ready<Result<Response, BoxError>>;
+
+    fn respond(
+        &self,
+        _: Option<Request>,
+        failed: Result<Response, BoxError>,
+    ) -> Result<Self::Future, Result<Response, BoxError>> {
+        Ok(ready(Ok(self.0(failed))))
+    }
 }
 
 crate::macros::debug!(impl<B, M> Debug for BackupService<B, M> |self| { .. });
