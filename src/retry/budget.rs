@@ -93,8 +93,8 @@ type Price = fn(Option<Outcome>) -> u32;
 /// The cost of a retry that has not been made yet.
 ///
 /// If it is dropped before it is [spent](Withdrawal::spend), the savings get it back. The reserve
-/// refills with time.
-#[derive(Debug)]
+/// refills with time. By default, the retry is free.
+#[derive(Debug, Default)]
 pub(super) struct Withdrawal(Option<(Budget, u64)>);
 
 // ===== impl Budget =====
@@ -186,10 +186,10 @@ impl Budget {
 
     pub(super) fn pay(&self, outcome: Option<Outcome>, now: Instant) -> Option<Withdrawal> {
         let retries = (self.0.terms.price)(outcome);
-        if retries == 0 {
-            return Some(Withdrawal::free());
-        }
-        let saved = self.take(retries, now)?;
+        let saved = match retries {
+            0 => 0,
+            _ => self.take(retries, now)?,
+        };
         Some(Withdrawal((saved > 0).then(|| (self.clone(), saved))))
     }
 
@@ -270,11 +270,6 @@ fn by_outcome(outcome: Option<Outcome>) -> u32 {
 // ===== impl Withdrawal =====
 
 impl Withdrawal {
-    /// Returns the withdrawal of a retry that is free.
-    pub(super) const fn free() -> Self {
-        Self(None)
-    }
-
     /// Marks the retry as made.
     pub(super) fn spend(&mut self) {
         self.0 = None;
@@ -368,7 +363,7 @@ mod tests {
         drop(withdrawal);
         budget.pay(None, now).unwrap().spend();
         assert!(budget.pay(None, now).is_none());
-        drop(Withdrawal::free());
+        drop(Withdrawal::default());
         assert_eq!(budget.saved(), 0);
     }
 

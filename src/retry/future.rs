@@ -3,19 +3,17 @@
 use std::{
     fmt, mem,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    Budget, Policy, RetryAction,
-    budget::Withdrawal,
-    settings::{Plan, RetryState, Settings},
+    Budget, Policy, RetryAction, RetryAfterBackoffLayer,
+    settings::{Plan, RetryState},
 };
 use crate::{
     backoff::above_hint,
@@ -54,11 +52,11 @@ pub(super) struct Between {
     /// For the sleep, then for the deadline.
     timer: Pin<Box<Sleep>>,
     has_slept: bool,
-    /// Whether the wait was for an attempt of this request, not for the one of another.
+    /// Whether the wait is for an attempt of this request, not for the one of another.
     is_counted: bool,
-    withdrawal: Withdrawal,
-    deadline: Instant,
-    #[cfg(feature = "metrics")]
+    plan: Plan,
+    /// The outcome of the last attempt, as a label.
+    #[allow(dead_code, reason = "only metrics read it")]
     cause: &'static str,
 }
 
@@ -77,8 +75,7 @@ pub(super) struct NextAttempt<S, P, Request> {
     /// The budget of the retries, after the first one.
     pub(super) budget: Option<Budget>,
     pub(super) service: S,
-    pub(super) policy: P,
-    pub(super) settings: Arc<Settings>,
+    pub(super) layer: RetryAfterBackoffLayer<P>,
     pub(super) progress: RetryState,
 }
 
@@ -106,29 +103,31 @@ where
                         return Poll::Pending;
                     };
                     let result = result.map_err(Into::into);
-                    let Some(plan) = next.judge(&result) else {
+                    let Some(between) = next.judge(&result) else {
                         return Poll::Ready(next.record(result));
                     };
-                    next.progress.waited(plan.wait);
-                    // Otherwise another request is the probe of an inner circuit breaker.
-                    let open = circuit_open(&result);
-                    let is_counted = open.is_none_or(|open| open.retry_after().is_some());
+                    next.progress.waited(between.plan.wait);
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
-                    let between = Between::new(plan, is_counted);
                     state.set(State::Between { between });
                 }
                 // ## Between => (Calling | done)
                 StateProj::Between { between } => {
-                    ready!(between.poll_sleep(cx));
+                    if !between.has_slept {
+                        ready!(between.timer.as_mut().poll(cx));
+                        between.has_slept = true;
+                        between.timer.as_mut().reset(between.plan.deadline);
+                    }
                     let Poll::Ready(ready) = next.service.poll_ready(cx) else {
                         ready!(between.timer.as_mut().poll(cx));
                         return Poll::Ready(Err(next.error(DeadlinePassed.into())));
                     };
                     ready.map_err(|error| next.error(error.into()))?;
-                    between.withdrawal.spend();
+                    between.plan.withdrawal.spend();
                     #[cfg(feature = "metrics")]
-                    next.settings.count(between.cause, next.progress.last_wait);
+                    next.layer
+                        .settings
+                        .count(between.cause, next.progress.last_wait);
                     if between.is_counted {
                         next.progress.attempts.add();
                     }
@@ -149,35 +148,6 @@ crate::macros::debug! {
         },
         attempts: self.next.progress.attempts,
         ..
-    }
-}
-
-fn circuit_open<Response>(result: &Result<Response, BoxError>) -> Option<&CircuitOpen> {
-    result.as_ref().err().and_then(find_source)
-}
-
-// ===== impl Between =====
-
-impl Between {
-    fn new(plan: Plan, is_counted: bool) -> Box<Self> {
-        Box::new(Self {
-            timer: Box::pin(sleep(plan.wait)),
-            has_slept: false,
-            is_counted,
-            withdrawal: plan.withdrawal,
-            deadline: plan.deadline,
-            #[cfg(feature = "metrics")]
-            cause: plan.cause,
-        })
-    }
-
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.has_slept {
-            ready!(self.timer.as_mut().poll(cx));
-            self.has_slept = true;
-            self.timer.as_mut().reset(self.deadline);
-        }
-        Poll::Ready(())
     }
 }
 
@@ -206,24 +176,24 @@ where
 {
     /// Returns the next attempt after this result, if there is one.
     #[inline]
-    fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Plan> {
+    fn judge(&mut self, result: &Result<S::Response, BoxError>) -> Option<Box<Between>> {
         let Some(request) = &self.request else {
             // A success of the last attempt also adds to the budget.
-            let is_success = || self.policy.is_success(result.as_ref());
+            let is_success = || self.layer.policy.is_success(result.as_ref());
             if let Some(budget) = self.budget.as_ref().filter(|_| is_success()) {
                 budget.deposit();
             }
             return None;
         };
-        match self.policy.action(request, result.as_ref()) {
+        match self.layer.policy.action(request, result.as_ref()) {
             RetryAction::Retry { after, outcome } => {
                 let outcome = outcome.or_else(|| Outcome::of_error(result.as_ref().err()?));
                 self.plan(result, after, outcome)
             }
             RetryAction::Forbid => None,
             RetryAction::Accept => {
-                let host = || self.policy.host(request);
-                self.settings.budget.with(host, Budget::deposit);
+                let host = || self.layer.policy.host(request);
+                self.layer.settings.budget.with(host, Budget::deposit);
                 None
             }
         }
@@ -235,34 +205,38 @@ where
         result: &Result<S::Response, BoxError>,
         after: Option<Duration>,
         outcome: Option<Outcome>,
-    ) -> Option<Plan> {
+    ) -> Option<Box<Between>> {
         let request = self.request.as_ref()?;
         if self.budget.is_none() {
-            let host = || self.policy.host(request);
-            self.budget = self.settings.budget.with(host, Budget::clone);
+            let host = || self.layer.policy.host(request);
+            self.budget = self.layer.settings.budget.with(host, Budget::clone);
         }
         // For 421 and 425 another connection helps, or nothing does.
         let is_unsent = result.is_ok() && outcome == Some(Outcome::NotSent);
         if is_unsent && mem::replace(&mut self.progress.has_resent, true) {
             return None;
         }
-        let is_circuit_open = circuit_open(result).is_some();
+        let open: Option<&CircuitOpen> = result.as_ref().err().and_then(find_source);
+        let is_circuit_open = open.is_some();
         // Nothing was sent while a circuit is open, so the next attempt is no additional load.
         let budget = self.budget.as_ref().filter(|_| !is_circuit_open);
         let budget = budget.map(|budget| (budget, outcome));
-        let max_backoff = match self.settings.max_backoff {
+        let max_backoff = match self.layer.settings.max_backoff {
             // The jitter in the wait of a circuit does not count.
             max_backoff if is_circuit_open => above_hint(max_backoff, u64::MAX),
             max_backoff => max_backoff,
         };
         let progress = &self.progress;
-        let mut plan = self.settings.plan(progress, after, max_backoff, budget)?;
+        let plan = self
+            .layer
+            .settings
+            .plan(progress, after, max_backoff, budget)?;
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
         // it.
         if !request.claim() {
             return None;
         }
-        plan.cause = match outcome {
+        let cause = match outcome {
             _ if is_circuit_open => "circuit_open",
             Some(outcome) => outcome.as_str(),
             None => "unknown",
@@ -270,18 +244,25 @@ where
         crate::macros::event!(
             target: "tower_throttle::retry",
             attempt = self.progress.attempts.attempts(),
-            name = self.settings.name,
-            cause = plan.cause,
+            name = self.layer.settings.name,
+            cause,
             failed = if result.is_ok() { "response" } else { "error" },
             wait = ?plan.wait,
-            reason = match after.filter(|hint| self.settings.follows(*hint)) {
+            reason = match after.filter(|hint| self.layer.settings.follows(*hint)) {
                 Some(_) if result.is_ok() => "the server's hint",
                 Some(_) => "a hint",
                 None => "backoff",
             },
             "retrying"
         );
-        Some(plan)
+        Some(Box::new(Between {
+            timer: Box::pin(sleep(plan.wait)),
+            has_slept: false,
+            // Otherwise another request is the probe of an inner circuit breaker.
+            is_counted: open.is_none_or(|open| open.retry_after().is_some()),
+            plan,
+            cause,
+        }))
     }
 
     /// Puts the number of attempts into the result.
@@ -289,13 +270,15 @@ where
     fn record(&self, result: Result<S::Response, BoxError>) -> Result<S::Response, BoxError> {
         let mut response = result.map_err(|error| self.error(error))?;
         if self.progress.attempts.attempts() > 1 {
-            self.policy.record(&mut response, self.progress.attempts);
+            self.layer
+                .policy
+                .record(&mut response, self.progress.attempts);
         }
         Ok(response)
     }
 
     fn error(&self, error: BoxError) -> BoxError {
-        match self.settings.attempts_in_errors {
+        match self.layer.settings.attempts_in_errors {
             true => self.progress.attempts.wrap(error),
             false => error,
         }
@@ -303,7 +286,7 @@ where
 
     /// Calls the service, which must be ready.
     fn call(&mut self) -> S::Future {
-        let is_last = self.progress.attempts.attempts() >= self.settings.attempts;
+        let is_last = self.progress.attempts.attempts() >= self.layer.settings.attempts;
         let again = match &self.request {
             Some(request) if !is_last => request.try_clone(),
             _ => None,

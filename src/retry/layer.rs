@@ -1,7 +1,5 @@
 use std::{sync::Arc, time::Duration};
 
-use tower_layer::Layer;
-
 use super::{
     Backoff, Budget, BudgetRegistry, OutcomePolicy, RetryAfterBackoff,
     settings::{Paid, Settings},
@@ -15,8 +13,8 @@ use crate::error::{ClassifierFn, HeadResult, Outcome};
 #[derive(Clone)]
 #[must_use]
 pub struct RetryAfterBackoffLayer<P = OutcomePolicy> {
-    settings: Arc<Settings>,
-    policy: P,
+    pub(super) settings: Arc<Settings>,
+    pub(super) policy: P,
 }
 
 // ===== impl RetryAfterBackoffLayer =====
@@ -56,13 +54,10 @@ impl<C> RetryAfterBackoffLayer<OutcomePolicy<C>> {
     /// });
     /// # let _ = layer;
     /// ```
-    pub fn classify_with<F>(
+    pub fn classify_with(
         self,
-        classifier: F,
-    ) -> RetryAfterBackoffLayer<OutcomePolicy<ClassifierFn>>
-    where
-        F: Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync + 'static,
-    {
+        classifier: impl Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync + 'static,
+    ) -> RetryAfterBackoffLayer<OutcomePolicy<ClassifierFn>> {
         self.classify(ClassifierFn::new(classifier))
     }
 
@@ -176,14 +171,4 @@ crate::macros::default!(RetryAfterBackoffLayer);
 
 crate::macros::debug!(impl<P> Debug for RetryAfterBackoffLayer<P> |self| { settings, .. });
 
-impl<S, P: Clone> Layer<S> for RetryAfterBackoffLayer<P> {
-    type Service = RetryAfterBackoff<S, P>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RetryAfterBackoff {
-            inner,
-            settings: self.settings.clone(),
-            policy: self.policy.clone(),
-        }
-    }
-}
+crate::macros::layer!(impl<P: Clone> Layer for RetryAfterBackoffLayer<P> => RetryAfterBackoff);

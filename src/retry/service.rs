@@ -1,11 +1,11 @@
-use std::sync::Arc;
+use std::time::Duration;
 
 use tower_service::Service;
 
 use super::{
-    Policy,
+    Attempts, Policy, RetryAfterBackoffLayer,
     future::{NextAttempt, ResponseFuture, State},
-    settings::{RetryState, Settings},
+    settings::RetryState,
 };
 use crate::{error::BoxError, http::TryClone};
 
@@ -15,8 +15,7 @@ use crate::{error::BoxError, http::TryClone};
 #[derive(Clone)]
 pub struct RetryAfterBackoff<S, P = super::OutcomePolicy> {
     pub(super) inner: S,
-    pub(super) settings: Arc<Settings>,
-    pub(super) policy: P,
+    pub(super) layer: RetryAfterBackoffLayer<P>,
 }
 
 // ===== impl RetryAfterBackoff =====
@@ -40,7 +39,7 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Request) -> Self::Future {
-        let again = match self.settings.attempts {
+        let again = match self.layer.settings.attempts {
             ..=1 => None,
             _ => request.try_clone(),
         };
@@ -49,9 +48,13 @@ where
             budget: None,
             // The ready instance is called now, so the clone holds no permit.
             service: self.inner.clone(),
-            policy: self.policy.clone(),
-            settings: self.settings.clone(),
-            progress: RetryState::starting(),
+            layer: self.layer.clone(),
+            progress: RetryState {
+                attempts: Attempts::FIRST,
+                last_wait: Duration::ZERO,
+                has_resent: false,
+                started: None,
+            },
         };
         let future = self.inner.call(request);
         ResponseFuture {
@@ -63,6 +66,6 @@ where
 
 crate::macros::debug!(impl<S: std::fmt::Debug, P> Debug for RetryAfterBackoff<S, P> |self| {
     inner,
-    settings,
+    layer,
     ..
 });

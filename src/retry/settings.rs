@@ -48,7 +48,7 @@ pub(super) struct RetryState {
     pub(super) has_resent: bool,
     /// `None` until an attempt returns `Pending`. No time has passed until then, and the clock is
     /// read while there is nothing else to do.
-    started: Option<Instant>,
+    pub(super) started: Option<Instant>,
 }
 
 /// The next attempt: its wait and its cost.
@@ -58,9 +58,6 @@ pub(super) struct Plan {
     pub(super) withdrawal: Withdrawal,
     /// The time by which the attempt must start.
     pub(super) deadline: Instant,
-    /// The outcome of the last attempt, as a label.
-    #[allow(dead_code, reason = "only metrics and events read it")]
-    pub(super) cause: &'static str,
 }
 
 // ===== impl Settings =====
@@ -106,12 +103,11 @@ impl Settings {
             Some(hint) if is_followed => above_hint(hint, self.random()),
             // A hint near zero does not spread the clients, so the backoff is added.
             hint => {
-                let wait = self.own_wait(progress);
+                let retry = progress.attempts.attempts().saturating_sub(1);
+                let backoff = self.backoff.at_most(self.max_backoff);
+                let wait = backoff.wait(retry, progress.last_wait, self.random());
                 let wait = wait.saturating_add(hint.unwrap_or_default());
-                if wait > left {
-                    return None;
-                }
-                wait
+                (wait <= left).then_some(wait)?
             }
         };
         let withdrawal = match budget {
@@ -127,13 +123,12 @@ impl Settings {
                     return None;
                 }
             },
-            _ => Withdrawal::free(),
+            _ => Withdrawal::default(),
         };
         Some(Plan {
             wait,
             withdrawal,
             deadline: now + left.max(wait).min(FAR),
-            cause: "unknown",
         })
     }
 
@@ -158,12 +153,6 @@ impl Settings {
         let count = drawn.fetch_add(1, Ordering::Relaxed);
         SmallRng::seed_from_u64(seed.wrapping_add(count)).next_u64()
     }
-
-    fn own_wait(&self, progress: &RetryState) -> Duration {
-        let retry = progress.attempts.attempts().saturating_sub(1);
-        let backoff = self.backoff.at_most(self.max_backoff);
-        backoff.wait(retry, progress.last_wait, self.random())
-    }
 }
 
 // ===== impl Paid =====
@@ -187,15 +176,6 @@ impl Paid {
 // ===== impl RetryState =====
 
 impl RetryState {
-    pub(super) const fn starting() -> Self {
-        Self {
-            attempts: Attempts::FIRST,
-            last_wait: Duration::ZERO,
-            has_resent: false,
-            started: None,
-        }
-    }
-
     /// Records that an attempt returned `Pending`.
     pub(super) fn pending(&mut self) {
         self.started.get_or_insert_with(Instant::now);
