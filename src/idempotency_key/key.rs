@@ -1,11 +1,7 @@
 //! Random keys.
 
-/// Returns a random UUID of version 4, from the thread's generator, which can't be predicted.
-pub(super) fn random_uuid() -> String {
-    uuid(rand::random())
-}
-
-fn uuid(random: u128) -> String {
+/// Returns a UUID of version 4. With numbers of the thread's generator it can't be predicted.
+pub(super) fn uuid(random: u128) -> String {
     const VERSION: u128 = 0xf << 76;
     const VARIANT: u128 = 0b11 << 62;
     let bits = random & !(VERSION | VARIANT) | 4 << 76 | 0b10 << 62;

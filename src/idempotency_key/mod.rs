@@ -68,7 +68,6 @@
 //! The response future is the inner service's.
 
 mod key;
-mod layer;
 mod service;
 
-pub use self::{layer::IdempotencyKeyLayer, service::IdempotencyKey};
+pub use self::service::{IdempotencyKey, IdempotencyKeyLayer};

@@ -118,9 +118,11 @@
 
 pub mod body;
 mod error;
-mod layer;
 mod record;
 mod service;
 mod shared;
 
-pub use self::{error::ReplayError, layer::ReplayLayer, service::Replay};
+pub use self::{
+    error::ReplayError,
+    service::{Replay, ReplayLayer},
+};

@@ -27,15 +27,6 @@ pub(super) struct End {
 // ===== impl TimeoutBounds =====
 
 impl TimeoutBounds {
-    pub(super) const fn new() -> Self {
-        Self {
-            attempt: None,
-            first_byte: None,
-            between_chunks: None,
-            whole_call: None,
-        }
-    }
-
     /// Returns the deadline of the head, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
         let attempt = |after| End::new(begun, TimedOut::Attempt(after));
@@ -95,7 +86,8 @@ mod tests {
             let bounds = TimeoutBounds {
                 attempt: attempt.map(Duration::from_secs),
                 whole_call: whole_call.map(Duration::from_secs),
-                ..TimeoutBounds::new()
+                first_byte: None,
+                between_chunks: None,
             };
             assert_eq!(bounds.of_head(now).map(|end| end.why), sooner);
         }

@@ -130,10 +130,9 @@
 pub mod body;
 mod bounds;
 pub mod future;
-mod layer;
 mod service;
 mod watch;
 
-pub use self::{layer::TimeoutLayer, service::Timeout};
+pub use self::service::{Timeout, TimeoutLayer};
 #[doc(no_inline)]
 pub use crate::error::TimedOut;
