@@ -134,10 +134,9 @@ impl Lookup {
             || policy.varies(headers)
             || !cookies.all(is_proxy_cookie);
         let ttl = self.lifetime(directives, headers);
-        match ttl.filter(|_| !(is_private || is_too_long || is_wrong)) {
-            Some(ttl) => Ok(CachedHead::new(parts, length, has_body, ttl)),
-            None => Err(CloseReason::Private),
-        }
+        let ttl = ttl.filter(|_| !(is_private || is_too_long || is_wrong));
+        let ttl = ttl.ok_or(CloseReason::Private)?;
+        Ok(CachedHead::new(parts, length, has_body, ttl))
     }
 
     /// Returns `None` if the response must not be used again.

@@ -13,10 +13,6 @@ use super::{
 };
 use crate::http::{IntoHttp, PeekBody, RequestHead, WithBody};
 
-const MAX_BYTES: u64 = 64 << 20;
-const MAX_ENTRY: usize = 1 << 20;
-const TTL: Duration = Duration::from_secs(60 * 60);
-
 /// Caches responses, and calls the inner service once for equal requests at the same time.
 ///
 /// See the [module docs](crate::cache) for an example and the layer ordering.
@@ -83,14 +79,14 @@ impl CacheLayer {
     fn with(cacheable: Option<Predicate>) -> Self {
         Self {
             policy: Arc::new(CachePolicy {
-                ttl: TTL,
-                max_entry: MAX_ENTRY,
+                ttl: Duration::from_secs(60 * 60),
+                max_entry: 1 << 20,
                 cacheable,
                 key: KeyPolicy::new(),
                 statuses: vec![StatusCode::OK],
                 single_flight: true,
             }),
-            store: Arc::new(Store::new(MAX_BYTES)),
+            store: Arc::new(Store::new(64 << 20)),
         }
     }
 

@@ -281,13 +281,11 @@ impl fmt::Display for Rejected {
                 None if max_wait.is_zero() => f.write_str("no capacity is free: retry later"),
                 None => write!(f, "no capacity was free within {max_wait:?}: retry later"),
             },
-            Reason::QueueFull { max_waiting } => {
-                write!(
-                    f,
-                    "the queue is full: {max_waiting} requests are waiting, \
-                     retry later or raise max_waiting"
-                )
-            }
+            Reason::QueueFull { max_waiting } => write!(
+                f,
+                "the queue is full: {max_waiting} requests are waiting, \
+                 retry later or raise max_waiting"
+            ),
             Reason::ExceedsCapacity { cost, capacity } => write!(
                 f,
                 "a cost of {cost} exceeds the capacity of {capacity}: \

@@ -43,7 +43,9 @@ pub struct Condition(Arc<Matches<dyn ResponseHead>>);
 /// The condition of a fallback for responses of type `R`, which need not be HTTP. Made by
 /// [`any_response`](crate::FallbackLayer::any_response).
 #[must_use]
-pub struct AnyResponse<R>(Arc<Matches<R>>);
+pub struct AnyResponse<R> {
+    pub(super) condition: Arc<Matches<R>>,
+}
 
 type Matches<R> = dyn Fn(Result<&R, &BoxError>) -> bool + Send + Sync;
 
@@ -169,27 +171,14 @@ crate::macros::debug!(impl Debug for Condition |self| { .. });
 
 // ===== impl AnyResponse =====
 
-impl<R> AnyResponse<R> {
-    pub(super) fn from_fn<F>(f: F) -> Self
-    where
-        F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
-    {
-        Self(Arc::new(f))
-    }
-}
-
 impl<Response> Decide<Response> for AnyResponse<Response> {
     fn matches(&self, result: Result<&Response, &BoxError>) -> bool {
-        (self.0)(result)
+        (self.condition)(result)
     }
 
     fn note(&self, _: &mut Response, _: ServedBy) {}
 }
 
-impl<R> Clone for AnyResponse<R> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
+crate::macros::clone!(impl<R> Clone for AnyResponse<R> { condition });
 
 crate::macros::debug!(impl<R> Debug for AnyResponse<R> |self| { .. });

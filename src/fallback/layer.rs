@@ -121,7 +121,8 @@ impl<B: Clone, R> FallbackLayer<B, AnyResponse<R>> {
     where
         F: Fn(Result<&R, &BoxError>) -> bool + Send + Sync + 'static,
     {
-        Arc::make_mut(&mut self.settings).when = AnyResponse::from_fn(condition);
+        let condition = Arc::new(condition);
+        Arc::make_mut(&mut self.settings).when = AnyResponse { condition };
         self
     }
 }
@@ -159,7 +160,8 @@ impl<B: Clone, W: Clone> FallbackLayer<B, W> {
     /// ```
     pub fn any_response<R>(self) -> FallbackLayer<B, AnyResponse<R>> {
         let FallbackSettings { backup, name, .. } = Arc::unwrap_or_clone(self.settings);
-        let when = AnyResponse::from_fn(|result| result.is_err());
+        let condition = Arc::new(|result: Result<&R, &BoxError>| result.is_err());
+        let when = AnyResponse { condition };
         let settings = Arc::new(FallbackSettings { backup, when, name });
         FallbackLayer { settings }
     }

@@ -97,18 +97,19 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll<Self> {
         let mut this = self.project();
-        if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
-            watch(guard, BodyEvent::Poll);
-        }
+        let mut report = |event| {
+            if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
+                watch(guard, event);
+            }
+        };
+        report(BodyEvent::Poll);
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         let has_ended = is_last(frame.as_ref(), &*this.body);
-        if let (Some(watch), Some(guard)) = (*this.watch, &mut this.guard) {
-            match &frame {
-                Some(Err(_)) => {}
-                _ if has_ended => watch(guard, BodyEvent::End),
-                Some(Ok(next)) if !has_content(next, this.keep_alives) => {}
-                _ => watch(guard, BodyEvent::Frame),
-            }
+        match &frame {
+            Some(Err(_)) => {}
+            _ if has_ended => report(BodyEvent::End),
+            Some(Ok(next)) if !has_content(next, this.keep_alives) => {}
+            _ => report(BodyEvent::Frame),
         }
         if has_ended {
             *this.guard = None;

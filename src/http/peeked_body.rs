@@ -102,12 +102,10 @@ impl<B: Body> BodyPeek<B> {
             self.has_ended = true;
             return Poll::Ready(Step::End);
         };
-        let step = match &frame {
-            Ok(frame) => {
-                let length = frame.data_ref().map_or(0, Buf::remaining);
-                self.bytes = self.bytes.saturating_add(length);
-                Step::Frame
-            }
+        let length = data(&frame).map_or(0, Buf::remaining);
+        self.bytes = self.bytes.saturating_add(length);
+        let step = match frame {
+            Ok(_) => Step::Frame,
             Err(_) => Step::Failed,
         };
         self.read.push_back(frame);
@@ -224,10 +222,9 @@ impl<B: Body> Body for PeekedBody<B> {
         let read = self.read.iter().filter_map(data);
         let read = read.map(|data| data.remaining() as u64);
         let read = read.fold(0, u64::saturating_add);
-        let inside = if self.has_ended {
-            SizeHint::with_exact(0)
-        } else {
-            self.get_ref().size_hint()
+        let inside = match self.has_ended {
+            true => SizeHint::with_exact(0),
+            false => self.get_ref().size_hint(),
         };
         more_bytes(&inside, read)
     }

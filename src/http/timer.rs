@@ -43,10 +43,8 @@ impl Timer {
     /// and no timer fires. Then the inner future or body is polled once more with a new budget;
     /// only once, because it may use up the budget each time.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_sure = match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx).is_ready(),
-            None => true,
-        };
+        let sleep = self.sleep.as_mut();
+        let is_sure = sleep.is_none_or(|sleep| sleep.as_mut().poll(cx).is_ready());
         if is_sure || mem::replace(&mut self.asked_again, true) {
             return Poll::Ready(());
         }

@@ -88,9 +88,8 @@ impl BudgetRegistry {
     /// Returns the budget of the host in this authority, which may contain a user name and
     /// password.
     pub(super) fn of_host(&self, authority: Option<&str>) -> Budget {
-        let authority = authority.unwrap_or_default();
-        let host = authority.rsplit_once('@');
-        let host = host.map_or(authority, |(_, host)| host);
+        let host = authority.and_then(|authority| authority.rsplit('@').next());
+        let host = host.unwrap_or_default();
         self.named(&match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(host.to_ascii_lowercase()),
             false => Cow::Borrowed(host),

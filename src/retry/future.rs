@@ -287,10 +287,8 @@ where
     /// Calls the service, which must be ready.
     fn call(&mut self) -> S::Future {
         let is_last = self.progress.attempts.attempts() >= self.layer.settings.attempts;
-        let again = match &self.request {
-            Some(request) if !is_last => request.try_clone(),
-            _ => None,
-        };
+        let request = self.request.as_ref().filter(|_| !is_last);
+        let again = request.and_then(TryClone::try_clone);
         #[allow(clippy::expect_used, reason = "a request is kept")]
         let request = mem::replace(&mut self.request, again).expect("a request is kept");
         self.service.call(request)

@@ -67,7 +67,6 @@ impl Recent {
         let part = now / PART_NANOS;
         let place = &self.0[(part % PARTS) as usize];
         let more = |held: u64| match held >> 32 == part & 0xffff_ffff {
-            true if held & 0xffff_ffff == 0xffff_ffff => None,
             true => Some(held + 1),
             false => Some(part << 32 | 1),
         };

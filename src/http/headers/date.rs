@@ -65,10 +65,8 @@ pub(crate) fn date(text: &str, now: Now<'_>) -> Option<SystemTime> {
 }
 
 fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
-    match with_century(text, now) {
-        Some(full) => httpdate::parse_http_date(&full).ok(),
-        None => httpdate::parse_http_date(text).ok(),
-    }
+    let full = with_century(text, now);
+    httpdate::parse_http_date(full.as_deref().unwrap_or(text)).ok()
 }
 
 /// Converts an rfc850-date, whose year has two digits, to an IMF-fixdate.

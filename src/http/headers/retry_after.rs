@@ -28,9 +28,9 @@ pub(super) fn wait(headers: &HeaderMap, now: Now<'_>) -> Option<Duration> {
     let until = |date| date::until(date, headers, now);
     let seconds =
         |text: &str| decimal(text, decimal::SECOND).or_else(|| date::date(text, now).map(until));
-    let in_milliseconds = |name| longest(headers, name, milliseconds);
+    let in_milliseconds = |name| values(headers, name).filter_map(milliseconds).max();
     let wait = MILLISECONDS.iter().find_map(in_milliseconds);
-    wait.or_else(|| longest(headers, &RETRY_AFTER, seconds))
+    wait.or_else(|| values(headers, &RETRY_AFTER).filter_map(seconds).max())
 }
 
 /// Returns whether gRPC's pushback requests or forbids a retry (gRFC A6); `None` without one.
@@ -39,14 +39,6 @@ pub(super) fn pushback(headers: &HeaderMap) -> Option<bool> {
     let values = headers.get_all(&PUSHBACK).iter();
     let requests = values.map(|value| wait(value).is_some());
     requests.reduce(|all, requests| all && requests)
-}
-
-fn longest(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    read: impl Fn(&str) -> Option<Duration>,
-) -> Option<Duration> {
-    values(headers, name).filter_map(read).max()
 }
 
 /// Returns the values of a header, also of values that a proxy has joined in one line.

@@ -42,11 +42,8 @@ pub(super) fn count(text: &str) -> Option<i128> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let count = decimal(number, decimal::SECOND).filter(|_| !number.starts_with('.'))?;
     let is_negative = number.len() < text.len();
-    Some(if is_negative {
-        -1
-    } else {
-        count.as_secs().into()
-    })
+    let count = i128::from(count.as_secs());
+    Some(if is_negative { -1 } else { count })
 }
 
 /// Parses an RFC 3339 timestamp.
