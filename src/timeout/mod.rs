@@ -87,10 +87,8 @@
 //!   best.
 //! - The timeout of the whole call goes outside of all layers, as a layer of its own:
 //!   [`TimeoutLayer::whole`]. Further in it would limit each attempt.
-#![cfg_attr(
-    feature = "provider",
-    doc = "- `ProviderLayer::on_drop` sets what a request that timed out costs."
-)]
+//! - `ProviderLayer::on_drop`, with the feature `provider`, sets what a request that timed out
+//!   costs.
 //!
 //! # Readiness
 //!
