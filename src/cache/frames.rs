@@ -12,7 +12,7 @@ use super::head::{own, size_of_headers};
 const FRAME: usize = size_of::<Chunk>() + 64;
 
 /// All frames of a body, or, if they are too many, the frames that some reader has not read.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Frames {
     items: VecDeque<Chunk>,
     /// The number of the first item.
@@ -33,13 +33,11 @@ enum Chunk {
 // ===== impl Frames =====
 
 impl Frames {
-    pub(super) const fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
-            items: VecDeque::new(),
-            base: 0,
-            bytes: 0,
             max,
             is_whole: true,
+            ..Self::default()
         }
     }
 

@@ -73,8 +73,11 @@ where
                 StateProj::Backup { future } => {
                     let mut outcome = ready!(future.as_mut().poll(cx));
                     if let Ok(response) = &mut outcome {
-                        let name = settings.name.clone();
-                        let served_by = ServedBy::backup(name, *this.is_circuit_open);
+                        let served_by = ServedBy {
+                            is_backup: true,
+                            name: settings.name.clone(),
+                            is_circuit_open: *this.is_circuit_open,
+                        };
                         settings.when.note(response, served_by);
                     }
                     return Poll::Ready(outcome);
@@ -106,13 +109,11 @@ where
         Err(_) => "error",
     };
     let future = settings.backup.respond(kept, failed)?;
-    #[cfg(feature = "metrics")]
-    {
-        let name = settings.name.as_deref();
-        let target = name.unwrap_or(crate::telemetry::DEFAULT_NAME).to_owned();
-        let cause = failure.replace(' ', "_");
-        crate::telemetry::count!(FALLBACKS, "target" => target, "cause" => cause);
-    }
+    crate::telemetry::count!(
+        FALLBACKS,
+        "target" => settings.name.as_deref().unwrap_or(crate::telemetry::DEFAULT_NAME).to_owned(),
+        "cause" => failure.replace(' ', "_")
+    );
     crate::macros::event!(
         target: "tower_throttle::fallback",
         name = settings.name.as_deref(),

@@ -42,22 +42,14 @@ use crate::http::ResponseHead;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ServedBy {
-    is_backup: bool,
-    name: Option<Arc<str>>,
-    is_circuit_open: bool,
+    pub(super) is_backup: bool,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) is_circuit_open: bool,
 }
 
 // ===== impl ServedBy =====
 
 impl ServedBy {
-    pub(super) const fn backup(name: Option<Arc<str>>, is_circuit_open: bool) -> Self {
-        Self {
-            is_backup: true,
-            name,
-            is_circuit_open,
-        }
-    }
-
     /// Returns who responded.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {

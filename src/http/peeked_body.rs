@@ -13,7 +13,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::http::{guarded_body::more_bytes, peek_body::each_slice, timer::Timer};
+use crate::http::{
+    guarded_body::more_bytes,
+    peek_body::each_slice,
+    timer::{FAR, Timer},
+};
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
@@ -26,8 +30,8 @@ pub(crate) struct BodyPeek<B: Body> {
     bytes: usize,
     bounds: ReadLimits,
     timer: Timer,
-    /// The end of the patience, once the body has to be waited for; `None` within if it has none.
-    until: Option<Option<Instant>>,
+    /// The end of the patience, once the body has to be waited for.
+    until: Option<Instant>,
 }
 
 /// The limits on what is read, and the timeout.
@@ -114,11 +118,8 @@ impl<B: Body> BodyPeek<B> {
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        let patience = self.bounds.patience;
-        match self.until.get_or_insert_with(|| now.checked_add(patience)) {
-            Some(until) => self.timer.poll(*until, now, cx),
-            None => Poll::Pending,
-        }
+        let until = now + self.bounds.patience.min(FAR);
+        self.timer.poll(*self.until.get_or_insert(until), now, cx)
     }
 
     /// Passes the data of the newest frame up to the limit to `look`. Returns `true` if that is all

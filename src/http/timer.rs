@@ -4,9 +4,13 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The longest wait, because an `Instant` can't be as far in the future as a `Duration` is long.
+pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// A timer that is created at the first wait, and then reused.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ const SMALL: usize = 4 * 1024;
 const FIELD: usize = 64;
 
 /// The frames of a body, as few as possible: the boundaries of data frames are not recorded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Record {
     items: Vec<RecordedFrame>,
     /// The last data, with room for more. Data is copied, because a slice would keep the buffer
@@ -38,11 +38,8 @@ pub(super) struct Full;
 impl Record {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            items: Vec::new(),
-            tail: BytesMut::new(),
-            data: 0,
-            held: 0,
             max,
+            ..Self::default()
         }
     }
 

@@ -268,10 +268,8 @@ impl<C> OutcomePolicy<C> {
                     return RetryAction::retry_after(wait);
                 }
                 // The client no longer waits for a response.
-                if let Some(TimedOut::Call(_)) = find_source(error) {
-                    return RetryAction::Forbid;
-                }
-                if is_permanent(error) {
+                let is_over = matches!(find_source(error), Some(TimedOut::Call(_)));
+                if is_over || is_permanent(error) {
                     return RetryAction::Forbid;
                 }
                 (Hint::default(), None)

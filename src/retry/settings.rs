@@ -9,12 +9,9 @@ use super::{Attempts, Backoff, Budget, BudgetRegistry, budget::Withdrawal};
 use crate::{
     backoff::above_hint,
     error::Outcome,
+    http::timer::FAR,
     sync::{AtomicU64, Ordering},
 };
-
-/// The longest deadline, because an `Instant` can't be as far in the future as a `Duration` is
-/// long.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {

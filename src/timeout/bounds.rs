@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::TimedOut;
-
-/// A duration from here on is no limit: an `Instant` may not be able to hold it.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+use crate::{error::TimedOut, http::timer::FAR};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeoutBounds {
@@ -43,8 +40,9 @@ impl TimeoutBounds {
 
 impl End {
     pub(super) fn new(begun: Instant, why: TimedOut) -> Option<Self> {
-        let after = why.after();
-        let at = begun.checked_add(after).filter(|_| after < NEVER)?;
+        // A duration from there on is no limit.
+        let after = Some(why.after()).filter(|after| *after < FAR)?;
+        let at = begun + after;
         Some(Self { at, why })
     }
 
@@ -64,11 +62,11 @@ mod tests {
     #[test]
     fn huge_durations_are_no_bounds() {
         let now = Instant::now();
-        for after in [NEVER, Duration::MAX, Duration::from_secs(i64::MAX as u64)] {
+        for after in [FAR, Duration::MAX, Duration::from_secs(i64::MAX as u64)] {
             assert_eq!(End::new(now, TimedOut::Call(after)), None);
         }
-        let why = TimedOut::Call(NEVER - SECOND);
-        let at = now + NEVER - SECOND;
+        let why = TimedOut::Call(FAR - SECOND);
+        let at = now + FAR - SECOND;
         assert_eq!(End::new(now, why), Some(End { at, why }));
     }
 

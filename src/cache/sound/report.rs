@@ -24,6 +24,9 @@ pub(super) struct Report {
     /// Some text is part of a response that has an end.
     begins: bool,
     pub(super) ends: bool,
+    /// The name and the data of the current event, in a stream.
+    pub(super) name: Vec<u8>,
+    pub(super) data: Vec<u8>,
 }
 
 // ===== impl Report =====

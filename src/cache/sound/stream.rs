@@ -1,5 +1,7 @@
 //! Checks a complete stream of events.
 
+use std::mem;
+
 use super::report::Report;
 use crate::payload::sse::{Events, Sink};
 
@@ -27,29 +29,18 @@ pub(super) fn is_one(body: &[u8]) -> bool {
 pub(super) fn is_sound(body: &[u8]) -> bool {
     let is_cut = !(body.ends_with(b"\n") || body.ends_with(b"\r") || body.ends_with(DONE));
     let mut events = Events::default();
-    let mut stream = StreamReport::default();
+    let mut report = Report::default();
     let mut rest = body;
     while !rest.is_empty() {
-        rest = events.feed_line(rest, &mut stream);
+        rest = events.feed_line(rest, &mut report);
     }
     // Some servers leave out the empty line behind the last one.
-    stream.end();
-    let report = stream.report;
+    report.end();
     report.has_content && !(is_cut || report.is_error || report.is_cut())
 }
 
 /// Reads the events.
-#[derive(Default)]
-struct StreamReport {
-    report: Report,
-    /// The name of the current event.
-    name: Vec<u8>,
-    data: Vec<u8>,
-}
-
-// ===== impl StreamReport =====
-
-impl Sink for StreamReport {
+impl Sink for Report {
     fn data(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
     }
@@ -67,20 +58,18 @@ impl Sink for StreamReport {
     }
 
     fn end(&mut self) {
-        let name = self.name.trim_ascii();
-        let data = self.data.trim_ascii();
+        let (name, data) = (mem::take(&mut self.name), mem::take(&mut self.data));
+        let (name, data) = (name.trim_ascii(), data.trim_ascii());
         let json = data.strip_suffix(DONE);
-        self.report.is_error |= matches!(name, b"error" | b"response.failed");
-        self.report.ends |= json.is_some();
+        self.is_error |= matches!(name, b"error" | b"response.failed");
+        self.ends |= json.is_some();
         let json = json.unwrap_or(data).trim_ascii();
         let is_ping = matches!(name, b"ping" | b"keepalive");
-        if !is_ping && !self.report.add(json) {
+        if !is_ping && !self.add(json) {
             // Plain text, or JSON in which an error may hide.
-            self.report.has_content = true;
-            self.report.is_error |= json.starts_with(b"{");
+            self.has_content = true;
+            self.is_error |= json.starts_with(b"{");
         }
-        self.name.clear();
-        self.data.clear();
     }
 }
 

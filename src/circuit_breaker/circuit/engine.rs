@@ -102,9 +102,12 @@ impl Engine {
         };
         let now = now();
         opening.admits(now)?;
-        let number = opening.start_probe(now);
-        let age = self.age();
-        Ok(CallTicket { age, number })
+        opening.last_probe += 1;
+        opening.probe_since = Some(now);
+        Ok(CallTicket {
+            age: self.age(),
+            number: opening.last_probe,
+        })
     }
 
     /// Returns an error if a call would be rejected now.
@@ -209,7 +212,10 @@ impl Engine {
     pub(super) fn ignored(&self, ticket: CallTicket) {
         if !is_closed(ticket.age) {
             // Numbers are unique, so the age does not matter.
-            self.lock().end_probe(ticket.number);
+            let mut opening = self.lock();
+            if opening.is_probe(ticket.number) {
+                opening.probe_since = None;
+            }
         }
     }
 
@@ -248,21 +254,8 @@ impl OpenState {
         }
     }
 
-    /// Starts a probe, and returns its number.
-    fn start_probe(&mut self, since: u64) -> u64 {
-        self.last_probe += 1;
-        self.probe_since = Some(since);
-        self.last_probe
-    }
-
     fn is_probe(&self, number: u64) -> bool {
         self.probe_since.is_some() && self.last_probe == number
-    }
-
-    fn end_probe(&mut self, number: u64) {
-        if self.is_probe(number) {
-            self.probe_since = None;
-        }
     }
 }
 

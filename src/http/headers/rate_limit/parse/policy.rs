@@ -16,14 +16,12 @@ pub(super) fn by_name(field: &str, policies: &[Member]) -> Vec<Reported> {
     let policies = || policies.iter().filter(|policy| policy.q.is_some());
     let of_left = left().map(|left| {
         let policy = policies().find(|policy| policy.name == left.name);
-        (policy, Some(left))
+        merged(policy, Some(left))
     });
-    let others = policies()
-        .filter(|policy| !left().any(|left| left.name == policy.name))
-        .map(|policy| (Some(policy), None));
-    let all = of_left.chain(others);
-    all.filter_map(|(policy, left)| merged(policy, left))
-        .collect()
+    let is_other = |policy: &&Member| !left().any(|left| left.name == policy.name);
+    let others = policies().filter(is_other);
+    let others = others.map(|policy| merged(Some(policy), None));
+    of_left.chain(others).flatten().collect()
 }
 
 /// Draft 07: one limit, and policies without names.
