@@ -41,13 +41,10 @@ impl CallGuard {
     pub(crate) fn failed_as(mut self, outcome: Option<Outcome>, hint: Option<Duration>) {
         self.is_counted = true;
         let (engine, now) = (&self.circuit.0.engine, self.circuit.now());
-        let _cooldown = engine.failed(self.ticket, hint, outcome, now, rand::random());
-        #[cfg(feature = "tracing")]
-        if let Some(cooldown) = _cooldown {
+        if let Some(_cooldown) = engine.failed(self.ticket, hint, outcome, now, rand::random()) {
             crate::macros::event!(
                 target: "tower_throttle::circuit_breaker",
-                ?cooldown,
-                "circuit opened"
+                cooldown = ?_cooldown, "circuit opened"
             );
         }
     }

@@ -7,6 +7,9 @@ use std::future::{Ready, ready};
 pub use self::service::BackupService;
 use crate::{error::BoxError, http::TryClone};
 
+/// The result of the primary, in place of which a backup responds.
+type Failure<R> = Result<R, BoxError>;
+
 /// Responds if the primary fails: [`BackupService`], [`Value`] and [`FromFn`].
 pub trait Backup<Request, Response> {
     /// The response future.
@@ -26,8 +29,8 @@ pub trait Backup<Request, Response> {
     fn respond(
         &self,
         kept: Option<Request>,
-        failed: Result<Response, BoxError>,
-    ) -> Result<Self::Future, Result<Response, BoxError>>;
+        failed: Failure<Response>,
+    ) -> Result<Self::Future, Failure<Response>>;
 }
 
 /// Sends the backup the same request as the primary.
@@ -108,27 +111,16 @@ impl<F: Fn(Request) -> Request, Request: Clone> MapRequest<Request> for CloneReq
 impl<V: Clone, Request> Backup<Request, V> for Value<V> {
     type Future = Ready<Result<V, BoxError>>;
 
-    fn respond(
-        &self,
-        _: Option<Request>,
-        failed: Result<V, BoxError>,
-    ) -> Result<Self::Future, Result<V, BoxError>> {
+    fn respond(&self, _: Option<Request>, failed: Failure<V>) -> Result<Self::Future, Failure<V>> {
         drop(failed);
         Ok(ready(Ok(self.0.clone())))
     }
 }
 
-impl<F, Request, Response> Backup<Request, Response> for FromFn<F>
-where
-    F: Fn(Result<Response, BoxError>) -> Response,
-{
-    type Future = Ready<Result<Response, BoxError>>;
+impl<F: Fn(Failure<R>) -> R, Request, R> Backup<Request, R> for FromFn<F> {
+    type Future = Ready<Result<R, BoxError>>;
 
-    fn respond(
-        &self,
-        _: Option<Request>,
-        failed: Result<Response, BoxError>,
-    ) -> Result<Self::Future, Result<Response, BoxError>> {
+    fn respond(&self, _: Option<Request>, failed: Failure<R>) -> Result<Self::Future, Failure<R>> {
         Ok(ready(Ok(self.0(failed))))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Backup, MapRequest, SameRequest};
+use super::{Backup, Failure, MapRequest, SameRequest};
 use crate::{error::BoxError, sync::unpoisoned};
 
 /// Sends the request to another service.
@@ -32,9 +32,9 @@ pin_project! {
 
 // ===== impl BackupService =====
 
-impl<B, M, Request, Response> Backup<Request, Response> for BackupService<B, M>
+impl<B, M, Request, R> Backup<Request, R> for BackupService<B, M>
 where
-    B: Service<Request, Response = Response> + Clone,
+    B: Service<Request, Response = R> + Clone,
     B::Error: Into<BoxError>,
     M: MapRequest<Request>,
 {
@@ -48,8 +48,8 @@ where
     fn respond(
         &self,
         kept: Option<Request>,
-        failed: Result<Response, BoxError>,
-    ) -> Result<Self::Future, Result<Response, BoxError>> {
+        failed: Failure<R>,
+    ) -> Result<Self::Future, Failure<R>> {
         let Some(request) = kept.and_then(|copy| self.map.map(copy)) else {
             return Err(failed);
         };
