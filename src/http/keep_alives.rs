@@ -18,10 +18,10 @@ static SILENT: [&[u8]; 7] = [
 ];
 
 /// The types of bodies in which not all bytes are content.
-const FORMATS: [(&str, Format); 3] = [
-    ("text/event-stream", Format::EventStream),
-    ("application/x-ndjson", Format::Lines),
-    ("application/json", Format::Whole),
+const FORMATS: [(&str, BodyFormat); 3] = [
+    ("text/event-stream", BodyFormat::EventStream),
+    ("application/x-ndjson", BodyFormat::Lines),
+    ("application/json", BodyFormat::Whole),
 ];
 
 /// The state before the first byte of a line.
@@ -32,11 +32,11 @@ const BLANK: LineState = LineState::Beginning(b"");
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct KeepAlives {
     line: LineState,
-    format: Format,
+    format: BodyFormat,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Format {
+enum BodyFormat {
     /// Lines of [`SILENT`] are no content.
     EventStream,
     /// Blank lines are no content.
@@ -88,7 +88,7 @@ impl KeepAlives {
         for &byte in bytes {
             self.line = match self.line {
                 // Content ends with its line.
-                _ if matches!(byte, b'\n' | b'\r') && self.format != Format::Whole => BLANK,
+                _ if matches!(byte, b'\n' | b'\r') && self.format != BodyFormat::Whole => BLANK,
                 LineState::Beginning(read) if !byte.is_ascii_whitespace() => self.begin(read, byte),
                 line => line,
             };
@@ -101,7 +101,7 @@ impl KeepAlives {
     fn begin(self, read: &[u8], byte: u8) -> LineState {
         let goes_on = |line: &&&[u8]| line.starts_with(read) && line.get(read.len()) == Some(&byte);
         match SILENT.iter().find(goes_on) {
-            Some(line) if self.format == Format::EventStream => match line.len() - read.len() {
+            Some(line) if self.format == BodyFormat::EventStream => match line.len() - read.len() {
                 1 => LineState::Silent,
                 _ => LineState::Beginning(&line[..=read.len()]),
             },

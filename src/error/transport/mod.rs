@@ -12,8 +12,13 @@ mod unread;
 
 use std::{error::Error, io};
 
+#[cfg(feature = "reqwest")]
+use self::reqwest as reqwest_error;
+use self::tower as tower_error;
 #[cfg(feature = "tracing")]
 pub(super) use self::unread::warn as warn_of_missing_feature;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+use self::{h2 as h2_error, hyper as hyper_error};
 use super::Outcome;
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 use crate::error::source_chain;
@@ -28,13 +33,13 @@ type Reading = Option<Result<Outcome, RequestBodyFailed>>;
 
 const READERS: &[fn(&(dyn Error + 'static)) -> Reading] = &[
     of_runtime,
-    self::tower::read,
+    tower_error::read,
     #[cfg(feature = "reqwest")]
-    self::reqwest::read,
+    reqwest_error::read,
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    self::hyper::read,
+    hyper_error::read,
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    self::h2::read,
+    h2_error::read,
 ];
 
 /// Returns what one error of a chain of sources says by itself.
@@ -73,7 +78,7 @@ fn of_io(kind: io::ErrorKind) -> Reading {
 /// the server's certificate.
 pub(crate) fn is_permanent(error: &BoxError) -> bool {
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    return source_chain(error).any(self::hyper::is_permanent);
+    return source_chain(error).any(hyper_error::is_permanent);
     #[cfg(not(any(feature = "hyper", feature = "reqwest")))]
     {
         let _ = error;

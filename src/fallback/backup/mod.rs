@@ -7,8 +7,8 @@ use std::future::{Ready, ready};
 pub use self::service::BackupService;
 use crate::{error::BoxError, http::TryClone};
 
-/// The result of the primary, in place of which a backup responds.
-type Failure<R> = Result<R, BoxError>;
+/// What the primary returned, in place of which a backup responds.
+type Primary<R> = Result<R, BoxError>;
 
 /// Responds if the primary fails: [`BackupService`], [`Value`] and [`FromFn`].
 pub trait Backup<Request, Response> {
@@ -29,8 +29,8 @@ pub trait Backup<Request, Response> {
     fn respond(
         &self,
         kept: Option<Request>,
-        failed: Failure<Response>,
-    ) -> Result<Self::Future, Failure<Response>>;
+        failed: Primary<Response>,
+    ) -> Result<Self::Future, Primary<Response>>;
 }
 
 /// Sends the backup the same request as the primary.
@@ -111,16 +111,16 @@ impl<F: Fn(Request) -> Request, Request: Clone> MapRequest<Request> for CloneReq
 impl<V: Clone, Request> Backup<Request, V> for Value<V> {
     type Future = Ready<Result<V, BoxError>>;
 
-    fn respond(&self, _: Option<Request>, failed: Failure<V>) -> Result<Self::Future, Failure<V>> {
+    fn respond(&self, _: Option<Request>, failed: Primary<V>) -> Result<Self::Future, Primary<V>> {
         drop(failed);
         Ok(ready(Ok(self.0.clone())))
     }
 }
 
-impl<F: Fn(Failure<R>) -> R, Request, R> Backup<Request, R> for FromFn<F> {
+impl<F: Fn(Primary<R>) -> R, Request, R> Backup<Request, R> for FromFn<F> {
     type Future = Ready<Result<R, BoxError>>;
 
-    fn respond(&self, _: Option<Request>, failed: Failure<R>) -> Result<Self::Future, Failure<R>> {
+    fn respond(&self, _: Option<Request>, failed: Primary<R>) -> Result<Self::Future, Primary<R>> {
         Ok(ready(Ok(self.0(failed))))
     }
 }

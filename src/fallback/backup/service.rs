@@ -7,7 +7,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Backup, Failure, MapRequest, SameRequest};
+use super::{Backup, MapRequest, Primary, SameRequest};
 use crate::{error::BoxError, sync::unpoisoned};
 
 /// Sends the request to another service.
@@ -48,8 +48,8 @@ where
     fn respond(
         &self,
         kept: Option<Request>,
-        failed: Failure<R>,
-    ) -> Result<Self::Future, Failure<R>> {
+        failed: Primary<R>,
+    ) -> Result<Self::Future, Primary<R>> {
         let Some(request) = kept.and_then(|copy| self.map.map(copy)) else {
             return Err(failed);
         };
