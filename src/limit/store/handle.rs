@@ -13,6 +13,7 @@ use std::{
 
 use tokio::{
     runtime,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep, timeout},
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Handle {
     members: Mutex<Vec<Weak<dyn StoreMember>>>,
     /// Whether a task beats.
     is_beating: AtomicBool,
+    /// The calls for clients that may be under way.
+    turns: Semaphore,
     asks: AtomicU64,
     errors: AtomicU64,
     pub(super) restores: AtomicU64,
@@ -61,6 +64,8 @@ struct Health {
     /// Calls without a reply, in a row.
     timeouts: u32,
     processes: u64,
+    /// How long replies have taken.
+    reply_time: Duration,
     last_error: Option<Arc<str>>,
 }
 
@@ -93,6 +98,7 @@ impl Handle {
             down: None,
             timeouts: 0,
             processes: settings.processes.max(1),
+            reply_time: Duration::ZERO,
             last_error: None,
         };
         Arc::new(Self {
@@ -102,6 +108,7 @@ impl Handle {
             health: Mutex::new(health),
             members: Mutex::default(),
             is_beating: AtomicBool::new(false),
+            turns: Semaphore::new(constants::MOST_CALLS),
             asks: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             restores: AtomicU64::new(0),
@@ -163,11 +170,28 @@ impl Handle {
         Some(unpoisoned(self.health.lock()).down?.probe_at)
     }
 
+    /// Returns how long replies have taken: the longest of late, which counts less with each reply.
+    pub(super) fn reply_time(&self) -> Duration {
+        unpoisoned(self.health.lock()).reply_time
+    }
+
+    /// Waits until another call for a client may be under way. Returns `None` if that takes so long
+    /// that the reply would be late.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let longest = constants::longest_turn(self.settings.timeout);
+        let turn = timeout(longest, self.turns.acquire()).await;
+        if turn.is_err() {
+            self.asks.fetch_add(1, Ordering::Relaxed);
+            self.failed("too many calls at once");
+        }
+        turn.ok()?.ok()
+    }
+
     /// Carries out a call within the timeout.
     pub(super) async fn call(&self, call: Call) -> Result<Reply, StoreError> {
         self.asks.fetch_add(1, Ordering::Relaxed);
         let is_beat = matches!(call, Call::Beat { .. });
-        let (operation, since) = (call.as_str(), Instant::now());
+        let (operation, sent) = (call.as_str(), Instant::now());
         let result = timeout(self.settings.timeout, self.store.call(call)).await;
         let result = result.unwrap_or(Err(StoreError::TimedOut));
         let outcome = match &result {
@@ -176,18 +200,20 @@ impl Handle {
             Err(StoreError::Unreachable(_)) => "unreachable",
             Err(StoreError::Unreadable(_)) => "unreadable",
         };
-        telemetry::store_called(operation, outcome, since.elapsed());
-        self.note(&result, is_beat);
+        telemetry::store_called(operation, outcome, sent.elapsed());
+        self.note(&result, sent, is_beat);
         result
     }
 
     /// Notes whether the store can be reached.
-    fn note(&self, result: &Result<Reply, StoreError>, is_beat: bool) {
+    fn note(&self, result: &Result<Reply, StoreError>, sent: Instant, is_beat: bool) {
+        if let Err(error) = result {
+            self.failed(&error.to_string());
+        }
         let mut health = unpoisoned(self.health.lock());
         let now = Instant::now();
-        if let Err(error) = result {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-            health.last_error = Some(error.to_string().into());
+        if let Ok(Reply::Take(_)) = result {
+            health.reply_time = (health.reply_time / 8 * 7).max(now - sent);
         }
         // A store whose reply makes no sense is there. The limit of the name deals with it.
         let Err(error @ (StoreError::TimedOut | StoreError::Unreachable(_))) = result else {
@@ -222,6 +248,11 @@ impl Handle {
                 self.wake();
             }
         }
+    }
+
+    fn failed(&self, error: &str) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        unpoisoned(self.health.lock()).last_error = Some(error.into());
     }
 
     fn wake(&self) {

@@ -131,6 +131,14 @@ impl Link {
     }
 
     async fn run(&self, ask: TakeRequest) {
+        // There may be many clients.
+        let turn = match self.is_client() {
+            true => self.handle.turn().await,
+            false => None,
+        };
+        if turn.is_none() && self.is_client() {
+            return self.do_without();
+        }
         let result = match self.prepare().await {
             Ok(()) => self.carry_out(ask).await,
             error => error,
@@ -140,13 +148,16 @@ impl Link {
             Ok(()) if self.state().report == Some(PendingReport::All) => {
                 let _unknown = self.prepare().await;
             }
-            Err(StoreError::Unreadable(_)) => {
-                let mut state = self.state();
-                let outage = Outage::after(state.broken, Instant::now(), self.timeout());
-                state.broken = Some(outage);
-            }
+            Err(StoreError::Unreadable(_)) => self.do_without(),
             _ => {}
         }
+    }
+
+    /// Does not call the store for a while.
+    fn do_without(&self) {
+        let mut state = self.state();
+        let outage = Outage::after(state.broken, Instant::now(), self.timeout());
+        state.broken = Some(outage);
     }
 
     /// Makes a call that takes nothing.
@@ -190,6 +201,9 @@ impl Link {
             state.empty_pot();
         }
         let timeout = self.timeout();
+        // A reply that comes later than that is of no use.
+        let twice = self.handle.reply_time().saturating_mul(2);
+        state.hold = shortest_hold(&state.limits, timeout).max(twice);
         let look_again = constants::look_again(Duration::MAX, state.hold, timeout);
         let at = state.store_time(now);
         let is_used = state.is_used_at(at);
@@ -256,7 +270,7 @@ impl Link {
                     if both.any(|(mark, wanted)| mark.cost < *wanted) {
                         state.told = Some(self.wait(state, (slowest, more_in), 1, now));
                     }
-                    self.granted(state, marks, taken.now, sent, now);
+                    Self::granted(state, marks, taken.now, sent, now);
                 }
             }
             Outcome::Wait(wait) => {
@@ -270,21 +284,16 @@ impl Link {
     }
 
     /// Puts a grant into the pot.
-    fn granted(&self, state: &mut State, marks: Marks, at: u64, sent: &SentAsk, now: Instant) {
-        let (timeout, hold) = (self.timeout(), sent.hold);
+    fn granted(state: &mut State, marks: Marks, at: u64, sent: &SentAsk, now: Instant) {
         state.empty_pot();
-        let until = constants::later(sent.at, hold);
+        let until = constants::later(sent.at, sent.hold);
         if until <= now {
             // They count from an instant on that has passed, so none may start any more.
             for (limit, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cost > 0) {
                 state.give_back(limit, *mark);
             }
             state.told = None;
-            state.hold = hold.saturating_mul(2).min(constants::longest_hold(timeout));
             return;
-        }
-        if now.saturating_duration_since(sent.at) < hold / 4 {
-            state.hold = (hold / 2).max(shortest_hold(&state.limits, timeout));
         }
         let grant = Grant {
             marks,

@@ -53,7 +53,7 @@ pub(super) struct State {
     pub(super) shares: Option<Box<[LocalShare]>>,
     /// Of each limit, what was admitted meanwhile and is not reported yet. Empty if nothing was.
     pub(super) unreported: Box<[GrantHistory]>,
-    /// The name is not used, because its replies make no sense.
+    /// The store is not called: its replies make no sense, or there are too many calls.
     pub(super) broken: Option<Outage>,
 }
 

@@ -8,6 +8,8 @@ mod joint;
 mod limiter;
 pub(super) mod model;
 #[cfg(feature = "per-key")]
+mod overload;
+#[cfg(feature = "per-key")]
 mod per_key;
 mod settlement;
 mod share;
