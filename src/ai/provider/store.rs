@@ -291,8 +291,12 @@ impl ProviderLink {
         let known = quotas.adopt(&limits, requests.map(|used| used.units), now);
         hear(quotas, now);
         let learned = quotas.learned(&known, &limits, told);
-        if learned[..] != limits[..] {
-            self.link.set_limits(&learned);
+        let both = learned.iter().zip(&*limits).enumerate();
+        let new: Vec<_> = both.filter(|(_, (new, old))| new != old).collect();
+        if !new.is_empty() {
+            for (n, (limit, _)) in new {
+                self.link.set_limit(n, *limit);
+            }
             // Without a limit nothing was counted.
             let mut used = vec![0; learned.len()];
             for (n, units) in quotas.reported_use(told) {

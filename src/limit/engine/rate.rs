@@ -118,7 +118,7 @@ impl<A: Algorithm> RateLimiter<A> {
         #[cfg(feature = "redis")]
         if let Some((link, spec)) = &self.shared {
             *current = quota;
-            return link.set_limits(&[spec(&quota)]);
+            return link.set_limit(0, spec(&quota));
         }
         self.algorithm.set_quota(&quota, self.clock.now());
         *current = quota;

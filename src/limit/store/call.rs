@@ -174,14 +174,16 @@ pub(crate) struct Restore {
     pub(crate) grace: Duration,
 }
 
-/// Sets the quotas of a name for all processes whose code has `limits`.
+/// Sets one of the quotas of a name for all processes whose code has `limits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SetQuota {
     pub(crate) name: Arc<str>,
     /// The limits in the code of the process.
     pub(crate) limits: Arc<[LimitSpec]>,
-    /// The limits that apply from now on.
-    pub(crate) new: Arc<[LimitSpec]>,
+    /// The number of the limit.
+    pub(crate) number: usize,
+    /// What applies from now on. The other limits stay as they are.
+    pub(crate) new: LimitSpec,
 }
 
 /// Asks for slots of a concurrency limit, which return if the process is not heard of.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Link, state::PendingReport};
 use crate::limit::store::{
-    call::{Call, Restore, SetQuota, StoreError},
+    call::{Call, LimitSpec, Restore, SetQuota, StoreError},
     constants,
     handle::random_id,
 };
@@ -21,16 +21,19 @@ impl Link {
             self.hear_only().await?;
         }
         // First, since what is reported counts by it.
-        let new = self.state().new_limits.clone();
-        if let Some(new) = new {
+        while let Some((number, new)) = self.next_limit() {
             let call = SetQuota {
                 name: self.key.name.clone(),
                 limits: self.code.clone(),
-                new: new.clone(),
+                number,
+                new,
             };
             self.handle.call(Call::SetQuota(call)).await?;
+            // Unless it was set again meanwhile.
             let mut state = self.state();
-            state.new_limits = state.new_limits.take().filter(|newer| *newer != new);
+            if state.new_limits.get(&number) == Some(&new) {
+                state.new_limits.remove(&number);
+            }
         }
         while let Some(restore) = self.next_report() {
             self.handle.call(Call::Restore(restore)).await?;
@@ -38,6 +41,13 @@ impl Link {
             self.state().sent_report = None;
         }
         Ok(())
+    }
+
+    /// Returns the next limit to be sent, with its number.
+    fn next_limit(&self) -> Option<(usize, LimitSpec)> {
+        let state = self.state();
+        let (number, limit) = state.new_limits.first_key_value()?;
+        Some((*number, *limit))
     }
 
     /// Returns the next report to be sent. One whose reply was lost is sent again as it was, so

@@ -103,16 +103,22 @@ impl Link {
         self.state().pause_left(Instant::now()).unwrap_or_default()
     }
 
-    /// Applies `limits` here, and in all processes that share a name.
-    pub(crate) fn set_limits(self: &Arc<Self>, limits: &[LimitSpec]) {
-        let limits: Arc<[LimitSpec]> = limits.into();
+    /// Applies a limit of a name here, and in all processes.
+    pub(crate) fn set_limit(self: &Arc<Self>, number: usize, limit: LimitSpec) {
         let mut state = self.state();
+        let mut limits = state.limits.clone();
+        Arc::make_mut(&mut limits)[number] = limit;
         state.set_limits(&limits, self.timeout());
-        if !self.is_client() {
-            state.new_limits = Some(limits);
-            self.tell(&mut state, Instant::now());
-        }
+        state.new_limits.insert(number, limit);
+        self.tell(&mut state, Instant::now());
         drop(state);
+        self.queue.wake_head();
+    }
+
+    /// Applies the limits of a client here. Each call has them.
+    #[cfg(feature = "per-key")]
+    pub(crate) fn set_limits(&self, limits: &Arc<[LimitSpec]>) {
+        self.state().set_limits(limits, self.timeout());
         self.queue.wake_head();
     }
 

@@ -1,6 +1,6 @@
 //! What a limit knows: the grant, the replies of the store, and what it has to tell.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -47,8 +47,8 @@ pub(super) struct State {
     pub(super) report: Option<PendingReport>,
     /// A report that was sent, until the store confirms it.
     pub(super) sent_report: Option<Box<Restore>>,
-    /// Limits that were set and not sent yet.
-    pub(super) new_limits: Option<Arc<[LimitSpec]>>,
+    /// Limits that were set and not sent yet, by number.
+    pub(super) new_limits: BTreeMap<usize, LimitSpec>,
     /// The limits of this process alone, while the store is unreachable.
     pub(super) shares: Option<Box<[LocalShare]>>,
     /// Of each limit, what was admitted meanwhile and is not reported yet. Empty if nothing was.
@@ -116,7 +116,7 @@ impl State {
             used_until: None,
             report: None,
             sent_report: None,
-            new_limits: None,
+            new_limits: BTreeMap::new(),
             shares: None,
             unreported: Box::default(),
             broken: None,
@@ -305,7 +305,7 @@ impl State {
 
     /// Returns whether the next call is needed at once.
     pub(super) fn must_tell_now(&self) -> bool {
-        self.new_limits.is_some() || self.new_pause.is_some()
+        !self.new_limits.is_empty() || self.new_pause.is_some()
     }
 
     /// Notes what each reply says. `code` are the limits in the code of a name.
@@ -330,18 +330,22 @@ impl State {
             let until = constants::later(Instant::now(), taken.paused);
             self.paused_until = self.paused_until.max(Some(until));
         }
-        let is_lost = matches!(taken.outcome, Outcome::Lost(_));
-        match (&taken.limits, code) {
-            _ if self.new_limits.is_some() => {}
-            (Some(limits), Some(_)) => self.set_limits(limits, timeout),
+        // Each call has the limits of a client.
+        let Some(code) = code else { return };
+        if matches!(taken.outcome, Outcome::Lost(_)) && taken.limits.is_none() {
             // Limits that were set are lost as well.
-            (None, Some(code)) if is_lost && self.limits != *code => {
-                self.new_limits = Some(self.limits.clone());
+            let limits = self.limits.iter().zip(&**code).enumerate();
+            for (number, (limit, _)) in limits.filter(|(_, (limit, code))| limit != code) {
+                self.new_limits.insert(number, *limit);
             }
-            (None, Some(code)) => self.set_limits(code, timeout),
-            // Each call has the limits of a client.
-            (_, None) => {}
         }
+        let mut limits = taken.limits.take().unwrap_or_else(|| code.clone());
+        for (number, limit) in &self.new_limits {
+            if let Some(old) = Arc::make_mut(&mut limits).get_mut(*number) {
+                *old = *limit;
+            }
+        }
+        self.set_limits(&limits, timeout);
     }
 
     /// Hears that the store has forgotten the limits, and takes nothing for some time.

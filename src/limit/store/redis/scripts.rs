@@ -10,8 +10,8 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota, StateKey,
-        StoreError, Take, TakeReply, UsedUnits, Version, micros,
+        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, StateKey, StoreError,
+        Take, TakeReply, UsedUnits, Version, micros,
     },
 };
 
@@ -60,7 +60,7 @@ static RESTORE: Script = Script {
 
 static SET_QUOTA: Script = Script {
     text: of_state!("lua/set_quota.lua"),
-    sha1: "6a56cd30aa7f9d5d0a5b414359de2ac36bc86908",
+    sha1: "f86405c776f86d6984157ac1383c63f7a623c81f",
 };
 
 static BEAT: Script = Script {
@@ -86,14 +86,15 @@ pub(super) fn encode(call: &Call, prefix: &str) -> Command {
             key: key(prefix, &restore.key),
             args: vec![encode_limits(&restore.limits), numbers_of_restore(restore)],
         },
-        Call::SetQuota(SetQuota { name, limits, new }) => {
-            let name = StateKey::of_name(Arc::clone(name));
+        Call::SetQuota(set) => {
+            let name = StateKey::of_name(Arc::clone(&set.name));
             let mut numbers = common_numbers(&name, [0, 0, 0, 0, MOST_EXACT], [0, 0], &[]);
-            numbers.extend(encode_limits(new));
+            put(&mut numbers, [set.number as u64 + 1]);
+            numbers.extend(encode_limits(&[set.new]));
             Command {
                 script: &SET_QUOTA,
                 key: key(prefix, &name),
-                args: vec![encode_limits(limits), numbers],
+                args: vec![encode_limits(&set.limits), numbers],
             }
         }
         Call::Lease(lease) => {

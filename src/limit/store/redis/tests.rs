@@ -158,8 +158,14 @@ impl Steps {
         }
         let (name, limits) = (Arc::<str>::from("name"), self.code());
         if self.key.client.is_none() && self.one_in(100) {
-            let new = limits.iter().map(|limit| self.changed(limit)).collect();
-            return (process, Call::SetQuota(SetQuota { name, limits, new }));
+            let number = self.rng.random_range(0..limits.len());
+            let set = SetQuota {
+                name,
+                new: self.changed(&limits[number]),
+                number,
+                limits,
+            };
+            return (process, Call::SetQuota(set));
         }
         if self.one_in(50) {
             let taken = limits.iter().map(|_| self.history()).collect();
@@ -475,7 +481,8 @@ fn set_quota(limits: &[LimitSpec]) -> Call {
     Call::SetQuota(SetQuota {
         name: "name".into(),
         limits: limits.into(),
-        new: limits.into(),
+        number: 0,
+        new: limits[0],
     })
 }
 

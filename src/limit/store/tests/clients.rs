@@ -145,7 +145,7 @@ async fn limits_of_a_client_travel_in_each_call() {
     client.acquire(&[10]).await;
     client
         .link
-        .set_limits(&[LimitSpec::window(&Quota::new(30, SECOND * 60))]);
+        .set_limits(&[LimitSpec::window(&Quota::new(30, SECOND * 60))].into());
     client.acquire(&[15]).await;
     let rejected = client.acquire_within(&[6], Duration::ZERO).await;
     assert!(rejected.is_err());
@@ -163,7 +163,7 @@ async fn outages_give_a_client_one_share() {
         network.faults.is_refused.store(true, Ordering::Relaxed);
         sleep(SECOND).await;
         // Neither does another plan of the same client.
-        client.link.set_limits(&hour(60 - outage));
+        client.link.set_limits(&hour(60 - outage).into());
         while client.acquire_within(&[1], Duration::ZERO).await.is_ok() {
             admitted += 1;
         }
@@ -183,7 +183,7 @@ async fn a_smaller_limit_of_a_client_costs_no_call() {
     assert!(client.acquire_within(&[1], Duration::ZERO).await.is_err());
     let before = takes(&network);
     for units in (1..60).rev() {
-        client.link.set_limits(&hour(units));
+        client.link.set_limits(&hour(units).into());
         sleep(SECOND / 10).await;
         assert!(client.acquire_within(&[1], Duration::ZERO).await.is_err());
     }

@@ -239,7 +239,9 @@ async fn new_limits_apply_to_all_and_wake_the_queue() {
     sleep(SECOND).await;
     assert!(!waiting.is_finished());
     let raised = [Quota::per_hour(50), Quota::per_hour(200)].map(|it| LimitSpec::bucket(&it));
-    first.link.set_limits(&raised);
+    // At once, by two processes.
+    first.link.set_limit(0, raised[0]);
+    second.link.set_limit(1, raised[1]);
     sleep(LATENCY * 10).await;
     assert!(waiting.is_finished());
     sleep(SECOND * 2).await;
@@ -251,6 +253,12 @@ async fn new_limits_apply_to_all_and_wake_the_queue() {
             .is_ok()
     );
     assert_eq!(*second.link.limits(), raised);
+    // If the store has lost them, each is sent again.
+    network.model.forget();
+    sleep(SECOND * 4).await;
+    let third = Joint::new(network.process(WhenDown::Local), &limits);
+    third.acquire(&[1, 1]).await;
+    assert_eq!(*third.link.limits(), raised);
 }
 
 #[tokio::test(start_paused = true)]

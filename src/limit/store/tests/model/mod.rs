@@ -205,13 +205,14 @@ impl NameState {
         }
     }
 
-    /// Sets the quotas at `now`, in nanoseconds since 1970.
+    /// Sets a quota at `now`, in nanoseconds since 1970.
     pub(crate) fn set_quota(&mut self, set: &SetQuota, now: u64) {
         let at = At::without_hold(now);
         self.changed(at.now);
-        let specs = self.specs(&set.limits);
+        let mut specs = self.specs(&set.limits);
         open(&mut self.limits, &specs, &at, false);
-        self.quotas = Some([Arc::clone(&set.limits), Arc::clone(&set.new)]);
+        Arc::make_mut(&mut specs)[set.number] = set.new;
+        self.quotas = Some([Arc::clone(&set.limits), specs]);
     }
 
     /// Returns the limits that apply to a process with `limits` in its code.

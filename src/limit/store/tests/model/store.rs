@@ -68,7 +68,7 @@ impl Model {
             }
             Call::SetQuota(set) => {
                 let key = StateKey::of_name(Arc::clone(&set.name));
-                let (name, _) = state.get(&key, &set.new, now);
+                let (name, _) = state.get(&key, &set.limits, now);
                 name.set_quota(set, now * 1_000);
                 Reply::Done
             }

@@ -364,7 +364,8 @@ fn a_quota_holds_for_the_code_that_it_replaced() {
     let set = SetQuota {
         name: "name".into(),
         limits: code.as_slice().into(),
-        new: new.as_slice().into(),
+        number: 0,
+        new: new[0],
     };
     state.set_quota(&set, START);
     let taken = state.take(&take(&code, &[8]), START);
