@@ -70,7 +70,7 @@ impl Reservation {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
                 #[cfg(feature = "redis")]
                 if let Some((store, marks)) = self.in_store(&ticket) {
-                    store.refuse(quotas, &ticket, marks, limits, now);
+                    store.refuse(quotas, marks, limits);
                 }
             });
         }

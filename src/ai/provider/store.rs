@@ -38,8 +38,6 @@ pub(super) struct ProviderLink {
     pub(super) queue: Arc<ProviderQueue>,
     pub(super) limits: Arc<[StoredLimit]>,
     accounting: Accounting,
-    /// When units were last charged that the store had not known of.
-    corrected_at: AtomicU64,
 }
 
 /// The queue with the units of each limit.
@@ -66,7 +64,6 @@ impl ProviderLink {
             link: Link::new(store, StateKey::of_name(name), specs, queue.clone()),
             queue,
             accounting: provider.accounting(),
-            corrected_at: AtomicU64::new(0),
             limits,
         }
     }
@@ -212,7 +209,9 @@ impl ProviderLink {
         }
         self.refund(&unused);
         let since = (counting == Counting::Settled).then_some(marks);
-        self.charge(since, &more);
+        if more.iter().any(|units| *units > 0) {
+            self.link.charge(since, &more);
+        }
     }
 
     /// Gives back these units.
@@ -225,53 +224,22 @@ impl ProviderLink {
     /// Gives back what a request has not used that the provider rejected with the limits `told`.
     ///
     /// If these report more used units than the store knows of, others use the API key, or the
-    /// provider counts more tokens. The difference is charged, once: rejections of requests that
-    /// were admitted before are about the same units.
-    pub(super) fn refuse(
-        &self,
-        quotas: &Quotas,
-        ticket: &QuotaTicket,
-        marks: &[Mark],
-        told: &RateLimits,
-        now: u64,
-    ) {
+    /// provider counts more tokens. The difference is charged.
+    pub(super) fn refuse(&self, quotas: &Quotas, marks: &[Mark], told: &RateLimits) {
         let mut unused = marks.to_vec();
         for (n, mark) in unused.iter_mut().enumerate() {
             if !quotas.returns_after_rejection(n, !told.is_empty()) {
                 mark.cost = 0;
             }
         }
-        let usage = self.link.usage();
         self.refund(&unused);
-        // Relaxed: the quotas are locked.
-        if ticket.at < self.corrected_at.load(Ordering::Relaxed) {
-            return;
-        }
         let limits = self.link.limits();
-        let mut more = vec![0; marks.len()];
         for (n, used) in quotas.reported_use(told) {
-            if limits[n].is_unlimited() {
-                // It is learned now, with all that is used.
-                continue;
+            // Otherwise it is learned now, with all that is used.
+            if !limits[n].is_unlimited() {
+                self.link.raise(n, Some(&marks[n]), used);
             }
-            let known = usage.as_ref().and_then(|usage| usage.used.get(n));
-            let known = known.map_or(u64::MAX, |known| known.units);
-            more[n] = used.saturating_sub(known.saturating_sub(unused[n].cost));
         }
-        if self.charge(Some(marks), &more) {
-            self.corrected_at
-                .store(now.saturating_add(1), Ordering::Relaxed);
-        }
-    }
-
-    /// Charges units that count since the instants of `since`, or since now. Returns whether there
-    /// are any.
-    fn charge(&self, since: Option<&[Mark]>, units: &[u64]) -> bool {
-        let is_any = units.iter().any(|units| *units > 0);
-        if is_any {
-            self.link.charge(since, units);
-        }
-        is_any
     }
 
     /// Adopts what other processes have learned, applies `hear` to the quotas, and sends the other
@@ -297,14 +265,12 @@ impl ProviderLink {
             for (n, (limit, _)) in new {
                 self.link.set_limit(n, *limit);
             }
-            // Without a limit nothing was counted.
-            let mut used = vec![0; learned.len()];
-            for (n, units) in quotas.reported_use(told) {
+            for (n, used) in quotas.reported_use(told) {
+                // Without a limit nothing was counted.
                 if limits[n].is_unlimited() {
-                    used[n] = units;
+                    self.link.raise(n, None, used);
                 }
             }
-            self.charge(None, &used);
         }
         if let Some(pause) = quotas.pause.take_begun() {
             self.link.pause(pause);

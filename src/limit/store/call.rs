@@ -96,13 +96,25 @@ pub(crate) struct Take {
     /// Units that were granted and not used, with the number of their limit. They are given back
     /// whatever the outcome is.
     pub(crate) returned: Vec<(usize, Mark)>,
-    /// Units that were used in addition to what was granted: number of the limit, since when they
-    /// count (the `at` of a mark), and units. They are added whatever the outcome is, up to twice
-    /// the limit, unless the state was lost: then they belong to the report.
-    pub(crate) charged: Vec<(usize, u64, u64)>,
+    /// Units that were used in addition to what was granted. They are added whatever the outcome
+    /// is, up to twice the limit, unless the state was lost: then they belong to the report.
+    pub(crate) charged: Vec<Charge>,
     /// For how long nothing is taken from now on, since the provider has said so: ten minutes at
     /// most, or until a later pause ends.
     pub(crate) pause: Duration,
+}
+
+/// Units of a limit that were used without having been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// The number of the limit.
+    pub(crate) limit: usize,
+    /// Since when they count: the `at` of a mark.
+    pub(crate) at: u64,
+    pub(crate) units: u64,
+    /// Only until so many units are used in all, if it is set. So it makes no difference how many
+    /// processes report the same use.
+    pub(crate) up_to: Option<u64>,
 }
 
 /// Which state of a name it is.

@@ -14,7 +14,7 @@ use super::{
 use crate::limit::{
     nanos,
     store::{
-        call::{Call, Outcome, Reply, StoreError, Take, TakeReply},
+        call::{Call, Charge, Outcome, Reply, StoreError, Take, TakeReply},
         constants,
         handle::Outage,
         pot::{Grant, Marks},
@@ -34,7 +34,7 @@ struct SentAsk {
     wanted: Vec<u64>,
     hold: Duration,
     at: Instant,
-    charged: Vec<(usize, u64, u64)>,
+    charged: Vec<Charge>,
     pause: Option<Instant>,
 }
 
@@ -213,13 +213,20 @@ impl Link {
         let pause = state.new_pause;
         let pause_left = pause.map(|until| until.saturating_duration_since(now));
         // Before a report the store may not know of what comes back.
-        let (returned, charged) = match state.report.is_none() && state.sent_report.is_none() {
+        let (returned, charges) = match state.report.is_none() && state.sent_report.is_none() {
             true => (
                 std::mem::take(&mut state.returned),
                 std::mem::take(&mut state.charged),
             ),
             false => (Vec::new(), Vec::new()),
         };
+        let mut charged = charges.clone();
+        for charge in &mut charged {
+            // What comes back is still used when it is charged.
+            let of_limit = returned.iter().filter(|(limit, _)| *limit == charge.limit);
+            let back: u64 = of_limit.map(|(_, mark)| mark.cost).sum();
+            charge.up_to = charge.up_to.map(|up_to| up_to.saturating_add(back));
+        }
         let take = Take {
             key: self.key.clone(),
             limits: self.limits_to_send(&state),
@@ -248,7 +255,7 @@ impl Link {
                 .collect(),
             hold: take.hold,
             at: now,
-            charged: take.charged.clone(),
+            charged: charges,
             pause,
         };
         (take, sent)

@@ -14,7 +14,7 @@ use super::{Asker, Link, state::State};
 use crate::limit::{
     algorithm::Mark,
     store::{
-        call::LimitSpec,
+        call::{Charge, LimitSpec},
         constants,
         handle::{LeaveFuture, StoreMember},
     },
@@ -61,24 +61,41 @@ impl Link {
             if units == 0 {
                 continue;
             }
-            let mark = since.and_then(|marks| marks.get(limit));
-            let at = match (spec, mark) {
-                (LimitSpec::Window { .. }, Some(mark)) if mark.at > 0 => mark.at,
-                _ => spec.round_up(now),
-            };
+            let at = charged_at(spec, since.and_then(|marks| marks.get(limit)), now);
             if let Some(history) = state.history.get_mut(limit) {
                 history.add(at, units);
             }
             if let Some(share) = state.share(limit) {
                 share.charge(units, at, now);
             }
-            // A bucket has no instants.
-            let at = match spec {
-                LimitSpec::Bucket { .. } => 0,
-                LimitSpec::Window { .. } => at,
-            };
-            state.charge((limit, at, units), now);
+            let up_to = None;
+            state.charge(
+                Charge {
+                    limit,
+                    at,
+                    units,
+                    up_to,
+                },
+                now,
+            );
         }
+        drop(state);
+        self.sweep();
+    }
+
+    /// Charges what is missing until as many units of a limit are used, which count from `mark` on,
+    /// or from now: others use it without the store. Processes that report the same use charge it
+    /// once.
+    pub(crate) fn raise(self: &Arc<Self>, limit: usize, mark: Option<&Mark>, used: u64) {
+        let mut state = self.state();
+        let now = state.store_time(Instant::now());
+        let charge = Charge {
+            limit,
+            at: charged_at(&state.limits[limit], mark, now),
+            units: u64::MAX,
+            up_to: Some(used),
+        };
+        state.charge(charge, now);
         drop(state);
         self.sweep();
     }
@@ -245,6 +262,14 @@ impl StoreMember for Link {
                 let _unknown = self.hear_only().await;
             }
         })
+    }
+}
+
+/// Returns since when units are charged, which count from `mark` on, or from now.
+fn charged_at(limit: &LimitSpec, mark: Option<&Mark>, now: u64) -> u64 {
+    match (limit, mark) {
+        (LimitSpec::Window { .. }, Some(mark)) if mark.at > 0 => mark.at,
+        _ => limit.round_up(now),
     }
 }
 

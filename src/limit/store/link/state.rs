@@ -8,7 +8,7 @@ use crate::limit::{
     algorithm::Mark,
     nanos,
     store::{
-        call::{LimitSpec, Outcome, Restore, TakeReply, UsedUnits, Version},
+        call::{Charge, LimitSpec, Outcome, Restore, TakeReply, UsedUnits, Version},
         constants,
         handle::Outage,
         history::GrantHistory,
@@ -27,7 +27,7 @@ pub(super) struct State {
     /// a call without a reply was carried out is not known.
     pub(super) returned: Vec<(usize, Mark)>,
     /// What was used in addition. It is sent until there is a reply.
-    pub(super) charged: Vec<(usize, u64, u64)>,
+    pub(super) charged: Vec<Charge>,
     pub(super) told: Option<StoreWait>,
     pub(super) version: Option<Version>,
     /// The clock of the store at the time of a call. Before the first reply, the clock of this
@@ -165,8 +165,9 @@ impl State {
         let used = self.used.get(limit)?;
         let of_this = |(number, mark): &(usize, Mark)| (*number == limit).then_some(mark.cost);
         let unused = self.returned.iter().filter_map(of_this).sum::<u64>() + self.pot.units(limit);
-        let of_this = |(number, _, units): &(usize, u64, u64)| (*number == limit).then_some(*units);
-        let more = self.charged.iter().filter_map(of_this).sum::<u64>();
+        let of_this = |charge: &&Charge| charge.limit == limit && charge.up_to.is_none();
+        let charged = self.charged.iter().filter(of_this);
+        let more = charged.map(|charge| charge.units).sum::<u64>();
         let resets_in = used.resets_in.saturating_sub(age);
         Some(match self.limits[limit] {
             LimitSpec::Bucket { unit_nanos, .. } => {
@@ -250,22 +251,28 @@ impl State {
         }
     }
 
-    /// Adds units that count from `at` on to what is charged with the next call.
-    pub(super) fn charge(&mut self, (limit, at, units): (usize, u64, u64), now: u64) {
+    /// Adds units to what is charged with the next call.
+    pub(super) fn charge(&mut self, mut charge: Charge, now: u64) {
+        if matches!(self.limits[charge.limit], LimitSpec::Bucket { .. }) {
+            // It has no instants.
+            charge.at = 0;
+        }
+        let kind = |charge: &Charge| (charge.limit, charge.at, charge.up_to.is_some());
         // Nearly always the newest.
         let mut newest = self.charged.iter_mut().rev();
-        let same = newest.find(|(number, since, _)| (*number, *since) == (limit, at));
-        if let Some((_, _, sum)) = same {
-            *sum = sum.saturating_add(units);
+        if let Some(same) = newest.find(|other| kind(other) == kind(&charge)) {
+            same.units = same.units.saturating_add(charge.units);
+            same.up_to = same.up_to.max(charge.up_to);
             return;
         }
         // What has left its window makes no difference. So there are at most as many as a period
         // has parts.
         let limits = &self.limits;
+        let span = |charge: &Charge| nanos(limits[charge.limit].span());
         let counts =
-            |limit: usize, at: u64| at == 0 || at.saturating_add(nanos(limits[limit].span())) > now;
-        self.charged.retain(|(limit, at, _)| counts(*limit, *at));
-        self.charged.push((limit, at, units));
+            |charge: &Charge| charge.at == 0 || charge.at.saturating_add(span(charge)) > now;
+        self.charged.retain(counts);
+        self.charged.push(charge);
     }
 
     /// Returns whether what this process took makes a difference.
@@ -418,11 +425,18 @@ mod tests {
         let mut state = State::new(limits.clone(), false, (Instant::now(), 0), Duration::ZERO);
         // A minute.
         for now in (0..60_000_000_000).step_by(1_000_000) {
-            state.charge((0, limits[0].round_up(now), 1), now);
-            state.charge((1, 0, 1), now);
+            for (limit, at) in [(0, limits[0].round_up(now)), (1, 0)] {
+                let charge = Charge {
+                    limit,
+                    at,
+                    units: 1,
+                    up_to: None,
+                };
+                state.charge(charge, now);
+            }
         }
         assert!(state.charged.len() <= 259, "{}", state.charged.len());
-        let of_bucket = state.charged.iter().find(|(limit, ..)| *limit == 1);
-        assert_eq!(of_bucket, Some(&(1, 0, 60_000)));
+        let of_bucket = state.charged.iter().find(|charge| charge.limit == 1);
+        assert_eq!(of_bucket.unwrap().units, 60_000);
     }
 }

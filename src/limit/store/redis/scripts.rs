@@ -10,8 +10,8 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, StateKey, StoreError,
-        Take, TakeReply, UsedUnits, Version, micros,
+        Call, Charge, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, StateKey,
+        StoreError, Take, TakeReply, UsedUnits, Version, micros,
     },
 };
 
@@ -50,17 +50,17 @@ macro_rules! of_state {
 
 static TAKE: Script = Script {
     text: of_state!("lua/take.lua"),
-    sha1: "3d023ac3bacd5914d2ed239e89dbfd0845c37c5f",
+    sha1: "aaab00721c617eacf2711ba95ef322abd58db8a4",
 };
 
 static RESTORE: Script = Script {
     text: of_state!("lua/restore.lua"),
-    sha1: "65b59c4456699d2d29a8eed1c1ec31a0650ba664",
+    sha1: "2002fe36b1110478a69e8fdebd856065ca933246",
 };
 
 static SET_QUOTA: Script = Script {
     text: of_state!("lua/set_quota.lua"),
-    sha1: "f86405c776f86d6984157ac1383c63f7a623c81f",
+    sha1: "40f3cb5f2536a76bafae88d35b9e33b2d3de565f",
 };
 
 static BEAT: Script = Script {
@@ -194,19 +194,16 @@ fn decode_limits(bytes: &[u8]) -> Option<Arc<[LimitSpec]>> {
 
 /// Returns what each script of a state begins with: hold, lateness, version and grace; number of
 /// the report, from 1, and most bursts; and what is added, with the number of the limit.
-fn common_numbers(
-    key: &StateKey,
-    start: [u64; 5],
-    report: [u64; 2],
-    added: &[(usize, u64, u64)],
-) -> Vec<u8> {
+fn common_numbers(key: &StateKey, start: [u64; 5], report: [u64; 2], added: &[Charge]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     bytes.push(key.client.is_some().into());
     put(&mut bytes, start);
     put(&mut bytes, report);
     put(&mut bytes, [added.len() as u64]);
-    for (limit, at, units) in added {
-        put(&mut bytes, [*limit as u64 + 1, at / 1_000, *units]);
+    for added in added {
+        let up_to = added.up_to.unwrap_or(MOST_EXACT);
+        put(&mut bytes, [added.limit as u64 + 1, added.at / 1_000]);
+        put(&mut bytes, [added.units, up_to]);
     }
     bytes
 }
@@ -252,7 +249,12 @@ fn numbers_of_restore(restore: &Restore) -> Vec<u8> {
     let taken = restore.taken.iter().enumerate();
     let taken = taken.flat_map(|(limit, taken)| {
         let starts = taken.iter();
-        starts.map(move |(at, units)| (limit, *at, *units))
+        starts.map(move |(at, units)| Charge {
+            limit,
+            at: *at,
+            units: *units,
+            up_to: None,
+        })
     });
     let taken: Vec<_> = taken.collect();
     let (start, report) = ([0, 0, 0, 0, MOST_EXACT], [restore.id + 1, 1]);

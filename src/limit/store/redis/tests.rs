@@ -15,8 +15,8 @@ use crate::limit::{
     algorithm::Mark,
     store::{
         call::{
-            Call, Lease, LimitSpec, Outcome, Reply, Restore, SetQuota, StateKey, StoreError, Take,
-            TakeReply, Version,
+            Call, Charge, Lease, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota,
+            StateKey, StoreError, Take, TakeReply, Version,
         },
         tests::model::{NameState, slots::SlotState},
     },
@@ -202,7 +202,14 @@ impl Steps {
             let limit = self.rng.random_range(0..limits.len());
             let since = self.now - self.rng.random_range(0..2_000_000) * 1_000;
             let most = limits[limit].capacity() / 4;
-            charged.push((limit, since, self.rng.random_range(0..=most)));
+            let units = self.rng.random_range(0..=most);
+            let reported = self.one_in(3);
+            charged.push(Charge {
+                limit,
+                at: since,
+                units: if reported { MOST_EXACT } else { units },
+                up_to: reported.then_some(units * 3),
+            });
         }
         let pause = match self.rng.random_range(0..1_000) {
             0 => 3_600_000_000,

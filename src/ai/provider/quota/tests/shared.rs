@@ -383,7 +383,30 @@ async fn what_others_use_of_the_key_is_charged_once() {
         reservation.refuse_and_tell(ThrottleReason::Rate, Some(SECOND), &told);
     }
     sleep(SECOND * 3).await;
-    assert_eq!(tokens(&second).await, 500);
+    assert_eq!(tokens(&second).await, 800);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_processes_charge_what_others_use_once() {
+    for counting in [Counting::Admission, Counting::Settled] {
+        let provider = provider(counting);
+        for provider in [provider, provider.bucket()] {
+            let all: [_; 4] = processes(&ProviderLimiter::new(provider));
+            let mut sent = Vec::new();
+            for limiter in &all {
+                sent.push(limiter.acquire(Tokens::new(100, 0)).await.unwrap());
+            }
+            // Others have used 700, which each process hears at once.
+            for reservation in sent {
+                let told = report(Dimension::Tokens, 1_000, Some(300));
+                reservation.refuse_and_tell(ThrottleReason::Rate, Some(SECOND), &told);
+            }
+            sleep(SECOND * 3).await;
+            let used = tokens(&all[0]).await;
+            // A bucket refills meanwhile.
+            assert!((600..=700).contains(&used), "{used}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

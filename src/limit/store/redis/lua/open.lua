@@ -21,8 +21,8 @@
 --          microseconds of the period
 -- ARGV[2]  1 if it is a client (1 byte), hold, nanoseconds of lateness, made and sequence of the
 --          state that was seen (0 if none), grace; the number of a report, which counts once, or 0;
---          up to how many bursts units are added, number of additions; limit, instant and units of
---          each; then what the script describes
+--          up to how many bursts units are added, number of additions; limit, instant, units, and up
+--          to how many used units, of each; then what the script describes
 --
 -- Numbers are exact below 2^53, also `%` of them. Calls, functions, and tables cost most.
 
@@ -257,22 +257,22 @@ if report > 0 then
   end
 end
 for _ = 1, additions do
-  local i, at, units
-  i, at, units, position = read('>I7I7I7', args, position)
+  local i, at, units, up_to
+  i, at, units, up_to, position = read('>I7I7I7I7', args, position)
   local limit = limits[i]
   if not limit or is_known or units == 0 then
     -- Nothing to add.
   elseif limit[IS_WINDOW] then
     at = at + limit[PART] - 1
     at = at - at % limit[PART]
-    units = math.min(units, limit[CAPACITY] + limit[ROOM])
+    units = math.min(units, limit[CAPACITY] + limit[ROOM], up_to - limit[CAPACITY] + limit[ROOM])
     if units > 0 and at + limit[UNIT] > now then
       add(limit, at, units)
     end
   else
     local burst = limit[CAPACITY] * limit[UNIT]
     local debt = math.max(limit[DEBT], 0) + units * limit[UNIT]
-    debt = math.min(debt, bursts * burst, LONGEST_DEBT)
+    debt = math.min(debt, bursts * burst, up_to * limit[UNIT], LONGEST_DEBT)
     if debt > limit[DEBT] then
       limit[DEBT], limit[ROOM], changed = debt, burst - debt, true
     end

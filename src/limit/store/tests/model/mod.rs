@@ -197,7 +197,7 @@ impl NameState {
                 self.restored.pop_front();
             }
             for (mut limit, taken) in limits.into_iter().zip(&restore.taken) {
-                limit.add(taken, 1);
+                limit.add(taken, 1, MOST_EXACT);
             }
         }
         if is_client {
@@ -302,9 +302,10 @@ impl Claim {
 
 /// Adds what was used in addition, and gives back what was not used.
 fn settle(limits: &mut [Limit<'_>], take: &Take) {
-    for (limit, since, units) in &take.charged {
-        if let Some(limit) = limits.get_mut(*limit) {
-            limit.add(&[(*since, *units)], 2);
+    for charge in &take.charged {
+        if let Some(limit) = limits.get_mut(charge.limit) {
+            let up_to = charge.up_to.unwrap_or(MOST_EXACT);
+            limit.add(&[(charge.at, charge.units)], 2, up_to);
         }
     }
     for (limit, mark) in &take.returned {
@@ -711,8 +712,9 @@ impl Limit<'_> {
         }
     }
 
-    /// Adds instants and units, up to so many bursts, or to twice the capacity of a window.
-    fn add(&mut self, taken: &[(u64, u64)], bursts: u64) {
+    /// Adds instants and units, until `up_to` units are used, and up to so many bursts, or to twice
+    /// the capacity of a window.
+    fn add(&mut self, taken: &[(u64, u64)], bursts: u64, up_to: u64) {
         match self {
             Self::Bucket { bucket, now, .. } => {
                 let units = taken
@@ -723,7 +725,8 @@ impl Limit<'_> {
                 }
                 let most = bucket.refill.burst_nanos().saturating_mul(bursts);
                 let full_at = bucket.refill.after(bucket.full_at, *now, units);
-                let full_at = full_at.min(*now + most.min(LONGEST_DEBT));
+                let up_to = up_to.saturating_mul(bucket.refill.unit_nanos);
+                let full_at = full_at.min(*now + most.min(up_to).min(LONGEST_DEBT));
                 bucket.full_at = bucket.full_at.max(full_at);
             }
             Self::Window {
@@ -735,7 +738,8 @@ impl Limit<'_> {
             } => {
                 for (at, units) in taken {
                     let at = period.round_up(at / 1_000);
-                    let units = (*units).min((2 * *capacity).saturating_sub(window.used()));
+                    let most = up_to.min(2 * *capacity);
+                    let units = (*units).min(most.saturating_sub(window.used()));
                     if units > 0 && at + period.nanos > *now {
                         window.take(at, units);
                     }

@@ -7,7 +7,7 @@ use crate::limit::{
     Quota,
     algorithm::{Algorithm, gcra::Gcra},
     decision::Decision,
-    store::call::{Call, Reply, StateKey, Store},
+    store::call::{Call, Charge, Reply, StateKey, Store},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -456,7 +456,14 @@ fn charged_units_count_up_to_twice_the_limit() {
     let mut state = NameState::default();
     let all = marks(state.take(&take(&limits, &[5, 5]), START).outcome);
     let charge = |units| Take {
-        charged: vec![(0, 0, units), (1, all[1].1.at, units), (1, 1, units)],
+        charged: [(0, 0), (1, all[1].1.at), (1, 1)]
+            .map(|(limit, at)| Charge {
+                limit,
+                at,
+                units,
+                up_to: None,
+            })
+            .into(),
         ..take(&limits, &[0, 0])
     };
     let taken = state.take(&charge(2), START + SECOND / 8);
@@ -475,6 +482,28 @@ fn charged_units_count_up_to_twice_the_limit() {
     let taken = state.take(&take(&limits, &[1, 0]), START + SECOND / 8);
     assert_eq!(taken.used, [used(10, 10_000), used(10, 899)]);
     assert_eq!(taken.outcome, wait(6_000));
+}
+
+#[test]
+fn a_reported_use_is_charged_once() {
+    let limits = [bucket(500, SECOND), window(500)];
+    let mut state = NameState::default();
+    state.take(&take(&limits, &[100, 100]), START);
+    let report = |up_to| Take {
+        charged: [0, 1]
+            .map(|limit| Charge {
+                limit,
+                at: START,
+                units: u64::MAX,
+                up_to: Some(up_to),
+            })
+            .into(),
+        ..take(&limits, &[0, 0])
+    };
+    for (reported, expected) in [(50, 100), (300, 300), (300, 300), (299, 300), (301, 301)] {
+        let used = state.take(&report(reported), START).used;
+        assert_eq!([used[0].units, used[1].units], [expected; 2]);
+    }
 }
 
 #[test]
