@@ -29,6 +29,9 @@ use crate::{
 /// How many hash slots a cluster has.
 const HASH_SLOTS: u16 = 16_384;
 
+/// The most nodes that others have named which are known at a time. A cluster has fewer.
+const MOST_NAMED: usize = 1_000;
+
 /// What is known of a node that does not respond.
 const SILENT: &str = "a node of the cluster does not respond";
 
@@ -191,6 +194,9 @@ impl Cluster {
         }
         let client = Client::open(with_address(&self.info, host.to_owned(), port)).ok()?;
         let node = Arc::new(Server::new(client));
+        if nodes.named.len() == MOST_NAMED {
+            nodes.named.remove(0);
+        }
         nodes.named.push(node.clone());
         Some(node)
     }

@@ -249,3 +249,16 @@ async fn what_has_failed_is_probed() {
     assert_eq!(cluster.probe(TIMEOUT).await, Ok(()));
     assert_eq!(first.calls(), 3);
 }
+
+#[test]
+fn the_nodes_that_others_name_are_bounded() {
+    let cluster = cluster(&["redis://127.0.0.1:1".to_owned()]);
+    let first = cluster.node_of(0);
+    let name = |port: u16| cluster.node_at(&format!("127.0.0.1:{port}"), &first);
+    for port in 1..3_000 {
+        name(port).unwrap();
+    }
+    let nodes = unpoisoned(cluster.nodes.lock());
+    assert_eq!(nodes.named.len(), MOST_NAMED);
+    assert_eq!(nodes.named[MOST_NAMED - 1].address(), "127.0.0.1:2999");
+}
