@@ -52,13 +52,21 @@ impl ClientLink {
         })
     }
 
-    /// Sets the limits. The same link has them for all who use it.
-    pub(super) fn with_limits(&self, limits: Arc<[LimitSpec]>) -> Arc<Self> {
-        self.link.set_limits(&limits);
-        Arc::new(Self {
-            limits,
-            ..self.clone()
-        })
+    /// Sets the limits, if there are others. Returns the client with them, and whether there were.
+    pub(super) fn change(
+        self: &mut Arc<Self>,
+        limits: Option<Arc<[LimitSpec]>>,
+    ) -> (Arc<Self>, bool) {
+        let is_changed = limits.is_some();
+        if let Some(limits) = limits {
+            // The same link has them for all who use it.
+            self.link.set_limits(&limits);
+            *self = Arc::new(Self {
+                limits,
+                ..(**self).clone()
+            });
+        }
+        (self.clone(), is_changed)
     }
 
     /// Returns whether a request needs it, or the link knows what the store does not. Requests

@@ -64,7 +64,8 @@ struct Shard {
     clients: HashTable<Arc<ClientLink>>,
     /// What new clients share if there is no room for them.
     newcomers: Option<Arc<ClientLink>>,
-    searched: Option<Instant>,
+    /// If there was no room: when the next search may find an idle client.
+    search_at: Option<Instant>,
 }
 
 /// The limits of each client that has none of its own.
@@ -117,43 +118,47 @@ impl<K: Kind> ClientLinks<K> {
 
     /// Returns the client of a request, or the one that new clients share.
     fn client(&self, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
-        self.client_in(&mut self.lock(&demand.counted_key()), demand)
+        let (client, is_changed) = self.client_in(&mut self.lock(&demand.counted_key()), demand);
+        if is_changed {
+            client.queue.wake_head();
+        }
+        client
     }
 
-    fn client_in(&self, shard: &mut Shard, demand: &Demand<K::Plan>) -> Arc<ClientLink> {
+    /// Returns the client, and whether its limits have changed. If so, its queue is to be woken,
+    /// under no lock, since that wakes the task of a request.
+    fn client_in(&self, shard: &mut Shard, demand: &Demand<K::Plan>) -> (Arc<ClientLink>, bool) {
         let rules = unpoisoned(self.rules.read());
         let key = demand.counted_key();
         let hash = self.hash(&key);
         if let Some(client) = shard.clients.find_mut(hash, |client| client.key == key) {
-            if let Some(limits) = rules.change(&client.limits, demand.plan) {
-                *client = client.with_limits(limits);
-            }
-            return client.clone();
+            let limits = rules.change(&client.limits, demand.plan);
+            return client.change(limits);
         }
         if self.make_room(shard) {
             let limits = rules.change(&[], demand.plan);
             let client = ClientLink::new(self, key, limits.unwrap_or_default(), false);
             let rehash = |client: &Arc<ClientLink>| self.hash(&client.key);
             shard.clients.insert_unique(hash, client.clone(), rehash);
-            return client;
+            return (client, false);
         }
         // By the limits of all: larger ones would use up what others share.
         let shared = shard.newcomers.get_or_insert_with(|| {
             let key = ClientKey::newcomers(shard_of(&key) as u64);
             ClientLink::new(self, key, rules.limits.clone(), true)
         });
-        if let Some(limits) = rules.change(&shared.limits, None) {
-            *shared = shared.with_limits(limits);
-        }
-        shared.clone()
+        let limits = rules.change(&shared.limits, None);
+        shared.change(limits)
     }
 
     /// Counts one more client, if there is room for it.
     fn make_room(&self, shard: &mut Shard) -> bool {
         let now = Instant::now();
-        if self.keys() >= self.max_keys && shard.searched.is_none_or(|at| now - at >= PAUSE) {
-            shard.searched = Some(now);
+        if self.keys() >= self.max_keys && shard.search_at.is_none_or(|at| at <= now) {
             self.drop_idle(shard);
+            let until = shard.clients.iter().map(|client| client.link.used_until());
+            let first = until.min().flatten().unwrap_or(now);
+            shard.search_at = Some(first.max(now + PAUSE));
         }
         let one_more = |keys| (keys < self.max_keys).then(|| keys + 1);
         let relaxed = Ordering::Relaxed;
@@ -181,12 +186,17 @@ impl<K: Kind> ClientLinks<K> {
         patience: Patience,
     ) -> Result<Waiter, Rejected> {
         // Under the lock, so that the client is not dropped meanwhile.
-        let shard = &mut *self.lock(&demand.counted_key());
-        let client = self.client_in(shard, demand);
+        let mut shard = self.lock(&demand.counted_key());
+        let (client, is_changed) = self.client_in(&mut shard, demand);
         if self.is_closed.load(Ordering::Relaxed) {
             client.queue.close();
         }
-        Waiter::join(client.queue.clone(), demand.cost, patience)
+        let joined = Waiter::join(client.queue.clone(), demand.cost, patience);
+        drop(shard);
+        if is_changed {
+            client.queue.wake_head();
+        }
+        joined
     }
 
     /// Rejects queued and new requests in this process from now on, and returns what was granted.
@@ -328,5 +338,40 @@ impl<K: Kind> Rules<K> {
 
     fn rule(&self, plan: Option<K::Plan>) -> K::Rule {
         plan.map_or(self.rule, |plan| K::rule(plan, self.names))
+    }
+}
+
+#[cfg(all(test, not(throttle_loom), feature = "provider"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        limit::{
+            Quota,
+            store::{Model, StoreSettings},
+        },
+        per_key::PerKeyLimiter,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_table_is_searched_if_one_may_be_idle() {
+        let store = Handle::new(Arc::new(Model::new()), StoreSettings::default());
+        let period = Duration::from_secs(60);
+        let limiter = PerKeyLimiter::window(Quota::new(10, period)).max_keys(SHARDS * 20);
+        let limiter = limiter.in_store(store, "name".into());
+        let start = Instant::now();
+        for client in 0..SHARDS as u64 * 20 {
+            limiter.acquire(client.into(), 1).await.unwrap();
+        }
+        let (newcomer, links) = (ClientKey::from("ann"), limiter.0.shared.as_ref().unwrap());
+        for _ in 0..3 {
+            limiter.acquire(newcomer, 1).await.unwrap();
+            let search_at = links.lock(&newcomer).search_at.unwrap();
+            assert!(search_at >= start + period, "{:?}", search_at - start);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        tokio::time::sleep_until(start + period * 2).await;
+        limiter.acquire(newcomer, 1).await.unwrap();
+        assert_eq!(limiter.used(newcomer), 1);
     }
 }

@@ -132,17 +132,22 @@ impl Link {
         self.queue.wake_head();
     }
 
-    /// Applies the limits of a client here. Each call has them.
+    /// Applies the limits of a client here. Each call has them. Does not wake the queue.
     #[cfg(feature = "per-key")]
     pub(crate) fn set_limits(&self, limits: &Arc<[LimitSpec]>) {
         self.state().set_limits(limits, self.timeout());
-        self.queue.wake_head();
     }
 
     /// Closes the limit in this process.
     pub(crate) fn close(self: &Arc<Self>) {
         self.state().empty_pot();
         self.sweep();
+    }
+
+    /// Returns until when what was taken last makes a difference. It is not idle before.
+    #[cfg(feature = "per-key")]
+    pub(crate) fn used_until(&self) -> Option<Instant> {
+        self.state().used_until
     }
 
     /// Returns whether nothing is lost if the link is dropped. Its owner must make sure that

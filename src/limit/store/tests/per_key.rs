@@ -1,6 +1,12 @@
 //! Limits of clients that several processes share.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::mpsc,
+    task::{Context, Wake, Waker},
+    thread,
+};
 
 use http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
 use tower::{Layer, ServiceExt, service_fn};
@@ -507,4 +513,50 @@ async fn new_clients_share_the_same_limit_in_all_processes() {
         sleep(SECOND).await;
     }
     assert_eq!(admitted, 6);
+}
+
+/// Looks at a limiter when it is woken.
+struct Looks {
+    limiter: PerKeyLimiter,
+    has_seen: AtomicBool,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let (seen, sees) = mpsc::channel();
+        let limiter = self.limiter.clone();
+        thread::spawn(move || seen.send(limiter.used(ann())));
+        let has_seen = sees.recv_timeout(SECOND * 5).is_ok();
+        self.has_seen.store(has_seen, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_limits_wake_the_queue_under_no_lock() {
+    let network = network();
+    let limiter = bucket(&network, Quota::per_hour(1));
+    let layer =
+        PerKeyLayer::new(limiter.clone(), key::Header::new("x-client")).limits_for(|request| {
+            Quota::per_hour(1 + u64::from(request.headers().contains_key("x-pro")))
+        });
+    let service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(())));
+    let send = |is_pro: bool| {
+        let mut request = Request::get("/").header("x-client", "ann");
+        if is_pro {
+            request = request.header("x-pro", "1");
+        }
+        service.clone().oneshot(request.body(()).unwrap())
+    };
+    send(false).await.unwrap();
+    let looks = Arc::new(Looks {
+        limiter,
+        has_seen: AtomicBool::new(false),
+    });
+    let waker = looks.clone().into();
+    let mut waiting = pin!(send(false));
+    let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let mut other = pin!(send(true));
+    let _pending = other.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(looks.has_seen.load(Ordering::Relaxed));
 }
