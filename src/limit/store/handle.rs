@@ -64,6 +64,8 @@ struct Health {
     /// Calls without a reply, in a row.
     timeouts: u32,
     processes: u64,
+    /// The clock of the store at the time of the last call that has told it.
+    clock: Option<(Instant, u64)>,
     /// How long replies have taken.
     reply_time: Duration,
     last_error: Option<Arc<str>>,
@@ -98,6 +100,7 @@ impl Handle {
             down: None,
             timeouts: 0,
             processes: settings.processes.max(1),
+            clock: None,
             reply_time: Duration::ZERO,
             last_error: None,
         };
@@ -128,12 +131,17 @@ impl Handle {
         }
     }
 
-    /// Returns all units that were granted and not used, and ends the registration.
-    pub(crate) async fn leave(&self) {
-        for member in self.members() {
-            member.leave().await;
-        }
-        let _unknown = self.register(Duration::ZERO).await;
+    /// Returns all units that were granted and not used, and ends the registration: in a task, so
+    /// that nothing is lost if the future is dropped.
+    pub(crate) async fn leave(self: &Arc<Self>) {
+        let handle = self.clone();
+        let leaving = runtime::Handle::current().spawn(async move {
+            for member in handle.members() {
+                member.leave().await;
+            }
+            let _unknown = handle.register(Duration::ZERO).await;
+        });
+        let _ended = leaving.await;
     }
 
     pub(crate) fn add(&self, member: &Arc<dyn StoreMember>) {
@@ -163,6 +171,11 @@ impl Handle {
     /// Returns the number of processes that the store last counted.
     pub(super) fn processes(&self) -> u64 {
         unpoisoned(self.health.lock()).processes
+    }
+
+    /// Returns the clock of the store at some instant, if it is known.
+    pub(super) fn clock(&self) -> Option<(Instant, u64)> {
+        unpoisoned(self.health.lock()).clock
     }
 
     /// Returns when the next probe is, if the store is unreachable.
@@ -212,7 +225,8 @@ impl Handle {
         }
         let mut health = unpoisoned(self.health.lock());
         let now = Instant::now();
-        if let Ok(Reply::Take(_)) = result {
+        if let Ok(Reply::Take(taken)) = result {
+            health.clock = Some((sent, taken.now));
             health.reply_time = (health.reply_time / 8 * 7).max(now - sent);
         }
         // A store whose reply makes no sense is there. The limit of the name deals with it.

@@ -240,7 +240,7 @@ impl Link {
                 Asker::Head => self.queue.patience(),
             },
             claim: look_again.saturating_add(timeout),
-            not_after: state.version.map(|_| at.saturating_add(nanos(timeout))),
+            not_after: state.knows_clock.then(|| at.saturating_add(nanos(timeout))),
             seen: version.filter(|_| is_used || age < constants::KEPT),
             grace: constants::grace(timeout),
             returned,

@@ -101,9 +101,11 @@ impl Link {
         limits: Arc<[LimitSpec]>,
         queue: Arc<dyn Queue>,
     ) -> Arc<Self> {
-        let clock = (Instant::now(), wall_clock());
         let is_client = key.client.is_some();
-        let state = State::new(limits.clone(), is_client, clock, handle.settings.timeout);
+        let (known, timeout) = (handle.clock(), handle.settings.timeout);
+        let clock = known.unwrap_or_else(|| (Instant::now(), wall_clock()));
+        let mut state = State::new(limits.clone(), is_client, clock, timeout);
+        state.knows_clock = known.is_some();
         let link = Arc::new(Self {
             handle,
             key,

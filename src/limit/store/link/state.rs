@@ -33,6 +33,8 @@ pub(super) struct State {
     /// The clock of the store at the time of a call. Before the first reply, the clock of this
     /// machine.
     pub(super) clock: (Instant, u64),
+    /// Whether it is the clock of the store.
+    pub(super) knows_clock: bool,
     pub(super) pace: Pace,
     /// Of each limit, what all processes had used of it at the last reply.
     pub(super) used: Vec<UsedUnits>,
@@ -105,6 +107,7 @@ impl State {
             told: None,
             version: None,
             clock,
+            knows_clock: false,
             pace: Pace {
                 since: clock.0,
                 units: limits.iter().map(|_| (0, 0)).collect(),
@@ -330,7 +333,7 @@ impl State {
             all.for_each(|history| history.shift(ours, taken.now));
         }
         self.version = Some(taken.version);
-        self.clock = (sent, taken.now);
+        (self.clock, self.knows_clock) = ((sent, taken.now), true);
         self.broken = None;
         self.used = std::mem::take(&mut taken.used);
         if !taken.paused.is_zero() {

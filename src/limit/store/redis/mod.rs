@@ -323,7 +323,7 @@ impl Redis {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, some of it may not be given back.
+    /// If the future is dropped, it is given back all the same, while the runtime lives.
     pub async fn leave(&self) {
         self.handle.leave().await;
     }

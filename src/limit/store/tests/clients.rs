@@ -211,3 +211,47 @@ async fn a_large_request_of_a_client_keeps_its_claim() {
     // Once four of the nine have left.
     assert!(start.elapsed() < SECOND * 16, "{:?}", start.elapsed());
 }
+
+/// Calls arrive late, also if nobody waits for them any more.
+#[derive(Debug, Clone)]
+struct Late {
+    model: Model,
+    by: Arc<Mutex<Duration>>,
+}
+
+impl Store for Late {
+    fn call(&self, call: Call) -> CallFuture {
+        let (model, by) = (self.model.clone(), *self.by.lock().unwrap());
+        let arrived = tokio::spawn(async move {
+            sleep(by).await;
+            model.call(call).await
+        });
+        Box::pin(async move { arrived.await.unwrap() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_first_call_of_a_client_takes_nothing() {
+    let store = Late {
+        model: Model::new(),
+        by: Arc::default(),
+    };
+    let handle = || Handle::new(Arc::new(store.clone()), StoreSettings::default());
+    let of = |handle: &Arc<Handle>, number| {
+        let key = StateKey {
+            name: "clients".into(),
+            client: Some([number; 16]),
+        };
+        let limits = [LimitSpec::window(&Quota::per_hour(10))];
+        Joint::of(handle.clone(), key, &limits)
+    };
+    let first = handle();
+    of(&first, 1).acquire(&[1]).await;
+    *store.by.lock().unwrap() = SECOND;
+    let late = of(&first, 2);
+    assert!(late.acquire_within(&[10], Duration::ZERO).await.is_err());
+    *store.by.lock().unwrap() = Duration::ZERO;
+    sleep(SECOND * 2).await;
+    let other = of(&handle(), 2);
+    assert!(other.acquire_within(&[10], Duration::ZERO).await.is_ok());
+}

@@ -155,3 +155,21 @@ async fn settlement_without_the_store_is_told_later() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_leave_loses_no_charge() {
+    let network = Network::new(&Model::new(), 1, LATENCY * 10, 0);
+    let limits = [Quota::per_minute(100), Quota::per_minute(1_000)];
+    let limits = limits.map(|quota| LimitSpec::window(&quota));
+    let handle = network.process(WhenDown::Local);
+    let limiter = Joint::new(handle.clone(), &limits);
+    let marks = limiter.acquire(&[1, 100]).await;
+    sleep(SECOND).await;
+    limiter.link.charge(Some(&marks), &[0, 300]);
+    let leaving = tokio::time::timeout(LATENCY / 2, handle.leave()).await;
+    assert!(leaving.is_err());
+    sleep(SECOND).await;
+    let other = Joint::new(network.process(WhenDown::Local), &limits);
+    other.acquire(&[1, 1]).await;
+    assert_eq!(used(&other).await, 401);
+}
