@@ -98,7 +98,7 @@ pub(crate) struct Take {
     pub(crate) returned: Vec<(usize, Mark)>,
     /// Units that were used in addition to what was granted. They are added whatever the outcome
     /// is, up to twice the limit, unless the state was lost: then they belong to the report.
-    pub(crate) charged: Vec<Charge>,
+    pub(crate) charged: Vec<ChargedUnits>,
     /// For how long nothing is taken from now on, since the provider has said so: ten minutes at
     /// most, or until a later pause ends.
     pub(crate) pause: Duration,
@@ -106,7 +106,7 @@ pub(crate) struct Take {
 
 /// Units of a limit that were used without having been taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Charge {
+pub(crate) struct ChargedUnits {
     /// The number of the limit.
     pub(crate) limit: usize,
     /// Since when they count: the `at` of a mark.
@@ -361,27 +361,6 @@ impl LimitSpec {
     /// Returns whether a request may fit earlier than into `other`.
     pub(super) fn refills_faster(&self, other: &Self) -> bool {
         self.capacity() > other.capacity() || self.refill(1) < other.refill(1)
-    }
-
-    /// Returns one of `processes` equal shares of the limit.
-    pub(crate) fn share(&self, processes: u64) -> Self {
-        match *self {
-            Self::Bucket {
-                capacity,
-                unit_nanos,
-            } => Self::Bucket {
-                // At least one, if any: the rates still add up to the rate.
-                capacity: (capacity / processes).max(capacity.min(1)),
-                unit_nanos: unit_nanos.saturating_mul(processes),
-            },
-            Self::Window {
-                capacity,
-                period_micros,
-            } => Self::Window {
-                capacity: capacity / processes,
-                period_micros,
-            },
-        }
     }
 }
 

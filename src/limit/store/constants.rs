@@ -17,7 +17,8 @@ pub(super) const AHEAD: u64 = 8;
 /// shorter time was lost.
 pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// After so many calls without a reply in a row the store counts as unreachable.
+/// After so many calls without a reply in a row the store counts as unreachable, and the connection
+/// is opened again.
 pub(super) const TIMEOUTS: u32 = 3;
 
 /// The most calls for clients that a process has under way. The others wait in the process, where

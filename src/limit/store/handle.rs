@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,7 @@ use std::{
 use tokio::{
     runtime,
     sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
@@ -44,11 +45,11 @@ pub(crate) trait StoreMember: fmt::Debug + Send + Sync {
 pub(crate) struct Handle {
     store: Arc<dyn Store>,
     pub(super) settings: StoreSettings,
-    process: u64,
+    pub(super) process: u64,
     health: Mutex<Health>,
     members: Mutex<Vec<Weak<dyn StoreMember>>>,
-    /// Whether a task beats.
-    is_beating: AtomicBool,
+    /// The task that beats.
+    beat: Mutex<Option<JoinHandle<()>>>,
     /// The calls for clients that may be under way.
     turns: Semaphore,
     asks: AtomicU64,
@@ -79,9 +80,6 @@ pub(super) struct Outage {
     backoff: Duration,
 }
 
-/// Ends the beat if its runtime ends.
-struct BeatGuard(Weak<Handle>);
-
 // ===== impl Handle =====
 
 impl Handle {
@@ -89,12 +87,12 @@ impl Handle {
         Self::of_process(random_id(), store, settings)
     }
 
-    /// Creates another handle of the same process.
-    pub(crate) fn with(&self, store: Arc<dyn Store>, settings: StoreSettings) -> Arc<Self> {
-        Self::of_process(self.process, store, settings)
-    }
-
-    fn of_process(process: u64, store: Arc<dyn Store>, settings: StoreSettings) -> Arc<Self> {
+    /// Creates a handle of a process that may have others.
+    pub(super) fn of_process(
+        process: u64,
+        store: Arc<dyn Store>,
+        settings: StoreSettings,
+    ) -> Arc<Self> {
         let health = Health {
             since: None,
             down: None,
@@ -110,7 +108,7 @@ impl Handle {
             process,
             health: Mutex::new(health),
             members: Mutex::default(),
-            is_beating: AtomicBool::new(false),
+            beat: Mutex::default(),
             turns: Semaphore::new(constants::MOST_CALLS),
             asks: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -275,22 +273,22 @@ impl Handle {
         }
     }
 
-    /// Starts the beat, if none runs.
+    /// Starts the beat, if none runs or its runtime has ended.
     pub(super) fn start_beat(self: &Arc<Self>) {
-        if self.is_beating.load(Ordering::Relaxed) || self.is_beating.swap(true, Ordering::Relaxed)
-        {
+        let mut beat = unpoisoned(self.beat.lock());
+        if beat.as_ref().is_some_and(|beat| !beat.is_finished()) {
             return;
         }
-        let beating = BeatGuard(Arc::downgrade(self));
-        // Without a runtime it is dropped, so that the next request tries again.
+        // Without a runtime the next request tries again.
         if let Ok(runtime) = runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                while let Some(handle) = beating.0.upgrade() {
+            let beating = Arc::downgrade(self);
+            *beat = Some(runtime.spawn(async move {
+                while let Some(handle) = beating.upgrade() {
                     let wait = handle.beat_once().await;
                     drop(handle);
                     sleep(wait).await;
                 }
-            });
+            }));
         }
     }
 
@@ -335,16 +333,6 @@ impl Outage {
         Self {
             probe_at: constants::later(now, backoff),
             backoff,
-        }
-    }
-}
-
-// ===== impl BeatGuard =====
-
-impl Drop for BeatGuard {
-    fn drop(&mut self) {
-        if let Some(handle) = self.0.upgrade() {
-            handle.is_beating.store(false, Ordering::Relaxed);
         }
     }
 }

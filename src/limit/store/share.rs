@@ -31,20 +31,21 @@ impl LocalShare {
     /// Creates one of `processes` shares of a limit, of which this process has `taken` units at
     /// some instants, the oldest first.
     pub(super) fn new(limit: &LimitSpec, processes: u64, taken: &[(u64, u64)], now: u64) -> Self {
-        let mut share = match limit.share(processes) {
+        let mut share = match *limit {
             LimitSpec::Bucket {
                 capacity,
                 unit_nanos,
             } => Self::Bucket {
                 refill: Refill {
-                    capacity,
-                    unit_nanos,
+                    // At least one, if any: the rates still add up to the rate.
+                    capacity: (capacity / processes).max(capacity.min(1)),
+                    unit_nanos: unit_nanos.saturating_mul(processes),
                 },
                 full_at: 0,
             },
-            window @ LimitSpec::Window { capacity, .. } => Self::Window {
-                capacity,
-                period: Period::in_parts(nanos(window.span())),
+            LimitSpec::Window { capacity, .. } => Self::Window {
+                capacity: capacity / processes,
+                period: Period::in_parts(nanos(limit.span())),
                 starts: RefundableWindow::default(),
             },
         };

@@ -14,7 +14,7 @@ use super::{
 use crate::limit::{
     nanos,
     store::{
-        call::{Call, Charge, Outcome, Reply, StoreError, Take, TakeReply},
+        call::{Call, Outcome, Reply, StoreError, Take, TakeReply},
         constants,
         handle::Outage,
         pot::{Grant, Marks},
@@ -29,12 +29,9 @@ struct TakeRequest {
 }
 
 /// A call that was sent.
-struct SentAsk {
-    cost: Vec<u64>,
-    wanted: Vec<u64>,
-    hold: Duration,
+struct SentTake {
+    take: Take,
     at: Instant,
-    charged: Vec<Charge>,
     pause: Option<Instant>,
 }
 
@@ -162,18 +159,14 @@ impl Link {
 
     /// Makes a call that takes nothing.
     pub(super) async fn hear_only(&self) -> Result<(), StoreError> {
-        let nothing = vec![0; self.code.len()];
-        let ask = TakeRequest {
-            asker: Asker::New(Duration::ZERO),
-            cost: nothing.clone(),
-            more: nothing,
-        };
-        self.carry_out(ask).await
+        let [cost, more] = [(); 2].map(|()| vec![0; self.code.len()]);
+        let asker = Asker::New(Duration::ZERO);
+        self.carry_out(TakeRequest { asker, cost, more }).await
     }
 
     async fn carry_out(&self, ask: TakeRequest) -> Result<(), StoreError> {
-        let (take, sent) = self.take_to_send(ask);
-        let reply = self.handle.call(Call::Take(take)).await;
+        let sent = self.take_to_send(ask);
+        let reply = self.handle.call(Call::Take(sent.take.clone())).await;
         let mut state = self.state();
         match reply {
             Ok(Reply::Take(taken)) => {
@@ -182,7 +175,7 @@ impl Link {
             }
             // The store may not have heard of it.
             _ => {
-                let newer = std::mem::replace(&mut state.charged, sent.charged);
+                let newer = std::mem::replace(&mut state.charged, sent.take.charged);
                 let now = state.store_time(Instant::now());
                 for charged in newer {
                     state.charge(charged, now);
@@ -193,7 +186,7 @@ impl Link {
     }
 
     /// Returns the call, which also gives back what is left in the pot.
-    fn take_to_send(&self, ask: TakeRequest) -> (Take, SentAsk) {
+    fn take_to_send(&self, ask: TakeRequest) -> SentTake {
         let TakeRequest { asker, cost, more } = ask;
         let (mut state, now) = (self.state(), Instant::now());
         let has_lapsed = state.pot.until().is_some_and(|until| until <= now);
@@ -213,14 +206,13 @@ impl Link {
         let pause = state.new_pause;
         let pause_left = pause.map(|until| until.saturating_duration_since(now));
         // Before a report the store may not know of what comes back.
-        let (returned, charges) = match state.report.is_none() && state.sent_report.is_none() {
+        let (returned, mut charged) = match state.report.is_none() && state.sent_report.is_none() {
             true => (
                 std::mem::take(&mut state.returned),
                 std::mem::take(&mut state.charged),
             ),
             false => (Vec::new(), Vec::new()),
         };
-        let mut charged = charges.clone();
         for charge in &mut charged {
             // What comes back is still used when it is charged.
             let of_limit = returned.iter().filter(|(limit, _)| *limit == charge.limit);
@@ -247,22 +239,12 @@ impl Link {
             charged,
             pause: pause_left.unwrap_or_default(),
         };
-        let both = take.cost.iter().zip(&take.more);
-        let sent = SentAsk {
-            cost: take.cost.clone(),
-            wanted: both
-                .map(|(cost, more)| cost.saturating_add(*more))
-                .collect(),
-            hold: take.hold,
-            at: now,
-            charged: charges,
-            pause,
-        };
-        (take, sent)
+        let at = now;
+        SentTake { take, at, pause }
     }
 
     /// Notes the reply.
-    fn hear(&self, state: &mut State, mut taken: TakeReply, sent: &SentAsk) {
+    fn hear(&self, state: &mut State, mut taken: TakeReply, sent: &SentTake) {
         let now = Instant::now();
         let code = Some(&self.code).filter(|_| !self.is_client());
         state.note(&mut taken, sent.at, code, self.timeout());
@@ -273,15 +255,17 @@ impl Link {
                 let marks = Marks::from(marks);
                 if marks.have_units() {
                     state.told = None;
-                    let mut both = marks.iter().zip(&sent.wanted);
-                    if both.any(|(mark, wanted)| mark.cost < *wanted) {
+                    let wanted = sent.take.cost.iter().zip(&sent.take.more);
+                    let wanted = wanted.map(|(cost, more)| cost.saturating_add(*more));
+                    let mut both = marks.iter().zip(wanted);
+                    if both.any(|(mark, wanted)| mark.cost < wanted) {
                         state.told = Some(self.wait(state, (slowest, more_in), 1, now));
                     }
                     Self::granted(state, marks, taken.now, sent, now);
                 }
             }
             Outcome::Wait(wait) => {
-                let cost = sent.cost.get(slowest).copied().unwrap_or(0);
+                let cost = sent.take.cost.get(slowest).copied().unwrap_or(0);
                 state.told = Some(self.wait(state, (slowest, wait), cost, now));
             }
             // The capacity has changed, which the next look finds.
@@ -291,9 +275,9 @@ impl Link {
     }
 
     /// Puts a grant into the pot.
-    fn granted(state: &mut State, marks: Marks, at: u64, sent: &SentAsk, now: Instant) {
+    fn granted(state: &mut State, marks: Marks, at: u64, sent: &SentTake, now: Instant) {
         state.empty_pot();
-        let until = constants::later(sent.at, sent.hold);
+        let until = constants::later(sent.at, sent.take.hold);
         if until <= now {
             // They count from an instant on that has passed, so none may start any more.
             for (limit, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cost > 0) {

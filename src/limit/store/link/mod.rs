@@ -160,9 +160,7 @@ impl Link {
     /// reply.
     #[cfg(feature = "per-key")]
     pub(crate) fn used(&self, limit: usize) -> Option<UsedUnits> {
-        let state = self.state();
-        let now = Instant::now();
-        state.used_of(limit, now.saturating_duration_since(state.clock.0))
+        self.state().used_of(limit)
     }
 
     /// Returns the limits, and what all processes have used of each by the last reply, without what

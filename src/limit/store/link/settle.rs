@@ -14,7 +14,7 @@ use super::{Asker, Link, state::State};
 use crate::limit::{
     algorithm::Mark,
     store::{
-        call::{Charge, LimitSpec},
+        call::{ChargedUnits, LimitSpec},
         constants,
         handle::{LeaveFuture, StoreMember},
     },
@@ -70,7 +70,7 @@ impl Link {
             }
             let up_to = None;
             state.charge(
-                Charge {
+                ChargedUnits {
                     limit,
                     at,
                     units,
@@ -89,7 +89,7 @@ impl Link {
     pub(crate) fn raise(self: &Arc<Self>, limit: usize, mark: Option<&Mark>, used: u64) {
         let mut state = self.state();
         let now = state.store_time(Instant::now());
-        let charge = Charge {
+        let charge = ChargedUnits {
             limit,
             at: charged_at(&state.limits[limit], mark, now),
             units: u64::MAX,

@@ -8,7 +8,7 @@ use crate::limit::{
     algorithm::Mark,
     nanos,
     store::{
-        call::{Charge, LimitSpec, Outcome, Restore, TakeReply, UsedUnits, Version},
+        call::{ChargedUnits, LimitSpec, Outcome, Restore, TakeReply, UsedUnits, Version},
         constants,
         handle::Outage,
         history::GrantHistory,
@@ -27,7 +27,7 @@ pub(super) struct State {
     /// a call without a reply was carried out is not known.
     pub(super) returned: Vec<(usize, Mark)>,
     /// What was used in addition. It is sent until there is a reply.
-    pub(super) charged: Vec<Charge>,
+    pub(super) charged: Vec<ChargedUnits>,
     pub(super) told: Option<StoreWait>,
     pub(super) version: Option<Version>,
     /// The clock of the store at the time of a call. Before the first reply, the clock of this
@@ -161,17 +161,17 @@ impl State {
         (told.cost <= *cost).then_some(told)
     }
 
-    /// Returns what is used of a limit this long after the last reply: without what this process
+    /// Returns what all processes have used of a limit as of the last reply: without what this one
     /// has not spent or gives back, and with what it has charged.
     #[cfg(feature = "per-key")]
-    pub(super) fn used_of(&self, limit: usize, age: Duration) -> Option<UsedUnits> {
+    pub(super) fn used_of(&self, limit: usize) -> Option<UsedUnits> {
         let used = self.used.get(limit)?;
         let of_this = |(number, mark): &(usize, Mark)| (*number == limit).then_some(mark.cost);
         let unused = self.returned.iter().filter_map(of_this).sum::<u64>() + self.pot.units(limit);
-        let of_this = |charge: &&Charge| charge.limit == limit && charge.up_to.is_none();
+        let of_this = |charge: &&ChargedUnits| charge.limit == limit && charge.up_to.is_none();
         let charged = self.charged.iter().filter(of_this);
         let more = charged.map(|charge| charge.units).sum::<u64>();
-        let resets_in = used.resets_in.saturating_sub(age);
+        let resets_in = used.resets_in.saturating_sub(self.clock.0.elapsed());
         Some(match self.limits[limit] {
             LimitSpec::Bucket { unit_nanos, .. } => {
                 let time = |units: u64| Duration::from_nanos(units.saturating_mul(unit_nanos));
@@ -255,12 +255,12 @@ impl State {
     }
 
     /// Adds units to what is charged with the next call.
-    pub(super) fn charge(&mut self, mut charge: Charge, now: u64) {
+    pub(super) fn charge(&mut self, mut charge: ChargedUnits, now: u64) {
         if matches!(self.limits[charge.limit], LimitSpec::Bucket { .. }) {
             // It has no instants.
             charge.at = 0;
         }
-        let kind = |charge: &Charge| (charge.limit, charge.at, charge.up_to.is_some());
+        let kind = |charge: &ChargedUnits| (charge.limit, charge.at, charge.up_to.is_some());
         // Nearly always the newest.
         let mut newest = self.charged.iter_mut().rev();
         if let Some(same) = newest.find(|other| kind(other) == kind(&charge)) {
@@ -271,9 +271,9 @@ impl State {
         // What has left its window makes no difference. So there are at most as many as a period
         // has parts.
         let limits = &self.limits;
-        let span = |charge: &Charge| nanos(limits[charge.limit].span());
+        let span = |charge: &ChargedUnits| nanos(limits[charge.limit].span());
         let counts =
-            |charge: &Charge| charge.at == 0 || charge.at.saturating_add(span(charge)) > now;
+            |charge: &ChargedUnits| charge.at == 0 || charge.at.saturating_add(span(charge)) > now;
         self.charged.retain(counts);
         self.charged.push(charge);
     }
@@ -429,7 +429,7 @@ mod tests {
         // A minute.
         for now in (0..60_000_000_000).step_by(1_000_000) {
             for (limit, at) in [(0, limits[0].round_up(now)), (1, 0)] {
-                let charge = Charge {
+                let charge = ChargedUnits {
                     limit,
                     at,
                     units: 1,

@@ -268,7 +268,7 @@ impl Redis {
         change(&mut settings);
         self.connection.timeout = settings.timeout;
         let store = Arc::new(self.connection.clone());
-        self.handle = self.handle.with(store, settings);
+        self.handle = Handle::of_process(self.handle.process, store, settings);
         self
     }
 

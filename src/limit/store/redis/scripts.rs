@@ -10,7 +10,7 @@ use crate::limit::{
     clock::TIMER_LATENESS,
     nanos,
     store::call::{
-        Call, Charge, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, StateKey,
+        Call, ChargedUnits, LeaseReply, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, StateKey,
         StoreError, Take, TakeReply, UsedUnits, Version, micros,
     },
 };
@@ -75,52 +75,42 @@ static LEASE: Script = Script {
 
 /// Returns the script that carries out `call`, for keys that begin with `prefix`.
 pub(super) fn encode(call: &Call, prefix: &str) -> Command {
-    match call {
-        Call::Take(take) => Command {
-            script: &TAKE,
-            key: key(prefix, &take.key),
-            args: vec![encode_limits(&take.limits), numbers_of_take(take)],
-        },
-        Call::Restore(restore) => Command {
-            script: &RESTORE,
-            key: key(prefix, &restore.key),
-            args: vec![encode_limits(&restore.limits), numbers_of_restore(restore)],
-        },
+    let (script, key, args) = match call {
+        Call::Take(take) => (
+            &TAKE,
+            key(prefix, &take.key),
+            vec![encode_limits(&take.limits), numbers_of_take(take)],
+        ),
+        Call::Restore(restore) => (
+            &RESTORE,
+            key(prefix, &restore.key),
+            vec![encode_limits(&restore.limits), numbers_of_restore(restore)],
+        ),
         Call::SetQuota(set) => {
             let name = StateKey::of_name(Arc::clone(&set.name));
             let mut numbers = common_numbers(&name, [0, 0, 0, 0, MOST_EXACT], [0, 0], &[]);
             put(&mut numbers, [set.number as u64 + 1]);
             numbers.extend(encode_limits(&[set.new]));
-            Command {
-                script: &SET_QUOTA,
-                key: key(prefix, &name),
-                args: vec![encode_limits(&set.limits), numbers],
-            }
+            let args = vec![encode_limits(&set.limits), numbers];
+            (&SET_QUOTA, key(prefix, &name), args)
         }
         Call::Lease(lease) => {
             let mut args = Vec::new();
-            let times = [lease.expires, lease.grace].map(micros);
+            let [expires, grace] = [lease.expires, lease.grace].map(micros);
             put(&mut args, [lease.process, lease.limit, lease.held]);
             put(
                 &mut args,
-                [lease.wanted, times[0], times[1], lease.has_seen.into()],
+                [lease.wanted, expires, grace, lease.has_seen.into()],
             );
-            Command {
-                script: &LEASE,
-                key: format!("{prefix}:1s:{}", lease.name),
-                args: vec![args],
-            }
+            (&LEASE, format!("{prefix}:1s:{}", lease.name), vec![args])
         }
         Call::Beat { process, expires } => {
             let mut args = Vec::new();
             put(&mut args, [*process, micros(*expires)]);
-            Command {
-                script: &BEAT,
-                key: format!("{prefix}:processes"),
-                args: vec![args],
-            }
+            (&BEAT, format!("{prefix}:processes"), vec![args])
         }
-    }
+    };
+    Command { script, key, args }
 }
 
 /// Returns the reply to `call` in the result of its script.
@@ -194,7 +184,12 @@ fn decode_limits(bytes: &[u8]) -> Option<Arc<[LimitSpec]>> {
 
 /// Returns what each script of a state begins with: hold, lateness, version and grace; number of
 /// the report, from 1, and most bursts; and what is added, with the number of the limit.
-fn common_numbers(key: &StateKey, start: [u64; 5], report: [u64; 2], added: &[Charge]) -> Vec<u8> {
+fn common_numbers(
+    key: &StateKey,
+    start: [u64; 5],
+    report: [u64; 2],
+    added: &[ChargedUnits],
+) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     bytes.push(key.client.is_some().into());
     put(&mut bytes, start);
@@ -209,15 +204,9 @@ fn common_numbers(key: &StateKey, start: [u64; 5], report: [u64; 2], added: &[Ch
 }
 
 fn numbers_of_take(take: &Take) -> Vec<u8> {
-    let late = if take.is_in_turn {
-        nanos(TIMER_LATENESS)
-    } else {
-        0
-    };
-    let (made, sequence) = match take.seen {
-        Some(seen) if take.key.client.is_none() => (seen.made, seen.sequence),
-        _ => (0, 0),
-    };
+    let late = u64::from(take.is_in_turn) * nanos(TIMER_LATENESS);
+    let seen = take.seen.map(|seen| (seen.made, seen.sequence));
+    let (made, sequence) = seen.unwrap_or_default();
     let [hold, grace] = [take.hold, take.grace].map(micros);
     let start = [hold, late, made, sequence, grace];
     let mut bytes = common_numbers(&take.key, start, [0, 2], &take.charged);
@@ -249,7 +238,7 @@ fn numbers_of_restore(restore: &Restore) -> Vec<u8> {
     let taken = restore.taken.iter().enumerate();
     let taken = taken.flat_map(|(limit, taken)| {
         let starts = taken.iter();
-        starts.map(move |(at, units)| Charge {
+        starts.map(move |(at, units)| ChargedUnits {
             limit,
             at: *at,
             units: *units,

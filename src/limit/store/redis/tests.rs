@@ -15,7 +15,7 @@ use crate::limit::{
     algorithm::Mark,
     store::{
         call::{
-            Call, Charge, Lease, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota,
+            Call, ChargedUnits, Lease, LimitSpec, MOST_EXACT, Outcome, Reply, Restore, SetQuota,
             StateKey, StoreError, Take, TakeReply, Version,
         },
         tests::model::{NameState, slots::SlotState},
@@ -204,7 +204,7 @@ impl Steps {
             let most = limits[limit].capacity() / 4;
             let units = self.rng.random_range(0..=most);
             let reported = self.one_in(3);
-            charged.push(Charge {
+            charged.push(ChargedUnits {
                 limit,
                 at: since,
                 units: if reported { MOST_EXACT } else { units },

@@ -20,12 +20,9 @@ use tokio::{sync::watch, time};
 
 use super::{OPENING, classify, sentinel::Sentinel};
 use crate::{
-    limit::store::{call::StoreError, redis::scripts::Command},
+    limit::store::{call::StoreError, constants, redis::scripts::Command},
     sync::{AtomicU64, Mutex, Ordering, unpoisoned},
 };
-
-/// After so many calls in a row without a reply, a connection is opened again.
-const MOST_UNANSWERED: u64 = 3;
 
 /// What is known if the task that opens a connection ends without a result.
 const NOT_OPENED: &str = "the connection was not opened: \
@@ -269,7 +266,7 @@ impl Drop for PendingReply<'_> {
         if self.has_come {
             unanswered.store(0, Ordering::Relaxed);
             self.server.is_silent.store(false, Ordering::Relaxed);
-        } else if unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_UNANSWERED {
+        } else if unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= u64::from(constants::TIMEOUTS) {
             self.server.is_silent.store(true, Ordering::Relaxed);
             self.server.close(self.session);
         }

@@ -7,7 +7,7 @@ use crate::limit::{
     Quota,
     algorithm::{Algorithm, gcra::Gcra},
     decision::Decision,
-    store::call::{Call, Charge, Reply, StateKey, Store},
+    store::call::{Call, ChargedUnits, Reply, StateKey, Store},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -457,7 +457,7 @@ fn charged_units_count_up_to_twice_the_limit() {
     let all = marks(state.take(&take(&limits, &[5, 5]), START).outcome);
     let charge = |units| Take {
         charged: [(0, 0), (1, all[1].1.at), (1, 1)]
-            .map(|(limit, at)| Charge {
+            .map(|(limit, at)| ChargedUnits {
                 limit,
                 at,
                 units,
@@ -491,7 +491,7 @@ fn a_reported_use_is_charged_once() {
     state.take(&take(&limits, &[100, 100]), START);
     let report = |up_to| Take {
         charged: [0, 1]
-            .map(|limit| Charge {
+            .map(|limit| ChargedUnits {
                 limit,
                 at: START,
                 units: u64::MAX,
