@@ -17,11 +17,11 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Those that speak OpenAI's chat completions.
+    /// Providers that speak OpenAI's chat completions.
     pub(crate) provider: Vec<Configured>,
-    /// Those that speak OpenAI's embeddings.
+    /// Providers that speak OpenAI's embeddings.
     pub(crate) embeddings: Vec<Configured>,
-    /// Those that speak Anthropic's messages.
+    /// Providers that speak Anthropic's messages.
     pub(crate) messages: Vec<Configured>,
     /// Everybody without limits if it is empty.
     pub(crate) caller: Vec<Caller>,

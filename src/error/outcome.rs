@@ -120,7 +120,7 @@ type ClassifyHead = dyn Fn(HeadResult<'_, '_>) -> Option<Outcome> + Send + Sync;
 pub(crate) enum Repeat {
     /// None: the same request would fail again.
     Never,
-    /// Those that do no harm if the service acts twice.
+    /// Requests that do no harm if the service acts twice.
     Idempotent,
     /// Any, since the service did not act.
     Always,

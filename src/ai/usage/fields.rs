@@ -135,8 +135,8 @@ impl UsageFields {
     }
 }
 
-/// Accepts digits, of which those after a point are zero, and saturates. A sign, another fraction or
-/// an exponent is no token count.
+/// Accepts digits, also with zeros after a point, and saturates. A sign, another fraction or an
+/// exponent is no token count.
 fn count(value: Json<'_>) -> Option<u64> {
     let number = value.text().trim_end_matches('0');
     let digits = number.strip_suffix('.').unwrap_or(value.text());

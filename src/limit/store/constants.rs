@@ -22,8 +22,8 @@ pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 pub(super) const TIMEOUTS: u32 = 3;
 
 /// The most calls for clients that a process has under way. The others wait in the process, where
-/// one that comes too late is not sent. A server carries out some 25,000 per second, so those of a
-/// hundred processes take half of the default timeout.
+/// one that comes too late is not sent. A server carries out some 25,000 per second, so a hundred
+/// processes with as many calls take half of the default timeout.
 pub(super) const MOST_CALLS: usize = 32;
 
 /// The most units to be given back that are kept until the next call. Older ones are dropped: they
@@ -34,11 +34,6 @@ pub(super) const MOST_RETURNED: usize = 1_024;
 pub(super) fn hold(period: Duration, timeout: Duration) -> Duration {
     let longest = timeout.max(SHORTEST_HOLD);
     (period / HOLDS_PER_PERIOD).clamp(SHORTEST_HOLD, longest)
-}
-
-/// Returns how long a call waits until it is sent. The rest of the timeout is for the reply.
-pub(super) fn longest_turn(timeout: Duration) -> Duration {
-    timeout / 2
 }
 
 /// Returns the shortest time between two calls of a name that had too little: at most four in a

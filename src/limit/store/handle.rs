@@ -44,7 +44,7 @@ pub(crate) trait StoreMember: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Handle {
     store: Arc<dyn Store>,
-    pub(super) settings: StoreSettings,
+    pub(in crate::limit) settings: StoreSettings,
     pub(super) process: u64,
     health: Mutex<Health>,
     members: Mutex<Vec<Weak<dyn StoreMember>>>,
@@ -57,7 +57,7 @@ pub(crate) struct Handle {
     pub(super) restores: AtomicU64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Health {
     /// When the store became reachable or unreachable.
     since: Option<Instant>,
@@ -94,13 +94,8 @@ impl Handle {
         settings: StoreSettings,
     ) -> Arc<Self> {
         let health = Health {
-            since: None,
-            down: None,
-            timeouts: 0,
             processes: settings.processes.max(1),
-            clock: None,
-            reply_time: Duration::ZERO,
-            last_error: None,
+            ..Health::default()
         };
         Arc::new(Self {
             store,
@@ -148,12 +143,6 @@ impl Handle {
         members.push(Arc::downgrade(member));
     }
 
-    /// Returns the longest that a request waits for a reply.
-    #[cfg(feature = "per-key")]
-    pub(crate) fn timeout(&self) -> Duration {
-        self.settings.timeout
-    }
-
     fn members(&self) -> Vec<Arc<dyn StoreMember>> {
         let members = unpoisoned(self.members.lock());
         members.iter().filter_map(Weak::upgrade).collect()
@@ -189,8 +178,8 @@ impl Handle {
     /// Waits until another call for a client may be under way. Returns `None` if that takes so long
     /// that the reply would be late.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let longest = constants::longest_turn(self.settings.timeout);
-        let turn = timeout(longest, self.turns.acquire()).await;
+        // The rest of the timeout is for the reply.
+        let turn = timeout(self.settings.timeout / 2, self.turns.acquire()).await;
         if turn.is_err() {
             self.asks.fetch_add(1, Ordering::Relaxed);
             self.failed("too many calls at once");
@@ -234,16 +223,15 @@ impl Handle {
             if health.down.is_some() && !is_beat {
                 return;
             }
-            let was_down = health.down.take().is_some();
-            if was_down || health.since.is_none() {
-                health.since = Some(now);
+            if health.down.take().is_none() {
+                health.since.get_or_insert(now);
+                return;
             }
-            if was_down {
-                drop(health);
-                #[cfg(feature = "tracing")]
-                tracing::info!(target: "tower_throttle::store", "reachable again");
-                self.wake();
-            }
+            health.since = Some(now);
+            drop(health);
+            #[cfg(feature = "tracing")]
+            tracing::info!(target: "tower_throttle::store", "reachable again");
+            self.wake();
             return;
         };
         health.timeouts = health.timeouts.saturating_add(1);
@@ -315,8 +303,7 @@ impl Handle {
 
     async fn register(&self, expires: Duration) -> Result<(), StoreError> {
         let process = self.process;
-        let reply = self.call(Call::Beat { process, expires }).await?;
-        if let Reply::Processes(processes) = reply {
+        if let Reply::Processes(processes) = self.call(Call::Beat { process, expires }).await? {
             unpoisoned(self.health.lock()).processes = processes.max(1);
         }
         Ok(())

@@ -77,15 +77,11 @@ impl Default for StoreSettings {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.is_connected {
-            "connected"
-        } else {
-            "not connected"
-        };
+        let not = if self.is_connected { "" } else { "not " };
         let since = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         write!(
             f,
-            "{state} for {} s, {} processes, {} asks, {} errors, {} restores",
+            "{not}connected for {} s, {} processes, {} asks, {} errors, {} restores",
             since.as_secs(),
             self.processes,
             self.asks,

@@ -253,7 +253,7 @@ impl<K: Kind> ClientLinks<K> {
 
     /// Returns the longest that a request waits for a reply.
     pub(super) fn timeout(&self) -> Duration {
-        self.store.timeout()
+        self.store.settings.timeout
     }
 
     fn hash(&self, key: &ClientKey) -> u64 {

@@ -302,8 +302,8 @@ impl Redis {
 
     /// Sets how long a process that is not heard of keeps its slots of a shared
     /// [`ConcurrencyLayer`](crate::ConcurrencyLayer), 10 s by default and a second at least. A
-    /// process that was stopped for longer, and continues, has its requests in flight beside those
-    /// that have taken over the slots.
+    /// process that was stopped for longer, and continues, has its requests in flight beside the
+    /// requests that have taken over the slots.
     pub fn slot_ttl(self, slot_ttl: Duration) -> Self {
         self.with(|settings| settings.slot_ttl = slot_ttl.max(SHORTEST_SLOT_TTL))
     }
@@ -353,14 +353,11 @@ impl metrics::Publish for Redis {
     }
 }
 
-impl fmt::Debug for Redis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis")
-            .field("connection", &self.connection)
-            .field("settings", &self.handle.settings)
-            .finish_non_exhaustive()
-    }
-}
+crate::macros::debug!(impl Debug for Redis |self| {
+    connection,
+    settings: self.handle.settings,
+    ..
+});
 
 fn client(url: &str) -> Result<Client, RedisError> {
     check_scheme(url)?;
