@@ -24,8 +24,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the mark of a request in a window.
-    fn in_window(cost: u64, place: u64, at: u64) -> Self {
+    /// Returns the mark of a request before which nothing was given back.
+    pub(crate) fn new(cost: u64, place: u64, at: u64) -> Self {
         let given = 0;
         Self {
             cost,

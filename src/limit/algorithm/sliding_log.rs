@@ -87,7 +87,7 @@ impl Log {
             // Release: pairs with the load in `free_at`.
             place.store(self.entry(now, lap).0, Ordering::Release);
         }
-        Ok(Mark::in_window(cost, first, now))
+        Ok(Mark::new(cost, first, now))
     }
 
     /// Returns the number of units that count. Looks at all places.

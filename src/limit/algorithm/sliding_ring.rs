@@ -69,7 +69,7 @@ impl Ring {
         // If the place now belongs to a later part, the units count until that part has left: too
         // long, never too short. Relaxed: see above.
         self.place(part).fetch_add(cost, Ordering::Relaxed);
-        Ok(Mark::in_window(cost, part, now))
+        Ok(Mark::new(cost, part, now))
     }
 
     pub(super) fn used(&self, now: u64) -> u64 {

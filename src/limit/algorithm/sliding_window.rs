@@ -152,7 +152,7 @@ impl ChangedWindow {
             0 => {
                 let at = self.starts.start(&self.period, now);
                 self.starts.take(at, cost);
-                Ok(Mark::in_window(cost, at, now))
+                Ok(Mark::new(cost, at, now))
             }
             wait => Err(Decision::after(wait)),
         }

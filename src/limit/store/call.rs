@@ -219,7 +219,7 @@ pub(crate) struct Lease {
     pub(crate) grace: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LeaseReply {
     /// How many requests of the process may be in flight. Fewer than it holds, if it has to yield.
     pub(crate) slots: u64,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const HOLDS_PER_PERIOD: u32 = 128;
 
 /// A hold is at least ten ticks of the timer.
-const SHORTEST_HOLD: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST_HOLD: Duration = Duration::from_millis(10);
 
 /// A process asks for at most this part of a limit ahead of need, so that others find some.
 pub(super) const AHEAD: u64 = 8;
@@ -22,9 +22,9 @@ pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 pub(super) const TIMEOUTS: u32 = 3;
 
 /// The most calls for clients that a process has under way. The others wait in the process, where
-/// one that comes too late is not sent. A server carries out some 25,000 per second, so a hundred
+/// one that comes too late is not sent. A server carries out some 25,000 per second, so fifty
 /// processes with as many calls take half of the default timeout.
-pub(super) const MOST_CALLS: usize = 32;
+pub(super) const MOST_CALLS: usize = 64;
 
 /// The most units to be given back that are kept until the next call. Older ones are dropped: they
 /// count as used.

@@ -179,9 +179,11 @@ impl Handle {
     /// that the reply would be late.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The rest of the timeout is for the reply.
-        let turn = timeout(self.settings.timeout / 2, self.turns.acquire()).await;
+        let longest = self.settings.timeout / 2;
+        let turn = timeout(longest, self.turns.acquire()).await;
         if turn.is_err() {
             self.asks.fetch_add(1, Ordering::Relaxed);
+            telemetry::store_called("take", "not_sent", longest);
             self.failed("too many calls at once");
         }
         turn.ok()?.ok()

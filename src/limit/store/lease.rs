@@ -96,10 +96,7 @@ impl SlotLease {
     ) -> Arc<Self> {
         let now = Instant::now();
         let state = State {
-            leased: LeaseReply {
-                slots: 0,
-                others_wait: false,
-            },
+            leased: LeaseReply::default(),
             counted: 0,
             is_known: false,
             known_until: now,
@@ -194,28 +191,21 @@ impl SlotLease {
             }
             false => in_flight.max(limit),
         };
-        let State {
-            leased: before,
-            counted,
-            ..
-        } = *self.state();
+        let before = *self.state();
         let needed = local.needed();
-        if held == 0 && needed == 0 && counted == 0 {
+        if held == 0 && needed == 0 && before.counted == 0 {
             return Renewal::Wanted(constants::beat(timeout));
         }
         // What is leased is kept for the next request, if no other process waits for it.
-        let leased = usize::try_from(before.slots).unwrap_or(usize::MAX);
+        let leased = usize::try_from(before.leased.slots).unwrap_or(usize::MAX);
         let wanted = match needed {
             0 => 0,
-            _ if before.others_wait => needed,
+            _ if before.leased.others_wait => needed,
             _ => needed.max(leased),
         };
         let sent = Instant::now();
-        if self
-            .handle
-            .probe_at()
-            .is_some_and(|probe_at| sent < probe_at)
-        {
+        let probe_at = self.handle.probe_at();
+        if probe_at.is_some_and(|probe_at| sent < probe_at) {
             self.keep_alone(&*local, sent);
             return Renewal::After(constants::report(timeout));
         }
@@ -225,7 +215,7 @@ impl SlotLease {
         let leased = match reply {
             Ok(Reply::Lease(leased)) => leased,
             Err(StoreError::TimedOut | StoreError::Unreachable(_)) => {
-                self.state().counted = counted.max(held);
+                self.state().counted = before.counted.max(held);
                 self.keep_alone(&*local, now);
                 return Renewal::After(constants::report(timeout));
             }
@@ -265,7 +255,6 @@ impl SlotLease {
     }
 
     fn call(&self, held: usize, wanted: usize) -> Call {
-        let timeout = self.handle.settings.timeout;
         Call::Lease(Lease {
             name: self.name.clone(),
             process: self.id,
@@ -274,7 +263,7 @@ impl SlotLease {
             wanted: wanted as u64,
             expires: self.handle.settings.slot_ttl,
             has_seen: self.state().is_known && !self.has_lapsed(),
-            grace: constants::grace(timeout),
+            grace: constants::grace(self.handle.settings.timeout),
         })
     }
 

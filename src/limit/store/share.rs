@@ -77,12 +77,7 @@ impl LocalShare {
 
     /// Takes units that fit and start by `latest`.
     pub(super) fn take(&mut self, units: u64, now: u64, latest: u64, is_in_turn: bool) -> Mark {
-        let mark = |place| Mark {
-            cost: units,
-            place,
-            at: place,
-            given: 0,
-        };
+        let mark = |place| Mark::new(units, place, place);
         match self {
             _ if units == 0 => Mark::default(),
             Self::Bucket { refill, full_at } => {

@@ -14,7 +14,7 @@ use super::{
 use crate::limit::{
     nanos,
     store::{
-        call::{Call, Outcome, Reply, StoreError, Take, TakeReply},
+        call::{Call, ChargedUnits, Outcome, Reply, StoreError, Take, TakeReply},
         constants,
         handle::Outage,
         pot::{Grant, Marks},
@@ -31,6 +31,8 @@ struct TakeRequest {
 /// A call that was sent.
 struct SentTake {
     take: Take,
+    /// As it was before the units that come back were added.
+    charged: Vec<ChargedUnits>,
     at: Instant,
     pause: Option<Instant>,
 }
@@ -134,7 +136,11 @@ impl Link {
             false => None,
         };
         if turn.is_none() && self.is_client() {
-            return self.do_without();
+            let mut state = self.state();
+            let unsent = Outage::after(state.unsent, Instant::now(), self.timeout());
+            // A call for no request can wait.
+            state.unsent = Some(unsent).filter(|_| ask.cost.iter().any(|cost| *cost > 0));
+            return;
         }
         let result = match self.prepare().await {
             Ok(()) => self.carry_out(ask).await,
@@ -145,16 +151,13 @@ impl Link {
             Ok(()) if self.state().report == Some(PendingReport::All) => {
                 let _unknown = self.prepare().await;
             }
-            Err(StoreError::Unreadable(_)) => self.do_without(),
+            Err(StoreError::Unreadable(_)) => {
+                let mut state = self.state();
+                let broken = Outage::after(state.broken, Instant::now(), self.timeout());
+                state.broken = Some(broken);
+            }
             _ => {}
         }
-    }
-
-    /// Does not call the store for a while.
-    fn do_without(&self) {
-        let mut state = self.state();
-        let outage = Outage::after(state.broken, Instant::now(), self.timeout());
-        state.broken = Some(outage);
     }
 
     /// Makes a call that takes nothing.
@@ -168,21 +171,22 @@ impl Link {
         let sent = self.take_to_send(ask);
         let reply = self.handle.call(Call::Take(sent.take.clone())).await;
         let mut state = self.state();
-        match reply {
+        let result = match reply {
             Ok(Reply::Take(taken)) => {
                 self.hear(&mut state, taken, &sent);
-                return Ok(());
+                Ok(())
             }
-            // The store may not have heard of it.
-            _ => {
-                let newer = std::mem::replace(&mut state.charged, sent.take.charged);
-                let now = state.store_time(Instant::now());
-                for charged in newer {
-                    state.charge(charged, now);
-                }
+            other => other.and(Err(StoreError::Unreadable("another reply".into()))),
+        };
+        if result.is_err() || state.report == Some(PendingReport::All) {
+            // The store may not have heard of it, or has lost it.
+            let newer = std::mem::replace(&mut state.charged, sent.charged);
+            let now = state.store_time(Instant::now());
+            for charged in newer {
+                state.charge(charged, now);
             }
         }
-        reply.and(Err(StoreError::Unreadable("another reply".into())))
+        result
     }
 
     /// Returns the call, which also gives back what is left in the pot.
@@ -206,14 +210,15 @@ impl Link {
         let pause = state.new_pause;
         let pause_left = pause.map(|until| until.saturating_duration_since(now));
         // Before a report the store may not know of what comes back.
-        let (returned, mut charged) = match state.report.is_none() && state.sent_report.is_none() {
+        let (returned, charged) = match state.report.is_none() && state.sent_report.is_none() {
             true => (
                 std::mem::take(&mut state.returned),
                 std::mem::take(&mut state.charged),
             ),
             false => (Vec::new(), Vec::new()),
         };
-        for charge in &mut charged {
+        let mut with_returned = charged.clone();
+        for charge in &mut with_returned {
             // What comes back is still used when it is charged.
             let of_limit = returned.iter().filter(|(limit, _)| *limit == charge.limit);
             let back: u64 = of_limit.map(|(_, mark)| mark.cost).sum();
@@ -236,11 +241,15 @@ impl Link {
             seen: version.filter(|_| is_used || age < constants::KEPT),
             grace: constants::grace(timeout),
             returned,
-            charged,
+            charged: with_returned,
             pause: pause_left.unwrap_or_default(),
         };
-        let at = now;
-        SentTake { take, at, pause }
+        SentTake {
+            take,
+            charged,
+            at: now,
+            pause,
+        }
     }
 
     /// Notes the reply.

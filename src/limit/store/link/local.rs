@@ -44,11 +44,8 @@ impl Link {
         match self.handle.settings.when_down {
             WhenDown::Closed => return Err(Shortage::Store(until_probe)),
             WhenDown::Open => {
-                let mark = |(limit, cost): (&LimitSpec, &u64)| Mark {
-                    cost: limit.cost(*cost),
-                    at: limit.round_up(at),
-                    place: limit.round_up(at),
-                    given: 0,
+                let mark = |(limit, cost): (&LimitSpec, &u64)| {
+                    Mark::new(limit.cost(*cost), limit.round_up(at), limit.round_up(at))
                 };
                 let marks: Vec<_> = state.limits.iter().zip(cost).map(mark).collect();
                 self.grant_locally(state, marks.into(), at, now);

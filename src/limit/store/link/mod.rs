@@ -268,6 +268,10 @@ impl Link {
             let wait = wait.max(constants::report(self.timeout()));
             return self.take_locally(state, cost, asker, wait, now);
         }
+        if let Some(unsent) = state.unsent.filter(|unsent| now < unsent.probe_at) {
+            // The store is there, so the limit holds, whatever `when_down` says.
+            return Err(Shortage::Store(unsent.probe_at - now));
+        }
         if state.shares.take().is_some() {
             state.told = None;
         }

@@ -59,8 +59,9 @@ impl Link {
             Some(PendingReport::All) => {
                 state.unreported = Box::default();
                 // The history is without these units, and with those, so the store knows of both.
+                // It is without what others use.
                 state.returned.clear();
-                state.charged.clear();
+                state.charged.retain(|charge| charge.up_to.is_some());
                 let history = state.history.iter_mut();
                 let taken = history.map(|history| history.since(now)).collect();
                 Some((taken, constants::grace(self.timeout())))

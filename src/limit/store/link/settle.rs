@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     runtime,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{Asker, Link, state::State};
@@ -68,16 +68,13 @@ impl Link {
             if let Some(share) = state.share(limit) {
                 share.charge(units, at, now);
             }
-            let up_to = None;
-            state.charge(
-                ChargedUnits {
-                    limit,
-                    at,
-                    units,
-                    up_to,
-                },
-                now,
-            );
+            let charge = ChargedUnits {
+                limit,
+                at,
+                units,
+                up_to: None,
+            };
+            state.charge(charge, now);
         }
         drop(state);
         self.sweep();
@@ -88,6 +85,8 @@ impl Link {
     /// once.
     pub(crate) fn raise(self: &Arc<Self>, limit: usize, mark: Option<&Mark>, used: u64) {
         let mut state = self.state();
+        // Others do not use what this process has not spent.
+        state.empty_pot();
         let now = state.store_time(Instant::now());
         let charge = ChargedUnits {
             limit,
@@ -258,6 +257,11 @@ impl StoreMember for Link {
 
     fn leave(self: Arc<Self>) -> LeaveFuture {
         Box::pin(async move {
+            // A call under way may bring units, or leave what it should have told.
+            let deadline = constants::later(Instant::now(), self.timeout());
+            while self.is_asking.load(Ordering::Acquire) && Instant::now() < deadline {
+                sleep(constants::SHORTEST_HOLD).await;
+            }
             let has_to_tell = {
                 let mut state = self.state();
                 state.empty_pot();

@@ -55,8 +55,10 @@ pub(super) struct State {
     pub(super) shares: Option<Box<[LocalShare]>>,
     /// Of each limit, what was admitted meanwhile and is not reported yet. Empty if nothing was.
     pub(super) unreported: Box<[GrantHistory]>,
-    /// The store is not called: its replies make no sense, or there are too many calls.
+    /// The replies of the store make no sense.
     pub(super) broken: Option<Outage>,
+    /// There were too many calls for one for a request of this client.
+    pub(super) unsent: Option<Outage>,
 }
 
 /// The reply to a request that has to wait: cheaper requests may fit.
@@ -123,6 +125,7 @@ impl State {
             shares: None,
             unreported: Box::default(),
             broken: None,
+            unsent: None,
             limits,
         }
     }
@@ -334,7 +337,7 @@ impl State {
         }
         self.version = Some(taken.version);
         (self.clock, self.knows_clock) = ((sent, taken.now), true);
-        self.broken = None;
+        (self.broken, self.unsent) = (None, None);
         self.used = std::mem::take(&mut taken.used);
         if !taken.paused.is_zero() {
             let until = constants::later(Instant::now(), taken.paused);
@@ -342,14 +345,16 @@ impl State {
         }
         // Each call has the limits of a client.
         let Some(code) = code else { return };
-        if matches!(taken.outcome, Outcome::Lost(_)) && taken.limits.is_none() {
-            // Limits that were set are lost as well.
-            let limits = self.limits.iter().zip(&**code).enumerate();
-            for (number, (limit, _)) in limits.filter(|(_, (limit, code))| limit != code) {
-                self.new_limits.insert(number, *limit);
+        let mut limits = taken.limits.take().unwrap_or_else(|| code.clone());
+        if matches!(taken.outcome, Outcome::Lost(_)) {
+            // Limits that were set are lost as well, unless another process has set them again.
+            let both = self.limits.iter().zip(&**code).enumerate();
+            for (number, (limit, code)) in both.filter(|(_, (limit, code))| limit != code) {
+                if limits.get(number) == Some(code) {
+                    self.new_limits.insert(number, *limit);
+                }
             }
         }
-        let mut limits = taken.limits.take().unwrap_or_else(|| code.clone());
         for (number, limit) in &self.new_limits {
             if let Some(old) = Arc::make_mut(&mut limits).get_mut(*number) {
                 *old = *limit;

@@ -97,11 +97,9 @@ pub(super) fn encode(call: &Call, prefix: &str) -> Command {
         Call::Lease(lease) => {
             let mut args = Vec::new();
             let [expires, grace] = [lease.expires, lease.grace].map(micros);
-            put(&mut args, [lease.process, lease.limit, lease.held]);
-            put(
-                &mut args,
-                [lease.wanted, expires, grace, lease.has_seen.into()],
-            );
+            let slots = [lease.process, lease.limit, lease.held, lease.wanted];
+            put(&mut args, slots);
+            put(&mut args, [expires, grace, lease.has_seen.into()]);
             (&LEASE, format!("{prefix}:1s:{}", lease.name), vec![args])
         }
         Call::Beat { process, expires } => {

@@ -9,7 +9,7 @@ use crate::{
         Priority, Quota,
         engine::{Limiter, Patience, WaitQueue, Waiter, acquire},
         store::{
-            call::{LimitSpec, StateKey},
+            call::{LimitSpec, SetQuota, StateKey},
             link::{Link, Marks, Queue, Shortage},
         },
     },
@@ -259,6 +259,35 @@ async fn new_limits_apply_to_all_and_wake_the_queue() {
     let third = Joint::new(network.process(WhenDown::Local), &limits);
     third.acquire(&[1, 1]).await;
     assert_eq!(*third.link.limits(), raised);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_set_again_if_another_was() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let [code, raised] = [[10, 100], [50, 200]];
+    let [code, raised] = [code, raised].map(|limits| {
+        let limits = limits.map(|limit| LimitSpec::window(&Quota::per_hour(limit)));
+        Arc::<[_]>::from(limits)
+    });
+    let limiter = Joint::new(network.process(WhenDown::Local), &code);
+    limiter.acquire(&[1, 1]).await;
+    for (number, limit) in raised.iter().enumerate() {
+        limiter.link.set_limit(number, *limit);
+    }
+    sleep(SECOND).await;
+    network.model.forget();
+    // Another process has crashed after it had set the first one again.
+    let set = SetQuota {
+        name: "joint".into(),
+        limits: code.clone(),
+        number: 0,
+        new: raised[0],
+    };
+    network.model.call(Call::SetQuota(set)).await.unwrap();
+    sleep(SECOND * 4).await;
+    let other = Joint::new(network.process(WhenDown::Local), &code);
+    other.acquire(&[1, 1]).await;
+    assert_eq!(other.link.limits(), raised);
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,6 +123,36 @@ async fn a_loss_does_not_undo_a_settlement() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_use_is_charged_once_in_the_end() {
+    for seed in 0..20 {
+        let network = Network::new(&Model::new(), seed, LATENCY, 300);
+        let limits = [Quota::per_hour(100), Quota::per_hour(1_000)];
+        let limits = limits.map(|quota| LimitSpec::window(&quota));
+        let limiter = Joint::new(network.process(WhenDown::Closed), &limits);
+        let marks = limiter.acquire(&[1, 100]).await;
+        // What comes back with a call whose reply was lost is not in the next one.
+        limiter.link.refund(&[Mark::default(), marks[1]]);
+        limiter.link.raise(1, Some(&marks[1]), 700);
+        sleep(SECOND * 20).await;
+        assert_eq!(used(&limiter).await, 700, "{seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_use_is_charged_after_a_loss() {
+    let network = Network::new(&Model::new(), 1, LATENCY, 0);
+    let limits = [Quota::per_minute(100), Quota::per_minute(1_000)];
+    let limits = limits.map(|quota| LimitSpec::window(&quota));
+    let limiter = Joint::new(network.process(WhenDown::Local), &limits);
+    limiter.acquire(&[1, 100]).await;
+    sleep(SECOND).await;
+    network.model.forget();
+    limiter.link.raise(1, None, 700);
+    sleep(SECOND * 4).await;
+    assert_eq!(used(&limiter).await, 700);
+}
+
+#[tokio::test(start_paused = true)]
 async fn settlement_without_the_store_is_told_later() {
     for policy in [WhenDown::Local, WhenDown::Open] {
         let network = Network::new(&Model::new(), 1, LATENCY, 0);

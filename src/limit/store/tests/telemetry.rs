@@ -50,6 +50,10 @@ async fn calls_agree_with_the_status_in_chaos() {
     let limiter = limiter.in_store(handle.clone(), "name");
     for second in 0..120 {
         let is_refused = (40..50).contains(&second);
+        // Otherwise the outage has begun before.
+        while second == 40 && !handle.status().is_connected {
+            sleep(Duration::from_millis(1)).await;
+        }
         network
             .faults
             .is_refused
@@ -60,8 +64,8 @@ async fn calls_agree_with_the_status_in_chaos() {
         }
     }
     // A call that is under way has no outcome yet.
-    sleep(Duration::from_millis(240)).await;
-    while handle.status().asks > sum(&recorder.handle().render(), CALLS, "") {
+    let is_ended = || handle.status().asks == sum(&recorder.handle().render(), CALLS, "");
+    while !handle.status().is_connected || !is_ended() {
         sleep(Duration::from_millis(1)).await;
     }
 
