@@ -57,24 +57,36 @@ where
 
 /// Returns the body that requests the usage; `None` if it does already or should not.
 fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
-    const NAME: &str = "include_usage";
-    const OPTIONS: &str = "{\"include_usage\":true}";
     let request = Json::parse(body)?;
-    let all = |name| request.all(name).collect::<Vec<_>>();
-    // Parsers differ in which duplicate member counts.
-    let [stream] = all("stream")[..] else {
-        return None;
-    };
-    // The latter are for Anthropic's API on another cloud.
-    let is_other = all("messages").is_empty() || !all("anthropic_version").is_empty();
-    if is_other || stream.text() != "true" {
+    let (mut has_messages, mut stream, mut options) = (false, None, None);
+    for (name, value) in request.members() {
+        // Parsers differ in which duplicate member counts.
+        let is_second = match name.as_str().as_deref() {
+            Some("messages") => {
+                has_messages = true;
+                false
+            }
+            // Anthropic's API on another cloud.
+            Some("anthropic_version") => return None,
+            Some("stream") => stream.replace(value).is_some(),
+            Some("stream_options") => options.replace(value).is_some(),
+            _ => false,
+        };
+        if is_second {
+            return None;
+        }
+    }
+    if !has_messages || stream?.text() != "true" {
         return None;
     }
-    match all("stream_options")[..] {
-        [] => request.with_member(body, "stream_options", OPTIONS),
-        [options] if options.text() == "null" => options.replaced(body, OPTIONS),
-        [options] if options.get(NAME).is_none() => options.with_member(body, NAME, "true"),
-        _ => None,
+    const NAME: &str = "include_usage";
+    match options {
+        None => request.with_member(body, "stream_options", "{\"include_usage\":true}"),
+        Some(options) if options.text() == "null" => {
+            options.replaced(body, "{\"include_usage\":true}")
+        }
+        Some(options) if options.get(NAME).is_some() => None,
+        Some(options) => options.with_member(body, NAME, "true"),
     }
 }
 
