@@ -61,10 +61,22 @@ const NAMES: [&str; UsageField::Total as usize + 1] = [
 impl UsageFields {
     /// Reads a usage object. A field that a later report omits keeps its value.
     pub(super) fn read(&mut self, usage: Json<'_>) {
-        for (field, names) in self.0.iter_mut().zip(NAMES) {
-            let value = |path: &str| path.split('/').try_fold(usage, Json::get);
-            let mut counts = names.split('|').filter_map(|path| count(value(path)?));
-            *field = counts.next_back().or(*field);
+        for (name, value) in usage.members() {
+            let name = name.as_str().unwrap_or_default();
+            self.set((&name, ""), value);
+            for (detail, value) in value.members() {
+                let detail = detail.as_str().unwrap_or_default();
+                self.set((&name, &detail), value);
+            }
+        }
+    }
+
+    fn set(&mut self, name: (&str, &str), value: Json<'_>) {
+        let is_name = |known: &str| known.split_once('/').unwrap_or((known, "")) == name;
+        let mut fields = NAMES.iter();
+        let field = fields.position(|names| names.split('|').any(is_name));
+        if let (Some(field), Some(count)) = (field, count(value)) {
+            self.0[field] = Some(count);
         }
     }
 
@@ -167,6 +179,20 @@ mod tests {
             usage.output,
             usage.reasoning,
         ])
+    }
+
+    #[test]
+    fn the_last_count_of_a_field_holds() {
+        let table = [
+            (r#"{"output_tokens":0,"completion_tokens":12}"#, 12),
+            (r#"{"completion_tokens":12,"output_tokens":7}"#, 7),
+            (r#"{"output_tokens":12,"completion_tokens":null}"#, 12),
+        ];
+        for (text, output) in table {
+            let mut fields = UsageFields::default();
+            fields.read(Json::parse(text.as_bytes()).unwrap());
+            assert_eq!(fields.usage().unwrap().output, output, "{text}");
+        }
     }
 
     #[test]
