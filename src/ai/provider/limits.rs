@@ -126,9 +126,10 @@ impl Provider {
 
     /// Sets a limit with its own period, burst or margin.
     ///
-    /// It replaces the limit per minute, or, if its period is over an hour, the limit per day. A
-    /// burst above the units is ignored. For [`Dimension::Concurrency`] the units of the quota are
-    /// the limit.
+    /// Each dimension has one limit per minute and one per day. This replaces the former, or, if
+    /// its period is over an hour, the latter, and the other stays. A burst above the units is
+    /// ignored. For [`Dimension::Concurrency`] the units of the quota are the limit, and the period
+    /// does not matter.
     pub const fn limit(mut self, dimension: Dimension, quota: Quota) -> Self {
         if matches!(dimension, Dimension::Concurrency) {
             return self.concurrent(quota.units());
@@ -239,6 +240,7 @@ impl Provider {
             .unwrap_or_else(|| (self.minute / 120).clamp(least, most))
     }
 
+    /// Replaces the limit per minute or per day, also one that was set with its own period.
     const fn units(mut self, dimension: Dimension, is_daily: bool, units: u64) -> Self {
         self.limits[dimension as usize][is_daily as usize] = Some(Given::Units(units));
         self
