@@ -40,9 +40,16 @@ impl RequestsInFlight {
     }
 
     #[inline]
-    pub(super) fn start(&mut self, period: Duration, now: u64) {
+    pub(super) fn start(&mut self) {
         self.count += 1;
-        self.try_one_more(period, now);
+    }
+
+    /// Raises a lowered limit towards the configured one when a request starts, if learning is off.
+    #[inline]
+    pub(super) fn recover(&mut self, period: Duration, now: u64) {
+        if self.limit < self.given {
+            self.try_one_more(period, now);
+        }
     }
 
     /// Raises a lowered limit by one if all of it is in use a period later, up to a configured one.

@@ -338,7 +338,10 @@ impl Quotas {
             }
         }
         self.totals.reserve(tokens);
-        self.flight.start(self.provider.minute(), now);
+        self.flight.start();
+        if !self.learns {
+            self.flight.recover(self.provider.minute(), now);
+        }
         self.pause.started(self.queued.requests, now);
         QuotaTicket {
             at: now,

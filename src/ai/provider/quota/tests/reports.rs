@@ -206,6 +206,24 @@ fn without_learning_no_limit_is_found() {
 }
 
 #[test]
+fn a_lowered_concurrency_rises_with_a_response_if_it_learns() {
+    let provider = Provider::new("p").rpm(100);
+    let given = provider.concurrent(4);
+    for (learns, provider, started) in [(true, provider, 3), (true, given, 3), (false, given, 4)] {
+        let mut quotas = learning(provider);
+        quotas.learn(learns, 0);
+        let sent: Vec<_> = (0..4).map(|_| send(&mut quotas, 1, SECOND)).collect();
+        let class = ThrottleReason::Concurrency;
+        quotas.refuse(&sent[0], class, None, &RateLimits::default(), 2 * SECOND);
+        end(&mut quotas, &sent[1], 1, 2 * SECOND);
+        let next = send(&mut quotas, 1, 90 * SECOND);
+        assert_eq!(quotas.flight.limit, Some(started), "learns: {learns}");
+        quotas.observe(&next, &RateLimits::default(), 90 * SECOND);
+        assert_eq!(quotas.flight.limit, Some(4), "learns: {learns}");
+    }
+}
+
+#[test]
 fn silent_rejections_lower_a_configured_window() {
     for (sent, expected) in [(60, 60), (49, 100)] {
         let mut quotas = learning(Provider::new("p").window().rpm(100));
