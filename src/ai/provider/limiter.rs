@@ -231,8 +231,17 @@ impl ProviderLimiter {
 impl ProviderLimiter {
     /// Returns `true` if a request for `tokens` would be admitted now.
     pub(crate) fn can_start(&self, tokens: Tokens) -> bool {
-        let has_room = || self.0.look(&TokenRequest::plain(tokens)).is_ok();
-        self.0.wait_queue.is_idle() && has_room()
+        if self.is_closed() {
+            return false;
+        }
+        let (mut quotas, now) = self.0.quotas();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.0.store {
+            // The units have to be there.
+            let is_next = quotas.queued.requests == 0;
+            return is_next && store.look(&mut quotas, tokens, now).is_ok();
+        }
+        quotas.can_start(tokens, now)
     }
 
     /// Takes from all limits if there is room now.
@@ -334,6 +343,26 @@ crate::macros::debug!(impl Debug for ProviderLimiter |self| { usage: self.usage(
 #[cfg(all(test, feature = "quanta"))]
 mod tests {
     use super::*;
+    use crate::{
+        ai::provider::{Accounting, Counting},
+        http::Dimension,
+        limit::Quota,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn can_start_grants_what_start_does() {
+        let accounting = Accounting::new(Counting::Completion);
+        let provider = Provider::new("a").counting(accounting).bucket();
+        let limiter =
+            ProviderLimiter::new(provider.limit(Dimension::Tokens, Quota::per_second(1_000)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let _whole = limiter.start(Tokens::new(1_000, 0));
+        // Only the head of the queue, if its timer is late, may take more.
+        let ask = TokenRequest::plain(Tokens::new(1, 0));
+        assert!(limiter.0.look(&ask).is_ok());
+        assert!(!limiter.can_start(ask.tokens));
+        assert!(limiter.start(ask.tokens).is_none());
+    }
 
     #[test]
     fn quotas_continue_if_the_counter_goes_back() {

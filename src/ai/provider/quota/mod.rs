@@ -130,6 +130,11 @@ impl Quotas {
         }
     }
 
+    /// Returns `true` if a new request would start now: there is room and the queue is empty.
+    pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
+        self.queued.requests == 0 && self.due(tokens, now, Some(WHOLE)).0.is_admit()
+    }
+
     /// Takes from all limits for a new request, or returns the wait behind the queue.
     #[inline]
     pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<QuotaTicket, Rejected> {
