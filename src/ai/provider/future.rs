@@ -130,7 +130,12 @@ fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResp
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {
-    reservation.observe(&RateLimits::from_headers(response.headers()));
+    let limits = if reservation.learns() {
+        RateLimits::from_headers(response.headers())
+    } else {
+        RateLimits::default()
+    };
+    reservation.observe(&limits);
     let is_failure = response.status().is_client_error() || response.status().is_server_error();
     let reads = match UsageReader::of(response.headers()) {
         _ if is_failure => Reads::Failure,

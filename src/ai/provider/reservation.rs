@@ -107,6 +107,10 @@ impl Reservation {
         }
     }
 
+    pub(super) fn learns(&self) -> bool {
+        self.ticket.as_ref().is_some_and(QuotaTicket::learns)
+    }
+
     #[cfg(feature = "redis")]
     fn in_store<'a>(&'a self, ticket: &'a QuotaTicket) -> Option<(&'a ProviderLink, &'a [Mark])> {
         Some((self.shared.store.as_ref()?, ticket.stored.as_deref()?))

@@ -35,7 +35,7 @@ impl Quotas {
         limits: &RateLimits,
         now: u64,
     ) {
-        if !self.learns || ticket.marks.is_none() {
+        if !self.learns {
             return;
         }
         for reported in limits.iter() {

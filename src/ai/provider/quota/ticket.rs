@@ -22,6 +22,11 @@ pub(crate) struct QuotaTicket {
 // ===== impl QuotaTicket =====
 
 impl QuotaTicket {
+    /// Returns whether its response is learned from.
+    pub(crate) fn learns(&self) -> bool {
+        self.marks.is_some()
+    }
+
     /// Returns the limits that it took from, each with the units.
     pub(super) fn of<'a>(
         &'a self,

@@ -224,6 +224,19 @@ fn a_lowered_concurrency_rises_with_a_response_if_it_learns() {
 }
 
 #[test]
+fn a_rejection_is_heard_if_learning_began_after_the_request() {
+    let mut quotas = learning(Provider::new("p"));
+    quotas.learn(false, 0);
+    let ticket = send(&mut quotas, 1, SECOND);
+    quotas.learn(true, SECOND);
+    let class = ThrottleReason::Rate;
+    quotas.refuse(&ticket, class, None, &told(6_000, 5_000), 2 * SECOND);
+    let usage = quotas.usage(2 * SECOND);
+    let limit = usage.get(Dimension::Tokens).map(|limit| limit.limit);
+    assert_eq!(limit, Some(6_000));
+}
+
+#[test]
 fn silent_rejections_lower_a_configured_window() {
     for (sent, expected) in [(60, 60), (49, 100)] {
         let mut quotas = learning(Provider::new("p").window().rpm(100));
