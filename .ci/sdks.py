@@ -185,7 +185,9 @@ def stopped():
 
             tasks = [asyncio.create_task(ask(n)) for n in range(300)]
             # On a busy machine it takes a while until all have been sent.
-            while await asyncio.to_thread(arrived, url) < len(tasks):
+            deadline = time.monotonic() + 60
+            while (count := await asyncio.to_thread(arrived, url)) < len(tasks):
+                assert time.monotonic() < deadline, f"only {count} requests have come"
                 await asyncio.sleep(0.05)
             process.terminate()
             return await asyncio.gather(*tasks, return_exceptions=True)
