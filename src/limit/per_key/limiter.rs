@@ -322,13 +322,20 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// table, one part after the other.
     #[must_use]
     pub fn top(&self, most: usize) -> Vec<ClientUsage> {
+        // Twice as many are kept before the smaller half goes, so that a million keys take little
+        // memory.
         let mut top = Vec::new();
+        let order = |usage: &ClientUsage| std::cmp::Reverse(usage.used);
         self.0.each(|key, used| {
             if used > 0 {
                 top.push(ClientUsage { key, used });
             }
+            if top.len() >= most.saturating_mul(2).max(1_024) {
+                top.sort_by_key(order);
+                top.truncate(most);
+            }
         });
-        top.sort_by_key(|usage| std::cmp::Reverse(usage.used));
+        top.sort_by_key(order);
         top.truncate(most);
         top
     }
@@ -440,3 +447,24 @@ crate::macros::debug!(impl<K: Kind> Debug for PerKeyLimiter<K> |self| {
     rejections: self.rejections(),
     ..
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_top_takes_little_memory() {
+        let limiter = PerKeyLimiter::new(Quota::per_hour(9));
+        for number in 0..5_000 {
+            let cost = 1 + u64::from(number == 77);
+            assert!(
+                limiter
+                    .try_acquire(format!("{number}").into(), cost)
+                    .is_ok()
+            );
+        }
+        let top = limiter.top(1);
+        assert_eq!((top[0].key, top[0].used), ("77".into(), 2));
+        assert!(top.capacity() <= 1_024);
+    }
+}
