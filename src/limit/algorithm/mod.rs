@@ -73,6 +73,11 @@ pub trait Algorithm: Send + Sync + 'static {
     /// Returns the nanoseconds until `units` more can all have been taken, each as early as
     /// possible. Never too long, except for concurrent changes by other threads.
     fn wait(&self, units: u64, now: u64) -> u64;
+
+    /// Returns the nanoseconds until one request of `cost` can be admitted.
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        self.wait(cost, now)
+    }
 }
 
 /// Repeats `look` at the number until it has not changed meanwhile.

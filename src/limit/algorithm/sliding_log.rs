@@ -159,13 +159,17 @@ impl Log {
         let (Some(ahead), capacity @ 1..) = (units.checked_sub(1), self.capacity()) else {
             return 0;
         };
-        // The units of the last lap; each lap before it takes a period.
-        let (laps, last_lap) = (ahead / capacity, ahead % capacity + 1);
+        // The unit of this lap with the place of the last unit; each further lap takes a period.
         let free_at = steady(&self.claimed, |first| {
-            self.all_free_at(first, last_lap, now)
+            self.free_at(first + ahead % capacity, now)
         });
-        let laps = self.period.saturating_mul(laps);
+        let laps = self.period.saturating_mul(ahead / capacity);
         free_at.saturating_sub(now).saturating_add(laps)
+    }
+
+    pub(super) fn due_in(&self, cost: u64, now: u64) -> u64 {
+        let free_at = steady(&self.claimed, |first| self.all_free_at(first, cost, now));
+        free_at.saturating_sub(now)
     }
 
     /// Returns when all of the `cost` units from `first` on may start.

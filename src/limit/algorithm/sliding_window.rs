@@ -130,6 +130,13 @@ impl Algorithm for SlidingCount {
         let changed = self.changed(|window| window.wait(units, now));
         changed.unwrap_or_else(|| either!(&self.history, history => history.wait(units, now)))
     }
+
+    fn due_in(&self, cost: u64, now: u64) -> u64 {
+        match &self.history {
+            History::Log(log) if !log.is_sealed() => log.due_in(cost, now),
+            _ => self.wait(cost, now),
+        }
+    }
 }
 
 // ===== impl ChangedWindow =====
@@ -308,6 +315,16 @@ mod tests {
             }
             prop_assert_eq!(at, promised);
         }
+    }
+
+    /// It looks at the place of the last unit, and a request at the places of all its units.
+    #[test]
+    fn log_wait_looks_at_one_place() {
+        let log = Log::new(3, SECOND);
+        let marks = [0, 10, 20].map(|now| log.take(1, now).unwrap());
+        log.give_back(&marks[1]);
+        assert_eq!((log.wait(2, 20), log.due_in(2, 20)), (0, SECOND - 20));
+        assert_eq!((log.wait(3, 20), log.due_in(3, 20)), (SECOND, SECOND));
     }
 
     proptest! {

@@ -343,7 +343,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
         let capacity = self.algorithm.capacity();
         let decision = match *cost > capacity {
             true => Decision::Never,
-            false => Decision::after(self.algorithm.wait(*cost, self.clock.now())),
+            false => Decision::after(self.algorithm.due_in(*cost, self.clock.now())),
         };
         decision.or_reject(self.limit, *cost, capacity)
     }
