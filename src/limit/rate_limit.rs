@@ -572,8 +572,7 @@ macro_rules! rejections {
             }
 
             $(#[$respond_as])*
-            pub fn respond_as<R>(mut self, refusal: R) -> $Layer<$($Before,)* R $(, $After)*> {
-                self.limits.max_wait.get_or_insert(std::time::Duration::ZERO);
+            pub fn respond_as<R>(self, refusal: R) -> $Layer<$($Before,)* R $(, $After)*> {
                 let Self { $($field,)+ .. } = self;
                 $Layer { $($field,)+ refusal }
             }

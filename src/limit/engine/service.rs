@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     error::Rejected,
-    limit::{priority::Priority, rejection::Rejection},
+    limit::{
+        priority::Priority,
+        rejection::{Rejection, Sealed},
+    },
     telemetry::LimitTelemetry,
 };
 
@@ -78,12 +81,13 @@ impl<S, G, C, F, H> Limited<S, G, C, F, H>
 where
     S: Clone,
     G: Limiter,
-    F: Clone,
+    F: Sealed + Clone,
     H: Clone,
 {
     #[inline]
     fn max_wait(&self) -> Duration {
-        self.limits.max_wait.unwrap_or(Duration::MAX)
+        let default = || self.refusal.default_max_wait();
+        self.limits.max_wait.unwrap_or_else(default)
     }
 
     #[cold]
@@ -114,5 +118,26 @@ where
         let waiting = waiting.map(|waiting| (waiting, self.telemetry.queued(expected)));
         let waiting = waiting.inspect_err(|rejected| self.telemetry.rejected(rejected));
         ResponseFuture::waiting(waiting, &self.inner, request, refusal, hold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use crate::{Quota, TokenBucketLayer, rejection::AsError};
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_wait_for_an_error() {
+        let layer = TokenBucketLayer::new(Quota::per_second(1)).respond_as(AsError);
+        let service = layer
+            .on_rejected(|_| ())
+            .layer(service_fn(async |_| Ok::<_, Infallible>(())));
+        for _ in 0..2 {
+            let call = service.clone().oneshot(http::Request::new(()));
+            assert!(call.await.is_ok());
+        }
     }
 }

@@ -131,19 +131,35 @@ pub struct AsResponseWith<F>(pub(crate) F);
 pub struct AsResponseWithHead<F>(pub(crate) F);
 
 mod sealed {
+    use std::time::Duration;
+
     /// Keeps [`Rejection`](crate::Rejection) ours, so that it may grow.
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// Returns how long a request waits by default.
+        fn default_max_wait(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
 
     /// A form that responds.
     pub trait Responds {}
 
     impl<F: Responds> Sealed for F {}
-    impl Sealed for super::AsError {}
-    impl<F: Sealed> Sealed for super::OnRejected<F> {}
+    impl Sealed for super::AsError {
+        fn default_max_wait(&self) -> Duration {
+            Duration::MAX
+        }
+    }
+    impl<F: Sealed> Sealed for super::OnRejected<F> {
+        fn default_max_wait(&self) -> Duration {
+            self.rejection.default_max_wait()
+        }
+    }
 }
 
 #[cfg(feature = "per-key")]
 pub(crate) use sealed::Responds;
+pub(crate) use sealed::Sealed;
 
 // ===== impl AsError =====
 

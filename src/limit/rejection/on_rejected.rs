@@ -16,7 +16,7 @@ use crate::{
 /// implement [`RequestHead`].
 #[derive(Clone)]
 pub struct OnRejected<F> {
-    rejection: F,
+    pub(super) rejection: F,
     hook: Arc<Hook>,
 }
 
