@@ -163,10 +163,10 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let state = self.shared.lock();
-        if let Some(exact) = state.exact {
+        if let Some(exact) = self.shared.exact {
             return SizeHint::with_exact(exact.saturating_sub(self.sent));
         }
+        let state = self.shared.lock();
         let recorded = match (&state.record, self.at) {
             (Some(record), At::Record(_)) => record.data().saturating_sub(self.sent),
             _ => 0,

@@ -12,11 +12,13 @@ use http_body::{Body, Frame};
 use super::{ReplayError, record::Record};
 use crate::error::BoxError;
 
-pub(super) struct SharedRecord<B>(Mutex<State<B>>);
-
-pub(super) struct State<B> {
+pub(super) struct SharedRecord<B> {
+    state: Mutex<State<B>>,
     /// The exact length, if the original has one.
     pub(super) exact: Option<u64>,
+}
+
+pub(super) struct State<B> {
     pub(super) source: BodySource<B>,
     /// `None` after it was given up.
     pub(super) record: Option<Record>,
@@ -41,7 +43,7 @@ pub(super) type FrameResult = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl<B> SharedRecord<B> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
-        self.0.lock().unwrap_or_else(|poisoned| {
+        self.state.lock().unwrap_or_else(|poisoned| {
             // The original panicked within a frame, so the record may be incomplete.
             let mut state = poisoned.into_inner();
             state.source = BodySource::Failed;
@@ -88,14 +90,16 @@ impl<B> SharedRecord<B> {
     }
 
     fn of(source: BodySource<B>, exact: Option<u64>, record: Record) -> Self {
-        Self(Mutex::new(State {
+        Self {
             exact,
-            source,
-            record: Some(record),
-            newest: 0,
-            claims: 0,
-            parked: None,
-        }))
+            state: Mutex::new(State {
+                source,
+                record: Some(record),
+                newest: 0,
+                claims: 0,
+                parked: None,
+            }),
+        }
     }
 }
 
