@@ -202,7 +202,7 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
     /// [`settle`](Self::settle).
     ///
     /// ```
-    /// use std::{sync::Arc, time::Duration};
+    /// use std::time::Duration;
     /// use http::{Method, Request};
     /// use tower_throttle::{Priority, Quota, TokenBucketLayer, key};
     ///
