@@ -16,7 +16,7 @@ use crate::{
 
 /// Counts requests by a key, with a cost.
 ///
-/// `H` is [`HeadRules`] if there are rules about the head of a request.
+/// `H` is [`HeadRules`] if there are rules about the head of a request, and otherwise `()`.
 #[derive(Clone)]
 pub struct ByKey<Key, C = One, H = ()> {
     pub(super) key: Key,
@@ -68,7 +68,7 @@ pub enum MissingKey {
 }
 
 /// Rules about the head of a request: [`limits_for`](super::PerKeyLayer::limits_for) and
-/// [`exempt`](super::PerKeyLayer::exempt).
+/// [`exempt`](super::PerKeyLayer::exempt). Made by these two: a part of a layer's type.
 pub struct HeadRules<Plan> {
     pub(super) exempt: Option<Arc<HeadRule<bool>>>,
     pub(super) limits_for: Option<Arc<HeadRule<Plan>>>,
@@ -159,7 +159,8 @@ crate::macros::clone!(impl<Plan> Clone for HeadRules<Plan> { exempt, limits_for 
 
 crate::macros::debug!(impl<Plan> Debug for HeadRules<Plan> |self| { .. });
 
-/// There are no rules yet.
+/// There are no rules yet. For the layer's methods only.
+#[doc(hidden)]
 impl<Plan> From<()> for HeadRules<Plan> {
     fn from((): ()) -> Self {
         Self {
