@@ -46,8 +46,10 @@
 //! # let _ = app;
 //! ```
 //!
-//! With the feature `per-key`, [`per`](token_bucket/struct.TokenBucketLayer.html#method.per) gives
-//! each client a limit: see [`per_key`](per_key/index.html).
+#![cfg_attr(
+    feature = "per-key",
+    doc = "[`per`](TokenBucketLayer::per) gives each client a limit: see [`per_key`](mod@per_key)."
+)]
 //! [`rejection`](mod@rejection) has other responses: plain text, JSON and gRPC.
 //!
 //! # Layers
@@ -63,11 +65,19 @@
 //! | [`CircuitBreakerLayer`] | rejects requests to a failing service, and probes it | rejects while the circuit is open |
 //! | [`ReplayLayer`] | records streamed bodies, so that a retry can send them again | |
 //! | [`IdempotencyKeyLayer`] | gives all attempts of a request the same `Idempotency-Key` | |
-//! | [`CacheLayer`](cache/struct.CacheLayer.html), with the feature `cache` | caches responses of model APIs, and sends equal requests at the same time once | |
-//! | [`ProviderLayer`](provider/struct.ProviderLayer.html), with the feature `provider` | keeps all limits of an AI provider, and learns them from responses | waits |
-//! | [`RouterLayer`](router/struct.RouterLayer.html), with the feature `provider` | sends a request to the provider or model that can respond soonest | |
-//! | [`StreamErrorLayer`](stream_errors/struct.StreamErrorLayer.html), with the feature `provider` | turns an error at the start of a stream with status 200 into its status | |
-//! | [`StackLayer`](stack/struct.StackLayer.html), with the feature `provider` | the layers of a provider's client in the recommended order | |
+#![cfg_attr(
+    feature = "cache",
+    doc = "| [`CacheLayer`] | caches responses of model APIs, and \
+sends equal requests at the same time once | |"
+)]
+#![cfg_attr(
+    feature = "provider",
+    doc = "| [`ProviderLayer`](provider::ProviderLayer) | \
+keeps all limits of an AI provider, and learns them from responses | waits |
+| [`RouterLayer`] | sends a request to the provider or model that can respond soonest | |
+| [`StreamErrorLayer`] | turns an error at the start of a stream with status 200 into its status | |
+| [`StackLayer`] | the layers of a provider's client in the recommended order | |"
+)]
 //!
 //! `max_wait` and `max_waiting` bound the queue of a limit. After `.respond()`, `max_wait` lets
 //! requests wait. Limits with `.per(key)` reject at once by default.
