@@ -47,6 +47,8 @@ const GOALS: [(&str, f64, f64, f64); 4] = [
 
 type Call = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+type Figure = fn(&Figures) -> f64;
+
 /// What a round shows: calls per second, and microseconds of a call.
 #[derive(Clone, Copy)]
 struct Figures {
@@ -98,7 +100,7 @@ fn print(connections: usize, rounds: &[[Figures; 4]]) {
     );
     for (number, (name, rate, p50, p99)) in GOALS.into_iter().enumerate() {
         print!("  {name:<16}");
-        let figures: [(fn(&Figures) -> f64, f64); 3] =
+        let figures: [(Figure, f64); 3] =
             [(|of| of.rate, rate), (|of| of.p50, p50), (|of| of.p99, p99)];
         for (figure, goal) in figures {
             let value = median(rounds.iter().map(|round| figure(&round[number])));
