@@ -81,12 +81,9 @@ struct Contender {
 
 pub(crate) fn run(runtime: &Runtime) {
     println!("{NAME}");
-    let program = program();
-    if Command::new(&program).arg("--version").output().is_err() {
-        println!("  no `{program}` on this machine: {INSTALL}");
+    let Some(server) = start_server() else {
         return;
-    }
-    let server = Server::start();
+    };
     runtime.block_on(async {
         let contenders = contenders(&server.url()).await;
         // A round of each, so that scripts are loaded and connections open.
@@ -104,6 +101,16 @@ pub(crate) fn run(runtime: &Runtime) {
         }
         print(&contenders, &rounds);
     });
+}
+
+/// Starts a server, or says what installs it.
+pub(crate) fn start_server() -> Option<Server> {
+    let program = program();
+    if Command::new(&program).arg("--version").output().is_err() {
+        println!("  no `{program}` on this machine: {INSTALL}");
+        return None;
+    }
+    Some(Server::start())
 }
 
 fn print(contenders: &[Contender], rounds: &[Vec<f64>]) {
@@ -131,11 +138,7 @@ fn print(contenders: &[Contender], rounds: &[Vec<f64>]) {
 
 async fn contenders(url: &str) -> Vec<Contender> {
     let client = redis::Client::open(url).expect("a URL");
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let connection = client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await;
-    let connection = connection.expect("a connection");
+    let connection = connect(&client).await;
     let sha = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).to_owned();
     let sha: String = sha
         .query_async(&mut connection.clone())
@@ -169,16 +172,30 @@ async fn contenders(url: &str) -> Vec<Contender> {
     ]
 }
 
+/// Opens a connection that is no limiter's.
+pub(crate) async fn connect(client: &redis::Client) -> MultiplexedConnection {
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let connection = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await;
+    connection.expect("a connection")
+}
+
+/// Sends one `PING`.
+pub(crate) async fn send_ping(connection: &mut MultiplexedConnection) {
+    let pong: String = redis::cmd("PING")
+        .query_async(connection)
+        .await
+        .expect("PONG");
+    assert_eq!(pong, "PONG");
+}
+
 fn ping(connection: MultiplexedConnection) -> Task {
     Box::new(move |requests| {
         let mut connection = connection.clone();
         Box::pin(async move {
             for _ in 0..requests {
-                let pong: String = redis::cmd("PING")
-                    .query_async(&mut connection)
-                    .await
-                    .expect("PONG");
-                assert_eq!(pong, "PONG");
+                send_ping(&mut connection).await;
             }
         })
     })

@@ -7,7 +7,6 @@
 use std::{
     future::Future,
     pin::Pin,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +15,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use tokio::runtime::Runtime;
 use tower_throttle::{
     Quota, Redis, SlidingWindowLayer,
@@ -26,7 +25,7 @@ use tower_throttle::{
 
 use crate::{
     measure::{IS_TRIAL, median},
-    server::{INSTALL, Server, program},
+    shared::{connect, send_ping, start_server},
 };
 
 pub(crate) const NAME: &str = "shared: a call for each request";
@@ -59,13 +58,10 @@ struct Figures {
 
 pub(crate) fn run(runtime: &Runtime) {
     println!("{NAME}");
-    let program = program();
-    if Command::new(&program).arg("--version").output().is_err() {
-        println!("  no `{program}` on this machine: {INSTALL}");
-        return;
-    }
     for connections in [1, CONNECTIONS] {
-        let server = Server::start();
+        let Some(server) = start_server() else {
+            return;
+        };
         runtime.block_on(compare(&server.url(), connections));
     }
 }
@@ -147,14 +143,9 @@ async fn measure(calls: &Arc<[Call]>) -> Figures {
 
 async fn pings(url: &str, connections: usize) -> Arc<[Call]> {
     let client = redis::Client::open(url).expect("a URL");
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let mut calls = Vec::new();
     for _ in 0..connections {
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .expect("a connection");
-        calls.push(ping(connection));
+        calls.push(ping(connect(&client).await));
     }
     calls.into()
 }
@@ -162,13 +153,7 @@ async fn pings(url: &str, connections: usize) -> Arc<[Call]> {
 fn ping(connection: MultiplexedConnection) -> Call {
     Box::new(move || {
         let mut connection = connection.clone();
-        Box::pin(async move {
-            let pong: String = redis::cmd("PING")
-                .query_async(&mut connection)
-                .await
-                .expect("PONG");
-            assert_eq!(pong, "PONG");
-        })
+        Box::pin(async move { send_ping(&mut connection).await })
     })
 }
 
