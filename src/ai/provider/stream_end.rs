@@ -22,13 +22,14 @@ pub(super) struct StreamEnd {
 
 impl StreamEnd {
     /// Reads the next bytes. No whole line is kept of a stream in which the word is not found.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        if self.text.is_empty() {
+            // Nearly always nothing is left of whole events, so that nothing is copied.
+            bytes = &bytes[unused(bytes)..];
+        }
         self.text
             .extend_from_slice(&bytes[bytes.len().saturating_sub(MOST / 2)..]);
-        if memmem::find(&self.text, b"error").is_none() {
-            let last_line = memrchr(b'\n', &self.text).map_or(0, |end| end + 1);
-            self.text.drain(..last_line);
-        }
+        self.text.drain(..unused(&self.text));
         // Rarely, and half of it at once.
         if self.text.len() > MOST {
             self.text.drain(..self.text.len() - MOST / 2);
@@ -49,6 +50,14 @@ impl StreamEnd {
             .is_some_and(|line| line.replace(' ', "") == "event:error");
         let is_error = says(Json::lenient(data), is_named) == Says::Error;
         is_error.then(|| Diagnosis::of(None, &HeaderMap::new(), data.as_bytes()))
+    }
+}
+
+/// Returns how many bytes are not kept: all lines that have ended, unless the word is in the text.
+fn unused(text: &[u8]) -> usize {
+    match memmem::find(text, b"error") {
+        Some(_) => 0,
+        None => memrchr(b'\n', text).map_or(0, |end| end + 1),
     }
 }
 
