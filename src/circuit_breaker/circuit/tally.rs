@@ -67,7 +67,8 @@ impl Recent {
         let part = now / PART_NANOS;
         let place = &self.0[(part % PARTS) as usize];
         let more = |held: u64| match held >> 32 == part & 0xffff_ffff {
-            true => Some(held + 1),
+            // Not into the number of the part.
+            true => (held & 0xffff_ffff < 0xffff_ffff).then(|| held + 1),
             false => Some(part << 32 | 1),
         };
         let _ = place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
