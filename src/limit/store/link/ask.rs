@@ -136,10 +136,11 @@ impl Link {
             false => None,
         };
         if turn.is_none() && self.is_client() {
-            let mut state = self.state();
-            let unsent = Outage::after(state.unsent, Instant::now(), self.timeout());
             // A call for no request can wait.
-            state.unsent = Some(unsent).filter(|_| ask.cost.iter().any(|cost| *cost > 0));
+            if ask.cost.iter().any(|cost| *cost > 0) {
+                let mut state = self.state();
+                state.unsent = Some(Outage::after(state.unsent, Instant::now(), self.timeout()));
+            }
             return;
         }
         let result = match self.prepare().await {
