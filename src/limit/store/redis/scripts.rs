@@ -60,7 +60,7 @@ static RESTORE: Script = Script {
 
 static SET_QUOTA: Script = Script {
     text: of_state!("lua/set_quota.lua"),
-    sha1: "40f3cb5f2536a76bafae88d35b9e33b2d3de565f",
+    sha1: "377e40d642db225589cf4aa10bd3e032d390ffdd",
 };
 
 static BEAT: Script = Script {

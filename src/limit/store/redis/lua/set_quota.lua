@@ -1,4 +1,3 @@
--- set_quota
 -- Sets one of the limits that apply to processes whose code has the limits of ARGV[1].
 --
 -- ARGV[2]  the number of the limit; what applies instead, as in ARGV[1]
