@@ -143,8 +143,7 @@ pub(crate) struct Events(Arc<Mutex<Vec<u8>>>);
 #[derive(Debug)]
 pub(crate) struct Listening {
     events: Events,
-    _second: tracing::Dispatch,
-    _on: tracing::subscriber::DefaultGuard,
+    _on: Subscribed,
 }
 
 impl std::io::Write for Events {
@@ -157,11 +156,26 @@ impl std::io::Write for Events {
     }
 }
 
+/// The subscriber of this thread, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    _on: tracing::subscriber::DefaultGuard,
+    _second: tracing::Dispatch,
+}
+
+/// Sets the subscriber of this thread.
+pub(crate) fn subscribe(subscriber: impl Into<tracing::Dispatch>) -> Subscribed {
+    // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
+    // may be that of another test.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    Subscribed {
+        _on: tracing::dispatcher::set_default(&subscriber.into()),
+        _second: second,
+    }
+}
+
 impl Listening {
     pub(crate) fn start() -> Self {
-        // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
-        // may be that of another test.
-        let second = tracing::Dispatch::new(tracing_subscriber::registry());
         let events = Events::default();
         let writer = events.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -172,8 +186,7 @@ impl Listening {
             .finish();
         Self {
             events,
-            _second: second,
-            _on: tracing::subscriber::set_default(subscriber),
+            _on: subscribe(subscriber),
         }
     }
 

@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_throttle::{BoxError, Outcome, StreamErrorLayer};
 
 use super::{EVENTS, OVERLOADED, TOLD};
-use crate::support::{poll_once, probe_of};
+use crate::support::{poll_once, probe_of, subscribe};
 
 /// Ends after some frames, and panics when it is polled once more.
 struct Once {
@@ -241,9 +241,6 @@ async fn one_event_tells_what_was_found_and_nothing_of_what_was_said() {
             Ok(())
         }
     }
-    // While there is only one subscriber, whether an event is wanted is asked of the thread that first meets it, which
-    // may be that of another test.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -251,7 +248,7 @@ async fn one_event_tells_what_was_found_and_nothing_of_what_was_said() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let guard = subscribe(subscriber);
     let secret = OVERLOADED.replace("Overloaded", "s3cret");
     for (status, text) in [
         (200, &*secret),

@@ -38,6 +38,7 @@ use super::{
     recorder::{Recorder, Scrape, publish},
     table::{event_rows, metric_rows},
 };
+use crate::support::subscribe;
 
 type Req = Request<String>;
 type Res = Response<Full<Bytes>>;
@@ -311,7 +312,7 @@ async fn every_layer(number: usize) -> (Scrape, Vec<Seen>) {
     let subscriber = tracing_subscriber::registry().with(events.clone());
     {
         let _recorder = recorder.set_default();
-        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let _subscriber = subscribe(subscriber);
         limits(number).await;
         retry_and_fallback(number).await;
         circuit_and_timeout(number).await;
@@ -387,7 +388,7 @@ async fn no_label_depends_on_a_request() {
 async fn a_request_that_is_woken_keeps_its_span() {
     let events = Events::default();
     let subscriber = tracing_subscriber::registry().with(events.clone());
-    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let _subscriber = subscribe(subscriber);
     let inner = service_fn(|()| {
         tracing::debug!(target: "tower_throttle::test", "called");
         ready(Ok::<_, Infallible>(()))

@@ -37,6 +37,9 @@ async fn calls_agree_with_the_status_in_chaos() {
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let log = Log::default();
     let writer = log.clone();
+    // While there is only one subscriber, whether an event is wanted is asked of the thread that
+    // first meets it, which may be that of another test.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_writer(move || writer.clone())
