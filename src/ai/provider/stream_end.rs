@@ -24,8 +24,11 @@ impl StreamEnd {
     /// Reads the next bytes. No whole line is kept of a stream in which the word is not found.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         if self.text.is_empty() {
-            // Nearly always nothing is left of whole events, so that nothing is copied.
             bytes = &bytes[unused(bytes)..];
+        }
+        if bytes.is_empty() {
+            // Nearly always: nothing is kept of whole events.
+            return;
         }
         self.text
             .extend_from_slice(&bytes[bytes.len().saturating_sub(MOST / 2)..]);
