@@ -9,6 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -124,12 +125,18 @@ fn start(config: &Path, port: u16) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{program:?}: {error}: cargo build --example gateway"));
-    let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    stdout.read_line(&mut line).unwrap();
+    let (sender, first) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = stdout.read_line(&mut line);
+        let _ = sender.send((read, line, stdout.into_inner()));
+    });
+    let (read, line, stdout) = first.recv_timeout(Duration::from_secs(30)).unwrap();
+    read.unwrap();
     assert!(line.starts_with("listening on"), "{line:?}");
     // It prints more, which fails if nobody can read it.
-    child.stdout = Some(stdout.into_inner());
+    child.stdout = Some(stdout);
     child
 }
 

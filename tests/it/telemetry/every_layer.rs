@@ -298,9 +298,14 @@ async fn store(number: usize) {
     let service = layer.layer(server([status(200)]));
     send(&service, number).await.unwrap();
     // The request has asked for units, and the process has registered.
-    while redis.status().errors < 2 {
-        sleep(Duration::from_millis(1)).await;
-    }
+    let has_failed_twice = async {
+        while redis.status().errors < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), has_failed_twice)
+        .await
+        .unwrap();
     publish("redis", &redis);
     tokio::time::pause();
 }
