@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    limiter::{LimitKey, Limiter, Waiting},
+    limiter::{LimitKey, Limiter},
     queued_call::{QueuedCall, Stopped},
     release_policy::ReleasePolicy,
 };
@@ -33,15 +33,15 @@ pin_project! {
         G: Limiter,
     {
         #[pin]
-        state: State<S, Request, G>,
-        refusal: F,
-        hold: H,
+        pub(super) state: State<S, Request, G>,
+        pub(super) refusal: F,
+        pub(super) hold: H,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, Request, G>
+    pub(super) enum State<S, Request, G>
     where
         S: Service<Request>,
         G: Limiter,
@@ -55,10 +55,10 @@ pin_project! {
 }
 
 /// A request in the queue.
-struct InLine<S, Request, G: Limiter> {
-    queueing: QueuedCall<S, G>,
-    request: Option<RequestContext<Request>>,
-    telemetry: QueueTelemetry,
+pub(super) struct InLine<S, Request, G: Limiter> {
+    pub(super) queueing: QueuedCall<S, G>,
+    pub(super) request: Option<RequestContext<Request>>,
+    pub(super) telemetry: QueueTelemetry,
 }
 
 /// A request that was not admitted at once, and what its rejection says of it.
@@ -67,27 +67,6 @@ pub(crate) struct RequestContext<Request> {
     /// The name of the layer.
     pub(super) name: Option<&'static str>,
     pub(super) key: Option<LimitKey>,
-}
-
-// ===== impl RequestContext =====
-
-impl<Request> RequestContext<Request> {
-    /// Calls the hook, if there is one, and returns the result of the request.
-    fn reject<F, H, P, Response, Error>(
-        &self,
-        rejected: Rejected,
-        refusal: &F,
-        hold: &H,
-    ) -> Result<H::Output, F::Error>
-    where
-        F: Rejection<Request, Response, Error>,
-        H: ReleasePolicy<Response, P>,
-    {
-        let rejected = rejected.named(self.name);
-        refusal.observe(&self.request, &rejected, self.key, false);
-        let response = refusal.reject(&self.request, rejected.clone())?;
-        Ok(hold.rejected(response, &rejected))
-    }
 }
 
 // ===== impl ResponseFuture =====
@@ -101,42 +80,6 @@ where
     pub(crate) fn called(future: S::Future, pass: G::Pass, refusal: F, hold: H) -> Self {
         let pass = Some(pass);
         let state = State::Calling { future, pass };
-        Self {
-            state,
-            refusal,
-            hold,
-        }
-    }
-
-    /// Joins the queue at once, not when it is first polled.
-    pub(crate) fn waiting(
-        waiting: Result<(Waiting<G>, QueueTelemetry), Rejected>,
-        service: &S,
-        request: RequestContext<Request>,
-        refusal: F,
-        hold: H,
-    ) -> Self
-    where
-        S: Clone,
-    {
-        let joined = waiting.and_then(|(waiting, mut telemetry)| {
-            let joined = QueuedCall::join(waiting, service.clone());
-            let joined = joined.inspect_err(|rejected| telemetry.rejected(rejected));
-            joined.map(|queueing| (queueing, telemetry))
-        });
-        let state = match joined {
-            Ok((queueing, telemetry)) => State::QueuedCall {
-                in_line: Box::new(InLine {
-                    queueing,
-                    request: Some(request),
-                    telemetry,
-                }),
-            },
-            Err(rejected) => {
-                let rejection = Some(Box::new((request, rejected)));
-                State::Rejected { rejection }
-            }
-        };
         Self {
             state,
             refusal,
@@ -219,8 +162,12 @@ where
                     let Some(rejection) = rejection.take() else {
                         unreachable!("polled after it was done")
                     };
-                    let (request, rejected) = *rejection;
-                    return Poll::Ready(request.reject(rejected, this.refusal, this.hold));
+                    let (context, rejected) = *rejection;
+                    let RequestContext { request, name, key } = context;
+                    let rejected = rejected.named(name);
+                    this.refusal.observe(&request, &rejected, key, false);
+                    let response = this.refusal.reject(&request, rejected.clone())?;
+                    return Poll::Ready(Ok(this.hold.rejected(response, &rejected)));
                 }
             }
         }

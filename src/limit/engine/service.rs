@@ -8,8 +8,9 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    future::{RequestContext, ResponseFuture},
+    future::{InLine, RequestContext, ResponseFuture, State},
     limiter::{Limiter, Measure},
+    queued_call::QueuedCall,
     release_policy::ReleasePolicy,
     wait_queue::WaitLimits,
 };
@@ -90,6 +91,7 @@ where
         self.limits.max_wait.unwrap_or_else(default)
     }
 
+    /// Joins the queue at once, not when the future is first polled.
     #[cold]
     fn wait<Request>(
         &mut self,
@@ -104,9 +106,8 @@ where
         // Drops the instance that was polled ready and is not called: what it holds, such as the
         // only permit of an inner limit, would be held until this service is called again.
         self.inner = self.inner.clone();
-        let (refusal, hold) = (self.refusal.clone(), self.hold.clone());
         let (max_wait, max_waiting) = (self.max_wait(), self.limits.max_waiting);
-        let request = RequestContext {
+        let context = RequestContext {
             request,
             name: self.limits.name,
             key: G::key(&ask),
@@ -115,9 +116,31 @@ where
         let waiting = self
             .gate
             .wait(ask, priority, rejected, max_wait, max_waiting);
-        let waiting = waiting.map(|waiting| (waiting, self.telemetry.queued(expected)));
         let waiting = waiting.inspect_err(|rejected| self.telemetry.rejected(rejected));
-        ResponseFuture::waiting(waiting, &self.inner, request, refusal, hold)
+        let joined = waiting.and_then(|waiting| {
+            let mut telemetry = self.telemetry.queued(expected);
+            let queueing = QueuedCall::join(waiting, self.inner.clone());
+            let queueing = queueing.inspect_err(|rejected| telemetry.rejected(rejected))?;
+            Ok((queueing, telemetry))
+        });
+        let state = match joined {
+            Ok((queueing, telemetry)) => State::QueuedCall {
+                in_line: Box::new(InLine {
+                    queueing,
+                    request: Some(context),
+                    telemetry,
+                }),
+            },
+            Err(rejected) => {
+                let rejection = Some(Box::new((context, rejected)));
+                State::Rejected { rejection }
+            }
+        };
+        ResponseFuture {
+            state,
+            refusal: self.refusal.clone(),
+            hold: self.hold.clone(),
+        }
     }
 }
 
