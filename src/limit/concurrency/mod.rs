@@ -234,6 +234,8 @@ mod permit;
 mod service;
 mod slots;
 
+#[cfg(feature = "redis")]
+pub(crate) use self::slots::Slots;
 pub use self::{
     adaptive::{Adaptive, Latency},
     hold::UntilHeaders,

@@ -10,10 +10,7 @@ use super::{
     hold::report,
 };
 #[cfg(feature = "redis")]
-use crate::limit::store::{
-    handle::Handle,
-    lease::{LocalSlots, SlotLease},
-};
+use crate::limit::store::{handle::Handle, lease::SlotLease};
 use crate::{
     error::{BoxError, LimitKind, Outcome, Rejected},
     limit::engine::{Limiter, Patience, WaitQueue, Waiter},
@@ -34,7 +31,7 @@ pub struct Slots {
     sampler: Option<Box<Sampler>>,
     /// If the limit is shared by several processes. `limit` is the number of slots of this one.
     #[cfg(feature = "redis")]
-    lease: Option<Arc<SlotLease>>,
+    pub(crate) lease: Option<Arc<SlotLease>>,
 }
 
 // ===== impl Slots =====
@@ -60,11 +57,6 @@ impl Slots {
         })
     }
 
-    #[cfg(feature = "redis")]
-    pub(crate) fn lease(&self) -> Option<&Arc<SlotLease>> {
-        self.lease.as_ref()
-    }
-
     /// Returns the limit that was set. The [limit](Self::limit) of this process may be lower.
     pub(super) fn total(&self) -> usize {
         #[cfg(feature = "redis")]
@@ -86,8 +78,9 @@ impl Slots {
         self.sampler.as_deref()
     }
 
+    /// Returns how many may be in flight here.
     #[inline]
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         // Relaxed: `wake` orders it with the requests that wait.
         self.limit.load(Ordering::Relaxed)
     }
@@ -100,7 +93,8 @@ impl Slots {
         self.set_own_limit(limit);
     }
 
-    fn set_own_limit(&self, limit: usize) {
+    /// Sets how many may be in flight here, and lets waiting requests look again.
+    pub(crate) fn set_own_limit(&self, limit: usize) {
         match &self.sampler {
             None => self.limit.store(limit.min(MOST), Ordering::Relaxed),
             Some(sampler) => {
@@ -130,7 +124,7 @@ impl Slots {
         }
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
@@ -177,14 +171,6 @@ impl Slots {
         permit
     }
 
-    /// Returns whether there is room for the head of a queue. If not, [`wake`](Self::wake) lets it
-    /// look again.
-    pub(super) fn has_room(&self, priority: Priority) -> bool {
-        // Written, not only read: see `wake`.
-        let in_flight = self.in_flight.fetch_add(0, Ordering::AcqRel);
-        in_flight < self.open_to(priority)
-    }
-
     /// Returns the share of the limit that is open to a priority now.
     #[inline]
     fn open_to(&self, priority: Priority) -> usize {
@@ -201,6 +187,22 @@ impl Slots {
         }
     }
 
+    /// Returns how many slots would be enough for all requests, in flight and waiting.
+    #[cfg(feature = "redis")]
+    pub(crate) fn needed(&self) -> usize {
+        let waiting: usize = self.lanes.iter().map(|lane| lane.waiting()).sum();
+        let all = self.in_flight() + waiting;
+        let is_open = |(lane, priority): (&Arc<WaitQueue>, Priority)| {
+            lane.waiting() == 0 || priority.share(all) >= all
+        };
+        let priorities = [Priority::High, Priority::Normal, Priority::Low];
+        match self.lanes.iter().zip(priorities).all(is_open) {
+            true => all,
+            // The lowest may use three quarters.
+            false => all + all / 3 + 1,
+        }
+    }
+
     /// Releases a slot.
     #[inline]
     pub(super) fn give_back(&self) {
@@ -211,7 +213,7 @@ impl Slots {
     /// Lets the heads of the queues look for room again, after a change of the limit or a queue.
     ///
     /// No wake-up is lost. The number of requests in flight is written both here, after the change,
-    /// and by `has_room`, after the request has joined its queue. Whichever is later sees what came
+    /// and by `look`, after the request has joined its queue. Whichever is later sees what came
     /// before the other one: the change, or the request.
     pub(super) fn wake(&self) {
         self.in_flight.fetch_add(0, Ordering::AcqRel);
@@ -238,7 +240,7 @@ impl Limiter for Arc<Slots> {
 
     #[cfg(feature = "redis")]
     fn reply_time(&self, rejected: &Rejected) -> Duration {
-        let lease = self.lease().filter(|_| !rejected.is_final());
+        let lease = self.lease.as_ref().filter(|_| !rejected.is_final());
         lease.map_or(Duration::ZERO, |lease| lease.reply_time())
     }
 
@@ -246,14 +248,17 @@ impl Limiter for Arc<Slots> {
         let waiter = Waiter::join(self.lane(*priority).clone(), 1, patience)?;
         // Now it is seen as waiting.
         #[cfg(feature = "redis")]
-        if let Some(lease) = self.lease() {
+        if let Some(lease) = &self.lease {
             lease.want();
         }
         Ok(waiter)
     }
 
     fn look(&self, priority: &Priority) -> Result<(), Rejected> {
-        self.has_room(*priority).then_some(()).ok_or_else(late)
+        // Written, not only read: see `wake`.
+        let in_flight = self.in_flight.fetch_add(0, Ordering::AcqRel);
+        let has_room = in_flight < self.open_to(*priority);
+        has_room.then_some(()).ok_or_else(late)
     }
 
     fn take_in_turn(&self, priority: &Priority) -> Option<Permit> {
@@ -278,39 +283,10 @@ impl Limiter for Arc<Slots> {
     }
 }
 
-#[cfg(feature = "redis")]
-impl LocalSlots for Slots {
-    fn limit(&self) -> usize {
-        self.limit()
-    }
-
-    fn in_flight(&self) -> usize {
-        self.in_flight()
-    }
-
-    fn needed(&self) -> usize {
-        let waiting: usize = self.lanes.iter().map(|lane| lane.waiting()).sum();
-        let all = self.in_flight() + waiting;
-        let is_open = |(lane, priority): (&Arc<WaitQueue>, Priority)| {
-            lane.waiting() == 0 || priority.share(all) >= all
-        };
-        let priorities = [Priority::High, Priority::Normal, Priority::Low];
-        match self.lanes.iter().zip(priorities).all(is_open) {
-            true => all,
-            // The lowest may use three quarters.
-            false => all + all / 3 + 1,
-        }
-    }
-
-    fn set_leased(&self, slots: usize) {
-        self.set_own_limit(slots);
-    }
-}
-
 #[cold]
 fn full(slots: &Slots) -> Rejected {
     #[cfg(feature = "redis")]
-    if let Some(lease) = slots.lease() {
+    if let Some(lease) = &slots.lease {
         lease.want();
     }
     match slots.total() {

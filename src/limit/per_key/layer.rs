@@ -529,7 +529,7 @@ impl<H: Clone + Default + 'static> ConcurrencyLayer<AsError, H> {
         let limiter = self.limiter();
         #[cfg(feature = "redis")]
         assert!(
-            limiter.0.lease().is_none(),
+            limiter.0.lease.is_none(),
             "limits of requests in flight per client cannot be shared: remove `.shared(..)`"
         );
         let per_key = PerKeyLimiter::from_plan(limiter.limit(), None);

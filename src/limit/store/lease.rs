@@ -2,7 +2,6 @@
 //! that the process has.
 
 use std::{
-    fmt,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -22,25 +21,13 @@ use super::{
     handle::{Handle, StoreMember, random_id},
     settings::WhenDown,
 };
-use crate::{limit::nanos, sync::unpoisoned};
+use crate::{
+    limit::{concurrency::Slots, nanos},
+    sync::unpoisoned,
+};
 
 /// For how long a process decides alone before it looks again whether it has to.
 const ALONE: Duration = Duration::from_secs(10);
-
-/// The slots of a process.
-pub(crate) trait LocalSlots: fmt::Debug + Send + Sync {
-    /// Returns how many may be in flight.
-    fn limit(&self) -> usize;
-
-    /// Returns the number of requests in flight.
-    fn in_flight(&self) -> usize;
-
-    /// Returns how many slots would be enough for all requests, in flight and waiting.
-    fn needed(&self) -> usize;
-
-    /// Sets how many may be in flight, and lets waiting requests look again.
-    fn set_leased(&self, slots: usize);
-}
 
 /// The slots that a process has of a shared concurrency limit.
 #[derive(Debug)]
@@ -49,7 +36,7 @@ pub(crate) struct SlotLease {
     name: Arc<str>,
     id: u64,
     limit: AtomicUsize,
-    local: Weak<dyn LocalSlots>,
+    local: Weak<Slots>,
     /// When the slots may be given to others, in nanoseconds after `start`.
     lapses_at: AtomicU64,
     start: Instant,
@@ -92,7 +79,7 @@ impl SlotLease {
         handle: Arc<Handle>,
         name: &str,
         limit: usize,
-        local: Weak<dyn LocalSlots>,
+        local: Weak<Slots>,
     ) -> Arc<Self> {
         let now = Instant::now();
         let state = State {
@@ -186,7 +173,7 @@ impl SlotLease {
         let held = match limit > self.limit() {
             // It was open.
             true => {
-                local.set_leased(in_flight);
+                local.set_own_limit(in_flight);
                 in_flight
             }
             false => in_flight.max(limit),
@@ -206,7 +193,7 @@ impl SlotLease {
         let sent = Instant::now();
         let probe_at = self.handle.probe_at();
         if probe_at.is_some_and(|probe_at| sent < probe_at) {
-            self.keep_alone(&*local, sent);
+            self.keep_alone(&local, sent);
             return Renewal::After(constants::report(timeout));
         }
         let reply = self.handle.call(self.call(held, wanted)).await;
@@ -216,12 +203,12 @@ impl SlotLease {
             Ok(Reply::Lease(leased)) => leased,
             Err(StoreError::TimedOut | StoreError::Unreachable(_)) => {
                 self.state().counted = before.counted.max(held);
-                self.keep_alone(&*local, now);
+                self.keep_alone(&local, now);
                 return Renewal::After(constants::report(timeout));
             }
             // The name is of no use: as if there were no store.
             Ok(_) | Err(StoreError::Unreadable(_)) => {
-                self.alone(&*local, now);
+                self.alone(&local, now);
                 return Renewal::After(constants::beat(timeout));
             }
         };
@@ -234,7 +221,7 @@ impl SlotLease {
         };
         if self.has_lapsed() {
             // Before the slots count again.
-            local.set_leased(slots);
+            local.set_own_limit(slots);
         }
         let lapses_at = nanos(sent.duration_since(self.start).saturating_add(ttl));
         self.lapses_at.store(lapses_at, Ordering::Relaxed);
@@ -247,7 +234,7 @@ impl SlotLease {
                 false => now,
             },
         };
-        local.set_leased(slots);
+        local.set_own_limit(slots);
         match is_short {
             true => Renewal::After(again),
             false => Renewal::Wanted(again),
@@ -268,7 +255,7 @@ impl SlotLease {
     }
 
     /// Sets the slots of a process that does not reach the store.
-    fn keep_alone(&self, local: &dyn LocalSlots, now: Instant) {
+    fn keep_alone(&self, local: &Slots, now: Instant) {
         let Some(probe_at) = self.handle.probe_at() else {
             // One call was lost. The next is soon.
             return;
@@ -277,7 +264,7 @@ impl SlotLease {
         self.alone(local, now);
     }
 
-    fn alone(&self, local: &dyn LocalSlots, now: Instant) {
+    fn alone(&self, local: &Slots, now: Instant) {
         let processes = usize::try_from(self.handle.processes()).unwrap_or(usize::MAX);
         let alone = match self.handle.settings.when_down {
             WhenDown::Local => self.limit() / processes,
@@ -288,7 +275,7 @@ impl SlotLease {
         // Until the next look.
         let lapses_at = nanos(now.duration_since(self.start).saturating_add(ALONE));
         self.lapses_at.fetch_max(lapses_at, Ordering::Relaxed);
-        local.set_leased(alone);
+        local.set_own_limit(alone);
     }
 
     /// Keeps the slots of `held` requests, and lets others have the rest.
@@ -308,7 +295,7 @@ impl StoreMember for SlotLease {
         Box::pin(async move {
             let _renewal = self.renewal.lock().await;
             let held = self.local.upgrade().map_or(0, |local| {
-                local.set_leased(0);
+                local.set_own_limit(0);
                 local.in_flight()
             });
             self.release(held).await;
@@ -325,7 +312,7 @@ impl Drop for RenewalGuard {
     fn drop(&mut self) {
         // They are not renewed any more.
         if let Some(local) = self.0.local.upgrade() {
-            local.set_leased(0);
+            local.set_own_limit(0);
         }
         self.0.is_kept.store(false, Ordering::Relaxed);
     }
