@@ -324,11 +324,7 @@ impl Queue for ProviderQueue {
         self.units[limit].load(Ordering::Relaxed)
     }
 
-    fn wake_head(&self) {
-        self.wait_queue.wake_head();
-    }
-
-    fn patience(&self) -> Duration {
-        self.wait_queue.patience()
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.wait_queue
     }
 }

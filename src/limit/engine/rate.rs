@@ -395,11 +395,7 @@ impl Queue for WaitQueue {
         self.units()
     }
 
-    fn wake_head(&self) {
-        self.wake_head();
-    }
-
-    fn patience(&self) -> Duration {
-        self.patience()
+    fn wait_queue(&self) -> &WaitQueue {
+        self
     }
 }

@@ -235,7 +235,7 @@ impl Link {
             is_in_turn: matches!(asker, Asker::Head),
             patience: match asker {
                 Asker::New(max_wait) => max_wait,
-                Asker::Head => self.queue.patience(),
+                Asker::Head => self.queue.wait_queue().patience(),
             },
             claim: look_again.saturating_add(timeout),
             not_after: state.knows_clock.then(|| at.saturating_add(nanos(timeout))),
@@ -313,7 +313,7 @@ impl Drop for AskGuard {
         self.link.is_asking.store(false, Ordering::Release);
         // Otherwise a request that looks again would ask again at once, without end.
         if self.has_begun {
-            self.link.queue.wake_head();
+            self.link.queue.wait_queue().wake_head();
         }
     }
 }

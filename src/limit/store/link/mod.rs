@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{LimitKind, Reason, Rejected},
-    limit::nanos,
+    limit::{engine::WaitQueue, nanos},
     sync::unpoisoned,
 };
 use state::State;
@@ -35,13 +35,8 @@ pub(crate) trait Queue: fmt::Debug + Send + Sync {
     /// Returns the units that all who wait ask for, of the limit with this number.
     fn units(&self, limit: usize) -> u64;
 
-    /// Lets the first request look again.
-    fn wake_head(&self);
-
-    /// Returns the longest that the first request waits.
-    fn patience(&self) -> Duration {
-        Duration::MAX
-    }
+    /// Returns the queue without the units.
+    fn wait_queue(&self) -> &WaitQueue;
 }
 
 /// The limits of this process that are one state in the store: all are taken, or none.

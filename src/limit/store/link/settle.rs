@@ -128,7 +128,7 @@ impl Link {
         state.new_limits.insert(number, limit);
         self.tell(&mut state, Instant::now());
         drop(state);
-        self.queue.wake_head();
+        self.queue.wait_queue().wake_head();
     }
 
     /// Applies the limits of a client here. Each call has them. Does not wake the queue.
@@ -241,7 +241,7 @@ impl Link {
 
 impl StoreMember for Link {
     fn wake(&self) {
-        self.queue.wake_head();
+        self.queue.wait_queue().wake_head();
     }
 
     /// Asks whether the store has forgotten what this process has taken, or has other limits.

@@ -124,12 +124,8 @@ impl Queue for JointQueue {
         self.units[limit].load(Ordering::Relaxed)
     }
 
-    fn wake_head(&self) {
-        self.queue.wake_head();
-    }
-
-    fn patience(&self) -> Duration {
-        self.queue.patience()
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.queue
     }
 }
 
