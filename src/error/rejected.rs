@@ -133,11 +133,8 @@ impl Rejected {
         }
     }
 
-    pub(crate) const fn too_long(
-        limit: LimitKind,
-        max_wait: Duration,
-        wait: Option<Duration>,
-    ) -> Self {
+    pub(crate) const fn too_long(limit: LimitKind, wait: Option<Duration>) -> Self {
+        let max_wait = Duration::ZERO;
         Self::new(limit, Reason::WaitTooLong { max_wait }, wait)
     }
 

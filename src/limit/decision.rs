@@ -66,7 +66,7 @@ impl Decision {
     pub(crate) fn rejection(self, limit: LimitKind, cost: u64, capacity: u64) -> Rejected {
         match self {
             Self::Never => Rejected::never(limit, cost, capacity),
-            _ => Rejected::too_long(limit, Duration::ZERO, self.wait()),
+            _ => Rejected::too_long(limit, self.wait()),
         }
     }
 }

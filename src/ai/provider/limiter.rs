@@ -258,7 +258,7 @@ impl ProviderLimiter {
     /// Returns an error if the request never fits, or if the limiter is closed.
     pub(crate) fn outlook(&self, tokens: Tokens, share: u64) -> Result<Option<Duration>, Rejected> {
         if self.is_closed() {
-            return Err(self.too_long(tokens, Duration::ZERO, None).closed());
+            return Err(self.too_long(tokens, None).closed());
         }
         let (mut quotas, now) = self.0.quotas();
         #[cfg(feature = "redis")]
@@ -269,15 +269,10 @@ impl ProviderLimiter {
     }
 
     /// Returns the rejection of a request that would wait too long.
-    pub(crate) fn too_long(
-        &self,
-        tokens: Tokens,
-        max_wait: Duration,
-        wait: Option<Duration>,
-    ) -> Rejected {
+    pub(crate) fn too_long(&self, tokens: Tokens, wait: Option<Duration>) -> Rejected {
         let (mut quotas, now) = self.0.quotas();
         let limit = quotas.due(tokens, now, Some(WHOLE)).1;
-        Rejected::too_long(limit, max_wait, wait)
+        Rejected::too_long(limit, wait)
     }
 
     /// Joins the queue, if fewer than `max_waiting` wait, for as long as it takes, to call
@@ -290,7 +285,7 @@ impl ProviderLimiter {
         service: S,
     ) -> Result<Lane<S>, Rejected> {
         let (ask, patience) = (TokenRequest::plain(tokens), Duration::MAX);
-        let rejected = self.too_long(tokens, Duration::ZERO, expected);
+        let rejected = self.too_long(tokens, expected);
         let waiting = self
             .0
             .wait(ask, Priority::High, rejected, patience, max_waiting)?;

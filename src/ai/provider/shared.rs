@@ -217,7 +217,7 @@ impl Limiter for Arc<ProviderState> {
     fn late(&self, ask: &TokenRequest) -> Rejected {
         let (mut quotas, now) = self.quotas();
         let limit = quotas.due(ask.tokens, now, None).1;
-        Rejected::too_long(limit, Duration::ZERO, Some(Duration::ZERO))
+        Rejected::too_long(limit, Some(Duration::ZERO))
     }
 
     fn failed(error: Option<&BoxError>, reservation: Reservation) {

@@ -90,7 +90,7 @@ impl ProviderLink {
         self.room_beside(quotas, tokens, Some(WHOLE), now)?;
         if quotas.queued.requests > 0 {
             let wait = self.link.wait_behind(&cost);
-            return Err(Rejected::too_long(self.kind(0), Duration::ZERO, wait));
+            return Err(Rejected::too_long(self.kind(0), wait));
         }
         let marks = self.link.take(&cost, max_wait);
         let marks = marks.map_err(|shortage| self.rejected(shortage, &cost))?;
@@ -110,7 +110,7 @@ impl ProviderLink {
         let ahead = quotas.ahead(priority)?;
         let units = |n: usize| ahead.share_of(self.limits[n].dimension, WHOLE);
         let wait = self.link.wait_after(&self.cost(tokens), units);
-        Some(Rejected::too_long(self.kind(0), Duration::ZERO, wait))
+        Some(Rejected::too_long(self.kind(0), wait))
     }
 
     /// Returns whether the head of the queue has room, and asks for it if not.

@@ -130,7 +130,7 @@ impl<S: Clone, Request> Run<S, Request> {
         let max_wait = self.deadline.map_or(Duration::MAX, left);
         if max_wait.is_zero() || wait.is_some_and(|wait| wait > max_wait) {
             let max_wait = self.targets.max_wait.unwrap_or(Duration::MAX);
-            return Err(target.limiter.too_long(self.tokens, max_wait, wait));
+            return Err(target.limiter.too_long(self.tokens, wait).within(max_wait));
         }
         let service = self.service(number);
         let limiter = &target.limiter;

@@ -297,5 +297,5 @@ fn full(slots: &Slots) -> Rejected {
 }
 
 fn late() -> Rejected {
-    Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None)
+    Rejected::too_long(LimitKind::Concurrency, None)
 }

@@ -389,7 +389,7 @@ mod tests {
         }
 
         fn late(&self, (): &()) -> Rejected {
-            Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None)
+            Rejected::too_long(LimitKind::Concurrency, None)
         }
 
         fn left(&self, (): &(), _: Priority) {

@@ -176,7 +176,7 @@ impl<A: Algorithm> RateLimiter<A> {
     #[cold]
     fn take_behind(&self, cost: u64) -> Result<Mark, Rejected> {
         if self.wait_queue.is_closed() {
-            return Err(Rejected::too_long(self.limit, Duration::ZERO, None).closed());
+            return Err(Rejected::too_long(self.limit, None).closed());
         }
         if cost == 0 {
             return Ok(Mark::default());
@@ -190,7 +190,7 @@ impl<A: Algorithm> RateLimiter<A> {
                 return Ok(marks[0]);
             }
             let wait = link.wait_behind(&[cost]);
-            return Err(Rejected::too_long(self.limit, Duration::ZERO, wait));
+            return Err(Rejected::too_long(self.limit, wait));
         }
         Err(self.rejected_behind(self.wait_queue.units(), cost))
     }
@@ -319,7 +319,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
         #[cfg(feature = "redis")]
         if let Some((link, _)) = &self.shared {
             let wait = link.wait_after(&[*cost], |_| ahead);
-            return Some(Rejected::too_long(self.limit, Duration::ZERO, wait));
+            return Some(Rejected::too_long(self.limit, wait));
         }
         Some(self.rejected_behind(ahead, *cost))
     }
@@ -353,7 +353,7 @@ impl<A: Algorithm> Limiter for Arc<RateLimiter<A>> {
     }
 
     fn late(&self, _: &u64) -> Rejected {
-        Rejected::too_long(self.limit, Duration::ZERO, Some(Duration::ZERO))
+        Rejected::too_long(self.limit, Some(Duration::ZERO))
     }
 }
 

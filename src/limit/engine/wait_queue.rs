@@ -428,7 +428,7 @@ mod tests {
 
     fn patience(priority: Priority) -> Patience {
         Patience {
-            rejected: Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
+            rejected: Rejected::too_long(LimitKind::Concurrency, None),
             max_wait: Duration::MAX,
             reply_time: Duration::ZERO,
             max_waiting: usize::MAX,
@@ -712,7 +712,7 @@ mod loom_tests {
 
     fn join(queue: &Arc<WaitQueue>, priority: Priority) -> Waiter {
         let patience = Patience {
-            rejected: Rejected::too_long(LimitKind::Concurrency, Duration::ZERO, None),
+            rejected: Rejected::too_long(LimitKind::Concurrency, None),
             max_wait: Duration::MAX,
             reply_time: Duration::ZERO,
             max_waiting: usize::MAX,

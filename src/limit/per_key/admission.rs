@@ -94,7 +94,7 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 
     fn late(&self, demand: &Demand<K::Plan>) -> Rejected {
-        let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, Some(Duration::ZERO));
+        let rejected = Rejected::too_long(K::LIMIT, Some(Duration::ZERO));
         let rejected = rejected.named(self.table.name());
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared {
@@ -173,7 +173,7 @@ fn enter_without_key<K: Kind>(
 /// Returns the rejection of a limiter that is closed.
 #[cold]
 pub(super) fn closed<K: Kind>(name: Option<&'static str>) -> Rejected {
-    let rejected = Rejected::too_long(K::LIMIT, Duration::ZERO, None);
+    let rejected = Rejected::too_long(K::LIMIT, None);
     rejected.closed().named(name)
 }
 

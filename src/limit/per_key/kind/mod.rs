@@ -140,7 +140,7 @@ pub trait Count: Clone + Default + Send + 'static {
         if want.cost > 0 && !(want.ahead == 0 && self.decide(rule, want, now).is_admit()) {
             self.room(rule, want, now)?;
             let wait = Some(Duration::from_nanos(1));
-            let rejected = Rejected::too_long(Self::LIMIT, Duration::ZERO, wait);
+            let rejected = Rejected::too_long(Self::LIMIT, wait);
             return Err(rejected.named(Self::name(rule)));
         }
         Ok(self.add(rule, want, now))

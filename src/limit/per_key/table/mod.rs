@@ -12,7 +12,6 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use hashbrown::HashTable;
@@ -400,7 +399,7 @@ impl<K: Kind> Admission<K> {
 pub(super) fn not_for_ever(rejected: Rejected) -> Rejected {
     if rejected.exceeds_capacity() {
         let name = rejected.name();
-        return Rejected::too_long(rejected.limit(), Duration::ZERO, None).named(name);
+        return Rejected::too_long(rejected.limit(), None).named(name);
     }
     rejected
 }

@@ -298,7 +298,7 @@ impl Shortage {
 
     /// Returns the rejection by `limit` of a request that does not wait.
     pub(crate) fn rejection(self, limit: LimitKind, cost: u64, capacity: u64) -> Rejected {
-        let too_long = |wait| Rejected::too_long(limit, Duration::ZERO, wait);
+        let too_long = |wait| Rejected::too_long(limit, wait);
         match self {
             Self::Never { .. } => Rejected::never(limit, cost, capacity),
             Self::Wait { wait, .. } => too_long(Some(wait)),

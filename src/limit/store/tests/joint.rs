@@ -81,7 +81,7 @@ impl Limiter for Joint {
         }
         let taken = self.link.take_besides(cost);
         let wait = || self.link.wait_behind(cost);
-        taken.ok_or_else(|| Rejected::too_long(LimitKind::TokenBucket, Duration::ZERO, wait()))
+        taken.ok_or_else(|| Rejected::too_long(LimitKind::TokenBucket, wait()))
     }
 
     fn reply_time(&self, rejected: &Rejected) -> Duration {
@@ -109,7 +109,7 @@ impl Limiter for Joint {
     }
 
     fn late(&self, _: &Vec<u64>) -> Rejected {
-        Rejected::too_long(LimitKind::TokenBucket, Duration::ZERO, Some(Duration::ZERO))
+        Rejected::too_long(LimitKind::TokenBucket, Some(Duration::ZERO))
     }
 
     fn left(&self, cost: &Vec<u64>, _: Priority) {
