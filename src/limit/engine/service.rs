@@ -87,8 +87,7 @@ where
 {
     #[inline]
     fn max_wait(&self) -> Duration {
-        let default = || self.refusal.default_max_wait();
-        self.limits.max_wait.unwrap_or_else(default)
+        self.limits.max_wait.unwrap_or(F::DEFAULT_MAX_WAIT)
     }
 
     /// Joins the queue at once, not when the future is first polled.

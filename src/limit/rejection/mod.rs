@@ -135,10 +135,8 @@ mod sealed {
 
     /// Keeps [`Rejection`](crate::Rejection) ours, so that it may grow.
     pub trait Sealed {
-        /// Returns how long a request waits by default.
-        fn default_max_wait(&self) -> Duration {
-            Duration::ZERO
-        }
+        /// How long a request waits by default.
+        const DEFAULT_MAX_WAIT: Duration = Duration::ZERO;
     }
 
     /// A form that responds.
@@ -146,14 +144,10 @@ mod sealed {
 
     impl<F: Responds> Sealed for F {}
     impl Sealed for super::AsError {
-        fn default_max_wait(&self) -> Duration {
-            Duration::MAX
-        }
+        const DEFAULT_MAX_WAIT: Duration = Duration::MAX;
     }
     impl<F: Sealed> Sealed for super::OnRejected<F> {
-        fn default_max_wait(&self) -> Duration {
-            self.rejection.default_max_wait()
-        }
+        const DEFAULT_MAX_WAIT: Duration = F::DEFAULT_MAX_WAIT;
     }
 }
 
