@@ -33,7 +33,7 @@ pub(crate) struct Refill {
     pub(crate) unit_nanos: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gcra {
     /// The instant at which the bucket will be full, and in the highest bit which refill applies:
     /// so one exchange changes both, and fails if a request took units meanwhile.
@@ -52,7 +52,7 @@ pub struct Gcra {
 }
 
 /// A [`Refill`] in atomic numbers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SharedRefill {
     capacity: AtomicU64,
     unit_nanos: AtomicU64,
@@ -103,13 +103,9 @@ impl Refill {
 
 impl Gcra {
     pub(crate) fn new(quota: &Quota) -> Self {
-        let refill = Refill::new(quota);
-        Self {
-            full_at: AtomicU64::new(0),
-            refills: [SharedRefill::new(refill), SharedRefill::new(refill)],
-            given: AtomicU64::new(0),
-            excess: Mutex::new(0),
-        }
+        let bucket = Self::default();
+        bucket.refills[0].store(Refill::new(quota));
+        bucket
     }
 
     #[inline]
@@ -246,13 +242,6 @@ impl Algorithm for Gcra {
 // ===== impl SharedRefill =====
 
 impl SharedRefill {
-    fn new(refill: Refill) -> Self {
-        Self {
-            capacity: AtomicU64::new(refill.capacity),
-            unit_nanos: AtomicU64::new(refill.unit_nanos),
-        }
-    }
-
     // Acquire and release: a thread that reads a part of a refill that does not apply yet sees that
     // the number has changed since.
 
