@@ -129,17 +129,14 @@ where
                     let telemetry = &mut in_line.telemetry;
                     match admitted {
                         Ok(pass) => {
-                            let RequestContext { request, name, key } = context;
+                            let RequestContext { request, key, .. } = context;
                             let service = &mut in_line.queueing.service;
                             let future = match G::shadowed(&pass) {
                                 None => telemetry.admitted(|| service.call(request)),
-                                Some(rejected) => {
-                                    let rejected = rejected.clone().named(name);
-                                    telemetry.shadowed(&rejected, || {
-                                        this.refusal.observe(&request, &rejected, key, true);
-                                        service.call(request)
-                                    })
-                                }
+                                Some(rejected) => telemetry.shadowed(rejected, || {
+                                    this.refusal.observe(&request, rejected, key, true);
+                                    service.call(request)
+                                }),
                             };
                             let pass = Some(pass);
                             this.state.set(State::Calling { future, pass });

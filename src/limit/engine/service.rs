@@ -61,10 +61,9 @@ where
                 match G::shadowed(&pass) {
                     None => self.telemetry.admitted(),
                     Some(rejected) => {
-                        let rejected = rejected.clone().named(self.limits.name);
-                        self.telemetry.shadowed(&rejected);
+                        self.telemetry.shadowed(rejected);
                         let key = G::key(&ask);
-                        self.refusal.observe(&request, &rejected, key, true);
+                        self.refusal.observe(&request, rejected, key, true);
                     }
                 }
                 let future = self.inner.call(request);
