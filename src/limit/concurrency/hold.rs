@@ -62,7 +62,8 @@ where
         if let Some(sampler) = permit.sampler() {
             let outcome = Outcome::of(Ok(&response));
             if sampler.latency != Latency::Headers && outcome == Some(Outcome::Success) {
-                let permit = BodyPermit::idle(permit);
+                let now = sampler.now();
+                let permit = BodyPermit::new(permit, Some(now));
                 let keep_alives = KeepAlives::of(response.headers());
                 return map_body(response, |body| {
                     GuardedBody::watched(body, permit, BodyPermit::watch, keep_alives)
@@ -70,7 +71,7 @@ where
             }
             report(outcome, &mut permit);
         }
-        self.0.hold(response, BodyPermit::new(permit))
+        self.0.hold(response, BodyPermit::new(permit, None))
     }
 
     fn rejected(&self, response: R, _: &Rejected) -> Self::Output {

@@ -125,21 +125,15 @@ crate::macros::debug!(impl Debug for Permit |self| { in_flight: self.slots.in_fl
 // ===== impl BodyPermit =====
 
 impl BodyPermit {
-    /// Creates the permit of a response whose outcome is known.
+    /// Creates the permit of a response. Its body is not polled since `idle_since`, unless its
+    /// outcome is known.
     #[inline]
-    pub(super) const fn new(permit: Permit) -> Self {
+    pub(super) const fn new(permit: Permit, idle_since: Option<u64>) -> Self {
         Self {
             permit,
             idle: 0,
-            idle_since: None,
+            idle_since,
         }
-    }
-
-    /// Creates the permit of a response whose body was not polled yet.
-    pub(super) fn idle(permit: Permit) -> Self {
-        let mut body_permit = Self::new(permit);
-        body_permit.idle_since = body_permit.permit.sampler().map(Sampler::now);
-        body_permit
     }
 
     /// Between polls the time does not count as latency.

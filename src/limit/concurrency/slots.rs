@@ -179,11 +179,9 @@ impl Slots {
             return 0;
         }
         let mut before = self.lanes[..priority.lane()].iter();
-        let is_behind = before.any(|lane| lane.waiting() > 0);
-        if is_behind {
-            0
-        } else {
-            priority.share(self.limit())
+        match before.any(|lane| lane.waiting() > 0) {
+            true => 0,
+            false => priority.share(self.limit()),
         }
     }
 

@@ -76,20 +76,18 @@ impl Control {
                 let is_least = limit < self.settings.min as f64 + 1.0;
                 self.gradient.step(limit, is_least, answers)
             }
-            Kind::Aimd { .. } if !answers.is_used => limit,
-            Kind::Aimd { threshold } if answers.latency > threshold => {
-                limit * self.settings.backoff
-            }
+            Kind::Aimd(_) if !answers.is_used => limit,
+            Kind::Aimd(threshold) if answers.latency > threshold => limit * self.settings.backoff,
             // Large limits grow faster, so that a limit of hundreds does not take hundreds of
             // steps.
-            Kind::Aimd { .. } => limit + limit.sqrt().max(1.0),
+            Kind::Aimd(_) => limit + limit.sqrt().max(1.0),
         }
     }
 
     /// Returns the latency above which a dropped request counts.
     fn slow(&self) -> f64 {
         match (self.settings.kind, self.gradient.baseline) {
-            (Kind::Aimd { threshold }, _) => threshold,
+            (Kind::Aimd(threshold), _) => threshold,
             (Kind::Gradient, Some(baseline)) => 2.0 * baseline,
             (Kind::Gradient, None) => f64::INFINITY,
         }

@@ -40,10 +40,8 @@ pub struct Adaptive {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Gradient,
-    /// In nanoseconds.
-    Aimd {
-        threshold: f64,
-    },
+    /// With the highest latency that it tolerates, in nanoseconds.
+    Aimd(f64),
 }
 
 /// The part of a request's time that is its latency. It starts with the call of the inner service,
@@ -93,9 +91,7 @@ impl Adaptive {
     /// If the threshold is below the latency without a queue, the limit falls to `min` and stays
     /// there.
     pub fn aimd(threshold: Duration) -> Self {
-        let kind = Kind::Aimd {
-            threshold: nanos(threshold) as f64,
-        };
+        let kind = Kind::Aimd(nanos(threshold) as f64);
         Self {
             kind,
             ..Self::gradient()
