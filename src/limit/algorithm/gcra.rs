@@ -179,16 +179,12 @@ impl Algorithm for Gcra {
         self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
     }
 
-    /// What was taken first refills first, and earlier by all that was given back since, which may
-    /// have been taken before it. So nothing is given back twice, or after it has refilled.
     fn give_back(&self, mark: &Mark, now: u64) {
         let _excess = unpoisoned(self.excess.lock());
         // Relaxed: only changed under the lock.
         let (_, refill) = self.read(self.full_at.load(Ordering::Relaxed));
         let given = self.given.load(Ordering::Relaxed);
-        let earlier = given.saturating_sub(mark.given);
-        let refilled_at = mark.place.saturating_sub(earlier).max(mark.at);
-        let missing = refilled_at.saturating_sub(now);
+        let missing = mark.missing(given, now);
         let back = mark.cost.saturating_mul(refill.unit_nanos).min(missing);
         // After 584 years' worth nothing more is given back.
         let Some(given) = given.checked_add(back) else {

@@ -34,6 +34,17 @@ impl Mark {
             given,
         }
     }
+
+    /// Returns how long a bucket, in which `given` was given back by now, still has to refill for
+    /// this and all that was taken before.
+    ///
+    /// What was taken first refills first, and earlier by all that was given back since, which may
+    /// have been taken before it. So nothing is given back twice, or after it has refilled.
+    pub(crate) fn missing(&self, given: u64, now: u64) -> u64 {
+        let earlier = given.saturating_sub(self.given);
+        let refilled_at = self.place.saturating_sub(earlier).max(self.at);
+        refilled_at.saturating_sub(now)
+    }
 }
 
 /// The interface of token bucket and sliding window.

@@ -7,7 +7,7 @@ use crate::{
     error::LimitKind,
     http::headers::rate_limit::standing::Standing,
     limit::{
-        algorithm::gcra::Refill,
+        algorithm::{Mark, gcra::Refill},
         clock::TIMER_LATENESS,
         decision::Decision,
         engine::UntilResponse,
@@ -47,17 +47,6 @@ pub struct BucketRule {
     name: &'static str,
     refill: Refill,
     unit: u64,
-}
-
-/// Where the units of one request were taken.
-#[derive(Debug, Clone, Copy)]
-pub struct Mark {
-    /// When they have refilled, with everything that was taken before.
-    refilled_at: u64,
-    /// The same if the bucket had been full before.
-    alone_at: u64,
-    /// What had been given back by then.
-    given: u64,
 }
 
 impl Bucket {
@@ -182,8 +171,9 @@ impl Count for Bucket {
         }
         self.full_at = self.full_at.max(since).saturating_add(taken);
         Mark {
-            refilled_at: self.full_at,
-            alone_at: since.saturating_add(taken),
+            cost: want.cost,
+            place: self.full_at,
+            at: since.saturating_add(taken),
             given: self.given,
         }
     }
@@ -195,9 +185,7 @@ impl Count for Bucket {
         if self.is_overdrawn() || mark.given / ERA != self.given / ERA {
             return;
         }
-        let earlier = self.given.saturating_sub(mark.given);
-        let refilled_at = mark.refilled_at.saturating_sub(earlier).max(mark.alone_at);
-        let missing = refilled_at.saturating_sub(now);
+        let missing = mark.missing(self.given, now);
         let back = units.saturating_mul(self.unit_nanos()).min(missing);
         self.full_at = self.full_at.saturating_sub(back);
         self.given = self.given.wrapping_add(back);
