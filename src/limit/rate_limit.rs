@@ -92,8 +92,8 @@ macro_rules! rate_limit {
             pub(crate) fn in_store(&self, store: Arc<Handle>, name: &str) -> Self {
                 // Nothing fits into it, so that requests ask the store.
                 let nothing = <$algorithm>::new(&Quota::new(0, Duration::MAX));
-                let (quota, spec) = (self.quota(), LimitSpec::$spec);
-                Self(Arc::new(RateLimiter::shared(nothing, quota, $limit, store, name, spec)))
+                let limiter = RateLimiter::new(nothing, self.quota(), Clock::tokio(), $limit);
+                Self(Arc::new(limiter.in_store(store, name, LimitSpec::$spec)))
             }
 
             /// Returns the quota.

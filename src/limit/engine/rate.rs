@@ -82,24 +82,15 @@ impl<A: Algorithm> RateLimiter<A> {
         }
     }
 
-    /// Creates a limiter of `quota` that takes from the store under `name`.
+    /// Takes from the store under `name` instead. Nothing may fit into the algorithm.
     #[cfg(feature = "redis")]
-    pub(crate) fn shared(
-        algorithm: A,
-        quota: Quota,
-        limit: LimitKind,
-        store: Arc<Handle>,
-        name: &str,
-        spec: fn(&Quota) -> LimitSpec,
-    ) -> Self {
-        let mut limiter = Self::new(algorithm, quota, Clock::tokio(), limit);
-        let look_again = store.look_again(&spec(&quota));
-        let queue = Arc::new(WaitQueue::new(Some(look_again)));
-        limiter.wait_queue = queue.clone();
-        let key = StateKey::of_name(name);
-        let link = Link::new(store, key, Arc::new([spec(&quota)]), queue);
-        limiter.shared = Some((link, spec));
-        limiter
+    pub(crate) fn in_store(mut self, store: Arc<Handle>, name: &str, spec: ToSpec) -> Self {
+        let limit = spec(&self.quota());
+        let look_again = store.look_again(&limit);
+        self.wait_queue = Arc::new(WaitQueue::new(Some(look_again)));
+        let (key, queue) = (StateKey::of_name(name), self.wait_queue.clone());
+        self.shared = Some((Link::new(store, key, Arc::new([limit]), queue), spec));
+        self
     }
 
     /// Returns the store and the name under which the limit is shared, if it is.
