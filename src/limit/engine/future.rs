@@ -105,20 +105,19 @@ where
             match this.state.as_mut().project() {
                 // ## Calling => done
                 StateProj::Calling { future, pass } => {
-                    return match ready!(future.poll(cx)) {
-                        Ok(response) => match pass.take() {
-                            Some(pass) => Poll::Ready(Ok(this.hold.hold(response, pass))),
-                            None => unreachable!("polled after it was done"),
-                        },
+                    let result = ready!(future.poll(cx));
+                    let Some(pass) = pass.take() else {
+                        unreachable!("polled after it was done")
+                    };
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(this.hold.hold(response, pass)),
                         Err(error) => {
                             let error = F::pass(error);
                             // At once: this future may be kept after the error.
-                            if let Some(pass) = pass.take() {
-                                G::failed(F::as_boxed(&error), pass);
-                            }
-                            Poll::Ready(Err(error))
+                            G::failed(F::as_boxed(&error), pass);
+                            Err(error)
                         }
-                    };
+                    });
                 }
                 // ## QueuedCall => (Calling | Rejected | done)
                 StateProj::QueuedCall { in_line } => {
