@@ -75,6 +75,16 @@ impl Refill {
         self.capacity * self.unit_nanos
     }
 
+    /// Returns the instant from which on a full bucket refills what is taken at `now`. The refill
+    /// since the queue could have moved on belongs to the head of the queue.
+    #[inline]
+    pub(crate) fn start(now: u64, is_in_turn: bool) -> u64 {
+        match is_in_turn {
+            true => now.saturating_sub(nanos(TIMER_LATENESS)),
+            false => now,
+        }
+    }
+
     /// Returns the time until `cost` units can be taken at `now`. For the rest see
     /// [`after`](Self::after).
     #[inline]
@@ -174,9 +184,8 @@ impl Algorithm for Gcra {
         self.take_counted_from(now, cost, now)
     }
 
-    /// The refill since the queue could have moved on belongs to the queue.
     fn take_in_turn(&self, cost: u64, now: u64) -> Result<Mark, Decision> {
-        self.take_counted_from(now.saturating_sub(nanos(TIMER_LATENESS)), cost, now)
+        self.take_counted_from(Refill::start(now, true), cost, now)
     }
 
     fn give_back(&self, mark: &Mark, now: u64) {

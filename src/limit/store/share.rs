@@ -6,7 +6,6 @@ use crate::limit::{
         gcra::Refill,
         window::{Period, RefundableWindow},
     },
-    clock::TIMER_LATENESS,
     nanos,
     store::call::LimitSpec,
 };
@@ -60,7 +59,7 @@ impl LocalShare {
         match self {
             _ if units == 0 => Some(0),
             Self::Bucket { refill, full_at } => {
-                let wait = || refill.wait(*full_at, start(now, is_in_turn), units, now);
+                let wait = || refill.wait(*full_at, Refill::start(now, is_in_turn), units, now);
                 (units <= refill.capacity).then(wait)
             }
             Self::Window {
@@ -81,7 +80,7 @@ impl LocalShare {
         match self {
             _ if units == 0 => Mark::default(),
             Self::Bucket { refill, full_at } => {
-                *full_at = refill.after(*full_at, start(now, is_in_turn), units);
+                *full_at = refill.after(*full_at, Refill::start(now, is_in_turn), units);
                 mark(refill.after(0, now, units))
             }
             Self::Window { period, starts, .. } => {
@@ -125,13 +124,5 @@ impl LocalShare {
                 starts.take(start, units.min(room));
             }
         }
-    }
-}
-
-/// Returns from when on a full bucket refills what is taken at `now`.
-fn start(now: u64, is_in_turn: bool) -> u64 {
-    match is_in_turn {
-        true => now.saturating_sub(nanos(TIMER_LATENESS)),
-        false => now,
     }
 }

@@ -8,10 +8,9 @@ use crate::{
     http::headers::rate_limit::standing::Standing,
     limit::{
         algorithm::{Mark, gcra::Refill},
-        clock::TIMER_LATENESS,
         decision::Decision,
         engine::UntilResponse,
-        quota::{Quota, nanos},
+        quota::Quota,
     },
 };
 
@@ -155,14 +154,14 @@ impl Count for Bucket {
             return Decision::Never;
         }
         let full_at = self.full_by(refill);
-        Decision::after(refill.wait(full_at, since(want, now), want.units(), now))
+        Decision::after(refill.wait(full_at, Refill::start(now, want.in_turn), want.units(), now))
     }
 
     #[inline]
     fn add(&mut self, rule: &BucketRule, want: Want, now: u64) -> Mark {
         // By its own quota, which may be newer than the one of a request that is settled.
         let taken = want.cost.saturating_mul(self.unit_nanos());
-        let since = since(want, now);
+        let since = Refill::start(now, want.in_turn);
         if self.is_overdrawn() && self.follows(rule) {
             // What refilled while there was room for a whole burst adds none.
             let full_for = since.saturating_sub(self.full_by(&rule.refill));
@@ -251,13 +250,3 @@ impl Count for Bucket {
 }
 
 impl Rate for Bucket {}
-
-/// Returns the instant from which a request takes. The head of a queue may take what has refilled
-/// since it should have been woken.
-fn since(want: Want, now: u64) -> u64 {
-    if want.in_turn {
-        now.saturating_sub(nanos(TIMER_LATENESS))
-    } else {
-        now
-    }
-}
