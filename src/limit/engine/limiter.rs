@@ -149,10 +149,6 @@ pub trait Limiter: Clone + Send + Sync + 'static {
 }
 
 /// A request in the queue.
-#[allow(
-    missing_debug_implementations,
-    reason = "it can't be named outside this crate"
-)]
 pub struct Front<G: Limiter> {
     place: Waiter,
     gate: G,
@@ -274,6 +270,8 @@ impl<G: Limiter> Front<G> {
         }
     }
 }
+
+crate::macros::debug!(impl<G: Limiter> Debug for Front<G> |self| { place, ask, .. });
 
 impl<G: Limiter> Drop for Front<G> {
     fn drop(&mut self) {

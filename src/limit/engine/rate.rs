@@ -33,8 +33,7 @@ use crate::{
 
 /// The state that all handles of one limiter share.
 #[derive(Debug)]
-pub struct RateLimiter<A> {
-    algorithm: A,
+pub struct RateLimiter<A: ?Sized> {
     pub(crate) clock: Clock,
     pub(crate) wait_queue: Arc<WaitQueue>,
     /// Locked while it is changed, and while something is given back.
@@ -45,6 +44,7 @@ pub struct RateLimiter<A> {
     /// If it is shared by several processes. Nothing fits into the algorithm then.
     #[cfg(feature = "redis")]
     shared: Option<(Arc<Link>, ToSpec)>,
+    algorithm: A,
 }
 
 /// Returns a quota as the store has it.
@@ -56,14 +56,9 @@ type ToSpec = fn(&Quota) -> LimitSpec;
 /// The units count as used unless they are [refunded](Self::refund). Dropping the permit does
 /// nothing.
 pub struct Permit<'a> {
-    limiter: &'a dyn Refund,
+    limiter: &'a RateLimiter<dyn Algorithm>,
     epoch: u64,
     mark: Mark,
-}
-
-/// A limiter that takes units back.
-trait Refund: Send + Sync {
-    fn refund(&self, epoch: u64, mark: &Mark);
 }
 
 // ===== impl RateLimiter =====
@@ -71,7 +66,6 @@ trait Refund: Send + Sync {
 impl<A: Algorithm> RateLimiter<A> {
     pub(crate) fn new(algorithm: A, quota: Quota, clock: Clock, limit: LimitKind) -> Self {
         Self {
-            algorithm,
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
             quota: Mutex::new(quota),
@@ -79,6 +73,7 @@ impl<A: Algorithm> RateLimiter<A> {
             limit,
             #[cfg(feature = "redis")]
             shared: None,
+            algorithm,
         }
     }
 
@@ -280,7 +275,7 @@ impl<A: Algorithm> RateLimiter<A> {
     }
 }
 
-impl<A: Algorithm> Refund for RateLimiter<A> {
+impl RateLimiter<dyn Algorithm> {
     fn refund(&self, epoch: u64, mark: &Mark) {
         #[cfg(feature = "redis")]
         if let Some((link, _)) = &self.shared {
