@@ -51,7 +51,7 @@ mod text;
 
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, StatusCode, header};
 
 #[cfg(feature = "grpc")]
 pub use self::grpc::Grpc;
@@ -184,17 +184,20 @@ impl<Request, B: Default, Error> Rejection<Request, http::Response<B>, Error> fo
     same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        Ok(head(rejected).map(|()| B::default()))
+        Ok(respond(rejected, None, B::default()))
     }
 }
 
-/// Returns the head of an HTTP response.
-fn head(rejected: Rejected) -> http::Response<()> {
-    let mut response = http::Response::new(());
+/// Returns an HTTP response with a body, and with the type of its content if it has any.
+fn respond<B>(rejected: Rejected, kind: Option<&'static str>, body: B) -> http::Response<B> {
+    let mut response = http::Response::new(body);
     *response.status_mut() = status(&rejected);
+    let headers = response.headers_mut();
     if let Some(wait) = wait(&rejected) {
-        let seconds = HeaderValue::from(seconds_begun(wait));
-        response.headers_mut().insert(RETRY_AFTER, seconds);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_begun(wait)));
+    }
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     response.extensions_mut().insert(rejected);
     response
@@ -291,11 +294,13 @@ mod tests {
             (59_001, "60"),
         ] {
             let [rejected, ..] = all(Duration::from_millis(millis));
-            assert_eq!(head(rejected).headers()[RETRY_AFTER], seconds);
+            let response = respond(rejected, None, ());
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds);
         }
         let [longest, ..] = all(Duration::MAX);
+        let response = respond(longest, None, ());
         assert_eq!(
-            head(longest).headers()[RETRY_AFTER],
+            response.headers()[header::RETRY_AFTER],
             u64::MAX.to_string().as_str()
         );
     }

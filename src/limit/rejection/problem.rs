@@ -1,8 +1,8 @@
 //! A rejection as problem details in JSON (RFC 9457).
 
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::StatusCode;
 
-use super::{Rejection, head, sealed::Responds, text::words};
+use super::{Rejection, respond, sealed::Responds, status, text::words};
 use crate::{
     error::Rejected,
     http::{TextBody, headers::quoted_string::quote},
@@ -45,17 +45,13 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
     same_error!();
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
-        let detail = words(&rejected);
         #[cfg(feature = "per-key")]
         let names = rejected.violated();
         #[cfg(not(feature = "per-key"))]
         let names = [];
-        let response = head(rejected);
-        let json = problem_json(response.status(), &names, &detail);
-        let mut response = response.map(|()| B::from_text(json));
-        let problem = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, problem);
-        Ok(response)
+        let json = problem_json(status(&rejected), &names, &words(&rejected));
+        let problem = Some("application/problem+json");
+        Ok(respond(rejected, problem, B::from_text(json)))
     }
 }
 

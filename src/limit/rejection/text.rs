@@ -1,8 +1,6 @@
 //! A rejection in plain text.
 
-use http::{HeaderValue, header::CONTENT_TYPE};
-
-use super::{Rejection, head, sealed::Responds, wait};
+use super::{Rejection, respond, sealed::Responds, wait};
 use crate::{
     error::{LimitKind, Reason, Rejected},
     http::{TextBody, headers::retry_after::seconds_begun},
@@ -47,10 +45,8 @@ impl<Request, B: TextBody, Error> Rejection<Request, http::Response<B>, Error> f
 
     fn reject(&self, _: &Request, rejected: Rejected) -> Result<http::Response<B>, Error> {
         let text = words(&rejected) + "\n";
-        let mut response = head(rejected).map(|()| B::from_text(text));
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, plain);
-        Ok(response)
+        let plain = Some("text/plain; charset=utf-8");
+        Ok(respond(rejected, plain, B::from_text(text)))
     }
 }
 
