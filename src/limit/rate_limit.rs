@@ -486,12 +486,12 @@ macro_rules! rate_limit {
 }
 
 /// The setters of a layer's [`WaitLimits`](crate::limit::engine::WaitLimits), in its field
-/// `limits`.
+/// `limits`. The name is left out if the limiter has it.
 macro_rules! wait_limits {
     (
         $(#[$max_wait:meta])* max_wait;
         $(#[$max_waiting:meta])* max_waiting;
-        $(#[$name:meta])* name;
+        $($(#[$name:meta])+ name;)?
     ) => {
         $(#[$max_wait])*
         pub fn max_wait(mut self, max_wait: std::time::Duration) -> Self {
@@ -505,11 +505,11 @@ macro_rules! wait_limits {
             self
         }
 
-        $(#[$name])*
+        $($(#[$name])+
         pub fn name(mut self, name: &'static str) -> Self {
             self.limits.name = Some(name);
             self
-        }
+        })?
     };
 }
 

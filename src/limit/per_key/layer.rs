@@ -178,19 +178,14 @@ impl<A, F, K: Kind> PerKeyLayer<A, F, K> {
         self
     }
 
-    /// The longest that a request waits in the queue of its key, give or take the 10 ms that a
-    /// timer may be late. One that would wait longer is rejected at once. By default requests do
-    /// not wait.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.limits.max_wait = Some(max_wait);
-        self
-    }
-
-    /// How many requests of a key and a priority may wait if one more is to wait here. The default
-    /// is no limit.
-    pub fn max_waiting(mut self, max_waiting: usize) -> Self {
-        self.limits.max_waiting = max_waiting;
-        self
+    crate::limit::engine::wait_limits! {
+        /// The longest that a request waits in the queue of its key, give or take the 10 ms that
+        /// a timer may be late. One that would wait longer is rejected at once. By default
+        /// requests do not wait.
+        max_wait;
+        /// How many requests of a key and a priority may wait if one more is to wait here. The
+        /// default is no limit.
+        max_waiting;
     }
 
     /// Sets the priority of a request that waits in the queue of its key: a closure, or any other
