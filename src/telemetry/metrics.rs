@@ -49,13 +49,15 @@ enum Kind {
 /// Defines the names of the metrics, and the table of all.
 macro_rules! metrics {
     ($(
-        $(#[$cfg:meta])*
         $NAME:ident = $name:literal: $kind:ident of $unit:ident, $text:literal;
     )+) => {
-        $($(#[$cfg])* pub(crate) const $NAME: &str = $name;)+
+        $(
+            #[allow(dead_code, reason = "a layer may need a feature")]
+            pub(crate) const $NAME: &str = $name;
+        )+
 
         const METRICS: &[(&str, Kind, Unit, &str)] =
-            &[$($(#[$cfg])* ($NAME, Kind::$kind, Unit::$unit, $text)),+];
+            &[$(($NAME, Kind::$kind, Unit::$unit, $text)),+];
     };
 }
 
@@ -72,7 +74,6 @@ metrics! {
         "Requests in flight, until the end of their responses.";
     WAITING = "tower_throttle_waiting": Gauge of Count,
         "Requests in the queue.";
-    #[cfg(feature = "per-key")]
     KEYS = "tower_throttle_keys": Gauge of Count,
         "Keys that use a limit.";
     RETRIES = "tower_throttle_retries_total": Counter of Count,
@@ -93,46 +94,32 @@ metrics! {
         "Requests that were rejected because the circuit was open.";
     TIMEOUTS = "tower_throttle_timeouts_total": Counter of Count,
         "Timeouts by what was bounded.";
-    #[cfg(feature = "cache")]
     CACHE_REQUESTS = "tower_throttle_cache_requests_total": Counter of Count,
         "Requests by the source of their response.";
-    #[cfg(feature = "cache")]
     CACHE_ENTRIES = "tower_throttle_cache_entries": Gauge of Count,
         "Responses in the cache.";
-    #[cfg(feature = "cache")]
     CACHE_BYTES = "tower_throttle_cache_bytes": Gauge of Bytes,
         "Size of the responses in the cache.";
-    #[cfg(feature = "provider")]
     RESERVED = "tower_throttle_reserved": Gauge of Count,
         "Units that are reserved beside the used ones, for responses that have not ended.";
-    #[cfg(feature = "provider")]
     PAUSED = "tower_throttle_paused_seconds": Gauge of Seconds,
         "Time for which no request starts, because the provider asked for it.";
-    #[cfg(feature = "provider")]
     TOKENS_RESERVED = "tower_throttle_tokens_reserved_total": Counter of Count,
         "Tokens that requests have reserved.";
-    #[cfg(feature = "provider")]
     TOKENS_USED = "tower_throttle_tokens_used_total": Counter of Count,
         "Tokens that responses have used.";
-    #[cfg(feature = "provider")]
     TOKENS_RETURNED = "tower_throttle_tokens_returned_total": Counter of Count,
         "Tokens that were reserved and not used.";
-    #[cfg(feature = "provider")]
     TARGETS = "tower_throttle_target_requests_total": Counter of Count,
         "Requests that a router has sent, by the target.";
-    #[cfg(feature = "provider")]
     STREAM_ERRORS = "tower_throttle_stream_errors_total": Counter of Count,
         "Responses that turned out to be errors, by the outcome.";
-    #[cfg(feature = "redis")]
     STORE_CALLS = "tower_throttle_store_calls_total": Counter of Count,
         "Calls of the store of shared limits, by their outcome.";
-    #[cfg(feature = "redis")]
     STORE_CALL = "tower_throttle_store_call_seconds": Histogram of Seconds,
         "Time to the reply of the store, or to the error.";
-    #[cfg(feature = "redis")]
     STORE_UP = "tower_throttle_store_up": Gauge of Count,
         "1 if the store can be reached, and 0 if not.";
-    #[cfg(feature = "redis")]
     STORE_PROCESSES = "tower_throttle_store_processes": Gauge of Count,
         "Processes that share the store.";
 }
