@@ -2,59 +2,34 @@
 
 use crate::{ai::tokens::TokenUsage, payload::json::Json};
 
-/// A count that some provider reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UsageField {
-    /// Input, including cached tokens.
-    Prompt,
-    /// Input, excluding cached tokens if they are reported separately.
-    Input,
-    /// Additional input from tools.
-    ToolInput,
-    /// Part of the input: read from the cache.
-    Cached,
-    /// Part of the input: written to the cache.
-    CacheWrite,
-    /// In addition to the input: read from the cache.
-    CachedApart,
-    /// In addition to the input: written to the cache.
-    CacheWriteApart,
-    /// Output, including reasoning for all but one provider.
-    Output,
-    /// Output, excluding reasoning.
-    Candidates,
-    /// Reasoning, in addition to the output.
-    Thoughts,
-    /// Reasoning, part of the output or in addition to it.
-    Reasoning,
-    /// Input and output.
-    Total,
-}
-
-/// The last reported value of each field.
+/// The last reported value of each count.
 #[derive(Debug, Clone, Default)]
-pub(super) struct UsageFields([Option<u64>; UsageField::Total as usize + 1]);
-
-/// For each field its members in a usage object and in its detail objects. The names of different
-/// providers don't collide.
-const NAMES: [&str; UsageField::Total as usize + 1] = [
-    "prompt_tokens|promptTokenCount",
-    // Cohere's `tokens` are beside what is billed.
-    "input_tokens|inputTokens|tokens/input_tokens",
-    "toolUsePromptTokenCount",
-    "cached_tokens|prompt_cache_hit_tokens|cachedContentTokenCount|\
-        prompt_tokens_details/cached_tokens|input_tokens_details/cached_tokens|\
-        input_token_details/cached_tokens",
-    "prompt_tokens_details/cache_write_tokens|input_tokens_details/cache_write_tokens",
-    "cache_read_input_tokens|cacheReadInputTokens",
-    "cache_creation_input_tokens|cacheWriteInputTokens",
-    "completion_tokens|output_tokens|outputTokens|tokens/output_tokens",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-    "reasoning_tokens|completion_tokens_details/reasoning_tokens|\
-        output_tokens_details/reasoning_tokens",
-    "total_tokens|totalTokenCount|totalTokens",
-];
+pub(super) struct UsageFields {
+    /// Input, including cached tokens.
+    prompt: Option<u64>,
+    /// Input, excluding cached tokens if they are reported separately.
+    input: Option<u64>,
+    /// Additional input from tools.
+    tool_input: Option<u64>,
+    /// Part of the input: read from the cache.
+    cached: Option<u64>,
+    /// Part of the input: written to the cache.
+    cache_write: Option<u64>,
+    /// In addition to the input: read from the cache.
+    cached_apart: Option<u64>,
+    /// In addition to the input: written to the cache.
+    cache_write_apart: Option<u64>,
+    /// Output, including reasoning for all but one provider.
+    output: Option<u64>,
+    /// Output, excluding reasoning.
+    candidates: Option<u64>,
+    /// Reasoning, in addition to the output.
+    thoughts: Option<u64>,
+    /// Reasoning, part of the output or in addition to it.
+    reasoning: Option<u64>,
+    /// Input and output.
+    total: Option<u64>,
+}
 
 // ===== impl UsageFields =====
 
@@ -63,88 +38,93 @@ impl UsageFields {
     pub(super) fn read(&mut self, usage: Json<'_>) {
         for (name, value) in usage.members() {
             let name = name.as_str().unwrap_or_default();
-            self.set((&name, ""), value);
+            self.set(&name, "", value);
             for (detail, value) in value.members() {
                 let detail = detail.as_str().unwrap_or_default();
-                self.set((&name, &detail), value);
+                self.set(&name, &detail, value);
             }
         }
     }
 
-    fn set(&mut self, name: (&str, &str), value: Json<'_>) {
-        let is_name = |known: &str| known.split_once('/').unwrap_or((known, "")) == name;
-        let mut fields = NAMES.iter();
-        let field = fields.position(|names| names.split('|').any(is_name));
-        if let (Some(field), Some(count)) = (field, count(value)) {
-            self.0[field] = Some(count);
-        }
+    /// Sets the field of a member of the usage object, or of a `detail` in a member. The names of
+    /// different providers don't collide.
+    fn set(&mut self, name: &str, detail: &str, value: Json<'_>) {
+        let field = match (name, detail) {
+            ("prompt_tokens" | "promptTokenCount", "") => &mut self.prompt,
+            // Cohere's `tokens` are beside what is billed.
+            ("input_tokens" | "inputTokens", "") | ("tokens", "input_tokens") => &mut self.input,
+            ("toolUsePromptTokenCount", "") => &mut self.tool_input,
+            ("cached_tokens" | "prompt_cache_hit_tokens" | "cachedContentTokenCount", "")
+            | ("prompt_tokens_details" | "input_tokens_details", "cached_tokens")
+            | ("input_token_details", "cached_tokens") => &mut self.cached,
+            ("prompt_tokens_details" | "input_tokens_details", "cache_write_tokens") => {
+                &mut self.cache_write
+            }
+            ("cache_read_input_tokens" | "cacheReadInputTokens", "") => &mut self.cached_apart,
+            ("cache_creation_input_tokens" | "cacheWriteInputTokens", "") => {
+                &mut self.cache_write_apart
+            }
+            ("completion_tokens" | "output_tokens" | "outputTokens", "")
+            | ("tokens", "output_tokens") => &mut self.output,
+            ("candidatesTokenCount", "") => &mut self.candidates,
+            ("thoughtsTokenCount", "") => &mut self.thoughts,
+            ("reasoning_tokens", "")
+            | ("completion_tokens_details" | "output_tokens_details", "reasoning_tokens") => {
+                &mut self.reasoning
+            }
+            ("total_tokens" | "totalTokenCount" | "totalTokens", "") => &mut self.total,
+            _ => return,
+        };
+        *field = count(value).or(*field);
     }
 
     /// Returns the usage; `None` if no tokens are reported: some responses are measured in seconds.
     ///
     /// Sums saturate, and a part is never more than the whole.
     pub(super) fn usage(&self) -> Option<TokenUsage> {
-        let total = self.get(UsageField::Total);
-        let rest = |part: u64| total.map_or(0, |total| total.saturating_sub(part));
+        let rest = |part: u64| self.total.map_or(0, |total| total.saturating_sub(part));
         let (input, output) = match (self.input(), self.output()) {
             (Some(input), Some(output)) => (input, output),
             (Some(input), None) => (input, rest(input)),
             (None, Some(output)) => (rest(output), output),
             // Embeddings and rankings of some providers have no output.
-            (None, None) => (total?, 0),
+            (None, None) => (self.total?, 0),
         };
-        let part = |field, other, whole: u64| {
-            let value = self.get(field).or_else(|| self.get(other));
-            value.unwrap_or(0).min(whole)
-        };
-        let cached_input = part(UsageField::Cached, UsageField::CachedApart, input);
+        let part = |count: Option<u64>, whole: u64| count.unwrap_or(0).min(whole);
+        let cached_input = part(self.cached.or(self.cached_apart), input);
         let uncached = input - cached_input;
-        let written = part(
-            UsageField::CacheWrite,
-            UsageField::CacheWriteApart,
-            uncached,
-        );
         Some(TokenUsage {
             input,
             cached_input,
-            cache_write_input: written,
+            cache_write_input: part(self.cache_write.or(self.cache_write_apart), uncached),
             output,
-            reasoning: part(UsageField::Reasoning, UsageField::Thoughts, output),
+            reasoning: part(self.reasoning.or(self.thoughts), output),
         })
     }
 
-    /// `Prompt` includes cached tokens. `Input` does too, if there are no separate counts.
+    /// `prompt` includes cached tokens. `input` does too, if there are no separate counts.
     fn input(&self) -> Option<u64> {
-        if self.get(UsageField::Prompt).is_some() {
-            return self.sum(&[UsageField::Prompt, UsageField::ToolInput]);
+        match self.prompt {
+            Some(_) => sum([self.prompt, self.tool_input]),
+            None => sum([self.input, self.cached_apart, self.cache_write_apart]),
         }
-        self.sum(&[
-            UsageField::Input,
-            UsageField::CachedApart,
-            UsageField::CacheWriteApart,
-        ])
     }
 
     /// The output includes reasoning, except if the total shows that they are separate.
     fn output(&self) -> Option<u64> {
-        let Some(output) = self.get(UsageField::Output) else {
-            return self.sum(&[UsageField::Candidates, UsageField::Thoughts]);
+        let Some(output) = self.output else {
+            return sum([self.candidates, self.thoughts]);
         };
-        let both = output.saturating_add(self.get(UsageField::Reasoning).unwrap_or(0));
+        let both = output.saturating_add(self.reasoning.unwrap_or(0));
         let total = self.input().map(|input| input.saturating_add(both));
-        let is_apart = total.is_some() && total == self.get(UsageField::Total);
+        let is_apart = total.is_some() && total == self.total;
         Some(if is_apart { both } else { output })
     }
+}
 
-    /// Returns the sum of the fields that are reported, if there is one.
-    fn sum(&self, fields: &[UsageField]) -> Option<u64> {
-        let told = fields.iter().filter_map(|field| self.get(*field));
-        told.reduce(u64::saturating_add)
-    }
-
-    fn get(&self, field: UsageField) -> Option<u64> {
-        self.0[field as usize]
-    }
+/// Returns the sum of the counts that are reported, if there is one.
+fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
+    counts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 /// Accepts digits, also with zeros after a point, and saturates. A sign, another fraction or an
@@ -160,12 +140,29 @@ fn count(value: Json<'_>) -> Option<u64> {
 mod tests {
     use super::*;
 
-    type Report = [(UsageField, u64)];
+    type Report = [(&'static str, u64)];
+
+    const PROMPT: &str = "prompt_tokens";
+    const INPUT: &str = "input_tokens";
+    const TOOL_INPUT: &str = "toolUsePromptTokenCount";
+    const CACHED: &str = "cached_tokens";
+    const CACHED_APART: &str = "cache_read_input_tokens";
+    const CACHE_WRITE_APART: &str = "cache_creation_input_tokens";
+    const OUTPUT: &str = "output_tokens";
+    const CANDIDATES: &str = "candidatesTokenCount";
+    const THOUGHTS: &str = "thoughtsTokenCount";
+    const REASONING: &str = "reasoning_tokens";
+    const TOTAL: &str = "total_tokens";
+    const CACHE_WRITE: &str = "cache_write_tokens";
 
     fn fields(told: &Report) -> UsageFields {
         let mut fields = UsageFields::default();
-        for (field, value) in told {
-            fields.0[*field as usize] = Some(*value);
+        for (name, count) in told {
+            let text = match *name {
+                CACHE_WRITE => format!("{{\"input_tokens_details\":{{\"{name}\":{count}}}}}"),
+                name => format!("{{\"{name}\":{count}}}"),
+            };
+            fields.read(Json::lenient(&text));
         }
         fields
     }
@@ -197,80 +194,79 @@ mod tests {
 
     #[test]
     fn usage_is_normalized() {
-        use UsageField::*;
         const MAX: u64 = u64::MAX;
         let table: &[(&Report, Option<[u64; 5]>)] = &[
             // No total token count.
             (&[], None),
-            (&[(Cached, 5), (CacheWrite, 5), (Reasoning, 5)], None),
-            (&[(ToolInput, 5)], None),
+            (&[(CACHED, 5), (CACHE_WRITE, 5), (REASONING, 5)], None),
+            (&[(TOOL_INPUT, 5)], None),
             // One side, with and without a total.
-            (&[(Prompt, 5)], Some([5, 0, 0, 0, 0])),
-            (&[(Output, 5)], Some([0, 0, 0, 5, 0])),
-            (&[(Total, 5)], Some([5, 0, 0, 0, 0])),
-            (&[(Prompt, 5), (Total, 7)], Some([5, 0, 0, 2, 0])),
-            (&[(Output, 5), (Total, 7)], Some([2, 0, 0, 5, 0])),
-            (&[(Prompt, 9), (Total, 7)], Some([9, 0, 0, 0, 0])),
+            (&[(PROMPT, 5)], Some([5, 0, 0, 0, 0])),
+            (&[(OUTPUT, 5)], Some([0, 0, 0, 5, 0])),
+            (&[(TOTAL, 5)], Some([5, 0, 0, 0, 0])),
+            (&[(PROMPT, 5), (TOTAL, 7)], Some([5, 0, 0, 2, 0])),
+            (&[(OUTPUT, 5), (TOTAL, 7)], Some([2, 0, 0, 5, 0])),
+            (&[(PROMPT, 9), (TOTAL, 7)], Some([9, 0, 0, 0, 0])),
             (
-                &[(Prompt, 1), (Output, 2), (Total, 9)],
+                &[(PROMPT, 1), (OUTPUT, 2), (TOTAL, 9)],
                 Some([1, 0, 0, 2, 0]),
             ),
             // Included and separate.
             (
-                &[(Prompt, 9), (Cached, 4), (CacheWrite, 3)],
+                &[(PROMPT, 9), (CACHED, 4), (CACHE_WRITE, 3)],
                 Some([9, 4, 3, 0, 0]),
             ),
-            (&[(Input, 9), (Cached, 4)], Some([9, 4, 0, 0, 0])),
+            (&[(INPUT, 9), (CACHED, 4)], Some([9, 4, 0, 0, 0])),
             (
-                &[(Input, 9), (CachedApart, 4), (CacheWriteApart, 3)],
+                &[(INPUT, 9), (CACHED_APART, 4), (CACHE_WRITE_APART, 3)],
                 Some([16, 4, 3, 0, 0]),
             ),
-            (&[(CachedApart, 4)], Some([4, 4, 0, 0, 0])),
+            (&[(CACHED_APART, 4)], Some([4, 4, 0, 0, 0])),
             // A gateway that reports both.
             (
-                &[(Prompt, 9), (CachedApart, 4), (CacheWriteApart, 3)],
+                &[(PROMPT, 9), (CACHED_APART, 4), (CACHE_WRITE_APART, 3)],
                 Some([9, 4, 3, 0, 0]),
             ),
-            (&[(Prompt, 9), (ToolInput, 2)], Some([11, 0, 0, 0, 0])),
+            (&[(PROMPT, 9), (TOOL_INPUT, 2)], Some([11, 0, 0, 0, 0])),
             (
-                &[(Prompt, 9), (Candidates, 3), (Thoughts, 2)],
+                &[(PROMPT, 9), (CANDIDATES, 3), (THOUGHTS, 2)],
                 Some([9, 0, 0, 5, 2]),
             ),
-            (&[(Prompt, 9), (Thoughts, 2)], Some([9, 0, 0, 2, 2])),
-            (&[(Output, 9), (Reasoning, 2)], Some([0, 0, 0, 9, 2])),
+            (&[(PROMPT, 9), (THOUGHTS, 2)], Some([9, 0, 0, 2, 2])),
+            (&[(OUTPUT, 9), (REASONING, 2)], Some([0, 0, 0, 9, 2])),
             // Reasoning in addition to the output, as only the total shows.
             (
-                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 135)],
+                &[(PROMPT, 32), (OUTPUT, 9), (REASONING, 94), (TOTAL, 135)],
                 Some([32, 0, 0, 103, 94]),
             ),
             (
-                &[(Prompt, 32), (Output, 94), (Reasoning, 9), (Total, 126)],
+                &[(PROMPT, 32), (OUTPUT, 94), (REASONING, 9), (TOTAL, 126)],
                 Some([32, 0, 0, 94, 9]),
             ),
             (
-                &[(Prompt, 32), (Output, 9), (Reasoning, 94), (Total, 136)],
+                &[(PROMPT, 32), (OUTPUT, 9), (REASONING, 94), (TOTAL, 136)],
                 Some([32, 0, 0, 9, 9]),
             ),
             (
-                &[(Prompt, 1), (Output, MAX), (Reasoning, MAX), (Total, MAX)],
+                &[(PROMPT, 1), (OUTPUT, MAX), (REASONING, MAX), (TOTAL, MAX)],
                 Some([1, 0, 0, MAX, MAX]),
             ),
             // No part is more than the whole, and no sum wraps.
             (
-                &[(Prompt, 9), (Cached, MAX), (CacheWrite, MAX)],
+                &[(PROMPT, 9), (CACHED, MAX), (CACHE_WRITE, MAX)],
                 Some([9, 9, 0, 0, 0]),
             ),
             (
-                &[(Prompt, 9), (Cached, 5), (CacheWrite, 5)],
+                &[(PROMPT, 9), (CACHED, 5), (CACHE_WRITE, 5)],
                 Some([9, 5, 4, 0, 0]),
             ),
-            (&[(Output, 9), (Reasoning, MAX)], Some([0, 0, 0, 9, 9])),
+            (&[(OUTPUT, 9), (REASONING, MAX)], Some([0, 0, 0, 9, 9])),
             (
-                &[(Input, MAX), (CachedApart, MAX), (CacheWriteApart, MAX)],
+                &[(INPUT, MAX), (CACHED_APART, MAX), (CACHE_WRITE_APART, MAX)],
                 Some([MAX, MAX, 0, 0, 0]),
             ),
             (
-                &[(Candidates, MAX), (Thoughts, MAX)],
+                &[(CANDIDATES, MAX), (THOUGHTS, MAX)],
                 Some([0, 0, 0, MAX, MAX]),
             ),
         ];
