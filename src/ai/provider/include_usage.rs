@@ -58,29 +58,20 @@ where
 /// Returns the body that requests the usage; `None` if it does already or should not.
 fn with_usage(body: &[u8]) -> Option<Vec<u8>> {
     let request = Json::parse(body)?;
-    let (mut has_messages, mut stream, mut options) = (false, None, None);
-    for (name, value) in request.members() {
-        // Parsers differ in which duplicate member counts.
-        let is_second = match name.as_str().as_deref() {
-            Some("messages") => {
-                has_messages = true;
-                false
-            }
-            // Anthropic's API on another cloud.
-            Some("anthropic_version") => return None,
-            Some("stream") => stream.replace(value).is_some(),
-            Some("stream_options") => options.replace(value).is_some(),
-            _ => false,
-        };
-        if is_second {
-            return None;
-        }
-    }
-    if !has_messages || stream?.text() != "true" {
+    // Parsers differ in which duplicate member counts.
+    let only = |name| match request.all(name).collect::<Vec<_>>()[..] {
+        [] => Some(None),
+        [value] => Some(Some(value)),
+        _ => None,
+    };
+    // Anthropic's API on another cloud.
+    let is_anthropic = request.get("anthropic_version").is_some();
+    let has_messages = request.get("messages").is_some();
+    if is_anthropic || !has_messages || only("stream")??.text() != "true" {
         return None;
     }
     const NAME: &str = "include_usage";
-    match options {
+    match only("stream_options")? {
         None => request.with_member(body, "stream_options", "{\"include_usage\":true}"),
         Some(options) if options.text() == "null" => {
             options.replaced(body, "{\"include_usage\":true}")
