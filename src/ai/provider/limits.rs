@@ -62,8 +62,8 @@ enum Given {
     Quota(Quota),
 }
 
-/// In their own order.
-const DIMENSIONS: [Dimension; 4] = [
+/// What may be limited per minute and per day, in the order of the variants.
+pub(super) const DIMENSIONS: [Dimension; 4] = [
     Dimension::Requests,
     Dimension::Tokens,
     Dimension::InputTokens,

@@ -9,20 +9,12 @@ use super::{
 };
 use crate::{
     ai::{
-        provider::{Accounting, LimitUsage, Provider, Shape},
+        provider::{Accounting, LimitUsage, Provider, Shape, limits::DIMENSIONS},
         tokens::Tokens,
     },
     http::{Dimension, RateLimits, Reported},
     limit::{Quota, nanos, store::call::LimitSpec},
 };
-
-/// The dimensions that a provider may limit per minute.
-const DIMENSIONS: [Dimension; 4] = [
-    Dimension::Requests,
-    Dimension::Tokens,
-    Dimension::InputTokens,
-    Dimension::OutputTokens,
-];
 
 /// A limit that is counted in a store.
 #[derive(Debug, Clone, Copy)]
